@@ -1,0 +1,50 @@
+"""What a session has to tell: one entry a thing that changed.
+
+An entry is what the fold accepted, not what the wire said: a duplicate makes no
+entry, a provisional leave makes one only once it is certain.  The same entry is a
+row of the timeline (`{"at", "event", ...}` in the contract), a line of the log and
+a message to whoever subscribed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    # event                     keys of `data`
+    "session_started": ("existing",),
+    "participant_found": ("identity", "sid", "kind", "name", "joined_at"),
+    "participant_connected": ("identity", "sid", "kind", "name", "joined_at", "rejoin", "reconnect"),
+    "participant_disconnected": ("identity", "sid", "kind", "reason", "seconds"),
+    "participant_metadata": ("identity", "metadata"),
+    "participant_name": ("identity", "name"),
+    "participant_attributes": ("identity", "changed"),
+    "track_published": ("identity", "sid", "kind", "source", "muted", "existing"),
+    "track_unpublished": ("identity", "sid"),
+    "track_muted": ("identity", "sid"),
+    "track_unmuted": ("identity", "sid"),
+    "track_subscribed": ("identity", "sid"),
+    "track_subscription_failed": ("identity", "sid", "error"),
+    "data_message": ("identity", "topic", "size", "format", "reliable", "stream", "content"),
+    "quality_changed": ("identity", "sid", "quality"),
+    "speakers_changed": ("identities",),
+    "room_metadata": ("metadata",),
+    "reconnecting": (),
+    "reconnected": ("gap",),
+    "session_ended": ("reason",),
+}
+"""Every event of a session's timeline and the keys it always carries."""
+
+
+@frozen
+class Entry:
+    """One line of a session's timeline."""
+
+    at: float
+    """Unix seconds."""
+    event: str
+    """A key of `ENTRY_KEYS`."""
+    data: Mapping[str, Any] = field(factory=dict[str, Any])

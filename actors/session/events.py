@@ -1,0 +1,275 @@
+"""What can happen in a room: the vocabulary between the bridge and a session.
+
+The bridge translates what the LiveKit SDK says into these frozen messages; the
+session folds them (`actors.session.fold`).  Nothing here knows LiveKit, asyncio
+or trio, so that a simulated room speaks exactly the same language.
+
+Conventions:
+
+* ``at`` is in Unix seconds (float).  It is the server's own time where the
+  server tells one (``ParticipantInfo.joined_at``), otherwise the moment the
+  bridge received the event.
+* Participants are named by ``identity`` (the person) and ``sid`` (one join of
+  that person, ``PA_...``).  ``sid`` is "" where the SDK does not tell it.
+* Reasons are LiveKit's ``DisconnectReason`` in lower case (``client_initiated``),
+  None where the server gave none.
+* Nothing in an event is trusted: identities, names, metadata and topics are
+  whatever a participant typed.  They are kept as they are and made harmless
+  where they are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+from attrs import field, frozen
+
+ParticipantKind: TypeAlias = Literal["standard", "agent", "egress", "ingress", "sip"]
+TrackKind: TypeAlias = Literal["audio", "video"]
+Source: TypeAlias = Literal["camera", "microphone", "screen", "screen_audio", "unknown"]
+Quality: TypeAlias = Literal["excellent", "good", "poor", "lost"]
+DataFormat: TypeAlias = Literal["json", "text", "binary"]
+
+QUALITIES: Final[tuple[Quality, ...]] = ("excellent", "good", "poor", "lost")
+
+
+@frozen
+class TrackInfo:
+    """One publication as its publisher announced it."""
+
+    sid: str
+    kind: TrackKind
+    source: Source
+    muted: bool = False
+    name: str = ""
+
+
+@frozen
+class ParticipantInfo:
+    """One join of one participant, as the room shows it at one moment."""
+
+    identity: str
+    sid: str
+    joined_at: float
+    """Unix seconds, the server's own clock (millisecond precision)."""
+    kind: ParticipantKind = "standard"
+    name: str = ""
+    metadata: str = ""
+    attributes: Mapping[str, str] = field(factory=dict[str, str])
+    tracks: tuple[TrackInfo, ...] = ()
+
+
+@frozen
+class Roster:
+    """Everyone who is in the room at one moment, ourselves not among them."""
+
+    room_sid: str
+    metadata: str = ""
+    participants: tuple[ParticipantInfo, ...] = ()
+    created_at: float | None = None
+    """Unix seconds of the room's creation at the server, None where unknown."""
+
+
+@frozen
+class Watching:
+    """We are in the room; `roster` is who was there before us.  Always the first event."""
+
+    at: float
+    roster: Roster
+
+
+@frozen
+class Resynced:
+    """A full view of the room, to compare with what was folded.
+
+    Offered when the room's own order cannot be trusted: after a session was
+    restarted, after a mailbox overflowed.
+    """
+
+    at: float
+    roster: Roster
+
+
+@frozen
+class Reconnecting:
+    """The connection to the room is down; leaves without a reason mean nothing now."""
+
+    at: float
+
+
+@frozen
+class Reconnected:
+    """The connection is back.
+
+    The roster may still lack people who publish nothing (they are announced up to
+    3 s later), and may carry another room SID: then this is another life of the room.
+    """
+
+    at: float
+    roster: Roster
+
+
+@frozen
+class Disconnected:
+    """We are out of the room for good.  Always the last event of a connection."""
+
+    at: float
+    reason: str | None
+
+
+@frozen
+class ParticipantJoined:
+    at: float
+    participant: ParticipantInfo
+
+
+@frozen
+class ParticipantLeft:
+    at: float
+    identity: str
+    sid: str
+    reason: str | None
+
+
+@frozen
+class NameChanged:
+    at: float
+    identity: str
+    name: str
+
+
+@frozen
+class MetadataChanged:
+    at: float
+    identity: str
+    metadata: str
+
+
+@frozen
+class AttributesChanged:
+    """`changed` has only the keys that changed; an empty value means the key is gone."""
+
+    at: float
+    identity: str
+    changed: Mapping[str, str]
+
+
+@frozen
+class TrackPublished:
+    at: float
+    identity: str
+    track: TrackInfo
+
+
+@frozen
+class TrackUnpublished:
+    at: float
+    identity: str
+    track_sid: str
+
+
+@frozen
+class TrackMuted:
+    at: float
+    identity: str
+    track_sid: str
+
+
+@frozen
+class TrackUnmuted:
+    at: float
+    identity: str
+    track_sid: str
+
+
+@frozen
+class TrackSubscribed:
+    """Our own subscription to a track took effect."""
+
+    at: float
+    identity: str
+    track_sid: str
+
+
+@frozen
+class TrackSubscriptionFailed:
+    at: float
+    identity: str
+    track_sid: str
+    error: str
+
+
+@frozen
+class SpeakersChanged:
+    """`identities` is everyone who speaks now; whoever is not in it is silent."""
+
+    at: float
+    identities: tuple[str, ...]
+
+
+@frozen
+class QualityChanged:
+    """The server sends a quality only when it changes; it holds until the next."""
+
+    at: float
+    identity: str
+    sid: str
+    quality: Quality
+
+
+@frozen
+class DataReceived:
+    """One data packet or one text stream that was read to its end.
+
+    `identity` is None when the sender was not announced yet (facts: a message can
+    come before its sender).  `content` is None unless the operator asked for
+    payloads in the log.
+    """
+
+    at: float
+    identity: str | None
+    topic: str
+    size: int
+    format: DataFormat
+    reliable: bool = True
+    stream: bool = False
+    content: str | None = None
+
+
+@frozen
+class RoomMetadataChanged:
+    at: float
+    metadata: str
+
+
+@frozen
+class Tick:
+    """Time passed and nothing happened.  The fold asks for it through `next_deadline`."""
+
+    at: float
+
+
+RoomEvent: TypeAlias = (
+    Watching
+    | Resynced
+    | Reconnecting
+    | Reconnected
+    | Disconnected
+    | ParticipantJoined
+    | ParticipantLeft
+    | NameChanged
+    | MetadataChanged
+    | AttributesChanged
+    | TrackPublished
+    | TrackUnpublished
+    | TrackMuted
+    | TrackUnmuted
+    | TrackSubscribed
+    | TrackSubscriptionFailed
+    | SpeakersChanged
+    | QualityChanged
+    | DataReceived
+    | RoomMetadataChanged
+    | Tick
+)
