@@ -1,0 +1,13 @@
+"""A private livekit-server for the demo and the tests: found, built once, run on loopback."""
+
+from bridge.server.errors import ServerError, ServerStartError, ServerUnavailableError
+from bridge.server.find import find_server
+from bridge.server.private import PrivateServer
+
+__all__ = [
+    "PrivateServer",
+    "ServerError",
+    "ServerStartError",
+    "ServerUnavailableError",
+    "find_server",
+]

@@ -1,0 +1,15 @@
+"""What can go wrong with a private server; each text says what to do about it."""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """The parent of the errors below."""
+
+
+class ServerUnavailableError(ServerError):
+    """There is no livekit-server on this machine and none can be built here."""
+
+
+class ServerStartError(ServerError):
+    """The binary is there, but no server came up from it."""

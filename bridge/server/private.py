@@ -1,0 +1,321 @@
+"""A livekit-server of our own: loopback only, free ports, gone when we are.
+
+Synchronous, so that a pytest fixture can hold one; from trio, start and stop it
+through `trio.to_thread.run_sync`.  It may be used from any thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from attrs import define, field
+
+from bridge.server import guard
+from bridge.server.errors import ServerStartError
+from bridge.server.ports import LOOPBACK, free_port
+
+Config: TypeAlias = Mapping[str, Any]
+"""A part of livekit-server's configuration, as its YAML file would have it."""
+
+PORT_RACES: Final = 5
+"""How often other ports are tried where somebody else was quicker."""
+
+PORT_WAIT: Final = 5.0
+"""Seconds a restarted server waits for its old ports to become free."""
+
+PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "TZ", "LANG")
+"""Environment of the server.  Not ours: it reads LIVEKIT_KEYS, REDIS_HOST, NODE_IP and more."""
+
+TAKEN: Final = "address already in use"
+
+
+@define(eq=False)
+class PrivateServer:
+    """A running livekit-server, made by `PrivateServer.start`.
+
+    A context manager: leaving it stops the server.
+    """
+
+    url: str
+    """``ws://127.0.0.1:PORT``, for SDKs and workers."""
+    http_url: str
+    """``http://127.0.0.1:PORT``, for the server API."""
+    api_key: str
+    api_secret: str = field(repr=False)
+    data_dir: Path
+    port: int
+    media_port: int
+    """UDP; media over TCP is off, the server would listen for it on every address."""
+    _command: tuple[str, ...] = field(alias="command", repr=False)
+    _timeout: float = field(alias="timeout", repr=False)
+    _guard: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _pid: int | None = field(default=None, init=False)
+
+    @classmethod
+    def start(
+        cls,
+        binary: Path,
+        data_dir: Path,
+        config_overrides: Config | None = None,
+        *,
+        webhook_urls: Sequence[str] = (),
+        timeout: float = 15.0,
+    ) -> Self:
+        """Start a server and wait until it answers.
+
+        `data_dir` is made if needed; it gets the configuration and the log.
+        `config_overrides` is laid over the configuration, table by table, for
+        example ``{"room": {"departure_timeout": 2}}`` (whole seconds).
+        `webhook_urls` get LiveKit's webhooks, signed with the server's own key.
+        `timeout` is in seconds.  Raises `ServerStartError`.
+        """
+        data_dir.mkdir(parents=True, exist_ok=True)
+        for _ in range(PORT_RACES):
+            server = cls._prepare(binary, data_dir, config_overrides or {}, webhook_urls, timeout)
+            with contextlib.suppress(_PortTakenError):
+                server.restart(port_wait=0.0)
+                return server
+        raise ServerStartError(
+            f"livekit-server found its ports taken {PORT_RACES} times; see {data_dir}"
+        )
+
+    @classmethod
+    def _prepare(
+        cls,
+        binary: Path,
+        data_dir: Path,
+        overrides: Config,
+        webhook_urls: Sequence[str],
+        timeout: float,
+    ) -> Self:
+        port = free_port(socket.SOCK_STREAM)
+        media_port = free_port(socket.SOCK_DGRAM)
+        key, secret = f"API{secrets.token_hex(6)}", secrets.token_urlsafe(36)
+        config: dict[str, Any] = {
+            "port": port,
+            "bind_addresses": [LOOPBACK],
+            "keys": {key: secret},
+            "rtc": {
+                "udp_port": media_port,
+                "tcp_port": 0,
+                "node_ip": LOOPBACK,
+                "use_external_ip": False,
+                "enable_loopback_candidate": True,
+                "ips": {"includes": [f"{LOOPBACK}/32"]},
+                # Without one the server sends its clients to a public STUN server.
+                "stun_servers": [f"{LOOPBACK}:{media_port}"],
+            },
+            "room": {"empty_timeout": 60},
+        }
+        if webhook_urls:
+            config["webhook"] = {"api_key": key, "urls": list(webhook_urls)}
+        path = data_dir / "livekit.yaml"
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600, exist_ok=False)  # It will hold the secret.
+        path.write_text(json.dumps(_overlaid(config, overrides), indent=1))  # JSON is YAML.
+        return cls(
+            url=f"ws://{LOOPBACK}:{port}",
+            http_url=f"http://{LOOPBACK}:{port}",
+            api_key=key,
+            api_secret=secret,
+            data_dir=data_dir,
+            port=port,
+            media_port=media_port,
+            command=(str(binary), "--config", str(path)),
+            timeout=timeout,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The server's own process, the newest one after restarts."""
+        if self._pid is None:
+            raise ServerStartError("the private livekit-server has not been started")
+        return self._pid
+
+    @property
+    def log_path(self) -> Path:
+        """What the server wrote, over all restarts."""
+        return self.data_dir / "livekit-server.log"
+
+    @property
+    def running(self) -> bool:
+        return self._guard is not None and self._guard.poll() is None
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End the server in order, or with SIGKILL after `grace` seconds.  Harmless if it ended.
+
+        Whoever is in a room is told (``server_shutdown``).
+        """
+        self._end(b"t", grace)
+
+    def kill(self) -> None:
+        """End the server with SIGKILL, as a crash would, and wait until it is gone."""
+        self._end(b"k", grace=5.0)
+
+    def restart(self, *, port_wait: float = PORT_WAIT) -> None:
+        """Start the server again (stopping it first, if it runs) with the same ports and keys.
+
+        Rooms are gone, as they are after any restart of a LiveKit server.  `port_wait`
+        is how long to wait, in seconds, for ports that somebody took meanwhile.
+        """
+        self.stop()
+        deadline = time.monotonic() + port_wait
+        while True:
+            try:
+                return self._launch()
+            except _PortTakenError as error:
+                if time.monotonic() > deadline:
+                    raise _PortTakenError(
+                        f"port {self.port} or {self.media_port} was taken by another "
+                        f"program while the private livekit-server was down"
+                    ) from error
+                time.sleep(0.1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _launch(self) -> None:
+        written = self.log_path.stat().st_size if self.log_path.exists() else 0
+        # A session of its own: Ctrl-C at the terminal is for us, who end the server last.
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, str(self.log_path), *self._command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        )
+        try:
+            assert self._guard.stdout is not None
+            word, _, rest = self._guard.stdout.readline().decode().strip().partition(" ")
+            if word != "pid":
+                raise ServerStartError(
+                    f"{self._command[0]} cannot be run ({rest or 'no answer'}): "
+                    f"it must be a livekit-server binary for this machine"
+                )
+            self._pid = int(rest)
+            self._wait_until_ready(written)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_ready(self, written: int) -> None:
+        """Until the server answers a call signed with its own key: no other server would."""
+        assert self._guard is not None
+        deadline = time.monotonic() + self._timeout
+        while not self._answers():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._guard.wait(0.02)
+                raise self._ended_early(written)
+            if time.monotonic() > deadline:
+                raise ServerStartError(
+                    f"livekit-server did not answer on {self.http_url} within "
+                    f"{self._timeout:g} s; see {self.log_path}"
+                )
+
+    def _ended_early(self, written: int) -> ServerStartError:
+        with self.log_path.open("rb") as log:
+            log.seek(written)
+            said = log.read().decode(errors="replace").strip().splitlines()
+        if any(TAKEN in line for line in said):
+            return _PortTakenError()
+        last = said[-1].replace(self.api_secret, "...") if said else "it said nothing"
+        return ServerStartError(f"livekit-server ended at once: {last}; see {self.log_path}")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2.0)
+        try:
+            connection.request(
+                "POST",
+                "/twirp/livekit.RoomService/ListRooms",
+                body="{}",
+                headers={
+                    "Content-Type": "application/json",
+                    "Authorization": f"Bearer {_token(self.api_key, self.api_secret)}",
+                },
+            )
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _end(self, how: bytes, grace: float) -> None:
+        process = self._guard
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._tell(how)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self._tell(b"k")
+            process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        self._guard = None
+
+    def _tell(self, how: bytes) -> None:
+        assert self._guard is not None
+        assert self._guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._guard.stdin.write(how)
+            self._guard.stdin.flush()
+
+
+class _PortTakenError(ServerStartError):
+    """Somebody took a port between our choice and the server's bind."""
+
+
+def _overlaid(base: Config, over: Config) -> dict[str, Any]:
+    """`base` with `over` on top of it, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _overlaid(below, value) if both else value  # pyright: ignore[reportArgumentType]
+    return merged
+
+
+def _token(key: str, secret: str) -> str:
+    """A token that may list rooms, for a minute.
+
+    By hand (RFC 7519, HS256): `livekit.api` takes half a second to import, and
+    this module must not need it.
+    """
+    now = int(time.time())
+    claims = {"iss": key, "nbf": now - 30, "exp": now + 60, "video": {"roomList": True}}
+    parts = [
+        _base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
+    ]
+    signed = b".".join(parts)
+    signature = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+    return b".".join((signed, _base64(signature))).decode()
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
