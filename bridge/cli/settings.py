@@ -1,0 +1,367 @@
+"""Every setting in one table, and how a value is found.
+
+A setting comes from its flag, else from its environment variable, else from the
+TOML file given with `--config`, else it has its default.  All three are read and
+checked by the same parser, so that a value is right or wrong wherever it stands.
+Whatever is wrong ends as one line that names the setting and says how to set it.
+
+Secrets are in no `repr`, in no error text and in no log line (`Settings.secrets` is
+what the log takes out of every line).
+
+An empty environment variable counts as not set: that is what a compose file makes
+of a variable nobody filled in.  `ROOM_ACTORS_WATCH` is the exception, because there
+the empty list has a meaning and does no harm.  So an unnamed worker (`--agent-name
+''`), which takes jobs from the user's other unnamed agents, is only had by a flag or
+the file.
+
+The table makes the flags too, with argparse.  cyclopts would have printed prettier
+help, but it validates flags where we must validate four sources alike, shows
+rejected values (a secret among them) in panels of several lines, and costs 0.1 s of
+every start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from attrs import field, frozen
+
+from bridge.cli import values
+from bridge.cli.machine import descriptor_limit, rooms_for_descriptors
+from bridge.cli.text import did_you_mean, harmless
+from bridge.cli.values import HttpAddress
+
+MAX_ROOMS: Final = 500
+"""The default's upper bound; tried up to here."""
+
+
+class SettingsError(Exception):
+    """Wrong use or a wrong setting: one line, exit code 2.  The text holds no secret."""
+
+
+@frozen
+class Notice:
+    """Something the user should know about his settings; logged as a warning at start."""
+
+    event: str
+    fields: Mapping[str, object]
+
+
+@frozen
+class Setting:
+    """One row of the table."""
+
+    name: str
+    """As in `--name` and as the TOML key."""
+    env: str
+    metavar: str
+    parse: values.Parser[Any]
+    help: str
+    default: Callable[[Mapping[str, str]], Any]
+    """Takes the environment."""
+    default_text: str = ""
+    required: bool = False
+    empty_env_counts: bool = False
+    kind: Literal["value", "switch", "list"] = "value"
+    planned: bool = False
+    """Part of the contract and checked, but what it sets is not built yet: not in the help."""
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}"
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    def how(self) -> str:
+        flag = self.flag if self.kind == "switch" else f"{self.flag} {self.metavar}"
+        return f"{flag} or {self.env}"
+
+
+def _row(
+    name: str, env: str, metavar: str, parse: values.Parser[Any], help: str, **more: Any  # noqa: A002
+) -> Setting:
+    default = more.pop("default", None)
+    if not callable(default):
+        text = more.setdefault("default_text", "" if default is None else str(default))
+        more["default_text"] = text
+        return Setting(name, env, metavar, parse, help, lambda _env, it=default: it, **more)
+    return Setting(name, env, metavar, parse, help, default, **more)
+
+
+def _data_home(env: Mapping[str, str]) -> Path:
+    base = env.get("XDG_DATA_HOME", "")
+    # The XDG rule: a relative path there is to be ignored.
+    root = base if Path(base).is_absolute() else "~/.local/share"
+    return values.directory(f"{root}/room-actors")
+
+
+TABLE: Final[tuple[Setting, ...]] = (
+    _row(
+        "url", "LIVEKIT_URL", "URL", values.livekit_url,
+        "the LiveKit server", default="ws://localhost:7880",
+    ),
+    _row("api-key", "LIVEKIT_API_KEY", "KEY", values.secret, "API key", required=True),
+    _row(
+        "api-secret", "LIVEKIT_API_SECRET", "SECRET", values.secret,
+        "API secret; better in the environment, where other users cannot read it", required=True,
+    ),
+    _row(
+        "agent-name", "ROOM_ACTORS_AGENT_NAME", "NAME", values.agent_name,
+        "the name to register and be dispatched under", default="simple-room-agent",
+    ),
+    _row(
+        "watch", "ROOM_ACTORS_WATCH", "GLOBS", values.globs,
+        "rooms to watch without anyone dispatching, as 'team-*,lobby'; '' for none",
+        default=("*",), default_text="*", empty_env_counts=True, kind="list",
+    ),
+    _row(
+        "max-rooms", "ROOM_ACTORS_MAX_ROOMS", "N", values.whole_number(1, 5000),
+        "rooms to watch at once",
+        default_text=f"from the open-file limit, at most {MAX_ROOMS}",
+    ),
+    _row(
+        "data-dir", "ROOM_ACTORS_DATA_DIR", "DIR", values.directory,
+        "where sessions are kept", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
+    ),
+    _row(
+        "database-url", "ROOM_ACTORS_DATABASE_URL", "URL", values.database_url,
+        "PostgreSQL for several workers",
+        default_text="SQLite file in the data directory", planned=True,
+    ),
+    _row(
+        "http", "ROOM_ACTORS_HTTP", "ADDRESS", values.http_address,
+        "address of the page, the API and the metrics, or off",
+        default=HttpAddress("127.0.0.1", 8088), planned=True,
+    ),
+    _row(
+        "http-token", "ROOM_ACTORS_HTTP_TOKEN", "TOKEN", values.secret,
+        "what HTTP clients must show; required if --http is not loopback", planned=True,
+    ),
+    _row(
+        "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),
+        "time between a room's status lines", default=30.0, default_text="30s",
+    ),
+    _row(
+        "report-every", "ROOM_ACTORS_REPORT_EVERY", "TIME", values.duration(0.1, 86400),
+        "time between analytics reports", default=60.0, default_text="60s",
+    ),
+    _row(
+        "stop-timeout", "ROOM_ACTORS_STOP_TIMEOUT", "TIME", values.duration(0.1, 3600),
+        "time to leave the rooms after SIGINT or SIGTERM", default=10.0, default_text="10s",
+    ),
+    _row(
+        "visible", "ROOM_ACTORS_VISIBLE", "", values.switch,
+        "let participants see the agent", default=False, default_text="hidden", kind="switch",
+    ),
+    _row(
+        "log-format", "ROOM_ACTORS_LOG_FORMAT", "FORMAT", values.choice("text", "json"),
+        "text or json", default="text",
+    ),
+    _row(
+        "log-payloads", "ROOM_ACTORS_LOG_PAYLOADS", "", values.switch,
+        "log what data messages say, not only sender, topic, size and kind",
+        default=False, default_text="off", kind="switch",
+    ),
+)  # fmt: skip
+
+BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in TABLE}
+LOG_SETTINGS: Final = ("log-format", "log-payloads")
+
+_OTHER_VARIABLES: Final = re.compile(
+    # The private server of `demo`, and what Kubernetes sets for a service `room-actors`.
+    r"ROOM_ACTORS_(LIVEKIT_SERVER|SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
+)
+
+
+@frozen
+class Settings:
+    """What a command runs with.  Times are in seconds."""
+
+    url: str
+    """ws or wss, no slash at its end."""
+    api_key: str
+    api_secret: str = field(repr=False)
+    agent_name: str
+    watch: tuple[str, ...]
+    """Glob patterns of room names; empty: only explicit dispatch."""
+    max_rooms: int
+    data_dir: Path
+    database_url: str | None = field(repr=False)
+    http: HttpAddress | None
+    """None: off."""
+    http_token: str | None = field(repr=False)
+    status_every: float
+    report_every: float
+    stop_timeout: float
+    visible: bool
+    log_format: str
+    """`text` or `json`."""
+    log_payloads: bool
+    given: frozenset[str] = frozenset()
+    """Names of the settings that somebody set; the others have their default."""
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen."""
+        password = re.match(r"\w+://[^/@]*:([^/@]+)@", self.database_url or "")
+        found = (self.api_secret, self.http_token, password[1] if password else None)
+        return tuple(word for word in found if word)
+
+
+@frozen
+class Draft:
+    """Settings as far as they could be read: for `check`, which shows all that is wrong."""
+
+    values: Mapping[str, Any] = field(repr=False)
+    """By setting's name; a setting with a problem is absent."""
+    problems: Mapping[str, str]
+    """By setting's name, in the order of the table."""
+    origins: Mapping[str, str]
+    """By setting's name: the flag, variable or file a value came from, or "default"."""
+    notices: tuple[Notice, ...]
+
+    def settings(self) -> Settings:
+        """Raises `SettingsError` with the first thing that is wrong."""
+        if self.problems:
+            raise SettingsError(_first(self.problems, self.origins))
+        found = {BY_NAME[name].field: value for name, value in self.values.items()}
+        given = frozenset(name for name, origin in self.origins.items() if origin != "default")
+        return Settings(**found, given=given, notices=self.notices)
+
+
+def _first(problems: Mapping[str, str], origins: Mapping[str, str]) -> str:
+    missing = [BY_NAME[name] for name in problems if origins[name] == "default"]
+    if len(missing) > 1:
+        return (
+            f"{' and '.join(r.flag for r in missing)} are missing; set them by these flags, by "
+            f"{' and '.join(r.env for r in missing)}, or in the file given with --config"
+        )
+    return next(iter(problems.values()))
+
+
+def load(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Settings:
+    """The settings of one command.
+
+    `flags` is by setting's name, only what was given, and may have "config" (a path).
+    Raises `SettingsError`.
+    """
+    return draft(flags, env).settings()
+
+
+def draft(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Draft:
+    """Read and check everything; raises `SettingsError` only for the file and unknown keys."""
+    env = os.environ if env is None else env
+    _refuse_unknown_variables(env)
+    config = flags.get("config")
+    file = read_config(Path(str(config))) if config is not None else {}
+    found: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for row in TABLE:
+        origin, raw = _raw(row, flags, env, file, str(config))
+        origins[row.name] = origin
+        try:
+            found[row.name] = row.default(env) if origin == "default" else row.parse(raw)
+        except ValueError as error:
+            problems[row.name] = f"{origin}: {error} (set by {row.how()})"
+            continue
+        if row.required and not found[row.name]:
+            problems[row.name] = f"{row.flag} is missing; set it by {row.how()}"
+            del found[row.name]
+    notices = _judge(found, problems, origins)
+    ordered = {row.name: problems[row.name] for row in TABLE if row.name in problems}
+    return Draft(found, ordered, origins, notices)
+
+
+def _raw(
+    row: Setting,
+    flags: Mapping[str, object],
+    env: Mapping[str, str],
+    file: Mapping[str, object],
+    config: str,
+) -> tuple[str, object]:
+    if row.name in flags:
+        return row.flag, flags[row.name]
+    if row.env in env and (env[row.env].strip() or row.empty_env_counts):
+        return row.env, env[row.env]
+    if row.name in file:
+        return f"{row.name} in {harmless(config)}", file[row.name]
+    return "default", None
+
+
+def _judge(
+    found: dict[str, Any], problems: dict[str, str], origins: Mapping[str, str]
+) -> tuple[Notice, ...]:
+    """What only several settings together, or the machine, can tell."""
+    notices: list[Notice] = []
+    if found.get("agent-name") == "":
+        notices.append(Notice("unnamed_worker", {}))
+    if "max-rooms" not in problems:
+        fits = rooms_for_descriptors(descriptor_limit())
+        asked = found["max-rooms"]
+        if asked is None:
+            found["max-rooms"] = min(fits, MAX_ROOMS)
+        elif asked > fits:
+            found["max-rooms"] = fits
+            fields = {"asked": asked, "max_rooms": fits, "open_files": descriptor_limit()}
+            notices.append(Notice("max_rooms_lowered", fields))
+    http = found.get("http")
+    if http is not None and not http.loopback and not found.get("http-token"):
+        row = BY_NAME["http-token"]
+        problems.setdefault(
+            "http-token",
+            f"{origins['http']}: {http} can be reached from other machines, which needs a token; "
+            f"set it by {row.how()}, or listen on 127.0.0.1",
+        )
+    return tuple(notices)
+
+
+def _refuse_unknown_variables(env: Mapping[str, str]) -> None:
+    known = [row.env for row in TABLE]
+    for name in env:
+        if name.startswith("ROOM_ACTORS_") and name not in known:
+            if _OTHER_VARIABLES.fullmatch(name):
+                continue
+            raise SettingsError(
+                f"environment variable {harmless(name, 80)} is no setting"
+                f"{did_you_mean(name, known)}"
+            )
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """A TOML file of settings by name (`api-key` or `api_key`).  Raises `SettingsError`."""
+    where = f"--config: {harmless(str(path))}"
+    try:
+        parsed = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise SettingsError(f"{where} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{where} is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        # Says line and column, and quotes at most a key or a character.
+        raise SettingsError(f"{where} is not TOML: {harmless(str(error))}") from None
+    settings: dict[str, object] = {}
+    for key, value in parsed.items():
+        name = key.replace("_", "-")
+        if name not in BY_NAME:
+            raise SettingsError(
+                f"{where} has the unknown key '{harmless(key, 80)}'"
+                f"{did_you_mean(name, list(BY_NAME))}"
+            )
+        if name in settings:
+            raise SettingsError(f"{where} has the key '{name}' twice")
+        settings[name] = value
+    return settings
+
+
+def list_of(names: Sequence[str] | None = None) -> tuple[Setting, ...]:
+    """Rows of the table, all or these."""
+    return TABLE if names is None else tuple(BY_NAME[name] for name in names)

@@ -1,0 +1,249 @@
+"""One value of one setting: from what was given to what is used, or why not.
+
+Each parser takes text (from a flag or the environment) or what TOML makes of a
+value, and raises `ValueError` with a text that says what is wrong and what to give
+instead.  The text never repeats the value of a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from attrs import frozen
+
+from bridge.cli.text import did_you_mean, harmless, plain
+
+T = TypeVar("T")
+Parser = Callable[[object], T]
+
+
+def shown(value: object) -> str:
+    """A value somebody gave, for an error text."""
+    return f"'{harmless(plain(value), 80)}'"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not text; put it in quotes")  # noqa: TRY004 - one error kind for all
+    return value
+
+
+def text(value: object) -> str:
+    return _text(value).strip()
+
+
+def agent_name(value: object) -> str:
+    name = text(value)
+    if len(name) > 256 or not name.isprintable():
+        raise ValueError("is not an agent name; give at most 256 characters that print")
+    return name
+
+
+def secret(value: object) -> str:
+    """A credential: kept out of every error text."""
+    word = text(value)
+    if any(c.isspace() or not c.isprintable() for c in word):
+        raise ValueError("has a blank or a control character in it; give the value alone")
+    return word
+
+
+# ---------------------------------------------------------------- addresses
+
+_SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+_URL_FORMS: Final = "give ws://HOST[:PORT] or wss://HOST[:PORT] (http and https are taken too)"
+
+
+def livekit_url(value: object) -> str:
+    """A LiveKit server's address, always as ws or wss and without a slash at its end."""
+    given = text(value)
+    if "@" in given:  # may be a password: not repeated
+        raise ValueError("has a user name or password in it; use --api-key and --api-secret")
+    wrong = f"{shown(given)} is not the URL of a LiveKit server"
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{wrong}: its host or port is malformed; {_URL_FORMS}") from None
+    problem = _url_problem(given, parts, port)
+    if problem:
+        raise ValueError(f"{wrong}: {problem}; {_URL_FORMS}")
+    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+_HOST: Final = re.compile(r"(?i)[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]+(%[a-z0-9_.-]+)?")
+
+
+def _url_problem(given: str, parts: SplitResult, port: int | None) -> str | None:
+    if not given:
+        return "it is empty"
+    if "://" not in given:
+        return "it has no scheme" + _with_scheme(given)
+    if parts.scheme not in _SCHEMES:
+        return f"its scheme is {shown(parts.scheme)}"
+    if not parts.hostname:
+        return "it has no host"
+    if not _HOST.fullmatch(parts.hostname):
+        return "its host is malformed"
+    if port == 0:
+        return "port 0 cannot be called"
+    if parts.query or parts.fragment:
+        return "it has a query or a fragment"
+    return None
+
+
+def _with_scheme(given: str) -> str:
+    return f", you may mean ws://{given}" if re.fullmatch(r"[\w.-]+(:\d+)?", given) else ""
+
+
+@frozen
+class HttpAddress:
+    """Where our own HTTP server listens."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def http_address(value: object) -> HttpAddress | None:
+    """`HOST:PORT`, `[IPv6]:PORT`, or `off` (None).  Port 0 takes a free one."""
+    given = text("off" if value is False else value)
+    if given == "off":
+        return None
+    match = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", given)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(f"{shown(given)} is not an address; give HOST:PORT, as 127.0.0.1:8088, or off")
+    return HttpAddress(match["v6"] or match["host"], int(match["port"]))
+
+
+def database_url(value: object) -> str:
+    """Never repeated in an error: it may hold a password."""
+    given = text(value)
+    if not re.match(r"(postgresql|postgres)://[^\s]+$", given):
+        raise ValueError("is not a database; give postgresql://USER:PASSWORD@HOST/NAME")
+    return given
+
+
+# ---------------------------------------------------------------- plain kinds
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+def duration(least: float, most: float) -> Parser[float]:
+    """Seconds from `30`, `30s`, `1m`, `1m30s`, `500ms`; a number is seconds."""
+    forms = f"give {_brief(least)} to {_brief(most)}, as 30, 30s or 1m"
+
+    def parse(value: object) -> float:
+        seconds = _seconds(value)
+        if seconds is None or not math.isfinite(seconds):
+            raise ValueError(f"{shown(value)} is not a duration; {forms}")
+        if not least <= seconds <= most:
+            raise ValueError(f"{shown(value)} is out of range; {forms}")
+        return seconds
+
+    return parse
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        return None
+    given = value.strip().lower()
+    if _DURATION.fullmatch(given):
+        return sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(given))
+    try:
+        return float(given)
+    except ValueError:
+        return None
+
+
+def _brief(seconds: float) -> str:
+    for unit in ("h", "m", "s"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return f"{int(seconds * 1000)}ms"
+
+
+def whole_number(least: int, most: int) -> Parser[int]:
+    def parse(value: object) -> int:
+        given = value.strip() if isinstance(value, str) else value
+        if isinstance(given, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", given):
+            given = int(given)
+        if not isinstance(given, int) or isinstance(given, bool):
+            raise ValueError(f"{shown(value)} is not a whole number; give {least} to {most}")
+        if not least <= given <= most:
+            raise ValueError(f"{shown(value)} is out of range; give {least} to {most}")
+        return given
+
+    return parse
+
+
+_SWITCH: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    answer = _SWITCH.get(plain(value).strip().lower())
+    if answer is None:
+        raise ValueError(f"{shown(value)} is neither on nor off; give true or false")
+    return answer
+
+
+def choice(*words: str) -> Parser[str]:
+    def parse(value: object) -> str:
+        if value in words:
+            return str(value)
+        hint = did_you_mean(plain(value), words)
+        raise ValueError(f"{shown(value)} is not known; give {' or '.join(words)}{hint}")
+
+    return parse
+
+
+def globs(value: object) -> tuple[str, ...]:
+    """Patterns of room names: a list, or text with commas between; `""` for none."""
+    items: Iterable[object] = value.split(",") if isinstance(value, str) else _items(value)
+    patterns = tuple(dict.fromkeys(p for p in (_text(item).strip() for item in items) if p))
+    if any(not p.isprintable() for p in patterns):
+        raise ValueError("has a control character in it; give room names or patterns such as team-*")
+    return patterns
+
+
+def _items(value: object) -> Iterable[object]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{shown(value)} is not a list of room names; give 'a,b' or [\"a\", \"b\"]")
+    return value
+
+
+def directory(value: object) -> Path:
+    given = _text(value)
+    if not given or "\0" in given:
+        raise ValueError(f"{shown(given)} is not a directory; give a path")
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{shown(given)} names a home that is not known; give a full path") from None
