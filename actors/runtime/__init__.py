@@ -1,0 +1,76 @@
+"""Actors on trio: mailboxes, asks, watches and supervisors, in structured concurrency.
+
+A small library of its own: nothing in it knows what a room is.
+"""
+
+from actors.runtime.actor import Actor, Down, receives
+from actors.runtime.cell import Context, State
+from actors.runtime.errors import (
+    ActorDown,
+    ActorError,
+    AskTimeout,
+    Escalated,
+    Exit,
+    ExitKind,
+    SelfAsk,
+    StartTimeout,
+)
+from actors.runtime.mailbox import MailboxSpec, Overflow, Policy
+from actors.runtime.ref import Ref, ask_all
+from actors.runtime.reply import ReplyTo
+from actors.runtime.signals import (
+    Crashed,
+    DeadLetter,
+    Ended,
+    EscalatedUp,
+    Failed,
+    Overran,
+    Restarting,
+    Signal,
+    Started,
+)
+from actors.runtime.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restart, Strategy
+from actors.runtime.supervisor import Supervisor
+from actors.runtime.system import ActorSystem, Node, open_system, render_tree
+
+__all__ = [
+    "Actor",
+    "ActorDown",
+    "ActorError",
+    "ActorSystem",
+    "AskTimeout",
+    "Backoff",
+    "ChildSpec",
+    "Context",
+    "Crashed",
+    "DeadLetter",
+    "Down",
+    "Ended",
+    "Escalated",
+    "EscalatedUp",
+    "Exit",
+    "ExitKind",
+    "Failed",
+    "GroupSpec",
+    "Intensity",
+    "MailboxSpec",
+    "Node",
+    "Overflow",
+    "Overran",
+    "Policy",
+    "Ref",
+    "ReplyTo",
+    "Restart",
+    "Restarting",
+    "SelfAsk",
+    "Signal",
+    "StartTimeout",
+    "Started",
+    "State",
+    "Strategy",
+    "Supervisor",
+    "ask_all",
+    "open_system",
+    "receives",
+    "render_tree",
+]

@@ -1,0 +1,113 @@
+"""What one writes: an actor is a class with a method a message class.
+
+    @frozen
+    class Add:
+        amount: int
+
+    @frozen
+    class Total:
+        reply_to: ReplyTo[int]
+
+    class Adder(Actor[Add | Total]):
+        def __init__(self) -> None:
+            self.total = 0
+
+        @receives(Add)
+        def add(self, message: Add) -> None:
+            self.total += message.amount
+
+        @receives(Total)
+        def tell_total(self, message: Total) -> None:
+            message.reply_to.send(self.total)
+
+One message is handled at a time, so the state needs no lock.  A handler that raises
+crashes this incarnation; its supervisor decides what happens then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from actors.runtime.cell import Context
+    from actors.runtime.errors import ExitKind
+
+M = TypeVar("M")
+A = TypeVar("A")
+T = TypeVar("T")
+
+Handler = Callable[[Any, Any], Awaitable[None] | None]
+
+
+@frozen
+class Down:
+    """An actor that was watched is gone for good: exactly one for each watch."""
+
+    actor: str
+    generation: int
+    """How many incarnations it had."""
+    kind: ExitKind | None
+    """How the last one ended; None where it was gone before it was watched."""
+    reason: str
+
+
+def receives(
+    message: type[T],
+) -> Callable[[Callable[[A, T], Awaitable[None] | None]], Callable[[A, T], Awaitable[None] | None]]:
+    """Mark a method as the handler of exactly this message class (not of subclasses)."""
+
+    def mark(
+        handler: Callable[[A, T], Awaitable[None] | None],
+    ) -> Callable[[A, T], Awaitable[None] | None]:
+        handler.__receives__ = message  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
+def _declared_messages(cls: type) -> tuple[type, ...]:
+    """The members of M in `class X(Actor[M])`, where they are classes."""
+    for base in getattr(cls, "__orig_bases__", ()):
+        for argument in get_args(base):
+            members = get_args(argument) or (argument,)
+            return tuple(member for member in members if isinstance(member, type))
+    return ()
+
+
+class Actor(Generic[M]):
+    """Base of all actors; the generic parameter is the union of what it takes.
+
+    A subclass that declares a message without a handler is refused when the class is
+    made, not when the message comes.
+    """
+
+    handlers: ClassVar[Mapping[type, Handler]] = {}
+    context: Context[M]
+    """Its place in the world.  Set before `started`, not in ``__init__``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        table = dict(cls.handlers)
+        for value in vars(cls).values():
+            message = getattr(value, "__receives__", None)
+            if message is not None:
+                table[message] = value
+        missing = [member.__name__ for member in _declared_messages(cls) if member not in table]
+        if missing:
+            raise TypeError(f"{cls.__qualname__} has no @receives handler for {', '.join(missing)}")
+        cls.handlers = table
+
+    async def started(self) -> None:
+        """Before the first message of this incarnation.  Raising is a failed start."""
+
+    async def stopping(self) -> None:
+        """After the last message, when it stops in order; not after a crash."""
+
+    def overflowed(self) -> None:
+        """A message that may not be lost was refused: compare with the truth again."""
+
+    def down(self, message: Down) -> None:
+        """An actor that was watched (`Context.watch`) is gone for good."""

@@ -1,0 +1,366 @@
+"""The life of one supervised actor: its mailbox, and one incarnation after another."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    cast,
+    final,
+)
+
+import trio
+
+from actors.runtime.actor import Actor, Down
+from actors.runtime.errors import ActorDown, Exit, ExitKind, StartTimeout
+from actors.runtime.mailbox import Mailbox
+from actors.runtime.ref import Ref
+from actors.runtime.signals import Crashed, Started
+from actors.runtime.spec import ChildSpec
+
+if TYPE_CHECKING:
+    import random
+
+    from actors.runtime.reply import ReplyTo
+    from actors.runtime.system import ActorSystem
+
+M = TypeVar("M")
+N = TypeVar("N")
+PosArgs = TypeVarTuple("PosArgs")
+
+_Group: TypeAlias = BaseExceptionGroup[BaseException]
+
+BATCH: Final = 64
+"""Messages that are handled before others get their turn."""
+REMEMBERED: Final = 8
+"""How many classes of last messages are kept for introspection."""
+
+
+class State(Enum):
+    """Where an actor or a group is in its life."""
+
+    WAITING = "waiting"
+    """For its turn to start."""
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+@final
+class Context(Generic[M]):
+    """What an actor may do besides handling messages.  One for each incarnation."""
+
+    __slots__ = ("_cell", "_nursery", "generation")
+
+    def __init__(self, cell: Cell[M], nursery: trio.Nursery) -> None:
+        self._cell = cell
+        self._nursery = nursery
+        self.generation = cell.generation
+
+    @property
+    def ref(self) -> Ref[M]:
+        """The actor's own address, to be given to others."""
+        return self._cell.ref
+
+    @property
+    def random(self) -> random.Random:
+        """The system's seeded randomness."""
+        return self._cell.system.random
+
+    def start_soon(
+        self, task: Callable[[Unpack[PosArgs]], Awaitable[Any]], *args: *PosArgs
+    ) -> None:
+        """Run a task beside the handlers.  It lives no longer than this incarnation, and
+        an exception in it crashes the incarnation."""
+        self._nursery.start_soon(task, *args)
+
+    def after(self, seconds: float, message: M) -> trio.CancelScope:
+        """Tell oneself `message` later; cancel the returned scope to take it back."""
+        scope = trio.CancelScope()
+        self._nursery.start_soon(self._deliver, scope, seconds, message)
+        return scope
+
+    async def _deliver(self, scope: trio.CancelScope, seconds: float, message: M) -> None:
+        with scope:
+            await trio.sleep(seconds)
+            self._cell.ref.tell(message)
+
+    def watch(self, ref: Ref[Any]) -> Callable[[], None]:
+        """Have the actor's `down` hook called once when `ref` is gone for good."""
+        return ref.watch(self._cell.deliver_down)
+
+    def stop(self) -> None:
+        """End normally after the message in hand; what is still queued is dead letters."""
+        self._cell.end_now()
+
+
+@final
+class Cell(Generic[M]):
+    """A place in the tree: outlives the incarnations of its actor."""
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        path: str,
+        spec: ChildSpec[M],
+        on_ready: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.system = system
+        self._on_ready = on_ready
+        self.path = path
+        self.spec = spec
+        self.ref: Ref[M] = Ref(self)
+        self.mailbox: Mailbox[M] = Mailbox(spec.mailbox)
+        self.generation = 0
+        self.state = State.WAITING
+        self.reason = "not started"
+        """Why it is down, where it is."""
+        self.last: deque[type] = deque(maxlen=REMEMBERED)
+        self.task: trio.lowlevel.Task | None = None
+        """The task that runs the handlers of the current incarnation."""
+        self._scope: trio.CancelScope | None = None
+        self._final = False
+        self._ending = False
+        self._downs: deque[Down] = deque()
+        self._deferred: list[ReplyTo[Any]] = []
+        self._watchers: list[Callable[[Down], object]] = []
+        self._down: Down | None = None
+        self._message: Any = None
+        """The message in hand."""
+
+    # -- what the supervisor asks for
+
+    @property
+    def live(self) -> bool:
+        """There is an incarnation."""
+        return self.task is not None
+
+    def request_stop(self, *, final: bool) -> None:
+        """Ask the incarnation to end within the spec's shutdown time.
+
+        `final`: no other incarnation follows; the mailbox is closed and what is queued is
+        still handled.  Otherwise it ends after the message in hand and the queue is kept.
+        """
+        if final:
+            self._final = True
+            self.mailbox.close()
+        if not self.live or (self._ending and not final):
+            return
+        self._ending = True
+        self.state = State.STOPPING
+        assert self._scope is not None
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.spec.shutdown)
+        self.mailbox.attend()
+
+    def end_now(self) -> None:
+        """The actor stops itself."""
+        self._final = False
+        self._ending = True
+        self.mailbox.attend()
+
+    async def live_once(self) -> Exit:
+        """Run one incarnation to its end.  Raises nothing but a cancellation from outside."""
+        self.generation += 1
+        self.state = State.STARTING
+        self.task = trio.lowlevel.current_task()
+        self._ending = False
+        scope = self._scope = trio.CancelScope()
+        by_supervisor = False
+        error: BaseException | None = None
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    await self._incarnate(nursery)
+                    nursery.cancel_scope.cancel()
+        except BaseException as exc:
+            cancelled, error = _without_cancelled(exc)
+            if error is not None and not isinstance(error, Exception):
+                raise  # KeyboardInterrupt, SystemExit: not ours to judge
+            if cancelled is not None:
+                self.reason = "cancelled"
+                raise
+        finally:
+            by_supervisor = self._stopped_by_supervisor()
+            self.task = None
+            self._drop_what_was_in_hand(error)
+        if error is not None:
+            end = Exit(ExitKind.CRASHED, error)
+        elif scope.cancelled_caught:
+            end = Exit(ExitKind.KILLED)
+        else:
+            end = Exit(ExitKind.SHUTDOWN if by_supervisor else ExitKind.NORMAL)
+        self.reason = end.reason
+        return end
+
+    def _stopped_by_supervisor(self) -> bool:
+        return self.state is State.STOPPING
+
+    async def _incarnate(self, nursery: trio.Nursery) -> None:
+        actor = self.spec.start()
+        actor.context = Context(self, nursery)
+        with trio.move_on_after(self.spec.start_timeout) as starting:
+            await actor.started()
+        if starting.cancelled_caught:
+            raise StartTimeout(f"{self.path} did not start within {self.spec.start_timeout:g} s")
+        if self.state is State.STARTING:
+            self.state = State.RUNNING
+        self._on_ready()
+        self.system.emit(Started(self.path, self.generation))
+        await self._handle_messages(actor)
+        await actor.stopping()
+
+    async def _handle_messages(self, actor: Actor[M]) -> None:
+        mailbox = self.mailbox
+        while not self._ending or (self._final and len(mailbox)):
+            await mailbox.wait()
+            if mailbox.wanted:
+                self._attend(actor)
+            await self._handle_batch(actor)
+
+    async def _handle_batch(self, actor: Actor[M]) -> None:
+        mailbox = self.mailbox
+        handlers = type(actor).handlers
+        remember = self.last.append
+        for _ in range(BATCH):
+            if self._ending and not self._final:
+                return
+            taken = mailbox.take()
+            if taken is None:
+                return
+            self._message, reply = taken
+            kind = cast("type", type(self._message))
+            remember(kind)
+            handler = handlers.get(kind)
+            if handler is None:
+                self._not_understood(kind, reply)
+                continue
+            if reply is not None:
+                self._deferred.append(reply)
+            result = handler(actor, self._message)
+            if result is not None:
+                await result
+            mailbox.done()
+            if reply is not None:
+                self._settle(reply)
+
+    def _attend(self, actor: Actor[M]) -> None:
+        self.mailbox.wanted = False
+        if self.mailbox.overflowed:
+            self.mailbox.overflowed = False
+            actor.overflowed()
+        while self._downs:
+            actor.down(self._downs.popleft())
+
+    def _not_understood(self, kind: type, reply: ReplyTo[Any] | None) -> None:
+        self.mailbox.in_hand -= 1
+        self.mailbox.counters.dead_lettered += 1
+        self.system.dead_letter(self.path, kind.__name__)
+        if reply is not None:
+            reply.fail(ActorDown(self.path, f"does not understand {kind.__name__}"))
+
+    def _settle(self, reply: ReplyTo[Any]) -> None:
+        """An answer may be given later than its handler returns; those are kept until then."""
+        if reply.over and self._deferred and self._deferred[-1] is reply:
+            self._deferred.pop()
+        elif len(self._deferred) > BATCH:
+            self._deferred = [kept for kept in self._deferred if not kept.over]
+
+    def _drop_what_was_in_hand(self, error: BaseException | None) -> None:
+        message = None
+        if self.mailbox.in_hand:
+            message = self._message
+            self.mailbox.fail()
+        self._message = None
+        if error is not None:
+            self._crashed(error, message)
+        deferred, self._deferred = self._deferred, []
+        for reply in deferred:
+            down = ActorDown(self.path, self.reason if error is None else repr(error))
+            down.__cause__ = error
+            reply.fail(down)
+
+    def _crashed(self, error: BaseException, message: Any = None) -> None:
+        self.reason = repr(error)
+        self.system.emit(Crashed(self.path, self.generation, error, message))
+
+    # -- being watched, and watching
+
+    def watch(self, callback: Callable[[Down], object]) -> Callable[[], None]:
+        """See `Ref.watch`."""
+        if self._down is not None:
+            callback(self._down)
+            return lambda: None
+        self._watchers.append(callback)
+
+        def unwatch() -> None:
+            if callback in self._watchers:
+                self._watchers.remove(callback)
+
+        return unwatch
+
+    def deliver_down(self, down: Down) -> None:
+        """Queue a `Down` in the system lane: read before any message, never dropped."""
+        if self._down is None:
+            self._downs.append(down)
+            self.mailbox.attend()
+
+    def gone(self, end: Exit | None) -> None:
+        """No incarnation follows.  Synchronous: whoever sees the `Down` sees no entry."""
+        self.state = State.FAILED if self.state is State.FAILED else State.ENDED
+        for message, reply in self.mailbox.empty_into_dead_letters():
+            self.system.dead_letter(self.path, type(message).__name__)
+            if reply is not None:
+                reply.fail(ActorDown(self.path, self.reason))
+        kind = None if end is None else end.kind
+        self._down = Down(self.path, self.generation, kind, self.reason)
+        watchers, self._watchers = self._watchers, []
+        for callback in watchers:
+            callback(self._down)
+
+    def awaiting(self) -> str:
+        """What the handlers' task waits for: innermost function outside trio, with its line."""
+        return where(self.task)
+
+
+def where(task: trio.lowlevel.Task | None) -> str:
+    """The innermost function of `task` that is not trio's own, as ``module.function:line``."""
+    found = ""
+    coroutine: Any = None if task is None else task.coro
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None:
+            module = frame.f_globals.get("__name__", "?")
+            if module.split(".")[0] != "trio":
+                found = f"{module}.{frame.f_code.co_name}:{frame.f_lineno}"
+        coroutine = getattr(coroutine, "cr_await", None)
+    return found
+
+
+def _without_cancelled(
+    error: BaseException,
+) -> tuple[BaseException | None, BaseException | None]:
+    """Split into (the cancellation in it, the rest), each None where there is none."""
+    if isinstance(error, trio.Cancelled):
+        return error, None
+    if not isinstance(error, BaseExceptionGroup):
+        return None, error
+    cancelled, others = cast("_Group", error).split(trio.Cancelled)
+    rest: BaseException | None = others
+    while isinstance(rest, BaseExceptionGroup):
+        inner = cast("_Group", rest).exceptions
+        if len(inner) != 1:
+            break
+        rest = inner[0]
+    return cancelled, cast("BaseException | None", rest)

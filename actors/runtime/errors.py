@@ -1,0 +1,72 @@
+"""How a conversation with an actor can fail, and how an actor can end."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+
+class ActorError(Exception):
+    """Everything that the runtime raises."""
+
+
+class ActorDown(ActorError):
+    """The actor ended before it answered.
+
+    `actor` is its path; the crash, where there was one, is the ``__cause__``.
+    """
+
+    def __init__(self, actor: str, reason: str) -> None:
+        super().__init__(f"actor {actor} is down: {reason}")
+        self.actor = actor
+        self.reason = reason
+
+
+class AskTimeout(ActorError):
+    """No answer came in time.  The actor is not harmed; a late answer is a dead letter."""
+
+    def __init__(self, actor: str, timeout: float) -> None:
+        super().__init__(f"actor {actor} did not answer within {timeout:g} s")
+        self.actor = actor
+        self.timeout = timeout
+
+
+class SelfAsk(ActorError):
+    """An actor asked itself: it would wait for ever for its own next message."""
+
+
+class StartTimeout(ActorError):
+    """`Actor.started` did not return within the child's start timeout."""
+
+
+class Escalated(ActorError):
+    """A supervisor's own restart budget was spent; its parent has to decide."""
+
+
+class ExitKind(Enum):
+    """Why one incarnation of an actor ended."""
+
+    NORMAL = "normal"
+    """It stopped itself."""
+    SHUTDOWN = "shutdown"
+    """Its supervisor stopped it, and it obeyed in time."""
+    CRASHED = "crashed"
+    """An exception left it."""
+    KILLED = "killed"
+    """It did not obey in time and was cancelled."""
+
+
+@frozen
+class Exit:
+    """The end of one incarnation."""
+
+    kind: ExitKind
+    error: BaseException | None = None
+
+    @property
+    def reason(self) -> str:
+        """One line: the kind, and the exception where there is one."""
+        if self.error is None:
+            return self.kind.value
+        return f"{self.kind.value}: {type(self.error).__name__}: {self.error}"

@@ -1,0 +1,87 @@
+"""What the runtime reports about the life of actors.  Nothing vanishes: each is told once."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from actors.runtime.errors import Exit
+
+
+@frozen
+class Started:
+    """An incarnation is ready for its first message."""
+
+    actor: str
+    generation: int
+
+
+@frozen
+class Crashed:
+    """An exception left an incarnation.  `message` is the one that was lost with it, if any."""
+
+    actor: str
+    generation: int
+    error: BaseException
+    message: Any = None
+
+
+@frozen
+class Restarting:
+    """Another incarnation follows after `delay` seconds."""
+
+    actor: str
+    generation: int
+    attempt: int
+    delay: float
+
+
+@frozen
+class Failed:
+    """A child spent its restart budget; it stays down and its siblings live."""
+
+    actor: str
+    restarts: int
+    error: BaseException | None
+
+
+@frozen
+class EscalatedUp:
+    """A supervisor spent its own budget because of `child` and ends."""
+
+    supervisor: str
+    child: str
+    error: BaseException | None
+
+
+@frozen
+class Ended:
+    """An actor or a group is gone for good."""
+
+    actor: str
+    generation: int
+    exit: Exit
+
+
+@frozen
+class Overran:
+    """A child was cancelled after its shutdown time and still runs; it awaits `awaiting`."""
+
+    actor: str
+    after: float
+    awaiting: str
+
+
+@frozen
+class DeadLetter:
+    """A message or an answer that nobody will read."""
+
+    actor: str
+    what: str
+    """The message's class name, or the kind of reply."""
+
+
+Signal: TypeAlias = (
+    Started | Crashed | Restarting | Failed | EscalatedUp | Ended | Overran | DeadLetter
+)

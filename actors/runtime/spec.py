@@ -1,0 +1,137 @@
+"""What a supervisor is told about a child: how it starts, restarts and stops."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Generic, TypeAlias, TypeVar, final
+
+from attrs import field, frozen
+
+from actors.runtime.actor import Actor
+from actors.runtime.errors import Exit, ExitKind
+from actors.runtime.mailbox import DEFAULT_MAILBOX, MailboxSpec
+
+M = TypeVar("M")
+
+
+class Restart(Enum):
+    """When an incarnation that ended is followed by another one.
+
+    A child that its supervisor stopped is never restarted.
+    """
+
+    PERMANENT = "permanent"
+    """Always."""
+    TRANSIENT = "transient"
+    """Only after a crash."""
+    TEMPORARY = "temporary"
+    """Never."""
+
+    def applies_to(self, end: Exit) -> bool:
+        """Whether `end` is followed by a new incarnation."""
+        if end.kind in (ExitKind.SHUTDOWN, ExitKind.KILLED):
+            return False
+        return self is Restart.PERMANENT or (
+            self is Restart.TRANSIENT and end.kind is ExitKind.CRASHED
+        )
+
+
+class Strategy(Enum):
+    """Who is restarted with a child."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """Nobody."""
+    REST_FOR_ONE = "rest_for_one"
+    """Those that were started after it, stopped in reverse order, started in order."""
+
+
+@frozen
+class Intensity:
+    """Restart intensity: at most `restarts` within `within` seconds."""
+
+    restarts: int = 3
+    within: float = 5.0
+
+
+@frozen
+class Backoff:
+    """The pause before a restart: exponential, with jitter, forgotten after a calm time.
+
+    The n-th restart in a row waits ``min(most, first * factor**(n-1))`` seconds, of which
+    a share of up to `jitter` (0..1) is taken away at random.
+    """
+
+    first: float = 0.1
+    factor: float = 2.0
+    most: float = 30.0
+    jitter: float = 0.5
+    reset_after: float = 30.0
+    """Seconds an incarnation must live for the row to begin anew."""
+
+    def delay(self, attempt: int, random: random.Random) -> float:
+        """Seconds before restart number `attempt` (1, 2, ...) in a row."""
+        # The exponent is capped: 2.0**1024 is an OverflowError, and that has taken workers down.
+        full = min(self.most, self.first * self.factor ** min(attempt - 1, 64))
+        return full * (1.0 - self.jitter * random.random())
+
+
+@frozen
+class ChildSpec(Generic[M]):
+    """One actor under a supervisor."""
+
+    id: str
+    start: Callable[[], Actor[M]]
+    """Makes the actor object of an incarnation; called anew for each."""
+    restart: Restart = Restart.PERMANENT
+    shutdown: float = 5.0
+    """Seconds from the request to stop until it is cancelled."""
+    start_timeout: float = 30.0
+    """Seconds for `Actor.started`."""
+    significant: bool = False
+    """When it ends by itself and is not restarted, its supervisor shuts down too."""
+    intensity: Intensity = Intensity()
+    backoff: Backoff = Backoff()
+    mailbox: MailboxSpec = DEFAULT_MAILBOX
+
+
+@frozen
+class GroupSpec:
+    """A supervisor under a supervisor: `children` are started in order."""
+
+    id: str
+    children: tuple[ChildSpec[Any], ...] = ()
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    restart: Restart = Restart.TEMPORARY
+    significant: bool = False
+    """As in `ChildSpec`."""
+    intensity: Intensity = Intensity(restarts=10, within=10.0)
+    """The budget of the group as a whole; when it is spent, the group escalates."""
+    backoff: Backoff = Backoff()
+    on_end: Callable[[Exit], object] = field(default=lambda _: None)
+    """Called once, in the same step in which the group is gone for good."""
+
+
+AnySpec: TypeAlias = ChildSpec[Any] | GroupSpec
+
+
+@final
+class Budget:
+    """A sliding window over restarts."""
+
+    def __init__(self, intensity: Intensity) -> None:
+        self._intensity = intensity
+        self._times: deque[float] = deque()
+        self.spent = 0
+        """Restarts ever charged."""
+
+    def charge(self, now: float) -> bool:
+        """Account for one restart at `now`; False when that is one too many."""
+        times = self._times
+        while times and times[0] <= now - self._intensity.within:
+            times.popleft()
+        times.append(now)
+        self.spent += 1
+        return len(times) <= self._intensity.restarts
