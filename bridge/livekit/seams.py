@@ -1,0 +1,293 @@
+"""Every place where we reach behind the SDK's public face, and nothing else.
+
+The stock SDK (livekit 1.2.1) wakes every room for every event of the process, sends
+each native debug record through Python, has no call to pause a subscribed track and
+throws away the streams nobody registered for.  Each of these is a seam here: a
+probe that says whether the SDK still looks as it did when the seam was written, and
+a public way that is taken instead, with one warning, when it does not.  A canary
+test per seam (`tests/connection/test_seams.py`) says what broke after an upgrade.
+
+The native library's own logs go to stderr once Python does not capture them, and at
+level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import logging
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import structlog
+from attrs import frozen
+from livekit import rtc
+from livekit.rtc import _ffi_client as ffi_client
+from livekit.rtc._ffi_client import FfiClient, FfiQueue
+from livekit.rtc._proto import ffi_pb2
+from livekit.rtc.data_stream import ByteStreamHandler, TextStreamHandler
+
+from bridge.redact import redact
+
+log = structlog.get_logger()
+
+SeamName: TypeAlias = Literal["native_logs", "room_filter", "pause_track", "any_stream"]
+
+
+@frozen
+class Seam:
+    """One private detail of the SDK that we build on."""
+
+    probe: Callable[[], object]
+    """True while the SDK looks as expected.  May raise: that counts as False."""
+    lost: str
+    """What a user loses where the public way must be taken."""
+
+
+def _native_logs_fit() -> bool:
+    source = inspect.getsource(FfiClient.__init__)
+    return "get_ffi_lib()" in source and "livekit_ffi_initialize(" in source
+
+
+def _room_filter_fits() -> bool:
+    """A scratch queue of the SDK's own class shows the shape of a subscription."""
+    queue: FfiQueue[Any] = FfiQueue()
+    loop = cast("Any", object())
+    mine = queue.subscribe(loop, filter_fn=None)
+    (entry,) = queue._subscribers
+    fields = ffi_pb2.FfiEvent.DESCRIPTOR.fields_by_name
+    return (
+        entry == (mine, loop, None)
+        and "room_event" in fields
+        and "room_handle" in fields["room_event"].message_type.fields_by_name
+        and "_ffi_queue" in inspect.getsource(rtc.Room.connect)
+        and "_ffi_handle" in inspect.getsource(rtc.Room.connect)
+    )
+
+
+def _pause_track_fits() -> bool:
+    request = ffi_pb2.FfiRequest.DESCRIPTOR.fields_by_name["enable_remote_track_publication"]
+    return set(request.message_type.fields_by_name) == {
+        "track_publication_handle",
+        "enabled",
+    } and "_ffi_handle" in inspect.getsource(rtc.RemoteTrackPublication.set_subscribed)
+
+
+def _any_stream_fits() -> bool:
+    return "_text_stream_handlers.get(topic)" in inspect.getsource(
+        rtc.Room._handle_text_stream_opened
+    ) and "_byte_stream_handlers.get(topic)" in inspect.getsource(
+        rtc.Room._handle_byte_stream_opened
+    )
+
+
+SEAMS: Final[dict[SeamName, Seam]] = {
+    "native_logs": Seam(_native_logs_fit, "native debug records pass through Python: more CPU"),
+    "room_filter": Seam(_room_filter_fits, "every room wakes for every event: more CPU"),
+    "pause_track": Seam(_pause_track_fits, "watched microphones send their sound: more traffic"),
+    "any_stream": Seam(_any_stream_fits, "text streams count on the topic lk.chat only"),
+}
+
+_fit: dict[SeamName, bool] = {}
+
+
+def fits(name: SeamName) -> bool:
+    """Whether the seam can be used; the first no of each is logged, once."""
+    if name not in _fit:
+        try:
+            _fit[name] = bool(SEAMS[name].probe())
+            error = ""
+        except Exception as exc:
+            _fit[name] = False
+            error = f"{type(exc).__name__}: {exc}"
+        if not _fit[name]:
+            _warn_lost(name, error)
+    return _fit[name]
+
+
+def _warn_lost(name: SeamName, error: str) -> None:
+    log.warning("sdk_seam_lost", seam=name, lost=SEAMS[name].lost, error=redact(error))
+
+
+def _give_up(name: SeamName, exc: Exception) -> None:
+    """A seam that looked right and still failed is not tried again."""
+    if _fit.get(name, True):
+        _fit[name] = False
+        _warn_lost(name, f"{type(exc).__name__}: {exc}")
+
+
+# --- the native library's logs -------------------------------------------------
+
+
+class _InitializeQuietly:
+    """Stands in for the native `livekit_ffi_initialize` and turns log capture off."""
+
+    def __init__(self, function: Any) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._function, name, value)
+
+    def __call__(self, callback: Any, _capture_logs: bool, *rest: Any) -> Any:
+        return self._function(callback, False, *rest)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Generator[None, None, None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def initialize() -> None:
+    """Start the native library, quietly.  Call before the first `rtc.Room` is made.
+
+    A library that somebody else has started already is left as it is.
+    """
+    quiet_loggers()
+    if FfiClient._instance is not None:
+        return
+    if not fits("native_logs"):
+        _ = FfiClient.instance
+        return
+    original = ffi_client.get_ffi_lib
+
+    def quiet_lib() -> ctypes.CDLL:
+        lib = original()
+        lib.livekit_ffi_initialize = _InitializeQuietly(lib.livekit_ffi_initialize)
+        return lib
+
+    ffi_client.get_ffi_lib = quiet_lib
+    try:
+        with _environment("RUST_LOG", "off"):
+            _ = FfiClient.instance
+    finally:
+        ffi_client.get_ffi_lib = original
+
+
+class _SdkRecords(logging.Filter):
+    """Makes the SDK's log records fit to be shown: one line, no token, no payload dump.
+
+    The SDK writes to the logger `livekit` and, for streams and failed callbacks, to
+    the root logger itself.  Records of other loggers do not pass here: a filter on a
+    logger sees only what is logged on that very logger.
+    """
+
+    IGNORED: Final = ("ignoring text stream", "ignoring byte stream")
+    LIMIT: Final = 500
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:
+            text = str(record.msg)
+        if text.startswith(self.IGNORED):
+            return False
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            text = f"{text} ({type(error).__name__}: {error})"
+        record.msg = redact(" ".join(text.split()))[: self.LIMIT]
+        record.args = None
+        record.exc_info = record.exc_text = None
+        return True
+
+
+_records: Final = _SdkRecords()
+
+
+def quiet_loggers() -> None:
+    """Put the filter on the two loggers that the SDK writes to (again is harmless)."""
+    for name in ("livekit", None):
+        logging.getLogger(name).addFilter(_records)
+
+
+# --- one room's events only ------------------------------------------------------
+
+
+def watch_only_own_events(room: rtc.Room) -> None:
+    """Narrow the room's subscription to its own events.
+
+    Call after connect, in the same step: until then the room's handle is unknown.
+    """
+    if not fits("room_filter"):
+        return
+    try:
+        handle = cast("Any", room._ffi_handle).handle
+        local = room.local_participant._ffi_handle.handle
+
+        def mine(event: ffi_pb2.FfiEvent) -> bool:
+            which = event.WhichOneof("message")
+            if which == "room_event":
+                return event.room_event.room_handle == handle
+            return (
+                which == "rpc_method_invocation"
+                and event.rpc_method_invocation.local_participant_handle == local
+            )
+
+        queue = FfiClient.instance.queue
+        with queue._lock:
+            for index, (subscriber, loop, _) in enumerate(queue._subscribers):
+                if subscriber is room._ffi_queue:
+                    queue._subscribers[index] = (subscriber, loop, mine)
+                    return
+        raise LookupError("the room is not among the subscribers")
+    except Exception as exc:
+        _give_up("room_filter", exc)
+
+
+# --- a subscribed track without its media ----------------------------------------
+
+
+def pause(publication: rtc.RemoteTrackPublication) -> None:
+    """Stop the media of a subscribed track; its owner's quality and speech still come."""
+    if not fits("pause_track"):
+        return
+    try:
+        request = ffi_pb2.FfiRequest()
+        pause_request = request.enable_remote_track_publication
+        pause_request.track_publication_handle = publication._ffi_handle.handle
+        pause_request.enabled = False
+        FfiClient.instance.request(request)
+    except Exception as exc:
+        _give_up("pause_track", exc)
+
+
+# --- streams of every topic ------------------------------------------------------
+
+
+class _EveryTopic(dict[str, Any]):
+    """A handler table that has one answer for all wanted topics."""
+
+    def __init__(self, handler: Any, wanted: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._handler = handler
+        self._wanted = wanted
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._handler if self._wanted(key) else default
+
+
+def handle_streams(
+    room: rtc.Room,
+    wanted: Callable[[str], bool],
+    on_text: TextStreamHandler,
+    on_bytes: ByteStreamHandler,
+    public_topic: str,
+) -> None:
+    """Hand the text and byte streams of every wanted topic to the two handlers.
+
+    The public way knows a handler per topic only: there it is `public_topic` alone.
+    """
+    if fits("any_stream"):
+        room._text_stream_handlers = _EveryTopic(on_text, wanted)
+        room._byte_stream_handlers = _EveryTopic(on_bytes, wanted)
+    else:
+        room.register_text_stream_handler(public_topic, on_text)

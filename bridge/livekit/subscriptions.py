@@ -1,0 +1,78 @@
+"""Which tracks we subscribe to: one a person, and as little of it as can be had.
+
+The server sends quality and speakers only for people of whom a track is subscribed,
+so an observer must take one; it does not have to listen.  A microphone is taken and
+paused at once.  Somebody without one is watched through a video track in its lowest
+layer, paused as well, until a microphone turns up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from livekit import rtc
+
+RANK: Final[Mapping[tuple[int, int], int]] = {
+    (rtc.TrackKind.KIND_AUDIO, rtc.TrackSource.SOURCE_MICROPHONE): 0,
+    (rtc.TrackKind.KIND_AUDIO, rtc.TrackSource.SOURCE_UNKNOWN): 1,  # a phone, an ingress
+    (rtc.TrackKind.KIND_VIDEO, rtc.TrackSource.SOURCE_CAMERA): 2,
+    (rtc.TrackKind.KIND_VIDEO, rtc.TrackSource.SOURCE_UNKNOWN): 3,
+    (rtc.TrackKind.KIND_VIDEO, rtc.TrackSource.SOURCE_SCREENSHARE): 4,
+}
+"""(kind, source), best first.  What is not here is never subscribed: the sound of a
+shared screen would pass for its owner's speech."""
+
+
+class Subscriptions:
+    """One track a person, kept so while tracks come and go."""
+
+    def __init__(self, pause: Callable[[rtc.RemoteTrackPublication], None]) -> None:
+        self._pause = pause
+        self._chosen: dict[str, rtc.RemoteTrackPublication] = {}
+        """By identity: the publication we asked for."""
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        """Identity to the SID of the track that we take from this person."""
+        return {identity: pub.sid for identity, pub in self._chosen.items()}
+
+    def settle(self, participant: rtc.RemoteParticipant) -> None:
+        """Ask for the best track this person has now, and for no other."""
+        identity = participant.identity
+        tracks = participant.track_publications.values()
+        ranked = [pub for pub in tracks if (pub.kind, pub.source) in RANK]
+        best = min(ranked, key=lambda pub: RANK[pub.kind, pub.source], default=None)
+        held = self._chosen.get(identity)
+        if held is not None and held in ranked:
+            if best is None or RANK[held.kind, held.source] <= RANK[best.kind, best.source]:
+                return
+            held.set_subscribed(False)
+        self._chosen.pop(identity, None)
+        if best is not None:
+            self._chosen[identity] = best
+            best.set_subscribed(True)
+
+    def subscribed(self, publication: rtc.RemoteTrackPublication) -> None:
+        """The subscription took effect: stop the media that it would bring."""
+        if publication.kind == rtc.TrackKind.KIND_VIDEO and publication.simulcasted:
+            publication.set_video_quality(rtc.VideoQuality.VIDEO_QUALITY_LOW)
+        self._pause(publication)
+
+    def unsubscribed(
+        self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        """A full reconnect takes subscriptions away; the new publication is asked for anew."""
+        if self._chosen.get(participant.identity) is publication:
+            del self._chosen[participant.identity]
+
+    def left(self, participant: rtc.RemoteParticipant) -> None:
+        self._chosen.pop(participant.identity, None)
+
+    def restore(self, participants: Mapping[str, rtc.RemoteParticipant]) -> None:
+        """After a reconnect: everyone watched again, everything paused again."""
+        for participant in participants.values():
+            self.settle(participant)
+            held = self._chosen.get(participant.identity)
+            if held is not None and held.subscribed:
+                self.subscribed(held)

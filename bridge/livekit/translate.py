@@ -1,0 +1,352 @@
+"""What the SDK says, in our own words: one translator per event of `rtc.Room`.
+
+A translator gets the SDK's arguments and gives a `RoomEvent`, or None where there is
+nothing to tell (our own participant, a value the SDK does not know yet).  It may
+raise: whoever calls it guards, because the SDK swallows what a callback raises and a
+TypeError even takes the other callbacks along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+from livekit import rtc
+
+from actors.session.events import (
+    AttributesChanged,
+    DataFormat,
+    DataReceived,
+    MetadataChanged,
+    NameChanged,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantKind,
+    ParticipantLeft,
+    Quality,
+    QualityChanged,
+    Reconnected,
+    Reconnecting,
+    RoomEvent,
+    RoomMetadataChanged,
+    Roster,
+    Source,
+    SpeakersChanged,
+    TrackInfo,
+    TrackKind,
+    TrackMuted,
+    TrackPublished,
+    TrackSubscribed,
+    TrackSubscriptionFailed,
+    TrackUnmuted,
+    TrackUnpublished,
+)
+
+KINDS: Final[Mapping[int, ParticipantKind]] = {
+    rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD: "standard",
+    rtc.ParticipantKind.PARTICIPANT_KIND_INGRESS: "ingress",
+    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS: "egress",
+    rtc.ParticipantKind.PARTICIPANT_KIND_SIP: "sip",
+    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT: "agent",
+    5: "sip",  # CONNECTOR: a person on a WhatsApp or Twilio call
+    6: "ingress",  # BRIDGE: a camera's RTSP stream
+}
+TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
+    rtc.TrackKind.KIND_AUDIO: "audio",
+    rtc.TrackKind.KIND_VIDEO: "video",
+}
+SOURCES: Final[Mapping[int, Source]] = {
+    rtc.TrackSource.SOURCE_CAMERA: "camera",
+    rtc.TrackSource.SOURCE_MICROPHONE: "microphone",
+    rtc.TrackSource.SOURCE_SCREENSHARE: "screen",
+    rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO: "screen_audio",
+}
+QUALITIES: Final[Mapping[int, Quality]] = {
+    rtc.ConnectionQuality.QUALITY_EXCELLENT: "excellent",
+    rtc.ConnectionQuality.QUALITY_GOOD: "good",
+    rtc.ConnectionQuality.QUALITY_POOR: "poor",
+    rtc.ConnectionQuality.QUALITY_LOST: "lost",
+}
+REASONS: Final[Mapping[int, str]] = {
+    number: name.lower() for name, number in rtc.DisconnectReason.items() if number
+}
+"""LiveKit's DisconnectReason in lower case.  0 is UNKNOWN_REASON: the server gave none."""
+
+KEEP: Final = 64 * 1024
+"""Bytes of a message that are looked at (and kept, where payloads are wanted)."""
+
+
+class Here(Protocol):
+    """What a translator may ask of the room it translates for."""
+
+    @property
+    def me(self) -> str:
+        """Our own identity in the room."""
+        ...
+
+    @property
+    def log_payloads(self) -> bool: ...
+
+    def now(self) -> float: ...
+
+    def roster(self) -> Roster: ...
+
+
+# --- descriptions ----------------------------------------------------------------
+
+
+def reason_of(number: int | None) -> str | None:
+    """A DisconnectReason by its name; None for unknown, a number we do not know as such."""
+    if not number:
+        return None
+    return REASONS.get(number, f"reason_{number}")
+
+
+def track_info(publication: rtc.TrackPublication) -> TrackInfo:
+    return TrackInfo(
+        sid=publication.sid,
+        kind=TRACK_KINDS.get(publication.kind, "video"),
+        source=SOURCES.get(publication.source, "unknown"),
+        muted=publication.muted,
+        name=publication.name,
+    )
+
+
+def participant_info(participant: rtc.RemoteParticipant, now: float) -> ParticipantInfo:
+    """One join as the SDK shows it; `now` stands in where the server's join time is missing."""
+    joined_at = participant.joined_at
+    return ParticipantInfo(
+        identity=participant.identity,
+        sid=participant.sid,
+        joined_at=now if joined_at is None else joined_at.timestamp(),
+        kind=KINDS.get(participant.kind, "standard"),
+        name=participant.name,
+        metadata=participant.metadata,
+        attributes=participant.attributes,
+        tracks=tuple(track_info(pub) for pub in participant.track_publications.values()),
+    )
+
+
+def room_sid(room: rtc.Room) -> str:
+    """The room's SID if the SDK knows it already, else ""; never waits.
+
+    `Room.sid` is a coroutine that ends at once when the SID is there.
+    """
+    waiting = room.sid
+    try:
+        waiting.send(None)
+    except StopIteration as done:
+        return str(done.value)
+    except RuntimeError:  # the room is disconnected
+        return ""
+    finally:
+        waiting.close()
+    return ""
+
+
+def roster_of(room: rtc.Room, now: float, fallback_sid: str) -> Roster:
+    """Everyone whom the SDK shows in the room.  Our own participant is never among them."""
+    created = room.creation_time.timestamp()
+    return Roster(
+        room_sid=room_sid(room) or fallback_sid,
+        metadata=room.metadata,
+        participants=tuple(participant_info(p, now) for p in room.remote_participants.values()),
+        created_at=created or None,
+    )
+
+
+# --- messages --------------------------------------------------------------------
+
+
+def format_of(payload: bytes, whole: bool = True) -> DataFormat:
+    """What a message is: a JSON object or array, other text, or bytes.
+
+    A bare number or word is text, as it is for the reader of a chat.  Of a message
+    that is not `whole` only the beginning is there to judge by.
+    """
+    if not whole:
+        start = payload[:-4] if len(payload) > 4 else payload  # a cut character is no fault
+        text = start.decode("utf-8", "ignore")
+        broken = len(start) - len(text.encode()) > 3
+        if broken or "\x00" in text:
+            return "binary"
+        return "json" if text.lstrip()[:1] in ("{", "[") else "text"
+    if payload.lstrip()[:1] in (b"{", b"["):
+        try:
+            msgspec.json.decode(payload)
+            return "json"
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            pass
+    try:
+        return "binary" if "\x00" in payload.decode() else "text"
+    except UnicodeDecodeError:
+        return "binary"
+
+
+def message(
+    here: Here,
+    *,
+    at: float,
+    identity: str | None,
+    topic: str,
+    payload: bytes,
+    size: int | None = None,
+    reliable: bool = True,
+    stream: bool = False,
+    binary: bool = False,
+) -> DataReceived:
+    """One message that came.  `size` says how long it was where `payload` is only its start."""
+    length = len(payload) if size is None else size
+    head = payload[:KEEP]
+    kind: DataFormat = "binary" if binary else format_of(head, whole=len(head) == length)
+    return DataReceived(
+        at=at,
+        identity=identity,
+        topic=topic,
+        size=length,
+        format=kind,
+        reliable=reliable,
+        stream=stream,
+        content=head.decode("utf-8", "replace") if here.log_payloads else None,
+    )
+
+
+# --- one translator per event ----------------------------------------------------
+
+
+def _joined(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
+    now = here.now()
+    return ParticipantJoined(now, participant_info(participant, now))
+
+
+def _left(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
+    reason = reason_of(participant.disconnect_reason)
+    return ParticipantLeft(here.now(), participant.identity, participant.sid, reason)
+
+
+def _name(here: Here, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
+    if participant.identity == here.me:
+        return None
+    return NameChanged(here.now(), participant.identity, new)
+
+
+def _metadata(here: Here, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
+    if participant.identity == here.me:
+        return None
+    return MetadataChanged(here.now(), participant.identity, new)
+
+
+def _attributes(
+    here: Here, changed: Mapping[str, str], participant: rtc.Participant
+) -> RoomEvent | None:
+    if participant.identity == here.me:
+        return None
+    return AttributesChanged(here.now(), participant.identity, dict(changed))
+
+
+def _published(
+    here: Here, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+) -> RoomEvent:
+    return TrackPublished(here.now(), participant.identity, track_info(publication))
+
+
+def _unpublished(
+    here: Here, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+) -> RoomEvent:
+    return TrackUnpublished(here.now(), participant.identity, publication.sid)
+
+
+def _muted(
+    here: Here, participant: rtc.Participant, publication: rtc.TrackPublication
+) -> RoomEvent | None:
+    if participant.identity == here.me:
+        return None
+    return TrackMuted(here.now(), participant.identity, publication.sid)
+
+
+def _unmuted(
+    here: Here, participant: rtc.Participant, publication: rtc.TrackPublication
+) -> RoomEvent | None:
+    if participant.identity == here.me:
+        return None
+    return TrackUnmuted(here.now(), participant.identity, publication.sid)
+
+
+def _subscribed(
+    here: Here,
+    _track: object,
+    publication: rtc.RemoteTrackPublication,
+    participant: rtc.RemoteParticipant,
+) -> RoomEvent:
+    return TrackSubscribed(here.now(), participant.identity, publication.sid)
+
+
+def _subscription_failed(
+    here: Here, participant: rtc.RemoteParticipant, track_sid: str, error: str
+) -> RoomEvent:
+    return TrackSubscriptionFailed(here.now(), participant.identity, track_sid, error)
+
+
+def _speakers(here: Here, speakers: list[rtc.Participant]) -> RoomEvent:
+    others = tuple(p.identity for p in speakers if p.identity != here.me)
+    return SpeakersChanged(here.now(), others)
+
+
+def _quality(here: Here, participant: rtc.Participant | None, quality: int) -> RoomEvent | None:
+    level = QUALITIES.get(quality)
+    if participant is None or participant.identity == here.me or level is None:
+        return None
+    return QualityChanged(here.now(), participant.identity, participant.sid, level)
+
+
+def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent:
+    return message(
+        here,
+        at=here.now(),
+        identity=None if packet.participant is None else packet.participant.identity,
+        topic=packet.topic or "",
+        payload=packet.data,
+        reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
+    )
+
+
+def _room_metadata(here: Here, _old: str, new: str) -> RoomEvent:
+    return RoomMetadataChanged(here.now(), new)
+
+
+def _reconnecting(here: Here) -> RoomEvent:
+    return Reconnecting(here.now())
+
+
+def _reconnected(here: Here) -> RoomEvent:
+    return Reconnected(here.now(), here.roster())
+
+
+Translator: TypeAlias = Callable[..., RoomEvent | None]
+
+TRANSLATORS: Final[Mapping[Any, Translator]] = {
+    "participant_connected": _joined,
+    "participant_disconnected": _left,
+    "participant_name_changed": _name,
+    "participant_metadata_changed": _metadata,
+    "participant_attributes_changed": _attributes,
+    "track_published": _published,
+    "track_unpublished": _unpublished,
+    "track_muted": _muted,
+    "track_unmuted": _unmuted,
+    "track_subscribed": _subscribed,
+    "track_subscription_failed": _subscription_failed,
+    "active_speakers_changed": _speakers,
+    "connection_quality_changed": _quality,
+    "data_received": _data,
+    "room_metadata_changed": _room_metadata,
+    "reconnecting": _reconnecting,
+    "reconnected": _reconnected,
+    "moved": _reconnected,  # into another room: another SID, as after a server's restart
+}
+"""By the name of the event of `rtc.Room`.
+
+Not here: `disconnected`, which ends the connection (`bridge.livekit.connection`), and
+`connected`, which the SDK declares and never emits.
+"""
