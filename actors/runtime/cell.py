@@ -240,7 +240,7 @@ class Cell(Generic[M]):
             if taken is None:
                 return
             self._message, reply = taken
-            kind = cast("type", type(self._message))
+            kind: type[Any] = type(self._message)
             remember(kind)
             handler = handlers.get(kind)
             if handler is None:
@@ -356,11 +356,13 @@ def _without_cancelled(
         return error, None
     if not isinstance(error, BaseExceptionGroup):
         return None, error
-    cancelled, others = cast("_Group", error).split(trio.Cancelled)
-    rest: BaseException | None = others
-    while isinstance(rest, BaseExceptionGroup):
-        inner = cast("_Group", rest).exceptions
-        if len(inner) != 1:
-            break
-        rest = inner[0]
-    return cancelled, cast("BaseException | None", rest)
+    cancelled, rest = cast("_Group", error).split(trio.Cancelled)
+    return cancelled, None if rest is None else _unwrapped(rest)
+
+
+def _unwrapped(group: _Group) -> BaseException:
+    """The only exception of a group that trio put around it, else the group."""
+    if len(group.exceptions) != 1:
+        return group
+    inner = group.exceptions[0]
+    return _unwrapped(inner) if isinstance(inner, BaseExceptionGroup) else inner
