@@ -1,0 +1,55 @@
+"""Progress of something slow, for a person at a terminal and for a log.
+
+On a terminal one line is written over and over; elsewhere (a log, CI) a plain line
+now and then.  Standard library only: the launcher uses it before anything is installed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+PLAIN_EVERY = 10.0
+"""Seconds between plain lines."""
+
+WIDTH = 79
+
+
+class ProgressLine:
+    """Call it with what is going on now; call `close` at the end.  A context manager."""
+
+    def __init__(self, stream: TextIO, prefix: str = "room-actors: ") -> None:
+        self._stream = stream
+        self._prefix = prefix
+        self._overwrites = stream.isatty()
+        self._began = time.monotonic()
+        self._next_plain = 0.0
+        self._open = False
+
+    def __call__(self, text: str) -> None:
+        now = time.monotonic()
+        if self._overwrites:
+            line = f"{self._prefix}{text} ({now - self._began:.0f} s)"
+            self._write(f"\r{line[:WIDTH]:<{WIDTH}}")
+            self._open = True
+        elif now >= self._next_plain:
+            self._write(f"{self._prefix}{text}\n")
+            self._next_plain = now + PLAIN_EVERY
+
+    def close(self, last: str = "") -> None:
+        """End the line; with a last word, which also says how long it took."""
+        if self._open:
+            self._write("\r" + " " * WIDTH + "\r")
+            self._open = False
+        if last:
+            self._write(f"{self._prefix}{last} after {time.monotonic() - self._began:.0f} s\n")
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
