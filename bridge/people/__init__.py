@@ -18,7 +18,9 @@ take the program with it.
         people.truth()  # what really happened, room by room
 """
 
-from bridge.people.client import People, PeopleError, Person, open_people
+from bridge.people.people import People, open_people
+from bridge.people.person import Person
+from bridge.people.process import PeopleError
 from bridge.people.truth import DEED_KEYS, Deed, RoomTruth
 from bridge.people.wire import SCENARIOS, SOURCES, Grants, Kind, Scenario, Source
 

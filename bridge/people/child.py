@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 
 from livekit import api, rtc
 
+from bridge.livekit import seams as native
 from bridge.people import media, seams, wire
 from bridge.redact import redact
 
@@ -43,7 +44,7 @@ _TRACK_SOURCES: Final = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An order that cannot be carried out; the text goes back to whoever gave it."""
 
 
@@ -62,6 +63,7 @@ class Presence:
         self._media: dict[str, media.Media] = {}
         self._changed = asyncio.Event()
         self._told_gone = False
+        self._clearing: asyncio.Future[None] | None = None
         for event in (
             "participant_name_changed",
             "participant_metadata_changed",
@@ -75,6 +77,7 @@ class Presence:
         self._say({"event": event, "person": self._person, "at": time.time(), **more})
 
     def _on_disconnected(self, *args: Any) -> None:
+        self._clearing = asyncio.ensure_future(self.stop_media())
         if not self._told_gone:
             self._told_gone = True
             self._tell("left", reason=disconnect_reason(args[0] if args else 0))
@@ -82,7 +85,7 @@ class Presence:
     @property
     def _me(self) -> rtc.LocalParticipant:
         if not self._room.isconnected():
-            raise Refused("not in the room")
+            raise RefusedError("not in the room")
         return self._room.local_participant
 
     async def join(self, url: str, token: str, *, subscribe: bool) -> Json:
@@ -108,9 +111,9 @@ class Presence:
         return {}
 
     async def stop_media(self) -> None:
-        for track_media in self._media.values():
+        while self._media:
+            _, track_media = self._media.popitem()
             await track_media.stop()
-        self._media.clear()
 
     async def publish(self, source: str) -> Json:
         track_media = media.make_media(source)
@@ -133,7 +136,7 @@ class Presence:
 
     def _track(self, track: str) -> media.Media:
         if track not in self._media:
-            raise Refused(f"no such track: {track}")
+            raise RefusedError(f"no such track: {track}")
         return self._media[track]
 
     async def mute(self, track: str) -> Json:
@@ -147,7 +150,7 @@ class Presence:
     async def speak(self, on: bool) -> Json:
         sounds = [sound for sound in self._media.values() if isinstance(sound, media.Sound)]
         if not sounds:
-            raise Refused("no microphone is published")
+            raise RefusedError("no microphone is published")
         sounds[0].speak(on)
         return {}
 
@@ -187,7 +190,7 @@ class Presence:
             try:
                 await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
             except TimeoutError:
-                raise Refused(
+                raise RefusedError(
                     f"the server did not take the {what} in {_SET_SECONDS:.0f} s "
                     "(is can_update_own_metadata granted?)"
                 ) from None
@@ -230,7 +233,7 @@ class Host:
         number = order.pop("id")
         try:
             answer = {"id": number, "ok": {**await self._do(**order), "at": time.time()}}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  told to whoever gave the order
             text = str(getattr(error, "message", error)) or type(error).__name__
             answer = {"id": number, "error": redact(text)}
         self._say(answer)
@@ -241,7 +244,7 @@ class Host:
         if do == "leave":
             return await self._leave(person)
         if person not in self._present:
-            raise Refused("not in the room")
+            raise RefusedError("not in the room")
         return await _ORDERS[do](self._present[person], **arguments)
 
     async def _join(self, person: int, subscribe: bool, **who: Any) -> Json:
@@ -266,17 +269,16 @@ class Host:
         kind: str,
         grants: dict[str, bool],
     ) -> str:
+        video = api.VideoGrants(room_join=True, room=room, agent=kind == "agent" or None)
+        for grant, given in grants.items():
+            setattr(video, grant, given)
         token = (
             api.AccessToken(*self._key)
             .with_identity(identity)
             .with_name(name)
             .with_metadata(metadata)
             .with_attributes(attributes)
-            .with_grants(
-                api.VideoGrants(
-                    room_join=True, room=room, agent=True if kind == "agent" else None, **grants
-                )
-            )
+            .with_grants(video)
         )
         if kind != "standard":
             token = token.with_kind(kind)  # type: ignore[arg-type]
@@ -313,7 +315,7 @@ async def _serve(read_fd: int, write_fd: int) -> None:
     if not first:
         return
     host = Host(**json.loads(first), say=say)
-    rtc.AudioSource(media.SAMPLE_RATE, 1)  # load the native library before saying ready
+    native.initialize()
     say({"ready": True})
     tasks: set[asyncio.Task[None]] = set()
     while line := await reader.readline():
@@ -336,7 +338,6 @@ def main() -> None:
     write_fd = os.dup(1)
     os.dup2(2, 1)
     read_fd = os.dup(0)
-    seams.silence_native_logs()
     code = 0
     try:
         asyncio.run(_serve(read_fd, write_fd))

@@ -52,8 +52,6 @@ class Media(Protocol):
 
     track: rtc.LocalTrack
 
-    def speak(self, on: bool) -> None: ...
-
     async def stop(self) -> None: ...
 
 
@@ -93,9 +91,6 @@ class Picture:
         self._source = rtc.VideoSource(WIDTH, HEIGHT, is_screencast=screen)
         self.track: rtc.LocalTrack = rtc.LocalVideoTrack.create_video_track(name, self._source)
         self._pump = asyncio.create_task(self._push())
-
-    def speak(self, on: bool) -> None:
-        raise ValueError("a picture cannot speak")
 
     async def _push(self) -> None:
         pictures = [_picture(luma) for luma in (60, 120, 180)]

@@ -1,0 +1,124 @@
+"""Everyone there is: who joins, and what all of them did."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, final
+
+import attrs
+import trio
+
+from bridge.people.person import Person
+from bridge.people.process import END_SECONDS, PeopleError, Process
+from bridge.people.truth import Deed, RoomTruth, by_room
+from bridge.people.wire import Grants, Kind
+
+_NO_GRANTS: Final = Grants()
+
+
+@final
+class People:
+    """Everyone there is.  Made by `open_people`."""
+
+    def __init__(self, nursery: trio.Nursery, hello: Mapping[str, str]) -> None:
+        self._nursery = nursery
+        self._hello = hello
+        self._processes: list[Process] = []
+        self._last = 0
+        self._everyone: list[Person] = []
+        self._deeds: list[Deed] = []
+
+    async def join(
+        self,
+        room: str,
+        identity: str,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        kind: Kind = "standard",
+        grants: Grants = _NO_GRANTS,
+        subscribe: bool = False,
+        own_process: bool = False,
+    ) -> Person:
+        """Bring a person into a room; returns once the person is in.
+
+        `subscribe` makes the person receive everybody's media (and costs accordingly).
+        `own_process` starts another process for this person, so that `vanish` can kill it.
+        """
+        process = await self.start() if own_process else self._processes[0]
+        self._last += 1
+        who = {
+            "room": room,
+            "identity": identity,
+            "name": name,
+            "metadata": metadata,
+            "attributes": dict(attributes or {}),
+            "kind": kind,
+            "grants": attrs.asdict(grants),
+        }
+        person = Person(process, self._last, who, self._deeds.append, own_process=own_process)
+        await person.enter(subscribe=subscribe)
+        self._everyone.append(person)
+        return person
+
+    @property
+    def present(self) -> tuple[Person, ...]:
+        """Everyone who is in some room now."""
+        return tuple(person for person in self._everyone if person.present)
+
+    def truth(self) -> tuple[RoomTruth, ...]:
+        """What everybody did until now, one entry for each life of a room."""
+        return by_room(self._deeds)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that still live."""
+        return tuple(process.pid for process in self._processes if process.over is None)
+
+    async def start(self) -> Process:
+        """One more process for people."""
+        process = await Process.start(self._nursery, self._hello)
+        self._processes.append(process)
+        return process
+
+    async def close(self) -> None:
+        """Everybody leaves, every process ends."""
+        with trio.move_on_after(END_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for person in self.present:
+                    nursery.start_soon(_leave_or_not, person)
+        async with trio.open_nursery() as nursery:
+            for process in self._processes:
+                nursery.start_soon(process.end)
+
+
+async def _leave_or_not(person: Person) -> None:
+    with suppress(PeopleError):  # its process is gone, and so is the person
+        await person.leave()
+
+
+@asynccontextmanager
+async def open_people(url: str, api_key: str, api_secret: str) -> AsyncIterator[People]:
+    """A process for people at the server `url`; everybody leaves when the block ends.
+
+    Raises `PeopleError` where the process does not start.
+    """
+    hello = {"url": url, "api_key": api_key, "api_secret": api_secret}
+    failure: BaseException | None = None
+    # What the block raises is kept out of the nursery, so that it comes out as it is and
+    # not inside an exception group: the nursery is nobody else's business.
+    async with trio.open_nursery() as nursery:
+        people = People(nursery, hello)
+        try:
+            await people.start()
+            yield people
+        except BaseException as error:  # noqa: BLE001  raised again below
+            failure = error
+        finally:
+            with trio.CancelScope(shield=True):
+                await people.close()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
