@@ -25,7 +25,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -85,7 +85,12 @@ class Setting:
 
 
 def _row(
-    name: str, env: str, metavar: str, parse: values.Parser[Any], help: str, **more: Any  # noqa: A002
+    name: str,
+    env: str,
+    metavar: str,
+    parse: values.Parser[Any],
+    help: str,  # noqa: A002
+    **more: Any,
 ) -> Setting:
     default = more.pop("default", None)
     if not callable(default):
@@ -172,11 +177,12 @@ TABLE: Final[tuple[Setting, ...]] = (
 )  # fmt: skip
 
 BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in TABLE}
-LOG_SETTINGS: Final = ("log-format", "log-payloads")
 
 _OTHER_VARIABLES: Final = re.compile(
-    # The private server of `demo`, and what Kubernetes sets for a service `room-actors`.
-    r"ROOM_ACTORS_(LIVEKIT_SERVER|SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
+    # The launcher's, the private server's, and what Kubernetes sets for a service
+    # that is called `room-actors`.
+    r"ROOM_ACTORS_(VENV|TEST_VENV|PYTHON|LIVEKIT_SERVER"
+    r"|SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
 )
 
 
@@ -270,7 +276,7 @@ def draft(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> 
         origins[row.name] = origin
         try:
             found[row.name] = row.default(env) if origin == "default" else row.parse(raw)
-        except ValueError as error:
+        except values.BadValue as error:
             problems[row.name] = f"{origin}: {error} (set by {row.how()})"
             continue
         if row.required and not found[row.name]:
@@ -360,8 +366,3 @@ def read_config(path: Path) -> dict[str, object]:
             raise SettingsError(f"{where} has the key '{name}' twice")
         settings[name] = value
     return settings
-
-
-def list_of(names: Sequence[str] | None = None) -> tuple[Setting, ...]:
-    """Rows of the table, all or these."""
-    return TABLE if names is None else tuple(BY_NAME[name] for name in names)

@@ -1,7 +1,7 @@
 """One value of one setting: from what was given to what is used, or why not.
 
 Each parser takes text (from a flag or the environment) or what TOML makes of a
-value, and raises `ValueError` with a text that says what is wrong and what to give
+value, and raises `BadValue` with a text that says what is wrong and what to give
 instead.  The text never repeats the value of a secret.
 """
 
@@ -13,14 +13,19 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from bridge.cli.text import did_you_mean, harmless, plain
+from bridge.livekit.endpoint import BadUrl, Endpoint
 
 T = TypeVar("T")
 Parser = Callable[[object], T]
+
+
+class BadValue(ValueError):
+    """A value that cannot be.  The text says why and what to give, and holds no secret."""
 
 
 def shown(value: object) -> str:
@@ -30,7 +35,7 @@ def shown(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("is not text; put it in quotes")  # noqa: TRY004 - one error kind for all
+        raise BadValue("is not text; put it in quotes")
     return value
 
 
@@ -41,7 +46,7 @@ def text(value: object) -> str:
 def agent_name(value: object) -> str:
     name = text(value)
     if len(name) > 256 or not name.isprintable():
-        raise ValueError("is not an agent name; give at most 256 characters that print")
+        raise BadValue("is not an agent name; give at most 256 characters that print")
     return name
 
 
@@ -49,56 +54,34 @@ def secret(value: object) -> str:
     """A credential: kept out of every error text."""
     word = text(value)
     if any(c.isspace() or not c.isprintable() for c in word):
-        raise ValueError("has a blank or a control character in it; give the value alone")
+        raise BadValue("has a blank or a control character in it; give the value alone")
     return word
 
 
 # ---------------------------------------------------------------- addresses
 
-_SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _URL_FORMS: Final = "give ws://HOST[:PORT] or wss://HOST[:PORT] (http and https are taken too)"
+_HOST: Final = re.compile(r"(?i)[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]+(%[a-z0-9_.-]+)?")
 
 
 def livekit_url(value: object) -> str:
     """A LiveKit server's address, always as ws or wss and without a slash at its end."""
     given = text(value)
     if "@" in given:  # may be a password: not repeated
-        raise ValueError("has a user name or password in it; use --api-key and --api-secret")
+        raise BadValue("has a user name or password in it; use --api-key and --api-secret")
     wrong = f"{shown(given)} is not the URL of a LiveKit server"
     try:
-        parts = urlsplit(given)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"{wrong}: its host or port is malformed; {_URL_FORMS}") from None
-    problem = _url_problem(given, parts, port)
-    if problem:
-        raise ValueError(f"{wrong}: {problem}; {_URL_FORMS}")
-    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-_HOST: Final = re.compile(r"(?i)[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]+(%[a-z0-9_.-]+)?")
-
-
-def _url_problem(given: str, parts: SplitResult, port: int | None) -> str | None:
-    if not given:
-        return "it is empty"
-    if "://" not in given:
-        return "it has no scheme" + _with_scheme(given)
-    if parts.scheme not in _SCHEMES:
-        return f"its scheme is {shown(parts.scheme)}"
-    if not parts.hostname:
-        return "it has no host"
-    if not _HOST.fullmatch(parts.hostname):
-        return "its host is malformed"
-    if port == 0:
-        return "port 0 cannot be called"
-    if parts.query or parts.fragment:
-        return "it has a query or a fragment"
-    return None
+        endpoint = Endpoint.parse(given)
+    except BadUrl as error:
+        raise BadValue(f"{wrong}: {error}{_with_scheme(given)}; {_URL_FORMS}") from None
+    parts = urlsplit(endpoint.room_url)
+    if parts.port == 0 or not _HOST.fullmatch(parts.hostname or ""):
+        raise BadValue(f"{wrong}: its host or port is malformed; {_URL_FORMS}")
+    return endpoint.room_url
 
 
 def _with_scheme(given: str) -> str:
-    return f", you may mean ws://{given}" if re.fullmatch(r"[\w.-]+(:\d+)?", given) else ""
+    return f" (you may mean ws://{given})" if re.fullmatch(r"[\w.-]+(:\d+)?", given) else ""
 
 
 @frozen
@@ -127,9 +110,13 @@ def http_address(value: object) -> HttpAddress | None:
     given = text("off" if value is False else value)
     if given == "off":
         return None
-    match = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", given)
+    match = re.fullmatch(
+        r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", given
+    )
     if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{shown(given)} is not an address; give HOST:PORT, as 127.0.0.1:8088, or off")
+        raise BadValue(
+            f"{shown(given)} is not an address; give HOST:PORT, as 127.0.0.1:8088, or off"
+        )
     return HttpAddress(match["v6"] or match["host"], int(match["port"]))
 
 
@@ -137,7 +124,7 @@ def database_url(value: object) -> str:
     """Never repeated in an error: it may hold a password."""
     given = text(value)
     if not re.match(r"(postgresql|postgres)://[^\s]+$", given):
-        raise ValueError("is not a database; give postgresql://USER:PASSWORD@HOST/NAME")
+        raise BadValue("is not a database; give postgresql://USER:PASSWORD@HOST/NAME")
     return given
 
 
@@ -155,9 +142,9 @@ def duration(least: float, most: float) -> Parser[float]:
     def parse(value: object) -> float:
         seconds = _seconds(value)
         if seconds is None or not math.isfinite(seconds):
-            raise ValueError(f"{shown(value)} is not a duration; {forms}")
+            raise BadValue(f"{shown(value)} is not a duration; {forms}")
         if not least <= seconds <= most:
-            raise ValueError(f"{shown(value)} is out of range; {forms}")
+            raise BadValue(f"{shown(value)} is out of range; {forms}")
         return seconds
 
     return parse
@@ -191,9 +178,9 @@ def whole_number(least: int, most: int) -> Parser[int]:
         if isinstance(given, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", given):
             given = int(given)
         if not isinstance(given, int) or isinstance(given, bool):
-            raise ValueError(f"{shown(value)} is not a whole number; give {least} to {most}")
+            raise BadValue(f"{shown(value)} is not a whole number; give {least} to {most}")
         if not least <= given <= most:
-            raise ValueError(f"{shown(value)} is out of range; give {least} to {most}")
+            raise BadValue(f"{shown(value)} is out of range; give {least} to {most}")
         return given
 
     return parse
@@ -210,7 +197,7 @@ def switch(value: object) -> bool:
         return value
     answer = _SWITCH.get(plain(value).strip().lower())
     if answer is None:
-        raise ValueError(f"{shown(value)} is neither on nor off; give true or false")
+        raise BadValue(f"{shown(value)} is neither on nor off; give true or false")
     return answer
 
 
@@ -219,7 +206,7 @@ def choice(*words: str) -> Parser[str]:
         if value in words:
             return str(value)
         hint = did_you_mean(plain(value), words)
-        raise ValueError(f"{shown(value)} is not known; give {' or '.join(words)}{hint}")
+        raise BadValue(f"{shown(value)} is not known; give {' or '.join(words)}{hint}")
 
     return parse
 
@@ -229,21 +216,21 @@ def globs(value: object) -> tuple[str, ...]:
     items: Iterable[object] = value.split(",") if isinstance(value, str) else _items(value)
     patterns = tuple(dict.fromkeys(p for p in (_text(item).strip() for item in items) if p))
     if any(not p.isprintable() for p in patterns):
-        raise ValueError("has a control character in it; give room names or patterns such as team-*")
+        raise BadValue("has a control character in it; give room names or patterns such as team-*")
     return patterns
 
 
 def _items(value: object) -> Iterable[object]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{shown(value)} is not a list of room names; give 'a,b' or [\"a\", \"b\"]")
+        raise BadValue(f'{shown(value)} is not a list of room names; give \'a,b\' or ["a", "b"]')
     return value
 
 
 def directory(value: object) -> Path:
     given = _text(value)
     if not given or "\0" in given:
-        raise ValueError(f"{shown(given)} is not a directory; give a path")
+        raise BadValue(f"{shown(given)} is not a directory; give a path")
     try:
         return Path(given).expanduser().absolute()
     except RuntimeError:
-        raise ValueError(f"{shown(given)} names a home that is not known; give a full path") from None
+        raise BadValue(f"{shown(given)} names a home that is not known; give a full path") from None

@@ -1,0 +1,306 @@
+"""The commands, their flags and their exit codes.
+
+The flags of a command are rows of the table of settings, so argparse is used for
+one thing only: splitting the command line.  Its own errors and the wrong words in
+them are replaced by ours: one line on stderr, exit code 2, with the nearest right
+word, and never the value that stood behind a misspelled `--api-secret`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NoReturn
+
+from attrs import frozen
+
+from bridge import __version__
+from bridge.cli import machine
+from bridge.cli.settings import BY_NAME, TABLE, Setting, Settings, SettingsError, load
+from bridge.cli.text import did_you_mean, harmless
+from bridge.cli.values import BadValue, whole_number
+from bridge.redact import redact
+
+PROG: Final = "room-actors"
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+
+
+@frozen
+class Command:
+    name: str
+    does: str
+    """One line for the list of commands."""
+    about: str
+    """The paragraph at the head of its help."""
+    run: Callable[[Mapping[str, object]], int]
+    """Takes the flags that were given; returns the exit code; may raise `SettingsError`."""
+    settings: tuple[Setting, ...] = ()
+    add_flags: Callable[[argparse.ArgumentParser], None] | None = None
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """The whole program: one command, its errors as one line, its exit code."""
+    machine.keep_standard_streams_open()
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except SettingsError as error:
+        _complain(str(error))
+        return WRONG_USE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter flushes once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(f"{PROG}: {harmless(redact(text), 1000)}\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody listens: the exit code says it
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        sys.stdout.write(_overview())
+        return 0
+    if argv[0] == "--version":
+        sys.stdout.write(f"{PROG} {__version__}\n")
+        return 0
+    command = COMMANDS.get(argv[0])
+    if command is None:
+        word = argv[0].partition("=")[0]
+        if word.startswith("-"):
+            raise SettingsError(f"{word} must come after a command: {', '.join(COMMANDS)}")
+        hint = did_you_mean(word, list(COMMANDS))
+        raise SettingsError(f"'{harmless(word, 80)}' is no command{hint} (see {PROG} --help)")
+    return command.run(_flags(command, argv[1:]))
+
+
+# ---------------------------------------------------------------- flags
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        needs_value = re.match(r"argument (--[\w-]+).*: expected .*argument", message)
+        raise SettingsError(f"{needs_value[1]} needs a value" if needs_value else message)
+
+
+def _flags(command: Command, argv: list[str]) -> dict[str, object]:
+    parser = _parser(command)
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise SettingsError(_unknown(command, parser, unknown))
+    flags = {name.replace("_", "-"): value for name, value in vars(given).items()}
+    for row in command.settings:
+        if row.kind == "list" and row.name in flags:
+            flags[row.name] = ",".join(flags[row.name])
+    return flags
+
+
+def _unknown(command: Command, parser: argparse.ArgumentParser, words: list[str]) -> str:
+    see = f"(see {PROG} {command.name} --help)"
+    for word in words:
+        if word.startswith("-"):
+            flag = word.partition("=")[0]
+            known = [o for o in parser._option_string_actions if o.startswith("--")]  # noqa: SLF001
+            return f"unknown flag {harmless(flag, 80)}{did_you_mean(flag, known)} {see}"
+    return f"'{harmless(words[0], 80)}' is more than {command.name} takes {see}"
+
+
+def _parser(command: Command) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"{PROG} {command.name}",
+        description=command.about,
+        usage=f"{PROG} {command.name} [FLAGS]",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=28
+        ),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        add_help=False,
+    )
+    if command.add_flags is not None:
+        command.add_flags(parser)
+    for row in command.settings:
+        _add(parser, row)
+    if command.settings == TABLE:
+        parser.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
+    parser.add_argument("-h", "--help", action="help", help="show this and leave")
+    parser.add_argument(
+        "--version", action="version", version=f"{PROG} {__version__}", help="show it and leave"
+    )
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, row: Setting) -> None:
+    default = "required" if row.required else f"default: {row.default_text or 'none'}"
+    help_text = f"{row.help} [{row.env}; {default}]".replace("%", "%%")
+    shown = argparse.SUPPRESS if row.planned else help_text
+    if row.kind == "switch":
+        parser.add_argument(row.flag, nargs="?", const="true", metavar="BOOL", help=shown)
+    elif row.kind == "list":
+        parser.add_argument(row.flag, action="append", metavar=row.metavar, help=shown)
+    else:
+        parser.add_argument(row.flag, metavar=row.metavar, help=shown)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 4
+    commands = "\n".join(f"  {c.name:<{width}}{c.does}" for c in COMMANDS.values())
+    return textwrap.dedent(
+        """\
+        Watches the rooms of a LiveKit server as an agent and knows every session.
+
+        usage: {prog} COMMAND [FLAGS]
+
+        {commands}
+
+        {prog} COMMAND --help shows the flags of a command; --version the version.
+        Settings come from flags, else the environment, else --config FILE (TOML).
+        """
+    ).format(prog=PROG, commands=commands)
+
+
+# ---------------------------------------------------------------- start
+
+
+def _start(flags: Mapping[str, object]) -> int:
+    settings = load(flags)
+    machine.raise_descriptor_limit()
+    _require_data_dir(settings)
+    _require_free_port(settings)
+    # Before the log: it imports trio_asyncio, which wants to be there before anything
+    # that takes functions out of asyncio.
+    from bridge.cli import start
+    from bridge.cli.log import running_log
+
+    with running_log(settings) as log:
+        for notice in settings.notices:
+            log.warning(notice.event, **notice.fields)
+        try:
+            return start.run(settings)
+        except SettingsError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort of a run
+            log.error("run_failed", error=error, exc_info=error)
+            return FAILED
+
+
+def _require_data_dir(settings: Settings) -> None:
+    try:
+        machine.make_writable(settings.data_dir)
+    except OSError as error:
+        row = BY_NAME["data-dir"]
+        raise SettingsError(
+            f"{row.flag}: {harmless(str(settings.data_dir))} cannot be written to "
+            f"({error.strerror}); name a directory that can, by {row.how()}"
+        ) from None
+
+
+def _require_free_port(settings: Settings) -> None:
+    if settings.http is None or "http" not in settings.given:
+        return
+    problem = machine.port_problem(settings.http.host, settings.http.port)
+    if problem:
+        row = BY_NAME["http"]
+        raise SettingsError(
+            f"{row.flag}: cannot listen on {settings.http}: {problem}; "
+            f"name another address, or off, by {row.how()}"
+        )
+
+
+# ---------------------------------------------------------------- check
+
+
+def _check(flags: Mapping[str, object]) -> int:
+    from bridge.cli.check import run_check
+
+    options = dict(flags)
+    as_json = bool(options.pop("json", False))
+    return run_check(options, as_json=as_json)
+
+
+def _check_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+# ---------------------------------------------------------------- demo
+
+
+@frozen
+class _DemoFlag:
+    name: str
+    most: int
+    help: str
+
+
+_DEMO_FLAGS: Final = (
+    _DemoFlag("rooms", 50, "rooms to open"),
+    _DemoFlag("people", 200, "people in all of them"),
+    _DemoFlag("seconds", 3600, "how long the story takes"),
+    _DemoFlag("seed", 2**32, "who does what, and when"),
+)
+
+
+def _demo(flags: Mapping[str, object]) -> int:
+    options: dict[str, int] = {}
+    for flag in _DEMO_FLAGS:
+        if flag.name not in flags:
+            continue
+        least = 0 if flag.name == "seed" else 1
+        try:
+            options[flag.name] = whole_number(least, flag.most)(flags[flag.name])
+        except BadValue as error:
+            raise SettingsError(f"--{flag.name}: {error}") from None
+    from bridge.demo.run import run_demo
+
+    return run_demo(**options)
+
+
+def _demo_flags(parser: argparse.ArgumentParser) -> None:
+    for flag in _DEMO_FLAGS:
+        parser.add_argument(f"--{flag.name}", metavar="N", help=flag.help)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    command.name: command
+    for command in (
+        Command(
+            "demo",
+            "show the whole thing on this machine, with nothing configured",
+            "Starts a private LiveKit server on loopback, fills rooms with real people (audio,\n"
+            "video, data), watches them, and compares what it counted with what they did.",
+            _demo,
+            add_flags=_demo_flags,
+        ),
+        Command(
+            "start",
+            "watch the rooms of a LiveKit server until SIGINT or SIGTERM",
+            "Registers at LiveKit as an agent worker and watches rooms until SIGINT or SIGTERM.\n"
+            "A flag wins over its environment variable, and that over --config.",
+            _start,
+            TABLE,
+        ),
+        Command(
+            "check",
+            "test every setting and every component, and say what to do",
+            "Tests the settings and all they lead to, one by one, and says for each what is\n"
+            "wrong and what to do. Exit code 0 only if all hold.",
+            _check,
+            TABLE,
+            _check_flags,
+        ),
+    )
+}

@@ -1,0 +1,167 @@
+"""The text log: which event reads how.
+
+A line is for a person (and for whoever greps for the wording of the seed); the JSON
+log is for a machine.  An event of the table reads as its template says, any other as
+`event key=value`, with its level before it from warning upwards.
+
+A template is a format string over the event's fields, or a function of them.  A
+format string's fields are made harmless as they are put in (`bridge.cli.text`) and
+read `-` where they are missing; a function is given them raw and must see to both.
+A template with several lines makes several lines of the log, so no field may bring
+a newline in: a test throws hostile values at each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from bridge.cli.text import BODY_LIMIT, compact_json, go_duration, harmless, key_values, plain
+
+Raw: TypeAlias = Mapping[str, Any]
+Template: TypeAlias = "str | Callable[[Raw], str]"
+
+
+class _Shown(dict[str, str]):
+    """Fields as a format string takes them, each made harmless when it is asked for."""
+
+    def __init__(self, raw: Raw) -> None:
+        super().__init__()
+        self._raw = raw
+
+    def __missing__(self, key: str) -> str:
+        value = self._raw.get(key)
+        return "-" if value is None else harmless(plain(value))
+
+
+def _metadata(raw: Raw) -> str:
+    metadata = plain(raw.get("metadata") or "")
+    identity = harmless(plain(raw.get("identity")))
+    if not metadata:
+        return f"Participant metadata cleared: {identity}"
+    as_json = compact_json(metadata)
+    if as_json is None:
+        size = len(metadata.encode(errors="surrogatepass"))
+        return f"Participant metadata of {identity} is not JSON: {size} bytes"
+    return f"Participant metadata: {harmless(as_json, BODY_LIMIT)}"
+
+
+def _room_metadata(raw: Raw) -> str:
+    metadata = plain(raw.get("metadata") or "")
+    return f"Room metadata changed: {harmless(compact_json(metadata) or metadata, BODY_LIMIT)}"
+
+
+_FORMATS: Final = {"json": "JSON", "text": "text", "binary": "binary data"}
+
+
+def _data_message(raw: Raw) -> str:
+    """The content is there only with `--log-payloads`."""
+    sender = raw.get("identity")
+    start = "Data message from " + ("(unknown)" if sender is None else harmless(plain(sender)))
+    content = raw.get("content")
+    if content is not None:
+        content = plain(content)
+        return f"{start}: {harmless(compact_json(content) or content, BODY_LIMIT)}"
+    form = _FORMATS.get(plain(raw.get("format")), "data")
+    topic = plain(raw.get("topic") or "")
+    on_topic = f", {key_values({'topic': topic})}" if topic else ""
+    return f"{start}: {raw.get('size', 0)} bytes of {form}{on_topic}"
+
+
+def _attributes(raw: Raw) -> str:
+    changed = raw.get("changed")
+    pairs = key_values(changed) if isinstance(changed, Mapping) else harmless(plain(changed))
+    return f"Participant attributes changed: {harmless(plain(raw.get('identity')))} {pairs}"
+
+
+def _speakers(raw: Raw) -> str:
+    who = ", ".join(harmless(plain(identity)) for identity in raw.get("identities") or ())
+    return f"Active speakers: {who or 'nobody'}"
+
+
+def _numbers(raw: Raw) -> str:
+    return (
+        f"Participants: {raw.get('participants', 0)}, Tracks: {raw.get('tracks', 0)}, "
+        f"Messages: {raw.get('messages', 0)}, Duration: {go_duration(raw.get('duration') or 0.0)}"
+    )
+
+
+def _room(raw: Raw) -> str:
+    return harmless(plain(raw.get("room")))
+
+
+def _summary(raw: Raw) -> str:
+    return "\n".join(
+        (
+            "=== Final Summary ===",
+            f"Total rooms monitored: {raw.get('rooms', 0)}",
+            f"Total participants: {raw.get('participants', 0)}",
+            f"Total tracks: {raw.get('tracks', 0)}",
+            f"Total data messages: {raw.get('messages', 0)}",
+            f"Total monitoring time: {go_duration(raw.get('duration') or 0.0)}",
+            "====================",
+        )
+    )
+
+
+SESSION_LINES: Final[Mapping[str, Template]] = {
+    "session_started": "Session started for room: {room}",
+    "participant_found": "Found existing participant: {identity}",
+    "participant_connected": "Participant connected: {identity} (SID: {sid})",
+    "participant_disconnected": "Participant disconnected: {identity}",
+    "participant_metadata": _metadata,
+    "participant_name": "Participant name changed: {identity} is now {name}",
+    "participant_attributes": _attributes,
+    "track_published": "Track published: {source} {kind} by {identity} (SID: {sid})",
+    "track_unpublished": "Track unpublished: {sid} by {identity}",
+    "track_muted": "Track muted: {sid} by {identity}",
+    "track_unmuted": "Track unmuted: {sid} by {identity}",
+    "track_subscribed": "Successfully subscribed to track: {sid}",
+    "track_subscription_failed": "Could not subscribe to track: {sid} by {identity}: {error}",
+    "data_message": _data_message,
+    "quality_changed": "Connection quality changed for {sid}: {quality}",
+    "speakers_changed": _speakers,
+    "room_metadata": _room_metadata,
+    "reconnecting": "Connection to room lost, reconnecting: {room}",
+    "reconnected": "Reconnected to room: {room} (after {gap} s)",
+    "session_ended": "Analytics session ended for room: {room}",
+}
+"""One for every entry of a session (`actors.session.entry.ENTRY_KEYS`)."""
+
+WORKER_LINES: Final[Mapping[str, Template]] = {
+    "agent_started": "Starting room analytics agent...",
+    "room_started": "Starting analytics for room: {room} (Job ID: {job_id})",
+    "room_status": lambda raw: f"Room status - Name: {_room(raw)}, {_numbers(raw)}",
+    "report_started": "=== Analytics Report ===",
+    "report_room": lambda raw: (
+        f"Room: {_room(raw)} ({harmless(plain(raw.get('status')))}) - {_numbers(raw)}"
+    ),
+    "report_ended": "=======================",
+    "final_summary": _summary,
+    "signal_received": "Received signal {signal}, shutting down...",
+    "agent_stopped": "Agent stopped",
+    "unnamed_worker": (
+        "WARNING --agent-name is empty: an unnamed worker takes jobs from your other unnamed agents"
+    ),
+    "max_rooms_lowered": (
+        "WARNING --max-rooms lowered from {asked} to {max_rooms}: the open-file limit is "
+        "{open_files}; raise it (ulimit -n) for more"
+    ),
+}
+
+TEMPLATES: Final[Mapping[str, Template]] = {**SESSION_LINES, **WORKER_LINES}
+
+_SHOWN_LEVELS: Final = {"warning": "WARNING ", "error": "ERROR ", "critical": "ERROR "}
+
+
+def line_of(event: str, level: str, fields: Raw) -> str:
+    """The text of an event; more than one line only where its template has more."""
+    template = TEMPLATES.get(event)
+    if template is None:
+        pairs = key_values(
+            {key: value for key, value in fields.items() if value is not None}, BODY_LIMIT
+        )
+        return f"{_SHOWN_LEVELS.get(level, '')}{harmless(event)} {pairs}".rstrip()
+    if isinstance(template, str):
+        return template.format_map(_Shown(fields))
+    return template(fields)

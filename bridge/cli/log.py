@@ -1,0 +1,323 @@
+"""The log: structlog on stderr, for people (`text`) or machines (`json`).
+
+Whoever logs says `log.info("event_name", key=value, ...)`.
+
+**Text**: `YYYY/MM/DD HH:MM:SS ` in local time, then the line of `bridge.cli.lines`.
+
+**JSON**: one object a line, ASCII only.  Always there, and first: `time` (RFC 3339,
+UTC, milliseconds), `level` (`info`, `warning`, `error`), `event`.  Then, where the
+event is about one: `room`, `room_sid`, `job_id`, `identity`; then the event's own
+keys (for a session's entries those of `actors.session.entry.ENTRY_KEYS`).  Every
+`at` and every key that ends in `_at` is RFC 3339 too; durations are seconds.
+Strings over 4096 characters are cut and say so, bytes are given as their number.
+Records of other libraries are the event `library_log` with `logger` and `message`.
+
+In both, tokens and the configured secrets are taken out of every value, and what a
+data message says is left out unless `--log-payloads` asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import structlog
+
+from actors.session.entry import Entry
+from bridge.cli.lines import line_of
+from bridge.cli.sink import Sink
+from bridge.cli.text import harmless
+from bridge.redact import redact
+
+JSON_LIMIT: Final = 4096
+"""Characters of one string in a JSON line, a traceback aside."""
+TRACE_LIMIT: Final = 16384
+SHORTEST_SECRET: Final = 8
+"""A shorter secret (LiveKit's development server has "secret") is an ordinary word that
+would be cut out of ordinary lines; anything so short is guessed, not leaked."""
+
+_SECRET_KEYS: Final = frozenset(
+    ("api_secret", "secret", "token", "http_token", "password", "authorization", "database_url")
+)
+_FIRST_KEYS: Final = ("time", "level", "event", "room", "room_sid", "job_id", "identity")
+_ENTRY_LEVELS: Final = {"speakers_changed": "debug", "track_subscribed": "debug"}
+"""Too frequent for a log that people read; the timeline has them."""
+
+
+class LogSettings(Protocol):
+    """The part of `Settings` that the log needs."""
+
+    @property
+    def log_format(self) -> str: ...
+    @property
+    def log_payloads(self) -> bool: ...
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
+
+
+class Logger(Protocol):
+    """What `structlog.get_logger()` gives, as far as we use it."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+def configure_logging(settings: LogSettings, *, fd: int = 2) -> Sink:
+    """Send structlog's, the libraries' and the interpreter's own complaints to `fd`.
+
+    May be called again; the last call holds.  Flush the sink before leaving.
+    """
+    renderer = _Renderer(settings)
+    sink = Sink(fd, told_lost=lambda count: renderer.render(_lost_event(count)))
+
+    def emit(event: Mapping[str, Any]) -> None:
+        sink.write(renderer.render(event))
+
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, _for_library_use(renderer)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: _SinkLogger(sink),
+        cache_logger_on_first_use=False,
+    )
+    _take_over_stdlib(emit)
+    _take_over_hooks(emit)
+    return sink
+
+
+FLUSH_SECONDS: Final = 2.0
+"""How long the end of a run waits for a slow reader of the log."""
+
+
+@contextmanager
+def running_log(settings: LogSettings) -> Generator[Logger, None, None]:
+    """The log of one run; what still waits for a reader is flushed at its end."""
+    sink = configure_logging(settings)
+    try:
+        yield structlog.get_logger()
+    finally:
+        sink.flush(FLUSH_SECONDS)
+
+
+def log_entry(log: Logger, entry: Entry, **about: Any) -> None:
+    """One entry of a session's timeline; `about` is room, room_sid and job_id."""
+    method: Callable[..., Any] = getattr(log, _ENTRY_LEVELS.get(entry.event, "info"))
+    method(entry.event, **{**entry.data, **about, "at": entry.at})
+
+
+def log_report(log: Logger, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The Analytics Report: each row has room, status, participants, tracks, messages, duration."""
+    log.info("report_started", rooms=len(rows))
+    for row in rows:
+        log.info("report_room", **row)
+    log.info("report_ended", rooms=len(rows))
+
+
+# ---------------------------------------------------------------- rendering
+
+
+def _for_library_use(renderer: _Renderer) -> structlog.types.Processor:
+    def process(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        event["level"] = level
+        return renderer.render(event)
+
+    return process
+
+
+class _SinkLogger:
+    """What structlog writes to: every level goes to the one sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = sink.write
+        self.msg = self.log = self.exception = self.fatal = self.warn = sink.write
+
+
+class _Renderer:
+    """An event's fields to one line (or several lines of one event)."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        words = {word for word in settings.secrets if len(word) >= SHORTEST_SECRET}
+        # The longest first: one secret may hold another.
+        self._secrets = tuple(sorted(words, key=len, reverse=True))
+        self._payloads = settings.log_payloads
+        self._as_text = settings.log_format != "json"
+
+    def render(self, event: Mapping[str, Any]) -> str:
+        """Never raises: what cannot be shown must not take its sender down."""
+        now = time.time()
+        try:
+            fields = self._fields(event)
+            return self._text(now, fields) if self._as_text else self._json(now, fields)
+        except Exception as error:  # noqa: BLE001 - a broken __str__ or __repr__ of anything
+            lost = {
+                "level": "error",
+                "event": "log_event_failed",
+                "about": str(event.get("event"))[:80],
+                "error": type(error).__name__,
+            }
+            return self._text(now, lost) if self._as_text else self._json(now, lost)
+
+    def _fields(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {
+            str(key): "<secret>" if key in _SECRET_KEYS and value else self._clean(value)
+            for key, value in event.items()
+            if key not in ("exc_info", "stack_info")
+        }
+        if fields.get("event") == "data_message" and not self._payloads:
+            fields.pop("content", None)
+        trace = _traceback(event.get("exc_info"))
+        if trace:
+            fields["exception"] = self._secretless(trace)
+        return fields
+
+    def _clean(self, value: Any, depth: int = 6) -> Any:
+        """Plain data without secrets: what JSON knows, and nothing nested without end."""
+        if isinstance(value, str):
+            return self._secretless(value)
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"{len(value)} bytes"
+        if isinstance(value, BaseException):
+            return self._secretless(_error_text(value))
+        if depth and isinstance(value, Mapping):
+            return {self._secretless(str(k)): self._clean(v, depth - 1) for k, v in value.items()}
+        if depth and isinstance(value, Sequence | set | frozenset):
+            return [self._clean(item, depth - 1) for item in value]
+        return self._secretless(str(value))
+
+    def _secretless(self, text: str) -> str:
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, "<secret>")
+        return redact(text)
+
+    def _text(self, now: float, fields: dict[str, Any]) -> str:
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S ", time.localtime(now))
+        rest = {k: v for k, v in fields.items() if k not in ("event", "level", "at", "exception")}
+        line = line_of(str(fields.get("event")), str(fields.get("level", "info")), rest)
+        lines = [stamp + part for part in line.split("\n")]
+        # A traceback holds what people typed (KeyError: '...'): no line of it may look
+        # like a line of the log.
+        trace = str(fields.get("exception") or "")
+        lines += [f"    | {harmless(part, 400)}" for part in trace.splitlines()]
+        return "\n".join(lines)
+
+    def _json(self, now: float, fields: dict[str, Any]) -> str:
+        fields["time"] = rfc3339(now)
+        first = {key: fields.pop(key) for key in _FIRST_KEYS if key in fields}
+        shown = {key: _for_json(key, value) for key, value in {**first, **fields}.items()}
+        return json.dumps(shown, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def _for_json(key: str, value: Any) -> Any:
+    if isinstance(value, str):
+        limit = TRACE_LIMIT if key == "exception" else JSON_LIMIT
+        return value if len(value) <= limit else f"{value[:limit]}... ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {k: _for_json(k, v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_for_json("", item) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool) and _is_moment(key):
+        return rfc3339(value)
+    return value
+
+
+def _is_moment(key: str) -> bool:
+    return key == "at" or key.endswith("_at")
+
+
+def rfc3339(seconds: float) -> str | None:
+    """Unix seconds as RFC 3339 in UTC with milliseconds; None for no possible date."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _error_text(error: BaseException) -> str:
+    text = str(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _traceback(exc_info: Any) -> str:
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if not isinstance(error, BaseException):
+        return ""
+    return "".join(traceback.format_exception(error))
+
+
+def _lost_event(count: int) -> dict[str, Any]:
+    return {"event": "log_lines_dropped", "level": "warning", "count": count}
+
+
+# ---------------------------------------------------------------- others that log
+
+
+class _Handler(logging.Handler):
+    """stdlib records (the LiveKit SDK, httpx2, trio-websocket, asyncio) as our events."""
+
+    def __init__(self, emit: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - wrong arguments in somebody else's log call
+            message = str(record.msg)
+        self._emit(
+            {
+                "event": "library_log",
+                "level": record.levelname.lower(),
+                "logger": record.name,
+                "message": message,
+                "exc_info": record.exc_info,
+            }
+        )
+
+
+def _take_over_stdlib(emit: Callable[[Mapping[str, Any]], None]) -> None:
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old, _Handler | logging.StreamHandler):
+            root.removeHandler(old)
+    root.addHandler(_Handler(emit))
+    root.setLevel(logging.WARNING)
+    # Set their own level on import, or warn of what is none of the user's business:
+    # ours on the livekit logger stays whether the SDK is imported before or after.
+    logging.getLogger("livekit").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def _take_over_hooks(emit: Callable[[Mapping[str, Any]], None]) -> None:
+    """Threads and finalizers that fail would print a raw traceback to stderr."""
+
+    def thread_failed(args: threading.ExceptHookArgs) -> None:
+        where = args.thread.name if args.thread else "unknown"
+        emit(_failure("thread_failed", args.exc_value, thread=where))
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        emit(_failure("unraisable_error", args.exc_value, during=args.err_msg))
+
+    threading.excepthook = thread_failed
+    sys.unraisablehook = unraisable
+
+
+def _failure(event: str, error: BaseException | None, **fields: Any) -> dict[str, Any]:
+    return {"event": event, "level": "error", "error": error, "exc_info": error, **fields}

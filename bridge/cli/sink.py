@@ -1,0 +1,120 @@
+"""Where log lines go: a file descriptor that must never hold the worker up.
+
+stderr may be a pipe whose reader has stopped reading (a pager, a stuck log shipper)
+or has gone.  A blocked write would stop the one thread that answers LiveKit's
+offers; so a line is written only as far as `poll` says that it will not block
+(POSIX: a pipe reported writable takes `PIPE_BUF` bytes) and the rest waits here for
+the next line or for `flush`.  What waits is bounded; beyond that the newest lines
+are dropped, counted, and the count is logged once there is room again.  A reader
+that is gone ends the log, not the worker.
+
+No thread of its own: in the usual case a line is out when `write` returns, also if
+the process is killed right after.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+WAITING_LIMIT: Final = 4 << 20
+"""Bytes that may wait for a reader; about 40,000 lines."""
+
+_CHUNK: Final = select.PIPE_BUF
+
+
+class Sink:
+    """Lines to one file descriptor.  Safe to use from any thread."""
+
+    def __init__(
+        self, fd: int, *, limit: int = WAITING_LIMIT, told_lost: Callable[[int], str] | None = None
+    ) -> None:
+        """`told_lost` makes the line that says how many lines were dropped."""
+        self._fd = fd
+        self._limit = limit
+        self._told_lost = told_lost
+        # Re-entrant: a signal handler may log in the middle of a write.
+        self._lock = threading.RLock()
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._gone = False
+        self._lost = 0
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes not written yet."""
+        return self._size
+
+    @property
+    def lost(self) -> int:
+        """Lines dropped since the last time this was said in the log."""
+        return self._lost
+
+    def write(self, line: str) -> None:
+        """Write a line (its newline is added), or keep it; never raises, never waits."""
+        with self._lock:
+            if self._gone:
+                return
+            self._drain(0.0)
+            if self._lost and self._size < self._limit // 2:
+                self._tell_lost()
+            data = line.encode("utf-8", "backslashreplace") + b"\n"
+            if self._size + len(data) > self._limit:
+                self._lost += 1
+                return
+            self._add(data)
+            self._drain(0.0)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for all to be written; whether it was."""
+        with self._lock:
+            self._drain(timeout)
+            if self._lost and not self._size:
+                self._tell_lost()
+                self._drain(0.0)
+            return not self._size
+
+    def _tell_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        if self._told_lost is not None:
+            self._add(self._told_lost(lost).encode("utf-8", "backslashreplace") + b"\n")
+
+    def _add(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._size += len(data)
+
+    def _drain(self, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while self._waiting and not self._gone:
+            try:
+                if not self._poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                    return
+                written = os.write(self._fd, self._waiting[0][:_CHUNK])
+            except InterruptedError:
+                continue
+            except BlockingIOError:  # somebody else took the room, and the pipe is non-blocking
+                return
+            except OSError as error:
+                self._failed(error)
+                return
+            self._size -= written
+            rest = self._waiting[0][written:]
+            if rest:
+                self._waiting[0] = rest
+            else:
+                self._waiting.popleft()
+
+    def _failed(self, error: OSError) -> None:
+        """A reader that is gone stays gone; a full disk may have room again later."""
+        self._gone = error.errno in (errno.EPIPE, errno.EBADF, errno.ECONNRESET)
+        self._lost += len(self._waiting)
+        self._waiting.clear()
+        self._size = 0
