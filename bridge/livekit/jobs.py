@@ -1,0 +1,202 @@
+"""The book of our jobs: what we promised LiveKit, what we hold, and what it must still hear.
+
+It outlives the websocket.  The server forgets a worker's jobs with its socket, the
+rooms go on regardless, so each new connection tells them again.
+
+A job's life is this table; a verb that is not in it for a job's stage does nothing,
+which is what makes an end be told once and never both ways::
+
+    accept ─▶ ACCEPTED ─assign─▶ ASSIGNED ─run─▶ RUNNING ─succeed─▶ SUCCEEDED
+                 │ forget            └──────succeed, fail──┴─fail──▶ FAILED
+                 ▼
+                (gone: the assignment did not come within its time, or the socket went)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final
+
+from attrs import define, field, frozen
+
+
+class Stage(Enum):
+    """Where a job stands between LiveKit and us."""
+
+    ACCEPTED = auto()
+    """We said yes and hold a place for it; the server may still choose another worker."""
+    ASSIGNED = auto()
+    """Ours; the room is being entered."""
+    RUNNING = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+
+
+class Verb(Enum):
+    ASSIGN = auto()
+    RUN = auto()
+    SUCCEED = auto()
+    FAIL = auto()
+
+
+MOVES: Final[Mapping[tuple[Stage, Verb], Stage]] = {
+    (Stage.ACCEPTED, Verb.ASSIGN): Stage.ASSIGNED,
+    (Stage.ASSIGNED, Verb.RUN): Stage.RUNNING,
+    (Stage.ASSIGNED, Verb.SUCCEED): Stage.SUCCEEDED,
+    (Stage.ASSIGNED, Verb.FAIL): Stage.FAILED,
+    (Stage.RUNNING, Verb.SUCCEED): Stage.SUCCEEDED,
+    (Stage.RUNNING, Verb.FAIL): Stage.FAILED,
+}
+
+HELD: Final = frozenset({Stage.ASSIGNED, Stage.RUNNING})
+"""The stages in which a job is ours and takes a place."""
+
+ENDED: Final = frozenset({Stage.SUCCEEDED, Stage.FAILED})
+
+
+@frozen
+class Offer:
+    """What LiveKit says of a job when it asks whether we take it."""
+
+    job_id: str
+    room: str
+    room_sid: str
+    dispatch_id: str
+    created_at: float | None
+    """Unix seconds of the room's creation."""
+
+
+@define
+class Job:
+    """One job in the book."""
+
+    offer: Offer
+    stage: Stage
+    expires_at: float | None = None
+    """Until when its assignment may come, on trio's clock; None once it came."""
+    error: str = ""
+    """Why it failed."""
+
+
+@define(eq=False)
+class JobBook:
+    """Every job between our yes and the moment LiveKit heard of its end."""
+
+    max_rooms: int
+    """Places."""
+    draining: bool = False
+    """No new job is taken any more."""
+    _jobs: dict[str, Job] = field(factory=dict[str, Job], init=False)
+    _untold: dict[str, None] = field(factory=dict[str, None], init=False)
+    """Jobs whose stage the server has not heard on this connection, in order."""
+    _active: int = field(default=0, init=False)
+
+    # ------------------------------------------------------------------ places
+
+    def count_active(self, places: int) -> None:
+        """Say how many places are really taken, as whoever runs the rooms counts them.
+
+        That can be more than there are jobs: a room joined without one, a connection
+        that is still being closed.
+        """
+        self._active = places
+
+    @property
+    def used(self) -> int:
+        """Places that are taken or promised."""
+        held = pending = 0
+        for job in self._jobs.values():
+            held += job.stage in HELD
+            pending += job.stage is Stage.ACCEPTED
+        return max(self._active, held) + pending
+
+    @property
+    def free(self) -> int:
+        """Places for which another job can be taken now."""
+        return 0 if self.draining else max(0, self.max_rooms - self.used)
+
+    @property
+    def full(self) -> bool:
+        return self.used >= self.max_rooms
+
+    # ------------------------------------------------------------------- jobs
+
+    def get(self, job_id: str) -> Job | None:
+        return self._jobs.get(job_id)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The ids of the jobs that are ours now."""
+        return tuple(job_id for job_id, job in self._jobs.items() if job.stage in HELD)
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The names of the rooms for which we hold or were promised a job."""
+        return frozenset(job.offer.room for job in self._jobs.values() if job.stage not in ENDED)
+
+    def accept(self, offer: Offer, expires_at: float) -> None:
+        """Hold a place for `offer` until its assignment comes.  Saying it twice is once."""
+        self._jobs[offer.job_id] = Job(offer, Stage.ACCEPTED, expires_at)
+
+    def move(self, job_id: str, verb: Verb, error: str = "") -> bool:
+        """Take a job one step along `MOVES`; False if there is no such step for it."""
+        job = self._jobs.get(job_id)
+        if job is None or (stage := MOVES.get((job.stage, verb))) is None:
+            return False
+        job.stage, job.expires_at, job.error = stage, None, error
+        if verb is not Verb.ASSIGN:
+            self._untold[job_id] = None
+        return True
+
+    def forget(self, job_id: str) -> bool:
+        """Give up a job that was accepted and never assigned."""
+        job = self._jobs.get(job_id)
+        if job is None or job.stage is not Stage.ACCEPTED:
+            return False
+        del self._jobs[job_id]
+        return True
+
+    def expire(self, now: float) -> list[Offer]:
+        """Give up every acceptance whose assignment is overdue."""
+        overdue = [
+            job.offer
+            for job in self._jobs.values()
+            if job.expires_at is not None and job.expires_at <= now
+        ]
+        for offer in overdue:
+            del self._jobs[offer.job_id]
+        return overdue
+
+    @property
+    def next_expiry(self) -> float:
+        """When `expire` has something to do, infinity if never."""
+        return min(
+            (job.expires_at for job in self._jobs.values() if job.expires_at is not None),
+            default=float("inf"),
+        )
+
+    # ------------------------------------------------------------- what is told
+
+    def disconnected(self) -> None:
+        """The server forgot what we promised it; what we hold is told it again."""
+        for job_id in [i for i, job in self._jobs.items() if job.stage is Stage.ACCEPTED]:
+            del self._jobs[job_id]
+        for job_id, job in self._jobs.items():
+            if job.stage is Stage.RUNNING:
+                self._untold.setdefault(job_id)
+
+    @property
+    def all_told(self) -> bool:
+        return not self._untold
+
+    def take_untold(self) -> list[tuple[str, Stage, str]]:
+        """Job id, stage and error of what the server must hear now; an end leaves the book."""
+        told: list[tuple[str, Stage, str]] = []
+        for job_id in self._untold:
+            job = self._jobs[job_id]
+            told.append((job_id, job.stage, job.error))
+            if job.stage in ENDED:
+                del self._jobs[job_id]
+        self._untold.clear()
+        return told

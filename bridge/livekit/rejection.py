@@ -1,0 +1,84 @@
+"""What it means when LiveKit refuses the worker's socket, in words that say what to do.
+
+The body of a 401 quotes the whole token.  It is looked at here and goes nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal, TypeAlias
+
+Reason: TypeAlias = Literal[
+    "wrong_key", "wrong_secret", "clock_skew", "not_allowed", "no_endpoint", "redirected"
+]
+
+_BODIES: Final[tuple[tuple[bytes, Reason], ...]] = (
+    (b"invalid API key", "wrong_key"),
+    (b"signature is invalid", "wrong_secret"),
+    (b"token is expired", "clock_skew"),
+    (b"token is not valid yet", "clock_skew"),
+)
+"""How livekit-server words a 401, and what it means."""
+
+_STATUSES: Final[Mapping[int, Reason]] = {
+    301: "redirected",
+    302: "redirected",
+    307: "redirected",
+    308: "redirected",
+    401: "not_allowed",
+    403: "not_allowed",
+    404: "no_endpoint",
+}
+"""The answers that the same try will get again.  Any other is worth trying again."""
+
+_TEXTS: Final[Mapping[Reason, str]] = {
+    "wrong_key": "LiveKit does not know this API key: check LIVEKIT_API_KEY",
+    "wrong_secret": "the API secret does not belong to this API key: check LIVEKIT_API_SECRET",
+    "clock_skew": "this machine's clock differs too much from LiveKit's: set it",
+    "not_allowed": "LiveKit refuses this API key and secret: check LIVEKIT_API_KEY and "
+    "LIVEKIT_API_SECRET",
+    "no_endpoint": "there is no LiveKit worker endpoint at this URL: the URL is wrong, or "
+    "the server is too old to know agents",
+    "redirected": "the server redirects to another address: give the final URL "
+    "(wss:// where it wants TLS)",
+}
+
+
+class WorkerRejected(Exception):
+    """LiveKit said no to this worker; the same try will fail again."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason: Reason = reason
+
+
+def rejection(
+    status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: float
+) -> WorkerRejected | None:
+    """Say what a refused upgrade means; None where it is worth trying again.
+
+    `now` is our Unix time: where the clock is to blame, the text says by how much.
+    """
+    reason = _STATUSES.get(status)
+    if reason is None:
+        return None
+    if reason == "not_allowed":
+        for text, meaning in _BODIES:
+            if text in body:
+                reason = meaning
+    said = f"{_TEXTS[reason]} (HTTP {status})"
+    if reason == "clock_skew" and (skew := clock_skew(headers, now)) is not None:
+        said += f", it is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
+    return WorkerRejected(reason, said)
+
+
+def clock_skew(headers: Sequence[tuple[bytes, bytes]], now: float) -> float | None:
+    """Seconds by which the server's `Date` (whole seconds) is ahead of us, None without one."""
+    for name, value in headers:
+        if name.lower() == b"date":
+            try:
+                return parsedate_to_datetime(value.decode("ascii")).timestamp() - now
+            except ValueError:
+                return None
+    return None

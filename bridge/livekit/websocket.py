@@ -1,0 +1,132 @@
+"""A client websocket whose failures are two exceptions with clear texts.
+
+trio-websocket's own `open_websocket` loses the reason of a failed TLS handshake (it
+waits for its timeout instead), so the stream is opened here.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import trio
+from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import ProtocolError
+
+from bridge.livekit.endpoint import Endpoint
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds for name look-up, TCP, TLS and the upgrade together."""
+
+CLOSE_TIMEOUT: Final = 1.0
+"""Seconds for the closing handshake."""
+
+
+class SocketFailed(Exception):
+    """No websocket came about.  The text says why; another try may do better."""
+
+
+class SocketRejected(Exception):
+    """The server answered the upgrade with another status than 101.
+
+    `body` can quote the token that was sent: it is for classifying, not for showing.
+    """
+
+    def __init__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.headers = tuple(headers)
+        self.body = body
+
+
+async def use_websocket(
+    endpoint: Endpoint,
+    resource: str,
+    headers: Sequence[tuple[str, str]],
+    use: Callable[[WebSocketConnection], Awaitable[T]],
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+) -> T:
+    """Open a websocket at `resource`, let `use` have it, close it, and give what `use` gave.
+
+    Raises `SocketFailed` or `SocketRejected`, both only before `use` was called.
+    """
+    refusal: Exception | None = None
+    result: list[T] = []
+    with trio.CancelScope(deadline=trio.current_time() + CONNECT_TIMEOUT) as connecting:
+        stream = await _open_stream(endpoint, ssl_context)
+        try:
+            async with trio.open_nursery() as nursery:
+                socket = await wrap_client_stream(
+                    nursery,
+                    stream,  # pyright: ignore[reportArgumentType]  # any trio stream will do
+                    endpoint.authority,
+                    resource,
+                    extra_headers=[(name.encode(), value.encode()) for name, value in headers],
+                )
+                connecting.deadline = float("inf")
+                try:
+                    result.append(await use(socket))
+                finally:
+                    with trio.move_on_after(CLOSE_TIMEOUT):
+                        await socket.aclose()
+                    nursery.cancel_scope.cancel()
+        except* ConnectionRejected as group:
+            # A raise inside `except*` would come out as a group again.
+            refusal = _rejected(group)
+        except* ProtocolError:
+            refusal = SocketFailed("the server speaks something else than websockets")
+        finally:
+            await trio.aclose_forcefully(stream)
+    if result:
+        return result[0]
+    raise refusal or SocketFailed(f"no answer within {CONNECT_TIMEOUT:g} s")
+
+
+async def _open_stream(endpoint: Endpoint, context: ssl.SSLContext | None) -> trio.abc.Stream:
+    try:
+        stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    except OSError as error:
+        raise SocketFailed(f"cannot reach {endpoint.authority}: {_cause(error)}") from None
+    if not endpoint.secure:
+        return stream
+    try:
+        secure = trio.SSLStream(
+            stream,
+            context or ssl.create_default_context(),
+            server_hostname=endpoint.host,
+            https_compatible=True,
+        )
+        await secure.do_handshake()
+    except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
+        await trio.aclose_forcefully(stream)
+        raise SocketFailed(f"TLS with {endpoint.authority} failed: {_cause(error)}") from None
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secure
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: trio wraps the operating system's."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            break
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _rejected(group: BaseExceptionGroup[ConnectionRejected]) -> SocketRejected:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ConnectionRejected)
+    return SocketRejected(error.status_code, error.headers, error.body or b"")
