@@ -193,8 +193,8 @@ def _start(flags: Mapping[str, object]) -> int:
             return start.run(settings)
         except SettingsError:
             raise
-        except Exception as error:  # noqa: BLE001 - the last resort of a run
-            log.error("run_failed", error=error, exc_info=error)
+        except Exception as error:
+            log.exception("run_failed", error=error)
             return FAILED
 
 
