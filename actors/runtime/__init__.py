@@ -18,6 +18,7 @@ from actors.runtime.errors import (
 from actors.runtime.mailbox import MailboxSpec, Overflow, Policy
 from actors.runtime.ref import Ref, ask_all
 from actors.runtime.reply import ReplyTo
+from actors.runtime.service import Service
 from actors.runtime.signals import (
     Crashed,
     DeadLetter,
@@ -63,6 +64,7 @@ __all__ = [
     "Restart",
     "Restarting",
     "SelfAsk",
+    "Service",
     "Signal",
     "StartTimeout",
     "Started",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import random
 
     from actors.runtime.reply import ReplyTo
+    from actors.runtime.supervisor import Supervisor
     from actors.runtime.system import ActorSystem
 
 M = TypeVar("M")
@@ -74,6 +75,13 @@ class Context(Generic[M]):
         """The actor's own address, to be given to others."""
         return self._cell.ref
 
+    def sibling(self, child_id: str) -> Ref[Any]:
+        """The address of another actor of the same supervisor, which need not be up yet.
+
+        KeyError where there is none.
+        """
+        return self._cell.parent.ref(child_id)
+
     @property
     def random(self) -> random.Random:
         """The system's seeded randomness."""
@@ -115,10 +123,10 @@ class Cell(Generic[M]):
         system: ActorSystem,
         path: str,
         spec: ChildSpec[M],
-        on_ready: Callable[[], object] = lambda: None,
+        parent: Supervisor,
     ) -> None:
         self.system = system
-        self._on_ready = on_ready
+        self.parent = parent
         self.path = path
         self.spec = spec
         self.ref: Ref[M] = Ref(self)
@@ -216,7 +224,7 @@ class Cell(Generic[M]):
             raise StartTimeout(f"{self.path} did not start within {self.spec.start_timeout:g} s")
         if self.state is State.STARTING:
             self.state = State.RUNNING
-        self._on_ready()
+        self.parent.changed()
         self.system.emit(Started(self.path, self.generation))
         await self._handle_messages(actor)
         await actor.stopping()
@@ -240,7 +248,7 @@ class Cell(Generic[M]):
             if taken is None:
                 return
             self._message, reply = taken
-            kind: type[Any] = type(self._message)
+            kind = cast("type[Any]", type(self._message))
             remember(kind)
             handler = handlers.get(kind)
             if handler is None:
@@ -365,4 +373,4 @@ def _unwrapped(group: _Group) -> BaseException:
     if len(group.exceptions) != 1:
         return group
     inner = group.exceptions[0]
-    return _unwrapped(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return _unwrapped(cast("_Group", inner)) if isinstance(inner, BaseExceptionGroup) else inner

@@ -5,8 +5,9 @@ A supervisor is a nursery with a policy.  Each child has a task of its own, the
 child makes another wait, and no task can outlive the supervisor's nursery.
 
 Two budgets limit restarts.  A child that spends its own becomes `failed` and its
-siblings live on.  When the supervisor as a whole spends its budget it *escalates*: it
-stops everybody and ends as crashed, and its parent decides.
+siblings live on, unless it is significant: then the supervisor ends as crashed.  When
+the supervisor as a whole spends its budget it *escalates*: it stops everybody and ends
+as crashed, and its parent decides.
 
 rest_for_one is kept by one rule instead of a procedure: an incarnation may start only
 while every earlier sibling is up and every later one is down.  A crash asks the later
@@ -72,10 +73,10 @@ class Supervisor:
         system: ActorSystem,
         path: str,
         spec: GroupSpec,
-        on_ready: Callable[[], object] = lambda: None,
+        parent: Supervisor | None = None,
     ) -> None:
         self.system = system
-        self._on_ready = on_ready
+        self._parent = parent
         self.path = path
         self.spec = spec
         self.generation = 0
@@ -98,13 +99,13 @@ class Supervisor:
 
         Raises ValueError where a child of that id exists.
         """
-        cell = Cell(self.system, f"{self.path}/{spec.id}", spec, self._notify)
+        cell = Cell(self.system, f"{self.path}/{spec.id}", spec, self)
         self._adopt(spec, cell)
         return cell.ref
 
     def start_group(self, spec: GroupSpec) -> Supervisor:
         """Start a group of actors under a supervisor of its own."""
-        group = Supervisor(self.system, f"{self.path}/{spec.id}", spec, self._notify)
+        group = Supervisor(self.system, f"{self.path}/{spec.id}", spec, self)
         self._adopt(spec, group)
         return group
 
@@ -157,8 +158,9 @@ class Supervisor:
                 for spec in self.spec.children:
                     self.start_child(spec)
                 self.state = State.RUNNING
-                self._notify()
-                self._on_ready()
+                self.changed()
+                if self._parent is not None:
+                    self._parent.changed()
                 await self._end.wait()
                 self.state = State.STOPPING
                 await self._stop_everybody()
@@ -209,7 +211,7 @@ class Supervisor:
         self._ask_to_end(child, final=True)
         if child.pause is not None:
             child.pause.cancel()
-        self._notify()
+        self.changed()
 
     def _ask_to_end(self, child: Child, *, final: bool) -> None:
         unit = child.unit
@@ -237,7 +239,7 @@ class Supervisor:
                 end = await child.unit.live_once()
                 if child.overrun is not None:
                     child.overrun.cancel()
-                self._notify()
+                self.changed()
                 if child.stop_requested:
                     break
                 if child.halted:
@@ -288,8 +290,10 @@ class Supervisor:
         unit.gone(end)
         self.system.emit(Ended(unit.path, unit.generation, end or Exit(ExitKind.SHUTDOWN)))
         child.gone.set()
-        self._notify()
+        self.changed()
         if child.spec.significant and not child.stop_requested:
+            if unit.state is State.FAILED:
+                self._escalated = end
             self._end.set()
 
     # -- rest_for_one
@@ -317,7 +321,8 @@ class Supervisor:
 
     # -- waiting for a change of state
 
-    def _notify(self) -> None:
+    def changed(self) -> None:
+        """Something that a child may wait for has changed; children say so too."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
