@@ -1,17 +1,22 @@
-"""The process between us and a private server, so that the server never outlives us.
+"""The process between us and a command, so that the command never outlives us.
 
-Run as a script (``python -I -S guard.py LOG COMMAND...``) by `bridge.server.private`.
+Run as a script by `bridge.server.guarded`:
+
+    python -I -S guard.py LOG FOLDER COMMAND...
+
 We hold the only write end of its standard input.  However we end, `kill -9`
-included, the system closes that end, and the guard ends the server.  Asking the
-kernel for a death signal in the server itself would not do: that one fires when
+included, the system closes that end, and the guard ends the command.  Asking the
+kernel for a death signal in the command itself would not do: that one fires when
 the *thread* which started it ends, and our callers start servers from worker
-threads.  The guard has one thread that starts the server and lives as long as it
+threads.  The guard has one thread that starts the command and lives as long as it
 does, so here the death signal is right, and covers a guard that is killed.
 
-Input, one byte each: ``t`` ends the server in order, ``k`` at once (SIGKILL); the
-end of the input is ``t`` with `GRACE` seconds before ``k``.
-Output, one line: ``pid N`` once the server runs, or ``error TEXT`` if it cannot.
-The guard exits when the server has.
+Input, one byte each: ``t`` ends the command in order, ``k`` at once.  The end of the
+input is ``t``, and ``k`` if that does not help.
+Output, one line: ``pid N`` once the command runs, or ``error TEXT`` if it cannot.
+LOG is what the command says.  FOLDER is where it runs ("": where we are); if our end
+ends it, the guard removes that folder, for we no longer can.
+The guard exits when the command has, with its exit code.
 
 Only the standard library, and little of it: this is in the way of every start.
 """
@@ -20,6 +25,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,11 +34,12 @@ import threading
 from pathlib import Path
 from typing import Final
 
-GRACE: Final = 3.0
-"""Seconds between asking the server to end and killing it, where nobody waits for it."""
+AGAIN: Final = 0.1
+"""Seconds between SIGTERMs.  At the first livekit-server waits for its rooms to empty, at
+the second it ends; one that comes within 50 ms of its start, or of the one before, is lost."""
 
-BETWEEN_SIGNALS: Final = 0.05
-"""Seconds from the first SIGTERM to the second; signals sent at once would become one."""
+TIMES: Final = 30
+"""How many SIGTERMs before SIGKILL, where nobody is left to wait for the end."""
 
 PR_SET_PDEATHSIG: Final = 1
 
@@ -44,48 +52,58 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def obey(server: subprocess.Popen[bytes]) -> None:
-    """Carry out what is asked on standard input until it ends."""
-    while command := os.read(0, 1):
-        if command == b"k":
-            server.kill()
+def send(command: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the command and whatever it started: it leads a group of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(command.pid, number)
+
+
+def obey(command: subprocess.Popen[bytes], alone: threading.Event) -> None:
+    """Carry out what is asked on standard input until it ends, and with it the command."""
+    ending = False
+    while True:
+        if select.select([0], [], [], AGAIN if ending else None)[0]:
+            order = os.read(0, 1)
+            if not order:
+                break
+            ending = True
+            send(command, signal.SIGKILL if order == b"k" else signal.SIGTERM)
         else:
-            end_in_order(server)
-    end_in_order(server)
-    try:
-        server.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        server.kill()
+            send(command, signal.SIGTERM)
+    alone.set()
+    for _ in range(TIMES):
+        send(command, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.wait(AGAIN)
+    send(command, signal.SIGKILL)
 
 
-def end_in_order(server: subprocess.Popen[bytes]) -> None:
-    """Two SIGTERMs: the first makes livekit-server wait for its rooms to empty, the second end."""
-    server.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(BETWEEN_SIGNALS)
-    server.terminate()
-
-
-def main(log: str, command: list[str]) -> int:
+def main(log: str, folder: str, arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     try:
         with Path(log).open("ab") as output:
-            server = subprocess.Popen(
-                command,
+            command = subprocess.Popen(
+                arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                cwd=folder or None,
+                start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - no second thread yet
             )
     except OSError as error:
         print(f"error {error}", flush=True)  # noqa: T201
         return 1
-    print(f"pid {server.pid}", flush=True)  # noqa: T201
-    threading.Thread(target=obey, args=(server,), daemon=True).start()
-    server.wait()
-    return 0
+    print(f"pid {command.pid}", flush=True)  # noqa: T201
+    alone = threading.Event()
+    threading.Thread(target=obey, args=(command, alone), daemon=True).start()
+    code = command.wait()
+    send(command, signal.SIGKILL)  # What it left behind.
+    if folder and alone.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -15,8 +15,6 @@ import json
 import os
 import secrets
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +23,8 @@ from typing import Any, Final, Self, TypeAlias
 
 from attrs import define, field
 
-from bridge.server import guard
 from bridge.server.errors import ServerStartError
+from bridge.server.guarded import AT_ONCE, IN_ORDER, Guarded
 from bridge.server.ports import LOOPBACK, free_port
 
 Config: TypeAlias = Mapping[str, Any]
@@ -63,8 +61,7 @@ class PrivateServer:
     """UDP; media over TCP is off, the server would listen for it on every address."""
     _command: tuple[str, ...] = field(alias="command", repr=False)
     _timeout: float = field(alias="timeout", repr=False)
-    _guard: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
-    _pid: int | None = field(default=None, init=False)
+    _process: Guarded | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def start(
@@ -143,9 +140,9 @@ class PrivateServer:
     @property
     def pid(self) -> int:
         """The server's own process, the newest one after restarts."""
-        if self._pid is None:
-            raise ServerStartError("the private livekit-server has not been started")
-        return self._pid
+        if self._process is None:
+            raise ServerStartError("the private livekit-server does not run")
+        return self._process.pid
 
     @property
     def log_path(self) -> Path:
@@ -154,18 +151,18 @@ class PrivateServer:
 
     @property
     def running(self) -> bool:
-        return self._guard is not None and self._guard.poll() is None
+        return self._process is not None and self._process.exit_code is None
 
     def stop(self, grace: float = 3.0) -> None:
         """End the server in order, or with SIGKILL after `grace` seconds.  Harmless if it ended.
 
         Whoever is in a room is told (``server_shutdown``).
         """
-        self._end(b"t", grace)
+        self._end(IN_ORDER, grace)
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would, and wait until it is gone."""
-        self._end(b"k", grace=5.0)
+        self._end(AT_ONCE, grace=5.0)
 
     def restart(self, *, port_wait: float = PORT_WAIT) -> None:
         """Start the server again (stopping it first, if it runs) with the same ports and keys.
@@ -199,35 +196,19 @@ class PrivateServer:
 
     def _launch(self) -> None:
         written = self.log_path.stat().st_size if self.log_path.exists() else 0
-        # A session of its own: Ctrl-C at the terminal is for us, who end the server last.
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, str(self.log_path), *self._command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        )
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self._process = Guarded(self._command, log=self.log_path, environment=environment)
         try:
-            assert self._guard.stdout is not None
-            word, _, rest = self._guard.stdout.readline().decode().strip().partition(" ")
-            if word != "pid":
-                raise ServerStartError(
-                    f"{self._command[0]} cannot be run ({rest or 'no answer'}): "
-                    f"it must be a livekit-server binary for this machine"
-                )
-            self._pid = int(rest)
-            self._wait_until_ready(written)
+            self._wait_until_ready(self._process, written)
         except BaseException:
             self.kill()
             raise
 
-    def _wait_until_ready(self, written: int) -> None:
+    def _wait_until_ready(self, process: Guarded, written: int) -> None:
         """Until the server answers a call signed with its own key: no other server would."""
-        assert self._guard is not None
         deadline = time.monotonic() + self._timeout
         while not self._answers():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._guard.wait(0.02)
+            if process.wait(0.02):
                 raise self._ended_early(written)
             if time.monotonic() > deadline:
                 raise ServerStartError(
@@ -263,28 +244,9 @@ class PrivateServer:
             connection.close()
 
     def _end(self, how: bytes, grace: float) -> None:
-        process = self._guard
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._tell(how)
-        try:
-            process.wait(grace)
-        except subprocess.TimeoutExpired:
-            self._tell(b"k")
-            process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdout.close()
-        self._guard = None
-
-    def _tell(self, how: bytes) -> None:
-        assert self._guard is not None
-        assert self._guard.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            self._guard.stdin.write(how)
-            self._guard.stdin.flush()
+        process, self._process = self._process, None
+        if process is not None:
+            process.end(how, grace)
 
 
 class _PortTakenError(ServerStartError):
