@@ -29,6 +29,7 @@ import structlog
 import trio
 import trio_asyncio
 from livekit import rtc
+from livekit.rtc.room import EventTypes
 
 from actors.rooms.port import (
     Offer,
@@ -281,7 +282,7 @@ class _Connection(OpenRoom):
             await room.connect(self._job.url, self._job.token, options)
         except rtc.ConnectError as exc:
             self._error = connect_error(exc.message)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  told to whoever wanted the room
             self._error = RoomUnreachable(redact(f"{type(exc).__name__}: {exc}")[:300])
         else:
             self._room = room
@@ -301,7 +302,7 @@ class _Connection(OpenRoom):
         `Watching`, and nobody is missed between it and the first callback.
         """
         self._own_identity = room.local_participant.identity
-        seams.watch_only_own_events(room)
+        self._guarded("room_filter", seams.watch_only_own_events, room)
         roster = self.roster()
         self._tracks.update(t.sid for p in roster.participants for t in p.tracks)
         self._stage = _Stage.OPEN
@@ -313,7 +314,7 @@ class _Connection(OpenRoom):
         assert room is not None
         try:
             await room.disconnect()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  counted and logged
             self._rooms.fault("disconnect", exc)
         finally:
             self._left.set()
@@ -321,7 +322,7 @@ class _Connection(OpenRoom):
 
     # --- events ----------------------------------------------------------------------
 
-    def _callback(self, name: Any) -> Callable[..., None]:
+    def _callback(self, name: EventTypes) -> Callable[..., None]:
         """The callback of one SDK event.  `*args` is the cheapest for the SDK to call."""
         translator = translate.TRANSLATORS.get(name)
         follow_up = _FOLLOW_UPS.get(name)
@@ -336,7 +337,7 @@ class _Connection(OpenRoom):
                         self._tell(event)
                 if follow_up is not None:
                     follow_up(self, *args)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001  the SDK would swallow it
                 self._rooms.fault(name, exc)
 
         return callback
@@ -344,7 +345,7 @@ class _Connection(OpenRoom):
     def _guarded(self, name: str, function: Callable[..., object], *args: Any) -> None:
         try:
             function(*args)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  counted and logged
             self._rooms.fault(name, exc)
 
     def _tell(self, event: RoomEvent) -> None:
@@ -422,7 +423,7 @@ class _Connection(OpenRoom):
             reader.close()
         except rtc.StreamError:
             return
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  counted and logged
             self._rooms.fault("stream", exc)
             return
         if self._stage is _Stage.OPEN:
@@ -468,7 +469,7 @@ class _Connection(OpenRoom):
             self._subscriptions.restore(self._room.remote_participants)
 
 
-_FOLLOW_UPS: Final[Mapping[str, Callable[..., None]]] = {
+_FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
     "participant_connected": _Connection.joined,
     "participant_disconnected": _Connection.left,
     "track_published": _Connection.published,

@@ -11,6 +11,8 @@ The native library's own logs go to stderr once Python does not capture them, an
 level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.
 """
 
+# ruff: noqa: SLF001  (private members of the SDK are this module's subject)
+
 from __future__ import annotations
 
 import ctypes
@@ -57,22 +59,20 @@ def _room_filter_fits() -> bool:
     loop = cast("Any", object())
     mine = queue.subscribe(loop, filter_fn=None)
     (entry,) = queue._subscribers
-    fields = ffi_pb2.FfiEvent.DESCRIPTOR.fields_by_name
     return (
         entry == (mine, loop, None)
-        and "room_event" in fields
-        and "room_handle" in fields["room_event"].message_type.fields_by_name
+        and ffi_pb2.FfiEvent().room_event.room_handle == 0
+        and ffi_pb2.FfiEvent().rpc_method_invocation.local_participant_handle == 0
         and "_ffi_queue" in inspect.getsource(rtc.Room.connect)
         and "_ffi_handle" in inspect.getsource(rtc.Room.connect)
     )
 
 
 def _pause_track_fits() -> bool:
-    request = ffi_pb2.FfiRequest.DESCRIPTOR.fields_by_name["enable_remote_track_publication"]
-    return set(request.message_type.fields_by_name) == {
-        "track_publication_handle",
-        "enabled",
-    } and "_ffi_handle" in inspect.getsource(rtc.RemoteTrackPublication.set_subscribed)
+    request = ffi_pb2.FfiRequest().enable_remote_track_publication
+    names = {field.name for field in request.DESCRIPTOR.fields}
+    source = inspect.getsource(rtc.RemoteTrackPublication.set_subscribed)
+    return names == {"track_publication_handle", "enabled"} and "self._ffi_handle.handle" in source
 
 
 def _any_stream_fits() -> bool:
@@ -99,7 +99,7 @@ def fits(name: SeamName) -> bool:
         try:
             _fit[name] = bool(SEAMS[name].probe())
             error = ""
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  whatever it is, the seam does not fit
             _fit[name] = False
             error = f"{type(exc).__name__}: {exc}"
         if not _fit[name]:
@@ -111,18 +111,13 @@ def _warn_lost(name: SeamName, error: str) -> None:
     log.warning("sdk_seam_lost", seam=name, lost=SEAMS[name].lost, error=redact(error))
 
 
-def _give_up(name: SeamName, exc: Exception) -> None:
-    """A seam that looked right and still failed is not tried again."""
-    if _fit.get(name, True):
-        _fit[name] = False
-        _warn_lost(name, f"{type(exc).__name__}: {exc}")
-
-
 # --- the native library's logs -------------------------------------------------
 
 
 class _InitializeQuietly:
     """Stands in for the native `livekit_ffi_initialize` and turns log capture off."""
+
+    _function: Any
 
     def __init__(self, function: Any) -> None:
         object.__setattr__(self, "_function", function)
@@ -161,7 +156,7 @@ def initialize() -> None:
     original = ffi_client.get_ffi_lib
 
     def quiet_lib() -> ctypes.CDLL:
-        lib = original()
+        lib: Any = original()
         lib.livekit_ffi_initialize = _InitializeQuietly(lib.livekit_ffi_initialize)
         return lib
 
@@ -187,7 +182,7 @@ class _SdkRecords(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             text = record.getMessage()
-        except Exception:
+        except Exception:  # noqa: BLE001  somebody else's broken log call
             text = str(record.msg)
         if text.startswith(self.IGNORED):
             return False
@@ -219,28 +214,23 @@ def watch_only_own_events(room: rtc.Room) -> None:
     """
     if not fits("room_filter"):
         return
-    try:
-        handle = cast("Any", room._ffi_handle).handle
-        local = room.local_participant._ffi_handle.handle
+    handle = cast("Any", room._ffi_handle).handle
+    local = room.local_participant._ffi_handle.handle
 
-        def mine(event: ffi_pb2.FfiEvent) -> bool:
-            which = event.WhichOneof("message")
-            if which == "room_event":
-                return event.room_event.room_handle == handle
-            return (
-                which == "rpc_method_invocation"
-                and event.rpc_method_invocation.local_participant_handle == local
-            )
+    def mine(event: ffi_pb2.FfiEvent) -> bool:
+        which = event.WhichOneof("message")
+        if which == "room_event":
+            return event.room_event.room_handle == handle
+        return (
+            which == "rpc_method_invocation"
+            and event.rpc_method_invocation.local_participant_handle == local
+        )
 
-        queue = FfiClient.instance.queue
-        with queue._lock:
-            for index, (subscriber, loop, _) in enumerate(queue._subscribers):
-                if subscriber is room._ffi_queue:
-                    queue._subscribers[index] = (subscriber, loop, mine)
-                    return
-        raise LookupError("the room is not among the subscribers")
-    except Exception as exc:
-        _give_up("room_filter", exc)
+    queue = FfiClient.instance.queue
+    with queue._lock:
+        for index, (subscriber, loop, _) in enumerate(queue._subscribers):
+            if subscriber is room._ffi_queue:
+                queue._subscribers[index] = (subscriber, loop, mine)
 
 
 # --- a subscribed track without its media ----------------------------------------
@@ -248,16 +238,12 @@ def watch_only_own_events(room: rtc.Room) -> None:
 
 def pause(publication: rtc.RemoteTrackPublication) -> None:
     """Stop the media of a subscribed track; its owner's quality and speech still come."""
-    if not fits("pause_track"):
-        return
-    try:
+    if fits("pause_track"):
         request = ffi_pb2.FfiRequest()
-        pause_request = request.enable_remote_track_publication
-        pause_request.track_publication_handle = publication._ffi_handle.handle
-        pause_request.enabled = False
+        disable = request.enable_remote_track_publication
+        disable.track_publication_handle = publication._ffi_handle.handle
+        disable.enabled = False
         FfiClient.instance.request(request)
-    except Exception as exc:
-        _give_up("pause_track", exc)
 
 
 # --- streams of every topic ------------------------------------------------------

@@ -9,10 +9,11 @@ TypeError even takes the other callbacks along.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from livekit import rtc
+from livekit.rtc.room import EventTypes
 
 from actors.session.events import (
     AttributesChanged,
@@ -325,7 +326,7 @@ def _reconnected(here: Here) -> RoomEvent:
 
 Translator: TypeAlias = Callable[..., RoomEvent | None]
 
-TRANSLATORS: Final[Mapping[Any, Translator]] = {
+TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
     "participant_connected": _joined,
     "participant_disconnected": _left,
     "participant_name_changed": _name,
