@@ -45,6 +45,8 @@ class Sink:
         self._size = 0
         self._gone = False
         self._lost = 0
+        self._telling: int | None = None
+        """How many lost lines a line tells of that still waits itself."""
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
@@ -83,9 +85,11 @@ class Sink:
             return not self._size
 
     def _tell_lost(self) -> None:
-        lost, self._lost = self._lost, 0
-        if self._told_lost is not None:
-            self._add(self._told_lost(lost).encode("utf-8", "backslashreplace") + b"\n")
+        if self._told_lost is None or self._telling is not None:
+            return
+        line = self._told_lost(self._lost).encode("utf-8", "backslashreplace") + b"\n"
+        self._telling, self._lost = self._lost, 0
+        self._add(line)
 
     def _add(self, data: bytes) -> None:
         self._waiting.append(data)
@@ -111,10 +115,15 @@ class Sink:
                 self._waiting[0] = rest
             else:
                 self._waiting.popleft()
+                if not self._waiting:
+                    self._telling = None
 
     def _failed(self, error: OSError) -> None:
         """A reader that is gone stays gone; a full disk may have room again later."""
         self._gone = error.errno in (errno.EPIPE, errno.EBADF, errno.ECONNRESET)
         self._lost += len(self._waiting)
+        if self._telling is not None:
+            self._lost += self._telling - 1
+            self._telling = None
         self._waiting.clear()
         self._size = 0

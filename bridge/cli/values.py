@@ -75,8 +75,8 @@ def livekit_url(value: object) -> str:
     except BadUrl as error:
         raise BadValue(f"{wrong}: {error}{_with_scheme(given)}; {_URL_FORMS}") from None
     parts = urlsplit(endpoint.room_url)
-    if parts.port == 0 or not _HOST.fullmatch(parts.hostname or ""):
-        raise BadValue(f"{wrong}: its host or port is malformed; {_URL_FORMS}")
+    if not _HOST.fullmatch(parts.hostname or ""):
+        raise BadValue(f"{wrong}: its host is malformed; {_URL_FORMS}")
     return endpoint.room_url
 
 
