@@ -17,7 +17,15 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     # event                     keys of `data`
     "session_started": ("existing",),
     "participant_found": ("identity", "sid", "kind", "name", "joined_at"),
-    "participant_connected": ("identity", "sid", "kind", "name", "joined_at", "rejoin", "reconnect"),
+    "participant_connected": (
+        "identity",
+        "sid",
+        "kind",
+        "name",
+        "joined_at",
+        "rejoin",
+        "reconnect",
+    ),
     "participant_disconnected": ("identity", "sid", "kind", "reason", "seconds"),
     "participant_metadata": ("identity", "metadata"),
     "participant_name": ("identity", "name"),

@@ -1,0 +1,279 @@
+"""The fold: what a session is, as a function of what was heard of a room.
+
+``state, entries = apply(state, event)`` does no I/O, reads no clock and raises on no
+event (but one of another life of the room).  The same events give the same state,
+so a session that crashed, or a worker that was killed, is folded again from its
+journal.  The table at the end says who handles which event; the rest of this page is
+the rules, with the facts they come from (observed on livekit-server 1.13).
+
+**Who.**  A person is an identity, a join is a participant SID.  The same identity
+with a new SID is the same person once more, within 5 s of leaving also a reconnect.
+Agents, egress and ingress have lines of their own but count nowhere as people;
+callers (``sip``) are people.  An identity keeps the kind of its first join.  Tracks and messages
+count whoever they are of.
+
+**Since when.**  Joins count from the server's own ``joined_at``: people who publish
+nothing are announced up to 3 s late, and those who were there before us have been
+there longer than we know.  A track that was there before us has no known time of
+publication.
+
+**Leaves.**  A leave with a reason is final.  One without means nothing yet, because
+while our own connection restarts everybody seems to leave, in one case even before
+we hear that it does.  It is provisional: nothing is told, and what is measured of
+the person stops at the time it was heard.  Then
+
+* the same SID is back: they never left;
+* a new SID of theirs: the old join ended when its leave was heard, and this is a rejoin;
+* 4 s pass without either: it was true, from the time it was heard.  While
+  reconnecting those 4 s begin only after ``Reconnected``, since people who publish
+  nothing come up to 3 s later than its roster.  `next_deadline` says when, and any
+  event after that time does it as well as a ``Tick``.
+
+A rejoin can come before the leave.  It closes the old join at its own ``joined_at``;
+the leave that is still owed is then swallowed, whichever SID it names, if it comes within 5 s.
+
+**Late and doubled events.**  A join whose SID is known and over, a leave of a SID
+that is not the open one, a publication that is open: nothing happens but a count of
+anomalies.  A join that is older than the one that is open was missed: it is added as
+over.  A leave ends all tracks of the leaver that are still open, so none stays open
+for ever; tracks of somebody who is gone are counted and over at once.
+
+**Reconnecting.**  Tracks end and come back with the same SID: the same track.  What
+names a SID that was never seen waits until ``Reconnected``, because a server that
+died and came back within 20 s goes on under the same connection with another life of
+the room, and those people belong to the next session.  Speakers are told on change
+only, so nobody is held to be speaking across a gap; quality is held.
+
+**Rosters.**  ``Resynced`` is the truth.  ``Reconnected`` and a ``Watching`` that
+continues a session are too, but may lack somebody for 4 s.  Whoever went missing
+while nobody watched left when the watching stopped: later was not observed.
+
+**Gaps.**  Watched is what lies between ``Watching`` and ``Disconnected`` (or the
+end) without ``Reconnecting`` to ``Reconnected``.  A ``Watching`` without
+``Disconnected`` before it follows a worker that was killed: that watch stopped at its last event.
+
+**The end** closes everything, at the time it was last watched, without telling of
+leaves that did not happen.  After it events are ignored, until `attach_job` opens the
+session again for another watch of the same life of the room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any, Final, TypeAlias
+
+from actors.session import presence, signals, tracks
+from actors.session.entry import Entry
+from actors.session.events import (
+    AttributesChanged,
+    DataReceived,
+    Disconnected,
+    MetadataChanged,
+    NameChanged,
+    ParticipantJoined,
+    ParticipantLeft,
+    QualityChanged,
+    Reconnected,
+    Reconnecting,
+    Resynced,
+    RoomEvent,
+    RoomMetadataChanged,
+    SpeakersChanged,
+    Tick,
+    TrackMuted,
+    TrackPublished,
+    TrackSubscribed,
+    TrackSubscriptionFailed,
+    TrackUnmuted,
+    TrackUnpublished,
+    Watching,
+)
+from actors.session.roster import AnotherLife, compare, same_life
+from actors.session.state import SETTLE, Leave, SessionState, change
+from actors.session.steps import OFF, stretch
+from actors.session.waiting import all_due, anomaly, with_leaving
+
+__all__ = ["AnotherLife", "apply", "attach_job", "begin", "end", "next_deadline"]
+
+FOUND_ENDED: Final = "found_ended"
+"""The end reason of a session that ended while nobody watched."""
+
+Result: TypeAlias = tuple[SessionState, tuple[Entry, ...]]
+
+
+def begin(
+    room: str,
+    room_sid: str,
+    job_id: str,
+    worker: str,
+    agent_name: str,
+    at: float,
+    created_at: float | None = None,
+) -> SessionState:
+    """A session that has seen nothing yet.  An empty `room_sid` is taken from the first roster."""
+    return SessionState(room, room_sid, worker, agent_name, (job_id,), at, created_at, last_at=at)
+
+
+def apply(state: SessionState, event: RoomEvent) -> Result:
+    """The state after `event`, and what there is to tell of it, in order.
+
+    An entry's `at` can be earlier than the event: a provisional leave is told when it
+    is believed and counts from when it was heard.  Raises `AnotherLife` (a ValueError)
+    for a roster of another room SID; the state is then what it was.
+    """
+    if state.ended_at is not None:
+        return state, ()
+    handler = _HANDLERS[type(event)]
+    at, out = event.at, list[Entry]()
+    if state.due is not None and at >= state.due:
+        state = presence.settle(state, at, out)
+    state = handler(state, event, out)
+    if at > state.last_at:
+        state = change(state, last_at=at)
+    return state, tuple(out)
+
+
+def end(state: SessionState, at: float, reason: str) -> Result:
+    """The session is over: everything that is open is closed.
+
+    For the reason ``found_ended`` nothing after the last event counts as watched.
+    Ending an ended session changes nothing.
+    """
+    if state.ended_at is not None:
+        return state, ()
+    out = list[Entry]()
+    seen_until = state.last_at if reason == FOUND_ENDED else at
+    state = _unwatched(state, seen_until, out)
+    closed_at = at if state.blind_since is None else state.blind_since
+    for sid in state.tracks:
+        state, _ = tracks.close(state, sid, closed_at)
+    for identity in state.present:
+        state = presence.leave_silently(state, identity, closed_at)
+    ended_at = max(at, state.started_at)
+    out.append(Entry(ended_at, "session_ended", {"reason": reason}))
+    return change(state, ended_at=ended_at, end_reason=reason), tuple(out)
+
+
+def attach_job(state: SessionState, job_id: str, worker: str | None = None) -> SessionState:
+    """Another job for the same life of the room: the session goes on, ended or not."""
+    if job_id not in state.job_ids:
+        state = change(state, job_ids=(*state.job_ids, job_id))
+    return change(
+        state, worker=state.worker if worker is None else worker, ended_at=None, end_reason=None
+    )
+
+
+def next_deadline(state: SessionState) -> float | None:
+    """Unix seconds when a `Tick` is wanted, None while nothing waits for time to pass."""
+    return state.due if state.ended_at is None else None
+
+
+def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry]) -> SessionState:
+    at, roster = event.at, event.roster
+    state = same_life(state, roster)
+    if state.watched_from is None:
+        out.append(Entry(at, "session_started", {"existing": len(roster.participants)}))
+        state = compare(state, roster, at, "found", at, None, out)
+        return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, held=())
+    gap_since = state.last_at if state.blind_since is None else state.blind_since
+    state = _blind(state, gap_since)
+    state = signals.forget_quality(state, gap_since)
+    leaving = {one: Leave(leave.at, leave.due) for one, leave in state.leaving.items()}
+    return _seeing_again(with_leaving(state, leaving), event, "found", out)
+
+
+def _resynced(state: SessionState, event: Resynced, out: list[Entry]) -> SessionState:
+    if state.watched_from is None or (state.blind_since is not None and not state.reconnecting):
+        return _watching(state, event, out)
+    state = same_life(state, event.roster)
+    at = event.at
+    due = inf if state.reconnecting else state.settle_at if at < state.settle_at else None
+    return compare(state, event.roster, at, "missed", at, due, out)
+
+
+def _reconnecting(state: SessionState, event: Reconnecting, out: list[Entry]) -> SessionState:
+    if state.reconnecting or state.blind_since is not None:
+        return anomaly(state)
+    out.append(Entry(event.at, "reconnecting"))
+    state = all_due(_blind(state, event.at), inf)
+    return change(state, reconnecting=True)
+
+
+def _reconnected(state: SessionState, event: Reconnected, out: list[Entry]) -> SessionState:
+    state = same_life(state, event.roster)
+    if state.watched_from is None:
+        state = change(state, watched_from=event.at)
+    return _seeing_again(state, event, "missed", out)
+
+
+def _seeing_again(
+    state: SessionState,
+    event: Watching | Resynced | Reconnected,
+    how: presence.How,
+    out: list[Entry],
+) -> SessionState:
+    """The end of a gap: what waited is taken, and the roster compared."""
+    at, roster = event.at, event.roster
+    since = at if state.blind_since is None else state.blind_since
+    out.append(Entry(at, "reconnected", {"gap": stretch(since, at)}))
+    held = state.held if isinstance(event, Reconnected) else ()
+    state = change(state, reconnecting=False, held=())
+    for waiting in held:
+        state = _HANDLERS[type(waiting)](state, waiting, out)
+    due = at + SETTLE
+    state = all_due(state, due)
+    state = compare(state, roster, at, how, since, due, out)
+    return change(state, watched=state.watched.on(at), blind_since=None, settle_at=due)
+
+
+def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) -> SessionState:
+    return _unwatched(state, event.at, out)
+
+
+def _unwatched(state: SessionState, at: float, out: list[Entry]) -> SessionState:
+    """We are out of the room: what was doubted is believed, nothing more is known."""
+    state = presence.settle(state, inf, out)
+    state = _blind(state, at)
+    state = signals.forget_quality(state, at if state.blind_since is None else state.blind_since)
+    return change(state, reconnecting=False, held=())
+
+
+def _blind(state: SessionState, at: float) -> SessionState:
+    """The view of the room stops, if it had not already."""
+    if state.watched.since is None:
+        return state
+    state = signals.hush(state, at)
+    return change(state, watched=state.watched.off(at), blind_since=at)
+
+
+def _ticked(state: SessionState, _event: Tick, _out: list[Entry]) -> SessionState:
+    return state  # what was due is settled before any event
+
+
+_Handler: TypeAlias = Callable[[SessionState, Any, list[Entry]], SessionState]
+
+_HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
+    Watching: _watching,
+    Resynced: _resynced,
+    Reconnecting: _reconnecting,
+    Reconnected: _reconnected,
+    Disconnected: _disconnected,
+    ParticipantJoined: presence.on_joined,
+    ParticipantLeft: presence.on_left,
+    NameChanged: signals.on_name,
+    MetadataChanged: signals.on_metadata,
+    AttributesChanged: signals.on_attributes,
+    TrackPublished: tracks.on_published,
+    TrackUnpublished: tracks.on_unpublished,
+    TrackMuted: tracks.on_muted,
+    TrackUnmuted: tracks.on_unmuted,
+    TrackSubscribed: tracks.on_subscribed,
+    TrackSubscriptionFailed: tracks.on_subscription_failed,
+    SpeakersChanged: signals.on_speakers,
+    QualityChanged: signals.on_quality,
+    DataReceived: signals.on_data,
+    RoomMetadataChanged: signals.on_room_metadata,
+    Tick: _ticked,
+}
+"""Who handles what.  One row an event of `RoomEvent`."""

@@ -1,0 +1,87 @@
+"""Compare a full view of the room with what was folded.
+
+A roster is what is true at one moment.  Joins that were missed are added with the
+server's own time, whoever is not in it is gone, and what it says of those who stayed
+is taken over.  Its one weakness is right after a reconnect, when it may still lack
+people who publish nothing: then whoever is missing is only doubted until `due`.
+"""
+
+from __future__ import annotations
+
+from actors.session import presence, tracks
+from actors.session.entry import Entry
+from actors.session.events import Roster
+from actors.session.state import SessionState, change
+
+
+class AnotherLife(ValueError):
+    """An event of another life of the room was given to this session.
+
+    The server closed the room and made it anew (facts, 6): end this session and
+    begin another for `room_sid`.
+    """
+
+    def __init__(self, expected: str, room_sid: str) -> None:
+        super().__init__(
+            f"this session is of room {expected!r} and the roster is of room {room_sid!r}:"
+            " end this session and begin another"
+        )
+        self.expected = expected
+        self.room_sid = room_sid
+
+
+def same_life(state: SessionState, roster: Roster) -> SessionState:
+    """The state with the roster's room SID; raises `AnotherLife` if it has another."""
+    if not roster.room_sid or roster.room_sid == state.room_sid:
+        return state
+    if state.room_sid:
+        raise AnotherLife(state.room_sid, roster.room_sid)
+    return change(state, room_sid=roster.room_sid)
+
+
+def compare(
+    state: SessionState,
+    roster: Roster,
+    at: float,
+    how: presence.How,
+    gone_at: float,
+    due: float | None,
+    out: list[Entry],
+) -> SessionState:
+    """Make the state agree with `roster`.
+
+    Who and what is missing in it ended at `gone_at`; for certain if `due` is None,
+    else once it is `due`.
+    """
+    state = _room(state, roster, at, out)
+    for info in sorted(roster.participants, key=lambda info: info.joined_at):
+        state = presence.arrive(state, info, at, how, out)
+    listed = {info.identity for info in roster.participants}
+    shown = {track.sid for info in roster.participants for track in info.tracks}
+
+    for sid, track in state.tracks.items():
+        leaves = track.identity in state.present and track.identity not in listed
+        if sid in shown or leaves:
+            continue  # the tracks of those who leave end with their join
+        leave = state.unpublishing.get(sid)
+        if due is None:
+            state = tracks.finish(state, sid, leave.at if leave else gone_at, out)
+        elif leave is None:
+            state = tracks.doubt(state, sid, gone_at, due)
+
+    for identity in state.present:
+        if identity in listed:
+            continue
+        leave = state.leaving.get(identity)
+        if due is None:
+            state = presence.depart(state, identity, leave.at if leave else gone_at, None, out)
+        elif leave is None:
+            state = presence.doubt(state, identity, gone_at, due)
+    return state
+
+
+def _room(state: SessionState, roster: Roster, at: float, out: list[Entry]) -> SessionState:
+    created_at = state.created_at if state.created_at is not None else roster.created_at
+    if state.metadata is not None and state.metadata != roster.metadata:
+        out.append(Entry(at, "room_metadata", {"metadata": roster.metadata}))
+    return change(state, created_at=created_at, metadata=roster.metadata)

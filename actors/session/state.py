@@ -1,0 +1,263 @@
+"""The state of one session, immutable.
+
+An accepted event makes a new state and leaves the old one valid: an actor that
+crashes in the middle of an event goes on from the state before it.  Sharing keeps
+that cheap.  Who and what is in the room now is in plain dicts that are copied on a
+change (a few hundred entries at most); who and what is over is on shelves
+(`actors.session.shelf`); everything else is replaced field by field by `change`.
+
+What is kept is bounded, because names, topics and joins are chosen by whoever has a
+token.  The live room is bounded by the server; the history by the constants below.
+Beyond them totals still count, and `Folded` says how much lost its own line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any, Final, TypeVar
+
+from attrs import field, frozen
+
+from actors.session.events import ParticipantKind, Quality, RoomEvent, Source, TrackKind
+from actors.session.shelf import Shelf
+from actors.session.steps import OFF, UNKNOWN, Levels, QualitySeconds, Span, stretch
+
+RECONNECT_WINDOW: Final = 5.0
+"""Seconds within which a person who comes back did not leave but lost the connection."""
+
+SETTLE: Final = 4.0
+"""Seconds after which a leave without a reason is believed.
+
+People who publish nothing are announced by the server on a tick of 3 s.
+"""
+
+MAX_PEOPLE: Final = 10_000
+"""People who left and are kept one by one; those beyond are in the totals only."""
+
+MAX_TRACKS: Final = 20_000
+"""Ended tracks that are kept one by one."""
+
+MAX_JOINS: Final = 100
+"""Joins of one person that are kept one by one, the newest."""
+
+MAX_TOPICS: Final = 1_000
+"""Topics that are counted under their own name, the first ones."""
+
+MAX_TOPIC_LENGTH: Final = 256
+"""Characters of a topic that are kept as its name."""
+
+MAX_SENDERS: Final = 1_000
+"""Senders who were not announced yet, whose messages are kept for when they are."""
+
+MAX_TEXT: Final = 16 * 1024 * 1024
+"""Characters of metadata and attributes kept of all people who left (one may have 128 KB)."""
+
+MAX_HELD: Final = 2_000
+"""Events that wait for the end of a reconnect; the roster makes up for those beyond."""
+
+OTHER: Final = "…other"
+"""The name under which what is beyond a bound is added up."""
+
+COUNTED_KINDS: Final[frozenset[ParticipantKind]] = frozenset({"standard", "sip"})
+"""The kinds that are people.  Agents, egress and ingress are machines."""
+
+T = TypeVar("T")
+
+
+def change(instance: T, **changes: Any) -> T:
+    """A copy of a frozen `instance` with some fields replaced.
+
+    `attrs.evolve` does the same through `__init__` and takes 10 µs for a session's
+    state; this takes one.  It is for classes with a `__dict__` (``slots=False``) and
+    without converters or validators.
+    """
+    copy = object.__new__(instance.__class__)
+    values = copy.__dict__
+    values.update(instance.__dict__)
+    values.update(changes)
+    return copy
+
+
+@frozen(slots=False)
+class Join:
+    """One stay of a person in the room."""
+
+    sid: str
+    joined_at: float
+    """Unix seconds, the server's own."""
+    left_at: float | None = None
+    """Unix seconds; None while it lasts.  Never before `joined_at`."""
+    reason: str | None = None
+
+    def seconds(self, now: float) -> float:
+        return stretch(self.joined_at, now if self.left_at is None else self.left_at)
+
+
+@frozen(slots=False)
+class Person:
+    """Everything known of one identity."""
+
+    number: int
+    """Order of first sight."""
+    identity: str
+    kind: ParticipantKind
+    """Of the first join; an identity does not change its kind."""
+    name: str = ""
+    metadata: str | None = ""
+    """None where it had to be given up (`MAX_TEXT`); so with the attributes."""
+    attributes: Mapping[str, str] | None = field(factory=dict[str, str])
+    joins: tuple[Join, ...] = ()
+    """Oldest first.  Of somebody present the last one is open, and only that one."""
+    older_joins: int = 0
+    """Joins beyond `MAX_JOINS`, and their seconds."""
+    older_seconds: float = 0.0
+    quality: Levels = UNKNOWN
+    talk: Span = OFF
+    audible: bool = False
+    """Whether we would have heard of it if they talked (a microphone was subscribed)."""
+    data_messages: int = 0
+    owed: float | None = None
+    """When a new join replaced one whose leave was not heard yet, else None."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether this is one of the people, not a machine."""
+        return self.kind in COUNTED_KINDS
+
+    def seconds(self, now: float) -> float:
+        """Seconds present, over all joins."""
+        return self.older_seconds + sum(join.seconds(now) for join in self.joins)
+
+
+@frozen(slots=False)
+class Track:
+    """One publication."""
+
+    number: int
+    """Order of first sight."""
+    sid: str
+    identity: str
+    kind: TrackKind
+    source: Source
+    published_at: float | None
+    """Unix seconds; None where it was already there when we came."""
+    unpublished_at: float | None = None
+    muted: Span = OFF
+    subscribed: bool = False
+
+
+@frozen
+class Leave:
+    """A leave, or an unpublish, that may not be true: it waits until it is."""
+
+    at: float
+    """Unix seconds when it was first heard: the time it counts from once it is true."""
+    due: float = inf
+    """Unix seconds when it becomes true; infinite while the connection is down."""
+    quality: Quality | None = None
+    """What held until then, and holds again if it was not true."""
+
+
+@frozen(slots=False)
+class Data:
+    """The messages of a session."""
+
+    total: int = 0
+    bytes: int = 0
+    unattributed: int = 0
+    """Those whose sender was not announced yet and is not known (facts, 10)."""
+    by_topic: Mapping[str, int] = field(factory=dict[str, int])
+
+
+@frozen(slots=False)
+class Folded:
+    """What is counted but has no line of its own any more, because of the bounds."""
+
+    people: int = 0
+    tracks: int = 0
+    joins: int = 0
+    messages: int = 0
+    """Messages counted under `OTHER`, or not kept for an unannounced sender."""
+    texts: int = 0
+    """People whose metadata and attributes were given up."""
+    held: int = 0
+    seconds: float = 0.0
+    """Presence, quality and talk of the people above, machines left out."""
+    quality: QualitySeconds | None = None
+    talk: float | None = None
+
+
+@frozen(slots=False)
+class SessionState:
+    """One life of one room, as far as it was told."""
+
+    room: str
+    room_sid: str
+    """The session's own key."""
+    worker: str
+    agent_name: str
+    job_ids: tuple[str, ...]
+    started_at: float
+    """Unix seconds when we began to watch."""
+    created_at: float | None
+    """Unix seconds of the room's creation at the server."""
+
+    last_at: float
+    """Unix seconds of the last event: the last sign that somebody watched."""
+    ended_at: float | None = None
+    end_reason: str | None = None
+    metadata: str | None = None
+    """None until a roster told it."""
+
+    watched_from: float | None = None
+    """Unix seconds of the first `Watching`; None before."""
+    watched: Span = OFF
+    blind_since: float | None = None
+    """Unix seconds since when we do not see the room; None while we do, and before."""
+    reconnecting: bool = False
+    settle_at: float = -inf
+    """Until then a roster may lack people who are there (after a reconnect)."""
+
+    present: Mapping[str, Person] = field(factory=dict[str, Person])
+    """Who is in the room, by identity; those on a provisional leave are still here."""
+    past: Shelf[Person] = field(factory=Shelf[Person])
+    """Who left.  Somebody who came back is in both: `present` is right then."""
+    tracks: Mapping[str, Track] = field(factory=dict[str, Track])
+    """What is published now, by SID."""
+    past_tracks: Shelf[Track] = field(factory=Shelf[Track])
+    past_text: int = 0
+    """Characters of metadata and attributes in `past`."""
+
+    leaving: Mapping[str, Leave] = field(factory=dict[str, Leave])
+    """Provisional leaves, by identity."""
+    unpublishing: Mapping[str, Leave] = field(factory=dict[str, Leave])
+    """Provisional ends of tracks, by SID."""
+    due: float | None = None
+    """Unix seconds when the first of both becomes true."""
+    held: tuple[RoomEvent, ...] = ()
+    """What came while reconnecting and may belong to another life of the room."""
+    speaking: frozenset[str] = frozenset()
+
+    numbered: int = 0
+    """People and tracks that got a number."""
+    current: int = 0
+    peak: int = 0
+    unique: int = 0
+    joins: int = 0
+    """These four: people only."""
+    first_joined_at: float | None = None
+    """Unix seconds, the earliest join known."""
+    tracks_total: int = 0
+    by_source: Mapping[Source, int] = field(factory=dict[Source, int])
+    data: Data = Data()
+    early: Mapping[str, int] = field(factory=dict[str, int])
+    """Messages of senders who were not announced yet, by identity."""
+
+    folded: Folded = Folded()
+    anomalies: int = 0
+    """Events that made no sense here: duplicates, late ones, leaves of strangers."""
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_at is not None

@@ -1,0 +1,88 @@
+"""Step functions of time: what holds from one event to the next.
+
+LiveKit tells quality, speakers and mute only when they change, so a count of such
+events says nothing and the last value says little.  What says something is for how
+long each value held: these classes keep the value, since when it holds, and the
+seconds that went to values which are over.
+
+Times are Unix seconds of whatever clock the event carried.  Clocks are set back now
+and then: a stretch that would have a negative length counts as nothing, and the next
+one is measured from the new time on.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from actors.session.events import QUALITIES, Quality
+
+QualitySeconds: TypeAlias = tuple[float, float, float, float]
+"""Seconds in each level, in the order of `QUALITIES`."""
+
+_INDEX: Final = {level: index for index, level in enumerate(QUALITIES)}
+
+
+def stretch(since: float, until: float) -> float:
+    """Seconds from `since` to `until`; never negative."""
+    return until - since if until > since else 0.0
+
+
+@frozen
+class Span:
+    """Something that is on or off: talking, muted, watched."""
+
+    seconds: float = 0.0
+    """Seconds of the stretches that are over."""
+    since: float | None = None
+    """Unix seconds since when it is on; None while it is off."""
+
+    def on(self, at: float) -> Span:
+        return self if self.since is not None else Span(self.seconds, at)
+
+    def off(self, at: float) -> Span:
+        return self if self.since is None else Span(self.seconds + stretch(self.since, at))
+
+    def total(self, now: float) -> float:
+        """Seconds on, until `now`."""
+        return self.seconds if self.since is None else self.seconds + stretch(self.since, now)
+
+
+@frozen
+class Levels:
+    """A connection quality that holds until the next is told; None is unknown."""
+
+    level: Quality | None = None
+    since: float = 0.0
+    """Unix seconds since when `level` holds; meaningless while it is None."""
+    seconds: QualitySeconds | None = None
+    """Seconds in each level that is over; None while no level was ever told."""
+
+    def to(self, level: Quality | None, at: float) -> Levels:
+        """The same function with `level` from `at` on."""
+        if level == self.level:
+            return self
+        return Levels(level, at, self.totals(at) or (None if level is None else _NOTHING))
+
+    def totals(self, now: float) -> QualitySeconds | None:
+        """Seconds in each level until `now`; None where none was ever told."""
+        if self.level is None or self.seconds is None:
+            return self.seconds
+        index = _INDEX[self.level]
+        held = self.seconds[index] + stretch(self.since, now)
+        before, after = self.seconds[:index], self.seconds[index + 1 :]
+        return (*before, held, *after)  # pyright: ignore[reportReturnType]  (four, as before)
+
+
+_NOTHING: Final[QualitySeconds] = (0.0, 0.0, 0.0, 0.0)
+
+OFF: Final = Span()
+UNKNOWN: Final = Levels()
+
+
+def add(one: QualitySeconds | None, other: QualitySeconds | None) -> QualitySeconds | None:
+    """Both added up, level by level; None only if both are."""
+    if one is None or other is None:
+        return one or other
+    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])

@@ -1,0 +1,210 @@
+"""What happens to tracks: published, muted, subscribed, over.
+
+A track's SID is the track.  LiveKit keeps it when our own connection restarts and
+all tracks seem to end and come back, so a SID that returns is the same track: it is
+counted once and keeps its time of publication.  Of the tracks of all kinds of
+participants none is left out of the counts: a room with an agent that speaks has that
+track too.
+
+Functions take a state and give the next; what is to be told goes to `out`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from actors.session.entry import Entry
+from actors.session.events import (
+    TrackInfo,
+    TrackMuted,
+    TrackPublished,
+    TrackSubscribed,
+    TrackSubscriptionFailed,
+    TrackUnmuted,
+    TrackUnpublished,
+)
+from actors.session.state import (
+    MAX_TRACKS,
+    Leave,
+    SessionState,
+    Track,
+    change,
+)
+from actors.session.waiting import anomaly, hold, with_unpublishing
+
+
+def on_published(state: SessionState, event: TrackPublished, out: list[Entry]) -> SessionState:
+    track, at = event.track, event.at
+    if track.sid in state.tracks:
+        if track.sid not in state.unpublishing:
+            return anomaly(state)
+        return keep(state, track, at, out)
+    if state.past_tracks.get(track.sid) is None and state.reconnecting:
+        return hold(state, event)
+    if event.identity not in state.present and state.past.get(event.identity) is not None:
+        return _too_late(state, event, out)
+    return show(state, event.identity, track, at, at, False, out)
+
+
+def on_unpublished(state: SessionState, event: TrackUnpublished, out: list[Entry]) -> SessionState:
+    sid, at = event.track_sid, event.at
+    if sid not in state.tracks:
+        return hold(state, event) if state.held else anomaly(state)
+    leave = state.unpublishing.get(sid)
+    if state.reconnecting:
+        return anomaly(state) if leave else doubt(state, sid, at, inf)
+    return finish(state, sid, leave.at if leave else at, out)
+
+
+def on_muted(state: SessionState, event: TrackMuted, out: list[Entry]) -> SessionState:
+    return _set_muted(state, event, True, out)
+
+
+def on_unmuted(state: SessionState, event: TrackUnmuted, out: list[Entry]) -> SessionState:
+    return _set_muted(state, event, False, out)
+
+
+def on_subscribed(state: SessionState, event: TrackSubscribed, out: list[Entry]) -> SessionState:
+    track = state.tracks.get(event.track_sid)
+    if track is None or track.subscribed:
+        return anomaly(state)
+    out.append(Entry(event.at, "track_subscribed", {"identity": track.identity, "sid": track.sid}))
+    state = _put(state, change(track, subscribed=True))
+    person = state.present.get(track.identity)
+    if track.kind == "audio" and person is not None and not person.audible:
+        audible = change(person, audible=True)
+        state = change(state, present={**state.present, person.identity: audible})
+    return state
+
+
+def on_subscription_failed(
+    state: SessionState, event: TrackSubscriptionFailed, out: list[Entry]
+) -> SessionState:
+    told = {"identity": event.identity, "sid": event.track_sid, "error": event.error}
+    out.append(Entry(event.at, "track_subscription_failed", told))
+    return state
+
+
+def show(
+    state: SessionState,
+    identity: str,
+    info: TrackInfo,
+    at: float,
+    published_at: float | None,
+    existing: bool,
+    out: list[Entry],
+) -> SessionState:
+    """Make sure that the track is there, whatever it was before: new, over, or still there."""
+    if info.sid in state.tracks:
+        return keep(state, info, at, out)
+    track = state.past_tracks.get(info.sid)
+    if track is None:
+        by_source = state.by_source
+        state = change(
+            state,
+            numbered=state.numbered + 1,
+            tracks_total=state.tracks_total + 1,
+            by_source={**by_source, info.source: by_source.get(info.source, 0) + 1},
+        )
+        track = Track(state.numbered, info.sid, identity, info.kind, info.source, published_at)
+    muted = track.muted.on(at) if info.muted else track.muted
+    out.append(_published(at, track, info.muted, existing))
+    return _put(state, change(track, unpublished_at=None, subscribed=False, muted=muted))
+
+
+def keep(state: SessionState, info: TrackInfo, at: float, out: list[Entry]) -> SessionState:
+    """An open track was seen again: it did not end, and is muted or not as it is now."""
+    track = state.tracks[info.sid]
+    if info.sid in state.unpublishing:
+        left = {sid: leave for sid, leave in state.unpublishing.items() if sid != info.sid}
+        state = with_unpublishing(state, left)
+        track = change(track, subscribed=False)
+        state = _put(state, track)
+    if (track.muted.since is not None) == info.muted:
+        return state
+    return _mute(state, track, info.muted, at, out)
+
+
+def finish(state: SessionState, sid: str, at: float, out: list[Entry]) -> SessionState:
+    """The track ended, and it is told."""
+    state, track = close(state, sid, at)
+    told = {"identity": track.identity, "sid": sid}
+    out.append(Entry(track.unpublished_at or at, "track_unpublished", told))
+    return state
+
+
+def finish_all_of(state: SessionState, identity: str, at: float, out: list[Entry]) -> SessionState:
+    """Whoever leaves takes their tracks along, also those whose end was not heard."""
+    for sid in [sid for sid, track in state.tracks.items() if track.identity == identity]:
+        leave = state.unpublishing.get(sid)
+        state = finish(state, sid, min(leave.at, at) if leave else at, out)
+    return state
+
+
+def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track]:
+    """Take an open track to the past; nothing is told."""
+    track = state.tracks[sid]
+    end = at if track.published_at is None else max(at, track.published_at)
+    track = change(track, unpublished_at=end, muted=track.muted.off(end), subscribed=False)
+    if sid in state.unpublishing:
+        left = {other: leave for other, leave in state.unpublishing.items() if other != sid}
+        state = with_unpublishing(state, left)
+    tracks = {other: open_ for other, open_ in state.tracks.items() if other != sid}
+    return _remember(change(state, tracks=tracks), track), track
+
+
+def doubt(state: SessionState, sid: str, at: float, due: float) -> SessionState:
+    """The track ended, or it only looks so because our own connection did."""
+    return with_unpublishing(state, {**state.unpublishing, sid: Leave(at, due)})
+
+
+def _too_late(state: SessionState, event: TrackPublished, out: list[Entry]) -> SessionState:
+    """Published by somebody who left: a late event.  The track was there, and is no more."""
+    track, at = event.track, event.at
+    if state.past_tracks.get(track.sid) is not None:
+        return anomaly(state)
+    state = show(state, event.identity, track, at, at, False, out)
+    return finish(state, track.sid, at, out)
+
+
+def _set_muted(
+    state: SessionState, event: TrackMuted | TrackUnmuted, muted: bool, out: list[Entry]
+) -> SessionState:
+    track = state.tracks.get(event.track_sid)
+    if track is None:
+        return hold(state, event) if state.held else anomaly(state)
+    if (track.muted.since is not None) == muted:
+        return anomaly(state)
+    return _mute(state, track, muted, event.at, out)
+
+
+def _mute(
+    state: SessionState, track: Track, muted: bool, at: float, out: list[Entry]
+) -> SessionState:
+    told = {"identity": track.identity, "sid": track.sid}
+    out.append(Entry(at, "track_muted" if muted else "track_unmuted", told))
+    span = track.muted.on(at) if muted else track.muted.off(at)
+    return _put(state, change(track, muted=span))
+
+
+def _put(state: SessionState, track: Track) -> SessionState:
+    return change(state, tracks={**state.tracks, track.sid: track})
+
+
+def _remember(state: SessionState, track: Track) -> SessionState:
+    past = state.past_tracks
+    if len(past) >= MAX_TRACKS and track.sid not in past:
+        return change(state, folded=change(state.folded, tracks=state.folded.tracks + 1))
+    return change(state, past_tracks=past.put(track.sid, track))
+
+
+def _published(at: float, track: Track, muted: bool, existing: bool) -> Entry:
+    told = {
+        "identity": track.identity,
+        "sid": track.sid,
+        "kind": track.kind,
+        "source": track.source,
+        "muted": muted,
+        "existing": existing,
+    }
+    return Entry(at, "track_published", told)

@@ -1,0 +1,248 @@
+"""A session as others see it: the contract's JSON, and the totals of a status line.
+
+Everything here is a plain dict of str, int, float, bool, None, list and dict, ready
+for any JSON encoder.  Times are RFC 3339 in UTC with milliseconds, durations seconds.
+What was not observed is None, never 0:
+
+* before the first roster nothing of the room is known, so all its counts are None;
+* quality is None level by level until the first value was told, talk until a
+  microphone was subscribed or the person was heard;
+* a track that was there before us has no time of publication.
+
+What is open counts until `now`, or until the end of an ended session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from attrs import frozen
+
+from actors.session.entry import Entry
+from actors.session.events import QUALITIES
+from actors.session.state import OTHER, Join, Person, SessionState, Track
+from actors.session.steps import QualitySeconds, add, stretch
+
+_TIME_KEYS: Final = frozenset({"joined_at"})
+"""Keys of an entry's data that are Unix seconds."""
+
+
+@frozen
+class Totals:
+    """The numbers of a status line, the report and the final summary."""
+
+    room: str
+    active: bool
+    participants: int
+    """People who are here now; `participants_total` is everyone who ever was."""
+    participants_total: int
+    tracks: int
+    tracks_total: int
+    messages: int
+    unattributed: int
+    """Messages among those whose sender is not known."""
+    duration: float
+    """Seconds since the session began, until its end."""
+    watched: float
+    """Seconds of those in which the room was watched."""
+
+
+def totals(state: SessionState, now: float) -> Totals:
+    """What is there now, and what was there ever.  Takes the same time for any session."""
+    until = _until(state, now)
+    return Totals(
+        room=state.room,
+        active=not state.ended,
+        participants=state.current,
+        participants_total=state.unique,
+        tracks=len(state.tracks),
+        tracks_total=state.tracks_total,
+        messages=state.data.total,
+        unattributed=state.data.unattributed,
+        duration=stretch(state.started_at, until),
+        watched=state.watched.total(until),
+    )
+
+
+def everyone(state: SessionState) -> list[Person]:
+    """Everyone who was ever seen and is still kept, in the order of first sight."""
+    present = state.present
+    people = [person for person in state.past.values() if person.identity not in present]
+    people.extend(present.values())
+    return sorted(people, key=lambda person: person.number)
+
+
+def every_track(state: SessionState) -> list[Track]:
+    """Every track that was ever seen and is still kept, in the order of first sight."""
+    tracks = [track for track in state.past_tracks.values() if track.sid not in state.tracks]
+    tracks.extend(state.tracks.values())
+    return sorted(tracks, key=lambda track: track.number)
+
+
+def session_row(state: SessionState, now: float) -> dict[str, Any]:
+    """The session as lists have it: without people, tracks and timeline."""
+    return _row(state, _until(state, now), everyone(state))
+
+
+def session_view(
+    state: SessionState, now: float, timeline: Iterable[Entry] | None = None
+) -> dict[str, Any]:
+    """The whole session.  Without a `timeline` that key is None: it was not kept."""
+    until = _until(state, now)
+    people = everyone(state)
+    return {
+        **_row(state, until, people),
+        "people": [_person(person, until) for person in people],
+        "tracks": [_track(track, until) for track in every_track(state)],
+        "timeline": None if timeline is None else [entry_view(entry) for entry in timeline],
+    }
+
+
+def entry_view(entry: Entry) -> dict[str, Any]:
+    """One row of a timeline."""
+    return {
+        "at": rfc3339(entry.at),
+        "event": entry.event,
+        **{
+            key: rfc3339(value) if key in _TIME_KEYS else _plain(value)
+            for key, value in entry.data.items()
+        },
+    }
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC with milliseconds; None also where no calendar has it."""
+    if at is None:
+        return None
+    try:
+        time = datetime.fromtimestamp(round(at, 3), UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def coverage(state: SessionState, now: float) -> float:
+    """Which share of the room's life was watched, 0 to 1.
+
+    The life begins with the room's creation at the server; where that is not known,
+    with the first join or the first watch, whichever is earlier.
+    """
+    until = _until(state, now)
+    known = (state.first_joined_at, state.watched_from, state.started_at)
+    born = state.created_at
+    if born is None:
+        born = min(at for at in known if at is not None)
+    life = stretch(born, until)
+    if life == 0.0:
+        return 1.0 if state.watched_from is not None else 0.0
+    return min(1.0, state.watched.total(until) / life)
+
+
+def _until(state: SessionState, now: float) -> float:
+    return now if state.ended_at is None else state.ended_at
+
+
+def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, Any]:
+    counted = [person for person in people if person.counted]
+    folded = state.folded
+    quality, talk = folded.quality, {OTHER: folded.talk} if folded.talk is not None else {}
+    seconds = folded.seconds
+    for person in counted:
+        seconds += person.seconds(until)
+        quality = add(quality, person.quality.totals(until))
+        if person.audible:
+            talk[person.identity] = talk.get(person.identity, 0.0) + person.talk.total(until)
+    seen = state.watched_from is not None
+    return {
+        "id": state.room_sid,
+        "room": state.room,
+        "room_sid": state.room_sid,
+        "job_ids": list(state.job_ids),
+        "worker": state.worker,
+        "agent_name": state.agent_name,
+        "status": "ended" if state.ended else "active",
+        "end_reason": state.end_reason,
+        "started_at": rfc3339(state.started_at),
+        "ended_at": rfc3339(state.ended_at),
+        "duration": _seconds(stretch(state.started_at, until)),
+        "coverage": round(coverage(state, until), 4),
+        "metadata": state.metadata,
+        "participants": {
+            "current": state.current if seen else None,
+            "peak": state.peak if seen else None,
+            "unique": state.unique if seen else None,
+            "joins": state.joins if seen else None,
+        },
+        "participant_seconds": _seconds(seconds) if seen else None,
+        "track_counts": {
+            "current": len(state.tracks) if seen else None,
+            "total": state.tracks_total if seen else None,
+            "by_source": dict(state.by_source),
+        },
+        "data_messages": {
+            "total": state.data.total if seen else None,
+            "bytes": state.data.bytes if seen else None,
+            "by_topic": dict(state.data.by_topic),
+        },
+        "quality": _quality(quality),
+        "talk": {
+            "seconds": _seconds(sum(talk.values())) if talk else None,
+            "by_identity": {identity: _seconds(spoken) for identity, spoken in talk.items()},
+        },
+    }
+
+
+def _person(person: Person, until: float) -> dict[str, Any]:
+    return {
+        "identity": person.identity,
+        "name": person.name,
+        "kind": person.kind,
+        "sids": [join.sid for join in person.joins],
+        "joins": [_join(join) for join in person.joins],
+        "seconds": _seconds(person.seconds(until)),
+        "metadata": person.metadata,
+        "attributes": None if person.attributes is None else dict(person.attributes),
+        "quality": _quality(person.quality.totals(until)),
+        "talk_seconds": _seconds(person.talk.total(until)) if person.audible else None,
+        "data_messages": person.data_messages,
+    }
+
+
+def _join(join: Join) -> dict[str, Any]:
+    return {
+        "sid": join.sid,
+        "joined_at": rfc3339(join.joined_at),
+        "left_at": rfc3339(join.left_at),
+        "leave_reason": join.reason,
+    }
+
+
+def _track(track: Track, until: float) -> dict[str, Any]:
+    return {
+        "sid": track.sid,
+        "identity": track.identity,
+        "kind": track.kind,
+        "source": track.source,
+        "published_at": rfc3339(track.published_at),
+        "unpublished_at": rfc3339(track.unpublished_at),
+        "muted_seconds": _seconds(track.muted.total(until)),
+        "stats": None,
+    }
+
+
+def _quality(seconds: QualitySeconds | None) -> dict[str, float | None]:
+    if seconds is None:
+        return dict.fromkeys(QUALITIES)
+    return {level: _seconds(held) for level, held in zip(QUALITIES, seconds, strict=True)}
+
+
+def _seconds(duration: float) -> float:
+    return round(duration, 3)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, object]", value))
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
