@@ -216,7 +216,7 @@ def _seeing_again(
     """The end of a gap: what waited is taken, and the roster compared."""
     at, roster = event.at, event.roster
     since = at if state.blind_since is None else state.blind_since
-    out.append(Entry(at, "reconnected", {"gap": stretch(since, at)}))
+    out.append(Entry(at, "reconnected", {"gap": round(stretch(since, at), 3)}))
     held = state.held if isinstance(event, Reconnected) else ()
     state = change(state, reconnecting=False, held=())
     for waiting in held:

@@ -472,6 +472,6 @@ def _gone(person: Person, join: Join) -> Entry:
         "sid": join.sid,
         "kind": person.kind,
         "reason": join.reason,
-        "seconds": join.seconds(left_at),
+        "seconds": round(join.seconds(left_at), 3),
     }
     return Entry(left_at, "participant_disconnected", told)
