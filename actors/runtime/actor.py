@@ -55,14 +55,14 @@ class Down:
 
 
 def receives(
-    message: type[T],
+    *messages: type[T],
 ) -> Callable[[Callable[[A, T], Awaitable[None] | None]], Callable[[A, T], Awaitable[None] | None]]:
-    """Mark a method as the handler of exactly this message class (not of subclasses)."""
+    """Mark a method as the handler of exactly these message classes (not of subclasses)."""
 
     def mark(
         handler: Callable[[A, T], Awaitable[None] | None],
     ) -> Callable[[A, T], Awaitable[None] | None]:
-        handler.__receives__ = message  # type: ignore[attr-defined]
+        handler.__receives__ = messages  # type: ignore[attr-defined]
         return handler
 
     return mark
@@ -92,8 +92,7 @@ class Actor(Generic[M]):
         super().__init_subclass__(**kwargs)
         table = dict(cls.handlers)
         for value in vars(cls).values():
-            message = getattr(value, "__receives__", None)
-            if message is not None:
+            for message in getattr(value, "__receives__", ()):
                 table[message] = value
         missing = [member.__name__ for member in _declared_messages(cls) if member not in table]
         if missing:

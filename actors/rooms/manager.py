@@ -1,0 +1,202 @@
+"""The room manager: turns jobs into rooms, and the ends of rooms into the ends of jobs.
+
+One group of actors a room, under the supervisor of all rooms.  A second job for the
+same life of a room joins the session that is there; a job for a room whose session
+ended continues that session.  Each job's end is told exactly once: a success, or a
+failure with its reason when the room's group could not be kept alive.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, final
+
+from actors.rooms.book import Book, Held
+from actors.rooms.journal import Journal
+from actors.rooms.messages import (
+    Assigned,
+    Drain,
+    Entered,
+    Gone,
+    JobAttached,
+    JobReports,
+    Leave,
+    ListRooms,
+    Live,
+    Opened,
+    Rooms,
+    Terminated,
+)
+from actors.rooms.port import RoomJob
+from actors.rooms.room import Surroundings, room_group
+from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
+
+GRACE: Final = 1.0
+"""Seconds between LiveKit's word that a job is to end and our leaving by ourselves.
+
+A removed agent and a deleted room are announced the same way, with the room's own
+`disconnected` 4 to 20 ms behind; only a deleted dispatch leaves us in the room (for 3 s).
+"""
+
+SENT_OUT: Final = ("removed", "dispatch_deleted")
+"""End reasons after which another job of ours for the room takes over."""
+
+ManagerMessage: TypeAlias = Assigned | Terminated | Opened | Entered | Gone | Drain | ListRooms
+
+
+@final
+class RoomManager(Actor[ManagerMessage]):
+    """One incarnation; `book` is what earlier ones left.  `rooms` supervises the groups."""
+
+    def __init__(
+        self, book: Book, rooms: Supervisor, reports: JobReports, around: Surroundings
+    ) -> None:
+        self._book = book
+        self._rooms = rooms
+        self._reports = reports
+        self._around = around
+        self._draining = False
+        self._drained: list[ReplyTo[None]] = []
+
+    @receives(Assigned)
+    def assigned(self, message: Assigned) -> None:
+        job = message.job
+        if self._draining:
+            self._reports.job_ended(job.job_id, "the worker is stopping")
+            return
+        key = job.room_sid or job.room
+        held = self._book.held.get(key) or self._book.find_room(key)
+        if held is None:
+            self._open(key, {job.job_id: job})
+            return
+        held.jobs[job.job_id] = job
+        if held.leaving is None:
+            if held.session is not None:
+                held.session.tell(JobAttached(job.job_id))
+            if held.entered:
+                self._reports.job_running(job.job_id)
+
+    def _open(self, key: str, jobs: dict[str, RoomJob]) -> None:
+        job = next(iter(jobs.values()))
+        around = self._around
+        journal = self._book.reopen(key)
+        if journal is None:
+            journal = Journal.begin(
+                room=job.room,
+                room_sid=job.room_sid,
+                job_ids=tuple(jobs),
+                worker=around.worker,
+                agent_name=around.agent_name,
+                at=around.clock(),
+                created_at=job.created_at,
+            )
+        else:
+            for job_id in jobs:
+                journal.attach(job_id, around.worker)
+        around.announce(
+            "room_started", room=job.room, room_sid=job.room_sid or None, job_id=job.job_id
+        )
+        self._book.held[key] = Held(key, job, journal, jobs)
+        self._book.declined.pop(key, None)
+        self._rooms.start_group(room_group(key, job, journal, around, self.context.ref.tell))
+        self._reports.capacity(len(self._book.held))
+
+    @receives(Opened)
+    def opened(self, message: Opened) -> None:
+        held = self._book.held.get(message.key)
+        if held is None:
+            return
+        held.session, held.connection = message.session, message.connection
+        if held.journal is not message.journal:
+            self._book.close(held.journal)
+            held.journal = message.journal
+        for job_id in held.jobs:
+            held.session.tell(JobAttached(job_id))
+        if held.leaving is not None:
+            held.connection.tell(held.leaving)
+
+    @receives(Entered)
+    def entered(self, message: Entered) -> None:
+        held = self._book.held.get(message.key)
+        if held is None:
+            return
+        held.entered = True
+        for job_id in held.jobs:
+            self._reports.job_running(job_id)
+
+    @receives(Terminated)
+    def terminated(self, message: Terminated) -> None:
+        held = self._book.find_job(message.job_id)
+        if held is None:
+            return
+        if message.job_id == held.job.job_id:
+            self._leave(held, Leave("dispatch_deleted", GRACE))
+        else:
+            del held.jobs[message.job_id]
+            self._reports.job_ended(message.job_id)
+
+    @receives(Drain)
+    def drain(self, message: Drain) -> None:
+        self._drained.append(message.reply_to)
+        if not self._draining:
+            self._draining = True
+            self.context.start_soon(self._leave_all)
+
+    async def _leave_all(self) -> None:
+        """LiveKit hears of the success first: an agent that is gone has no status."""
+        for held in self._book.held.values():
+            for job_id in held.jobs:
+                self._reports.job_ended(job_id)
+        await self._reports.flush()
+        for held in self._book.held.values():
+            self._leave(held, Leave("worker_stopped"))
+        self._answer_drained()
+
+    def _leave(self, held: Held, order: Leave) -> None:
+        held.leaving = order
+        if held.connection is not None:
+            held.connection.tell(order)
+
+    @receives(Gone)
+    def gone(self, message: Gone) -> None:
+        held = self._book.held.pop(message.key, None)
+        if held is None:
+            return
+        journal = held.journal
+        # Only where its actors could not: they crashed too often, or were cancelled.
+        journal.end(self._around.clock(), "worker_stopped")
+        while journal.untold:
+            self._around.publish(journal.state, journal.untold.popleft())
+        self._book.close(journal)
+        self._end_jobs(held, message.end)
+        self._reports.capacity(len(self._book.held))
+        self._answer_drained()
+
+    def _end_jobs(self, held: Held, end: Exit) -> None:
+        state = held.journal.state
+        error = end.reason if end.kind is ExitKind.CRASHED else None
+        others: dict[str, RoomJob] = {}
+        if error is None and state.end_reason in SENT_OUT and not self._draining:
+            others = {key: job for key, job in held.jobs.items() if job is not held.job}
+        for job_id in held.jobs.keys() - others.keys():
+            self._reports.job_ended(job_id, error)
+        if others:
+            self._open(state.room_sid, others)
+        elif state.end_reason == "dispatch_deleted":
+            self._book.decline(state.room_sid)
+
+    def _answer_drained(self) -> None:
+        if self._draining and not self._book.held:
+            for reply_to in self._drained:
+                reply_to.send(None)
+            self._drained.clear()
+
+    @receives(ListRooms)
+    def list_rooms(self, message: ListRooms) -> None:
+        live = tuple(
+            Live(held.job.room, held.journal.state.room_sid, held.session)
+            for held in self._book.held.values()
+            if held.session is not None
+        )
+        ended = tuple(journal.state for journal in self._book.ended)
+        summary = self._book.summary(self._around.clock(), live=False)
+        message.reply_to.send(Rooms(live, ended, summary))

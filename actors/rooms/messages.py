@@ -1,0 +1,186 @@
+"""What the actors of a room and those around them say to each other.
+
+The events of the room itself are `actors.session.events`; here is the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from attrs import frozen
+
+from actors.rooms.journal import Journal
+from actors.rooms.port import RoomJob
+from actors.rooms.summary import Summary
+from actors.runtime import Exit, Ref, ReplyTo
+from actors.session import SessionState
+
+EndReason: TypeAlias = Literal[
+    "room_closed",
+    "room_deleted",
+    "removed",
+    "dispatch_deleted",
+    "server_lost",
+    "found_ended",
+    "worker_stopped",
+]
+"""Why a session ended."""
+
+END_REASONS: Final[Mapping[str | None, EndReason]] = {
+    "room_closed": "room_closed",
+    "room_deleted": "room_deleted",
+    "participant_removed": "removed",
+    "duplicate_identity": "removed",
+}
+"""LiveKit's reason for our own disconnect, where it ends the session.  With any other
+the connection was lost and the room may live on."""
+
+# -- to a connection
+
+
+@frozen
+class Leave:
+    """Go out of the room; the session ends for `reason` unless the server says another.
+
+    `grace`: seconds to wait for the server's own word first.
+    """
+
+    reason: EndReason
+    grace: float = 0.0
+
+
+@frozen
+class RosterWanted:
+    """The session has to compare itself with the room: offer it a `Resynced`."""
+
+
+# -- to a session
+
+
+@frozen
+class JobAttached:
+    """Another job of ours is for the same room."""
+
+    job_id: str
+
+
+@frozen
+class Finish:
+    """Nothing more will come from the room: end the session."""
+
+    at: float
+    reason: EndReason
+
+
+@frozen
+class Snapshot:
+    """Ask for the session as it is; the state is immutable and may be kept."""
+
+    reply_to: ReplyTo[SessionState]
+
+
+# -- to the manager
+
+
+@frozen
+class Assigned:
+    """LiveKit gave us this job."""
+
+    job: RoomJob
+
+
+@frozen
+class Terminated:
+    """LiveKit wants this job ended.  A hint only: the room's own word may differ."""
+
+    job_id: str
+
+
+@frozen
+class Opened:
+    """The session of `key` runs, in its first or a later incarnation.
+
+    `journal` is another one than before when the room began another life.
+    """
+
+    key: str
+    session: Ref[Any]
+    connection: Ref[Leave | RosterWanted]
+    journal: Journal
+
+
+@frozen
+class Entered:
+    """The connection of `key` is in the room."""
+
+    key: str
+
+
+@frozen
+class Gone:
+    """Nothing of the room's actors runs any more."""
+
+    key: str
+    end: Exit
+
+
+@frozen
+class Drain:
+    """End every session; answered when the last room is left."""
+
+    reply_to: ReplyTo[None]
+
+
+@frozen
+class Live:
+    """One live room as the manager knows it."""
+
+    room: str
+    room_sid: str
+    session: Ref[Any]
+
+
+@frozen
+class Rooms:
+    """The answer to `ListRooms`."""
+
+    live: tuple[Live, ...]
+    """Rooms whose sessions can be asked."""
+    ended: tuple[SessionState, ...]
+    """Sessions that ended, oldest first; very old ones are in the summary only."""
+    summary: Summary
+    """Of all ended sessions of this run."""
+
+
+@frozen
+class ListRooms:
+    """Ask for every room of this run."""
+
+    reply_to: ReplyTo[Rooms]
+
+
+class JobReports(Protocol):
+    """What LiveKit has to hear about jobs; the worker fills it."""
+
+    def job_running(self, job_id: str) -> None:
+        """We are in the room."""
+        ...
+
+    def job_ended(self, job_id: str, error: str | None = None) -> None:
+        """It is over: a success, or a failure because of `error`."""
+        ...
+
+    def capacity(self, active: int) -> None:
+        """How many rooms are held, those still being left included."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until what was told is written, or cannot be."""
+        ...
+
+
+class Announce(Protocol):
+    """Whoever writes the log: a name in snake_case and fields.  Must not raise, nor block."""
+
+    def __call__(self, event: str, /, **fields: Any) -> object: ...

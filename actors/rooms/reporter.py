@@ -1,0 +1,148 @@
+"""The reporter: polls every session by message and says how the rooms are.
+
+A status line a room, and at longer intervals the Analytics Report over active and
+ended rooms, as the seed had them.  One deadline covers a whole poll, so a session that
+is stuck costs the others nothing: it is named and passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, final
+
+import trio
+from attrs import frozen
+
+from actors.rooms.messages import Announce, ListRooms, Live, Rooms, Snapshot
+from actors.rooms.session import Clock
+from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives
+from actors.session import SessionState, totals
+
+POLL_DEADLINE: Final = 1.0
+"""Seconds for all sessions together."""
+ENDED_REPORTED: Final = 50
+"""Ended rooms that the report names one by one, the newest."""
+
+
+@frozen
+class StatusDue:
+    """Time for the status lines."""
+
+
+@frozen
+class ReportDue:
+    """Time for the Analytics Report."""
+
+
+@frozen
+class Sessions:
+    """The answer to `ListSessions`."""
+
+    active: tuple[SessionState, ...]
+    silent: tuple[Live, ...]
+    """Rooms whose session did not answer."""
+    rooms: Rooms
+
+
+@frozen
+class ListSessions:
+    """Ask for every session of this run, active and ended."""
+
+    reply_to: ReplyTo[Sessions]
+
+
+ReporterMessage: TypeAlias = StatusDue | ReportDue | ListSessions
+
+
+@final
+class Reporter(Actor[ReporterMessage]):
+    """Announces at its intervals (seconds), the first time after one interval."""
+
+    def __init__(
+        self,
+        manager: Ref[ListRooms],
+        *,
+        announce: Announce,
+        clock: Clock,
+        status_every: float,
+        report_every: float,
+    ) -> None:
+        self._manager = manager
+        self._announce = announce
+        self._clock = clock
+        self._status_every = status_every
+        self._report_every = report_every
+
+    async def started(self) -> None:
+        self.context.start_soon(self._every, self._status_every, StatusDue())
+        self.context.start_soon(self._every, self._report_every, ReportDue())
+
+    async def _every(self, seconds: float, message: StatusDue | ReportDue) -> None:
+        due = trio.current_time()
+        while True:
+            due += seconds
+            await trio.sleep_until(due)
+            self.context.ref.tell(message)
+
+    @receives(StatusDue)
+    async def status(self, _: StatusDue) -> None:
+        sessions = await self._poll()
+        if sessions is None:
+            return
+        for state in sessions.active:
+            self._announce("room_status", room=state.room, **_numbers(state, self._clock()))
+        for live in sessions.silent:
+            self._announce("room_silent", room=live.room, waited=POLL_DEADLINE)
+
+    @receives(ReportDue)
+    async def report(self, _: ReportDue) -> None:
+        sessions = await self._poll()
+        if sessions is None:
+            return
+        ended = sessions.rooms.ended[-ENDED_REPORTED:]
+        if not sessions.active and not ended:
+            return
+        self._announce("report_started")
+        for state in (*ended, *sessions.active):
+            status = "active" if state.ended_at is None else "ended"
+            self._announce(
+                "report_room", room=state.room, status=status, **_numbers(state, self._clock())
+            )
+        older = sessions.rooms.summary.rooms - len(ended)
+        if older:
+            self._announce("report_older", rooms=older)
+        self._announce("report_ended")
+
+    @receives(ListSessions)
+    async def list_sessions(self, message: ListSessions) -> None:
+        sessions = await self._poll()
+        if sessions is not None:
+            message.reply_to.send(sessions)
+
+    async def _poll(self) -> Sessions | None:
+        """Every session there is; None where the manager itself did not answer."""
+        try:
+            rooms = await self._manager.ask(ListRooms, timeout=POLL_DEADLINE)
+        except ActorError as error:
+            self._announce("report_failed", error=str(error))
+            return None
+        answers = await ask_all(
+            [live.session for live in rooms.live], Snapshot, timeout=POLL_DEADLINE
+        )
+        active: list[SessionState] = []
+        silent: list[Live] = []
+        for live, answer in zip(rooms.live, answers, strict=True):
+            if isinstance(answer, ActorError):
+                silent.append(live)
+            elif answer.ended_at is None:
+                active.append(answer)
+        return Sessions(tuple(active), tuple(silent), rooms)
+
+
+def _numbers(state: SessionState, now: float) -> dict[str, float]:
+    one = totals(state, now)
+    return {
+        "participants": one.participants,
+        "tracks": one.tracks,
+        "messages": one.messages,
+        "duration": one.duration,
+    }

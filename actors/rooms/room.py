@@ -1,0 +1,102 @@
+"""The actors of one room: a small rest_for_one of [connection, session].
+
+A session that crashes is restarted alone, and goes on from its journal.  A connection
+that crashes takes the session along, because a stream of events that broke off is not
+to be trusted, and both start anew.  Each is significant: when the connection is
+through with the room the group ends, and the session still folds what is queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from actors.rooms.connection import ConnectionActor, FindAgain
+from actors.rooms.journal import Journal
+from actors.rooms.messages import Announce, Entered, Gone, Opened
+from actors.rooms.port import RoomJob, RoomPort
+from actors.rooms.session import MAILBOX, Clock, Publish, SessionActor
+from actors.runtime import Backoff, ChildSpec, Exit, GroupSpec, Intensity, Restart, Strategy
+
+SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
+CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
+SOON: Final = Backoff(first=0.01, most=5.0)
+"""A session restarts at once: its mailbox fills meanwhile."""
+
+
+@frozen
+class Surroundings:
+    """What the actors of every room are given."""
+
+    port: RoomPort
+    find_again: FindAgain
+    clock: Clock
+    publish: Publish
+    announce: Announce
+    worker: str
+    """Who we are, as it stands in a session."""
+    agent_name: str
+    leave_within: float = 5.0
+    """Seconds for a connection to say goodbye."""
+
+
+def room_group(
+    key: str,
+    job: RoomJob,
+    journal: Journal,
+    around: Surroundings,
+    tell_manager: Callable[[Opened | Entered | Gone], object],
+) -> GroupSpec:
+    """The supervisor of one room and its two children."""
+    latest = [journal]
+
+    def opened(message: Opened) -> None:
+        # A room that was made anew under one connection goes on in another journal.
+        latest[0] = message.journal
+        tell_manager(message)
+
+    def connection() -> ConnectionActor:
+        return ConnectionActor(
+            job,
+            around.port,
+            find_again=around.find_again,
+            clock=around.clock,
+            announce=around.announce,
+            entered=lambda: tell_manager(Entered(key)),
+        )
+
+    def session() -> SessionActor:
+        return SessionActor(
+            key, latest[0], clock=around.clock, publish=around.publish, opened=opened
+        )
+
+    def on_end(end: Exit) -> None:
+        tell_manager(Gone(key, end))
+
+    return GroupSpec(
+        key,
+        children=(
+            ChildSpec(
+                "connection",
+                connection,
+                restart=Restart.TRANSIENT,
+                shutdown=around.leave_within,
+                significant=True,
+                intensity=CONNECTION_RESTARTS,
+            ),
+            ChildSpec(
+                "session",
+                session,
+                restart=Restart.TRANSIENT,
+                significant=True,
+                intensity=SESSION_RESTARTS,
+                backoff=SOON,
+                mailbox=MAILBOX,
+            ),
+        ),
+        strategy=Strategy.REST_FOR_ONE,
+        intensity=Intensity(restarts=12, within=60.0),
+        on_end=on_end,
+    )
