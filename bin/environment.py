@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -123,14 +123,11 @@ def prepare(venv: Path, lock: Path, progress: ProgressLine) -> None:
     python = str(venv / "bin" / "python")
     with log.open("w") as output:
         run([base, "-I", "-m", "venv", str(venv)], output, Pip(progress, 0))
-        total = sum("==" in line for line in lock.read_text().splitlines())
-        run(
-            [python, "-I", "-m", "pip", "install", "--require-hashes", "--no-deps"]
-            + ["--only-binary=:all:", "--no-compile", "--progress-bar=off"]
-            + ["--no-input", "--disable-pip-version-check", "-r", str(lock)],
-            output,
-            Pip(progress, total),
-        )
+        total = sum("==" in line.split(";")[0] for line in lock.read_text().splitlines())
+        install = [python, "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+        exact = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
+        quiet = ["--disable-pip-version-check"]
+        run([*install, *exact, *quiet, "-r", str(lock)], output, Pip(progress, total))
         progress("preparing the environment: compiling")
         for jobs, folder in (("0", venv / "lib"), ("1", ROOT / "actors"), ("1", ROOT / "bridge")):
             # Only speed hangs on it: a checkout that cannot be written to is well.
@@ -176,7 +173,7 @@ class Pip:
         self._progress(f"preparing the environment: {self._doing}")
 
 
-def run(command: list[str], log: object, pip: Pip) -> None:
+def run(command: list[str], log: TextIO, pip: Pip) -> None:
     """Run a step, showing its progress; raise `PrepareError` with what to do if it fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ELSEWHERE}
     with subprocess.Popen(
@@ -210,7 +207,7 @@ def run(command: list[str], log: object, pip: Pip) -> None:
         last = next((line for line in reversed(pip.said) if line.startswith("ERROR")), "")
         raise PrepareError(
             f"the environment could not be installed: {hint or last or command[-1]} "
-            f"(all that was said: {getattr(log, 'name', '')})"
+            f"(all that was said: {log.name})"
         )
 
 
