@@ -1,0 +1,117 @@
+"""The demo's last page: what the people did beside what was seen.
+
+Names are shown harmless: the demo's own people try to break the terminal.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bridge.demo.compare import Comparison, FinalTotals, expected
+from bridge.demo.plan import Ending
+from bridge.demo.story import RoomStory, SessionJson
+from bridge.livekit.api import harmless
+
+WIDTH: Final = 100
+SHOWN_DIFFERENCES: Final = 30
+
+_ENDINGS: Final[Mapping[Ending, str]] = {
+    "left": "everybody left",
+    "deleted": "deleted",
+    "open": "open until the stop",
+}
+
+
+@frozen
+class _Column:
+    title: str
+    number: Callable[[Mapping[str, Any]], Any]
+    """Of a session, expected or seen."""
+
+
+_COLUMNS: Final = (
+    _Column("people", lambda session: session["participants"]["unique"]),
+    _Column("at once", lambda session: session["participants"]["peak"]),
+    _Column("joins", lambda session: session["participants"]["joins"]),
+    _Column("tracks", lambda session: session["track_counts"]["total"]),
+    _Column("messages", lambda session: session["data_messages"]["total"]),
+    _Column("bytes", lambda session: session["data_messages"]["bytes"]),
+    _Column("mutes", lambda session: _mutes(session)),
+)
+
+
+def _mutes(session: Mapping[str, Any]) -> int:
+    """Expected sessions have the mutes on their tracks, seen ones in the timeline."""
+    if isinstance(session["tracks"], Mapping):
+        return sum(track["mutes"] for track in session["tracks"].values())
+    return sum(entry["event"] == "track_muted" for entry in session["timeline"] or ())
+
+
+def closing_page(
+    stories: Sequence[RoomStory],
+    sessions: Sequence[SessionJson],
+    totals: FinalTotals,
+    comparison: Comparison,
+) -> RenderableType:
+    """The whole page, for a rich console."""
+    by_sid = {session["room_sid"]: session for session in sessions}
+    table = Table(title="What people did, and what was seen", title_justify="left")
+    table.add_column("room")
+    table.add_column("ended by")
+    for column in _COLUMNS:
+        table.add_column(column.title, justify="right")
+    for story in stories:
+        session = by_sid.get(story.truth.room_sid)
+        name = Text(harmless(story.plan.room, 30))
+        if session is None:
+            table.add_row(name, Text("not seen", style="bold red"))
+            continue
+        wanted = expected(story, session)
+        cells = [_cell(column.number(wanted), column.number(session)) for column in _COLUMNS]
+        table.add_row(name, _ENDINGS[story.plan.ending], *cells)
+    final = Text(
+        f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "
+        f"{totals.tracks} tracks, {totals.data_messages} messages, {totals.seconds:.0f} s watched"
+    )
+    return Group(table, final, *_verdict(comparison))
+
+
+def _cell(expected: object, seen: object) -> Text:
+    if expected == seen:
+        return Text(str(seen), style="green")
+    return Text(f"{seen} ≠ {expected}", style="bold red")
+
+
+def _verdict(comparison: Comparison) -> Iterator[RenderableType]:
+    if not comparison.differences:
+        text = f"All {comparison.numbers} numbers compared are what the people really did."
+        yield Panel(Text(text, style="bold green"), expand=False, border_style="green")
+        return
+    differences = Table(title="Differences", title_justify="left", title_style="bold red")
+    for title in ("where", "what", "they did", "seen"):
+        differences.add_column(title, overflow="fold")
+    for one in comparison.differences[:SHOWN_DIFFERENCES]:
+        row = (one.room, one.path, one.expected, one.seen)
+        differences.add_row(*(Text(harmless(text, 80)) for text in row))
+    yield differences
+    count = len(comparison.differences)
+    text = f"{count} of {comparison.numbers} numbers are not what the people really did."
+    yield Panel(Text(text, style="bold red"), expand=False, border_style="red")
+
+
+def save_svg(page: RenderableType, path: Path, command: str) -> None:
+    """The page as an SVG picture of a terminal that ran `command`."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(f"[bold]$[/] {escape(command)}")
+    console.print(page)
+    console.save_svg(str(path), title="room-actors")
