@@ -1,0 +1,130 @@
+"""The contract's JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from actors.session import ENTRY_KEYS, session_row, session_view
+from actors.session.view import rfc3339
+from tests.session.story import T0, Story, camera, microphone, person
+
+ROW = {
+    "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",
+    "started_at", "ended_at", "duration", "coverage", "metadata", "participants",
+    "participant_seconds", "track_counts", "data_messages", "quality", "talk",
+}  # fmt: skip
+PERSON = {
+    "identity", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes", "quality",
+    "talk_seconds", "data_messages",
+}  # fmt: skip
+TRACK = {
+    "sid", "identity", "kind", "source", "published_at", "unpublished_at", "muted_seconds", "stats",
+}  # fmt: skip
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def check_shape(view: dict[str, Any]) -> None:
+    """`view` has exactly the keys of the contract, and is JSON."""
+    assert set(view) == ROW | {"people", "tracks", "timeline"}
+    assert set(view["participants"]) == {"current", "peak", "unique", "joins"}
+    assert set(view["track_counts"]) == {"current", "total", "by_source"}
+    assert set(view["data_messages"]) == {"total", "bytes", "by_topic"}
+    assert set(view["quality"]) == {"excellent", "good", "poor", "lost"}
+    assert set(view["talk"]) == {"seconds", "by_identity"}
+    assert view["status"] in ("active", "ended")
+    for line in view["people"]:
+        assert set(line) == PERSON
+        assert set(line["quality"]) == {"excellent", "good", "poor", "lost"}
+        for join in line["joins"]:
+            assert set(join) == {"sid", "joined_at", "left_at", "leave_reason"}
+            assert TIME.fullmatch(join["joined_at"])
+    for line in view["tracks"]:
+        assert set(line) == TRACK
+    for line in view["timeline"] or ():
+        assert set(line) == {"at", "event", *ENTRY_KEYS[line["event"]]}
+        assert TIME.fullmatch(line["at"])
+    assert json.loads(json.dumps(view, allow_nan=False)) == view
+
+
+def busy() -> Story:
+    story = Story(person("alice", "PA_1", -5, microphone("TR_1", muted=True)))
+    story.joined(1, person("bob", "PA_2", 1, metadata="{}", attributes={"x": "1"}))
+    story.published(2, "bob", camera("TR_2"))
+    story.subscribed(2, "bob", "TR_2")
+    story.quality(3, "bob", "PA_2", "good")
+    story.speaking(3, "alice")
+    story.data(4, "bob", "t")
+    story.named(5, "bob", "Bob")
+    story.attributes(5, "bob", y="2")
+    story.room_metadata(6, "m")
+    story.unmuted(6, "alice", "TR_1")
+    story.reconnecting(7)
+    story.reconnected(8, person("bob", "PA_2", 1, camera("TR_2")))
+    story.tick(13)
+    story.left(14, "bob", "PA_2")
+    return story
+
+
+def test_an_active_session_has_the_shape_of_the_contract() -> None:
+    check_shape(busy().view(20))
+
+
+def test_an_ended_session_has_the_shape_of_the_contract_and_no_longer_changes() -> None:
+    story = busy()
+    story.ends(20)
+    check_shape(story.view(20))
+    assert story.view(20) == story.view(2000)
+
+
+def test_a_session_that_saw_nothing_has_the_shape_of_the_contract() -> None:
+    from actors.session import begin
+
+    check_shape(session_view(begin("r", "RM_1", "AJ_1", "w", "a", T0), T0, ()))
+
+
+def test_lists_have_the_same_object_without_people_tracks_and_timeline() -> None:
+    story = busy()
+    row, view = session_row(story.state, T0 + 20), story.view(20)
+    assert set(row) == ROW
+    assert row == {key: view[key] for key in ROW}
+
+
+def test_a_timeline_that_was_not_kept_is_null() -> None:
+    assert session_view(busy().state, T0 + 20)["timeline"] is None
+
+
+def test_the_session_is_named_by_the_rooms_sid() -> None:
+    view = busy().view()
+    assert view["id"] == view["room_sid"] == "RM_1"
+
+
+def test_people_and_tracks_come_in_the_order_of_first_sight() -> None:
+    story = busy()
+    story.joined(15, person("alice", "PA_9", 15))
+    assert [line["identity"] for line in story.view()["people"]] == ["alice", "bob"]
+    assert [line["sid"] for line in story.view()["tracks"]] == ["TR_1", "TR_2"]
+
+
+@pytest.mark.parametrize("at,text", [
+    (0.0, "1970-01-01T00:00:00.000Z"),
+    (1_700_000_000.123, "2023-11-14T22:13:20.123Z"),
+    (1_700_000_000.9996, "2023-11-14T22:13:21.000Z"),
+    (None, None),
+    (1e300, None),
+    (float("inf"), None),
+    (float("nan"), None),
+])
+def test_times_are_rfc_3339_in_utc_with_milliseconds(at: float | None, text: str | None) -> None:
+    assert rfc3339(at) == text
+
+
+def test_hostile_text_is_kept_as_it_is() -> None:
+    name = "\x1b[31m\nalice\u202e'\""
+    story = Story(person(name, "PA_1", 0, name=name, metadata=name * 1000))
+    story.data(1, name, name)
+    check_shape(story.view())
+    assert story.of(name)["name"] == name
