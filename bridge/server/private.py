@@ -114,8 +114,10 @@ class PrivateServer:
                 "use_external_ip": False,
                 "enable_loopback_candidate": True,
                 "ips": {"includes": [f"{LOOPBACK}/32"]},
-                # Without one the server sends its clients to a public STUN server.
-                "stun_servers": [f"{LOOPBACK}:{media_port}"],
+                # Without one the server sends its clients to a public STUN server.  Nobody
+                # answers here.  It must not be the media port: then clients take the
+                # server's own checks for answers of the STUN server and never connect.
+                "stun_servers": [f"{LOOPBACK}:{port}"],
             },
             "room": {"empty_timeout": 60},
         }
