@@ -186,11 +186,11 @@ def _start(flags: Mapping[str, object]) -> int:
     from bridge.cli import start
     from bridge.cli.log import running_log
 
-    with running_log(settings) as log:
+    with running_log(settings) as (log, flush):
         for notice in settings.notices:
             log.warning(notice.event, **notice.fields)
         try:
-            return start.run(settings)
+            return start.run(settings, flush)
         except SettingsError:
             raise
         except Exception as error:

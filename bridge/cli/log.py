@@ -28,7 +28,7 @@ import traceback
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
@@ -98,12 +98,16 @@ FLUSH_SECONDS: Final = 2.0
 """How long the end of a run waits for a slow reader of the log."""
 
 
+Flush: TypeAlias = Callable[[float], bool]
+"""Waits at most so many seconds for the log to be written; whether it was."""
+
+
 @contextmanager
-def running_log(settings: LogSettings) -> Generator[Logger, None, None]:
+def running_log(settings: LogSettings) -> Generator[tuple[Logger, Flush], None, None]:
     """The log of one run; what still waits for a reader is flushed at its end."""
     sink = configure_logging(settings)
     try:
-        yield structlog.get_logger()
+        yield structlog.get_logger(), sink.flush
     finally:
         sink.flush(FLUSH_SECONDS)
 

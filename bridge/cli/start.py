@@ -1,0 +1,121 @@
+"""`start`: run until a signal, then leave every room in order; a second signal ends at once.
+
+The ladder of an end: the first SIGINT or SIGTERM drains within `--stop-timeout`; what
+is not through by then is named and cancelled; a second signal cancels right away.
+After a cancellation the program has `HURRY` seconds for its goodbyes and is then gone
+whatever hangs.  However it ends, the Final Summary is the last thing but one it says.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+import trio
+import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
+from attrs import define, field
+
+from bridge.cli.log import FLUSH_SECONDS, Flush
+from bridge.cli.program import Program, open_program
+from bridge.cli.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+HURRY: Final = 1.0
+"""Seconds for goodbyes after a cancellation."""
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+
+
+def run(settings: Settings, flush: Flush) -> int:
+    """Be the worker; returns the exit code.
+
+    `flush` writes out what waits of the log.  Raises `SettingsError` where LiveKit refuses
+    the worker.
+    """
+    return trio.run(_main, settings, flush)
+
+
+@define(eq=False)
+class _End:
+    """How the run is asked to end."""
+
+    flush: Flush
+    asked: trio.Event = field(factory=trio.Event)
+    """By a first signal."""
+    hurried: trio.Event = field(factory=trio.Event)
+    """By a second one, or because the stop timeout has passed."""
+    work: trio.CancelScope = field(factory=trio.CancelScope)
+    """Around everything that a hurried end cancels."""
+    code: int = 0
+    program: Program | None = None
+
+    def hurry(self, code: int) -> None:
+        self.code = code
+        self.hurried.set()
+
+    async def listen(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            log.info("signal_received", signal=signal.Signals(number).name)
+            if self.asked.is_set():
+                self.hurry(INTERRUPTED)
+            self.asked.set()
+
+    async def see_that_it_ends(self) -> None:
+        await self.hurried.wait()
+        self.work.cancel()
+        await trio.sleep(HURRY)
+        log.warning("end_forced", after=HURRY)
+        self.say_goodbye()
+        self.flush(FLUSH_SECONDS)
+        os._exit(self.code)
+
+    def say_goodbye(self) -> None:
+        if self.program is not None:
+            self.program.close_books()
+            log.info("final_summary", **self.program.summary())
+        log.info("agent_stopped")
+
+
+async def _main(settings: Settings, flush: Flush) -> int:
+    log.info("agent_started")
+    end = _End(flush)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end.listen, signals)
+            nursery.start_soon(end.see_that_it_ends)
+            with end.work:
+                await _watch_until_asked(settings, end)
+            nursery.cancel_scope.cancel()
+    if end.program is not None and end.program.rejected is not None:
+        raise SettingsError(str(end.program.rejected))
+    end.say_goodbye()
+    return end.code
+
+
+async def _watch_until_asked(settings: Settings, end: _End) -> None:
+    async with open_program(settings) as program:
+        end.program = program
+        await _first_of(end.asked, program.over)
+        if program.rejected is not None:
+            return
+        with trio.move_on_after(settings.stop_timeout) as draining:
+            await program.drain()
+        if draining.cancelled_caught:
+            rooms = sorted(program.book.rooms)
+            log.warning("stop_timeout", after=settings.stop_timeout, left=len(rooms), rooms=rooms)
+            end.hurry(FAILED)
+
+
+async def _first_of(*events: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)
