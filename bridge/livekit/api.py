@@ -20,7 +20,6 @@ Facts about the real server that callers should know:
 from __future__ import annotations
 
 import json
-import re
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from livekit.protocol import agent_dispatch, models, room
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.rejection import clock_skew
 from bridge.livekit.tokens import ApiKey
+from bridge.redact import redact
 
 M = TypeVar("M", bound=Message)
 
@@ -121,10 +121,6 @@ _BY_EXCEPTION: Final[tuple[tuple[type[Exception], type[ApiError], str], ...]] = 
     (httpx2.HTTPError, Unavailable, "the request failed"),
 )
 """What our HTTP client raises, in this order."""
-
-_TOKEN: Final = re.compile(r"[\w-]{10,}\.[\w-]{10,}(\.[\w-]*)?")
-"""What a JSON Web Token looks like."""
-
 
 @define(eq=False)
 class ServerApi:
@@ -371,10 +367,10 @@ def _from_response(method: str, response: httpx2.Response) -> ApiError:
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
         return kind(f"{method}: HTTP {status}")
     kind = _BY_CODE.get(code, _BY_STATUS.get(status, ApiError))
-    return kind(f"{method}: {harmless(said) or code} (HTTP {status}, {harmless(code)})")
+    return kind(f"{method}: {_harmless(said) or code} (HTTP {status}, {_harmless(code)})")
 
 
-def harmless(text: str, longest: int = 200) -> str:
+def _harmless(text: str, longest: int = 200) -> str:
     """`text` of the server, without tokens, control characters and unreasonable length."""
-    text = _TOKEN.sub("<token>", text)[:longest]
+    text = redact(text)[:longest]
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

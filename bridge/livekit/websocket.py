@@ -6,6 +6,7 @@ waits for its timeout instead), so the stream is opened here.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
@@ -121,7 +122,11 @@ def _cause(error: BaseException) -> str:
             break
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        # Trio puts the address into the operating system's text; a failed look-up of a
+        # name has a number that is not the system's.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return str(error) or type(error).__name__
 
 
 def _rejected(group: BaseExceptionGroup[ConnectionRejected]) -> SocketRejected:

@@ -1,0 +1,61 @@
+"""What a LiveKit server says to a worker, for tests that speak in its place."""
+
+from __future__ import annotations
+
+from livekit.protocol import agent, models
+
+
+def registered(worker_id: str = "AW_1", version: str = "1.13.5") -> bytes:
+    return agent.ServerMessage(
+        register=agent.RegisterWorkerResponse(
+            worker_id=worker_id, server_info=models.ServerInfo(version=version)
+        )
+    ).SerializeToString()
+
+
+def job(
+    job_id: str = "AJ_1",
+    room: str = "standup",
+    kind: agent.JobType = agent.JobType.JT_ROOM,
+) -> agent.Job:
+    return agent.Job(
+        id=job_id,
+        type=kind,
+        dispatch_id="AD_1",
+        room=models.Room(name=room, sid="RM_1", creation_time_ms=1_700_000_000_250),
+    )
+
+
+def offer(offered: agent.Job) -> bytes:
+    return agent.ServerMessage(
+        availability=agent.AvailabilityRequest(job=offered)
+    ).SerializeToString()
+
+
+def assignment(assigned: agent.Job, token: str = "room-token") -> bytes:
+    return agent.ServerMessage(
+        assignment=agent.JobAssignment(job=assigned, token=token)
+    ).SerializeToString()
+
+
+def termination(job_id: str) -> bytes:
+    return agent.ServerMessage(
+        termination=agent.JobTermination(job_id=job_id)
+    ).SerializeToString()
+
+
+def pong() -> bytes:
+    return agent.ServerMessage(pong=agent.WorkerPong(timestamp=1)).SerializeToString()
+
+
+def go_away(reason: str) -> bytes:
+    return agent.ServerMessage(go_away=agent.AgentHttp.GoAway(reason=reason)).SerializeToString()
+
+
+def said(data: list[bytes]) -> list[agent.WorkerMessage]:
+    """What a worker sent, read."""
+    return [agent.WorkerMessage.FromString(each) for each in data]
+
+
+def kinds(messages: list[agent.WorkerMessage]) -> list[str]:
+    return [message.WhichOneof("message") or "" for message in messages]

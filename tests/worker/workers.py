@@ -1,0 +1,76 @@
+"""Workers for tests, which keep what they are told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import define, field
+
+from actors.rooms.port import RoomJob
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.livekit.worker import Worker, WorkerConfig
+
+KEY = ApiKey("APIkey", "a-secret-that-is-long-enough-for-sha256")
+
+
+@define(eq=False)
+class Told:
+    """What a worker's owner was told, and a way to wait for it."""
+
+    assigned: list[RoomJob] = field(factory=list[RoomJob])
+    terminated: list[str] = field(factory=list[str])
+    _news: trio.Event = field(factory=trio.Event)
+
+    def on_assignment(self, job: RoomJob) -> None:
+        self.assigned.append(job)
+        self._tell()
+
+    def on_termination(self, job_id: str) -> None:
+        self.terminated.append(job_id)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    def rooms(self) -> list[str]:
+        return [job.room for job in self.assigned]
+
+    async def until(self, holds: Callable[[], bool], seconds: float = 10) -> None:
+        with trio.fail_after(seconds):
+            while not holds():
+                await self._news.wait()
+
+
+def make_worker(
+    url: str,
+    key: ApiKey = KEY,
+    *,
+    agent_name: str = "watcher",
+    max_rooms: int = 10,
+    instance: str = "here",
+) -> tuple[Worker, Told]:
+    told = Told()
+    config = WorkerConfig(
+        endpoint=Endpoint.parse(url),
+        api_key=key,
+        agent_name=agent_name,
+        max_rooms=max_rooms,
+        version="0",
+        instance=instance,
+    )
+    return Worker(config, told.on_assignment, told.on_termination, random.Random(1)), told
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncGenerator[None, None]:
+    """A registered worker, closed in the end."""
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(10):
+            await nursery.start(worker.run)
+        yield
+        await worker.aclose()
