@@ -1,0 +1,363 @@
+"""What holds for any room: laws of the fold, searched for counterexamples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.session import (
+    ENTRY_KEYS,
+    QUALITIES,
+    AttributesChanged,
+    DataReceived,
+    Disconnected,
+    Entry,
+    MetadataChanged,
+    NameChanged,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantLeft,
+    QualityChanged,
+    Reconnected,
+    Reconnecting,
+    Resynced,
+    RoomEvent,
+    RoomMetadataChanged,
+    Roster,
+    SessionState,
+    SpeakersChanged,
+    Tick,
+    TrackInfo,
+    TrackMuted,
+    TrackPublished,
+    TrackSubscribed,
+    TrackSubscriptionFailed,
+    TrackUnmuted,
+    TrackUnpublished,
+    Watching,
+    apply,
+    begin,
+    end,
+    next_deadline,
+    session_view,
+    totals,
+)
+from actors.session.view import every_track, everyone
+from tests.session.story import T0
+from tests.session.test_view import check_shape
+from tests.session.truths import HORIZON, STEP, Truth, truths
+
+quick: Final = settings(max_examples=120, deadline=None, database=None)
+
+
+def started(*there: ParticipantInfo) -> SessionState:
+    state = begin("room", "RM_1", "AJ_1", "worker", "agent", T0, T0)
+    state, _ = apply(state, Watching(T0, Roster("RM_1", "", there)))
+    return state
+
+
+def folded(state: SessionState, events: list[RoomEvent]) -> tuple[SessionState, list[Entry]]:
+    entries: list[Entry] = []
+    for event in events:
+        state, told = apply(state, event)
+        entries.extend(told)
+    return state, entries
+
+
+# -- any sequence of events at all
+
+identities = st.sampled_from(["alice", "bob", "carol", ""])
+sids = st.sampled_from(["PA_1", "PA_2", "PA_3", "PA_4", ""])
+track_sids = st.sampled_from(["TR_1", "TR_2", "TR_3"])
+times = st.floats(T0 - 10, T0 + 60, allow_nan=False)
+texts = st.sampled_from(["", "a", "b"])
+track_infos = st.builds(
+    TrackInfo,
+    track_sids,
+    st.sampled_from(["audio", "video"]),
+    st.sampled_from(["camera", "microphone", "screen", "screen_audio", "unknown"]),
+    st.booleans(),
+)
+attributes = st.dictionaries(st.sampled_from(["x", "y"]), texts, max_size=2)
+infos = st.builds(
+    ParticipantInfo,
+    identities,
+    sids,
+    st.one_of(times, st.just(0.0)),
+    st.sampled_from(["standard", "agent", "egress", "ingress", "sip"]),
+    texts,
+    texts,
+    attributes,
+    st.lists(track_infos, max_size=2).map(tuple),
+)
+rosters = st.builds(
+    Roster, st.sampled_from(["RM_1", ""]), texts, st.lists(infos, max_size=3).map(tuple)
+)
+reasons = st.sampled_from([None, None, "client_initiated", "duplicate_identity"])
+any_event: st.SearchStrategy[RoomEvent] = st.one_of(
+    st.builds(Watching, times, rosters),
+    st.builds(Resynced, times, rosters),
+    st.builds(Reconnecting, times),
+    st.builds(Reconnected, times, rosters),
+    st.builds(Disconnected, times, reasons),
+    st.builds(ParticipantJoined, times, infos),
+    st.builds(ParticipantJoined, times, infos),
+    st.builds(ParticipantLeft, times, identities, sids, reasons),
+    st.builds(ParticipantLeft, times, identities, sids, reasons),
+    st.builds(NameChanged, times, identities, texts),
+    st.builds(MetadataChanged, times, identities, texts),
+    st.builds(AttributesChanged, times, identities, attributes),
+    st.builds(TrackPublished, times, identities, track_infos),
+    st.builds(TrackPublished, times, identities, track_infos),
+    st.builds(TrackUnpublished, times, identities, track_sids),
+    st.builds(TrackMuted, times, identities, track_sids),
+    st.builds(TrackUnmuted, times, identities, track_sids),
+    st.builds(TrackSubscribed, times, identities, track_sids),
+    st.builds(TrackSubscriptionFailed, times, identities, track_sids, texts),
+    st.builds(SpeakersChanged, times, st.lists(identities, max_size=3).map(tuple)),
+    st.builds(QualityChanged, times, identities, sids, st.sampled_from(QUALITIES)),
+    st.builds(
+        DataReceived,
+        times,
+        st.one_of(st.none(), identities),
+        texts,
+        st.integers(0, 100),
+        st.sampled_from(["json", "text", "binary"]),
+    ),
+    st.builds(RoomMetadataChanged, times, texts),
+    st.builds(Tick, times),
+)
+
+
+def check_consistent(state: SessionState) -> None:
+    """What must hold of any state, whatever it was told."""
+    people, tracks = everyone(state), every_track(state)
+    counted = [person for person in people if person.counted]
+    assert state.current == sum(person.counted for person in state.present.values())
+    assert state.unique == len(counted)
+    assert state.joins == sum(len(person.joins) for person in counted)
+    assert state.peak >= state.current
+    for person in people:
+        open_joins = [join for join in person.joins if join.left_at is None]
+        assert len(open_joins) == (person.identity in state.present)
+        assert not open_joins or person.joins[-1] is open_joins[0]
+        if person.identity not in state.present:
+            assert (person.quality.level, person.talk.since) == (None, None)
+    assert state.tracks_total == len(tracks) == sum(state.by_source.values())
+    for track in tracks:
+        assert (track.unpublished_at is None) == (track.sid in state.tracks)
+        assert track.unpublished_at is None or track.muted.since is None
+    assert set(state.leaving) <= set(state.present)
+    assert set(state.unpublishing) <= set(state.tracks)
+    talking = {one.identity for one in people if one.talk.since is not None}
+    assert state.speaking == talking
+    waiting = [leave.due for leave in (*state.leaving.values(), *state.unpublishing.values())]
+    assert (state.due or float("inf")) == min(waiting, default=float("inf"))
+    assert not state.held or state.reconnecting
+    assert state.data.total == sum(state.data.by_topic.values())
+    known = sum(person.data_messages for person in people) + sum(state.early.values())
+    assert state.data.total == known + state.data.unattributed
+
+
+def durations(value: Any) -> list[float]:
+    """Every number in a view."""
+    if isinstance(value, dict):
+        return [number for one in value.values() for number in durations(one)]
+    if isinstance(value, list):
+        return [number for one in value for number in durations(one)]
+    return [value] if isinstance(value, (int, float)) else []
+
+
+@quick
+@given(st.lists(any_event, max_size=40), times)
+def test_no_sequence_of_events_breaks_the_fold(events: list[RoomEvent], now: float) -> None:
+    state = started()
+    timeline: list[Entry] = []
+    for event in events:
+        state, entries = apply(state, event)
+        timeline.extend(entries)
+        check_consistent(state)
+        for entry in entries:
+            assert set(entry.data) == set(ENTRY_KEYS[entry.event])
+    view = session_view(state, now, timeline)
+    check_shape(view)
+    assert min(durations(view)) >= 0.0
+    assert view["coverage"] <= 1.0
+
+
+@quick
+@given(st.lists(any_event, max_size=30))
+def test_the_same_events_give_the_same_state_and_older_states_stay_as_they_were(
+    events: list[RoomEvent],
+) -> None:
+    state = started()
+    kept: list[tuple[SessionState, dict[str, Any]]] = []
+    for event in events:
+        kept.append((state, session_view(state, T0 + 100)))
+        once, again = apply(state, event), apply(state, event)
+        assert once == again
+        state = once[0]
+    for earlier, view in kept:
+        assert session_view(earlier, T0 + 100) == view
+
+
+@quick
+@given(st.lists(any_event, max_size=30), st.floats(T0, T0 + 100))
+def test_the_end_leaves_nothing_open(events: list[RoomEvent], at: float) -> None:
+    state, _ = folded(started(), events)
+    state, (*_, last) = end(state, at, "worker_stopped")
+    check_consistent(state)
+    assert last.event == "session_ended"
+    assert not state.present
+    assert not state.tracks
+    assert next_deadline(state) is None
+    assert session_view(state, at) == session_view(state, at + 1000)
+    for event in events:
+        assert apply(state, event) == (state, ())
+
+
+# -- what people really did
+
+order_free: Final = (DataReceived, QualityChanged)
+
+
+@quick
+@given(truths(), st.data())
+def test_in_any_order_and_however_often_told_the_counts_are_those_of_the_truth(
+    truth: Truth, data: st.DataObject
+) -> None:
+    events = truth.events()
+    doubled = [event for event in events if not isinstance(event, DataReceived)]
+    extra = data.draw(st.lists(st.sampled_from(doubled), max_size=5))
+    mixed = data.draw(st.permutations([*events, *extra]))
+    roster = Roster("RM_1", "", tuple(truth.there(HORIZON)))
+    state, _ = folded(started(), [*mixed, Resynced(T0 + HORIZON, roster)])
+    check_consistent(state)
+    check_counts(state, truth)
+
+
+def check_counts(state: SessionState, truth: Truth) -> None:
+    people = truth.people()
+    view = session_view(state, T0 + HORIZON)
+    assert view["participants"]["unique"] == len(people)
+    assert view["participants"]["joins"] == sum(v.identity in people for v in truth.visits)
+    assert view["participants"]["current"] == len(
+        [info for info in truth.there(HORIZON) if info.identity in people]
+    )
+    for line in view["people"]:
+        visits = truth.of(line["identity"])
+        assert line["sids"] == [visit.sid for visit in visits]
+        assert line["data_messages"] == sum(len(visit.messages) for visit in visits)
+    now = totals(state, T0 + HORIZON)
+    there = truth.there(HORIZON)
+    assert now.tracks_total == len(truth.tracks())
+    assert now.tracks == sum(len(info.tracks) for info in there)
+    muted = {sid for sid, track in state.tracks.items() if track.muted.since is not None}
+    assert muted == {track.sid for info in there for track in info.tracks if track.muted}
+    assert now.messages == sum(len(visit.messages) for visit in truth.visits)
+
+
+@quick
+@given(truths())
+def test_seconds_in_each_state_are_those_of_the_truth(truth: Truth) -> None:
+    state, _ = folded(started(), truth.events())
+    check_counts(state, truth)
+    check_seconds(state, truth)
+
+
+def check_seconds(state: SessionState, truth: Truth, slack: float = 0.0) -> None:
+    view = session_view(state, T0 + HORIZON)
+    for line in view["people"]:
+        visits = truth.of(line["identity"])
+        stay = [(HORIZON if visit.end is None else visit.end) - visit.start for visit in visits]
+        assert line["seconds"] == pytest.approx(sum(stay))
+        told = Counter[str]()
+        for visit in visits:
+            told.update(visit.quality_seconds())
+        measured = {level: seconds or 0.0 for level, seconds in line["quality"].items()}
+        assert measured == pytest.approx({level: told[level] for level in QUALITIES})
+        assert sum(measured.values()) <= line["seconds"] + 0.001
+    people = truth.people()
+    assert view["participant_seconds"] == pytest.approx(
+        sum(line["seconds"] for line in view["people"] if line["identity"] in people)
+    )
+    for line in view["tracks"]:
+        (track,) = [one for one in truth.tracks() if one.sid == line["sid"]]
+        assert line["muted_seconds"] == pytest.approx(track.muted_seconds(), abs=0.01 + slack)
+
+
+# -- reconnects
+
+
+@st.composite
+def blackouts(draw: st.DrawFn, truth: Truth) -> list[RoomEvent]:
+    """The truth's events with reconnects of our own between them, as facts 6 lists them."""
+    events = truth.events()
+    starts = draw(st.lists(st.integers(0, HORIZON // STEP - 1), unique=True, max_size=4))
+    for start in starts:
+        events.extend(blackout(draw, truth, start * STEP + 20))
+    return sorted(events, key=lambda event: event.at)  # stable: ties stay in order
+
+
+def blackout(draw: st.DrawFn, truth: Truth, at: int) -> list[RoomEvent]:
+    kind = draw(st.sampled_from(["resume", "restart", "leaves first"]))
+    long = draw(st.floats(0.1, 18.0))
+    there, begun, back = truth.there(at), T0 + at, T0 + at + long
+    gone: list[RoomEvent] = []
+    for info in there:
+        gone.extend(TrackUnpublished(begun, info.identity, track.sid) for track in info.tracks)
+        gone.append(ParticipantLeft(begun, info.identity, info.sid, None))
+    if kind == "resume":
+        everybody = Roster("RM_1", "", tuple(there))
+        return [Reconnecting(begun), Reconnected(back, everybody)]
+    late = {info.sid for info in there if not info.tracks and draw(st.booleans())}
+    announced: list[RoomEvent] = []
+    for info in (info for info in there if info.sid not in late):
+        announced.append(ParticipantJoined(back, info))
+        announced.extend(TrackPublished(back, info.identity, track) for track in info.tracks)
+    roster = Roster("RM_1", "", tuple(info for info in there if info.sid not in late))
+    batch = back + draw(st.floats(0.0, 3.0))
+    behind = [ParticipantJoined(batch, info) for info in there if info.sid in late]
+    down: list[RoomEvent] = [Reconnecting(begun)]
+    first = [*gone, *down] if kind == "leaves first" else [*down, *gone]
+    return [*first, *announced, Reconnected(back, roster), *behind]
+
+
+@quick
+@given(truths(), st.data())
+def test_reconnects_of_our_own_change_nothing_but_the_coverage(
+    truth: Truth, data: st.DataObject
+) -> None:
+    events = data.draw(blackouts(truth))
+    calm, told_calm = folded(started(), truth.events())
+    state, told = folded(started(), events)
+    check_consistent(state)
+    check_counts(state, truth)
+    check_seconds(state, truth, slack=100.0)
+    seen, expected = session_view(state, T0 + HORIZON), session_view(calm, T0 + HORIZON)
+    assert seen["people"] == expected["people"]
+    assert seen["participants"] == expected["participants"]
+    assert seen["track_counts"] == expected["track_counts"]
+    for track, same in zip(seen["tracks"], expected["tracks"], strict=True):
+        assert track["published_at"] == same["published_at"]
+        assert track["unpublished_at"] == same["unpublished_at"]
+    people = ("participant_connected", "participant_disconnected")
+    assert [e for e in told if e.event in people] == [e for e in told_calm if e.event in people]
+
+
+@quick
+@given(truths(), st.data())
+def test_ticks_change_nothing_that_is_known_in_the_end(truth: Truth, data: st.DataObject) -> None:
+    """Whether the actor's timer or the next event comes first must not matter."""
+    events = data.draw(blackouts(truth))
+    ticks = data.draw(st.lists(st.floats(T0, T0 + HORIZON).map(Tick), max_size=20))
+    last = Tick(T0 + HORIZON + 100)
+    ticked = sorted([*events, *ticks], key=lambda event: event.at)
+    one, told = folded(started(), [*events, last])
+    other, told_other = folded(started(), [*ticked, last])
+    assert session_view(one, last.at) == session_view(other, last.at)
+    assert sorted(map(repr, told)) == sorted(map(repr, told_other))
