@@ -20,7 +20,6 @@ from rich.text import Text
 from bridge.demo.compare import Comparison, FinalTotals, expected
 from bridge.demo.plan import Ending
 from bridge.demo.story import RoomStory, SessionJson
-from bridge.livekit.api import harmless
 
 WIDTH: Final = 100
 SHOWN_DIFFERENCES: Final = 30
@@ -39,6 +38,13 @@ class _Column:
     """Of a session, expected or seen."""
 
 
+def _mutes(session: Mapping[str, Any]) -> int:
+    """Expected sessions have the mutes on their tracks, seen ones in the timeline."""
+    if isinstance(session["tracks"], Mapping):
+        return sum(track["mutes"] for track in session["tracks"].values())
+    return sum(entry["event"] == "track_muted" for entry in session["timeline"] or ())
+
+
 _COLUMNS: Final = (
     _Column("people", lambda session: session["participants"]["unique"]),
     _Column("at once", lambda session: session["participants"]["peak"]),
@@ -46,15 +52,8 @@ _COLUMNS: Final = (
     _Column("tracks", lambda session: session["track_counts"]["total"]),
     _Column("messages", lambda session: session["data_messages"]["total"]),
     _Column("bytes", lambda session: session["data_messages"]["bytes"]),
-    _Column("mutes", lambda session: _mutes(session)),
+    _Column("mutes", _mutes),
 )
-
-
-def _mutes(session: Mapping[str, Any]) -> int:
-    """Expected sessions have the mutes on their tracks, seen ones in the timeline."""
-    if isinstance(session["tracks"], Mapping):
-        return sum(track["mutes"] for track in session["tracks"].values())
-    return sum(entry["event"] == "track_muted" for entry in session["timeline"] or ())
 
 
 def closing_page(
@@ -115,3 +114,9 @@ def save_svg(page: RenderableType, path: Path, command: str) -> None:
     console.print(f"[bold]$[/] {escape(command)}")
     console.print(page)
     console.save_svg(str(path), title="room-actors")
+
+
+def harmless(text: str, longest: int) -> str:
+    """`text` on one line, with nothing in it that a terminal would obey."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."

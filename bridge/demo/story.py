@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from bridge.demo.plan import Plan, RoomPlan, Step
 from bridge.livekit.api import Unavailable
-from bridge.people import People, Person, RoomTruth, Source
+from bridge.people import Kind, RoomTruth, Scenario, Source
 
 SessionJson: TypeAlias = Mapping[str, Any]
 """One session as the contract shows it, with people, tracks and timeline."""
@@ -51,6 +51,60 @@ class Administrator(Protocol):
     async def update_room_metadata(self, name: str, metadata: str, /) -> object: ...
 
 
+class Somebody(Protocol):
+    """One join of one person: `bridge.people.Person`, or somebody in a simulated room."""
+
+    identity: str
+    sid: str
+    room_sid: str
+    tracks: dict[str, Source]
+
+    async def publish(self, source: Source) -> str: ...
+
+    async def unpublish(self, track: str) -> None: ...
+
+    async def mute(self, track: str) -> None: ...
+
+    async def unmute(self, track: str) -> None: ...
+
+    async def talk(self, seconds: float) -> None: ...
+
+    async def send_data(
+        self, data: bytes, *, topic: str = "", reliable: bool = True, to: Sequence[str] = ()
+    ) -> None: ...
+
+    async def send_text(self, text: str) -> None: ...
+
+    async def set_name(self, name: str) -> None: ...
+
+    async def set_metadata(self, metadata: str) -> None: ...
+
+    async def set_attributes(self, changed: Mapping[str, str]) -> None: ...
+
+    async def simulate(self, scenario: Scenario) -> None: ...
+
+    async def leave(self) -> None: ...
+
+    async def out(self) -> str: ...
+
+
+class Crowd(Protocol):
+    """Everybody there is: `bridge.people.People`, or the people of simulated rooms."""
+
+    async def join(
+        self,
+        room: str,
+        identity: str,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        kind: Kind = "standard",
+    ) -> Somebody: ...
+
+    def truth(self) -> tuple[RoomTruth, ...]: ...
+
+
 class WatchingWorker(Protocol):
     """A worker that watches the rooms while the story is told."""
 
@@ -70,17 +124,17 @@ class RoomStory:
 
 
 @define
-class _Cast:
-    """The people of one room while its story is told."""
+class Cast:
+    """One room and its people while its story is told."""
 
     plan: RoomPlan
-    people: People
+    people: Crowd
     api: Administrator
     metadata: str = ""
-    here: dict[str, Person] = field(factory=dict[str, Person])
-    everyone: list[Person] = field(factory=list[Person])
+    here: dict[str, Somebody] = field(factory=dict[str, Somebody])
+    everyone: list[Somebody] = field(factory=list[Somebody])
 
-    def person(self, step: Step) -> Person:
+    def person(self, step: Step) -> Somebody:
         return self.here[step.who]
 
     def track(self, step: Step) -> str:
@@ -90,80 +144,80 @@ class _Cast:
         return next(sid for sid, its_source in tracks.items() if its_source == source)
 
 
-async def _join(cast: _Cast, step: Step) -> None:
+async def _join(cast: Cast, step: Step) -> None:
     person = await cast.people.join(cast.plan.room, step.who, **step.data)
     cast.here[step.who] = person
     cast.everyone.append(person)
 
 
-async def _publish(cast: _Cast, step: Step) -> None:
+async def _publish(cast: Cast, step: Step) -> None:
     await cast.person(step).publish(step.data["source"])
 
 
-async def _unpublish(cast: _Cast, step: Step) -> None:
+async def _unpublish(cast: Cast, step: Step) -> None:
     await cast.person(step).unpublish(cast.track(step))
 
 
-async def _mute(cast: _Cast, step: Step) -> None:
+async def _mute(cast: Cast, step: Step) -> None:
     await cast.person(step).mute(cast.track(step))
 
 
-async def _unmute(cast: _Cast, step: Step) -> None:
+async def _unmute(cast: Cast, step: Step) -> None:
     await cast.person(step).unmute(cast.track(step))
 
 
-async def _talk(cast: _Cast, step: Step) -> None:
+async def _talk(cast: Cast, step: Step) -> None:
     await cast.person(step).talk(step.data["seconds"])
 
 
-async def _send_data(cast: _Cast, step: Step) -> None:
+async def _send_data(cast: Cast, step: Step) -> None:
     data = dict(step.data)
     await cast.person(step).send_data(data.pop("payload"), **data)
 
 
-async def _send_text(cast: _Cast, step: Step) -> None:
+async def _send_text(cast: Cast, step: Step) -> None:
     await cast.person(step).send_text(step.data["text"])
 
 
-async def _set_name(cast: _Cast, step: Step) -> None:
+async def _set_name(cast: Cast, step: Step) -> None:
     await cast.person(step).set_name(step.data["name"])
 
 
-async def _set_metadata(cast: _Cast, step: Step) -> None:
+async def _set_metadata(cast: Cast, step: Step) -> None:
     await cast.person(step).set_metadata(step.data["metadata"])
 
 
-async def _set_attributes(cast: _Cast, step: Step) -> None:
+async def _set_attributes(cast: Cast, step: Step) -> None:
     await cast.person(step).set_attributes(step.data["changed"])
 
 
-async def _simulate(cast: _Cast, step: Step) -> None:
+async def _simulate(cast: Cast, step: Step) -> None:
     await cast.person(step).simulate(step.data["scenario"])
 
 
-async def _leave(cast: _Cast, step: Step) -> None:
+async def _leave(cast: Cast, step: Step) -> None:
     await cast.person(step).leave()
 
 
-async def _kick(cast: _Cast, step: Step) -> None:
+async def _kick(cast: Cast, step: Step) -> None:
     identity: str = step.data["identity"]
     await cast.api.remove_participant(cast.plan.room, identity)
     await cast.here[identity].out()
 
 
-async def _set_room_metadata(cast: _Cast, step: Step) -> None:
+async def _set_room_metadata(cast: Cast, step: Step) -> None:
     cast.metadata = step.data["metadata"]
     await cast.api.update_room_metadata(cast.plan.room, cast.metadata)
 
 
-async def _delete(cast: _Cast, step: Step) -> None:  # noqa: ARG001  one table, one shape
+async def _delete(cast: Cast, step: Step) -> None:  # noqa: ARG001  one table, one shape
     with suppress(Unavailable):  # The call may say so although the room is gone.
         await cast.api.delete_room(cast.plan.room)
     for person in cast.everyone:
         await person.out()
 
 
-DEEDS: Final[Mapping[str, Callable[[_Cast, Step], Awaitable[None]]]] = {
+DEEDS: Final[Mapping[str, Callable[[Cast, Step], Awaitable[None]]]] = {
     "join": _join,
     "publish": _publish,
     "unpublish": _unpublish,
@@ -184,17 +238,17 @@ DEEDS: Final[Mapping[str, Callable[[_Cast, Step], Awaitable[None]]]] = {
 """Every `Step.do`."""
 
 
-async def open_early(plan: Plan, people: People, api: Administrator) -> dict[str, _Cast]:
+async def open_early(plan: Plan, people: Crowd, api: Administrator) -> dict[str, Cast]:
     """Open the rooms that are older than the worker; hand the result to `tell_story`."""
     return {room.room: await _open(room, people, api) for room in plan.rooms if room.before_worker}
 
 
 async def tell_story(
     plan: Plan,
-    people: People,
+    people: Crowd,
     api: Administrator,
     worker: WatchingWorker,
-    early: Mapping[str, Any],
+    early: Mapping[str, Cast],
 ) -> tuple[RoomStory, ...]:
     """Tell all of `plan` while `worker` watches; returns when everything that happened can
     have been seen and every room that is over is known to be over.
@@ -203,7 +257,7 @@ async def tell_story(
     `StoryError` where a room is not watched or not ended in time, `PeopleError` where a
     person could not do as planned.
     """
-    stories: dict[str, _Cast] = dict(early)
+    stories: dict[str, Cast] = dict(early)
     limit = trio.CapacityLimiter(AT_ONCE)
 
     async def tell(room: RoomPlan) -> None:
@@ -228,10 +282,10 @@ async def tell_story(
     )
 
 
-async def _open(room: RoomPlan, people: People, api: Administrator) -> _Cast:
+async def _open(room: RoomPlan, people: Crowd, api: Administrator) -> Cast:
     """The room and its first people, who join one after the other."""
     await api.create_room(room.room, departure_timeout=DEPARTURE_SECONDS)
-    cast = _Cast(room, people, api)
+    cast = Cast(room, people, api)
     for step in room.steps:
         if step.at < 0:
             await DEEDS[step.do](cast, step)
@@ -242,7 +296,7 @@ DEPARTURE_SECONDS: Final = 2
 """How long the server keeps a room open after the last person left (whole seconds)."""
 
 
-async def _perform(cast: _Cast) -> None:
+async def _perform(cast: Cast) -> None:
     """Every later step at its time, each person's one after the other."""
     begin = trio.current_time()
     steps: dict[str, list[Step]] = {}
@@ -260,7 +314,7 @@ async def _perform(cast: _Cast) -> None:
             nursery.start_soon(one, mine)
 
 
-async def _watched(worker: WatchingWorker, cast: _Cast) -> None:
+async def _watched(worker: WatchingWorker, cast: Cast) -> None:
     room_sid = cast.everyone[0].room_sid
     await _seen(
         worker,
@@ -271,7 +325,7 @@ async def _watched(worker: WatchingWorker, cast: _Cast) -> None:
     await trio.sleep(SETTLED_SECONDS)
 
 
-async def _ended(worker: WatchingWorker, cast: _Cast) -> None:
+async def _ended(worker: WatchingWorker, cast: Cast) -> None:
     room_sid = cast.everyone[0].room_sid
     await _seen(
         worker,

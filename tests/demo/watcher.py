@@ -7,7 +7,7 @@ connection's, or the fold's) and not the supervision's.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import trio
 import trio_asyncio
 
 from actors.rooms.port import RoomJob, RoomPort
+from actors.rooms.simulated import SimulatedRooms
 from actors.session import (
     Disconnected,
     Entry,
@@ -29,6 +30,7 @@ from actors.session import (
     totals,
 )
 from bridge.demo.compare import FinalTotals
+from bridge.demo.run import Target
 from bridge.livekit.api import ServerApi
 from bridge.livekit.connection import LiveKitRooms
 from bridge.livekit.endpoint import Endpoint
@@ -42,8 +44,9 @@ _END_REASONS = {
 
 
 class Session:
-    def __init__(self, room: str) -> None:
+    def __init__(self, room: str, now: Callable[[], float]) -> None:
         self.room = room
+        self.now = now
         self.state: SessionState | None = None
         self.timeline: list[Entry] = []
 
@@ -60,28 +63,41 @@ class Session:
 
     def end(self, reason: str) -> None:
         if self.state is not None and not self.state.ended:
-            self._take(*apply(self.state, Tick(time.time())))
-            self._take(*end(self.state, time.time(), reason))
+            self._take(*apply(self.state, Tick(self.now())))
+            self._take(*end(self.state, self.now(), reason))
 
     def _take(self, state: SessionState, entries: tuple[Entry, ...]) -> None:
         self.state = state
         self.timeline.extend(entries)
 
 
-class TestWorker:
-    """Fills `bridge.demo.story.WatchingWorker`."""
+class SmallWorker:
+    """Fills `bridge.demo.run.SimulatedWorker`, and so `DemoWorker` and `WatchingWorker` too."""
 
-    __test__ = False
-
-    def __init__(self) -> None:
+    def __init__(
+        self, port: RoomPort, nursery: trio.Nursery, now: Callable[[], float] = time.time
+    ) -> None:
+        self._port = port
+        self._now = now
+        self._nursery = nursery
         self._all: list[Session] = []
+        self._scopes: set[trio.CancelScope] = set()
+        self._inside = 0
+        self.watching = trio.Event()
+        """Some room is watched."""
+        self._everyone_out = trio.Event()
 
     async def sessions(self) -> list[dict[str, Any]]:
-        now = time.time()
+        now = self._now()
         return [session_view(s.state, now, s.timeline) for s in self._all if s.state is not None]
 
-    def totals(self) -> FinalTotals:
-        now = time.time()
+    async def stop(self) -> FinalTotals:
+        for scope in self._scopes:
+            scope.cancel()
+        while self._inside:
+            self._everyone_out = trio.Event()
+            await self._everyone_out.wait()
+        now = self._now()
         each = [totals(session.state, now) for session in self._all if session.state is not None]
         return FinalTotals(
             rooms=len(each),
@@ -91,41 +107,56 @@ class TestWorker:
             seconds=sum(one.duration for one in each),
         )
 
-    async def watch(self, port: RoomPort, job: RoomJob) -> None:
-        session = Session(job.room)
+    def assign(self, job: RoomJob) -> None:
+        self._nursery.start_soon(self._watch, job)
+
+    async def _watch(self, job: RoomJob) -> None:
+        session = Session(job.room, self._now)
         self._all.append(session)
+        self._inside += 1
         try:
-            async with port.open(job, session.offer) as room:
-                await room.closed()
+            with trio.CancelScope() as scope:
+                self._scopes.add(scope)
+                async with self._port.open(job, session.offer) as room:
+                    self.watching.set()
+                    await room.closed()
         finally:
             session.end("worker_stopped")
+            self._inside -= 1
+            self._everyone_out.set()
 
 
 @asynccontextmanager
-async def watching(server: Any) -> AsyncIterator[TestWorker]:
-    """A worker in every room of `server` until the block ends; its sessions stay readable."""
-    key = ApiKey(server.api_key, server.api_secret)
-    worker = TestWorker()
+async def start_simulated(rooms: SimulatedRooms) -> AsyncIterator[SmallWorker]:
+    async with trio.open_nursery() as nursery:
+        yield SmallWorker(rooms, nursery, rooms.now)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def start_worker(target: Target) -> AsyncIterator[SmallWorker]:
+    """A worker in every room of the server until the block ends."""
+    key = ApiKey(target.api_key, target.api_secret)
     watched: set[str] = set()
 
-    async def find(api: ServerApi, port: RoomPort, nursery: trio.Nursery) -> None:
+    async def find(api: ServerApi, worker: SmallWorker) -> None:
         while True:
             for room in await api.list_rooms():
                 if room.sid not in watched:
                     watched.add(room.sid)
-                    nursery.start_soon(worker.watch, port, _job(room.name, room.sid))
+                    token = room_token(key, room=room.name, identity="watcher", agent_name="test")
+                    worker.assign(
+                        RoomJob("AJ_test", room.name, room.sid, target.url, token, "watcher")
+                    )
             await trio.sleep(0.1)
-
-    def _job(room: str, sid: str) -> RoomJob:
-        token = room_token(key, room=room, identity="watcher", agent_name="test")
-        return RoomJob("AJ_test", room, sid, server.url, token, "watcher")
 
     async with (
         trio_asyncio.open_loop(),
         LiveKitRooms() as port,
-        ServerApi(Endpoint.parse(server.url), key) as api,
+        ServerApi(Endpoint.parse(target.url), key) as api,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(find, api, port, nursery)
+        worker = SmallWorker(port, nursery)
+        nursery.start_soon(find, api, worker)
         yield worker
         nursery.cancel_scope.cancel()
