@@ -46,6 +46,11 @@ def rooms_for_descriptors(limit: int) -> int:
     return max(1, (limit - DESCRIPTORS_FOR_US) // DESCRIPTORS_A_ROOM)
 
 
+def descriptors_for_rooms(rooms: int) -> int:
+    """The open-file limit that so many rooms need."""
+    return DESCRIPTORS_FOR_US + rooms * DESCRIPTORS_A_ROOM
+
+
 def make_writable(directory: Path) -> None:
     """Create `directory` and its parents where missing and write to it once.
 

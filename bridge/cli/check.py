@@ -1,0 +1,236 @@
+"""`check`: every setting and every component, one by one, and what to do about each.
+
+The settings and this machine come first, then the server as far as the settings
+allow (`bridge.cli.probes`).  Exit code 0 only if all hold; a wrong setting is told on
+stderr too and is exit code 2, as with any other command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
+from attrs import asdict, frozen
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bridge.cli import machine
+from bridge.cli.log import configure_logging
+from bridge.cli.probes import PROBES, Result, ServerCheck
+from bridge.cli.settings import BY_NAME, TABLE, Draft, Setting, draft
+from bridge.cli.text import harmless, plain
+from bridge.cli.values import HttpAddress
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.redact import redact
+
+FREE_SPACE: Final = 100 << 20
+"""Bytes.  A session of an hour is some hundred kilobytes."""
+FEW_ROOMS: Final = 20
+"""Under so many rooms, the open-file limit is what will hold the worker back."""
+FAILED: Final = 1
+
+_HIDDEN: Final = frozenset(("api-secret", "http-token", "database-url"))
+_SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
+
+
+def run_check(flags: Mapping[str, object], *, as_json: bool) -> int:
+    """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting."""
+    read = draft(flags)
+    machine.raise_descriptor_limit()
+    results = [*(_setting(row, read) for row in TABLE), *_machine(read), *_server(read)]
+    if as_json:
+        _print_json(results)
+    else:
+        _print_table(results)
+    read.settings()
+    return 0 if all(result.status == "ok" for result in results) else FAILED
+
+
+# ---------------------------------------------------------------- settings
+
+
+def _setting(row: Setting, read: Draft) -> Result:
+    name = row.flag
+    if row.name in read.problems:
+        return Result(name, "failed", read.problems[row.name], f"set it by {row.how()}")
+    for notice in read.notices:
+        if notice.event == "max_rooms_lowered" and row.name == "max-rooms":
+            needed = machine.descriptors_for_rooms(int(str(notice.fields["asked"])))
+            return Result(
+                name,
+                "failed",
+                f"{notice.fields['asked']} rooms need {needed} open files, the limit is "
+                f"{notice.fields['open_files']}: {notice.fields['max_rooms']} would be watched",
+                f"raise the limit (ulimit -n {needed}), or set it by {row.how()}",
+            )
+        if notice.event == "unnamed_worker" and row.name == "agent-name":
+            found = "empty: takes jobs from your other unnamed agents"
+            return Result(name, "ok", found, f"better give a name by {row.how()}")
+    origin = read.origins[row.name]
+    return Result(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
+
+
+def _shown(row: Setting, value: Any) -> str:
+    if value is None or value == "" or value == ():
+        return "off" if row.name == "http" else row.default_text or "none"
+    if row.name in _HIDDEN:
+        return "set, not shown"
+    unit = " s" if isinstance(value, float) else ""
+    return harmless(plain(value)) + unit
+
+
+# ---------------------------------------------------------------- this machine
+
+
+def _machine(read: Draft) -> list[Result]:
+    return [_open_files(), _data_dir(read), _store(read), _http_port(read)]
+
+
+def _open_files() -> Result:
+    limit = machine.descriptor_limit()
+    rooms = machine.rooms_for_descriptors(limit)
+    found = f"{limit}, enough for {rooms} rooms"
+    if rooms < FEW_ROOMS:
+        needed = machine.descriptors_for_rooms(FEW_ROOMS)
+        return Result("open-file limit", "failed", found, f"raise it: ulimit -n {needed} or more")
+    return Result("open-file limit", "ok", found)
+
+
+def _data_dir(read: Draft) -> Result:
+    name, folder = "data directory", read.values.get("data-dir")
+    if folder is None:
+        return _first_mend(name, "--data-dir")
+    try:
+        machine.make_writable(folder)
+    except OSError as error:
+        return _unwritable(name, folder, error)
+    free = shutil.disk_usage(folder).free
+    found = f"{harmless(str(folder))} is writable, {free >> 20} MiB free"
+    if free < FREE_SPACE:
+        return Result(name, "failed", found, f"make room: at least {FREE_SPACE >> 20} MiB")
+    return Result(name, "ok", found)
+
+
+def _unwritable(name: str, folder: Path, error: OSError) -> Result:
+    found = f"{harmless(str(folder))} cannot be written to: {error.strerror}"
+    return Result(name, "failed", found, f"name another by {BY_NAME['data-dir'].how()}")
+
+
+def _store(read: Draft) -> Result:
+    """SQLite with its journal beside it, in the very directory: some file systems cannot."""
+    name, folder = "store", read.values.get("data-dir")
+    if folder is None:
+        return _first_mend(name, "--data-dir")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="check-", dir=folder) as temporary,
+            closing(sqlite3.connect(Path(temporary) / "check.db")) as database,
+        ):
+            mode = database.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            database.execute("CREATE TABLE t (x)")
+            database.execute("INSERT INTO t VALUES (1)")
+            database.commit()
+    except OSError as error:
+        return _unwritable(name, folder, error)
+    except sqlite3.Error as error:
+        found = f"SQLite cannot keep a database there: {harmless(str(error))}"
+        return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
+    if mode != "wal":
+        found = f"SQLite cannot write ahead there (journal mode {mode})"
+        return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
+    return Result(name, "ok", f"SQLite {sqlite3.sqlite_version} writes there")
+
+
+def _http_port(read: Draft) -> Result:
+    name = "HTTP port"
+    if "http" in read.problems:
+        return _first_mend(name, "--http")
+    address: HttpAddress | None = read.values["http"]
+    if address is None:
+        return Result(name, "ok", "off")
+    problem = machine.port_problem(address.host, address.port)
+    if problem is None:
+        return Result(name, "ok", f"{address} is free")
+    do = f"stop what listens there, or set another by {BY_NAME['http'].how()}"
+    return Result(name, "failed", f"{address}: {problem}", do)
+
+
+def _first_mend(name: str, what: str) -> Result:
+    return Result(name, "skipped", f"not tried: first mend {what}")
+
+
+# ---------------------------------------------------------------- the server
+
+
+@frozen
+class _Silence:
+    """The log while we check: what the parts have to say is in the results."""
+
+    log_format: str = "text"
+    log_payloads: bool = False
+    secrets: tuple[str, ...] = ()
+
+
+def _server(read: Draft) -> list[Result]:
+    missing = [name for name in _SERVER_SETTINGS if name in read.problems]
+    if missing:
+        return [_first_mend(name, f"--{missing[0]}") for name in PROBES]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    configure_logging(_Silence(), fd=nowhere)
+    check = ServerCheck(
+        Endpoint.parse(read.values["url"]),
+        ApiKey(read.values["api-key"], read.values["api-secret"]),
+        read.values.get("agent-name") or "",
+    )
+    waiting = Console(stderr=True)
+    with waiting.status(f"trying {harmless(read.values['url'])}"):
+        return trio.run(check.run)
+
+
+# ---------------------------------------------------------------- output
+
+_MARKS: Final = {"ok": ("ok", "green"), "failed": ("FAILED", "bold red"), "skipped": ("-", "dim")}
+_PLAIN_WIDTH: Final = 200
+
+
+def _print_table(results: list[Result]) -> None:
+    # Not into a terminal: wide enough that most lines are whole, for grep.
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else _PLAIN_WIDTH)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "tested", "found", "to do"):
+        table.add_column(heading, overflow="fold")
+    for result in results:
+        word, style = _MARKS[result.status]
+        table.add_row(
+            Text(word, style), Text(result.name), Text(_safe(result.found)), Text(_safe(result.do))
+        )
+    with console.capture() as captured:
+        console.print(table)
+    lines = captured.get().splitlines()
+    sys.stdout.write("".join(f"{line if terminal else line.rstrip()}\n" for line in lines))
+    failed = sum(result.status == "failed" for result in results)
+    text = f"{failed} of {len(results)} failed" if failed else "All hold."
+    console.print(Text(text, "bold red" if failed else "bold green"))
+
+
+def _print_json(results: list[Result]) -> None:
+    rows = [{**asdict(result), "found": _safe(result.found)} for result in results]
+    held = all(result.status == "ok" for result in results)
+    sys.stdout.write(json.dumps({"ok": held, "checks": rows}, indent=1) + "\n")
+
+
+def _safe(text: str) -> str:
+    return harmless(redact(text), 600)

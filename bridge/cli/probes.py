@@ -1,0 +1,290 @@
+"""What `check` tries on a LiveKit server, from the socket to the media.
+
+One pass over a chain in which each link needs the one before: without a server there
+is no key to test, without a key no room.  What could not be tried says what must be
+mended first.  Nothing that is tried here touches the user's rooms: the worker
+registers under a name of its own, full and draining, and the one room that is made
+has a name of its own and is deleted.  (A webhook and an unnamed agent of the user's
+do hear of that room, as of any.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Final, Literal, TypeAlias
+
+import trio
+import trio_asyncio
+from attrs import Factory, define, field, frozen
+from trio_websocket import ConnectionClosed, WebSocketConnection
+
+from bridge import __version__
+from bridge.cli.media import MediaError, MediaPath, try_media
+from bridge.livekit import protocol
+from bridge.livekit.api import ApiError, NotSupported, ServerApi
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.jobs import JobBook
+from bridge.livekit.protocol import Registered, Registration, WorkerProtocol
+from bridge.livekit.rejection import rejection
+from bridge.livekit.tokens import ApiKey, room_token, worker_token
+from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
+
+Status: TypeAlias = Literal["ok", "failed", "skipped"]
+
+OLDEST_SERVER: Final = (1, 8, 0)
+"""The first livekit-server that sends an agent to a room by its name (AgentDispatchService)."""
+REGISTER_DEADLINE: Final = 5.0
+"""Seconds, once the socket is open."""
+SKEW_LIMIT: Final = 5.0
+"""Seconds.  Tokens stand sixty; but the times of a session come from both clocks."""
+ROOM_LIFE: Final = 20
+"""Whole seconds until the server ends the room by itself, should we be killed."""
+
+
+@frozen
+class Result:
+    """One thing that was tested."""
+
+    name: str
+    status: Status
+    found: str
+    do: str = ""
+    """What to do about it, where it is not ok."""
+
+
+class Rejected(Exception):
+    """The server took no worker.  `reason` as in `WorkerRejected`, or "other"."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+async def register(endpoint: Endpoint, api_key: ApiKey, name: str) -> Registered:
+    """Be a worker for a moment.  Raises `SocketFailed` or `Rejected`."""
+    worker = WorkerProtocol(
+        registration=Registration(name, __version__, endpoint.room_url),
+        book=JobBook(1, draining=True),
+        now=trio.current_time(),
+        seq=itertools.count(1),
+    )
+
+    async def converse(socket: WebSocketConnection) -> Registered:
+        try:
+            with trio.fail_after(REGISTER_DEADLINE):
+                return await _registered(socket, worker)
+        except ConnectionClosed:
+            raise Rejected("other", "the server closes the worker's connection") from None
+        except trio.TooSlowError:
+            late = f"no answer to our registration within {REGISTER_DEADLINE:g} s"
+            raise Rejected("other", late) from None
+
+    headers = [("Authorization", f"Bearer {worker_token(api_key)}")]
+    try:
+        return await use_websocket(endpoint, f"{endpoint.path}/agent", headers, converse)
+    except SocketRejected as error:
+        refusal = rejection(error.status, error.headers, error.body, time.time())
+        if refusal is None:
+            raise Rejected("other", f"the server answers with {error}") from None
+        raise Rejected(refusal.reason, str(refusal)) from None
+
+
+async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Registered:
+    while True:
+        for data in worker.data_to_send():
+            await socket.send_message(data)
+        for event in worker.receive(await socket.get_message(), trio.current_time()):
+            if isinstance(event, protocol.Malformed):
+                raise Rejected("other", f"the server's answer is none: {event.error}")
+            if isinstance(event, Registered):
+                for data in worker.data_to_send():  # that we are full
+                    await socket.send_message(data)
+                return event
+
+
+def version_problem(version: str) -> str | None:
+    """Why a server of this version will not do; None where it will, or tells none."""
+    numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    if numbers is None:
+        return None
+    if tuple(int(number or 0) for number in numbers.groups()) >= OLDEST_SERVER:
+        return None
+    return f"too old: agents are sent to rooms by name from {_dotted(OLDEST_SERVER)} on"
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+CHECK_URL: Final = "check --url or LIVEKIT_URL: host, port, and wss:// where the server has TLS"
+CHECK_KEY: Final = "check --api-key and --api-secret (LIVEKIT_API_KEY, LIVEKIT_API_SECRET)"
+OPEN_PORTS: Final = (
+    "open the server's media ports to this machine (livekit.yaml: rtc.udp_port or "
+    "rtc.port_range_start to port_range_end for UDP, rtc.tcp_port for TCP), and check "
+    "rtc.node_ip or rtc.use_external_ip: it must be an address this machine can reach"
+)
+
+_KEY_REASONS: Final = ("wrong_key", "wrong_secret", "not_allowed")
+_URL_REASONS: Final = ("no_endpoint", "redirected")
+
+SERVER: Final = "server"
+KEY: Final = "key and secret"
+CLOCK: Final = "clock"
+WORKER: Final = "worker registration"
+VERSION: Final = "server version"
+ROOM_SERVICE: Final = "room service"
+MEDIA: Final = "media path"
+PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, ROOM_SERVICE, MEDIA)
+
+
+@define(eq=False)
+class ServerCheck:
+    """The chain of probes on one server; `run` gives one result for each of `PROBES`."""
+
+    endpoint: Endpoint
+    api_key: ApiKey
+    agent_name: str
+    _name: str = Factory(lambda: f"room-actors-check-{secrets.token_hex(4)}")
+    """Of the worker, of its room, of the participant in it."""
+    _results: dict[str, Result] = field(factory=dict[str, Result], init=False)
+
+    async def run(self) -> list[Result]:
+        async with ServerApi(self.endpoint, self.api_key) as api:
+            worker = await self._worker()
+            listed = await self._list_rooms(api) if SERVER not in self._failed else None
+            self._judge_key(worker, listed)
+            self._judge_clock(worker, api)
+            if not self._failed:
+                await self._use_room(api)
+        return [self._results.get(name) or self._untried(name) for name in PROBES]
+
+    @property
+    def _failed(self) -> list[str]:
+        return [name for name, result in self._results.items() if result.status == "failed"]
+
+    def _untried(self, name: str) -> Result:
+        return Result(name, "skipped", f"not tried: first mend '{self._failed[0]}'")
+
+    def _ok(self, name: str, found: str, do: str = "") -> None:
+        self._results[name] = Result(name, "ok", found, do)
+
+    def _fail(self, name: str, found: str, do: str) -> None:
+        self._results[name] = Result(name, "failed", found, do)
+
+    # ------------------------------------------------------------ key and worker
+
+    async def _worker(self) -> Rejected | None:
+        """Register; judges the server, the registration and the version."""
+        try:
+            worker = await register(self.endpoint, self.api_key, self._name)
+        except SocketFailed as error:
+            self._fail(SERVER, str(error), CHECK_URL)
+            return None
+        except Rejected as error:
+            if error.reason in _URL_REASONS:
+                self._fail(SERVER, str(error), CHECK_URL)
+            else:
+                self._ok(SERVER, f"answers at {self.endpoint.authority}")
+            if error.reason == "other":
+                self._fail(WORKER, str(error), "see the log of livekit-server")
+            return error
+        self._ok(SERVER, f"answers at {self.endpoint.authority}")
+        self._ok(WORKER, f"registered as {worker.worker_id}, and left")
+        problem = version_problem(worker.server_version)
+        version = worker.server_version or "not told"
+        if problem:
+            self._fail(VERSION, f"{version} is {problem}", "install a newer livekit-server")
+        else:
+            self._ok(VERSION, version)
+        return None
+
+    async def _list_rooms(self, api: ServerApi) -> ApiError | None:
+        try:
+            await api.list_rooms([self._name])
+        except ApiError as error:
+            return error
+        return None
+
+    def _judge_key(self, worker: Rejected | None, listed: ApiError | None) -> None:
+        if worker is not None and worker.reason in _KEY_REASONS:
+            self._fail(KEY, str(worker), CHECK_KEY)
+        elif WORKER in self._results and self._results[WORKER].status == "ok":
+            self._ok(KEY, "accepted")
+        if SERVER in self._failed or listed is None or KEY in self._failed:
+            return
+        do = "see the log of livekit-server, and of what stands before it"
+        if isinstance(listed, NotSupported):
+            do = "the server API must be reachable at the same URL as the websocket"
+        self._fail(ROOM_SERVICE, str(listed), do)
+
+    def _judge_clock(self, worker: Rejected | None, api: ServerApi) -> None:
+        do = "set this machine's clock, and let it be kept right (NTP)"
+        if worker is not None and worker.reason == "clock_skew":
+            self._fail(CLOCK, str(worker), do)
+        elif api.skew is None or SERVER in self._failed:
+            return
+        elif abs(api.skew) > SKEW_LIMIT:
+            side = "behind" if api.skew > 0 else "ahead of"
+            self._fail(CLOCK, f"{abs(api.skew):.0f} s {side} the server's", do)
+        else:
+            self._ok(CLOCK, "agrees with the server's")
+
+    # -------------------------------------------------------------- room and media
+
+    async def _use_room(self, api: ServerApi) -> None:
+        calls: Mapping[str, Callable[[], Awaitable[object]]] = {
+            "create room": lambda: api.create_room(self._name, empty_timeout=ROOM_LIFE),
+            "list rooms": lambda: api.list_rooms([self._name]),
+            "list participants": lambda: api.list_participants(self._name),
+            "list dispatches": lambda: api.list_dispatch(self._name),
+        }
+        try:
+            for does, call in calls.items():
+                try:
+                    await call()
+                except ApiError as error:
+                    self._fail(ROOM_SERVICE, f"cannot {does}: {error}", _for_call(error))
+                    return
+            self._ok(ROOM_SERVICE, f"can {', '.join(calls)}")
+            await self._media()
+        finally:
+            await self._delete_room(api)
+
+    async def _media(self) -> None:
+        token = room_token(
+            self.api_key, room=self._name, identity=self._name, agent_name=self.agent_name
+        )
+        try:
+            async with trio_asyncio.open_loop():
+                path = await try_media(self.endpoint.room_url, token)
+        except MediaError as error:
+            self._fail(MEDIA, str(error), OPEN_PORTS)
+            return
+        self._ok(MEDIA, _way(path), "" if path.protocol != "tcp" else BETTER_UDP)
+
+    async def _delete_room(self, api: ServerApi) -> None:
+        """A server that answers late has deleted it all the same; its empty timeout would."""
+        with trio.move_on_after(api.deadline, shield=True):
+            with suppress(ApiError):
+                await api.delete_room(self._name)
+
+
+BETTER_UDP: Final = "works; open UDP too, TCP makes sound and picture wait for lost packets"
+
+
+def _for_call(error: ApiError) -> str:
+    if isinstance(error, NotSupported):
+        return "install a newer livekit-server"
+    return "see the log of livekit-server"
+
+
+def _way(path: MediaPath) -> str:
+    if not path.protocol:
+        return "connected"
+    relay = ", through a TURN server" if path.kind == "relay" else ""
+    return f"connected over {path.protocol.upper()} to {path.address}{relay}"
