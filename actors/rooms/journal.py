@@ -11,10 +11,20 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, final
 
+from attrs import frozen
+
 from actors.session import Entry, RoomEvent, SessionState, apply, attach_job, begin, end
 
 TIMELINE: Final = 10_000
 """Entries of one session that are kept in memory, the newest."""
+
+
+@frozen
+class Told:
+    """A session at one moment, and its timeline, oldest entry first."""
+
+    state: SessionState
+    timeline: tuple[Entry, ...]
 
 
 @final
@@ -65,6 +75,10 @@ class Journal:
     def attach(self, job_id: str, worker: str | None = None) -> None:
         """Another job for the same life of the room; an ended session is active again."""
         self.state = attach_job(self.state, job_id, worker)
+
+    def told(self) -> Told:
+        """The session as it is now."""
+        return Told(self.state, tuple(self.timeline))
 
     def _keep(self, entries: tuple[Entry, ...]) -> None:
         self.timeline.extend(entries)

@@ -197,6 +197,6 @@ class RoomManager(Actor[ManagerMessage]):
             for held in self._book.held.values()
             if held.session is not None
         )
-        ended = tuple(journal.state for journal in self._book.ended)
+        ended = tuple(journal.told() for journal in self._book.ended)
         summary = self._book.summary(self._around.clock(), live=False)
         message.reply_to.send(Rooms(live, ended, summary))

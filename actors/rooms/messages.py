@@ -10,11 +10,10 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
-from actors.rooms.journal import Journal
+from actors.rooms.journal import Journal, Told
 from actors.rooms.port import RoomJob
 from actors.rooms.summary import Summary
 from actors.runtime import Exit, Ref, ReplyTo
-from actors.session import SessionState
 
 EndReason: TypeAlias = Literal[
     "room_closed",
@@ -75,9 +74,9 @@ class Finish:
 
 @frozen
 class Snapshot:
-    """Ask for the session as it is; the state is immutable and may be kept."""
+    """Ask for the session as it is."""
 
-    reply_to: ReplyTo[SessionState]
+    reply_to: ReplyTo[Told]
 
 
 # -- to the manager
@@ -147,7 +146,7 @@ class Rooms:
 
     live: tuple[Live, ...]
     """Rooms whose sessions can be asked."""
-    ended: tuple[SessionState, ...]
+    ended: tuple[Told, ...]
     """Sessions that ended, oldest first; very old ones are in the summary only."""
     summary: Summary
     """Of all ended sessions of this run."""

@@ -97,7 +97,7 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(Snapshot)
     def snapshot(self, message: Snapshot) -> None:
-        message.reply_to.send(self._journal.state)
+        message.reply_to.send(self._journal.told())
 
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:

@@ -14,7 +14,8 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
@@ -255,7 +256,7 @@ _DEMO_FLAGS: Final = (
 
 
 def _demo(flags: Mapping[str, object]) -> int:
-    options: dict[str, int] = {}
+    options: dict[str, Any] = {}
     for flag in _DEMO_FLAGS:
         if flag.name not in flags:
             continue
@@ -264,14 +265,25 @@ def _demo(flags: Mapping[str, object]) -> int:
             options[flag.name] = whole_number(least, flag.most)(flags[flag.name])
         except BadValue as error:
             raise SettingsError(f"--{flag.name}: {error}") from None
-    from bridge.demo.run import run_demo
+    if "svg" in flags:
+        options["svg"] = Path(str(flags["svg"]))
+    machine.raise_descriptor_limit()
+    from bridge.cli import demo
+    from bridge.cli.log import running_log
+    from bridge.demo.plan import PlanError
+    from bridge.demo.run import DemoSettings
 
-    return run_demo(**options)
+    with running_log(demo.demo_settings(None)):
+        try:
+            return demo.run(DemoSettings(**options))
+        except PlanError as error:
+            raise SettingsError(str(error)) from None
 
 
 def _demo_flags(parser: argparse.ArgumentParser) -> None:
     for flag in _DEMO_FLAGS:
         parser.add_argument(f"--{flag.name}", metavar="N", help=flag.help)
+    parser.add_argument("--svg", metavar="FILE", help=argparse.SUPPRESS)
 
 
 COMMANDS: Final[Mapping[str, Command]] = {

@@ -18,7 +18,8 @@ import random
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -27,11 +28,13 @@ import trio_asyncio
 from attrs import define, evolve, field
 
 from actors.rooms.book import Book
+from actors.rooms.connection import FindAgain
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Assigned, Drain, Terminated
+from actors.rooms.messages import Assigned, Drain, JobReports, Terminated
 from actors.rooms.port import RoomJob, RoomPort, RoomUnreachable
 from actors.rooms.reporter import ListSessions, Reporter
 from actors.rooms.room import Surroundings
+from actors.rooms.summary import Summary
 from actors.runtime import (
     ActorSystem,
     ChildSpec,
@@ -71,42 +74,32 @@ MANAGER_MAILBOX: Final = MailboxSpec(capacity=1_000_000)
 
 
 @define(eq=False)
-class Program:
-    """The running program, as a command or the demo sees it."""
+class RoomActors:
+    """The actors that watch rooms, whoever sends them there."""
 
-    settings: Settings
-    system: ActorSystem
     book: Book
-    worker: Worker
     manager: Ref[Any]
     reporter: Ref[Any]
-    rejected: WorkerRejected | None = None
-    """LiveKit said no before it ever said yes: nothing can work."""
-    over: trio.Event = field(factory=trio.Event)
-    """The program cannot go on."""
 
-    async def wait_registered(self) -> None:
-        """Return once LiveKit knows us."""
-        await self.worker.wait_registered()
+    def assign(self, job: RoomJob) -> None:
+        """Watch the room of this job."""
+        self.manager.tell(Assigned(job))
+
+    def terminate(self, job_id: str) -> None:
+        """LiveKit wants this job ended."""
+        self.manager.tell(Terminated(job_id))
 
     async def sessions(self) -> list[dict[str, Any]]:
         """Every session of this run in the contract's JSON, whole, the ended ones first."""
         found = await self.reporter.ask(ListSessions, timeout=5.0)
-        return [self._view(state) for state in (*found.rooms.ended, *found.active)]
+        return [
+            session_view(one.state, time.time(), one.timeline)
+            for one in (*found.rooms.ended, *found.active)
+        ]
 
-    def _view(self, state: SessionState) -> dict[str, Any]:
-        journals = [held.journal for held in self.book.held.values()] + list(self.book.ended)
-        timeline: list[Entry] = []
-        for journal in journals:
-            if journal.state.room_sid == state.room_sid:
-                timeline = list(journal.timeline)
-        return session_view(state, time.time(), timeline)
-
-    async def drain(self) -> None:
-        """Take no more jobs, tell LiveKit, leave every room, close every session."""
-        self.worker.drain()
+    async def leave_all(self) -> None:
+        """Leave every room and close every session, once LiveKit has heard of it."""
         await self.manager.ask(Drain, timeout=float("inf"))
-        await self.worker.aclose()
 
     def close_books(self) -> None:
         """End what a hurried end left open.  Only when no actor will run any more."""
@@ -115,9 +108,27 @@ class Program:
             while held.journal.untold:
                 _publish(held.journal.state, held.journal.untold.popleft())
 
-    def summary(self) -> Mapping[str, float]:
+    def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
-        return self.book.summary(time.time(), live=True).as_dict()
+        return self.book.summary(time.time(), live=True)
+
+
+@define(eq=False)
+class Program:
+    """The running program: the actors of the rooms, and LiveKit's worker."""
+
+    rooms: RoomActors
+    worker: Worker
+    rejected: WorkerRejected | None = None
+    """LiveKit said no before it ever said yes: nothing can work."""
+    over: trio.Event = field(factory=trio.Event)
+    """The program cannot go on."""
+
+    async def drain(self) -> None:
+        """Take no more jobs, tell LiveKit, leave every room, close every session."""
+        self.worker.drain()
+        await self.rooms.leave_all()
+        await self.worker.aclose()
 
 
 def _publish(state: SessionState, entry: Entry) -> None:
@@ -149,7 +160,8 @@ _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
 """What the log says of the runtime.  Starts, ends and dead letters are data, not news."""
 
 
-def _on_signal(signal: Signal) -> None:
+def on_signal(signal: Signal) -> None:
+    """Log what the runtime reports."""
     say = _SIGNALS.get(type(signal))
     if say is not None:
         say(signal)
@@ -165,42 +177,113 @@ def instance_of(settings: Settings) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
+def surroundings(
+    settings: Settings, port: RoomPort, find_again: FindAgain, worker: str
+) -> Surroundings:
+    """What every room is given: the way in, the clock, the log."""
+    return Surroundings(
+        port=port,
+        find_again=find_again,
+        clock=time.time,
+        publish=_publish,
+        announce=_announce,
+        worker=worker,
+        agent_name=settings.agent_name,
+    )
+
+
+async def start_room_actors(
+    settings: Settings, system: ActorSystem, around: Surroundings, reports: JobReports
+) -> RoomActors:
+    """Start the supervisor of all rooms, their manager and the reporter."""
+    book, root = Book(), system.supervisor
+    rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=ROOMS_BUDGET))
+    await rooms.running()
+    manager: Ref[Any] = root.start_child(
+        ChildSpec(
+            "manager", lambda: RoomManager(book, rooms, reports, around), mailbox=MANAGER_MAILBOX
+        )
+    )
+    reporter: Ref[Any] = root.start_child(
+        ChildSpec(
+            "reporter",
+            lambda: Reporter(
+                manager,
+                announce=around.announce,
+                clock=around.clock,
+                status_every=settings.status_every,
+                report_every=settings.report_every,
+            ),
+        )
+    )
+    return RoomActors(book, manager, reporter)
+
+
 @asynccontextmanager
 async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     """Run everything for the length of a block.  Without `drain` its end is a hurried one."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(trio_asyncio.open_loop())
-        port = await stack.enter_async_context(LiveKitRooms(settings.log_payloads))
-        endpoint = Endpoint.parse(settings.url)
-        api_key = ApiKey(settings.api_key, settings.api_secret)
-        api = await stack.enter_async_context(ServerApi(endpoint, api_key))
-        system = await stack.enter_async_context(open_system(on_signal=_on_signal))
-        yield await _start_everything(settings, system, port, api, api_key, endpoint)
+    endpoint = Endpoint.parse(settings.url)
+    api_key = ApiKey(settings.api_key, settings.api_secret)
+    async with (
+        trio_asyncio.open_loop(),
+        LiveKitRooms(settings.log_payloads) as port,
+        ServerApi(endpoint, api_key) as api,
+        open_system(on_signal=on_signal) as system,
+    ):
+        yield await _start_everything(settings, system, port, api)
 
 
 async def _start_everything(
-    settings: Settings,
-    system: ActorSystem,
-    port: RoomPort,
-    api: ServerApi,
-    api_key: ApiKey,
-    endpoint: Endpoint,
+    settings: Settings, system: ActorSystem, port: RoomPort, api: ServerApi
 ) -> Program:
-    book, instance, rng = Book(), instance_of(settings), random.Random()
+    instance, rng = instance_of(settings), random.Random()
+    config = WorkerConfig(
+        endpoint=api.endpoint,
+        api_key=api.api_key,
+        agent_name=settings.agent_name,
+        max_rooms=settings.max_rooms,
+        version=__version__,
+        instance=instance,
+        visible=settings.visible,
+    )
     worker = Worker(
-        WorkerConfig(
-            endpoint=endpoint,
-            api_key=api_key,
-            agent_name=settings.agent_name,
-            max_rooms=settings.max_rooms,
-            version=__version__,
-            instance=instance,
-            visible=settings.visible,
-        ),
-        on_assignment=lambda job: manager.tell(Assigned(job)),
-        on_termination=lambda job_id: manager.tell(Terminated(job_id)),
+        config,
+        on_assignment=lambda job: rooms.assign(job),  # noqa: PLW0108 (made below)
+        on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         rng=rng,
     )
+    around = surroundings(settings, port, _finder(api, config), instance)
+    rooms = await start_room_actors(settings, system, around, worker)
+    program = Program(rooms, worker)
+
+    async def run_worker() -> None:
+        try:
+            await worker.run()
+        except WorkerRejected as rejected:
+            program.rejected = rejected
+            program.over.set()
+
+    services = {"worker": run_worker}
+    if settings.agent_name and settings.watch:
+        book = rooms.book
+        services["reconciler"] = Reconciler(
+            api=api,
+            worker=worker,
+            agent_name=settings.agent_name,
+            instance=instance,
+            watch=settings.watch,
+            held=lambda: book.rooms,
+            excluded=lambda _name, sid: sid in book.declined,
+            rng=rng,
+        ).run
+    for name, function in services.items():
+        start = partial(Service, function)
+        system.supervisor.start_child(ChildSpec(name, start, restart=Restart.TRANSIENT))
+    return program
+
+
+def _finder(api: ServerApi, config: WorkerConfig) -> FindAgain:
+    """How a lost room is found again: by LiveKit's list, and with a token of our own."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:
         try:
@@ -210,66 +293,13 @@ async def _start_everything(
         if not any(room.sid == job.room_sid or not job.room_sid for room in rooms):
             return None
         token = room_token(
-            api_key,
+            config.api_key,
             room=job.room,
             identity=job.identity,
-            agent_name=settings.agent_name,
-            visible=settings.visible,
-            attributes={INSTANCE_ATTRIBUTE: instance},
+            agent_name=config.agent_name,
+            visible=config.visible,
+            attributes={INSTANCE_ATTRIBUTE: config.instance},
         )
         return evolve(job, token=token)
 
-    around = Surroundings(
-        port=port,
-        find_again=find_again,
-        clock=time.time,
-        publish=_publish,
-        announce=_announce,
-        worker=instance,
-        agent_name=settings.agent_name,
-    )
-    root = system.supervisor
-    rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=ROOMS_BUDGET))
-    await rooms.running()
-    manager: Ref[Any] = root.start_child(
-        ChildSpec(
-            "manager", lambda: RoomManager(book, rooms, worker, around), mailbox=MANAGER_MAILBOX
-        )
-    )
-    reporter: Ref[Any] = root.start_child(
-        ChildSpec(
-            "reporter",
-            lambda: Reporter(
-                manager,
-                announce=_announce,
-                clock=time.time,
-                status_every=settings.status_every,
-                report_every=settings.report_every,
-            ),
-        )
-    )
-    program = Program(settings, system, book, worker, manager, reporter)
-
-    async def run_worker() -> None:
-        try:
-            await worker.run()
-        except WorkerRejected as rejected:
-            program.rejected = rejected
-            program.over.set()
-
-    root.start_child(ChildSpec("worker", lambda: Service(run_worker), restart=Restart.TRANSIENT))
-    if settings.agent_name and settings.watch:
-        reconciler = Reconciler(
-            api=api,
-            worker=worker,
-            agent_name=settings.agent_name,
-            instance=instance,
-            watch=settings.watch,
-            held=lambda: book.rooms,
-            excluded=lambda _name, sid: sid in book.declined,
-            rng=rng,
-        )
-        root.start_child(
-            ChildSpec("reconciler", lambda: Service(reconciler.run), restart=Restart.TRANSIENT)
-        )
-    return program
+    return find_again

@@ -75,8 +75,8 @@ class _End:
 
     def say_goodbye(self) -> None:
         if self.program is not None:
-            self.program.close_books()
-            log.info("final_summary", **self.program.summary())
+            self.program.rooms.close_books()
+            log.info("final_summary", **self.program.rooms.summary().as_dict())
         log.info("agent_stopped")
 
 
@@ -105,7 +105,7 @@ async def _watch_until_asked(settings: Settings, end: _End) -> None:
         with trio.move_on_after(settings.stop_timeout) as draining:
             await program.drain()
         if draining.cancelled_caught:
-            rooms = sorted(program.book.rooms)
+            rooms = sorted(program.rooms.book.rooms)
             log.warning("stop_timeout", after=settings.stop_timeout, left=len(rooms), rooms=rooms)
             end.hurry(FAILED)
 

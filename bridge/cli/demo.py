@@ -1,0 +1,108 @@
+"""`demo`: the story of `bridge.demo`, watched by the same program that `start` runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+import trio
+import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
+from attrs import define
+
+from actors.rooms.port import RoomJob
+from actors.rooms.simulated import SimulatedRooms
+from actors.runtime import open_system
+from bridge.cli.program import (
+    Program,
+    RoomActors,
+    on_signal,
+    open_program,
+    start_room_actors,
+    surroundings,
+)
+from bridge.cli.settings import Settings, load
+from bridge.demo.compare import FinalTotals
+from bridge.demo.run import DemoSettings, Target, run_demo
+
+log = structlog.get_logger()
+
+INTERVALS: Final[Mapping[str, object]] = {"status-every": "10s", "report-every": "20s"}
+"""Shorter than `start`'s, so that a story of 40 s shows both."""
+NOBODY: Final[Mapping[str, object]] = {"api-key": "none", "api-secret": "none-" * 8}
+"""For simulated rooms, which no key opens."""
+
+
+def run(demo: DemoSettings) -> int:
+    """Tell the story; returns the exit code."""
+    return trio.run(run_demo, demo, _real_worker, _simulated_worker)
+
+
+@define(eq=False)
+class _Watching:
+    """A running worker as the story sees it."""
+
+    rooms: RoomActors
+    program: Program | None = None
+    """None where the rooms are simulated."""
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        return await self.rooms.sessions()
+
+    def assign(self, job: RoomJob) -> None:
+        self.rooms.assign(job)
+
+    async def stop(self) -> FinalTotals:
+        await (self.rooms.leave_all() if self.program is None else self.program.drain())
+        totals = self.rooms.summary()
+        log.info("final_summary", **totals.as_dict())
+        log.info("agent_stopped")
+        return FinalTotals(
+            totals.rooms, totals.participants, totals.tracks, totals.messages, totals.duration
+        )
+
+
+def demo_settings(target: Target | None) -> Settings:
+    """What the worker of a demo runs with; nothing of the user's environment."""
+    flags = dict(INTERVALS)
+    if target is None:
+        flags |= NOBODY
+    else:
+        flags |= {
+            "url": target.url,
+            "api-key": target.api_key,
+            "api-secret": target.api_secret,
+            "data-dir": str(target.data_dir),
+        }
+    return load(flags, {})
+
+
+@asynccontextmanager
+async def _real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
+    log.info("agent_started")
+    async with open_program(demo_settings(target)) as program:
+        await program.worker.wait_registered()
+        yield _Watching(program.rooms, program)
+
+
+class _NoReports:
+    """Nobody hears of the jobs of simulated rooms."""
+
+    def job_running(self, job_id: str) -> None: ...
+    def job_ended(self, job_id: str, error: str | None = None) -> None: ...
+    def capacity(self, active: int) -> None: ...
+    async def flush(self) -> None: ...
+
+
+@asynccontextmanager
+async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, None]:
+    log.info("agent_started")
+
+    async def find_again(job: RoomJob) -> RoomJob | None:
+        return job if any(room.sid == job.room_sid for room in rooms.live) else None
+
+    async with open_system(on_signal=on_signal) as system:
+        settings = demo_settings(None)
+        around = surroundings(settings, rooms, find_again, "simulated")
+        yield _Watching(await start_room_actors(settings, system, around, _NoReports()))
