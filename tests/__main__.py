@@ -52,7 +52,7 @@ def every_step() -> dict[str, Callable[[], bool]]:
         "livekit-server": livekit_server,
         "ruff check": python("-m", "ruff", "check", *linted),
         "ruff format": python("-m", "ruff", "format", "--check", *linted),
-        "basedpyright": python("-m", "basedpyright"),
+        "basedpyright": python("-m", "basedpyright", "--pythonpath", sys.executable),
         "import rules": python("-c", LINT_IMPORTS, "--no-cache"),
         "pytest": python("-m", "pytest"),
     }
