@@ -14,6 +14,7 @@ is made on purpose, by `SimulatedRoom.storm` and `SimulatedRoom.tell`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
@@ -474,9 +475,12 @@ class SimulatedPerson:
 
 
 def format_of(payload: bytes) -> DataFormat:
-    """What a message is, by its first character: enough for made-up messages."""
+    """What a message is: a JSON object or list, other text, or bytes."""
     try:
         text = payload.decode()
     except UnicodeDecodeError:
         return "binary"
-    return "json" if text.lstrip()[:1] in ("{", "[") else "text"
+    try:
+        return "json" if isinstance(json.loads(text), dict | list) else "text"
+    except (ValueError, RecursionError):
+        return "text"

@@ -443,7 +443,7 @@ class _Connection(OpenRoom):
     # --- what an event leads to --------------------------------------------------------
 
     def published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:
-        self._subscriptions.settle(participant)
+        self.joined(participant)
 
     def unsubscribed(
         self,
@@ -459,7 +459,9 @@ class _Connection(OpenRoom):
         self._subscriptions.subscribed(publication)
 
     def joined(self, participant: rtc.RemoteParticipant) -> None:
-        self._subscriptions.settle(participant)
+        """While the connection is down nothing can be asked for: `back` will."""
+        if self._room and self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
+            self._subscriptions.settle(participant)
 
     def left(self, participant: rtc.RemoteParticipant) -> None:
         self._subscriptions.left(participant)

@@ -16,7 +16,6 @@ level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.
 from __future__ import annotations
 
 import ctypes
-import inspect
 import logging
 import os
 from collections.abc import Callable, Generator
@@ -48,9 +47,13 @@ class Seam:
     """What a user loses where the public way must be taken."""
 
 
+def _uses(function: Any, *names: str) -> bool:
+    """Whether the code of this function still names all of these."""
+    return set(names) <= set(function.__code__.co_names)
+
+
 def _native_logs_fit() -> bool:
-    source = inspect.getsource(FfiClient.__init__)
-    return "get_ffi_lib()" in source and "livekit_ffi_initialize(" in source
+    return _uses(FfiClient.__init__, "get_ffi_lib", "livekit_ffi_initialize")
 
 
 def _room_filter_fits() -> bool:
@@ -63,23 +66,21 @@ def _room_filter_fits() -> bool:
         entry == (mine, loop, None)
         and ffi_pb2.FfiEvent().room_event.room_handle == 0
         and ffi_pb2.FfiEvent().rpc_method_invocation.local_participant_handle == 0
-        and "_ffi_queue" in inspect.getsource(rtc.Room.connect)
-        and "_ffi_handle" in inspect.getsource(rtc.Room.connect)
+        and _uses(rtc.Room.connect, "_ffi_queue", "_ffi_handle")
     )
 
 
 def _pause_track_fits() -> bool:
     request = ffi_pb2.FfiRequest().enable_remote_track_publication
     names = {field.name for field in request.DESCRIPTOR.fields}
-    source = inspect.getsource(rtc.RemoteTrackPublication.set_subscribed)
-    return names == {"track_publication_handle", "enabled"} and "self._ffi_handle.handle" in source
+    return names == {"track_publication_handle", "enabled"} and _uses(
+        rtc.RemoteTrackPublication.set_subscribed, "_ffi_handle"
+    )
 
 
 def _any_stream_fits() -> bool:
-    return "_text_stream_handlers.get(topic)" in inspect.getsource(
-        rtc.Room._handle_text_stream_opened
-    ) and "_byte_stream_handlers.get(topic)" in inspect.getsource(
-        rtc.Room._handle_byte_stream_opened
+    return _uses(rtc.Room._handle_text_stream_opened, "_text_stream_handlers", "get") and _uses(
+        rtc.Room._handle_byte_stream_opened, "_byte_stream_handlers", "get"
     )
 
 

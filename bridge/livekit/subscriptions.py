@@ -70,9 +70,12 @@ class Subscriptions:
         self._chosen.pop(participant.identity, None)
 
     def restore(self, participants: Mapping[str, rtc.RemoteParticipant]) -> None:
-        """After a reconnect: everyone watched again, everything paused again."""
+        """After a connect or reconnect: everyone watched, everything paused (again).
+
+        What was asked for while the connection was down is lost, hence asked anew.
+        """
+        self._chosen = {who: held for who, held in self._chosen.items() if held.subscribed}
+        for held in self._chosen.values():
+            self.subscribed(held)
         for participant in participants.values():
             self.settle(participant)
-            held = self._chosen.get(participant.identity)
-            if held is not None and held.subscribed:
-                self.subscribed(held)

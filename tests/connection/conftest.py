@@ -1,0 +1,46 @@
+"""The two stages of `tests.connection.stage`, set up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import trio_asyncio
+
+from actors.rooms.simulated import SimulatedRooms
+from bridge.livekit.api import ServerApi
+from bridge.livekit.connection import LiveKitRooms
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.people import People
+from bridge.server import PrivateServer
+from tests.connection.stage import RealStage, SimulatedStage
+
+
+@pytest.fixture
+async def rooms() -> AsyncIterator[LiveKitRooms]:
+    """The port into real rooms, on an asyncio loop of its own; nothing of it may fail."""
+    async with trio_asyncio.open_loop(), LiveKitRooms() as port:
+        yield port
+    assert port.busy == 0
+    assert not port.faults
+
+
+@pytest.fixture
+async def api(livekit_server: PrivateServer) -> AsyncIterator[ServerApi]:
+    key = ApiKey(livekit_server.api_key, livekit_server.api_secret)
+    async with ServerApi(Endpoint.parse(livekit_server.url), key) as server_api:
+        yield server_api
+
+
+@pytest.fixture
+async def real(
+    livekit_server: PrivateServer, rooms: LiveKitRooms, people: People, api: ServerApi
+) -> RealStage:
+    return RealStage(livekit_server, rooms, people, api)
+
+
+@pytest.fixture
+def simulated() -> SimulatedStage:
+    return SimulatedStage(SimulatedRooms(time.time))
