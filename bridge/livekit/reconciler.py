@@ -11,8 +11,8 @@ A pass, every `INTERVAL` seconds while the worker is registered and not draining
 
 1. `due_rooms` picks, from all rooms, those that match `watch`, that we do not hold,
    that are not excluded and whose time has come.
-2. For each, `judge` decides from its participants and dispatches: is an agent of our
-   name there, is one on its way, or do we dispatch.
+2. For each, `our_agents` and `under_way` say from its participants and dispatches whether
+   an agent of our name is there or on its way; if not, we dispatch.
 3. After dispatching we look again: where another reconciler dispatched in the same
    moment, both see both, and the later one is taken back.  LiveKit itself would send
    two agents.
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from enum import Enum, auto
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
@@ -48,12 +47,24 @@ GRACE: Final = 0.5
 be about to dispatch us.  Drawn at random, so that two reconcilers rarely meet."""
 
 FRESH: Final = 5.0
-"""Seconds for which a dispatch counts as being under way."""
+"""Seconds for which somebody's dispatch, or the job it became, counts as being under way."""
 
-RETRY: Final = 5.0
-"""Seconds until a room is dispatched to again, doubled with each try."""
+LAUNCHES_AT_ONCE: Final = 40
+"""More dispatches than this in one go are served late.  LiveKit has 50 places for
+launching jobs; for the first 5 s after a worker registered (it then asks every node which
+agents there are), and again once a minute, each dispatch keeps one of them."""
+
+LATE: Final = 10.0
+"""Seconds for which a dispatch counts as being under way where many were made at once.
+Measured: of 300 the last became a job after 7 s."""
 
 RETRY_LONGEST: Final = 60.0
+"""Seconds: the first retry comes when the dispatch is not under way any more, each
+further one after twice as long, up to this."""
+
+GHOST_LIFE: Final = 30.0
+"""Seconds after which a participant with our own instance id was not left behind by a
+crash (LiveKit drops those after 23 s): another worker uses the same id."""
 
 RECHECK: Final = 3.0
 """Seconds until a room that another worker watches is looked at again, at least."""
@@ -70,6 +81,9 @@ one that we enter and lose at once is not dispatched to at once again."""
 
 ERROR_BACKOFF_LONGEST: Final = 15.0
 """Seconds between passes while the server cannot answer."""
+
+NANOSECONDS: Final = 1e9
+"""In a second: LiveKit's unit for when a dispatch was made and a job started."""
 
 OUR_DISPATCH: Final = '{"by":"room-actors"}'
 """Metadata of the dispatches made here, so that the user's own are never taken back."""
@@ -96,19 +110,11 @@ class RoomMemory:
     tries: int = 0
     """How often it was dispatched to without our keeping it."""
     dispatched_at: float = float("-inf")
+    ghost_since: float = float("inf")
+    """Since when an agent with our instance id is there that is not ours any more."""
     watched_by_others: bool = False
     unplaced: bool = False
     """There was no place for it when it was last looked at."""
-
-
-class Verdict(Enum):
-    """What a look at a room says."""
-
-    WATCHED = auto()
-    """An agent of our name is there, of another worker."""
-    UNDER_WAY = auto()
-    """A dispatch for our name is a few seconds old at most."""
-    DISPATCH = auto()
 
 
 def watches(patterns: Iterable[str], room: str) -> bool:
@@ -140,34 +146,30 @@ def due_rooms(
     return sorted(due, key=lambda room: memory[room.sid].next_look)
 
 
-def judge(
-    participants: Iterable[models.ParticipantInfo],
-    dispatches: Iterable[agent_dispatch.AgentDispatch],
-    *,
-    agent_name: str,
-    instance: str,
-    server_time: float,
-) -> Verdict:
-    """Decide about a room that we do not hold.
-
-    A participant that carries our own instance id was left behind by a crash of ours:
-    LiveKit keeps such a one for 20 s, and nobody watches through it.
-    """
-    if any(
-        who.kind == models.ParticipantInfo.Kind.AGENT
-        and who.attributes.get(AGENT_NAME_ATTRIBUTE) == agent_name
-        and who.attributes.get(INSTANCE_ATTRIBUTE) != instance
+def our_agents(participants: Iterable[models.ParticipantInfo], agent_name: str) -> frozenset[str]:
+    """The instance ids of the agents of our name, "" for one that carries none."""
+    return frozenset(
+        who.attributes.get(INSTANCE_ATTRIBUTE, "")
         for who in participants
-    ):
-        return Verdict.WATCHED
-    if any(
-        dispatch.agent_name == agent_name
-        and not dispatch.state.deleted_at
-        and server_time - dispatch.state.created_at / 1e9 < FRESH
+        if who.kind == models.ParticipantInfo.Kind.AGENT
+        and who.attributes.get(AGENT_NAME_ATTRIBUTE) == agent_name
+    )
+
+
+def under_way(
+    dispatches: Iterable[agent_dispatch.AgentDispatch], agent_name: str, server_time: float
+) -> bool:
+    """Whether a dispatch of our name may still bring an agent, whoever made it."""
+
+    def age(nanoseconds: int) -> float:
+        return server_time - nanoseconds / NANOSECONDS
+
+    return any(
+        age(dispatch.state.created_at) < (LATE if dispatch.metadata == OUR_DISPATCH else FRESH)
+        or any(age(job.state.started_at) < FRESH for job in dispatch.state.jobs)
         for dispatch in dispatches
-    ):
-        return Verdict.UNDER_WAY
-    return Verdict.DISPATCH
+        if dispatch.agent_name == agent_name and not dispatch.state.deleted_at
+    )
 
 
 def superseded(
@@ -183,15 +185,20 @@ def superseded(
     return any(
         other.agent_name == mine.agent_name
         and not other.state.deleted_at
-        and created_at - FRESH * 1e9 < other.state.created_at
+        and created_at - FRESH * NANOSECONDS < other.state.created_at
         and (other.state.created_at, other.id) < (created_at, mine.id)
         for other in dispatches
     )
 
 
-def retry_delay(tries: int) -> float:
-    """Seconds until a room is dispatched to again after `tries` dispatches."""
-    return min(RETRY_LONGEST, RETRY * 2.0 ** min(tries - 1, 16))
+def patience(at_once: int) -> float:
+    """Seconds to wait for a job where `at_once` rooms were dispatched to at once."""
+    return FRESH if at_once <= LAUNCHES_AT_ONCE else LATE
+
+
+def retry_delay(tries: int, at_once: int) -> float:
+    """Seconds until a room is dispatched to again, after `tries` dispatches to it."""
+    return min(RETRY_LONGEST, patience(at_once) * 2.0 ** min(tries - 1, 16))
 
 
 # ------------------------------------------------------------------------- the loop
@@ -240,6 +247,8 @@ class Reconciler:
     """By room SID; None before the first pass, when no room is new."""
     _places: int = field(default=0, init=False)
     """Places left in this pass."""
+    _at_once: int = field(default=0, init=False)
+    """Rooms that are, or may be, dispatched to in this pass and the last seconds."""
     _new_in: float = field(default=0.0, init=False)
     """Seconds until the rooms that appeared in this pass are looked at."""
     _unplaced_said: int = field(default=0, init=False)
@@ -247,6 +256,8 @@ class Reconciler:
     _error: str = field(default="", init=False)
     """What went wrong, as last said."""
     _failures: int = field(default=0, init=False)
+    _shared_said: bool = field(default=False, init=False)
+    """Whether it was said that another worker has our instance id."""
 
     def __attrs_post_init__(self) -> None:
         if not self.agent_name:
@@ -276,10 +287,10 @@ class Reconciler:
         held = {*self.worker.rooms, *self.held()}
         memory = self._remember(seen, held, now)
         due = due_rooms(seen, memory, now, patterns=self.watch, held=held, excluded=self.excluded)
-        self._places = self.worker.free - sum(
-            now - memory[room.sid].dispatched_at < FRESH for room in seen if room.name not in held
-        )
-        others = sum(known.watched_by_others for known in memory.values())
+        waits = [now - memory[room.sid].dispatched_at for room in seen if room.name not in held]
+        self._at_once = len(due) + sum(wait < LATE for wait in waits)
+        self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)
+        others = sum(known.watched_by_others or known.unplaced for known in memory.values())
         recheck = max(RECHECK, others / LOOKS_PER_SECOND)
         errors: list[str] = []
 
@@ -320,21 +331,38 @@ class Reconciler:
 
     async def _look(self, room: RoomSeen, known: RoomMemory) -> None:
         """Look at one room and dispatch if need be."""
-        participants = await self.api.list_participants(room.name)
-        dispatches = await self.api.list_dispatch(room.name)
-        verdict = judge(
-            participants,
-            dispatches,
-            agent_name=self.agent_name,
-            instance=self.instance,
-            server_time=self.api.server_time(),
-        )
-        known.watched_by_others = verdict is Verdict.WATCHED
-        wanted = verdict is Verdict.DISPATCH and not self._is_ours(room)
-        known.unplaced = wanted and self._places <= 0
-        if wanted and not known.unplaced:
+        agents = our_agents(await self.api.list_participants(room.name), self.agent_name)
+        # What a crash of ours left behind is no watcher.  That it is listed shows that the
+        # room lives, and its dispatch may look fresh: what is under way does not matter.
+        left_behind = self._left_behind(agents, known)
+        known.watched_by_others = bool(agents) and not left_behind
+        known.unplaced = False
+        if known.watched_by_others:
+            return
+        if not left_behind and under_way(
+            await self.api.list_dispatch(room.name), self.agent_name, self.api.server_time()
+        ):
+            return
+        if self._is_ours(room):
+            return
+        known.unplaced = self._places <= 0
+        if not known.unplaced:
             self._places -= 1
             await self._dispatch(room, known)
+
+    def _left_behind(self, agents: frozenset[str], known: RoomMemory) -> bool:
+        """Whether all of `agents` are of our own instance, and not for too long."""
+        if agents != {self.instance}:
+            known.ghost_since = float("inf")
+            return False
+        now = trio.current_time()
+        known.ghost_since = min(known.ghost_since, now)
+        if now - known.ghost_since < GHOST_LIFE:
+            return True
+        if not self._shared_said:
+            self._shared_said = True
+            log.error("instance_shared", instance=self.instance)
+        return False
 
     def _is_ours(self, room: RoomSeen) -> bool:
         """Whether we got the room, or lost interest, while we looked."""
@@ -349,7 +377,7 @@ class Reconciler:
     async def _dispatch(self, room: RoomSeen, known: RoomMemory) -> None:
         known.tries += 1
         known.dispatched_at = trio.current_time()
-        known.next_look = known.dispatched_at + retry_delay(known.tries)
+        known.next_look = known.dispatched_at + retry_delay(known.tries, self._at_once)
         mine = await self.api.create_dispatch(room.name, self.agent_name, OUR_DISPATCH)
         log.info(
             "room_dispatched",

@@ -1,0 +1,81 @@
+"""The fake server speaks like the real one where both behave well."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import pytest
+from attrs import frozen
+
+from bridge.livekit.api import ServerApi
+from bridge.livekit.tokens import ApiKey
+from bridge.server import PrivateServer
+from tests.worker import messages as m
+from tests.worker.conftest import key_of
+from tests.worker.fake_livekit import fake_livekit
+from tests.worker.workers import KEY, make_worker, running
+
+
+@frozen
+class LiveKit:
+    """What both can be asked to do."""
+
+    url: str
+    key: ApiKey
+    dispatch: Callable[[str, str], Awaitable[object]]
+    """By room and agent name."""
+    terminate: Callable[[str], Awaitable[object]]
+    """By room: takes back what was dispatched there."""
+
+
+@pytest.fixture
+async def real(livekit_server: PrivateServer, api: ServerApi) -> LiveKit:
+    dispatched: dict[str, str] = {}
+
+    async def dispatch(room: str, agent_name: str) -> None:
+        dispatched[room] = (await api.create_dispatch(room, agent_name)).id
+
+    async def terminate(room: str) -> None:
+        await api.delete_dispatch(room, dispatched[room])
+
+    return LiveKit(livekit_server.url, key_of(livekit_server), dispatch, terminate)
+
+
+@pytest.fixture
+async def fake() -> AsyncGenerator[LiveKit, None]:
+    async with fake_livekit() as server:
+
+        async def dispatch(room: str, _agent_name: str) -> None:
+            await server.dispatch(m.job(f"AJ_{room}", room))
+
+        async def terminate(room: str) -> None:
+            await server.send(m.termination(f"AJ_{room}"))
+
+        yield LiveKit(server.url, KEY, dispatch, terminate)
+
+
+@pytest.mark.parametrize("which", ["real", "fake"])
+async def test_a_worker_cannot_tell_the_fake_server_from_the_real_one(
+    name: str, which: str, real: LiveKit, fake: LiveKit
+) -> None:
+    livekit = {"real": real, "fake": fake}[which]
+    worker, told = make_worker(livekit.url, livekit.key, agent_name=name)
+    async with running(worker):
+        assert worker.worker_id.startswith("AW_")
+        await livekit.dispatch(name, name)
+        await told.until(lambda: bool(told.assigned))
+        (job,) = told.assigned
+        assert job.job_id.startswith("AJ_")
+        assert job.room == name
+        assert job.room_sid.startswith("RM_")
+        assert job.identity == f"agent-{job.job_id}"
+        assert job.token
+        assert job.created_at is not None
+        assert job.dispatch_id.startswith("AD_")
+        worker.job_running(job.job_id)
+        await livekit.terminate(name)
+        await told.until(lambda: told.terminated == [job.job_id])
+        worker.job_ended(job.job_id)
+        await worker.flush()
+        assert worker.free == 10
+    assert not worker.registered
