@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -62,10 +63,11 @@ class PrepareError(Exception):
 
 
 def main(venv: Path, lock: Path, arguments: list[str]) -> NoReturn:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ends pip too.
     try:
-        with ProgressLine(sys.stderr) as progress, exclusive(venv, progress):
+        with ProgressLine(sys.stderr) as progress, exclusive(venv, progress) as held:
             if not is_current(venv, lock):
-                prepare(venv, lock, progress)
+                prepare(venv, lock, progress, held)
                 progress.close("ready")
     except PrepareError as error:
         print(f"room-actors: {error}", file=sys.stderr)
@@ -81,8 +83,12 @@ def main(venv: Path, lock: Path, arguments: list[str]) -> NoReturn:
 
 
 @contextlib.contextmanager
-def exclusive(venv: Path, progress: ProgressLine) -> Iterator[None]:
-    """Hold the environment's lock; the system frees it however we end."""
+def exclusive(venv: Path, progress: ProgressLine) -> Iterator[int]:
+    """Hold the environment's lock; the system frees it however we end.
+
+    Gives the lock's descriptor.  The steps inherit it, so that a pip which outlives us
+    (`kill -9`) keeps the next one waiting and does not write under its hands.
+    """
     path = venv.with_name(f"{venv.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +105,7 @@ def exclusive(venv: Path, progress: ProgressLine) -> Iterator[None]:
         except BlockingIOError:
             progress("waiting for another one that prepares the environment")
             fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+        yield held.fileno()
 
 
 def is_current(venv: Path, lock: Path) -> bool:
@@ -112,7 +118,7 @@ def is_current(venv: Path, lock: Path) -> bool:
     return same_lock and packages.is_dir() and os.access(venv / "bin" / "python", os.X_OK)
 
 
-def prepare(venv: Path, lock: Path, progress: ProgressLine) -> None:
+def prepare(venv: Path, lock: Path, progress: ProgressLine, held: int) -> None:
     remove_old(venv)
     progress(f"preparing the environment in {venv} (first use)")
     venv.mkdir()
@@ -122,12 +128,12 @@ def prepare(venv: Path, lock: Path, progress: ProgressLine) -> None:
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     python = str(venv / "bin" / "python")
     with log.open("w") as output:
-        run([base, "-I", "-m", "venv", str(venv)], output, Pip(progress, 0))
+        run([base, "-I", "-m", "venv", str(venv)], output, Pip(progress, 0), held)
         total = sum("==" in line.split(";")[0] for line in lock.read_text().splitlines())
         install = [python, "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
         exact = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
         quiet = ["--disable-pip-version-check"]
-        run([*install, *exact, *quiet, "-r", str(lock)], output, Pip(progress, total))
+        run([*install, *exact, *quiet, "-r", str(lock)], output, Pip(progress, total), held)
         progress("preparing the environment: compiling")
         for jobs, folder in (("0", venv / "lib"), ("1", ROOT / "actors"), ("1", ROOT / "bridge")):
             # Only speed hangs on it: a checkout that cannot be written to is well.
@@ -173,7 +179,7 @@ class Pip:
         self._progress(f"preparing the environment: {self._doing}")
 
 
-def run(command: list[str], log: TextIO, pip: Pip) -> None:
+def run(command: list[str], log: TextIO, pip: Pip, held: int) -> None:
     """Run a step, showing its progress; raise `PrepareError` with what to do if it fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ELSEWHERE}
     with subprocess.Popen(
@@ -184,6 +190,7 @@ def run(command: list[str], log: TextIO, pip: Pip) -> None:
         text=True,
         errors="replace",
         env=environment | {"PYTHONUNBUFFERED": "1"},
+        pass_fds=(held,),
     ) as process:
         assert process.stdout is not None
 
