@@ -6,11 +6,13 @@ Names are shown harmless: the demo's own people try to break the terminal.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
@@ -21,13 +23,14 @@ from bridge.demo.compare import Comparison, FinalTotals, expected
 from bridge.demo.plan import Ending
 from bridge.demo.story import RoomStory, SessionJson
 
-WIDTH: Final = 100
+WIDTH: Final = 84
 SHOWN_DIFFERENCES: Final = 30
+_FONT_FACE: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 _ENDINGS: Final[Mapping[Ending, str]] = {
-    "left": "everybody left",
+    "left": "all left",
     "deleted": "deleted",
-    "open": "open until the stop",
+    "open": "our stop",
 }
 
 
@@ -47,7 +50,7 @@ def _mutes(session: Mapping[str, Any]) -> int:
 
 _COLUMNS: Final = (
     _Column("people", lambda session: session["participants"]["unique"]),
-    _Column("at once", lambda session: session["participants"]["peak"]),
+    _Column("peak", lambda session: session["participants"]["peak"]),
     _Column("joins", lambda session: session["participants"]["joins"]),
     _Column("tracks", lambda session: session["track_counts"]["total"]),
     _Column("messages", lambda session: session["data_messages"]["total"]),
@@ -64,14 +67,20 @@ def closing_page(
 ) -> RenderableType:
     """The whole page, for a rich console."""
     by_sid = {session["room_sid"]: session for session in sessions}
-    table = Table(title="What people did, and what was seen", title_justify="left")
-    table.add_column("room")
-    table.add_column("ended by")
+    table = Table(
+        title="What people did, and what was seen",
+        title_justify="left",
+        box=SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("room", no_wrap=True)
+    table.add_column("end", no_wrap=True, min_width=8)
     for column in _COLUMNS:
-        table.add_column(column.title, justify="right")
+        table.add_column(column.title, justify="right", no_wrap=True, min_width=len(column.title))
     for story in stories:
         session = by_sid.get(story.truth.room_sid)
-        name = Text(harmless(story.plan.room, 30))
+        name = Text(harmless(story.plan.room, 15))
         if session is None:
             table.add_row(name, Text("not seen", style="bold red"))
             continue
@@ -88,7 +97,7 @@ def closing_page(
 def _cell(expected: object, seen: object) -> Text:
     if expected == seen:
         return Text(str(seen), style="green")
-    return Text(f"{seen} ≠ {expected}", style="bold red")
+    return Text(f"{seen}≠{expected}", style="bold red")
 
 
 def _verdict(comparison: Comparison) -> Iterator[RenderableType]:
@@ -96,7 +105,9 @@ def _verdict(comparison: Comparison) -> Iterator[RenderableType]:
         text = f"All {comparison.numbers} numbers compared are what the people really did."
         yield Panel(Text(text, style="bold green"), expand=False, border_style="green")
         return
-    differences = Table(title="Differences", title_justify="left", title_style="bold red")
+    differences = Table(
+        title="Differences", title_justify="left", title_style="bold red", box=SIMPLE
+    )
     for title in ("where", "what", "they did", "seen"):
         differences.add_column(title, overflow="fold")
     for one in comparison.differences[:SHOWN_DIFFERENCES]:
@@ -113,7 +124,9 @@ def save_svg(page: RenderableType, path: Path, command: str) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(f"[bold]$[/] {escape(command)}")
     console.print(page)
-    console.save_svg(str(path), title="room-actors")
+    # Without the fonts that rich would have the reader's browser fetch from elsewhere.
+    svg = _FONT_FACE.sub("", console.export_svg(title="room-actors"))
+    path.write_text(svg, encoding="utf-8")
 
 
 def harmless(text: str, longest: int) -> str:

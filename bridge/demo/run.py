@@ -258,6 +258,8 @@ class _Demo:
             f"A story of {self.plan.seconds:g} s with {people} people and bots in "
             f"{len(self.plan.rooms)} rooms: {where}.\nTell it again: {self.settings.command}",
             markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 

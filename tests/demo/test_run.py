@@ -36,6 +36,10 @@ def shown(console: Console) -> str:
     return console.file.getvalue()
 
 
+def listed(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
@@ -53,7 +57,7 @@ async def test_the_story_of_real_people_is_seen_right_and_nothing_is_left(
     assert "--rooms 2 --people 8 --seconds 10 --seed 3" in shown(console)
     assert "\x1b]0;" not in shown(console)
     assert svg.read_text().startswith("<svg")
-    assert os.listdir(tmp_path) == [svg.name]
+    assert listed(tmp_path) == [svg.name]
     assert children() == before
 
 
@@ -78,7 +82,7 @@ async def test_an_interrupted_demo_ends_everything_and_says_so(
     assert code == 1
     assert stopped  # the worker was asked to stop and said its summary
     assert "interrupted" in capsys.readouterr().err
-    assert os.listdir(tmp_path) == []
+    assert listed(tmp_path) == []
     assert children() == before
 
 
