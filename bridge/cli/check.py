@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
+import trio_asyncio  # before anything that takes functions out of asyncio
 from attrs import asdict, frozen
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +39,8 @@ FREE_SPACE: Final = 100 << 20
 """Bytes.  A session of an hour is some hundred kilobytes."""
 FEW_ROOMS: Final = 20
 """Under so many rooms, the open-file limit is what will hold the worker back."""
+LONG_SECRET: Final = 32
+"""Bytes: what HMAC-SHA256 wants for a key (RFC 7518, 3.2)."""
 FAILED: Final = 1
 
 _HIDDEN: Final = frozenset(("api-secret", "http-token", "database-url"))
@@ -79,6 +81,9 @@ def _setting(row: Setting, read: Draft) -> Result:
             found = "empty: takes jobs from your other unnamed agents"
             return Result(name, "ok", found, f"better give a name by {row.how()}")
     origin = read.origins[row.name]
+    if row.name == "api-secret" and len(read.values[row.name].encode()) < LONG_SECRET:
+        do = f"works; in production let it have {LONG_SECRET} characters or more"
+        return Result(name, "ok", f"set, short, not shown ({origin})", do)
     return Result(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
 
 
@@ -194,9 +199,13 @@ def _server(read: Draft) -> list[Result]:
         ApiKey(read.values["api-key"], read.values["api-secret"]),
         read.values.get("agent-name") or "",
     )
-    waiting = Console(stderr=True)
-    with waiting.status(f"trying {harmless(read.values['url'])}"):
-        return trio.run(check.run)
+
+    async def run() -> list[Result]:
+        async with trio_asyncio.open_loop():
+            return await check.run()
+
+    with Console(stderr=True).status(f"trying {harmless(read.values['url'])}"):
+        return trio.run(run)
 
 
 # ---------------------------------------------------------------- output

@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -307,6 +308,9 @@ def _take_over_stdlib(emit: Callable[[Mapping[str, Any]], None]) -> None:
     # ours on the livekit logger stays whether the SDK is imported before or after.
     logging.getLogger("livekit").setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    # PyJWT on a secret under 32 bytes, once per kind of token: LiveKit's development
+    # server has "secret".  `check` says it where it helps.
+    warnings.filterwarnings("ignore", message="The HMAC key is")
 
 
 def _take_over_hooks(emit: Callable[[Mapping[str, Any]], None]) -> None:

@@ -19,12 +19,11 @@ from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 import trio
-import trio_asyncio
 from attrs import Factory, define, field, frozen
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from bridge import __version__
-from bridge.cli.media import MediaError, MediaPath, try_media
+from bridge.cli.media import DEADLINE, MediaError, MediaPath, try_media
 from bridge.livekit import protocol
 from bridge.livekit.api import ApiError, NotSupported, ServerApi
 from bridge.livekit.endpoint import Endpoint
@@ -144,11 +143,17 @@ PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, ROOM_SERVICE, MEDIA)
 
 @define(eq=False)
 class ServerCheck:
-    """The chain of probes on one server; `run` gives one result for each of `PROBES`."""
+    """The chain of probes on one server; `run` gives one result for each of `PROBES`.
+
+    Run it inside `trio_asyncio.open_loop()` and let the process end soon after: a
+    media connection that did not come about is cancelled with the loop, which the
+    native library answers by ending the process 15 s later.
+    """
 
     endpoint: Endpoint
     api_key: ApiKey
     agent_name: str
+    media_deadline: float = DEADLINE
     _name: str = Factory(lambda: f"room-actors-check-{secrets.token_hex(4)}")
     """Of the worker, of its room, of the participant in it."""
     _results: dict[str, Result] = field(factory=dict[str, Result], init=False)
@@ -260,8 +265,7 @@ class ServerCheck:
             self.api_key, room=self._name, identity=self._name, agent_name=self.agent_name
         )
         try:
-            async with trio_asyncio.open_loop():
-                path = await try_media(self.endpoint.room_url, token)
+            path = await try_media(self.endpoint.room_url, token, deadline=self.media_deadline)
         except MediaError as error:
             self._fail(MEDIA, str(error), OPEN_PORTS)
             return

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -63,7 +63,7 @@ class Logged:
 @contextmanager
 def whole_logging_restored() -> Iterator[None]:
     root = logging.getLogger()
-    before = root.handlers[:], root.level, warnings.showwarning
+    before = root.handlers[:], root.level, warnings.showwarning, warnings.filters[:]
     hooks = threading.excepthook, sys.unraisablehook
     try:
         yield
@@ -72,6 +72,7 @@ def whole_logging_restored() -> Iterator[None]:
         logging.captureWarnings(False)
         root.handlers[:], warnings.showwarning = before[0], before[2]
         root.setLevel(before[1])
+        cast("list[Any]", warnings.filters)[:] = before[3]
         logging.getLogger("livekit").setLevel(logging.NOTSET)
         threading.excepthook, sys.unraisablehook = hooks
 

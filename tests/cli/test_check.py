@@ -1,0 +1,312 @@
+"""`check` on a real server, and with each single thing wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import trio
+import trio_asyncio
+from livekit.protocol import agent
+from trio_websocket import WebSocketConnection
+
+from bridge.cli import check as check_module
+from bridge.cli.probes import (
+    CLOCK,
+    KEY,
+    MEDIA,
+    PROBES,
+    ROOM_SERVICE,
+    SERVER,
+    VERSION,
+    WORKER,
+    Result,
+    ServerCheck,
+    version_problem,
+)  # fmt: skip
+from bridge.cli.settings import TABLE
+from bridge.livekit import api as api_module
+from bridge.livekit import tokens
+from bridge.livekit.api import ServerApi
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.server import PrivateServer, find_server
+from tests.cli.conftest import RunCommand, clean_environment
+from tests.worker import messages
+from tests.worker.fake_livekit import FakeLiveKit, fake_livekit, raw_server
+
+ANY_KEY = ApiKey("devkey", "a-long-secret-word-of-no-server-at-all")
+
+
+def environment(server: PrivateServer) -> dict[str, str]:
+    return {
+        "LIVEKIT_URL": server.url,
+        "LIVEKIT_API_KEY": server.api_key,
+        "LIVEKIT_API_SECRET": server.api_secret,
+        "ROOM_ACTORS_HTTP": "127.0.0.1:0",
+    }
+
+
+def results_of(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    assert "Traceback" not in done.stderr
+    return {row["name"]: row for row in json.loads(done.stdout)["checks"]}
+
+
+def failed(results: dict[str, dict[str, str]]) -> list[str]:
+    return [name for name, row in results.items() if row["status"] == "failed"]
+
+
+async def probe(endpoint: str, key: ApiKey = ANY_KEY) -> dict[str, Result]:
+    async with trio_asyncio.open_loop():
+        results = await ServerCheck(Endpoint.parse(endpoint), key, "simple-room-agent").run()
+    assert [result.name for result in results] == list(PROBES)
+    return {result.name: result for result in results}
+
+
+def key_of(server: PrivateServer) -> ApiKey:
+    return ApiKey(server.api_key, server.api_secret)
+
+
+# ---------------------------------------------------------------- all is well
+
+
+def test_where_all_is_well_everything_is_ok_and_so_is_the_exit_code(
+    livekit_server: PrivateServer, room_actors: RunCommand
+) -> None:
+    done = room_actors("check", "--json", **environment(livekit_server))
+    results = results_of(done)
+    assert failed(results) == []
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["ok"] is True
+    machine = ["open-file limit", "data directory", "store", "HTTP port"]
+    assert list(results) == [row.flag for row in TABLE] + machine + list(PROBES)
+    assert {row["status"] for row in results.values()} == {"ok"}
+    assert results[MEDIA]["found"] == f"connected over UDP to 127.0.0.1:{livekit_server.media_port}"
+    assert livekit_server.api_secret not in done.stdout
+    assert "LIVEKIT_API_SECRET" in results["--api-secret"]["found"]
+
+
+def test_the_table_has_a_line_for_each_and_an_end_that_says_it(
+    livekit_server: PrivateServer, room_actors: RunCommand
+) -> None:
+    done = room_actors("check", **environment(livekit_server))
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert lines[-1] == "All hold."
+    assert len([line for line in lines if line.startswith("ok ")]) == len(TABLE) + 4 + len(PROBES)
+
+
+async def test_nothing_is_left_of_a_check(livekit_server: PrivateServer) -> None:
+    await probe(livekit_server.url, key_of(livekit_server))
+    async with ServerApi(Endpoint.parse(livekit_server.url), key_of(livekit_server)) as api:
+        rooms = await api.list_rooms()
+    assert not [room.name for room in rooms if room.name.startswith("room-actors-check-")]
+
+
+# ---------------------------------------------------------------- one thing wrong
+
+
+def test_a_wrong_secret_is_named_and_not_shown(
+    livekit_server: PrivateServer, room_actors: RunCommand
+) -> None:
+    wrong = "not-the-secret-of-this-server-at-all"
+    done = room_actors(
+        "check", "--json", **{**environment(livekit_server), "LIVEKIT_API_SECRET": wrong}
+    )
+    results = results_of(done)
+    assert done.returncode == 1
+    assert failed(results) == [KEY]
+    assert "secret does not belong to this API key" in results[KEY]["found"]
+    assert "LIVEKIT_API_SECRET" in results[KEY]["do"]
+    assert [results[n]["status"] for n in (WORKER, VERSION, ROOM_SERVICE, MEDIA)] == ["skipped"] * 4
+    assert results[MEDIA]["found"] == f"not tried: first mend '{KEY}'"
+    assert wrong not in done.stdout + done.stderr
+    assert "eyJ" not in done.stdout + done.stderr
+
+
+async def test_an_unknown_key_is_named(livekit_server: PrivateServer) -> None:
+    results = await probe(livekit_server.url, ANY_KEY)
+    assert results[KEY].status == "failed"
+    assert "does not know this API key" in results[KEY].found
+
+
+def test_a_wrong_setting_is_in_the_table_and_is_exit_code_2(
+    room_actors: RunCommand, tmp_path: Path
+) -> None:
+    done = room_actors("check", "--json", "--max-rooms", "0", "--url", "nowhere")
+    results = results_of(done)
+    assert done.returncode == 2
+    assert failed(results)[:4] == ["--url", "--api-key", "--api-secret", "--max-rooms"]
+    assert results["--api-key"]["do"] == "set it by --api-key KEY or LIVEKIT_API_KEY"
+    assert all(results[name]["status"] == "skipped" for name in PROBES)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_data_directory_that_is_none_and_a_port_that_is_taken(
+    livekit_server: PrivateServer, room_actors: RunCommand, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = room_actors(
+            "check", "--json", "--data-dir", str(tmp_path / "file"), "--http", address,
+            **environment(livekit_server),
+        )  # fmt: skip
+    results = results_of(done)
+    assert done.returncode == 1
+    assert failed(results) == ["data directory", "store", "HTTP port"]
+    assert "File exists" in results["data directory"]["found"]
+    assert "ROOM_ACTORS_DATA_DIR" in results["data directory"]["do"]
+    assert results["HTTP port"]["found"] == f"{address}: port is taken by another program"
+    assert "ROOM_ACTORS_HTTP" in results["HTTP port"]["do"]
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(check_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=5 << 20))
+    read = check_module.draft({"data-dir": str(tmp_path)}, {})
+    result = check_module._data_dir(read)
+    assert result.status == "failed"
+    assert "5 MiB free" in result.found
+    assert "at least 100 MiB" in result.do
+
+
+def test_too_few_open_files_are_told_with_the_number_that_is_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check_module.machine.resource, "getrlimit", lambda _: (256, 256))
+    result = check_module._open_files()
+    assert result.status == "failed"
+    assert result.do == "raise it: ulimit -n 380 or more"
+    read = check_module.draft({"max-rooms": "100"}, {})
+    rooms = next(row for row in TABLE if row.name == "max-rooms")
+    asked = check_module._setting(rooms, read)
+    assert asked.status == "failed"
+    assert "100 rooms need 1500 open files, the limit is 256" in asked.found
+
+
+async def test_a_server_that_is_not_there(room_actors: RunCommand) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    results = await probe(f"ws://127.0.0.1:{port}")
+    assert results[SERVER].found == f"cannot reach 127.0.0.1:{port}: Connection refused"
+    assert "LIVEKIT_URL" in results[SERVER].do
+    assert {r.status for name, r in results.items() if name != SERVER} == {"skipped"}
+
+
+async def test_a_host_that_nobody_knows() -> None:
+    results = await probe("ws://no-such-host.invalid")
+    assert results[SERVER].status == "failed"
+    assert "cannot reach no-such-host.invalid" in results[SERVER].found
+
+
+async def test_a_server_that_is_not_livekit() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    async with raw_server(answer) as address:
+        results = await probe(f"ws://{address}")
+    assert results[SERVER].status == "failed"
+    assert "no LiveKit worker endpoint at this URL" in results[SERVER].found
+    assert "LIVEKIT_URL" in results[SERVER].do
+
+
+@pytest.fixture
+async def old_server() -> AsyncIterator[FakeLiveKit]:
+    async def speak(socket: WebSocketConnection, server: FakeLiveKit) -> None:
+        data = await socket.get_message()
+        assert isinstance(data, bytes)
+        server.hear(agent.WorkerMessage.FromString(data))
+        await socket.send_message(messages.registered(version="1.7.2"))
+        server.hear(agent.WorkerMessage.FromString(bytes(await socket.get_message())))  # pyright: ignore[reportArgumentType]
+
+    async with fake_livekit(speak) as server:
+        yield server
+
+
+async def test_a_server_that_is_too_old(old_server: FakeLiveKit) -> None:
+    results = await probe(old_server.url)
+    assert results[VERSION].status == "failed"
+    assert "1.7.2 is too old" in results[VERSION].found
+    assert results[VERSION].do == "install a newer livekit-server"
+
+
+async def test_the_worker_that_is_tried_can_get_no_job(old_server: FakeLiveKit) -> None:
+    """It registers under a name nobody dispatches, and says at once that it is full."""
+    await probe(old_server.url)
+    register, status = old_server.heard
+    assert register.register.agent_name.startswith("room-actors-check-")
+    assert status.update_worker.status == agent.WorkerStatus.WS_FULL
+
+
+@pytest.mark.parametrize("version", ["1.7.2", "0.15.1", "v1.2", "1.7.99-beta"])
+def test_versions_that_will_not_do(version: str) -> None:
+    assert "1.8.0" in (version_problem(version) or "")
+
+
+@pytest.mark.parametrize("version", ["1.8.0", "1.13.5", "v2.0", "1.10", "", "main-abc"])
+def test_versions_that_will_do_or_tell_nothing(version: str) -> None:
+    assert version_problem(version) is None
+
+
+async def test_a_clock_that_is_off_but_stands_in_the_tokens_limit(
+    livekit_server: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = SimpleNamespace(time=lambda: time.time() + 30)
+    monkeypatch.setattr(api_module, "time", ahead)
+    results = await probe(livekit_server.url, key_of(livekit_server))
+    assert results[CLOCK].status == "failed"
+    assert "30 s ahead of the server's" in results[CLOCK].found
+    assert "NTP" in results[CLOCK].do
+    assert results[KEY].status == "ok"
+
+
+async def test_a_clock_that_is_so_far_off_that_no_token_is_taken(
+    livekit_server: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: time.time() - 3600))
+    results = await probe(livekit_server.url, key_of(livekit_server))
+    assert results[CLOCK].status == "failed"
+    assert "clock differs too much" in results[CLOCK].found
+
+
+MEDIA_PROGRAM = """
+import json, sys, trio, trio_asyncio
+from attrs import asdict
+from bridge.cli.probes import ServerCheck
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+
+async def main():
+    url, key, secret = sys.argv[1:]
+    check = ServerCheck(Endpoint.parse(url), ApiKey(key, secret), "a", media_deadline=3.0)
+    async with trio_asyncio.open_loop():
+        return await check.run()
+
+print(json.dumps({row.name: asdict(row) for row in trio.run(main)}))
+"""
+
+
+def test_media_that_does_not_come_through(livekit_server: PrivateServer, tmp_path: Path) -> None:
+    """A server that tells its clients an address nobody answers at.  In a process of its
+    own, for it dies of a connection that was given up."""
+    binary = find_server()
+    assert binary is not None
+    nowhere = {"rtc": {"node_ip": "198.51.100.7", "ips": {"includes": ["198.51.100.7/32"]}}}
+    with PrivateServer.start(binary, tmp_path, nowhere) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", MEDIA_PROGRAM, server.url, server.api_key, server.api_secret],
+            capture_output=True, text=True, check=False, env=clean_environment({}),
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads(done.stdout)
+    assert failed(results) == [MEDIA]
+    assert results[MEDIA]["found"] == "no connection within 3 s"
+    assert "rtc.node_ip" in results[MEDIA]["do"]
