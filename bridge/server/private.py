@@ -229,6 +229,7 @@ class PrivateServer:
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2.0)
+        token = _token(self.api_key, self.api_secret, {"roomList": True})
         try:
             connection.request(
                 "POST",
@@ -236,7 +237,7 @@ class PrivateServer:
                 body="{}",
                 headers={
                     "Content-Type": "application/json",
-                    "Authorization": f"Bearer {_token(self.api_key, self.api_secret)}",
+                    "Authorization": f"Bearer {token}",
                 },
             )
             return connection.getresponse().status == http.client.OK
@@ -265,14 +266,14 @@ def _overlaid(base: Config, over: Config) -> dict[str, Any]:
     return merged
 
 
-def _token(key: str, secret: str) -> str:
-    """A token that may list rooms, for a minute.
+def _token(key: str, secret: str, grants: Mapping[str, bool]) -> str:
+    """A token for the server API that is good for a minute.
 
     By hand (RFC 7519, HS256): `livekit.api` takes half a second to import, and
     this module must not need it.
     """
     now = int(time.time())
-    claims = {"iss": key, "nbf": now - 30, "exp": now + 60, "video": {"roomList": True}}
+    claims = {"iss": key, "nbf": now - 30, "exp": now + 60, "video": grants}
     parts = [
         _base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
     ]
