@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
+from bridge.cli.machine import rooms_for_descriptors
+from bridge.server import PrivateServer
 from tests.cli.conftest import RunCommand, clean_environment
 
 KEYS = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "a-long-secret-word"}
@@ -166,3 +169,56 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(tmp_path: Path) -> None:
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+# ---------------------------------------------------------------- start
+
+
+def refused_start(server: PrivateServer, room_actors: RunCommand, *args: str) -> list[str]:
+    """The lines of a worker that the server does not take: it ends at once."""
+    wrong = "not-the-secret-of-this-server-at-all"
+    env = {
+        "LIVEKIT_URL": server.url,
+        "LIVEKIT_API_KEY": server.api_key,
+        "LIVEKIT_API_SECRET": wrong,
+    }
+    done = room_actors("start", *args, **env)
+    assert done.returncode == 2
+    assert wrong not in done.stderr
+    assert "eyJ" not in done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()
+
+
+def test_a_wrong_secret_ends_start_with_what_to_do(
+    livekit_server: PrivateServer, room_actors: RunCommand
+) -> None:
+    lines = refused_start(livekit_server, room_actors)
+    assert lines[0].endswith("Starting room analytics agent...")
+    assert lines[-1].startswith("room-actors: the API secret does not belong to this API key")
+    assert "LIVEKIT_API_SECRET" in lines[-1]
+
+
+def test_start_warns_of_what_it_does_not_refuse(
+    livekit_server: PrivateServer, room_actors: RunCommand
+) -> None:
+    lines = refused_start(livekit_server, room_actors, "--agent-name", "")
+    assert "WARNING --agent-name is empty" in lines[0]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and rooms_for_descriptors(hard) < 5000:
+        lines = refused_start(livekit_server, room_actors, "--max-rooms", "5000")
+        assert "WARNING --max-rooms lowered from 5000 to" in lines[0]
+        assert "ulimit -n" in lines[0]
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
+    program = (
+        "import resource as r; from bridge.cli import machine\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (200, 700))\n"
+        "print(machine.raise_descriptor_limit(), r.getrlimit(r.RLIMIT_NOFILE))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, env=clean_environment({}),
+    )  # fmt: skip
+    assert done.stdout == "700 (700, 700)\n"
