@@ -217,7 +217,7 @@ def _seeing_again(
     at, roster = event.at, event.roster
     since = at if state.blind_since is None else state.blind_since
     out.append(Entry(at, "reconnected", {"gap": round(stretch(since, at), 3)}))
-    held = state.held if isinstance(event, Reconnected) else ()
+    held = state.held  # of this life of the room, as the roster's SID says
     state = change(state, reconnecting=False, held=())
     for waiting in held:
         state = _HANDLERS[type(waiting)](state, waiting, out)

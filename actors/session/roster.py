@@ -54,7 +54,7 @@ def compare(
     else once it is `due`.
     """
     state = _room(state, roster, at, out)
-    for info in sorted(roster.participants, key=lambda info: info.joined_at):
+    for info in roster.participants:
         state = presence.arrive(state, info, at, how, out)
     listed = {info.identity for info in roster.participants}
     shown = {track.sid for info in roster.participants for track in info.tracks}
@@ -63,10 +63,9 @@ def compare(
         leaves = track.identity in state.present and track.identity not in listed
         if sid in shown or leaves:
             continue  # the tracks of those who leave end with their join
-        leave = state.unpublishing.get(sid)
         if due is None:
-            state = tracks.finish(state, sid, leave.at if leave else gone_at, out)
-        elif leave is None:
+            state = tracks.finish(state, sid, gone_at, out)
+        elif sid not in state.unpublishing:
             state = tracks.doubt(state, sid, gone_at, due)
 
     for identity in state.present:

@@ -78,9 +78,7 @@ class Story:
 
     def __init__(self, *there: ParticipantInfo, created: float | None = 0.0) -> None:
         created_at = None if created is None else T0 + created
-        self.state: SessionState = begin(
-            "room", "RM_1", "AJ_1", "worker", "agent", T0, created_at
-        )
+        self.state: SessionState = begin("room", "RM_1", "AJ_1", "worker", "agent", T0, created_at)
         self.entries: list[Entry] = []
         self.now = 0.0
         self.hear(Watching(T0, Roster("RM_1", "", there)))
@@ -97,9 +95,7 @@ class Story:
     def joined(self, at: float, info: ParticipantInfo) -> list[Entry]:
         return self.hear(ParticipantJoined(T0 + at, info))
 
-    def left(
-        self, at: float, identity: str, sid: str, reason: str | None = LEFT
-    ) -> list[Entry]:
+    def left(self, at: float, identity: str, sid: str, reason: str | None = LEFT) -> list[Entry]:
         return self.hear(ParticipantLeft(T0 + at, identity, sid, reason))
 
     def published(self, at: float, identity: str, track: TrackInfo) -> list[Entry]:
@@ -123,9 +119,7 @@ class Story:
     def quality(self, at: float, identity: str, sid: str, quality: Quality) -> list[Entry]:
         return self.hear(QualityChanged(T0 + at, identity, sid, quality))
 
-    def data(
-        self, at: float, identity: str | None, topic: str = "", size: int = 10
-    ) -> list[Entry]:
+    def data(self, at: float, identity: str | None, topic: str = "", size: int = 10) -> list[Entry]:
         return self.hear(DataReceived(T0 + at, identity, topic, size, "text"))
 
     def named(self, at: float, identity: str, name: str) -> list[Entry]:
@@ -212,4 +206,3 @@ def names(entries: list[Entry]) -> list[str]:
 def clock(text: str | None) -> float | None:
     """A time of the view in seconds after T0."""
     return None if text is None else round(datetime.fromisoformat(text).timestamp() - T0, 3)
-

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from actors.session import presence, signals, totals, tracks, waiting
@@ -13,7 +11,7 @@ from tests.session.story import T0, Story, camera, microphone, person
 
 
 @pytest.fixture(autouse=True)
-def small_bounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "MAX_PEOPLE", 3)
     monkeypatch.setattr(presence, "MAX_JOINS", 3)
     monkeypatch.setattr(presence, "MAX_TEXT", 20)
@@ -22,7 +20,6 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(signals, "MAX_SENDERS", 3)
     monkeypatch.setattr(signals, "MAX_TOPIC_LENGTH", 8)
     monkeypatch.setattr(waiting, "MAX_HELD", 3)
-    yield
 
 
 def test_people_beyond_the_bound_have_no_line_but_are_in_every_total() -> None:
@@ -84,7 +81,10 @@ def test_topics_beyond_the_bound_are_added_up_and_long_ones_cut() -> None:
     for topic in ("a", "x" * 1000, "c", "d", "e", "a"):
         story.data(1, "alice", topic)
     assert story.view()["data_messages"]["by_topic"] == {
-        "a": 2, "xxxxxxxx": 1, "c": 1, OTHER: 2,
+        "a": 2,
+        "xxxxxxxx": 1,
+        "c": 1,
+        OTHER: 2,
     }
     assert story.view()["data_messages"]["total"] == 6
     assert story.state.folded.messages == 2
@@ -125,8 +125,9 @@ def test_somebody_whose_metadata_was_given_up_has_it_again_when_they_are_back() 
 def test_events_held_beyond_the_bound_are_made_up_for_by_the_roster() -> None:
     story = Story()
     story.reconnecting(1)
-    people = [person(f"p{index}", f"PA_{index}", 2, microphone(f"TR_{index}"))
-              for index in range(5)]
+    people = [
+        person(f"p{index}", f"PA_{index}", 2, microphone(f"TR_{index}")) for index in range(5)
+    ]
     for one in people:
         story.joined(2, one)
     assert len(story.state.held) == 3

@@ -29,12 +29,15 @@ def test_the_room_sid_is_taken_from_the_first_roster_where_the_job_had_none() ->
 # -- coverage
 
 
-@pytest.mark.parametrize("created,joined,expected", [
-    (0.0, 0.0, 1.0),
-    (-100.0, -50.0, 0.5),
-    (None, -100.0, 0.5),
-    (None, 50.0, 1.0),
-])
+@pytest.mark.parametrize(
+    "created,joined,expected",
+    [
+        (0.0, 0.0, 1.0),
+        (-100.0, -50.0, 0.5),
+        (None, -100.0, 0.5),
+        (None, 50.0, 1.0),
+    ],
+)
 def test_coverage_begins_with_the_rooms_creation_or_the_earliest_known_join(
     created: float | None, joined: float, expected: float
 ) -> None:

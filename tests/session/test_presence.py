@@ -17,11 +17,15 @@ def test_a_person_counts_from_the_servers_time_of_joining_until_the_leave() -> N
     (told,) = story.left(30.0, "alice", "PA_1")
     alice = story.of("alice")
     assert alice["seconds"] == 20.0
-    assert [(j["sid"], clock(j["joined_at"]), clock(j["left_at"]), j["leave_reason"])
-            for j in alice["joins"]] == [("PA_1", 10.0, 30.0, LEFT)]
+    assert [
+        (j["sid"], clock(j["joined_at"]), clock(j["left_at"]), j["leave_reason"])
+        for j in alice["joins"]
+    ] == [("PA_1", 10.0, 30.0, LEFT)]
     assert story.counts() == (0, 1, 1, 1)
     assert (told.event, told.data["seconds"], told.data["reason"]) == (
-        "participant_disconnected", 20.0, LEFT,
+        "participant_disconnected",
+        20.0,
+        LEFT,
     )
 
 
@@ -45,9 +49,16 @@ def test_without_a_time_of_joining_the_time_of_hearing_counts() -> None:
     assert story.of("alice", now=10)["seconds"] == 3.0
 
 
-@pytest.mark.parametrize("kind,counted", [
-    ("standard", True), ("sip", True), ("agent", False), ("egress", False), ("ingress", False),
-])
+@pytest.mark.parametrize(
+    "kind,counted",
+    [
+        ("standard", True),
+        ("sip", True),
+        ("agent", False),
+        ("egress", False),
+        ("ingress", False),
+    ],
+)
 def test_only_people_are_counted_and_everybody_is_listed(
     kind: ParticipantKind, counted: bool
 ) -> None:
@@ -60,7 +71,8 @@ def test_only_people_are_counted_and_everybody_is_listed(
     assert view["participant_seconds"] == (10.0 if counted else 0.0)
     assert view["quality"]["good"] == (10.0 if counted else None)
     assert view["talk"] == (
-        {"seconds": 10.0, "by_identity": {"it": 10.0}} if counted
+        {"seconds": 10.0, "by_identity": {"it": 10.0}}
+        if counted
         else {"seconds": None, "by_identity": {}}
     )
     (line,) = view["people"]
@@ -91,6 +103,14 @@ def test_a_rejoin_whose_leave_was_heard_late_is_not_in_the_room_twice() -> None:
     story.left(12, "alice", "PA_1")  # heard on the server's tick
     story.joined(12, person("alice", "PA_2", 10.4))
     assert story.of("alice", now=20)["seconds"] == 20.0
+
+
+def test_the_peak_is_the_most_people_at_once() -> None:
+    story = Story(person("alice", "PA_1", 0), person("bob", "PA_2", 0))
+    story.left(1, "alice", "PA_1")
+    story.left(2, "bob", "PA_2")
+    story.joined(9, person("carol", "PA_3", 9))
+    assert story.counts() == (1, 2, 3, 3)
 
 
 # -- leaves without a reason
@@ -174,6 +194,22 @@ def test_measuring_stops_with_a_provisional_leave_and_quality_goes_on_if_it_was_
     assert story.of("alice", now=20)["talk_seconds"] == 2.0
 
 
+def test_a_provisional_leave_is_told_at_the_rejoin_where_that_is_earlier() -> None:
+    story = Story(person("alice", "PA_1", 0))
+    story.left(12, "alice", "PA_1", None)
+    gone, back = story.joined(12, person("alice", "PA_2", 10.4))
+    assert (gone.at - T0, back.data["reconnect"]) == (pytest.approx(10.4), True)
+
+
+def test_signals_of_somebody_on_a_provisional_leave_do_not_count() -> None:
+    story = Story(person("alice", "PA_1", 0))
+    story.left(10, "alice", "PA_1", None)
+    assert story.quality(11, "alice", "PA_1", "good") == []
+    assert story.speaking(11, "alice") == []
+    story.tick(20)
+    assert story.of("alice")["talk_seconds"] is None
+
+
 # -- a rejoin before the leave
 
 
@@ -182,7 +218,9 @@ def test_a_rejoin_before_the_leave_swallows_the_leave_whichever_sid_it_names(sid
     story = Story(person("alice", "PA_1", 0, microphone("TR_1")))
     told = story.joined(10.3, person("alice", "PA_2", 10.0, microphone("TR_2")))
     assert names(told) == [
-        "track_unpublished", "participant_disconnected", "participant_connected",
+        "track_unpublished",
+        "participant_disconnected",
+        "participant_connected",
         "track_published",
     ]
     assert story.left(10.5, "alice", sid, "duplicate_identity") == []
@@ -193,10 +231,11 @@ def test_a_rejoin_before_the_leave_swallows_the_leave_whichever_sid_it_names(sid
     assert second["left_at"] is None
 
 
-def test_only_one_leave_is_owed_after_a_rejoin() -> None:
+@pytest.mark.parametrize("sid", ["PA_1", "PA_2"])
+def test_only_one_leave_is_owed_after_a_rejoin(sid: str) -> None:
     story = Story(person("alice", "PA_1", 0))
     story.joined(10, person("alice", "PA_2", 10))
-    story.left(10.1, "alice", "PA_2", None)
+    story.left(10.1, "alice", sid, None)
     assert names(story.left(10.2, "alice", "PA_2")) == ["participant_disconnected"]
 
 
@@ -260,17 +299,21 @@ def _leave_of_a_join_never_seen(story: Story) -> None:
     story.left(2, "alice", "PA_0")
 
 
-@pytest.mark.parametrize("happens,counts", [
-    (_twice_joined, (1, 1, 1, 1)),
-    (_twice_left, (0, 1, 1, 1)),
-    (_joined_again_after_the_leave, (0, 1, 1, 1)),
-    (_found_and_joined, (1, 1, 1, 1)),
-    (_leave_of_an_earlier_join, (1, 1, 1, 2)),
-    (_earlier_join_told_last, (1, 1, 1, 2)),
-    (_earlier_join_told_after_the_leave, (0, 1, 1, 2)),
-    (_leave_of_a_stranger, (0, 0, 0, 0)),
-    (_leave_of_a_join_never_seen, (1, 1, 1, 1)),
-], ids=lambda value: value.__name__.strip("_") if callable(value) else "")
+@pytest.mark.parametrize(
+    "happens,counts",
+    [
+        (_twice_joined, (1, 1, 1, 1)),
+        (_twice_left, (0, 1, 1, 1)),
+        (_joined_again_after_the_leave, (0, 1, 1, 1)),
+        (_found_and_joined, (1, 1, 1, 1)),
+        (_leave_of_an_earlier_join, (1, 1, 1, 2)),
+        (_earlier_join_told_last, (1, 1, 1, 2)),
+        (_earlier_join_told_after_the_leave, (0, 1, 1, 2)),
+        (_leave_of_a_stranger, (0, 0, 0, 0)),
+        (_leave_of_a_join_never_seen, (1, 1, 1, 1)),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
 def test_whatever_the_order_the_counts_are_right(
     happens: Callable[[Story], None], counts: tuple[int, int, int, int]
 ) -> None:
@@ -305,6 +348,7 @@ def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
     view = story.view(-50)
     alice, track = story.of("alice", -50), story.track("TR_1", -50)
     assert alice["seconds"] == 0.0
+    assert alice["joins"][0]["left_at"] == alice["joins"][0]["joined_at"]
     assert min(alice["quality"].values()) >= 0.0
     assert alice["talk_seconds"] == 0.0
     assert track["muted_seconds"] >= 0.0

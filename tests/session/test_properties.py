@@ -173,9 +173,11 @@ def durations(value: Any) -> list[float]:
 
 
 @quick
-@given(st.lists(any_event, max_size=40), times)
-def test_no_sequence_of_events_breaks_the_fold(events: list[RoomEvent], now: float) -> None:
-    state = started()
+@given(st.booleans(), st.lists(any_event, max_size=40), times)
+def test_no_sequence_of_events_breaks_the_fold(
+    watching: bool, events: list[RoomEvent], now: float
+) -> None:
+    state = started() if watching else begin("room", "", "AJ_1", "worker", "agent", T0)
     timeline: list[Entry] = []
     for event in events:
         state, entries = apply(state, event)
@@ -221,8 +223,6 @@ def test_the_end_leaves_nothing_open(events: list[RoomEvent], at: float) -> None
 
 
 # -- what people really did
-
-order_free: Final = (DataReceived, QualityChanged)
 
 
 @quick

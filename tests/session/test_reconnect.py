@@ -83,8 +83,11 @@ def test_a_new_sid_after_the_reconnect_is_a_rejoin() -> None:
     assert story.joined(15, again) == [], "it waits: this may be another life of the room"
     told = story.reconnected(16, again, BOB)
     assert names(told) == [
-        "reconnected", "track_unpublished", "participant_disconnected",
-        "participant_connected", "track_published",
+        "reconnected",
+        "track_unpublished",
+        "participant_disconnected",
+        "participant_connected",
+        "track_published",
     ]
     assert story.counts() == (2, 2, 2, 3)
     assert clock(story.of("alice")["joins"][0]["left_at"]) == 10.2
@@ -100,6 +103,16 @@ def test_what_waited_keeps_its_own_time() -> None:
     story.reconnected(20, ALICE, person("bob", "PA_2", 12, camera("TR_9", muted=True)))
     assert clock(story.track("TR_9")["published_at"]) == 13
     assert story.track("TR_9", now=20)["muted_seconds"] == 6.5
+
+
+def test_a_track_that_came_and_went_while_reconnecting_keeps_its_times() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.published(12, "alice", camera("TR_9"))
+    story.unpublished(15, "alice", "TR_9")
+    story.reconnected(20, ALICE)
+    track = story.track("TR_9")
+    assert (clock(track["published_at"]), clock(track["unpublished_at"])) == (12, 15)
 
 
 def test_somebody_who_came_and_went_while_reconnecting_is_counted() -> None:
@@ -123,7 +136,7 @@ def test_another_life_of_the_room_is_refused_and_leaves_no_trace() -> None:
     story.joined(13, person("alice", "PA_9", 12, microphone("TR_9")))
     story.published(13, "alice", microphone("TR_9"))
     before = story.state
-    with pytest.raises(AnotherLife, match="RM_1.*RM_2") as caught:
+    with pytest.raises(AnotherLife, match=r"RM_1.*RM_2") as caught:
         story.reconnected(14, person("alice", "PA_9", 12), sid="RM_2")
     assert isinstance(caught.value, ValueError)
     assert caught.value.room_sid == "RM_2"
@@ -173,6 +186,34 @@ def test_a_track_that_does_not_come_back_ended_when_it_was_heard() -> None:
     assert story.tracks() == (1, 1)
     assert names(story.tick(16)) == ["track_unpublished"]
     assert clock(story.track("TR_1")["unpublished_at"]) == 10.1
+
+
+def test_a_track_ended_when_it_was_first_heard_however_often_it_is_told() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.unpublished(10.1, "alice", "TR_1")
+    assert story.unpublished(10.2, "alice", "TR_1") == []
+    story.reconnected(12, person("alice", "PA_1", 0))
+    assert names(story.unpublished(13, "alice", "TR_1")) == ["track_unpublished"]
+    assert clock(story.track("TR_1")["unpublished_at"]) == 10.1
+
+
+def test_a_track_that_ended_before_its_leaver_keeps_its_own_end() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.unpublished(10.1, "alice", "TR_1")
+    story.left(12, "alice", "PA_1")
+    assert clock(story.track("TR_1")["unpublished_at"]) == 10.1
+
+
+def test_a_track_missing_right_after_the_reconnect_is_only_doubted() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.reconnected(12, person("alice", "PA_1", 0))
+    assert story.tracks() == (1, 1)
+    assert story.published(14, "alice", microphone("TR_1")) == []
+    assert story.deadline is None
+    assert story.tick(20) == []
 
 
 def test_disconnected_while_reconnecting_believes_every_leave() -> None:
@@ -231,11 +272,18 @@ def test_resynced_adds_what_was_missed_and_ends_what_is_gone() -> None:
         person("carol", "PA_3", 12, microphone("TR_3")),
         metadata="new",
     )
-    assert sorted(names(told)) == sorted([
-        "room_metadata", "participant_name", "participant_attributes", "track_published",
-        "participant_connected", "track_published", "track_unpublished",
-        "participant_disconnected",
-    ])
+    assert sorted(names(told)) == sorted(
+        [
+            "room_metadata",
+            "participant_name",
+            "participant_attributes",
+            "track_published",
+            "participant_connected",
+            "track_published",
+            "track_unpublished",
+            "participant_disconnected",
+        ]
+    )
     assert story.counts() == (2, 3, 3, 3)
     assert story.tracks() == (2, 3)
     assert story.of("carol", now=20)["seconds"] == 8.0
@@ -258,9 +306,11 @@ def test_resynced_knows_of_mutes_that_were_missed() -> None:
 
 def test_resynced_believes_a_leave_that_waits() -> None:
     story = Story(ALICE, BOB)
-    story.left(10, "bob", "PA_2", None)
-    assert names(story.resynced(11, ALICE)) == ["participant_disconnected"]
-    assert story.of("bob")["seconds"] == 10.0
+    story.left(10, "alice", "PA_1", None)
+    told = story.resynced(11, BOB)
+    assert names(told) == ["track_unpublished", "participant_disconnected"]
+    assert story.of("alice")["seconds"] == 10.0
+    assert clock(story.track("TR_1")["unpublished_at"]) == 10
 
 
 def test_resynced_ends_a_track_whose_owner_never_came() -> None:
@@ -277,3 +327,19 @@ def test_resynced_brings_back_a_join_that_was_believed_over() -> None:
     assert story.counts() == (1, 1, 1, 1)
     assert story.of("alice", now=20)["seconds"] == 20.0
     assert story.tracks() == (1, 1)
+
+
+def test_an_identity_that_is_in_a_roster_twice_is_one_person() -> None:
+    story = Story()
+    story.resynced(20, person("alice", "PA_2", 10), person("alice", "PA_1", 5))
+    assert story.counts() == (1, 1, 1, 2)
+    assert story.of("alice", now=20)["seconds"] == 15.0
+
+
+def test_a_new_connection_to_the_same_life_takes_what_waited() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.joined(12, BOB)
+    story.left(14, "bob", "PA_2")
+    story.watching(20, ALICE)
+    assert story.counts() == (1, 2, 2, 2)

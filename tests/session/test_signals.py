@@ -15,7 +15,10 @@ def test_quality_is_unknown_until_the_first_and_holds_until_the_next() -> None:
     story.quality(10, "alice", "PA_1", "excellent")
     story.quality(15, "alice", "PA_1", "poor")
     assert story.of("alice", now=30)["quality"] == {
-        "excellent": 5.0, "good": 0.0, "poor": 15.0, "lost": 0.0,
+        "excellent": 5.0,
+        "good": 0.0,
+        "poor": 15.0,
+        "lost": 0.0,
     }
 
 
@@ -61,7 +64,8 @@ def test_talk_lasts_while_somebody_is_among_the_speakers() -> None:
     assert story.speaking(7, "bob") == []
     story.speaking(8)
     assert story.view(20)["talk"] == {
-        "seconds": 10.0, "by_identity": {"alice": 5.0, "bob": 5.0},
+        "seconds": 10.0,
+        "by_identity": {"alice": 5.0, "bob": 5.0},
     }
 
 
@@ -96,7 +100,9 @@ def test_messages_count_by_topic_by_size_and_by_sender() -> None:
     story.data(2, "bob", "", 10)
     story.data(3, "alice", "lk.chat", 1)
     assert story.view()["data_messages"] == {
-        "total": 3, "bytes": 111, "by_topic": {"lk.chat": 2, "": 1},
+        "total": 3,
+        "bytes": 111,
+        "by_topic": {"lk.chat": 2, "": 1},
     }
     assert (story.of("alice")["data_messages"], story.of("bob")["data_messages"]) == (2, 1)
 

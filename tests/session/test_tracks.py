@@ -16,14 +16,20 @@ def test_a_track_has_its_times_and_its_source() -> None:
     story = alone()
     (told,) = story.published(5, "alice", camera("TR_1"))
     assert told.data == {
-        "identity": "alice", "sid": "TR_1", "kind": "video", "source": "camera",
-        "muted": False, "existing": False,
+        "identity": "alice",
+        "sid": "TR_1",
+        "kind": "video",
+        "source": "camera",
+        "muted": False,
+        "existing": False,
     }
     assert names(story.unpublished(9, "alice", "TR_1")) == ["track_unpublished"]
     track = story.track("TR_1")
     assert (clock(track["published_at"]), clock(track["unpublished_at"])) == (5, 9)
     assert story.view()["track_counts"] == {
-        "current": 0, "total": 1, "by_source": {"camera": 1},
+        "current": 0,
+        "total": 1,
+        "by_source": {"camera": 1},
     }
 
 

@@ -109,15 +109,18 @@ def test_people_and_tracks_come_in_the_order_of_first_sight() -> None:
     assert [line["sid"] for line in story.view()["tracks"]] == ["TR_1", "TR_2"]
 
 
-@pytest.mark.parametrize("at,text", [
-    (0.0, "1970-01-01T00:00:00.000Z"),
-    (1_700_000_000.123, "2023-11-14T22:13:20.123Z"),
-    (1_700_000_000.9996, "2023-11-14T22:13:21.000Z"),
-    (None, None),
-    (1e300, None),
-    (float("inf"), None),
-    (float("nan"), None),
-])
+@pytest.mark.parametrize(
+    "at,text",
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1_700_000_000.123, "2023-11-14T22:13:20.123Z"),
+        (1_700_000_000.9996, "2023-11-14T22:13:21.000Z"),
+        (None, None),
+        (1e300, None),
+        (float("inf"), None),
+        (float("nan"), None),
+    ],
+)
 def test_times_are_rfc_3339_in_utc_with_milliseconds(at: float | None, text: str | None) -> None:
     assert rfc3339(at) == text
 

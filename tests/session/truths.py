@@ -89,17 +89,15 @@ class Visit:
             for track in self.tracks
             if track.start <= at and (track.end is None or at < track.end)
         )
-        return ParticipantInfo(
-            self.identity, self.sid, T0 + self.start, self.kind, tracks=tracks
-        )
+        return ParticipantInfo(self.identity, self.sid, T0 + self.start, self.kind, tracks=tracks)
 
     def quality_seconds(self) -> dict[str, int]:
-        seconds = dict.fromkeys(QUALITIES, 0)
+        seconds: dict[str, int] = dict.fromkeys(QUALITIES, 0)
         end = HORIZON if self.end is None else self.end
         times = [at for at, _ in self.qualities]
         for (at, quality), until in zip(self.qualities, [*times, end][1:], strict=True):
             seconds[quality] += until - at
-        return dict(seconds)
+        return seconds
 
     def told(self) -> Iterator[RoomEvent]:
         """Its events, in order for each subject but not sorted by time."""
@@ -184,6 +182,4 @@ def _visit(
         (at, draw(st.sampled_from(QUALITIES))) for at in _times(draw, start, last, 3)
     ]
     messages = _times(draw, start, last, 2)
-    return Visit(
-        identity, sid, kind, start, end, tuple(tracks), tuple(messages), tuple(qualities)
-    )
+    return Visit(identity, sid, kind, start, end, tuple(tracks), tuple(messages), tuple(qualities))
