@@ -123,11 +123,15 @@ class Program:
     """LiveKit said no before it ever said yes: nothing can work."""
     over: trio.Event = field(factory=trio.Event)
     """The program cannot go on."""
+    closing: str = ""
+    """What `drain` waits for."""
 
     async def drain(self) -> None:
         """Take no more jobs, tell LiveKit, leave every room, close every session."""
+        self.closing = "rooms"
         self.worker.drain()
         await self.rooms.leave_all()
+        self.closing = "the worker's socket"
         await self.worker.aclose()
 
 
@@ -201,7 +205,10 @@ async def start_room_actors(
     await rooms.running()
     manager: Ref[Any] = root.start_child(
         ChildSpec(
-            "manager", lambda: RoomManager(book, rooms, reports, around), mailbox=MANAGER_MAILBOX
+            "manager",
+            lambda: RoomManager(book, rooms, reports, around),
+            significant=True,
+            mailbox=MANAGER_MAILBOX,
         )
     )
     reporter: Ref[Any] = root.start_child(
@@ -262,6 +269,7 @@ async def _start_everything(
         except WorkerRejected as rejected:
             program.rejected = rejected
             program.over.set()
+        await trio.sleep_forever()
 
     services = {"worker": run_worker}
     if settings.agent_name and settings.watch:
@@ -277,8 +285,8 @@ async def _start_everything(
             rng=rng,
         ).run
     for name, function in services.items():
-        start = partial(Service, function)
-        system.supervisor.start_child(ChildSpec(name, start, restart=Restart.TRANSIENT))
+        # Significant: a part that cannot be kept alive ends the program, loudly.
+        system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
 
 

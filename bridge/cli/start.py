@@ -106,7 +106,12 @@ async def _watch_until_asked(settings: Settings, end: _End) -> None:
             await program.drain()
         if draining.cancelled_caught:
             rooms = sorted(program.rooms.book.rooms)
-            log.warning("stop_timeout", after=settings.stop_timeout, left=len(rooms), rooms=rooms)
+            log.warning(
+                "stop_timeout",
+                after=settings.stop_timeout,
+                waiting_for=program.closing,
+                rooms=rooms,
+            )
             end.hurry(FAILED)
 
 

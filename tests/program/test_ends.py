@@ -1,0 +1,142 @@
+"""How `start` begins, fails and ends: exit codes, signals, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import trio
+
+from bridge.people import People, open_people
+from bridge.server import PrivateServer
+from tests.program.agent import agents_in, running_agent, server_api
+
+NAMES = ("--agent-name", "ends-test")
+
+
+async def test_a_signal_leaves_every_room_and_ends_with_the_summary(
+    livekit_server: PrivateServer, people: People, tmp_path: Path
+) -> None:
+    async with (
+        server_api(livekit_server) as api,
+        running_agent(livekit_server, tmp_path, *NAMES, "--watch", "ends-*") as agent,
+    ):
+        for number in range(3):
+            await people.join(f"ends-{number}", "alice")
+            await agent.said("participant_found", room=f"ends-{number}")
+        agent.signal(signal.SIGINT)
+        assert await agent.ended() == 0
+        assert [len(await agents_in(api, f"ends-{number}")) for number in range(3)] == [0, 0, 0]
+    assert len(agent.events("session_ended", reason="worker_stopped")) == 3
+    assert [agent.events("final_summary")[0][key] for key in ("rooms", "participants")] == [3, 3]
+    assert '"agent_stopped"' in agent.lines[-1]
+
+
+async def test_what_overruns_the_stop_timeout_is_named_and_the_program_ends(
+    own_server: PrivateServer, tmp_path: Path
+) -> None:
+    flags = (*NAMES, "--stop-timeout", "0.5")
+    async with (
+        open_people(own_server.url, own_server.api_key, own_server.api_secret) as people,
+        running_agent(own_server, tmp_path, *flags) as agent,
+    ):
+        await people.join("stuck", "alice")
+        await agent.said("participant_found", identity="alice")
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            began = trio.current_time()
+            agent.signal()
+            code = await agent.ended()
+            took = trio.current_time() - began
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+    assert code == 1
+    assert agent.events("stop_timeout")[0]["waiting_for"] in ("rooms", "the worker's socket")
+    assert agent.events("session_ended", room="stuck", reason="worker_stopped")
+    assert agent.events("final_summary")[0]["participants"] == 1
+    assert took < 5, f"took {took:.1f} s"
+
+
+async def test_a_second_signal_ends_at_once_and_still_with_the_summary(
+    own_server: PrivateServer, tmp_path: Path
+) -> None:
+    async with (
+        open_people(own_server.url, own_server.api_key, own_server.api_secret) as people,
+        running_agent(own_server, tmp_path, *NAMES, "--stop-timeout", "60") as agent,
+    ):
+        await people.join("stuck", "alice")
+        await agent.said("participant_found", identity="alice")
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            agent.signal(signal.SIGINT)
+            await agent.said("signal_received")
+            agent.signal(signal.SIGINT)
+            code = await agent.ended()
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+    assert code == 130
+    assert agent.events("final_summary")[0]["participants"] == 1
+    assert '"agent_stopped"' in agent.lines[-1]
+
+
+async def test_a_wrong_secret_is_one_clear_line_and_exit_code_2(
+    livekit_server: PrivateServer, tmp_path: Path
+) -> None:
+    env = {"LIVEKIT_API_SECRET": "not-the-secret-of-this-server-at-all"}
+    async with running_agent(livekit_server, tmp_path, *NAMES, env=env) as agent:
+        assert await agent.ended() == 2
+    assert "LIVEKIT_API_SECRET" in agent.lines[-1]
+    whole = "\n".join(agent.lines)
+    assert "Traceback" not in whole
+    assert "eyJ" not in whole
+    assert env["LIVEKIT_API_SECRET"] not in whole
+
+
+async def test_a_server_that_is_not_there_yet_is_waited_for(
+    own_server: PrivateServer, tmp_path: Path
+) -> None:
+    own_server.kill()
+    async with running_agent(own_server, tmp_path, *NAMES) as agent:
+        await agent.said("worker_connect_failed")
+        await trio.to_thread.run_sync(own_server.restart)
+        await agent.said("worker_registered")
+        await agent.stop()
+
+
+async def test_a_server_that_was_killed_gets_its_worker_back_and_new_rooms_are_watched(
+    own_server: PrivateServer, tmp_path: Path
+) -> None:
+    async with (
+        server_api(own_server) as api,
+        running_agent(own_server, tmp_path, *NAMES) as agent,
+    ):
+        await agent.said("worker_registered")
+        await api.create_room("before")
+        before = await agent.said("session_started", room="before")
+        own_server.kill()
+        await agent.said("worker_disconnected")
+        await trio.to_thread.run_sync(own_server.restart)
+        await agent.said("worker_registered", times=2)
+        await api.create_room("after")
+        await agent.said("session_started", room="after")
+        await agent.said("session_ended", room_sid=before["room_sid"], reason="server_lost")
+        summary = await agent.stop()
+    assert summary["rooms"] == 2
+
+
+async def test_only_rooms_that_match_are_watched_without_a_dispatch(
+    livekit_server: PrivateServer, tmp_path: Path
+) -> None:
+    async with (
+        server_api(livekit_server) as api,
+        running_agent(livekit_server, tmp_path, *NAMES, "--watch", "team-*,lobby-7") as agent,
+    ):
+        await agent.said("worker_registered")
+        for room in ("private-1", "team-1", "lobby-7"):
+            await api.create_room(room)
+        await agent.said("session_started", room="team-1")
+        await agent.said("session_started", room="lobby-7")
+        summary = await agent.stop()
+        assert await agents_in(api, "private-1") == []
+    assert summary["rooms"] == 2
