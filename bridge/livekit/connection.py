@@ -40,7 +40,18 @@ from actors.rooms.port import (
     RoomRefused,
     RoomUnreachable,
 )
-from actors.session.events import Disconnected, Resynced, RoomEvent, Roster, Watching
+from actors.session.events import (
+    Disconnected,
+    ParticipantJoined,
+    Reconnected,
+    Reconnecting,
+    Resynced,
+    RoomEvent,
+    Roster,
+    TrackPublished,
+    TrackUnpublished,
+    Watching,
+)
 from bridge.livekit import seams, translate
 from bridge.livekit.subscriptions import Subscriptions
 from bridge.redact import redact
@@ -55,6 +66,8 @@ STRAGGLER_DEADLINE: Final = 5.0
 """Seconds that the end of the port waits for connections nobody waits for any more."""
 AT_ONCE: Final = 8
 """Connections being made at the same time: 100 at once take 2 s each and many more files."""
+SID_DEADLINE: Final = 8.0
+"""Seconds to wait after a reconnect until the server tells which life of the room this is."""
 STREAM_DEADLINE: Final = 600.0
 """Seconds until a text or byte stream counts as ended, whatever its sender says."""
 STREAMS_OPEN: Final = 64
@@ -88,7 +101,7 @@ class LiveKitRooms(RoomPort):
     """The way into the rooms of LiveKit servers.
 
     An async context manager, to be entered inside `trio_asyncio.open_loop()`; its end
-    waits, within `STRAGGLER_DEADLINE`, for connections that were abandoned half made.
+    waits, within `straggler_deadline`, for connections that were abandoned half made.
     """
 
     def __init__(
@@ -98,12 +111,14 @@ class LiveKitRooms(RoomPort):
         now: Callable[[], float] = time.time,
         connect_deadline: float = CONNECT_DEADLINE,
         leave_deadline: float = LEAVE_DEADLINE,
+        straggler_deadline: float = STRAGGLER_DEADLINE,
         at_once: int = AT_ONCE,
     ) -> None:
         self.log_payloads = log_payloads
         self.now = now
         self.connect_deadline = connect_deadline
         self.leave_deadline = leave_deadline
+        self.straggler_deadline = straggler_deadline
         self.faults: Counter[str] = Counter()
         """Callbacks that failed, streams that were dropped: by name."""
         self._slots = trio.Semaphore(at_once)
@@ -132,7 +147,7 @@ class LiveKitRooms(RoomPort):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with trio.move_on_after(STRAGGLER_DEADLINE, shield=True):
+        with trio.move_on_after(self.straggler_deadline, shield=True):
             while self._held:
                 self._emptied = trio.Event()
                 await self._emptied.wait()
@@ -197,6 +212,12 @@ class _Connection(OpenRoom):
         self._own_identity = job.identity
         self._tracks: set[str] = set()
         """SIDs of the tracks that were told, so that none is told twice."""
+        self._sids: set[str] = set()
+        """SIDs of the people of this life of the room."""
+        self._down = False
+        """`Reconnecting` was told, `Reconnected` not yet."""
+        self._unsure: asyncio.TimerHandle | None = None
+        """Runs while it is not certain which life of the room we are back in."""
         self._subscriptions = Subscriptions(seams.pause)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled = trio.Event()
@@ -266,8 +287,6 @@ class _Connection(OpenRoom):
         room = rtc.Room(loop=self._loop)
         for name in translate.TRANSLATORS.keys() | _FOLLOW_UPS.keys():
             room.on(name, self._callback(name))
-        room.on("disconnected", self._on_disconnected)
-        room.on("room_updated", self._on_room_updated)
         seams.handle_streams(
             room, _is_message_topic, self._on_text_stream, self._on_byte_stream, CHAT
         )
@@ -305,6 +324,7 @@ class _Connection(OpenRoom):
         self._guarded("room_filter", seams.watch_only_own_events, room)
         roster = self.roster()
         self._tracks.update(t.sid for p in roster.participants for t in p.tracks)
+        self._sids.update(p.sid for p in roster.participants)
         self._stage = _Stage.OPEN
         self._tell(Watching(self.now(), roster))
         self._guarded("subscribe", self._subscriptions.restore, room.remote_participants)
@@ -354,37 +374,84 @@ class _Connection(OpenRoom):
     def _is_new(self, event: RoomEvent) -> bool:
         """Hold back what the roster has told already."""
         match event:
-            case translate.TrackPublished():
+            case TrackPublished():
                 if event.track.sid in self._tracks:
                     return False
                 self._tracks.add(event.track.sid)
-            case translate.TrackUnpublished():
+            case TrackUnpublished():
                 self._tracks.discard(event.track_sid)
-            case translate.ParticipantJoined():
+            case ParticipantJoined():
                 self._tracks.update(t.sid for t in event.participant.tracks)
+                if not self._down:
+                    self._sids.add(event.participant.sid)
             case _:
                 pass
         return True
 
-    def _on_disconnected(self, reason: int) -> None:
+    def disconnected(self, reason: int) -> None:
         self._close(translate.reason_of(reason))
 
     def _close(self, reason: str | None) -> None:
         """Out for good: said once, and nothing after it."""
         if self._stage is not _Stage.OPEN:
             return
+        self._be_sure()
         self._reason = reason
         self._tell(Disconnected(self.now(), reason))
         self._stage = _Stage.CLOSED
         self._closed.set()
 
-    def _on_room_updated(self, *_: Any) -> None:
-        """A room's SID that changes outside of a reconnect is another life of the room."""
-        room, before = self._room, self._known_sid
-        if room is None or self._stage is not _Stage.OPEN:
-            return
-        sid = translate.room_sid(room)
-        if sid and sid != before and room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
+    # --- the connection down and back --------------------------------------------------
+
+    def down(self) -> None:
+        self._be_sure()
+        if not self._down:
+            self._down = True
+            self._tell(Reconnecting(self.now()))
+
+    def back(self) -> None:
+        """Tell that we are back, as soon as it is certain in which life of the room.
+
+        A server that was killed and came back lets us in again without a word, the room
+        new under its old name.  The SDK goes on showing the old SID until the server's
+        next update of the room, 4 to 5 s later.  Somebody who is there under the SID of
+        before proves that it is the same life; else we wait for the update.
+        """
+        assert self._room is not None
+        self._subscriptions.restore(self._room.remote_participants)
+        self._be_sure()
+        if self._recognises_somebody():
+            self._tell_back()
+        else:
+            self._unsure = self._loop.call_later(SID_DEADLINE, self._tell_back)
+
+    def _recognises_somebody(self) -> bool:
+        assert self._room is not None
+        return any(p.sid in self._sids for p in self._room.remote_participants.values())
+
+    def _be_sure(self) -> None:
+        if self._unsure is not None:
+            self._unsure.cancel()
+            self._unsure = None
+
+    def _tell_back(self) -> None:
+        self._be_sure()
+        if self._stage is _Stage.OPEN:
+            self._down = False
+            roster = self.roster()
+            self._sids = {p.sid for p in roster.participants}
+            self._tell(Reconnected(self.now(), roster))
+
+    def room_updated(self) -> None:
+        """News of the room: maybe the SID that was waited for, maybe one nobody expected.
+
+        Another SID outside of a reconnect (we were moved) is another life all the same.
+        """
+        assert self._room is not None
+        sid = translate.room_sid(self._room)
+        if self._unsure is not None:
+            self._tell_back()
+        elif sid and sid != self._known_sid and not self._down:
             self._tell(Resynced(self.now(), self.roster()))
 
     # --- streams ---------------------------------------------------------------------
@@ -442,8 +509,24 @@ class _Connection(OpenRoom):
 
     # --- what an event leads to --------------------------------------------------------
 
+    def joined(self, participant: rtc.RemoteParticipant) -> None:
+        """While the connection is down nothing can be asked for: `back` will."""
+        assert self._room is not None
+        if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
+            self._subscriptions.settle(participant)
+        if self._unsure is not None and participant.sid in self._sids:
+            self._tell_back()
+
+    def left(self, participant: rtc.RemoteParticipant) -> None:
+        self._subscriptions.left(participant)
+
     def published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:
         self.joined(participant)
+
+    def subscribed(
+        self, _track: object, publication: rtc.RemoteTrackPublication, _participant: object
+    ) -> None:
+        self._subscriptions.subscribed(publication)
 
     def unsubscribed(
         self,
@@ -453,23 +536,6 @@ class _Connection(OpenRoom):
     ) -> None:
         self._subscriptions.unsubscribed(publication, participant)
 
-    def subscribed(
-        self, _track: object, publication: rtc.RemoteTrackPublication, _participant: object
-    ) -> None:
-        self._subscriptions.subscribed(publication)
-
-    def joined(self, participant: rtc.RemoteParticipant) -> None:
-        """While the connection is down nothing can be asked for: `back` will."""
-        if self._room and self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
-            self._subscriptions.settle(participant)
-
-    def left(self, participant: rtc.RemoteParticipant) -> None:
-        self._subscriptions.left(participant)
-
-    def back(self) -> None:
-        if self._room is not None:
-            self._subscriptions.restore(self._room.remote_participants)
-
 
 _FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
     "participant_connected": _Connection.joined,
@@ -478,9 +544,13 @@ _FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
     "track_unpublished": _Connection.published,
     "track_subscribed": _Connection.subscribed,
     "track_unsubscribed": _Connection.unsubscribed,
+    "reconnecting": _Connection.down,
     "reconnected": _Connection.back,
-    "moved": _Connection.back,
+    "room_updated": _Connection.room_updated,
+    "moved": _Connection.room_updated,
+    "disconnected": _Connection.disconnected,
 }
+"""What an event of the SDK leads to, after it was told."""
 
 
 def _is_message_topic(topic: str) -> bool:

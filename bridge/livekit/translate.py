@@ -27,8 +27,6 @@ from actors.session.events import (
     ParticipantLeft,
     Quality,
     QualityChanged,
-    Reconnected,
-    Reconnecting,
     RoomEvent,
     RoomMetadataChanged,
     Roster,
@@ -90,8 +88,6 @@ class Here(Protocol):
     def log_payloads(self) -> bool: ...
 
     def now(self) -> float: ...
-
-    def roster(self) -> Roster: ...
 
 
 # --- descriptions ----------------------------------------------------------------
@@ -316,14 +312,6 @@ def _room_metadata(here: Here, _old: str, new: str) -> RoomEvent:
     return RoomMetadataChanged(here.now(), new)
 
 
-def _reconnecting(here: Here) -> RoomEvent:
-    return Reconnecting(here.now())
-
-
-def _reconnected(here: Here) -> RoomEvent:
-    return Reconnected(here.now(), here.roster())
-
-
 Translator: TypeAlias = Callable[..., RoomEvent | None]
 
 TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
@@ -342,12 +330,9 @@ TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
     "connection_quality_changed": _quality,
     "data_received": _data,
     "room_metadata_changed": _room_metadata,
-    "reconnecting": _reconnecting,
-    "reconnected": _reconnected,
-    "moved": _reconnected,  # into another room: another SID, as after a server's restart
 }
 """By the name of the event of `rtc.Room`.
 
-Not here: `disconnected`, which ends the connection (`bridge.livekit.connection`), and
+Not here: what happens to the connection itself (`bridge.livekit.connection`), and
 `connected`, which the SDK declares and never emits.
 """

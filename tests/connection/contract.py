@@ -32,7 +32,9 @@ from tests.connection.stage import Recorder, Stage
 
 
 class Contract:
-    async def test_the_first_event_has_everyone_who_was_there_and_all_that_is_known_of_them(self, stage: Stage) -> None:
+    async def test_the_first_event_has_everyone_who_was_there_and_all_that_is_known_of_them(
+        self, stage: Stage
+    ) -> None:
         alice = await stage.join(
             "alice", name="Alice", metadata='{"team": "red"}', attributes={"hand": "up"}
         )
@@ -62,8 +64,9 @@ class Contract:
         assert (tracks[microphone].muted, tracks[camera].muted) == (False, True)
         assert not told.all(TrackPublished)
 
-
-    async def test_nobody_who_comes_while_we_connect_is_missed_or_told_twice(self, stage: Stage) -> None:
+    async def test_nobody_who_comes_while_we_connect_is_missed_or_told_twice(
+        self, stage: Stage
+    ) -> None:
         await stage.join("first")
         names = [f"person-{number}" for number in range(10)]
 
@@ -83,7 +86,6 @@ class Contract:
         assert sorted(told.known()) == sorted(["first", *names])
         assert len(set(told.tracks())) == 10
         told.check_frame()
-
 
     async def test_a_person_comes_publishes_and_goes(self, stage: Stage) -> None:
         told = Recorder()
@@ -113,7 +115,6 @@ class Contract:
         assert {event.track_sid for event in gone} == set(tracks)
         assert all(told.events.index(event) < told.events.index(left) for event in gone)
 
-
     async def test_a_track_that_is_taken_back_is_told(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         screen = await alice.publish("screen")
@@ -124,7 +125,6 @@ class Contract:
             assert (await told.wait(TrackUnpublished)).track_sid == screen
             (person,) = room.roster().participants
             assert person.tracks == ()
-
 
     async def test_mute_and_unmute(self, stage: Stage) -> None:
         alice = await stage.join("alice")
@@ -138,7 +138,6 @@ class Contract:
             assert person.tracks[0].muted
             await alice.unmute(microphone)
             await told.wait(TrackUnmuted, identity="alice", track_sid=microphone)
-
 
     async def test_changes_of_name_metadata_and_attributes(self, stage: Stage) -> None:
         alice = await stage.join("alice", attributes={"hand": "up", "team": "red"})
@@ -155,7 +154,6 @@ class Contract:
             assert (person.name, person.metadata) == ("Alice B", "not JSON {")
             assert person.attributes == {"team": "red", "seat": "7"}
 
-
     async def test_metadata_of_the_room(self, stage: Stage) -> None:
         await stage.join("alice")
         told = Recorder()
@@ -163,7 +161,6 @@ class Contract:
             await stage.set_room_metadata('{"topic": "plans"}')
             await told.wait(RoomMetadataChanged, metadata='{"topic": "plans"}')
             assert room.roster().metadata == '{"topic": "plans"}'
-
 
     async def test_somebody_who_is_sent_away_leaves_with_that_reason(self, stage: Stage) -> None:
         alice = await stage.join("alice")
@@ -173,8 +170,9 @@ class Contract:
             await stage.remove("alice")
             assert (await told.wait(ParticipantLeft)).reason == "participant_removed"
 
-
-    async def test_a_quick_rejoin_is_a_leave_and_then_a_join_under_another_sid(self, stage: Stage) -> None:
+    async def test_a_quick_rejoin_is_a_leave_and_then_a_join_under_another_sid(
+        self, stage: Stage
+    ) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
         told = Recorder()
@@ -188,7 +186,6 @@ class Contract:
         assert joined.participant.sid == again.sid != alice.sid
         assert told.events.index(left) < told.events.index(joined)
 
-
     async def test_a_second_one_of_the_same_identity_replaces_the_first(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
@@ -200,7 +197,6 @@ class Contract:
             assert [(event.sid, event.reason) for event in left] == [(alice.sid, None)]
             assert told.events.index(left[0]) < told.events.index(joined)
             assert [person.sid for person in room.roster().participants] == [other.sid]
-
 
     async def test_data_of_every_kind(self, stage: Stage) -> None:
         alice = await stage.join("alice")
@@ -230,7 +226,6 @@ class Contract:
         assert not any(event.stream for event in data)
         assert {event.content for event in data} == {None}
 
-
     async def test_text_streams_have_their_sender_and_their_size(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         told = Recorder()
@@ -248,7 +243,6 @@ class Contract:
         ]
         assert all(event.stream and event.reliable and event.content is None for event in data)
 
-
     async def test_a_message_of_the_server_has_no_sender(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
@@ -259,7 +253,6 @@ class Contract:
             await stage.server_says(b"closing soon", "notice")
             message = await told.wait(DataReceived)
         assert (message.identity, message.topic, message.size) == (None, "notice", 12)
-
 
     async def test_agents_are_told_as_agents_and_hidden_ones_not_at_all(self, stage: Stage) -> None:
         await stage.join("helper", kind="agent")
@@ -275,7 +268,6 @@ class Contract:
             assert (first.identity, first.kind) == ("helper", "agent")
             assert {p.identity for p in second.roster().participants} == {"helper", "bot"}
 
-
     async def test_who_speaks(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         microphone = await alice.publish("microphone")
@@ -288,8 +280,9 @@ class Contract:
             await alice.speak(False)
             await told.wait(SpeakersChanged, identities=())
 
-
-    async def test_of_each_person_one_track_is_taken_the_microphone_if_there_is_one(self, stage: Stage) -> None:
+    async def test_of_each_person_one_track_is_taken_the_microphone_if_there_is_one(
+        self, stage: Stage
+    ) -> None:
         alice, bob = await stage.join("alice"), await stage.join("bob")
         camera = await alice.publish("camera")
         microphone = await alice.publish("microphone")
@@ -311,7 +304,6 @@ class Contract:
             better,
         ]
 
-
     async def test_names_of_every_sort_come_through_as_they_are(self, stage: Stage) -> None:
         names = ["a\nb", "\x1b[31mred", "émile 🎈", "x" * 200, "{identity}", "<b>"]
         for name in names:
@@ -330,7 +322,6 @@ class Contract:
         assert (message.identity, message.topic) == ("dave\n", "a\nb")
         assert speaker == names[0]
 
-
     async def test_after_a_reconnect_the_roster_tells_who_is_there(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         microphone = await alice.publish("microphone")
@@ -348,7 +339,6 @@ class Contract:
             assert [p.identity for p in room.roster().participants] == ["alice"]
         told.check_frame()
 
-
     async def test_leaving_says_goodbye_last_and_nothing_comes_after_it(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
@@ -363,8 +353,9 @@ class Contract:
         await trio.testing.wait_all_tasks_blocked(0.05)
         told.check_frame()
 
-
-    async def test_a_room_that_is_deleted_ends_the_connection_with_that_reason(self, stage: Stage) -> None:
+    async def test_a_room_that_is_deleted_ends_the_connection_with_that_reason(
+        self, stage: Stage
+    ) -> None:
         await stage.join("alice")
         told = Recorder()
         async with stage.open(told) as room, trio.open_nursery() as nursery:
@@ -373,7 +364,6 @@ class Contract:
             assert isinstance(told.events[-1], Disconnected)
             assert told.events[-1].reason == "room_deleted"
         told.check_frame()
-
 
     async def test_two_watch_one_room(self, stage: Stage) -> None:
         told, other = Recorder(), Recorder()
@@ -387,7 +377,6 @@ class Contract:
             await told.wait(ParticipantLeft)
         assert not other.all(ParticipantLeft)
 
-
     async def test_a_refusal_is_told_as_such_and_nothing_was_offered(self, stage: Stage) -> None:
         told = Recorder()
         with pytest.raises(RoomRefused, match="401") as caught:
@@ -396,14 +385,12 @@ class Contract:
         assert "eyJ" not in str(caught.value)
         assert told.events == []
 
-
     async def test_a_server_that_is_not_there_is_unreachable(self, stage: Stage) -> None:
         told = Recorder()
         with pytest.raises(RoomUnreachable):
             async with stage.port.open(stage.unreachable(), told):
                 raise AssertionError("not reached")
         assert told.events == []
-
 
     async def test_cancelling_inside_leaves_the_room(self, stage: Stage) -> None:
         told = Recorder()

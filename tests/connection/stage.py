@@ -90,9 +90,11 @@ class Recorder:
             event.track.sid for event in self.all(TrackPublished)
         ]
 
-    async def until(self, found: Callable[[], Any], what: str = "") -> Any:
+    async def until(
+        self, found: Callable[[], Any], what: str = "", patience: float = PATIENCE
+    ) -> Any:
         """What `found` gives as soon as that is something."""
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(patience):
             while not (result := found()):
                 await self._news.wait()
             return result

@@ -1,0 +1,227 @@
+"""What becomes of a room when the network or the server fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+import trio_asyncio
+from attrs import evolve
+
+from actors.rooms.port import RoomRefused, RoomUnreachable
+from actors.session.events import (
+    Disconnected,
+    ParticipantJoined,
+    ParticipantLeft,
+    Reconnected,
+    Reconnecting,
+    Resynced,
+    TrackSubscribed,
+)
+from bridge.livekit.api import ServerApi
+from bridge.livekit.connection import LiveKitRooms, connect_error
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.people import open_people
+from bridge.server import PrivateServer
+from tests.connection.stage import RealStage, Recorder, simulate
+
+
+@pytest.fixture
+async def own(own_server: PrivateServer, rooms: LiveKitRooms) -> AsyncIterator[RealStage]:
+    """A stage whose server the test may kill."""
+    key = ApiKey(own_server.api_key, own_server.api_secret)
+    async with (
+        ServerApi(Endpoint.parse(own_server.url), key) as api,
+        open_people(own_server.url, own_server.api_key, own_server.api_secret) as people,
+    ):
+        yield RealStage(own_server, rooms, people, api)
+
+
+async def test_a_server_that_is_killed_and_back_makes_another_life_of_the_room(
+    own: RealStage,
+) -> None:
+    alice = await own.join("alice")
+    microphone = await alice.publish("microphone")
+    await own.visible(microphone)
+    told = Recorder()
+    async with own.open(told) as room:
+        await told.wait(TrackSubscribed)
+        await trio.to_thread.run_sync(own.server.kill)
+        await told.wait(Reconnecting)
+        await told.wait(ParticipantLeft)
+        await trio.to_thread.run_sync(own.server.restart)
+        with trio.fail_after(25):
+            back = await told.until(lambda: (told.all(Reconnected) or [None])[0], "back", 25)
+        before, after = told.watching.roster, back.roster
+        assert "" != after.room_sid != before.room_sid
+        assert after.created_at is not None
+        assert before.created_at is not None
+        assert after.created_at > before.created_at
+        assert room.roster().room_sid == after.room_sid
+        assert alice.sid not in {person.sid for person in after.participants}
+        if not after.participants:
+            await told.joined("alice")
+        await told.until(lambda: len(told.all(TrackSubscribed)) >= 2, "her microphone")
+    assert {event.reason for event in told.all(ParticipantLeft)} == {None}
+    assert [type(e) for e in told.events if isinstance(e, Reconnecting | Reconnected)] == [
+        Reconnecting,
+        Reconnected,
+    ]
+    assert not told.all(Resynced)
+    told.check_frame()
+
+
+async def test_a_server_that_does_not_come_back_ends_the_connection_without_a_reason(
+    own: RealStage,
+) -> None:
+    told = Recorder()
+    async with own.open(told) as room:
+        await trio.to_thread.run_sync(own.server.kill)
+        with trio.fail_after(60):
+            assert await room.closed() is None
+        assert isinstance(told.events[-1], Disconnected)
+        with trio.fail_after(1):
+            assert room.roster().participants == ()
+    told.check_frame()
+
+
+async def test_the_server_that_shuts_us_out_ends_the_connection_with_its_reason(
+    real: RealStage,
+) -> None:
+    told = Recorder()
+    async with real.open(told) as room:
+        await simulate(room, "SIMULATE_SERVER_LEAVE")
+        with trio.fail_after(10):
+            assert await room.closed() == "server_shutdown"
+
+
+async def test_a_signalling_connection_that_breaks_is_resumed_and_nobody_left(
+    real: RealStage,
+) -> None:
+    alice = await real.join("alice")
+    microphone = await alice.publish("microphone")
+    told = Recorder()
+    async with cuttable(real.server.port) as (port, cut):
+        job = evolve(real.job(), url=f"ws://127.0.0.1:{port}")
+        async with real.port.open(job, told) as room:
+            await told.wait(TrackSubscribed)
+            cut()
+            await told.wait(Reconnecting)
+            back = await told.wait(Reconnected)
+            assert [person.sid for person in back.roster.participants] == [alice.sid]
+            assert back.roster.room_sid == told.watching.roster.room_sid
+            await alice.mute(microphone)
+            await told.until(lambda: room.roster().participants[0].tracks[0].muted, "muted")
+    assert not told.all(ParticipantLeft)
+    assert not told.all(ParticipantJoined)
+
+
+@asynccontextmanager
+async def cuttable(target: int):
+    """A TCP proxy to `target` on loopback: its port, and a call that cuts all its lines."""
+    lines: set[trio.CancelScope] = set()
+
+    async def copy(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        async for chunk in source:
+            await sink.send_all(chunk)
+
+    async def line(client: trio.SocketStream) -> None:
+        with trio.CancelScope() as scope:
+            lines.add(scope)
+            server = await trio.open_tcp_stream("127.0.0.1", target)
+            try:
+                async with client, server, trio.open_nursery() as nursery:
+                    nursery.start_soon(copy, client, server)
+                    await copy(server, client)
+                    nursery.cancel_scope.cancel()
+            except* (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        lines.discard(scope)
+
+    def cut() -> None:
+        for scope in lines:
+            scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, line, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1], cut
+        nursery.cancel_scope.cancel()
+
+
+async def test_leaving_does_not_wait_for_a_server_that_hangs(own: RealStage) -> None:
+    told = Recorder()
+    async with trio_asyncio.open_loop():
+        port = LiveKitRooms(leave_deadline=0.5, straggler_deadline=0.1)
+        async with port:
+            async with port.open(own.job(), told):
+                os.kill(own.server.pid, signal.SIGSTOP)
+                began = trio.current_time()
+            took = trio.current_time() - began
+    os.kill(own.server.pid, signal.SIGCONT)
+    assert took < 2
+    told.check_frame()
+
+
+async def test_a_server_that_never_answers_is_unreachable_within_the_deadline(
+    real: RealStage,
+) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    async with listener, trio_asyncio.open_loop():
+        patient = LiveKitRooms(connect_deadline=0.3, straggler_deadline=0.1)
+        async with patient:
+            with pytest.raises(RoomUnreachable, match=r"within 0\.3 s"):
+                async with patient.open(real.job(url=f"ws://127.0.0.1:{port}"), Recorder()):
+                    raise AssertionError("not reached")
+            assert patient.busy == 1, "its place stays taken until the SDK gives up"
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        (
+            "engine: signal failure: client error: 401 Unauthorized - permissions denied",
+            RoomRefused,
+        ),
+        ("engine: signal failure: client error: 404 Not Found - abc", RoomRefused),
+        ("engine: signal failure: failed to parse the url: empty host", RoomRefused),
+        ("engine: signal failure: server error: 500 Internal Server Error - ", RoomUnreachable),
+        ("engine: signal failure: transport timed out", RoomUnreachable),
+        ("engine: signal failure: transport connection error: IO error: refused", RoomUnreachable),
+        ("", RoomUnreachable),
+    ],
+)
+def test_the_errors_of_connect_are_sorted_in_two(text: str, kind: type[Exception]) -> None:
+    error = connect_error(text)
+    assert type(error) is kind
+    assert str(error)
+
+
+async def test_an_expired_token_is_refused_and_its_text_kept_out(real: RealStage) -> None:
+    key = ApiKey(real.server.api_key, real.server.api_secret)
+    token = key.sign({"roomJoin": True, "room": real.room}, ttl=-3600, claims={"sub": "agent-1"})
+    with pytest.raises(RoomRefused, match="expired") as caught:
+        async with real.port.open(real.job(token=token), Recorder()):
+            raise AssertionError("not reached")
+    assert "eyJ" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ws://", "ftp://127.0.0.1:1", ""])
+async def test_a_url_that_is_none_is_refused(real: RealStage, url: str) -> None:
+    with pytest.raises((RoomRefused, RoomUnreachable)):
+        async with real.port.open(real.job(url=url), Recorder()):
+            raise AssertionError("not reached")
+
+
+async def test_outside_of_its_block_the_port_says_how_to_use_it(real: RealStage) -> None:
+    port = LiveKitRooms()
+    with pytest.raises(RuntimeError, match="async with"):
+        async with port.open(real.job(), Recorder()):
+            raise AssertionError("not reached")
