@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,16 +104,15 @@ async def running_agent(
     """`start` with a JSON log; killed at the end of the block where it still runs."""
     command = [sys.executable, "-m", "bridge.cli", "start", "--log-format", "json", *flags]
     async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(
-            lambda task_status: trio.run_process(
-                command,
-                env=environment(server, data_dir, **(env or {})),
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                check=False,
-                task_status=task_status,
-            )
+        run = partial(
+            trio.run_process,
+            command,
+            env=environment(server, data_dir, **(env or {})),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
         )
+        process: trio.Process = await nursery.start(run)
         agent = Agent(process)
         nursery.start_soon(agent.read)
         try:
