@@ -236,5 +236,5 @@ def payload_format(payload: bytes) -> str:
         return "binary"
     try:
         return "json" if isinstance(json.loads(text), dict | list) else "text"
-    except ValueError:
+    except (ValueError, RecursionError):
         return "text"

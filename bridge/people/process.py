@@ -93,12 +93,13 @@ class Process:
             with trio.fail_after(_START_SECONDS):
                 await self._write(hello)
                 await self._ready.wait()
-        except (trio.TooSlowError, *_GONE) as error:
-            self.kill()
-            raise PeopleError(f"the people's process did not start: {self._why()}") from error
-        except BaseException:
-            self.kill()
-            raise
+        except (trio.TooSlowError, *_GONE):
+            self.over = "too late"
+        finally:
+            if not self._ready.is_set() or self.over is not None:
+                self.kill()
+                with trio.CancelScope(shield=True):
+                    await self.end()
         if self.over is not None:
             raise PeopleError(f"the people's process did not start: {self._why()}")
         return self

@@ -109,9 +109,10 @@ def no_server(_progress: object) -> Path:
 
 
 async def test_without_a_server_the_same_story_is_told_in_simulated_rooms(
-    console: Console, monkeypatch: pytest.MonkeyPatch
+    console: Console, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ):
     monkeypatch.setattr(run, "ensure_server", no_server)
+    monkeypatch.setattr(run.time, "time", lambda: 1.8e9 + trio.current_time())
     code = await run_demo(SHORT, start_worker, start_simulated, console=console)
     assert code == 0, shown(console)
     assert "no Go on this machine" in shown(console)
