@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from actors.session import AnotherLife, ParticipantInfo
-from tests.session.story import Story, camera, clock, microphone, names, person
+from actors.session import (
+    AnotherLife,
+    ParticipantInfo,
+    ParticipantJoined,
+    Reconnecting,
+    Roster,
+    Watching,
+    apply,
+    begin,
+    totals,
+)
+from tests.session.story import T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 0)
@@ -343,3 +353,15 @@ def test_a_new_connection_to_the_same_life_takes_what_waited() -> None:
     story.left(14, "bob", "PA_2")
     story.watching(20, ALICE)
     assert story.counts() == (1, 2, 2, 2)
+
+
+def test_nothing_waits_any_more_once_the_room_is_watched() -> None:
+    state = begin("room", "RM_1", "AJ_1", "worker", "agent", T0)
+    for event in (
+        Reconnecting(T0),
+        ParticipantJoined(T0, BOB),
+        Watching(T0 + 1, Roster("RM_1", "", (ALICE,))),
+    ):
+        state, _ = apply(state, event)
+    assert state.held == ()
+    assert totals(state, T0 + 2).participants == 1
