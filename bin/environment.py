@@ -103,7 +103,7 @@ def exclusive(venv: Path, progress: ProgressLine) -> Iterator[int]:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("waiting for another one that prepares the environment")
+            progress.say("waiting for another one that prepares the environment")
             fcntl.flock(held, fcntl.LOCK_EX)
         yield held.fileno()
 
@@ -120,7 +120,7 @@ def is_current(venv: Path, lock: Path) -> bool:
 
 def prepare(venv: Path, lock: Path, progress: ProgressLine, held: int) -> None:
     remove_old(venv)
-    progress(f"preparing the environment in {venv} (first use)")
+    progress.say(f"preparing the environment in {venv} (once)")
     venv.mkdir()
     (venv / OURS).touch()
     log = venv / "install.log"

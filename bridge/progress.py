@@ -16,7 +16,7 @@ WIDTH = 79
 
 
 class ProgressLine:
-    """Call it with what is going on now; call `close` at the end.  A context manager."""
+    """Call it with what is going on now, as often as you like.  A context manager."""
 
     def __init__(self, stream: TextIO, prefix: str = "room-actors: ") -> None:
         self._stream = stream
@@ -35,6 +35,12 @@ class ProgressLine:
         elif now >= self._next_plain:
             self._write(f"{self._prefix}{text}\n")
             self._next_plain = now + PLAIN_EVERY
+
+    def say(self, text: str) -> None:
+        """A line that stays, and is not left out."""
+        self.close()
+        self._write(f"{self._prefix}{text}\n")
+        self._next_plain = time.monotonic() + PLAIN_EVERY
 
     def close(self, last: str = "") -> None:
         """End the line; with a last word, which also says how long it took."""

@@ -1,0 +1,358 @@
+"""bin/room-actors on machines of all kinds, with a small checkout in place of ours.
+
+The checkout has our launcher, a command line that tells how it was called, and one
+tiny package to install from a folder, so that no test needs the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from attrs import field, frozen
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PATIENCE: Final = 60.0
+
+COMMAND_LINE: Final = """
+import json, os, signal, sys
+import tiny
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print(json.dumps({
+    "arguments": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(),
+    "environment": sys.prefix, "tiny": tiny.VERSION, "python": sys.version_info[:2],
+}), flush=True)
+if sys.argv[1:] == ["wait"]:
+    signal.pause()
+"""
+
+
+@frozen
+class Checkout:
+    """A small checkout, and the environment variables it is called with."""
+
+    root: Path
+    variables: Mapping[str, str] = field(factory=dict[str, str])
+
+    @property
+    def launcher(self) -> Path:
+        return self.root / "bin" / "room-actors"
+
+    def begin(self, *arguments: str, at: Path | None = None, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(at or self.launcher), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(self.variables) | more.pop("variables", {}),
+            **more,
+        )
+
+    def run(self, *arguments: str, at: Path | None = None, **more: Any) -> Run:
+        process = self.begin(*arguments, at=at, **more)
+        out, err = process.communicate(timeout=PATIENCE)
+        return Run(process.returncode, out, err)
+
+    def require(self, version: str) -> None:
+        """Lock another version of the tiny package."""
+        wheel = self.root / "wheels" / f"tiny-{version}-py3-none-any.whl"
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lock = f"tiny=={version} \\\n    --hash=sha256:{digest}\n"
+        (self.root / "requirements.lock").write_text(lock)
+
+
+@frozen
+class Run:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+
+def make_wheel(folder: Path, version: str) -> None:
+    folder.mkdir(exist_ok=True)
+    info = f"tiny-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"tiny-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr("tiny.py", f"VERSION = {version!r}\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n"
+        )
+        tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        archive.writestr(f"{info}/WHEEL", tags)
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def make_checkout(root: Path, home: Path) -> Checkout:
+    shutil.copytree(ROOT / "bin", root / "bin")
+    (root / "actors").mkdir()
+    (root / "bridge" / "cli").mkdir(parents=True)
+    for name in ("__init__.py", "progress.py"):
+        shutil.copy(ROOT / "bridge" / name, root / "bridge" / name)
+    (root / "bridge" / "cli" / "__main__.py").write_text(COMMAND_LINE)
+    for version in ("1.0", "2.0"):
+        make_wheel(root / "wheels", version)
+    home.mkdir()
+    checkout = Checkout(
+        root,
+        {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": (root / "wheels").as_uri(),
+        },
+    )
+    checkout.require("1.0")
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout, in a folder with a space in its name, that was called once."""
+    folder = tmp_path_factory.mktemp("prepared")
+    checkout = make_checkout(folder / "a checkout", folder / "home")
+    first = checkout.run()
+    assert first.told["tiny"] == "1.0"
+    assert first.err.splitlines()[0] == (
+        f"room-actors: preparing the environment in {checkout.root}/.venv (once)"
+    )
+    assert "room-actors: ready after" in first.err
+    return checkout
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Checkout:
+    return make_checkout(tmp_path / "checkout", tmp_path / "home")
+
+
+def with_python(folder: Path, **programs: str) -> str:
+    """A PATH with what the launcher itself needs, and `programs` for the rest."""
+    folder.mkdir()
+    for name in ("sh", "dirname", "readlink", "cmp"):
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(found)
+    for name, text in programs.items():
+        program = folder / name.replace("_", ".")
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    return str(folder)
+
+
+THIS_PYTHON: Final = f'exec "{sys.executable}" "$@"'
+
+
+def test_later_starts_say_nothing_and_are_quick(prepared: Checkout):
+    began = time.monotonic()
+    run = prepared.run()
+    assert time.monotonic() - began < 1.0
+    assert run.err == ""
+    assert run.told["environment"] == str(prepared.root / ".venv")
+
+
+def test_arguments_arrive_as_they_were_given(prepared: Checkout):
+    arguments = ["demo", "--rooms", "2", "", "two words", "new\nline", "*", "$HOME", "-"]
+    assert prepared.run(*arguments).told["arguments"] == arguments
+
+
+def test_it_works_from_another_folder_and_stays_there(prepared: Checkout, tmp_path: Path):
+    assert prepared.run(cwd=tmp_path).told["cwd"] == str(tmp_path)
+
+
+def test_it_works_by_a_relative_path(prepared: Checkout):
+    run = prepared.run(at=Path("bin/room-actors"), cwd=prepared.root)
+    assert run.told["cwd"] == str(prepared.root)
+
+
+def test_it_works_through_symlinks_of_symlinks(prepared: Checkout, tmp_path: Path):
+    (tmp_path / "one").symlink_to(prepared.launcher)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "two").symlink_to("../one")
+    run = prepared.run(at=tmp_path / "folder" / "two", cwd=tmp_path)
+    assert run.told["environment"] == str(prepared.root / ".venv")
+
+
+def test_it_works_when_found_on_path(prepared: Checkout, tmp_path: Path):
+    (tmp_path / "room-actors").symlink_to(prepared.launcher)
+    path = f"{tmp_path}:{prepared.variables['PATH']}"
+    run = subprocess.run(
+        ["sh", "-c", "room-actors"],
+        env=dict(prepared.variables) | {"PATH": path},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(run.stdout)["tiny"] == "1.0"
+
+
+def test_modules_in_the_folder_it_is_called_in_are_not_taken(prepared: Checkout, tmp_path: Path):
+    (tmp_path / "bridge").mkdir()
+    for name in ("tiny.py", "json.py", "bridge/__init__.py"):
+        (tmp_path / name).write_text("raise SystemExit('taken from the wrong folder')")
+    variables = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path)}
+    assert prepared.run(cwd=tmp_path, variables=variables).told["tiny"] == "1.0"
+
+
+def test_it_becomes_the_program_so_that_signals_reach_it(prepared: Checkout):
+    process = prepared.begin("wait")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["pid"] == process.pid
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 7
+
+
+def test_two_at_once_install_once(fresh: Checkout):
+    both = [fresh.begin(), fresh.begin()]
+    ended = [(*process.communicate(timeout=PATIENCE), process.returncode) for process in both]
+    assert [code for *_, code in ended] == [0, 0]
+    said = sorted(err for _, err, _ in ended)
+    assert "preparing the environment in" in said[0]
+    assert said[1] == "room-actors: waiting for another one that prepares the environment\n"
+
+
+def test_an_installation_that_was_cut_off_is_begun_again(fresh: Checkout):
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        silent = {"PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_FIND_LINKS": ""}
+        cut_off = fresh.begin(variables=silent)
+        asked, _ = index.accept()  # pip asks for the package: it will get no answer.
+        cut_off.kill()
+        second = fresh.begin()
+        assert second.stderr is not None
+        # The first one's pip is not dead yet: nobody may write under its hands.
+        assert "waiting for another one" in second.stderr.readline()
+        asked.close()
+    out, err = second.communicate(timeout=PATIENCE)
+    assert json.loads(out)["tiny"] == "1.0"
+    assert "preparing the environment in" in err
+    cut_off.communicate(timeout=PATIENCE)
+
+
+def test_sigterm_while_it_installs_ends_pip_too(fresh: Checkout):
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        silent = {"PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_FIND_LINKS": ""}
+        process = fresh.begin(variables=silent)
+        asked, _ = index.accept()
+        process.send_signal(signal.SIGTERM)
+        with asked:
+            while asked.recv(4096):  # Ends with the connection, and that with pip.
+                pass
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_another_lock_is_installed_anew(fresh: Checkout):
+    assert fresh.run().told["tiny"] == "1.0"
+    fresh.require("2.0")
+    run = fresh.run()
+    assert run.told["tiny"] == "2.0"
+    assert "preparing the environment" in run.err
+
+
+def test_no_network_is_said_in_one_line(fresh: Checkout):
+    offline = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_NO_INDEX": "0",
+        "PIP_FIND_LINKS": "",
+        "PIP_RETRIES": "1",
+    }
+    run = fresh.run(variables=offline)
+    assert run.code == 1
+    last = run.err.splitlines()[-1]
+    assert "the package index cannot be reached: connect to the network" in last
+    assert str(fresh.root / ".venv" / "install.log") in last
+    assert "Traceback" not in run.err
+
+
+def test_a_package_that_is_not_the_locked_one_is_refused(fresh: Checkout):
+    lock = fresh.root / "requirements.lock"
+    lock.write_text("tiny==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    run = fresh.run()
+    assert run.code == 1
+    assert "a package is not the one that was locked" in run.err.splitlines()[-1]
+
+
+def test_no_python_is_said_in_one_line(prepared: Checkout, tmp_path: Path):
+    old = 'case $2 in -c) exec false ;; esac; echo "Python 3.9.1"'
+    path = with_python(tmp_path / "path", python3=old)
+    fresh_place = {"PATH": path, "ROOM_ACTORS_VENV": str(tmp_path / "venv")}
+    run = prepared.run(variables=fresh_place)
+    assert run.code == 2
+    assert run.err == (
+        "room-actors: no Python 3.11, 3.12 or 3.13 found: install one, "
+        "or set ROOM_ACTORS_PYTHON to where it is\n"
+    )
+
+
+def test_a_python_beside_one_that_is_too_old_is_found(prepared: Checkout, tmp_path: Path):
+    path = with_python(tmp_path / "path", python3="exit 1", python3_12=THIS_PYTHON)
+    # A place that only a Python finds fault with: one was found.
+    run = prepared.run(variables={"PATH": path, "ROOM_ACTORS_VENV": str(tmp_path)})
+    assert f"{tmp_path} was not made by room-actors" in run.err
+
+
+def test_a_python_without_the_venv_module_is_named_with_the_package_to_install(
+    prepared: Checkout, tmp_path: Path
+):
+    bare = f'case "$*" in *ensurepip*) exit 1 ;; esac; {THIS_PYTHON}'
+    path = with_python(tmp_path / "path", python3=bare)
+    run = prepared.run(variables={"PATH": path, "ROOM_ACTORS_VENV": str(tmp_path / "venv")})
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert run.code == 2
+    assert run.err == (
+        "room-actors: python3 cannot make a virtual environment: install its venv module "
+        f"(Debian, Ubuntu: apt install python{version}-venv)\n"
+    )
+
+
+def test_a_wrong_room_actors_python_is_named(prepared: Checkout):
+    run = prepared.run(variables={"ROOM_ACTORS_PYTHON": "/nowhere/python"})
+    assert run.code == 2
+    assert run.err.startswith("room-actors: ROOM_ACTORS_PYTHON names /nowhere/python, which is no")
+    assert len(run.err.splitlines()) == 1
+
+
+def test_the_python_asked_for_is_checked_and_kept(prepared: Checkout):
+    run = prepared.run(variables={"ROOM_ACTORS_PYTHON": sys.executable})
+    assert run.told["python"] == list(sys.version_info[:2])
+    assert run.err == ""
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_a_way_out(prepared: Checkout):
+    run = prepared.run(variables={"ROOM_ACTORS_VENV": "/dev/null/venv"})
+    assert run.code == 2
+    assert "cannot write to /dev/null" in run.err
+    assert "ROOM_ACTORS_VENV" in run.err
+    assert len(run.err.splitlines()) == 1
+
+
+def test_an_environment_that_is_not_ours_is_left_alone(prepared: Checkout, tmp_path: Path):
+    precious = tmp_path / "venv" / "precious"
+    precious.parent.mkdir()
+    precious.write_text("data")
+    run = prepared.run(variables={"ROOM_ACTORS_VENV": str(precious.parent)})
+    assert run.code == 2
+    assert f"{precious.parent} was not made by room-actors" in run.err
+    assert precious.read_text() == "data"
+
+
+def test_a_relative_place_for_the_environment_is_taken_from_here(fresh: Checkout, tmp_path: Path):
+    run = fresh.run(cwd=tmp_path, variables={"ROOM_ACTORS_VENV": "elsewhere"})
+    assert run.told["environment"] == str(tmp_path / "elsewhere")
+    assert not (fresh.root / ".venv").exists()
