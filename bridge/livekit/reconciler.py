@@ -110,6 +110,8 @@ class RoomMemory:
     tries: int = 0
     """How often it was dispatched to without our keeping it."""
     dispatched_at: float = float("-inf")
+    dispatches: set[str] = field(factory=set[str])
+    """The ids of our own."""
     ghost_since: float = float("inf")
     """Since when an agent with our instance id is there that is not ours any more."""
     watched_by_others: bool = False
@@ -157,16 +159,26 @@ def our_agents(participants: Iterable[models.ParticipantInfo], agent_name: str) 
 
 
 def under_way(
-    dispatches: Iterable[agent_dispatch.AgentDispatch], agent_name: str, server_time: float
+    dispatches: Iterable[agent_dispatch.AgentDispatch],
+    agent_name: str,
+    server_time: float,
+    in_vain: Collection[str] = (),
 ) -> bool:
-    """Whether a dispatch of our name may still bring an agent, whoever made it."""
+    """Whether a dispatch of our name may still bring an agent, whoever made it.
+
+    `in_vain` are the ids of those that were given up; a job that came of one counts.
+    """
 
     def age(nanoseconds: int) -> float:
         return server_time - nanoseconds / NANOSECONDS
 
+    def waiting(dispatch: agent_dispatch.AgentDispatch) -> bool:
+        # Reconcilers dispatch to many rooms at once, people seldom.
+        longest = LATE if dispatch.metadata == OUR_DISPATCH else FRESH
+        return dispatch.id not in in_vain and age(dispatch.state.created_at) < longest
+
     return any(
-        age(dispatch.state.created_at) < (LATE if dispatch.metadata == OUR_DISPATCH else FRESH)
-        or any(age(job.state.started_at) < FRESH for job in dispatch.state.jobs)
+        waiting(dispatch) or any(age(job.state.started_at) < FRESH for job in dispatch.state.jobs)
         for dispatch in dispatches
         if dispatch.agent_name == agent_name and not dispatch.state.deleted_at
     )
@@ -340,7 +352,10 @@ class Reconciler:
         if known.watched_by_others:
             return
         if not left_behind and under_way(
-            await self.api.list_dispatch(room.name), self.agent_name, self.api.server_time()
+            await self.api.list_dispatch(room.name),
+            self.agent_name,
+            self.api.server_time(),
+            in_vain=known.dispatches,
         ):
             return
         if self._is_ours(room):
@@ -379,6 +394,7 @@ class Reconciler:
         known.dispatched_at = trio.current_time()
         known.next_look = known.dispatched_at + retry_delay(known.tries, self._at_once)
         mine = await self.api.create_dispatch(room.name, self.agent_name, OUR_DISPATCH)
+        known.dispatches.add(mine.id)
         log.info(
             "room_dispatched",
             room=room.name,

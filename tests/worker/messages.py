@@ -39,9 +39,7 @@ def assignment(assigned: agent.Job, token: str = "room-token") -> bytes:
 
 
 def termination(job_id: str) -> bytes:
-    return agent.ServerMessage(
-        termination=agent.JobTermination(job_id=job_id)
-    ).SerializeToString()
+    return agent.ServerMessage(termination=agent.JobTermination(job_id=job_id)).SerializeToString()
 
 
 def pong() -> bytes:

@@ -8,7 +8,7 @@ from bridge.livekit.endpoint import BadUrl, Endpoint
 
 
 @pytest.mark.parametrize(
-    ("url", "room_url", "http_url"),
+    "url, room_url, http_url",
     [
         ("ws://localhost:7880", "ws://localhost:7880", "http://localhost:7880"),
         ("ws://localhost:7880/", "ws://localhost:7880", "http://localhost:7880"),
@@ -26,7 +26,7 @@ def test_a_url_gives_both_addresses(url: str, room_url: str, http_url: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("url", "part"),
+    "url, part",
     [
         ("", "empty"),
         ("localhost:7880", "must begin with"),

@@ -24,7 +24,7 @@ from tests.worker.fake_livekit import (
     read_request,
     speak,
 )
-from tests.worker.workers import KEY, make_worker, running
+from tests.worker.workers import KEY, logged, make_worker, running
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 
@@ -170,7 +170,7 @@ async def test_a_server_that_goes_silent_is_left_within_ten_seconds_and_rooms_st
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    "answer, reason",
     [
         (
             http_answer("401 Unauthorized", f"invalid token: {TOKEN}, error: token signature "
@@ -301,7 +301,7 @@ async def test_nothing_the_worker_logs_holds_a_token_or_the_secret() -> None:
 
 async def test_an_availability_answer_waits_on_nothing_a_room_does() -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url, max_rooms=1000)
+        worker, _told = make_worker(server.url, max_rooms=1000)
         async with running(worker):
             asked_at = trio.current_time()
             for number in range(200):
@@ -376,12 +376,10 @@ async def test_an_outage_is_logged_ever_more_rarely(
 async def test_a_host_that_does_not_exist_is_a_clear_error() -> None:
     async with trio.open_nursery() as nursery:
         worker, _ = make_worker("ws://no-such-host.invalid")
-        with structlog.testing.capture_logs() as logs:
+        with logged() as log:
             nursery.start_soon(worker.run)
-            with trio.fail_after(10):
-                while not logs:
-                    await trio.sleep(0.01)
-        assert "cannot reach no-such-host.invalid" in logs[0]["error"]
+            failed = await log.until("worker_connect_failed", seconds=5)
+        assert "cannot reach no-such-host.invalid" in failed["error"]
         nursery.cancel_scope.cancel()
 
 
@@ -392,12 +390,10 @@ async def test_tls_that_fails_says_so_at_once() -> None:
 
     async with raw_server(plain) as address, trio.open_nursery() as nursery:
         worker, _ = make_worker(f"wss://{address}")
-        with structlog.testing.capture_logs() as logs:
+        with logged() as log:
             nursery.start_soon(worker.run)
-            with trio.fail_after(5):
-                while not logs:
-                    await trio.sleep(0.01)
-        assert "TLS with" in logs[0]["error"]
+            failed = await log.until("worker_connect_failed", seconds=5)
+        assert "TLS with" in failed["error"]
         nursery.cancel_scope.cancel()
 
 

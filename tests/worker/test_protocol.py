@@ -103,8 +103,8 @@ def test_a_server_that_does_not_answer_the_registration_is_given_up() -> None:
     line = Line()
     line.hear(m.pong())
     assert line.protocol.deadline == 105.0
-    assert line.wait(4.9) == []
-    assert line.wait(0.1) == [p.Silent(pytest.approx(5.0))]
+    assert line.wait(4.5) == []
+    assert line.wait(0.5) == [p.Silent(5.0)]
 
 
 def test_a_job_offered_before_the_registration_is_reported_and_not_answered() -> None:
@@ -136,7 +136,7 @@ def test_an_offer_is_answered_in_the_same_step_with_the_identity_we_choose() -> 
 
 
 @pytest.mark.parametrize(
-    ("offered", "job_type", "reason"),
+    "offered, job_type, reason",
     [
         (m.job(kind=agent.JobType.JT_PARTICIPANT), "JT_PARTICIPANT", "not a room job"),
         (m.job(kind=agent.JobType.JT_PUBLISHER), "JT_PUBLISHER", "not a room job"),
@@ -353,9 +353,7 @@ def test_load_stays_below_the_limit_while_there_is_a_place_then_the_worker_is_fu
         line.take(f"AJ_{number}")
         (status,) = statuses(line.says())[-1:]
         loads.append(status.load)
-        expected = (
-            agent.WorkerStatus.WS_FULL if number == 99 else agent.WorkerStatus.WS_AVAILABLE
-        )
+        expected = agent.WorkerStatus.WS_FULL if number == 99 else agent.WorkerStatus.WS_AVAILABLE
         assert status.status == expected
         assert status.job_count == number + 1
     assert loads == sorted(loads)
@@ -421,8 +419,8 @@ def test_a_registered_server_is_pinged_every_five_seconds() -> None:
 
 def test_a_server_that_says_nothing_for_ten_seconds_is_given_up() -> None:
     line = Line().register()
-    assert line.wait(9.9) == []
-    assert line.wait(0.2) == [p.Silent(pytest.approx(10.1))]
+    assert line.wait(9.5) == []
+    assert line.wait(0.5) == [p.Silent(10.0)]
 
 
 def test_a_pong_keeps_the_connection() -> None:

@@ -12,7 +12,7 @@ NOW = 1795377259.0
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "reason"),
+    "status, body, reason",
     [
         (401, b"invalid API key: nokey", "wrong_key"),
         (401, b"invalid token: %s, error: token signature is invalid", "wrong_secret"),
@@ -31,9 +31,7 @@ NOW = 1795377259.0
         (308, b"", "redirected"),
     ],
 )
-def test_an_answer_that_the_same_try_would_get_again(
-    status: int, body: bytes, reason: str
-) -> None:
+def test_an_answer_that_the_same_try_would_get_again(status: int, body: bytes, reason: str) -> None:
     refusal = rejection(status, DATE, body, NOW)
     assert refusal is not None
     assert refusal.reason == reason

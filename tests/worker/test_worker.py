@@ -15,12 +15,10 @@ from bridge.livekit.rejection import WorkerRejected
 from bridge.livekit.tokens import ApiKey
 from bridge.server import PrivateServer
 from tests.worker.conftest import key_of
-from tests.worker.workers import make_worker, running
+from tests.worker.workers import logged, make_worker, running
 
 
-async def test_a_worker_is_registered_in_a_moment(
-    livekit_server: PrivateServer, name: str
-) -> None:
+async def test_a_worker_is_registered_in_a_moment(livekit_server: PrivateServer, name: str) -> None:
     worker, _ = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     began = time.perf_counter()
     async with running(worker):
@@ -132,19 +130,6 @@ async def test_a_draining_worker_gets_nothing_more_and_a_spare_one_gets_it(
         assert told.assigned == []
 
 
-async def test_a_deleted_dispatch_ends_its_job(
-    livekit_server: PrivateServer, api: ServerApi, name: str
-) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
-    async with running(worker):
-        dispatch = await api.create_dispatch(name, name)
-        await told.until(lambda: bool(told.assigned))
-        job_id = told.assigned[0].job_id
-        worker.job_running(job_id)
-        await api.delete_dispatch(name, dispatch.id)
-        await told.until(lambda: told.terminated == [job_id])
-
-
 async def test_a_simulated_job_of_another_type_is_refused_and_one_for_a_room_taken(
     livekit_server: PrivateServer, name: str
 ) -> None:
@@ -180,27 +165,22 @@ async def test_a_killed_server_that_comes_back_has_us_again_and_is_told_our_jobs
         await told.until(lambda: bool(told.assigned))
         worker.job_running(told.assigned[0].job_id)
         first_id = worker.worker_id
-        with structlog.testing.capture_logs() as logs:
+        with logged() as log:
             own_server.kill()
-            with trio.fail_after(5):
-                while worker.registered:
-                    await trio.sleep(0.01)
+            await log.until("worker_disconnected")
+            assert not worker.registered
             assert worker.free == 0
             assert worker.jobs == (told.assigned[0].job_id,), "its room goes on"
             await trio.to_thread.run_sync(own_server.restart)
-            with trio.fail_after(10):
-                await worker.wait_registered()
+            again = await log.until("worker_registered")
             await worker.flush()
+        assert again["jobs"] == 1
         assert worker.worker_id != first_id
-        events = [line["event"] for line in logs]
-        assert events[0] == "worker_disconnected"
-        assert events[-1] == "worker_registered"
-        assert logs[-1]["jobs"] == 1
         await api.create_dispatch(f"{name}-2", name)
         await told.until(lambda: len(told.assigned) == 2)
 
 
-async def test_two_hundred_jobs_come_and_go(
+async def test_thirty_jobs_come_and_go(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
     worker, told = make_worker(
@@ -208,9 +188,9 @@ async def test_two_hundred_jobs_come_and_go(
     )
     async with running(worker):
         async with trio.open_nursery() as nursery:
-            for number in range(200):
+            for number in range(30):
                 nursery.start_soon(api.create_dispatch, f"{name}-{number}", name)
-        await told.until(lambda: len(told.assigned) == 200, seconds=20)
+        await told.until(lambda: len(told.assigned) == 30)
         for job in told.assigned:
             worker.job_running(job.job_id)
             worker.job_ended(job.job_id)
@@ -219,7 +199,7 @@ async def test_two_hundred_jobs_come_and_go(
 
 
 @pytest.mark.parametrize(
-    ("key", "secret", "reason"),
+    "key, secret, reason",
     [("nokey", "s" * 40, "wrong_key"), (None, "s" * 40, "wrong_secret")],
 )
 async def test_a_wrong_key_or_secret_is_a_clear_error_without_the_token(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 
+import structlog.testing
+import structlog.typing
 import trio
 from attrs import define, field
 
@@ -74,3 +76,35 @@ async def running(worker: Worker) -> AsyncGenerator[None, None]:
             await nursery.start(worker.run)
         yield
         await worker.aclose()
+
+
+@define(eq=False)
+class Log:
+    """What is logged, with a way to wait for it."""
+
+    lines: list[structlog.typing.EventDict] = field(factory=list[structlog.typing.EventDict])
+    _news: trio.Event = field(factory=trio.Event)
+
+    def add(
+        self, _logger: object, _method: str, line: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        self.lines.append(line)
+        self._news.set()
+        self._news = trio.Event()
+        return line
+
+    async def until(self, event: str, seconds: float = 10) -> structlog.typing.EventDict:
+        """The first line of this event, past or to come."""
+        with trio.fail_after(seconds):
+            while True:
+                for line in self.lines:
+                    if line["event"] == event:
+                        return line
+                await self._news.wait()
+
+
+@contextmanager
+def logged() -> Generator[Log, None, None]:
+    log = Log()
+    with structlog.testing.capture_logs(processors=[log.add]):
+        yield log

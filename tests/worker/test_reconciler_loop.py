@@ -1,0 +1,385 @@
+"""The reconciler over time, against a server that exists only here.  In virtual time."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Collection, Sequence
+from typing import cast
+
+import pytest
+import structlog.testing
+import trio
+from attrs import define, field
+from livekit.protocol import agent_dispatch, models
+from trio.testing import MockClock
+
+from bridge.livekit import reconciler as r
+from bridge.livekit.api import ApiError, ServerApi, Unavailable
+from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
+
+
+@define(eq=False)
+class Rooms:
+    """The part of `ServerApi` that the reconciler uses, without a server."""
+
+    rooms: list[str] = field(factory=list[str])
+    agents: dict[str, str] = field(factory=dict[str, str])
+    """Room: the instance id of the agent of our name that is there."""
+    error: ApiError | None = None
+    dispatch_error: ApiError | None = None
+    dispatched: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
+    looks: int = 0
+    lists: int = 0
+    _dispatches: dict[str, list[agent_dispatch.AgentDispatch]] = field(
+        factory=dict[str, list[agent_dispatch.AgentDispatch]]
+    )
+    _ids: itertools.count[int] = field(factory=lambda: itertools.count(1))
+
+    def server_time(self) -> float:
+        return trio.current_time()
+
+    async def list_rooms(self) -> list[models.Room]:
+        await trio.lowlevel.checkpoint()
+        self.lists += 1
+        if self.error is not None:
+            raise self.error
+        return [models.Room(sid=f"RM_{name}", name=name) for name in self.rooms]
+
+    async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
+        await trio.lowlevel.checkpoint()
+        self.looks += 1
+        if name not in self.agents:
+            return []
+        return [
+            models.ParticipantInfo(
+                kind=models.ParticipantInfo.Kind.AGENT,
+                attributes={
+                    "lk.agent_name": "watcher",
+                    INSTANCE_ATTRIBUTE: self.agents[name],
+                },
+            )
+        ]
+
+    async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
+        await trio.lowlevel.checkpoint()
+        return self._dispatches.get(name, [])
+
+    async def create_dispatch(
+        self, name: str, agent_name: str, metadata: str = ""
+    ) -> agent_dispatch.AgentDispatch:
+        await trio.lowlevel.checkpoint()
+        if self.dispatch_error is not None:
+            raise self.dispatch_error
+        made = agent_dispatch.AgentDispatch(
+            id=f"AD_{next(self._ids)}",
+            agent_name=agent_name,
+            metadata=metadata,
+            state=agent_dispatch.AgentDispatchState(created_at=int(trio.current_time() * 1e9)),
+        )
+        self._dispatches.setdefault(name, []).append(made)
+        self.dispatched.append((trio.current_time(), name))
+        return made
+
+    async def delete_dispatch(self, name: str, dispatch_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._dispatches[name] = [x for x in self._dispatches[name] if x.id != dispatch_id]
+
+    def times(self, name: str) -> list[float]:
+        return [at for at, room in self.dispatched if room == name]
+
+
+@define(eq=False)
+class Places:
+    """A worker as the reconciler sees it."""
+
+    registered: bool = True
+    draining: bool = False
+    free: int = 100
+    rooms: frozenset[str] = frozenset()
+    registration: trio.Event = field(factory=trio.Event)
+
+    async def wait_registered(self) -> None:
+        if not self.registered:
+            await self.registration.wait()
+        await trio.lowlevel.checkpoint()
+
+    def take(self, *names: str) -> None:
+        self.rooms |= set(names)
+        self.free -= len(names)
+
+
+@define(eq=False)
+class Scene:
+    nursery: trio.Nursery
+    rooms: Rooms
+    places: Places = field(factory=Places)
+    held: set[str] = field(factory=set[str])
+    excluded: set[str] = field(factory=set[str])
+
+    def start(self, watch: Sequence[str] = ("*",), instance: str = "here") -> None:
+        reconciler = r.Reconciler(
+            api=cast("ServerApi", self.rooms),
+            worker=self.places,
+            agent_name="watcher",
+            instance=instance,
+            watch=watch,
+            held=lambda: self.held,
+            excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
+            rng=random.Random(1),
+        )
+        self.nursery.start_soon(reconciler.run)
+
+
+@pytest.fixture
+def scene(nursery: trio.Nursery) -> Scene:
+    return Scene(nursery, Rooms())
+
+
+def names(dispatched: Collection[tuple[float, str]]) -> list[str]:
+    return [name for _, name in dispatched]
+
+
+async def test_rooms_older_than_the_worker_are_dispatched_to_at_once(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup", "retro"]
+    scene.start()
+    await trio.sleep(0.1)
+    assert set(names(scene.rooms.dispatched)) == {"standup", "retro"}
+
+
+async def test_a_room_that_appears_is_dispatched_to_after_a_moment_for_whoever_made_it(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.start()
+    await trio.sleep(10)
+    appeared = trio.current_time()
+    scene.rooms.rooms = ["standup"]
+    await trio.sleep(4)
+    (at,) = scene.rooms.times("standup")
+    assert r.GRACE / 4 <= at - appeared <= r.INTERVAL + r.GRACE
+
+
+async def test_a_room_its_maker_dispatches_us_to_gets_one_agent(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.start()
+    await trio.sleep(10)
+    scene.rooms.rooms = ["standup"]
+    await scene.rooms.create_dispatch("standup", "watcher")
+    await trio.sleep(4)
+    assert len(scene.rooms.dispatched) == 1
+
+
+async def test_what_is_held_excluded_or_does_not_match_is_left_alone(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["team-1", "team-2", "team-3", "team-4", "private"]
+    scene.places.take("team-1")
+    scene.held = {"team-2"}
+    scene.excluded = {"team-3"}
+    scene.start(watch=("team-*",))
+    await trio.sleep(30)
+    assert set(names(scene.rooms.dispatched)) == {"team-4"}
+
+
+async def test_an_empty_watch_list_does_nothing_at_all(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.start(watch=())
+    await trio.sleep(30)
+    assert scene.rooms.lists == 0
+
+
+async def test_a_dispatch_that_brings_no_job_is_repeated_with_growing_delays(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.start()
+    await trio.sleep(300)
+    times = scene.rooms.times("standup")
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert 5 <= gaps[0] <= 7
+    assert 10 <= gaps[1] <= 12
+    assert all(60 <= gap <= 62 for gap in gaps[4:])
+
+
+async def test_a_room_we_enter_and_lose_at_once_is_not_dispatched_to_at_once_again(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.start()
+    for _ in range(60):
+        before = len(scene.rooms.dispatched)
+        await trio.sleep(1)
+        if len(scene.rooms.dispatched) > before:
+            scene.places.take("standup")
+            await trio.sleep(1)
+            scene.places.rooms = frozenset()
+    assert 3 <= len(scene.rooms.dispatched) <= 5
+
+
+async def test_a_room_we_held_for_long_and_lost_is_dispatched_to_within_seconds(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.start()
+    await trio.sleep(0.5)
+    scene.places.take("standup")
+    await trio.sleep(60)
+    lost = trio.current_time()
+    scene.places.rooms = frozenset()
+    await trio.sleep(5)
+    assert scene.rooms.times("standup")[-1] - lost <= 2
+
+
+async def test_a_room_another_worker_watches_is_left_to_it_until_its_agent_goes(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.agents = {"standup": "elsewhere"}
+    scene.start()
+    await trio.sleep(100)
+    assert scene.rooms.dispatched == []
+    gone = trio.current_time()
+    scene.rooms.agents = {}
+    await trio.sleep(6)
+    assert scene.rooms.times("standup")[0] - gone <= 5
+
+
+async def test_what_a_crash_of_ours_left_behind_does_not_count_as_a_watcher(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.agents = {"standup": "here"}
+    await scene.rooms.create_dispatch("standup", "watcher", r.OUR_DISPATCH)
+    scene.start()
+    await trio.sleep(0.5)
+    assert len(scene.rooms.times("standup")) == 2
+
+
+async def test_a_worker_with_the_same_instance_id_is_noticed_and_not_fought_for_ever(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.agents = {"standup": "here"}
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(600)
+    assert 1 <= len(scene.rooms.dispatched) <= 3
+    assert [line["event"] for line in logs].count("instance_shared") == 1
+
+
+async def test_looking_at_the_rooms_of_others_is_thinned_out_when_they_are_many(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = [f"room-{number}" for number in range(500)]
+    scene.rooms.agents = dict.fromkeys(scene.rooms.rooms, "elsewhere")
+    scene.start()
+    await trio.sleep(50)
+    before = scene.rooms.looks
+    await trio.sleep(100)
+    assert (scene.rooms.looks - before) / 100 <= 1.2 * r.LOOKS_PER_SECOND
+
+
+async def test_only_as_many_are_dispatched_to_as_there_are_places_and_it_is_said_once(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = [f"room-{number}" for number in range(10)]
+    scene.places.free = 3
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(0.5)
+        taken = names(scene.rooms.dispatched)
+        scene.places.take(*taken)
+        await trio.sleep(60)
+    assert len(scene.rooms.dispatched) == 3
+    said = [line for line in logs if line["event"] == "rooms_not_watched"]
+    assert [line["rooms"] for line in said] == [7]
+    assert len(said[0]["first"]) == 5
+
+
+async def test_a_place_that_becomes_free_is_used_within_seconds(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.places.free = 0
+    scene.start()
+    await trio.sleep(30)
+    assert scene.rooms.dispatched == []
+    scene.places.free = 1
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(5)
+        scene.places.take("standup")
+        await trio.sleep(5)
+    assert names(scene.rooms.dispatched) == ["standup"]
+    assert logs[-1]["event"] == "rooms_all_watched"
+
+
+async def test_two_reconcilers_that_dispatch_in_the_same_moment_leave_one_dispatch(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup", "retro"]
+    scene.start(instance="here")
+    scene.start(instance="there")
+    await trio.sleep(1)
+    for name in scene.rooms.rooms:
+        assert len(await scene.rooms.list_dispatch(name)) == 1
+
+
+async def test_nothing_is_dispatched_while_the_worker_is_not_registered_or_draining(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.places.registered = False
+    scene.start()
+    await trio.sleep(60)
+    assert scene.rooms.dispatched == []
+    scene.places.draining = True
+    scene.places.registered = True
+    scene.places.registration.set()
+    await trio.sleep(60)
+    assert scene.rooms.dispatched == []
+    scene.places.draining = False
+    await trio.sleep(2)
+    assert names(scene.rooms.dispatched) == ["standup"]
+
+
+async def test_a_server_that_fails_is_survived_and_logged_once_and_its_return_noticed(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.error = Unavailable("RoomService/ListRooms: cannot reach the server")
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(300)
+        assert 300 / r.ERROR_BACKOFF_LONGEST <= scene.rooms.lists <= 60
+        scene.rooms.error = None
+        await trio.sleep(r.ERROR_BACKOFF_LONGEST)
+    assert [line["event"] for line in logs][:3] == [
+        "reconcile_failed",
+        "room_dispatched",
+        "reconcile_recovered",
+    ]
+
+
+async def test_one_room_that_fails_does_not_keep_the_others_waiting(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup", "retro"]
+    scene.rooms.dispatch_error = Unavailable("no answer")
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(0.5)
+        scene.rooms.dispatch_error = None
+        await trio.sleep(30)
+    assert {"standup", "retro"} <= set(names(scene.rooms.dispatched))
+    assert logs[0]["event"] == "reconcile_failed"
+    assert logs[0]["rooms"] == 2
+
+
+def test_there_is_no_reconciler_for_an_unnamed_worker() -> None:
+    with pytest.raises(ValueError, match="agent name"):
+        r.Reconciler(cast("ServerApi", Rooms()), Places(), "", "here", ("*",))
