@@ -132,6 +132,11 @@ class LiveKitRooms(RoomPort):
         """Connections that exist at the server or still may, abandoned ones included."""
         return len(self._held)
 
+    async def idle(self) -> None:
+        """Wait until no connection is left."""
+        while self._held:
+            await self._emptied.wait()
+
     async def __aenter__(self) -> LiveKitRooms:
         loop = trio_asyncio.current_loop.get()
         if loop is None:
@@ -148,9 +153,7 @@ class LiveKitRooms(RoomPort):
         traceback: TracebackType | None,
     ) -> None:
         with trio.move_on_after(self.straggler_deadline, shield=True):
-            while self._held:
-                self._emptied = trio.Event()
-                await self._emptied.wait()
+            await self.idle()
         if self._held:
             log.warning("rooms_left_behind", rooms=len(self._held))
         self._loop = None
@@ -164,6 +167,8 @@ class LiveKitRooms(RoomPort):
             raise RuntimeError("enter LiveKitRooms with `async with` first")
         await self._slots.acquire()
         connection = _Connection(self, self._loop, job, offer)
+        if not self._held:
+            self._emptied = trio.Event()
         self._held.add(connection)
         try:
             await connection.enter()

@@ -18,6 +18,11 @@ from actors.rooms.port import RoomError, RoomJob
 from bridge.livekit.connection import LiveKitRooms
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def cancelled(rooms: LiveKitRooms, url: str, job: dict[str, Any]) -> None:
     room_job = RoomJob(
         job_id="AJ_1",
@@ -36,21 +41,19 @@ async def cancelled(rooms: LiveKitRooms, url: str, job: dict[str, Any]) -> None:
             async with rooms.open(room_job, lambda _: None):
                 await trio.sleep_forever()
         except RoomError as error:
-            print(f"refused {error}", flush=True)
+            say(f"refused {error}")
 
 
 async def main() -> None:
     order = json.loads(sys.stdin.readline())
-    async with trio_asyncio.open_loop():
-        async with LiveKitRooms() as rooms:
-            async with trio.open_nursery() as nursery:
-                for job in order["jobs"]:
-                    nursery.start_soon(cancelled, rooms, order["url"], job)
-            while rooms.busy:
-                await trio.sleep(0.02)
-            print("settled", flush=True)
-            await trio.sleep(order["live"])
-    print("alive", flush=True)
+    async with trio_asyncio.open_loop(), LiveKitRooms() as rooms:
+        async with trio.open_nursery() as nursery:
+            for job in order["jobs"]:
+                nursery.start_soon(cancelled, rooms, order["url"], job)
+        await rooms.idle()
+        say("settled")
+        await trio.sleep(order["live"])
+    say("alive")
 
 
 if __name__ == "__main__":

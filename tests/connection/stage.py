@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from uuid import uuid4
 
 import trio
@@ -224,7 +224,7 @@ async def simulate(opened: OpenRoom, scenario: str) -> None:
     import trio_asyncio
     from livekit import rtc
 
-    room: rtc.Room = opened._room  # type: ignore[attr-defined]  # pyright: ignore
+    room: rtc.Room = cast("Any", opened)._room
     kind = rtc.SimulateScenarioKind.Value(scenario)
     await trio_asyncio.aio_as_trio(room.simulate_scenario)(kind)
 
@@ -248,8 +248,8 @@ class SimulatedActor:
 
 
 class SimulatedStage(Stage):
-    def __init__(self, port: SimulatedRooms) -> None:
-        self.port = port
+    def __init__(self, rooms: SimulatedRooms) -> None:
+        self.port = self.rooms = rooms
         self.room = "standup"
 
     def job(self, identity: str = "agent-1", **other: Any) -> RoomJob:
@@ -272,28 +272,28 @@ class SimulatedStage(Stage):
         self, identity: str, *, attributes: Mapping[str, str] | None = None, **details: Any
     ) -> Any:
         await trio.lowlevel.checkpoint()
-        room = self.port.room(self.room)
+        room = self.rooms.room(self.room)
         return SimulatedActor(room.join(identity, attributes=attributes, **details))
 
     async def full_reconnect(self, opened: OpenRoom) -> None:
         await trio.lowlevel.checkpoint()
-        self.port.room(self.room).storm(early=True)
+        self.rooms.room(self.room).storm(early=True)
 
     async def remove(self, identity: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.port.room(self.room).people[identity].leave("participant_removed")
+        self.rooms.room(self.room).people[identity].leave("participant_removed")
 
     async def delete_room(self) -> None:
         await trio.lowlevel.checkpoint()
-        self.port.room(self.room).close("room_deleted")
+        self.rooms.room(self.room).close("room_deleted")
 
     async def set_room_metadata(self, metadata: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.port.room(self.room).set_metadata(metadata)
+        self.rooms.room(self.room).set_metadata(metadata)
 
     async def server_says(self, payload: bytes, topic: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.port.room(self.room).send_data(payload, topic=topic)
+        self.rooms.room(self.room).send_data(payload, topic=topic)
 
     def refused(self) -> RoomJob:
         return self.job(token="")
@@ -301,5 +301,5 @@ class SimulatedStage(Stage):
     def unreachable(self) -> RoomJob:
         from actors.rooms.port import RoomUnreachable
 
-        self.port.fault = lambda _: RoomUnreachable("no server there")
+        self.rooms.fault = lambda _: RoomUnreachable("no server there")
         return self.job()
