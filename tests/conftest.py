@@ -20,6 +20,7 @@ NOT_RUN = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOT_RUN] = []
+    config.pluginmanager.import_plugin("tests.watchdog")
     if importlib.util.find_spec("tests.people_fixture"):
         config.pluginmanager.import_plugin("tests.people_fixture")
 
