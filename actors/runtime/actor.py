@@ -49,8 +49,8 @@ class Down:
     actor: str
     generation: int
     """How many incarnations it had."""
-    kind: ExitKind | None
-    """How the last one ended; None where it was gone before it was watched."""
+    kind: ExitKind
+    """How the last one ended."""
     reason: str
 
 

@@ -22,7 +22,7 @@ import trio
 
 from actors.runtime.actor import Actor, Down
 from actors.runtime.errors import ActorDown, Exit, ExitKind, StartTimeout
-from actors.runtime.mailbox import Mailbox
+from actors.runtime.mailbox import Mailbox, Slot
 from actors.runtime.ref import Ref
 from actors.runtime.signals import Crashed, Started
 from actors.runtime.spec import ChildSpec
@@ -106,12 +106,21 @@ class Context(Generic[M]):
             self._cell.ref.tell(message)
 
     def watch(self, ref: Ref[Any]) -> Callable[[], None]:
-        """Have the actor's `down` hook called once when `ref` is gone for good."""
-        return ref.watch(self._cell.deliver_down)
+        """Have the actor's `down` hook called once when `ref` is gone for good.
+
+        Returns a function that ends the watch.  A watch outlives a restart of the watcher;
+        to watch the same actor again while it is watched changes nothing.
+        """
+        return self._cell.begin_watch(ref)
 
     def stop(self) -> None:
-        """End normally after the message in hand; what is still queued is dead letters."""
-        self._cell.end_now()
+        """End normally after the message in hand.
+
+        What is still queued is left to the next incarnation; where none follows it is dead
+        letters.
+        """
+        if self.generation == self._cell.generation:
+            self._cell.end_now()
 
 
 @final
@@ -129,8 +138,8 @@ class Cell(Generic[M]):
         self.parent = parent
         self.path = path
         self.spec = spec
-        self.ref: Ref[M] = Ref(self)
         self.mailbox: Mailbox[M] = Mailbox(spec.mailbox)
+        self.ref: Ref[M] = Ref(self)
         self.generation = 0
         self.state = State.WAITING
         self.reason = "not started"
@@ -143,10 +152,13 @@ class Cell(Generic[M]):
         self._ending = False
         self._downs: deque[Down] = deque()
         self._deferred: list[ReplyTo[Any]] = []
+        """Questions that were read and are not known to be answered."""
+        self._deferred_most = BATCH
+        """Length from which it is looked through."""
         self._watchers: list[Callable[[Down], object]] = []
+        self._watching: dict[str, Callable[[], None]] = {}
+        """Path of whom the actor watches, to the way to end that."""
         self._down: Down | None = None
-        self._message: Any = None
-        """The message in hand."""
 
     # -- what the supervisor asks for
 
@@ -185,34 +197,27 @@ class Cell(Generic[M]):
         self.task = trio.lowlevel.current_task()
         self._ending = False
         scope = self._scope = trio.CancelScope()
-        by_supervisor = False
-        error: BaseException | None = None
+        end = Exit(ExitKind.KILLED)
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
                     await self._incarnate(nursery)
                     nursery.cancel_scope.cancel()
+            if not scope.cancelled_caught:
+                end = Exit(ExitKind.SHUTDOWN if self._was_asked() else ExitKind.NORMAL)
         except BaseException as exc:
             cancelled, error = _without_cancelled(exc)
-            if error is not None and not isinstance(error, Exception):
-                raise  # KeyboardInterrupt, SystemExit: not ours to judge
+            if error is not None:
+                if not isinstance(error, Exception):
+                    raise  # KeyboardInterrupt, SystemExit: not ours to judge
+                end = Exit(ExitKind.CRASHED, error)
             if cancelled is not None:
-                self.reason = "cancelled"
-                raise
+                raise cancelled from None  # a crash on the way is told as any other
         finally:
-            by_supervisor = self._stopped_by_supervisor()
-            self.task = None
-            self._drop_what_was_in_hand(error)
-        if error is not None:
-            end = Exit(ExitKind.CRASHED, error)
-        elif scope.cancelled_caught:
-            end = Exit(ExitKind.KILLED)
-        else:
-            end = Exit(ExitKind.SHUTDOWN if by_supervisor else ExitKind.NORMAL)
-        self.reason = end.reason
+            self._close_incarnation(end)
         return end
 
-    def _stopped_by_supervisor(self) -> bool:
+    def _was_asked(self) -> bool:
         return self.state is State.STOPPING
 
     async def _incarnate(self, nursery: trio.Nursery) -> None:
@@ -226,42 +231,55 @@ class Cell(Generic[M]):
             self.state = State.RUNNING
         self.parent.changed()
         self.system.emit(Started(self.path, self.generation))
-        await self._handle_messages(actor)
-        await actor.stopping()
-
-    async def _handle_messages(self, actor: Actor[M]) -> None:
         mailbox = self.mailbox
         while not self._ending or (self._final and len(mailbox)):
             await mailbox.wait()
             if mailbox.wanted:
                 self._attend(actor)
             await self._handle_batch(actor)
+        await actor.stopping()
 
     async def _handle_batch(self, actor: Actor[M]) -> None:
         mailbox = self.mailbox
-        handlers = type(actor).handlers
+        handlers = actor.handlers
         remember = self.last.append
-        for _ in range(BATCH):
+        if self._ending and not self._final:
+            return
+        for item in mailbox.batch(BATCH):
+            handler = handlers.get(item.__class__)
+            if handler is not None:
+                remember(item.__class__)
+                result = handler(actor, item)
+                if result is not None:
+                    await result
+            elif type(item) is Slot:
+                await self._answer(actor, item)
+            else:
+                self._not_understood(type(item))
             if self._ending and not self._final:
+                mailbox.done()
                 return
-            taken = mailbox.take()
-            if taken is None:
-                return
-            self._message, reply = taken
-            kind = cast("type[Any]", type(self._message))
-            remember(kind)
-            handler = handlers.get(kind)
-            if handler is None:
-                self._not_understood(kind, reply)
-                continue
-            if reply is not None:
-                self._deferred.append(reply)
-            result = handler(actor, self._message)
-            if result is not None:
-                await result
-            mailbox.done()
-            if reply is not None:
-                self._settle(reply)
+
+    async def _answer(self, actor: Actor[M], item: Slot) -> None:
+        kind, reply = type(item.message), item.reply
+        assert reply is not None
+        handler = actor.handlers.get(kind)
+        if handler is None:
+            self._not_understood(kind)
+            reply.fail(ActorDown(self.path, f"does not understand {kind.__name__}"))
+            return
+        self.last.append(kind)
+        deferred = self._deferred
+        deferred.append(reply)
+        result = handler(actor, item.message)
+        if result is not None:
+            await result
+        # An answer may be given later than its handler returns; until then it is kept.
+        if reply.over and deferred[-1] is reply:
+            deferred.pop()
+        elif len(deferred) > self._deferred_most:
+            deferred[:] = [kept for kept in deferred if not kept.over]
+            self._deferred_most = max(BATCH, 2 * len(deferred))
 
     def _attend(self, actor: Actor[M]) -> None:
         self.mailbox.wanted = False
@@ -271,37 +289,27 @@ class Cell(Generic[M]):
         while self._downs:
             actor.down(self._downs.popleft())
 
-    def _not_understood(self, kind: type, reply: ReplyTo[Any] | None) -> None:
-        self.mailbox.in_hand -= 1
-        self.mailbox.counters.dead_lettered += 1
+    def _not_understood(self, kind: type) -> None:
+        self.mailbox.unread()
         self.system.dead_letter(self.path, kind.__name__)
-        if reply is not None:
-            reply.fail(ActorDown(self.path, f"does not understand {kind.__name__}"))
 
-    def _settle(self, reply: ReplyTo[Any]) -> None:
-        """An answer may be given later than its handler returns; those are kept until then."""
-        if reply.over and self._deferred and self._deferred[-1] is reply:
-            self._deferred.pop()
-        elif len(self._deferred) > BATCH:
-            self._deferred = [kept for kept in self._deferred if not kept.over]
-
-    def _drop_what_was_in_hand(self, error: BaseException | None) -> None:
-        message = None
-        if self.mailbox.in_hand:
-            message = self._message
-            self.mailbox.fail()
-        self._message = None
-        if error is not None:
-            self._crashed(error, message)
+    def _close_incarnation(self, end: Exit) -> None:
+        """Whatever was begun is ended: the message in hand, and questions not answered yet."""
+        self.task = None
+        self.state = State.WAITING
+        self.reason = end.reason
+        message = self.mailbox.in_hand
+        self.mailbox.fail()
+        if end.error is not None:
+            self.system.emit(Crashed(self.path, self.generation, end.error, message))
         deferred, self._deferred = self._deferred, []
         for reply in deferred:
-            down = ActorDown(self.path, self.reason if error is None else repr(error))
-            down.__cause__ = error
-            reply.fail(down)
+            reply.fail(self._down_error(end.error))
 
-    def _crashed(self, error: BaseException, message: Any = None) -> None:
-        self.reason = repr(error)
-        self.system.emit(Crashed(self.path, self.generation, error, message))
+    def _down_error(self, cause: BaseException | None = None) -> ActorDown:
+        down = ActorDown(self.path, self.reason)
+        down.__cause__ = cause
+        return down
 
     # -- being watched, and watching
 
@@ -318,24 +326,41 @@ class Cell(Generic[M]):
 
         return unwatch
 
-    def deliver_down(self, down: Down) -> None:
-        """Queue a `Down` in the system lane: read before any message, never dropped."""
-        if self._down is None:
-            self._downs.append(down)
-            self.mailbox.attend()
+    def begin_watch(self, ref: Ref[Any]) -> Callable[[], None]:
+        """See `Context.watch`."""
+        path = ref.path
+        if path not in self._watching:
+            self._watching[path] = lambda: None  # it may be gone already
+            unwatch = ref.watch(self._deliver_down)
+            if path in self._watching:
+                self._watching[path] = unwatch
 
-    def gone(self, end: Exit | None) -> None:
+        def end_watch() -> None:
+            self._watching.pop(path, lambda: None)()
+
+        return end_watch
+
+    def _deliver_down(self, down: Down) -> None:
+        """Queue a `Down` in the system lane: read before the next batch, never dropped."""
+        del self._watching[down.actor]
+        self._downs.append(down)
+        self.mailbox.attend()
+
+    def gone(self, end: Exit) -> None:
         """No incarnation follows.  Synchronous: whoever sees the `Down` sees no entry."""
-        self.state = State.FAILED if self.state is State.FAILED else State.ENDED
+        if self.state is not State.FAILED:
+            self.state = State.ENDED
+        for unwatch in self._watching.values():
+            unwatch()
+        self._watching.clear()
         for message, reply in self.mailbox.empty_into_dead_letters():
             self.system.dead_letter(self.path, type(message).__name__)
             if reply is not None:
-                reply.fail(ActorDown(self.path, self.reason))
-        kind = None if end is None else end.kind
-        self._down = Down(self.path, self.generation, kind, self.reason)
+                reply.fail(self._down_error(end.error))
+        down = self._down = Down(self.path, self.generation, end.kind, self.reason)
         watchers, self._watchers = self._watchers, []
         for callback in watchers:
-            callback(self._down)
+            self.system.call(callback, down)
 
     def awaiting(self) -> str:
         """What the handlers' task waits for: innermost function outside trio, with its line."""

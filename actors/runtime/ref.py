@@ -13,6 +13,7 @@ from actors.runtime.reply import ReplyTo
 if TYPE_CHECKING:
     from actors.runtime.actor import Down
     from actors.runtime.cell import Cell
+    from actors.runtime.deadlines import Expiring
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -20,14 +21,18 @@ R = TypeVar("R")
 
 @final
 class _Waiter:
-    """The task that waits for `left` answers."""
+    """The task that waits for `left` answers, or until its time is over."""
 
     __slots__ = ("left", "parked", "task")
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, task: trio.lowlevel.Task, left: int) -> None:
+        self.task = task
         self.left = left
         self.parked = False
-        self.task = trio.lowlevel.current_task()
+
+    @property
+    def over(self) -> bool:
+        return self.left <= 0
 
     def one_done(self) -> None:
         self.left -= 1
@@ -35,27 +40,36 @@ class _Waiter:
             self.parked = False
             trio.lowlevel.reschedule(self.task)
 
+    def expire(self) -> None:
+        if self.left > 0:
+            self.left = 0
+            if self.parked:
+                self.parked = False
+                trio.lowlevel.reschedule(self.task)
+
     async def wait(self) -> None:
-        if self.left == 0:
+        """A checkpoint.  Cancelled, it is over as well."""
+        if self.left <= 0:
             await trio.lowlevel.checkpoint()
             return
         self.parked = True
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self.parked = False
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self.parked = False
+        self.left = 0
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 @final
 class Ref(Generic[M_contra]):
     """The address of an actor that takes `M_contra`; stays good across its restarts."""
 
-    __slots__ = ("_cell",)
+    __slots__ = ("_cell", "_offer")
 
     def __init__(self, cell: Cell[Any]) -> None:
         self._cell = cell
+        self._offer = cell.mailbox.offer
 
     def __repr__(self) -> str:
         return f"<Ref {self._cell.path}>"
@@ -71,7 +85,7 @@ class Ref(Generic[M_contra]):
         False when this message will not be read: the actor is gone (a dead letter) or
         the mailbox has no room for it (by the policy of its class).
         """
-        if self._cell.mailbox.offer(message):
+        if self._offer(message):
             return True
         if self._cell.mailbox.closed:
             self._cell.system.dead_letter(self._cell.path, type(message).__name__)
@@ -81,34 +95,45 @@ class Ref(Generic[M_contra]):
         """Send the message that `make` builds around a `ReplyTo` and wait for the answer.
 
         Ends in exactly one way: the answer; `ActorDown` when the actor goes down with the
-        question (or is down already); `AskTimeout` after `timeout` seconds.  The actor is
-        not harmed by an asker that gives up.  Raises `SelfAsk` in the actor's own handler.
+        question, is down already, or has no room for it; `AskTimeout` after `timeout`
+        seconds.  The actor is not harmed by an asker that gives up.  Raises `SelfAsk` in
+        the actor's own handler.
         """
         cell = self._cell
-        if cell.task is trio.lowlevel.current_task():
+        task = trio.lowlevel.current_task()
+        if cell.task is task:
             raise SelfAsk(f"{cell.path} asked itself")
-        waiter = _Waiter(1)
+        waiter = _Waiter(task, 1)
         reply: ReplyTo[R] = ReplyTo(waiter.one_done, self.late)
-        self.send(make(reply), reply)
+        message = make(reply)
+        cell.system.deadlines.add(timeout, waiter)
+        self.send(message, reply)
         try:
-            with trio.move_on_after(timeout):
-                await waiter.wait()
+            await waiter.wait()
         finally:
-            if not reply.over:
-                reply.abandon()
-                timed_out = True
-            else:
-                timed_out = False
-        if timed_out:
+            in_time = reply.abandon()
+        if not in_time:
             raise AskTimeout(cell.path, timeout)
         return reply.result()
 
     def send(self, message: M_contra, reply: ReplyTo[Any]) -> None:
         """Queue a question whose answer goes to `reply`; for `ask` and `ask_all`."""
         cell = self._cell
-        if not cell.mailbox.offer_ask(message, reply):
+        if cell.mailbox.offer_ask(message, reply):
+            return
+        if cell.mailbox.closed:
             cell.system.dead_letter(cell.path, type(message).__name__)
             reply.fail(ActorDown(cell.path, cell.reason))
+        else:
+            reply.fail(ActorDown(cell.path, "its mailbox is full"))
+
+    def keep_deadline(self, timeout: float, waiter: Expiring) -> None:
+        """Have `waiter` expire; for `ask_all`."""
+        self._cell.system.deadlines.add(timeout, waiter)
+
+    def is_handled_by(self, task: trio.lowlevel.Task) -> bool:
+        """Whether `task` runs this actor's handlers; for `ask_all`."""
+        return self._cell.task is task
 
     def late(self, what: str) -> None:
         """An answer came that nobody waits for; for `ReplyTo`."""
@@ -148,24 +173,26 @@ async def ask_all(
     """Ask many actors at once under one deadline; nobody waits for a stuck one.
 
     The list has one outcome for each ref, in order: its answer, `ActorDown` or
-    `AskTimeout` as a value.
+    `AskTimeout` as a value, `SelfAsk` for the one who asks.
     """
     asked = list(refs)
-    waiter = _Waiter(len(asked))
+    task = trio.lowlevel.current_task()
+    waiter = _Waiter(task, len(asked))
+    if asked:
+        asked[0].keep_deadline(timeout, waiter)
     replies: list[ReplyTo[R]] = []
     for ref in asked:
         reply: ReplyTo[R] = ReplyTo(waiter.one_done, ref.late)
         replies.append(reply)
-        ref.send(make(reply), reply)
+        if ref.is_handled_by(task):
+            reply.fail(SelfAsk(f"{ref.path} asked itself"))
+        else:
+            ref.send(make(reply), reply)
     try:
-        with trio.move_on_after(timeout):
-            await waiter.wait()
+        await waiter.wait()
     finally:
-        late = [reply for reply in replies if not reply.over]
-        for reply in late:
-            reply.abandon()
-    silent = set(map(id, late))
+        in_time = [reply.abandon() for reply in replies]
     return [
-        AskTimeout(ref.path, timeout) if id(reply) in silent else reply.outcome()
-        for ref, reply in zip(asked, replies, strict=True)
+        reply.outcome() if answered else AskTimeout(ref.path, timeout)
+        for ref, reply, answered in zip(asked, replies, in_time, strict=True)
     ]

@@ -52,9 +52,12 @@ class ReplyTo(Generic[R]):
         self._finished()
         return True
 
-    def abandon(self) -> None:
-        """The asker does not wait any more."""
+    def abandon(self) -> bool:
+        """The asker does not wait any more.  Whether it has its answer by then."""
+        if self.over:
+            return not self._abandoned
         self._abandoned = True
+        return False
 
     def result(self) -> R:
         """The value, or raise the error.  Only after `over`."""

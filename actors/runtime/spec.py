@@ -6,15 +6,19 @@ import random
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar, final
+from typing import Any, Final, Generic, TypeAlias, TypeVar, final
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen, validators
 
 from actors.runtime.actor import Actor
 from actors.runtime.errors import Exit, ExitKind
 from actors.runtime.mailbox import DEFAULT_MAILBOX, MailboxSpec
 
 M = TypeVar("M")
+
+_ID: Final = validators.min_len(1)
+_SECONDS: Final = validators.ge(0.0)
+_SHARE: Final = validators.and_(validators.ge(0.0), validators.le(1.0))
 
 
 class Restart(Enum):
@@ -52,8 +56,8 @@ class Strategy(Enum):
 class Intensity:
     """Restart intensity: at most `restarts` within `within` seconds."""
 
-    restarts: int = 3
-    within: float = 5.0
+    restarts: int = field(default=3, validator=validators.ge(0))
+    within: float = field(default=5.0, validator=validators.gt(0.0))
 
 
 @frozen
@@ -64,11 +68,11 @@ class Backoff:
     a share of up to `jitter` (0..1) is taken away at random.
     """
 
-    first: float = 0.1
-    factor: float = 2.0
-    most: float = 30.0
-    jitter: float = 0.5
-    reset_after: float = 30.0
+    first: float = field(default=0.1, validator=_SECONDS)
+    factor: float = field(default=2.0, validator=validators.ge(1.0))
+    most: float = field(default=30.0, validator=_SECONDS)
+    jitter: float = field(default=0.5, validator=_SHARE)
+    reset_after: float = field(default=30.0, validator=_SECONDS)
     """Seconds an incarnation must live for the row to begin anew."""
 
     def delay(self, attempt: int, random: random.Random) -> float:
@@ -82,13 +86,13 @@ class Backoff:
 class ChildSpec(Generic[M]):
     """One actor under a supervisor."""
 
-    id: str
+    id: str = field(validator=_ID)
     start: Callable[[], Actor[M]]
     """Makes the actor object of an incarnation; called anew for each."""
     restart: Restart = Restart.PERMANENT
-    shutdown: float = 5.0
+    shutdown: float = field(default=5.0, validator=_SECONDS)
     """Seconds from the request to stop until it is cancelled."""
-    start_timeout: float = 30.0
+    start_timeout: float = field(default=30.0, validator=_SECONDS)
     """Seconds for `Actor.started`."""
     significant: bool = False
     """When it ends by itself and is not restarted, its supervisor shuts down too."""
@@ -97,12 +101,21 @@ class ChildSpec(Generic[M]):
     mailbox: MailboxSpec = DEFAULT_MAILBOX
 
 
+def _different_ids(
+    group: GroupSpec, _: Attribute[Any], children: tuple[ChildSpec[Any], ...]
+) -> None:
+    ids = [child.id for child in children]
+    twice = sorted({child_id for child_id in ids if ids.count(child_id) > 1})
+    if twice:
+        raise ValueError(f"group {group.id!r} has several children named {', '.join(twice)}")
+
+
 @frozen
 class GroupSpec:
     """A supervisor under a supervisor: `children` are started in order."""
 
     id: str
-    children: tuple[ChildSpec[Any], ...] = ()
+    children: tuple[ChildSpec[Any], ...] = field(default=(), validator=_different_ids)
     strategy: Strategy = Strategy.ONE_FOR_ONE
     restart: Restart = Restart.TEMPORARY
     significant: bool = False

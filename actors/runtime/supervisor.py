@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 import trio
 
 from actors.runtime.cell import Cell, State
-from actors.runtime.errors import Escalated, Exit, ExitKind
+from actors.runtime.errors import ActorDown, Escalated, Exit, ExitKind
 from actors.runtime.ref import Ref
 from actors.runtime.signals import Ended, EscalatedUp, Failed, Overran, Restarting
 from actors.runtime.spec import AnySpec, Budget, ChildSpec, GroupSpec, Strategy
@@ -60,8 +60,8 @@ class Child:
 
     @property
     def up(self) -> bool:
-        """Ready: what depends on it may start."""
-        return self.gone.is_set() or self.unit.state is State.RUNNING
+        """Ready, or gone for good: what depends on it may start."""
+        return self.gone.is_set() or (self.unit.live and self.unit.state is State.RUNNING)
 
 
 @final
@@ -99,15 +99,18 @@ class Supervisor:
 
         Raises ValueError where a child of that id exists.
         """
-        cell = Cell(self.system, f"{self.path}/{spec.id}", spec, self)
+        cell = Cell(self.system, self._path_of(spec), spec, self)
         self._adopt(spec, cell)
         return cell.ref
 
     def start_group(self, spec: GroupSpec) -> Supervisor:
         """Start a group of actors under a supervisor of its own."""
-        group = Supervisor(self.system, f"{self.path}/{spec.id}", spec, self)
+        group = Supervisor(self.system, self._path_of(spec), spec, self)
         self._adopt(spec, group)
         return group
+
+    def _path_of(self, spec: AnySpec) -> str:
+        return f"{self.path}/{spec.id.replace('/', '%2F')}"
 
     def ref(self, child_id: str) -> Ref[Any]:
         """The address of a child that is an actor.  KeyError where there is none."""
@@ -141,8 +144,11 @@ class Supervisor:
         return self._nursery is not None
 
     async def running(self) -> None:
-        """Wait until children can be started."""
-        await self._until(lambda: self.state is State.RUNNING)
+        """Wait until children can be started.  Raises `ActorDown` where that will not be."""
+        over = (State.ENDED, State.FAILED)
+        await self._until(lambda: self.state is State.RUNNING or self.state in over)
+        if self.state in over:
+            raise ActorDown(self.path, self.reason)
 
     # -- its own life
 
@@ -187,11 +193,12 @@ class Supervisor:
             self._stop(child)
             await child.gone.wait()
 
-    def gone(self, end: Exit | None) -> None:
+    def gone(self, end: Exit) -> None:
         """Nothing of the group runs any more."""
         if self.state is not State.FAILED:
             self.state = State.ENDED
-        self.spec.on_end(end or Exit(ExitKind.KILLED))
+        self.changed()
+        self.system.call(self.spec.on_end, end)
 
     # -- the life of a child
 
@@ -217,7 +224,7 @@ class Supervisor:
         unit = child.unit
         was_live = unit.live
         unit.request_stop(final=final)
-        if was_live and isinstance(unit, Cell) and self._nursery is not None:
+        if was_live and isinstance(unit, Cell) and not child.overrun and self._nursery is not None:
             child.overrun = trio.CancelScope()
             self._nursery.start_soon(self._report_overrun, unit, child.overrun)
 
@@ -235,22 +242,28 @@ class Supervisor:
                 await self._until(lambda: child.stop_requested or self._may_start(child))
                 if child.stop_requested:
                     break
-                began = trio.current_time()
+                began, end = trio.current_time(), None
                 end = await child.unit.live_once()
-                if child.overrun is not None:
-                    child.overrun.cancel()
+                lived = trio.current_time() - began
+                halted = self._was_halted(child)
                 self.changed()
                 if child.stop_requested:
                     break
-                if child.halted:
-                    child.halted = False
+                if halted and end.kind is not ExitKind.NORMAL:
                     continue
                 if not child.spec.restart.applies_to(end) or not self._afford(child, end):
                     break
                 await self._halt_later(child)
-                await self._back_off(child, trio.current_time() - began)
+                await self._back_off(child, lived)
         finally:
             self._bury(child, end)
+
+    def _was_halted(self, child: Child) -> bool:
+        if child.overrun is not None:
+            child.overrun.cancel()
+            child.overrun = None
+        halted, child.halted = child.halted, False
+        return halted
 
     def _afford(self, child: Child, end: Exit) -> bool:
         """Charge a restart to both budgets."""
@@ -287,8 +300,9 @@ class Supervisor:
         self.system.unregister(unit)
         if self.children.get(child.spec.id) is child:
             del self.children[child.spec.id]
-        unit.gone(end)
-        self.system.emit(Ended(unit.path, unit.generation, end or Exit(ExitKind.SHUTDOWN)))
+        never_ran = Exit(ExitKind.SHUTDOWN if child.stop_requested else ExitKind.KILLED)
+        unit.gone(end or never_ran)
+        self.system.emit(Ended(unit.path, unit.generation, end or never_ran))
         child.gone.set()
         self.changed()
         if child.spec.significant and not child.stop_requested:

@@ -7,17 +7,20 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import trio
 from attrs import frozen
 
 from actors.runtime.cell import Cell
+from actors.runtime.deadlines import Deadlines
 from actors.runtime.errors import Exit, ExitKind
 from actors.runtime.ref import Ref
 from actors.runtime.signals import DeadLetter, Ended, Signal
 from actors.runtime.spec import GroupSpec, Intensity
 from actors.runtime.supervisor import Supervisor
+
+A = TypeVar("A")
 
 DEAD_LETTERS_REMEMBERED: Final = 100
 ROOT_INTENSITY: Final = Intensity(restarts=10, within=10.0)
@@ -54,6 +57,8 @@ class ActorSystem:
         intensity: Intensity,
     ) -> None:
         self.random = rng
+        self.deadlines = Deadlines()
+        """Of all questions under way."""
         self.registry: dict[str, Cell[Any] | Supervisor] = {}
         """Path to whatever is not gone yet."""
         self.dead_letters: Counter[str] = Counter()
@@ -73,12 +78,16 @@ class ActorSystem:
         return lambda: self._listeners.remove(listener)
 
     def emit(self, signal: Signal) -> None:
-        """Tell all listeners.  A listener that raises harms neither actors nor other listeners."""
+        """Tell all listeners."""
         for listener in tuple(self._listeners):
-            try:
-                listener(signal)
-            except Exception as error:  # noqa: BLE001 (shown, and the actors go on)
-                sys.excepthook(type(error), error, error.__traceback__)
+            self.call(listener, signal)
+
+    def call(self, callback: Callable[[A], object], argument: A) -> None:
+        """Call what somebody else left with us; one that raises harms nobody but is shown."""
+        try:
+            callback(argument)
+        except Exception as error:  # noqa: BLE001 (shown, and the actors go on)
+            sys.excepthook(type(error), error, error.__traceback__)
 
     def dead_letter(self, actor: str, what: str) -> None:
         """Account for a message that nobody will read."""
@@ -124,14 +133,15 @@ def _node(unit: Cell[Any] | Supervisor, restarts: int) -> Node:
                 _node(child.unit, child.budget.spent) for child in unit.children.values()
             ),
         )
+    counters = unit.mailbox.counters
     return Node(
         path=unit.path,
         kind="actor",
         state=unit.state.value,
         generation=unit.generation,
         restarts=restarts,
-        queued=len(unit.mailbox) + unit.mailbox.in_hand,
-        counters=unit.mailbox.counters.as_dict(),
+        queued=counters.queued,
+        counters=counters.as_dict(),
         last=tuple(kind.__name__ for kind in unit.last),
         awaiting=unit.awaiting(),
     )
@@ -164,29 +174,53 @@ async def open_system(
 ) -> AsyncGenerator[ActorSystem, None]:
     """A root supervisor for the length of a block.
 
-    When the block ends every actor is stopped in order.  When the root escalates the
-    block is cancelled and `Escalated` is raised, its cause the exception that was one too
-    many.  `rng` draws the jitter of backoffs.
+    When the block ends every actor is stopped in order; when it raises they are cancelled,
+    and what it raised is raised.  When the root escalates the block is cancelled and
+    `Escalated` is raised, its cause the exception that was one too many.  `rng` draws the
+    jitter of backoffs.
     """
     system = ActorSystem(rng=rng or random.Random(), on_signal=on_signal, intensity=intensity)
     root = system.supervisor
     end: Exit | None = None
+    failure: Exception | None = None
 
     async with trio.open_nursery() as nursery:
+        # Whoever asks from outside has its deadline until the last actor is gone.
+        keeping = trio.CancelScope(shield=True)
+
+        async def keep_deadlines() -> None:
+            with keeping:
+                await system.deadlines.run()
 
         async def run_root() -> None:
             nonlocal end
-            end = await root.live_once()
+            try:
+                end = await root.live_once()
+            finally:
+                keeping.cancel()
             if end.kind is ExitKind.CRASHED:
                 nursery.cancel_scope.cancel()
 
+        nursery.start_soon(keep_deadlines, name="deadlines /")
         nursery.start_soon(run_root, name="supervisor /")
         await root.running()
         try:
             yield system
+        except Exception as error:  # noqa: BLE001 (raised below)
+            failure = error
+            nursery.cancel_scope.cancel()
         finally:
             root.request_stop(final=True)
+    end = end or Exit(ExitKind.KILLED)
     root.gone(end)
-    system.emit(Ended("/", root.generation, end or Exit(ExitKind.SHUTDOWN)))
-    if end is not None and end.error is not None:
-        raise end.error
+    system.emit(Ended("/", root.generation, end))
+    _raise(failure, end.error)
+
+
+def _raise(*errors: BaseException | None) -> None:
+    """Raise what there is: plain where it is one, together where it is several."""
+    found = [error for error in errors if error is not None]
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise BaseExceptionGroup("a block and its actors failed", found)

@@ -1,0 +1,1 @@
+"""A harness for trio actors: seeded, in virtual time, every failure replayable."""

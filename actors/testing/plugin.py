@@ -1,0 +1,79 @@
+"""The pytest plugin: `pytest -p actors.testing.plugin`, beside pytest-trio in trio mode.
+
+    async def test_it_starts(virtual_time): ...        minutes pass in no time
+
+    @pytest.mark.seeds(100)
+    async def test_any_order(sim, probe): ...          a hundred schedules
+
+A test that asks for `virtual_time`, or for a fixture that does, runs in virtual time under
+a seeded scheduler.  Its seed is 0, or what the marker `seeds` gives it; a failure says
+which one it was and how to run only that one again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from actors.testing.schedule import run
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "seeds(n, start=0): run the test under n seeds of scheduler and faults"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("seeds")
+    if marker is None:
+        return
+    if "seed" not in metafunc.fixturenames:
+        pytest.fail("a test with the marker `seeds` needs the fixture `seed` or `sim`")
+    start = marker.kwargs.get("start", 0)
+    seeds = range(start, start + marker.args[0])
+    metafunc.parametrize("seed", seeds, ids=[f"seed{seed}" for seed in seeds])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "virtual_time" in getattr(item, "fixturenames", ()) and _is_async(item):
+            # Before the marker that pytest-trio's trio mode appends.
+            item.add_marker(pytest.mark.trio(run=partial(run, seed=_seed_of(item))), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and "virtual_time" in getattr(item, "fixturenames", ()):
+        how = f"seed {_seed_of(item)}; again: python -m pytest '{item.nodeid}'"
+        report.sections.append(("replay", how))
+    return report
+
+
+def _is_async(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
+
+
+def _seed_of(item: pytest.Item) -> int:
+    callspec: Any = getattr(item, "callspec", None)
+    return 0 if callspec is None else callspec.params.get("seed", 0)
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of this run; see the marker `seeds`."""
+    return 0
+
+
+@pytest.fixture
+def virtual_time(seed: int) -> int:
+    """Have the test run in virtual time under a seeded scheduler; the seed."""
+    return seed

@@ -1,0 +1,59 @@
+"""trio in virtual time, its scheduler seeded: the same seed runs the same way.
+
+trio shuffles tasks that could run at the same time, so that nobody relies on their order.
+There is a private switch with which it sorts them first and shuffles them with a random
+source that can be seeded; `run` is the only place that knows it.  Where a trio has no such
+switch `SEEDABLE` is False: then virtual time and plans still hold, only the order of
+tasks does not repeat.  A test in tests/testing says loudly when that happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+
+import trio
+import trio.testing
+from trio._core import _run  # pyright: ignore[reportPrivateUsage]
+
+T = TypeVar("T")
+PosArgs = TypeVarTuple("PosArgs")
+
+_SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+
+SEEDABLE: Final = hasattr(_run, _SWITCH) and hasattr(getattr(_run, "_r", None), "seed")
+"""Whether this trio lets its scheduler be seeded."""
+
+
+def run(
+    main: Callable[[Unpack[PosArgs]], Awaitable[T]],
+    *args: *PosArgs,
+    seed: int = 0,
+    clock: trio.abc.Clock | None = None,
+    instruments: tuple[trio.abc.Instrument, ...] | list[trio.abc.Instrument] = (),
+) -> T:
+    """As `trio.run`, seeded, on a clock that jumps as soon as everybody waits for it."""
+    with _seeded(seed):
+        return trio.run(main, *args, clock=clock or virtual_clock(), instruments=tuple(instruments))
+
+
+def virtual_clock() -> trio.testing.MockClock:
+    """A clock at 0 that stands still while anybody has work, and then jumps."""
+    return trio.testing.MockClock(autojump_threshold=0.0)
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None, None, None]:
+    if not SEEDABLE:
+        yield
+        return
+    seam: Any = _run
+    before, state = getattr(seam, _SWITCH), seam._r.getstate()  # noqa: SLF001
+    setattr(seam, _SWITCH, True)
+    seam._r.seed(seed)  # noqa: SLF001
+    try:
+        yield
+    finally:
+        setattr(seam, _SWITCH, before)
+        seam._r.setstate(state)  # noqa: SLF001
