@@ -46,6 +46,8 @@ class Book:
     """See the module."""
 
     def __init__(self) -> None:
+        self.draining = False
+        """No job is taken any more, and every room is being left."""
         self.held: dict[str, Held] = {}
         """By key."""
         self.declined: OrderedDict[str, None] = OrderedDict()

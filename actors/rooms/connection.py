@@ -9,9 +9,10 @@ and the room's supervisor starts connection and session anew.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias, final
+from typing import Final, TypeAlias, cast, final
 
 import trio
+from attrs import evolve
 
 from actors.rooms.messages import (
     END_REASONS,
@@ -24,7 +25,7 @@ from actors.rooms.messages import (
 from actors.rooms.port import OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused, RoomUnreachable
 from actors.rooms.session import Clock, SessionMessage
 from actors.runtime import Actor, Backoff, Ref, receives
-from actors.session import Resynced
+from actors.session import Reconnected, Resynced, RoomEvent, Watching
 
 FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
 """The job with a token that is good now, None where that life of the room is over.
@@ -34,6 +35,7 @@ AGAIN: Final = Backoff(first=0.25, most=10.0, reset_after=30.0)
 """Between tries to enter a room."""
 MOST_FAILURES: Final = 6
 """Failed entries in a row, into a room that lives, after which the job has failed."""
+_WITH_ROSTER: Final = frozenset({Watching, Resynced, Reconnected})
 
 
 class Refused(Exception):
@@ -118,7 +120,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
     async def _visit(self, job: RoomJob) -> RoomError | None:
         """Be in the room until we are out of it; the error where we never were."""
         try:
-            async with self._port.open(job, self._session.tell) as room:
+            async with self._port.open(job, self._offer) as room:
                 self._room = room
                 self._entered()
                 reason = await room.closed()
@@ -133,6 +135,23 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
             self._lost_at = self._clock()
             self._announce("room_lost", room=job.room, job_id=job.job_id, reason=reason)
         return None
+
+    def _offer(self, event: RoomEvent) -> None:
+        """Hand an event of the room to the session; note which life of the room it is."""
+        self._session.tell(event)
+        if type(event) in _WITH_ROSTER:
+            room_sid = cast("Watching | Resynced | Reconnected", event).roster.room_sid
+            if room_sid and room_sid != self._job.room_sid:
+                self._job = evolve(self._job, room_sid=room_sid)
+            if isinstance(event, Reconnected):
+                self.context.start_soon(self._make_sure)
+
+    async def _make_sure(self) -> None:
+        """A server that was killed and came back lets us into a room that it made anew, and
+        where nobody else is there it does not say so: ask it."""
+        if await self._same_life() is None and self._room is not None:
+            self._lost_at = self._clock()
+            self._stay.cancel()
 
     async def _same_life(self) -> RoomJob | None:
         """Ask the server, as long as it takes, whether the room lives."""

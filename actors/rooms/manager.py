@@ -54,13 +54,12 @@ class RoomManager(Actor[ManagerMessage]):
         self._rooms = rooms
         self._reports = reports
         self._around = around
-        self._draining = False
         self._drained: list[ReplyTo[None]] = []
 
     @receives(Assigned)
     def assigned(self, message: Assigned) -> None:
         job = message.job
-        if self._draining:
+        if self._book.draining:
             self._reports.job_ended(job.job_id, "the worker is stopping")
             return
         key = job.room_sid or job.room
@@ -137,9 +136,8 @@ class RoomManager(Actor[ManagerMessage]):
     @receives(Drain)
     def drain(self, message: Drain) -> None:
         self._drained.append(message.reply_to)
-        if not self._draining:
-            self._draining = True
-            self.context.start_soon(self._leave_all)
+        self._book.draining = True
+        self.context.start_soon(self._leave_all)
 
     async def _leave_all(self) -> None:
         """LiveKit hears of the success first: an agent that is gone has no status."""
@@ -175,7 +173,7 @@ class RoomManager(Actor[ManagerMessage]):
         state = held.journal.state
         error = end.reason if end.kind is ExitKind.CRASHED else None
         others: dict[str, RoomJob] = {}
-        if error is None and state.end_reason in SENT_OUT and not self._draining:
+        if error is None and state.end_reason in SENT_OUT and not self._book.draining:
             others = {key: job for key, job in held.jobs.items() if job is not held.job}
         for job_id in held.jobs.keys() - others.keys():
             self._reports.job_ended(job_id, error)
@@ -185,7 +183,7 @@ class RoomManager(Actor[ManagerMessage]):
             self._book.decline(state.room_sid)
 
     def _answer_drained(self) -> None:
-        if self._draining and not self._book.held:
+        if self._book.draining and not self._book.held:
             for reply_to in self._drained:
                 reply_to.send(None)
             self._drained.clear()

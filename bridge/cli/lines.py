@@ -105,7 +105,7 @@ def _summary(raw: Raw) -> str:
 
 
 SESSION_LINES: Final[Mapping[str, Template]] = {
-    "session_started": "Session started for room: {room}",
+    "session_started": "Session started for room: {room} (SID: {room_sid})",
     "participant_found": "Found existing participant: {identity}",
     "participant_connected": "Participant connected: {identity} (SID: {sid})",
     "participant_disconnected": "Participant disconnected: {identity}",

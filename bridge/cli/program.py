@@ -52,7 +52,7 @@ from actors.runtime import (
     Signal,
     open_system,
 )
-from actors.session import Entry, SessionState, session_view
+from actors.session import Entry, SessionState, session_row, session_view
 from bridge import __version__
 from bridge.cli.log import log_entry
 from bridge.cli.settings import Settings
@@ -136,9 +136,15 @@ class Program:
 
 
 def _publish(state: SessionState, entry: Entry) -> None:
-    log_entry(
-        log, entry, room=state.room, room_sid=state.room_sid or None, job_id=state.job_ids[-1]
-    )
+    """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
+    about: dict[str, Any] = {
+        "room": state.room,
+        "room_sid": state.room_sid or None,
+        "job_id": state.job_ids[-1],
+    }
+    if entry.event == "session_ended":
+        about["session"] = session_row(state, entry.at)
+    log_entry(log, entry, **about)
 
 
 _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
