@@ -117,10 +117,10 @@ _BY_EXCEPTION: Final[tuple[tuple[type[Exception], type[ApiError], str], ...]] = 
     (httpx2.ConnectError, Unavailable, "cannot reach the server"),
     (httpx2.NetworkError, Unavailable, "the connection broke"),
     (httpx2.RemoteProtocolError, Unavailable, "the answer broke off or is not HTTP"),
-    (httpx2.DecodingError, MalformedAnswer, "the answer cannot be decoded"),
     (httpx2.HTTPError, Unavailable, "the request failed"),
 )
 """What our HTTP client raises, in this order."""
+
 
 @define(eq=False)
 class ServerApi:
@@ -137,6 +137,7 @@ class ServerApi:
     def __attrs_post_init__(self) -> None:
         self._http = httpx2.AsyncClient(
             base_url=self.endpoint.http_url,
+            headers={"Accept-Encoding": "identity"},
             timeout=None,  # One deadline around the whole call instead.
             limits=httpx2.Limits(
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS

@@ -135,6 +135,14 @@ class JobBook:
         """The names of the rooms for which we hold or were promised a job."""
         return frozenset(job.offer.room for job in self._jobs.values() if job.stage not in ENDED)
 
+    def watches(self, room_sid: str, job_id: str) -> bool:
+        """Whether we hold or were promised a job for this room, other than `job_id`."""
+        return any(
+            job.offer.room_sid == room_sid
+            for other, job in self._jobs.items()
+            if other != job_id and job.stage not in ENDED
+        )
+
     def accept(self, offer: Offer, expires_at: float) -> None:
         """Hold a place for `offer` until its assignment comes.  Saying it twice is once."""
         self._jobs[offer.job_id] = Job(offer, Stage.ACCEPTED, expires_at)

@@ -49,6 +49,11 @@ LOAD_CEILING: Final = 0.65
 INSTANCE_ATTRIBUTE: Final = "room_actors.instance"
 """Our participant's attribute that says which worker's it is."""
 
+OUR_DISPATCH: Final = '{"by":"room-actors"}'
+"""Metadata of the dispatches that a reconciler makes.  Their jobs carry it: they are there
+to have a room watched, so where it is, a second one is pointless.  The dispatches of
+people are never treated so."""
+
 
 class Connection(Enum):
     """The states of a connection."""
@@ -182,13 +187,29 @@ Event: TypeAlias = (
 
 # ------------------------------------------------------------------------ offers
 
-REFUSALS: Final[tuple[tuple[str, Callable[[agent.Job, JobBook], bool]], ...]] = (
-    ("not a room job", lambda job, _: job.type != agent.JobType.JT_ROOM),
-    ("the job has no id", lambda job, _: not job.id),
-    ("the job has no room", lambda job, _: not job.room.name),
-    ("we already have it", lambda job, book: _is_ours(book.get(job.id))),
-    ("the worker is draining", lambda _, book: book.draining),
-    ("all places are taken", lambda job, book: book.get(job.id) is None and book.full),
+
+@frozen
+class Refusal:
+    """A reason to say no, and to whom."""
+
+    reason: str
+    applies: Callable[[agent.Job, JobBook], bool]
+    for_all: bool = False
+    """The job is done with, and offered to no other worker either."""
+
+
+REFUSALS: Final = (
+    Refusal("not a room job", lambda job, _: job.type != agent.JobType.JT_ROOM),
+    Refusal("the job has no id", lambda job, _: not job.id),
+    Refusal("the job has no room", lambda job, _: not job.room.name),
+    Refusal("we already have it", lambda job, book: _is_ours(book.get(job.id))),
+    Refusal(
+        "its room is watched already",
+        lambda job, book: job.metadata == OUR_DISPATCH and book.watches(job.room.sid, job.id),
+        for_all=True,
+    ),
+    Refusal("the worker is draining", lambda _, book: book.draining),
+    Refusal("all places are taken", lambda job, book: book.get(job.id) is None and book.full),
 )
 """Why an offered job is refused, in this order.  One we said yes to and that is offered
 again gets the same yes."""
@@ -198,8 +219,8 @@ def _is_ours(job: Job | None) -> bool:
     return job is not None and job.stage is not Stage.ACCEPTED
 
 
-def _refusal(job: agent.Job, book: JobBook) -> str | None:
-    return next((reason for reason, applies in REFUSALS if applies(job, book)), None)
+def _refusal(job: agent.Job, book: JobBook) -> Refusal | None:
+    return next((refusal for refusal in REFUSALS if refusal.applies(job, book)), None)
 
 
 def _job_type(job: agent.Job) -> str:
@@ -286,14 +307,16 @@ class WorkerProtocol:
 
     def _on_availability(self, message: agent.ServerMessage) -> list[Event]:
         job = message.availability.job
-        reason = _refusal(job, self.book)
-        if reason is not None:
+        refusal = _refusal(job, self.book)
+        if refusal is not None:
             self._out.append(
                 agent.WorkerMessage(
-                    availability=agent.AvailabilityResponse(job_id=job.id, available=False)
+                    availability=agent.AvailabilityResponse(
+                        job_id=job.id, available=False, terminate=refusal.for_all
+                    )
                 )
             )
-            return [JobRefused(job.id, job.room.name, _job_type(job), reason)]
+            return [JobRefused(job.id, job.room.name, _job_type(job), refusal.reason)]
         self.book.accept(_offer(job), self.now + ASSIGNMENT_TIMEOUT)
         self._out.append(
             agent.WorkerMessage(

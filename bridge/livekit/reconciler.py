@@ -34,7 +34,7 @@ from attrs import Factory, define, field, frozen
 from livekit.protocol import agent_dispatch, models
 
 from bridge.livekit.api import ApiError, ServerApi
-from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
+from bridge.livekit.protocol import INSTANCE_ATTRIBUTE, OUR_DISPATCH
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
 
 log = structlog.get_logger()
@@ -85,9 +85,6 @@ ERROR_BACKOFF_LONGEST: Final = 15.0
 NANOSECONDS: Final = 1e9
 """In a second: LiveKit's unit for when a dispatch was made and a job started."""
 
-OUR_DISPATCH: Final = '{"by":"room-actors"}'
-"""Metadata of the dispatches made here, so that the user's own are never taken back."""
-
 
 # ---------------------------------------------------------------------- decisions
 
@@ -133,11 +130,8 @@ def due_rooms(
     held: Collection[str],
     excluded: Callable[[str, str], bool],
 ) -> list[RoomSeen]:
-    """The rooms that want a look now, those first that waited longest.
-
-    `held` are the names of the rooms that are ours.
-    """
-    due = [
+    """The rooms that want a look now.  `held` are the names of those that are ours."""
+    return [
         room
         for room in rooms
         if memory[room.sid].next_look <= now
@@ -145,7 +139,6 @@ def due_rooms(
         and watches(patterns, room.name)
         and not excluded(room.name, room.sid)
     ]
-    return sorted(due, key=lambda room: memory[room.sid].next_look)
 
 
 def our_agents(participants: Iterable[models.ParticipantInfo], agent_name: str) -> frozenset[str]:
@@ -279,8 +272,12 @@ class Reconciler:
         """Reconcile until cancelled.  Returns at once where there is nothing to watch."""
         if not self.watch:
             return
+        await trio.sleep(self.rng.uniform(0, GRACE))
         while True:
-            await self.worker.wait_registered()
+            if not self.worker.registered:
+                await self.worker.wait_registered()
+                # A server that comes back has all its workers again in the same moment.
+                await trio.sleep(self.rng.uniform(0, GRACE))
             try:
                 pause = INTERVAL if self.worker.draining else await self.reconcile()
             except ApiError as error:
@@ -299,6 +296,8 @@ class Reconciler:
         held = {*self.worker.rooms, *self.held()}
         memory = self._remember(seen, held, now)
         due = due_rooms(seen, memory, now, patterns=self.watch, held=held, excluded=self.excluded)
+        # Two reconcilers that look at the same rooms in the same order meet at each of them.
+        self.rng.shuffle(due)
         waits = [now - memory[room.sid].dispatched_at for room in seen if room.name not in held]
         self._at_once = len(due) + sum(wait < LATE for wait in waits)
         self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)

@@ -192,6 +192,27 @@ def test_an_offer_of_a_job_we_hold_is_refused() -> None:
     assert line.book.held == ("AJ_1",)
 
 
+def test_a_second_dispatch_of_a_reconciler_for_a_room_we_watch_is_done_with() -> None:
+    line = Line(JobBook(max_rooms=9)).register()
+    line.take("AJ_1")
+    line.says()
+    again = m.job("AJ_2")
+    again.metadata = p.OUR_DISPATCH
+    (event,) = line.hear(m.offer(again))
+    assert isinstance(event, p.JobRefused)
+    assert event.reason == "its room is watched already"
+    (answer,) = line.says()
+    assert answer.availability.terminate, "and is offered to no other worker"
+    again.room.sid = "RM_another_life"
+    assert line.hear(m.offer(again)) == [p.JobAccepted("AJ_2", "standup")]
+
+
+def test_a_second_dispatch_of_somebody_for_a_room_we_watch_is_taken() -> None:
+    line = Line(JobBook(max_rooms=9)).register()
+    line.take("AJ_1")
+    assert line.hear(m.offer(m.job("AJ_2"))) == [p.JobAccepted("AJ_2", "standup")]
+
+
 def test_a_draining_worker_refuses() -> None:
     line = Line().register()
     line.book.draining = True

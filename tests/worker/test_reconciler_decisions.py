@@ -150,7 +150,7 @@ def test_due_are_the_rooms_that_match_are_not_held_not_excluded_and_whose_time_h
         held={"held"},
         excluded=lambda name, sid: (name, sid) == ("excluded", "RM_excluded"),
     )
-    assert [each.name for each in due] == ["early", "late", "elsewhere"]
+    assert {each.name for each in due} == {"early", "late", "elsewhere"}
 
 
 def test_retries_wait_twice_as_long_each_time_and_longer_where_many_were_dispatched() -> None:

@@ -145,7 +145,7 @@ async def test_rooms_older_than_the_worker_are_dispatched_to_at_once(
 ) -> None:
     scene.rooms.rooms = ["standup", "retro"]
     scene.start()
-    await trio.sleep(0.1)
+    await trio.sleep(r.GRACE)
     assert set(names(scene.rooms.dispatched)) == {"standup", "retro"}
 
 

@@ -55,8 +55,9 @@ def make_worker(
     agent_name: str = "watcher",
     max_rooms: int = 10,
     instance: str = "here",
+    told: Told | None = None,
 ) -> tuple[Worker, Told]:
-    told = Told()
+    told = told or Told()
     config = WorkerConfig(
         endpoint=Endpoint.parse(url),
         api_key=key,

@@ -1,0 +1,179 @@
+"""The reconciler with real workers, real rooms and agents that are really in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
+
+import trio
+
+from bridge.livekit.api import ServerApi
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
+from bridge.livekit.reconciler import Reconciler
+from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
+from bridge.livekit.worker import Worker
+from bridge.people import People
+from bridge.server import PrivateServer
+from tests.worker.conftest import key_of
+from tests.worker.workers import Told, logged, make_worker, running
+
+
+@asynccontextmanager
+async def reconciling(
+    worker: Worker, api: ServerApi, name: str, instance: str = "here"
+) -> AsyncGenerator[None, None]:
+    """Watch the rooms whose names begin with `name`, until the block ends."""
+    reconciler = Reconciler(api, worker, name, instance, (f"{name}*",))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reconciler.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_rooms_older_than_the_worker_and_rooms_made_later_are_ours_within_five_seconds(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    old = [f"{name}-{number}" for number in range(5)]
+    for room in old:
+        await api.create_room(room)
+    await api.create_room(f"not-{name}")
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    async with running(worker), reconciling(worker, api, name):
+        await told.until(lambda: len(told.assigned) == 5, seconds=5)
+        assert sorted(told.rooms()) == old
+        await api.create_room(f"{name}-new")
+        await told.until(lambda: len(told.assigned) == 6, seconds=5)
+        assert told.rooms()[-1] == f"{name}-new"
+
+
+async def test_a_room_whose_dispatch_was_lost_because_no_worker_was_there_is_ours(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    await api.create_dispatch(name, name)
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    async with running(worker), reconciling(worker, api, name):
+        await told.until(lambda: bool(told.assigned), seconds=8)
+
+
+async def test_a_room_that_was_just_dispatched_to_gets_one_job(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    async with running(worker), reconciling(worker, api, name):
+        await api.create_room(f"{name}-1", agents=[name])
+        await api.create_dispatch(f"{name}-2", name)
+        await api.create_room(f"{name}-3")
+        await api.create_dispatch(f"{name}-3", name)
+        await told.until(lambda: len(told.assigned) == 3)
+        for job in told.assigned:
+            worker.job_running(job.job_id)
+        # Two passes and more, in which nothing may come on top.
+        with trio.move_on_after(4):
+            await told.until(lambda: len(told.assigned) > 3)
+        assert sorted(told.rooms()) == [f"{name}-{number}" for number in (1, 2, 3)]
+
+
+async def test_two_workers_with_a_reconciler_each_share_the_rooms_and_none_gets_two_agents(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    key = key_of(livekit_server)
+    first, told = make_worker(livekit_server.url, key, agent_name=name, instance="first")
+    second, _ = make_worker(livekit_server.url, key, agent_name=name, instance="second", told=told)
+    async with (
+        running(first),
+        running(second),
+        reconciling(first, api, name, "first"),
+        reconciling(second, api, name, "second"),
+    ):
+        wanted = [f"{name}-{number}" for number in range(8)]
+        for room in wanted:
+            await api.create_room(room)
+        await told.until(lambda: set(told.rooms()) == set(wanted))
+        # Nobody enters here, so both look on until the dispatches count as lost.
+        with trio.move_on_after(4):
+            await told.until(lambda: len(told.assigned) > 8)
+        # Where both dispatched in the same millisecond, one took it back.
+        await told.until(lambda: live_rooms(told) == wanted)
+
+
+def live_rooms(told: Told) -> list[str]:
+    """The rooms of the jobs that were not terminated, as often as there are such jobs."""
+    return sorted(job.room for job in told.assigned if job.job_id not in told.terminated)
+
+
+async def test_a_room_that_another_worker_is_in_is_left_to_it_until_it_goes(
+    livekit_server: PrivateServer, api: ServerApi, people: People, name: str
+) -> None:
+    alice = await people.join(name, "alice")
+    agent = await people.join(
+        name, "agent-1", kind="agent", attributes={AGENT_NAME_ATTRIBUTE: name}
+    )
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    async with running(worker), reconciling(worker, api, name):
+        with trio.move_on_after(4):
+            await told.until(lambda: bool(told.assigned))
+        assert not told.assigned
+        await agent.leave()
+        await told.until(lambda: bool(told.assigned), seconds=6)
+    await alice.leave()
+
+
+async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_successor_out(
+    livekit_server: PrivateServer, api: ServerApi, people: People, name: str
+) -> None:
+    alice = await people.join(name, "alice")
+    dead = await people.join(
+        name,
+        "agent-1",
+        kind="agent",
+        attributes={AGENT_NAME_ATTRIBUTE: name, INSTANCE_ATTRIBUTE: "here"},
+        own_process=True,
+    )
+    await dead.vanish()
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    async with running(worker), reconciling(worker, api, name):
+        await told.until(lambda: bool(told.assigned), seconds=5)
+        identities = [who.identity for who in await api.list_participants(name)]
+        assert "agent-1" in identities, "the server still shows the dead one"
+    await alice.leave()
+
+
+async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_place(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    for number in range(4):
+        await api.create_room(f"{name}-{number}")
+    worker, told = make_worker(
+        livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=2
+    )
+    with logged() as log:
+        async with running(worker), reconciling(worker, api, name):
+            await told.until(lambda: len(told.assigned) == 2)
+            said = await log.until("rooms_not_watched")
+            assert said["rooms"] == 2
+            await api.delete_room(told.assigned[0].room)
+            worker.job_ended(told.assigned[0].job_id)
+            await told.until(lambda: len(told.assigned) == 3, seconds=6)
+            events: Collection[str] = [line["event"] for line in log.lines]
+            assert list(events).count("rooms_not_watched") == 1
+
+
+async def test_a_server_that_was_killed_and_comes_back_has_its_new_rooms_watched(
+    own_server: PrivateServer, name: str
+) -> None:
+    worker, told = make_worker(own_server.url, key_of(own_server), agent_name=name)
+    async with (
+        ServerApi(Endpoint.parse(own_server.url), key_of(own_server)) as api,
+        running(worker),
+        reconciling(worker, api, name),
+    ):
+        await api.create_room(f"{name}-1")
+        await told.until(lambda: len(told.assigned) == 1)
+        worker.job_running(told.assigned[0].job_id)
+        own_server.kill()
+        await trio.to_thread.run_sync(own_server.restart)
+        with trio.fail_after(10):
+            await worker.wait_registered()
+        await api.create_room(f"{name}-2")
+        await told.until(lambda: len(told.assigned) == 2, seconds=5)
