@@ -121,6 +121,8 @@ class Worker:
     _idle: trio.Event = field(factory=trio.Event, init=False)
     """Set: there is nothing left to write, or no connection to write it to."""
     _registered: trio.Event = field(factory=trio.Event, init=False)
+    _accepted_once: bool = field(default=False, init=False)
+    """LiveKit knew us once: a later no is not about our settings."""
     _closing: trio.Event = field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
@@ -224,8 +226,10 @@ class Worker:
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a worker until `aclose`.  Reports as started, with its id, once registered.
 
-        Raises `WorkerRejected` if LiveKit says no before it ever said yes.
+        Raises `WorkerRejected` if LiveKit says no before it ever said yes.  May be run
+        again after a crash: the jobs are still known.
         """
+        self._scope, self._ended = trio.CancelScope(), trio.Event()
         try:
             with self._scope:
                 await self._keep_connected(task_status)
@@ -233,12 +237,13 @@ class Worker:
             self._ended.set()
 
     async def _keep_connected(self, task_status: trio.TaskStatus[str]) -> None:
-        failures, accepted_once = 0, False
+        failures, started = 0, False
 
         def accepted(worker_id: str) -> None:
-            nonlocal accepted_once
-            if not accepted_once:
-                accepted_once = True
+            nonlocal started
+            self._accepted_once = True
+            if not started:
+                started = True
                 task_status.started(worker_id)
 
         while not self._closing.is_set():
@@ -247,7 +252,7 @@ class Worker:
             try:
                 error = await self._connect(accepted)
             except WorkerRejected as refusal:
-                if not accepted_once:
+                if not self._accepted_once:
                     raise
                 rejected, error = True, str(refusal)
             except (SocketFailed, SocketRejected) as failure:

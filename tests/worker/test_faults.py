@@ -13,6 +13,7 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
+from actors.rooms.port import RoomJob
 from bridge.livekit.rejection import WorkerRejected
 from bridge.livekit.worker import LOST_BACKOFF, Backoff
 from tests.worker import messages as m
@@ -321,7 +322,7 @@ async def test_closing_tells_success_for_what_still_runs_then_closes_the_socket(
             worker.job_ended("AJ_2", "boom")
             worker.drain()
             await worker.flush()
-            assert server.heard[-1].update_worker.draining
+            await server.until(lambda: server.heard[-1].update_worker.draining)
         assert server.statuses() == [("AJ_2", 3), ("AJ_1", 2)]
         assert server.socket is not None
         assert server.socket.closed is not None
@@ -409,3 +410,27 @@ async def test_cancelling_a_worker_at_any_moment_leaves_nothing_behind(
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
             assert not worker.registered
+
+
+async def test_a_worker_whose_owner_crashed_runs_again_and_tells_its_jobs(
+    clock: trio.testing.MockClock,
+) -> None:
+    async with fake_livekit() as server:
+        worker, told = make_worker(server.url)
+        worker.on_assignment = crash
+        with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(worker.run)
+                await server.dispatch(m.job())
+        assert not worker.registered
+        assert worker.jobs == ("AJ_1",)
+        worker.on_assignment = told.on_assignment
+        async with running(worker):
+            worker.job_running("AJ_1")
+            await server.dispatch(m.job("AJ_2"))
+            await told.until(lambda: bool(told.assigned))
+            assert ("AJ_1", 1) in server.statuses()
+
+
+def crash(_job: RoomJob) -> None:
+    raise ZeroDivisionError
