@@ -17,6 +17,7 @@ import bench.rooms
 from bench.measure import MIB, Spread, load, machine, markdown, save
 from bench.rooms.run import BenchError, Outcome, Plan, run
 from bench.rooms.sides import OURS, PEER, SIDES
+from bridge import __version__
 from bridge.livekit.api import ApiError
 from bridge.people import PeopleError
 from bridge.progress import ProgressLine
@@ -143,6 +144,11 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def peer_version() -> str:
+    lock = Path(bench.rooms.__file__).with_name("peer.lock").read_text().splitlines()
+    return next(line.split()[0] for line in lock if line.startswith(f"{PEER}=="))
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run rooms", description=bench.rooms.__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -198,10 +204,12 @@ def main() -> int:
     shown = rows(plan, outcomes)
     print(table(shown, list(outcomes)))
     print(f"\n{options.runs} runs, load {before:.1f} before and {load():.1f} after, {machine()}")
+    print(f"{OURS} {__version__}, {peer_version()}")
     save(
         options.json,
         {
             "machine": machine(),
+            "versions": [f"{OURS}=={__version__}", peer_version()],
             "load": [before, load()],
             "plan": attrs.asdict(plan),
             "rows": {

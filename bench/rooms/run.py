@@ -29,8 +29,10 @@ LATEST: Final = 40.0
 LOOK: Final = 0.05
 ROOMS_AT_ONCE: Final = 4
 """In which people come or act at the same time: more, and sixty people are the whole load."""
-BUSY: Final = 0.1
+BUSY: Final = 0.5
 """Of a core.  A worker that uses more is still at work on what came before."""
+EMPTY_TIMEOUT: Final = 600
+"""Seconds for which a room stays without people."""
 
 
 @frozen
@@ -123,7 +125,7 @@ class _Run:
 
     async def open(self, room: str) -> None:
         self.asked[room] = time()
-        await self.stage.api.create_room(room, agents=[AGENT_NAME])
+        await self.stage.api.create_room(room, agents=[AGENT_NAME], empty_timeout=EMPTY_TIMEOUT)
 
     async def some_at_once(
         self, chapter: Callable[[Stage, str], Awaitable[None]], rooms: Sequence[str]
