@@ -15,16 +15,17 @@ participants, in a process of their own):
    What they say they did is compared with what the worker recorded, one by one.
 
 A worker is dispatched to, and read, when it is done with what came before
-(`run.settle`).  *Memory a room* is the growth of the PSS of the whole process tree from step 2 to step 3
-over the rooms added, so that what is paid once counts for neither side.  *Dispatch to
-watched* runs from before the call that makes the room with its dispatch to the moment at
-which the worker itself says that it has the room (connected, and everybody read who is in
-it), by one clock.
+(`run.settle`).  *Memory a room* is the growth of the PSS of the whole process tree from
+step 2 to step 3 over the rooms added, so that what is paid once counts for neither side.
+*CPU an idle room* is what all rooms add to the empty worker's.  *Dispatch to watched* runs
+from before the call that makes the room with its dispatch to the moment at which the
+worker itself says that it has the room (connected, and everybody read who is in it), by
+one clock.
 
 livekit-agents runs as `start` (its production mode) with its defaults: one process a
 room, and as many spare processes as there are cores.  Its entrypoint does our work with
 its public API (`agent.py`); that has no call to pause a microphone it is subscribed to,
-so its rooms go on receiving sound where ours do not.  Three settings differ from its
+so whatever is said there goes on reaching it, as it does not us.  Three settings differ from its
 defaults: it listens on loopback only, it is a hidden participant as we are, and it
 always reports itself as free, because it would lose jobs while the machine is busy.
 """
