@@ -32,9 +32,11 @@ from attrs import define, field
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import agent_dispatch, models, room
 
+from bridge.harmless import harmless
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.rejection import clock_skew
 from bridge.livekit.tokens import ApiKey
+from bridge.livekit.websocket import cause_of
 from bridge.redact import redact
 
 M = TypeVar("M", bound=Message)
@@ -355,7 +357,8 @@ def _admin(name: str) -> Mapping[str, Any]:
 def _from_exception(method: str, error: httpx2.HTTPError) -> ApiError:
     for raised, kind, text in _BY_EXCEPTION:
         if isinstance(error, raised):
-            return kind(f"{method}: {text}")
+            why = f": {cause_of(error)}" if isinstance(error, httpx2.ConnectError) else ""
+            return kind(f"{method}: {text}{why}")
     raise AssertionError(error)  # HTTPError itself is in the table.
 
 
@@ -368,10 +371,6 @@ def _from_response(method: str, response: httpx2.Response) -> ApiError:
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
         return kind(f"{method}: HTTP {status}")
     kind = _BY_CODE.get(code, _BY_STATUS.get(status, ApiError))
-    return kind(f"{method}: {_harmless(said) or code} (HTTP {status}, {_harmless(code)})")
-
-
-def _harmless(text: str, longest: int = 200) -> str:
-    """`text` of the server, without tokens, control characters and unreasonable length."""
-    text = redact(text)[:longest]
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return kind(
+        f"{method}: {harmless(redact(said), 200) or code} (HTTP {status}, {harmless(code)})"
+    )

@@ -91,7 +91,7 @@ async def _open_stream(endpoint: Endpoint, context: ssl.SSLContext | None) -> tr
     try:
         stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
     except OSError as error:
-        raise SocketFailed(f"cannot reach {endpoint.authority}: {_cause(error)}") from None
+        raise SocketFailed(f"cannot reach {endpoint.authority}: {cause_of(error)}") from None
     if not endpoint.secure:
         return stream
     try:
@@ -104,20 +104,20 @@ async def _open_stream(endpoint: Endpoint, context: ssl.SSLContext | None) -> tr
         await secure.do_handshake()
     except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
         await trio.aclose_forcefully(stream)
-        raise SocketFailed(f"TLS with {endpoint.authority} failed: {_cause(error)}") from None
+        raise SocketFailed(f"TLS with {endpoint.authority} failed: {cause_of(error)}") from None
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     return secure
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost reason: trio wraps the operating system's."""
+def cause_of(error: BaseException) -> str:
+    """The innermost reason of a failed connection: libraries wrap the operating system's."""
     while True:
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        elif error.__cause__ is not None:
-            error = error.__cause__
+        elif (inner := error.__cause__ or error.__context__) is not None:
+            error = inner  # httpcore says it "from None", so the context counts too.
         else:
             break
     if isinstance(error, ssl.SSLCertVerificationError):
