@@ -29,8 +29,9 @@ from bridge.cli import machine
 from bridge.cli.log import configure_logging
 from bridge.cli.probes import PROBES, Result, ServerCheck
 from bridge.cli.settings import BY_NAME, TABLE, Draft, Setting, draft
-from bridge.cli.text import harmless, plain
+from bridge.cli.text import plain
 from bridge.cli.values import HttpAddress
+from bridge.harmless import harmless
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.redact import redact

@@ -22,8 +22,9 @@ from attrs import frozen
 from bridge import __version__
 from bridge.cli import machine
 from bridge.cli.settings import BY_NAME, TABLE, Setting, Settings, SettingsError, load
-from bridge.cli.text import did_you_mean, harmless
+from bridge.cli.text import did_you_mean
 from bridge.cli.values import BadValue, whole_number
+from bridge.harmless import harmless
 from bridge.redact import redact
 
 PROG: Final = "room-actors"

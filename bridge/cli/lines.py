@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from bridge.cli.text import BODY_LIMIT, compact_json, go_duration, harmless, key_values, plain
+from bridge.cli.text import BODY_LIMIT, compact_json, go_duration, key_values, plain
+from bridge.harmless import harmless
 
 Raw: TypeAlias = Mapping[str, Any]
 Template: TypeAlias = "str | Callable[[Raw], str]"

@@ -36,7 +36,7 @@ import structlog
 from actors.session.entry import Entry
 from bridge.cli.lines import line_of
 from bridge.cli.sink import Sink
-from bridge.cli.text import harmless
+from bridge.harmless import harmless
 from bridge.redact import redact
 
 JSON_LIMIT: Final = 4096

@@ -83,6 +83,7 @@ class RoomActors:
 
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
+        self.book.given[job.job_id] = job
         self.manager.tell(Assigned(job))
 
     def terminate(self, job_id: str) -> None:

@@ -33,8 +33,9 @@ from attrs import field, frozen
 
 from bridge.cli import values
 from bridge.cli.machine import descriptor_limit, rooms_for_descriptors
-from bridge.cli.text import did_you_mean, harmless
+from bridge.cli.text import did_you_mean
 from bridge.cli.values import HttpAddress
+from bridge.harmless import harmless
 
 MAX_ROOMS: Final = 500
 """The default's upper bound; tried up to here."""

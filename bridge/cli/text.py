@@ -1,9 +1,5 @@
-"""Turning values into text that is safe to show and short enough to read.
-
-Identities, names, metadata, topics and messages are whatever a participant typed.
-Written raw to a terminal or a log they could forge a line (newline), recolour or
-retitle the terminal (escape sequences) or swap what is read (bidi overrides).  So
-every such string passes `harmless` on its way to a line.
+"""Turning values into text that is short enough to read; what strangers typed goes
+through `bridge.harmless` on its way to a line.
 """
 
 from __future__ import annotations
@@ -13,38 +9,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-NAME_LIMIT: Final = 256
-"""Characters shown of one string of a line; LiveKit's own bound for an identity."""
+from bridge.harmless import NAME_LIMIT, harmless
+
 BODY_LIMIT: Final = 1024
 """Characters shown of metadata and of a message's content."""
-
-
-def harmless(text: str, limit: int = NAME_LIMIT) -> str:
-    r"""The same text on one line, with nothing in it that a terminal would obey.
-
-    Characters that do not print (controls, format characters such as bidi overrides
-    and zero-width ones, line separators, lone surrogates, spaces other than " ") are
-    shown as `\n`, `\x1b`, `\u202e`.  Longer than `limit` is cut and its full
-    length in characters said.
-    """
-    shown = text if len(text) <= limit else text[:limit]
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else _escaped(c) for c in shown)
-    if len(text) > limit:
-        shown += f"... ({len(text)} characters)"
-    return shown
-
-
-_SHORT_ESCAPES: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if char in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[char]
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def go_duration(seconds: float) -> str:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from bridge.cli.text import did_you_mean, harmless, plain
+from bridge.cli.text import did_you_mean, plain
+from bridge.harmless import harmless
 from bridge.livekit.endpoint import BadUrl, Endpoint
 
 T = TypeVar("T")

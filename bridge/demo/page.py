@@ -22,6 +22,7 @@ from rich.text import Text
 from bridge.demo.compare import Comparison, FinalTotals, expected
 from bridge.demo.plan import Ending
 from bridge.demo.story import RoomStory, SessionJson
+from bridge.harmless import harmless
 
 WIDTH: Final = 84
 SHOWN_DIFFERENCES: Final = 30
@@ -127,9 +128,3 @@ def save_svg(page: RenderableType, path: Path, command: str) -> None:
     # Without the fonts that rich would have the reader's browser fetch from elsewhere.
     svg = _FONT_FACE.sub("", console.export_svg(title="room-actors"))
     path.write_text(svg, encoding="utf-8")
-
-
-def harmless(text: str, longest: int) -> str:
-    """`text` on one line, with nothing in it that a terminal would obey."""
-    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."

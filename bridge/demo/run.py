@@ -27,7 +27,7 @@ from rich.console import Console
 from actors.rooms.port import RoomJob
 from actors.rooms.simulated import SimulatedRooms
 from bridge.demo.compare import FinalTotals, compare
-from bridge.demo.page import closing_page, harmless, save_svg
+from bridge.demo.page import closing_page, save_svg
 from bridge.demo.plan import Plan, draw
 from bridge.demo.simulated import SimulatedCrowd
 from bridge.demo.story import (
@@ -39,6 +39,7 @@ from bridge.demo.story import (
     open_early,
     tell_story,
 )
+from bridge.harmless import harmless
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey

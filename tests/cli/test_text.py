@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.cli.text import compact_json, did_you_mean, go_duration, harmless, key_values
+from bridge.cli.text import compact_json, did_you_mean, go_duration, key_values
+from bridge.harmless import harmless
 
 HOSTILE = {
     "newline": ("alice\nbob", r"alice\nbob"),
