@@ -157,11 +157,10 @@ class _Said:
 
     def __call__(self, log: str) -> str:
         lines = log.splitlines()
-        fetched = sum(line.startswith("go: downloading") for line in lines)
         compiled = sum("/" in line and " " not in line for line in lines)
         if compiled:
             return f"{self._title}: compiled {compiled} of about {PACKAGES} packages"
-        return f"{self._title}: fetched {fetched} modules" if fetched else self._title
+        return self._title
 
 
 def _run(command: Sequence[str], work: Path, log: Path, said: _Said, progress: Progress) -> None:
