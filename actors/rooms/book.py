@@ -48,6 +48,8 @@ class Book:
     def __init__(self) -> None:
         self.draining = False
         """No job is taken any more, and every room is being left."""
+        self.given: dict[str, RoomJob] = {}
+        """Jobs by id that LiveKit gave us and the manager has not looked at yet."""
         self.held: dict[str, Held] = {}
         """By key."""
         self.declined: OrderedDict[str, None] = OrderedDict()

@@ -24,6 +24,7 @@ from actors.rooms.messages import (
     Live,
     Opened,
     Rooms,
+    SayOpened,
     Terminated,
 )
 from actors.rooms.port import RoomJob
@@ -45,7 +46,11 @@ ManagerMessage: TypeAlias = Assigned | Terminated | Opened | Entered | Gone | Dr
 
 @final
 class RoomManager(Actor[ManagerMessage]):
-    """One incarnation; `book` is what earlier ones left.  `rooms` supervises the groups."""
+    """One incarnation; `book` is what earlier ones left.  `rooms` supervises the groups.
+
+    A job is put into the book (`Book.given`) before it is told, so that a crash with it in
+    hand does not lose it.
+    """
 
     def __init__(
         self, book: Book, rooms: Supervisor, reports: JobReports, around: Surroundings
@@ -56,9 +61,33 @@ class RoomManager(Actor[ManagerMessage]):
         self._around = around
         self._drained: list[ReplyTo[None]] = []
 
+    async def started(self) -> None:
+        if self.context.generation > 1:
+            self._find_out()
+
+    def _find_out(self) -> None:
+        """What the message that was lost in a crash had told is found out from what is there."""
+        for held in tuple(self._book.held.values()):
+            group = self._rooms.children.get(held.key)
+            if group is None:
+                # Sessions end their journal themselves, unless they could not.
+                kind = ExitKind.NORMAL if held.journal.ended else ExitKind.CRASHED
+                self.gone(Gone(held.key, Exit(kind)))
+            elif isinstance(group.unit, Supervisor) and "session" in group.unit.children:
+                group.unit.ref("session").tell(SayOpened())
+        for job in self._book.given.values():
+            self.context.ref.tell(Assigned(job))
+        if self._book.draining:
+            self.context.start_soon(self._leave_all)
+
     @receives(Assigned)
     def assigned(self, message: Assigned) -> None:
         job = message.job
+        if job.job_id in self._book.given:
+            self._take(job)
+            del self._book.given[job.job_id]
+
+    def _take(self, job: RoomJob) -> None:
         if self._book.draining:
             self._reports.job_ended(job.job_id, "the worker is stopping")
             return
@@ -144,6 +173,7 @@ class RoomManager(Actor[ManagerMessage]):
         for held in self._book.held.values():
             for job_id in held.jobs:
                 self._reports.job_ended(job_id)
+            held.jobs.clear()
         await self._reports.flush()
         for held in self._book.held.values():
             self._leave(held, Leave("worker_stopped"))

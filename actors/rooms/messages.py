@@ -73,6 +73,11 @@ class Finish:
 
 
 @frozen
+class SayOpened:
+    """The manager has lost track of you: tell it `Opened` again."""
+
+
+@frozen
 class Snapshot:
     """Ask for the session as it is."""
 

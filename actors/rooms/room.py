@@ -18,7 +18,16 @@ from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce, Entered, Gone, Opened
 from actors.rooms.port import RoomJob, RoomPort
 from actors.rooms.session import MAILBOX, Clock, Publish, SessionActor
-from actors.runtime import Backoff, ChildSpec, Exit, GroupSpec, Intensity, Restart, Strategy
+from actors.runtime import (
+    Backoff,
+    ChildSpec,
+    Exit,
+    GroupSpec,
+    Intensity,
+    MailboxSpec,
+    Restart,
+    Strategy,
+)
 
 SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
 CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
@@ -40,6 +49,7 @@ class Surroundings:
     agent_name: str
     leave_within: float = 5.0
     """Seconds for a connection to say goodbye."""
+    session_mailbox: MailboxSpec = MAILBOX
 
 
 def room_group(
@@ -93,7 +103,7 @@ def room_group(
                 significant=True,
                 intensity=SESSION_RESTARTS,
                 backoff=SOON,
-                mailbox=MAILBOX,
+                mailbox=around.session_mailbox,
             ),
         ),
         strategy=Strategy.REST_FOR_ONE,

@@ -15,7 +15,15 @@ from typing import Final, TypeAlias, final, get_args
 import trio
 
 from actors.rooms.journal import Journal
-from actors.rooms.messages import Finish, JobAttached, Leave, Opened, RosterWanted, Snapshot
+from actors.rooms.messages import (
+    Finish,
+    JobAttached,
+    Leave,
+    Opened,
+    RosterWanted,
+    SayOpened,
+    Snapshot,
+)
 from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, receives
 from actors.session import (
     AnotherLife,
@@ -37,7 +45,7 @@ Clock: TypeAlias = Callable[[], float]
 Publish: TypeAlias = Callable[[SessionState, Entry], object]
 """Takes one entry of a session, with the session's state after it."""
 
-SessionMessage: TypeAlias = RoomEvent | Finish | JobAttached | Snapshot
+SessionMessage: TypeAlias = RoomEvent | Finish | JobAttached | SayOpened | Snapshot
 
 EVENTS: Final[tuple[type[RoomEvent], ...]] = get_args(RoomEvent)
 
@@ -94,6 +102,10 @@ class SessionActor(Actor[SessionMessage]):
         # A session that has ended is not opened again by its last words: the manager does.
         if not self._journal.ended:
             self._journal.attach(message.job_id)
+
+    @receives(SayOpened)
+    def introduce(self, _: SayOpened) -> None:
+        self._say_opened()
 
     @receives(Snapshot)
     def snapshot(self, message: Snapshot) -> None:

@@ -73,7 +73,9 @@ def _declared_messages(cls: type) -> tuple[type, ...]:
     for base in getattr(cls, "__orig_bases__", ()):
         for argument in get_args(base):
             members = get_args(argument) or (argument,)
-            return tuple(member for member in members if isinstance(member, type))
+            return tuple(
+                member for member in members if isinstance(member, type) and member is not Any
+            )
     return ()
 
 

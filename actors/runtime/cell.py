@@ -76,11 +76,12 @@ class Context(Generic[M]):
         return self._cell.ref
 
     def sibling(self, child_id: str) -> Ref[Any]:
-        """The address of another actor of the same supervisor, which need not be up yet.
+        """The address of another actor of the same supervisor.
 
-        KeyError where there is none.
+        It need not be up yet; one that the group was made with may also be gone already
+        (what it is told is then a dead letter).  KeyError where there never was one.
         """
-        return self._cell.parent.ref(child_id)
+        return self._cell.parent.sibling(child_id)
 
     @property
     def random(self) -> random.Random:
@@ -223,6 +224,7 @@ class Cell(Generic[M]):
     async def _incarnate(self, nursery: trio.Nursery) -> None:
         actor = self.spec.start()
         actor.context = Context(self, nursery)
+        self.system.prepare(self.path, actor)
         with trio.move_on_after(self.spec.start_timeout) as starting:
             await actor.started()
         if starting.cancelled_caught:

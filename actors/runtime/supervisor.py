@@ -85,6 +85,8 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.failed: deque[tuple[str, str]] = deque(maxlen=FAILED_REMEMBERED)
         """(path, reason) of children that spent their budget, newest last."""
+        self._members: dict[str, Ref[Any]] = {}
+        """Of the children that are in the spec: those who depend on each other."""
         self._budget = Budget(spec.intensity)
         self._nursery: trio.Nursery | None = None
         self._end = trio.Event()
@@ -118,6 +120,10 @@ class Supervisor:
         if not isinstance(unit, Cell):
             raise KeyError(f"{unit.path} is a supervisor, not an actor")
         return unit.ref
+
+    def sibling(self, child_id: str) -> Ref[Any]:
+        """See `Context.sibling`."""
+        return self._members.get(child_id) or self.ref(child_id)
 
     def stop_child(self, child_id: str) -> trio.Event:
         """Ask a child to end for good; the event is set when it is gone.
@@ -162,7 +168,7 @@ class Supervisor:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for spec in self.spec.children:
-                    self.start_child(spec)
+                    self._members[spec.id] = self.start_child(spec)
                 self.state = State.RUNNING
                 self.changed()
                 if self._parent is not None:

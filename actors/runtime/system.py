@@ -7,11 +7,12 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 
 import trio
 from attrs import frozen
 
+from actors.runtime.actor import Actor
 from actors.runtime.cell import Cell
 from actors.runtime.deadlines import Deadlines
 from actors.runtime.errors import Exit, ExitKind
@@ -21,6 +22,7 @@ from actors.runtime.spec import GroupSpec, Intensity
 from actors.runtime.supervisor import Supervisor
 
 A = TypeVar("A")
+Prepare: TypeAlias = Callable[[str, Actor[Any]], object]
 
 DEAD_LETTERS_REMEMBERED: Final = 100
 ROOT_INTENSITY: Final = Intensity(restarts=10, within=10.0)
@@ -55,8 +57,10 @@ class ActorSystem:
         rng: random.Random,
         on_signal: Callable[[Signal], object] | None,
         intensity: Intensity,
+        prepare: Prepare,
     ) -> None:
         self.random = rng
+        self.prepare = prepare
         self.deadlines = Deadlines()
         """Of all questions under way."""
         self.registry: dict[str, Cell[Any] | Supervisor] = {}
@@ -171,15 +175,19 @@ async def open_system(
     rng: random.Random | None = None,
     on_signal: Callable[[Signal], object] | None = None,
     intensity: Intensity = ROOT_INTENSITY,
+    prepare: Prepare = lambda _, __: None,
 ) -> AsyncGenerator[ActorSystem, None]:
     """A root supervisor for the length of a block.
 
     When the block ends every actor is stopped in order; when it raises they are cancelled,
     and what it raised is raised.  When the root escalates the block is cancelled and
     `Escalated` is raised, its cause the exception that was one too many.  `rng` draws the
-    jitter of backoffs.
+    jitter of backoffs.  `prepare` is shown every incarnation, by path, before it starts:
+    the way in for tests, `actors.testing.sabotage`.
     """
-    system = ActorSystem(rng=rng or random.Random(), on_signal=on_signal, intensity=intensity)
+    system = ActorSystem(
+        rng=rng or random.Random(), on_signal=on_signal, intensity=intensity, prepare=prepare
+    )
     root = system.supervisor
     end: Exit | None = None
     failure: Exception | None = None

@@ -13,13 +13,15 @@ which one it was and how to run only that one again.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from typing import Any
 
 import pytest
 
+from actors.testing.probe import TestProbe
 from actors.testing.schedule import run
+from actors.testing.sim import Sim, open_sim
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,3 +79,16 @@ def seed() -> int:
 def virtual_time(seed: int) -> int:
     """Have the test run in virtual time under a seeded scheduler; the seed."""
     return seed
+
+
+@pytest.fixture
+async def sim(virtual_time: int) -> AsyncGenerator[Sim, None]:
+    """A running `Sim`; the test fails where a law is broken when it is over."""
+    async with open_sim(virtual_time) as sim:
+        yield sim
+
+
+@pytest.fixture
+def probe(sim: Sim) -> TestProbe:
+    """An actor of `sim` that only listens."""
+    return sim.probe()

@@ -169,7 +169,7 @@ async def test_a_message_without_a_handler_is_a_dead_letter_and_no_crash(world: 
 async def test_a_declared_message_without_a_handler_is_refused_when_the_class_is_made() -> None:
     with pytest.raises(TypeError, match="Broken has no @receives handler for Note"):
 
-        class Broken(Actor[Note | Notes]):  # pyright: ignore[reportUnusedClass]
+        class Broken(Actor[Note | Notes]):
             @receives(Notes)
             def tell_notes(self, message: Notes) -> None: ...
 

@@ -1,0 +1,119 @@
+"""The laws, each as a function that gives what breaks it: an empty list is well.
+
+They look only at data (counters, signals, injected exceptions), so that each can be
+shown to catch a made-up history that breaks its law.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from actors.runtime import Crashed, Ended, Failed, Intensity, Restarting, Signal
+from actors.runtime.mailbox import Counters
+
+
+def counters_balance(counters: Mapping[str, Counters]) -> list[str]:
+    """offered = handled + dropped + coalesced + dead-lettered + failed + queued."""
+    return [
+        f"{path}: the mailbox does not balance: {counts.as_dict()}"
+        for path, counts in counters.items()
+        if not counts.balanced
+    ]
+
+
+def nothing_queued(counters: Mapping[str, Counters]) -> list[str]:
+    """An actor that is gone has nothing in its mailbox: it was read, or is a dead letter."""
+    return [
+        f"{path}: gone, and {counts.queued} messages are still queued"
+        for path, counts in counters.items()
+        if counts.queued
+    ]
+
+
+def raised_is_reported(raised: Iterable[BaseException], signals: Sequence[Signal]) -> list[str]:
+    """Each exception that was raised is in exactly one `Crashed`."""
+    told = Counter(
+        id(error)
+        for signal in signals
+        if isinstance(signal, Crashed)
+        for error in _leaves(signal.error)
+    )
+    return [
+        f"{error!r} was raised and reported {told[id(error)]} times"
+        for error in raised
+        if told[id(error)] != 1
+    ]
+
+
+def crashes_are_expected(
+    signals: Sequence[Signal], expected: tuple[type[BaseException], ...]
+) -> list[str]:
+    """No actor crashed of anything but what was injected."""
+    return [
+        f"{signal.actor}: crashed by itself of {error!r} (message {signal.message!r})"
+        for signal in signals
+        if isinstance(signal, Crashed)
+        for error in _leaves(signal.error)
+        if not isinstance(error, expected)
+    ]
+
+
+def restarts_within_budget(
+    restarts: Sequence[tuple[float, Restarting]], budgets: Mapping[str, Intensity]
+) -> list[str]:
+    """No child was restarted more often than its intensity allows.  Times in seconds."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    broken: list[str] = []
+    for at, restart in restarts:
+        budget = budgets.get(restart.actor)
+        if budget is None:
+            continue
+        recent = times[restart.actor]
+        recent.append(at)
+        recent[:] = [time for time in recent if time > at - budget.within]
+        if len(recent) > budget.restarts:
+            broken.append(f"{restart.actor}: {len(recent)} restarts within {budget.within:g} s")
+    return broken
+
+
+def ends_once(signals: Sequence[Signal], started: Mapping[str, int]) -> list[str]:
+    """Every place in the tree that was ever taken is given up as often: one `Ended` each."""
+    ended = Counter(signal.actor for signal in signals if isinstance(signal, Ended))
+    return [
+        f"{path}: taken {count} times, ended {ended[path]} times"
+        for path, count in started.items()
+        if ended[path] != count
+    ]
+
+
+def failed_only_after_budget(
+    signals: Sequence[Signal], budgets: Mapping[str, Intensity]
+) -> list[str]:
+    """A child fails when its budget is spent, not before."""
+    return [
+        f"{signal.actor}: failed after {signal.restarts} restarts of {budgets[signal.actor]}"
+        for signal in signals
+        if isinstance(signal, Failed)
+        and signal.actor in budgets
+        and signal.restarts < budgets[signal.actor].restarts
+    ]
+
+
+def asks_end_once(ends: Mapping[Any, int]) -> list[str]:
+    """Each question has exactly one end.  `ends`: question to number of ends."""
+    return [f"question {which} ended {count} times" for which, count in ends.items() if count != 1]
+
+
+def tasks_at_baseline(before: int, after: int) -> list[str]:
+    """As many tasks live after as before."""
+    return [] if before == after else [f"{after - before} tasks were left behind"]
+
+
+def _leaves(error: BaseException) -> Iterable[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            yield from _leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        yield error

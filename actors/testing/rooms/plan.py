@@ -1,0 +1,140 @@
+"""What happens in a simulation: drawn before the run, so that it can be kept and cut down.
+
+A step is plain numbers; who and what they mean is decided when it is played, and a step
+that makes no sense there (a leave of somebody who is not in) does nothing.  So any part
+of a plan is a plan.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import astuple, frozen
+
+SECONDS: Final = 120.0
+ROOMS: Final = 8
+
+DEEDS: Final[Mapping[str, int]] = {
+    # what people do: how often, of all of them together
+    "join": 22,
+    "leave": 10,
+    "vanish": 3,
+    "publish": 16,
+    "unpublish": 6,
+    "mute": 6,
+    "unmute": 5,
+    "data": 14,
+    "text": 3,
+    "quality": 5,
+    "speak": 5,
+    "name": 1,
+    "metadata": 1,
+    "attributes": 1,
+    "room_metadata": 1,
+}
+
+FAULTS: Final[tuple[str, ...]] = (
+    "disconnect",
+    "storm",
+    "early_storm",
+    "gap",
+    "duplicate",
+    "reorder",
+    "late",
+    "flood",
+    "crash",
+    "publisher_crash",
+    "poison",
+    "slow",
+    "manager_crash",
+    "reporter_crash",
+    "connection_crash",
+    "start_fails",
+    "start_hangs",
+    "stubborn_stop",
+    "clock_jump",
+    "server_restart",
+    "server_unreachable",
+    "entry_refused",
+    "entry_slow",
+    "room_closed",
+    "removed",
+    "second_job",
+    "dispatch_deleted",
+)
+"""What the nemesis does.  Those of the store come with the store."""
+
+
+@frozen
+class Step:
+    """One thing that happens, `at` virtual seconds after the start."""
+
+    at: float
+    what: str
+    """A key of `DEEDS`, or one of `FAULTS`."""
+    room: int
+    who: int
+    n: int
+    x: float
+    """0 to 1, for whatever else is to be drawn."""
+
+
+@frozen
+class Plan:
+    """One scenario."""
+
+    seed: int
+    """Also of the scheduler and of the backoffs' jitter."""
+    steps: tuple[Step, ...]
+    rooms: int = ROOMS
+    seconds: float = SECONDS
+
+    def to_json(self) -> str:
+        """One line a step."""
+        head = {"seed": self.seed, "rooms": self.rooms, "seconds": self.seconds}
+        steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
+        return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """As written by `to_json`.  ValueError where it is not."""
+        try:
+            found: Any = json.loads(text)
+            steps = tuple(Step(*step) for step in found["steps"])
+            plan = cls(int(found["seed"]), steps, int(found["rooms"]), float(found["seconds"]))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a saved plan: {error}") from None
+        unknown = {step.what for step in steps} - DEEDS.keys() - set(FAULTS)
+        if unknown:
+            raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
+        return plan
+
+
+def draw(
+    seed: int,
+    *,
+    rooms: int = ROOMS,
+    seconds: float = SECONDS,
+    deeds: int = 200,
+    faults: int = 14,
+) -> Plan:
+    """The plan of this seed."""
+    rng = random.Random(seed)
+    names, weights = list(DEEDS), list(DEEDS.values())
+    kinds = rng.choices(names, weights, k=deeds) + [rng.choice(FAULTS) for _ in range(faults)]
+    steps = [
+        Step(
+            round(rng.random() * seconds, 3),
+            what,
+            rng.randrange(rooms),
+            rng.randrange(4),
+            rng.randrange(1, 8),
+            round(rng.random(), 3),
+        )
+        for what in kinds
+    ]
+    steps.sort(key=lambda step: step.at)
+    return Plan(seed, tuple(steps), rooms, seconds)

@@ -1,0 +1,100 @@
+"""The way between a simulated room and its session, where events are doubled, swapped, late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final, final
+
+import trio
+
+from actors.rooms.port import Offer, OpenRoom, RoomJob
+from actors.rooms.simulated import SimulatedRooms
+from actors.session import (
+    DataReceived,
+    Disconnected,
+    Reconnected,
+    Reconnecting,
+    Resynced,
+    RoomEvent,
+    Watching,
+)
+
+KEPT_IN_PLACE: Final = (Watching, Disconnected, Reconnecting, Reconnected, Resynced)
+"""Events of the connection itself: the port promises their order."""
+
+
+@final
+class Wire:
+    """What will happen to the next events of one room."""
+
+    def __init__(self, nursery: trio.Nursery, done: Callable[[str], object]) -> None:
+        self._nursery = nursery
+        self._done = done
+        self.duplicate = 0
+        """That many events will come twice.  Messages do not: each is one."""
+        self.reorder = 0
+        """That many pairs of events will be swapped."""
+        self.late = 0.0
+        """Seconds by which the next event will be late."""
+        self._held: tuple[Offer, RoomEvent] | None = None
+        self._delayed: list[tuple[Offer, RoomEvent]] = []
+
+    def clear(self) -> None:
+        self.duplicate = self.reorder = 0
+        self.late = 0.0
+        self.flush()
+
+    def flush(self) -> None:
+        """Let go of what was held back."""
+        held, self._held = self._held, None
+        if held is not None:
+            held[0](held[1])
+        delayed, self._delayed = self._delayed, []
+        for offer, event in delayed:
+            offer(event)
+
+    def through(self, offer: Offer) -> Offer:
+        """An `offer` that goes over this wire."""
+
+        def send(event: RoomEvent) -> None:
+            if isinstance(event, KEPT_IN_PLACE):
+                self.flush()
+                offer(event)
+            elif self.late:
+                self._nursery.start_soon(self._send_later, self.late, (offer, event))
+                self.late = 0.0
+                self._done("late")
+            elif self.reorder and self._held is None:
+                self.reorder -= 1
+                self._held = (offer, event)
+            else:
+                offer(event)
+                if self._held is not None:
+                    self._done("reorder")
+                    self.flush()
+                if self.duplicate and not isinstance(event, DataReceived):
+                    self.duplicate -= 1
+                    self._done("duplicate")
+                    offer(event)
+
+        return send
+
+    async def _send_later(self, seconds: float, delayed: tuple[Offer, RoomEvent]) -> None:
+        self._delayed.append(delayed)
+        await trio.sleep(seconds)
+        if delayed in self._delayed:
+            self._delayed.remove(delayed)
+            delayed[0](delayed[1])
+
+
+@final
+class WiredRooms:
+    """A `RoomPort`: simulated rooms, each behind its wire."""
+
+    def __init__(self, rooms: SimulatedRooms, wire: Callable[[str], Wire]) -> None:
+        self._rooms = rooms
+        self._wire = wire
+
+    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+        return self._rooms.open(job, self._wire(job.room).through(offer))

@@ -1,0 +1,31 @@
+"""Make a failing plan small: leave out whatever is not needed for it to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def shrink(
+    steps: Sequence[T], fails: Callable[[tuple[T, ...]], bool], *, most_runs: int = 400
+) -> tuple[T, ...]:
+    """A part of `steps`, in order, that still fails and of which no single step can go.
+
+    `fails` is run at most `most_runs` times, after which the smallest so far is returned.
+    The whole of `steps` is taken to fail.  (Zeller's ddmin: large parts first.)
+    """
+    kept, size, runs = tuple(steps), max(1, len(steps) // 2), 0
+    while True:
+        at, removed = 0, False
+        while at < len(kept) and runs < most_runs:
+            candidate = kept[:at] + kept[at + size :]
+            runs += 1
+            if fails(candidate):
+                kept, removed = candidate, True
+            else:
+                at += size
+        if runs >= most_runs or (size == 1 and not removed):
+            return kept
+        size = max(1, size // 2)

@@ -1,0 +1,82 @@
+"""One run of somebody's actors under one seed, and the laws that held in it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import final
+
+import trio
+
+from actors.runtime import ActorSystem, Intensity, Restarting, Signal, Started, open_system
+from actors.testing import checks
+from actors.testing.probe import TestProbe
+from actors.testing.sabotage import Injected, Saboteur
+
+
+@final
+class Sim:
+    """A running system whose faults are drawn from `seed`.
+
+    Start actors under `system.supervisor`, have `saboteur` hit them, draw whatever else is
+    random from `random`.  When the block of `open_sim` ends, every law of
+    `actors.testing.checks` that holds for any actors is looked at.
+    """
+
+    def __init__(self, seed: int, system: ActorSystem, saboteur: Saboteur) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.system = system
+        self.saboteur = saboteur
+        self.signals: list[Signal] = []
+        self.restarts: list[tuple[float, Restarting]] = []
+        self.started: Counter[str] = Counter()
+        self.expected: tuple[type[BaseException], ...] = (Injected,)
+        """What actors may crash of."""
+
+    def probe(self, name: str = "probe") -> TestProbe:
+        """An actor that only listens."""
+        return TestProbe(self.system, name)
+
+    def violations(self, tasks: tuple[int, int] = (0, 0)) -> list[str]:
+        """Every law that is broken, of a run that is over."""
+        specs = self.saboteur.specs
+        budgets: dict[str, Intensity] = {path: spec.intensity for path, spec in specs.items()}
+        counters = self.saboteur.counters()
+        return [
+            *checks.counters_balance(counters),
+            *checks.nothing_queued(counters),
+            *checks.raised_is_reported(self.saboteur.raised, self.signals),
+            *checks.crashes_are_expected(self.signals, self.expected),
+            *checks.restarts_within_budget(self.restarts, budgets),
+            *checks.failed_only_after_budget(self.signals, budgets),
+            *checks.ends_once(self.signals, self.started),
+            *checks.tasks_at_baseline(*tasks),
+        ]
+
+    def note(self, signal: Signal) -> None:
+        """For the system: something happened."""
+        self.signals.append(signal)
+        if isinstance(signal, Restarting):
+            self.restarts.append((trio.current_time(), signal))
+        elif isinstance(signal, Started) and signal.generation == 1:
+            self.started[signal.actor] += 1
+
+
+@asynccontextmanager
+async def open_sim(seed: int) -> AsyncGenerator[Sim, None]:
+    """A `Sim` for the length of a block; AssertionError at its end where a law is broken.
+
+    To have the scheduler seeded too, run the whole with `actors.testing.run`.
+    """
+    before = trio.lowlevel.current_statistics().tasks_living
+    saboteur = Saboteur()
+    async with open_system(rng=random.Random(seed), prepare=saboteur.prepare) as system:
+        sim = Sim(seed, system, saboteur)
+        system.listen(sim.note)
+        yield sim
+    broken = sim.violations((before, trio.lowlevel.current_statistics().tasks_living))
+    if broken:
+        raise AssertionError(f"seed {seed}: " + "; ".join(broken))
