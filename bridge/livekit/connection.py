@@ -71,7 +71,7 @@ SID_DEADLINE: Final = 8.0
 STREAM_DEADLINE: Final = 600.0
 """Seconds until a text or byte stream counts as ended, whatever its sender says."""
 STREAMS_OPEN: Final = 64
-"""Streams of one room read at the same time; more are dropped unread, and counted."""
+"""Streams of one room read at the same time; of more only their header counts."""
 CHAT: Final = "lk.chat"
 RESERVED: Final = "lk."
 """Prefix of LiveKit's own topics: transcriptions, calls between agents.  Not messages."""
@@ -474,14 +474,18 @@ class _Connection(OpenRoom):
             reader.close()
         elif len(self._tasks) >= STREAMS_OPEN:
             reader.close()
-            self._rooms.fault("stream_dropped", RuntimeError("too many open streams in a room"))
+            self._tell_stream(reader, identity, self.now(), b"", reader.info.size or 0, binary)
         else:
             self._spawn(self._read_to_end(reader, identity, binary))
 
     async def _read_to_end(
         self, reader: rtc.TextStreamReader | rtc.ByteStreamReader, identity: str, binary: bool
     ) -> None:
-        """Count one stream as one message.  One that breaks off was never a message."""
+        """Count one stream as one message, at the time it began.
+
+        One that breaks off was never a message.  One that never ends counts when its
+        time is up, with what came until then.
+        """
         at = self.now()
         head = bytearray()
         size = 0
@@ -499,18 +503,29 @@ class _Connection(OpenRoom):
             self._rooms.fault("stream", exc)
             return
         if self._stage is _Stage.OPEN:
-            self._tell(
-                translate.message(
-                    self,
-                    at=at,
-                    identity=identity,
-                    topic=reader.info.topic,
-                    payload=bytes(head),
-                    size=size,
-                    stream=True,
-                    binary=binary,
-                )
+            self._tell_stream(reader, identity, at, bytes(head), size, binary)
+
+    def _tell_stream(
+        self,
+        reader: rtc.TextStreamReader | rtc.ByteStreamReader,
+        identity: str,
+        at: float,
+        head: bytes,
+        size: int,
+        binary: bool,
+    ) -> None:
+        self._tell(
+            translate.message(
+                self,
+                at=at,
+                identity=identity,
+                topic=reader.info.topic,
+                payload=head,
+                size=size,
+                stream=True,
+                binary=binary,
             )
+        )
 
     # --- what an event leads to --------------------------------------------------------
 

@@ -1,0 +1,111 @@
+"""Streams that no honest sender makes: endless ones, too many at once, broken ones.
+
+The readers are made up: a person of the SDK always ends the streams it begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import trio_asyncio
+from livekit import rtc
+
+from actors.rooms.port import RoomJob
+from actors.session.events import DataReceived
+from bridge.livekit import connection
+from bridge.livekit.connection import LiveKitRooms
+from tests.connection.stage import Recorder
+
+Chunk = str | bytes | None
+"""None: nothing more ever comes."""
+
+
+class Reader:
+    def __init__(self, *chunks: Chunk, size: int = 0, error: Exception | None = None) -> None:
+        self.info = SimpleNamespace(topic="files", size=size)
+        self.closed = False
+        self._chunks = chunks
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        for chunk in self._chunks:
+            if chunk is None:
+                await asyncio.Event().wait()
+            else:
+                yield chunk
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def told() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def opened(told: Recorder) -> AsyncIterator[Any]:
+    """A connection that believes it is open."""
+    async with trio_asyncio.open_loop() as loop:
+        job = RoomJob(
+            job_id="AJ_1", room="standup", room_sid="RM_1", url="", token="", identity="agent-1"
+        )
+        one: Any = connection._Connection(LiveKitRooms(), loop, job, told)
+        one._stage = connection._Stage.OPEN
+        yield one
+
+
+async def test_bytes_are_counted_and_are_binary_whatever_is_in_them(
+    opened: Any, told: Recorder
+) -> None:
+    opened._on_byte_stream(Reader(b"{}", b"x" * 100_000), "alice")
+    message = await told.wait(DataReceived)
+    assert (message.identity, message.topic, message.size) == ("alice", "files", 100_002)
+    assert (message.format, message.stream, message.content) == ("binary", True, None)
+
+
+async def test_a_stream_that_breaks_off_was_no_message(opened: Any, told: Recorder) -> None:
+    opened._on_text_stream(Reader("half", error=rtc.StreamError("aborted")), "alice")
+    opened._on_text_stream(Reader("whole"), "alice")
+    assert (await told.wait(DataReceived)).size == 5
+    assert len(told.events) == 1
+
+
+async def test_a_stream_that_never_ends_counts_when_its_time_is_up(
+    opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STREAM_DEADLINE", 0.05)
+    endless = Reader("begun ", None)
+    opened._on_text_stream(endless, "alice")
+    assert (await told.wait(DataReceived)).size == 6
+    assert endless.closed
+
+
+async def test_of_too_many_at_once_the_header_counts(
+    opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STREAMS_OPEN", 2)
+    readers = [Reader(None, size=70) for _ in range(5)]
+    for reader in readers:
+        opened._on_byte_stream(reader, "mallory")
+    assert [event.size for event in told.all(DataReceived)] == [70, 70, 70]
+    assert [reader.closed for reader in readers] == [False, False, True, True, True]
+
+
+async def test_our_own_streams_and_those_after_the_end_are_not_read(
+    opened: Any, told: Recorder
+) -> None:
+    mine, late = Reader("mine"), Reader("late")
+    opened._on_text_stream(mine, "agent-1")
+    opened._stage = connection._Stage.CLOSED
+    opened._on_text_stream(late, "alice")
+    await trio.testing.wait_all_tasks_blocked()
+    assert (mine.closed, late.closed, told.events) == (True, True, [])
