@@ -29,6 +29,7 @@ from bridge.livekit.api import ApiError, NotSupported, ServerApi
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.jobs import JobBook
 from bridge.livekit.protocol import Registered, Registration, WorkerProtocol
+from bridge.livekit.reconciler import CHECK_PREFIX
 from bridge.livekit.rejection import rejection
 from bridge.livekit.tokens import ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
@@ -154,7 +155,7 @@ class ServerCheck:
     api_key: ApiKey
     agent_name: str
     media_deadline: float = DEADLINE
-    _name: str = Factory(lambda: f"room-actors-check-{secrets.token_hex(4)}")
+    _name: str = Factory(lambda: f"{CHECK_PREFIX}{secrets.token_hex(4)}")
     """Of the worker, of its room, of the participant in it."""
     _results: dict[str, Result] = field(factory=dict[str, Result], init=False)
 

@@ -39,6 +39,9 @@ from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
 
 log = structlog.get_logger()
 
+CHECK_PREFIX: Final = "room-actors-check-"
+"""Rooms that `check` opens for an instant: nobody's rooms, never watched."""
+
 INTERVAL: Final = 1.5
 """Seconds between two looks at the list of rooms."""
 
@@ -136,6 +139,7 @@ def due_rooms(
         for room in rooms
         if memory[room.sid].next_look <= now
         and room.name not in held
+        and not room.name.startswith(CHECK_PREFIX)
         and watches(patterns, room.name)
         and not excluded(room.name, room.sid)
     ]

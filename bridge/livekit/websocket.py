@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
+import h11
 import trio
 from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import ProtocolError
@@ -78,7 +79,7 @@ async def use_websocket(
         except* ConnectionRejected as group:
             # A raise inside `except*` would come out as a group again.
             refusal = _rejected(group)
-        except* ProtocolError:
+        except* (ProtocolError, h11.ProtocolError):
             refusal = SocketFailed("the server speaks something else than websockets")
         finally:
             await trio.aclose_forcefully(stream)

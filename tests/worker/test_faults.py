@@ -122,11 +122,14 @@ async def test_a_server_that_accepts_and_never_upgrades_is_tried_again(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n\x00\x01\xff", b"220 mail.example ready\r\n\r\n"]
+)
 async def test_a_server_that_speaks_no_http_is_a_clear_error(
-    clock: trio.testing.MockClock,
+    clock: trio.testing.MockClock, greeting: bytes
 ) -> None:
     async def babble(stream: trio.SocketStream) -> None:
-        await stream.send_all(b"SSH-2.0-OpenSSH_9.6\r\n\x00\x01\xff")
+        await stream.send_all(greeting)
         await trio.sleep_forever()
 
     async with raw_server(babble) as address, trio.open_nursery() as nursery:

@@ -138,7 +138,8 @@ def room(name: str) -> r.RoomSeen:
 
 
 def test_due_are_the_rooms_that_match_are_not_held_not_excluded_and_whose_time_has_come() -> None:
-    rooms = [room(name) for name in ("late", "held", "elsewhere", "excluded", "waits", "early")]
+    names = ("late", "held", "elsewhere", "excluded", "waits", "early", "room-actors-check-1a2b")
+    rooms = [room(name) for name in names]
     memory = {each.sid: r.RoomMemory(next_look=10.0) for each in rooms}
     memory["RM_waits"].next_look = 10.1
     memory["RM_early"].next_look = 9.0
@@ -146,7 +147,7 @@ def test_due_are_the_rooms_that_match_are_not_held_not_excluded_and_whose_time_h
         rooms,
         memory,
         10.0,
-        patterns=("*l*", "[wh]*"),
+        patterns=("*l*", "[whr]*"),
         held={"held"},
         excluded=lambda name, sid: (name, sid) == ("excluded", "RM_excluded"),
     )
