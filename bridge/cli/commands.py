@@ -287,6 +287,31 @@ def _demo_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--svg", metavar="FILE", help=argparse.SUPPRESS)
 
 
+# ---------------------------------------------------------------- simulate
+
+
+def _simulate(flags: Mapping[str, object]) -> int:
+    from bridge.cli import simulate
+
+    if "replay" in flags:
+        try:
+            return simulate.replay(Path(str(flags["replay"])))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"--replay: {error}") from None
+    try:
+        seeds = simulate.parse_seeds(str(flags.get("seeds", "1..1000")))
+    except ValueError as error:
+        raise SettingsError(f"--seeds: {error}") from None
+    return simulate.run_seeds(seeds)
+
+
+def _simulate_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", metavar="A..B", help="which scenarios, default: 1..1000")
+    parser.add_argument(
+        "--replay", metavar="FILE", help="play a plan that was saved when it failed"
+    )
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     command.name: command
     for command in (
@@ -314,6 +339,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
             _check,
             TABLE,
             _check_flags,
+        ),
+        Command(
+            "simulate",
+            "run the actors under thousands of seeded faults, with no server",
+            "Runs the actors of production in simulated rooms, in virtual time, under faults that\n"
+            "are drawn from a seed, and compares what they say with what really happened.",
+            _simulate,
+            add_flags=_simulate_flags,
         ),
     )
 }

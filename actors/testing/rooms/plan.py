@@ -118,8 +118,8 @@ def draw(
     *,
     rooms: int = ROOMS,
     seconds: float = SECONDS,
-    deeds: int = 200,
-    faults: int = 14,
+    deeds: int = 160,
+    faults: int = 12,
 ) -> Plan:
     """The plan of this seed."""
     rng = random.Random(seed)

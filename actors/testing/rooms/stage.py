@@ -50,7 +50,7 @@ from actors.testing.shrink import shrink
 
 T0: Final = 1_700_000_000.0
 """Unix seconds at which every simulation begins."""
-SETTLING: Final = 90.0
+SETTLING: Final = 60.0
 """Virtual seconds between the end of the faults and the comparison."""
 MAILBOX: Final = 200
 """Small, so that a flood fills it."""
@@ -334,7 +334,7 @@ class Stage:
 
     async def _ask_now_and_then(self) -> None:
         while True:
-            await trio.sleep(11.0)
+            await trio.sleep(23.0)
             self.nursery.start_soon(self._ask, len(self.questions))
             self.questions[len(self.questions)] = 0
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PEOPLE: Final = ("alice", "bob", "carol", "dave")
 SOURCES: Final[tuple[Source, ...]] = ("microphone", "camera", "screen", "screen_audio")
 
+SHUTDOWN: Final = 5.0
+"""Seconds that a session has to end, as its spec says."""
+
 Play: TypeAlias = Callable[["Stage", Step], None]
 
 
@@ -226,6 +229,8 @@ def _slow(stage: Stage, step: Step) -> None:
     path = None if room is None else stage.session_path(room)
     if path is not None:
         stage.saboteur.slow_at(path, 1, step.n)
+        if step.n >= SHUTDOWN and room is not None:
+            stage.truths.inexact(room)  # Slower than it may be at its end.
 
 
 def _actor_crash(path: str) -> Play:

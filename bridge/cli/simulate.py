@@ -1,0 +1,188 @@
+"""`simulate`: the production actors under thousands of seeds, in simulated rooms.
+
+Seeds are dealt out in small lots to a process for each core.  A seed that breaks a law
+is cut down to the steps that matter, saved, and can be replayed.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import multiprocessing
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final
+
+from attrs import define, field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from actors.testing.rooms import FAULTS, Outcome, Plan, draw, play, shrunk
+
+LOT: Final = 20
+"""Seeds that a process takes at once."""
+FAILURES_SHOWN: Final = 5
+FAILED: Final = 1
+
+
+@define
+class Tally:
+    """What some seeds came to."""
+
+    seeds: int = 0
+    injected: Counter[str] = field(factory=Counter[str])
+    checked: Counter[str] = field(factory=Counter[str])
+    failed: dict[int, tuple[str, ...]] = field(factory=dict[int, tuple[str, ...]])
+    """Seed to the laws that were broken."""
+    traces: dict[int, str] = field(factory=dict[int, str])
+    """Seed to the hash of everything that was observed."""
+
+    def add(self, seed: int, outcome: Outcome) -> None:
+        self.seeds += 1
+        self.injected += outcome.injected
+        self.checked += outcome.checked
+        self.traces[seed] = outcome.trace
+        if outcome.violations:
+            self.failed[seed] = outcome.violations
+
+    def merge(self, other: Tally) -> None:
+        self.seeds += other.seeds
+        self.injected += other.injected
+        self.checked += other.checked
+        self.failed |= other.failed
+        self.traces |= other.traces
+
+    @property
+    def trace(self) -> str:
+        """One hash for all seeds."""
+        parts = "".join(self.traces[seed] for seed in sorted(self.traces))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    @property
+    def never_injected(self) -> list[str]:
+        """Faults of the list that did not strike once."""
+        return [fault for fault in FAULTS if not self.injected[fault]]
+
+
+def parse_seeds(text: str) -> range:
+    """``A..B``, both included, or one seed.  ValueError where it is neither."""
+    found = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", text.strip())
+    if found is None:
+        raise ValueError("wants A..B, for example 1..1000")
+    first = int(found[1])
+    last = first if found[2] is None else int(found[2])
+    if last < first:
+        raise ValueError(f"{last} comes before {first}")
+    return range(first, last + 1)
+
+
+def play_lot(seeds: range) -> Tally:
+    """Run some seeds in this process."""
+    tally = Tally()
+    gc.disable()  # One scenario makes little garbage; collected in between.
+    try:
+        for seed in seeds:
+            tally.add(seed, play(draw(seed)))
+    finally:
+        gc.enable()
+        gc.collect()
+    return tally
+
+
+def run_seeds(seeds: range, *, jobs: int | None = None) -> int:
+    """Simulate every seed; the exit code."""
+    jobs = jobs or os.cpu_count() or 1
+    began, tally = time.monotonic(), Tally()
+    with _progress() as progress:
+        bar = progress.add_task("simulating", total=len(seeds), failed=0)
+        for part in _parts(seeds, jobs):
+            tally.merge(part)
+            progress.update(bar, completed=tally.seeds, failed=len(tally.failed))
+    _summary(tally, time.monotonic() - began, jobs)
+    _show_failures(tally)
+    if tally.never_injected:
+        sys.stdout.write(
+            f"Never injected: {', '.join(tally.never_injected)}: nothing is shown about these;"
+            " take more seeds\n"
+        )
+    return FAILED if tally.failed or tally.never_injected else 0
+
+
+def _parts(seeds: range, jobs: int) -> Iterator[Tally]:
+    lots = [seeds[start : start + LOT] for start in range(0, len(seeds), LOT)]
+    if jobs == 1 or len(lots) == 1:
+        yield from map(play_lot, lots)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        futures: list[Future[Tally]] = [pool.submit(play_lot, lot) for lot in lots]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def replay(path: Path) -> int:
+    """Play a saved plan; the exit code.  OSError or ValueError where it cannot be read."""
+    plan = Plan.from_json(path.read_text())
+    outcome = play(plan)
+    steps = len(plan.steps)
+    if not outcome.violations:
+        sys.stdout.write(f"seed {plan.seed}, {steps} steps: every law holds\n")
+        return 0
+    for violation in outcome.violations:
+        sys.stdout.write(f"seed {plan.seed}, {steps} steps: {violation}\n")
+    return FAILED
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _summary(tally: Tally, seconds: float, jobs: int) -> None:
+    table = Table(title="Simulation", title_justify="left")
+    for title in ("fault", "injected", "law", "checked"):
+        table.add_column(title, justify="right" if title in ("injected", "checked") else "left")
+    faults = [(name, tally.injected[name]) for name in FAULTS]
+    laws = sorted(tally.checked.items())
+    for n in range(max(len(faults), len(laws))):
+        fault, law = faults[n : n + 1], laws[n : n + 1]
+        cells = [*(fault[0] if fault else ("", "")), *(law[0] if law else ("", ""))]
+        table.add_row(*map(str, cells))
+    console = Console(file=sys.stdout)
+    console.print(table)
+    rate = tally.seeds / seconds if seconds else 0.0
+    sys.stdout.write(
+        f"{tally.seeds} seeds in {seconds:.1f} s on {jobs} cores ({rate / jobs:.1f} a second and"
+        f" core), {len(tally.failed)} failed, trace {tally.trace}\n"
+    )
+
+
+def _show_failures(tally: Tally) -> None:
+    for seed in sorted(tally.failed)[:FAILURES_SHOWN]:
+        for violation in tally.failed[seed][:FAILURES_SHOWN]:
+            sys.stdout.write(f"seed {seed}: {violation}\n")
+    if tally.failed:
+        seed = min(tally.failed)
+        plan = shrunk(draw(seed))
+        path = Path(f"simulate-{seed}.json")
+        path.write_text(plan.to_json())
+        sys.stdout.write(
+            f"seed {seed} fails with {len(plan.steps)} steps already; again with:\n"
+            f"  bin/room-actors simulate --replay {path}\n{plan.to_json()}"
+        )
