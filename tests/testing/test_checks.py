@@ -1,0 +1,282 @@
+"""Every checker catches a double that breaks its law."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+
+from actors.rooms.connection import ConnectionActor
+from actors.rooms.journal import Journal
+from actors.rooms.manager import RoomManager
+from actors.rooms.messages import RosterWanted
+from actors.runtime import Backoff, ChildSpec, Crashed, Exit, ExitKind, Intensity
+from actors.runtime.cell import Cell
+from actors.runtime.deadlines import Deadlines
+from actors.runtime.mailbox import Counters, Mailbox
+from actors.runtime.reply import ReplyTo
+from actors.runtime.signals import Ended, Failed, Restarting
+from actors.runtime.spec import Budget
+from actors.runtime.supervisor import Supervisor
+from actors.testing import checks, open_sim, run
+from actors.testing.rooms import draw, play
+from tests.testing.test_harness import Add, Adder, Total
+
+# ---------------------------------------------------------------- by a made-up history
+
+
+def counts(**changes: int) -> Counters:
+    return evolve(Counters(9, 3, 2, 1, 1, 1, 1), **changes)
+
+
+ERROR = ValueError("one")
+
+BROKEN: dict[str, tuple[Callable[[], list[str]], Callable[[], list[str]]]] = {
+    # law: (a history that keeps it, one that breaks it)
+    "balance": (
+        lambda: checks.counters_balance({"/a": counts()}),
+        lambda: checks.counters_balance({"/a": counts(handled=2)}),
+    ),
+    "nothing queued": (
+        lambda: checks.nothing_queued({"/a": counts(queued=0)}),
+        lambda: checks.nothing_queued({"/a": counts()}),
+    ),
+    "raised, never reported": (
+        lambda: checks.raised_is_reported([ERROR], [Crashed("/a", 1, ERROR)]),
+        lambda: checks.raised_is_reported([ERROR], []),
+    ),
+    "raised, reported twice": (
+        lambda: checks.raised_is_reported(
+            [ERROR], [Crashed("/a", 1, ExceptionGroup("", [ERROR, KeyError()]))]
+        ),
+        lambda: checks.raised_is_reported([ERROR], [Crashed("/a", 1, ERROR)] * 2),
+    ),
+    "expected": (
+        lambda: checks.crashes_are_expected([Crashed("/a", 1, ERROR)], (ValueError,)),
+        lambda: checks.crashes_are_expected([Crashed("/a", 1, ERROR)], (KeyError,)),
+    ),
+    "budget": (
+        lambda: checks.restarts_within_budget(
+            [(float(n), Restarting("/a", n, n, 0.0)) for n in (0, 1, 10)],
+            {"/a": Intensity(2, 5.0)},
+        ),
+        lambda: checks.restarts_within_budget(
+            [(float(n), Restarting("/a", n, n, 0.0)) for n in (0, 1, 2)],
+            {"/a": Intensity(2, 5.0)},
+        ),
+    ),
+    "failed too early": (
+        lambda: checks.failed_only_after_budget([Failed("/a", 2, None)], {"/a": Intensity(2)}),
+        lambda: checks.failed_only_after_budget([Failed("/a", 1, None)], {"/a": Intensity(2)}),
+    ),
+    "ended": (
+        lambda: checks.ends_once([Ended("/a", 1, Exit(ExitKind.NORMAL))], {"/a": 1}),
+        lambda: checks.ends_once([], {"/a": 1}),
+    ),
+    "asks": (
+        lambda: checks.asks_end_once({1: 1, 2: 1}),
+        lambda: checks.asks_end_once({1: 1, 2: 0, 3: 2}),
+    ),
+    "tasks": (
+        lambda: checks.tasks_at_baseline(3, 3),
+        lambda: checks.tasks_at_baseline(3, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("law", BROKEN)
+def test_a_checker_knows_a_kept_law_from_a_broken_one(law: str) -> None:
+    kept, broken = BROKEN[law]
+    assert kept() == []
+    assert broken() != []
+
+
+# ---------------------------------------------------------------- by a broken runtime
+
+
+def crashing_adders() -> list[str]:
+    """What `open_sim` finds in a run with a crash, a late answer and a budget that is spent."""
+
+    async def main() -> None:
+        async with open_sim(1) as sim:
+            ref = sim.system.supervisor.start_child(
+                ChildSpec("adder", Adder, intensity=Intensity(2, 60.0), backoff=Backoff(first=0.1))
+            )
+            await ref.ask(Total, timeout=1.0)
+            for _ in range(4):
+                sim.saboteur.raise_at("/adder", 2)
+                for _ in range(3):
+                    ref.tell(Add(1))
+                await trio.sleep(1.0)
+
+    try:
+        run(main)
+    except AssertionError as error:
+        return str(error).split("; ")
+    except BaseExceptionGroup as group:
+        return [str(error) for error in group.exceptions]
+    return []
+
+
+def test_without_a_mutation_no_law_is_broken() -> None:
+    assert crashing_adders() == []
+
+
+def lose_one_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Mailbox.offer
+
+    def offer(box: Mailbox[Any], message: Any) -> bool:
+        known = real(box, message)
+        if isinstance(message, Add) and len(box) > 1:
+            box._queue.pop()
+        return known
+
+    monkeypatch.setattr(Mailbox, "offer", offer)
+
+
+def swallow_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Cell._close_incarnation
+
+    def close(cell: Cell[Any], end: Exit) -> None:
+        real(cell, Exit(ExitKind.NORMAL) if end.error is not None else end)
+
+    monkeypatch.setattr(Cell, "_close_incarnation", close)
+
+
+def leave_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Supervisor._bury
+
+    def bury(supervisor: Supervisor, child: Any, end: Any) -> None:
+        real(supervisor, child, end)
+        trio.lowlevel.spawn_system_task(trio.sleep_forever)
+
+    monkeypatch.setattr(Supervisor, "_bury", bury)
+
+
+def restart_once_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Budget.charge
+
+    def charge(budget: Budget, now: float) -> bool:
+        within = real(budget, now)
+        return within or budget.spent == budget._intensity.restarts + 1
+
+    monkeypatch.setattr(Budget, "charge", charge)
+
+
+def fail_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Budget, "charge", lambda budget, now: False)
+    monkeypatch.setattr(Budget, "spent", 1, raising=False)
+
+
+def forget_to_say_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.runtime.supervisor.Ended", lambda *_: None)
+
+
+def leave_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mailbox, "empty_into_dead_letters", lambda _: [])
+
+
+@pytest.mark.parametrize(
+    "mutation, found",
+    [
+        (lose_one_silently, "the mailbox does not balance"),
+        (swallow_the_exception, "was raised and reported 0 times"),
+        (leave_a_task, "tasks were left behind"),
+        (restart_once_too_often, "3 restarts within 60 s"),
+        (forget_to_say_that_it_ended, "ended 0 times"),
+        (leave_the_queue, "messages are still queued"),
+    ],
+)
+def test_a_runtime_that_breaks_a_law_is_caught(
+    monkeypatch: pytest.MonkeyPatch, mutation: Callable[[pytest.MonkeyPatch], None], found: str
+) -> None:
+    mutation(monkeypatch)
+    assert any(found in one for one in crashing_adders())
+
+
+# ---------------------------------------------------------------- by broken actors of rooms
+
+
+def violations(most: int = 12) -> list[str]:
+    for seed in range(most):
+        found = play(draw(seed)).violations
+        if found:
+            return list(found)
+    return []
+
+
+def end_a_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = RoomManager._end_jobs
+
+    def end_jobs(manager: RoomManager, held: Any, end: Exit) -> None:
+        jobs = dict(held.jobs)
+        real(manager, held, end)
+        held.jobs.update(jobs)
+        for job_id in jobs:
+            manager._reports.job_ended(job_id)
+
+    monkeypatch.setattr(RoomManager, "_end_jobs", end_jobs)
+
+
+def forget_an_event_in_the_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = Journal._keep, Counter[int]()
+
+    def keep(journal: Journal, entries: Any) -> None:
+        real(journal, entries)
+        seen[0] += 1
+        if seen[0] % 50 == 0:
+            journal.state = Journal.begin(
+                room=journal.state.room,
+                room_sid=journal.state.room_sid,
+                job_ids=journal.state.job_ids,
+                worker="",
+                agent_name="",
+                at=0.0,
+                created_at=None,
+            ).state
+
+    monkeypatch.setattr(Journal, "_keep", keep)
+
+
+def do_not_compare_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = dict(ConnectionActor.handlers) | {RosterWanted: lambda _, __: None}
+    monkeypatch.setattr(ConnectionActor, "handlers", handlers)
+
+
+def never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReplyTo, "send", lambda *_: False)
+    monkeypatch.setattr(Deadlines, "add", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "mutation, found",
+    [
+        (end_a_job_twice, "jobs: "),
+        (forget_an_event_in_the_fold, "snapshot is the fold: "),
+        (do_not_compare_after_a_crash, "agreement: "),
+    ],
+)
+def test_rooms_that_break_a_law_are_caught(
+    monkeypatch: pytest.MonkeyPatch, mutation: Callable[[pytest.MonkeyPatch], None], found: str
+) -> None:
+    mutation(monkeypatch)
+    assert any(one.startswith(found) for one in violations())
+
+
+def test_an_ask_that_never_ends_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    never_answer(monkeypatch)
+    outcome = play(draw(1, rooms=1, deeds=5, faults=0, seconds=30.0))
+    assert any("question 0 took" in one for one in outcome.violations)
+
+
+def test_an_ask_that_is_answered_twice_is_told_apart() -> None:
+    """The second answer is counted as what it is, and the asker has the first one."""
+    late = list[str]()
+    reply: ReplyTo[int] = ReplyTo(lambda: None, late.append)
+    assert reply.send(1)
+    assert not reply.send(2)
+    assert (reply.result(), late) == (1, ["second reply"])
