@@ -186,7 +186,7 @@ class RoomManager(Actor[ManagerMessage]):
 
     @receives(Gone)
     def gone(self, message: Gone) -> None:
-        held = self._book.held.pop(message.key, None)
+        held = self._book.held.get(message.key)
         if held is None:
             return
         journal = held.journal
@@ -194,6 +194,8 @@ class RoomManager(Actor[ManagerMessage]):
         journal.end(self._around.clock(), "worker_stopped")
         while journal.untold:
             self._around.publish(journal.state, journal.untold.popleft())
+        # From here on nothing can raise: until here the next incarnation would do it again.
+        del self._book.held[message.key]
         self._book.close(journal)
         self._end_jobs(held, message.end)
         self._reports.capacity(len(self._book.held))

@@ -128,6 +128,29 @@ class Context(Generic[M]):
 class Cell(Generic[M]):
     """A place in the tree: outlives the incarnations of its actor."""
 
+    __slots__ = (
+        "_deferred",
+        "_deferred_most",
+        "_down",
+        "_downs",
+        "_ending",
+        "_final",
+        "_scope",
+        "_watchers",
+        "_watching",
+        "generation",
+        "last",
+        "mailbox",
+        "parent",
+        "path",
+        "reason",
+        "ref",
+        "spec",
+        "state",
+        "system",
+        "task",
+    )
+
     def __init__(
         self,
         system: ActorSystem,
@@ -151,7 +174,7 @@ class Cell(Generic[M]):
         self._scope: trio.CancelScope | None = None
         self._final = False
         self._ending = False
-        self._downs: deque[Down] = deque()
+        self._downs: list[Down] = []
         self._deferred: list[ReplyTo[Any]] = []
         """Questions that were read and are not known to be answered."""
         self._deferred_most = BATCH
@@ -289,7 +312,7 @@ class Cell(Generic[M]):
             self.mailbox.overflowed = False
             actor.overflowed()
         while self._downs:
-            actor.down(self._downs.popleft())
+            actor.down(self._downs.pop(0))
 
     def _not_understood(self, kind: type) -> None:
         self.mailbox.unread()

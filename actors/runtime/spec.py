@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Generic, TypeAlias, TypeVar, final
@@ -134,9 +133,11 @@ AnySpec: TypeAlias = ChildSpec[Any] | GroupSpec
 class Budget:
     """A sliding window over restarts."""
 
+    __slots__ = ("_intensity", "_times", "spent")
+
     def __init__(self, intensity: Intensity) -> None:
         self._intensity = intensity
-        self._times: deque[float] = deque()
+        self._times: list[float] = []
         self.spent = 0
         """Restarts ever charged."""
 
@@ -144,7 +145,7 @@ class Budget:
         """Account for one restart at `now`; False when that is one too many."""
         times = self._times
         while times and times[0] <= now - self._intensity.within:
-            times.popleft()
+            times.pop(0)
         times.append(now)
         self.spent += 1
         return len(times) <= self._intensity.restarts

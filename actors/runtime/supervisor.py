@@ -43,6 +43,18 @@ FAILED_REMEMBERED: Final = 20
 class Child:
     """A supervisor's book-keeping about one child."""
 
+    __slots__ = (
+        "attempt",
+        "budget",
+        "gone",
+        "halted",
+        "overrun",
+        "pause",
+        "spec",
+        "stop_requested",
+        "unit",
+    )
+
     def __init__(self, spec: AnySpec, unit: Cell[Any] | Supervisor) -> None:
         self.spec = spec
         self.unit = unit

@@ -417,6 +417,22 @@ async def test_a_session_lost_track_of_is_found_again_by_the_next_manager(rooms:
     assert len((await rooms.sessions()).active) == 1
 
 
+async def test_a_publisher_that_raises_at_the_end_of_a_room_costs_no_job_its_end(
+    rooms: Rooms,
+) -> None:
+    room = rooms.make()
+    await rooms.settled()
+    rooms.stage.saboteur.slow_at(rooms.session(room.sid), 1, 20.0)
+    room.set_metadata("slow")  # so slow that the manager has to end the session
+    await rooms.settled()
+    rooms.stage.publish_faults = 1
+    room.close()
+    await rooms.settled(10.0)
+    assert rooms.crashes() == ["/manager"]
+    assert rooms.stage.book.held == {}
+    assert len(rooms.stage.jobs.ends["AJ_0"]) == 1
+
+
 # ---------------------------------------------------------------- bad input
 
 
