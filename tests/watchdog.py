@@ -22,6 +22,8 @@ from typing import Final
 import pytest
 import trio
 
+from actors.runtime import render_running
+
 LIMIT: Final = 120.0
 """Seconds for each of a test's set-up, call and tear-down."""
 
@@ -41,6 +43,7 @@ def guarded(item: pytest.Item) -> Generator[None, object, object]:
 
     def too_long(number: int, frame: FrameType | None) -> None:
         report.extend(task_tree())
+        report.extend(["actors:", *render_running().splitlines()])
         sys.stderr.write(f"\n{item.nodeid} did not end within {limit:g} s\n")
         sys.stderr.write("\n".join(report) + "\n")
         sys.stderr.flush()

@@ -32,7 +32,13 @@ from actors.runtime.signals import (
 )
 from actors.runtime.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restart, Strategy
 from actors.runtime.supervisor import Supervisor
-from actors.runtime.system import ActorSystem, Node, open_system, render_tree
+from actors.runtime.system import (
+    ActorSystem,
+    Node,
+    open_system,
+    render_running,
+    render_tree,
+)
 
 __all__ = [
     "Actor",
@@ -74,5 +80,6 @@ __all__ = [
     "ask_all",
     "open_system",
     "receives",
+    "render_running",
     "render_tree",
 ]

@@ -169,6 +169,18 @@ def render_tree(node: Node, indent: str = "") -> str:
     return "\n".join(lines)
 
 
+_RUNNING: Final[list[ActorSystem]] = []
+"""Systems whose block is open, for whoever has to look at a stuck process."""
+
+
+def render_running() -> str:
+    """The trees of all systems that run in this process, as text.
+
+    Safe in a signal handler: it only reads.
+    """
+    return "\n".join(render_tree(system.tree()) for system in _RUNNING)
+
+
 @asynccontextmanager
 async def open_system(
     *,
@@ -206,9 +218,11 @@ async def open_system(
                 end = await root.live_once()
             finally:
                 keeping.cancel()
+                _RUNNING.remove(system)
             if end.kind is ExitKind.CRASHED:
                 nursery.cancel_scope.cancel()
 
+        _RUNNING.append(system)
         nursery.start_soon(keep_deadlines, name="deadlines /")
         nursery.start_soon(run_root, name="supervisor /")
         await root.running()

@@ -13,7 +13,7 @@ from bench.runtime.memory import resident
 TELLS, ASKS, UNDER_WAY, STARTS, IDLE = 100_000, 10_000, 64, 1_000, 1_000
 
 
-class Adder(pykka.ThreadingActor):  # pyright: ignore
+class Adder(pykka.ThreadingActor):  # pyright: ignore[reportUntypedBaseClass]
     def __init__(self) -> None:
         super().__init__()
         self.total = 0

@@ -4,6 +4,7 @@ The ladder of an end: the first SIGINT or SIGTERM drains within `--stop-timeout`
 is not through by then is named and cancelled; a second signal cancels right away.
 After a cancellation the program has `HURRY` seconds for its goodbyes and is then gone
 whatever hangs.  However it ends, the Final Summary is the last thing but one it says.
+SIGUSR1 shows every actor at any time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
+from types import FrameType
 from typing import Final
 
 import structlog
@@ -18,9 +20,11 @@ import trio
 import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
 from attrs import define, field
 
+from actors.runtime import render_running
 from bridge.cli.log import FLUSH_SECONDS, Flush
 from bridge.cli.program import Program, open_program
 from bridge.cli.settings import Settings, SettingsError
+from bridge.cli.text import harmless
 
 log = structlog.get_logger()
 
@@ -36,7 +40,15 @@ def run(settings: Settings, flush: Flush) -> int:
     `flush` writes out what waits of the log.  Raises `SettingsError` where LiveKit refuses
     the worker.
     """
+    # Straight to the tree, past trio: it also answers where the loop itself is stuck.
+    signal.signal(signal.SIGUSR1, _show_actors)
     return trio.run(_main, settings, flush)
+
+
+def _show_actors(_: int, __: FrameType | None) -> None:
+    """SIGUSR1: every actor, its state, queue and counters, and what it awaits, on stderr."""
+    for line in render_running().splitlines():
+        os.write(2, f"{harmless(line, 2_000)}\n".encode())
 
 
 @define(eq=False)

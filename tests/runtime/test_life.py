@@ -27,6 +27,7 @@ from actors.runtime import (
     Started,
     open_system,
     receives,
+    render_running,
     render_tree,
 )
 from actors.runtime.signals import DeadLetter
@@ -486,3 +487,12 @@ async def pass_time(_: object) -> None:
 
 def check_law(counters: dict[str, int]) -> None:
     assert counters["offered"] == sum(n for name, n in counters.items() if name != "offered")
+
+
+async def test_the_running_systems_can_be_shown_from_anywhere(world: World) -> None:
+    world.start("shown")
+    await world.until(Started)
+    assert "  shown [running] generation 1" in render_running()
+    async with open_world():
+        assert render_running().count("/ [running]") == 2
+    assert render_running().count("/ [running]") == 1

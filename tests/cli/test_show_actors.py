@@ -1,0 +1,30 @@
+"""SIGUSR1 shows the actors of a running program, also one whose loop is stuck."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import trio
+import trio.testing
+
+from actors.runtime import ChildSpec, Service, open_system
+
+
+async def test_sigusr1_shows_every_actor_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    from bridge.cli.start import _show_actors
+
+    before = signal.signal(signal.SIGUSR1, _show_actors)
+    try:
+        async with open_system() as system:
+            system.supervisor.start_child(
+                ChildSpec("a", lambda: Service(trio.sleep_forever), shutdown=0.0)
+            )
+            await trio.testing.wait_all_tasks_blocked()
+            os.kill(os.getpid(), signal.SIGUSR1)  # nobody gives control back to trio here
+            said = capfd.readouterr().err
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert "/ [running] generation 1" in said
+    assert "  a [running] generation 1; queued 0" in said
