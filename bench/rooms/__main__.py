@@ -176,8 +176,11 @@ def measure(
     return outcomes
 
 
-FAILURES: Final = (BenchError, PeopleError, ApiError, ServerError)
-"""What this machine may be too busy for."""
+FAILURES: Final = (
+    *(BenchError, PeopleError, ApiError, ServerError, trio.TooSlowError),
+    KeyboardInterrupt,
+)
+"""What this machine may be too busy for, or who sits at it."""
 
 
 def first(error: BaseException) -> BaseException:
@@ -199,7 +202,8 @@ def main() -> int:
     except* FAILURES as errors:
         failed = errors
     if failed is not None:
-        print(f"bench: {first(failed)}", file=sys.stderr)
+        said = first(failed)
+        print(f"bench: {str(said) or type(said).__name__}", file=sys.stderr)
         return 1
     shown = rows(plan, outcomes)
     print(table(shown, list(outcomes)))
