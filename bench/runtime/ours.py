@@ -57,7 +57,7 @@ async def channel() -> float:
             try:
                 while True:
                     total += receive.receive_nowait().amount
-            except trio.WouldBlock:
+            except (trio.WouldBlock, trio.EndOfChannel):
                 pass
 
     async def work() -> None:
