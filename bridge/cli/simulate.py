@@ -11,6 +11,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import time
 from collections import Counter
@@ -83,12 +84,24 @@ def parse_seeds(text: str) -> range:
     return range(first, last + 1)
 
 
+_parent: int | None = None
+"""Process id of whom a worker process works for."""
+
+
+def _be_worker(parent: int) -> None:
+    global _parent  # noqa: PLW0603 (once, before any work)
+    _parent = parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends us.
+
+
 def play_lot(seeds: range) -> Tally:
     """Run some seeds in this process."""
     tally = Tally()
     gc.disable()  # One scenario makes little garbage; collected in between.
     try:
         for seed in seeds:
+            if _parent is not None and os.getppid() != _parent:
+                os._exit(FAILED)  # Whoever wanted this is gone.
             tally.add(seed, play(draw(seed)))
     finally:
         gc.enable()
@@ -120,7 +133,9 @@ def _parts(seeds: range, jobs: int) -> Iterator[Tally]:
     if jobs == 1 or len(lots) == 1:
         yield from map(play_lot, lots)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    with ProcessPoolExecutor(jobs, context, _be_worker, (os.getpid(),)) as pool:
         futures: list[Future[Tally]] = [pool.submit(play_lot, lot) for lot in lots]
         try:
             for future in as_completed(futures):

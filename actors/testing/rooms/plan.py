@@ -127,7 +127,7 @@ def draw(
     kinds = rng.choices(names, weights, k=deeds) + [rng.choice(FAULTS) for _ in range(faults)]
     steps = [
         Step(
-            round(rng.random() * seconds, 3),
+            float(round(rng.random() * seconds)),  # often several at once
             what,
             rng.randrange(rooms),
             rng.randrange(4),

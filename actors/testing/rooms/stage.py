@@ -78,9 +78,8 @@ def play(plan: Plan) -> Outcome:
         run(stage.main, seed=plan.seed)
     except Exception:  # noqa: BLE001 (whatever comes out of it is the finding)
         stage.violations.append(f"the run itself failed: {traceback.format_exc()}")
-    return Outcome(
-        plan, tuple(stage.violations), stage.injected, stage.checked, stage.hash.hexdigest()
-    )
+    trace = hashlib.sha256(repr(stage.trace).encode()).hexdigest()
+    return Outcome(plan, tuple(stage.violations), stage.injected, stage.checked, trace)
 
 
 def shrunk(plan: Plan) -> Plan:
@@ -129,7 +128,8 @@ class Stage:
         self.plan = plan
         self.violations: list[str] = []
         self.checked: Counter[str] = Counter()
-        self.hash = hashlib.sha256()
+        self.trace: list[tuple[object, ...]] = []
+        """Everything that was observed, in order."""
         self.saboteur = Saboteur()
         self.injected = self.saboteur.done
         self.rooms = SimulatedRooms(self.server_time)
@@ -181,7 +181,7 @@ class Stage:
 
     def note(self, *what: object) -> None:
         """Into the trace."""
-        self.hash.update(repr((round(trio.current_time(), 6), *what)).encode())
+        self.trace.append((trio.current_time(), *what))
 
     def _entry_fault(self, job: RoomJob) -> RoomUnreachable | RoomRefused | None:
         if trio.current_time() < self.server_down_until:
@@ -206,7 +206,7 @@ class Stage:
             error = Injected("publisher")
             self.saboteur.raised.append(error)
             raise error
-        self.note("entry", state.room_sid, entry.event, round(entry.at, 3))
+        self.note("entry", state.room_sid, entry.event, entry.at)
 
     def _announce(self, event: str, /, **fields: Any) -> None:
         self.note("announce", event, fields.get("room"))
