@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, cast, final
 
 import trio
-from attrs import evolve
+from attrs import define, evolve
 
 from actors.rooms.messages import (
     END_REASONS,
@@ -42,6 +42,14 @@ class Refused(Exception):
     """A room that lives could not be entered, with the server's reason."""
 
 
+@define
+class Stay:
+    """What outlives a crash of a connection."""
+
+    over: bool = False
+    """The session was told to end: a later incarnation does not go into the room again."""
+
+
 @final
 class ConnectionActor(Actor[Leave | RosterWanted]):
     """One incarnation.  `job` is what LiveKit assigned."""
@@ -55,6 +63,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         clock: Clock,
         announce: Announce,
         entered: Callable[[], object],
+        stay: Stay,
     ) -> None:
         self._job = job
         self._port = port
@@ -62,6 +71,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         self._clock = clock
         self._announce = announce
         self._entered = entered
+        self._told = stay
         self._room: OpenRoom | None = None
         self._stay = trio.CancelScope()
         self._reason: EndReason = "server_lost"
@@ -90,10 +100,12 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
             self._session.tell(Resynced(self._clock(), self._room.roster()))
 
     async def _run(self) -> None:
-        with self._stay:
-            await self._stay_while_it_lives()
-        ended_at = self._clock() if self._lost_at is None else self._lost_at
-        self._session.tell(Finish(ended_at, self._reason))
+        if not self._told.over:
+            with self._stay:
+                await self._stay_while_it_lives()
+            ended_at = self._clock() if self._lost_at is None else self._lost_at
+            self._told.over = True
+            self._session.tell(Finish(ended_at, self._reason))
         self.context.stop()
 
     async def _stay_while_it_lives(self) -> None:

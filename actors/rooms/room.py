@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
-from actors.rooms.connection import ConnectionActor, FindAgain
+from actors.rooms.connection import ConnectionActor, FindAgain, Stay
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce, Entered, Gone, Opened
 from actors.rooms.port import RoomJob, RoomPort
@@ -60,7 +60,7 @@ def room_group(
     tell_manager: Callable[[Opened | Entered | Gone], object],
 ) -> GroupSpec:
     """The supervisor of one room and its two children."""
-    latest = [journal]
+    latest, stay = [journal], Stay()
 
     def opened(message: Opened) -> None:
         # A room that was made anew under one connection goes on in another journal.
@@ -75,6 +75,7 @@ def room_group(
             clock=around.clock,
             announce=around.announce,
             entered=lambda: tell_manager(Entered(key)),
+            stay=stay,
         )
 
     def session() -> SessionActor:

@@ -144,6 +144,23 @@ async def test_a_connection_that_crashes_restarts_the_session_too_and_it_continu
     assert len(room.watchers) == 1
 
 
+@pytest.mark.seeds(8)
+async def test_a_connection_that_crashes_on_its_way_out_does_not_go_in_again(
+    rooms: Rooms,
+) -> None:
+    room = rooms.make()
+    await rooms.settled()
+    rooms.stage.saboteur.raise_at(rooms.connection(room.sid).path, 1)
+    rooms.stage.saboteur.slow_at(rooms.session(room.sid), 1, 0.5)
+    room.set_metadata("slow")
+    room.drop("participant_removed")
+    rooms.connection(room.sid).tell(RosterWanted())
+    await rooms.settled(5.0)
+    assert room.watchers == []
+    assert rooms.state(room.sid).end_reason == "removed"
+    assert rooms.stage.book.held == {}
+
+
 async def test_a_session_whose_connection_is_gone_already_restarts_without_it(
     rooms: Rooms,
 ) -> None:
