@@ -119,14 +119,6 @@ def log_entry(log: Logger, entry: Entry, **about: Any) -> None:
     method(entry.event, **{**entry.data, **about, "at": entry.at})
 
 
-def log_report(log: Logger, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The Analytics Report: each row has room, status, participants, tracks, messages, duration."""
-    log.info("report_started", rooms=len(rows))
-    for row in rows:
-        log.info("report_room", **row)
-    log.info("report_ended", rooms=len(rows))
-
-
 # ---------------------------------------------------------------- rendering
 
 

@@ -22,7 +22,7 @@ from attrs import frozen
 
 from actors.session.entry import ENTRY_KEYS, Entry
 from bridge.cli.lines import SESSION_LINES, TEMPLATES, line_of
-from bridge.cli.log import configure_logging, log_entry, log_report, rfc3339
+from bridge.cli.log import configure_logging, log_entry, rfc3339
 from bridge.cli.sink import Sink
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e30.c2lnbmF0dXJl"
@@ -228,7 +228,9 @@ def test_entries_and_reports_are_logged_with_their_room(logged: Callable[..., Lo
     log = logged(log_format="json")
     log_entry(log.log, Entry(1.5, "participant_connected", {**ALICE, "joined_at": 1.0}), **ROOM)
     log_entry(log.log, Entry(1.5, "speakers_changed", {"identities": ()}), **ROOM)
-    log_report(log.log, [{**ROOM, **NUMBERS, "status": "active"}])
+    log.log.info("report_started")
+    log.log.info("report_room", **{**ROOM, **NUMBERS, "status": "active"})
+    log.log.info("report_ended")
     joined, *report = log.objects
     time_of_line = joined.pop("time")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time_of_line)

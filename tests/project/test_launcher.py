@@ -230,7 +230,7 @@ def test_two_at_once_install_once(fresh: Checkout):
 
 def test_an_installation_that_was_cut_off_is_begun_again(fresh: Checkout):
     with socket.create_server(("127.0.0.1", 0)) as index:
-        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/index"
         silent = {"PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_FIND_LINKS": ""}
         cut_off = fresh.begin(variables=silent)
         asked, _ = index.accept()  # pip asks for the package: it will get no answer.
@@ -248,7 +248,7 @@ def test_an_installation_that_was_cut_off_is_begun_again(fresh: Checkout):
 
 def test_sigterm_while_it_installs_ends_pip_too(fresh: Checkout):
     with socket.create_server(("127.0.0.1", 0)) as index:
-        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/index"
         silent = {"PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_FIND_LINKS": ""}
         process = fresh.begin(variables=silent)
         asked, _ = index.accept()
@@ -270,7 +270,7 @@ def test_another_lock_is_installed_anew(fresh: Checkout):
 
 def test_no_network_is_said_in_one_line(fresh: Checkout):
     offline = {
-        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_INDEX_URL": "http://127.0.0.1:9/index",
         "PIP_NO_INDEX": "0",
         "PIP_FIND_LINKS": "",
         "PIP_RETRIES": "1",

@@ -295,7 +295,7 @@ def test_a_toolchain_that_cannot_be_fetched_is_said_so(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ):
     (machine.go / "version").write_text("go1.20\n")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/index")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setenv("PIP_RETRIES", "1")
     with pytest.raises(ServerUnavailableError, match="PyPI cannot be reached"):
