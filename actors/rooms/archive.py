@@ -1,0 +1,101 @@
+"""The border between sessions and the disk: what an archive must offer.
+
+SQLite fills this port (`bridge.store`), and a simulated disk that can be full, locked,
+slow or torn (`actors.testing.rooms`).  One contract suite in the tests runs over both.
+
+What is kept of a session is its journal, a `Line` a record, and now and then the
+session itself as it was after one of them, a `Checkpoint`.  A session is got back by
+folding the lines after its newest checkpoint into it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+
+from actors.session import SessionState
+
+
+@frozen
+class Line:
+    """One record of one session's journal, encoded (`actors.session.codec`)."""
+
+    session: int
+    seq: int
+    """From 0 on, without a gap unless lines were given up (`Checkpoint.lost`)."""
+    at: float
+    """Unix seconds of the record."""
+    kind: str
+    body: bytes
+    told: bytes
+    """The entries that the record led to; empty where there were none."""
+
+
+@frozen
+class Checkpoint:
+    """A session as it is after all its records up to `seq`."""
+
+    session: int
+    seq: int
+    state: SessionState
+    lost: int
+    """Lines that were given up in all, because the archive could not take them for too long."""
+
+
+@frozen
+class Batch:
+    """What is to be written in one go.  Of each session the lines are in order."""
+
+    lines: tuple[Line, ...]
+    checkpoints: tuple[Checkpoint, ...]
+    alive_at: float
+    """Unix seconds: all that was recorded until then is in this batch or an earlier one."""
+
+
+@frozen
+class Kept:
+    """A session as the archive has it."""
+
+    session: int
+    seq: int
+    """Of the last record that is in `state`."""
+    state: SessionState
+    lost: int
+
+
+@frozen
+class Found:
+    """What an earlier run of this worker left."""
+
+    sessions: tuple[Kept, ...]
+    """Those that are open, and of those that ended without their room the newest ones."""
+    alive_at: float | None
+    """Unix seconds of the newest batch; None in a new archive."""
+
+
+class ArchiveTrouble(Exception):
+    """It cannot be read or written now, and may be later.  The text says why and what to do."""
+
+
+class Archive(Protocol):
+    """Where sessions are kept.  One writer at a time."""
+
+    async def load(self) -> Found:
+        """What is there.  Raises `ArchiveTrouble`."""
+        ...
+
+    async def write(self, batch: Batch) -> None:
+        """Keep all of it, durably by the time this returns, or nothing.
+
+        The same batch again changes nothing.  Raises `ArchiveTrouble`; may be cancelled,
+        and it is then not known whether it was kept.
+        """
+        ...
+
+    async def prune(self, now: float) -> bool:
+        """Drop some of what is older, or more, than is to be kept; quick.
+
+        Returns whether there is more to drop.  Raises `ArchiveTrouble`.
+        """
+        ...
