@@ -1,61 +1,44 @@
 """What outlives a crash of a session's actor: its state so far, and what it had to tell.
 
 The actor of a room's session owns its journal; nobody else writes it while that actor
-lives.  An event is recorded before anything is done about it, and the state is
-immutable, so whatever crashes afterwards, the next incarnation goes on from a state in
-which the event is either wholly in or wholly not.
+lives.  A record is folded and goes to the backlog of the store before anything is done
+about it, and the state is immutable, so whatever crashes afterwards, the next
+incarnation goes on from a state in which the record is either wholly in or wholly not.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, final
+from typing import final
 
-from attrs import frozen
-
-from actors.session import Entry, RoomEvent, SessionState, apply, attach_job, begin, end
-
-TIMELINE: Final = 10_000
-"""Entries of one session that are kept in memory, the newest."""
-
-
-@frozen
-class Told:
-    """A session at one moment, and its timeline, oldest entry first."""
-
-    state: SessionState
-    timeline: tuple[Entry, ...]
+from actors.rooms.backlog import Backlog
+from actors.session import Attached, Began, Ended, Entry, Record, RoomEvent, SessionState, Tick, fold
 
 
 @final
 class Journal:
     """One session: begun when made, ended by `end`, begun again by `attach`."""
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(
+        self, number: int, state: SessionState, backlog: Backlog, *, seq: int, lost: int = 0
+    ) -> None:
+        """A session as it was after its record `seq`; `lost` of its lines were given up."""
+        self.number = number
+        """Its key in the archive."""
         self.state = state
-        self.timeline: deque[Entry] = deque(maxlen=TIMELINE)
+        self.seq = seq
+        self.lost = lost
         self.untold: deque[Entry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
-        self.lost_events = 0
-        """Events that crashed the fold itself; each was followed by a comparison."""
+        self._backlog = backlog
 
     @classmethod
-    def begin(
-        cls,
-        *,
-        room: str,
-        room_sid: str,
-        job_ids: tuple[str, ...],
-        worker: str,
-        agent_name: str,
-        at: float,
-        created_at: float | None,
-    ) -> Journal:
-        """The journal of a new session.  `at` and `created_at` are Unix seconds."""
-        state = begin(room, room_sid, job_ids[0], worker, agent_name, at, created_at)
-        for job_id in job_ids[1:]:
-            state = attach_job(state, job_id)
-        return cls(state)
+    def begin(cls, began: Began, backlog: Backlog) -> Journal:
+        """The journal of a new session."""
+        state, entries = fold(None, began)
+        journal = cls(backlog.number(began.at), state, backlog, seq=-1)
+        journal._keep(began, state, entries)
+        return journal
 
     @property
     def ended(self) -> bool:
@@ -64,22 +47,30 @@ class Journal:
 
     def record(self, event: RoomEvent) -> None:
         """Fold `event`.  Raises `AnotherLife` for a roster of another room SID."""
-        self.state, entries = apply(self.state, event)
-        self._keep(entries)
+        state, entries = fold(self.state, event)
+        if entries or type(event) is not Tick:
+            self._keep(event, state, entries)
+        else:
+            self.state = state
 
     def end(self, at: float, reason: str) -> None:
         """Close everything; harmless where it is closed already."""
-        self.state, entries = end(self.state, at, reason)
-        self._keep(entries)
+        if not self.ended:
+            ended = Ended(at, reason)
+            self._keep(ended, *fold(self.state, ended))
 
-    def attach(self, job_id: str, worker: str | None = None) -> None:
+    def attach(self, at: float, job_id: str | None, worker: str | None = None) -> None:
         """Another job for the same life of the room; an ended session is active again."""
-        self.state = attach_job(self.state, job_id, worker)
+        if self.ended or worker not in (None, self.state.worker) or job_id not in self._job_ids:
+            attached = Attached(at, job_id, worker)
+            self._keep(attached, *fold(self.state, attached))
 
-    def told(self) -> Told:
-        """The session as it is now."""
-        return Told(self.state, tuple(self.timeline))
+    @property
+    def _job_ids(self) -> tuple[str | None, ...]:
+        return (None, *self.state.job_ids)
 
-    def _keep(self, entries: tuple[Entry, ...]) -> None:
-        self.timeline.extend(entries)
+    def _keep(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
+        self.state = state
+        self.seq += 1
         self.untold.extend(entries)
+        self._backlog.add(self, record, entries)

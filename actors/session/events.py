@@ -13,6 +13,10 @@ Conventions:
   that person, ``PA_...``).  ``sid`` is "" where the SDK does not tell it.
 * Reasons are LiveKit's ``DisconnectReason`` in lower case (``client_initiated``),
   None where the server gave none.
+* What LiveKit's webhooks say (`ServerSaid`) carries two times: ``at``, when we received
+  it, and ``said_at``, the webhook's own ``createdAt`` in whole seconds, so that the
+  thing happened in [said_at, said_at + 1).  They are lossy, doubled, in no order and
+  up to 30 s late: they correct what was heard in the room.
 * Nothing in an event is trusted: identities, names, metadata and topics are
   whatever a participant typed.  They are kept as they are and made harmless
   where they are shown.
@@ -250,6 +254,73 @@ class Tick:
     at: float
 
 
+# -- what LiveKit's webhooks say
+
+
+@frozen
+class RoomTold:
+    """`room_started`."""
+
+    at: float
+    said_at: float
+    created_at: float | None
+    """Unix seconds of the room's creation at the server, None where it was not told."""
+    metadata: str
+
+
+@frozen
+class JoinTold:
+    """`participant_joined`."""
+
+    at: float
+    said_at: float
+    participant: ParticipantInfo
+
+
+@frozen
+class LeaveTold:
+    """`participant_left`."""
+
+    at: float
+    said_at: float
+    participant: ParticipantInfo
+    """As it was when they left."""
+    reason: str | None
+
+
+@frozen
+class JoinAborted:
+    """`participant_connection_aborted`: the join never became one."""
+
+    at: float
+    said_at: float
+    participant: ParticipantInfo
+    reason: str | None
+
+
+@frozen
+class TrackTold:
+    """`track_published` or `track_unpublished`."""
+
+    at: float
+    said_at: float
+    identity: str
+    sid: str
+    """Of the participant."""
+    track: TrackInfo
+    published: bool
+
+
+@frozen
+class RoomEndTold:
+    """`room_finished`."""
+
+    at: float
+    said_at: float
+
+
+ServerSaid: TypeAlias = RoomTold | JoinTold | LeaveTold | JoinAborted | TrackTold | RoomEndTold
+
 RoomEvent: TypeAlias = (
     Watching
     | Resynced
@@ -272,4 +343,5 @@ RoomEvent: TypeAlias = (
     | DataReceived
     | RoomMetadataChanged
     | Tick
+    | ServerSaid
 )

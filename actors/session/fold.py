@@ -69,6 +69,9 @@ from actors.session.events import (
     AttributesChanged,
     DataReceived,
     Disconnected,
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
     MetadataChanged,
     NameChanged,
     ParticipantJoined,
@@ -77,14 +80,17 @@ from actors.session.events import (
     Reconnected,
     Reconnecting,
     Resynced,
+    RoomEndTold,
     RoomEvent,
     RoomMetadataChanged,
+    RoomTold,
     SpeakersChanged,
     Tick,
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
     TrackSubscriptionFailed,
+    TrackTold,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
@@ -105,14 +111,17 @@ Result: TypeAlias = tuple[SessionState, tuple[Entry, ...]]
 def begin(
     room: str,
     room_sid: str,
-    job_id: str,
+    job_ids: tuple[str, ...],
     worker: str,
     agent_name: str,
     at: float,
     created_at: float | None = None,
 ) -> SessionState:
-    """A session that has seen nothing yet.  An empty `room_sid` is taken from the first roster."""
-    return SessionState(room, room_sid, worker, agent_name, (job_id,), at, created_at, last_at=at)
+    """A session that has seen nothing yet.  An empty `room_sid` is taken from the first roster.
+
+    Without jobs where we only heard of the room: from a webhook, or from an earlier worker.
+    """
+    return SessionState(room, room_sid, worker, agent_name, job_ids, at, created_at, last_at=at)
 
 
 def apply(state: SessionState, event: RoomEvent) -> Result:
@@ -155,9 +164,12 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     return change(state, ended_at=ended_at, end_reason=reason), tuple(out)
 
 
-def attach_job(state: SessionState, job_id: str, worker: str | None = None) -> SessionState:
-    """Another job for the same life of the room: the session goes on, ended or not."""
-    if job_id not in state.job_ids:
+def attach_job(state: SessionState, job_id: str | None, worker: str | None = None) -> SessionState:
+    """Another watch of the same life of the room: the session goes on, ended or not.
+
+    `job_id` is None where nobody dispatched it: the room was found, and joined.
+    """
+    if job_id is not None and job_id not in state.job_ids:
         state = change(state, job_ids=(*state.job_ids, job_id))
     return change(
         state, worker=state.worker if worker is None else worker, ended_at=None, end_reason=None
@@ -247,7 +259,7 @@ def _blind(state: SessionState, at: float) -> SessionState:
     return change(state, watched=state.watched.off(at), blind_since=at)
 
 
-def _ticked(state: SessionState, _event: Tick, _out: list[Entry]) -> SessionState:
+def _ticked(state: SessionState, _event: RoomEvent, _out: list[Entry]) -> SessionState:
     return state  # what was due is settled before any event
 
 
@@ -275,5 +287,11 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     DataReceived: signals.on_data,
     RoomMetadataChanged: signals.on_room_metadata,
     Tick: _ticked,
+    RoomTold: _ticked,
+    JoinTold: _ticked,
+    LeaveTold: _ticked,
+    JoinAborted: _ticked,
+    TrackTold: _ticked,
+    RoomEndTold: _ticked,
 }
 """Who handles what.  One row an event of `RoomEvent`."""

@@ -55,7 +55,7 @@ class Session:
             assert isinstance(event, Watching)
             roster = event.roster
             self.state = begin(
-                self.room, roster.room_sid, "AJ_test", "w", "test", event.at, roster.created_at
+                self.room, roster.room_sid, ("AJ_test",), "w", "test", event.at, roster.created_at
             )
         self._take(*apply(self.state, event))
         if isinstance(event, Disconnected):

@@ -78,7 +78,9 @@ class Story:
 
     def __init__(self, *there: ParticipantInfo, created: float | None = 0.0) -> None:
         created_at = None if created is None else T0 + created
-        self.state: SessionState = begin("room", "RM_1", "AJ_1", "worker", "agent", T0, created_at)
+        self.state: SessionState = begin(
+            "room", "RM_1", ("AJ_1",), "worker", "agent", T0, created_at
+        )
         self.entries: list[Entry] = []
         self.now = 0.0
         self.hear(Watching(T0, Roster("RM_1", "", there)))

@@ -21,7 +21,7 @@ def test_every_event_of_the_vocabulary_has_its_row_in_the_table() -> None:
 def test_the_room_sid_is_taken_from_the_first_roster_where_the_job_had_none() -> None:
     from actors.session import Roster, Watching
 
-    state = begin("room", "", "AJ_1", "worker", "agent", T0)
+    state = begin("room", "", ("AJ_1",), "worker", "agent", T0)
     state, _ = apply(state, Watching(T0, Roster("RM_7", "m", (), T0 - 5)))
     assert (state.room_sid, state.metadata, state.created_at) == ("RM_7", "m", T0 - 5)
 
@@ -55,7 +55,7 @@ def test_a_reconnect_lowers_coverage() -> None:
 
 
 def test_a_room_that_was_never_entered_has_no_coverage_and_no_counts() -> None:
-    state = begin("room", "RM_1", "AJ_1", "worker", "agent", T0, T0 - 10)
+    state = begin("room", "RM_1", ("AJ_1",), "worker", "agent", T0, T0 - 10)
     state, _ = end(state, T0 + 10, "server_lost")
     from actors.session import session_view
 

@@ -55,7 +55,7 @@ quick: Final = settings(max_examples=120, deadline=None, database=None)
 
 
 def started(*there: ParticipantInfo) -> SessionState:
-    state = begin("room", "RM_1", "AJ_1", "worker", "agent", T0, T0)
+    state = begin("room", "RM_1", ("AJ_1",), "worker", "agent", T0, T0)
     state, _ = apply(state, Watching(T0, Roster("RM_1", "", there)))
     return state
 
@@ -177,7 +177,7 @@ def durations(value: Any) -> list[float]:
 def test_no_sequence_of_events_breaks_the_fold(
     watching: bool, events: list[RoomEvent], now: float
 ) -> None:
-    state = started() if watching else begin("room", "", "AJ_1", "worker", "agent", T0)
+    state = started() if watching else begin("room", "", ("AJ_1",), "worker", "agent", T0)
     timeline: list[Entry] = []
     for event in events:
         state, entries = apply(state, event)

@@ -356,7 +356,7 @@ def test_a_new_connection_to_the_same_life_takes_what_waited() -> None:
 
 
 def test_nothing_waits_any_more_once_the_room_is_watched() -> None:
-    state = begin("room", "RM_1", "AJ_1", "worker", "agent", T0)
+    state = begin("room", "RM_1", ("AJ_1",), "worker", "agent", T0)
     for event in (
         Reconnecting(T0),
         ParticipantJoined(T0, BOB),

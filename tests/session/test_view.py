@@ -83,7 +83,7 @@ def test_an_ended_session_has_the_shape_of_the_contract_and_no_longer_changes() 
 def test_a_session_that_saw_nothing_has_the_shape_of_the_contract() -> None:
     from actors.session import begin
 
-    check_shape(session_view(begin("r", "RM_1", "AJ_1", "w", "a", T0), T0, ()))
+    check_shape(session_view(begin("r", "RM_1", ("AJ_1",), "w", "a", T0), T0, ()))
 
 
 def test_lists_have_the_same_object_without_people_tracks_and_timeline() -> None:

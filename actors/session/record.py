@@ -1,0 +1,87 @@
+"""What a session's journal keeps, and the one function that makes a session of it.
+
+A journal is a row of records: `Began`, then whatever was heard of the room, `Attached`
+for every further watch of it and `Ended` for the end of each.  A worker that lives folds
+them as they come; one that was killed folds them again from the store and has the same
+state, because nothing else goes into it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from actors.session.entry import Entry
+from actors.session.events import RoomEvent
+from actors.session.fold import apply, attach_job, begin, end
+from actors.session.state import SessionState
+
+
+@frozen
+class Began:
+    """The first record of every journal."""
+
+    at: float
+    """Unix seconds; so in every record."""
+    room: str
+    room_sid: str
+    """Empty where only a roster will tell it."""
+    job_ids: tuple[str, ...]
+    """Empty where nobody dispatched it: known from webhooks only, or found."""
+    worker: str
+    agent_name: str
+    created_at: float | None
+    """Unix seconds of the room's creation at the server, None where unknown."""
+
+
+@frozen
+class Attached:
+    """Another watch of the same life of the room, by `worker` (None: the one before)."""
+
+    at: float
+    job_id: str | None
+    worker: str | None
+
+
+@frozen
+class Ended:
+    """Nobody watches any more, or the room is gone."""
+
+    at: float
+    reason: str
+
+
+Record: TypeAlias = RoomEvent | Began | Attached | Ended
+
+
+def fold(state: SessionState | None, record: Record) -> tuple[SessionState, tuple[Entry, ...]]:
+    """The state after `record`, and what there is to tell of it.
+
+    `state` is None for the first record, which is `Began`, and for no other: anything
+    else is no journal (ValueError).  Raises `AnotherLife` (a ValueError too) for a roster
+    of another room SID.
+    """
+    if isinstance(record, Began):
+        return _begun(state, record), ()
+    if state is None:
+        raise ValueError(f"a journal begins with Began, not with {type(record).__name__}")
+    if isinstance(record, Attached):
+        return attach_job(state, record.job_id, record.worker), ()
+    if isinstance(record, Ended):
+        return end(state, record.at, record.reason)
+    return apply(state, record)
+
+
+def _begun(state: SessionState | None, record: Began) -> SessionState:
+    if state is not None:
+        raise ValueError(f"the session of room {state.room_sid!r} began already")
+    return begin(
+        record.room,
+        record.room_sid,
+        record.job_ids,
+        record.worker,
+        record.agent_name,
+        record.at,
+        record.created_at,
+    )
