@@ -24,29 +24,30 @@ _SMALL: Final = 32
 class Shelf(Generic[T]):
     """Maps names to what is kept under them; `put` gives a new shelf."""
 
-    _settled: Mapping[str, T] = field(factory=dict[str, T])
-    _recent: Mapping[str, T] = field(factory=dict[str, T])
-    _size: int = 0
+    settled: Mapping[str, T] = field(factory=dict[str, T])
+    recent: Mapping[str, T] = field(factory=dict[str, T])
+    """What was put since; right where a key is in both."""
+    size: int = 0
 
     def get(self, key: str) -> T | None:
-        found = self._recent.get(key)
-        return self._settled.get(key) if found is None else found
+        found = self.recent.get(key)
+        return self.settled.get(key) if found is None else found
 
     def put(self, key: str, value: T) -> Shelf[T]:
-        size = self._size + (key not in self)
-        recent = {**self._recent, key: value}
-        if len(recent) <= max(_SMALL, isqrt(len(self._settled))):
-            return Shelf(self._settled, recent, size)
-        return Shelf({**self._settled, **recent}, {}, size)
+        size = self.size + (key not in self)
+        recent = {**self.recent, key: value}
+        if len(recent) <= max(_SMALL, isqrt(len(self.settled))):
+            return Shelf(self.settled, recent, size)
+        return Shelf({**self.settled, **recent}, {}, size)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._recent or key in self._settled
+        return key in self.recent or key in self.settled
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def values(self) -> Iterator[T]:
         """Everything on the shelf, each key once, in no order that means anything."""
-        recent = self._recent
-        yield from (value for key, value in self._settled.items() if key not in recent)
+        recent = self.recent
+        yield from (value for key, value in self.settled.items() if key not in recent)
         yield from recent.values()

@@ -12,31 +12,19 @@ from hypothesis import strategies as st
 from actors.session import (
     ENTRY_KEYS,
     QUALITIES,
-    AttributesChanged,
     DataReceived,
-    Disconnected,
     Entry,
-    MetadataChanged,
-    NameChanged,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
-    QualityChanged,
     Reconnected,
     Reconnecting,
     Resynced,
     RoomEvent,
-    RoomMetadataChanged,
     Roster,
     SessionState,
-    SpeakersChanged,
     Tick,
-    TrackInfo,
-    TrackMuted,
     TrackPublished,
-    TrackSubscribed,
-    TrackSubscriptionFailed,
-    TrackUnmuted,
     TrackUnpublished,
     Watching,
     apply,
@@ -47,6 +35,7 @@ from actors.session import (
     totals,
 )
 from actors.session.view import every_track, everyone
+from tests.session.anything import any_event, times
 from tests.session.story import T0
 from tests.session.test_view import check_shape
 from tests.session.truths import HORIZON, STEP, Truth, truths
@@ -69,68 +58,6 @@ def folded(state: SessionState, events: list[RoomEvent]) -> tuple[SessionState, 
 
 
 # -- any sequence of events at all
-
-identities = st.sampled_from(["alice", "bob", "carol", ""])
-sids = st.sampled_from(["PA_1", "PA_2", "PA_3", "PA_4", ""])
-track_sids = st.sampled_from(["TR_1", "TR_2", "TR_3"])
-times = st.floats(T0 - 10, T0 + 60, allow_nan=False)
-texts = st.sampled_from(["", "a", "b"])
-track_infos = st.builds(
-    TrackInfo,
-    track_sids,
-    st.sampled_from(["audio", "video"]),
-    st.sampled_from(["camera", "microphone", "screen", "screen_audio", "unknown"]),
-    st.booleans(),
-)
-attributes = st.dictionaries(st.sampled_from(["x", "y"]), texts, max_size=2)
-infos = st.builds(
-    ParticipantInfo,
-    identities,
-    sids,
-    st.one_of(times, st.just(0.0)),
-    st.sampled_from(["standard", "agent", "egress", "ingress", "sip"]),
-    texts,
-    texts,
-    attributes,
-    st.lists(track_infos, max_size=2).map(tuple),
-)
-rosters = st.builds(
-    Roster, st.sampled_from(["RM_1", ""]), texts, st.lists(infos, max_size=3).map(tuple)
-)
-reasons = st.sampled_from([None, None, "client_initiated", "duplicate_identity"])
-any_event: st.SearchStrategy[RoomEvent] = st.one_of(
-    st.builds(Watching, times, rosters),
-    st.builds(Resynced, times, rosters),
-    st.builds(Reconnecting, times),
-    st.builds(Reconnected, times, rosters),
-    st.builds(Disconnected, times, reasons),
-    st.builds(ParticipantJoined, times, infos),
-    st.builds(ParticipantJoined, times, infos),
-    st.builds(ParticipantLeft, times, identities, sids, reasons),
-    st.builds(ParticipantLeft, times, identities, sids, reasons),
-    st.builds(NameChanged, times, identities, texts),
-    st.builds(MetadataChanged, times, identities, texts),
-    st.builds(AttributesChanged, times, identities, attributes),
-    st.builds(TrackPublished, times, identities, track_infos),
-    st.builds(TrackPublished, times, identities, track_infos),
-    st.builds(TrackUnpublished, times, identities, track_sids),
-    st.builds(TrackMuted, times, identities, track_sids),
-    st.builds(TrackUnmuted, times, identities, track_sids),
-    st.builds(TrackSubscribed, times, identities, track_sids),
-    st.builds(TrackSubscriptionFailed, times, identities, track_sids, texts),
-    st.builds(SpeakersChanged, times, st.lists(identities, max_size=3).map(tuple)),
-    st.builds(QualityChanged, times, identities, sids, st.sampled_from(QUALITIES)),
-    st.builds(
-        DataReceived,
-        times,
-        st.one_of(st.none(), identities),
-        texts,
-        st.integers(0, 100),
-        st.sampled_from(["json", "text", "binary"]),
-    ),
-    st.builds(RoomMetadataChanged, times, texts),
-    st.builds(Tick, times),
-)
 
 
 def check_consistent(state: SessionState) -> None:
