@@ -7,7 +7,6 @@ instead.  The text never repeats the value of a secret.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import frozen
-
 from bridge.cli.text import did_you_mean, plain
 from bridge.harmless import harmless
+from bridge.http.address import HttpAddress
 from bridge.livekit.endpoint import BadUrl, Endpoint
 
 T = TypeVar("T")
@@ -83,27 +81,6 @@ def livekit_url(value: object) -> str:
 
 def _with_scheme(given: str) -> str:
     return f" (you may mean ws://{given})" if re.fullmatch(r"[\w.-]+(:\d+)?", given) else ""
-
-
-@frozen
-class HttpAddress:
-    """Where our own HTTP server listens."""
-
-    host: str
-    port: int
-
-    @property
-    def loopback(self) -> bool:
-        """Only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def http_address(value: object) -> HttpAddress | None:

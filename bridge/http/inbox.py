@@ -1,0 +1,120 @@
+"""`POST /livekit/webhook`: each of LiveKit's webhooks once, checked and in our words."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final, final
+
+import structlog
+import trio
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from bridge.http.app import Row
+from bridge.http.translate import WebhookSaid, translate
+from bridge.http.webhook import BODY_LIMIT, CONTENT_TYPE, Refusal, read_webhook
+from bridge.livekit.tokens import ApiKey
+
+log = structlog.get_logger()
+
+REMEMBERED: Final = 10_000
+"""Ids of events that came lately: a replay of an older one is refused for its age."""
+BODY_SECONDS: Final = 10.0
+"""From the headers to the end of the body."""
+SAY_AGAIN: Final = 60.0
+"""Seconds until the same refusal is logged again: whoever forges may do it often."""
+
+_REFUSED: Final[Mapping[Refusal, tuple[int, str]]] = {
+    "unsigned": (401, "Authorization with LiveKit's token is missing"),
+    "forged": (401, "the token is not one of this LiveKit key and secret, or not of now"),
+    "altered": (401, "the token was made for another body"),
+    "malformed": (400, "the body is no LiveKit webhook"),
+    "old": (400, "the event is too old"),
+}
+
+
+@final
+class Inbox:
+    """Takes LiveKit's webhooks and passes on what they say.
+
+    `on_webhook` is called in the loop and must not wait; where it raises, LiveKit gets a
+    500 and sends the webhook again.  `agent_name` is our own, whose agents are nobody.
+    """
+
+    def __init__(
+        self,
+        api_key: ApiKey,
+        agent_name: str,
+        on_webhook: Callable[[WebhookSaid], object],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        """Webhooks by what became of them: `accepted`, `ignored` (nothing in it for us),
+        `duplicate`, or the reason of a refusal."""
+        self.dropped_by_server = 0
+        """Events that LiveKit says it never got through to us."""
+        self._api_key = api_key
+        self._agent_name = agent_name
+        self._on_webhook = on_webhook
+        self._clock = clock
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._said: dict[Refusal, float] = {}
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Needs no token: a webhook carries LiveKit's own signature."""
+        return (Row("POST", "/livekit/webhook", self._answer, open=True),)
+
+    async def _answer(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
+            raise HTTPException(415, f"Content-Type must be {CONTENT_TYPE}")
+        body = await _body_of(request)
+        now = self._clock()
+        event = read_webhook(body, request.headers.get("authorization", ""), self._api_key, now)
+        if isinstance(event, str):
+            raise self._refused(event, now)
+        if event.id in self._seen:
+            self.counts["duplicate"] += 1
+            return Response()
+        said = translate(event, self._agent_name, now)
+        if said is not None:
+            self._on_webhook(said)
+        self.counts["ignored" if said is None else "accepted"] += 1
+        self.dropped_by_server += event.num_dropped
+        self._remember(event.id)
+        return Response()
+
+    def _remember(self, event_id: str) -> None:
+        self._seen[event_id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def _refused(self, reason: Refusal, now: float) -> HTTPException:
+        self.counts[reason] += 1
+        status, detail = _REFUSED[reason]
+        if now - self._said.get(reason, float("-inf")) >= SAY_AGAIN:
+            self._said[reason] = now
+            log.warning("webhook_refused", reason=reason, detail=detail, count=self.counts[reason])
+        return HTTPException(status, detail)
+
+
+async def _body_of(request: Request) -> bytes:
+    """The whole body, or a problem: too long (before more of it is read), too slow, cut short."""
+    length = request.headers.get("content-length", "0")
+    if len(length) > 15 or int(length) > BODY_LIMIT:
+        raise HTTPException(413, f"a webhook has at most {BODY_LIMIT} bytes")
+    body = bytearray()
+    try:
+        with trio.fail_after(BODY_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > BODY_LIMIT:
+                    raise HTTPException(413, f"a webhook has at most {BODY_LIMIT} bytes")
+    except trio.TooSlowError:
+        raise HTTPException(408, "the body did not come in time") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body was cut short") from None
+    return bytes(body)

@@ -1,0 +1,160 @@
+"""LiveKit's webhooks in our own words (`actors.session.events.ServerSaid`).  Pure.
+
+The room view of the SDK shows nobody who is hidden, and of ourselves only that we are
+hidden or carry our agent's name: so neither is told here, and a session is the same with
+and without webhooks.  Webhooks of tracks name a participant by SID and identity only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from attrs import frozen
+from livekit.protocol import models
+from livekit.protocol.webhook import WebhookEvent
+
+from actors.session.events import (
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    ParticipantInfo,
+    ParticipantKind,
+    RoomEndTold,
+    RoomTold,
+    ServerSaid,
+    Source,
+    TrackInfo,
+    TrackKind,
+    TrackTold,
+)
+from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
+
+_Kind = models.ParticipantInfo.Kind
+KINDS: Final[Mapping[int, ParticipantKind]] = {
+    _Kind.STANDARD: "standard",
+    _Kind.INGRESS: "ingress",
+    _Kind.EGRESS: "egress",
+    _Kind.SIP: "sip",
+    _Kind.AGENT: "agent",
+    _Kind.CONNECTOR: "sip",  # a person on a WhatsApp or Twilio call
+    _Kind.BRIDGE: "ingress",  # a camera's RTSP stream
+}
+"""The server's numbers, which are not those of the SDK (`bridge.livekit.translate`)."""
+TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
+    models.TrackType.AUDIO: "audio",
+    models.TrackType.VIDEO: "video",
+}
+SOURCES: Final[Mapping[int, Source]] = {
+    models.TrackSource.CAMERA: "camera",
+    models.TrackSource.MICROPHONE: "microphone",
+    models.TrackSource.SCREEN_SHARE: "screen",
+    models.TrackSource.SCREEN_SHARE_AUDIO: "screen_audio",
+}
+REASONS: Final[Mapping[int, str]] = {
+    number: name.lower() for name, number in models.DisconnectReason.items() if number
+}
+"""0 is UNKNOWN_REASON: the server gave none."""
+
+
+@frozen
+class WebhookSaid:
+    """What LiveKit told of one room."""
+
+    room: str
+    room_sid: str
+    event: ServerSaid
+
+
+def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid | None:
+    """What `webhook`, received `at` (Unix seconds), says of a room.
+
+    None where it says nothing to us: another kind of event (egress, a newer server's), a
+    participant who is hidden or the agent `agent_name`, a room without a name.
+    """
+    translator = TRANSLATORS.get(webhook.event)
+    if translator is None or not webhook.room.name or _unseen(webhook.participant, agent_name):
+        return None
+    said = translator(webhook, at, float(webhook.created_at))
+    return WebhookSaid(webhook.room.name, webhook.room.sid, said)
+
+
+def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
+    ours = (
+        participant.kind == _Kind.AGENT
+        and participant.attributes.get(AGENT_NAME_ATTRIBUTE) == agent_name
+    )
+    return participant.permission.hidden or ours
+
+
+def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantInfo:
+    joined_at = info.joined_at_ms / 1000 or float(info.joined_at) or otherwise
+    return ParticipantInfo(
+        identity=info.identity,
+        sid=info.sid,
+        joined_at=joined_at,
+        kind=KINDS.get(info.kind, "standard"),
+        name=info.name,
+        metadata=info.metadata,
+        attributes=dict(info.attributes),
+        tracks=tuple(_track(track) for track in info.tracks),
+    )
+
+
+def _track(track: models.TrackInfo) -> TrackInfo:
+    return TrackInfo(
+        sid=track.sid,
+        kind=TRACK_KINDS.get(track.type, "video"),
+        source=SOURCES.get(track.source, "unknown"),
+        muted=track.muted,
+        name=track.name,
+    )
+
+
+def _reason(number: int) -> str | None:
+    return REASONS.get(number, f"reason_{number}") if number else None
+
+
+def _room_started(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    created_at = w.room.creation_time_ms / 1000 or float(w.room.creation_time) or None
+    return RoomTold(at, said_at, created_at, w.room.metadata)
+
+
+def _joined(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return JoinTold(at, said_at, _participant(w.participant, said_at))
+
+
+def _left(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    who = w.participant
+    return LeaveTold(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
+
+
+def _aborted(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    who = w.participant
+    return JoinAborted(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
+
+
+def _published(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return TrackTold(at, said_at, w.participant.identity, w.participant.sid, _track(w.track), True)
+
+
+def _unpublished(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return TrackTold(at, said_at, w.participant.identity, w.participant.sid, _track(w.track), False)
+
+
+def _finished(_: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return RoomEndTold(at, said_at)
+
+
+Translator: TypeAlias = Callable[[WebhookEvent, float, float], ServerSaid]
+
+TRANSLATORS: Final[Mapping[str, Translator]] = {
+    "room_started": _room_started,
+    "participant_joined": _joined,
+    "participant_left": _left,
+    "participant_connection_aborted": _aborted,
+    "track_published": _published,
+    "track_unpublished": _unpublished,
+    "room_finished": _finished,
+}
+"""By the name LiveKit gives an event."""
