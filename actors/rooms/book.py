@@ -6,19 +6,29 @@ it; when none runs any more (also after a hurried end) it still has every sessio
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any, Final, final
 
 from attrs import define, field
 
+from actors.rooms.archive import Kept
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Leave, RosterWanted
 from actors.rooms.port import RoomJob
 from actors.rooms.summary import Summary, summarise
 from actors.runtime import Ref
 
-ENDED_KEPT: Final = 1_000
-"""Sessions that ended and are kept whole in memory; older ones are only added up."""
+CLOSED_KEPT: Final = 300
+"""Sessions whose room is gone and that are kept in memory; older ones are only added up.
+LiveKit's webhooks may still correct these, and the report names the newest."""
+LEFT_KEPT: Final = 1_000
+"""Sessions whose room may live on and that are kept in memory, to be continued."""
+UNWATCHED_KEPT: Final = 5_000
+"""Sessions that are known from webhooks only, or from an earlier run."""
+CONTINUED: Final = frozenset({"worker_stopped", "server_lost", "removed", "dispatch_deleted"})
+"""Ends of a session after which its room may live on."""
+MISSED: Final = frozenset({"worker_stopped", "server_lost"})
+"""Ends that nobody wanted: a room that lives on is watched again, whatever `--watch` says."""
 DECLINED_KEPT: Final = 10_000
 """Rooms out of which we were sent by a deleted dispatch and which we remember."""
 
@@ -54,7 +64,14 @@ class Book:
         """By key."""
         self.declined: OrderedDict[str, None] = OrderedDict()
         """SIDs of rooms whose dispatch was deleted: watching them again is not wanted."""
-        self._ended: OrderedDict[str, Journal] = OrderedDict()
+        self.found: deque[Kept] = deque()
+        """What the archive had, and the manager has not looked at yet."""
+        self.alive_at: float | None = None
+        """Unix seconds until when the run before this one watched."""
+        self.unwatched: dict[str, Journal] = {}
+        """Open sessions that no actor of ours is in, by room SID."""
+        self._closed: OrderedDict[str, Journal] = OrderedDict()
+        self._left: OrderedDict[str, Journal] = OrderedDict()
         self._older = Summary()
 
     @property
@@ -63,9 +80,22 @@ class Book:
         return frozenset(held.job.room for held in self.held.values())
 
     @property
+    def room_sids(self) -> frozenset[str]:
+        """SIDs of the rooms that are held."""
+        return frozenset(held.journal.state.room_sid for held in self.held.values())
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """SIDs of the rooms that we were in and did not want to leave."""
+        unwatched = (sid for sid, journal in self.unwatched.items() if journal.state.job_ids)
+        left = (sid for sid, j in self._left.items() if j.state.end_reason in MISSED)
+        return frozenset((*unwatched, *left))
+
+    @property
     def ended(self) -> tuple[Journal, ...]:
-        """The journals of sessions that ended, oldest first."""
-        return tuple(self._ended.values())
+        """The journals of sessions that ended in this run, in the order of their ends."""
+        ours = [one for one in (*self._closed.values(), *self._left.values()) if one.ours]
+        return tuple(sorted(ours, key=lambda journal: journal.state.ended_at or 0.0))
 
     def find_job(self, job_id: str) -> Held | None:
         """The room that a job of ours is for."""
@@ -77,26 +107,47 @@ class Book:
             (held for held in self.held.values() if held.journal.state.room_sid == room_sid), None
         )
 
+    def find_idle(self, room_sid: str) -> Journal | None:
+        """A session that no actor of ours is in, open or ended."""
+        for kept in (self.unwatched, self._left, self._closed):
+            if room_sid in kept:
+                return kept[room_sid]
+        return None
+
     def decline(self, room_sid: str) -> None:
         """Remember that we were sent out of this life of a room."""
         self.declined[room_sid] = None
         if len(self.declined) > DECLINED_KEPT:
             self.declined.popitem(last=False)
 
-    def close(self, journal: Journal) -> None:
-        """File a session that ended."""
-        self._ended[journal.state.room_sid] = journal
-        if len(self._ended) > ENDED_KEPT:
-            _, oldest = self._ended.popitem(last=False)
-            self._older += summarise([oldest.state], 0.0)
+    def file(self, journal: Journal) -> None:
+        """Keep a session that no actor of ours is in (any more)."""
+        state = journal.state
+        if not journal.ended:
+            self.unwatched[state.room_sid] = journal
+        elif state.end_reason in CONTINUED:
+            self._put(self._left, journal, LEFT_KEPT)
+        else:
+            self._put(self._closed, journal, CLOSED_KEPT)
 
-    def reopen(self, room_sid: str) -> Journal | None:
-        """Take back a session whose room is watched again."""
-        return self._ended.pop(room_sid, None)
+    def _put(self, kept: OrderedDict[str, Journal], journal: Journal, most: int) -> None:
+        kept[journal.state.room_sid] = journal
+        if len(kept) > most:
+            _, oldest = kept.popitem(last=False)
+            if oldest.ours:
+                self._older += summarise([oldest.state], 0.0)
+
+    def take(self, room_sid: str) -> Journal | None:
+        """Take a session that no actor of ours is in out of the book, to be continued."""
+        for kept in (self.unwatched, self._left, self._closed):
+            if room_sid in kept:
+                return kept.pop(room_sid)
+        return None
 
     def summary(self, now: float, *, live: bool) -> Summary:
         """All sessions of this run; with `live` also those that have not ended."""
-        states = [journal.state for journal in self._ended.values()]
+        journals = self.ended
         if live:
-            states += [held.journal.state for held in self.held.values()]
-        return self._older + summarise(states, now)
+            journals += tuple(held.journal for held in self.held.values())
+            journals += tuple(one for one in self.unwatched.values() if one.ours)
+        return self._older + summarise([journal.state for journal in journals], now)

@@ -11,8 +11,18 @@ from __future__ import annotations
 from collections import deque
 from typing import final
 
+from actors.rooms.archive import Kept
 from actors.rooms.backlog import Backlog
-from actors.session import Attached, Began, Ended, Entry, Record, RoomEvent, SessionState, Tick, fold
+from actors.session import (
+    Attached,
+    Began,
+    Ended,
+    Entry,
+    Record,
+    RoomEvent,
+    SessionState,
+    fold,
+)
 
 
 @final
@@ -28,6 +38,8 @@ class Journal:
         self.state = state
         self.seq = seq
         self.lost = lost
+        self.ours = seq < 0
+        """This run watched it, or heard of it first."""
         self.untold: deque[Entry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
         self._backlog = backlog
@@ -40,6 +52,10 @@ class Journal:
         journal._keep(began, state, entries)
         return journal
 
+    def successor(self, began: Began) -> Journal:
+        """The journal of another life of the same room."""
+        return Journal.begin(began, self._backlog)
+
     @property
     def ended(self) -> bool:
         """The session is over, for now."""
@@ -47,11 +63,7 @@ class Journal:
 
     def record(self, event: RoomEvent) -> None:
         """Fold `event`.  Raises `AnotherLife` for a roster of another room SID."""
-        state, entries = fold(self.state, event)
-        if entries or type(event) is not Tick:
-            self._keep(event, state, entries)
-        else:
-            self.state = state
+        self._keep(event, *fold(self.state, event))
 
     def end(self, at: float, reason: str) -> None:
         """Close everything; harmless where it is closed already."""
@@ -61,6 +73,7 @@ class Journal:
 
     def attach(self, at: float, job_id: str | None, worker: str | None = None) -> None:
         """Another job for the same life of the room; an ended session is active again."""
+        self.ours = True
         if self.ended or worker not in (None, self.state.worker) or job_id not in self._job_ids:
             attached = Attached(at, job_id, worker)
             self._keep(attached, *fold(self.state, attached))
@@ -68,6 +81,11 @@ class Journal:
     @property
     def _job_ids(self) -> tuple[str | None, ...]:
         return (None, *self.state.job_ids)
+
+    @classmethod
+    def found(cls, kept: Kept, backlog: Backlog) -> Journal:
+        """The journal of a session that an earlier run left."""
+        return cls(kept.session, kept.state, backlog, seq=kept.seq, lost=kept.lost)
 
     def _keep(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
         self.state = state

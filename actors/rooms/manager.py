@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias, final
 
-from actors.rooms.book import Book, Held
+from actors.rooms.book import UNWATCHED_KEPT, Book, Held
 from actors.rooms.journal import Journal
 from actors.rooms.messages import (
     Assigned,
     Drain,
+    EndReason,
     Entered,
     Gone,
     JobAttached,
@@ -22,14 +23,18 @@ from actors.rooms.messages import (
     Leave,
     ListRooms,
     Live,
+    Living,
     Opened,
+    Recovered,
     Rooms,
+    Said,
     SayOpened,
     Terminated,
 )
 from actors.rooms.port import RoomJob
 from actors.rooms.room import Surroundings, room_group
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
+from actors.session import Began, Disconnected, RoomEndTold
 
 GRACE: Final = 1.0
 """Seconds between LiveKit's word that a job is to end and our leaving by ourselves.
@@ -41,7 +46,9 @@ A removed agent and a deleted room are announced the same way, with the room's o
 SENT_OUT: Final = ("removed", "dispatch_deleted")
 """End reasons after which another job of ours for the room takes over."""
 
-ManagerMessage: TypeAlias = Assigned | Terminated | Opened | Entered | Gone | Drain | ListRooms
+ManagerMessage: TypeAlias = (
+    Assigned | Terminated | Opened | Entered | Gone | Recovered | Living | Said | Drain | ListRooms
+)
 
 
 @final
@@ -75,6 +82,7 @@ class RoomManager(Actor[ManagerMessage]):
                 self.gone(Gone(held.key, Exit(kind)))
             elif isinstance(group.unit, Supervisor) and "session" in group.unit.children:
                 group.unit.ref("session").tell(SayOpened())
+        self.context.ref.tell(Recovered())
         for job in self._book.given.values():
             self.context.ref.tell(Assigned(job))
         if self._book.draining:
@@ -106,20 +114,12 @@ class RoomManager(Actor[ManagerMessage]):
     def _open(self, key: str, jobs: dict[str, RoomJob]) -> None:
         job = next(iter(jobs.values()))
         around = self._around
-        journal = self._book.reopen(key)
+        journal = self._book.take(key)
         if journal is None:
-            journal = Journal.begin(
-                room=job.room,
-                room_sid=job.room_sid,
-                job_ids=tuple(jobs),
-                worker=around.worker,
-                agent_name=around.agent_name,
-                at=around.clock(),
-                created_at=job.created_at,
-            )
+            journal = self._begin(job.room, job.room_sid, tuple(jobs), job.created_at)
         else:
             for job_id in jobs:
-                journal.attach(job_id, around.worker)
+                journal.attach(around.clock(), job_id, around.worker)
         around.announce(
             "room_started", room=job.room, room_sid=job.room_sid or None, job_id=job.job_id
         )
@@ -135,7 +135,7 @@ class RoomManager(Actor[ManagerMessage]):
             return
         held.session, held.connection = message.session, message.connection
         if held.journal is not message.journal:
-            self._book.close(held.journal)
+            self._book.file(held.journal)
             held.journal = message.journal
         for job_id in held.jobs:
             held.session.tell(JobAttached(job_id))
@@ -174,6 +174,8 @@ class RoomManager(Actor[ManagerMessage]):
             for job_id in held.jobs:
                 self._reports.job_ended(job_id)
             held.jobs.clear()
+        for journal in tuple(self._book.unwatched.values()):
+            self._end_unwatched(journal, self._around.clock(), "worker_stopped")
         await self._reports.flush()
         for held in self._book.held.values():
             self._leave(held, Leave("worker_stopped"))
@@ -192,11 +194,10 @@ class RoomManager(Actor[ManagerMessage]):
         journal = held.journal
         # Only where its actors could not: they crashed too often, or were cancelled.
         journal.end(self._around.clock(), "worker_stopped")
-        while journal.untold:
-            self._around.publish(journal.state, journal.untold.popleft())
+        self._tell(journal)
         # From here on nothing can raise: until here the next incarnation would do it again.
         del self._book.held[message.key]
-        self._book.close(journal)
+        self._book.file(journal)
         self._end_jobs(held, message.end)
         self._reports.capacity(len(self._book.held))
         self._answer_drained()
@@ -220,6 +221,80 @@ class RoomManager(Actor[ManagerMessage]):
                 reply_to.send(None)
             self._drained.clear()
 
+    # -- sessions that no actor of ours is in
+
+    @receives(Recovered)
+    def recovered(self, _: Recovered) -> None:
+        """Take over what earlier runs left: what was open goes on, or is found to be over."""
+        book = self._book
+        while book.found:
+            journal = Journal.found(book.found[0], self._around.backlog)
+            state = journal.state
+            if not state.ended:
+                seen_until = max(state.last_at, book.alive_at or 0.0)
+                journal.record(Disconnected(seen_until, None))
+            if book.find_room(state.room_sid) or book.find_idle(state.room_sid):
+                # The archive came late, and this life of the room has another session by now.
+                journal.end(state.last_at, "found_ended")
+            elif state.end_reason == "dispatch_deleted":
+                book.decline(state.room_sid)
+            self._tell(journal)
+            book.file(journal)
+            book.found.popleft()
+
+    @receives(Living)
+    def living(self, message: Living) -> None:
+        for sid, journal in tuple(self._book.unwatched.items()):
+            if sid not in message.room_sids and journal.state.last_at < message.at:
+                self._end_unwatched(journal, message.at, "found_ended")
+
+    @receives(Said)
+    def said(self, message: Said) -> None:
+        """What a webhook told goes to the session of that life of the room."""
+        event, sid = message.event, message.room_sid
+        held = self._book.find_room(sid)
+        if held is not None:
+            if held.session is not None:
+                held.session.tell(event)
+            return
+        journal = self._book.find_idle(sid)
+        if journal is None:
+            if self._book.draining or len(self._book.unwatched) >= UNWATCHED_KEPT:
+                return
+            journal = self._begin(message.room, sid, (), None)
+            self._book.file(journal)
+        journal.record(event)
+        self._tell(journal)
+        if isinstance(event, RoomEndTold) and not journal.ended:
+            self._end_unwatched(journal, event.at, "found_ended")
+
+    def _end_unwatched(self, journal: Journal, at: float, reason: EndReason) -> None:
+        journal.end(at, reason)
+        self._tell(journal)
+        self._book.file(journal)
+        del self._book.unwatched[journal.state.room_sid]
+
+    def _begin(
+        self, room: str, room_sid: str, job_ids: tuple[str, ...], created_at: float | None
+    ) -> Journal:
+        around = self._around
+        began = Began(
+            around.clock(),
+            room=room,
+            room_sid=room_sid,
+            job_ids=job_ids,
+            worker=around.worker,
+            agent_name=around.agent_name,
+            created_at=created_at,
+        )
+        return Journal.begin(began, around.backlog)
+
+    def _tell(self, journal: Journal) -> None:
+        while journal.untold:
+            self._around.publish(journal.state, journal.untold.popleft())
+
+    # -- what others ask
+
     @receives(ListRooms)
     def list_rooms(self, message: ListRooms) -> None:
         live = tuple(
@@ -227,6 +302,6 @@ class RoomManager(Actor[ManagerMessage]):
             for held in self._book.held.values()
             if held.session is not None
         )
-        ended = tuple(journal.told() for journal in self._book.ended)
+        ended = tuple(journal.state for journal in self._book.ended)
         summary = self._book.summary(self._around.clock(), live=False)
         message.reply_to.send(Rooms(live, ended, summary))

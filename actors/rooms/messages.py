@@ -10,10 +10,11 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
-from actors.rooms.journal import Journal, Told
+from actors.rooms.journal import Journal
 from actors.rooms.port import RoomJob
 from actors.rooms.summary import Summary
 from actors.runtime import Exit, Ref, ReplyTo
+from actors.session import ServerSaid, SessionState
 
 EndReason: TypeAlias = Literal[
     "room_closed",
@@ -81,7 +82,7 @@ class SayOpened:
 class Snapshot:
     """Ask for the session as it is."""
 
-    reply_to: ReplyTo[Told]
+    reply_to: ReplyTo[SessionState]
 
 
 # -- to the manager
@@ -130,6 +131,29 @@ class Gone:
 
 
 @frozen
+class Recovered:
+    """What the archive kept of earlier runs is in the book (`Book.found`)."""
+
+
+@frozen
+class Living:
+    """Which rooms LiveKit has.  A session of any other, begun before `at`, is over."""
+
+    at: float
+    """Unix seconds when LiveKit was asked."""
+    room_sids: frozenset[str]
+
+
+@frozen
+class Said:
+    """One of LiveKit's webhooks told this of a room, whether we watch it or not."""
+
+    room: str
+    room_sid: str
+    event: ServerSaid
+
+
+@frozen
 class Drain:
     """End every session; answered when the last room is left."""
 
@@ -151,7 +175,7 @@ class Rooms:
 
     live: tuple[Live, ...]
     """Rooms whose sessions can be asked."""
-    ended: tuple[Told, ...]
+    ended: tuple[SessionState, ...]
     """Sessions that ended, oldest first; very old ones are in the summary only."""
     summary: Summary
     """Of all ended sessions of this run."""

@@ -12,7 +12,6 @@ from typing import Final, TypeAlias, final
 import trio
 from attrs import frozen
 
-from actors.rooms.journal import Told
 from actors.rooms.messages import Announce, ListRooms, Live, Rooms, Snapshot
 from actors.rooms.session import Clock
 from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives
@@ -38,7 +37,7 @@ class ReportDue:
 class Sessions:
     """The answer to `ListSessions`."""
 
-    active: tuple[Told, ...]
+    active: tuple[SessionState, ...]
     silent: tuple[Live, ...]
     """Rooms whose session did not answer."""
     rooms: Rooms
@@ -89,7 +88,7 @@ class Reporter(Actor[ReporterMessage]):
         sessions = await self._poll()
         if sessions is None:
             return
-        for state in (told.state for told in sessions.active):
+        for state in sessions.active:
             self._announce("room_status", room=state.room, **_numbers(state, self._clock()))
         for live in sessions.silent:
             self._announce("room_silent", room=live.room, waited=POLL_DEADLINE)
@@ -103,7 +102,7 @@ class Reporter(Actor[ReporterMessage]):
         if not sessions.active and not ended:
             return
         self._announce("report_started")
-        for state in (told.state for told in (*ended, *sessions.active)):
+        for state in (*ended, *sessions.active):
             status = "active" if state.ended_at is None else "ended"
             self._announce(
                 "report_room", room=state.room, status=status, **_numbers(state, self._clock())
@@ -129,12 +128,12 @@ class Reporter(Actor[ReporterMessage]):
         answers = await ask_all(
             [live.session for live in rooms.live], Snapshot, timeout=POLL_DEADLINE
         )
-        active: list[Told] = []
+        active: list[SessionState] = []
         silent: list[Live] = []
         for live, answer in zip(rooms.live, answers, strict=True):
             if isinstance(answer, ActorError):
                 silent.append(live)
-            elif answer.state.ended_at is None:
+            elif not answer.ended:
                 active.append(answer)
         return Sessions(tuple(active), tuple(silent), rooms)
 

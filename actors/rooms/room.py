@@ -13,6 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
+from actors.rooms.backlog import Backlog
 from actors.rooms.connection import ConnectionActor, FindAgain, Stay
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce, Entered, Gone, Opened
@@ -41,6 +42,8 @@ class Surroundings:
 
     port: RoomPort
     find_again: FindAgain
+    backlog: Backlog
+    """Where the records of every session go."""
     clock: Clock
     publish: Publish
     announce: Announce

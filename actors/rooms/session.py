@@ -27,6 +27,7 @@ from actors.rooms.messages import (
 from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, receives
 from actors.session import (
     AnotherLife,
+    Began,
     Entry,
     QualityChanged,
     Reconnected,
@@ -101,7 +102,7 @@ class SessionActor(Actor[SessionMessage]):
     def attach(self, message: JobAttached) -> None:
         # A session that has ended is not opened again by its last words: the manager does.
         if not self._journal.ended:
-            self._journal.attach(message.job_id)
+            self._journal.attach(self._clock(), message.job_id)
 
     @receives(SayOpened)
     def introduce(self, _: SayOpened) -> None:
@@ -109,7 +110,7 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(Snapshot)
     def snapshot(self, message: Snapshot) -> None:
-        message.reply_to.send(self._journal.told())
+        message.reply_to.send(self._journal.state)
 
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:
@@ -126,14 +127,16 @@ class SessionActor(Actor[SessionMessage]):
         before, roster = self._journal.state, event.roster
         self._journal.end(event.at, "server_lost")
         self._tell()
-        self._journal = Journal.begin(
-            room=before.room,
-            room_sid=roster.room_sid,
-            job_ids=before.job_ids,
-            worker=before.worker,
-            agent_name=before.agent_name,
-            at=event.at,
-            created_at=roster.created_at,
+        self._journal = self._journal.successor(
+            Began(
+                event.at,
+                room=before.room,
+                room_sid=roster.room_sid,
+                job_ids=before.job_ids,
+                worker=before.worker,
+                agent_name=before.agent_name,
+                created_at=roster.created_at,
+            )
         )
         self._say_opened()
         self._journal.record(Watching(event.at, roster))

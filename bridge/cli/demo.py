@@ -14,14 +14,9 @@ from attrs import define
 from actors.rooms.port import RoomJob
 from actors.rooms.simulated import SimulatedRooms
 from actors.runtime import open_system
-from bridge.cli.program import (
-    Program,
-    RoomActors,
-    on_signal,
-    open_program,
-    start_room_actors,
-    surroundings,
-)
+from actors.testing.rooms.disk import SimulatedDisk
+from bridge.cli.program import Program, open_program
+from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings, load
 from bridge.demo.compare import FinalTotals
 from bridge.demo.run import DemoSettings, Target, run_demo
@@ -102,7 +97,16 @@ async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, 
     async def find_again(job: RoomJob) -> RoomJob | None:
         return job if any(room.sid == job.room_sid for room in rooms.live) else None
 
+    async def list_living() -> frozenset[str]:
+        return frozenset(room.sid for room in rooms.live)
+
     async with open_system(on_signal=on_signal) as system:
-        settings = demo_settings(None)
-        around = surroundings(settings, rooms, find_again, "simulated")
-        yield _Watching(await start_room_actors(settings, system, around, _NoReports()))
+        outside = Outside(
+            port=rooms,
+            find_again=find_again,
+            list_living=list_living,
+            reports=_NoReports(),
+            archive=SimulatedDisk(),
+            worker="simulated",
+        )
+        yield _Watching(await start_room_actors(demo_settings(None), system, outside))

@@ -6,9 +6,10 @@
        `------ WebRTC ------> LiveKitRooms (asyncio) --- events ----'        v
     Reconciler --dispatches--> LiveKit          Reporter <--snapshots-- every session
 
-The tree of supervision, under one root: `/rooms/RM_x/{connection,session}`, `/manager`,
-`/reporter`, `/worker`, `/reconciler`.  A crash anywhere is logged and restarted here; a
-rejected worker (wrong secret) is not a crash: nothing that we restart would mend it.
+The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
+`/manager`, `/recovery`, `/reporter`, `/worker`, `/reconciler`.  A crash anywhere is
+logged and restarted here; a rejected worker (wrong secret) is not a crash: nothing that we
+restart would mend it.
 """
 
 from __future__ import annotations
@@ -16,45 +17,23 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
 
 import structlog
 import trio
 import trio_asyncio
 from attrs import define, evolve, field
 
-from actors.rooms.book import Book
+from actors.rooms.archive import Archive
 from actors.rooms.connection import FindAgain
-from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Assigned, Drain, JobReports, Terminated
 from actors.rooms.port import RoomJob, RoomPort, RoomUnreachable
-from actors.rooms.reporter import ListSessions, Reporter
-from actors.rooms.room import Surroundings
-from actors.rooms.summary import Summary
-from actors.runtime import (
-    ActorSystem,
-    ChildSpec,
-    Crashed,
-    EscalatedUp,
-    Failed,
-    GroupSpec,
-    Intensity,
-    MailboxSpec,
-    Overran,
-    Ref,
-    Restart,
-    Restarting,
-    Service,
-    Signal,
-    open_system,
-)
-from actors.session import Entry, SessionState, session_row, session_view
+from actors.rooms.recovery import ListLiving
+from actors.runtime import ActorSystem, ChildSpec, Service, open_system
+from actors.testing.rooms.disk import SimulatedDisk
 from bridge import __version__
-from bridge.cli.log import log_entry
+from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.connection import LiveKitRooms
@@ -66,52 +45,6 @@ from bridge.livekit.tokens import ApiKey, room_token
 from bridge.livekit.worker import Worker, WorkerConfig
 
 log = structlog.get_logger()
-
-ROOMS_BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
-"""Rooms are temporary: their failures never add up to a failure of the whole."""
-MANAGER_MAILBOX: Final = MailboxSpec(capacity=1_000_000)
-"""A job or the end of a room must not be lost."""
-
-
-@define(eq=False)
-class RoomActors:
-    """The actors that watch rooms, whoever sends them there."""
-
-    book: Book
-    manager: Ref[Any]
-    reporter: Ref[Any]
-
-    def assign(self, job: RoomJob) -> None:
-        """Watch the room of this job."""
-        self.book.given[job.job_id] = job
-        self.manager.tell(Assigned(job))
-
-    def terminate(self, job_id: str) -> None:
-        """LiveKit wants this job ended."""
-        self.manager.tell(Terminated(job_id))
-
-    async def sessions(self) -> list[dict[str, Any]]:
-        """Every session of this run in the contract's JSON, whole, the ended ones first."""
-        found = await self.reporter.ask(ListSessions, timeout=5.0)
-        return [
-            session_view(one.state, time.time(), one.timeline)
-            for one in (*found.rooms.ended, *found.active)
-        ]
-
-    async def leave_all(self) -> None:
-        """Leave every room and close every session, once LiveKit has heard of it."""
-        await self.manager.ask(Drain, timeout=float("inf"))
-
-    def close_books(self) -> None:
-        """End what a hurried end left open.  Only when no actor will run any more."""
-        for held in self.book.held.values():
-            held.journal.end(time.time(), "worker_stopped")
-            while held.journal.untold:
-                _publish(held.journal.state, held.journal.untold.popleft())
-
-    def summary(self) -> Summary:
-        """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
-        return self.book.summary(time.time(), live=True)
 
 
 @define(eq=False)
@@ -132,105 +65,16 @@ class Program:
         self.closing = "rooms"
         self.worker.drain()
         await self.rooms.leave_all()
+        self.closing = "the store"
+        await self.rooms.flush()
         self.closing = "the worker's socket"
         await self.worker.aclose()
-
-
-def _publish(state: SessionState, entry: Entry) -> None:
-    """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
-    about: dict[str, Any] = {
-        "room": state.room,
-        "room_sid": state.room_sid or None,
-        "job_id": state.job_ids[-1],
-    }
-    if entry.event == "session_ended":
-        about["session"] = session_row(state, entry.at)
-    log_entry(log, entry, **about)
-
-
-_SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
-    Crashed: lambda s: log.error(
-        "actor_crashed",
-        actor=s.actor,
-        generation=s.generation,
-        message=type(s.message).__name__ if s.message is not None else None,
-        error=s.error,
-        exc_info=s.error,
-    ),
-    Restarting: lambda s: log.warning(
-        "actor_restarting", actor=s.actor, attempt=s.attempt, after=round(s.delay, 3)
-    ),
-    Failed: lambda s: log.error("actor_failed", actor=s.actor, restarts=s.restarts, error=s.error),
-    EscalatedUp: lambda s: log.error(
-        "supervisor_escalated", actor=s.supervisor, child=s.child, error=s.error
-    ),
-    Overran: lambda s: log.warning(
-        "actor_overran", actor=s.actor, after=s.after, awaiting=s.awaiting
-    ),
-}
-"""What the log says of the runtime.  Starts, ends and dead letters are data, not news."""
-
-
-def on_signal(signal: Signal) -> None:
-    """Log what the runtime reports."""
-    say = _SIGNALS.get(type(signal))
-    if say is not None:
-        say(signal)
-
-
-def _announce(event: str, /, **fields: Any) -> None:
-    log.info(event, **fields)
 
 
 def instance_of(settings: Settings) -> str:
     """An id of this worker that its restart does not change: this machine and data directory."""
     name = f"{socket.gethostname()}:{settings.data_dir}"
     return hashlib.sha256(name.encode()).hexdigest()[:12]
-
-
-def surroundings(
-    settings: Settings, port: RoomPort, find_again: FindAgain, worker: str
-) -> Surroundings:
-    """What every room is given: the way in, the clock, the log."""
-    return Surroundings(
-        port=port,
-        find_again=find_again,
-        clock=time.time,
-        publish=_publish,
-        announce=_announce,
-        worker=worker,
-        agent_name=settings.agent_name,
-    )
-
-
-async def start_room_actors(
-    settings: Settings, system: ActorSystem, around: Surroundings, reports: JobReports
-) -> RoomActors:
-    """Start the supervisor of all rooms, their manager and the reporter."""
-    book, root = Book(), system.supervisor
-    rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=ROOMS_BUDGET))
-    await rooms.running()
-    manager: Ref[Any] = root.start_child(
-        ChildSpec(
-            "manager",
-            lambda: RoomManager(book, rooms, reports, around),
-            significant=True,
-            mailbox=MANAGER_MAILBOX,
-        )
-    )
-    reporter: Ref[Any] = root.start_child(
-        ChildSpec(
-            "reporter",
-            lambda: Reporter(
-                manager,
-                announce=around.announce,
-                clock=around.clock,
-                status_every=settings.status_every,
-                report_every=settings.report_every,
-            ),
-        )
-    )
-    return RoomActors(book, manager, reporter)
 
 
 @asynccontextmanager
@@ -244,11 +88,11 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
         ServerApi(endpoint, api_key) as api,
         open_system(on_signal=on_signal) as system,
     ):
-        yield await _start_everything(settings, system, port, api)
+        yield await _start_everything(settings, system, port, api, SimulatedDisk())
 
 
 async def _start_everything(
-    settings: Settings, system: ActorSystem, port: RoomPort, api: ServerApi
+    settings: Settings, system: ActorSystem, port: RoomPort, api: ServerApi, archive: Archive
 ) -> Program:
     instance, rng = instance_of(settings), random.Random()
     config = WorkerConfig(
@@ -266,8 +110,15 @@ async def _start_everything(
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         rng=rng,
     )
-    around = surroundings(settings, port, _finder(api, config), instance)
-    rooms = await start_room_actors(settings, system, around, worker)
+    outside = Outside(
+        port=port,
+        find_again=_finder(api, config),
+        list_living=_living(api),
+        reports=worker,
+        archive=archive,
+        worker=instance,
+    )
+    rooms = await start_room_actors(settings, system, outside)
     program = Program(rooms, worker)
 
     async def run_worker() -> None:
@@ -295,6 +146,18 @@ async def _start_everything(
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
+
+
+def _living(api: ServerApi) -> ListLiving:
+    """Which rooms live, by LiveKit's list."""
+
+    async def list_living() -> frozenset[str]:
+        try:
+            return frozenset(room.sid for room in await api.list_rooms())
+        except ApiError as error:
+            raise RoomUnreachable(str(error)) from None
+
+    return list_living
 
 
 def _finder(api: ServerApi, config: WorkerConfig) -> FindAgain:

@@ -22,6 +22,7 @@ from actors.runtime.reply import ReplyTo
 from actors.runtime.signals import Ended, Failed, Restarting
 from actors.runtime.spec import Budget
 from actors.runtime.supervisor import Supervisor
+from actors.session import Record, SessionState
 from actors.testing import checks, open_sim, run
 from actors.testing.rooms import draw, play
 from tests.testing.test_harness import Add, Adder, Total
@@ -225,19 +226,9 @@ def end_a_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 def forget_an_event_in_the_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     real, seen = Journal._keep, Counter[int]()
 
-    def keep(journal: Journal, entries: Any) -> None:
-        real(journal, entries)
+    def keep(journal: Journal, record: Record, state: SessionState, entries: Any) -> None:
         seen[0] += 1
-        if seen[0] % 50 == 0:
-            journal.state = Journal.begin(
-                room=journal.state.room,
-                room_sid=journal.state.room_sid,
-                job_ids=journal.state.job_ids,
-                worker="",
-                agent_name="",
-                at=0.0,
-                created_at=None,
-            ).state
+        real(journal, record, journal.state if seen[0] % 50 == 0 else state, entries)
 
     monkeypatch.setattr(Journal, "_keep", keep)
 

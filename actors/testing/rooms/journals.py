@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Any, final
 from unittest.mock import patch
 
 from actors.rooms.journal import Journal
-from actors.session import RoomEvent, SessionState, apply, attach_job, end
-
-
-def _record(state: SessionState, event: RoomEvent) -> SessionState:
-    return apply(state, event)[0]
-
-
-def _end(state: SessionState, at: float, reason: str) -> SessionState:
-    return end(state, at, reason)[0]
-
-
-_FOLDS: Final[dict[str, Any]] = {"record": _record, "end": _end, "attach": attach_job}
+from actors.session import Record, SessionState, fold
 
 
 @final
@@ -27,37 +16,34 @@ class Journals:
     """All journals that are made while `kept` is entered."""
 
     def __init__(self) -> None:
-        self.all: list[tuple[Journal, SessionState, list[tuple[str, tuple[Any, ...]]]]] = []
+        self.all: list[tuple[Journal, SessionState | None, list[Record]]] = []
 
     @contextmanager
     def kept(self) -> Generator[None, None, None]:
         """Note what is accepted by every journal that is made from here on."""
-        real_init = Journal.__init__
-        accepted: dict[int, list[tuple[str, tuple[Any, ...]]]] = {}
+        real_init, real_keep = Journal.__init__, Journal._keep  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+        accepted: dict[int, list[Record]] = {}
 
-        def init(journal: Journal, state: SessionState) -> None:
-            real_init(journal, state)
+        def init(journal: Journal, number: int, state: SessionState, *args: Any, **more: Any):
+            real_init(journal, number, state, *args, **more)
             accepted[id(journal)] = []
-            self.all.append((journal, state, accepted[id(journal)]))
+            # Of a new one even its beginning is a record.
+            began = None if journal.seq < 0 else state
+            self.all.append((journal, began, accepted[id(journal)]))
 
-        def keeping(name: str) -> Any:
-            real = getattr(Journal, name)
+        def keep(journal: Journal, record: Record, *args: Any) -> None:
+            real_keep(journal, record, *args)
+            accepted[id(journal)].append(record)
 
-            def method(journal: Journal, *args: Any) -> None:
-                real(journal, *args)  # what raises was not accepted
-                accepted[id(journal)].append((name, args))
-
-            return method
-
-        with patch.multiple(Journal, __init__=init, **{name: keeping(name) for name in _FOLDS}):
+        with patch.multiple(Journal, __init__=init, _keep=keep):
             yield
 
     def differing(self) -> list[str]:
         """Journals whose state is not the fold of what they accepted."""
         found: list[str] = []
         for journal, state, accepted in self.all:
-            for name, args in accepted:
-                state = _FOLDS[name](state, *args)
+            for record in accepted:
+                state, _ = fold(state, record)
             if state != journal.state:
                 found.append(f"{journal.state.room_sid}: not the fold of what it accepted")
         return found

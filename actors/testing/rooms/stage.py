@@ -15,6 +15,7 @@ import trio
 from attrs import evolve, frozen
 
 from actors.rooms import session
+from actors.rooms.backlog import Backlog
 from actors.rooms.book import Book
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, Terminated
@@ -22,6 +23,7 @@ from actors.rooms.port import RoomJob, RoomRefused, RoomUnreachable
 from actors.rooms.reporter import ListSessions, Reporter
 from actors.rooms.room import Surroundings
 from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
+from actors.rooms.store import Store
 from actors.runtime import (
     ActorError,
     ActorSystem,
@@ -38,6 +40,7 @@ from actors.runtime import (
     open_system,
 )
 from actors.session import Entry, SessionState, Tick
+from actors.testing.rooms.disk import SimulatedDisk
 from actors.testing.rooms.journals import Journals
 from actors.testing.rooms.plan import Plan
 from actors.testing.rooms.steps import STEPS
@@ -121,6 +124,7 @@ class Stage:
 
     nursery: trio.Nursery
     system: ActorSystem
+    store: Ref[Any]
     manager: Ref[Any]
     reporter: Ref[Any]
 
@@ -139,6 +143,8 @@ class Stage:
         self.wires: dict[str, Wire] = {}
         self.jobs = Jobs()
         self.book = Book()
+        self.backlog = Backlog()
+        self.disk = SimulatedDisk(self.inject)
         self.journals = Journals()
         self.clock_offset = 0.0
         self.server_down_until = 0.0
@@ -286,12 +292,23 @@ class Stage:
         around = Surroundings(
             port=WiredRooms(self.rooms, self.wire),
             find_again=self.find_again,
+            backlog=self.backlog,
             clock=self.our_time,
             publish=self._publish,
             announce=self._announce,
             worker="simulated",
             agent_name="simulated",
             session_mailbox=evolve(session.MAILBOX, capacity=MAILBOX),
+        )
+        self.store = root.start_child(
+            ChildSpec(
+                "store",
+                lambda: Store(
+                    self.backlog, self.disk, clock=self.our_time, announce=self._announce
+                ),
+                intensity=OFTEN,
+                backoff=Backoff(first=0.01),
+            )
         )
         rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=OFTEN))
         await rooms.running()

@@ -1,0 +1,145 @@
+"""What the archive has not got yet: the lines of all journals, in order, and who changed.
+
+It outlives an incarnation of the store's actor, and it is bounded: where the archive
+cannot take anything for long, lines beyond the bound are given up and counted, and their
+session is kept by its checkpoint alone.  Its numbers stay right then; its timeline lacks
+those lines and says how many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+from attrs import define
+
+from actors.rooms.archive import Batch, Checkpoint, Line
+from actors.session import Attached, Began, Ended, Entry, Record
+from actors.session.codec import encode_entries, encode_record
+
+if TYPE_CHECKING:
+    from actors.rooms.journal import Journal
+
+MOST_BYTES: Final = 64 << 20
+"""Of lines that wait."""
+MOST_LINES: Final = 200_000
+LINE_COST: Final = 300
+"""Bytes that a line takes beside its body."""
+CHECKPOINT_LINES: Final = 1_000
+"""Lines of a session after which it is kept whole again."""
+CHECKPOINT_AGE: Final = 20.0
+"""Seconds after which a session that changed is kept whole again."""
+
+
+@define(eq=False)
+class Changed:
+    """A session that is not in the archive as it is now."""
+
+    journal: Journal
+    since: float
+    """Unix seconds of the first record after the newest checkpoint."""
+    lines: int = 0
+    urgent: bool = False
+    """It began, ended or goes on, or some record has no line: only a checkpoint tells of it."""
+
+    def is_due(self, now: float) -> bool:
+        # Either way: clocks are set back now and then.
+        aged = abs(now - self.since) >= CHECKPOINT_AGE
+        return self.urgent or self.lines >= CHECKPOINT_LINES or aged
+
+
+@define(eq=False)
+class Health:
+    """How the store is."""
+
+    trouble: str = ""
+    """What is wrong, as last said; empty where nothing is."""
+    since: float | None = None
+    """Unix seconds since when."""
+    written: int = 0
+    """Lines written by this run."""
+    lost: int = 0
+    """Lines given up by this run."""
+    written_at: float | None = None
+    """Unix seconds of the newest batch."""
+
+
+@final
+class Backlog:
+    """See the module.  The journals add, the store's actor takes."""
+
+    def __init__(self, *, most_bytes: int = MOST_BYTES, most_lines: int = MOST_LINES) -> None:
+        self.health = Health()
+        self.taken: Batch | None = None
+        """The batch that is being written, or has to be written again."""
+        self.news = trio.Event()
+        """Set where something waits."""
+        self._most_bytes = most_bytes
+        self._most_lines = most_lines
+        self._lines: list[Line] = []
+        self._bytes = 0
+        self._changed: dict[int, Changed] = {}
+        self._last_number = 0
+
+    def number(self, at: float) -> int:
+        """A key for a new session that no earlier run gave: microseconds, made unique."""
+        self._last_number = max(self._last_number + 1, int(at * 1e6))
+        return self._last_number
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not in the archive."""
+        return len(self._lines) + (len(self.taken.lines) if self.taken else 0)
+
+    @property
+    def empty(self) -> bool:
+        """Everything is in the archive but checkpoints that can wait."""
+        due = any(one.urgent for one in self._changed.values())
+        return self.taken is None and not self._lines and not due
+
+    def add(self, journal: Journal, record: Record, entries: tuple[Entry, ...]) -> None:
+        """Take note of what `journal` has just recorded.  Never raises, never waits."""
+        number, at = journal.number, record.at
+        changed = self._changed.get(number)
+        if changed is None:
+            changed = self._changed[number] = Changed(journal, at)
+        changed.urgent = changed.urgent or isinstance(record, Began | Attached | Ended)
+        kind, body = encode_record(record)
+        told = encode_entries(entries) if entries else b""
+        cost = LINE_COST + len(body) + len(told)
+        if self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines:
+            journal.lost += 1
+            self.health.lost += 1
+            changed.urgent = True
+        else:
+            changed.lines += 1
+            self._bytes += cost
+            self._lines.append(Line(number, journal.seq, at, kind, body, told))
+        self.news.set()
+
+    def take(self, now: float) -> Batch:
+        """Everything that waits, to be written; what was taken before and failed comes first.
+
+        `done` must follow once it is written.
+        """
+        if self.taken is None:
+            due = [one for one in self._changed.values() if one.is_due(now)]
+            checkpoints = tuple(
+                Checkpoint(j.number, j.seq, j.state, j.lost) for j in (one.journal for one in due)
+            )
+            self.taken = Batch(tuple(self._lines), checkpoints, now)
+            self._lines = []
+            self._bytes = 0
+            for one in due:
+                del self._changed[one.journal.number]
+        self.news = trio.Event()
+        return self.taken
+
+    def done(self) -> None:
+        """What was taken is in the archive."""
+        assert self.taken is not None
+        self.health.written += len(self.taken.lines)
+        self.health.written_at = self.taken.alive_at
+        self.taken = None
+        if self._lines:
+            self.news.set()

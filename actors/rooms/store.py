@@ -1,0 +1,116 @@
+"""The store's actor: writes what waits in the backlog to the archive, batch by batch.
+
+A batch is everything that was recorded since the last one; it is durable before the next
+is taken.  One is written at least every `HEARTBEAT` seconds even where nothing happened:
+its time tells a later run until when this one watched.  Where the archive is in trouble,
+the same batch is tried again until it is taken; rooms go on meanwhile, and what waits is
+bounded by the backlog.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, final
+
+import trio
+from attrs import frozen
+
+from actors.rooms.archive import Archive, ArchiveTrouble
+from actors.rooms.backlog import Backlog
+from actors.rooms.messages import Announce
+from actors.rooms.session import Clock
+from actors.runtime import Actor, Backoff, ReplyTo, receives
+
+GATHER: Final = 0.05
+"""Seconds between two batches: one sync of the disk for all that came meanwhile."""
+HEARTBEAT: Final = 0.5
+"""Seconds between two batches where nothing happened."""
+PRUNE_EVERY: Final = 60.0
+AGAIN: Final = Backoff(first=0.1, most=5.0)
+"""Between tries to write where the archive is in trouble."""
+
+
+@frozen
+class Flush:
+    """Ask to be told when all that was recorded by now is kept; False where it cannot be."""
+
+    reply_to: ReplyTo[bool]
+
+
+StoreMessage: TypeAlias = Flush
+
+
+@final
+class Store(Actor[StoreMessage]):
+    """One incarnation; `backlog` is what earlier ones left."""
+
+    def __init__(
+        self, backlog: Backlog, archive: Archive, *, clock: Clock, announce: Announce
+    ) -> None:
+        self._backlog = backlog
+        self._archive = archive
+        self._clock = clock
+        self._announce = announce
+        self._flushes: list[ReplyTo[bool]] = []
+
+    async def started(self) -> None:
+        self.context.start_soon(self._write_for_ever)
+        self.context.start_soon(self._prune_now_and_then)
+
+    @receives(Flush)
+    def flush(self, message: Flush) -> None:
+        self._flushes.append(message.reply_to)
+        self._backlog.news.set()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            with trio.move_on_after(HEARTBEAT):
+                await self._backlog.news.wait()
+            retried = self._backlog.taken is not None
+            flushes, self._flushes = self._flushes, []
+            batch = self._backlog.take(self._clock())
+            if retried:
+                # It is from before those who ask now: the next batch is theirs.
+                self._flushes, flushes = flushes, []
+            failures = 0
+            while not await self._try_to_write(failures):
+                failures += 1
+                for reply_to in (*flushes, *self._flushes):
+                    reply_to.send(False)
+                flushes, self._flushes = [], []
+                await trio.sleep(AGAIN.delay(failures, self.context.random))
+            self._backlog.done()
+            for reply_to in flushes:
+                reply_to.send(True)
+            if self._flushes:
+                self._backlog.news.set()
+            if batch.lines:
+                await trio.sleep(GATHER)
+
+    async def _try_to_write(self, failures: int) -> bool:
+        health, batch = self._backlog.health, self._backlog.taken
+        assert batch is not None
+        try:
+            await self._archive.write(batch)
+        except ArchiveTrouble as trouble:
+            if health.since is None:
+                health.since = self._clock()
+            if health.trouble != str(trouble) or failures & (failures + 1) == 0:
+                self._announce("store_trouble", error=str(trouble), waiting=self._backlog.waiting)
+            health.trouble = str(trouble)
+            return False
+        if health.since is not None:
+            self._announce(
+                "store_recovered", after=round(self._clock() - health.since, 1), lost=health.lost
+            )
+            health.trouble, health.since = "", None
+        return True
+
+    async def _prune_now_and_then(self) -> None:
+        """Step by step, so that writing is never held up for long."""
+        more = False
+        while True:
+            await trio.sleep(GATHER if more else PRUNE_EVERY)
+            try:
+                more = await self._archive.prune(self._clock())
+            except ArchiveTrouble:
+                more = False  # The writing says it.

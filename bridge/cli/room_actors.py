@@ -1,0 +1,223 @@
+"""The actors that watch rooms, whoever sends them there: put together, and spoken to.
+
+The demo's simulated rooms, the demo on a real server and `start` all run these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import structlog
+from attrs import define
+
+from actors.rooms.archive import Archive
+from actors.rooms.backlog import Backlog
+from actors.rooms.book import Book
+from actors.rooms.connection import FindAgain
+from actors.rooms.manager import RoomManager
+from actors.rooms.messages import Assigned, Drain, JobReports, Said, Terminated
+from actors.rooms.port import RoomJob, RoomPort
+from actors.rooms.recovery import ListLiving, Recovery
+from actors.rooms.reporter import Reporter
+from actors.rooms.room import Surroundings
+from actors.rooms.store import Flush, Store
+from actors.rooms.summary import Summary
+from actors.runtime import (
+    ActorSystem,
+    ChildSpec,
+    Crashed,
+    EscalatedUp,
+    Failed,
+    GroupSpec,
+    Intensity,
+    MailboxSpec,
+    Overran,
+    Ref,
+    Restart,
+    Restarting,
+    Service,
+    Signal,
+)
+from actors.session import Entry, ServerSaid, SessionState, session_row
+from bridge.cli.log import log_entry
+from bridge.cli.settings import Settings
+
+log = structlog.get_logger()
+
+ROOMS_BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
+"""Rooms are temporary: their failures never add up to a failure of the whole."""
+MANAGER_MAILBOX: Final = MailboxSpec(capacity=1_000_000)
+"""A job or the end of a room must not be lost."""
+
+
+@define(eq=False)
+class RoomActors:
+    """The actors that watch rooms, whoever sends them there."""
+
+    book: Book
+    backlog: Backlog
+    manager: Ref[Any]
+    reporter: Ref[Any]
+    store: Ref[Any]
+    archive: Any
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Every session that is kept, whole, in the contract's JSON."""
+        await self.flush()
+        return self.archive.views(time.time())
+
+    def assign(self, job: RoomJob) -> None:
+        """Watch the room of this job."""
+        self.book.given[job.job_id] = job
+        self.manager.tell(Assigned(job))
+
+    def terminate(self, job_id: str) -> None:
+        """LiveKit wants this job ended."""
+        self.manager.tell(Terminated(job_id))
+
+    def said(self, room: str, room_sid: str, event: ServerSaid) -> None:
+        """LiveKit said this of a room."""
+        self.manager.tell(Said(room, room_sid, event))
+
+    async def flush(self) -> bool:
+        """Wait until everything that was recorded by now is kept; False where it cannot be."""
+        return await self.store.ask(Flush, timeout=float("inf"))
+
+    async def leave_all(self) -> None:
+        """Leave every room and close every session, once LiveKit has heard of it."""
+        await self.manager.ask(Drain, timeout=float("inf"))
+
+    def close_books(self) -> None:
+        """End what a hurried end left open.  Only when no actor will run any more."""
+        held = (held.journal for held in self.book.held.values())
+        for journal in (*held, *self.book.unwatched.values()):
+            journal.end(time.time(), "worker_stopped")
+            while journal.untold:
+                _publish(journal.state, journal.untold.popleft())
+
+    def summary(self) -> Summary:
+        """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
+        return self.book.summary(time.time(), live=True)
+
+
+def _publish(state: SessionState, entry: Entry) -> None:
+    """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
+    about: dict[str, Any] = {
+        "room": state.room,
+        "room_sid": state.room_sid or None,
+        "job_id": state.job_ids[-1],
+    }
+    if entry.event == "session_ended":
+        about["session"] = session_row(state, entry.at)
+    log_entry(log, entry, **about)
+
+
+_SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
+    Crashed: lambda s: log.error(
+        "actor_crashed",
+        actor=s.actor,
+        generation=s.generation,
+        message=type(s.message).__name__ if s.message is not None else None,
+        error=s.error,
+        exc_info=s.error,
+    ),
+    Restarting: lambda s: log.warning(
+        "actor_restarting", actor=s.actor, attempt=s.attempt, after=round(s.delay, 3)
+    ),
+    Failed: lambda s: log.error("actor_failed", actor=s.actor, restarts=s.restarts, error=s.error),
+    EscalatedUp: lambda s: log.error(
+        "supervisor_escalated", actor=s.supervisor, child=s.child, error=s.error
+    ),
+    Overran: lambda s: log.warning(
+        "actor_overran", actor=s.actor, after=s.after, awaiting=s.awaiting
+    ),
+}
+"""What the log says of the runtime.  Starts, ends and dead letters are data, not news."""
+
+
+def on_signal(signal: Signal) -> None:
+    """Log what the runtime reports."""
+    say = _SIGNALS.get(type(signal))
+    if say is not None:
+        say(signal)
+
+
+def _announce(event: str, /, **fields: Any) -> None:
+    log.info(event, **fields)
+
+
+def announce(event: str, /, **fields: Any) -> None:
+    """Log what the actors announce."""
+    log.info(event, **fields)
+
+
+@define(eq=False)
+class Outside:
+    """What the actors of rooms need of the world around them."""
+
+    port: RoomPort
+    find_again: FindAgain
+    list_living: ListLiving
+    reports: JobReports
+    archive: Archive
+    worker: str
+    """Who we are, as it stands in a session."""
+
+
+async def start_room_actors(
+    settings: Settings, system: ActorSystem, outside: Outside
+) -> RoomActors:
+    """Start the store, the supervisor of all rooms, their manager and the reporter.
+
+    When this returns, what earlier runs left is known, unless the archive is in trouble.
+    """
+    book, backlog, root = Book(), Backlog(), system.supervisor
+    around = Surroundings(
+        port=outside.port,
+        find_again=outside.find_again,
+        backlog=backlog,
+        clock=time.time,
+        publish=_publish,
+        announce=announce,
+        worker=outside.worker,
+        agent_name=settings.agent_name,
+    )
+    # The first to start is the last to stop: it writes what the others say in the end.
+    store: Ref[Any] = root.start_child(
+        ChildSpec(
+            "store",
+            lambda: Store(backlog, outside.archive, clock=time.time, announce=announce),
+            restart=Restart.PERMANENT,
+            significant=True,
+        )
+    )
+    rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=ROOMS_BUDGET))
+    await rooms.running()
+    manager: Ref[Any] = root.start_child(
+        ChildSpec(
+            "manager",
+            lambda: RoomManager(book, rooms, outside.reports, around),
+            significant=True,
+            mailbox=MANAGER_MAILBOX,
+        )
+    )
+    recovery = Recovery(
+        outside.archive, book, manager, outside.list_living, clock=time.time, announce=announce
+    )
+    await recovery.load_once()
+    root.start_child(ChildSpec("recovery", lambda: Service(recovery.run)))
+    reporter: Ref[Any] = root.start_child(
+        ChildSpec(
+            "reporter",
+            lambda: Reporter(
+                manager,
+                announce=announce,
+                clock=time.time,
+                status_every=settings.status_every,
+                report_every=settings.report_every,
+            ),
+        )
+    )
+    return RoomActors(book, backlog, manager, reporter, store, outside.archive)

@@ -1,0 +1,234 @@
+"""The store's actor and what it takes over after a restart, on a simulated disk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from actors.rooms.archive import Batch
+from actors.rooms.backlog import CHECKPOINT_LINES, Backlog
+from actors.rooms.journal import Journal
+from actors.rooms.messages import Living, Recovered, Said
+from actors.rooms.store import AGAIN, Flush
+from actors.session import (
+    Began,
+    DataReceived,
+    JoinTold,
+    ParticipantInfo,
+    RoomMetadataChanged,
+    SessionState,
+)
+from actors.testing.rooms.disk import SimulatedDisk
+from actors.testing.rooms.plan import Plan
+from actors.testing.rooms.stage import T0, Stage
+
+
+@pytest.fixture
+async def stage(virtual_time: int) -> AsyncIterator[Stage]:
+    stage = Stage(Plan(0, (), rooms=0))
+    async with stage.running():
+        yield stage
+
+
+def began(at: float = T0, room_sid: str = "RM_1") -> Began:
+    return Began(at, "atlas", room_sid, ("AJ_1",), "worker", "agent", None)
+
+
+def message(at: float = T0, topic: str = "chat") -> DataReceived:
+    return DataReceived(at, "alice", topic, 10, "text")
+
+
+async def flushed(stage: Stage) -> bool:
+    return await stage.store.ask(Flush, timeout=100.0)
+
+
+def on_disk(stage: Stage, room_sid: str) -> SessionState:
+    (state,) = [state for state in stage.disk.sessions if state.room_sid == room_sid]
+    return state
+
+
+# ---------------------------------------------------------------- what waits
+
+
+def test_a_batch_has_what_was_recorded_since_the_one_before() -> None:
+    backlog = Backlog()
+    journal = Journal.begin(began(), backlog)
+    journal.record(message())
+    batch = backlog.take(T0)
+    assert [(line.seq, line.kind) for line in batch.lines] == [(0, "Began"), (1, "DataReceived")]
+    assert [(one.seq, one.state) for one in batch.checkpoints] == [(1, journal.state)]
+    backlog.done()
+    journal.record(message())
+    batch = backlog.take(T0)
+    assert [line.seq for line in batch.lines] == [2]
+    assert batch.checkpoints == ()
+
+
+def test_a_batch_that_was_not_kept_is_taken_again() -> None:
+    backlog = Backlog()
+    journal = Journal.begin(began(), backlog)
+    batch = backlog.take(T0)
+    journal.record(message())
+    assert backlog.take(T0 + 1) is batch
+    backlog.done()
+    assert [line.seq for line in backlog.take(T0 + 2).lines] == [1]
+
+
+def test_a_session_is_kept_whole_again_after_so_many_lines_and_at_its_end() -> None:
+    backlog = Backlog()
+    journal = Journal.begin(began(), backlog)
+    backlog.take(T0)
+    backlog.done()
+    for _ in range(CHECKPOINT_LINES):
+        journal.record(message())
+    assert [one.seq for one in backlog.take(T0).checkpoints] == [CHECKPOINT_LINES]
+    backlog.done()
+    journal.end(T0 + 1, "room_closed")
+    (ended,) = backlog.take(T0).checkpoints
+    assert ended.state.end_reason == "room_closed"
+
+
+def test_what_waits_is_bounded_and_what_is_given_up_is_counted() -> None:
+    backlog = Backlog(most_lines=10)
+    journal = Journal.begin(began(), backlog)
+    for _ in range(99):
+        journal.record(message())
+    batch = backlog.take(T0)
+    assert len(batch.lines) == 10
+    (checkpoint,) = batch.checkpoints
+    assert (checkpoint.seq, checkpoint.lost) == (99, 90)
+    assert checkpoint.state.data.total == 99
+    assert backlog.health.lost == 90
+
+
+def test_long_texts_fill_it_too() -> None:
+    backlog = Backlog(most_bytes=100_000)
+    journal = Journal.begin(began(), backlog)
+    for number in range(10):
+        journal.record(RoomMetadataChanged(T0, f"{number}" * 20_000))
+    assert len(backlog.take(T0).lines) < 6
+
+
+def test_numbers_of_sessions_are_never_given_twice() -> None:
+    backlog = Backlog()
+    assert backlog.number(T0) < backlog.number(T0) < backlog.number(T0 - 100)
+
+
+# ---------------------------------------------------------------- the actor
+
+
+async def test_what_a_session_accepted_is_on_the_disk(stage: Stage) -> None:
+    room = stage.rooms.room("atlas")
+    room.join("alice").publish("microphone")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    room.people["alice"].send_data(b"{}", topic="t")
+    assert await flushed(stage)
+    held = stage.book.find_room(room.sid)
+    assert held is not None
+    assert on_disk(stage, room.sid) == held.journal.state
+
+
+async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Stage) -> None:
+    room = stage.rooms.room("atlas")
+    alice = room.join("alice")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    stage.disk.refusal = "disk full"
+    for _ in range(50):
+        alice.send_data(b"{}", topic="t")
+    await trio.sleep(5.0)
+    assert not await flushed(stage)
+    health = stage.backlog.health
+    assert health.trouble == "disk full"
+    assert health.since is not None
+    stage.disk.refusal = None
+    await trio.sleep(AGAIN.most)
+    assert await flushed(stage)
+    assert (health.trouble, health.since) == ("", None)
+    assert on_disk(stage, room.sid).data.total == 50
+    assert len(stage.disk.lines) == health.written
+
+
+async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(stage: Stage) -> None:
+    room = stage.rooms.room("atlas")
+    alice = room.join("alice")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    stage.disk.torn = 3
+    for _ in range(5):
+        alice.send_data(b"{}", topic="t")
+        await trio.sleep(1.0)
+    assert await flushed(stage)
+    assert stage.disk.torn == 0
+    assert on_disk(stage, room.sid).data.total == 5
+
+
+async def test_a_store_that_crashes_writes_the_same_batch_again(stage: Stage) -> None:
+    room = stage.rooms.room("atlas")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    real = stage.disk.write
+    batches: list[Batch] = []
+
+    async def crash(batch: Batch) -> None:
+        batches.append(batch)
+        stage.disk.write = real  # type: ignore[method-assign]
+        raise KeyError("a bug")
+
+    stage.disk.write = crash  # type: ignore[method-assign]
+    room.join("alice").publish("camera")
+    await trio.sleep(2.0)
+    assert batches
+    assert await flushed(stage)
+    assert on_disk(stage, room.sid).joins == 1
+
+
+# ---------------------------------------------------------------- after a restart
+
+
+async def recovered(disk: SimulatedDisk, stage: Stage) -> None:
+    found = await disk.load()
+    stage.book.found.extend(found.sessions)
+    stage.book.alive_at = found.alive_at
+    stage.manager.tell(Recovered())
+    await trio.sleep(0.1)
+
+
+@pytest.fixture
+async def disk(stage: Stage) -> SimulatedDisk:
+    """What a worker left that was killed: one open session, alice in it."""
+    disk, backlog = SimulatedDisk(), Backlog()
+    journal = Journal.begin(began(T0 - 60.0), backlog)
+    room = stage.rooms.room("before")
+    info = room.join("alice").info()
+    journal.record(JoinTold(T0 - 50.0, T0 - 50.0, info))
+    await disk.write(backlog.take(T0 - 40.0))
+    return disk
+
+
+async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
+    stage: Stage, disk: SimulatedDisk
+) -> None:
+    await recovered(disk, stage)
+    assert stage.book.wanted == {"RM_1"}
+    stage.manager.tell(Living(T0 + 5.0, frozenset({"RM_other"})))
+    await trio.sleep(0.1)
+    assert stage.book.wanted == frozenset()
+    journal = stage.book.find_idle("RM_1")
+    assert journal is not None
+    assert (journal.state.end_reason, journal.state.ended_at) == ("found_ended", T0 + 5.0)
+    assert await flushed(stage)
+    assert on_disk(stage, "RM_1").end_reason == "found_ended"
+    assert stage.book.summary(T0, live=True).rooms == 0, "no room of this run"
+
+
+async def test_a_session_that_began_after_livekit_was_asked_is_not_ended(stage: Stage) -> None:
+    told = JoinTold(T0 + 9.0, T0 + 9.0, ParticipantInfo("bob", "PA_1", T0 + 9.0))
+    stage.manager.tell(Said("borealis", "RM_2", told))
+    await trio.sleep(0.1)
+    stage.manager.tell(Living(T0 + 8.0, frozenset()))
+    await trio.sleep(0.1)
+    assert "RM_2" in stage.book.unwatched
