@@ -175,10 +175,10 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: Stage) ->
 
     async def crash(batch: Batch) -> None:
         batches.append(batch)
-        stage.disk.write = real  # type: ignore[method-assign]
+        stage.disk.write = real
         raise KeyError("a bug")
 
-    stage.disk.write = crash  # type: ignore[method-assign]
+    stage.disk.write = crash
     room.join("alice").publish("camera")
     await trio.sleep(2.0)
     assert batches
