@@ -26,6 +26,7 @@ from livekit import api, rtc
 
 from bridge.livekit import seams as native
 from bridge.people import media, seams, wire
+from bridge.people.goodbye import Goodbye
 from bridge.redact import redact
 
 Json: TypeAlias = dict[str, Any]
@@ -34,7 +35,8 @@ Say: TypeAlias = Callable[[Json], None]
 _SET_SECONDS: Final = 5.0
 """How long until the server must have told us of our own new name or metadata."""
 _SID_SECONDS: Final = 10.0
-_GOODBYE_SECONDS: Final = 2.0
+_GOODBYE_SECONDS: Final = 8.0
+"""Less than `process.END_SECONDS`, after which the parent kills."""
 
 _TRACK_SOURCES: Final = {
     "microphone": rtc.TrackSource.SOURCE_MICROPHONE,
@@ -56,14 +58,16 @@ def disconnect_reason(value: int) -> str:
 class Presence:
     """One person in one room, from the join to the end of it."""
 
-    def __init__(self, person: int, say: Say) -> None:
+    def __init__(self, person: int, say: Say, goodbye: Goodbye) -> None:
         self._person = person
         self._say = say
+        self._goodbye = goodbye
         self._room = rtc.Room()
         self._media: dict[str, media.Media] = {}
         self._changed = asyncio.Event()
         self._told_gone = False
         self._clearing: asyncio.Future[None] | None = None
+        self._leaving: asyncio.Task[Json] | None = None
         for event in (
             "participant_name_changed",
             "participant_metadata_changed",
@@ -88,14 +92,14 @@ class Presence:
             raise RefusedError("not in the room")
         return self._room.local_participant
 
-    async def join(self, url: str, token: str, *, subscribe: bool) -> Json:
+    async def join(self, *, subscribe: bool) -> Json:
         options = rtc.RoomOptions(
             auto_subscribe=subscribe,
             rtc_config=rtc.RtcConfiguration(
                 continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
             ),
         )
-        await self._room.connect(url, token, options)
+        await self._room.connect(self._goodbye.url, self._goodbye.token, options)
         seams.narrow_events(self._room)
         me = self._room.local_participant
         return {
@@ -105,10 +109,20 @@ class Presence:
         }
 
     async def leave(self) -> Json:
+        """Leave once; who asks again waits for the same."""
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave())
+        return await asyncio.shield(self._leaving)
+
+    async def _leave(self) -> Json:
         await self.stop_media()
         self._told_gone = True
+        was_in = self._room.isconnected()
         await self._room.disconnect()
-        return {}
+        at = time.time()
+        if was_in and await self._goodbye.say_again_if_lost():
+            at = time.time()
+        return {"at": at}
 
     async def stop_media(self) -> None:
         while self._media:
@@ -232,7 +246,8 @@ class Host:
         """Carry out one order and answer it, whatever happens."""
         number = order.pop("id")
         try:
-            answer = {"id": number, "ok": {**await self._do(**order), "at": time.time()}}
+            done = await self._do(**order)
+            answer = {"id": number, "ok": {"at": time.time(), **done}}
         except Exception as error:  # noqa: BLE001  told to whoever gave the order
             text = str(getattr(error, "message", error)) or type(error).__name__
             answer = {"id": number, "error": redact(text)}
@@ -248,9 +263,11 @@ class Host:
         return await _ORDERS[do](self._present[person], **arguments)
 
     async def _join(self, person: int, subscribe: bool, **who: Any) -> Json:
-        presence = Presence(person, self._say)
-        token = self._token(**who)
-        joining = asyncio.create_task(presence.join(self._url, token, subscribe=subscribe))
+        goodbye = Goodbye(
+            self._url, *self._key, self._token(**who), room=who["room"], identity=who["identity"]
+        )
+        presence = Presence(person, self._say, goodbye)
+        joining = asyncio.create_task(presence.join(subscribe=subscribe))
         self._joining[person] = joining
         try:
             answer = await joining
@@ -288,8 +305,12 @@ class Host:
         if person in self._joining:
             await asyncio.wait([self._joining[person]])
             await asyncio.sleep(0)  # let `_join` take note of it
-        presence = self._present.pop(person, None)
-        return await presence.leave() if presence is not None else {}
+        if person not in self._present:
+            return {}
+        try:
+            return await self._present[person].leave()
+        finally:
+            self._present.pop(person, None)
 
     async def everyone_leaves(self) -> None:
         people = {*self._present, *self._joining}

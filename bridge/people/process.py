@@ -23,7 +23,7 @@ Listener: TypeAlias = Callable[[Mapping[str, Any]], None]
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _START_SECONDS: Final = 30.0
 _ORDER_SECONDS: Final = 20.0
-END_SECONDS: Final = 5.0
+END_SECONDS: Final = 10.0
 """How long the goodbyes may take, and then the end of the process."""
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
