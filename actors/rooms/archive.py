@@ -78,6 +78,13 @@ class ArchiveTrouble(Exception):
     """It cannot be read or written now, and may be later.  The text says why and what to do."""
 
 
+class ArchiveLost(ArchiveTrouble):
+    """What it had is gone from it, and it begins anew.
+
+    Every session that lives has to be written whole again: lines alone are of no use.
+    """
+
+
 class Archive(Protocol):
     """Where sessions are kept.  One writer at a time."""
 

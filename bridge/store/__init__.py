@@ -1,0 +1,8 @@
+"""Sessions on disk: one SQLite file in the data directory.
+
+`sqlite` fills the port of `actors.rooms.archive` for the one worker that writes;
+`reader` shows what is kept to anybody else, at any time.  Below both: `schema` is the
+file's layout and its versions, `refold` makes a session of what is kept of it.
+
+Nothing is imported here: a command that reads does not pay for trio.
+"""

@@ -1,0 +1,33 @@
+"""A damaged file gets another name, and stays for whoever can read more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+_COMPANIONS: Final = ("-wal", "-shm", "")
+"""The file itself last: a log that is left without it would be taken for the next file's."""
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the file and what belongs to it; the new name.  Raises OSError.
+
+    The companions keep their endings, so SQLite's own `.recover` finds them.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    names = (f"{path.name}.corrupt-{stamp}{suffix}" for suffix in _suffixes())
+    target = next(name for name in map(path.with_name, names) if not name.exists())
+    for ending in _COMPANIONS:
+        old = Path(f"{path}{ending}")
+        if old.exists():
+            old.rename(f"{target}{ending}")
+    return target
+
+
+def _suffixes() -> Iterator[str]:
+    yield ""
+    for number in count(2):
+        yield f"-{number}"

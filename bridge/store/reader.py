@@ -1,0 +1,314 @@
+"""What is kept, for whoever wants to see it: while a worker writes, and after it died.
+
+A reader never writes, makes no file and holds nobody up.  What it shows of a live session
+is as of now: the state that was kept last with the lines after it folded in.  Where no
+worker runs, it is as of the last sign of life.
+
+The objects are those of the contract, ready for any JSON encoder.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, final
+
+from attrs import frozen
+
+from actors.session import Entry, Quality, session_row, session_view
+from actors.session.codec import decode_entries
+from bridge.store.errors import StoreRefused, trouble
+from bridge.store.lock import holder
+from bridge.store.refold import refold, timeline
+from bridge.store.schema import (
+    FILE,
+    VERSION,
+    open_for_reading,
+    require_ours,
+    transaction,
+    version_of,
+)
+
+Json: TypeAlias = dict[str, Any]
+
+
+class NoStore(Exception):
+    """No session was ever kept there.  The text says where."""
+
+
+class BadCursor(ValueError):
+    """No list has such a `next`."""
+
+
+class SessionUnreadable(ValueError):
+    """The session is there, but what is kept of it cannot be read."""
+
+
+@frozen
+class Filters:
+    """Which sessions a list has; what is None does not matter.
+
+    Numbers of a live session are those that were kept last, some seconds ago.
+    """
+
+    room: str | None = None
+    """A glob pattern: `team-*`."""
+    person: str | None = None
+    """An identity that was in it."""
+    status: Literal["active", "ended"] | None = None
+    since: float | None = None
+    """Unix seconds: it began then or later."""
+    until: float | None = None
+    """Unix seconds: it began before."""
+    people: int | None = None
+    """At least so many were there at once."""
+    quality: Quality | None = None
+    """Somebody had it for some time."""
+
+
+ALL: Final = Filters()
+
+
+@frozen
+class Page:
+    """A part of a list, the newest session first."""
+
+    sessions: list[Json]
+    next: str | None
+    """The cursor of the page after this; None where this is the last."""
+
+
+@frozen(order=True)
+class Position:
+    """A place in the order in which everything was written."""
+
+    batch: int
+    number: int
+    """Of an entry in its batch, from 1 on; 0 is before the first."""
+
+
+@frozen
+class Placed:
+    """One entry of one session, with its place among those of all."""
+
+    position: Position
+    room: str
+    room_sid: str
+    entry: Entry
+
+
+@frozen
+class Seen:
+    """The worker that writes, or wrote last."""
+
+    instance: str
+    pid: int
+    started_at: float
+    alive_at: float
+    """Unix seconds of its last sign of life."""
+    running: bool
+
+
+@contextmanager
+def open_reader(data_dir: Path) -> Generator[Reader, None, None]:
+    """What is kept in this directory.
+
+    Raises `NoStore`, `StoreRefused` where the file is not ours or of another version, and
+    `ArchiveTrouble` where it cannot be read, also from within the block.
+    """
+    path = data_dir / FILE
+    try:
+        if not path.stat().st_size:
+            raise NoStore(f"no sessions are kept in {data_dir}")
+    except FileNotFoundError:
+        raise NoStore(f"no sessions are kept in {data_dir}") from None
+    except OSError as error:
+        raise trouble(path, error) from error
+    try:
+        with closing(open_for_reading(path)) as db:
+            require_ours(db, path)
+            version = version_of(db)
+            if not version:
+                raise NoStore(f"no sessions are kept in {data_dir}")
+            if version < VERSION:
+                raise StoreRefused(
+                    f"{path} was written by an older version of this program (its layout is "
+                    f"{version}, this one reads {VERSION}): `start` brings it up to date"
+                )
+            yield Reader(db, data_dir)
+    except sqlite3.Error as error:
+        raise trouble(path, error) from error
+
+
+@final
+class Reader:
+    """Made by `open_reader`.  To be used by one thread at a time."""
+
+    def __init__(self, db: sqlite3.Connection, data_dir: Path) -> None:
+        self._db = db
+        self._data_dir = data_dir
+
+    def worker(self) -> Seen | None:
+        """The newest worker; None where none has written yet."""
+        row = self._db.execute(
+            "SELECT instance, pid, started_at, alive_at FROM runs ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return row and Seen(*row, running=holder(self._data_dir) is not None)
+
+    def count(self) -> int:
+        """Sessions that are kept."""
+        return self._db.execute("SELECT count(*) FROM sessions").fetchone()[0]
+
+    def sessions(self, limit: int = 50, cursor: str | None = None, filters: Filters = ALL) -> Page:
+        """One page.  Raises `BadCursor`."""
+        conditions, values = _conditions(filters)
+        if cursor is not None:
+            conditions.append("session < ?")
+            values.append(_session_of(cursor))
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        with transaction(self._db, "DEFERRED"):
+            found = self._db.execute(
+                f"SELECT session FROM sessions {where} ORDER BY session DESC LIMIT ?",  # noqa: S608
+                (*values, limit + 1),
+            ).fetchall()
+            numbers = [session for (session,) in found[:limit]]
+            rows = self._rows(numbers)
+        return Page(rows, str(numbers[-1]) if len(found) > limit else None)
+
+    def rooms(self) -> list[Json]:
+        """Every live session, the newest first."""
+        with transaction(self._db, "DEFERRED"):
+            found = self._db.execute(
+                "SELECT session FROM sessions WHERE ended_at IS NULL ORDER BY session DESC"
+            )
+            return self._rows([session for (session,) in found])
+
+    def session(self, name: str | None = None) -> Json | None:
+        """One session whole: by its id, or a room's newest, or of None the newest of all.
+
+        Its timeline is None where it is not kept any more.  Raises `SessionUnreadable`.
+        """
+        with transaction(self._db, "DEFERRED"):
+            found = self._find(name)
+            if found is None:
+                return None
+            session, has_lines = found
+            try:
+                state = refold(self._db, session).state
+            except ValueError as error:
+                raise SessionUnreadable(str(error)) from error
+            entries = timeline(self._db, session) if has_lines else None
+            return session_view(state, self._now(), entries)
+
+    def told_after(self, position: Position, limit: int = 1_000) -> list[Placed]:
+        """What all sessions told after a position, in the order in which it was written.
+
+        What was pruned is left out.
+        """
+        with transaction(self._db, "DEFERRED"):
+            found: list[Placed] = []
+            for placed in self._told(position):
+                found.append(placed)
+                if len(found) == limit:
+                    break
+            return found
+
+    def newest_position(self) -> Position:
+        """After everything that is written."""
+        batch = self._db.execute("SELECT coalesce(max(batch), 0) FROM batches").fetchone()[0]
+        return Position(batch + 1, 0)
+
+    def damage(self) -> str | None:
+        """Read the whole file; what is wrong with it, or None.  Takes a second for 500 MB."""
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        return None if found == "ok" else str(found)
+
+    # ------------------------------------------------------------------ inside
+
+    def _find(self, name: str | None) -> tuple[int, bool] | None:
+        conditions = ("room_sid = ?", "room = ?") if name is not None else ("? IS NULL",)
+        for condition in conditions:
+            found = self._db.execute(
+                f"SELECT session, has_lines FROM sessions WHERE {condition} "  # noqa: S608
+                "ORDER BY session DESC LIMIT 1",
+                (name,),
+            ).fetchone()
+            if found is not None:
+                return found
+        return None
+
+    def _now(self) -> float:
+        """Until when a live session is told of."""
+        seen = self.worker()
+        return time.time() if seen is None or seen.running else seen.alive_at
+
+    def _rows(self, sessions: list[int]) -> list[Json]:
+        now = self._now()
+        return [self._row(session, now) for session in sessions]
+
+    def _row(self, session: int, now: float) -> Json:
+        ended, row = self._db.execute(
+            "SELECT ended_at IS NOT NULL, row FROM sessions JOIN states USING (session) "
+            "WHERE session = ?",
+            (session,),
+        ).fetchone()
+        if not ended:
+            try:
+                return session_row(refold(self._db, session).state, now)
+            except ValueError:
+                pass  # as it was kept last
+        return json.loads(row)
+
+    def _told(self, after: Position) -> Iterator[Placed]:
+        batches = self._db.execute(
+            "SELECT batch, spans FROM batches WHERE batch >= ? ORDER BY batch", (after.batch,)
+        )
+        for batch, spans in batches:
+            number = 0
+            for session, first, last in json.loads(spans):
+                for room, room_sid, entry in self._entries(session, first, last):
+                    number += 1
+                    position = Position(batch, number)
+                    if position > after:
+                        yield Placed(position, room, room_sid, entry)
+
+    def _entries(self, session: int, first: int, last: int) -> Iterator[tuple[str, str, Entry]]:
+        lines = self._db.execute(
+            "SELECT room, room_sid, told FROM events JOIN sessions USING (session) "
+            "WHERE session = ? AND events.seq BETWEEN ? AND ? ORDER BY events.seq",
+            (session, first, last),
+        )
+        for room, room_sid, told in lines:
+            for entry in decode_entries(told) if told else ():
+                yield room, room_sid, entry
+
+
+_CONDITIONS: Final = {
+    "room": "room GLOB ?",
+    "person": "session IN (SELECT session FROM people WHERE identity = ?)",
+    "since": "started_at >= ?",
+    "until": "started_at < ?",
+    "people": "people_peak >= ?",
+}
+_STATUS: Final = {"active": "ended_at IS NULL", "ended": "ended_at IS NOT NULL"}
+
+
+def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
+    given = {name: getattr(filters, name) for name in _CONDITIONS}
+    given = {name: value for name, value in given.items() if value is not None}
+    conditions = [_CONDITIONS[name] for name in given]
+    if filters.status is not None:
+        conditions.append(_STATUS[filters.status])
+    if filters.quality is not None:
+        conditions.append(f"quality_{filters.quality} > 0")
+    return conditions, list(given.values())
+
+
+def _session_of(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise BadCursor("this is no cursor of a list")
+    return int(cursor)

@@ -1,0 +1,204 @@
+"""The file: its tables, its versions, and whether it is ours at all.
+
+    sessions   one narrow row a session: what lists filter and sort by
+    states     the session whole (`actors.session.codec`), as it is after its record `seq`,
+               and as the contract's JSON without people, tracks and timeline
+    events     its lines; those after `seq` are folded into the state to have it as of now
+    people     which identities were in which session
+    batches    which lines were written together, in the order of writing: their numbers
+               are positions in the store that a reader can come back to
+    runs       workers that wrote here, with their last sign of life
+
+A session is named by a number (microseconds of its begin, made unique), so the newest
+are those with the highest numbers and a page of a list goes on below its last one.
+
+The version is SQLite's `user_version`, and `STEPS` leads from each to the next.  A step
+is never changed once it was released.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from actors.rooms.archive import ArchiveTrouble
+from bridge.store.errors import StoreRefused
+
+FILE: Final = "store.db"
+APPLICATION: Final = 0x526D4163
+"""SQLite's `application_id` of our files: "RmAc"."""
+
+STEPS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE sessions (
+        session INTEGER PRIMARY KEY,
+        room TEXT NOT NULL,
+        room_sid TEXT NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        end_reason TEXT,
+        seq INTEGER NOT NULL,
+        lines_lost INTEGER NOT NULL,
+        has_lines INTEGER NOT NULL,
+        people_peak INTEGER,
+        people_unique INTEGER,
+        participant_seconds REAL,
+        quality_excellent REAL,
+        quality_good REAL,
+        quality_poor REAL,
+        quality_lost REAL
+    );
+    CREATE INDEX sessions_of_sid ON sessions (room_sid, session);
+    CREATE INDEX sessions_of_room ON sessions (room, session);
+    CREATE INDEX sessions_active ON sessions (session) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+    CREATE INDEX sessions_continued ON sessions (session) WHERE end_reason IN
+        ('dispatch_deleted', 'removed', 'server_lost', 'worker_stopped');
+    CREATE INDEX sessions_with_lines ON sessions (session) WHERE has_lines;
+
+    CREATE TABLE states (
+        session INTEGER PRIMARY KEY,
+        state BLOB NOT NULL,
+        row TEXT NOT NULL
+    );
+
+    CREATE TABLE events (
+        session INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        at REAL,
+        kind TEXT NOT NULL,
+        body BLOB NOT NULL,
+        told BLOB NOT NULL,
+        PRIMARY KEY (session, seq)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE people (
+        session INTEGER NOT NULL,
+        identity TEXT NOT NULL,
+        PRIMARY KEY (session, identity)
+    ) WITHOUT ROWID;
+    CREATE INDEX people_by_identity ON people (identity);
+
+    CREATE TABLE batches (
+        batch INTEGER PRIMARY KEY,
+        at REAL,
+        spans TEXT NOT NULL
+    );
+
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL UNIQUE,
+        instance TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        started_at REAL,
+        alive_at REAL
+    );
+    """,
+)
+VERSION: Final = len(STEPS)
+
+_BUSY: Final = 1.0
+"""Seconds to wait for another program's lock before that is trouble."""
+_CACHE: Final = 4 << 20
+"""Bytes."""
+_WAL_LEFT: Final = 64 << 20
+"""Bytes: a write-ahead log that once grew larger is cut to this."""
+
+
+def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connection:
+    """The file, made or brought up to date.  Raises sqlite3.Error, OSError, `StoreRefused` and
+    `ArchiveTrouble`.
+
+    The connection may be used by any thread, by one at a time, and does not begin
+    transactions by itself.
+    """
+    # SQLite would make it readable for all; its companions take after it.  Never opened
+    # where it is there: the close would let go of SQLite's own locks in this process.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if path.stat().st_size:
+        with closing(open_for_reading(path)) as looked_at:
+            require_ours(looked_at, path, len(steps))
+    db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only heeded where there is no table yet
+        mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise ArchiveTrouble(
+                f"{path}: SQLite cannot write ahead there (journal mode {mode}): "
+                "name a data directory on a local disk"
+            )
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = FAST")
+        db.execute(f"PRAGMA cache_size = -{_CACHE >> 10}")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_LEFT}")
+        _migrate(db, steps)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """The file as it is: nothing is made, nothing brought up to date, no writer held up.
+
+    Without a write-ahead log beside it nobody has it open, and it is whole by itself; SQLite
+    would leave an empty log there.  A worker that starts meanwhile writes to its log first,
+    and to the file only when that has some megabytes.
+    """
+    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    # Not `as_uri`: it would take the path for a URI of a host where it begins with //.
+    quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return sqlite3.connect(
+        f"file:{quoted}?mode=ro{alone}",
+        uri=True,
+        timeout=_BUSY,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def require_ours(db: sqlite3.Connection, path: Path, newest: int = VERSION) -> None:
+    """Raises `StoreRefused` for another program's database and for a newer store than ours."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != APPLICATION and (application or tables):
+        raise StoreRefused(
+            f"{path} is another program's database: name another data directory, or move it away"
+        )
+    version = version_of(db)
+    if version > newest:
+        raise StoreRefused(
+            f"{path} was written by a newer version of this program (its layout is {version}, "
+            f"this one knows {newest}): use that version, or another data directory"
+        )
+
+
+def _migrate(db: sqlite3.Connection, steps: Sequence[str]) -> None:
+    while (version := version_of(db)) < len(steps):
+        with transaction(db):
+            for statement in steps[version].split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION}")
+            db.execute(f"PRAGMA user_version = {version + 1}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, mode: str = "IMMEDIATE") -> Generator[None, None, None]:
+    """All of the block or nothing; durable at its end."""
+    db.execute(f"BEGIN {mode}")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

@@ -1,0 +1,169 @@
+"""The archive of `actors.rooms.archive`, filled with SQLite.
+
+All that touches the disk happens in one thread at a time, so a slow disk delays nothing
+but the store.  After any trouble the connection is closed, and the next call opens the
+file anew: what was wrong with it (no room, no right, another program's lock) may be
+mended by then.  Where the file itself is damaged it is set aside and a new one begins;
+where it was taken away, a new one begins too.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final, TypeVar, TypeVarTuple, final
+
+import structlog
+import trio
+
+from actors.rooms.archive import ArchiveLost, ArchiveTrouble, Batch, Found
+from bridge.store import writer
+from bridge.store.aside import set_aside
+from bridge.store.errors import StoreRefused, is_damage, trouble
+from bridge.store.lock import DirectoryLock
+from bridge.store.prune import DEFAULT, Retention, prune
+from bridge.store.schema import FILE, open_for_writing
+from bridge.store.writer import Run
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+CLOSE_SECONDS: Final = 5.0
+"""How long a disk that does not answer may hold up the end of the program."""
+
+
+@final
+class SqliteArchive:
+    """Made by `open_store`.  Calls wait for each other."""
+
+    def __init__(self, data_dir: Path, run: Run, retention: Retention) -> None:
+        self.path: Final = data_dir / FILE
+        self._run = run
+        self._retention = retention
+        self._one_at_a_time = trio.CapacityLimiter(1)
+        self._lock: DirectoryLock | None = None
+        self._db: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        """Of the file that was opened last."""
+
+    async def open(self) -> None:
+        """Open the file.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is vain."""
+        await self._in_thread(self._ensure_open)
+
+    async def load(self) -> Found:
+        """See `Archive`."""
+        return await self._call(writer.load, self._run)
+
+    async def write(self, batch: Batch) -> None:
+        """See `Archive`."""
+        await self._call(writer.write, batch, self._run)
+
+    async def prune(self, now: float) -> bool:
+        """See `Archive`."""
+        return await self._call(prune, self._retention, now)
+
+    async def aclose(self) -> None:
+        """Let go of the file and of the directory."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+            await self._in_thread(self._close)
+
+    # ------------------------------------------------------------ in the thread
+
+    async def _in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        # A cancelled call goes on in its thread, and the next one waits for it.
+        return await trio.to_thread.run_sync(
+            function, *args, limiter=self._one_at_a_time, abandon_on_cancel=True
+        )
+
+    async def _call(self, function: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        def call() -> T:
+            try:
+                return function(self._ensure_open(), *args)
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+
+        try:
+            return await self._in_thread(call)
+        except StoreRefused as refused:
+            raise ArchiveTrouble(str(refused)) from None
+
+    def _ensure_open(self) -> sqlite3.Connection:
+        if self._db is not None and self._is_there():
+            return self._db
+        self._disconnect()
+        try:
+            if self._lock is None:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock = DirectoryLock(self.path.parent)
+            self._db = open_for_writing(self.path)
+            before, self._inode = self._inode, self._identity()
+        except OSError as error:
+            raise trouble(self.path, error) from error
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        if before not in (None, self._inode):
+            raise ArchiveLost(f"{self.path} was taken away: sessions go on in a new file")
+        return self._db
+
+    def _is_there(self) -> bool:
+        try:
+            return self._identity() == self._inode
+        except OSError:
+            return False
+
+    def _identity(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_dev, found.st_ino
+
+    def _failed(self, error: sqlite3.Error) -> ArchiveTrouble:
+        self._disconnect()
+        if not is_damage(error):
+            return trouble(self.path, error)
+        try:
+            target = set_aside(self.path)
+        except OSError as failure:
+            return trouble(self.path, failure)
+        self._inode = None
+        log.error("store_set_aside", path=str(self.path), kept_as=str(target), error=error)
+        return ArchiveLost(
+            f"{self.path} is damaged ({error}): it is kept as {target.name}, and a new one begins"
+        )
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def _close(self) -> None:
+        self._disconnect()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+@asynccontextmanager
+async def open_store(
+    data_dir: Path, *, instance: str, retention: Retention = DEFAULT
+) -> AsyncGenerator[SqliteArchive, None]:
+    """The store of this directory, ours alone for the length of the block.
+
+    `instance` names this worker, the same after a restart.  Raises `StoreRefused` where
+    another worker has the directory, or the file in it is not ours to use.  Any other
+    trouble is for `load` and `write` to tell: it may be over by then.
+    """
+    pid, now = os.getpid(), time.time()
+    run = Run(f"{now:.6f}-{pid}", instance, pid, now)
+    archive = SqliteArchive(data_dir, run, retention)
+    try:
+        with suppress(ArchiveTrouble):
+            await archive.open()
+        yield archive
+    finally:
+        await archive.aclose()
