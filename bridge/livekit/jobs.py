@@ -14,7 +14,7 @@ which is what makes an end be told once and never both ways::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Final
 
@@ -52,6 +52,8 @@ MOVES: Final[Mapping[tuple[Stage, Verb], Stage]] = {
 HELD: Final = frozenset({Stage.ASSIGNED, Stage.RUNNING})
 """The stages in which a job is ours and takes a place."""
 
+UNDER_WAY: Final = frozenset({Stage.ACCEPTED, Stage.ASSIGNED})
+
 ENDED: Final = frozenset({Stage.SUCCEEDED, Stage.FAILED})
 
 
@@ -79,12 +81,19 @@ class Job:
     """Why it failed."""
 
 
+def _none() -> int:
+    return 0
+
+
 @define(eq=False)
 class JobBook:
     """Every job between our yes and the moment LiveKit heard of its end."""
 
     max_rooms: int
     """Places."""
+    stragglers: Callable[[], int] = _none
+    """Connections to rooms that are not ours any more and are not closed yet: each takes
+    a place still, and the open files of one."""
     draining: bool = False
     """No new job is taken any more."""
     _jobs: dict[str, Job] = field(factory=dict[str, Job], init=False)
@@ -95,10 +104,10 @@ class JobBook:
     # ------------------------------------------------------------------ places
 
     def count_active(self, places: int) -> None:
-        """Say how many places are really taken, as whoever runs the rooms counts them.
+        """Say how many rooms are watched, as whoever watches them counts them.
 
-        That can be more than there are jobs: a room joined without one, a connection
-        that is still being closed.
+        That can be more than there are jobs: a room whose job is over and whose session
+        is still being closed.
         """
         self._active = places
 
@@ -109,7 +118,7 @@ class JobBook:
         for job in self._jobs.values():
             held += job.stage in HELD
             pending += job.stage is Stage.ACCEPTED
-        return max(self._active, held) + pending
+        return max(self._active, held) + self.stragglers() + pending
 
     @property
     def free(self) -> int:
@@ -131,16 +140,17 @@ class JobBook:
         return tuple(job_id for job_id, job in self._jobs.items() if job.stage in HELD)
 
     @property
-    def rooms(self) -> frozenset[str]:
-        """The names of the rooms for which we hold or were promised a job."""
-        return frozenset(job.offer.room for job in self._jobs.values() if job.stage not in ENDED)
+    def under_way(self) -> int:
+        """Jobs that we hold or were promised and whose rooms are not entered yet."""
+        return sum(job.stage in UNDER_WAY for job in self._jobs.values())
 
-    def watches(self, room_sid: str, job_id: str) -> bool:
-        """Whether we hold or were promised a job for this room, other than `job_id`."""
-        return any(
-            job.offer.room_sid == room_sid
-            for other, job in self._jobs.items()
-            if other != job_id and job.stage not in ENDED
+    def rooms(self, but: str = "") -> frozenset[str]:
+        """The SIDs of the rooms for which we hold or were promised a job other than `but`;
+        the name of a room whose offer told no SID (servers are that old)."""
+        return frozenset(
+            job.offer.room_sid or job.offer.room
+            for job_id, job in self._jobs.items()
+            if job_id != but and job.stage not in ENDED
         )
 
     def accept(self, offer: Offer, expires_at: float) -> None:

@@ -70,6 +70,11 @@ SILENCE_LIMIT: Final[Mapping[Connection, float]] = {
 then without a word of any kind."""
 
 
+def identity(job_id: str) -> str:
+    """Our participant's identity in the room of a job."""
+    return f"agent-{job_id}"
+
+
 @frozen
 class Registration:
     """Who we are to LiveKit."""
@@ -82,10 +87,6 @@ class Registration:
     """Whether participants see the agent."""
     attributes: Mapping[str, str] = Factory(dict[str, str])
     """Our participant's attributes in each room, `INSTANCE_ATTRIBUTE` among them."""
-
-    def identity(self, job_id: str) -> str:
-        """Our participant's identity in the room of a job."""
-        return f"agent-{job_id}"
 
 
 # ------------------------------------------------------------------------- events
@@ -205,7 +206,7 @@ REFUSALS: Final = (
     Refusal("we already have it", lambda job, book: _is_ours(book.get(job.id))),
     Refusal(
         "its room is watched already",
-        lambda job, book: job.metadata == OUR_DISPATCH and book.watches(job.room.sid, job.id),
+        lambda job, book: _for_watching_only(job) and job.room.sid in book.rooms(but=job.id),
         for_all=True,
     ),
     Refusal("the worker is draining", lambda _, book: book.draining),
@@ -213,6 +214,11 @@ REFUSALS: Final = (
 )
 """Why an offered job is refused, in this order.  One we said yes to and that is offered
 again gets the same yes."""
+
+
+def _for_watching_only(job: agent.Job) -> bool:
+    """Whether nobody asked for this job but a reconciler: by a dispatch or by a claim."""
+    return job.metadata == OUR_DISPATCH or not job.dispatch_id
 
 
 def _is_ours(job: Job | None) -> bool:
@@ -323,7 +329,7 @@ class WorkerProtocol:
                 availability=agent.AvailabilityResponse(
                     job_id=job.id,
                     available=True,
-                    participant_identity=self.registration.identity(job.id),
+                    participant_identity=identity(job.id),
                     participant_name=self.registration.agent_name,
                     participant_attributes=dict(self.registration.attributes),
                 )
@@ -351,7 +357,7 @@ class WorkerProtocol:
                     room_sid=job.offer.room_sid,
                     url=self.registration.room_url,
                     token=assignment.token,
-                    identity=self.registration.identity(job_id),
+                    identity=identity(job_id),
                     created_at=job.offer.created_at,
                     dispatch_id=job.offer.dispatch_id,
                 )
@@ -415,14 +421,31 @@ class WorkerProtocol:
     # --------------------------------------------------------------- what goes
 
     def data_to_send(self) -> list[bytes]:
-        """Everything the server must hear now, one websocket message each."""
+        """Everything the server must hear now, one websocket message each.
+
+        That we are full comes before the yes that made us so: in between the server could
+        offer us one job more, and where no other worker has a place that job is lost.
+        """
         if self.state is Connection.REGISTERED:
+            answers, self._out = self._out, []
             for job_id, stage, error in self.book.take_untold():
                 self._tell_job(job_id, stage, error)
             self._tell_worker()
+            self._out += answers
         data = [message.SerializeToString() for message in self._out]
         self._out.clear()
         return data
+
+    def claim(self, name: str, sid: str, created_at: float | None) -> None:
+        """Have the server offer us, and nobody else, a job for this room.
+
+        `SimulateJob` is what `livekit-agents simulate-job` is made of: the offer, its
+        assignment and its token are like any other, with the room as we name it here and
+        without a dispatch.  The room is not looked up.
+        """
+        if self.state is Connection.REGISTERED:
+            room = models.Room(name=name, sid=sid, creation_time_ms=round((created_at or 0) * 1000))
+            self._out.append(agent.WorkerMessage(simulate_job=agent.SimulateJobRequest(room=room)))
 
     def _tell_job(self, job_id: str, stage: Stage, error: str = "") -> None:
         self._out.append(

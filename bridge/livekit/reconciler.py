@@ -1,69 +1,81 @@
-"""The reconciler: every room that should be watched is, whoever forgot to send us there.
+"""The reconciler: every room that should be watched is, by one worker, whoever forgot it.
 
 LiveKit dispatches named agents only where somebody asks, and forgets what it promised
-when a worker's socket drops.  So we compare what is there with what we hold, and
-dispatch to ourselves.  `ListParticipants` is the only truth: a dispatch goes on saying
-"running" long after its agent died.  An unnamed worker, which LiveKit would send to
-every new room by itself, is no way: it would take jobs from the user's other unnamed
-agents.
+when a worker's socket drops.  So we compare what is there with what we hold.
+`ListParticipants` is the only truth: a dispatch goes on saying "running" long after its
+agent died.  An unnamed worker, which LiveKit would send to every new room by itself, is
+no way: it would take jobs from the user's other unnamed agents.
 
-A pass, every `INTERVAL` seconds while the worker is registered and not draining:
+A pass, every `INTERVAL` seconds and whenever somebody says `look_now`, while the worker
+is registered and not draining:
 
-1. `due_rooms` picks, from all rooms, those that match `watch`, that we do not hold,
-   that are not excluded and whose time has come.
-2. For each, `our_agents` and `under_way` say from its participants and dispatches whether
-   an agent of our name is there or on its way; if not, we dispatch.
-3. After dispatching we look again: where another reconciler dispatched in the same
-   moment, both see both, and the later one is taken back.  LiveKit itself would send
-   two agents.
+1. `candidates` picks from all rooms those that are ours or should be.
+2. In a room that is not ours, `our_agents` and `under_way` say from its participants and
+   dispatches whether an agent of our name is there or on its way; if not, we get it.
+3. In a room that is ours, `superfluous` says whether another worker was there before us:
+   then we leave it, and our session of it ends.
 
-1 and 2 are pure functions; what a room's last look said is in `RoomMemory`.  Where
-dispatching brought nothing, the next try comes after a delay that doubles.
+There are two ways to get a room:
+
+* A **dispatch**: LiveKit chooses the worker, so rooms spread over all of them.  After
+  dispatching we look again: where another reconciler dispatched in the same moment,
+  both see both, and the later one is taken back.
+* A **claim** (`Worker.claim`): a job for this worker at once.  For rooms that are
+  `wanted`, whose sessions are ours to go on with, and where more rooms are waiting than
+  LiveKit launches jobs for (measured: 300 jobs in 0.1 s; by dispatches 8 s).  Not a
+  token of our own, which would do as well: a claimed job is in the worker's book like
+  any other, so that its place, its status and its end are counted once.  Two workers
+  can claim the same room; 3 settles it.  So each claims only as many as it can enter
+  in that moment, in an order of its own, and looks before each.
+
+The decisions are pure functions (`decisions`); what a room's last look said is in
+`RoomMemory`.  Where a try brought nothing the next is a dispatch, after a delay that
+doubles.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
 import trio
-from attrs import Factory, define, field, frozen
-from livekit.protocol import agent_dispatch, models
+from attrs import Factory, define, field
 
-from bridge.livekit.api import ApiError, ServerApi
-from bridge.livekit.protocol import INSTANCE_ATTRIBUTE, OUR_DISPATCH
-from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
+from bridge.livekit.api import ApiError, NotFound, ServerApi
+from bridge.livekit.decisions import (
+    KEPT_AFTER,
+    LATE,
+    LAUNCHES_AT_ONCE,
+    AgentSeen,
+    RoomMemory,
+    RoomSeen,
+    candidates,
+    our_agents,
+    patience,
+    retry_delay,
+    superfluous,
+    superseded,
+    under_way,
+)
+from bridge.livekit.protocol import OUR_DISPATCH
 
 log = structlog.get_logger()
 
-CHECK_PREFIX: Final = "room-actors-check-"
-"""Rooms that `check` opens for an instant: nobody's rooms, never watched."""
-
 INTERVAL: Final = 1.5
-"""Seconds between two looks at the list of rooms."""
+"""Seconds between two looks at the list of rooms, at most."""
+
+LEAST_PAUSE: Final = 0.1
+"""Seconds between two looks at the list of rooms, at least."""
 
 GRACE: Final = 0.5
 """Seconds, at most, that a room which just appeared is left alone: whoever made it may
 be about to dispatch us.  Drawn at random, so that two reconcilers rarely meet."""
 
-FRESH: Final = 5.0
-"""Seconds for which somebody's dispatch, or the job it became, counts as being under way."""
-
-LAUNCHES_AT_ONCE: Final = 40
-"""More dispatches than this in one go are served late.  LiveKit has 50 places for
-launching jobs; for the first 5 s after a worker registered (it then asks every node which
-agents there are), and again once a minute, each dispatch keeps one of them."""
-
-LATE: Final = 10.0
-"""Seconds for which a dispatch counts as being under way where many were made at once.
-Measured: of 300 the last became a job after 7 s."""
-
-RETRY_LONGEST: Final = 60.0
-"""Seconds: the first retry comes when the dispatch is not under way any more, each
-further one after twice as long, up to this."""
+CLAIMED_AT_ONCE: Final = 16
+"""Rooms that may be on the way to be entered while another one is claimed."""
 
 GHOST_LIFE: Final = 30.0
 """Seconds after which a participant with our own instance id was not left behind by a
@@ -72,148 +84,24 @@ crash (LiveKit drops those after 23 s): another worker uses the same id."""
 RECHECK: Final = 3.0
 """Seconds until a room that another worker watches is looked at again, at least."""
 
+SETTLED: Final = 1.0
+"""Seconds after a room became ours until we look whether somebody else came too."""
+
+OURS_RECHECK: Final = 30.0
+"""Seconds until we look so again: after an outage a room can have got another watcher
+before we were back in it."""
+
 LOOKS_PER_SECOND: Final = 20.0
 """How many rooms of other workers are looked at in a second, all in all."""
 
 AT_ONCE: Final = 8
 """Rooms that are looked at at the same time."""
 
-KEPT_AFTER: Final = 30.0
-"""Seconds after its dispatch for which a room must be ours for its tries to be forgotten:
-one that we enter and lose at once is not dispatched to at once again."""
-
 ERROR_BACKOFF_LONGEST: Final = 15.0
 """Seconds between passes while the server cannot answer."""
 
-NANOSECONDS: Final = 1e9
-"""In a second: LiveKit's unit for when a dispatch was made and a job started."""
 
-
-# ---------------------------------------------------------------------- decisions
-
-
-@frozen
-class RoomSeen:
-    """A room as `ListRooms` shows it."""
-
-    sid: str
-    name: str
-
-
-@define
-class RoomMemory:
-    """What we remember of a room.  Times are on trio's clock."""
-
-    next_look: float
-    seen_at: float = float("-inf")
-    """When it appeared; for ever ago if it was there before we were."""
-    tries: int = 0
-    """How often it was dispatched to without our keeping it."""
-    dispatched_at: float = float("-inf")
-    dispatches: set[str] = field(factory=set[str])
-    """The ids of our own."""
-    ghost_since: float = float("inf")
-    """Since when an agent with our instance id is there that is not ours any more."""
-    watched_by_others: bool = False
-    unplaced: bool = False
-    """There was no place for it when it was last looked at."""
-
-
-def watches(patterns: Iterable[str], room: str) -> bool:
-    """Whether a room's name fits one of the globs, upper and lower case apart."""
-    return any(fnmatchcase(room, pattern) for pattern in patterns)
-
-
-def due_rooms(
-    rooms: Iterable[RoomSeen],
-    memory: Mapping[str, RoomMemory],
-    now: float,
-    *,
-    patterns: Sequence[str],
-    held: Collection[str],
-    excluded: Callable[[str, str], bool],
-) -> list[RoomSeen]:
-    """The rooms that want a look now.  `held` are the names of those that are ours."""
-    return [
-        room
-        for room in rooms
-        if memory[room.sid].next_look <= now
-        and room.name not in held
-        and not room.name.startswith(CHECK_PREFIX)
-        and watches(patterns, room.name)
-        and not excluded(room.name, room.sid)
-    ]
-
-
-def our_agents(participants: Iterable[models.ParticipantInfo], agent_name: str) -> frozenset[str]:
-    """The instance ids of the agents of our name, "" for one that carries none."""
-    return frozenset(
-        who.attributes.get(INSTANCE_ATTRIBUTE, "")
-        for who in participants
-        if who.kind == models.ParticipantInfo.Kind.AGENT
-        and who.attributes.get(AGENT_NAME_ATTRIBUTE) == agent_name
-    )
-
-
-def under_way(
-    dispatches: Iterable[agent_dispatch.AgentDispatch],
-    agent_name: str,
-    server_time: float,
-    in_vain: Collection[str] = (),
-) -> bool:
-    """Whether a dispatch of our name may still bring an agent, whoever made it.
-
-    `in_vain` are the ids of those that were given up; a job that came of one counts.
-    """
-
-    def age(nanoseconds: int) -> float:
-        return server_time - nanoseconds / NANOSECONDS
-
-    def waiting(dispatch: agent_dispatch.AgentDispatch) -> bool:
-        # Reconcilers dispatch to many rooms at once, people seldom.
-        longest = LATE if dispatch.metadata == OUR_DISPATCH else FRESH
-        return dispatch.id not in in_vain and age(dispatch.state.created_at) < longest
-
-    return any(
-        waiting(dispatch) or any(age(job.state.started_at) < FRESH for job in dispatch.state.jobs)
-        for dispatch in dispatches
-        if dispatch.agent_name == agent_name and not dispatch.state.deleted_at
-    )
-
-
-def superseded(
-    mine: agent_dispatch.AgentDispatch,
-    dispatches: Iterable[agent_dispatch.AgentDispatch],
-) -> bool:
-    """Whether our own new dispatch must go, because another one came just before it.
-
-    Everyone who sees both decides alike: the oldest stays, at the same nanosecond the
-    one with the smaller id.
-    """
-    created_at = mine.state.created_at
-    return any(
-        other.agent_name == mine.agent_name
-        and not other.state.deleted_at
-        and created_at - FRESH * NANOSECONDS < other.state.created_at
-        and (other.state.created_at, other.id) < (created_at, mine.id)
-        for other in dispatches
-    )
-
-
-def patience(at_once: int) -> float:
-    """Seconds to wait for a job where `at_once` rooms were dispatched to at once."""
-    return FRESH if at_once <= LAUNCHES_AT_ONCE else LATE
-
-
-def retry_delay(tries: int, at_once: int) -> float:
-    """Seconds until a room is dispatched to again, after `tries` dispatches to it."""
-    return min(RETRY_LONGEST, patience(at_once) * 2.0 ** min(tries - 1, 16))
-
-
-# ------------------------------------------------------------------------- the loop
-
-
-class Capacity(Protocol):
+class Holder(Protocol):
     """What the reconciler asks the worker."""
 
     @property
@@ -224,7 +112,13 @@ class Capacity(Protocol):
     def free(self) -> int: ...
     @property
     def rooms(self) -> frozenset[str]: ...
+    @property
+    def identities(self) -> frozenset[str]: ...
+    @property
+    def under_way(self) -> int: ...
     async def wait_registered(self) -> None: ...
+    async def wait_under_way(self, most: int) -> None: ...
+    def claim(self, room: str, room_sid: str, created_at: float | None) -> None: ...
 
 
 def _nothing() -> Collection[str]:
@@ -237,29 +131,44 @@ def _never(_room: str, _sid: str) -> bool:
 
 @define(eq=False)
 class Reconciler:
-    """Dispatches `agent_name` to every room that matches `watch` and has none.
+    """Gets `agent_name` into every room that matches `watch` and has none.
 
-    `held` names the rooms we are in beyond those the worker has jobs for.  `excluded`
-    is asked with a room's name and SID: true where it must be left alone (the user
-    deleted our dispatch, the session just ended).
+    `held` are the names of rooms in which we are, or to which a connection of ours may
+    come back: the life of such a room that we do not know is left to that connection.
+    What is only being left does not belong to them.
+    `excluded` is asked with a room's name and SID: true where it must be left alone (the
+    user deleted our dispatch).
+    `wanted` are the SIDs of rooms to be watched whatever `watch` says, because their
+    sessions were open when we died.  Each is got once; where another worker watches it
+    by now, it is left to that one.
+
+    With no name there are no dispatches, so `watch` must be empty.
     """
 
     api: ServerApi
-    worker: Capacity
+    worker: Holder
     agent_name: str
     instance: str
     watch: Sequence[str]
     held: Callable[[], Collection[str]] = _nothing
     excluded: Callable[[str, str], bool] = _never
+    wanted: Callable[[], Collection[str]] = _nothing
     rng: random.Random = Factory(random.Random)
     _memory: dict[str, RoomMemory] | None = field(default=None, init=False)
     """By room SID; None before the first pass, when no room is new."""
+    _got: set[str] = field(factory=set[str], init=False)
+    """The SIDs of `wanted` that were ours since."""
+    _nudges: set[str] = field(factory=set[str], init=False)
+    """The SIDs to look at now."""
+    _nudged: trio.Event = field(factory=trio.Event, init=False)
+    _wanted: frozenset[str] = field(default=frozenset(), init=False)
+    """Those that are still to be got, as of this pass."""
     _places: int = field(default=0, init=False)
     """Places left in this pass."""
     _at_once: int = field(default=0, init=False)
     """Rooms that are, or may be, dispatched to in this pass and the last seconds."""
-    _new_in: float = field(default=0.0, init=False)
-    """Seconds until the rooms that appeared in this pass are looked at."""
+    _backlog: bool = field(default=False, init=False)
+    """Rooms are left that wait until others are entered."""
     _unplaced_said: int = field(default=0, init=False)
     """How many rooms there were no places for, as last said."""
     _error: str = field(default="", init=False)
@@ -269,42 +178,82 @@ class Reconciler:
     """Whether it was said that another worker has our instance id."""
 
     def __attrs_post_init__(self) -> None:
-        if not self.agent_name:
+        if self.watch and not self.agent_name:
             raise ValueError("rooms can only be dispatched to under an agent name")
 
+    def look_now(self, room_sid: str) -> None:
+        """Look at this room at once: somebody told us that it is there."""
+        self._nudges.add(room_sid)
+        self._nudged.set()
+
     async def run(self) -> None:
-        """Reconcile until cancelled.  Returns at once where there is nothing to watch."""
-        if not self.watch:
-            return
-        await trio.sleep(self.rng.uniform(0, GRACE))
-        while True:
-            if not self.worker.registered:
+        """Reconcile until cancelled, or sleep where there is nothing to watch."""
+        began = False
+        while self.watch or self._still_wanted():
+            if not (began and self.worker.registered):
+                began = True
                 await self.worker.wait_registered()
-                # A server that comes back has all its workers again in the same moment.
-                await trio.sleep(self.rng.uniform(0, GRACE))
+                await self._begin()
+            if self.worker.draining:
+                await trio.sleep(INTERVAL)
+                continue
             try:
-                pause = INTERVAL if self.worker.draining else await self.reconcile()
+                pause = await self.reconcile()
             except ApiError as error:
                 self._failures += 1
                 self._complain(str(error))
                 bound = min(ERROR_BACKOFF_LONGEST, INTERVAL * 2.0 ** min(self._failures, 16))
-                pause = self.rng.uniform(INTERVAL, max(INTERVAL, bound))
+                await trio.sleep(self.rng.uniform(INTERVAL, max(INTERVAL, bound)))
             else:
                 self._failures = 0
-            await trio.sleep(pause)
+                await self._rest(pause)
+        await trio.sleep_forever()
+
+    async def _begin(self) -> None:
+        """After each registration: what was under way was lost with the last connection."""
+        if not self._still_wanted():
+            # A server that comes back has all its workers again in the same moment.
+            await trio.sleep(self.rng.uniform(0, GRACE))
+        now = trio.current_time()
+        for known in (self._memory or {}).values():
+            if not known.ours and now - known.tried_at < LATE:
+                known.next_look = now
+
+    def _still_wanted(self) -> frozenset[str]:
+        return frozenset(self.wanted()) - self._got
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for the next pass: somebody's `look_now`, or a place at the rooms' doors."""
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                if self._backlog:
+                    nursery.start_soon(self._until_entered, nursery.cancel_scope)
+                await self._nudged.wait()
+                nursery.cancel_scope.cancel()
+
+    async def _until_entered(self, rest: trio.CancelScope) -> None:
+        await self.worker.wait_under_way(CLAIMED_AT_ONCE // 2)
+        rest.cancel()
+
+    # ------------------------------------------------------------------------ a pass
 
     async def reconcile(self) -> float:
         """One pass.  Seconds until the next; raises `ApiError` if the list cannot be had."""
-        seen = [RoomSeen(room.sid, room.name) for room in await self.api.list_rooms()]
+        nudges, self._nudges, self._nudged = self._nudges, set(), trio.Event()
+        # What was ours while the list was made is no news, even if it ended meanwhile.
+        before = self._ours()
+        seen = [RoomSeen.of(room) for room in await self.api.list_rooms()]
         now = trio.current_time()
-        held = {*self.worker.rooms, *self.held()}
-        memory = self._remember(seen, held, now)
-        due = due_rooms(seen, memory, now, patterns=self.watch, held=held, excluded=self.excluded)
+        self._wanted = self._still_wanted()
+        memory = self._remember(seen, before | self._ours(), nudges, now)
+        those = candidates(
+            seen, memory, patterns=self.watch, wanted=self._wanted, excluded=self.excluded
+        )
+        due = [room for room in those if memory[room.sid].next_look <= now]
         # Two reconcilers that look at the same rooms in the same order meet at each of them.
         self.rng.shuffle(due)
-        waits = [now - memory[room.sid].dispatched_at for room in seen if room.name not in held]
-        self._at_once = len(due) + sum(wait < LATE for wait in waits)
-        self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)
+        due.sort(key=lambda room: room.sid not in self._wanted)
+        self._count(memory, due, now)
         others = sum(known.watched_by_others or known.unplaced for known in memory.values())
         recheck = max(RECHECK, others / LOOKS_PER_SECOND)
         errors: list[str] = []
@@ -313,64 +262,132 @@ class Reconciler:
             known = memory[room.sid]
             known.next_look = trio.current_time() + recheck
             try:
-                await self._look(room, known)
+                await (self._look_inside if known.ours else self._look)(room, known)
             except ApiError as error:
                 errors.append(str(error))
 
         await _each_of(due, look)
         self._complain(errors[0] if errors else "", rooms=len(errors))
-        self._say_unplaced(
-            [room.name for room in seen if memory[room.sid].unplaced and room.name not in held]
-        )
-        return self._new_in if any(m.seen_at == now for m in memory.values()) else INTERVAL
+        self._say_unplaced([room.name for room in those if memory[room.sid].unplaced])
+        if self._backlog:
+            return INTERVAL
+        soonest = min((memory[room.sid].next_look for room in those), default=float("inf"))
+        return min(INTERVAL, max(LEAST_PAUSE, soonest - trio.current_time()))
+
+    def _ours(self) -> frozenset[str]:
+        """The SIDs of the rooms that are ours, and names where those are all we know."""
+        return self.worker.rooms | frozenset(self.held())
 
     def _remember(
-        self, seen: Iterable[RoomSeen], held: Collection[str], now: float
+        self, seen: Iterable[RoomSeen], ours: Collection[str], nudges: Collection[str], now: float
     ) -> dict[str, RoomMemory]:
-        """Forget the rooms that are gone, and the failed tries for those we kept for long."""
+        """Forget the rooms that are gone; note which became ours, and which are no more."""
         before = self._memory
         # One draw for all that are new, so that one further pass deals with them.
-        self._new_in = self.rng.uniform(GRACE / 4, GRACE)
+        new_at = now + self.rng.uniform(GRACE / 4, GRACE)
         memory: dict[str, RoomMemory] = {}
         for room in seen:
-            if before is None:
-                memory[room.sid] = RoomMemory(next_look=now)
-            elif (known := before.get(room.sid)) is None:
-                memory[room.sid] = RoomMemory(next_look=now + self._new_in, seen_at=now)
-            else:
-                memory[room.sid] = known
-                if room.name in held and now - known.dispatched_at > KEPT_AFTER:
-                    known.tries, known.next_look = 0, now
+            known = (before or {}).get(room.sid)
+            if known is None:
+                known = RoomMemory(next_look=now if before is None else new_at)
+            memory[room.sid] = known
+            is_ours = room.sid in ours or room.name in ours
+            if is_ours != known.ours:
+                known.ours = is_ours
+                (self._became_ours if is_ours else _was_lost)(room, known, now)
+            if room.sid in nudges:
+                known.next_look = min(known.next_look, now)
         self._memory = memory
         return memory
 
-    async def _look(self, room: RoomSeen, known: RoomMemory) -> None:
-        """Look at one room and dispatch if need be."""
+    def _became_ours(self, room: RoomSeen, known: RoomMemory, now: float) -> None:
+        known.next_look = now + SETTLED
+        known.unplaced = known.watched_by_others = False
+        known.ghost_since = float("inf")
+        if room.sid in self._wanted:
+            self._got.add(room.sid)
+
+    def _count(self, memory: dict[str, RoomMemory], due: Sequence[RoomSeen], now: float) -> None:
+        """How many rooms are under way, and how many more we can take."""
+        waits = [now - known.tried_at for known in memory.values() if not known.ours]
+        hoped_for = sum(not memory[room.sid].ours for room in due)
+        self._at_once = hoped_for + sum(wait < LATE for wait in waits)
+        self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)
+        self._backlog = False
+
+    # ------------------------------------------------------------------------ a room
+
+    async def _look_inside(self, room: RoomSeen, known: RoomMemory) -> None:
+        """Look at a room that is ours, and leave it to whoever was there first."""
         agents = our_agents(await self.api.list_participants(room.name), self.agent_name)
+        mine = self.worker.identities
+        if any(agent.identity in mine for agent in agents):
+            known.next_look += OURS_RECHECK * self.rng.uniform(0.5, 1.0)
+        for identity in superfluous(agents, mine, self.instance):
+            log.info("room_left_to_another", room=room.name, room_sid=room.sid)
+            with suppress(NotFound):  # It may have left by itself.
+                await self.api.remove_participant(room.name, identity)
+
+    async def _look(self, room: RoomSeen, known: RoomMemory) -> None:
+        """Look at a room that should be ours, and get it if need be."""
+        claim = self._is_to_be_claimed(room, known)
+        if claim and self.worker.under_way >= CLAIMED_AT_ONCE:
+            self._backlog = True
+            known.next_look = trio.current_time()
+            return
+        if not await self._is_unwatched(room, known) or self._is_ours_by_now(room):
+            return
+        known.unplaced = self._places <= 0
+        if known.unplaced:
+            return
+        self._places -= 1
+        known.tries += 1
+        known.tried_at = trio.current_time()
+        if claim:
+            known.next_look = known.tried_at + retry_delay(known.tries)
+            self.worker.claim(room.name, room.sid, room.created_at or None)
+            log.info("room_claimed", room=room.name, room_sid=room.sid, attempt=known.tries)
+        else:
+            known.next_look = known.tried_at + retry_delay(known.tries, self._at_once)
+            await self._dispatch(room, known)
+
+    def _is_to_be_claimed(self, room: RoomSeen, known: RoomMemory) -> bool:
+        if not self.agent_name:
+            return True
+        many = self._at_once > LAUNCHES_AT_ONCE
+        return known.tries == 0 and (many or room.sid in self._wanted)
+
+    async def _is_unwatched(self, room: RoomSeen, known: RoomMemory) -> bool:
+        """Whether no agent of our name is there or on its way."""
+        participants = await self.api.list_participants(room.name)
+        agents = our_agents(participants, self.agent_name)
+        if not self.worker.identities.isdisjoint(agent.identity for agent in agents):
+            return False  # We are back in a life of the room that our job does not name yet.
         # What a crash of ours left behind is no watcher.  That it is listed shows that the
         # room lives, and its dispatch may look fresh: what is under way does not matter.
         left_behind = self._left_behind(agents, known)
         known.watched_by_others = bool(agents) and not left_behind
-        known.unplaced = False
-        if known.watched_by_others:
-            return
-        if not left_behind and under_way(
+        if agents:
+            return left_behind
+        if room.sid in self._wanted:
+            # Our token would make a room anew that is gone by now.
+            return bool(participants) or await self._lives(room)
+        waiting = under_way(
             await self.api.list_dispatch(room.name),
             self.agent_name,
             self.api.server_time(),
             in_vain=known.dispatches,
-        ):
-            return
-        if self._is_ours(room):
-            return
-        known.unplaced = self._places <= 0
-        if not known.unplaced:
-            self._places -= 1
-            await self._dispatch(room, known)
+        )
+        if waiting:
+            known.next_look = min(known.next_look, trio.current_time() + waiting)
+        return not waiting
 
-    def _left_behind(self, agents: frozenset[str], known: RoomMemory) -> bool:
+    async def _lives(self, room: RoomSeen) -> bool:
+        return any(one.sid == room.sid for one in await self.api.list_rooms([room.name]))
+
+    def _left_behind(self, agents: Collection[AgentSeen], known: RoomMemory) -> bool:
         """Whether all of `agents` are of our own instance, and not for too long."""
-        if agents != {self.instance}:
+        if {agent.instance for agent in agents} != {self.instance}:
             known.ghost_since = float("inf")
             return False
         now = trio.current_time()
@@ -382,20 +399,18 @@ class Reconciler:
             log.error("instance_shared", instance=self.instance)
         return False
 
-    def _is_ours(self, room: RoomSeen) -> bool:
+    def _is_ours_by_now(self, room: RoomSeen) -> bool:
         """Whether we got the room, or lost interest, while we looked."""
+        ours = self._ours()
         return (
-            room.name in self.worker.rooms
-            or room.name in self.held()
+            room.sid in ours
+            or room.name in ours
             or self.excluded(room.name, room.sid)
             or self.worker.draining
             or not self.worker.registered
         )
 
     async def _dispatch(self, room: RoomSeen, known: RoomMemory) -> None:
-        known.tries += 1
-        known.dispatched_at = trio.current_time()
-        known.next_look = known.dispatched_at + retry_delay(known.tries, self._at_once)
         mine = await self.api.create_dispatch(room.name, self.agent_name, OUR_DISPATCH)
         known.dispatches.add(mine.id)
         log.info(
@@ -431,6 +446,13 @@ class Reconciler:
         elif not rooms and self._unplaced_said:
             log.info("rooms_all_watched")
             self._unplaced_said = 0
+
+
+def _was_lost(_room: RoomSeen, known: RoomMemory, now: float) -> None:
+    if now - known.tried_at > KEPT_AFTER:
+        known.tries, known.next_look = 0, now
+    else:
+        known.next_look = known.tried_at + retry_delay(known.tries)
 
 
 async def _each_of(rooms: Sequence[RoomSeen], look: Callable[[RoomSeen], Awaitable[None]]) -> None:

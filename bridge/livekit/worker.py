@@ -97,6 +97,10 @@ class WorkerConfig:
     """Whether participants see the agent."""
 
 
+def _none() -> int:
+    return 0
+
+
 @define(eq=False)
 class Worker:
     """One worker, registered at one LiveKit server for room jobs.
@@ -110,6 +114,8 @@ class Worker:
     on_assignment: Callable[[RoomJob], object]
     on_termination: Callable[[str], object]
     rng: random.Random = Factory(random.Random)
+    stragglers: Callable[[], int] = _none
+    """Connections to rooms that are not ours any more and are not closed yet."""
     _book: JobBook = field(init=False)
     _seq: Iterator[int] = field(factory=lambda: itertools.count(1), init=False)
     _tls: ssl.SSLContext | None = field(default=None, init=False)
@@ -118,6 +124,8 @@ class Worker:
     """On trio's clock, of this connection; None while it is not registered."""
     _wake: trio.Event = field(factory=trio.Event, init=False)
     """Set: the writer has something to look at."""
+    _moved: trio.Event = field(factory=trio.Event, init=False)
+    """Set when a job may have come into or out of its room; then another event."""
     _idle: trio.Event = field(factory=trio.Event, init=False)
     """Set: there is nothing left to write, or no connection to write it to."""
     _registered: trio.Event = field(factory=trio.Event, init=False)
@@ -128,7 +136,7 @@ class Worker:
     _ended: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._book = JobBook(self.config.max_rooms)
+        self._book = JobBook(self.config.max_rooms, self.stragglers)
         self._idle.set()
 
     # ------------------------------------------------------------- what is known
@@ -159,14 +167,40 @@ class Worker:
 
     @property
     def rooms(self) -> frozenset[str]:
-        """The names of the rooms for which we hold, or were just promised, a job."""
-        return self._book.rooms
+        """The SIDs of the rooms for which we hold, or were just promised, a job; the name
+        of a room where LiveKit told no SID."""
+        return self._book.rooms()
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """Who we are in the rooms of our jobs."""
+        return frozenset(map(protocol.identity, self._book.held))
+
+    @property
+    def under_way(self) -> int:
+        """Jobs whose rooms are still to be entered."""
+        return self._book.under_way
 
     async def wait_registered(self) -> None:
         """Return as soon as LiveKit knows us."""
         await self._registered.wait()
 
+    async def wait_under_way(self, most: int) -> None:
+        """Return as soon as no more than `most` rooms are still to be entered."""
+        while self._book.under_way > most:
+            await self._moved.wait()
+
     # ------------------------------------------------------------ what we are told
+
+    def claim(self, room: str, room_sid: str, created_at: float | None) -> None:
+        """Get a job for this room at once, whatever other workers there are.
+
+        It comes by `on_assignment` within milliseconds like any other, unless there is no
+        place, the room is ours already, or the connection breaks: then nothing comes.
+        """
+        if self._protocol is not None:
+            self._protocol.claim(room, room_sid, created_at)
+            self._poke()
 
     def job_running(self, job_id: str) -> None:
         """The room of this job is being watched."""
@@ -216,6 +250,8 @@ class Worker:
         self._scope.cancel()
 
     def _poke(self) -> None:
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()
         if self._protocol is not None:
             if self._idle.is_set():
                 self._idle = trio.Event()
@@ -328,6 +364,7 @@ class Worker:
             self._protocol = None
             self._registered = trio.Event()
             self._book.disconnected()
+            self._poke()
             self._idle.set()
 
     async def _until_closing(self) -> str:
@@ -359,6 +396,7 @@ class Worker:
                     state = "answer" if connection.state is Connection.REGISTERED else "register"
                     return f"the server did not {state} for {event.seconds:.0f} s"
                 self._handle(event)
+                self._poke()
             try:
                 for data in connection.data_to_send():
                     await socket.send_message(data)

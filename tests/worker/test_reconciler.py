@@ -91,7 +91,7 @@ async def test_two_workers_with_a_reconciler_each_share_the_rooms_and_none_gets_
             await api.create_room(room)
         await told.until(lambda: set(told.rooms()) == set(wanted))
         # Nobody enters here, so both look on until the dispatches count as lost.
-        with trio.move_on_after(4):
+        with trio.move_on_after(3):
             await told.until(lambda: len(told.assigned) > 8)
         # Where both dispatched in the same millisecond, one took it back.
         await told.until(lambda: live_rooms(told) == wanted)

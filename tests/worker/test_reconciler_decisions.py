@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from livekit.protocol import agent, agent_dispatch, models
 
-from bridge.livekit import reconciler as r
+from bridge.livekit import decisions as r
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 
 NOW = 1_700_000_000.0
@@ -65,51 +65,103 @@ def test_a_room_is_watched_if_one_glob_fits(
     assert r.watches(patterns, room) is expected
 
 
+INSTANCE = INSTANCE_ATTRIBUTE.replace(".", "__")
+
+
 @pytest.mark.parametrize(
-    "participants, expected",
+    "who, agent_name, instance",
     [
-        ([], set[str]()),
-        ([participant(AGENT, lk__agent_name="watcher")], {""}),
-        ([participant(AGENT, lk__agent_name="other")], set[str]()),
-        ([participant(AGENT)], set[str]()),
-        ([participant(STANDARD, lk__agent_name="watcher")], set[str]()),
-        (
-            [
-                participant(
-                    AGENT, lk__agent_name="watcher", **{INSTANCE_ATTRIBUTE.replace(".", "__"): "x"}
-                )
-            ],
-            {"x"},
-        ),
+        (participant(AGENT, lk__agent_name="watcher"), "watcher", ""),
+        (participant(AGENT, lk__agent_name="watcher", **{INSTANCE: "x"}), "watcher", "x"),
+        (participant(AGENT, lk__agent_name="other"), "watcher", None),
+        (participant(AGENT), "watcher", None),
+        (participant(STANDARD, lk__agent_name="watcher", **{INSTANCE: "x"}), "watcher", None),
+        (participant(AGENT, lk__agent_name="", **{INSTANCE: "x"}), "", "x"),
+        (participant(AGENT, lk__agent_name=""), "", None),
+        (participant(AGENT), "", None),
     ],
 )
 def test_an_agent_is_ours_by_its_kind_and_name_whatever_people_call_themselves(
-    participants: list[models.ParticipantInfo], expected: set[str]
+    who: models.ParticipantInfo, agent_name: str, instance: str | None
 ) -> None:
-    assert r.our_agents(participants, "watcher") == expected
+    found = [agent.instance for agent in r.our_agents([who], agent_name)]
+    assert found == ([] if instance is None else [instance])
 
 
 @pytest.mark.parametrize(
-    "dispatches, expected",
+    "who, joined_at",
     [
-        ([], False),
-        ([dispatch(0.1)], True),
-        ([dispatch(4.9)], True),
-        ([dispatch(5.1)], False),
-        ([dispatch(0.1, "other")], False),
-        ([dispatch(0.1, deleted=True)], False),
-        ([dispatch(9, by_us=True)], True),
-        ([dispatch(11, by_us=True)], False),
-        ([dispatch(60, job_age=2)], True),
-        ([dispatch(60, job_age=50)], False),
-        ([dispatch(60), dispatch(1)], True),
-        ([dispatch(-3)], True),
+        (models.ParticipantInfo(kind=AGENT, joined_at=17, joined_at_ms=17_250), 17.25),
+        (models.ParticipantInfo(kind=AGENT, joined_at=17), 17.0),
+    ],
+)
+def test_a_server_that_tells_whole_seconds_only_is_understood(
+    who: models.ParticipantInfo, joined_at: float
+) -> None:
+    who.attributes["lk.agent_name"] = "watcher"
+    (agent,) = r.our_agents([who], "watcher")
+    assert agent.joined_at == joined_at
+
+
+def at(joined_at: float, identity: str, instance: str) -> r.AgentSeen:
+    return r.AgentSeen(identity, instance, joined_at)
+
+
+@pytest.mark.parametrize(
+    "agents, goes",
+    [
+        ([], []),
+        ([at(1, "a", "here")], []),
+        ([at(2, "b", "there")], []),
+        ([at(1, "a", "here"), at(2, "b", "there")], ["b"]),
+        ([at(2, "a", "here"), at(1, "b", "there")], ["a"]),
+        ([at(1, "a", "here"), at(1, "b", "there")], ["b"]),
+        ([at(3, "a", "here"), at(2, "b", "there"), at(1, "c", "third")], ["a", "b"]),
+        # What a crash left behind is nobody to its successor, and somebody to another.
+        ([at(1, "ghost", "here"), at(2, "a", "here")], []),
+        ([at(1, "ghost", "here"), at(2, "b", "there")], ["b"]),
+        # Two connections of one worker: the same rule.
+        ([at(1, "a", "here"), at(2, "a2", "here")], ["a2"]),
+        # An agent of our name that is no worker of this kind goes by its own rules.
+        ([at(1, "x", ""), at(2, "a", "here")], ["a"]),
+    ],
+)
+def test_of_two_workers_in_a_room_the_one_that_came_first_stays_whoever_looks(
+    agents: list[r.AgentSeen], goes: list[str]
+) -> None:
+    mine = {"here": {"a", "a2"}, "there": {"b"}, "third": {"c"}}
+    told = [
+        identity
+        for instance, identities in mine.items()
+        for identity in r.superfluous(agents, identities, instance)
+    ]
+    assert told == goes
+
+
+@pytest.mark.parametrize(
+    "dispatches, seconds",
+    [
+        ([], 0),
+        ([dispatch(0.5)], 3.0),
+        ([dispatch(3.6)], 0),
+        ([dispatch(0.1, "other")], 0),
+        ([dispatch(0.1, deleted=True)], 0),
+        ([dispatch(9, by_us=True)], 1.0),
+        ([dispatch(11, by_us=True)], 0),
+        ([dispatch(60, job_age=2)], 3.0),
+        ([dispatch(60, job_age=50)], 0),
+        ([dispatch(60), dispatch(1)], 2.5),
+        ([dispatch(3), dispatch(60, job_age=1)], 4.0),
+        ([dispatch(0.5, dispatch_id="AD_vain")], 0),
+        ([dispatch(0.5, dispatch_id="AD_vain", job_age=0)], 5.0),
+        ([dispatch(-3)], 6.5),
     ],
 )
 def test_a_dispatch_is_under_way_for_a_few_seconds(
-    dispatches: list[agent_dispatch.AgentDispatch], expected: bool
+    dispatches: list[agent_dispatch.AgentDispatch], seconds: float
 ) -> None:
-    assert r.under_way(dispatches, "watcher", NOW) is expected
+    left = r.under_way(dispatches, "watcher", NOW, in_vain={"AD_vain"})
+    assert left == pytest.approx(seconds, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -137,24 +189,23 @@ def room(name: str) -> r.RoomSeen:
     return r.RoomSeen(f"RM_{name}", name)
 
 
-def test_due_are_the_rooms_that_match_are_not_held_not_excluded_and_whose_time_has_come() -> None:
-    names = ("late", "held", "elsewhere", "excluded", "waits", "early", "room-actors-check-1a2b")
+def test_candidates_are_the_rooms_that_are_ours_and_those_that_should_be() -> None:
+    names = ("late", "ours", "elsewhere", "excluded", "wanted", "room-actors-check-1a2b")
     rooms = [room(name) for name in names]
     memory = {each.sid: r.RoomMemory(next_look=10.0) for each in rooms}
-    memory["RM_waits"].next_look = 10.1
-    memory["RM_early"].next_look = 9.0
-    due = r.due_rooms(
+    memory["RM_ours"].ours = True
+    found = r.candidates(
         rooms,
         memory,
-        10.0,
-        patterns=("*l*", "[whr]*"),
-        held={"held"},
+        patterns=("*l*", "[r]*"),
+        wanted={"RM_wanted"},
         excluded=lambda name, sid: (name, sid) == ("excluded", "RM_excluded"),
     )
-    assert {each.name for each in due} == {"early", "late", "elsewhere"}
+    assert [each.name for each in found] == ["late", "ours", "elsewhere", "wanted"]
 
 
 def test_retries_wait_twice_as_long_each_time_and_longer_where_many_were_dispatched() -> None:
-    assert [r.retry_delay(tries, 1) for tries in (1, 2, 3, 4, 5, 6)] == [5, 10, 20, 40, 60, 60]
+    waits = [3.5, 7, 14, 28, 56, 60, 60]
+    assert [r.retry_delay(tries) for tries in (1, 2, 3, 4, 5, 6, 7)] == waits
     assert [r.retry_delay(tries, 300) for tries in (1, 2, 3, 4)] == [10, 20, 40, 60]
-    assert r.retry_delay(10_000, 1) == 60
+    assert r.retry_delay(10_000) == 60

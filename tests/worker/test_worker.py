@@ -57,7 +57,7 @@ async def test_a_dispatch_is_our_job_within_a_second(
         assert job.identity == f"agent-{job.job_id}"
         assert job.created_at is not None
         assert abs(job.created_at - time.time()) < 30
-        assert worker.rooms == {name}
+        assert worker.rooms == {job.room_sid}
         assert worker.free == 9
         worker.job_running(job.job_id)
         worker.job_ended(job.job_id)
