@@ -252,7 +252,6 @@ class Reconciler:
         due = [room for room in those if memory[room.sid].next_look <= now]
         # Two reconcilers that look at the same rooms in the same order meet at each of them.
         self.rng.shuffle(due)
-        due.sort(key=lambda room: room.sid not in self._wanted)
         self._count(memory, due, now)
         others = sum(known.watched_by_others or known.unplaced for known in memory.values())
         recheck = max(RECHECK, others / LOOKS_PER_SECOND)
@@ -266,7 +265,9 @@ class Reconciler:
             except ApiError as error:
                 errors.append(str(error))
 
-        await _each_of(due, look)
+        # What we watched before gets the places first.
+        await _each_of([room for room in due if room.sid in self._wanted], look)
+        await _each_of([room for room in due if room.sid not in self._wanted], look)
         self._complain(errors[0] if errors else "", rooms=len(errors))
         self._say_unplaced([room.name for room in those if memory[room.sid].unplaced])
         if self._backlog:

@@ -16,7 +16,17 @@ from trio.testing import MockClock
 
 from bridge.livekit import reconciler as r
 from bridge.livekit.api import ApiError, ServerApi, Unavailable
+from bridge.livekit.decisions import LAUNCHES_AT_ONCE
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
+
+
+def an_agent(identity: str, instance: str, *, joined_at: int) -> models.ParticipantInfo:
+    return models.ParticipantInfo(
+        identity=identity,
+        kind=models.ParticipantInfo.Kind.AGENT,
+        joined_at=joined_at,
+        attributes={"lk.agent_name": "watcher", INSTANCE_ATTRIBUTE: instance},
+    )
 
 
 @define(eq=False)
@@ -24,8 +34,15 @@ class Rooms:
     """The part of `ServerApi` that the reconciler uses, without a server."""
 
     rooms: list[str] = field(factory=list[str])
+    sids: dict[str, str] = field(factory=dict[str, str])
+    """Room: its SID, where that is not "RM_" and its name."""
     agents: dict[str, str] = field(factory=dict[str, str])
-    """Room: the instance id of the agent of our name that is there."""
+    """Room: the instance id of the agent of our name that is there since for ever."""
+    guests: dict[str, str] = field(factory=dict[str, str])
+    """Room: the identity and instance, as "agent-1@here", of one that came after it."""
+    removed: list[tuple[float, str, str]] = field(factory=list[tuple[float, str, str]])
+    gone: set[str] = field(factory=set[str])
+    """Rooms that are listed and end before anybody can look at them."""
     error: ApiError | None = None
     dispatch_error: ApiError | None = None
     dispatched: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
@@ -39,27 +56,31 @@ class Rooms:
     def server_time(self) -> float:
         return trio.current_time()
 
-    async def list_rooms(self) -> list[models.Room]:
+    async def list_rooms(self, asked: Sequence[str] = ()) -> list[models.Room]:
         await trio.lowlevel.checkpoint()
         self.lists += 1
         if self.error is not None:
             raise self.error
-        return [models.Room(sid=f"RM_{name}", name=name) for name in self.rooms]
+        return [
+            models.Room(sid=self.sids.get(name, f"RM_{name}"), name=name)
+            for name in self.rooms
+            if not asked or (name in asked and name not in self.gone)
+        ]
 
     async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
         await trio.lowlevel.checkpoint()
         self.looks += 1
-        if name not in self.agents:
-            return []
-        return [
-            models.ParticipantInfo(
-                kind=models.ParticipantInfo.Kind.AGENT,
-                attributes={
-                    "lk.agent_name": "watcher",
-                    INSTANCE_ATTRIBUTE: self.agents[name],
-                },
-            )
-        ]
+        found: list[models.ParticipantInfo] = []
+        if name in self.agents:
+            found.append(an_agent("agent-0", self.agents[name], joined_at=1))
+        if name in self.guests:
+            found.append(an_agent(*self.guests[name].split("@"), joined_at=2))
+        return found
+
+    async def remove_participant(self, name: str, identity: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.removed.append((trio.current_time(), name, identity))
+        del self.guests[name]
 
     async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
         await trio.lowlevel.checkpoint()
@@ -101,7 +122,7 @@ class Places:
     identities: frozenset[str] = frozenset()
     under_way: int = 0
     claims: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
-    on_claim: Callable[[str], object] = lambda _room: None
+    on_claim: Callable[[str], object] = lambda _sid: None
     registration: trio.Event = field(factory=trio.Event)
     moved: trio.Event = field(factory=trio.Event)
 
@@ -122,13 +143,20 @@ class Places:
         self.moved = trio.Event()
 
     def claim(self, room: str, room_sid: str, created_at: float | None) -> None:
-        assert room_sid == f"RM_{room}"
         self.claims.append((trio.current_time(), room))
-        self.on_claim(room)
+        self.on_claim(room_sid)
 
     def take(self, *names: str) -> None:
-        self.rooms |= {f"RM_{name}" for name in names}
-        self.free -= len(names)
+        self.take_sids(*(f"RM_{name}" for name in names))
+
+    def take_sids(self, *sids: str) -> None:
+        self.rooms |= set(sids)
+        self.free -= len(sids)
+
+    def begin_to_enter(self, sid: str) -> None:
+        """What a worker does with a claim that the server serves."""
+        self.take_sids(sid)
+        self.under_way += 1
 
 
 @define(eq=False)
@@ -138,8 +166,9 @@ class Scene:
     places: Places = field(factory=Places)
     held: set[str] = field(factory=set[str])
     excluded: set[str] = field(factory=set[str])
+    wanted: set[str] = field(factory=set[str])
 
-    def start(self, watch: Sequence[str] = ("*",), instance: str = "here") -> None:
+    def start(self, watch: Sequence[str] = ("*",), instance: str = "here") -> r.Reconciler:
         reconciler = r.Reconciler(
             api=cast("ServerApi", self.rooms),
             worker=self.places,
@@ -148,9 +177,11 @@ class Scene:
             watch=watch,
             held=lambda: self.held,
             excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
+            wanted=lambda: self.wanted,
             rng=random.Random(1),
         )
         self.nursery.start_soon(reconciler.run)
+        return reconciler
 
 
 @pytest.fixture
@@ -399,6 +430,256 @@ async def test_one_room_that_fails_does_not_keep_the_others_waiting(
     assert {"standup", "retro"} <= set(names(scene.rooms.dispatched))
     assert logs[0]["event"] == "reconcile_failed"
     assert logs[0]["rooms"] == 2
+
+
+# ------------------------------------------------------------------------------ claims
+
+
+def many(number: int) -> list[str]:
+    return [f"room-{n}" for n in range(number)]
+
+
+async def test_a_burst_beyond_what_livekit_launches_is_claimed_as_fast_as_rooms_are_entered(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = many(100)
+    scene.places.on_claim = scene.places.begin_to_enter
+    scene.start()
+    await trio.sleep(1)
+    # A few lookers are past the question when the last place at the doors is taken.
+    assert r.CLAIMED_AT_ONCE <= len(scene.places.claims) < r.CLAIMED_AT_ONCE + r.AT_ONCE
+    for _ in range(40):
+        scene.places.enter(min(4, scene.places.under_way))
+        await trio.sleep(0.1)
+    claimed = names(scene.places.claims)
+    assert sorted([*claimed, *names(scene.rooms.dispatched)]) == sorted(scene.rooms.rooms)
+    assert len(scene.rooms.dispatched) <= LAUNCHES_AT_ONCE, "the rest LiveKit may place"
+
+
+async def test_a_claim_that_brings_nothing_is_followed_by_a_dispatch(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = many(LAUNCHES_AT_ONCE + 1)
+    scene.start()
+    await trio.sleep(3)
+    assert len(scene.places.claims) == LAUNCHES_AT_ONCE + 1
+    assert scene.rooms.dispatched == []
+    await trio.sleep(2)
+    assert sorted(names(scene.rooms.dispatched)) == sorted(scene.rooms.rooms)
+    assert len(scene.places.claims) == LAUNCHES_AT_ONCE + 1
+
+
+async def test_rooms_whose_entry_is_refused_are_tried_ever_more_rarely(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = many(100)
+
+    async def fail(sid: str) -> None:
+        await trio.sleep(0.3)
+        scene.places.rooms -= {sid}
+        scene.places.free += 1
+        scene.places.enter(1)
+
+    def begin_in_vain(sid: str) -> None:
+        scene.places.begin_to_enter(sid)
+        scene.nursery.start_soon(fail, sid)
+
+    scene.places.on_claim = begin_in_vain
+    scene.start()
+    await trio.sleep(120)
+    tries = len(scene.places.claims) + len(scene.rooms.dispatched)
+    assert 400 <= tries <= 600, "5 or 6 for each in two minutes"
+    assert scene.places.free == 100
+
+
+# ------------------------------------------------------------- what we watched before
+
+
+async def test_rooms_that_are_wanted_are_claimed_at_once_whatever_watch_says_and_only_once(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup", "retro", "other"]
+    scene.rooms.agents = {"standup": "here"}  # Ours, from before we were killed.
+    scene.wanted = {"RM_standup", "RM_retro", "RM_long-gone"}
+    scene.places.registered = False
+    scene.places.on_claim = scene.places.take_sids
+    scene.start(watch=())
+    await trio.sleep(10)
+    scene.places.registered = True
+    scene.places.registration.set()
+    await trio.sleep(0.01)
+    assert {*names(scene.places.claims)} == {"standup", "retro"}
+    await trio.sleep(2)
+    # Sent out of one of them: without `watch` that is what somebody wants.
+    scene.places.rooms -= {"RM_retro"}
+    await trio.sleep(100)
+    assert len(scene.places.claims) == 2
+    assert scene.rooms.dispatched == []
+
+
+async def test_a_wanted_room_that_another_worker_watches_or_that_is_excluded_is_left_alone(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup", "retro"]
+    scene.rooms.agents = {"standup": "elsewhere"}
+    scene.excluded = {"retro"}
+    scene.wanted = {"RM_standup", "RM_retro"}
+    scene.start()
+    await trio.sleep(60)
+    assert scene.places.claims == []
+
+
+async def test_a_wanted_room_that_ended_before_the_look_is_not_made_anew(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.gone = {"standup"}
+    scene.wanted = {"RM_standup"}
+    scene.start(watch=())
+    await trio.sleep(1)
+    assert scene.places.claims == []
+
+
+async def test_wanted_rooms_get_the_places_first(scene: Scene, autojump_clock: MockClock) -> None:
+    scene.rooms.rooms = many(30)
+    scene.wanted = {f"RM_room-{number}" for number in range(25, 30)}
+    scene.places.free = 5
+    scene.places.on_claim = scene.places.take_sids
+    scene.start()
+    await trio.sleep(5)
+    assert {f"RM_{name}" for name in names(scene.places.claims)} == scene.wanted
+
+
+async def test_a_worker_without_a_name_only_goes_on_with_what_it_watched(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup", "retro"]
+    scene.wanted = {"RM_standup"}
+    reconciler = r.Reconciler(
+        cast("ServerApi", scene.rooms), scene.places, "", "here", (), wanted=lambda: scene.wanted
+    )
+    scene.nursery.start_soon(reconciler.run)
+    await trio.sleep(5)
+    assert {*names(scene.places.claims)} == {"standup"}
+    assert len(scene.places.claims) == 2, "tried again"
+    assert scene.rooms.dispatched == []
+
+
+# ---------------------------------------------------------------------- lives of a room
+
+
+async def test_another_life_of_a_name_is_watched_while_the_last_one_is_still_being_left(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.places.take("standup")
+    scene.held = {"standup"}
+    scene.start()
+    await trio.sleep(60)
+    scene.rooms.sids["standup"] = "RM_2"
+    scene.held = set()  # Its session has ended; the job of its first life has not.
+    again = trio.current_time()
+    await trio.sleep(3)
+    assert scene.rooms.times("standup")[0] - again <= r.INTERVAL + r.GRACE
+
+
+async def test_another_life_of_a_room_to_which_our_connection_may_come_back_is_left_to_it(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.places.take("standup")
+    scene.held = {"standup"}
+    scene.start()
+    await trio.sleep(60)
+    scene.rooms.sids["standup"] = "RM_2"  # The server was killed and came back.
+    await trio.sleep(20)
+    assert scene.rooms.dispatched == []
+    # It did come back, under the identity of its job, but ended there.
+    scene.rooms.guests = {"standup": "agent-1@here"}
+    scene.places.identities = frozenset({"agent-1"})
+    scene.held = set()
+    await trio.sleep(20)
+    assert scene.rooms.dispatched == []
+
+
+# ------------------------------------------------------------- two workers in one room
+
+
+async def test_a_room_in_which_another_worker_was_first_is_left_and_left_alone(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.places.take("standup")
+    scene.places.identities = frozenset({"agent-1"})
+    scene.start()
+    await trio.sleep(5)
+    scene.rooms.agents = {"standup": "elsewhere"}
+    scene.rooms.guests = {"standup": "agent-1@here"}
+    came = trio.current_time()
+    await trio.sleep(r.OURS_RECHECK + 5)
+    ((at, *removed),) = scene.rooms.removed
+    assert removed == ["standup", "agent-1"]
+    assert at - came <= r.RECHECK + r.INTERVAL
+    scene.places.rooms = frozenset()
+    await trio.sleep(60)
+    assert scene.rooms.dispatched == []
+
+
+async def test_a_room_in_which_we_were_first_is_kept(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.agents = {"standup": "here"}
+    scene.rooms.guests = {"standup": "agent-1@elsewhere"}
+    scene.places.take("standup")
+    scene.places.identities = frozenset({"agent-0"})
+    scene.start()
+    await trio.sleep(300)
+    assert scene.rooms.removed == []
+    assert scene.rooms.looks <= 2 * 300 / r.OURS_RECHECK + 1
+
+
+# ----------------------------------------------------------------------- being told
+
+
+async def test_a_room_that_we_are_told_of_is_looked_at_at_once(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    reconciler = scene.start()
+    await trio.sleep(10.2)
+    scene.rooms.rooms = ["standup"]
+    told_at = trio.current_time()
+    reconciler.look_now("RM_standup")
+    reconciler.look_now("RM_that-nobody-knows")
+    await trio.sleep(0.01)
+    assert scene.rooms.times("standup") == [told_at]
+
+
+async def test_being_told_while_draining_or_away_costs_nothing(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.places.draining = True
+    reconciler = scene.start()
+    await trio.sleep(10)
+    reconciler.look_now("RM_standup")
+    await trio.sleep(10)
+    assert scene.rooms.lists == 0
+
+
+async def test_what_was_dispatched_when_the_worker_lost_its_socket_is_dispatched_again_at_once(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.start()
+    await trio.sleep(1)
+    assert len(scene.rooms.dispatched) == 1
+    scene.places.registered = False
+    await trio.sleep(1)
+    scene.places.registered = True
+    scene.places.registration.set()
+    back = trio.current_time()
+    await trio.sleep(r.INTERVAL + r.GRACE)
+    assert scene.rooms.times("standup")[1] - back <= r.INTERVAL + r.GRACE
 
 
 def test_there_is_no_reconciler_for_an_unnamed_worker() -> None:
