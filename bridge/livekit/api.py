@@ -180,6 +180,10 @@ class ServerApi:
         )
         return list(answer.rooms)
 
+    async def alive(self) -> frozenset[str]:
+        """The SIDs of all rooms that there are."""
+        return frozenset(room.sid for room in await self.list_rooms())
+
     async def create_room(
         self,
         name: str,

@@ -138,9 +138,9 @@ class Reconciler:
     What is only being left does not belong to them.
     `excluded` is asked with a room's name and SID: true where it must be left alone (the
     user deleted our dispatch).
-    `wanted` are the SIDs of rooms to be watched whatever `watch` says, because their
-    sessions were open when we died.  Each is got once; where another worker watches it
-    by now, it is left to that one.
+    `wanted` are the SIDs of rooms to be watched whatever `watch` says, because we were in
+    them and did not want to leave: their sessions were open when we died.  Where another
+    worker watches one by now, it is left to that one.
 
     With no name there are no dispatches, so `watch` must be empty.
     """
@@ -156,13 +156,11 @@ class Reconciler:
     rng: random.Random = Factory(random.Random)
     _memory: dict[str, RoomMemory] | None = field(default=None, init=False)
     """By room SID; None before the first pass, when no room is new."""
-    _got: set[str] = field(factory=set[str], init=False)
-    """The SIDs of `wanted` that were ours since."""
     _nudges: set[str] = field(factory=set[str], init=False)
     """The SIDs to look at now."""
     _nudged: trio.Event = field(factory=trio.Event, init=False)
     _wanted: frozenset[str] = field(default=frozenset(), init=False)
-    """Those that are still to be got, as of this pass."""
+    """As of this pass."""
     _places: int = field(default=0, init=False)
     """Places left in this pass."""
     _at_once: int = field(default=0, init=False)
@@ -187,14 +185,14 @@ class Reconciler:
         self._nudged.set()
 
     async def run(self) -> None:
-        """Reconcile until cancelled, or sleep where there is nothing to watch."""
+        """Reconcile until cancelled."""
         began = False
-        while self.watch or self._still_wanted():
+        while True:
             if not (began and self.worker.registered):
                 began = True
                 await self.worker.wait_registered()
                 await self._begin()
-            if self.worker.draining:
+            if self.worker.draining or not (self.watch or self.wanted()):
                 await trio.sleep(INTERVAL)
                 continue
             try:
@@ -207,20 +205,16 @@ class Reconciler:
             else:
                 self._failures = 0
                 await self._rest(pause)
-        await trio.sleep_forever()
 
     async def _begin(self) -> None:
         """After each registration: what was under way was lost with the last connection."""
-        if not self._still_wanted():
+        if not self.wanted():
             # A server that comes back has all its workers again in the same moment.
             await trio.sleep(self.rng.uniform(0, GRACE))
         now = trio.current_time()
         for known in (self._memory or {}).values():
             if not known.ours and now - known.tried_at < LATE:
                 known.next_look = now
-
-    def _still_wanted(self) -> frozenset[str]:
-        return frozenset(self.wanted()) - self._got
 
     async def _rest(self, seconds: float) -> None:
         """Wait for the next pass: somebody's `look_now`, or a place at the rooms' doors."""
@@ -244,7 +238,7 @@ class Reconciler:
         before = self._ours()
         seen = [RoomSeen.of(room) for room in await self.api.list_rooms()]
         now = trio.current_time()
-        self._wanted = self._still_wanted()
+        self._wanted = frozenset(self.wanted())
         memory = self._remember(seen, before | self._ours(), nudges, now)
         those = candidates(
             seen, memory, patterns=self.watch, wanted=self._wanted, excluded=self.excluded
@@ -295,18 +289,11 @@ class Reconciler:
             is_ours = room.sid in ours or room.name in ours
             if is_ours != known.ours:
                 known.ours = is_ours
-                (self._became_ours if is_ours else _was_lost)(room, known, now)
+                (_became_ours if is_ours else _was_lost)(known, now)
             if room.sid in nudges:
                 known.next_look = min(known.next_look, now)
         self._memory = memory
         return memory
-
-    def _became_ours(self, room: RoomSeen, known: RoomMemory, now: float) -> None:
-        known.next_look = now + SETTLED
-        known.unplaced = known.watched_by_others = False
-        known.ghost_since = float("inf")
-        if room.sid in self._wanted:
-            self._got.add(room.sid)
 
     def _count(self, memory: dict[str, RoomMemory], due: Sequence[RoomSeen], now: float) -> None:
         """How many rooms are under way, and how many more we can take."""
@@ -449,7 +436,13 @@ class Reconciler:
             self._unplaced_said = 0
 
 
-def _was_lost(_room: RoomSeen, known: RoomMemory, now: float) -> None:
+def _became_ours(known: RoomMemory, now: float) -> None:
+    known.next_look = now + SETTLED
+    known.unplaced = known.watched_by_others = False
+    known.ghost_since = float("inf")
+
+
+def _was_lost(known: RoomMemory, now: float) -> None:
     if now - known.tried_at > KEPT_AFTER:
         known.tries, known.next_look = 0, now
     else:
