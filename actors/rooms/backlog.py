@@ -8,6 +8,7 @@ those lines and says how many.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
 import trio
@@ -115,6 +116,13 @@ class Backlog:
             changed.lines += 1
             self._bytes += cost
             self._lines.append(Line(number, journal.seq, at, kind, body, told))
+        self.news.set()
+
+    def rewrite(self, journals: Iterable[Journal], now: float) -> None:
+        """The archive lost what it had: all of `journals` have to be kept whole."""
+        for journal in journals:
+            changed = self._changed.setdefault(journal.number, Changed(journal, now))
+            changed.urgent = True
         self.news.set()
 
     def take(self, now: float) -> Batch:

@@ -97,6 +97,13 @@ class Book:
         ours = [one for one in (*self._closed.values(), *self._left.values()) if one.ours]
         return tuple(sorted(ours, key=lambda journal: journal.state.ended_at or 0.0))
 
+    @property
+    def journals(self) -> tuple[Journal, ...]:
+        """Every session that is in memory."""
+        idle = (self.unwatched, self._left, self._closed)
+        held = (held.journal for held in self.held.values())
+        return (*held, *(journal for kept in idle for journal in kept.values()))
+
     def find_job(self, job_id: str) -> Held | None:
         """The room that a job of ours is for."""
         return next((held for held in self.held.values() if job_id in held.jobs), None)
@@ -106,6 +113,10 @@ class Book:
         return next(
             (held for held in self.held.values() if held.journal.state.room_sid == room_sid), None
         )
+
+    def knows(self, room_sid: str) -> bool:
+        """Whether there is a session of this life of a room."""
+        return self.find_idle(room_sid) is not None or self.find_room(room_sid) is not None
 
     def find_idle(self, room_sid: str) -> Journal | None:
         """A session that no actor of ours is in, open or ended."""

@@ -9,13 +9,15 @@ bounded by the backlog.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias, final
 
 import trio
 from attrs import frozen
 
-from actors.rooms.archive import Archive, ArchiveTrouble
+from actors.rooms.archive import Archive, ArchiveLost, ArchiveTrouble
 from actors.rooms.backlog import Backlog
+from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce
 from actors.rooms.session import Clock
 from actors.runtime import Actor, Backoff, ReplyTo, receives
@@ -44,9 +46,17 @@ class Store(Actor[StoreMessage]):
     """One incarnation; `backlog` is what earlier ones left."""
 
     def __init__(
-        self, backlog: Backlog, archive: Archive, *, clock: Clock, announce: Announce
+        self,
+        backlog: Backlog,
+        archive: Archive,
+        *,
+        journals: Callable[[], Iterable[Journal]],
+        clock: Clock,
+        announce: Announce,
     ) -> None:
+        """`journals`: every session in memory, for an archive that lost what it had."""
         self._backlog = backlog
+        self._journals = journals
         self._archive = archive
         self._clock = clock
         self._announce = announce
@@ -97,6 +107,8 @@ class Store(Actor[StoreMessage]):
             if health.trouble != str(trouble) or failures & (failures + 1) == 0:
                 self._announce("store_trouble", error=str(trouble), waiting=self._backlog.waiting)
             health.trouble = str(trouble)
+            if isinstance(trouble, ArchiveLost):
+                self._backlog.rewrite(self._journals(), self._clock())
             return False
         if health.since is not None:
             self._announce(

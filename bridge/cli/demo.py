@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import structlog
@@ -14,17 +16,22 @@ from attrs import define
 from actors.rooms.port import RoomJob
 from actors.rooms.simulated import SimulatedRooms
 from actors.runtime import open_system
-from actors.testing.rooms.disk import SimulatedDisk
 from bridge.cli.program import Program, open_program
 from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings, load
 from bridge.demo.compare import FinalTotals
 from bridge.demo.run import DemoSettings, Target, run_demo
+from bridge.store.reader import open_reader
+from bridge.store.sqlite import open_store
 
 log = structlog.get_logger()
 
-INTERVALS: Final[Mapping[str, object]] = {"status-every": "10s", "report-every": "20s"}
-"""Shorter than `start`'s, so that a story of 40 s shows both."""
+STORY: Final[Mapping[str, object]] = {
+    "status-every": "10s",
+    "report-every": "20s",
+    "http": "off",
+}
+"""Intervals shorter than `start`'s, so that a story of 40 s shows both."""
 NOBODY: Final[Mapping[str, object]] = {"api-key": "none", "api-secret": "none-" * 8}
 """For simulated rooms, which no key opens."""
 
@@ -39,11 +46,13 @@ class _Watching:
     """A running worker as the story sees it."""
 
     rooms: RoomActors
+    data_dir: Path
     program: Program | None = None
     """None where the rooms are simulated."""
 
     async def sessions(self) -> list[dict[str, Any]]:
-        return await self.rooms.sessions()
+        await self.rooms.flush()
+        return await trio.to_thread.run_sync(_kept_in, self.data_dir)
 
     def assign(self, job: RoomJob) -> None:
         self.rooms.assign(job)
@@ -58,9 +67,15 @@ class _Watching:
         )
 
 
+def _kept_in(data_dir: Path) -> list[dict[str, Any]]:
+    with open_reader(data_dir) as reader:
+        rows = reader.sessions(limit=1_000).sessions
+        return [session for row in rows if (session := reader.session(row["id"])) is not None]
+
+
 def demo_settings(target: Target | None) -> Settings:
     """What the worker of a demo runs with; nothing of the user's environment."""
-    flags = dict(INTERVALS)
+    flags = dict(STORY)
     if target is None:
         flags |= NOBODY
     else:
@@ -78,7 +93,7 @@ async def _real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
     log.info("agent_started")
     async with open_program(demo_settings(target)) as program:
         await program.worker.wait_registered()
-        yield _Watching(program.rooms, program)
+        yield _Watching(program.rooms, target.data_dir, program)
 
 
 class _NoReports:
@@ -100,13 +115,19 @@ async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, 
     async def list_living() -> frozenset[str]:
         return frozenset(room.sid for room in rooms.live)
 
-    async with open_system(on_signal=on_signal) as system:
-        outside = Outside(
-            port=rooms,
-            find_again=find_again,
-            list_living=list_living,
-            reports=_NoReports(),
-            archive=SimulatedDisk(),
-            worker="simulated",
-        )
-        yield _Watching(await start_room_actors(demo_settings(None), system, outside))
+    with TemporaryDirectory(prefix="room-actors-simulated-") as name:
+        data_dir = Path(name)
+        async with (
+            open_store(data_dir, instance="simulated") as archive,
+            open_system(on_signal=on_signal) as system,
+        ):
+            outside = Outside(
+                port=rooms,
+                find_again=find_again,
+                list_living=list_living,
+                reports=_NoReports(),
+                archive=archive,
+                worker="simulated",
+            )
+            actors = await start_room_actors(demo_settings(None), system, outside)
+            yield _Watching(actors, data_dir)

@@ -7,7 +7,7 @@
     Reconciler --dispatches--> LiveKit          Reporter <--snapshots-- every session
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
-`/manager`, `/recovery`, `/reporter`, `/worker`, `/reconciler`.  A crash anywhere is
+`/manager`, `/recovery`, `/reporter`, `/worker`, `/http`, `/reconciler`.  A crash anywhere is
 logged and restarted here; a rejected worker (wrong secret) is not a crash: nothing that we
 restart would mend it.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -31,10 +31,10 @@ from actors.rooms.connection import FindAgain
 from actors.rooms.port import RoomJob, RoomPort, RoomUnreachable
 from actors.rooms.recovery import ListLiving
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
-from actors.testing.rooms.disk import SimulatedDisk
 from bridge import __version__
 from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
-from bridge.cli.settings import Settings
+from bridge.cli.settings import Settings, SettingsError
+from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.connection import LiveKitRooms
 from bridge.livekit.endpoint import Endpoint
@@ -43,6 +43,8 @@ from bridge.livekit.reconciler import Reconciler
 from bridge.livekit.rejection import WorkerRejected
 from bridge.livekit.tokens import ApiKey, room_token
 from bridge.livekit.worker import Worker, WorkerConfig
+from bridge.store.errors import StoreRefused
+from bridge.store.sqlite import open_store
 
 log = structlog.get_logger()
 
@@ -53,12 +55,19 @@ class Program:
 
     rooms: RoomActors
     worker: Worker
-    rejected: WorkerRejected | None = None
-    """LiveKit said no before it ever said yes: nothing can work."""
+    refused: str = ""
+    """Why nothing can work: LiveKit said no before it ever said yes, or a port is taken."""
     over: trio.Event = field(factory=trio.Event)
     """The program cannot go on."""
+    http: HttpAddress | None = None
+    """Where the HTTP server listens."""
     closing: str = ""
     """What `drain` waits for."""
+
+    def refuse(self, why: str) -> None:
+        """End it: with these settings it cannot work."""
+        self.refused = why
+        self.over.set()
 
     async def drain(self) -> None:
         """Take no more jobs, tell LiveKit, leave every room, close every session."""
@@ -79,16 +88,23 @@ def instance_of(settings: Settings) -> str:
 
 @asynccontextmanager
 async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
-    """Run everything for the length of a block.  Without `drain` its end is a hurried one."""
+    """Run everything for the length of a block.  Without `drain` its end is a hurried one.
+
+    Raises `SettingsError` where another worker has the data directory.
+    """
     endpoint = Endpoint.parse(settings.url)
     api_key = ApiKey(settings.api_key, settings.api_secret)
-    async with (
-        trio_asyncio.open_loop(),
-        LiveKitRooms(settings.log_payloads) as port,
-        ServerApi(endpoint, api_key) as api,
-        open_system(on_signal=on_signal) as system,
-    ):
-        yield await _start_everything(settings, system, port, api, SimulatedDisk())
+    try:
+        async with (
+            open_store(settings.data_dir, instance=instance_of(settings)) as archive,
+            trio_asyncio.open_loop(),
+            LiveKitRooms(settings.log_payloads) as port,
+            ServerApi(endpoint, api_key) as api,
+            open_system(on_signal=on_signal) as system,
+        ):
+            yield await _start_everything(settings, system, port, api, archive)
+    except StoreRefused as refused:
+        raise SettingsError(str(refused)) from None
 
 
 async def _start_everything(
@@ -125,11 +141,12 @@ async def _start_everything(
         try:
             await worker.run()
         except WorkerRejected as rejected:
-            program.rejected = rejected
-            program.over.set()
+            program.refuse(str(rejected))
         await trio.sleep_forever()
 
-    services = {"worker": run_worker}
+    services: dict[str, Callable[[], Awaitable[None]]] = {"worker": run_worker}
+    if settings.http is not None:
+        services["http"] = _http_server(settings.http, settings, program)
     if settings.agent_name and settings.watch:
         book = rooms.book
         services["reconciler"] = Reconciler(
@@ -146,6 +163,24 @@ async def _start_everything(
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
+
+
+def _http_server(
+    address: HttpAddress, settings: Settings, program: Program
+) -> Callable[[], Awaitable[None]]:
+    from bridge.cli.web import application
+    from bridge.http.server import ListenError, serve
+
+    async def run() -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                program.http = await nursery.start(serve, address, application(settings, program))
+                log.info("http_listening", address=str(program.http))
+        except* ListenError as group:
+            program.refuse(str(group.exceptions[0]))
+            await trio.sleep_forever()
+
+    return run
 
 
 def _living(api: ServerApi) -> ListLiving:

@@ -61,12 +61,6 @@ class RoomActors:
     manager: Ref[Any]
     reporter: Ref[Any]
     store: Ref[Any]
-    archive: Any
-
-    async def sessions(self) -> list[dict[str, Any]]:
-        """Every session that is kept, whole, in the contract's JSON."""
-        await self.flush()
-        return self.archive.views(time.time())
 
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
@@ -148,9 +142,13 @@ def _announce(event: str, /, **fields: Any) -> None:
     log.info(event, **fields)
 
 
+_LOUD: Final = frozenset({"store_trouble", "store_unreadable"})
+"""What somebody has to do something about."""
+
+
 def announce(event: str, /, **fields: Any) -> None:
     """Log what the actors announce."""
-    log.info(event, **fields)
+    (log.error if event in _LOUD else log.info)(event, **fields)
 
 
 @define(eq=False)
@@ -188,7 +186,13 @@ async def start_room_actors(
     store: Ref[Any] = root.start_child(
         ChildSpec(
             "store",
-            lambda: Store(backlog, outside.archive, clock=time.time, announce=announce),
+            lambda: Store(
+                backlog,
+                outside.archive,
+                journals=lambda: book.journals,
+                clock=time.time,
+                announce=announce,
+            ),
             restart=Restart.PERMANENT,
             significant=True,
         )
@@ -220,4 +224,4 @@ async def start_room_actors(
             ),
         )
     )
-    return RoomActors(book, backlog, manager, reporter, store, outside.archive)
+    return RoomActors(book, backlog, manager, reporter, store)

@@ -144,11 +144,11 @@ TABLE: Final[tuple[Setting, ...]] = (
     _row(
         "http", "ROOM_ACTORS_HTTP", "ADDRESS", values.http_address,
         "address of the page, the API and the metrics, or off",
-        default=HttpAddress("127.0.0.1", 8088), planned=True,
+        default=HttpAddress("127.0.0.1", 8088),
     ),
     _row(
         "http-token", "ROOM_ACTORS_HTTP_TOKEN", "TOKEN", values.secret,
-        "what HTTP clients must show; required if --http is not loopback", planned=True,
+        "what HTTP clients must show; required if --http is not loopback",
     ),
     _row(
         "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),

@@ -63,6 +63,8 @@ class _End:
     work: trio.CancelScope = field(factory=trio.CancelScope)
     """Around everything that a hurried end cancels."""
     code: int = 0
+    refused: str = ""
+    """Why nothing can work with these settings."""
     program: Program | None = None
 
     def hurry(self, code: int) -> None:
@@ -102,18 +104,25 @@ async def _main(settings: Settings, flush: Flush) -> int:
             with end.work:
                 await _watch_until_asked(settings, end)
             nursery.cancel_scope.cancel()
-    if end.program is not None and end.program.rejected is not None:
-        raise SettingsError(str(end.program.rejected))
+    if end.refused:
+        raise SettingsError(end.refused)
     end.say_goodbye()
     return end.code
 
 
 async def _watch_until_asked(settings: Settings, end: _End) -> None:
+    try:
+        await _watch(settings, end)
+    except SettingsError as error:
+        end.refused = str(error)
+
+
+async def _watch(settings: Settings, end: _End) -> None:
     async with open_program(settings) as program:
         end.program = program
         await _first_of(end.asked, program.over)
-        if program.rejected is not None:
-            return
+        if program.refused:
+            raise SettingsError(program.refused)
         with trio.move_on_after(settings.stop_timeout) as draining:
             await program.drain()
         if draining.cancelled_caught:

@@ -33,6 +33,7 @@ def environment(server: PrivateServer, data_dir: Path, **more: str) -> dict[str,
         "LIVEKIT_API_KEY": server.api_key,
         "LIVEKIT_API_SECRET": server.api_secret,
         "ROOM_ACTORS_DATA_DIR": str(data_dir),
+        "ROOM_ACTORS_HTTP": "127.0.0.1:0",
         **more,
     }
 

@@ -8,15 +8,15 @@ codec and through the fold, line by line.  `full`, `locked` and the like make it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Final, final
 
 import trio
 from attrs import frozen
 
 from actors.rooms.archive import ArchiveTrouble, Batch, Found, Kept, Line
 from actors.rooms.book import CONTINUED
-from actors.session import SessionState, fold, session_view
-from actors.session.codec import decode_entries, decode_record, decode_state, encode_state
+from actors.session import SessionState, fold
+from actors.session.codec import decode_record, decode_state, encode_state
 
 REFUSALS: Final = ("disk full", "database is locked", "read-only directory")
 
@@ -85,15 +85,6 @@ class SimulatedDisk:
     def sessions(self) -> list[SessionState]:
         """Every session on the disk."""
         return [self.session(number).state for number in sorted(self._saved)]
-
-    def views(self, now: float) -> list[dict[str, Any]]:
-        """Every session on the disk as JSON, whole."""
-        found: list[dict[str, Any]] = []
-        for number in sorted(self._saved):
-            lines = [line for (one, _), line in sorted(self.lines.items()) if one == number]
-            told = [entry for line in lines if line.told for entry in decode_entries(line.told)]
-            found.append(session_view(self.session(number).state, now, told))
-        return found
 
     def _refuse(self) -> None:
         if self.refusal is not None:

@@ -304,7 +304,11 @@ class Stage:
             ChildSpec(
                 "store",
                 lambda: Store(
-                    self.backlog, self.disk, clock=self.our_time, announce=self._announce
+                    self.backlog,
+                    self.disk,
+                    journals=lambda: self.book.journals,
+                    clock=self.our_time,
+                    announce=self._announce,
                 ),
                 intensity=OFTEN,
                 backoff=Backoff(first=0.01),
