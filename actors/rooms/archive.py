@@ -89,7 +89,7 @@ class Archive(Protocol):
     """Where sessions are kept.  One writer at a time."""
 
     async def load(self) -> Found:
-        """What is there.  Raises `ArchiveTrouble`."""
+        """What earlier runs left; nothing of what this one wrote.  Raises `ArchiveTrouble`."""
         ...
 
     async def write(self, batch: Batch) -> None:

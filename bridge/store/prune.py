@@ -1,8 +1,8 @@
 """What is kept for how long, and how the rest goes: in small steps, oldest first.
 
 A step takes some milliseconds, so that no batch waits long behind it.  What a session
-needs to be made again, its state and the lines after it, is never dropped while the
-session may go on.
+needs to be made again, its state and the lines after it, is never dropped before itself:
+only chunks go, whose lines are in the state.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ DAY: Final = 86_400.0
 
 STEP: Final = 0.008
 """Seconds of work in one step, the disk's time at its end not counted."""
-_LINES: Final = 200
-"""Lines dropped at once."""
+REPLAY: Final = 600.0
+"""Seconds that the journal is kept when its lines are in chunks: a reader that follows it
+may be away for so long."""
+_BATCHES: Final = 20
+"""Batches of the journal dropped at once."""
 _FREE_PAGES: Final = 1_024
 """Pages without content that a file may have: they are used again."""
 _VACUUM: Final = 64
@@ -64,7 +67,7 @@ def prune(db: sqlite3.Connection, retention: Retention, now: float) -> bool:
 
 
 def _old_lines(db: sqlite3.Connection, retention: Retention, now: float) -> bool:
-    return _drop_lines(db, now - retention.events)
+    return _drop_chunk(db, now - retention.events)
 
 
 def _old_sessions(db: sqlite3.Connection, retention: Retention, now: float) -> bool:
@@ -72,18 +75,19 @@ def _old_sessions(db: sqlite3.Connection, retention: Retention, now: float) -> b
 
 
 def _lines_over_size(db: sqlite3.Connection, retention: Retention, _now: float) -> bool:
-    return _size(db) > retention.size and _drop_lines(db, float("inf"))
+    return _size(db) > retention.size and _drop_chunk(db, float("inf"))
 
 
 def _sessions_over_size(db: sqlite3.Connection, retention: Retention, _now: float) -> bool:
     return _size(db) > retention.size and _drop_session(db, float("inf"))
 
 
-def _old_batches(db: sqlite3.Connection, retention: Retention, now: float) -> bool:
+def _old_batches(db: sqlite3.Connection, _retention: Retention, now: float) -> bool:
     dropped = db.execute(
-        "DELETE FROM batches WHERE batch < (SELECT max(batch) FROM batches) AND batch IN "
-        "(SELECT batch FROM batches WHERE at < ? ORDER BY batch LIMIT ?)",
-        (now - retention.events, _LINES),
+        "DELETE FROM journal WHERE batch IN "
+        "(SELECT batch FROM journal WHERE at < :before ORDER BY batch LIMIT :most) "
+        "AND batch < (SELECT min(batch, floor) FROM journal ORDER BY batch DESC LIMIT 1)",
+        {"before": now - REPLAY, "most": _BATCHES},
     )
     return dropped.rowcount > 0
 
@@ -101,11 +105,11 @@ def _free_pages(db: sqlite3.Connection, _retention: Retention, _now: float) -> b
 
 
 _KINDS: Final[tuple[Callable[[sqlite3.Connection, Retention, float], bool], ...]] = (
+    _old_batches,
     _old_lines,
     _old_sessions,
     _lines_over_size,
     _sessions_over_size,
-    _old_batches,
     _old_runs,
     _free_pages,
 )
@@ -120,32 +124,27 @@ def _size(db: sqlite3.Connection) -> int:
     return (pages - free) * size
 
 
-_OLDEST_LINE: Final = """
-    SELECT session, sessions.seq, events.seq FROM sessions
-    LEFT JOIN events USING (session)
+_OLDEST_CHUNK: Final = """
+    SELECT session, first FROM sessions LEFT JOIN chunks USING (session)
     WHERE has_lines AND session < :number
-        AND events.seq IS (SELECT min(seq) FROM events WHERE session = sessions.session)
-        AND (events.seq IS NULL
-             OR (events.seq <= sessions.seq AND coalesce(events.at, 0) < :before))
+        AND first IS (SELECT min(first) FROM chunks WHERE session = sessions.session)
+        AND (first IS NULL OR coalesce(at, 0) < :before)
     ORDER BY session LIMIT 1
     """
 
 
-def _drop_lines(db: sqlite3.Connection, before: float) -> bool:
-    """Some of the oldest lines of the oldest session that has lines from before that time."""
+def _drop_chunk(db: sqlite3.Connection, before: float) -> bool:
+    """The oldest lines of the oldest session that has lines from before that time."""
     # Sessions are numbered by their begin: one that began later has no line from before.
     number = min(before * 1e6, float(1 << 62))
-    found = db.execute(_OLDEST_LINE, {"number": number, "before": before}).fetchone()
+    found = db.execute(_OLDEST_CHUNK, {"number": number, "before": before}).fetchone()
     if found is None:
         return False
-    session, checkpoint, first = found
+    session, first = found
     if first is None:
         db.execute("UPDATE sessions SET has_lines = 0 WHERE session = ?", (session,))
-        return True
-    db.execute(
-        "DELETE FROM events WHERE session = ? AND seq BETWEEN ? AND ? AND coalesce(at, 0) < ?",
-        (session, first, min(checkpoint, first + _LINES - 1), before),
-    )
+    else:
+        db.execute("DELETE FROM chunks WHERE session = ? AND first = ?", (session, first))
     return True
 
 
@@ -156,9 +155,12 @@ def _drop_session(db: sqlite3.Connection, before: float) -> bool:
     ).fetchone()
     if found is None:
         return False
-    first = db.execute("SELECT min(seq) FROM events WHERE session = ?", found).fetchone()[0]
-    if first is not None:
-        db.execute("DELETE FROM events WHERE session = ? AND seq < ?", (*found, first + _LINES))
+    lines = db.execute(
+        "DELETE FROM chunks WHERE session = :session AND first = "
+        "(SELECT min(first) FROM chunks WHERE session = :session)",
+        {"session": found[0]},
+    )
+    if lines.rowcount:
         return True
     for table in ("people", "states", "sessions"):
         db.execute(f"DELETE FROM {table} WHERE session = ?", found)  # noqa: S608 - of ours

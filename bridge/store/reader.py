@@ -13,17 +13,18 @@ import json
 import sqlite3
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
 
 from attrs import frozen
 
+from actors.rooms.archive import Line
 from actors.session import Entry, Quality, session_row, session_view
-from actors.session.codec import decode_entries
 from bridge.store.errors import StoreRefused, trouble
+from bridge.store.lines import newest_lines, unpack
 from bridge.store.lock import holder
-from bridge.store.refold import refold, timeline
+from bridge.store.refold import refold, timeline, told
 from bridge.store.schema import (
     FILE,
     VERSION,
@@ -197,17 +198,18 @@ class Reader:
             if found is None:
                 return None
             session, has_lines = found
+            newest = newest_lines(self._db).get(session, [])
             try:
-                state = refold(self._db, session).state
+                found = refold(self._db, session, newest)
             except ValueError as error:
                 raise SessionUnreadable(str(error)) from error
-            entries = timeline(self._db, session) if has_lines else None
-            return session_view(state, self._now(), entries)
+            entries = timeline(self._db, session, found.folded) if has_lines else None
+            return session_view(found.state, self._now(), entries)
 
     def told_after(self, position: Position, limit: int = 1_000) -> list[Placed]:
         """What all sessions told after a position, in the order in which it was written.
 
-        What was pruned is left out.
+        The journal goes back some minutes (`bridge.store.prune.REPLAY`).
         """
         with transaction(self._db, "DEFERRED"):
             found: list[Placed] = []
@@ -247,44 +249,44 @@ class Reader:
         return time.time() if seen is None or seen.running else seen.alive_at
 
     def _rows(self, sessions: list[int]) -> list[Json]:
-        now = self._now()
-        return [self._row(session, now) for session in sessions]
-
-    def _row(self, session: int, now: float) -> Json:
-        ended, row = self._db.execute(
-            "SELECT ended_at IS NOT NULL, row FROM sessions JOIN states USING (session) "
-            "WHERE session = ?",
-            (session,),
-        ).fetchone()
-        if not ended:
-            try:
-                return session_row(refold(self._db, session).state, now)
-            except ValueError:
-                pass  # as it was kept last
-        return json.loads(row)
+        now, rows = self._now(), list[Json]()
+        newest: dict[int, list[Line]] | None = None
+        for session in sessions:
+            ended, row = self._db.execute(
+                "SELECT ended_at IS NOT NULL, row FROM sessions JOIN states USING (session) "
+                "WHERE session = ?",
+                (session,),
+            ).fetchone()
+            if not ended:
+                newest = newest_lines(self._db) if newest is None else newest
+                with suppress(ValueError):  # unreadable: as it was kept last
+                    state = refold(self._db, session, newest.get(session, [])).state
+                    rows.append(session_row(state, now))
+                    continue
+            rows.append(json.loads(row))
+        return rows
 
     def _told(self, after: Position) -> Iterator[Placed]:
-        batches = self._db.execute(
-            "SELECT batch, spans FROM batches WHERE batch >= ? ORDER BY batch", (after.batch,)
+        rooms: dict[int, tuple[str, str]] = {}
+        rows = self._db.execute(
+            "SELECT batch, lines FROM journal WHERE batch >= ? ORDER BY batch", (after.batch,)
         )
-        for batch, spans in batches:
+        for batch, row in rows:
             number = 0
-            for session, first, last in json.loads(spans):
-                for room, room_sid, entry in self._entries(session, first, last):
+            for line in unpack(row):
+                if line.session not in rooms:
+                    rooms[line.session] = self._room(line.session)
+                for entry in told((line,)):
                     number += 1
                     position = Position(batch, number)
                     if position > after:
-                        yield Placed(position, room, room_sid, entry)
+                        yield Placed(position, *rooms[line.session], entry)
 
-    def _entries(self, session: int, first: int, last: int) -> Iterator[tuple[str, str, Entry]]:
-        lines = self._db.execute(
-            "SELECT room, room_sid, told FROM events JOIN sessions USING (session) "
-            "WHERE session = ? AND events.seq BETWEEN ? AND ? ORDER BY events.seq",
-            (session, first, last),
+    def _room(self, session: int) -> tuple[str, str]:
+        found = self._db.execute(
+            "SELECT room, room_sid FROM sessions WHERE session = ?", (session,)
         )
-        for room, room_sid, told in lines:
-            for entry in decode_entries(told) if told else ():
-                yield room, room_sid, entry
+        return found.fetchone() or ("", "")
 
 
 _CONDITIONS: Final = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from attrs import frozen
 
+from actors.rooms.archive import Line
 from actors.session import Entry, SessionState, fold
-from actors.session.codec import decode_entries, decode_record, decode_state
+from actors.session.codec import Unreadable, decode_entries, decode_record, decode_state
+from bridge.store.lines import unpack_chunk
 
 
 @frozen
@@ -17,12 +20,14 @@ class Refolded:
     state: SessionState
     seq: int
     """Of that line."""
+    folded: tuple[Line, ...]
+    """The lines that were."""
     broken: Exception | None = None
-    """Why the next one could not be; it and those after it are not in `state`."""
+    """Why the next one could not be; it and those after it count for nothing."""
 
 
-def refold(db: sqlite3.Connection, session: int) -> Refolded:
-    """The session as it is now; within one transaction.
+def refold(db: sqlite3.Connection, session: int, newest: Sequence[Line]) -> Refolded:
+    """The session as it is now; within one transaction with where `newest` is from.
 
     Raises `Unreadable` (a ValueError) where its state is none.
     """
@@ -31,28 +36,42 @@ def refold(db: sqlite3.Connection, session: int) -> Refolded:
         (session,),
     ).fetchone()
     state = decode_state(body)
-    lines = db.execute(
-        "SELECT seq, kind, body FROM events WHERE session = ? AND seq > ? ORDER BY seq",
-        (session, seq),
-    )
-    for number, kind, body in lines:
+    folded: list[Line] = []
+    for line in newest:
+        if line.seq <= seq:
+            continue
         try:
-            state, _ = fold(state, decode_record(kind, body))
+            if line.seq != seq + 1:
+                raise Unreadable(f"line {seq + 1} is missing")
+            state, _ = fold(state, decode_record(line.kind, line.body))
         except Exception as error:  # noqa: BLE001 - whatever a line does, the others are right
-            return Refolded(state, seq, error)
-        seq = number
-    return Refolded(state, seq)
+            return Refolded(state, seq, tuple(folded), error)
+        seq = line.seq
+        folded.append(line)
+    return Refolded(state, seq, tuple(folded))
 
 
-def timeline(db: sqlite3.Connection, session: int) -> list[Entry]:
+def timeline(db: sqlite3.Connection, session: int, folded: Sequence[Line]) -> list[Entry]:
     """What the session told, oldest first, as far as its lines are kept and can be read."""
     entries: list[Entry] = []
-    lines = db.execute(
-        "SELECT told FROM events WHERE session = ? AND told != x'' ORDER BY seq", (session,)
-    )
-    for (told,) in lines:
+    chunks = db.execute("SELECT lines FROM chunks WHERE session = ? ORDER BY first", (session,))
+    for (chunk,) in chunks:
         try:
-            entries.extend(decode_entries(told))
-        except ValueError:
+            lines = unpack_chunk(chunk)
+        except Unreadable:
             continue
+        entries.extend(told(lines))
+    entries.extend(told(folded))
+    return entries
+
+
+def told(lines: Sequence[Line]) -> list[Entry]:
+    """The entries of these lines, in order; without those that cannot be read."""
+    entries: list[Entry] = []
+    for line in lines:
+        if line.told:
+            try:
+                entries.extend(decode_entries(line.told))
+            except Unreadable:
+                continue
     return entries

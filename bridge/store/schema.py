@@ -3,14 +3,17 @@
     sessions   one narrow row a session: what lists filter and sort by
     states     the session whole (`actors.session.codec`), as it is after its record `seq`,
                and as the contract's JSON without people, tracks and timeline
-    events     its lines; those after `seq` are folded into the state to have it as of now
-    people     which identities were in which session
-    batches    which lines were written together, in the order of writing: their numbers
+    journal    every batch of lines as it came, whatever sessions they are of; its numbers
                are positions in the store that a reader can come back to
+    chunks     the lines of one session, moved there each time it is kept whole
+    people     which identities were in which session
     runs       workers that wrote here, with their last sign of life
 
 A session is named by a number (microseconds of its begin, made unique), so the newest
 are those with the highest numbers and a page of a list goes on below its last one.
+
+`journal.floor` is the batch from which on lines are not in chunks yet; `chunks.first` the
+number of a chunk's first line, `at` the time of its last.
 
 The version is SQLite's `user_version`, and `STEPS` leads from each to the next.  A step
 is never changed once it was released.
@@ -66,14 +69,19 @@ STEPS: Final[tuple[str, ...]] = (
         row TEXT NOT NULL
     );
 
-    CREATE TABLE events (
-        session INTEGER NOT NULL,
-        seq INTEGER NOT NULL,
+    CREATE TABLE journal (
+        batch INTEGER PRIMARY KEY,
+        floor INTEGER NOT NULL,
         at REAL,
-        kind TEXT NOT NULL,
-        body BLOB NOT NULL,
-        told BLOB NOT NULL,
-        PRIMARY KEY (session, seq)
+        lines BLOB NOT NULL
+    );
+
+    CREATE TABLE chunks (
+        session INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        at REAL,
+        lines BLOB NOT NULL,
+        PRIMARY KEY (session, first)
     ) WITHOUT ROWID;
 
     CREATE TABLE people (
@@ -82,12 +90,6 @@ STEPS: Final[tuple[str, ...]] = (
         PRIMARY KEY (session, identity)
     ) WITHOUT ROWID;
     CREATE INDEX people_by_identity ON people (identity);
-
-    CREATE TABLE batches (
-        batch INTEGER PRIMARY KEY,
-        at REAL,
-        spans TEXT NOT NULL
-    );
 
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY,

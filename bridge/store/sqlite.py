@@ -15,24 +15,22 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar, TypeVarTuple, final
+from typing import Final, TypeVar, final
 
 import structlog
 import trio
 
 from actors.rooms.archive import ArchiveLost, ArchiveTrouble, Batch, Found
-from bridge.store import writer
 from bridge.store.aside import set_aside
 from bridge.store.errors import StoreRefused, is_damage, trouble
 from bridge.store.lock import DirectoryLock
 from bridge.store.prune import DEFAULT, Retention, prune
 from bridge.store.schema import FILE, open_for_writing
-from bridge.store.writer import Run
+from bridge.store.writer import Run, Writer
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 CLOSE_SECONDS: Final = 5.0
 """How long a disk that does not answer may hold up the end of the program."""
@@ -48,25 +46,25 @@ class SqliteArchive:
         self._retention = retention
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._lock: DirectoryLock | None = None
-        self._db: sqlite3.Connection | None = None
+        self._writer: Writer | None = None
         self._inode: tuple[int, int] | None = None
         """Of the file that was opened last."""
 
     async def open(self) -> None:
         """Open the file.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is vain."""
-        await self._in_thread(self._ensure_open)
+        await self._in_thread(self._ready)
 
     async def load(self) -> Found:
         """See `Archive`."""
-        return await self._call(writer.load, self._run)
+        return await self._call(Writer.load)
 
     async def write(self, batch: Batch) -> None:
         """See `Archive`."""
-        await self._call(writer.write, batch, self._run)
+        await self._call(lambda writer: writer.write(batch))
 
     async def prune(self, now: float) -> bool:
         """See `Archive`."""
-        return await self._call(prune, self._retention, now)
+        return await self._call(lambda writer: prune(writer.db, self._retention, now))
 
     async def aclose(self) -> None:
         """Let go of the file and of the directory."""
@@ -75,33 +73,37 @@ class SqliteArchive:
 
     # ------------------------------------------------------------ in the thread
 
-    async def _in_thread(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         # A cancelled call goes on in its thread, and the next one waits for it.
         return await trio.to_thread.run_sync(
-            function, *args, limiter=self._one_at_a_time, abandon_on_cancel=True
+            function, limiter=self._one_at_a_time, abandon_on_cancel=True
         )
 
-    async def _call(self, function: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+    async def _call(self, function: Callable[[Writer], T]) -> T:
         def call() -> T:
+            writer = self._ready()
             try:
-                return function(self._ensure_open(), *args)
+                return function(writer)
             except sqlite3.Error as error:
                 raise self._failed(error) from error
+            except BaseException:
+                self._disconnect()
+                raise
 
         try:
             return await self._in_thread(call)
         except StoreRefused as refused:
             raise ArchiveTrouble(str(refused)) from None
 
-    def _ensure_open(self) -> sqlite3.Connection:
-        if self._db is not None and self._is_there():
-            return self._db
+    def _ready(self) -> Writer:
+        if self._writer is not None and self._is_there():
+            return self._writer
         self._disconnect()
         try:
             if self._lock is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = DirectoryLock(self.path.parent)
-            self._db = open_for_writing(self.path)
+            self._writer = Writer(open_for_writing(self.path), self._run)
             before, self._inode = self._inode, self._identity()
         except OSError as error:
             raise trouble(self.path, error) from error
@@ -109,7 +111,7 @@ class SqliteArchive:
             raise self._failed(error) from error
         if before not in (None, self._inode):
             raise ArchiveLost(f"{self.path} was taken away: sessions go on in a new file")
-        return self._db
+        return self._writer
 
     def _is_there(self) -> bool:
         try:
@@ -136,10 +138,10 @@ class SqliteArchive:
         )
 
     def _disconnect(self) -> None:
-        if self._db is not None:
+        if self._writer is not None:
             with suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
+                self._writer.db.close()
+            self._writer = None
 
     def _close(self) -> None:
         self._disconnect()

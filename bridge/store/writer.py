@@ -1,23 +1,24 @@
-"""What the one writer does with a connection: keep a batch, load what an earlier run left.
+"""What the one writer does with its connection: keep a batch, load what was left.
 
-Everything here runs in a thread, one call at a time.
+Everything here runs in a thread, one call at a time.  A writer that failed is not used
+again: the next one begins with what is in the file.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
-from itertools import groupby
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, final
 
 import structlog
-from attrs import frozen
+from attrs import define, field, frozen
 
 from actors.rooms.archive import Batch, Checkpoint, Found, Kept, Line
 from actors.rooms.book import CONTINUED
 from actors.session import SessionState, session_row
-from actors.session.codec import encode_state
+from actors.session.codec import Unreadable, decode_state, encode_state
+from bridge.store.lines import compress, newest_lines, pack, rows_of
 from bridge.store.refold import refold
 from bridge.store.schema import transaction
 
@@ -27,7 +28,7 @@ MOST_ENDED: Final = 1_000
 """Sessions that ended without their room and are loaded, the newest."""
 
 
-@frozen
+@define
 class Run:
     """This worker, this time."""
 
@@ -37,12 +38,29 @@ class Run:
     """The same after a restart."""
     pid: int
     started_at: float
+    written: set[int] | None = field(factory=set[int])
+    """Sessions of this run, until those of earlier runs were loaded; then None."""
 
 
-# ---------------------------------------------------------------- write
+@frozen
+class _Packed:
+    """A line that is in the journal and in no chunk."""
 
-_LINE: Final = "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)"
+    seq: int
+    at: float
+    body: bytes
 
+
+@frozen
+class _Pending:
+    """The lines of one session that are in no chunk, and in which batch they begin."""
+
+    batch: int
+    lines: list[_Packed] = field(factory=list[_Packed])
+
+
+_JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?)"
+_CHUNK: Final = "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)"
 _SESSION: Final = """
     INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (session) DO UPDATE SET
@@ -60,43 +78,162 @@ _ALIVE: Final = """
     INSERT INTO runs (run, instance, pid, started_at, alive_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (run) DO UPDATE SET alive_at = excluded.alive_at
     """
+_CONTINUED: Final = (
+    f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUED))} "  # noqa: S608
+    "ORDER BY session DESC LIMIT ?"
+)
+"""As the index for it says it."""
 
 
-def write(db: sqlite3.Connection, batch: Batch, run: Run) -> None:
-    """Keep all of the batch, durably.  Raises sqlite3.Error, and nothing is kept then."""
-    with transaction(db):
-        kept = db.executemany(
-            _LINE,
-            [(line.session, line.seq, line.at, line.kind, line.body, line.told)
-             for line in batch.lines],
-        ).rowcount  # fmt: skip
-        if kept > 0:  # not those of a batch that was kept before
-            db.execute(
-                "INSERT INTO batches SELECT max(coalesce(max(batch), 0) + 1, ?), ?, ? FROM batches",
-                (int(batch.alive_at * 1e6), batch.alive_at, json.dumps(_spans(batch.lines))),
-            )
-        for checkpoint in batch.checkpoints:
-            _keep(db, checkpoint)
-        row = (run.name, run.instance, run.pid, run.started_at, batch.alive_at)
-        db.execute(_ALIVE, row)
+@final
+class Writer:
+    """One connection that writes.  Every method may raise sqlite3.Error."""
+
+    def __init__(self, db: sqlite3.Connection, run: Run) -> None:
+        self.db: Final = db
+        self._run = run
+        self._pending: dict[int, _Pending] = {}
+        """By session, the one whose lines wait longest first."""
+        self._seqs: dict[int, int] = {}
+        """The newest line of each session that was written to."""
+        self._batch = 0
+        try:
+            with transaction(db):
+                self._settle()
+        except BaseException:
+            db.close()
+            raise
+
+    # ------------------------------------------------------------ write
+
+    def write(self, batch: Batch) -> None:
+        """Keep all of the batch, durably, or nothing."""
+        with transaction(self.db):
+            packed = self._take_lines(batch)
+            for checkpoint in batch.checkpoints:
+                self._keep(checkpoint)
+            self._write_journal(packed, batch.alive_at)
+            run = self._run
+            row = (run.name, run.instance, run.pid, run.started_at, batch.alive_at)
+            self.db.execute(_ALIVE, row)
+        if run.written is not None:
+            run.written.update(checkpoint.session for checkpoint in batch.checkpoints)
+
+    def _take_lines(self, batch: Batch) -> list[bytes]:
+        """Those that are new, packed."""
+        self._batch = max(self._batch + 1, int(batch.alive_at * 1e6))
+        packed: list[bytes] = []
+        for line in batch.lines:
+            if line.seq <= self._seq(line.session):
+                continue  # of a batch that was kept before
+            self._seqs[line.session] = line.seq
+            body = pack(line)
+            packed.append(body)
+            pending = self._pending.get(line.session)
+            if pending is None:
+                pending = self._pending[line.session] = _Pending(self._batch)
+            pending.lines.append(_Packed(line.seq, line.at, body))
+        return packed
+
+    def _seq(self, session: int) -> int:
+        seq = self._seqs.get(session)
+        if seq is None:
+            found = self.db.execute("SELECT seq FROM sessions WHERE session = ?", (session,))
+            seq = self._seqs[session] = (found.fetchone() or (-1,))[0]
+        return seq
+
+    def _write_journal(self, packed: Sequence[bytes], at: float) -> None:
+        rows = [row for _, row in rows_of(packed)]
+        first = self._batch
+        self._batch += max(0, len(rows) - 1)
+        oldest = next(iter(self._pending.values()), None)
+        floor = self._batch + 1 if oldest is None else oldest.batch
+        self.db.executemany(
+            _JOURNAL, [(first + index, floor, at, row) for index, row in enumerate(rows)]
+        )
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        db, session, state = self.db, checkpoint.session, checkpoint.state
+        pending = self._pending.pop(session, None)
+        if pending is not None:
+            db.executemany(_CHUNK, [(session, *chunk) for chunk in _chunks(pending.lines)])
+        self._seqs[session] = checkpoint.seq
+        if state.ended:
+            del self._seqs[session]
+        row = session_row(state, state.last_at)
+        db.execute(_SESSION, _columns(checkpoint, row))
+        # Escaped, as JSON can: a text that is no UTF-8 must not hold up a batch for ever.
+        db.execute(_STATE, (session, encode_state(state), json.dumps(row, separators=(",", ":"))))
+        db.executemany(_PERSON, [(session, _text(identity)) for identity in _identities(state)])
+
+    # ------------------------------------------------------------ what was left
+
+    def load(self) -> Found:
+        """What earlier runs left, the oldest session first."""
+        db, run = self.db, self._run
+        alive = db.execute(
+            "SELECT alive_at FROM runs WHERE run != ? ORDER BY id DESC LIMIT 1", (run.name,)
+        ).fetchone()
+        still_open = db.execute("SELECT session FROM sessions WHERE ended_at IS NULL")
+        sessions = {session for (session,) in still_open}
+        sessions |= {session for (session,) in db.execute(_CONTINUED, (MOST_ENDED,))}
+        found = [self._load(session) for session in sorted(sessions - (run.written or set()))]
+        run.written = None
+        return Found(tuple(one for one in found if one is not None), alive and alive[0])
+
+    def _load(self, session: int) -> Kept | None:
+        seq, lost, body = self.db.execute(
+            "SELECT seq, lines_lost, state FROM sessions JOIN states USING (session) "
+            "WHERE session = ?",
+            (session,),
+        ).fetchone()
+        try:
+            return Kept(session, seq, decode_state(body), lost)
+        except Unreadable as error:
+            log.exception("stored_session_unreadable", session=session, error=error)
+            return None
+
+    def _settle(self) -> None:
+        """Fold what an earlier writer left in the journal: every session is kept whole then.
+
+        What cannot be read ends here: the numbers of such lines are given again.
+        """
+        for session, lines in newest_lines(self.db).items():
+            kept = self.db.execute(
+                "SELECT room, seq, lines_lost FROM sessions WHERE session = ?", (session,)
+            ).fetchone()
+            if kept is None or lines[-1].seq <= kept[1]:
+                continue
+            room, _, lost = kept
+            try:
+                found = refold(self.db, session, lines)
+            except Unreadable as error:
+                log.exception("stored_session_unreadable", session=session, room=room, error=error)
+                continue
+            if found.broken is not None:
+                dropped = lines[-1].seq - found.seq
+                lost += dropped
+                log.error(
+                    "stored_lines_unreadable",
+                    session=session,
+                    room=room,
+                    count=dropped,
+                    error=found.broken,
+                )
+            self._pending[session] = _Pending(0, [_packed(line) for line in found.folded])
+            self._keep(Checkpoint(session, found.seq, found.state, lost))
 
 
-def _spans(lines: Iterable[Line]) -> list[tuple[int, int, int]]:
-    """Session, first and last line of each run of lines of one session."""
-    spans: list[tuple[int, int, int]] = []
-    for session, some in groupby(lines, key=lambda line: line.session):
-        numbers = [line.seq for line in some]
-        spans.append((session, numbers[0], numbers[-1]))
-    return spans
+def _packed(line: Line) -> _Packed:
+    return _Packed(line.seq, line.at, pack(line))
 
 
-def _keep(db: sqlite3.Connection, checkpoint: Checkpoint) -> None:
-    session, state = checkpoint.session, checkpoint.state
-    row = session_row(state, state.last_at)
-    db.execute(_SESSION, _columns(checkpoint, row))
-    # Escaped, as JSON can: a text that is no UTF-8 must not hold up a batch for ever.
-    db.execute(_STATE, (session, encode_state(state), json.dumps(row, separators=(",", ":"))))
-    db.executemany(_PERSON, [(session, _text(identity)) for identity in _identities(state)])
+def _chunks(lines: Sequence[_Packed]) -> Iterator[tuple[int, float, bytes]]:
+    """First number, last time and content of each."""
+    begin = 0
+    for count, row in rows_of(line.body for line in lines):
+        yield lines[begin].seq, lines[begin + count - 1].at, compress(row)
+        begin += count
 
 
 def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
@@ -125,51 +262,3 @@ def _identities(state: SessionState) -> Iterable[str]:
 
 def _text(text: str) -> str:
     return text.encode(errors="replace").decode()
-
-
-# ---------------------------------------------------------------- load
-
-
-_CONTINUED: Final = (
-    f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUED))} "  # noqa: S608
-    "ORDER BY session DESC LIMIT ?"
-)
-"""As the index for it says it."""
-
-
-def load(db: sqlite3.Connection, run: Run) -> Found:
-    """What earlier runs left, the oldest session first.  Raises sqlite3.Error."""
-    with transaction(db):
-        alive = db.execute(
-            "SELECT alive_at FROM runs WHERE run != ? ORDER BY id DESC LIMIT 1", (run.name,)
-        ).fetchone()
-        still_open = db.execute("SELECT session FROM sessions WHERE ended_at IS NULL")
-        sessions = [session for (session,) in still_open]
-        sessions += [session for (session,) in db.execute(_CONTINUED, (MOST_ENDED,))]
-        found = [_load(db, session) for session in sorted(sessions)]
-    return Found(tuple(one for one in found if one is not None), alive and alive[0])
-
-
-def _load(db: sqlite3.Connection, session: int) -> Kept | None:
-    room, lost = db.execute(
-        "SELECT room, lines_lost FROM sessions WHERE session = ?", (session,)
-    ).fetchone()
-    try:
-        found = refold(db, session)
-    except ValueError as error:
-        log.exception("stored_session_unreadable", room=room, session=session, error=error)
-        return None
-    if found.broken is not None:
-        # Their numbers are given again to what is heard from now on.
-        dropped = db.execute(
-            "DELETE FROM events WHERE session = ? AND seq > ?", (session, found.seq)
-        ).rowcount
-        lost += dropped
-        log.error(
-            "stored_lines_unreadable",
-            room=room,
-            session=session,
-            count=dropped,
-            error=found.broken,
-        )
-    return Kept(session, found.seq, found.state, lost)
