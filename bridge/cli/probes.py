@@ -26,10 +26,10 @@ from bridge import __version__
 from bridge.cli.media import DEADLINE, MediaError, MediaPath, try_media
 from bridge.livekit import protocol
 from bridge.livekit.api import ApiError, NotSupported, ServerApi
+from bridge.livekit.decisions import CHECK_PREFIX
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.jobs import JobBook
 from bridge.livekit.protocol import Registered, Registration, WorkerProtocol
-from bridge.livekit.reconciler import CHECK_PREFIX
 from bridge.livekit.rejection import rejection
 from bridge.livekit.tokens import ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
