@@ -37,7 +37,7 @@ App: TypeAlias = Callable[
 """An ASGI 3 application.  Lifespan is not spoken: ours has nothing to open."""
 
 HEAD_BYTES: Final = 16 * 1024
-"""Of a request line and its headers."""
+"""Of a request line and its headers, where they do not come in one piece."""
 HEAD_SECONDS: Final = 15.0
 """From a connection's start, or its last answer, until the next request's headers are here."""
 STALL_SECONDS: Final = 20.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Final, final
 
 import structlog
@@ -103,16 +104,18 @@ class Inbox:
 
 async def _body_of(request: Request) -> bytes:
     """The whole body, or a problem: too long (before more of it is read), too slow, cut short."""
+    too_long = HTTPException(413, f"a webhook has at most {BODY_LIMIT} bytes")
     length = request.headers.get("content-length", "0")
     if len(length) > 15 or int(length) > BODY_LIMIT:
-        raise HTTPException(413, f"a webhook has at most {BODY_LIMIT} bytes")
+        raise too_long
     body = bytearray()
     try:
         with trio.fail_after(BODY_SECONDS):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > BODY_LIMIT:
-                    raise HTTPException(413, f"a webhook has at most {BODY_LIMIT} bytes")
+            async with aclosing(request.stream()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > BODY_LIMIT:
+                        raise too_long
     except trio.TooSlowError:
         raise HTTPException(408, "the body did not come in time") from None
     except ClientDisconnect:

@@ -34,7 +34,7 @@ ANNA = models.ParticipantInfo(
     attributes={"k": "v"},
     joined_at=999_999_999,
     joined_at_ms=999_999_999_250,
-    tracks=[models.TrackInfo(sid="TR_1", source=models.TrackSource.CAMERA, type=1, muted=True)],
+    tracks=[models.TrackInfo(sid="TR_1", source="CAMERA", type="VIDEO", muted=True)],
     disconnect_reason=models.DisconnectReason.PARTICIPANT_REMOVED,
 )
 ANNA_IN_OUR_WORDS = ParticipantInfo(

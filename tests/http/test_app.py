@@ -1,0 +1,185 @@
+"""The application: rows, health, who may, and what everybody gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bridge.http.app import Row, app
+from bridge.http.guard import SAFE_HEADERS
+from bridge.http.health import health
+from tests.http.site import Site, open_site, polite
+
+TOKEN = "a token of the operator"
+
+
+async def secret_numbers(request: Request) -> Response:
+    return Response(f"4 of {request.path_params['room']}")
+
+
+async def broken(_: Request) -> Response:
+    raise ZeroDivisionError("a text with a secret")
+
+
+async def picky(_: Request) -> Response:
+    raise HTTPException(409, "not twice", headers={"x-why": "so"})
+
+
+async def own_policy(_: Request) -> Response:
+    return Response("", headers={"Content-Security-Policy": "default-src 'self'"})
+
+
+ROWS = (
+    Row("GET", "/numbers/{room}", secret_numbers),
+    Row("GET", "/broken", broken, open=True),
+    Row("GET", "/picky", picky, open=True),
+    Row("GET", "/policy", own_policy, open=True),
+    Row("POST", "/order", secret_numbers, open=True),
+)
+
+
+@pytest.fixture
+def unready() -> dict[str, str | None]:
+    """Why each part is not ready; a test may change it."""
+    return {"livekit": None, "store": None}
+
+
+@pytest.fixture
+async def site(unready: dict[str, str | None]) -> AsyncGenerator[Site, None]:
+    checks = {"livekit": lambda: unready["livekit"], "store": lambda: unready["store"]}
+    rows = (*health(checks), *ROWS)
+    async with open_site(app(rows, loopback=True, token=TOKEN)) as running:
+        yield running
+
+
+async def test_healthz_answers_get_and_head(site: Site):
+    got, asked = await site.http.get("/healthz"), await site.http.head("/healthz")
+    assert (got.status_code, got.json()) == (200, {"alive": True})
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-length"] == got.headers["content-length"]
+
+
+async def test_readyz_is_200_only_if_every_check_holds(site: Site, unready: dict[str, str | None]):
+    ready = await site.http.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json() == {"ready": True, "checks": {"livekit": None, "store": None}}
+    unready["store"] = "disk full"
+    full = await site.http.get("/readyz")
+    assert full.status_code == 503
+    assert full.json() == {"ready": False, "checks": {"livekit": None, "store": "disk full"}}
+    assert (await site.http.head("/readyz")).status_code == 503
+    assert (await site.http.get("/healthz")).status_code == 200
+    unready["store"] = None
+    assert (await site.http.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", "/broken", 500),
+        ("GET", "/picky", 409),
+        ("POST", "/healthz", 405),
+        ("DELETE", "/order", 405),
+        ("OPTIONS", "/readyz", 405),
+        ("GET", "/order", 405),
+    ],
+)
+async def test_every_error_is_a_problem(site: Site, method: str, path: str, status: int):
+    answer = polite(await site.http.request(method, path))
+    assert answer.status == status
+    assert "secret" not in answer.problem.get("detail", "")
+
+
+async def test_an_unknown_address_is_a_problem_that_echoes_nothing(site: Site):
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    answer = polite(await site.http.get("/<script>?x=<script>", headers=bearer))
+    assert answer.status == 404
+    assert b"script" not in answer.body
+    assert polite(await site.http.get("/healthz/", headers=bearer)).status == 404
+    assert answer.problem == {"type": "about:blank", "title": "Not Found", "status": 404}
+
+
+async def test_a_row_says_what_is_wrong_and_may_add_headers(site: Site):
+    answer = polite(await site.http.get("/picky"))
+    assert answer.problem["detail"] == "not twice"
+    assert answer.headers["x-why"] == "so"
+    assert polite(await site.http.get("/order")).headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/broken", "/numbers/lobby", "/nowhere"])
+async def test_every_answer_tells_browsers_to_be_careful(site: Site, path: str):
+    answer = polite(await site.http.get(path))
+    for name, value in SAFE_HEADERS:
+        assert answer.headers[name.decode()] == value.decode()
+    assert "server" not in answer.headers
+
+
+async def test_a_row_has_the_last_word_on_its_headers(site: Site):
+    response = await site.http.get("/policy")
+    assert response.headers.get_list("content-security-policy") == ["default-src 'self'"]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        None,
+        "",
+        TOKEN,
+        "Bearer",
+        "Bearer wrong",
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        "Bearer \xff",
+    ],
+)
+@pytest.mark.parametrize("path", ["/numbers/lobby", "/nowhere"])
+async def test_without_the_token_nobody_learns_even_what_there_is(
+    site: Site, path: str, shown: str | None
+):
+    headers = [] if shown is None else [(b"Authorization", shown.encode("latin-1"))]
+    answer = polite(await site.http.get(path, headers=headers))
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert TOKEN not in str(answer.problem)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_token_lets_in(site: Site, scheme: str):
+    answer = await site.http.get("/numbers/lobby", headers={"Authorization": f"{scheme} {TOKEN}"})
+    assert (answer.status_code, answer.text) == (200, "4 of lobby")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8088", "127.0.0.1", "127.0.0.1:1", "127.8.8.8", "[::1]", "[::1]:80"],
+)
+async def test_on_loopback_a_request_names_this_machine(site: Site, host: str):
+    assert (await site.http.get("/healthz", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.1", "::1x",
+     "evil.example:127.0.0.1", "[::2]:80", "\xff"],
+)  # fmt: skip
+async def test_on_loopback_another_host_is_a_page_from_elsewhere(site: Site, host: str):
+    answer = polite(await site.http.get("/healthz", headers=[(b"Host", host.encode("latin-1"))]))
+    assert answer.status == 421
+    assert answer.problem
+
+
+async def test_where_others_can_reach_us_any_host_will_do():
+    async with open_site(app(ROWS, loopback=False, token=TOKEN)) as site:
+        for host in ("rooms.example.org", ""):
+            answer = await site.http.get("/policy", headers={"Host": host})
+            assert answer.status_code == 200
+
+
+async def test_without_a_token_all_rows_are_open():
+    async with open_site(app(ROWS, loopback=True)) as site:
+        assert (await site.http.get("/numbers/lobby")).text == "4 of lobby"

@@ -1,0 +1,395 @@
+"""The server: what it bears from clients, and how it begins and ends."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+import pytest
+import trio
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from structlog.testing import capture_logs
+
+from bridge.http import exchange, server
+from bridge.http.address import HttpAddress
+from bridge.http.exchange import App, Message
+from bridge.http.server import ListenError, serve
+from tests.http.site import HANG, Site, answer_in, one_row, open_site, polite, read_all
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def well(_: Request) -> Response:
+    return Response("well")
+
+
+@pytest.fixture
+async def site() -> AsyncGenerator[Site, None]:
+    async with open_site(one_row(well)) as running:
+        yield running
+
+
+async def is_well(site: Site) -> bool:
+    with trio.fail_after(HANG):
+        return (await site.http.get("/")).text == "well"
+
+
+# ---------------------------------------------------------------- beginning
+
+
+async def test_port_0_takes_a_free_port_and_says_which(site: Site):
+    assert site.address.port > 0
+    assert site.address.host == "127.0.0.1"
+    assert await is_well(site)
+
+
+async def test_a_name_with_several_addresses_and_port_0_is_one_port():
+    async with trio.open_nursery() as nursery:
+        bound: HttpAddress = await nursery.start(serve, HttpAddress("localhost", 0), one_row(well))
+        assert bound.port > 0
+        stream = await trio.open_tcp_stream(bound.host, bound.port)
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_address_in_use_is_said_with_what_to_do(site: Site):
+    with pytest.raises(ListenError) as caught:
+        await serve(site.address, one_row(well))
+    assert str(caught.value) == (
+        f"--http {site.address} cannot be had: another program listens there; choose another by "
+        f"--http HOST:PORT or ROOM_ACTORS_HTTP, or set it to off"
+    )
+    assert await is_well(site)
+
+
+@pytest.mark.parametrize(
+    "error, why",
+    [
+        (OSError(errno.EADDRNOTAVAIL, "x"), "this machine does not have that address"),
+        (OSError(errno.EACCES, "x"), "ports below 1024 are for root"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (socket.gaierror(socket.EAI_NONAME, "Name not known"), "Name not known"),
+    ],
+)
+async def test_so_is_any_other_reason(monkeypatch: pytest.MonkeyPatch, error: OSError, why: str):
+    async def fail(_: int, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trio, "open_tcp_listeners", fail)
+    with pytest.raises(ListenError, match=rf"^--http \[fd00::1\]:80 cannot be had: {why}; choose"):
+        await serve(HttpAddress("fd00::1", 80), one_row(well))
+
+
+async def test_a_listen_error_comes_out_of_a_nurserys_start_as_it_is(site: Site):
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(ListenError):
+            await nursery.start(serve, site.address, one_row(well))
+
+
+def test_nothing_of_it_is_loaded_before_it_is_wanted():
+    code = (
+        "import sys, bridge.http, bridge.http.address; "
+        "print(sorted({'starlette', 'h11', 'jinja2', 'anyio'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# ---------------------------------------------------------------- clients
+
+
+NOT_HTTP = {
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a word": b"hello\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+    "bytes in the path": b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a path that is no path": b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na",
+    "a negative length": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "a tunnel": b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "nul": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
+    "half a request": b"GET / HTTP/1.1\r\nHost: loc",
+}
+
+
+@pytest.mark.parametrize("said", NOT_HTTP.values(), ids=NOT_HTTP.keys())
+async def test_what_is_not_http_gets_a_problem_and_a_close(site: Site, said: bytes):
+    answer = answer_in(await site.say(said))
+    assert answer.status == 400
+    assert answer.problem
+    assert answer.headers["connection"] == "close"
+    assert await is_well(site)
+
+
+async def test_headers_over_the_limit_are_431(site: Site):
+    said = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2 * exchange.PIECE + b"\r\n\r\n"
+    assert answer_in(await site.say(said, end=False)).problem["status"] == 431
+
+
+async def test_a_transfer_coding_nobody_knows_is_501(site: Site):
+    said = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: magic\r\n\r\n"
+    assert answer_in(await site.say(said, end=False)).problem["status"] == 501
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: %not base64%",
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 99",
+        b"Connection: Upgrade\r\nUpgrade: \xff",
+    ],
+)
+async def test_a_wish_for_another_protocol_is_passed_over(site: Site, wish: bytes):
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + wish + b"\r\n\r\n"
+    answer = answer_in(await site.say(request))
+    assert (answer.status, answer.body) == (200, b"well")
+    assert await is_well(site)
+
+
+async def test_a_body_on_a_get_is_nobodys_business(site: Site):
+    request = GET[:-2] + b"Content-Length: 5\r\n\r\nhello" + GET
+    answer = answer_in(await site.say(request))
+    assert (answer.status, answer.body) == (200, b"well")
+    assert answer.headers["connection"] == "close"
+
+
+async def test_requests_in_one_packet_are_answered_in_order(site: Site):
+    said = await site.say(GET * 3)
+    assert said.count(b"HTTP/1.1 200") == said.count(b"well") == 3
+
+
+async def test_a_connection_is_used_again(site: Site):
+    async with await site.open() as stream:
+        for _ in range(3):
+            await stream.send_all(GET)
+            with trio.fail_after(HANG):
+                assert answer_in(bytes(await stream.receive_some())).body == b"well"
+
+
+async def test_an_old_client_gets_its_answer_and_a_close(site: Site):
+    said = await site.say(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n", end=False)
+    assert answer_in(said).body == b"well"
+
+
+async def test_200_requests_at_once_are_all_answered(site: Site):
+    statuses: list[int] = []
+
+    async def ask() -> None:
+        statuses.append(answer_in(await site.say(GET)).status)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(ask)
+    assert statuses == [200] * 200
+
+
+async def test_clients_that_never_finish_their_request_stop_nobody_and_are_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(server, "HEAD_SECONDS", 2.0)
+    answers: list[bytes] = []
+
+    async def hear_out(stream: trio.SocketStream) -> None:
+        async with stream:
+            answers.append(await read_all(stream))
+
+    async with open_site(one_row(well)) as site:
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                stream = await site.open()
+                await stream.send_all(b"GET / HTTP/1.1\r\nHo" if number % 2 else b"")
+                nursery.start_soon(hear_out, stream)
+            assert answer_in(await site.say(GET)).body == b"well"
+        assert answer_in(await site.say(GET)).body == b"well"
+    late = [answer_in(said).problem["status"] for said in answers if said]
+    assert late == [408] * 50
+
+
+async def test_above_the_limit_the_longest_waiting_makes_place(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "CONNECTIONS", 3)
+    async with open_site(one_row(well)) as site:
+        streams = [await site.open() for _ in range(3)]
+        for stream in streams:  # each is known to be accepted, and waits again
+            await stream.send_all(GET)
+            assert b"well" in await stream.receive_some()
+        newest = await site.open()
+        await newest.send_all(GET)
+        with trio.fail_after(HANG):
+            assert b"well" in await newest.receive_some()
+            assert await read_all(streams[0]) == b""
+        await streams[2].send_all(GET)
+        assert b"well" in await streams[2].receive_some()
+        for stream in (*streams, newest):
+            await stream.aclose()
+
+
+async def test_where_all_connections_are_busy_one_more_is_closed_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    busy, go_on = trio.Event(), trio.Event()
+
+    async def slow(_: Request) -> Response:
+        busy.set()
+        await go_on.wait()
+        return Response("well")
+
+    async with open_site(one_row(slow)) as site, await site.open() as first:
+        await first.send_all(GET)
+        await busy.wait()
+        with capture_logs() as logs:
+            async with await site.open() as second:
+                assert await read_all(second) == b""
+        go_on.set()
+        assert b"well" in await first.receive_some()
+    assert [line["event"] for line in logs] == ["http_connection_refused"]
+
+
+# ---------------------------------------------------------------- applications
+
+
+async def test_a_failing_application_is_logged_once_and_serves_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def broken(_: Request) -> Response:
+        raise ZeroDivisionError
+
+    async with open_site(one_row(broken)) as site:
+        with capture_logs() as logs:
+            answer = polite(await site.http.get("/?token=abc"))
+        assert answer.problem["status"] == 500
+        assert [(line["event"], line["path"]) for line in logs] == [("http_request_failed", "/")]
+        assert (await site.http.get("/")).status_code == 500
+
+
+async def _says_nothing(_: Message, __: object, ___: object) -> None:
+    pass
+
+
+async def test_an_application_that_does_not_answer_is_500():
+    async with open_site(_says_nothing) as site:
+        with capture_logs() as logs:
+            assert polite(await site.http.get("/")).problem["status"] == 500
+    assert [line["event"] for line in logs] == ["http_answer_missing"]
+
+
+async def test_an_answer_that_breaks_off_cannot_be_taken_for_a_whole_one():
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise ZeroDivisionError
+
+    async def answer(_: Request) -> Response:
+        return StreamingResponse(half())
+
+    async with open_site(one_row(answer)) as site:
+        with capture_logs() as logs:
+            said = await site.say(GET, end=False)
+    assert b"half" in said
+    assert not said.endswith(b"0\r\n\r\n")
+    assert [line["event"] for line in logs] == ["http_request_failed"]
+
+
+def endless(ended: trio.Event, piece: bytes, pause: float = 0.0) -> App:
+    """An application that streams until it is stopped."""
+
+    async def stream(_: Message, __: object, send: Callable[[Message], Awaitable[None]]) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200})
+            while True:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await trio.sleep(pause)
+        finally:
+            ended.set()
+
+    return stream
+
+
+async def test_a_client_that_leaves_ends_its_stream_quietly():
+    ended = trio.Event()
+    async with open_site(endless(ended, b"x", 0.01)) as site:
+        with capture_logs() as logs:
+            async with await site.open() as stream:
+                await stream.send_all(GET)
+                assert await stream.receive_some()
+            with trio.fail_after(HANG):
+                await ended.wait()
+    assert logs == []
+
+
+async def test_an_application_hears_that_its_client_left():
+    left = trio.Event()
+
+    async def patient(_: Message, receive: Callable[[], Awaitable[Message]], __: object) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    async with open_site(patient) as site:
+        async with await site.open() as stream:
+            await stream.send_all(GET + GET)
+        with trio.fail_after(HANG):
+            await left.wait()
+
+
+async def test_a_client_that_does_not_read_loses_its_stream(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exchange, "STALL_SECONDS", 0.2)
+    ended = trio.Event()
+    async with open_site(endless(ended, b"x" * 65536)) as site, await site.open() as stream:
+        with capture_logs() as logs:
+            await stream.send_all(GET)
+            with trio.fail_after(HANG):
+                await ended.wait()
+    assert logs == []
+
+
+# ---------------------------------------------------------------- the end
+
+
+async def test_a_request_under_way_may_finish_and_waiting_ones_are_let_go():
+    busy, go_on = trio.Event(), trio.Event()
+
+    async def slow(_: Request) -> Response:
+        busy.set()
+        await go_on.wait()
+        return Response("well")
+
+    async with open_site(one_row(slow)) as site:
+        waiting, asking = await site.open(), await site.open()
+        async with waiting, asking:
+            await asking.send_all(GET)
+            await busy.wait()
+            site.stop()
+            assert await read_all(waiting) == b""
+            with pytest.raises(OSError, match="all attempts to connect"):
+                await site.open()
+            go_on.set()
+            assert answer_in(await read_all(asking)).body == b"well"
+            await site.over.wait()
+
+
+async def test_clients_that_do_not_read_do_not_keep_it_from_ending():
+    ended = trio.Event()
+    async with open_site(endless(ended, b"x" * 65536)) as site, await site.open() as stream:
+        await stream.send_all(GET)
+        await stream.receive_some(1)
+        site.stop()
+        with trio.fail_after(HANG):
+            await site.over.wait()
+        assert ended.is_set()
+
+
+async def test_the_port_is_free_again_at_once():
+    async with open_site(one_row(well)) as first:
+        assert await is_well(first)
+        first.stop()
+        await first.over.wait()
+        async with open_site(one_row(well), first.address.port) as second:
+            assert await is_well(second)
