@@ -43,8 +43,17 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "reconnecting": (),
     "reconnected": ("gap",),
     "session_ended": ("reason",),
+    "participant_left_at": ("identity", "sid", "kind", "reason", "seconds"),
+    "participant_connection_aborted": ("identity", "sid", "kind", "reason"),
+    "room_ended": ("reason",),
 }
-"""Every event of a session's timeline and the keys it always carries."""
+"""Every event of a session's timeline and the keys it always carries.
+
+The last three come from LiveKit's webhooks only.  What was told is not told again:
+``participant_left_at`` corrects the time or the reason of a leave that was, or of one that
+nobody saw because the watch was over; ``room_ended`` says when the room of an ended
+session really was, and what `session_ended` should have given as reason.
+"""
 
 
 @frozen

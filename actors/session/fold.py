@@ -25,8 +25,9 @@ the person stops at the time it was heard.  Then
 * the same SID is back: they never left;
 * a new SID of theirs: the old join ended when its leave was heard, and this is a rejoin;
 * 4 s pass without either: it was true, from the time it was heard.  While
-  reconnecting those 4 s begin only after ``Reconnected``, since people who publish
-  nothing come up to 3 s later than its roster.  `next_deadline` says when, and any
+  reconnecting those 4 s begin only after ``Reconnected`` (or the ``Watching`` that follows
+  a connection that never came back), since people who publish nothing come up to 3 s later
+  than its roster; the end of the session ends them too.  `next_deadline` says when, and any
   event after that time does it as well as a ``Tick``.
 
 A rejoin can come before the leave.  It closes the old join at its own ``joined_at``;
@@ -50,11 +51,15 @@ while nobody watched left when the watching stopped: later was not observed.
 
 **Gaps.**  Watched is what lies between ``Watching`` and ``Disconnected`` (or the
 end) without ``Reconnecting`` to ``Reconnected``.  A ``Watching`` without
-``Disconnected`` before it follows a worker that was killed: that watch stopped at its last event.
+``Disconnected`` before it follows a worker that was killed: that watch stopped at its last
+event, which is why a worker that starts again records the last sign of life of the one
+before, as a ``Tick`` or a ``Disconnected``.
 
 **The end** closes everything, at the time it was last watched, without telling of
 leaves that did not happen.  After it events are ignored, until `attach_job` opens the
 session again for another watch of the same life of the room.
+
+**Webhooks** of LiveKit correct all this, also after the end: `actors.session.corrections`.
 """
 
 from __future__ import annotations
@@ -64,14 +69,12 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 from actors.session import presence, signals, tracks
+from actors.session.corrections import CORRECTIONS, FOUND_ENDED, true_end
 from actors.session.entry import Entry
 from actors.session.events import (
     AttributesChanged,
     DataReceived,
     Disconnected,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
     MetadataChanged,
     NameChanged,
     ParticipantJoined,
@@ -80,17 +83,14 @@ from actors.session.events import (
     Reconnected,
     Reconnecting,
     Resynced,
-    RoomEndTold,
     RoomEvent,
     RoomMetadataChanged,
-    RoomTold,
     SpeakersChanged,
     Tick,
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
     TrackSubscriptionFailed,
-    TrackTold,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
@@ -101,9 +101,6 @@ from actors.session.steps import OFF, stretch
 from actors.session.waiting import all_due, anomaly, with_leaving
 
 __all__ = ["AnotherLife", "apply", "attach_job", "begin", "end", "next_deadline"]
-
-FOUND_ENDED: Final = "found_ended"
-"""The end reason of a session that ended while nobody watched."""
 
 Result: TypeAlias = tuple[SessionState, tuple[Entry, ...]]
 
@@ -131,14 +128,15 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
     is believed and counts from when it was heard.  Raises `AnotherLife` (a ValueError)
     for a roster of another room SID; the state is then what it was.
     """
-    if state.ended_at is not None:
-        return state, ()
-    handler = _HANDLERS[type(event)]
-    at, out = event.at, list[Entry]()
-    if state.due is not None and at >= state.due:
-        state = presence.settle(state, at, out)
-    state = handler(state, event, out)
-    if at > state.last_at:
+    out = list[Entry]()
+    at, correct = event.at, CORRECTIONS.get(type(event))
+    if correct is not None:
+        state = correct(state, event, out)
+    elif state.ended_at is None:
+        if state.due is not None and at >= state.due:
+            state = presence.settle(state, at, out)
+        state = _HANDLERS[type(event)](state, event, out)
+    if at > state.last_at and state.ended_at is None:
         state = change(state, last_at=at)
     return state, tuple(out)
 
@@ -146,7 +144,8 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
 def end(state: SessionState, at: float, reason: str) -> Result:
     """The session is over: everything that is open is closed.
 
-    For the reason ``found_ended`` nothing after the last event counts as watched.
+    For the reason ``found_ended`` nothing after the last event counts as watched.  Where a
+    webhook told when the room ended, that is the end, unless we saw it ourselves.
     Ending an ended session changes nothing.
     """
     if state.ended_at is not None:
@@ -154,12 +153,12 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     out = list[Entry]()
     seen_until = state.last_at if reason == FOUND_ENDED else at
     state = _unwatched(state, seen_until, out)
-    closed_at = at if state.blind_since is None else state.blind_since
+    ended_at, reason = true_end(state, max(at, state.started_at), reason)
+    last_seen = ended_at if state.blind_since is None else state.blind_since
     for sid in state.tracks:
-        state, _ = tracks.close(state, sid, closed_at)
+        state, _ = tracks.close(state, sid, last_seen)
     for identity in state.present:
-        state = presence.leave_silently(state, identity, closed_at)
-    ended_at = max(at, state.started_at)
+        state = presence.leave_silently(state, identity, last_seen)
     out.append(Entry(ended_at, "session_ended", {"reason": reason}))
     return change(state, ended_at=ended_at, end_reason=reason), tuple(out)
 
@@ -186,7 +185,7 @@ def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry])
     state = same_life(state, roster)
     if state.watched_from is None:
         out.append(Entry(at, "session_started", {"existing": len(roster.participants)}))
-        state = compare(state, roster, at, "found", at, None, out)
+        state = compare(state, roster, at, "found", state.started_at, at + SETTLE, out)
         return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, held=())
     gap_since = state.last_at if state.blind_since is None else state.blind_since
     state = _blind(state, gap_since)
@@ -239,13 +238,17 @@ def _seeing_again(
     return change(state, watched=state.watched.on(at), blind_since=None, settle_at=due)
 
 
-def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) -> SessionState:
-    return _unwatched(state, event.at, out)
+def _disconnected(state: SessionState, event: Disconnected, _out: list[Entry]) -> SessionState:
+    return _out_of_the_room(state, event.at)
 
 
 def _unwatched(state: SessionState, at: float, out: list[Entry]) -> SessionState:
-    """We are out of the room: what was doubted is believed, nothing more is known."""
-    state = presence.settle(state, inf, out)
+    """It is over: what was doubted is believed, nothing more is known."""
+    return _out_of_the_room(presence.settle(state, inf, out), at)
+
+
+def _out_of_the_room(state: SessionState, at: float) -> SessionState:
+    """Nobody watches any more; the next watch, or the end, decides what is in doubt."""
     state = _blind(state, at)
     state = signals.forget_quality(state, at if state.blind_since is None else state.blind_since)
     return change(state, reconnecting=False, held=())
@@ -259,7 +262,7 @@ def _blind(state: SessionState, at: float) -> SessionState:
     return change(state, watched=state.watched.off(at), blind_since=at)
 
 
-def _ticked(state: SessionState, _event: RoomEvent, _out: list[Entry]) -> SessionState:
+def _ticked(state: SessionState, _event: Tick, _out: list[Entry]) -> SessionState:
     return state  # what was due is settled before any event
 
 
@@ -287,11 +290,6 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     DataReceived: signals.on_data,
     RoomMetadataChanged: signals.on_room_metadata,
     Tick: _ticked,
-    RoomTold: _ticked,
-    JoinTold: _ticked,
-    LeaveTold: _ticked,
-    JoinAborted: _ticked,
-    TrackTold: _ticked,
-    RoomEndTold: _ticked,
 }
-"""Who handles what.  One row an event of `RoomEvent`."""
+"""Who handles what that is heard in the room.  One row an event of `RoomEvent`; what webhooks
+say is in `CORRECTIONS`."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from math import inf
 from typing import Final, Literal, TypeAlias
 
+from attrs import evolve
+
 from actors.session.entry import Entry
 from actors.session.events import ParticipantInfo, ParticipantJoined, ParticipantLeft
 from actors.session.state import (
-    COUNTED_KINDS,
     MAX_JOINS,
     MAX_PEOPLE,
     MAX_TEXT,
@@ -27,24 +28,30 @@ from actors.session.state import (
 )
 from actors.session.steps import add
 from actors.session.tracks import finish, finish_all_of, show
-from actors.session.waiting import anomaly, hold, with_leaving
+from actors.session.waiting import anomaly, expect_no_more, hold, with_leaving
 
-How: TypeAlias = Literal["announced", "found", "missed"]
-"""How somebody is seen: by an event, by the roster at our own arrival, by a later one.
+How: TypeAlias = Literal["announced", "found", "missed", "told"]
+"""How somebody is seen: by an event, by the roster at our own arrival, by a later one, by a
+webhook while we were not there.
 
-An event may be late or doubled; a roster is what is true now.
+An event or a webhook may be late or doubled; a roster is what is true now.
 """
+
+TELLING: Final = 0.5
+"""Seconds by which a corrected leave must differ to be told: half of the server's clock tick."""
 
 _EVENT: Final[dict[How, str]] = {
     "announced": "participant_connected",
     "found": "participant_found",
     "missed": "participant_connected",
+    "told": "participant_connected",
 }
+_MAY_BE_LATE: Final[tuple[How, How]] = ("announced", "told")
 
 
 def on_joined(state: SessionState, event: ParticipantJoined, out: list[Entry]) -> SessionState:
     info = event.participant
-    if state.reconnecting and not _knows(state, info):
+    if state.reconnecting and not knows(state, info):
         return hold(state, event)
     return arrive(state, info, event.at, "announced", out)
 
@@ -53,22 +60,20 @@ def on_left(state: SessionState, event: ParticipantLeft, out: list[Entry]) -> Se
     person = state.present.get(event.identity)
     if person is None:
         gone = state.past.get(event.identity)
-        if gone is None or _find(gone.joins, event.sid) is None:
+        if gone is None or find_join(gone, event.sid) is None:
             return hold(state, event) if state.held else anomaly(state)
-        gone = _with_reason(gone, event.sid, event.reason)
-        return change(anomaly(state), past=state.past.put(gone.identity, gone))
+        return change(anomaly(state), past=state.past.put(gone.identity, _left_too(gone, event)))
     join = person.joins[-1]
     if event.sid and join.sid and event.sid != join.sid:
         # Of an earlier join, which the later one has closed already.
-        if state.held and _find(person.joins, event.sid) is None:
+        if state.held and find_join(person, event.sid) is None:
             return hold(state, event)
-        person = change(_with_reason(person, event.sid, event.reason), owed=None)
-        return _put(anomaly(state), person)
+        return _put(anomaly(state), change(_left_too(person, event), owed=None))
     if person.owed is not None:
         if event.at - person.owed <= RECONNECT_WINDOW:
             # The leave of the join before, told with the SID of the new one or with none.
             if len(person.joins) > 1:
-                person = _with_reason(person, person.joins[-2].sid, event.reason)
+                person = _left_too(person, evolve(event, sid=person.joins[-2].sid))
             return _put(state, change(person, owed=None))
         state = _put(state, change(person, owed=None))
     leave = state.leaving.get(event.identity)
@@ -86,47 +91,102 @@ def arrive(
 ) -> SessionState:
     """Somebody is in the room, with what `info` says of them."""
     identity, sid = info.identity, info.sid
+    state = expect_no_more(state, sid)
     joined_at = info.joined_at if info.joined_at > 0 else at
     person = state.present.get(identity)
+    if person is not None:
+        return _seen_again(state, person, info, joined_at, at, how, out)
+    person = state.past.get(identity)
     if person is None:
-        person = state.past.get(identity)
-        if person is None:
-            return _first_seen(state, info, joined_at, at, how, out)
-        known = _find(person.joins, sid)
-        if known is not None:
-            if how == "announced" and (
-                person.joins[known].reason is not None or known + 1 < len(person.joins)
-            ):
-                return anomaly(state)
-            return _reopen(state, person, known, info, at, how, out)
-        if how == "announced" and joined_at < person.joins[-1].joined_at:
-            state, person = _missed_join(state, person, sid, joined_at, at, out)
-            return change(state, past=state.past.put(identity, person))
-        return _again(state, person, info, joined_at, at, how, out)
-
-    join = person.joins[-1]
-    if sid == join.sid or not sid:
-        return _stays(state, person, info, at, how, out)
-    if _find(person.joins, sid) is not None:
-        return anomaly(state)
-    if joined_at < join.joined_at:
-        state, person = _missed_join(state, person, sid, joined_at, at, out)
-        return _put(state, person)
-    leave = state.leaving.get(identity)
-    unseen = state.blind_since
-    heard = leave.at if leave else joined_at if unseen is None else unseen
-    state, person = _part(state, identity, min(heard, joined_at), None, out)
-    if leave is None and how == "announced":
-        person = change(person, owed=at)
+        return _first_seen(state, info, joined_at, at, how, out)
+    known = find_join(person, sid)
+    if known is not None:
+        join = person.joins[known]
+        if join.told:
+            return state
+        if how == "announced" and (join.reason is not None or known + 1 < len(person.joins)):
+            return anomaly(state)
+        return _reopen(state, person, known, info, at, how, out)
+    if how in _MAY_BE_LATE and joined_at < person.joins[-1].joined_at:
+        return visit(state, info, Join(sid, joined_at, inf), at, out)
     return _again(state, person, info, joined_at, at, how, out)
 
 
-def depart(
-    state: SessionState, identity: str, at: float, reason: str | None, out: list[Entry]
+def visit(
+    state: SessionState, info: ParticipantInfo, join: Join, at: float, out: list[Entry]
 ) -> SessionState:
-    """Somebody left for certain, at `at`."""
-    state, person = _part(state, identity, at, reason, out)
+    """Add a join that is over and was not seen, in its place among the joins of that person.
+
+    It ended no later than the next one began: at infinity means then.
+    """
+    identity = info.identity
+    person = state.present.get(identity) or state.past.get(identity)
+    if person is None:
+        if state.folded.people:
+            return anomaly(state)  # it may be of somebody who is not kept
+        state, person = _newcomer(state, info)
+    elif person.older_joins and join.joined_at <= person.joins[0].joined_at:
+        return anomaly(state)  # it may be one of those that are not kept
+    place = sum(other.joined_at <= join.joined_at for other in person.joins)
+    if place == len(person.joins) and identity in state.present:
+        state, person = _part(state, identity, join.joined_at, None, out)
+    before, after = person.joins[:place], person.joins[place:]
+    left_at = join.joined_at if join.left_at is None else join.left_at
+    if after:
+        left_at = min(left_at, after[0].joined_at)
+    join = change(join, left_at=max(left_at, join.joined_at))
+    told = {"rejoin": bool(before), "reconnect": False}
+    if before:
+        parted = min(before[-1].left_at or 0.0, join.joined_at)
+        told["reconnect"] = join.joined_at - parted <= RECONNECT_WINDOW
+        before = (*before[:-1], change(before[-1], left_at=max(parted, before[-1].joined_at)))
+    state, person = _with_joins(state, person, (*before, join, *after), at)
+    state = _joined(state, person, join, _met(state, person, join.joined_at))
+    out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
+    out.append(_gone(person, join))
+    return _put(state, person) if identity in state.present else shelve(state, person)
+
+
+def depart(
+    state: SessionState,
+    identity: str,
+    at: float,
+    reason: str | None,
+    out: list[Entry],
+    told: bool = False,
+) -> SessionState:
+    """Somebody left for certain, at `at`; `told` where it is the server's word."""
+    state, person = _part(state, identity, at, reason, out, told)
     return shelve(state, person)
+
+
+def correct_leave(
+    state: SessionState,
+    person: Person,
+    index: int,
+    at: float,
+    reason: str | None,
+    out: list[Entry],
+) -> SessionState:
+    """The server's word on when and why a join that is over ended.
+
+    Not after the next join began, and not after the leave was heard: a leave that has a
+    reason was heard.  One without was only concluded, maybe too early.
+    """
+    before, join, after = person.joins[:index], person.joins[index], person.joins[index + 1 :]
+    believed = join.joined_at if join.left_at is None else join.left_at
+    left_at = at if join.reason is None else min(at, believed)
+    if after:
+        left_at = min(left_at, after[0].joined_at)
+    corrected = change(
+        join, left_at=max(left_at, join.joined_at), reason=reason or join.reason, told=True
+    )
+    person = change(person, joins=(*before, corrected, *after))
+    if abs(left_at - believed) > TELLING or corrected.reason != join.reason:
+        out.append(evolve(_gone(person, corrected), event="participant_left_at"))
+    if person.identity in state.present:
+        return _put(state, person)
+    return change(state, past=state.past.put(person.identity, person))
 
 
 def doubt(state: SessionState, identity: str, at: float, due: float) -> SessionState:
@@ -141,7 +201,16 @@ def doubt(state: SessionState, identity: str, at: float, due: float) -> SessionS
 
 
 def settle(state: SessionState, until: float, out: list[Entry]) -> SessionState:
-    """Believe every provisional end that is due by `until`."""
+    """Believe every provisional end that is due by `until`.
+
+    Whoever should have been announced by then came and went in between; how long they
+    stayed is not known.
+    """
+    for sid, one in state.expected.items():
+        if one.due <= until:
+            joined_at = one.info.joined_at
+            join = Join(sid, joined_at, joined_at)
+            state = visit(expect_no_more(state, sid), one.info, join, joined_at, out)
     for sid, leave in state.unpublishing.items():
         if leave.due <= until:
             state = finish(state, sid, leave.at, out)
@@ -184,6 +253,33 @@ def shelve(state: SessionState, person: Person) -> SessionState:
     )
 
 
+def _seen_again(
+    state: SessionState,
+    person: Person,
+    info: ParticipantInfo,
+    joined_at: float,
+    at: float,
+    how: How,
+    out: list[Entry],
+) -> SessionState:
+    """Somebody who is in the room: the join that is open, or another."""
+    identity, sid = info.identity, info.sid
+    join = person.joins[-1]
+    if sid == join.sid or not sid:
+        return _stays(state, person, info, at, how, out)
+    if find_join(person, sid) is not None:
+        return anomaly(state)
+    if joined_at < join.joined_at:
+        return visit(state, info, Join(sid, joined_at, inf), at, out)
+    leave = state.leaving.get(identity)
+    unseen = state.blind_since
+    heard = leave.at if leave else joined_at if unseen is None else unseen
+    state, person = _part(state, identity, min(heard, joined_at), None, out)
+    if leave is None and how == "announced":
+        person = change(person, owed=at)
+    return _again(state, person, info, joined_at, at, how, out)
+
+
 def _first_seen(
     state: SessionState,
     info: ParticipantInfo,
@@ -192,19 +288,29 @@ def _first_seen(
     how: How,
     out: list[Entry],
 ) -> SessionState:
+    state, person = _newcomer(state, info)
+    told = {"rejoin": False, "reconnect": False}
+    return _enter(state, person, Join(info.sid, joined_at), info, at, how, told, True, out)
+
+
+def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState, Person]:
+    """Somebody of whom nothing was known, and the messages that came before them."""
     identity = info.identity
     messages = state.early.get(identity, 0)
     if messages:
         early = {other: count for other, count in state.early.items() if other != identity}
         state = change(state, early=early)
-    person = Person(state.numbered, identity, info.kind, data_messages=messages)
-    state = change(
-        state,
-        numbered=state.numbered + 1,
-        unique=state.unique + (info.kind in COUNTED_KINDS),
+    person = Person(
+        state.numbered,
+        identity,
+        info.kind,
+        info.name,
+        info.metadata,
+        info.attributes,
+        data_messages=messages,
     )
-    told = {"rejoin": False, "reconnect": False}
-    return _enter(state, person, Join(info.sid, joined_at), info, at, how, told, True, out)
+    unique = state.unique + person.counted
+    return change(state, numbered=state.numbered + 1, unique=unique), person
 
 
 def _again(
@@ -258,39 +364,13 @@ def _enter(
     out: list[Entry],
 ) -> SessionState:
     """Open `join` of somebody who is not present; `new` if it was not counted before."""
-    joins, folded = (*person.joins, join), state.folded
-    older, older_seconds = person.older_joins, person.older_seconds
-    if len(joins) > MAX_JOINS:
-        older, older_seconds = older + 1, older_seconds + joins[0].seconds(at)
-        joins, folded = joins[1:], change(folded, joins=folded.joins + 1)
-    person = change(
-        person,
-        name=info.name,
-        metadata=info.metadata,
-        attributes=info.attributes,
-        joins=joins,
-        older_joins=older,
-        older_seconds=older_seconds,
-    )
-    counted = person.counted
-    current = state.current + counted
-    first = state.first_joined_at
-    state = change(
-        state,
-        present={**state.present, person.identity: person},
-        current=current,
-        peak=max(state.peak, current),
-        joins=state.joins + (new and counted),
-        first_joined_at=join.joined_at if first is None else min(first, join.joined_at),
-        folded=folded,
-    )
-    who = {
-        "identity": person.identity,
-        "sid": join.sid,
-        "kind": person.kind,
-        "name": person.name,
-        "joined_at": join.joined_at,
-    }
+    state, person = _with_joins(state, person, (*person.joins, join), at)
+    person = change(person, name=info.name, metadata=info.metadata, attributes=info.attributes)
+    current = state.current + person.counted
+    state = change(_put(state, person), current=current, peak=max(state.peak, current))
+    if new:
+        state = _joined(state, person, join, current)
+    who = _who(person, join)
     out.append(Entry(at, _EVENT[how], who if how == "found" else {**who, **told}))
     if info.metadata:
         out.append(_metadata(at, info))
@@ -349,56 +429,71 @@ def _with_tracks(
     state: SessionState, info: ParticipantInfo, at: float, how: How, out: list[Entry]
 ) -> SessionState:
     """Everything that `info` shows as published is published."""
-    published_at = at if how == "announced" else None
+    published_at = at if how in _MAY_BE_LATE else None
     for track in info.tracks:
         state = show(state, info.identity, track, at, published_at, how == "found", out)
     return state
 
 
-def _missed_join(
-    state: SessionState, person: Person, sid: str, joined_at: float, at: float, out: list[Entry]
+def _with_joins(
+    state: SessionState, person: Person, joins: tuple[Join, ...], at: float
 ) -> tuple[SessionState, Person]:
-    """A join told after a later one of the same person: it is over since that one."""
-    joins = person.joins
-    if person.older_joins and joined_at <= joins[0].joined_at:
-        return anomaly(state), person  # it may be one of those that are not kept
-    later = next(index for index, join in enumerate(joins) if join.joined_at > joined_at)
-    join = Join(sid, joined_at, joins[later].joined_at)
-    before = joins[:later]
-    if before and (before[-1].left_at or 0.0) > joined_at:
-        before = (*before[:-1], change(before[-1], left_at=joined_at))
-    joins = (*before, join, *joins[later:])
-    older, older_seconds, folded = person.older_joins, person.older_seconds, state.folded
-    if len(joins) > MAX_JOINS:
-        older, older_seconds = older + 1, older_seconds + joins[0].seconds(at)
-        joins, folded = joins[1:], change(folded, joins=folded.joins + 1)
-    person = change(person, joins=joins, older_joins=older, older_seconds=older_seconds)
-    state = change(state, joins=state.joins + person.counted, folded=folded)
-    told = {"identity": person.identity, "sid": sid, "kind": person.kind}
-    more = {"name": person.name, "joined_at": joined_at, "rejoin": later > 0, "reconnect": False}
-    out.append(Entry(at, "participant_connected", {**told, **more}))
-    out.append(_gone(person, join))
-    return state, person
+    """The person with these joins, at most one too many: then the oldest is only added up."""
+    if len(joins) <= MAX_JOINS:
+        return state, change(person, joins=joins)
+    folded = change(state.folded, joins=state.folded.joins + 1)
+    person = change(
+        person,
+        joins=joins[1:],
+        older_joins=person.older_joins + 1,
+        older_seconds=person.older_seconds + joins[0].seconds(at),
+    )
+    return change(state, folded=folded), person
+
+
+def _joined(state: SessionState, person: Person, join: Join, together: int) -> SessionState:
+    """Count a join; `together` people were there then."""
+    first = state.first_joined_at
+    return change(
+        state,
+        joins=state.joins + person.counted,
+        peak=max(state.peak, together),
+        first_joined_at=join.joined_at if first is None else min(first, join.joined_at),
+    )
+
+
+def _met(state: SessionState, person: Person, at: float) -> int:
+    """How many people were there at `at`, when `person` came for a visit nobody saw."""
+    if not person.counted:
+        return 0
+    past = (other for other in state.past.values() if other.identity not in state.present)
+    others = (other for other in (*past, *state.present.values()) if other.counted)
+    return 1 + sum(other.there(at) for other in others if other.identity != person.identity)
 
 
 def _part(
-    state: SessionState, identity: str, at: float, reason: str | None, out: list[Entry]
+    state: SessionState,
+    identity: str,
+    at: float,
+    reason: str | None,
+    out: list[Entry],
+    told: bool = False,
 ) -> tuple[SessionState, Person]:
     """Close somebody's join and tracks, and tell it."""
     state = finish_all_of(state, identity, at, out)
-    state, person = _out(state, identity, at, reason)
+    state, person = _out(state, identity, at, reason, told)
     out.append(_gone(person, person.joins[-1]))
     return state, person
 
 
 def _out(
-    state: SessionState, identity: str, at: float, reason: str | None
+    state: SessionState, identity: str, at: float, reason: str | None, told: bool = False
 ) -> tuple[SessionState, Person]:
     """Take somebody out of the room, with what was measured closed at `at`."""
     person = state.present[identity]
     join = person.joins[-1]
     left_at = max(at, join.joined_at)
-    join = change(join, left_at=left_at, reason=reason)
+    join = change(join, left_at=left_at, reason=reason, told=told)
     person = change(_quiet(person, left_at), joins=(*person.joins[:-1], join), owed=None)
     present = {other: one for other, one in state.present.items() if other != identity}
     state = change(
@@ -422,29 +517,31 @@ def _silenced(state: SessionState, identity: str) -> SessionState:
     return change(state, speaking=state.speaking - {identity})
 
 
-def _with_reason(person: Person, sid: str, reason: str | None) -> Person:
-    """Note why an earlier join ended, where that is not known yet."""
-    index = _find(person.joins, sid)
-    if index is None or reason is None:
+def _left_too(person: Person, event: ParticipantLeft) -> Person:
+    """A leave was heard of a join that is over: it may say why, and no later than when."""
+    index = find_join(person, event.sid)
+    if index is None or event.reason is None:
         return person
     join = person.joins[index]
-    if join.left_at is None or join.reason is not None:
+    if join.left_at is None:
         return person
-    told = change(join, reason=reason)
-    return change(person, joins=(*person.joins[:index], told, *person.joins[index + 1 :]))
+    if join.told and event.at < join.left_at:
+        join = change(join, left_at=max(event.at, join.joined_at))
+    join = change(join, reason=join.reason or event.reason)
+    return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
 
 
-def _knows(state: SessionState, info: ParticipantInfo) -> bool:
+def knows(state: SessionState, info: ParticipantInfo) -> bool:
     """Whether this join belongs to this life of the room for certain."""
     person = state.present.get(info.identity) or state.past.get(info.identity)
-    return person is not None and _find(person.joins, info.sid) is not None
+    return person is not None and find_join(person, info.sid) is not None
 
 
-def _find(joins: tuple[Join, ...], sid: str) -> int | None:
+def find_join(person: Person, sid: str) -> int | None:
     """Index of the join with this SID; the empty SID is nobody's."""
     if sid:
-        for index in range(len(joins) - 1, -1, -1):
-            if joins[index].sid == sid:
+        for index in range(len(person.joins) - 1, -1, -1):
+            if person.joins[index].sid == sid:
                 return index
     return None
 
@@ -463,6 +560,16 @@ def _text(person: Person) -> int:
 def _metadata(at: float, info: ParticipantInfo) -> Entry:
     told = {"identity": info.identity, "metadata": info.metadata}
     return Entry(at, "participant_metadata", told)
+
+
+def _who(person: Person, join: Join) -> dict[str, object]:
+    return {
+        "identity": person.identity,
+        "sid": join.sid,
+        "kind": person.kind,
+        "name": person.name,
+        "joined_at": join.joined_at,
+    }
 
 
 def _gone(person: Person, join: Join) -> Entry:

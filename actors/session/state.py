@@ -19,7 +19,14 @@ from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from actors.session.events import ParticipantKind, Quality, RoomEvent, Source, TrackKind
+from actors.session.events import (
+    ParticipantInfo,
+    ParticipantKind,
+    Quality,
+    RoomEvent,
+    Source,
+    TrackKind,
+)
 from actors.session.shelf import Shelf
 from actors.session.steps import OFF, UNKNOWN, Levels, QualitySeconds, Span, stretch
 
@@ -56,6 +63,12 @@ MAX_TEXT: Final = 16 * 1024 * 1024
 MAX_HELD: Final = 2_000
 """Events that wait for the end of a reconnect; the roster makes up for those beyond."""
 
+MAX_ABORTED: Final = 100
+"""Aborted joins that are remembered."""
+
+MAX_EXPECTED: Final = 2_000
+"""Joins that were told by a webhook and are to be announced; those beyond are not waited for."""
+
 OTHER: Final = "…other"
 """The name under which what is beyond a bound is added up."""
 
@@ -89,6 +102,8 @@ class Join:
     left_at: float | None = None
     """Unix seconds; None while it lasts.  Never before `joined_at`."""
     reason: str | None = None
+    told: bool = False
+    """Whether LiveKit's webhook told of its end: then `left_at` is the server's word."""
 
     def seconds(self, now: float) -> float:
         return stretch(self.joined_at, now if self.left_at is None else self.left_at)
@@ -125,6 +140,13 @@ class Person:
         """Whether this is one of the people, not a machine."""
         return self.kind in COUNTED_KINDS
 
+    def there(self, at: float) -> bool:
+        """Whether they were in the room then, as far as their joins are kept."""
+        return any(
+            join.joined_at <= at and (join.left_at is None or at < join.left_at)
+            for join in self.joins
+        )
+
     def seconds(self, now: float) -> float:
         """Seconds present, over all joins."""
         return self.older_seconds + sum(join.seconds(now) for join in self.joins)
@@ -157,6 +179,15 @@ class Leave:
     """Unix seconds when it becomes true; infinite while the connection is down."""
     quality: Quality | None = None
     """What held until then, and holds again if it was not true."""
+
+
+@frozen
+class Expected:
+    """Somebody of whom LiveKit's webhook told before the room announced them."""
+
+    info: ParticipantInfo
+    due: float
+    """Unix seconds when they would have been announced were they still there."""
 
 
 @frozen(slots=False)
@@ -233,8 +264,10 @@ class SessionState:
     """Provisional leaves, by identity."""
     unpublishing: Mapping[str, Leave] = field(factory=dict[str, Leave])
     """Provisional ends of tracks, by SID."""
+    expected: Mapping[str, Expected] = field(factory=dict[str, Expected])
+    """Joins that are to be announced, by SID."""
     due: float | None = None
-    """Unix seconds when the first of both becomes true."""
+    """Unix seconds when the first of these three is due."""
     held: tuple[RoomEvent, ...] = ()
     """What came while reconnecting and may belong to another life of the room."""
     speaking: frozenset[str] = frozenset()
@@ -257,6 +290,13 @@ class SessionState:
     folded: Folded = Folded()
     anomalies: int = 0
     """Events that made no sense here: duplicates, late ones, leaves of strangers."""
+
+    server_said: bool = False
+    """Whether a webhook told who or what is in the room."""
+    closed_at: float | None = None
+    """Unix seconds when the server closed the room, where a webhook told it."""
+    aborted: tuple[str, ...] = ()
+    """SIDs of the last joins that came to nothing, so that none is told twice."""
 
     @property
     def ended(self) -> bool:

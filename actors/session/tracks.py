@@ -153,6 +153,20 @@ def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track
     return _remember(change(state, tracks=tracks), track), track
 
 
+def since(state: SessionState, track: Track, at: float) -> SessionState:
+    """It was published at `at`, where that was not known."""
+    if track.published_at is not None:
+        return state
+    return _replace(state, change(track, published_at=at))
+
+
+def until(state: SessionState, track: Track, at: float) -> SessionState:
+    """It ended at `at`, where it was believed to have ended earlier."""
+    if track.unpublished_at is None or track.unpublished_at >= at:
+        return state
+    return _replace(state, change(track, unpublished_at=at))
+
+
 def doubt(state: SessionState, sid: str, at: float, due: float) -> SessionState:
     """The track ended, or it only looks so because our own connection did."""
     return with_unpublishing(state, {**state.unpublishing, sid: Leave(at, due)})
@@ -189,6 +203,13 @@ def _mute(
 
 def _put(state: SessionState, track: Track) -> SessionState:
     return change(state, tracks={**state.tracks, track.sid: track})
+
+
+def _replace(state: SessionState, track: Track) -> SessionState:
+    """Put another version of a track where it is."""
+    if track.sid in state.tracks:
+        return _put(state, track)
+    return change(state, past_tracks=state.past_tracks.put(track.sid, track))
 
 
 def _remember(state: SessionState, track: Track) -> SessionState:

@@ -1,7 +1,8 @@
-"""What is not certain yet: provisional ends, and events that wait for a reconnect to end.
+"""What is not certain yet: provisional ends, joins that are to be announced, and events
+that wait for a reconnect to end.
 
-`due` of the state is kept beside the two tables it comes from, so that an event that
-changes neither pays one comparison.
+`due` of the state is kept beside the three tables it comes from, so that an event that
+changes none of them pays one comparison.
 """
 
 from __future__ import annotations
@@ -9,23 +10,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
-from actors.session.events import RoomEvent
-from actors.session.state import MAX_HELD, Leave, SessionState, change
+from actors.session.events import ParticipantInfo, RoomEvent
+from actors.session.state import MAX_EXPECTED, MAX_HELD, Expected, Leave, SessionState, change
 
 
 def with_leaving(state: SessionState, leaving: Mapping[str, Leave]) -> SessionState:
-    return change(state, leaving=leaving, due=_first_due(leaving, state.unpublishing))
+    return _with_due(change(state, leaving=leaving))
 
 
 def with_unpublishing(state: SessionState, unpublishing: Mapping[str, Leave]) -> SessionState:
-    return change(state, unpublishing=unpublishing, due=_first_due(state.leaving, unpublishing))
+    return _with_due(change(state, unpublishing=unpublishing))
+
+
+def expect(state: SessionState, info: ParticipantInfo, due: float) -> SessionState:
+    """Somebody is in the room, as a webhook says; the room itself will say so by `due`."""
+    if len(state.expected) >= MAX_EXPECTED:
+        return anomaly(state)
+    return _with_due(change(state, expected={**state.expected, info.sid: Expected(info, due)}))
+
+
+def expect_no_more(state: SessionState, sid: str) -> SessionState:
+    if sid not in state.expected:
+        return state
+    left = {other: one for other, one in state.expected.items() if other != sid}
+    return _with_due(change(state, expected=left))
 
 
 def all_due(state: SessionState, due: float) -> SessionState:
-    """Give every provisional end the same due time (infinite: wait)."""
+    """Give everything that waits the same due time (infinite: wait on)."""
     leaving = {key: Leave(leave.at, due, leave.quality) for key, leave in state.leaving.items()}
     ending = {key: Leave(leave.at, due) for key, leave in state.unpublishing.items()}
-    return change(state, leaving=leaving, unpublishing=ending, due=_first_due(leaving, ending))
+    expected = {sid: Expected(one.info, due) for sid, one in state.expected.items()}
+    return _with_due(change(state, leaving=leaving, unpublishing=ending, expected=expected))
 
 
 def hold(state: SessionState, event: RoomEvent) -> SessionState:
@@ -40,10 +56,9 @@ def anomaly(state: SessionState) -> SessionState:
     return change(state, anomalies=state.anomalies + 1)
 
 
-def _first_due(leaving: Mapping[str, Leave], ending: Mapping[str, Leave]) -> float | None:
+def _with_due(state: SessionState) -> SessionState:
     due = inf
-    for leave in leaving.values():
-        due = min(due, leave.due)
-    for leave in ending.values():
-        due = min(due, leave.due)
-    return None if due == inf else due
+    for waiting in (state.leaving, state.unpublishing, state.expected):
+        for one in waiting.values():
+            due = min(due, one.due)
+    return change(state, due=None if due == inf else due)

@@ -126,6 +126,9 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "reconnecting": "Connection to room lost, reconnecting: {room}",
     "reconnected": "Reconnected to room: {room} (after {gap} s)",
     "session_ended": "Analytics session ended for room: {room}",
+    "participant_left_at": "Time of leaving corrected: {identity} (SID: {sid})",
+    "participant_connection_aborted": "Participant could not connect: {identity} (SID: {sid})",
+    "room_ended": "Room had ended: {room}",
 }
 """One for every entry of a session (`actors.session.entry.ENTRY_KEYS`)."""
 

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from actors.session import RoomEvent, apply, attach_job, begin, end, next_deadline, totals
+from actors.session.corrections import CORRECTIONS
 from actors.session.fold import _HANDLERS
 from tests.session.story import LEFT, T0, Story, camera, clock, microphone, names, person
 
@@ -15,7 +16,7 @@ BOB = person("bob", "PA_2", 0)
 
 
 def test_every_event_of_the_vocabulary_has_its_row_in_the_table() -> None:
-    assert set(_HANDLERS) == set(get_args(RoomEvent))
+    assert set(_HANDLERS) | set(CORRECTIONS) == set(get_args(RoomEvent))
 
 
 def test_the_room_sid_is_taken_from_the_first_roster_where_the_job_had_none() -> None:

@@ -35,7 +35,7 @@ from actors.session import (
     totals,
 )
 from actors.session.view import every_track, everyone
-from tests.session.anything import any_event, times
+from tests.session.anything import any_event, said, seen, times
 from tests.session.story import T0
 from tests.session.test_view import check_shape
 from tests.session.truths import HORIZON, STEP, Truth, truths
@@ -82,7 +82,14 @@ def check_consistent(state: SessionState) -> None:
     assert set(state.unpublishing) <= set(state.tracks)
     talking = {one.identity for one in people if one.talk.since is not None}
     assert state.speaking == talking
-    waiting = [leave.due for leave in (*state.leaving.values(), *state.unpublishing.values())]
+    waiting = [
+        leave.due
+        for leave in (
+            *state.leaving.values(),
+            *state.unpublishing.values(),
+            *state.expected.values(),
+        )
+    ]
     assert (state.due or float("inf")) == min(waiting, default=float("inf"))
     assert not state.held or state.reconnecting
     assert state.data.total == sum(state.data.by_topic.values())
@@ -135,8 +142,10 @@ def test_the_same_events_give_the_same_state_and_older_states_stay_as_they_were(
 
 
 @quick
-@given(st.lists(any_event, max_size=30), st.floats(T0, T0 + 100))
-def test_the_end_leaves_nothing_open(events: list[RoomEvent], at: float) -> None:
+@given(st.lists(any_event, max_size=30), st.floats(T0, T0 + 100), st.lists(seen), st.lists(said))
+def test_the_end_leaves_nothing_open_and_only_webhooks_correct_it(
+    events: list[RoomEvent], at: float, late: list[RoomEvent], corrections: list[RoomEvent]
+) -> None:
     state, _ = folded(started(), events)
     state, (*_, last) = end(state, at, "worker_stopped")
     check_consistent(state)
@@ -145,8 +154,13 @@ def test_the_end_leaves_nothing_open(events: list[RoomEvent], at: float) -> None
     assert not state.tracks
     assert next_deadline(state) is None
     assert session_view(state, at) == session_view(state, at + 1000)
-    for event in events:
+    for event in late:
         assert apply(state, event) == (state, ())
+    for event in corrections:
+        state, _ = apply(state, event)
+        check_consistent(state)
+        assert (state.ended, len(state.present), len(state.tracks)) == (True, 0, 0)
+        assert next_deadline(state) is None
 
 
 # -- what people really did

@@ -226,14 +226,30 @@ def test_a_track_missing_right_after_the_reconnect_is_only_doubted() -> None:
     assert story.tick(20) == []
 
 
-def test_disconnected_while_reconnecting_believes_every_leave() -> None:
+def test_the_end_while_reconnecting_believes_every_leave() -> None:
     story = Story(ALICE, BOB)
     story.reconnecting(10)
     everybody_gone(story, 10.2)
-    told = story.disconnected(30)
+    assert story.disconnected(30) == []
+    told = story.ends(30, "server_lost")
     assert names(told).count("participant_disconnected") == 2
     assert story.counts() == (0, 2, 2, 2)
     assert story.view()["participant_seconds"] == 20.4
+
+
+def test_a_watch_that_broke_off_while_reconnecting_leaves_everybody_in_doubt() -> None:
+    """The worker was killed in a reconnect.  Who is in the next watch's roster never left."""
+    story = Story(ALICE, BOB)
+    story.reconnecting(10)
+    everybody_gone(story, 10.2)
+    story.disconnected(12)
+    told = story.watching(100, ALICE)
+    assert "participant_disconnected" not in names(told)
+    story.tick(110)
+    assert story.counts() == (1, 2, 2, 2)
+    assert story.of("alice", 110)["seconds"] == 110.0
+    assert story.of("bob", 110)["seconds"] == 10.2
+    assert story.view(110)["coverage"] == round(20 / 110, 4)
 
 
 @pytest.mark.parametrize("reason", [None, "client_initiated"])
