@@ -50,8 +50,8 @@ _SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
 
 def run_check(flags: Mapping[str, object], *, as_json: bool) -> int:
     """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting."""
+    machine.raise_descriptor_limit()  # The settings are bounded by it.
     read = draft(flags)
-    machine.raise_descriptor_limit()
     results = [*(_setting(row, read) for row in TABLE), *_machine(read), *_server(read)]
     if as_json:
         _print_json(results)

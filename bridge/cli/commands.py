@@ -179,8 +179,8 @@ def _overview() -> str:
 
 
 def _start(flags: Mapping[str, object]) -> int:
+    machine.raise_descriptor_limit()  # The settings are bounded by it.
     settings = load(flags)
-    machine.raise_descriptor_limit()
     _require_data_dir(settings)
     _require_free_port(settings)
     # Before the log: it imports trio_asyncio, which wants to be there before anything

@@ -134,6 +134,7 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
 
 WORKER_LINES: Final[Mapping[str, Template]] = {
     "agent_started": "Starting room analytics agent...",
+    "max_rooms": "Watching up to {rooms} rooms at once ({open_files} open files)",
     "room_started": "Starting analytics for room: {room} (Job ID: {job_id})",
     "room_status": lambda raw: f"Room status - Name: {_room(raw)}, {_numbers(raw)}",
     "report_started": "=== Analytics Report ===",

@@ -10,23 +10,25 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-DESCRIPTORS_A_ROOM: Final = 14
-"""Measured for one watched room with ICE gathered once and two peer connections."""
-DESCRIPTORS_FOR_US: Final = 100
+DESCRIPTORS_A_ROOM: Final = 12
+"""Measured for a watched room, with ICE gathered once and two peer connections: 5, and for
+each of the eight that are being entered up to 40 for an instant; more addresses, more."""
+DESCRIPTORS_FOR_US: Final = 64
 """Everything that is not a room: server socket, store, HTTP clients, libraries."""
-
-
-def descriptor_limit() -> int:
-    """How many files we may have open, once `raise_descriptor_limit` was called."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return _NO_LIMIT if hard == resource.RLIM_INFINITY else hard
-
-
 _NO_LIMIT: Final = 1 << 20
 
 
+def descriptor_limit() -> int:
+    """How many files we may have open.  Meant for after `raise_descriptor_limit`."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _NO_LIMIT if soft == resource.RLIM_INFINITY else soft
+
+
 def raise_descriptor_limit() -> int:
-    """Take all open files the system grants; returns how many that are."""
+    """Take all open files the system grants; returns how many that are.
+
+    Where it grants none beyond the soft limit, that one stays and rooms are fewer.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Where there is no hard limit the kernel may still refuse more than its own bound.
     wanted = (_NO_LIMIT, 65536, 10240) if hard == resource.RLIM_INFINITY else (hard,)
@@ -37,8 +39,7 @@ def raise_descriptor_limit() -> int:
             except (OSError, ValueError):
                 continue
         break
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _NO_LIMIT if soft == resource.RLIM_INFINITY else soft
+    return descriptor_limit()
 
 
 def rooms_for_descriptors(limit: int) -> int:

@@ -22,6 +22,7 @@ from attrs import define, field
 
 from actors.runtime import render_running
 from bridge.cli.log import FLUSH_SECONDS, Flush
+from bridge.cli.machine import descriptor_limit
 from bridge.cli.program import Program, open_program
 from bridge.cli.settings import Settings, SettingsError
 from bridge.cli.text import harmless
@@ -96,6 +97,7 @@ class _End:
 
 async def _main(settings: Settings, flush: Flush) -> int:
     log.info("agent_started")
+    log.info("max_rooms", rooms=settings.max_rooms, open_files=descriptor_limit())
     end = _End(flush)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

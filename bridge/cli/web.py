@@ -13,7 +13,7 @@ from bridge.http.exchange import App
 from bridge.http.health import Checks, health
 from bridge.http.inbox import Inbox
 from bridge.http.translate import WebhookSaid
-from bridge.livekit.reconciler import watches
+from bridge.livekit.decisions import watches
 from bridge.livekit.tokens import ApiKey
 
 if TYPE_CHECKING:

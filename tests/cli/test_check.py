@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -183,12 +184,12 @@ def test_too_few_open_files_are_told_with_the_number_that_is_enough(
     monkeypatch.setattr(check_module.machine.resource, "getrlimit", lambda _: (256, 256))
     result = check_module._open_files()
     assert result.status == "failed"
-    assert result.do == "raise it: ulimit -n 380 or more"
+    assert result.do == "raise it: ulimit -n 304 or more"
     read = check_module.draft({"max-rooms": "100"}, {})
     rooms = next(row for row in TABLE if row.name == "max-rooms")
     asked = check_module._setting(rooms, read)
     assert asked.status == "failed"
-    assert "100 rooms need 1500 open files, the limit is 256" in asked.found
+    assert "100 rooms need 1264 open files, the limit is 256" in asked.found
 
 
 async def test_a_server_that_is_not_there(room_actors: RunCommand) -> None:
@@ -263,7 +264,7 @@ async def test_a_clock_that_is_off_but_stands_in_the_tokens_limit(
     monkeypatch.setattr(api_module, "time", ahead)
     results = await probe(livekit_server.url, key_of(livekit_server))
     assert results[CLOCK].status == "failed"
-    assert "30 s ahead of the server's" in results[CLOCK].found
+    assert re.search("(29|30|31) s ahead of the server's", results[CLOCK].found)
     assert "NTP" in results[CLOCK].do
     assert results[KEY].status == "ok"
 

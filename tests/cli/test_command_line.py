@@ -59,14 +59,14 @@ def test_each_command_has_a_help_that_lists_its_flags(
 
 
 def test_help_is_quick(room_actors: RunCommand) -> None:
-    """Nothing heavy is imported for it.  The best of three: the machine may be busy."""
+    """Less than a second is promised.  The best of five: the machine may be busy."""
 
     def seconds() -> float:
         began = time.perf_counter()
         room_actors("start", "--help")
         return time.perf_counter() - began
 
-    assert min(seconds() for _ in range(3)) < 0.3
+    assert min(seconds() for _ in range(5)) < 1.0
 
 
 def test_nothing_heavy_is_imported_before_a_command_needs_it(tmp_path: Path) -> None:
@@ -222,3 +222,19 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
         capture_output=True, text=True, check=True, env=clean_environment({}),
     )  # fmt: skip
     assert done.stdout == "700 (700, 700)\n"
+
+
+def test_where_the_system_grants_no_more_open_files_rooms_are_fewer() -> None:
+    program = (
+        "import resource as r; from bridge.cli import machine\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (200, 700))\n"
+        "def refuse(which, limits): raise PermissionError(1, 'Operation not permitted')\n"
+        "r.setrlimit = refuse\n"
+        "print(machine.raise_descriptor_limit(), machine.descriptor_limit())\n"
+        "print(machine.rooms_for_descriptors(machine.descriptor_limit()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, env=clean_environment({}),
+    )  # fmt: skip
+    assert done.stdout == "200 200\n11\n"
