@@ -80,9 +80,13 @@ class Book:
         return frozenset(held.job.room for held in self.held.values())
 
     @property
-    def room_sids(self) -> frozenset[str]:
-        """SIDs of the rooms that are held."""
-        return frozenset(held.journal.state.room_sid for held in self.held.values())
+    def staying(self) -> frozenset[str]:
+        """Names of the rooms that are held and are not being left."""
+        return frozenset(
+            held.job.room
+            for held in self.held.values()
+            if held.leaving is None and not held.journal.ended
+        )
 
     @property
     def wanted(self) -> frozenset[str]:

@@ -59,6 +59,7 @@ class Program:
     """Why nothing can work: LiveKit said no before it ever said yes, or a port is taken."""
     over: trio.Event = field(factory=trio.Event)
     """The program cannot go on."""
+    reconciler: Reconciler | None = None
     http: HttpAddress | None = None
     """Where the HTTP server listens."""
     closing: str = ""
@@ -147,18 +148,19 @@ async def _start_everything(
     services: dict[str, Callable[[], Awaitable[None]]] = {"worker": run_worker}
     if settings.http is not None:
         services["http"] = _http_server(settings.http, settings, program)
-    if settings.agent_name and settings.watch:
-        book = rooms.book
-        services["reconciler"] = Reconciler(
-            api=api,
-            worker=worker,
-            agent_name=settings.agent_name,
-            instance=instance,
-            watch=settings.watch,
-            held=lambda: book.rooms,
-            excluded=lambda _name, sid: sid in book.declined,
-            rng=rng,
-        ).run
+    book = rooms.book
+    program.reconciler = Reconciler(
+        api=api,
+        worker=worker,
+        agent_name=settings.agent_name,
+        instance=instance,
+        watch=settings.watch if settings.agent_name else (),
+        held=lambda: book.staying,
+        excluded=lambda _name, sid: sid in book.declined,
+        wanted=lambda: book.wanted,
+        rng=rng,
+    )
+    services["reconciler"] = program.reconciler.run
     for name, function in services.items():
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
@@ -188,7 +190,7 @@ def _living(api: ServerApi) -> ListLiving:
 
     async def list_living() -> frozenset[str]:
         try:
-            return frozenset(room.sid for room in await api.list_rooms())
+            return await api.alive()
         except ApiError as error:
             raise RoomUnreachable(str(error)) from None
 

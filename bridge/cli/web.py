@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors.session import RoomTold
 from bridge.cli.settings import Settings
 from bridge.http.app import app
 from bridge.http.exchange import App
@@ -51,3 +52,5 @@ def _take(settings: Settings, program: Program, said: WebhookSaid) -> None:
     rooms = program.rooms
     if rooms.book.knows(said.room_sid) or watches(settings.watch, said.room):
         rooms.said(said.room, said.room_sid, said.event)
+        if isinstance(said.event, RoomTold) and program.reconciler is not None:
+            program.reconciler.look_now(said.room_sid)
