@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from bridge.http.app import Row
 from bridge.http.translate import WebhookSaid, translate
-from bridge.http.webhook import BODY_LIMIT, CONTENT_TYPE, Refusal, read_webhook
+from bridge.http.webhook import BODY_LIMIT, CONTENT_TYPE, Refusal, read_event, read_token
 from bridge.livekit.tokens import ApiKey
 
 log = structlog.get_logger()
@@ -72,9 +72,12 @@ class Inbox:
     async def _answer(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
             raise HTTPException(415, f"Content-Type must be {CONTENT_TYPE}")
-        body = await _body_of(request)
+        _refuse_long(request)
         now = self._clock()
-        event = read_webhook(body, request.headers.get("authorization", ""), self._api_key, now)
+        promise = read_token(request.headers.get("authorization", ""), self._api_key, now)
+        if isinstance(promise, str):
+            raise self._refused(promise, now)
+        event = read_event(await _body_of(request), promise, now)
         if isinstance(event, str):
             raise self._refused(event, now)
         if event.id in self._seen:
@@ -102,12 +105,17 @@ class Inbox:
         return HTTPException(status, detail)
 
 
-async def _body_of(request: Request) -> bytes:
-    """The whole body, or a problem: too long (before more of it is read), too slow, cut short."""
-    too_long = HTTPException(413, f"a webhook has at most {BODY_LIMIT} bytes")
+_TOO_LONG: Final = f"a webhook has at most {BODY_LIMIT} bytes"
+
+
+def _refuse_long(request: Request) -> None:
     length = request.headers.get("content-length", "0")
     if len(length) > 15 or int(length) > BODY_LIMIT:
-        raise too_long
+        raise HTTPException(413, _TOO_LONG)
+
+
+async def _body_of(request: Request) -> bytes:
+    """The whole body, or a problem: too long, too slow, cut short."""
     body = bytearray()
     try:
         with trio.fail_after(BODY_SECONDS):
@@ -115,7 +123,7 @@ async def _body_of(request: Request) -> bytes:
                 async for piece in pieces:
                     body += piece
                     if len(body) > BODY_LIMIT:
-                        raise too_long
+                        raise HTTPException(413, _TOO_LONG)
     except trio.TooSlowError:
         raise HTTPException(408, "the body did not come in time") from None
     except ClientDisconnect:

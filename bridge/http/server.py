@@ -24,6 +24,9 @@ CONNECTIONS: Final = 512
 """At once.  One more takes the place of whoever has been waiting longest without a
 request, so that half-open connections keep nobody out."""
 
+SAY_AGAIN: Final = 60.0
+"""Seconds until it is logged again that there was no place."""
+
 GRACE: Final = 1.0
 """Seconds that requests under way get when the server ends."""
 
@@ -85,6 +88,8 @@ class _Connections:
         self._open: set[trio.SocketStream] = set()
         self._waiting: dict[trio.CancelScope, None] = {}
         """Around those without a request, the oldest first."""
+        self._refused = 0
+        self._say_at = float("-inf")
 
     async def hold(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """Holds the nursery of all connections, and outlives a cancellation by `GRACE`."""
@@ -100,8 +105,8 @@ class _Connections:
         """One connection, from its accept to its close."""
         if len(self._open) >= CONNECTIONS:
             if not self._waiting:
-                log.warning("http_connection_refused", open=len(self._open))
-                return stream.socket.close()
+                self._refuse(stream)
+                return
             longest = next(iter(self._waiting))
             del self._waiting[longest]
             longest.cancel()
@@ -113,7 +118,13 @@ class _Connections:
         finally:
             self._open.remove(stream)
             stream.socket.close()
-        return None
+
+    def _refuse(self, stream: trio.SocketStream) -> None:
+        stream.socket.close()
+        self._refused += 1
+        if trio.current_time() >= self._say_at:
+            self._say_at = trio.current_time() + SAY_AGAIN
+            log.warning("http_connection_refused", open=len(self._open), refused=self._refused)
 
     @contextmanager
     def _wait(self) -> Generator[trio.CancelScope, None, None]:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import jwt
+from attrs import frozen
 from google.protobuf import json_format
 from livekit.protocol.webhook import WebhookEvent
 
@@ -36,12 +37,18 @@ Refusal: TypeAlias = Literal["unsigned", "forged", "altered", "malformed", "old"
 for another body; `malformed`: no event; `old`: an event of long ago."""
 
 
-def read_webhook(
-    body: bytes, authorization: str, api_key: ApiKey, now: float
-) -> WebhookEvent | Refusal:
-    """The event in `body`, if `authorization` proves that LiveKit sent it.
+@frozen
+class Promise:
+    """What LiveKit's token says of the body that comes with it."""
 
-    `now` is in Unix seconds.  Neither token nor body is in what comes back for a refusal.
+    sha256: str
+    """Base64."""
+
+
+def read_token(authorization: str, api_key: ApiKey, now: float) -> Promise | Refusal:
+    """What `authorization` promises, if LiveKit signed it and it holds `now` (Unix seconds).
+
+    Before the body is read: nobody else shall make us keep a megabyte.
     """
     if not authorization:
         return "unsigned"
@@ -61,10 +68,13 @@ def read_webhook(
         )
     except (jwt.InvalidTokenError, RecursionError):  # the latter: a header of many brackets
         return "forged"
-    if not _holds_at(now, claims):
-        return "forged"
+    return Promise(str(claims.get("sha256"))) if _holds_at(now, claims) else "forged"
+
+
+def read_event(body: bytes, promise: Promise, now: float) -> WebhookEvent | Refusal:
+    """The event in `body`, if that is what was promised.  A refusal tells nothing of it."""
     digest = base64.b64encode(hashlib.sha256(body).digest())
-    if not hmac.compare_digest(digest, str(claims.get("sha256")).encode("utf-8", "replace")):
+    if not hmac.compare_digest(digest, promise.sha256.encode("utf-8", "replace")):
         return "altered"
     try:
         event = json_format.Parse(body, WebhookEvent(), ignore_unknown_fields=True)

@@ -40,7 +40,8 @@ class Post:
     async def begin(self, *lines: str) -> trio.SocketStream:
         """A connection that has sent the head of a webhook with these lines in it."""
         stream = await self.site.open()
-        head = [f"POST {PATH} HTTP/1.1", "Host: localhost", f"Content-Type: {CONTENT_TYPE}", *lines]
+        signed = [f"{name}: {value}" for name, value in headers_for(b"").items()]
+        head = [f"POST {PATH} HTTP/1.1", "Host: localhost", *signed, *lines]
         await stream.send_all("\r\n".join([*head, "", ""]).encode())
         return stream
 
@@ -180,6 +181,15 @@ async def test_a_body_that_is_said_to_be_too_long_is_refused_before_it_comes(pos
         answer = answer_in(await read_all(stream))
     assert answer.problem["status"] == 413
     assert answer.headers["connection"] == "close"
+
+
+async def test_of_a_stranger_no_body_is_read(post: Post):
+    async with await post.site.open() as stream:
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        await stream.send_all(
+            f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert answer_in(await read_all(stream)).problem["status"] == 401
 
 
 async def test_a_number_of_many_digits_is_too_long_too(post: Post):
