@@ -9,11 +9,12 @@ from attrs import frozen
 
 from bridge.livekit.api import ServerApi
 from bridge.livekit.tokens import ApiKey
+from bridge.livekit.worker import Worker
 from bridge.server import PrivateServer
 from tests.worker import messages as m
 from tests.worker.conftest import key_of
 from tests.worker.fake_livekit import fake_livekit
-from tests.worker.workers import KEY, make_worker, running
+from tests.worker.workers import KEY, Told, make_worker, receives_jobs, running
 
 
 @frozen
@@ -22,6 +23,8 @@ class LiveKit:
 
     url: str
     key: ApiKey
+    receives_jobs: Callable[[Worker, Told], Awaitable[object]]
+    """Wait until it gives jobs to a worker that it has registered."""
     dispatch: Callable[[str, str], Awaitable[object]]
     """By room and agent name."""
     terminate: Callable[[str], Awaitable[object]]
@@ -38,7 +41,10 @@ async def real(livekit_server: PrivateServer, api: ServerApi) -> LiveKit:
     async def terminate(room: str) -> None:
         await api.delete_dispatch(room, dispatched[room])
 
-    return LiveKit(livekit_server.url, key_of(livekit_server), dispatch, terminate)
+    async def receives(worker: Worker, told: Told) -> None:
+        await receives_jobs(worker, told, api)
+
+    return LiveKit(livekit_server.url, key_of(livekit_server), receives, dispatch, terminate)
 
 
 @pytest.fixture
@@ -51,7 +57,10 @@ async def fake() -> AsyncGenerator[LiveKit, None]:
         async def terminate(room: str) -> None:
             await server.send(m.termination(f"AJ_{room}"))
 
-        yield LiveKit(server.url, KEY, dispatch, terminate)
+        async def at_once(_worker: Worker, _told: Told) -> None:
+            """It keeps no books."""
+
+        yield LiveKit(server.url, KEY, at_once, dispatch, terminate)
 
 
 @pytest.mark.parametrize("which", ["real", "fake"])
@@ -62,6 +71,7 @@ async def test_a_worker_cannot_tell_the_fake_server_from_the_real_one(
     worker, told = make_worker(livekit.url, livekit.key, agent_name=name)
     async with running(worker):
         assert worker.worker_id.startswith("AW_")
+        await livekit.receives_jobs(worker, told)
         await livekit.dispatch(name, name)
         await told.until(lambda: bool(told.assigned))
         (job,) = told.assigned

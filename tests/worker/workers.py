@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,11 +11,19 @@ import structlog.testing
 import structlog.typing
 import trio
 from attrs import define, field
+from livekit.protocol import agent
 
 from actors.rooms.port import RoomJob
+from bridge.livekit.api import ServerApi
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.worker import Worker, WorkerConfig
+
+PATIENCE = 30.0
+"""Seconds until a test gives up waiting for something that takes milliseconds."""
+
+_OFFER_SECONDS = 3.0
+"""LiveKit takes 0.2 s to offer a job, and takes no answer after 3 s."""
 
 KEY = ApiKey("APIkey", "a-secret-that-is-long-enough-for-sha256")
 
@@ -42,7 +51,7 @@ class Told:
     def rooms(self) -> list[str]:
         return [job.room for job in self.assigned]
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 10) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
         with trio.fail_after(seconds):
             while not holds():
                 await self._news.wait()
@@ -73,10 +82,40 @@ def make_worker(
 async def running(worker: Worker) -> AsyncGenerator[None, None]:
     """A registered worker, closed in the end."""
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await nursery.start(worker.run)
         yield
         await worker.aclose()
+
+
+async def receives_jobs(worker: Worker, told: Told, api: ServerApi) -> None:
+    """Wait until LiveKit really gives jobs to a registered worker, which then has none.
+
+    It answers a registration before it enters the worker in its books, and only then
+    tells its dispatcher to look again whom there is: for some milliseconds, longer on a
+    busy machine, a dispatch finds no worker and is forgotten.
+    """
+    for number in itertools.count():
+        await api.create_dispatch(
+            f"{worker.config.agent_name}-probe-{number}", worker.config.agent_name
+        )
+        with trio.move_on_after(_OFFER_SECONDS):
+            await told.until(lambda: bool(told.assigned))
+            break
+    worker.job_ended(told.assigned.pop().job_id)
+    await taken_note(worker)
+
+
+async def taken_note(worker: Worker) -> None:
+    """Wait until LiveKit has read all that the worker told it: it answers a ping in turn."""
+    connection = worker._protocol
+    assert connection is not None
+    heard_at = connection._heard_at
+    connection._out.append(agent.WorkerMessage(ping=agent.WorkerPing()))
+    worker._poke()
+    with trio.fail_after(PATIENCE):
+        while connection._heard_at == heard_at:
+            await worker._moved.wait()
 
 
 @define(eq=False)
@@ -94,7 +133,7 @@ class Log:
         self._news = trio.Event()
         return line
 
-    async def until(self, event: str, seconds: float = 10) -> structlog.typing.EventDict:
+    async def until(self, event: str, seconds: float = PATIENCE) -> structlog.typing.EventDict:
         """The first line of this event, past or to come."""
         with trio.fail_after(seconds):
             while True:
