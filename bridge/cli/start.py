@@ -123,8 +123,9 @@ async def _watch(settings: Settings, end: _End) -> None:
     async with open_program(settings) as program:
         end.program = program
         await _first_of(end.asked, program.over)
-        if program.refused:
-            raise SettingsError(program.refused)
+        end.refused = program.refused
+        if end.refused:
+            return
         with trio.move_on_after(settings.stop_timeout) as draining:
             await program.drain()
         if draining.cancelled_caught:

@@ -69,9 +69,8 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     session = await until_kept(tmp_path, room)
     assert session["id"] == before["id"]
     assert session["end_reason"] == "worker_stopped"
-    assert session["participants"] | {"current": 0} == {
-        "current": 0, "peak": 2, "unique": 3, "joins": 3,
-    }  # fmt: skip
+    people_counts = session["participants"]
+    assert (people_counts["unique"], people_counts["joins"]) == (3, 3)
     assert session["coverage"] < 1.0
     assert session["started_at"] == before["started_at"]
     (left,) = [
