@@ -44,6 +44,8 @@ class Command:
     run: Callable[[Mapping[str, object]], int]
     """Takes the flags that were given; returns the exit code; may raise `SettingsError`."""
     settings: tuple[Setting, ...] = ()
+    takes: str = ""
+    """What may stand behind its name, beside flags."""
     add_flags: Callable[[argparse.ArgumentParser], None] | None = None
 
 
@@ -125,7 +127,7 @@ def _parser(command: Command) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"{PROG} {command.name}",
         description=command.about,
-        usage=f"{PROG} {command.name} [FLAGS]",
+        usage=" ".join(filter(None, (PROG, command.name, command.takes, "[FLAGS]"))),
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, max_help_position=28
         ),
@@ -137,7 +139,7 @@ def _parser(command: Command) -> argparse.ArgumentParser:
         command.add_flags(parser)
     for row in command.settings:
         _add(parser, row)
-    if command.settings == TABLE:
+    if command.settings:
         parser.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
     parser.add_argument("-h", "--help", action="help", help="show this and leave")
     parser.add_argument(
@@ -236,6 +238,48 @@ def _check(flags: Mapping[str, object]) -> int:
 
 def _check_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+# ---------------------------------------------------------------- sessions, rooms, report
+
+_READING: Final = (BY_NAME["data-dir"],)
+
+
+def _read(show: str) -> Callable[[Mapping[str, object]], int]:
+    def run(flags: Mapping[str, object]) -> int:
+        from bridge.cli import reading
+
+        try:
+            getattr(reading, show)(flags)
+        except reading.CannotRead as error:
+            _complain(str(error))
+            return FAILED
+        return 0
+
+    return run
+
+
+def _format_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--csv", action="store_true", help="print CSV, for a spreadsheet")
+
+
+def _sessions_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--room", metavar="GLOB", help="only of these rooms, as 'team-*'")
+    parser.add_argument("--person", metavar="IDENTITY", help="only those this person was in")
+    parser.add_argument("--limit", metavar="N", help="how many, default: 50")
+    parser.add_argument("--after", metavar="CURSOR", help="go on there: `next` of a page before")
+    _format_flags(parser)
+
+
+def _report_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "session",
+        nargs="?",
+        metavar="SESSION",
+        help="its id, or a room's name for its newest session; default: the newest of all",
+    )
+    _format_flags(parser)
 
 
 # ---------------------------------------------------------------- demo
@@ -338,7 +382,33 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "wrong and what to do. Exit code 0 only if all hold.",
             _check,
             TABLE,
-            _check_flags,
+            add_flags=_check_flags,
+        ),
+        Command(
+            "rooms",
+            "show what is live",
+            "Shows the rooms that are watched now, from what is kept in the data directory.\n"
+            "Where no worker runs: those that were when one was last seen.",
+            _read("rooms"),
+            _READING,
+            add_flags=_format_flags,
+        ),
+        Command(
+            "sessions",
+            "show what was kept, the newest first",
+            "Shows the sessions that are kept in the data directory, the newest first.",
+            _read("sessions"),
+            _READING,
+            add_flags=_sessions_flags,
+        ),
+        Command(
+            "report",
+            "show one session whole",
+            "Shows one session with its people, tracks and timeline; --csv has its people.",
+            _read("report"),
+            _READING,
+            "[SESSION]",
+            _report_flags,
         ),
         Command(
             "simulate",

@@ -40,6 +40,9 @@ from bridge.harmless import harmless
 MAX_ROOMS: Final = 500
 """The default's upper bound; tried up to here."""
 
+DAY: Final = 86_400.0
+YEAR: Final = 366 * DAY
+
 
 class SettingsError(Exception):
     """Wrong use or a wrong setting: one line, exit code 2.  The text holds no secret."""
@@ -137,6 +140,20 @@ TABLE: Final[tuple[Setting, ...]] = (
         "where sessions are kept", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
     ),
     _row(
+        "keep", "ROOM_ACTORS_KEEP", "TIME", values.duration(3600, 100 * YEAR),
+        "how long sessions are kept after their end",
+        default=90 * DAY, default_text="90d",
+    ),
+    _row(
+        "keep-events", "ROOM_ACTORS_KEEP_EVENTS", "TIME", values.duration(3600, 100 * YEAR),
+        "how long their timelines are kept", default=14 * DAY, default_text="14d",
+    ),
+    _row(
+        "keep-size", "ROOM_ACTORS_KEEP_SIZE", "SIZE", values.size(10**6, 10**15),
+        "bytes of all that is kept; beyond it the oldest goes, timelines first",
+        default=10 * 10**9, default_text="10GB",
+    ),
+    _row(
         "database-url", "ROOM_ACTORS_DATABASE_URL", "URL", values.database_url,
         "PostgreSQL for several workers",
         default_text="SQLite file in the data directory", planned=True,
@@ -200,6 +217,10 @@ class Settings:
     """Glob patterns of room names; empty: only explicit dispatch."""
     max_rooms: int
     data_dir: Path
+    keep: float
+    keep_events: float
+    keep_size: int
+    """Bytes."""
     database_url: str | None = field(repr=False)
     http: HttpAddress | None
     """None: off."""
@@ -261,6 +282,14 @@ def load(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> S
     Raises `SettingsError`.
     """
     return draft(flags, env).settings()
+
+
+def data_dir_of(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Path:
+    """For a command that only reads: no other setting need be there.  Raises `SettingsError`."""
+    read = draft(flags, env)
+    if "data-dir" in read.problems:
+        raise SettingsError(read.problems["data-dir"])
+    return read.values["data-dir"]
 
 
 def draft(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Draft:

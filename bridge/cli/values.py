@@ -108,14 +108,15 @@ def database_url(value: object) -> str:
 
 # ---------------------------------------------------------------- plain kinds
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 def duration(least: float, most: float) -> Parser[float]:
-    """Seconds from `30`, `30s`, `1m`, `1m30s`, `500ms`; a number is seconds."""
-    forms = f"give {_brief(least)} to {_brief(most)}, as 30, 30s or 1m"
+    """Seconds from `30`, `30s`, `1m`, `1m30s`, `500ms`, `90d`; a number is seconds."""
+    example = "30, 30s or 1m" if least < 60 else "12h or 30d"
+    forms = f"give {_brief(least)} to {_brief(most)}, as {example}"
 
     def parse(value: object) -> float:
         seconds = _seconds(value)
@@ -143,11 +144,36 @@ def _seconds(value: object) -> float | None:
 
 
 def _brief(seconds: float) -> str:
-    for unit in ("h", "m", "s"):
+    for unit in ("d", "h", "m", "s"):
         count = seconds / _UNITS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
     return f"{int(seconds * 1000)}ms"
+
+
+_SIZES: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def size(least: int, most: int) -> Parser[int]:
+    """Bytes from `500MB`, `10GB`, `1.5TB`; a number is bytes."""
+    forms = f"give {least // 10**6}MB or more, as 500MB or 10GB"
+
+    def parse(value: object) -> int:
+        given = value if isinstance(value, str) else str(value) if _is_whole(value) else ""
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?B?)", given.strip().upper())
+        if match is None:
+            raise BadValue(f"{shown(value)} is not a size; {forms}")
+        unit = match[2] if match[2].endswith("B") or not match[2] else f"{match[2]}B"
+        found = int(float(match[1]) * _SIZES[unit])
+        if not least <= found <= most:
+            raise BadValue(f"{shown(value)} is out of range; {forms}")
+        return found
+
+    return parse
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def whole_number(least: int, most: int) -> Parser[int]:

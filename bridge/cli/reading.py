@@ -1,0 +1,300 @@
+"""`sessions`, `rooms` and `report`: what the store has, while a worker writes and after.
+
+They read the file in the data directory and nothing else, need no LiveKit server and no
+key, and import neither trio nor the SDK.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from actors.rooms.archive import ArchiveTrouble
+from bridge.cli.settings import BY_NAME, SettingsError, data_dir_of
+from bridge.cli.text import go_duration, key_values, plain
+from bridge.cli.values import BadValue, whole_number
+from bridge.harmless import harmless
+from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS, as_csv
+from bridge.store.errors import StoreRefused
+from bridge.store.reader import (
+    BadCursor,
+    Filters,
+    NoStore,
+    Reader,
+    SessionUnreadable,
+    open_reader,
+)
+
+Flags: TypeAlias = Mapping[str, object]
+Json: TypeAlias = dict[str, Any]
+
+PAGE: Final = 50
+MOST: Final = 10_000
+"""Sessions on one page."""
+NAMED: Final = 3
+"""Sessions that are named to somebody who asked for one that is not there."""
+TIMELINE: Final = 25
+"""Newest entries that the report for people has."""
+
+
+class CannotRead(Exception):
+    """There is nothing to show.  One line, exit code 1."""
+
+
+def sessions(flags: Flags) -> None:
+    """A page of what is kept.  Raises `CannotRead` and `SettingsError`; so do the others."""
+    limit = PAGE
+    if "limit" in flags:
+        try:
+            limit = whole_number(1, MOST)(flags["limit"])
+        except BadValue as error:
+            raise SettingsError(f"--limit: {error}") from None
+    after = str(flags["after"]) if "after" in flags else None
+    filters = Filters(
+        room=str(flags["room"]) if "room" in flags else None,
+        person=str(flags["person"]) if "person" in flags else None,
+    )
+    with _store(flags) as reader:
+        try:
+            page = reader.sessions(limit, after, filters)
+        except BadCursor:
+            raise SettingsError("--after: give the `next` of an earlier page") from None
+    shown = {"sessions": page.sessions, "next": page.next}
+    _show(flags, shown, page.sessions, _SESSIONS)
+    if page.next is not None and not flags.keys() & _FORMATS:
+        sys.stdout.write(f"older ones: --after {page.next}\n")
+
+
+def rooms(flags: Flags) -> None:
+    """The sessions that are live."""
+    with _store(flags) as reader:
+        worker, live = reader.worker(), reader.rooms()
+    if worker is not None and not worker.running:
+        ago = go_duration(time.time() - worker.alive_at)
+        sys.stderr.write(
+            f"no worker runs here: this is as it was when one was last seen, "
+            f"{_local(worker.alive_at)} ({ago} ago)\n"
+        )
+    _show(flags, {"rooms": live}, live, _ROOMS)
+
+
+def report(flags: Flags) -> None:
+    """One session whole."""
+    name = str(flags["session"]) if "session" in flags else None
+    with _store(flags) as reader:
+        try:
+            session = reader.session(name)
+        except SessionUnreadable as error:
+            raise CannotRead(f"what is kept of this session cannot be read: {error}") from None
+        if session is None:
+            raise CannotRead(_there_is(reader, name))
+    if "json" in flags:
+        _print_json(session)
+    elif "csv" in flags:
+        sys.stdout.write(as_csv(PERSON_COLUMNS, session["people"]))
+    else:
+        _print_report(session)
+
+
+# ---------------------------------------------------------------- the store
+
+
+@contextmanager
+def _store(flags: Flags) -> Generator[Reader, None, None]:
+    if "json" in flags and "csv" in flags:
+        raise SettingsError("--json and --csv: give one of them")
+    # Names may have characters that the terminal's encoding lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    directory = data_dir_of(flags)
+    try:
+        with open_reader(directory) as reader:
+            yield reader
+    except NoStore:
+        raise CannotRead(_no_store(directory)) from None
+    except (StoreRefused, ArchiveTrouble) as error:
+        raise CannotRead(str(error)) from None
+
+
+def _no_store(directory: Path) -> str:
+    row = BY_NAME["data-dir"]
+    return (
+        f"no sessions are kept in {directory}: name the directory of the worker by {row.how()}, "
+        "or start one"
+    )
+
+
+def _there_is(reader: Reader, name: str | None) -> str:
+    """What to say where the session that was asked for is not there."""
+    if name is None:
+        return "no session is kept yet"
+    newest = reader.sessions(NAMED).sessions
+    there = ", ".join(f"{harmless(row['room'])} ({row['id']})" for row in newest)
+    return (
+        f"no session or room '{harmless(name)}' is kept; there are {reader.count()}, "
+        f"the newest: {there or 'none'}"
+    )
+
+
+# ---------------------------------------------------------------- lists
+
+_FORMATS: Final = frozenset(("json", "csv"))
+
+
+def _show(flags: Flags, whole: Json, rows: Sequence[Json], columns: Mapping[str, _Cell]) -> None:
+    if "json" in flags:
+        _print_json(whole)
+    elif "csv" in flags:
+        sys.stdout.write(as_csv(SESSION_COLUMNS, rows))
+    elif rows:
+        _print_rows(columns, rows)
+    else:
+        sys.stdout.write("none\n")
+
+
+def _print_json(value: Json) -> None:
+    # ASCII, and nothing that a terminal obeys.
+    sys.stdout.write(json.dumps(value, indent=1).replace("\x7f", "\\u007f") + "\n")
+
+
+def _print_rows(columns: Mapping[str, _Cell], rows: Sequence[Json]) -> None:
+    from bridge.cli.table import print_table
+
+    print_table(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
+
+
+_Cell: TypeAlias = Callable[[Json], str]
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else plain(value)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else go_duration(value)
+
+
+def _time(rfc3339: str | None) -> str:
+    """In this machine's time zone, to the second."""
+    return "-" if rfc3339 is None else _local(datetime.fromisoformat(rfc3339).timestamp())
+
+
+def _local(seconds: float) -> str:
+    return time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(seconds))
+
+
+def _count(row: Json, of: str, key: str) -> str:
+    return _value(row[of][key])
+
+
+def _left(person: Json) -> str:
+    last = person["joins"][-1] if person["joins"] else None
+    if last is None or last["left_at"] is None:
+        return "-"
+    return " ".join(filter(None, (_time(last["left_at"]), last["leave_reason"])))
+
+
+def _quality(seconds: Json) -> str:
+    known = {level: held for level, held in seconds.items() if held}
+    total = sum(known.values())
+    return ", ".join(f"{level} {held / total:.0%}" for level, held in known.items()) or "-"
+
+
+_SESSIONS: Final[Mapping[str, _Cell]] = {
+    "session": lambda row: row["id"] or "-",
+    "room": lambda row: row["room"],
+    "status": lambda row: row["end_reason"] or row["status"],
+    "started": lambda row: _time(row["started_at"]),
+    "duration": lambda row: _seconds(row["duration"]),
+    "watched": lambda row: f"{row['coverage']:.0%}",
+    "people": lambda row: _count(row, "participants", "unique"),
+    "at once": lambda row: _count(row, "participants", "peak"),
+    "presence": lambda row: _seconds(row["participant_seconds"]),
+    "tracks": lambda row: _count(row, "track_counts", "total"),
+    "messages": lambda row: _count(row, "data_messages", "total"),
+}
+_ROOMS: Final[Mapping[str, _Cell]] = {
+    "room": lambda row: row["room"],
+    "session": lambda row: row["id"] or "-",
+    "since": lambda row: _time(row["started_at"]),
+    "duration": lambda row: _seconds(row["duration"]),
+    "watched": lambda row: f"{row['coverage']:.0%}",
+    "people": lambda row: _count(row, "participants", "current"),
+    "tracks": lambda row: _count(row, "track_counts", "current"),
+    "messages": lambda row: _count(row, "data_messages", "total"),
+}
+_PEOPLE: Final[Mapping[str, _Cell]] = {
+    "identity": lambda person: person["identity"],
+    "name": lambda person: person["name"] or "-",
+    "kind": lambda person: person["kind"],
+    "joined": lambda person: _time(person["joins"][0]["joined_at"] if person["joins"] else None),
+    "left": _left,
+    "joins": lambda person: str(len(person["joins"])),
+    "present": lambda person: _seconds(person["seconds"]),
+    "talked": lambda person: _seconds(person["talk_seconds"]),
+    "messages": lambda person: str(person["data_messages"]),
+    "quality": lambda person: _quality(person["quality"]),
+}
+_TRACKS: Final[Mapping[str, _Cell]] = {
+    "track": lambda track: track["sid"],
+    "by": lambda track: track["identity"],
+    "source": lambda track: track["source"],
+    "published": lambda track: _time(track["published_at"]),
+    "unpublished": lambda track: _time(track["unpublished_at"]),
+    "muted": lambda track: _seconds(track["muted_seconds"]),
+}
+_TIMELINE: Final[Mapping[str, _Cell]] = {
+    "at": lambda entry: _time(entry["at"]),
+    "event": lambda entry: entry["event"],
+    "": lambda entry: key_values(
+        {key: value for key, value in entry.items() if key not in ("at", "event") and value}
+    ),
+}
+
+
+# ---------------------------------------------------------------- report
+
+
+def _print_report(session: Json) -> None:
+    lines = {
+        "Session": f"{session['id'] or '-'} of room {harmless(session['room'])}",
+        "Status": session["end_reason"] or session["status"],
+        "Time": f"{_time(session['started_at'])} to {_time(session['ended_at'])}"
+        f" ({_seconds(session['duration'])}), watched {session['coverage']:.0%} of the room's life",
+        "People": _counts(session["participants"])
+        + f"; present {_seconds(session['participant_seconds'])} in all",
+        "Tracks": _counts(session["track_counts"]),
+        "Messages": _counts(session["data_messages"]),
+        "Quality": _quality(session["quality"]),
+        "Talk": _seconds(session["talk"]["seconds"]),
+        "Metadata": harmless(session["metadata"] or "-"),
+    }
+    sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
+    timeline = session["timeline"]
+    _print_part("People", _PEOPLE, session["people"])
+    _print_part("Tracks", _TRACKS, session["tracks"])
+    if timeline is None:
+        sys.stdout.write("\nIts timeline is not kept any more.\n")
+        return
+    shown = timeline[-TIMELINE:]
+    all_of_it = f"the last {len(shown)} of {len(timeline)}, --json has all"
+    title = "Timeline" if len(shown) == len(timeline) else f"Timeline ({all_of_it})"
+    _print_part(title, _TIMELINE, shown)
+
+
+def _counts(counts: Json) -> str:
+    """`current 1, peak 2, by_source microphone=1, camera=1`."""
+    return ", ".join(
+        f"{name} {harmless(_value(count))}" for name, count in counts.items() if count != {}
+    )
+
+
+def _print_part(title: str, columns: Mapping[str, _Cell], rows: Sequence[Json]) -> None:
+    if rows:
+        sys.stdout.write(f"\n{title}\n")
+        _print_rows(columns, rows)

@@ -1,0 +1,100 @@
+"""Sessions as CSV, for spreadsheets.
+
+A spreadsheet runs what begins like a formula, and the names in a session are whatever
+somebody typed: such a cell gets an apostrophe before it, which spreadsheets take for
+"this is text".  Characters that do not print are escaped as everywhere
+(`bridge.harmless`), so a cell is one line and a terminal obeys none of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from bridge.harmless import harmless
+
+Json: TypeAlias = Mapping[str, Any]
+Columns: TypeAlias = Mapping[str, Callable[[Json], object]]
+
+CELL_LIMIT: Final = 32_000
+"""Characters; spreadsheets take a little more."""
+
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a formula begins with, also in the wide forms of East Asian keyboards."""
+
+
+def _key(*path: str) -> Callable[[Json], object]:
+    def read(row: Json) -> object:
+        value: Any = row
+        for key in path:
+            value = value[key]
+        return value
+
+    return read
+
+
+SESSION_COLUMNS: Final[Columns] = {
+    **{
+        name: _key(name)
+        for name in (
+            "id", "room", "room_sid", "status", "end_reason", "started_at", "ended_at",
+            "duration", "coverage",
+        )
+    },
+    "people_current": _key("participants", "current"),
+    "people_peak": _key("participants", "peak"),
+    "people_unique": _key("participants", "unique"),
+    "joins": _key("participants", "joins"),
+    "participant_seconds": _key("participant_seconds"),
+    "tracks_current": _key("track_counts", "current"),
+    "tracks_total": _key("track_counts", "total"),
+    "data_messages": _key("data_messages", "total"),
+    "data_bytes": _key("data_messages", "bytes"),
+    **{
+        f"quality_{level}": _key("quality", level)
+        for level in ("excellent", "good", "poor", "lost")
+    },
+    "talk_seconds": _key("talk", "seconds"),
+    "metadata": _key("metadata"),
+    "worker": _key("worker"),
+    "agent_name": _key("agent_name"),
+    "job_ids": lambda row: " ".join(row["job_ids"]),
+}  # fmt: skip
+
+PERSON_COLUMNS: Final[Columns] = {
+    **{name: _key(name) for name in ("identity", "name", "kind")},
+    "joins": lambda person: len(person["joins"]),
+    "first_joined_at": lambda person: _join(person, 0, "joined_at"),
+    "last_left_at": lambda person: _join(person, -1, "left_at"),
+    "leave_reason": lambda person: _join(person, -1, "leave_reason"),
+    **{name: _key(name) for name in ("seconds", "talk_seconds", "data_messages")},
+    **{
+        f"quality_{level}": _key("quality", level)
+        for level in ("excellent", "good", "poor", "lost")
+    },
+    "metadata": _key("metadata"),
+}
+
+
+def _join(person: Json, index: int, key: str) -> object:
+    joins = person["joins"]
+    return joins[index][key] if joins else None
+
+
+def as_csv(columns: Columns, rows: Iterable[Json]) -> str:
+    """A line of headings, then one a row; what was not observed is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(read(row)) for read in columns.values()])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = harmless(value, CELL_LIMIT)
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
