@@ -12,6 +12,8 @@ import json
 import os
 import platform
 import statistics
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -52,6 +54,8 @@ class Memory:
     pss: int
     anonymous: int
     """Not backed by a file: heap, stacks.  Of the resident pages, shared ones counted whole."""
+    pss_anonymous: int
+    """The same, shared pages split among those who share them."""
     processes: int = 1
 
     def __add__(self, other: Memory) -> Memory:
@@ -59,6 +63,7 @@ class Memory:
             self.rss + other.rss,
             self.pss + other.pss,
             self.anonymous + other.anonymous,
+            self.pss_anonymous + other.pss_anonymous,
             self.processes + other.processes,
         )
 
@@ -67,7 +72,7 @@ def memory_of(pid: int) -> Memory:
     """One process alone."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return Memory(kib["Rss"] * KIB, kib["Pss"] * KIB, kib["Anonymous"] * KIB)
+    return Memory(*(kib[name] * KIB for name in ("Rss", "Pss", "Anonymous", "Pss_Anon")))
 
 
 def tree(pid: int) -> list[int]:
@@ -88,7 +93,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def memory_of_tree(pid: int) -> Memory:
-    total = Memory(0, 0, 0, 0)
+    total = Memory(0, 0, 0, 0, 0)
     for one in tree(pid):
         with contextlib.suppress(OSError):
             total += memory_of(one)
@@ -103,6 +108,78 @@ def cpu_seconds(pids: Iterable[int]) -> float:
             user, system = _stat(pid)[11:13]
             ticks += int(user) + int(system)
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@frozen
+class Cpu:
+    """What processes have used of the cores, until one moment; two moments make a `Used`."""
+
+    at: float
+    """Seconds of the system's monotonic clock."""
+    ticks: float
+    """Seconds of a core, by the system's count of 1/100 s, threads that ended included."""
+    threads: Mapping[int, tuple[str, float]]
+    """By thread: its name and its seconds of a core, to the nanosecond."""
+    machine: tuple[float, float]
+    """Of all cores together: seconds busy, seconds in all."""
+
+    @classmethod
+    def of_tree(cls, pid: int) -> Self:
+        threads: dict[int, tuple[str, float]] = {}
+        for folder in (one for each in tree(pid) for one in Path(f"/proc/{each}/task").glob("*")):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                nanoseconds = int((folder / "schedstat").read_text().split()[0])
+                name = (folder / "comm").read_text().rstrip("\n")
+                threads[int(folder.name)] = (name, nanoseconds / 1e9)
+        return cls(time.monotonic(), cpu_seconds([pid]), threads, _machine_seconds())
+
+    def until(self, later: Cpu) -> Used:
+        by_name: defaultdict[str, float] = defaultdict(float)
+        for thread, (name, seconds) in later.threads.items():
+            by_name[name] += seconds - self.threads.get(thread, ("", 0.0))[1]
+        ended = self.threads.keys() - later.threads.keys()
+        total = later.ticks - self.ticks if ended else sum(by_name.values())
+        busy, cores = (b - a for a, b in zip(self.machine, later.machine, strict=True))
+        return Used(later.at - self.at, total, by_name, busy / cores if cores else 0.0)
+
+
+@frozen
+class Used:
+    """Seconds of a core that processes used in a stretch of time."""
+
+    seconds: float
+    """How long that was."""
+    total: float
+    by_name: Mapping[str, float]
+    """By the name of threads; without those that ended meanwhile."""
+    machine: float
+    """The share of all cores that anybody used."""
+
+    def of(self, *prefixes: str) -> float:
+        """By threads whose name begins so."""
+        return sum(used for name, used in self.by_name.items() if name.startswith(prefixes))
+
+
+def _machine_seconds() -> tuple[float, float]:
+    """`cpu` of `/proc/stat`: user, nice, system, idle, iowait, ... (proc(5))."""
+    first = Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]
+    ticks = [int(one) / os.sysconf("SC_CLK_TCK") for one in first]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def descriptors(pid: int) -> int:
+    """Open files of a process and everything it started."""
+    return sum(_entries(f"/proc/{one}/fd") for one in tree(pid))
+
+
+def threads(pid: int) -> int:
+    return sum(_entries(f"/proc/{one}/task") for one in tree(pid))
+
+
+def _entries(folder: str) -> int:
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in Path(folder).iterdir())
+    return 0
 
 
 def load() -> float:

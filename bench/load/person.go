@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
@@ -29,10 +30,14 @@ type Person struct {
 }
 
 func (stage *Stage) join(room, identity string, talks bool) (*Person, error) {
-	joined, err := lksdk.ConnectToRoom(stage.url, lksdk.ConnectInfo{
-		APIKey: stage.key, APISecret: stage.secret,
-		RoomName: room, ParticipantIdentity: identity,
-	}, nil, lksdk.WithAutoSubscribe(false))
+	grant := &auth.VideoGrant{RoomJoin: true, Room: room}
+	grant.SetCanUpdateOwnMetadata(true) // Without it a change is dropped in silence.
+	token, err := auth.NewAccessToken(stage.key, stage.secret).
+		SetIdentity(identity).SetVideoGrant(grant).ToJWT()
+	if err != nil {
+		return nil, err
+	}
+	joined, err := lksdk.ConnectToRoomWithToken(stage.url, token, nil, lksdk.WithAutoSubscribe(false))
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,9 @@ import trio
 from attrs import frozen
 
 import bench.rooms
+from bench.errors import BenchError
 from bench.measure import MIB, Spread, load, machine, markdown, save
-from bench.rooms.run import BenchError, Outcome, Plan, run
+from bench.rooms.run import Outcome, Plan, run
 from bench.rooms.sides import OURS, PEER, SIDES
 from bridge import __version__
 from bridge.livekit.api import ApiError

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 from attrs import define, field, frozen
 
+from bench.errors import BenchError
 from bench.measure import Memory, cpu_seconds, memory_of_tree
 from bench.rooms import facts, story
 from bench.rooms.sides import AGENT_NAME, READY, Record, Worker, running
@@ -64,10 +65,6 @@ class Outcome:
     """Dispatch to watched, of the rooms that were made one at a time."""
     at_once: Sequence[float]
     verdict: facts.Verdict
-
-
-class BenchError(Exception):
-    """Something did not happen in time."""
 
 
 @define(eq=False)

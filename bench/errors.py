@@ -1,0 +1,5 @@
+"""What a measure fails with."""
+
+
+class BenchError(Exception):
+    """Something did not happen, or not in time."""

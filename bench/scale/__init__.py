@@ -1,0 +1,31 @@
+"""What watching costs from 10 rooms to 200, beside the others who can.
+
+    bench/run scale [--observer room-actors] [--rooms 10 50] [--runs 3] [--json FILE] [--help]
+
+A *case* is one observer and so many rooms, on a private livekit-server and in a process
+of its own, one case after the other:
+
+1. The observer starts, and when it is at rest its memory is read.
+2. All rooms are made at once.  *Watched after* runs from before the call that made a room
+   to the moment at which the observer says that it has it (those of one line below that
+   are not dispatched are told of their rooms at that moment, and save LiveKit's 0.2 s).
+3. Three people come into each room, one with a microphone in which nobody speaks.  Memory,
+   descriptors, threads are read, and the CPU of `--idle` seconds.
+4. Things happen in every room for `--seconds`, first 2.8 a second, then 10.8: six of ten
+   are messages, the others mute, unmute and change attributes and metadata.  Each must be
+   in the observer's records; what is not is *lost*.  *Lag* runs from just before a message
+   is handed to the sender's SDK until the observer has recorded it (the clock of the
+   records has whole milliseconds, rounded down).
+
+*CPU an event* is all that the processes of the observer used meanwhile, native threads
+included, by the events; *without idle* takes off what they use when nothing happens;
+*Python* is the part of the threads that run Python.  *Machine* is how much of all cores
+was in use, by the server and the senders too: near 100 % nothing else in the line means
+much.  *Memory* is PSS of the whole process tree, *anonymous* the part of it that is no
+file's; *a room more* is the growth from the fewest rooms of the same observer and run,
+by rooms (so that what is paid once is left out).
+
+Observers: room-actors as it is started by its users; livekit-agents as in `bench/run
+rooms`; the *stock SDK*, all rooms in one asyncio process, doing the same work; and the
+*floor*, the same SDK's native library set up as ours, whose events nobody reads.
+"""

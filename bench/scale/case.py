@@ -1,0 +1,184 @@
+"""One case: one observer, so many rooms, everything measured once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from attrs import define, evolve, field, frozen
+
+from bench.errors import BenchError
+from bench.measure import Cpu, Memory, Used, cpu_seconds, descriptors, memory_of_tree, threads
+from bench.rooms.sides import AGENT_NAME
+from bench.scale.load import Load, running_load
+from bench.scale.observers import Observer, Watching, watching
+from bench.scale.seen import Seen, Verdict
+from bridge.server import PrivateServer
+
+DEADLINE: Final = 90.0
+"""Seconds for an observer to be ready, or for all rooms to be watched."""
+LATEST: Final = 20.0
+"""Seconds after the last event for the last record of one."""
+LOOK: Final = 0.25
+ARRIVING: Final = 0.5
+"""Seconds that an event which was just sent may need, before anything is read."""
+SETTLE: Final = 3.0
+"""Seconds; also LiveKit's tick, by which all people are announced."""
+BUSY: Final = 0.5
+"""Of a core: an observer that uses more in `SETTLE` seconds is still at work."""
+PYTHON: Final = ("python", "Trio thread")
+"""How the threads that run Python are called: as the interpreter, or by trio.  The native
+library's threads also run Python for a moment, in its callback: that is the floor's part."""
+
+
+@frozen
+class Plan:
+    people: int = 3
+    """In each room; the first has a microphone and does everything."""
+    idle: float = 10.0
+    """Seconds over which the CPU of rooms in which nothing happens is read."""
+    rates: tuple[float, ...] = (2.8, 10.8)
+    """Events a second and room."""
+    seconds: float = 10.0
+    """Of events, at each rate."""
+
+
+@frozen
+class Look:
+    """What an observer holds at one moment."""
+
+    memory: Memory
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def at(cls, pid: int) -> Look:
+        return cls(memory_of_tree(pid), descriptors(pid), threads(pid))
+
+
+@frozen
+class Events:
+    """What events at one rate cost."""
+
+    rate: float
+    verdict: Verdict
+    used: Used
+    seconds: float
+    """In which they were sent."""
+    late: float
+    """Seconds by which the load generator was behind its plan, at most."""
+
+
+@frozen
+class Case:
+    observer: str
+    rooms: int
+    empty: Look
+    full: Look
+    idle: Used
+    watched: Sequence[float]
+    """Seconds from the call that made a room until it was watched; all made at once."""
+    events: Sequence[Events]
+    counted: int | None
+    """Messages of the observer's own final summary, where it has one."""
+
+
+@define(eq=False)
+class _Play:
+    plan: Plan
+    watching: Watching
+    load: Load
+    seen: Seen = field(factory=Seen)
+
+    def run(self, size: int) -> Case:
+        ready = self.watching.observer.ready
+        self.until(lambda: self.seen.said.keys() >= ready, "the observer is not ready")
+        self.settle()
+        empty = Look.at(self.watching.pid)
+        rooms = [f"room-{number}" for number in range(size)]
+        watched = self.fill(rooms)
+        self.settle()
+        full = Look.at(self.watching.pid)
+        idle = self.idle()
+        self.watching.prepare()
+        events = [self.happen(rooms, rate) for rate in self.plan.rates]
+        name = self.watching.observer.name
+        return Case(name, size, empty, full, idle, watched, events, None)
+
+    def fill(self, rooms: Sequence[str]) -> list[float]:
+        """Make all rooms at once and have them watched; then people come."""
+        agent = AGENT_NAME if self.watching.observer.dispatched else ""
+        asked = self.load.do("create", rooms, agent=agent).asked
+        self.watching.tell(rooms)
+        wanted = set(rooms)
+        self.until(
+            lambda: self.seen.watched.keys() >= wanted,
+            lambda: f"not watched: {len(wanted - self.seen.watched.keys())} rooms",
+        )
+        self.load.do("fill", rooms, people=self.plan.people)
+        self.until(
+            lambda: self.seen.heard >= wanted,
+            lambda: f"no microphone seen in {len(wanted - self.seen.heard)} rooms",
+        )
+        return sorted(self.seen.watched[room] - asked[room] for room in rooms)
+
+    def idle(self) -> Used:
+        before = Cpu.of_tree(self.watching.pid)
+        time.sleep(self.plan.idle)
+        return before.until(Cpu.of_tree(self.watching.pid))
+
+    def happen(self, rooms: Sequence[str], rate: float) -> Events:
+        self.read()
+        self.seen.forget()
+        before = Cpu.of_tree(self.watching.pid)
+        did = self.load.do("play", rooms, rate=rate, seconds=self.plan.seconds)
+        time.sleep(ARRIVING)
+        used = before.until(Cpu.of_tree(self.watching.pid))
+        if self.watching.observer.counts:
+            deadline = time.monotonic() + LATEST
+            self.read()
+            while time.monotonic() < deadline and not Verdict.of(did.sent, self.seen).complete:
+                # It is behind: what it still has to do belongs to these events.
+                time.sleep(LOOK)
+                used = before.until(Cpu.of_tree(self.watching.pid))
+                self.read()
+        return Events(rate, Verdict.of(did.sent, self.seen), used, did.seconds, did.late)
+
+    def read(self) -> None:
+        self.seen.read(self.watching.news())
+
+    def until(self, holds: Callable[[], bool], otherwise: str | Callable[[], str]) -> None:
+        deadline = time.monotonic() + DEADLINE
+        self.read()
+        while not holds():
+            if time.monotonic() > deadline:
+                why = otherwise if isinstance(otherwise, str) else otherwise()
+                raise BenchError(f"{self.watching.observer.name}: {why} after {DEADLINE:g} s")
+            time.sleep(LOOK)
+            self.read()
+
+    def settle(self) -> None:
+        """Until it is done with what came before."""
+        deadline, share = time.monotonic() + DEADLINE, BUSY
+        while share >= BUSY and time.monotonic() < deadline:
+            used = cpu_seconds([self.watching.pid])
+            time.sleep(SETTLE)
+            share = (cpu_seconds([self.watching.pid]) - used) / SETTLE
+
+
+def measure(
+    observer: Observer, size: int, plan: Plan, server_binary: Path, load_binary: Path, folder: Path
+) -> Case:
+    """Measure once, on a server of its own; leaves nothing running.  Raises `BenchError`."""
+    with PrivateServer.start(server_binary, folder / "livekit") as server:
+        with (
+            watching(observer, server, folder / "observer") as running,
+            running_load(load_binary, server) as load,
+        ):
+            play = _Play(plan, running, load)
+            case = play.run(size)
+        play.read()
+    summary = play.seen.summary
+    return case if summary is None else evolve(case, counted=summary["messages"])

@@ -1,0 +1,133 @@
+"""Who watches: how each observer is started, and what it recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias
+
+from attrs import define, field, frozen
+
+from bench.rooms.sides import AGENT_NAME, OURS, PEER
+from bridge.livekit.tokens import ApiKey, room_token
+from bridge.server import PrivateServer
+from bridge.server.guarded import IN_ORDER, Guarded
+from bridge.server.ports import LOOPBACK, free_port
+
+Record: TypeAlias = dict[str, Any]
+
+STOCK: Final = "stock SDK"
+FLOOR: Final = "floor"
+
+STOP_SECONDS: Final = 20.0
+_PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH")
+_AGENT: Final = Path(__file__).resolve().parent.parent / "rooms" / "agent.py"
+
+
+@frozen
+class Observer:
+    """One row of the comparison."""
+
+    name: str
+    sizes: tuple[int, ...]
+    """Rooms that it is measured at, where nothing else is asked for."""
+    ready: frozenset[str] = frozenset({"worker_registered"})
+    """What it must have recorded before there is a room."""
+    dispatched: bool = True
+    """LiveKit sends it to rooms; else it is told of them."""
+    counts: bool = True
+    """It records events."""
+
+
+OBSERVERS: Final[Mapping[str, Observer]] = {
+    one.name: one
+    for one in (
+        Observer(OURS, (10, 50, 100, 200)),
+        # 15 MiB a room, and a process: more of them would be a measure of swapping.
+        Observer(PEER, (10, 20), frozenset({"worker_registered", "process_ready"})),
+        Observer(STOCK, (10, 50), dispatched=False),
+        Observer(FLOOR, (10, 50), dispatched=False, counts=False),
+    )
+}
+
+
+@define(eq=False)
+class Watching:
+    """A running observer."""
+
+    observer: Observer
+    pid: int
+    _server: PrivateServer
+    _records: Path
+    _jobs: IO[str] | None
+    _read: dict[Path, int] = field(factory=dict[Path, int])
+
+    def news(self) -> Iterator[Record]:
+        """What it recorded since the last time, in the order of each of its processes."""
+        for path in sorted(self._records.glob("*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                whole, _, _ = file.read().rpartition(b"\n")
+            if whole:
+                self._read[path] = self._read.get(path, 0) + len(whole) + 1
+                yield from map(json.loads, whole.splitlines())
+
+    def tell(self, rooms: Sequence[str]) -> None:
+        """Tell it of rooms, where LiveKit does not."""
+        if self.observer.dispatched:
+            return
+        key = ApiKey(self._server.api_key, self._server.api_secret)
+        for room in rooms:
+            token = room_token(key, room=room, identity="watcher", agent_name=AGENT_NAME)
+            self._order({"url": self._server.url, "room": room, "token": token})
+
+    def prepare(self) -> None:
+        """Before events: rooms are filled, and all that was to be subscribed is."""
+        if not self.observer.counts:
+            self._order({"floor": True})
+
+    def _order(self, order: Mapping[str, Any]) -> None:
+        assert self._jobs is not None
+        self._jobs.write(json.dumps(order) + "\n")
+        self._jobs.flush()
+
+
+@contextmanager
+def watching(observer: Observer, server: PrivateServer, folder: Path) -> Iterator[Watching]:
+    """Start an observer; it and everything it started end with the block, or with us."""
+    records = folder / "records"
+    records.mkdir(parents=True)
+    jobs = folder / "jobs"
+    os.mkfifo(jobs)
+    commands = {
+        OURS: [
+            *(sys.executable, "-P", "-m", "bridge.cli", "start", "--log-format", "json"),
+            *("--agent-name", AGENT_NAME, "--data-dir", str(folder / "data")),
+            *("--http", f"{LOOPBACK}:{free_port(socket.SOCK_STREAM)}"),
+        ],
+        PEER: [os.environ.get("BENCH_PEER_PYTHON", "python3"), str(_AGENT), "start"],
+        STOCK: [sys.executable, "-P", "-m", "bench.scale.sdk", str(jobs), "stock"],
+        FLOOR: [sys.executable, "-P", "-m", "bench.scale.sdk", str(jobs), "floor"],
+    }
+    environment = {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        "LIVEKIT_URL": server.url,
+        "LIVEKIT_API_KEY": server.api_key,
+        "LIVEKIT_API_SECRET": server.api_secret,
+        "BENCH_AGENT_NAME": AGENT_NAME,
+        "BENCH_EXECUTOR": "PROCESS",
+        "BENCH_RECORDS": str(records),
+    }
+    # Our own log is the record; what others say beside theirs is for whoever looks.
+    log = records / "log.jsonl" if observer.name == OURS else folder / "log"
+    process = Guarded(commands[observer.name], log=log, environment=environment)
+    try:
+        with os.fdopen(os.open(jobs, os.O_RDWR), "w") as orders:
+            yield Watching(observer, process.pid, server, records, orders)
+    finally:
+        process.end(IN_ORDER, STOP_SECONDS)
