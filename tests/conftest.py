@@ -70,12 +70,12 @@ def _binary() -> Path:
 def livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
     """One LiveKit server for all tests: take room names and agent names of your own."""
     data_dir = tmp_path_factory.mktemp("livekit")
-    with PrivateServer.start(_binary(), data_dir, QUICK_ENDS) as server:
+    with PrivateServer.start(_binary(), data_dir, QUICK_ENDS, timeout=60) as server:
         yield server
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[PrivateServer]:
     """A LiveKit server for one test, which may kill and restart it."""
-    with PrivateServer.start(_binary(), tmp_path / "livekit", QUICK_ENDS) as server:
+    with PrivateServer.start(_binary(), tmp_path / "livekit", QUICK_ENDS, timeout=60) as server:
         yield server

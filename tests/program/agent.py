@@ -20,7 +20,7 @@ from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.server import PrivateServer
 
-WAIT: Final = 20.0
+WAIT: Final = 30.0
 """Seconds in which anything awaited here must happen."""
 
 
@@ -126,6 +126,19 @@ async def running_agent(
 def server_api(server: PrivateServer) -> ServerApi:
     """The server's API with the server's own key."""
     return ServerApi(Endpoint.parse(server.url), ApiKey(server.api_key, server.api_secret))
+
+
+async def nobody_watches(api: ServerApi, room: str) -> None:
+    """Wait until the server knows no agent in a room.
+
+    A goodbye is lost where the server was just writing to whoever says it; the server
+    waits 20 s then.
+    """
+    with trio.fail_after(WAIT):
+        while True:
+            if not await agents_in(api, room):
+                return
+            await trio.sleep(0.1)
 
 
 async def agents_in(api: ServerApi, room: str) -> list[str]:

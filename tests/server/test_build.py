@@ -21,7 +21,7 @@ from attrs import frozen
 from bridge.server import ServerUnavailableError, build, ensure_server
 from bridge.server.build import build_server
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 GO = """#!/bin/sh
 here=$(dirname "$0")

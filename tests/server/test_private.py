@@ -19,7 +19,7 @@ import pytest
 
 from bridge.server import PrivateServer, ServerStartError, find_server, ports, private
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds until a test gives up waiting for something that takes milliseconds."""
 
 OWNER = """
@@ -48,7 +48,7 @@ def binary(livekit_server: PrivateServer) -> Path:
 
 
 def call(server: PrivateServer, method: str, path: str, body: str = "") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     try:
         connection.request(method, path, body=body)
         return connection.getresponse().status
@@ -237,7 +237,7 @@ def test_webhooks_reach_the_given_address(binary: Path, tmp_path: Path):
 
 def create_room(server: PrivateServer, name: str) -> None:
     token = private._token(server.api_key, server.api_secret, {"roomCreate": True})
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     connection.request(
         "POST", "/twirp/livekit.RoomService/CreateRoom", json.dumps({"name": name}), headers
