@@ -7,6 +7,7 @@ simulated ones the awaitable methods of real ones.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, cast
@@ -20,6 +21,7 @@ from actors.rooms.simulated import SimulatedPerson, SimulatedRooms
 from actors.session.events import (
     Disconnected,
     ParticipantJoined,
+    QualityChanged,
     RoomEvent,
     TrackPublished,
     Watching,
@@ -31,8 +33,9 @@ from bridge.people import Grants, People
 from bridge.server import PrivateServer
 
 PATIENCE = 30.0
-"""Seconds that an event may take.  People who publish nothing are told on a 3 s tick; on
-a busy machine a person's goodbye is lost now and then, and the server waits 21 s then."""
+"""Seconds that an event may take.  People who publish nothing are told on a 3 s tick."""
+QUALITY_SECONDS = 7.0
+"""LiveKit looks at everybody's quality every 5 s."""
 
 E = TypeVar("E")
 
@@ -198,6 +201,19 @@ class RealStage(Stage):
 
     async def full_reconnect(self, opened: OpenRoom) -> None:
         await simulate(opened, "SIMULATE_FULL_RECONNECT")
+
+    async def quality(self, told: Recorder, identity: str) -> QualityChanged:
+        """Wait for the quality of somebody.
+
+        LiveKit tells it when somebody is new or changes, to whoever is subscribed at that
+        moment.  Who subscribes just after it looked hears nothing until the next change: so
+        somebody new comes until it was told.
+        """
+        for number in itertools.count():
+            with trio.move_on_after(QUALITY_SECONDS):
+                return await told.wait(QualityChanged, identity=identity)
+            await self.join(f"newcomer-{identity}-{number}", kind="agent")
+        raise AssertionError("not reached")
 
     async def remove(self, identity: str) -> None:
         await self.api.remove_participant(self.room, identity)

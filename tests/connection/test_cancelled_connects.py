@@ -47,16 +47,26 @@ async def test_a_connect_may_be_cancelled_at_any_moment(
                 check=False,
             )
         )
-        with trio.fail_after(LIVE + 30):
+        with trio.fail_after(LIVE + 60):
             said = b""
             while b"settled" not in said:
                 chunk = await process.stdout.receive_some()
                 assert chunk, "the process is gone"
                 said += chunk
             for room in rooms:
-                assert [p.identity for p in await api.list_participants(room)] == []
+                await nobody_in(api, room)
             await process.wait()
             said += b"".join([chunk async for chunk in process.stdout])
             trouble = b"".join([chunk async for chunk in process.stderr]).decode()
     assert (process.returncode, trouble) == (0, "")
     assert said.endswith(b"alive\n")
+
+
+async def nobody_in(api: ServerApi, room: str) -> None:
+    """Wait until nobody is listed.  A goodbye is lost where the server was just writing to
+    whoever says it; the server waits 20 s then."""
+    with trio.fail_after(30):
+        while True:
+            if not await api.list_participants(room):
+                return
+            await trio.sleep(0.1)

@@ -43,9 +43,9 @@ class Here:
     ],
 )
 def test_a_message_is_json_text_or_bytes(payload: bytes, kind: DataFormat) -> None:
-    before = time.perf_counter()
+    before = time.thread_time()
     told = translate.message(Here(), at=1.0, identity=None, topic="", payload=payload)
-    assert time.perf_counter() - before < 0.2
+    assert time.thread_time() - before < 0.2
     assert told.format == kind
     assert told.size == len(payload)
     assert told.content is not None
