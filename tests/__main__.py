@@ -1,5 +1,6 @@
 """Everything that must hold, one step after the other; what `bin/test` runs.
 
+Tests marked `chaos` are left out (pyproject.toml) unless the first argument is `--chaos`.
 Every step runs even where an earlier one failed, so that one run tells all.
 """
 
@@ -46,7 +47,11 @@ def existing(*folders: str) -> list[str]:
     return [folder for folder in folders if (ROOT / folder).is_dir()]
 
 
-def every_step() -> dict[str, Callable[[], bool]]:
+def pytest(*arguments: str) -> Callable[[], bool]:
+    return python("-m", "pytest", *arguments)
+
+
+def every_step(*options: str) -> dict[str, Callable[[], bool]]:
     linted = existing(*CODE)
     return {
         "livekit-server": livekit_server,
@@ -54,18 +59,25 @@ def every_step() -> dict[str, Callable[[], bool]]:
         "ruff format": python("-m", "ruff", "format", "--check", *linted),
         "basedpyright": python("-m", "basedpyright", "--pythonpath", sys.executable),
         "import rules": python("-c", LINT_IMPORTS, "--no-cache"),
-        "pytest": python("-m", "pytest"),
+        "pytest": pytest(*options),
     }
 
 
 def main(arguments: list[str]) -> int:
-    """Run the steps, or with `arguments` only pytest; the exit code of the whole."""
+    """Run the steps, or with `arguments` only pytest; the exit code of the whole.
+
+    `--chaos` before them adds the chaos tests.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ends the step too.
+    chaos = arguments[:1] == ["--chaos"]
+    if chaos:
+        arguments = arguments[1:]
+    options = ("-m", "") if chaos else ()  # An empty expression undoes the one of pyproject.toml.
     if not arguments:
         os.chdir(ROOT)
-        steps = every_step()
+        steps = every_step(*options)
     else:
-        steps = {"livekit-server": livekit_server, "pytest": python("-m", "pytest", *arguments)}
+        steps = {"livekit-server": livekit_server, "pytest": pytest(*options, *arguments)}
     results: list[tuple[str, bool, float]] = []
     for name, step in steps.items():
         print(f"--- {name}", flush=True)
