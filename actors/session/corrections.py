@@ -28,7 +28,7 @@ before the moment until which it saw the room.  If the room went on after us, th
 one that was ``found_ended``.
 
 So the order in which room and webhooks speak does not matter, nor how often.  Ended
-sessions are corrected too.
+sessions are corrected too.  A webhook is no sign that the room was watched.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _join(state: SessionState, event: JoinTold, out: list[Entry]) -> SessionStat
     if state.ended:
         join = Join(info.sid, info.joined_at, info.joined_at)
         return presence.visit(state, info, join, info.joined_at, out)
-    if state.watched.since is None and not state.reconnecting:
+    if not state.watching and not state.reconnecting:
         return presence.arrive(state, info, info.joined_at, "told", out)
     if info.sid in state.expected:
         return state

@@ -136,7 +136,7 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
         if state.due is not None and at >= state.due:
             state = presence.settle(state, at, out)
         state = _HANDLERS[type(event)](state, event, out)
-    if at > state.last_at and state.ended_at is None:
+    if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
         state = change(state, last_at=at)
     return state, tuple(out)
 

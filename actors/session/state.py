@@ -235,7 +235,8 @@ class SessionState:
     """Unix seconds of the room's creation at the server."""
 
     last_at: float
-    """Unix seconds of the last event: the last sign that somebody watched."""
+    """Unix seconds of the last event; while we watch, of the last that was not a webhook's: then
+    it is the last sign that somebody watched."""
     ended_at: float | None = None
     end_reason: str | None = None
     metadata: str | None = None
@@ -297,6 +298,11 @@ class SessionState:
     """Unix seconds when the server closed the room, where a webhook told it."""
     aborted: tuple[str, ...] = ()
     """SIDs of the last joins that came to nothing, so that none is told twice."""
+
+    @property
+    def watching(self) -> bool:
+        """Whether we see the room, as far as we know."""
+        return self.watched.since is not None
 
     @property
     def ended(self) -> bool:

@@ -4,7 +4,8 @@ Everything here is a plain dict of str, int, float, bool, None, list and dict, r
 for any JSON encoder.  Times are RFC 3339 in UTC with milliseconds, durations seconds.
 What was not observed is None, never 0:
 
-* before the first roster nothing of the room is known, so all its counts are None;
+* before the first roster nothing of the room is known, so all its counts are None; webhooks
+  tell of people and tracks, not of messages;
 * quality is None level by level until the first value was told, talk until a
   microphone was subscribed or the person was heard;
 * a track that was there before us has no time of publication.
@@ -154,7 +155,8 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         quality = add(quality, person.quality.totals(until))
         if person.audible:
             talk[person.identity] = talk.get(person.identity, 0.0) + person.talk.total(until)
-    seen = state.watched_from is not None
+    watched = state.watched_from is not None
+    seen = watched or state.server_said
     return {
         "id": state.room_sid,
         "room": state.room,
@@ -182,8 +184,8 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
             "by_source": dict(state.by_source),
         },
         "data_messages": {
-            "total": state.data.total if seen else None,
-            "bytes": state.data.bytes if seen else None,
+            "total": state.data.total if watched else None,
+            "bytes": state.data.bytes if watched else None,
             "by_topic": dict(state.data.by_topic),
         },
         "quality": _quality(quality),

@@ -6,6 +6,7 @@ Times in the tests are seconds after `T0`; `Story` adds it.
 from __future__ import annotations
 
 from datetime import datetime
+from math import floor
 from typing import Any
 
 from actors.session import (
@@ -13,6 +14,8 @@ from actors.session import (
     DataReceived,
     Disconnected,
     Entry,
+    JoinTold,
+    LeaveTold,
     MetadataChanged,
     NameChanged,
     ParticipantInfo,
@@ -24,8 +27,10 @@ from actors.session import (
     Reconnected,
     Reconnecting,
     Resynced,
+    RoomEndTold,
     RoomEvent,
     RoomMetadataChanged,
+    RoomTold,
     Roster,
     SessionState,
     SpeakersChanged,
@@ -34,6 +39,7 @@ from actors.session import (
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
+    TrackTold,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
@@ -155,6 +161,30 @@ class Story:
 
     def tick(self, at: float) -> list[Entry]:
         return self.hear(Tick(T0 + at))
+
+    # -- what webhooks say: `at` is when we received it, `said` when it happened
+
+    def told_room(self, at: float, created: float | None, metadata: str = "") -> list[Entry]:
+        created_at = None if created is None else T0 + created
+        return self.hear(RoomTold(T0 + at, floor(T0 + at), created_at, metadata))
+
+    def told_join(self, at: float, info: ParticipantInfo) -> list[Entry]:
+        return self.hear(JoinTold(T0 + at, floor(info.joined_at), info))
+
+    def told_leave(
+        self, at: float, info: ParticipantInfo, said: float | None = None, reason: str | None = LEFT
+    ) -> list[Entry]:
+        said_at = floor(T0 + (at if said is None else said))
+        return self.hear(LeaveTold(T0 + at, said_at, info, reason))
+
+    def told_track(
+        self, at: float, identity: str, track: TrackInfo, published: bool, said: float | None = None
+    ) -> list[Entry]:
+        said_at = floor(T0 + (at if said is None else said))
+        return self.hear(TrackTold(T0 + at, said_at, identity, "", track, published))
+
+    def told_room_end(self, at: float, said: float | None = None) -> list[Entry]:
+        return self.hear(RoomEndTold(T0 + at, floor(T0 + (at if said is None else said))))
 
     def ends(self, at: float, reason: str = "room_closed") -> list[Entry]:
         self.state, entries = end(self.state, T0 + at, reason)
