@@ -63,7 +63,7 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     async with running_agent(livekit_server, tmp_path, "--watch", "") as agent:
         back = await agent.said("reconnected", room=room)
         gap = time.time() - killed_at
-        assert abs(back["gap"] - gap) < 2.0
+        assert abs(back["gap"] - gap) < 10.0
         await agent.said("participant_found", room=room, identity="carol")
         assert (await agent.stop())["rooms"] == 1
     session = await until_kept(tmp_path, room)
@@ -86,7 +86,8 @@ async def test_a_room_that_ended_while_nobody_watched_is_found_ended(
     await alice.publish("microphone")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
         await agent.said("track_published", room=room)
-        await until_kept(tmp_path, room, status="active")
+        alone = {"current": 1, "peak": 1, "unique": 1, "joins": 1}
+        await until_kept(tmp_path, room, participants=alone)
         await kill(agent)
     async with server_api(livekit_server) as api:
         await api.delete_room(room)
