@@ -28,6 +28,7 @@ from bridge.store.refold import refold, timeline, told
 from bridge.store.schema import (
     FILE,
     VERSION,
+    damage,
     open_for_reading,
     require_ours,
     transaction,
@@ -221,13 +222,12 @@ class Reader:
 
     def newest_position(self) -> Position:
         """After everything that is written."""
-        batch = self._db.execute("SELECT coalesce(max(batch), 0) FROM batches").fetchone()[0]
+        batch = self._db.execute("SELECT coalesce(max(batch), 0) FROM journal").fetchone()[0]
         return Position(batch + 1, 0)
 
     def damage(self) -> str | None:
-        """Read the whole file; what is wrong with it, or None.  Takes a second for 500 MB."""
-        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        return None if found == "ok" else str(found)
+        """Read the whole file; what is wrong with it, or None."""
+        return damage(self._db)
 
     # ------------------------------------------------------------------ inside
 

@@ -110,6 +110,10 @@ _CACHE: Final = 4 << 20
 _WAL_LEFT: Final = 64 << 20
 """Bytes: a write-ahead log that once grew larger is cut to this."""
 
+_CHECKED: Final = 256 << 20
+"""Bytes: a file up to this is read through before it is written to, which takes a quarter of
+a second.  Damage in a larger one shows when it is come upon."""
+
 
 def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connection:
     """The file, made or brought up to date.  Raises sqlite3.Error, OSError, `StoreRefused` and
@@ -123,11 +127,15 @@ def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connec
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     if path.stat().st_size:
+        # Looked at by a connection that changes nothing, whatever it finds.
         with closing(open_for_reading(path)) as looked_at:
             require_ours(looked_at, path, len(steps))
+            if path.stat().st_size <= _CHECKED:
+                _require_whole(looked_at)
     db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only heeded where there is no table yet
+        if not version_of(db):
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table, or never
         mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise ArchiveTrouble(
@@ -182,6 +190,20 @@ def require_ours(db: sqlite3.Connection, path: Path, newest: int = VERSION) -> N
             f"{path} was written by a newer version of this program (its layout is {version}, "
             f"this one knows {newest}): use that version, or another data directory"
         )
+
+
+def damage(db: sqlite3.Connection) -> str | None:
+    """Read the whole file: what is wrong with it, or None."""
+    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if found == "ok" else str(found)
+
+
+def _require_whole(db: sqlite3.Connection) -> None:
+    found = damage(db)
+    if found is not None:
+        error = sqlite3.DatabaseError(found)
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
+        raise error
 
 
 def _migrate(db: sqlite3.Connection, steps: Sequence[str]) -> None:

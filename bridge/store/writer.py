@@ -97,8 +97,10 @@ class Writer:
         self._seqs: dict[int, int] = {}
         """The newest line of each session that was written to."""
         self._batch = 0
+        """The newest row of the journal."""
         try:
             with transaction(db):
+                self._batch = _newest_batch(db)
                 self._settle()
         except BaseException:
             db.close()
@@ -222,6 +224,10 @@ class Writer:
                 )
             self._pending[session] = _Pending(0, [_packed(line) for line in found.folded])
             self._keep(Checkpoint(session, found.seq, found.state, lost))
+
+
+def _newest_batch(db: sqlite3.Connection) -> int:
+    return db.execute("SELECT coalesce(max(batch), 0) FROM journal").fetchone()[0]
 
 
 def _packed(line: Line) -> _Packed:

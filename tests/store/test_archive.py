@@ -1,0 +1,139 @@
+"""What an archive must do, the one on disk and the simulated one alike."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from attrs import evolve
+
+from actors.rooms.archive import Archive, Checkpoint, Found
+from actors.rooms.book import CONTINUED
+from actors.testing.rooms.disk import SimulatedDisk
+from bridge.store.sqlite import open_store
+from tests.store.history import T0, History
+
+
+class Runs(Protocol):
+    """One archive, opened by one worker after the other."""
+
+    def run(self) -> AbstractAsyncContextManager[Archive]: ...
+
+
+class OnDisk:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self) -> AbstractAsyncContextManager[Archive]:
+        return open_store(self._folder, instance="worker")
+
+
+class Simulated:
+    def __init__(self, _folder: Path) -> None:
+        self._disk = SimulatedDisk()
+
+    def run(self) -> Simulated:
+        return self
+
+    async def __aenter__(self) -> SimulatedDisk:
+        return self._disk
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(params=[OnDisk, Simulated])
+def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
+    return request.param(tmp_path / "data")
+
+
+async def left(runs: Runs) -> Found:
+    """What the next run finds."""
+    async with runs.run() as archive:
+        return await archive.load()
+
+
+async def test_a_new_archive_has_nothing(runs: Runs) -> None:
+    assert await left(runs) == Found((), None)
+
+
+async def test_what_a_run_left_is_found_by_the_next_one(runs: Runs) -> None:
+    history = History()
+    async with runs.run() as archive:
+        journal = history.begin()
+        await history.write_to(archive)
+    (kept,) = (found := await left(runs)).sessions
+    assert (kept.session, kept.seq, kept.state) == (journal.number, journal.seq, journal.state)
+    assert found.alive_at == T0
+
+
+async def test_lines_after_the_checkpoint_are_folded_in(runs: Runs) -> None:
+    history = History()
+    async with runs.run() as archive:
+        journals = [history.begin(f"room-{n}", f"RM_{n}") for n in range(3)]
+        await history.write_to(archive)
+        for journal in journals:
+            history.talk(journal, 2)
+            batch = await history.write_to(archive)
+            assert not batch.checkpoints
+    found = (await left(runs)).sessions
+    assert [(kept.seq, kept.state) for kept in found] == [(j.seq, j.state) for j in journals]
+
+
+async def test_a_batch_may_be_written_twice(runs: Runs) -> None:
+    history = History()
+    async with runs.run() as archive:
+        journal = history.begin()
+        first = await history.write_to(archive)
+        await archive.write(first)
+        history.talk(journal, 3)
+        second = await history.write_to(archive)
+        await archive.write(second)
+        await archive.write(second)
+    (kept,) = (await left(runs)).sessions
+    assert (kept.seq, kept.state) == (journal.seq, journal.state)
+
+
+async def test_what_ended_without_its_room_is_found_and_what_is_over_is_not(runs: Runs) -> None:
+    history = History()
+    reasons = ("room_closed", "room_deleted", "found_ended", *sorted(CONTINUED))
+    async with runs.run() as archive:
+        for number, reason in enumerate(reasons):
+            journal = history.begin("atlas", f"RM_{number}")
+            history.now += 1.0
+            journal.end(history.now, reason)
+        await history.write_to(archive)
+    found = [kept.state.end_reason for kept in (await left(runs)).sessions]
+    assert found == sorted(CONTINUED)
+
+
+async def test_a_session_that_ended_and_goes_on_is_one_session(runs: Runs) -> None:
+    history = History()
+    async with runs.run() as archive:
+        journal = history.begin()
+        history.talk(journal)
+        journal.end(history.now, "worker_stopped")
+        await history.write_to(archive)
+        journal.attach(history.now, "AJ_2")
+        history.talk(journal)
+        await history.write_to(archive)
+    (kept,) = (await left(runs)).sessions
+    assert (kept.seq, kept.state) == (journal.seq, journal.state)
+
+
+async def test_lines_that_were_given_up_are_made_up_for_by_a_checkpoint(runs: Runs) -> None:
+    history = History()
+    async with runs.run() as archive:
+        journal = history.begin()
+        await history.write_to(archive)
+        history.talk(journal, 4)
+        batch = history.batch()
+        given_up = len(batch.lines) - 2
+        checkpoint = Checkpoint(journal.number, journal.seq, journal.state, given_up)
+        await archive.write(evolve(batch, lines=batch.lines[:2], checkpoints=(checkpoint,)))
+        history.talk(journal)
+        await history.write_to(archive)
+    (found,) = (await left(runs)).sessions
+    assert (found.seq, found.state, found.lost) == (journal.seq, journal.state, given_up)
