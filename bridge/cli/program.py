@@ -44,6 +44,7 @@ from bridge.livekit.rejection import WorkerRejected
 from bridge.livekit.tokens import ApiKey, room_token
 from bridge.livekit.worker import Worker, WorkerConfig
 from bridge.store.errors import StoreRefused
+from bridge.store.prune import Retention
 from bridge.store.sqlite import open_store
 
 log = structlog.get_logger()
@@ -97,7 +98,9 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     api_key = ApiKey(settings.api_key, settings.api_secret)
     try:
         async with (
-            open_store(settings.data_dir, instance=instance_of(settings)) as archive,
+            open_store(
+                settings.data_dir, instance=instance_of(settings), retention=_retention(settings)
+            ) as archive,
             trio_asyncio.open_loop(),
             LiveKitRooms(settings.log_payloads) as port,
             ServerApi(endpoint, api_key) as api,
@@ -106,6 +109,10 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
             yield await _start_everything(settings, system, port, api, archive)
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(settings.keep, settings.keep_events, settings.keep_size)
 
 
 async def _start_everything(

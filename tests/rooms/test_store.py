@@ -17,6 +17,7 @@ from actors.session import (
     DataReceived,
     JoinTold,
     ParticipantInfo,
+    RoomEndTold,
     RoomMetadataChanged,
     SessionState,
 )
@@ -232,3 +233,32 @@ async def test_a_session_that_began_after_livekit_was_asked_is_not_ended(stage: 
     stage.manager.tell(Living(T0 + 8.0, frozenset()))
     await trio.sleep(0.1)
     assert "RM_2" in stage.book.unwatched
+
+
+# ---------------------------------------------------------------- webhooks
+
+
+async def test_a_visit_that_only_a_webhook_told_is_a_session(stage: Stage) -> None:
+    for event in (
+        JoinTold(T0 + 1.0, T0 + 1.0, ParticipantInfo("bob", "PA_1", T0 + 1.0)),
+        RoomEndTold(T0 + 3.0, T0 + 3.0),
+    ):
+        stage.manager.tell(Said("borealis", "RM_2", event))
+    await trio.sleep(0.1)
+    assert await flushed(stage)
+    state = on_disk(stage, "RM_2")
+    assert (state.room, state.unique, state.end_reason) == ("borealis", 1, "found_ended")
+
+
+async def test_a_job_continues_the_session_that_a_webhook_began(stage: Stage) -> None:
+    room = stage.rooms.room("borealis")
+    told = JoinTold(T0, T0, room.join("bob").info())
+    stage.manager.tell(Said(room.name, room.sid, told))
+    await trio.sleep(0.1)
+    stage.assign(room)
+    await trio.sleep(1.0)
+    held = stage.book.find_room(room.sid)
+    assert held is not None
+    assert held.journal.state.job_ids == ("AJ_0",)
+    assert held.journal.state.joins == 1
+    assert room.sid not in stage.book.unwatched
