@@ -204,6 +204,8 @@ class Contract:
         await alice.publish("microphone")
         told = Recorder()
         async with stage.open(told):
+            # Our data channel opens some milliseconds after we are in the room.
+            await told.wait(TrackSubscribed)
             messages = [
                 (b'{"x": 1}', "json"),
                 (b"[1, 2]", "json"),
@@ -229,8 +231,10 @@ class Contract:
 
     async def test_text_streams_have_their_sender_and_their_size(self, stage: Stage) -> None:
         alice = await stage.join("alice")
+        await alice.publish("microphone")
         told = Recorder()
         async with stage.open(told):
+            await told.wait(TrackSubscribed)
             text = "long " * 20_000
             await alice.send_text("hello")
             await alice.send_text(text)

@@ -25,8 +25,10 @@ async def test_a_message_before_its_sender_is_known_has_no_sender(real: RealStag
 
 async def test_topics_of_livekit_itself_are_no_messages(real: RealStage) -> None:
     alice = await real.join("alice")
+    await alice.publish("microphone")
     told = Recorder()
     async with real.open(told):
+        await told.wait(TrackSubscribed)
         await alice.send_text("heard you say", topic="lk.transcription")
         await alice.send_text("hello")
         await told.wait(DataReceived, topic="lk.chat")

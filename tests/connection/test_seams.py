@@ -100,8 +100,10 @@ async def test_a_room_is_woken_for_its_own_events_only(real: RealStage) -> None:
 async def test_nothing_of_a_room_stays_behind_in_the_sdk(real: RealStage) -> None:
     before = len(FfiClient.instance.queue._subscribers)
     alice = await real.join("alice")
+    await alice.publish("microphone")
     told = Recorder()
     async with real.open(told):
+        await told.wait(TrackSubscribed)
         await alice.send_text("hello")
         await told.wait(DataReceived)
     assert len(FfiClient.instance.queue._subscribers) == before

@@ -283,7 +283,7 @@ async def test_many_join_at_once(people: People, api: ServerApi, room: str):
         for number in range(12):
             nursery.start_soon(people.join, room, f"guest-{number}")
     assert len(people.present) == 12
-    assert len(await api.list_participants(room)) == 12
+    await eventually(lambda: api.list_participants(room), lambda listed: len(listed) == 12)
 
 
 async def test_a_join_that_is_given_up_leaves_nobody_in_the_room(
