@@ -18,6 +18,7 @@ import trio
 from bridge.livekit.api import ServerApi
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
+from bridge.people import Person
 from bridge.server import PrivateServer
 
 WAIT: Final = 30.0
@@ -126,6 +127,16 @@ async def running_agent(
 def server_api(server: PrivateServer) -> ServerApi:
     """The server's API with the server's own key."""
     return ServerApi(Endpoint.parse(server.url), ApiKey(server.api_key, server.api_secret))
+
+
+async def hears(agent: Agent, person: Person, data: bytes, topic: str = "") -> None:
+    """Have a person say something that is heard: what comes before the agent's data channel
+    is open, some milliseconds after it is in the room, is lost."""
+    while True:
+        with trio.move_on_after(5):
+            await person.send_data(data, topic=topic)
+            await agent.said("data_message", room=person.room, topic=topic, size=len(data))
+            return
 
 
 async def nobody_watches(api: ServerApi, room: str) -> None:

@@ -14,7 +14,7 @@ import trio
 from bridge.people import People
 from bridge.server import PrivateServer
 from bridge.store.reader import open_reader
-from tests.program.agent import WAIT, Agent, running_agent, server_api
+from tests.program.agent import WAIT, Agent, hears, running_agent, server_api
 
 
 def kept(data_dir: Path, room: str) -> dict[str, Any] | None:
@@ -52,8 +52,7 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     await bob.publish("camera")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
         await agent.said("track_published", times=2, room=room)
-        await alice.send_data(b"{}", topic="chat")
-        await agent.said("data_message", room=room)
+        await hears(agent, alice, b"{}", topic="chat")
         one = {"total": 1, "bytes": 2, "by_topic": {"chat": 1}}
         before = await until_kept(tmp_path, room, data_messages=one)
         killed_at = await kill(agent)

@@ -13,7 +13,7 @@ import trio
 from bridge.livekit.api import ServerApi
 from bridge.people import People, Person
 from bridge.server import PrivateServer
-from tests.program.agent import Agent, agents_in, nobody_watches, running_agent, server_api
+from tests.program.agent import Agent, agents_in, hears, nobody_watches, running_agent, server_api
 
 NAMES = ("--agent-name", "sessions-test")
 
@@ -128,8 +128,7 @@ async def test_a_removed_agent_comes_back_to_the_same_session(
         ended = await agent.said("session_ended", room="kick-1", reason="removed")
         again = await agent.said("reconnected", room="kick-1")
         assert again["room_sid"] == ended["room_sid"] == alice.room_sid
-        await alice.send_data(b"12345")
-        await agent.said("data_message", size=5)
+        await hears(agent, alice, b"12345")
         summary = await agent.stop()
     assert (summary["rooms"], summary["participants"]) == (1, 1)
 
