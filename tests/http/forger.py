@@ -37,9 +37,12 @@ def body_of(webhook: WebhookEvent) -> bytes:
     return json_format.MessageToJson(webhook, indent=None).encode()
 
 
-def token_for(body: bytes, key: ApiKey = KEY, **claims: Any) -> str:
-    """LiveKit's token for `body`; `claims` replace its own, None takes one out."""
-    now = int(time.time())
+def token_for(body: bytes, key: ApiKey = KEY, *, at: float | None = None, **claims: Any) -> str:
+    """LiveKit's token for `body`, made now or `at` (Unix seconds).
+
+    `claims` replace its own, None takes one out.
+    """
+    now = int(time.time() if at is None else at)
     ours = {
         "iss": key.key,
         "exp": now + 300,
