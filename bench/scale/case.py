@@ -86,16 +86,55 @@ class Case:
 
 
 @define(eq=False)
-class _Play:
-    plan: Plan
+class Stage:
+    """An observer, those who give it something to do, and what it recorded of it."""
+
     watching: Watching
     load: Load
-    seen: Seen = field(factory=Seen)
+    seen: Seen = field(factory=Seen, init=False)
+
+    def read(self) -> None:
+        self.seen.read(self.watching.news())
+
+    def until(self, holds: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+        """Raises `BenchError` where it does not come to hold."""
+        deadline = time.monotonic() + DEADLINE
+        self.read()
+        while not holds():
+            if time.monotonic() > deadline:
+                name = self.watching.observer.name
+                raise BenchError(f"{name}: {otherwise()} after {DEADLINE:g} s")
+            time.sleep(LOOK)
+            self.read()
+
+    def until_ready(self) -> None:
+        """Registered and at rest."""
+        ready = self.watching.observer.ready
+        self.until(lambda: self.seen.said.keys() >= ready, lambda: "not ready")
+        self.settle()
+
+    def until_watched(self, rooms: Sequence[str]) -> None:
+        wanted = set(rooms)
+        self.until(
+            lambda: self.seen.watched.keys() >= wanted,
+            lambda: f"not watched: {len(wanted - self.seen.watched.keys())} rooms",
+        )
+
+    def settle(self) -> None:
+        """Until it is done with what came before."""
+        deadline, share = time.monotonic() + DEADLINE, BUSY
+        while share >= BUSY and time.monotonic() < deadline:
+            used = cpu_seconds([self.watching.pid])
+            time.sleep(SETTLE)
+            share = (cpu_seconds([self.watching.pid]) - used) / SETTLE
+
+
+@define(eq=False)
+class _Play(Stage):
+    plan: Plan
 
     def run(self, size: int) -> Case:
-        ready = self.watching.observer.ready
-        self.until(lambda: self.seen.said.keys() >= ready, "the observer is not ready")
-        self.settle()
+        self.until_ready()
         empty = Look.at(self.watching.pid)
         rooms = [f"room-{number}" for number in range(size)]
         watched = self.fill(rooms)
@@ -112,12 +151,9 @@ class _Play:
         agent = AGENT_NAME if self.watching.observer.dispatched else ""
         asked = self.load.do("create", rooms, agent=agent).asked
         self.watching.tell(rooms)
-        wanted = set(rooms)
-        self.until(
-            lambda: self.seen.watched.keys() >= wanted,
-            lambda: f"not watched: {len(wanted - self.seen.watched.keys())} rooms",
-        )
+        self.until_watched(rooms)
         self.load.do("fill", rooms, people=self.plan.people)
+        wanted = set(rooms)
         self.until(
             lambda: self.seen.heard >= wanted,
             lambda: f"no microphone seen in {len(wanted - self.seen.heard)} rooms",
@@ -146,27 +182,6 @@ class _Play:
                 self.read()
         return Events(rate, Verdict.of(did.sent, self.seen), used, did.seconds, did.late)
 
-    def read(self) -> None:
-        self.seen.read(self.watching.news())
-
-    def until(self, holds: Callable[[], bool], otherwise: str | Callable[[], str]) -> None:
-        deadline = time.monotonic() + DEADLINE
-        self.read()
-        while not holds():
-            if time.monotonic() > deadline:
-                why = otherwise if isinstance(otherwise, str) else otherwise()
-                raise BenchError(f"{self.watching.observer.name}: {why} after {DEADLINE:g} s")
-            time.sleep(LOOK)
-            self.read()
-
-    def settle(self) -> None:
-        """Until it is done with what came before."""
-        deadline, share = time.monotonic() + DEADLINE, BUSY
-        while share >= BUSY and time.monotonic() < deadline:
-            used = cpu_seconds([self.watching.pid])
-            time.sleep(SETTLE)
-            share = (cpu_seconds([self.watching.pid]) - used) / SETTLE
-
 
 def measure(
     observer: Observer, size: int, plan: Plan, server_binary: Path, load_binary: Path, folder: Path
@@ -177,7 +192,7 @@ def measure(
             watching(observer, server, folder / "observer") as running,
             running_load(load_binary, server) as load,
         ):
-            play = _Play(plan, running, load)
+            play = _Play(running, load, plan)
             case = play.run(size)
         play.read()
     summary = play.seen.summary

@@ -36,7 +36,7 @@ def ensure_load(progress: Progress) -> Path:
                 *("-o", str(made / "load")),
             ],
             made="load",
-            packages=650,
+            packages=460,
             check=_wrong,
             advice="install Go 1.26, or try again where the package registries can be reached",
         ),

@@ -65,6 +65,8 @@ class Watching:
     _server: PrivateServer
     _records: Path
     _jobs: IO[str] | None
+    unstructured: int = 0
+    """Lines that were no records: what SIGUSR1 shows."""
     _read: dict[Path, int] = field(factory=dict[Path, int])
 
     def news(self) -> Iterator[Record]:
@@ -75,7 +77,10 @@ class Watching:
                 whole, _, _ = file.read().rpartition(b"\n")
             if whole:
                 self._read[path] = self._read.get(path, 0) + len(whole) + 1
-                yield from map(json.loads, whole.splitlines())
+                lines = whole.splitlines()
+                records = [line for line in lines if line.startswith(b"{")]
+                self.unstructured += len(lines) - len(records)
+                yield from map(json.loads, records)
 
     def tell(self, rooms: Sequence[str]) -> None:
         """Tell it of rooms, where LiveKit does not."""

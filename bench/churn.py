@@ -1,0 +1,230 @@
+"""A worker's long life: bursts of rooms, then thousands that come and go, and what is left of it.
+
+    bench/run churn [--rooms 2000] [--json FILE] [--help]
+
+One worker, started as its users start it, on a private livekit-server:
+
+1. 50 rooms are made within one second: all must be watched, or an offer was lost.
+2. 100 rooms are made at once.  *Watched after* runs from before the call that made a room
+   to the moment at which the worker says that it watches it.
+3. Rooms come and go, `--rooms` of them, `--rate` a second: each is made, somebody
+   with a microphone comes in, it lives for `--lives` seconds, he leaves, it is deleted.
+   After each quarter, when the worker is done with it, its memory, descriptors, threads
+   and actors (by SIGUSR1) are read.
+
+What a process pays once is paid in 1 and 2 (native threads, caches, the first 150 rooms'
+memory); what it holds then is the base that everything later is held against.  *Growth*
+is what it holds after the last quarter over that base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from attrs import define, frozen
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import BenchError
+from bench.measure import MIB, load, machine, save
+from bench.rooms.sides import AGENT_NAME, OURS
+from bench.scale.case import Look, Stage
+from bench.scale.load import ensure_load, running_load
+from bench.scale.observers import OBSERVERS, watching
+from bridge import __version__
+from bridge.progress import ProgressLine
+from bridge.server import PrivateServer, ServerError, ensure_server
+
+OFFERED: Final = 50
+"""Rooms made within one second."""
+AT_ONCE: Final = 100
+WATCHED_GOAL: Final = 5.0
+"""Seconds in which all of `AT_ONCE` must be watched."""
+GROWTH_GOAL: Final = 0.05
+QUARTERS: Final = 4
+TELLING: Final = 1.0
+"""Seconds for a worker to show its actors."""
+
+
+@frozen
+class Held:
+    """What the worker holds at a moment of rest."""
+
+    after: str
+    look: Look
+    actors: int
+
+
+@define(eq=False)
+class Life(Stage):
+    """A stage on which rooms do not stay."""
+
+    def burst(self, name: str, count: int, over: float) -> list[float]:
+        """Make rooms; seconds until each was watched, sorted.  They are gone at the end."""
+        rooms = [f"{name}-{number}" for number in range(count)]
+        asked = self.load.do("create", rooms, agent=AGENT_NAME, over=over).asked
+        self.until_watched(rooms)
+        self.load.do("delete", rooms)
+        self.until_ended(rooms)
+        return sorted(self.seen.watched[room] - asked[room] for room in rooms)
+
+    def churn(self, rooms: Sequence[str], rate: float, lives: float) -> list[str]:
+        """Rooms come and go; those that were never watched."""
+        self.load.do("churn", rooms, agent=AGENT_NAME, rate=rate, seconds=lives, people=1)
+        self.settle()
+        self.read()
+        watched = [room for room in rooms if room in self.seen.watched]
+        self.until_ended(watched)
+        return [room for room in rooms if room not in self.seen.watched]
+
+    def until_ended(self, rooms: Sequence[str]) -> None:
+        wanted = set(rooms)
+        self.until(
+            lambda: self.seen.ended >= wanted,
+            lambda: f"sessions still open: {len(wanted - self.seen.ended)}",
+        )
+
+    def held(self, after: str) -> Held:
+        self.settle()
+        look = Look.at(self.watching.pid)
+        self.read()
+        before = self.watching.unstructured
+        os.kill(self.watching.pid, signal.SIGUSR1)
+        time.sleep(TELLING)
+        self.read()
+        return Held(after, look, self.watching.unstructured - before)
+
+
+def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> dict[str, Any]:
+    """The whole life.  Raises `BenchError`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        with (
+            PrivateServer.start(server_binary, folder / "livekit") as server,
+            watching(OBSERVERS[OURS], server, folder / "worker") as worker,
+            running_load(load_binary, server) as generator,
+        ):
+            life = Life(worker, generator)
+            life.until_ready()
+            offered = life.burst("offered", OFFERED, 1.0)
+            at_once = life.burst("at-once", AT_ONCE, 0.0)
+            held = [life.held("the bursts")]
+            rooms = [f"churn-{number}" for number in range(options.rooms)]
+            quarter = -(-len(rooms) // QUARTERS)
+            missed: list[str] = []
+            for begin in range(0, len(rooms), quarter):
+                part = rooms[begin : begin + quarter]
+                missed += life.churn(part, options.rate, options.lives)
+                held.append(life.held(f"{begin + len(part)} rooms"))
+                print(held[-1], file=sys.stderr, flush=True)
+    return {
+        "offered_s": offered,
+        "at_once_s": at_once,
+        "churned": len(rooms),
+        "not_watched": missed,
+        "held": [attrs.asdict(one) for one in held],
+        "growth": {
+            name: _growth(held[0], held[-1], name)
+            for name in ("pss", "anonymous", "descriptors", "threads", "actors")
+        },
+    }
+
+
+def _value(held: Held, name: str) -> float:
+    return {
+        "pss": held.look.memory.pss / MIB,
+        "anonymous": held.look.memory.pss_anonymous / MIB,
+        "descriptors": held.look.descriptors,
+        "threads": held.look.threads,
+        "actors": held.actors,
+    }[name]
+
+
+def _growth(base: Held, end: Held, name: str) -> float:
+    return _value(end, name) / _value(base, name) - 1
+
+
+def show(result: dict[str, Any]) -> None:
+    console = Console(width=120, highlight=False)
+    for name, key in (
+        (f"{OFFERED} within a second", "offered_s"),
+        (f"{AT_ONCE} at once", "at_once_s"),
+    ):
+        found = result[key]
+        console.print(
+            f"{name}: watched after {found[len(found) // 2]:.2f} s (half of them), "
+            f"{found[-1]:.2f} s (all)"
+        )
+    console.print(
+        f"{result['churned']} rooms came and went, {len(result['not_watched'])} never watched"
+    )
+    table = Table(box=box.MARKDOWN)
+    table.add_column("after")
+    for head in ("PSS, MiB", "anonymous, MiB", "descriptors", "threads", "actors"):
+        table.add_column(head, justify="right")
+    for one in result["held"]:
+        look = one["look"]
+        memory = look["memory"]
+        table.add_row(
+            one["after"],
+            f"{memory['pss'] / MIB:.1f}",
+            f"{memory['pss_anonymous'] / MIB:.1f}",
+            *(str(count) for count in (look["descriptors"], look["threads"], one["actors"])),
+        )
+    console.print(table)
+
+
+def unmet(result: dict[str, Any]) -> list[str]:
+    found = [
+        f"{name} grew by {growth:.1%}"
+        for name, growth in result["growth"].items()
+        if growth > GROWTH_GOAL
+    ]
+    if result["at_once_s"][-1] > WATCHED_GOAL:
+        found.append(f"{AT_ONCE} at once: watched after {result['at_once_s'][-1]:.1f} s")
+    if result["not_watched"]:
+        found.append(f"{len(result['not_watched'])} rooms were never watched")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench/run churn", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--rooms", type=int, default=2000)
+    parser.add_argument("--rate", type=float, default=20.0, help="rooms a second")
+    parser.add_argument("--lives", type=float, default=2.0, help="seconds that each lives")
+    parser.add_argument("--json", type=Path, help="where to write the result as JSON")
+    parser.add_argument("--keep", type=Path, help="a folder for all logs, to be looked at")
+    options = parser.parse_args()
+    before = load()
+    try:
+        with ProgressLine(sys.stderr) as progress:
+            binaries = ensure_server(progress), ensure_load(progress)
+        result = run(options, *binaries)
+    except (BenchError, ServerError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    show(result)
+    print(f"Load {before:.1f} before and {load():.1f} after, {machine()}, {OURS} {__version__}")
+    save(options.json, {"machine": machine(), "load": [before, load()], **result})
+    missed = unmet(result)
+    for one in missed:
+        print(f"NOT MET: {one}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

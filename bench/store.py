@@ -1,0 +1,330 @@
+"""The store: how fast it takes events, what that costs, and how long a big one takes to read.
+
+    bench/run store [--sessions 10000] [--events 100] [--json FILE] [--help]
+
+1. *At the pace of 100 rooms*: 10.8 events a second in each, as `bench/run scale` has them,
+   written twenty times a second as the worker does.  The CPU of all threads: to encode an
+   event (recorded, less folded alone), and to write it.  What each costs is held against
+   the CPU an event of `bench/results/scale.json`, where that is.
+2. *Sustained*: `--sessions` with `--events` each, one after the other, a thousand lines a
+   batch; each batch is durable (fsync) before the next.  By the time spent in writing.
+3. *A big store*: what that left is read by `report` and `sessions`, as functions and as
+   commands with all that a command does (starting Python is most of it), and a worker
+   starts on it until LiveKit has registered it.
+
+The disk's own part is what it is on this machine: the folder is `--folder`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+from attrs import frozen
+
+from actors.rooms.backlog import Backlog
+from actors.rooms.journal import Journal
+from actors.session import Began, fold
+from actors.session.events import (
+    AttributesChanged,
+    DataReceived,
+    MetadataChanged,
+    ParticipantInfo,
+    RoomEvent,
+    Roster,
+    TrackInfo,
+    TrackMuted,
+    TrackUnmuted,
+    Watching,
+)
+from bench.measure import MIB, Spread, load, machine, markdown, save
+from bench.start import ROOT, measure
+from bridge.progress import ProgressLine
+from bridge.server import PrivateServer, ServerError, ensure_server
+from bridge.store.reader import open_reader
+from bridge.store.sqlite import SqliteArchive, open_store
+
+ROOMS: Final = 100
+RATE: Final = 10.8
+BATCH_SECONDS: Final = 0.05
+"""As `actors.rooms.store` gathers."""
+PACED: Final = 400
+"""Batches of the first measure."""
+LINES: Final = 1000
+"""Of a batch of the second."""
+DAYS: Final = 7
+"""Over which sessions are spread."""
+TALKER: Final = ParticipantInfo(
+    "person-0",
+    "PA_talker",
+    0.0,
+    tracks=(TrackInfo("TR_microphone", "audio", "microphone", name="microphone"),),
+)
+PEOPLE: Final = (
+    TALKER,
+    ParticipantInfo("person-1", "PA_one", 0.0),
+    ParticipantInfo("person-2", "PA_two", 0.0),
+)
+RESULTS: Final = ROOT / "bench" / "results" / "scale.json"
+RUNS: Final = 5
+
+GOALS: Final = {
+    "lines_a_second": (20_000, "at least"),
+    "share": (0.02, "at most"),
+    "report_s": (0.3, "at most"),
+    "newest_50_s": (0.3, "at most"),
+    "registered_s": (2.0, "at most"),
+}
+
+
+def happen(number: int, at: float) -> RoomEvent:
+    """The nth event of a room: the cycle of `bench/load/play.go`."""
+    step = number % 10
+    if step in (2, 6):
+        kind = TrackMuted if number % 20 == step else TrackUnmuted
+        return kind(at, TALKER.identity, "TR_microphone")
+    if step == 4:
+        return AttributesChanged(at, TALKER.identity, {"step": str(number)})
+    if step == 8:
+        return MetadataChanged(at, TALKER.identity, f'{{"step":"{number}"}}')
+    return DataReceived(at, TALKER.identity, "load", 64 + number % 128, "json")
+
+
+def begin(name: str, at: float, backlog: Backlog) -> Journal:
+    """A session in which three people are."""
+    sid = f"RM_{name}"
+    journal = Journal.begin(Began(at, name, sid, (f"AJ_{name}",), "bench", "watcher", at), backlog)
+    journal.record(Watching(at, Roster(sid, "", PEOPLE, at)))
+    return journal
+
+
+async def pace(archive: SqliteArchive) -> dict[str, float]:
+    """What an event costs when 100 rooms are watched."""
+    backlog, began = Backlog(), time.time()
+    journals = [begin(f"paced-{number}", began, backlog) for number in range(ROOMS)]
+    lines = round(ROOMS * RATE * BATCH_SECONDS)
+    folding = recording = writing = 0.0
+    for batch in range(PACED):
+        at = began + batch * BATCH_SECONDS
+        events = [
+            (journals[number % ROOMS], happen(number // ROOMS, at))
+            for number in range(batch * lines, (batch + 1) * lines)
+        ]
+        before = time.process_time()
+        for journal, event in events:
+            fold(journal.state, event)
+        folded = time.process_time()
+        for journal, event in events:
+            journal.record(event)
+            journal.untold.clear()
+        recorded = time.process_time()
+        await archive.write(backlog.take(at))
+        backlog.done()
+        folding += folded - before
+        recording += recorded - folded
+        writing += time.process_time() - recorded
+    for journal in journals:
+        journal.end(time.time(), "room_closed")
+    await archive.write(backlog.take(time.time()))
+    backlog.done()
+    count = PACED * lines
+    return {
+        "fold_us": folding / count * 1e6,
+        "encode_us": (recording - folding) / count * 1e6,
+        "write_us": writing / count * 1e6,
+        "lines_a_batch": lines,
+    }
+
+
+async def fill(
+    archive: SqliteArchive, sessions: int, events: int, progress: Callable[[str], None]
+) -> dict[str, float]:
+    """Many sessions, one after the other; how fast they are written."""
+    backlog, now = Backlog(), time.time()
+    seconds, lines = 0.0, 0
+    for number in range(sessions):
+        at = now - DAYS * 86400 * (1 - number / sessions)
+        journal = begin(f"room-{number}", at, backlog)
+        for event in range(events - 3):  # It also begins, is watched and ends.
+            journal.record(happen(event, at + event * 0.1))
+            journal.untold.clear()
+        journal.end(at + events * 0.1, "room_closed")
+        if backlog.waiting >= LINES or number == sessions - 1:
+            batch = backlog.take(time.time())
+            before = time.perf_counter()
+            await archive.write(batch)
+            seconds += time.perf_counter() - before
+            lines += len(batch.lines)
+            backlog.done()
+            progress(f"session {number + 1} of {sessions}")
+    return {"lines": lines, "lines_a_second": lines / seconds}
+
+
+def read(data_dir: Path, name: str) -> dict[str, Spread]:
+    """Seconds to read one session and a list, as functions and as commands."""
+
+    def report() -> None:
+        with open_reader(data_dir) as reader:
+            assert reader.session(name) is not None
+
+    def newest() -> None:
+        with open_reader(data_dir) as reader:
+            assert len(reader.sessions(50).sessions) == 50
+
+    def command(*words: str) -> Callable[[], None]:
+        line = [sys.executable, "-P", "-m", "bridge.cli", *words, "--data-dir", str(data_dir)]
+
+        def run() -> None:
+            subprocess.run([*line, "--json"], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+
+        return run
+
+    return {
+        "report_s": timed(report),
+        "newest_50_s": timed(newest),
+        "report_command_s": timed(command("report", name)),
+        "sessions_command_s": timed(command("sessions")),
+    }
+
+
+def timed(function: Callable[[], None]) -> Spread:
+    """Seconds; once before them to bring the file into memory."""
+    function()
+
+    def once() -> float:
+        before = time.perf_counter()
+        function()
+        return time.perf_counter() - before
+
+    return Spread.of(once() for _ in range(RUNS))
+
+
+def event_cost() -> float | None:
+    """CPU an event at 100 rooms, µs, as `bench/run scale` measured it last."""
+    if not RESULTS.exists():
+        return None
+    found = [
+        case["events"][f"{RATE:g}"]["cpu_us"]
+        for case in json.loads(RESULTS.read_text())["cases"]
+        if case["observer"] == "room-actors" and case["rooms"] == ROOMS
+    ]
+    return Spread.of(found).median if found else None
+
+
+@frozen
+class Options:
+    sessions: int
+    events: int
+    folder: Path | None
+    json: Path | None
+
+
+async def write(
+    data_dir: Path, options: Options, progress: Callable[[str], None]
+) -> dict[str, float]:
+    async with open_store(data_dir, instance="bench") as archive:
+        paced = await pace(archive)
+        return paced | await fill(archive, options.sessions, options.events, progress)
+
+
+def run(options: Options) -> dict[str, Any]:
+    with (
+        ProgressLine(sys.stderr) as progress,
+        tempfile.TemporaryDirectory(dir=options.folder) as folder,
+    ):
+        binary = ensure_server(progress)
+        data_dir = Path(folder, "data")
+        written = trio.run(write, data_dir, options, progress)
+        size = sum(path.stat().st_size for path in data_dir.iterdir()) / MIB
+        progress("reading")
+        spreads = read(data_dir, f"room-{options.sessions // 2}")
+        with PrivateServer.start(binary, Path(folder, "livekit")) as server:
+            measure(server, data_dir, 0.0)
+            progress("starting workers")
+            starts = [measure(server, data_dir, 0.0).seconds for _ in range(RUNS)]
+    spreads["registered_s"] = Spread.of(starts)
+    cost = event_cost()
+    result: dict[str, Any] = {**written, "file_mib": size}
+    if cost:
+        result["share"] = (written["encode_us"] + written["write_us"]) / cost
+        result["event_us"] = cost
+    return result | {name: attrs.asdict(spread) for name, spread in spreads.items()}
+
+
+ROWS: Final = (
+    ("folding an event, µs", "fold_us", 1),
+    ("encoding it for the store, µs", "encode_us", 1),
+    ("writing it, µs", "write_us", 1),
+    ("both, of all that an event costs", "share", 3),
+    ("events written a second, sustained", "lines_a_second", 0),
+    ("events kept", "lines", 0),
+    ("file, MiB", "file_mib", 0),
+    ("one session read, s", "report_s", 3),
+    ("the newest 50 listed, s", "newest_50_s", 3),
+    ("`report SESSION --json`, s", "report_command_s", 2),
+    ("`sessions --json`, s", "sessions_command_s", 2),
+    ("worker registered after, s", "registered_s", 2),
+)
+
+
+def table(result: dict[str, Any]) -> str:
+    return markdown(("store", "median (min to max)", "goal"), list(_rows(result)))
+
+
+def _rows(result: dict[str, Any]) -> Iterator[Sequence[str]]:
+    for name, key, digits in ROWS:
+        if key in result:
+            value = result[key]
+            shown = (
+                Spread(**value).text(digits) if isinstance(value, dict) else f"{value:.{digits}f}"
+            )
+            goal = f"{GOALS[key][1]} {GOALS[key][0]:g}" if key in GOALS else ""
+            yield name, shown, goal
+
+
+def unmet(result: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for key, (limit, way) in GOALS.items():
+        value = result.get(key)
+        value = value["median"] if isinstance(value, dict) else value
+        if value is not None and (value < limit if way == "at least" else value > limit):
+            found.append(f"{key}: {value:.3g}, {way} {limit:g}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench/run store", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--sessions", type=int, default=10_000)
+    parser.add_argument("--events", type=int, default=100, help="in each session")
+    parser.add_argument("--folder", type=Path, help="where the store is made, and removed")
+    parser.add_argument("--json", type=Path, help="where to write the result as JSON")
+    options = Options(**vars(parser.parse_args()))
+    before = load()
+    result = run(options)
+    print(table(result))
+    print(f"\nLoad {before:.1f} before and {load():.1f} after, {machine()}")
+    save(options.json, {"machine": machine(), "load": [before, load()], **result})
+    missed = unmet(result)
+    for one in missed:
+        print(f"NOT MET: {one}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ServerError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)
