@@ -75,7 +75,10 @@ GRACE: Final = 0.5
 be about to dispatch us.  Drawn at random, so that two reconcilers rarely meet."""
 
 CLAIMED_AT_ONCE: Final = 16
-"""Rooms that may be on the way to be entered while another one is claimed."""
+"""Rooms that are claimed, or on the way to be entered, at the same time."""
+
+CLAIM_ANSWERED: Final = 1.0
+"""Seconds for which a claim counts without the job that answers it (after milliseconds)."""
 
 GHOST_LIFE: Final = 30.0
 """Seconds after which a participant with our own instance id was not left behind by a
@@ -165,6 +168,8 @@ class Reconciler:
     """Places left in this pass."""
     _at_once: int = field(default=0, init=False)
     """Rooms that are, or may be, dispatched to in this pass and the last seconds."""
+    _claims: int = field(default=0, init=False)
+    """Rooms that can still be claimed in this pass."""
     _backlog: bool = field(default=False, init=False)
     """Rooms are left that wait until others are entered."""
     _unplaced_said: int = field(default=0, init=False)
@@ -226,6 +231,7 @@ class Reconciler:
                 nursery.cancel_scope.cancel()
 
     async def _until_entered(self, rest: trio.CancelScope) -> None:
+        await trio.sleep(LEAST_PAUSE)
         await self.worker.wait_under_way(CLAIMED_AT_ONCE // 2)
         rest.cancel()
 
@@ -301,6 +307,8 @@ class Reconciler:
         hoped_for = sum(not memory[room.sid].ours for room in due)
         self._at_once = hoped_for + sum(wait < LATE for wait in waits)
         self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)
+        unanswered = sum(wait < CLAIM_ANSWERED for wait in waits)
+        self._claims = CLAIMED_AT_ONCE - self.worker.under_way - unanswered
         self._backlog = False
 
     # ------------------------------------------------------------------------ a room
@@ -319,7 +327,7 @@ class Reconciler:
     async def _look(self, room: RoomSeen, known: RoomMemory) -> None:
         """Look at a room that should be ours, and get it if need be."""
         claim = self._is_to_be_claimed(room, known)
-        if claim and self.worker.under_way >= CLAIMED_AT_ONCE:
+        if claim and self._claims <= 0:
             self._backlog = True
             known.next_look = trio.current_time()
             return
@@ -332,6 +340,7 @@ class Reconciler:
         known.tries += 1
         known.tried_at = trio.current_time()
         if claim:
+            self._claims -= 1
             known.next_look = known.tried_at + retry_delay(known.tries)
             self.worker.claim(room.name, room.sid, room.created_at or None)
             log.info("room_claimed", room=room.name, room_sid=room.sid, attempt=known.tries)
