@@ -54,6 +54,9 @@ def _row(packed: Sequence[bytes]) -> bytes:
     return b"".join((struct.pack(">BI", 0xDD, len(packed)), *packed))
 
 
+NO_LINES: Final = _row(())
+
+
 def unpack(row: bytes) -> list[Line]:
     """Raises `Unreadable`."""
     try:

@@ -18,7 +18,7 @@ from actors.rooms.archive import Batch, Checkpoint, Found, Kept, Line
 from actors.rooms.book import CONTINUED
 from actors.session import SessionState, session_row
 from actors.session.codec import Unreadable, decode_state, encode_state
-from bridge.store.lines import compress, newest_lines, pack, rows_of
+from bridge.store.lines import NO_LINES, compress, newest_lines, pack, rows_of
 from bridge.store.refold import refold
 from bridge.store.schema import transaction
 
@@ -200,7 +200,8 @@ class Writer:
 
         What cannot be read ends here: the numbers of such lines are given again.
         """
-        for session, lines in newest_lines(self.db).items():
+        newest = newest_lines(self.db)
+        for session, lines in newest.items():
             kept = self.db.execute(
                 "SELECT room, seq, lines_lost FROM sessions WHERE session = ?", (session,)
             ).fetchone()
@@ -224,6 +225,10 @@ class Writer:
                 )
             self._pending[session] = _Pending(0, [_packed(line) for line in found.folded])
             self._keep(Checkpoint(session, found.seq, found.state, lost))
+        if newest:  # nobody comes back to these
+            self._batch += 1
+            row = (self._batch, self._batch + 1, self._run.started_at, NO_LINES)
+            self.db.execute(_JOURNAL, row)
 
 
 def _newest_batch(db: sqlite3.Connection) -> int:
