@@ -52,6 +52,9 @@ WATCHED_GOAL: Final = 5.0
 """Seconds in which all of `AT_ONCE` must be watched."""
 GROWTH_GOAL: Final = 0.05
 QUARTERS: Final = 4
+GONE: Final = 90.0
+"""Seconds for rooms that stay though they were deleted: whoever was joining made them anew,
+and they are empty until the server gives them up, after 60 s."""
 TELLING: Final = 1.0
 """Seconds for a worker to show its actors."""
 
@@ -94,15 +97,24 @@ class Life(Stage):
             lambda: f"sessions still open: {len(wanted - self.seen.ended)}",
         )
 
-    def held(self, after: str) -> Held:
+    def held(self, after: str, actors: int | None = None) -> Held:
+        """At rest, once there are no more actors than that, or after `GONE` seconds."""
+        deadline = time.monotonic() + GONE
         self.settle()
-        look = Look.at(self.watching.pid)
+        found = self.actors()
+        while actors is not None and found > actors and time.monotonic() < deadline:
+            self.settle()
+            found = self.actors()
+        return Held(after, Look.at(self.watching.pid), found)
+
+    def actors(self) -> int:
+        """Lines in which SIGUSR1 shows them; they are no records, everything else is."""
         self.read()
         before = self.watching.unstructured
         os.kill(self.watching.pid, signal.SIGUSR1)
         time.sleep(TELLING)
         self.read()
-        return Held(after, look, self.watching.unstructured - before)
+        return self.watching.unstructured - before
 
 
 def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> dict[str, Any]:
@@ -111,7 +123,7 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
         folder = options.keep or Path(temporary)
         with (
             PrivateServer.start(server_binary, folder / "livekit") as server,
-            watching(OBSERVERS[OURS], server, folder / "worker") as worker,
+            watching(OBSERVERS[OURS], server, load_binary, folder / "worker") as worker,
             running_load(load_binary, server) as generator,
         ):
             life = Life(worker, generator)
@@ -125,13 +137,15 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
             for begin in range(0, len(rooms), quarter):
                 part = rooms[begin : begin + quarter]
                 missed += life.churn(part, options.rate, options.lives)
-                held.append(life.held(f"{begin + len(part)} rooms"))
+                held.append(life.held(f"{begin + len(part)} rooms", held[0].actors))
                 print(held[-1], file=sys.stderr, flush=True)
+    watched = len(rooms) - len(missed)
     return {
         "offered_s": offered,
         "at_once_s": at_once,
         "churned": len(rooms),
         "not_watched": missed,
+        "sessions_too_many": life.seen.said["session_started"] - OFFERED - AT_ONCE - watched,
         "held": [attrs.asdict(one) for one in held],
         "growth": {
             name: _growth(held[0], held[-1], name)
@@ -166,7 +180,8 @@ def show(result: dict[str, Any]) -> None:
             f"{found[-1]:.2f} s (all)"
         )
     console.print(
-        f"{result['churned']} rooms came and went, {len(result['not_watched'])} never watched"
+        f"{result['churned']} rooms came and went, {len(result['not_watched'])} never watched; "
+        f"{result['sessions_too_many']} sessions of rooms that nobody made"
     )
     table = Table(box=box.MARKDOWN)
     table.add_column("after")
@@ -192,6 +207,8 @@ def unmet(result: dict[str, Any]) -> list[str]:
     ]
     if result["at_once_s"][-1] > WATCHED_GOAL:
         found.append(f"{AT_ONCE} at once: watched after {result['at_once_s'][-1]:.1f} s")
+    if result["sessions_too_many"]:
+        found.append(f"{result['sessions_too_many']} sessions of rooms that nobody made")
     if result["not_watched"]:
         found.append(f"{len(result['not_watched'])} rooms were never watched")
     return found

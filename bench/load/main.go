@@ -12,7 +12,7 @@
 //	{"do": "play", "rooms": [...], "rate": EVENTS A SECOND AND ROOM, "seconds": S}
 //	{"do": "churn", "rooms": [...], "agent": NAME, "rate": ROOMS A SECOND, "seconds": EACH LIVES}
 //
-// Times in answers are Unix seconds.
+// Times in answers are Unix seconds.  `load watch PIPE` is an observer instead (watch.go).
 package main
 
 import (
@@ -110,6 +110,10 @@ func lines() <-chan string {
 func main() {
 	log.SetFlags(log.Ltime | log.Lmicroseconds)
 	lksdk.SetLogger(logger.LogRLogger(logr.Discard()))
+	if len(os.Args) == 3 && os.Args[1] == "watch" {
+		watch(os.Args[2])
+		return
+	}
 	if err := onLoopback(os.Getenv("LIVEKIT_URL")); err != nil {
 		log.Fatal(err)
 	}

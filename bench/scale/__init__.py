@@ -26,6 +26,7 @@ file's; *a room more* is the growth from the fewest rooms of the same observer a
 by rooms (so that what is paid once is left out).
 
 Observers: room-actors as it is started by its users; livekit-agents as in `bench/run
-rooms`; the *stock SDK*, all rooms in one asyncio process, doing the same work; and the
-*floor*, the same SDK's native library set up as ours, whose events nobody reads.
+rooms`; the *stock SDK*, all rooms in one asyncio process, doing the same work; the *floor*, the
+same SDK's native library set up as ours, whose events nobody reads; and LiveKit's *Go
+SDK*, all rooms in one process, doing the same work.
 """

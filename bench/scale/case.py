@@ -37,11 +37,11 @@ library's threads also run Python for a moment, in its callback: that is the flo
 class Plan:
     people: int = 3
     """In each room; the first has a microphone and does everything."""
-    idle: float = 10.0
+    idle: float = 8.0
     """Seconds over which the CPU of rooms in which nothing happens is read."""
     rates: tuple[float, ...] = (2.8, 10.8)
     """Events a second and room."""
-    seconds: float = 10.0
+    seconds: float = 8.0
     """Of events, at each rate."""
 
 
@@ -189,7 +189,7 @@ def measure(
     """Measure once, on a server of its own; leaves nothing running.  Raises `BenchError`."""
     with PrivateServer.start(server_binary, folder / "livekit") as server:
         with (
-            watching(observer, server, folder / "observer") as running,
+            watching(observer, server, load_binary, folder / "observer") as running,
             running_load(load_binary, server) as load,
         ):
             play = _Play(running, load, plan)

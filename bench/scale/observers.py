@@ -23,6 +23,7 @@ Record: TypeAlias = dict[str, Any]
 
 STOCK: Final = "stock SDK"
 FLOOR: Final = "floor"
+GO: Final = "Go SDK"
 
 STOP_SECONDS: Final = 20.0
 _PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH")
@@ -52,6 +53,7 @@ OBSERVERS: Final[Mapping[str, Observer]] = {
         Observer(PEER, (10, 20), frozenset({"worker_registered", "process_ready"})),
         Observer(STOCK, (10, 50), dispatched=False),
         Observer(FLOOR, (10, 50), dispatched=False, counts=False),
+        Observer(GO, (10, 100), dispatched=False),
     )
 }
 
@@ -103,7 +105,9 @@ class Watching:
 
 
 @contextmanager
-def watching(observer: Observer, server: PrivateServer, folder: Path) -> Iterator[Watching]:
+def watching(
+    observer: Observer, server: PrivateServer, load_binary: Path, folder: Path
+) -> Iterator[Watching]:
     """Start an observer; it and everything it started end with the block, or with us."""
     records = folder / "records"
     records.mkdir(parents=True)
@@ -118,6 +122,7 @@ def watching(observer: Observer, server: PrivateServer, folder: Path) -> Iterato
         PEER: [os.environ.get("BENCH_PEER_PYTHON", "python3"), str(_AGENT), "start"],
         STOCK: [sys.executable, "-P", "-m", "bench.scale.sdk", str(jobs), "stock"],
         FLOOR: [sys.executable, "-P", "-m", "bench.scale.sdk", str(jobs), "floor"],
+        GO: [str(load_binary), "watch", str(jobs)],
     }
     environment = {
         **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
@@ -128,8 +133,8 @@ def watching(observer: Observer, server: PrivateServer, folder: Path) -> Iterato
         "BENCH_EXECUTOR": "PROCESS",
         "BENCH_RECORDS": str(records),
     }
-    # Our own log is the record; what others say beside theirs is for whoever looks.
-    log = records / "log.jsonl" if observer.name == OURS else folder / "log"
+    # The log of some is the record; what others say beside theirs is for whoever looks.
+    log = records / "log.jsonl" if observer.name in (OURS, GO) else folder / "log"
     process = Guarded(commands[observer.name], log=log, environment=environment)
     try:
         with os.fdopen(os.open(jobs, os.O_RDWR), "w") as orders:
