@@ -131,10 +131,12 @@ def _aborted(state: SessionState, event: JoinAborted, out: list[Entry]) -> Sessi
 
 def _track(state: SessionState, event: TrackTold, out: list[Entry]) -> SessionState:
     state, at, info = change(state, server_said=True), moment(event), event.track
+    track = state.tracks.get(info.sid) or state.past_tracks.get(info.sid)
+    if track is not None and event.published:
+        return tracks.since(state, track, at)
     seen_since = state.watched.since
     if seen_since is not None and at >= seen_since:
         return state  # the room itself tells, or told
-    track = state.tracks.get(info.sid) or state.past_tracks.get(info.sid)
     over = state.ended or seen_since is not None
     if track is None:
         if state.folded.tracks:
@@ -144,11 +146,11 @@ def _track(state: SessionState, event: TrackTold, out: list[Entry]) -> SessionSt
         state = tracks.show(state, event.identity, info, at, published_at, False, out)
         over = over or not event.published
         return tracks.finish(state, info.sid, at, out) if over else state
-    if event.published:
-        return tracks.since(state, track, at)
     if info.sid not in state.tracks:
         return tracks.until(state, track, at)
-    return state if over else tracks.finish(state, info.sid, at, out)
+    if over and info.sid not in state.unpublishing:
+        return state  # it was seen since
+    return tracks.finish(state, info.sid, at, out)
 
 
 def _room_end(state: SessionState, event: RoomEndTold, out: list[Entry]) -> SessionState:

@@ -161,10 +161,10 @@ def since(state: SessionState, track: Track, at: float) -> SessionState:
 
 
 def until(state: SessionState, track: Track, at: float) -> SessionState:
-    """It ended at `at`, where it was believed to have ended earlier."""
-    if track.unpublished_at is None or track.unpublished_at >= at:
+    """It ended at `at`, to the second; what we heard ourselves is more exact than that."""
+    if track.unpublished_at is None or abs(track.unpublished_at - at) <= 1.0:
         return state
-    return _replace(state, change(track, unpublished_at=at))
+    return _replace(state, change(track, unpublished_at=max(at, track.published_at or at)))
 
 
 def doubt(state: SessionState, sid: str, at: float, due: float) -> SessionState:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -118,10 +119,16 @@ def rfc3339(at: float | None) -> str | None:
     if at is None:
         return None
     try:
-        time = datetime.fromtimestamp(round(at, 3), UTC)
+        minute, rest = divmod(round(at * 1000), 60_000)
+        return f"{_minute(minute)}{rest // 1000:02d}.{rest % 1000:03d}Z"
     except (OverflowError, ValueError, OSError):
         return None
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=10_000)
+def _minute(minute: int) -> str:
+    """All of a time but its seconds.  A session has thousands of times and few minutes."""
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat(timespec="minutes")[:16] + ":"
 
 
 def coverage(state: SessionState, now: float) -> float:
@@ -241,7 +248,7 @@ def _quality(seconds: QualitySeconds | None) -> dict[str, float | None]:
 
 
 def _seconds(duration: float) -> float:
-    return round(duration, 3)
+    return round(duration, 3) if duration else 0.0
 
 
 def _plain(value: object) -> object:
