@@ -181,6 +181,7 @@ def refused_start(server: PrivateServer, room_actors: RunCommand, *args: str) ->
         "LIVEKIT_URL": server.url,
         "LIVEKIT_API_KEY": server.api_key,
         "LIVEKIT_API_SECRET": wrong,
+        "ROOM_ACTORS_HTTP": "127.0.0.1:0",
     }
     done = room_actors("start", *args, **env)
     assert done.returncode == 2
