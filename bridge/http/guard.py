@@ -36,7 +36,7 @@ class Guard:
     ) -> None:
         self._inner = inner
         self._loopback = loopback
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = f"Bearer {token}".encode() if token else None
         self._open = open_paths
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -73,13 +73,15 @@ class Inbox:
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
             raise HTTPException(415, f"Content-Type must be {CONTENT_TYPE}")
         _refuse_long(request)
-        now = self._clock()
-        promise = read_token(request.headers.get("authorization", ""), self._api_key, now)
+        authorization = request.headers.get("authorization", "")
+        promise = read_token(authorization, self._api_key, self._clock())
         if isinstance(promise, str):
-            raise self._refused(promise, now)
-        event = read_event(await _body_of(request), promise, now)
+            raise self._refused(promise)
+        body = await _body_of(request)
+        now = self._clock()
+        event = read_event(body, promise, now)
         if isinstance(event, str):
-            raise self._refused(event, now)
+            raise self._refused(event)
         if event.id in self._seen:
             self.counts["duplicate"] += 1
             return Response()
@@ -96,8 +98,9 @@ class Inbox:
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _refused(self, reason: Refusal, now: float) -> HTTPException:
+    def _refused(self, reason: Refusal) -> HTTPException:
         self.counts[reason] += 1
+        now = self._clock()
         status, detail = _REFUSED[reason]
         if now - self._said.get(reason, float("-inf")) >= SAY_AGAIN:
             self._said[reason] = now

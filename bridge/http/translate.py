@@ -28,6 +28,7 @@ from actors.session.events import (
     TrackKind,
     TrackTold,
 )
+from bridge.livekit.decisions import CHECK_PREFIX
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
 
 _Kind = models.ParticipantInfo.Kind
@@ -70,13 +71,14 @@ def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid 
     """What `webhook`, received `at` (Unix seconds), says of a room.
 
     None where it says nothing to us: another kind of event (egress, a newer server's), a
-    participant who is hidden or the agent `agent_name`, a room without a name.
+    participant who is hidden or the agent `agent_name`, a room without a name or of `check`.
     """
-    translator = TRANSLATORS.get(webhook.event)
-    if translator is None or not webhook.room.name or _unseen(webhook.participant, agent_name):
+    translator, room = TRANSLATORS.get(webhook.event), webhook.room
+    if translator is None or not room.name or room.name.startswith(CHECK_PREFIX):
         return None
-    said = translator(webhook, at, float(webhook.created_at))
-    return WebhookSaid(webhook.room.name, webhook.room.sid, said)
+    if _unseen(webhook.participant, agent_name):
+        return None
+    return WebhookSaid(room.name, room.sid, translator(webhook, at, float(webhook.created_at)))
 
 
 def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:

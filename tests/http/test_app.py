@@ -8,6 +8,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from structlog.testing import capture_logs
 
 from bridge.http.app import Row, app
 from bridge.http.guard import SAFE_HEADERS
@@ -52,8 +53,9 @@ def unready() -> dict[str, str | None]:
 async def site(unready: dict[str, str | None]) -> AsyncGenerator[Site, None]:
     checks = {"livekit": lambda: unready["livekit"], "store": lambda: unready["store"]}
     rows = (*health(checks), *ROWS)
-    async with open_site(app(rows, loopback=True, token=TOKEN)) as running:
-        yield running
+    with capture_logs():  # what it logs is shown in `test_server`
+        async with open_site(app(rows, loopback=True, token=TOKEN)) as running:
+            yield running
 
 
 async def test_healthz_answers_get_and_head(site: Site):
@@ -180,6 +182,7 @@ async def test_where_others_can_reach_us_any_host_will_do():
             assert answer.status_code == 200
 
 
-async def test_without_a_token_all_rows_are_open():
-    async with open_site(app(ROWS, loopback=True)) as site:
+@pytest.mark.parametrize("token", [None, ""])
+async def test_without_a_token_all_rows_are_open(token: str | None):
+    async with open_site(app(ROWS, loopback=True, token=token)) as site:
         assert (await site.http.get("/numbers/lobby")).text == "4 of lobby"

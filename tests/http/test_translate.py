@@ -21,6 +21,7 @@ from actors.session.events import (
 )
 from bridge.http.translate import KINDS, REASONS, SOURCES, TRACK_KINDS, WebhookSaid, translate
 from bridge.livekit import translate as sdk
+from bridge.livekit.decisions import CHECK_PREFIX
 from tests.http.forger import event
 
 Kind = models.ParticipantInfo.Kind
@@ -155,6 +156,11 @@ def test_others_are_told_of_with_their_kind(participant: models.ParticipantInfo)
 def test_other_webhooks_say_nothing(name: str):
     assert said(event(name, participant=ANNA)) is None
     assert said(event("room_finished", room=models.Room(sid="RM_1"))) is None
+
+
+def test_rooms_of_check_are_nobodys():
+    room = models.Room(sid="RM_1", name=f"{CHECK_PREFIX}1a2b")
+    assert said(event("room_started", room=room)) is None
 
 
 def test_both_translations_speak_the_same_words():
