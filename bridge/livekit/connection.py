@@ -12,6 +12,15 @@ The life of a connection, one way only:
 
     CONNECTING -> OPEN -> CLOSED          `Watching` on the way to OPEN,
          `------> ABANDONED -> CLOSED     `Disconnected` on the way from OPEN to CLOSED
+
+The way of an event: the native library calls back on a thread of its own; there the
+event gets its time and is put into the room's lane (`bridge.livekit.demux`).  On the
+trio thread it is either translated as it is, or the SDK's Room is driven through it,
+which calls back, and that is translated (`bridge.livekit.translate`); either way before
+the next event of this room is looked at.  So the order is the server's, and a roster
+read from the Room at any moment is what the events told so far make of it.  Where the
+SDK does not let us (`seams`), or on demand, the Room drives itself, with the same
+callbacks and the same result, only slower.
 """
 
 from __future__ import annotations
@@ -20,15 +29,17 @@ import asyncio
 import enum
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
 
 import structlog
 import trio
 import trio_asyncio
+from attrs import evolve
 from livekit import rtc
+from livekit.rtc._proto import ffi_pb2
 from livekit.rtc.room import EventTypes
 
 from actors.rooms.port import (
@@ -52,7 +63,9 @@ from actors.session.events import (
     TrackUnpublished,
     Watching,
 )
-from bridge.livekit import seams, translate
+from bridge.livekit import seams, streams, translate
+from bridge.livekit.demux import Inbox
+from bridge.livekit.options import SdkOptions
 from bridge.livekit.subscriptions import Subscriptions
 from bridge.redact import redact
 
@@ -68,13 +81,12 @@ AT_ONCE: Final = 8
 """Connections being made at the same time: 100 at once take 2 s each and many more files."""
 SID_DEADLINE: Final = 8.0
 """Seconds to wait after a reconnect until the server tells which life of the room this is."""
-STREAM_DEADLINE: Final = 600.0
-"""Seconds until a text or byte stream counts as ended, whatever its sender says."""
-STREAMS_OPEN: Final = 64
-"""Streams of one room read at the same time; of more only their header counts."""
-CHAT: Final = "lk.chat"
-RESERVED: Final = "lk."
-"""Prefix of LiveKit's own topics: transcriptions, calls between agents.  Not messages."""
+ASK_AGAIN: Final = 0.5
+"""Seconds between two questions to the server which life of the room lives."""
+
+LookUp: TypeAlias = Callable[[str], Awaitable[str]]
+"""The SID of the room that lives under this name, "" where there is none.  Raises
+`RoomUnreachable` where the server does not say."""
 
 REFUSALS: Final = ("401", "403", "404", "parse the url", "unsupported URL scheme")
 """What in a connect error's text means that the same try would fail again.
@@ -108,6 +120,8 @@ class LiveKitRooms(RoomPort):
         self,
         log_payloads: bool = False,
         *,
+        options: SdkOptions | None = None,
+        look_up: LookUp | None = None,
         now: Callable[[], float] = time.time,
         connect_deadline: float = CONNECT_DEADLINE,
         leave_deadline: float = LEAVE_DEADLINE,
@@ -115,6 +129,8 @@ class LiveKitRooms(RoomPort):
         at_once: int = AT_ONCE,
     ) -> None:
         self.log_payloads = log_payloads
+        self.options = options or SdkOptions()
+        self.look_up = look_up
         self.now = now
         self.connect_deadline = connect_deadline
         self.leave_deadline = leave_deadline
@@ -126,6 +142,7 @@ class LiveKitRooms(RoomPort):
         """Strong references: the SDK loses events when a live room is collected."""
         self._emptied = trio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._inbox: Inbox | None = None
 
     @property
     def busy(self) -> int:
@@ -142,7 +159,9 @@ class LiveKitRooms(RoomPort):
         if loop is None:
             raise RuntimeError("LiveKitRooms must be entered inside trio_asyncio.open_loop()")
         loop.set_exception_handler(self._loop_fault)
-        seams.initialize()
+        seams.initialize(native_logs=self.options.native_logs)
+        if self.options.demux and seams.fits("demux"):
+            self._inbox = Inbox()
         self._loop = loop
         return self
 
@@ -156,6 +175,8 @@ class LiveKitRooms(RoomPort):
             await self.idle()
         if self._held:
             log.warning("rooms_left_behind", rooms=len(self._held))
+        if self._inbox is not None:
+            self._inbox.close()
         self._loop = None
 
     def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
@@ -166,7 +187,7 @@ class LiveKitRooms(RoomPort):
         if self._loop is None:
             raise RuntimeError("enter LiveKitRooms with `async with` first")
         await self._slots.acquire()
-        connection = _Connection(self, self._loop, job, offer)
+        connection = _Connection(self, self._loop, self._inbox, job, offer)
         if not self._held:
             self._emptied = trio.Event()
         self._held.add(connection)
@@ -203,17 +224,27 @@ class _Connection(OpenRoom):
     """One stay in one room.  Also what a translator may ask (`translate.Here`)."""
 
     def __init__(
-        self, rooms: LiveKitRooms, loop: asyncio.AbstractEventLoop, job: RoomJob, offer: Offer
+        self,
+        rooms: LiveKitRooms,
+        loop: asyncio.AbstractEventLoop,
+        inbox: Inbox | None,
+        job: RoomJob,
+        offer: Offer,
     ) -> None:
         self._rooms = rooms
         self._loop = loop
+        self._lane = None if inbox is None else inbox.lane(self._take)
         self._job = job
         self._offer = offer
         self._stage = _Stage.CONNECTING
         self._room: rtc.Room | None = None
         self._error: RoomError | None = None
         self._reason: str | None = None
-        self._known_sid = ""
+        self._came_at: float | None = None
+        """When the event came that is being looked at."""
+        self._sdk_sid = ""
+        """The room's SID as the SDK last showed it, which may be of an earlier life."""
+        self._room_sid = job.room_sid
         self._own_identity = job.identity
         self._tracks: set[str] = set()
         """SIDs of the tracks that were told, so that none is told twice."""
@@ -223,7 +254,10 @@ class _Connection(OpenRoom):
         """`Reconnecting` was told, `Reconnected` not yet."""
         self._unsure: asyncio.TimerHandle | None = None
         """Runs while it is not certain which life of the room we are back in."""
-        self._subscriptions = Subscriptions(seams.pause)
+        self._subscriptions = Subscriptions(
+            seams.pause if rooms.options.pause_microphones else _let_it_play
+        )
+        self._streams = streams.Streams(self, loop, self._tell, rooms.fault)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled = trio.Event()
         self._closed = trio.Event()
@@ -240,14 +274,31 @@ class _Connection(OpenRoom):
         return self._rooms.log_payloads
 
     def now(self) -> float:
-        return self._rooms.now()
+        return self._rooms.now() if self._came_at is None else self._came_at
+
+    def sid_of(self, identity: str) -> str | None:
+        assert self._room is not None
+        person = self._room.remote_participants.get(identity)
+        return None if person is None else person.sid
 
     def roster(self) -> Roster:
+        """Who is there.  While it is not certain in which life of the room we are, that
+        is who is known from the one before."""
         if self._room is None:
-            return Roster(room_sid=self._known_sid or self._job.room_sid)
-        roster = translate.roster_of(self._room, self.now(), self._known_sid or self._job.room_sid)
-        self._known_sid = roster.room_sid
-        return roster
+            return Roster(room_sid=self._room_sid)
+        roster = translate.roster_of(self._room, self.now(), self._which_life())
+        if not self._down:
+            return roster
+        known = tuple(one for one in roster.participants if one.sid in self._sids)
+        return evolve(roster, participants=known)
+
+    def _which_life(self) -> str:
+        """The room's SID.  The SDK may go on showing an old one: only news from it count."""
+        assert self._room is not None
+        shown = translate.room_sid(self._room)
+        if shown and shown != self._sdk_sid and not self._down:
+            self._sdk_sid = self._room_sid = shown
+        return self._room_sid
 
     async def closed(self) -> str | None:
         await self._closed.wait()
@@ -289,19 +340,21 @@ class _Connection(OpenRoom):
         return task
 
     async def _connect(self) -> None:
-        room = rtc.Room(loop=self._loop)
-        for name in translate.TRANSLATORS.keys() | _FOLLOW_UPS.keys():
-            room.on(name, self._callback(name))
+        room = self._make_room()
         seams.handle_streams(
-            room, _is_message_topic, self._on_text_stream, self._on_byte_stream, CHAT
+            room,
+            streams.is_message,
+            self._streams.on_text,
+            self._streams.on_bytes,
+            streams.CHAT,
         )
-        options = rtc.RoomOptions(
-            auto_subscribe=False,
-            single_peer_connection=False,
-            rtc_config=rtc.RtcConfiguration(
+        options = rtc.RoomOptions(auto_subscribe=False)
+        if self._rooms.options.dual_peer_connection:
+            options.single_peer_connection = False
+        if self._rooms.options.gather_once:
+            options.rtc_config = rtc.RtcConfiguration(
                 continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
-            ),
-        )
+            )
         try:
             await room.connect(self._job.url, self._job.token, options)
         except rtc.ConnectError as exc:
@@ -318,15 +371,27 @@ class _Connection(OpenRoom):
             self._watch(self._room)
         self._settled.set()
 
+    def _make_room(self) -> rtc.Room:
+        names = translate.TRANSLATORS.keys() | _FOLLOW_UPS.keys()
+        if self._lane is not None:
+            callbacks = {name: self._callback(name) for name in names}
+            return seams.DemuxedRoom(self._loop, callbacks, self._arrived)
+        room = rtc.Room(loop=self._loop)
+        for name in names:
+            room.on(name, self._callback(name))
+        return room
+
     def _watch(self, room: rtc.Room) -> None:
         """Begin, in the very step in which `connect` returned.
 
-        The SDK reads the room's events in a task that has not run yet, and the native
-        side held them back until that task was there: so nothing can be told before
-        `Watching`, and nobody is missed between it and the first callback.
+        What the room's lane (or the SDK's task) has for us is looked at in a later step,
+        and the native side held everything back until there was somebody to take it: so
+        nothing can be told before `Watching`, and nobody is missed between it and the
+        first event.
         """
         self._own_identity = room.local_participant.identity
-        self._guarded("room_filter", seams.watch_only_own_events, room)
+        if self._lane is None:
+            self._guarded("room_filter", seams.watch_only_own_events, room)
         roster = self.roster()
         self._tracks.update(t.sid for p in roster.participants for t in p.tracks)
         self._sids.update(p.sid for p in roster.participants)
@@ -346,6 +411,26 @@ class _Connection(OpenRoom):
             self._rooms.release(self)
 
     # --- events ----------------------------------------------------------------------
+
+    def _arrived(self, event: ffi_pb2.FfiEvent) -> None:
+        """Called on a thread of the native library.  The time is taken here, so that how
+        busy we are is not in it."""
+        assert self._lane is not None
+        self._lane.put((self._rooms.now(), event))
+
+    def _take(self, item: tuple[float, ffi_pb2.FfiEvent]) -> None:
+        self._came_at, event = item
+        name = event.room_event.WhichOneof("message") or "nothing"
+        translator = translate.RAW.get(name)
+        try:
+            if translator is None:
+                cast("seams.DemuxedRoom", self._room).drive(event)
+            elif (told := translator(self, getattr(event.room_event, name))) is not None:
+                self._tell(told)
+        except Exception as exc:  # noqa: BLE001  counted and logged
+            self._rooms.fault(name, exc)
+        finally:
+            self._came_at = None
 
     def _callback(self, name: EventTypes) -> Callable[..., None]:
         """The callback of one SDK event.  `*args` is the cheapest for the SDK to call."""
@@ -374,7 +459,8 @@ class _Connection(OpenRoom):
             self._rooms.fault(name, exc)
 
     def _tell(self, event: RoomEvent) -> None:
-        self._guarded("offer", self._offer, event)
+        if self._stage is _Stage.OPEN:
+            self._guarded("offer", self._offer, event)
 
     def _is_new(self, event: RoomEvent) -> bool:
         """Hold back what the roster has told already."""
@@ -404,6 +490,7 @@ class _Connection(OpenRoom):
         self._reason = reason
         self._tell(Disconnected(self.now(), reason))
         self._stage = _Stage.CLOSED
+        self._streams.close()
         self._closed.set()
 
     # --- the connection down and back --------------------------------------------------
@@ -418,9 +505,10 @@ class _Connection(OpenRoom):
         """Tell that we are back, as soon as it is certain in which life of the room.
 
         A server that was killed and came back lets us in again without a word, the room
-        new under its old name.  The SDK goes on showing the old SID until the server's
-        next update of the room, 4 to 5 s later.  Somebody who is there under the SID of
-        before proves that it is the same life; else we wait for the update.
+        new under its old name, and the SDK goes on showing the old SID: until the
+        server's next update of the room, 4 to 5 s later, which never comes where nobody
+        else is there.  Somebody who is there under the SID of before proves that it is
+        the same life; else the server is asked, while we wait for its update.
         """
         assert self._room is not None
         self._subscriptions.restore(self._room.remote_participants)
@@ -429,6 +517,25 @@ class _Connection(OpenRoom):
             self._tell_back()
         else:
             self._unsure = self._loop.call_later(SID_DEADLINE, self._tell_back)
+            if self._rooms.look_up is not None:
+                trio.lowlevel.spawn_system_task(self._ask, self._rooms.look_up, self._unsure)
+
+    async def _ask(self, look_up: LookUp, unsure: asyncio.TimerHandle) -> None:
+        """Ask the server which life this is, as long as nobody else said so."""
+        with trio.move_on_after(SID_DEADLINE):
+            while self._unsure is unsure:
+                try:
+                    living = await look_up(self._job.room)
+                except RoomUnreachable:
+                    living = ""
+                except Exception as exc:  # noqa: BLE001  must not end the program
+                    self._rooms.fault("look_up", exc)
+                    return
+                if living and self._unsure is unsure:
+                    self._room_sid = living
+                    self._tell_back()
+                    return
+                await trio.sleep(ASK_AGAIN)
 
     def _recognises_somebody(self) -> bool:
         assert self._room is not None
@@ -445,87 +552,18 @@ class _Connection(OpenRoom):
             self._down = False
             roster = self.roster()
             self._sids = {p.sid for p in roster.participants}
-            self._tell(Reconnected(self.now(), roster))
+            self._tell(Reconnected(self._rooms.now(), roster))
 
     def room_updated(self) -> None:
         """News of the room: maybe the SID that was waited for, maybe one nobody expected.
 
         Another SID outside of a reconnect (we were moved) is another life all the same.
         """
-        assert self._room is not None
-        sid = translate.room_sid(self._room)
+        before = self._room_sid
         if self._unsure is not None:
             self._tell_back()
-        elif sid and sid != self._known_sid and not self._down:
+        elif not self._down and self._which_life() != before:
             self._tell(Resynced(self.now(), self.roster()))
-
-    # --- streams ---------------------------------------------------------------------
-
-    def _on_text_stream(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        self._read(reader, identity, binary=False)
-
-    def _on_byte_stream(self, reader: rtc.ByteStreamReader, identity: str) -> None:
-        self._read(reader, identity, binary=True)
-
-    def _read(
-        self, reader: rtc.TextStreamReader | rtc.ByteStreamReader, identity: str, *, binary: bool
-    ) -> None:
-        if self._stage is not _Stage.OPEN or identity == self.me:
-            reader.close()
-        elif len(self._tasks) >= STREAMS_OPEN:
-            reader.close()
-            self._tell_stream(reader, identity, self.now(), b"", reader.info.size or 0, binary)
-        else:
-            self._spawn(self._read_to_end(reader, identity, binary))
-
-    async def _read_to_end(
-        self, reader: rtc.TextStreamReader | rtc.ByteStreamReader, identity: str, binary: bool
-    ) -> None:
-        """Count one stream as one message, at the time it began.
-
-        One that breaks off was never a message.  One that never ends counts when its
-        time is up, with what came until then.
-        """
-        at = self.now()
-        head = bytearray()
-        size = 0
-        try:
-            async with asyncio.timeout(STREAM_DEADLINE):
-                async for chunk in reader:
-                    data = chunk.encode() if isinstance(chunk, str) else chunk
-                    size += len(data)
-                    head += data[: translate.KEEP - len(head)]
-        except TimeoutError:
-            reader.close()
-        except rtc.StreamError:
-            return
-        except Exception as exc:  # noqa: BLE001  counted and logged
-            self._rooms.fault("stream", exc)
-            return
-        if self._stage is _Stage.OPEN:
-            self._tell_stream(reader, identity, at, bytes(head), size, binary)
-
-    def _tell_stream(
-        self,
-        reader: rtc.TextStreamReader | rtc.ByteStreamReader,
-        identity: str,
-        at: float,
-        head: bytes,
-        size: int,
-        binary: bool,
-    ) -> None:
-        self._tell(
-            translate.message(
-                self,
-                at=at,
-                identity=identity,
-                topic=reader.info.topic,
-                payload=head,
-                size=size,
-                stream=True,
-                binary=binary,
-            )
-        )
 
     # --- what an event leads to --------------------------------------------------------
 
@@ -573,5 +611,5 @@ _FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
 """What an event of the SDK leads to, after it was told."""
 
 
-def _is_message_topic(topic: str) -> bool:
-    return topic == CHAT or not topic.startswith(RESERVED)
+def _let_it_play(_publication: rtc.RemoteTrackPublication) -> None:
+    """A subscription that is not paused."""

@@ -1,8 +1,9 @@
 """Every place where we reach behind the SDK's public face, and nothing else.
 
-The stock SDK (livekit 1.2.1) wakes every room for every event of the process, sends
-each native debug record through Python, has no call to pause a subscribed track and
-throws away the streams nobody registered for.  Each of these is a seam here: a
+The stock SDK (livekit 1.2.1) wakes every room for every event of the process, looks at
+the signature of every callback each time it is called, sends each native debug record
+through Python, has no call to pause a subscribed track and throws away the streams
+nobody registered for.  Each of these is a seam here: a
 probe that says whether the SDK still looks as it did when the seam was written, and
 a public way that is taken instead, with one warning, when it does not.  A canary
 test per seam (`tests/connection/test_seams.py`) says what broke after an upgrade.
@@ -15,11 +16,12 @@ level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import structlog
@@ -27,14 +29,15 @@ from attrs import frozen
 from livekit import rtc
 from livekit.rtc import _ffi_client as ffi_client
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
-from livekit.rtc._proto import ffi_pb2
+from livekit.rtc._proto import ffi_pb2, room_pb2
 from livekit.rtc.data_stream import ByteStreamHandler, TextStreamHandler
+from livekit.rtc.room import EventTypes
 
 from bridge.redact import redact
 
 log = structlog.get_logger()
 
-SeamName: TypeAlias = Literal["native_logs", "room_filter", "pause_track", "any_stream"]
+SeamName: TypeAlias = Literal["native_logs", "demux", "room_filter", "pause_track", "any_stream"]
 
 
 @frozen
@@ -84,8 +87,33 @@ def _any_stream_fits() -> bool:
     )
 
 
+def _demux_fits() -> bool:
+    """Sends an event of a room that does not exist through the SDK's own callback."""
+    initialize()
+    came: list[ffi_pb2.FfiEvent] = []
+    event = ffi_pb2.FfiEvent()
+    event.room_event.room_handle = _NOBODY
+    _look_first()
+    _routes[_NOBODY] = came.append
+    try:
+        data = event.SerializeToString()
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        ffi_client.ffi_event_callback(buffer, len(data))
+    finally:
+        del _routes[_NOBODY]
+    messages = set(room_pb2.RoomEvent.DESCRIPTOR.fields_by_name)
+    return (
+        came == [event]
+        and messages >= {"eos", "data_packet_received", "active_speakers_changed"}
+        and _uses(rtc.Room.connect, "_listen_task", "_ffi_queue", "ready_for_room_event")
+        and _uses(rtc.Room._listen_task, "_ffi_queue", "_on_room_event")
+        and _uses(rtc.Room._on_room_event, "emit", "handle", "data_ptr", "data_len")
+    )
+
+
 SEAMS: Final[dict[SeamName, Seam]] = {
     "native_logs": Seam(_native_logs_fit, "native debug records pass through Python: more CPU"),
+    "demux": Seam(_demux_fits, "events take the SDK's own way to their room: more CPU"),
     "room_filter": Seam(_room_filter_fits, "every room wakes for every event: more CPU"),
     "pause_track": Seam(_pause_track_fits, "watched microphones send their sound: more traffic"),
     "any_stream": Seam(_any_stream_fits, "text streams count on the topic lk.chat only"),
@@ -143,7 +171,7 @@ def _environment(name: str, value: str) -> Generator[None, None, None]:
             os.environ[name] = before
 
 
-def initialize() -> None:
+def initialize(*, native_logs: bool = False) -> None:
     """Start the native library, quietly.  Call before the first `rtc.Room` is made.
 
     A library that somebody else has started already is left as it is.
@@ -151,7 +179,7 @@ def initialize() -> None:
     quiet_loggers()
     if FfiClient._instance is not None:
         return
-    if not fits("native_logs"):
+    if native_logs or not fits("native_logs"):
         _ = FfiClient.instance
         return
     original = ffi_client.get_ffi_lib
@@ -203,6 +231,95 @@ def quiet_loggers() -> None:
     """Put the filter on the two loggers that the SDK writes to (again is harmless)."""
     for name in ("livekit", None):
         logging.getLogger(name).addFilter(_records)
+
+
+# --- one demux for all rooms ------------------------------------------------------
+
+Route: TypeAlias = Callable[[ffi_pb2.FfiEvent], None]
+
+_NOBODY: Final = 2**64 - 1
+"""A handle that the native side, which counts upwards, gives to nobody."""
+_routes: Final[dict[int, Route]] = {}
+"""By handle (of a room, of a local participant): who takes what comes for it."""
+
+
+def _look_first() -> None:
+    """Look at every event before the SDK's queue does, which knows no rooms.
+
+    Stays for the life of the process; what has no route goes the SDK's way.
+    """
+    queue: Any = FfiClient.instance.queue
+    if "put" in vars(queue):
+        return
+    stock: Route = queue.put
+
+    def put(event: ffi_pb2.FfiEvent) -> None:
+        handle = (
+            event.room_event.room_handle or event.rpc_method_invocation.local_participant_handle
+        )
+        _routes.get(handle, stock)(event)
+
+    queue.put = put
+
+
+class DemuxedRoom(rtc.Room):
+    """A Room that sees of its events what it is driven through, in the step in which it is.
+
+    So what it shows is never behind what was told, nor ahead of it.  `callbacks` are by
+    name of the SDK's event; `arrived` takes every event of the room as it comes, on a
+    thread of the native library.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        callbacks: Mapping[str, Callable[..., None]],
+        arrived: Route,
+    ) -> None:
+        super().__init__(loop=loop)
+        self._callbacks = callbacks
+        self._arrived = arrived
+
+    def emit(self, event: EventTypes, *args: Any) -> None:
+        callback = self._callbacks.get(event)
+        if callback is not None:
+            callback(*args)
+
+    def _listen_task(self) -> Any:
+        """Called by `connect` once the room has its handle, and before the native side
+        hears that we are ready for what it held back: nothing can come past the route."""
+        room, calls = cast("Any", self._ffi_handle).handle, self.local_participant._ffi_handle
+        _routes[room] = self._arrived
+        _routes[calls.handle] = self._called
+        FfiClient.instance.queue.unsubscribe(self._ffi_queue)
+        return self._listen_until_the_end(room, calls.handle)
+
+    async def _listen_until_the_end(self, *handles: int) -> None:
+        try:
+            await super()._listen_task()
+        finally:
+            for handle in handles:
+                _routes.pop(handle, None)
+
+    def _called(self, event: ffi_pb2.FfiEvent) -> None:
+        """Somebody calls a method of ours; the SDK answers that there is none."""
+        self._loop.call_soon_threadsafe(self._ffi_queue.put_nowait, event)
+
+    def drive(self, event: ffi_pb2.FfiEvent) -> None:
+        """Show the Room one of its events; it calls back before this returns."""
+        if event.room_event.HasField("eos"):
+            self._ffi_queue.put_nowait(event)
+            return
+        with suppress(KeyError, AssertionError):  # of somebody, or a track, that is gone
+            self._on_room_event(event.room_event)
+
+
+def take_payload(message: room_pb2.UserPacket) -> bytes:
+    """Copy a message out of the native memory that it is in, and give that back."""
+    owned = message.data
+    payload = ctypes.string_at(owned.data.data_ptr, owned.data.data_len)
+    FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(owned.handle.id)
+    return payload
 
 
 # --- one room's events only ------------------------------------------------------

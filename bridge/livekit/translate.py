@@ -4,6 +4,10 @@ A translator gets the SDK's arguments and gives a `RoomEvent`, or None where the
 nothing to tell (our own participant, a value the SDK does not know yet).  It may
 raise: whoever calls it guards, because the SDK swallows what a callback raises and a
 TypeError even takes the other callbacks along.
+
+The most frequent events change nothing that a Room shows (messages, quality, speakers).
+Where events come raw, these are translated from what the native library sent, without
+the Room (`RAW`).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from livekit import rtc
+from livekit.rtc._proto import room_pb2
 from livekit.rtc.room import EventTypes
 
 from actors.session.events import (
@@ -41,6 +46,7 @@ from actors.session.events import (
     TrackUnmuted,
     TrackUnpublished,
 )
+from bridge.livekit import seams
 
 KINDS: Final[Mapping[int, ParticipantKind]] = {
     rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD: "standard",
@@ -87,7 +93,13 @@ class Here(Protocol):
     @property
     def log_payloads(self) -> bool: ...
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """When what is being translated came."""
+        ...
+
+    def sid_of(self, identity: str) -> str | None:
+        """The SID of somebody else in the room, None for who is not there."""
+        ...
 
 
 # --- descriptions ----------------------------------------------------------------
@@ -142,14 +154,17 @@ def room_sid(room: rtc.Room) -> str:
     return ""
 
 
-def roster_of(room: rtc.Room, now: float, fallback_sid: str) -> Roster:
-    """Everyone whom the SDK shows in the room.  Our own participant is never among them."""
-    created = room.creation_time.timestamp()
+def roster_of(room: rtc.Room, now: float, life: str) -> Roster:
+    """Everyone whom the SDK shows in the room.  Our own participant is never among them.
+
+    `life` is the room's SID; what the SDK shows of a room with another is of the past.
+    """
+    current = room_sid(room) in (life, "")
     return Roster(
-        room_sid=room_sid(room) or fallback_sid,
-        metadata=room.metadata,
+        room_sid=life,
+        metadata=room.metadata if current else "",
         participants=tuple(participant_info(p, now) for p in room.remote_participants.values()),
-        created_at=created or None,
+        created_at=(room.creation_time.timestamp() or None) if current else None,
     )
 
 
@@ -336,3 +351,50 @@ TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
 Not here: what happens to the connection itself (`bridge.livekit.connection`), and
 `connected`, which the SDK declares and never emits.
 """
+
+
+# --- straight from the native library ----------------------------------------------
+
+
+def _raw_data(here: Here, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
+    if packet.WhichOneof("value") != "user":
+        return None  # a telephone key
+    return message(
+        here,
+        at=here.now(),
+        identity=packet.participant_identity or None,
+        topic=packet.user.topic,
+        payload=seams.take_payload(packet.user),
+        reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
+    )
+
+
+def _raw_quality(here: Here, changed: room_pb2.ConnectionQualityChanged) -> RoomEvent | None:
+    identity = changed.participant_identity
+    sid, level = here.sid_of(identity), QUALITIES.get(changed.quality)
+    return (
+        None if sid is None or level is None else QualityChanged(here.now(), identity, sid, level)
+    )
+
+
+def _raw_speakers(here: Here, changed: room_pb2.ActiveSpeakersChanged) -> RoomEvent:
+    others = (one for one in changed.participant_identities if here.sid_of(one) is not None)
+    return SpeakersChanged(here.now(), tuple(others))
+
+
+def _nothing(_here: Here, _message: object) -> None:
+    """What neither a Room nor we have a use for."""
+
+
+RAW: Final[Mapping[str, Translator]] = {
+    "data_packet_received": _raw_data,
+    "connection_quality_changed": _raw_quality,
+    "active_speakers_changed": _raw_speakers,
+    "participant_active": _nothing,
+    "participant_encryption_status_changed": _nothing,
+    "stream_header_received": _nothing,
+    "stream_chunk_received": _nothing,
+    "stream_trailer_received": _nothing,
+    "transcription_received": _nothing,
+}
+"""By the name of the native message.  All others are for the Room, which calls back."""

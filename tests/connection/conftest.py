@@ -12,6 +12,7 @@ from actors.rooms.simulated import SimulatedRooms
 from bridge.livekit.api import ServerApi
 from bridge.livekit.connection import LiveKitRooms
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.options import SdkOptions
 from bridge.livekit.tokens import ApiKey
 from bridge.people import People
 from bridge.server import PrivateServer
@@ -19,9 +20,15 @@ from tests.connection.stage import RealStage, SimulatedStage
 
 
 @pytest.fixture
-async def rooms() -> AsyncIterator[LiveKitRooms]:
+def options() -> SdkOptions:
+    """How the SDK is used; a test may say otherwise."""
+    return SdkOptions()
+
+
+@pytest.fixture
+async def rooms(options: SdkOptions) -> AsyncIterator[LiveKitRooms]:
     """The port into real rooms, on an asyncio loop of its own; nothing of it may fail."""
-    async with trio_asyncio.open_loop(), LiveKitRooms() as port:
+    async with trio_asyncio.open_loop(), LiveKitRooms(options=options) as port:
         yield port
     assert port.busy == 0
     assert not port.faults

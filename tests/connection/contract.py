@@ -20,7 +20,9 @@ from actors.session.events import (
     ParticipantLeft,
     Reconnected,
     Reconnecting,
+    RoomEvent,
     RoomMetadataChanged,
+    Roster,
     SpeakersChanged,
     TrackMuted,
     TrackPublished,
@@ -343,6 +345,41 @@ class Contract:
             await told.wait(TrackSubscribed, count=2, track_sid=microphone)
             assert [p.identity for p in room.roster().participants] == ["alice"]
         told.check_frame()
+
+    async def test_a_roster_is_at_every_moment_what_was_told_so_far(self, stage: Stage) -> None:
+        alice = await stage.join("alice", name="Alice")
+        microphone = await alice.publish("microphone")
+        await stage.visible(microphone)
+        rosters: list[tuple[Roster, Roster]] = []
+        told = Recorder()
+
+        def compare(event: RoomEvent) -> None:
+            told(event)
+            if opened and not isinstance(event, Disconnected):
+                rosters.append((opened[0].roster(), told.folded()))
+
+        opened: list[OpenRoom] = []
+        async with stage.port.open(stage.job(), compare) as room:
+            opened.append(room)
+            await alice.mute(microphone)
+            await alice.set_metadata("m")
+            bob = await stage.join("bob")
+            camera = await bob.publish("camera")
+            await bob.mute(camera)
+            await told.joined("bob")
+            await bob.set_attributes({"hand": "up"})
+            await bob.send_data(b"hello")
+            await bob.unmute(camera)
+            await bob.unpublish(camera)
+            await alice.unmute(microphone)
+            await alice.set_name("Alice B")
+            await alice.leave()
+            await bob.set_attributes({"hand": ""})
+            await told.wait(AttributesChanged, identity="bob", changed={"hand": ""})
+            await told.wait(ParticipantLeft, identity="alice")
+        assert len(rosters) >= 10
+        for shown, folded in rosters:
+            assert shown == folded
 
     async def test_leaving_says_goodbye_last_and_nothing_comes_after_it(self, stage: Stage) -> None:
         alice = await stage.join("alice")

@@ -19,11 +19,20 @@ from attrs import evolve
 from actors.rooms.port import OpenRoom, RoomJob, RoomPort
 from actors.rooms.simulated import SimulatedPerson, SimulatedRooms
 from actors.session.events import (
+    AttributesChanged,
     Disconnected,
+    MetadataChanged,
+    NameChanged,
+    ParticipantInfo,
     ParticipantJoined,
+    ParticipantLeft,
     QualityChanged,
     RoomEvent,
+    Roster,
+    TrackMuted,
     TrackPublished,
+    TrackUnmuted,
+    TrackUnpublished,
     Watching,
 )
 from bridge.livekit.api import ServerApi
@@ -111,6 +120,24 @@ class Recorder:
         assert isinstance(first, Watching)
         return first
 
+    def folded(self) -> Roster:
+        """The first roster with everything that was told since."""
+        roster = self.watching.roster
+        people = {person.identity: person for person in roster.participants}
+        for event in self.events:
+            match event:
+                case ParticipantJoined():
+                    people[event.participant.identity] = event.participant
+                case ParticipantLeft():
+                    people.pop(event.identity)
+                case NameChanged() | MetadataChanged() | AttributesChanged():
+                    people[event.identity] = _changed(people[event.identity], event)
+                case TrackPublished() | TrackUnpublished() | TrackMuted() | TrackUnmuted():
+                    people[event.identity] = _with_track(people[event.identity], event)
+                case _:
+                    pass
+        return evolve(roster, participants=tuple(people.values()))
+
     def known(self) -> list[str]:
         """Identities in the order in which they were first told, one entry each telling."""
         roster = [p.identity for p in self.watching.roster.participants]
@@ -124,6 +151,35 @@ class Recorder:
         ]
         assert isinstance(self.events[0], Watching)
         assert isinstance(self.events[-1], Disconnected)
+
+
+def _changed(
+    person: ParticipantInfo, event: NameChanged | MetadataChanged | AttributesChanged
+) -> ParticipantInfo:
+    match event:
+        case NameChanged():
+            return evolve(person, name=event.name)
+        case MetadataChanged():
+            return evolve(person, metadata=event.metadata)
+        case AttributesChanged():
+            attributes = {**person.attributes, **event.changed}
+            return evolve(person, attributes={k: v for k, v in attributes.items() if v})
+
+
+def _with_track(
+    person: ParticipantInfo,
+    event: TrackPublished | TrackUnpublished | TrackMuted | TrackUnmuted,
+) -> ParticipantInfo:
+    tracks = {track.sid: track for track in person.tracks}
+    match event:
+        case TrackPublished():
+            tracks[event.track.sid] = event.track
+        case TrackUnpublished():
+            del tracks[event.track_sid]
+        case TrackMuted() | TrackUnmuted():
+            muted = isinstance(event, TrackMuted)
+            tracks[event.track_sid] = evolve(tracks[event.track_sid], muted=muted)
+    return evolve(person, tracks=tuple(tracks.values()))
 
 
 class Stage(Protocol):
@@ -172,7 +228,7 @@ class RealStage(Stage):
         self, server: PrivateServer, port: LiveKitRooms, people: People, api: ServerApi
     ) -> None:
         self.server = server
-        self.port = port
+        self.port = self.rooms = port
         self.people = people
         self.api = api
         self.room = f"connection-{uuid4().hex[:8]}"
@@ -201,6 +257,10 @@ class RealStage(Stage):
 
     async def full_reconnect(self, opened: OpenRoom) -> None:
         await simulate(opened, "SIMULATE_FULL_RECONNECT")
+
+    async def living(self, room: str) -> str:
+        """The SID of the room that lives under this name."""
+        return next((one.sid for one in await self.api.list_rooms([room])), "")
 
     async def quality(self, told: Recorder, identity: str) -> QualityChanged:
         """Wait for the quality of somebody.

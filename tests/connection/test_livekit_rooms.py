@@ -1,9 +1,14 @@
-"""Real rooms keep the contract: LiveKit's SDK and a real server."""
+"""Real rooms keep the contract: LiveKit's SDK and a real server.
+
+Both ways of an event: past the SDK's queues, and through them, which is what a worker
+falls back to when the SDK has changed inside.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+from bridge.livekit.options import SdkOptions
 from tests.connection.contract import Contract
 from tests.connection.stage import RealStage
 
@@ -14,4 +19,9 @@ def stage(real: RealStage) -> RealStage:
 
 
 class TestLiveKitRooms(Contract):
+    """The contract."""
+
+
+@pytest.mark.parametrize("options", [SdkOptions(demux=False)], ids=["stock"])
+class TestLiveKitRoomsWithoutTheDemux(Contract):
     """The contract."""

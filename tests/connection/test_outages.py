@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +15,7 @@ import trio_asyncio
 from attrs import evolve
 
 from actors.rooms.port import RoomRefused, RoomUnreachable
+from actors.session import SessionState, Tick, apply, begin
 from actors.session.events import (
     Disconnected,
     ParticipantJoined,
@@ -23,6 +25,7 @@ from actors.session.events import (
     Resynced,
     TrackSubscribed,
 )
+from bridge.livekit import connection
 from bridge.livekit.api import ServerApi
 from bridge.livekit.connection import LiveKitRooms, connect_error
 from bridge.livekit.endpoint import Endpoint
@@ -74,6 +77,101 @@ async def test_a_server_that_is_killed_and_back_makes_another_life_of_the_room(
     ]
     assert not told.all(Resynced)
     told.check_frame()
+
+
+async def test_an_empty_room_that_was_made_anew_is_recognised_by_asking_the_server(
+    own: RealStage,
+) -> None:
+    """Nobody who is there proves which life of the room it is, and the SDK never learns it."""
+    told = Recorder()
+    own.rooms.look_up = own.living
+    async with own.open(told) as room:
+        await trio.to_thread.run_sync(own.server.kill)
+        await told.wait(Reconnecting)
+        assert room.roster().room_sid == told.watching.roster.room_sid
+        await trio.to_thread.run_sync(own.server.restart)
+        back = await told.wait(Reconnected)
+        assert back.roster.room_sid == await own.living(own.room)
+        assert back.roster.room_sid != told.watching.roster.room_sid
+        assert room.roster().room_sid == back.roster.room_sid
+    told.check_frame()
+
+
+async def test_an_empty_room_that_lived_on_is_told_as_soon_as_the_server_says_so(
+    real: RealStage,
+) -> None:
+    told = Recorder()
+    answers = [RoomUnreachable("not now"), None]
+
+    async def look_up(room: str) -> str:
+        asked.append(room)
+        answer = answers.pop(0) if answers else await real.living(room)
+        if isinstance(answer, RoomUnreachable):
+            raise answer
+        return answer or ""
+
+    asked: list[str] = []
+    real.rooms.look_up = look_up
+    async with real.open(told) as room:
+        await simulate(room, "SIMULATE_FULL_RECONNECT")
+        back = await told.wait(Reconnected)
+    assert asked == [real.room] * 3
+    assert back.roster == told.watching.roster
+    assert [type(event) for event in told.events[1:-1]] == [Reconnecting, Reconnected]
+    told.check_frame()
+
+
+async def test_a_question_to_the_server_that_fails_ends_nothing(
+    real: RealStage, rooms: LiveKitRooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_up(room: str) -> str:
+        raise ValueError(room)
+
+    monkeypatch.setattr(connection, "SID_DEADLINE", 0.5)
+    rooms.look_up = look_up
+    told = Recorder()
+    async with real.open(told) as room:
+        await simulate(room, "SIMULATE_FULL_RECONNECT")
+        back = await told.wait(Reconnected)
+    assert back.roster == told.watching.roster
+    assert rooms.faults.pop("look_up") == 1
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ["SIMULATE_FULL_RECONNECT", "SIMULATE_NODE_FAILURE", "SIMULATE_SIGNAL_RECONNECT"],
+)
+async def test_after_a_reconnect_whoever_stayed_came_or_left_meanwhile_is_known(
+    real: RealStage, scenario: str
+) -> None:
+    stays, goes = await real.join("stays"), await real.join("goes")
+    tracks = [await stays.publish("microphone"), await goes.publish("microphone")]
+    await real.visible(*tracks)
+    told = Recorder()
+    real.rooms.look_up = real.living
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed, count=2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(simulate, room, scenario)
+            nursery.start_soon(goes.leave)
+            comes = await real.join("comes")
+            await comes.publish("microphone")
+        await told.wait(Reconnected)
+        await told.until(lambda: set(folded(told).present) == {"stays", "comes"}, "who is there")
+    session = folded(told)
+    assert {p.identity: p.joins[-1].sid for p in session.present.values()} == {
+        "stays": stays.sid,
+        "comes": comes.sid,
+    }
+    assert (session.joins, session.unique) == (3, 3), "nobody was thought to have come again"
+
+
+def folded(told: Recorder) -> SessionState:
+    """What a session makes of it, once nothing of it is in doubt any more."""
+    session = begin("room", "", (), "worker", "agent", told.watching.at)
+    for event in (*told.events, Tick(time.time() + 10)):
+        session, _ = apply(session, event)
+    return session
 
 
 async def test_a_server_that_does_not_come_back_ends_the_connection_without_a_reason(

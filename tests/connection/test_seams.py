@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -10,12 +11,17 @@ from typing import Any, cast
 
 import pytest
 import structlog
+import trio
+import trio_asyncio
+from livekit import rtc
+from livekit.rtc import _ffi_client as ffi_client
 from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
 from actors.session.events import DataReceived, TrackSubscribed
 from bridge.livekit import seams
 from bridge.livekit.connection import LiveKitRooms
+from bridge.livekit.options import SdkOptions
 from tests.connection.stage import RealStage, Recorder
 
 CHECKOUT = Path(__file__).parents[2]
@@ -81,6 +87,76 @@ asyncio.run(main())
     assert (said, done.stderr, done.returncode) == (["refused"], "", 0)
 
 
+async def test_events_of_a_room_pass_the_sdks_queue_by_and_the_way_ends_with_the_room(
+    real: RealStage,
+) -> None:
+    told = Recorder()
+    async with real.open(told) as room:
+        sdk: Any = cast("Any", room)._room
+        assert isinstance(sdk, seams.DemuxedRoom)
+        inside: Any = sdk
+        queues = [queue for queue, _, _ in FfiClient.instance.queue._subscribers]
+        assert inside._ffi_queue not in queues
+        calls = inside.local_participant._ffi_handle.handle
+        assert {inside._ffi_handle.handle, calls} <= set(seams._routes)
+    assert seams._routes == {}
+
+
+async def test_the_way_ends_with_a_room_that_the_server_ends(real: RealStage) -> None:
+    told = Recorder()
+    async with real.open(told) as room:
+        sdk: Any = cast("Any", room)._room
+        await real.delete_room()
+        await room.closed()
+        await trio_asyncio.aio_as_trio(asyncio.wait_for)(sdk._task, 30)
+        assert seams._routes == {}
+
+
+async def test_a_call_to_a_method_of_ours_still_reaches_the_sdk(real: RealStage) -> None:
+    async with real.open(Recorder()) as room:
+        sdk: Any = cast("Any", room)._room
+        called = trio.Event()
+        sdk._on_rpc_method_invocation = lambda _: called.set()
+        event = ffi_pb2.FfiEvent()
+        handle = sdk.local_participant._ffi_handle.handle
+        event.rpc_method_invocation.local_participant_handle = handle
+        FfiClient.instance.queue.put(event)
+        with trio.fail_after(30):
+            await called.wait()
+
+
+async def test_the_native_memory_of_a_message_is_given_back(
+    real: RealStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles: list[int] = []
+
+    def take(message: Any) -> bytes:
+        handles.append(message.data.handle.id)
+        return take_payload(message)
+
+    take_payload = seams.take_payload
+    monkeypatch.setattr(seams, "take_payload", take)
+    alice = await real.join("alice")
+    await alice.publish("microphone")
+    told = Recorder()
+    async with real.open(told):
+        await told.wait(TrackSubscribed)
+        await alice.send_data(b"hello")
+        await told.wait(DataReceived)
+    (handle,) = handles
+    assert not FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(handle), "dropped before"
+
+
+def test_an_sdk_whose_callback_takes_another_way_is_found_out(
+    fresh: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ffi_client, "ffi_event_callback", lambda *_: None)
+    with structlog.testing.capture_logs() as logs:
+        assert not seams.fits("demux")
+    assert [(entry["event"], entry["seam"]) for entry in logs] == [("sdk_seam_lost", "demux")]
+
+
+@pytest.mark.parametrize("options", [SdkOptions(demux=False)], ids=["stock"])
 async def test_a_room_is_woken_for_its_own_events_only(real: RealStage) -> None:
     async with real.open(Recorder()) as room:
         sdk: Any = cast("Any", room)._room
@@ -116,7 +192,8 @@ async def test_without_any_seam_a_room_is_watched_all_the_same(
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
     told = Recorder()
-    async with real.open(told):
+    async with trio_asyncio.open_loop(), LiveKitRooms() as real.port, real.open(told) as room:
+        assert type(cast("Any", room)._room) is rtc.Room
         await told.wait(TrackSubscribed, track_sid=microphone)
         await alice.send_text("other topic", topic="votes")
         await alice.send_text("hello")

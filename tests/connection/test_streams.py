@@ -18,7 +18,7 @@ from livekit import rtc
 
 from actors.rooms.port import RoomJob
 from actors.session.events import DataReceived
-from bridge.livekit import connection
+from bridge.livekit import connection, streams
 from bridge.livekit.connection import LiveKitRooms
 from tests.connection.stage import Recorder
 
@@ -58,7 +58,7 @@ async def opened(told: Recorder) -> AsyncIterator[Any]:
         job = RoomJob(
             job_id="AJ_1", room="standup", room_sid="RM_1", url="", token="", identity="agent-1"
         )
-        one: Any = connection._Connection(LiveKitRooms(), loop, job, told)
+        one: Any = connection._Connection(LiveKitRooms(), loop, None, job, told)
         one._stage = connection._Stage.OPEN
         yield one
 
@@ -66,15 +66,15 @@ async def opened(told: Recorder) -> AsyncIterator[Any]:
 async def test_bytes_are_counted_and_are_binary_whatever_is_in_them(
     opened: Any, told: Recorder
 ) -> None:
-    opened._on_byte_stream(Reader(b"{}", b"x" * 100_000), "alice")
+    opened._streams.on_bytes(Reader(b"{}", b"x" * 100_000), "alice")
     message = await told.wait(DataReceived)
     assert (message.identity, message.topic, message.size) == ("alice", "files", 100_002)
     assert (message.format, message.stream, message.content) == ("binary", True, None)
 
 
 async def test_a_stream_that_breaks_off_was_no_message(opened: Any, told: Recorder) -> None:
-    opened._on_text_stream(Reader("half", error=rtc.StreamError("aborted")), "alice")
-    opened._on_text_stream(Reader("whole"), "alice")
+    opened._streams.on_text(Reader("half", error=rtc.StreamError("aborted")), "alice")
+    opened._streams.on_text(Reader("whole"), "alice")
     assert (await told.wait(DataReceived)).size == 5
     assert len(told.events) == 1
 
@@ -82,9 +82,9 @@ async def test_a_stream_that_breaks_off_was_no_message(opened: Any, told: Record
 async def test_a_stream_that_never_ends_counts_when_its_time_is_up(
     opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STREAM_DEADLINE", 0.05)
+    monkeypatch.setattr(streams, "DEADLINE", 0.05)
     endless = Reader("begun ", None)
-    opened._on_text_stream(endless, "alice")
+    opened._streams.on_text(endless, "alice")
     assert (await told.wait(DataReceived)).size == 6
     assert endless.closed
 
@@ -92,10 +92,10 @@ async def test_a_stream_that_never_ends_counts_when_its_time_is_up(
 async def test_of_too_many_at_once_the_header_counts(
     opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STREAMS_OPEN", 2)
+    monkeypatch.setattr(streams, "OPEN", 2)
     readers = [Reader(None, size=70) for _ in range(5)]
     for reader in readers:
-        opened._on_byte_stream(reader, "mallory")
+        opened._streams.on_bytes(reader, "mallory")
     assert [event.size for event in told.all(DataReceived)] == [70, 70, 70]
     assert [reader.closed for reader in readers] == [False, False, True, True, True]
 
@@ -104,8 +104,9 @@ async def test_our_own_streams_and_those_after_the_end_are_not_read(
     opened: Any, told: Recorder
 ) -> None:
     mine, late = Reader("mine"), Reader("late")
-    opened._on_text_stream(mine, "agent-1")
-    opened._stage = connection._Stage.CLOSED
-    opened._on_text_stream(late, "alice")
+    opened._streams.on_text(mine, "agent-1")
+    opened._close(None)
+    opened._streams.on_text(late, "alice")
     await trio.testing.wait_all_tasks_blocked()
-    assert (mine.closed, late.closed, told.events) == (True, True, [])
+    assert (mine.closed, late.closed) == (True, True)
+    assert not told.all(DataReceived)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from livekit import rtc
+from livekit.rtc._proto import room_pb2
+from livekit.rtc._proto.room_pb2 import RoomEvent
 
-from actors.session.events import DataFormat
+from actors.session.events import DataFormat, QualityChanged, SpeakersChanged
 from bridge.livekit import translate
 from bridge.redact import redact
 
@@ -18,6 +21,9 @@ class Here:
 
     def now(self) -> float:
         return 7.0
+
+    def sid_of(self, identity: str) -> str | None:
+        return {"alice": "PA_1", "bob": "PA_2"}.get(identity)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +76,40 @@ def test_every_translated_event_is_one_that_the_sdk_emits() -> None:
     from livekit.rtc.room import EventTypes
 
     assert set(translate.TRANSLATORS) <= set(get_args(EventTypes))
+
+
+def test_every_message_that_is_translated_raw_is_one_of_the_native_library() -> None:
+    assert set(translate.RAW) <= set(RoomEvent.DESCRIPTOR.fields_by_name)
+
+
+def test_quality_is_told_of_others_who_are_there() -> None:
+    told = [
+        raw("connection_quality_changed", participant_identity=who, quality=quality)
+        for who, quality in [
+            ("alice", room_pb2.QUALITY_POOR),
+            ("nobody", room_pb2.QUALITY_POOR),
+            ("agent-1", room_pb2.QUALITY_LOST),
+        ]
+    ]
+    assert told == [QualityChanged(7.0, "alice", "PA_1", "poor"), None, None]
+
+
+def test_only_others_who_are_there_speak() -> None:
+    spoke = raw("active_speakers_changed", participant_identities=["agent-1", "bob", "x", "alice"])
+    assert spoke == SpeakersChanged(7.0, ("bob", "alice"))
+    assert raw("active_speakers_changed") == SpeakersChanged(7.0, ())
+
+
+def test_a_telephone_key_and_a_chunk_of_a_stream_are_no_messages() -> None:
+    assert raw("data_packet_received", sip_dtmf={"digit": "1"}) is None
+    assert raw("stream_chunk_received", participant_identity="alice") is None
+
+
+def raw(name: str, **fields: Any) -> object:
+    """What is told of one message of the native library."""
+    more: dict[str, Any] = {name: fields}
+    message = getattr(RoomEvent(**more), name)
+    return translate.RAW[name](Here(), message)
 
 
 def test_a_room_that_is_not_connected_has_no_sid() -> None:

@@ -1,0 +1,113 @@
+"""From the threads of the native library into trio: many events a wake-up, every room its turn.
+
+The native library calls back on threads of its own.  What it says of a room is put into
+that room's lane.  The first of a calm time wakes trio at once; after that trio looks by
+itself, every `PAUSE`, until it finds nothing.  Waking it for every event is what costs
+most of an event (a system call here, a scheduler's round there), so the pause more than
+halves the price of Python's part and adds no more than itself to the delay.
+
+Trio takes a handful from each lane in turn, so that no room waits for another's burst,
+and lets other tasks run in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, Final, Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+PAUSE: Final = 0.005
+"""Seconds between two looks while there is something.  What the goal for the delay allows
+(15 ms from send to fold for 99 of 100).  Measured at 540 events/s: without a pause 122 µs
+of the trio thread an event, with 2 ms 118, with 5 ms 60, with 10 ms 36."""
+TURN: Final = 32
+"""Items of one lane before the next lane's."""
+LOOK: Final = 16
+"""Turns, before other tasks may run: about 10 ms of work."""
+
+
+class Lane(Generic[T]):
+    """What came for one room, in order, and who takes it."""
+
+    def __init__(self, inbox: Inbox, take: Callable[[T], None]) -> None:
+        self._inbox = inbox
+        self._take = take
+        self._items: deque[T] = deque()
+        self._in_line = False
+
+    def put(self, item: T) -> None:
+        """Called on any thread."""
+        self._items.append(item)
+        if not self._in_line:
+            self._in_line = True
+            self._inbox.line_up(self)
+
+    def take_turn(self) -> None:
+        """Hand out a handful; with more than that, line up again."""
+        self._in_line = False  # First: what comes from here on lines up again.
+        for _ in range(min(TURN, len(self._items))):
+            self._take(self._items.popleft())
+        if self._items and not self._in_line:
+            self._in_line = True
+            self._inbox.line_up(self)
+
+
+class Inbox:
+    """The lanes that have something, in line.  Made on the trio thread.
+
+    What it calls runs in the context in which it was made, so that the SDK finds its
+    asyncio loop, and in a task that no scope around a room cancels: a room that is left
+    must still hear the end of it.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[Lane[Any]] = deque()
+        self._token = trio.lowlevel.current_trio_token()
+        self._awake = False
+        self._news = trio.Event()
+        self._closed = False
+        trio.lowlevel.spawn_system_task(self._run, context=copy_context())
+
+    def lane(self, take: Callable[[T], None]) -> Lane[T]:
+        """A lane of its own for one room.  `take` is called on the trio thread; it must not raise.
+
+        Nothing it is given may be lost, so a lane has no bound; it is empty after a `PAUSE`.
+        """
+        return Lane(self, take)
+
+    def close(self) -> None:
+        """Nobody is interested any more."""
+        self._closed = True
+        self._news.set()
+
+    def line_up(self, lane: Lane[Any]) -> None:
+        """Called on any thread."""
+        self._line.append(lane)
+        if not self._awake:
+            self._awake = True
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    async def _run(self) -> None:
+        while not self._closed:
+            await self._news.wait()
+            self._news = trio.Event()
+            while self._line:
+                self._look()
+                await trio.sleep(0 if self._line else PAUSE)
+            self._awake = False  # First: what comes from here on wakes us.
+            if self._line:
+                self._news.set()
+
+    def _look(self) -> None:
+        for _ in range(min(LOOK, len(self._line))):
+            self._line.popleft().take_turn()
