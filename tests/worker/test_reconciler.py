@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from actors.rooms.port import RoomJob
 from bridge.livekit.api import ServerApi
+from bridge.livekit.decisions import LAUNCHES_AT_ONCE
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 from bridge.livekit.reconciler import Reconciler
@@ -48,6 +50,76 @@ async def test_rooms_older_than_the_worker_and_rooms_made_later_are_ours_within_
         await api.create_room(f"{name}-new")
         await told.until(lambda: len(told.assigned) == 6, seconds=WITHIN)
         assert told.rooms()[-1] == f"{name}-new"
+
+
+async def test_a_hundred_rooms_older_than_the_worker_are_ours_as_fast_as_we_enter_them(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    """By dispatches 25 of them would be ours at once, the others after 5.6 s."""
+    rooms = [f"{name}-{number}" for number in range(100)]
+    async with trio.open_nursery() as nursery:
+        for room in rooms:
+            nursery.start_soon(api.create_room, room)
+    worker, told = make_worker(
+        livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=500
+    )
+    enter_at_once(worker)
+    async with running(worker), reconciling(worker, api, name):
+        await told.until(lambda: len(told.assigned) == 100)
+        assert sorted(told.rooms()) == sorted(rooms)
+        claimed = [job for job in told.assigned if not job.dispatch_id]
+        assert len(claimed) >= 100 - LAUNCHES_AT_ONCE
+        assert worker.free == 400
+
+
+async def test_rooms_we_watched_before_are_ours_whatever_we_watch_and_others_are_not(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    before = [await api.create_room(f"{name}-{number}") for number in range(3)]
+    await api.create_room(f"{name}-other")
+    wanted = {"RM_long-gone", *(room.sid for room in before)}
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    reconciler = Reconciler(api, worker, name, "here", (), wanted=lambda: wanted)
+    async with running(worker), trio.open_nursery() as nursery:
+        nursery.start_soon(reconciler.run)
+        await told.until(lambda: len(told.assigned) == 3)
+        assert {(job.room, job.room_sid) for job in told.assigned} == {
+            (room.name, room.sid) for room in before
+        }
+        assert {job.created_at for job in told.assigned} == {
+            room.creation_time_ms / 1000 for room in before
+        }
+        assert wanted & await api.alive() == {room.sid for room in before}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_room_we_are_told_of_is_ours_once_even_where_its_maker_dispatches_us(
+    livekit_server: PrivateServer, api: ServerApi, name: str
+) -> None:
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    enter_at_once(worker)
+    reconciler = Reconciler(api, worker, name, "here", (f"{name}*",))
+    async with running(worker), trio.open_nursery() as nursery:
+        nursery.start_soon(reconciler.run)
+        for agents in ([], [name]):
+            room = await api.create_room(f"{name}-{len(agents)}", agents=agents)
+            reconciler.look_now(room.sid)
+            await told.until(lambda sid=room.sid: any(j.room_sid == sid for j in told.assigned))
+        with trio.move_on_after(3):
+            await told.until(lambda: len(told.assigned) > 2)
+        assert len(told.assigned) == 2
+        nursery.cancel_scope.cancel()
+
+
+def enter_at_once(worker: Worker) -> None:
+    """Let the room of each job count as entered in the moment that it is ours."""
+    told = worker.on_assignment
+
+    def enter(job: RoomJob) -> None:
+        told(job)
+        worker.job_running(job.job_id)
+
+    worker.on_assignment = enter
 
 
 async def test_a_room_whose_dispatch_was_lost_because_no_worker_was_there_is_ours(
@@ -133,6 +205,7 @@ async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_succe
         attributes={AGENT_NAME_ATTRIBUTE: name, INSTANCE_ATTRIBUTE: "here"},
         own_process=True,
     )
+    await is_active(api, name, "agent-1")
     await dead.vanish()
     worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
@@ -140,6 +213,16 @@ async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_succe
         identities = [who.identity for who in await api.list_participants(name)]
         assert "agent-1" in identities, "the server still shows the dead one"
     await alice.leave()
+
+
+async def is_active(api: ServerApi, room: str, identity: str) -> None:
+    """Wait until the server counts on somebody: whom it loses before, it forgets at once."""
+    with trio.fail_after(PATIENCE):
+        while not any(
+            who.identity == identity and who.state == who.ACTIVE
+            for who in await api.list_participants(room)
+        ):
+            await trio.sleep(0.05)
 
 
 async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_place(
