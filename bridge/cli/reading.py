@@ -184,6 +184,11 @@ def _time(rfc3339: str | None) -> str:
     return "-" if rfc3339 is None else _local(datetime.fromisoformat(rfc3339).timestamp())
 
 
+def _clock(rfc3339: str | None) -> str:
+    """The same without its date: within a report, whose head has it."""
+    return _time(rfc3339)[-8:]
+
+
 def _local(seconds: float) -> str:
     return time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(seconds))
 
@@ -196,7 +201,7 @@ def _left(person: Json) -> str:
     last = person["joins"][-1] if person["joins"] else None
     if last is None or last["left_at"] is None:
         return "-"
-    return " ".join(filter(None, (_time(last["left_at"]), last["leave_reason"])))
+    return " ".join(filter(None, (_clock(last["left_at"]), last["leave_reason"])))
 
 
 def _quality(seconds: Json) -> str:
@@ -209,30 +214,28 @@ _SESSIONS: Final[Mapping[str, _Cell]] = {
     "session": lambda row: row["id"] or "-",
     "room": lambda row: row["room"],
     "status": lambda row: row["end_reason"] or row["status"],
-    "started": lambda row: _time(row["started_at"]),
+    "started": lambda row: _time(row["started_at"])[:-3],
     "duration": lambda row: _seconds(row["duration"]),
     "watched": lambda row: f"{row['coverage']:.0%}",
     "people": lambda row: _count(row, "participants", "unique"),
-    "at once": lambda row: _count(row, "participants", "peak"),
-    "presence": lambda row: _seconds(row["participant_seconds"]),
-    "tracks": lambda row: _count(row, "track_counts", "total"),
     "messages": lambda row: _count(row, "data_messages", "total"),
 }
 _ROOMS: Final[Mapping[str, _Cell]] = {
     "room": lambda row: row["room"],
     "session": lambda row: row["id"] or "-",
-    "since": lambda row: _time(row["started_at"]),
+    "since": lambda row: _time(row["started_at"])[:-3],
     "duration": lambda row: _seconds(row["duration"]),
     "watched": lambda row: f"{row['coverage']:.0%}",
     "people": lambda row: _count(row, "participants", "current"),
     "tracks": lambda row: _count(row, "track_counts", "current"),
     "messages": lambda row: _count(row, "data_messages", "total"),
 }
+"""People and tracks are those that are there now."""
 _PEOPLE: Final[Mapping[str, _Cell]] = {
     "identity": lambda person: person["identity"],
     "name": lambda person: person["name"] or "-",
     "kind": lambda person: person["kind"],
-    "joined": lambda person: _time(person["joins"][0]["joined_at"] if person["joins"] else None),
+    "joined": lambda person: _clock(person["joins"][0]["joined_at"] if person["joins"] else None),
     "left": _left,
     "joins": lambda person: str(len(person["joins"])),
     "present": lambda person: _seconds(person["seconds"]),
@@ -244,12 +247,12 @@ _TRACKS: Final[Mapping[str, _Cell]] = {
     "track": lambda track: track["sid"],
     "by": lambda track: track["identity"],
     "source": lambda track: track["source"],
-    "published": lambda track: _time(track["published_at"]),
-    "unpublished": lambda track: _time(track["unpublished_at"]),
+    "published": lambda track: _clock(track["published_at"]),
+    "unpublished": lambda track: _clock(track["unpublished_at"]),
     "muted": lambda track: _seconds(track["muted_seconds"]),
 }
 _TIMELINE: Final[Mapping[str, _Cell]] = {
-    "at": lambda entry: _time(entry["at"]),
+    "at": lambda entry: _clock(entry["at"]),
     "event": lambda entry: entry["event"],
     "": lambda entry: key_values(
         {key: value for key, value in entry.items() if key not in ("at", "event") and value}
