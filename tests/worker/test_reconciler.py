@@ -218,10 +218,10 @@ async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_succe
 async def is_active(api: ServerApi, room: str, identity: str) -> None:
     """Wait until the server counts on somebody: whom it loses before, it forgets at once."""
     with trio.fail_after(PATIENCE):
-        while not any(
-            who.identity == identity and who.state == who.ACTIVE
-            for who in await api.list_participants(room)
-        ):
+        while True:
+            there = await api.list_participants(room)
+            if any(who.identity == identity and who.state == who.ACTIVE for who in there):
+                return
             await trio.sleep(0.05)
 
 
