@@ -25,6 +25,7 @@ def figures(case: Case, run: int) -> dict[str, Any]:
         "idle_mcore": case.idle.total / case.idle.seconds * 1000,
         "watched_s": [round(one, 3) for one in case.watched],
         "events": {f"{one.rate:g}": _events(one, case) for one in case.events},
+        "messages_sent": sum(one.verdict.messages for one in case.events),
         "messages_in_summary": case.counted,
     }
 
@@ -173,6 +174,16 @@ def _all_lost(results: Results) -> float | None:
     return sum(one for one in found if one is not None) if found else None
 
 
+def _uncounted(results: Results) -> float | None:
+    """Messages that the worker's own final summary does not have."""
+    found = [
+        case["messages_sent"] - case["messages_in_summary"]
+        for case in results.cases
+        if case["messages_in_summary"] is not None
+    ]
+    return sum(found) if found else None
+
+
 GOALS: Final = (
     Goal(
         "anonymous memory with no room, MiB",
@@ -213,6 +224,7 @@ GOALS: Final = (
     ),
     Goal("lag p99 at 100 rooms and 10.8, ms", _ours(100, _at("10.8", "lag_p99_ms")), 15),
     Goal("events lost", _all_lost, 0),
+    Goal("messages lacking in the final summaries", _uncounted, 0),
     Goal(
         "100 rooms made at once, the last watched after, s",
         _ours(100, lambda case: case["watched_s"][-1]),

@@ -81,6 +81,8 @@ class Verdict:
     """What was sent, and what came of it."""
 
     sent: int
+    messages: int
+    """Among them."""
     missing: Mapping[str, int]
     surplus: Mapping[str, int]
     lags: tuple[float, ...]
@@ -95,6 +97,7 @@ class Verdict:
                 wanted[room, event] = len(did[name]) if name == "data" else did[name]
         return cls(
             wanted.total(),
+            sum(len(did["data"]) for did in sent.values()),
             _by_event(wanted - seen.events),
             _by_event(seen.events - wanted),
             tuple(sorted(lag for room in sent for lag in _lags(sent[room]["data"], seen, room))),
