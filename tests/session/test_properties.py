@@ -40,7 +40,7 @@ from tests.session.story import T0
 from tests.session.test_view import check_shape
 from tests.session.truths import HORIZON, STEP, Truth, truths
 
-quick: Final = settings(max_examples=120, deadline=None, database=None)
+quick: Final = settings(max_examples=120, deadline=None, database=None, derandomize=True)
 
 
 def started(*there: ParticipantInfo) -> SessionState:
