@@ -14,7 +14,6 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actors.rooms.archive import ArchiveTrouble
 from bridge.cli import machine
 from bridge.cli.log import configure_logging
 from bridge.cli.probes import PROBES, Result, ServerCheck
@@ -35,6 +35,10 @@ from bridge.harmless import harmless
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.redact import redact
+from bridge.store.errors import StoreRefused
+from bridge.store.lock import holder
+from bridge.store.reader import NoStore, open_reader
+from bridge.store.schema import FILE, open_for_writing
 
 FREE_SPACE: Final = 100 << 20
 """Bytes.  A session of an hour is some hundred kilobytes."""
@@ -135,28 +139,39 @@ def _unwritable(name: str, folder: Path, error: OSError) -> Result:
 
 
 def _store(read: Draft) -> Result:
-    """SQLite with its journal beside it, in the very directory: some file systems cannot."""
+    """SQLite with its log beside it, in the very directory: some file systems cannot."""
     name, folder = "store", read.values.get("data-dir")
     if folder is None:
         return _first_mend(name, "--data-dir")
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="check-", dir=folder) as temporary,
-            closing(sqlite3.connect(Path(temporary) / "check.db")) as database,
-        ):
-            mode = database.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-            database.execute("CREATE TABLE t (x)")
-            database.execute("INSERT INTO t VALUES (1)")
-            database.commit()
+        with tempfile.TemporaryDirectory(prefix="check-", dir=folder) as temporary:
+            open_for_writing(Path(temporary) / FILE).close()
     except OSError as error:
         return _unwritable(name, folder, error)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ArchiveTrouble) as error:
         found = f"SQLite cannot keep a database there: {harmless(str(error))}"
         return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
-    if mode != "wal":
-        found = f"SQLite cannot write ahead there (journal mode {mode})"
-        return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
-    return Result(name, "ok", f"SQLite {sqlite3.sqlite_version} writes there")
+    return _kept(name, folder)
+
+
+def _kept(name: str, folder: Path) -> Result:
+    """What is there from before."""
+    found, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
+    try:
+        with open_reader(folder) as reader:
+            damage, count = reader.damage(), reader.count()
+    except NoStore:
+        return Result(name, "ok", found)
+    except (StoreRefused, ArchiveTrouble) as error:
+        return Result(name, "failed", str(error), f"name another directory by {elsewhere}")
+    if damage is not None:
+        found = f"{harmless(str(folder / FILE))} is damaged: {harmless(damage)}"
+        return Result(name, "failed", found, "start sets it aside and begins a new one")
+    found = f"{found}, {count} sessions are kept"
+    worker = holder(folder)
+    if worker is not None:
+        return Result(name, "ok", f"{found}, a worker runs (process {worker})", "one is enough")
+    return Result(name, "ok", found)
 
 
 def _http_port(read: Draft) -> Result:

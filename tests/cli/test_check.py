@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -39,7 +40,10 @@ from bridge.livekit.api import ServerApi
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.server import PrivateServer, find_server
+from bridge.store.schema import FILE
+from bridge.store.sqlite import open_store
 from tests.cli.conftest import RunCommand, clean_environment
+from tests.store.history import History
 from tests.worker import messages
 from tests.worker.fake_livekit import FakeLiveKit, fake_livekit, raw_server
 
@@ -176,6 +180,28 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert result.status == "failed"
     assert "5 MiB free" in result.found
     assert "at least 100 MiB" in result.do
+
+
+async def store_check(data_dir: Path) -> Result:
+    read = check_module.draft({"data-dir": str(data_dir)}, {})
+    return await trio.to_thread.run_sync(check_module._store, read)
+
+
+async def test_the_store_is_looked_at_and_what_is_in_it_is_told(tmp_path: Path) -> None:
+    result = await store_check(tmp_path)
+    assert (result.status, "sessions" in result.found) == ("ok", False)
+    async with open_store(tmp_path, instance="w") as archive:
+        history = History()
+        history.begin()
+        await history.write_to(archive)
+        result = await store_check(tmp_path)
+        assert result.status == "ok"
+        assert f"1 sessions are kept, a worker runs (process {os.getpid()})" in result.found
+    (tmp_path / FILE).write_bytes(b"?" * 5_000)
+    result = await store_check(tmp_path)
+    assert result.status == "failed"
+    assert str(tmp_path / FILE) in result.found
+    assert "--data-dir" in result.do
 
 
 def test_too_few_open_files_are_told_with_the_number_that_is_enough(
