@@ -11,7 +11,7 @@ import pytest
 
 from bridge.server import PrivateServer, ServerUnavailableError, find_server
 
-NEEDS_SERVER = frozenset({"livekit_server", "own_server"})
+NEEDS_SERVER = frozenset({"livekit_server", "own_server", "telling_server"})
 QUICK_ENDS = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
 """Rooms that end soon after the last one left (whole seconds), so that tests need not wait."""
 

@@ -180,10 +180,12 @@ def _http_server(
     from bridge.cli.web import application
     from bridge.http.server import ListenError, serve
 
+    app = application(settings, program)
+
     async def run() -> None:
         try:
             async with trio.open_nursery() as nursery:
-                program.http = await nursery.start(serve, address, application(settings, program))
+                program.http = await nursery.start(serve, address, app)
                 log.info("http_listening", address=str(program.http))
         except* ListenError as group:
             program.refuse(str(group.exceptions[0]))

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -81,12 +81,19 @@ class Agent:
         assert len(found) >= times, f"{event} {fields} was not said: " + "\n".join(self.lines)
         return found[times - 1]
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until the log says enough for `holds` to be true."""
+        with trio.fail_after(WAIT):
+            while not holds():
+                assert not self._ended, "\n".join(self.lines)
+                await self._more.wait()
+
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    async def ended(self) -> int:
+    async def ended(self, wait: float = WAIT) -> int:
         """Wait for its exit code and the last line of its log."""
-        with trio.fail_after(WAIT):
+        with trio.fail_after(wait):
             code = await self.process.wait()
             while not self._ended:
                 await self._more.wait()
