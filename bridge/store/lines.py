@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -35,18 +35,16 @@ def pack(line: Line) -> bytes:
     return _encode((line.session, line.seq, line.at, line.kind, line.body, line.told))
 
 
-def rows_of(packed: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def rows_of(packed: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
     """The same lines as rows: how many there are in each, and its bytes."""
-    some: list[bytes] = []
-    size = 0
-    for line in packed:
-        if some and size + len(line) > MOST_BYTES:
-            yield len(some), _row(some)
-            some, size = [], 0
-        some.append(line)
-        size += len(line)
-    if some:
-        yield len(some), _row(some)
+    begin = size = 0
+    for index, length in enumerate(map(len, packed)):
+        if index > begin and size + length > MOST_BYTES:
+            yield index - begin, _row(packed[begin:index])
+            begin, size = index, 0
+        size += length
+    if packed:
+        yield len(packed) - begin, _row(packed[begin:])
 
 
 def _row(packed: Sequence[bytes]) -> bytes:

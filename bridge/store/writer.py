@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, final
 
 import structlog
-from attrs import define, field, frozen
+from attrs import define, field
 
 from actors.rooms.archive import Batch, Checkpoint, Found, Kept, Line
 from actors.rooms.book import CONTINUED
@@ -42,21 +42,14 @@ class Run:
     """Sessions of this run, until those of earlier runs were loaded; then None."""
 
 
-@frozen
-class _Packed:
-    """A line that is in the journal and in no chunk."""
-
-    seq: int
-    at: float
-    body: bytes
-
-
-@frozen
+@define
 class _Pending:
-    """The lines of one session that are in no chunk, and in which batch they begin."""
+    """The lines of one session that are in no chunk."""
 
     batch: int
-    lines: list[_Packed] = field(factory=list[_Packed])
+    """In which they begin."""
+    lines: list[Line] = field(factory=list[Line])
+    packed: list[bytes] = field(factory=list[bytes])
 
 
 _JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?)"
@@ -124,25 +117,25 @@ class Writer:
     def _take_lines(self, batch: Batch) -> list[bytes]:
         """Those that are new, packed."""
         self._batch = max(self._batch + 1, int(batch.alive_at * 1e6))
-        packed: list[bytes] = []
+        seqs, taken = self._seqs, list[bytes]()
         for line in batch.lines:
-            if line.seq <= self._seq(line.session):
+            session = line.session
+            if session not in seqs:
+                seqs[session] = self._kept_seq(session)
+            if line.seq <= seqs[session]:
                 continue  # of a batch that was kept before
-            self._seqs[line.session] = line.seq
-            body = pack(line)
-            packed.append(body)
-            pending = self._pending.get(line.session)
-            if pending is None:
-                pending = self._pending[line.session] = _Pending(self._batch)
-            pending.lines.append(_Packed(line.seq, line.at, body))
-        return packed
+            seqs[session] = line.seq
+            if session not in self._pending:
+                self._pending[session] = _Pending(self._batch)
+            pending, packed = self._pending[session], pack(line)
+            pending.lines.append(line)
+            pending.packed.append(packed)
+            taken.append(packed)
+        return taken
 
-    def _seq(self, session: int) -> int:
-        seq = self._seqs.get(session)
-        if seq is None:
-            found = self.db.execute("SELECT seq FROM sessions WHERE session = ?", (session,))
-            seq = self._seqs[session] = (found.fetchone() or (-1,))[0]
-        return seq
+    def _kept_seq(self, session: int) -> int:
+        found = self.db.execute("SELECT seq FROM sessions WHERE session = ?", (session,))
+        return (found.fetchone() or (-1,))[0]
 
     def _write_journal(self, packed: Sequence[bytes], at: float) -> None:
         rows = [row for _, row in rows_of(packed)]
@@ -158,7 +151,7 @@ class Writer:
         db, session, state = self.db, checkpoint.session, checkpoint.state
         pending = self._pending.pop(session, None)
         if pending is not None:
-            db.executemany(_CHUNK, [(session, *chunk) for chunk in _chunks(pending.lines)])
+            db.executemany(_CHUNK, [(session, *chunk) for chunk in _chunks(pending)])
         self._seqs[session] = checkpoint.seq
         if state.ended:
             del self._seqs[session]
@@ -223,7 +216,8 @@ class Writer:
                     count=dropped,
                     error=found.broken,
                 )
-            self._pending[session] = _Pending(0, [_packed(line) for line in found.folded])
+            folded = list(found.folded)
+            self._pending[session] = _Pending(0, folded, list(map(pack, folded)))
             self._keep(Checkpoint(session, found.seq, found.state, lost))
         if newest:  # nobody comes back to these
             self._batch += 1
@@ -235,16 +229,13 @@ def _newest_batch(db: sqlite3.Connection) -> int:
     return db.execute("SELECT coalesce(max(batch), 0) FROM journal").fetchone()[0]
 
 
-def _packed(line: Line) -> _Packed:
-    return _Packed(line.seq, line.at, pack(line))
-
-
-def _chunks(lines: Sequence[_Packed]) -> Iterator[tuple[int, float, bytes]]:
+def _chunks(pending: _Pending) -> Iterator[tuple[int, float, bytes]]:
     """First number, last time and content of each."""
     begin = 0
-    for count, row in rows_of(line.body for line in lines):
-        yield lines[begin].seq, lines[begin + count - 1].at, compress(row)
-        begin += count
+    for count, row in rows_of(pending.packed):
+        end = begin + count
+        yield pending.lines[begin].seq, pending.lines[end - 1].at, compress(row)
+        begin = end
 
 
 def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
