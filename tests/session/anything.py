@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -40,6 +43,15 @@ from actors.session import (
     Watching,
 )
 from tests.session.story import T0
+
+quick: Final = settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+"""For a law of sessions: the same examples on every run, however slow the machine."""
 
 identities = st.sampled_from(["alice", "bob", "carol", ""])
 sids = st.sampled_from(["PA_1", "PA_2", "PA_3", "PA_4", ""])

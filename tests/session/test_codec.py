@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -35,11 +35,9 @@ from actors.session.codec import (
     encode_record,
     encode_state,
 )
-from tests.session.anything import any_event, texts, times
+from tests.session.anything import any_event, quick, texts, times
 from tests.session.story import T0, Story, microphone, person
 from tests.session.test_properties import folded, started
-
-quick: Final = settings(max_examples=120, deadline=None, database=None, derandomize=True)
 
 HOSTILE: Final = "'; DROP TABLE x --\x00\x1b[31m\u202e\U0001f600\u2028<script>\ufffe\r\n\t\\"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -35,12 +35,10 @@ from actors.session import (
     totals,
 )
 from actors.session.view import every_track, everyone
-from tests.session.anything import any_event, said, seen, times
+from tests.session.anything import any_event, quick, said, seen, times
 from tests.session.story import T0
 from tests.session.test_view import check_shape
 from tests.session.truths import HORIZON, STEP, Truth, truths
-
-quick: Final = settings(max_examples=120, deadline=None, database=None, derandomize=True)
 
 
 def started(*there: ParticipantInfo) -> SessionState:

@@ -6,11 +6,11 @@ right to the second then, but counts are, and nothing is negative or more than a
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -24,12 +24,11 @@ from actors.session import (
     next_deadline,
     session_view,
 )
+from tests.session.anything import quick
 from tests.session.story import LEFT, T0, Story, clock, microphone, person
 from tests.session.test_properties import check_consistent, durations
 from tests.session.test_two_witnesses import BEGAN
 from tests.session.worlds import CLOSED, World, webhooks, worlds
-
-quick: Final = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 
 skews = pytest.mark.parametrize("skew", [-30.0, 30.0])
 

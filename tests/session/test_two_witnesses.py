@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -21,11 +21,10 @@ from actors.session import (
     fold,
     session_view,
 )
+from tests.session.anything import quick
 from tests.session.story import LEFT, T0, clock
 from tests.session.test_properties import check_consistent
 from tests.session.worlds import CLOSED, LATEST, World, mixed, webhooks, worlds
-
-quick: Final = settings(max_examples=80, deadline=None, database=None, derandomize=True)
 
 BEGAN: Final = Began(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
 
