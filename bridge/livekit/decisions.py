@@ -33,6 +33,9 @@ asks every node which agents there are), and again once a minute, it keeps one o
 Measured: of 100 dispatches right after a registration, 25 became jobs at once, 75 after
 5.6 s."""
 
+LAUNCH: Final = 5.0
+"""Seconds for which LiveKit keeps such a place: "in one go" is within these."""
+
 LATE: Final = 10.0
 """Seconds for which a dispatch counts as being under way where many were made at once.
 Measured: of 300 the last became a job after 7 s."""

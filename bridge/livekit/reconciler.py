@@ -48,6 +48,7 @@ from bridge.livekit.api import ApiError, NotFound, ServerApi
 from bridge.livekit.decisions import (
     KEPT_AFTER,
     LATE,
+    LAUNCH,
     LAUNCHES_AT_ONCE,
     AgentSeen,
     RoomMemory,
@@ -74,8 +75,13 @@ GRACE: Final = 0.5
 """Seconds, at most, that a room which just appeared is left alone: whoever made it may
 be about to dispatch us.  Drawn at random, so that two reconcilers rarely meet."""
 
-CLAIMED_AT_ONCE: Final = 16
-"""Rooms that are claimed, or on the way to be entered, at the same time."""
+CLAIMED_AT_ONCE: Final = 12
+"""Rooms that are claimed, or on the way to be entered, at the same time: a few more than
+are entered at once (8, see `connection`), so that nobody waits there.  The more, the more
+often two workers claim the same room."""
+
+CLAIM_MORE_AT: Final = 8
+"""As soon as only so many are, more are claimed."""
 
 CLAIM_ANSWERED: Final = 1.0
 """Seconds for which a claim counts without the job that answers it (after milliseconds)."""
@@ -167,7 +173,7 @@ class Reconciler:
     _places: int = field(default=0, init=False)
     """Places left in this pass."""
     _at_once: int = field(default=0, init=False)
-    """Rooms that are, or may be, dispatched to in this pass and the last seconds."""
+    """Rooms that are to be had in this pass, and were in the last seconds."""
     _claims: int = field(default=0, init=False)
     """Rooms that can still be claimed in this pass."""
     _backlog: bool = field(default=False, init=False)
@@ -232,7 +238,7 @@ class Reconciler:
 
     async def _until_entered(self, rest: trio.CancelScope) -> None:
         await trio.sleep(LEAST_PAUSE)
-        await self.worker.wait_under_way(CLAIMED_AT_ONCE // 2)
+        await self.worker.wait_under_way(CLAIM_MORE_AT)
         rest.cancel()
 
     # ------------------------------------------------------------------------ a pass
@@ -303,9 +309,10 @@ class Reconciler:
 
     def _count(self, memory: dict[str, RoomMemory], due: Sequence[RoomSeen], now: float) -> None:
         """How many rooms are under way, and how many more we can take."""
-        waits = [now - known.tried_at for known in memory.values() if not known.ours]
         hoped_for = sum(not memory[room.sid].ours for room in due)
-        self._at_once = hoped_for + sum(wait < LATE for wait in waits)
+        lately = sum(now - known.tried_at < LAUNCH for known in memory.values())
+        self._at_once = hoped_for + lately
+        waits = [now - known.tried_at for known in memory.values() if not known.ours]
         self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)
         unanswered = sum(wait < CLAIM_ANSWERED for wait in waits)
         self._claims = CLAIMED_AT_ONCE - self.worker.under_way - unanswered
