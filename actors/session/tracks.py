@@ -161,8 +161,8 @@ def since(state: SessionState, track: Track, at: float) -> SessionState:
 
 
 def until(state: SessionState, track: Track, at: float) -> SessionState:
-    """It ended at `at`, to the second; what we heard ourselves is more exact than that."""
-    if track.unpublished_at is None or abs(track.unpublished_at - at) <= 1.0:
+    """It ended at `at`, give or take half a second; what we heard ourselves is as exact."""
+    if track.unpublished_at is None or abs(track.unpublished_at - at) <= 0.5:
         return state
     return _replace(state, change(track, unpublished_at=max(at, track.published_at or at)))
 
