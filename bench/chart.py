@@ -16,7 +16,7 @@ from bench.measure import Spread
 
 WIDTH: Final = 760
 HEIGHT: Final = 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 170, 50, 50
+LEFT, RIGHT, TOP, BOTTOM = 60, 120, 66, 50
 STYLE: Final = """
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .title { font-size: 15px; font-weight: 600 }
@@ -59,9 +59,9 @@ class Chart:
         frame = _Frame(widest, ticks[0], ticks[-1])
         body = [
             f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
-            _text(LEFT, TOP - 22, self.title, "title"),
+            _text(LEFT, TOP - 40, self.title, "title"),
             _text(LEFT, HEIGHT - 12, self.across),
-            _text(LEFT - 60, TOP - 6, self.up),
+            _text(LEFT, TOP - 20, self.up),
             *(line for tick in ticks for line in frame.level(tick)),
             *(frame.mark(x) for x in sorted({x for one in series for x, _ in one.points})),
             *(part for index, one in enumerate(series) for part in frame.draw(index, one)),
@@ -120,14 +120,13 @@ class _Frame:
 
     def names(self, series: Sequence[Series]) -> Iterable[str]:
         """Beside the end of each line, none over another."""
-        free = 0.0
+        free: dict[float, float] = {}
         ends = [(self.y(one.points[-1][1].median), index) for index, one in enumerate(series)]
         for wanted, index in sorted(ends):
-            y = max(wanted + 4, free)
-            free = y + 17
             x = self.x(series[index].points[-1][0]) + 10
-            kind = f"name c{index % COLOURS}"
-            yield _text(x, y, series[index].name, kind)
+            y = max(wanted + 4, free.get(x, 0.0))
+            free[x] = y + 17
+            yield _text(x, y, series[index].name, f"name c{index % COLOURS}")
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:

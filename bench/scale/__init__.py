@@ -22,8 +22,8 @@ included, by the events; *without idle* takes off what they use when nothing hap
 *Python* is the part of the threads that run Python.  *Machine* is how much of all cores
 was in use, by the server and the senders too: near 100 % nothing else in the line means
 much.  *Memory* is PSS of the whole process tree, *anonymous* the part of it that is no
-file's; *a room more* is the growth from the fewest rooms of the same observer and run,
-by rooms (so that what is paid once is left out).
+file's; *a room more* is the growth from the fewest rooms of the same observer (there the
+median), by rooms, so that what is paid once is left out.
 
 Observers: room-actors as it is started by its users; livekit-agents as in `bench/run
 rooms`; the *stock SDK*, all rooms in one asyncio process, doing the same work; the *floor*, the
