@@ -97,12 +97,12 @@ class Life(Stage):
             lambda: f"sessions still open: {len(wanted - self.seen.ended)}",
         )
 
-    def held(self, after: str, actors: int | None = None) -> Held:
-        """At rest, once there are no more actors than that, or after `GONE` seconds."""
+    def held(self, after: str, actors: int) -> Held:
+        """At rest, once there are no more actors than so many, or after `GONE` seconds."""
         deadline = time.monotonic() + GONE
         self.settle()
         found = self.actors()
-        while actors is not None and found > actors and time.monotonic() < deadline:
+        while found > actors and time.monotonic() < deadline:
             self.settle()
             found = self.actors()
         return Held(after, Look.at(self.watching.pid), found)
@@ -128,16 +128,17 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
         ):
             life = Life(worker, generator)
             life.until_ready()
+            actors = life.actors()
             offered = life.burst("offered", OFFERED, 1.0)
             at_once = life.burst("at-once", AT_ONCE, 0.0)
-            held = [life.held("the bursts")]
+            held = [life.held("the bursts", actors)]
             rooms = [f"churn-{number}" for number in range(options.rooms)]
             quarter = -(-len(rooms) // QUARTERS)
             missed: list[str] = []
             for begin in range(0, len(rooms), quarter):
                 part = rooms[begin : begin + quarter]
                 missed += life.churn(part, options.rate, options.lives)
-                held.append(life.held(f"{begin + len(part)} rooms", held[0].actors))
+                held.append(life.held(f"{begin + len(part)} rooms", actors))
                 print(held[-1], file=sys.stderr, flush=True)
     watched = len(rooms) - len(missed)
     return {
