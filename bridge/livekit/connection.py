@@ -149,6 +149,11 @@ class LiveKitRooms(RoomPort):
         """Connections that exist at the server or still may, abandoned ones included."""
         return len(self._held)
 
+    @property
+    def stragglers(self) -> int:
+        """Those of them that nobody is in, or waits for, any more."""
+        return sum(connection.forsaken for connection in self._held)
+
     async def idle(self) -> None:
         """Wait until no connection is left."""
         while self._held:
@@ -196,6 +201,7 @@ class LiveKitRooms(RoomPort):
             yield connection
         finally:
             await connection.leave()
+            connection.forsaken = True
 
     def slot_free(self) -> None:
         """A connect call has ended, however it ended."""
@@ -236,6 +242,8 @@ class _Connection(OpenRoom):
         self._lane = None if inbox is None else inbox.lane(self._take)
         self._job = job
         self._offer = offer
+        self.forsaken = False
+        """Whoever wanted it has gone on without it."""
         self._stage = _Stage.CONNECTING
         self._room: rtc.Room | None = None
         self._error: RoomError | None = None

@@ -276,6 +276,7 @@ async def test_a_server_that_never_answers_is_unreachable_within_the_deadline(
                 async with patient.open(real.job(url=f"ws://127.0.0.1:{port}"), Recorder()):
                     raise AssertionError("not reached")
             assert patient.busy == 1, "its place stays taken until the SDK gives up"
+            assert patient.stragglers == 1
 
 
 @pytest.mark.parametrize(
