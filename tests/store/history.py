@@ -70,3 +70,11 @@ class History:
 def times(session: dict[str, Any], event: str) -> int:
     """How often the session's timeline tells of it."""
     return sum(entry["event"] == event for entry in session["timeline"])
+
+
+async def prune_all(archive: Archive, now: float) -> int:
+    """The steps that had something to do."""
+    steps = 0
+    while await archive.prune(now):
+        steps += 1
+    return steps

@@ -18,13 +18,14 @@ import trio
 from structlog.testing import capture_logs
 
 from actors.rooms.archive import ArchiveLost, ArchiveTrouble
-from bridge.store import schema
+from bridge.store import prune, schema, writer
 from bridge.store.errors import StoreRefused
 from bridge.store.lock import holder
+from bridge.store.prune import Retention
 from bridge.store.reader import open_reader
 from bridge.store.schema import FILE, STEPS, VERSION
 from bridge.store.sqlite import open_store
-from tests.store.history import History, times
+from tests.store.history import History, prune_all, times
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,6 +210,23 @@ def test_each_step_is_taken_once_and_whole(tmp_path: Path) -> None:
         assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchone()
 
 
+def test_what_every_start_and_every_step_of_pruning_asks_has_an_index(tmp_path: Path) -> None:
+    asked = {
+        writer._CONTINUED: ("sessions_continued",),
+        "SELECT session FROM sessions WHERE ended_at IS NULL": ("sessions_active",),
+        prune._OLDEST_CHUNK: ("sessions_with_lines", "PRIMARY KEY"),
+    }
+    with closing(schema.open_for_writing(tmp_path / FILE)) as db:
+        for query, indexes in asked.items():
+            values: dict[str, int] | tuple[int, ...] = (1,) * query.count("?")
+            if ":before" in query:
+                values = {"number": 1, "before": 1}
+            plan = str(db.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall())
+            assert "SCAN sessions'" not in plan
+            for index in indexes:
+                assert index in plan
+
+
 # ---------------------------------------------------------------- damage
 
 
@@ -246,18 +264,17 @@ async def test_a_damaged_file_is_set_aside_whole_and_a_new_one_begins(
 
 
 async def test_a_file_that_is_damaged_while_we_run_is_set_aside_too(tmp_path: Path) -> None:
-    history = History()
-    async with open_store(tmp_path, instance="w") as archive:
-        journal = history.begin()
+    history = await filled(tmp_path, 50)
+    async with open_store(tmp_path, instance="w", retention=Retention(events=0.0)) as archive:
+        await archive.load()
+        scribbled(tmp_path / FILE)
+        with capture_logs() as logs, pytest.raises(ArchiveLost, match="a new one begins"):
+            await prune_all(archive, history.now + 1e9)
+        assert [event["event"] for event in logs] == ["store_set_aside"]
+        history.begin("borealis", "RM_new")
         await history.write_to(archive)
-        await archive.aclose()  # so that nothing is cached
-        garbage(tmp_path / FILE)
-        history.talk(journal, 3)
-        batch = history.batch()
-        with capture_logs(), pytest.raises(ArchiveLost, match="a new one begins"):
-            await archive.write(batch)
-        await archive.write(batch)
     assert set_aside(tmp_path)
+    assert await found_in(tmp_path) == ["RM_new"]
 
 
 async def test_a_file_that_was_taken_away_is_noticed(tmp_path: Path) -> None:

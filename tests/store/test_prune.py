@@ -5,22 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actors.rooms.archive import Archive
 from bridge.store.prune import DAY, REPLAY, Retention
 from bridge.store.reader import open_reader
 from bridge.store.schema import FILE
 from bridge.store.sqlite import open_store
-from tests.store.history import T0, History, times
+from tests.store.history import T0, History, prune_all, times
 
 KEEP = Retention(sessions=90 * DAY, events=14 * DAY, size=1e12)
-
-
-async def prune_all(archive: Archive, now: float) -> int:
-    """The steps that had something to do."""
-    steps = 0
-    while await archive.prune(now):
-        steps += 1
-    return steps
 
 
 def session_in(data_dir: Path, name: str) -> dict[str, Any] | None:
