@@ -14,6 +14,9 @@ from bridge.livekit.api import ServerApi
 from bridge.server import PrivateServer
 from tests.program.agent import WAIT, Agent, agents_in, environment, running_agent
 
+LONG = 300
+"""Seconds that rooms must live in which there are only agents, who do not keep them."""
+
 
 def flags(name: str, *more: str) -> tuple[str, ...]:
     """For an agent that watches the rooms of one test."""
@@ -24,7 +27,7 @@ async def test_an_agent_removed_by_hand_is_back_in_the_same_session(
     livekit_server: PrivateServer, api: ServerApi, name: str, tmp_path: Path
 ) -> None:
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
-        room = await api.create_room(name)
+        room = await api.create_room(name, empty_timeout=LONG)
         await agent.said("session_started", room=name)
         (removed,) = await agents_in(api, name)
         await api.remove_participant(name, removed)
@@ -55,7 +58,7 @@ async def test_of_two_workers_in_a_room_the_second_goes_and_the_first_keeps_it(
     async with running_agent(
         livekit_server, tmp_path / "1", *flags(name, "--max-rooms", "1")
     ) as first:
-        room = await api.create_room(name)
+        room = await api.create_room(name, empty_timeout=LONG)
         await first.said("session_started", room_sid=room.sid)
         (identity,) = await agents_in(api, name)
         async with running_agent(livekit_server, tmp_path / "2", *flags(name)) as second:
@@ -76,14 +79,15 @@ async def test_rooms_that_lived_through_a_killed_worker_are_watched_again(
 ) -> None:
     rooms = 40
     for number in range(rooms):
-        await api.create_room(f"{name}-{number}")
+        await api.create_room(f"{name}-{number}", empty_timeout=LONG)
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
-        await agent.said("session_started", times=rooms)
+        for some in (rooms // 2, rooms):
+            await agent.said("session_started", times=some)
         agent.process.kill()
         await agent.ended()
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
         # Begun anew is what the store had not written when the worker was killed.
-        with trio.fail_after(WAIT):
+        with trio.fail_after(2 * WAIT):
             while len(agent.events("reconnected") + agent.events("session_started")) < rooms:
                 await agent._more.wait()
         assert len(agent.events("room_started")) == rooms
@@ -98,8 +102,9 @@ async def test_a_thousand_and_twenty_four_open_files_hold_eighty_rooms(
         assert (await agent.said("max_rooms"))["rooms"] == 80
         async with trio.open_nursery() as nursery:
             for number in range(80):
-                nursery.start_soon(api.create_room, f"{name}-{number}")
-        await agent.said("session_started", times=80)
+                nursery.start_soon(partial(api.create_room, f"{name}-{number}", empty_timeout=LONG))
+        for rooms in (20, 40, 60, 80):
+            await agent.said("session_started", times=rooms)
         assert agent.events("room_entry_failed") == []
         assert agent.events("job_refused") == []
         assert (await agent.stop())["rooms"] == 80

@@ -89,21 +89,24 @@ async def running(worker: Worker) -> AsyncGenerator[None, None]:
 
 
 async def receives_jobs(worker: Worker, told: Told, api: ServerApi) -> None:
-    """Wait until LiveKit really gives jobs to a registered worker, which then has none.
+    """Wait until LiveKit really gives jobs to a registered worker, which then has none."""
+    worker.job_ended((await first_job(worker.config.agent_name, told, api)).job_id)
+    await taken_note(worker)
 
-    It answers a registration before it enters the worker in its books, and only then
+
+async def first_job(agent_name: str, told: Told, api: ServerApi) -> RoomJob:
+    """Dispatch until it brings a job, and take that away from what was told.
+
+    LiveKit answers a registration before it enters the worker in its books, and only then
     tells its dispatcher to look again whom there is: for some milliseconds, longer on a
     busy machine, a dispatch finds no worker and is forgotten.
     """
     for number in itertools.count():
-        await api.create_dispatch(
-            f"{worker.config.agent_name}-probe-{number}", worker.config.agent_name
-        )
+        await api.create_dispatch(f"{agent_name}-probe-{number}", agent_name)
         with trio.move_on_after(_OFFER_SECONDS):
             await told.until(lambda: bool(told.assigned))
             break
-    worker.job_ended(told.assigned.pop().job_id)
-    await taken_note(worker)
+    return told.assigned.pop()
 
 
 async def taken_note(worker: Worker) -> None:
