@@ -29,6 +29,7 @@ from actors.session import (
     AnotherLife,
     Began,
     Entry,
+    MessagesThinned,
     QualityChanged,
     Reconnected,
     Resynced,
@@ -114,6 +115,9 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:
+        thinned = self.context.take_thinned(DataReceived)
+        if thinned:
+            self._journal.record(MessagesThinned(event.at, thinned))
         try:
             self._journal.record(event)
         except AnotherLife:

@@ -114,6 +114,11 @@ class Context(Generic[M]):
         """
         return self._cell.begin_watch(ref)
 
+    def take_thinned(self, kind: type) -> int:
+        """How many messages of a class whose policy drops the oldest were dropped from one's
+        own mailbox since this was last asked.  Costs next to nothing where none were."""
+        return self._cell.mailbox.take_thinned(kind)
+
     def stop(self) -> None:
         """End normally after the message in hand.
 

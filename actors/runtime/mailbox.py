@@ -136,6 +136,7 @@ class Mailbox(Generic[M]):
         "_queue",
         "_reader",
         "_taken",
+        "_thinned",
         "_unread",
         "overflowed",
         "wanted",
@@ -164,6 +165,8 @@ class Mailbox(Generic[M]):
         self._in_hand: Any = _NOTHING
         self._offered = self._taken = self._dropped = self._coalesced = 0
         self._dead = self._unread = self._failed = 0
+        self._thinned: dict[type, int] = {}
+        """Dropped messages of a class that is thinned, since they were last asked for."""
 
     def __len__(self) -> int:
         """How many messages wait."""
@@ -251,13 +254,21 @@ class Mailbox(Generic[M]):
         waiting = self._by_class.setdefault(message.__class__, deque())
         if waiting and (len(waiting) >= policy.limit or not self._has_room()):
             self._take_out(waiting.popleft())
-            self._dropped += 1
+            self._thin(message.__class__)
         elif not self._has_room():
-            self._dropped += 1
+            self._thin(message.__class__)
             return False
         slot = Slot(message)
         waiting.append(slot)
         return self._put(slot)
+
+    def _thin(self, kind: type) -> None:
+        self._dropped += 1
+        self._thinned[kind] = self._thinned.get(kind, 0) + 1
+
+    def take_thinned(self, kind: type) -> int:
+        """How many messages of a `DROP_OLDEST` class were dropped since this was last asked."""
+        return self._thinned.pop(kind, 0) if self._thinned else 0
 
     def _has_room(self) -> bool:
         return len(self._queue) - self._gone < self._capacity

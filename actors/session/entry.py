@@ -37,6 +37,7 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "track_subscribed": ("identity", "sid"),
     "track_subscription_failed": ("identity", "sid", "error"),
     "data_message": ("identity", "topic", "size", "format", "reliable", "stream", "content"),
+    "messages_thinned": ("count",),
     "quality_changed": ("identity", "sid", "quality"),
     "speakers_changed": ("identities",),
     "room_metadata": ("metadata",),

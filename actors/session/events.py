@@ -242,6 +242,17 @@ class DataReceived:
 
 
 @frozen
+class MessagesThinned:
+    """So many messages came faster than they could be taken in, and are only counted.
+
+    Whose they were, on which topic and how long is not known any more.
+    """
+
+    at: float
+    messages: int
+
+
+@frozen
 class RoomMetadataChanged:
     at: float
     metadata: str
@@ -341,6 +352,7 @@ RoomEvent: TypeAlias = (
     | SpeakersChanged
     | QualityChanged
     | DataReceived
+    | MessagesThinned
     | RoomMetadataChanged
     | Tick
     | ServerSaid

@@ -75,6 +75,7 @@ from actors.session.events import (
     AttributesChanged,
     DataReceived,
     Disconnected,
+    MessagesThinned,
     MetadataChanged,
     NameChanged,
     ParticipantJoined,
@@ -288,6 +289,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     SpeakersChanged: signals.on_speakers,
     QualityChanged: signals.on_quality,
     DataReceived: signals.on_data,
+    MessagesThinned: signals.on_thinned,
     RoomMetadataChanged: signals.on_room_metadata,
     Tick: _ticked,
 }

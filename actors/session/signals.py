@@ -11,6 +11,7 @@ from actors.session.entry import Entry
 from actors.session.events import (
     AttributesChanged,
     DataReceived,
+    MessagesThinned,
     MetadataChanged,
     NameChanged,
     QualityChanged,
@@ -97,6 +98,20 @@ def on_data(state: SessionState, event: DataReceived, out: list[Entry]) -> Sessi
     out.append(Entry(event.at, "data_message", told))
     state = change(state, data=data)
     return state if identity is None else _attributed(state, identity)
+
+
+def on_thinned(state: SessionState, event: MessagesThinned, out: list[Entry]) -> SessionState:
+    data, count = state.data, event.messages
+    by_topic = {**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count}
+    data = change(
+        data,
+        total=data.total + count,
+        unattributed=data.unattributed + count,
+        by_topic=by_topic,
+    )
+    out.append(Entry(event.at, "messages_thinned", {"count": count}))
+    folded = change(state.folded, messages=state.folded.messages + count)
+    return change(state, data=data, folded=folded)
 
 
 def on_quality(state: SessionState, event: QualityChanged, out: list[Entry]) -> SessionState:

@@ -120,6 +120,7 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "track_subscribed": "Successfully subscribed to track: {sid}",
     "track_subscription_failed": "Could not subscribe to track: {sid} by {identity}: {error}",
     "data_message": _data_message,
+    "messages_thinned": "Data messages that came too fast, only counted: {count}",
     "quality_changed": "Connection quality changed for {sid}: {quality}",
     "speakers_changed": _speakers,
     "room_metadata": _room_metadata,

@@ -99,6 +99,14 @@ def test_coalescing_works_in_a_full_mailbox_and_a_new_key_is_dropped_there() -> 
     assert read(box) == [Join(1), Level("x", 2)]
 
 
+def test_what_was_dropped_of_a_thinned_class_is_told_once() -> None:
+    box = mailbox()
+    for n in range(5):
+        box.offer(Sample(n))
+    box.offer(Join(1))
+    assert (box.take_thinned(Sample), box.take_thinned(Sample), box.take_thinned(Join)) == (2, 0, 0)
+
+
 def test_a_key_that_cannot_be_had_harms_no_sender_and_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

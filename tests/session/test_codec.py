@@ -199,6 +199,7 @@ def test_the_names_of_the_kinds_are_those_that_stores_have() -> None:
         "JoinAborted",
         "JoinTold",
         "LeaveTold",
+        "MessagesThinned",
         "MetadataChanged",
         "NameChanged",
         "ParticipantJoined",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.session.story import Story, camera, microphone, names, person
+from actors.session import MessagesThinned
+from actors.session.state import OTHER
+from tests.session.story import T0, Story, camera, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 0, microphone("TR_2"))
@@ -105,6 +107,18 @@ def test_messages_count_by_topic_by_size_and_by_sender() -> None:
         "by_topic": {"lk.chat": 2, "": 1},
     }
     assert (story.of("alice")["data_messages"], story.of("bob")["data_messages"]) == (2, 1)
+
+
+def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
+    story = Story(ALICE)
+    story.data(1, "alice", "t", 10)
+    (told,) = story.hear(MessagesThinned(T0 + 2, 40))
+    assert (told.event, told.data) == ("messages_thinned", {"count": 40})
+    assert story.view()["data_messages"] == {
+        "total": 41,
+        "bytes": 10,
+        "by_topic": {"t": 1, OTHER: 40},
+    }
 
 
 def test_a_message_without_a_sender_counts_as_unattributed() -> None:
