@@ -22,7 +22,8 @@ There are two ways to get a room:
   both see both, and the later one is taken back.
 * A **claim** (`Worker.claim`): a job for this worker at once.  For rooms that are
   `wanted`, whose sessions are ours to go on with, and where more rooms are waiting than
-  LiveKit launches jobs for (measured: 300 jobs in 0.1 s; by dispatches 8 s).  Not a
+  LiveKit launches jobs for (measured: 300 claims are jobs after 0.1 s, 100 dispatches
+  right after a registration after 5.6 s).  Not a
   token of our own, which would do as well: a claimed job is in the worker's book like
   any other, so that its place, its status and its end are counted once.  Two workers
   can claim the same room; 3 settles it.  So each claims only as many as it can enter
