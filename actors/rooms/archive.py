@@ -10,11 +10,14 @@ folding the lines after its newest checkpoint into it.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
 from actors.session import SessionState
+
+RECENT: Final = 600.0
+"""Seconds after its end for which LiveKit's webhooks may still speak of a session."""
 
 
 @frozen
@@ -69,7 +72,8 @@ class Found:
     """What an earlier run of this worker left."""
 
     sessions: tuple[Kept, ...]
-    """Those that are open, and of those that ended without their room the newest ones."""
+    """Those that are open, of those that ended without their room the newest ones, and all
+    that ended in the last `RECENT` seconds before `alive_at`."""
     alive_at: float | None
     """Unix seconds of the newest batch; None in a new archive."""
 

@@ -42,6 +42,7 @@ class Recovery:
         *,
         clock: Clock,
         announce: Announce,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         self._archive = archive
         self._book = book
@@ -49,6 +50,7 @@ class Recovery:
         self._list_living = list_living
         self._clock = clock
         self._announce = announce
+        self._look_every = look_every
         self._loaded = False
 
     async def load_once(self) -> None:
@@ -72,7 +74,7 @@ class Recovery:
             if self._loaded:
                 if self._book.unwatched:
                     await self._look()
-                await trio.sleep(LOOK_EVERY)
+                await trio.sleep(self._look_every)
             else:
                 await trio.sleep(LOAD_AGAIN)
                 await self.load_once()

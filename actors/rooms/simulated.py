@@ -29,6 +29,8 @@ from actors.session.events import (
     DataFormat,
     DataReceived,
     Disconnected,
+    JoinTold,
+    LeaveTold,
     MetadataChanged,
     NameChanged,
     ParticipantInfo,
@@ -40,9 +42,12 @@ from actors.session.events import (
     Reconnected,
     Reconnecting,
     Resynced,
+    RoomEndTold,
     RoomEvent,
     RoomMetadataChanged,
+    RoomTold,
     Roster,
+    ServerSaid,
     Source,
     SpeakersChanged,
     TrackInfo,
@@ -50,6 +55,7 @@ from actors.session.events import (
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
+    TrackTold,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
@@ -81,6 +87,8 @@ class SimulatedRooms(RoomPort):
         """Asked at each entry; what it gives is raised there."""
         self.delay: Callable[[RoomJob], float] = lambda _: 0.0
         """Seconds that an entry takes."""
+        self.tell: Callable[[SimulatedRoom, ServerSaid], object] = lambda _, __: None
+        """Told at once of all that the server has webhooks for."""
         self._rooms: dict[str, SimulatedRoom] = {}
         self._numbers = count(1)
 
@@ -89,9 +97,11 @@ class SimulatedRooms(RoomPort):
 
     def room(self, name: str, *, metadata: str = "") -> SimulatedRoom:
         """The room of this name, made where there is none."""
-        if name not in self._rooms:
-            self._rooms[name] = SimulatedRoom(self, name, metadata)
-        return self._rooms[name]
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = SimulatedRoom(self, name, metadata)
+            room.webhook(RoomTold(self.now(), int(self.now()), room.created_at, metadata))
+        return room
 
     @property
     def live(self) -> tuple[SimulatedRoom, ...]:
@@ -215,6 +225,10 @@ class SimulatedRoom:
         for watcher in tuple(self.watchers):
             watcher.tell(event)
 
+    def webhook(self, event: ServerSaid) -> None:
+        """Say something that is true to whoever has the server's webhooks."""
+        self._rooms.tell(self, event)
+
     # --- what people do ---------------------------------------------------------
 
     def join(
@@ -243,6 +257,7 @@ class SimulatedRoom:
         self.people[identity] = person
         if not hidden:
             self.tell(ParticipantJoined(self.now(), person.info()))
+            self.webhook(JoinTold(self.now(), int(self.now()), person.info()))
         return person
 
     def set_metadata(self, metadata: str) -> None:
@@ -326,6 +341,7 @@ class SimulatedRoom:
             person.leave(None)
         self.sid = self.next_id("RM")
         self.created_at = self.now()
+        self.webhook(RoomTold(self.now(), int(self.now()), self.created_at, ""))
         self.set_metadata("")
         self.reconnected()
 
@@ -340,6 +356,7 @@ class SimulatedRoom:
             person.leave(reason)
         self.drop(reason)
         self._rooms.forget(self)
+        self.webhook(RoomEndTold(self.now(), int(self.now())))
 
     def watch(self, person: SimulatedPerson) -> None:
         for watcher in self.watchers:
@@ -391,13 +408,15 @@ class SimulatedPerson:
         track = TrackInfo(self._room.next_id("TR"), kind, source, muted, name=source)
         self.tracks[track.sid] = track
         self._tell(TrackPublished(self._room.now(), self.identity, track))
+        self._webhook_of(track, published=True)
         self._room.watch(self)
         return track.sid
 
     def unpublish(self, track: str) -> None:
-        self._track(track)
+        gone = self._track(track)
         del self.tracks[track]
         self._tell(TrackUnpublished(self._room.now(), self.identity, track))
+        self._webhook_of(gone, published=False)
         self._room.watch(self)
 
     def mute(self, track: str) -> None:
@@ -449,15 +468,25 @@ class SimulatedPerson:
         """Out of the room, every track first; again is harmless."""
         if not self.present:
             return
-        for track in tuple(self.tracks):
-            del self.tracks[track]
-            self._tell(TrackUnpublished(self._room.now(), self.identity, track))
+        for sid, track in tuple(self.tracks.items()):
+            del self.tracks[sid]
+            self._tell(TrackUnpublished(self._room.now(), self.identity, sid))
+            self._webhook_of(track, published=False)
         self.present = False
         self.left_reason = reason
         del self._room.people[self.identity]
         for watcher in self._room.watchers:
             watcher.forget(self.identity)
         self._tell(ParticipantLeft(self._room.now(), self.identity, self.sid, reason))
+        if not self.hidden:
+            now = self._room.now()
+            self._room.webhook(LeaveTold(now, int(now), self.info(), reason))
+
+    def _webhook_of(self, track: TrackInfo, *, published: bool) -> None:
+        if not self.hidden:
+            now = self._room.now()
+            told = TrackTold(now, int(now), self.identity, self.sid, track, published)
+            self._room.webhook(told)
 
     def _tell(self, event: RoomEvent) -> None:
         if not self.hidden:

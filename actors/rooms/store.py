@@ -53,6 +53,7 @@ class Store(Actor[StoreMessage]):
         journals: Callable[[], Iterable[Journal]],
         clock: Clock,
         announce: Announce,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         """`journals`: every session in memory, for an archive that lost what it had."""
         self._backlog = backlog
@@ -60,6 +61,7 @@ class Store(Actor[StoreMessage]):
         self._archive = archive
         self._clock = clock
         self._announce = announce
+        self._heartbeat = heartbeat
         self._flushes: list[ReplyTo[bool]] = []
 
     async def started(self) -> None:
@@ -73,7 +75,7 @@ class Store(Actor[StoreMessage]):
 
     async def _write_for_ever(self) -> None:
         while True:
-            with trio.move_on_after(HEARTBEAT):
+            with trio.move_on_after(self._heartbeat):
                 await self._backlog.news.wait()
             retried = self._backlog.taken is not None
             flushes, self._flushes = self._flushes, []

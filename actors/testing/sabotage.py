@@ -29,14 +29,14 @@ Act: TypeAlias = Callable[[Any, Any, Any], Awaitable[None] | None]
 class Saboteur:
     """One run's.  Paths are those of actors: ``/rooms/RM_x/session``."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Counter[str] | None = None) -> None:
         self.actors: dict[str, Actor[Any]] = {}
         """The newest incarnation at each path."""
         self.mailboxes: dict[str, list[Any]] = {}
         """Every mailbox that was ever at a path."""
         self.specs: dict[str, Any] = {}
         self.raised: list[Injected] = []
-        self.done: Counter[str] = Counter()
+        self.done: Counter[str] = Counter() if done is None else done
         """What really happened, by kind."""
         self._starts: dict[str, deque[Callable[[], Awaitable[None]]]] = {}
         self._healed = False

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import structlog
 from attrs import define, field
 
-from actors.rooms.archive import Batch, Checkpoint, Found, Kept, Line
+from actors.rooms.archive import RECENT, Batch, Checkpoint, Found, Kept, Line
 from actors.rooms.book import CONTINUED
 from actors.session import SessionState, session_row
 from actors.session.codec import Unreadable, decode_state, encode_state
@@ -25,7 +25,8 @@ from bridge.store.schema import transaction
 log = structlog.get_logger()
 
 MOST_ENDED: Final = 1_000
-"""Sessions that ended without their room and are loaded, the newest."""
+"""Sessions that ended and are loaded, the newest: of those that ended without their room,
+and of those that ended just now, so many each."""
 
 
 @define
@@ -76,6 +77,10 @@ _CONTINUED: Final = (
     "ORDER BY session DESC LIMIT ?"
 )
 """As the index for it says it."""
+_RECENT: Final = (
+    "SELECT session FROM sessions WHERE ended_at > ? AND ended_at IS NOT NULL "
+    "ORDER BY ended_at DESC LIMIT ?"
+)
 
 
 @final
@@ -172,6 +177,9 @@ class Writer:
         still_open = db.execute("SELECT session FROM sessions WHERE ended_at IS NULL")
         sessions = {session for (session,) in still_open}
         sessions |= {session for (session,) in db.execute(_CONTINUED, (MOST_ENDED,))}
+        if alive:
+            since = alive[0] - RECENT
+            sessions |= {session for (session,) in db.execute(_RECENT, (since, MOST_ENDED))}
         found = [self._load(session) for session in sorted(sessions - (run.written or set()))]
         run.written = None
         return Found(tuple(one for one in found if one is not None), alive and alive[0])

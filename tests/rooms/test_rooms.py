@@ -30,7 +30,7 @@ class Rooms:
     def make(self, name: str = "atlas") -> SimulatedRoom:
         """A room with alice and her microphone, and a job for it."""
         room = self.stage.rooms.room(name)
-        self.stage.truths.begin(room)
+
         room.join("alice").publish("microphone")
         self.stage.assign(room)
         return room
@@ -39,10 +39,12 @@ class Rooms:
         await trio.sleep(seconds)
 
     def state(self, room_sid: str) -> SessionState:
-        held = self.stage.book.find_room(room_sid)
+        held = self.stage.program.book.find_room(room_sid)
         if held is not None:
             return held.journal.state
-        (journal,) = [one for one in self.stage.book.ended if one.state.room_sid == room_sid]
+        (journal,) = [
+            one for one in self.stage.program.book.ended if one.state.room_sid == room_sid
+        ]
         return journal.state
 
     def numbers(self, room_sid: str) -> tuple[int, int, int, int]:
@@ -54,31 +56,33 @@ class Rooms:
         return f"/rooms/{room_sid}/session"
 
     def connection(self, room_sid: str) -> Ref[Any]:
-        held = self.stage.book.held[room_sid]
+        held = self.stage.program.book.held[room_sid]
         assert held.connection is not None
         return held.connection
 
     def crashes(self) -> list[str]:
-        return [signal.actor for signal in self.stage.signals if isinstance(signal, Crashed)]
+        return [
+            signal.actor for signal in self.stage.program.signals if isinstance(signal, Crashed)
+        ]
 
     def announced(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.said if name == event]
 
     async def sessions(self) -> Sessions:
-        return await self.stage.reporter.ask(ListSessions, timeout=5.0)
+        return await self.stage.program.reporter.ask(ListSessions, timeout=5.0)
 
 
 @pytest.fixture
 async def rooms(virtual_time: int) -> AsyncIterator[Rooms]:
     stage = Stage(Plan(0, (), rooms=0))
     rooms = Rooms(stage)
-    announce = stage._announce
+    announce = stage.announce
 
     def keep(event: str, /, **fields: Any) -> None:
         rooms.said.append((event, fields))
         announce(event, **fields)
 
-    stage._announce = keep
+    stage.announce = keep
     async with stage.running():
         yield rooms
 
@@ -87,7 +91,7 @@ async def test_who_was_there_before_us_is_counted(rooms: Rooms) -> None:
     room = rooms.make()
     await rooms.settled()
     assert rooms.numbers(room.sid) == (1, 1, 1, 1)
-    assert rooms.stage.jobs.running == {"AJ_0": 1}
+    assert rooms.stage.program.jobs.running == {"AJ_0": 1}
 
 
 async def test_a_session_that_crashes_while_it_publishes_keeps_its_numbers(rooms: Rooms) -> None:
@@ -105,7 +109,7 @@ async def test_a_session_that_crashes_with_an_event_in_hand_finds_out_what_it_to
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.raise_at(rooms.session(room.sid), 1)
+    rooms.stage.program.saboteur.raise_at(rooms.session(room.sid), 1)
     room.join("bob").publish("camera")
     await rooms.settled()
     assert rooms.numbers(room.sid) == (2, 2, 2, 2)
@@ -115,12 +119,12 @@ async def test_a_session_that_crashes_with_an_event_in_hand_finds_out_what_it_to
 async def test_no_other_room_notices_a_crash(rooms: Rooms) -> None:
     room, other = rooms.make("atlas"), rooms.make("borealis")
     await rooms.settled()
-    rooms.stage.saboteur.raise_at(rooms.session(room.sid), 1)
+    rooms.stage.program.saboteur.raise_at(rooms.session(room.sid), 1)
     room.set_metadata("changed")
     other.join("carol")
     await rooms.settled()
     assert rooms.numbers(other.sid) == (2, 1, 2, 1)
-    restarted = {s.actor for s in rooms.stage.signals if isinstance(s, Restarting)}
+    restarted = {s.actor for s in rooms.stage.program.signals if isinstance(s, Restarting)}
     assert restarted == {rooms.session(room.sid)}
 
 
@@ -129,14 +133,14 @@ async def test_a_connection_that_crashes_restarts_the_session_too_and_it_continu
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.raise_at(rooms.connection(room.sid).path, 1)
+    rooms.stage.program.saboteur.raise_at(rooms.connection(room.sid).path, 1)
     rooms.connection(room.sid).tell(RosterWanted())
     await rooms.settled(2.0)
     room.join("bob")
     await rooms.settled()
     generations = {
         node.path.rsplit("/", 1)[1]: node.generation
-        for part in rooms.stage.system.tree().children
+        for part in rooms.stage.program.system.tree().children
         if part.path == "/rooms"
         for group in part.children
         for node in group.children
@@ -152,15 +156,15 @@ async def test_a_connection_that_crashes_on_its_way_out_does_not_go_in_again(
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.raise_at(rooms.connection(room.sid).path, 1)
-    rooms.stage.saboteur.slow_at(rooms.session(room.sid), 1, 0.5)
+    rooms.stage.program.saboteur.raise_at(rooms.connection(room.sid).path, 1)
+    rooms.stage.program.saboteur.slow_at(rooms.session(room.sid), 1, 0.5)
     room.set_metadata("slow")
     room.drop("participant_removed")
     rooms.connection(room.sid).tell(RosterWanted())
     await rooms.settled(5.0)
     assert room.watchers == []
     assert rooms.state(room.sid).end_reason == "removed"
-    assert rooms.stage.book.held == {}
+    assert rooms.stage.program.book.held == {}
 
 
 async def test_a_session_whose_connection_is_gone_already_restarts_without_it(
@@ -168,12 +172,12 @@ async def test_a_session_whose_connection_is_gone_already_restarts_without_it(
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.raise_at(rooms.session(room.sid), 1)
+    rooms.stage.program.saboteur.raise_at(rooms.session(room.sid), 1)
     room.close()
     await rooms.settled()
     assert len(rooms.crashes()) == 1
     assert rooms.state(room.sid).ended
-    assert rooms.stage.jobs.ends == {"AJ_0": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
 
 
 async def test_a_mailbox_that_overflows_makes_the_session_compare_with_the_room(
@@ -181,7 +185,7 @@ async def test_a_mailbox_that_overflows_makes_the_session_compare_with_the_room(
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.slow_at(rooms.session(room.sid), 1, 1.0)
+    rooms.stage.program.saboteur.slow_at(rooms.session(room.sid), 1, 1.0)
     for n in range(300):
         room.set_metadata(str(n))
     room.join("bob").publish("camera")
@@ -198,7 +202,7 @@ async def test_a_second_job_for_a_room_joins_its_session(rooms: Rooms) -> None:
     rooms.stage.assign(room)
     await rooms.settled()
     assert rooms.state(room.sid).job_ids == ("AJ_0", "AJ_1")
-    assert rooms.stage.jobs.running == {"AJ_0": 1, "AJ_1": 1}
+    assert rooms.stage.program.jobs.running == {"AJ_0": 1, "AJ_1": 1}
     assert len(room.watchers) == 1
     assert len((await rooms.sessions()).active) == 1
 
@@ -206,10 +210,10 @@ async def test_a_second_job_for_a_room_joins_its_session(rooms: Rooms) -> None:
 async def test_a_job_told_twice_is_taken_once(rooms: Rooms) -> None:
     room = rooms.make()
     await rooms.settled()
-    job = rooms.stage.book.held[room.sid].job
-    rooms.stage.manager.tell(Assigned(job))
+    job = rooms.stage.program.book.held[room.sid].job
+    rooms.stage.program.manager.tell(Assigned(job))
     await rooms.settled()
-    assert rooms.stage.jobs.running == {"AJ_0": 1}
+    assert rooms.stage.program.jobs.running == {"AJ_0": 1}
 
 
 async def test_one_who_is_removed_with_a_second_job_goes_on_with_that(rooms: Rooms) -> None:
@@ -219,7 +223,7 @@ async def test_one_who_is_removed_with_a_second_job_goes_on_with_that(rooms: Roo
     await rooms.settled()
     room.drop("participant_removed")
     await rooms.settled()
-    assert rooms.stage.jobs.ends == {"AJ_0": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
     assert not rooms.state(room.sid).ended
     assert len(room.watchers) == 1
 
@@ -230,7 +234,7 @@ async def test_one_who_is_removed_without_another_job_ends(rooms: Rooms) -> None
     room.drop("participant_removed")
     await rooms.settled()
     assert rooms.state(room.sid).end_reason == "removed"
-    assert rooms.stage.jobs.ends == {"AJ_0": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
 
 
 async def test_a_room_whose_dispatch_was_deleted_is_left_and_not_wanted_again(
@@ -238,10 +242,10 @@ async def test_a_room_whose_dispatch_was_deleted_is_left_and_not_wanted_again(
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.manager.tell(Terminated("AJ_0"))
+    rooms.stage.program.manager.tell(Terminated("AJ_0"))
     await rooms.settled(3.0)
     assert rooms.state(room.sid).end_reason == "dispatch_deleted"
-    assert room.sid in rooms.stage.book.declined
+    assert room.sid in rooms.stage.program.book.declined
     assert room.watchers == []
 
 
@@ -249,9 +253,9 @@ async def test_a_job_ended_beside_the_one_that_watches_ends_alone(rooms: Rooms) 
     room = rooms.make()
     await rooms.settled()
     rooms.stage.assign(room)
-    rooms.stage.manager.tell(Terminated("AJ_1"))
+    rooms.stage.program.manager.tell(Terminated("AJ_1"))
     await rooms.settled(3.0)
-    assert rooms.stage.jobs.ends == {"AJ_1": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_1": [None]}
     assert len(room.watchers) == 1
 
 
@@ -259,17 +263,17 @@ async def test_a_drain_tells_of_the_success_before_it_leaves_and_once(rooms: Roo
     room = rooms.make()
     await rooms.settled()
     watching = list[int]()
-    ended = rooms.stage.jobs.job_ended
+    ended = rooms.stage.program.jobs.job_ended
 
     def job_ended(job_id: str, error: str | None = None) -> None:
         watching.append(len(room.watchers))
         ended(job_id, error)
 
-    rooms.stage.jobs.job_ended = job_ended
-    await rooms.stage.manager.ask(Drain, timeout=30.0)
+    rooms.stage.program.jobs.job_ended = job_ended
+    await rooms.stage.program.manager.ask(Drain, timeout=30.0)
     assert watching == [1]
     assert room.watchers == []
-    assert rooms.stage.jobs.ends == {"AJ_0": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
     assert rooms.state(room.sid).end_reason == "worker_stopped"
 
 
@@ -297,7 +301,7 @@ async def test_a_lost_connection_to_a_room_that_is_gone_ends_with_server_lost(
     room.drop(None)
     await rooms.settled()
     assert rooms.state(room.sid).end_reason == "server_lost"
-    assert rooms.stage.jobs.ends == {"AJ_0": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
 
 
 async def test_a_server_that_is_away_is_asked_until_it_is_back(rooms: Rooms) -> None:
@@ -314,10 +318,10 @@ async def test_a_token_that_is_refused_fails_the_job_exactly_once(rooms: Rooms) 
     rooms.stage.refusals["atlas"] = 1_000
     room = rooms.make()
     await rooms.settled(300.0)
-    ((error,),) = rooms.stage.jobs.ends.values()
+    ((error,),) = rooms.stage.program.jobs.ends.values()
     assert error is not None
     assert "could not be entered: 401" in error
-    assert rooms.stage.jobs.running == {}
+    assert rooms.stage.program.jobs.running == {}
     assert rooms.state(room.sid).ended
 
 
@@ -334,7 +338,7 @@ async def test_another_life_of_a_room_under_one_connection_is_another_session(
     assert rooms.state(first).end_reason == "server_lost"
     assert rooms.numbers(first)[2:] == (1, 1)
     assert rooms.numbers(room.sid) == (1, 0, 1, 0)
-    assert rooms.stage.book.summary(rooms.stage.our_time(), live=True).rooms == 2
+    assert rooms.stage.program.book.summary(rooms.stage.our_time(), live=True).rooms == 2
 
 
 async def test_a_room_of_the_same_name_later_is_another_session(rooms: Rooms) -> None:
@@ -358,13 +362,13 @@ async def test_the_same_life_later_continues_its_session(rooms: Rooms) -> None:
     await rooms.settled()
     assert not rooms.state(room.sid).ended
     assert rooms.state(room.sid).job_ids == ("AJ_0", "AJ_1")
-    assert rooms.stage.book.summary(rooms.stage.our_time(), live=True).rooms == 1
+    assert rooms.stage.program.book.summary(rooms.stage.our_time(), live=True).rooms == 1
 
 
 async def test_the_reporter_passes_over_a_session_that_is_stuck(rooms: Rooms) -> None:
     stuck, other = rooms.make("atlas"), rooms.make("borealis")
     await rooms.settled(28.0)
-    rooms.stage.saboteur.slow_at(rooms.session(stuck.sid), 1, 20.0)
+    rooms.stage.program.saboteur.slow_at(rooms.session(stuck.sid), 1, 20.0)
     stuck.set_metadata("stuck")
     await rooms.settled(5.0)
     assert [fields["room"] for fields in rooms.announced("room_status")] == [other.name]
@@ -401,7 +405,7 @@ async def test_the_summary_counts_everyone_and_everything_ever(rooms: Rooms) -> 
     assert rooms.numbers(room.sid) == (0, 0, 2, 2)
     room.close()
     await rooms.settled()
-    summary = rooms.stage.book.summary(rooms.stage.our_time(), live=True)
+    summary = rooms.stage.program.book.summary(rooms.stage.our_time(), live=True)
     assert (summary.rooms, summary.participants, summary.tracks, summary.messages) == (1, 2, 2, 1)
 
 
@@ -409,27 +413,27 @@ async def test_the_summary_counts_everyone_and_everything_ever(rooms: Rooms) -> 
 
 
 async def test_a_job_in_hand_when_the_manager_crashes_is_not_lost(rooms: Rooms) -> None:
-    rooms.stage.saboteur.raise_at("/manager", 1)
+    rooms.stage.program.saboteur.raise_at("/manager", 1)
     room = rooms.make()
     await rooms.settled()
     assert rooms.crashes() == ["/manager"]
     assert len(room.watchers) == 1
-    assert rooms.stage.jobs.running == {"AJ_0": 1}
+    assert rooms.stage.program.jobs.running == {"AJ_0": 1}
 
 
 async def test_the_end_of_a_room_is_found_out_by_the_next_manager(rooms: Rooms) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.raise_at("/manager", 1)
+    rooms.stage.program.saboteur.raise_at("/manager", 1)
     room.close()
     await rooms.settled()
     assert rooms.crashes() == ["/manager"]
-    assert rooms.stage.book.held == {}
-    assert rooms.stage.jobs.ends == {"AJ_0": [None]}
+    assert rooms.stage.program.book.held == {}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
 
 
 async def test_a_session_lost_track_of_is_found_again_by_the_next_manager(rooms: Rooms) -> None:
-    rooms.stage.saboteur.raise_at("/manager", 2)  # Assigned, Opened
+    rooms.stage.program.saboteur.raise_at("/manager", 2)  # Assigned, Opened
     rooms.make()
     await rooms.settled()
     assert rooms.crashes() == ["/manager"]
@@ -441,15 +445,15 @@ async def test_a_publisher_that_raises_at_the_end_of_a_room_costs_no_job_its_end
 ) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.saboteur.slow_at(rooms.session(room.sid), 1, 20.0)
+    rooms.stage.program.saboteur.slow_at(rooms.session(room.sid), 1, 20.0)
     room.set_metadata("slow")  # so slow that the manager has to end the session
     await rooms.settled()
     rooms.stage.publish_faults = 1
     room.close()
     await rooms.settled(10.0)
     assert rooms.crashes() == ["/manager"]
-    assert rooms.stage.book.held == {}
-    assert len(rooms.stage.jobs.ends["AJ_0"]) == 1
+    assert rooms.stage.program.book.held == {}
+    assert len(rooms.stage.program.jobs.ends["AJ_0"]) == 1
 
 
 # ---------------------------------------------------------------- bad input
@@ -469,10 +473,10 @@ async def test_a_job_whose_room_sid_is_not_known_takes_it_from_the_room(rooms: R
     room = rooms.stage.rooms.room("atlas")
     room.join("alice")
     rooms.stage.assign(room)
-    job = evolve(rooms.stage.book.given["AJ_0"], room_sid="")
+    job = evolve(rooms.stage.program.book.given["AJ_0"], room_sid="")
     await rooms.settled()
-    rooms.stage.book.given["AJ_9"] = evolve(job, job_id="AJ_9", room="borealis")
+    rooms.stage.program.book.given["AJ_9"] = evolve(job, job_id="AJ_9", room="borealis")
     rooms.stage.rooms.room("borealis").join("bob")
-    rooms.stage.manager.tell(Assigned(rooms.stage.book.given["AJ_9"]))
+    rooms.stage.program.manager.tell(Assigned(rooms.stage.program.book.given["AJ_9"]))
     await rooms.settled()
     assert rooms.state(rooms.stage.rooms.room("borealis").sid).room == "borealis"

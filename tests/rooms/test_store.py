@@ -42,7 +42,7 @@ def message(at: float = T0, topic: str = "chat") -> DataReceived:
 
 
 async def flushed(stage: Stage) -> bool:
-    return await stage.store.ask(Flush, timeout=100.0)
+    return await stage.program.store.ask(Flush, timeout=100.0)
 
 
 def on_disk(stage: Stage, room_sid: str) -> SessionState:
@@ -127,7 +127,7 @@ async def test_what_a_session_accepted_is_on_the_disk(stage: Stage) -> None:
     await trio.sleep(1.0)
     room.people["alice"].send_data(b"{}", topic="t")
     assert await flushed(stage)
-    held = stage.book.find_room(room.sid)
+    held = stage.program.book.find_room(room.sid)
     assert held is not None
     assert on_disk(stage, room.sid) == held.journal.state
 
@@ -142,7 +142,7 @@ async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Sta
         alice.send_data(b"{}", topic="t")
     await trio.sleep(5.0)
     assert not await flushed(stage)
-    health = stage.backlog.health
+    health = stage.program.backlog.health
     assert health.trouble == "disk full"
     assert health.since is not None
     stage.disk.refusal = None
@@ -150,7 +150,8 @@ async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Sta
     assert await flushed(stage)
     assert (health.trouble, health.since) == ("", None)
     assert on_disk(stage, room.sid).data.total == 50
-    assert len(stage.disk.lines) == health.written
+    (lines,) = stage.disk.lines.values()
+    assert len(lines) == health.written
 
 
 async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(stage: Stage) -> None:
@@ -191,10 +192,11 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: Stage) ->
 
 
 async def recovered(disk: SimulatedDisk, stage: Stage) -> None:
+    disk.new_run()
     found = await disk.load()
-    stage.book.found.extend(found.sessions)
-    stage.book.alive_at = found.alive_at
-    stage.manager.tell(Recovered())
+    stage.program.book.found.extend(found.sessions)
+    stage.program.book.alive_at = found.alive_at
+    stage.program.manager.tell(Recovered())
     await trio.sleep(0.1)
 
 
@@ -214,25 +216,25 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
     stage: Stage, disk: SimulatedDisk
 ) -> None:
     await recovered(disk, stage)
-    assert stage.book.wanted == {"RM_1"}
-    stage.manager.tell(Living(T0 + 5.0, frozenset({"RM_other"})))
+    assert stage.program.book.wanted == {"RM_1"}
+    stage.program.manager.tell(Living(T0 + 5.0, frozenset({"RM_other"})))
     await trio.sleep(0.1)
-    assert stage.book.wanted == frozenset()
-    journal = stage.book.find_idle("RM_1")
+    assert stage.program.book.wanted == frozenset()
+    journal = stage.program.book.find_idle("RM_1")
     assert journal is not None
     assert (journal.state.end_reason, journal.state.ended_at) == ("found_ended", T0 + 5.0)
     assert await flushed(stage)
     assert on_disk(stage, "RM_1").end_reason == "found_ended"
-    assert stage.book.summary(T0, live=True).rooms == 0, "no room of this run"
+    assert stage.program.book.summary(T0, live=True).rooms == 0, "no room of this run"
 
 
 async def test_a_session_that_began_after_livekit_was_asked_is_not_ended(stage: Stage) -> None:
     told = JoinTold(T0 + 9.0, T0 + 9.0, ParticipantInfo("bob", "PA_1", T0 + 9.0))
-    stage.manager.tell(Said("borealis", "RM_2", told))
+    stage.program.manager.tell(Said("borealis", "RM_2", told))
     await trio.sleep(0.1)
-    stage.manager.tell(Living(T0 + 8.0, frozenset()))
+    stage.program.manager.tell(Living(T0 + 8.0, frozenset()))
     await trio.sleep(0.1)
-    assert "RM_2" in stage.book.unwatched
+    assert "RM_2" in stage.program.book.unwatched
 
 
 # ---------------------------------------------------------------- webhooks
@@ -243,7 +245,7 @@ async def test_a_visit_that_only_a_webhook_told_is_a_session(stage: Stage) -> No
         JoinTold(T0 + 1.0, T0 + 1.0, ParticipantInfo("bob", "PA_1", T0 + 1.0)),
         RoomEndTold(T0 + 3.0, T0 + 3.0),
     ):
-        stage.manager.tell(Said("borealis", "RM_2", event))
+        stage.program.manager.tell(Said("borealis", "RM_2", event))
     await trio.sleep(0.1)
     assert await flushed(stage)
     state = on_disk(stage, "RM_2")
@@ -253,12 +255,24 @@ async def test_a_visit_that_only_a_webhook_told_is_a_session(stage: Stage) -> No
 async def test_a_job_continues_the_session_that_a_webhook_began(stage: Stage) -> None:
     room = stage.rooms.room("borealis")
     told = JoinTold(T0, T0, room.join("bob").info())
-    stage.manager.tell(Said(room.name, room.sid, told))
+    stage.program.manager.tell(Said(room.name, room.sid, told))
     await trio.sleep(0.1)
     stage.assign(room)
     await trio.sleep(1.0)
-    held = stage.book.find_room(room.sid)
+    held = stage.program.book.find_room(room.sid)
     assert held is not None
     assert held.journal.state.job_ids == ("AJ_0",)
     assert held.journal.state.joins == 1
-    assert room.sid not in stage.book.unwatched
+    assert room.sid not in stage.program.book.unwatched
+
+
+async def test_a_webhook_that_comes_after_a_restart_begins_no_session_anew(stage: Stage) -> None:
+    disk, backlog = SimulatedDisk(), Backlog()
+    journal = Journal.begin(began(T0 - 60.0), backlog)
+    journal.end(T0 - 30.0, "room_closed")
+    await disk.write(backlog.take(T0 - 20.0))
+    await recovered(disk, stage)
+    stage.program.manager.tell(Said("atlas", "RM_1", RoomEndTold(T0, T0 - 30.0)))
+    await trio.sleep(0.1)
+    (found,) = stage.program.book.journals
+    assert (found.number, found.state.end_reason) == (journal.number, "room_closed")

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 from attrs import evolve
 
-from actors.rooms.archive import Archive, Checkpoint, Found
+from actors.rooms.archive import RECENT, Archive, Checkpoint, Found
 from actors.rooms.book import CONTINUED
 from actors.testing.rooms.disk import SimulatedDisk
 from bridge.store.sqlite import open_store
@@ -38,6 +38,7 @@ class Simulated:
         return self
 
     async def __aenter__(self) -> SimulatedDisk:
+        self._disk.new_run()
         return self._disk
 
     async def __aexit__(self, *_: object) -> None:
@@ -104,9 +105,21 @@ async def test_what_ended_without_its_room_is_found_and_what_is_over_is_not(runs
             journal = history.begin("atlas", f"RM_{number}")
             history.now += 1.0
             journal.end(history.now, reason)
+        history.now += RECENT
         await history.write_to(archive)
     found = [kept.state.end_reason for kept in (await left(runs)).sessions]
     assert found == sorted(CONTINUED)
+
+
+async def test_what_is_over_is_found_for_as_long_as_webhooks_may_speak_of_it(runs: Runs) -> None:
+    history = History()
+    async with runs.run() as archive:
+        for number in range(3):
+            history.now += 1.0
+            history.begin("atlas", f"RM_{number}").end(history.now, "room_closed")
+        history.now += RECENT - 0.5
+        await history.write_to(archive)
+    assert [kept.state.room_sid for kept in (await left(runs)).sessions] == ["RM_2"]
 
 
 async def test_a_session_that_ended_and_goes_on_is_one_session(runs: Runs) -> None:

@@ -64,8 +64,22 @@ FAULTS: Final[tuple[str, ...]] = (
     "removed",
     "second_job",
     "dispatch_deleted",
+    "disk_full",
+    "disk_locked",
+    "disk_readonly",
+    "disk_slow",
+    "disk_torn",
+    "store_crash",
+    "kill",
+    "kill_recovering",
+    "ends_while_down",
+    "stop",
+    "webhook_lost",
+    "webhook_doubled",
+    "webhook_late",
+    "brief_room",
 )
-"""What the nemesis does.  Those of the store come with the store."""
+"""What the nemesis does."""
 
 
 @frozen
@@ -91,10 +105,20 @@ class Plan:
     steps: tuple[Step, ...]
     rooms: int = ROOMS
     seconds: float = SECONDS
+    webhooks: bool = False
+    """LiveKit's webhooks are set up."""
+    reconciled: bool = False
+    """The reconciler sends us into every room that lives."""
 
     def to_json(self) -> str:
         """One line a step."""
-        head = {"seed": self.seed, "rooms": self.rooms, "seconds": self.seconds}
+        head = {
+            "seed": self.seed,
+            "rooms": self.rooms,
+            "seconds": self.seconds,
+            "webhooks": self.webhooks,
+            "reconciled": self.reconciled,
+        }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
 
@@ -104,7 +128,14 @@ class Plan:
         try:
             found: Any = json.loads(text)
             steps = tuple(Step(*step) for step in found["steps"])
-            plan = cls(int(found["seed"]), steps, int(found["rooms"]), float(found["seconds"]))
+            plan = cls(
+                int(found["seed"]),
+                steps,
+                int(found["rooms"]),
+                float(found["seconds"]),
+                webhooks=bool(found["webhooks"]),
+                reconciled=bool(found["reconciled"]),
+            )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
         unknown = {step.what for step in steps} - DEEDS.keys() - set(FAULTS)
@@ -119,7 +150,7 @@ def draw(
     rooms: int = ROOMS,
     seconds: float = SECONDS,
     deeds: int = 160,
-    faults: int = 12,
+    faults: int = 16,
 ) -> Plan:
     """The plan of this seed."""
     rng = random.Random(seed)
@@ -137,4 +168,5 @@ def draw(
         for what in kinds
     ]
     steps.sort(key=lambda step: step.at)
-    return Plan(seed, tuple(steps), rooms, seconds)
+    webhooks = rng.random() < 0.5
+    return Plan(seed, tuple(steps), rooms, seconds, webhooks=webhooks, reconciled=True)

@@ -1,9 +1,8 @@
-"""Plays a plan: production manager, connections, sessions and reporter in simulated rooms."""
+"""Plays a plan: people in simulated rooms, and the program that watches them, run after run."""
 
 from __future__ import annotations
 
 import hashlib
-import random
 import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -14,40 +13,20 @@ from typing import Any, Final, final
 import trio
 from attrs import evolve, frozen
 
-from actors.rooms import session
-from actors.rooms.backlog import Backlog
-from actors.rooms.book import Book
-from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Assigned, Drain, Terminated
+from actors.rooms.messages import Said
 from actors.rooms.port import RoomJob, RoomRefused, RoomUnreachable
-from actors.rooms.reporter import ListSessions, Reporter
-from actors.rooms.room import Surroundings
 from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
-from actors.rooms.store import Store
-from actors.runtime import (
-    ActorError,
-    ActorSystem,
-    Backoff,
-    ChildSpec,
-    GroupSpec,
-    Intensity,
-    MailboxSpec,
-    Ref,
-    Restart,
-    Restarting,
-    Signal,
-    Started,
-    open_system,
-)
-from actors.session import Entry, SessionState, Tick
+from actors.rooms.store import GATHER, Flush
+from actors.session import RoomTold, ServerSaid, Tick
 from actors.testing.rooms.disk import SimulatedDisk
 from actors.testing.rooms.journals import Journals
 from actors.testing.rooms.plan import Plan
+from actors.testing.rooms.program import HEARTBEAT, Program
 from actors.testing.rooms.steps import STEPS
 from actors.testing.rooms.truth import Truths
 from actors.testing.rooms.verdict import judge
-from actors.testing.rooms.wire import Wire, WiredRooms
-from actors.testing.sabotage import Injected, Saboteur
+from actors.testing.rooms.webhooks import Webhooks
+from actors.testing.rooms.wire import Wire
 from actors.testing.schedule import run
 from actors.testing.shrink import shrink
 
@@ -55,9 +34,10 @@ T0: Final = 1_700_000_000.0
 """Unix seconds at which every simulation begins."""
 SETTLING: Final = 60.0
 """Virtual seconds between the end of the faults and the comparison."""
-MAILBOX: Final = 200
-"""Small, so that a flood fills it."""
-OFTEN: Final = Intensity(restarts=1_000_000, within=1.0)
+LONGEST: Final = 600.0
+"""Virtual seconds after the end of the faults within which all is over."""
+CALM: Final = 15.0
+"""Virtual seconds after a trouble of the disk until it is written to in time again."""
 
 
 @frozen
@@ -95,73 +75,47 @@ def _fails(plan: Plan) -> bool:
 
 
 @final
-class Jobs:
-    """LiveKit's side of the jobs: what it was told of each."""
-
-    def __init__(self) -> None:
-        self.given: dict[str, str] = {}
-        """Job id to the SID of its room."""
-        self.running: Counter[str] = Counter()
-        self.ends: dict[str, list[str | None]] = {}
-        self.capacities: list[int] = []
-
-    def job_running(self, job_id: str) -> None:
-        self.running[job_id] += 1
-
-    def job_ended(self, job_id: str, error: str | None = None) -> None:
-        self.ends.setdefault(job_id, []).append(error)
-
-    def capacity(self, active: int) -> None:
-        self.capacities.append(active)
-
-    async def flush(self) -> None:
-        await trio.sleep(0.01)
-
-
-@final
 class Stage:
     """One simulation while it runs."""
 
     nursery: trio.Nursery
-    system: ActorSystem
-    store: Ref[Any]
-    manager: Ref[Any]
-    reporter: Ref[Any]
+    webhooks: Webhooks
+    program: Program
+    """The newest run; while none is up, the one that comes next."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.violations: list[str] = []
         self.checked: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self.trace: list[tuple[object, ...]] = []
         """Everything that was observed, in order."""
-        self.saboteur = Saboteur()
-        self.injected = self.saboteur.done
         self.rooms = SimulatedRooms(self.server_time)
         self.rooms.fault = self._entry_fault
         self.rooms.delay = lambda job: self.entry_delays.get(job.room, 0.02)
-        self.truths = Truths()
+        self.rooms.tell = self._on_webhook
+        self.truths = Truths(self.server_time)
         self.wires: dict[str, Wire] = {}
-        self.jobs = Jobs()
-        self.book = Book()
-        self.backlog = Backlog()
         self.disk = SimulatedDisk(self.inject)
         self.journals = Journals()
+        self.programs: list[Program] = []
+        self._new_program()
         self.clock_offset = 0.0
         self.server_down_until = 0.0
+        self.server_dying = False
+        """It is killed, and says nothing of what happens."""
         self.refusals: Counter[str] = Counter()
         """Room to entries that will be refused."""
         self.entry_delays: dict[str, float] = {}
         self.publish_faults = 0
         """Entries that will make the publisher raise."""
-        self.signals: list[Signal] = []
-        self.restarts: list[tuple[float, Restarting]] = []
-        self.started: Counter[str] = Counter()
         self.disordered: set[str] = set()
         """SIDs of rooms whose events came in another order, or not all."""
         self.questions: Counter[int] = Counter()
         """Each question of ours to its number of ends."""
+        self._jobs = 0
 
-    # -- the world around the actors
+    # -- the world around the program
 
     def server_time(self) -> float:
         return T0 + trio.current_time()
@@ -181,6 +135,24 @@ class Stage:
             self.disordered.add(room.sid)
             self.truths.inexact(room)
 
+    def _on_webhook(self, room: SimulatedRoom, event: ServerSaid) -> None:
+        self.truths.hear(room, event)
+        if self.plan.webhooks and (isinstance(event, RoomTold) or not self.server_dying):
+            self.webhooks.send(room, event)
+
+    def _deliver(self, said: Said) -> bool:
+        """A webhook comes in; False where nobody takes it."""
+        if not self.program.takes_jobs:
+            return False
+        truth = self.truths.by_sid[said.room_sid]
+        truth.told_at = trio.current_time() if truth.told_at is None else truth.told_at
+        event = evolve(said.event, at=self.our_time())
+        self.program.manager.tell(evolve(said, event=event))
+        return True
+
+    def _miss(self, said: Said) -> None:
+        self.truths.by_sid[said.room_sid].untold += 1
+
     def inject(self, kind: str) -> None:
         """Count a fault that took effect."""
         self.injected[kind] += 1
@@ -188,6 +160,9 @@ class Stage:
     def note(self, *what: object) -> None:
         """Into the trace."""
         self.trace.append((trio.current_time(), *what))
+
+    def announce(self, event: str, /, **fields: Any) -> None:
+        self.note("announce", event, fields.get("room"))
 
     def _entry_fault(self, job: RoomJob) -> RoomUnreachable | RoomRefused | None:
         if trio.current_time() < self.server_down_until:
@@ -199,34 +174,15 @@ class Stage:
         return None
 
     async def find_again(self, job: RoomJob) -> RoomJob | None:
+        return job if job.room_sid in await self.list_living() else None
+
+    async def list_living(self) -> frozenset[str]:
+        """The SIDs of all rooms that live."""
         await trio.sleep(0.05)
         if trio.current_time() < self.server_down_until:
             self.inject("server_unreachable")
             raise RoomUnreachable("the server is down")
-        return job if any(room.sid == job.room_sid for room in self.rooms.live) else None
-
-    def _publish(self, state: SessionState, entry: Entry) -> None:
-        if self.publish_faults > 0:
-            self.publish_faults -= 1
-            self.inject("publisher_crash")
-            error = Injected("publisher")
-            self.saboteur.raised.append(error)
-            raise error
-        self.note("entry", state.room_sid, entry.event, entry.at)
-
-    def _announce(self, event: str, /, **fields: Any) -> None:
-        self.note("announce", event, fields.get("room"))
-
-    def _on_signal(self, signal: Signal) -> None:
-        self.signals.append(signal)
-        kind = type(signal)
-        self.note(kind.__name__, getattr(signal, "actor", ""))
-        if kind is Restarting:
-            self.restarts.append((trio.current_time(), signal))  # type: ignore[arg-type]
-        elif kind is Started:
-            assert isinstance(signal, Started)
-            if signal.generation == 1:
-                self.started[signal.actor] += 1
+        return frozenset(room.sid for room in self.rooms.live)
 
     # -- rooms and jobs
 
@@ -235,171 +191,169 @@ class Stage:
         name = room_name(index)
         return next((room for room in self.rooms.live if room.name == name), None)
 
-    def session_path(self, room: SimulatedRoom) -> str | None:
-        """Where the session of a room is in the tree."""
-        held = self.book.find_room(room.sid)
-        return None if held is None else f"/rooms/{held.key}/session"
-
     def assign(self, room: SimulatedRoom) -> None:
-        """LiveKit gives us a job for a room."""
-        job_id = f"AJ_{len(self.jobs.given)}"
-        self.jobs.given[job_id] = room.sid
-        job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
-        self.book.given[job_id] = evolve(job, created_at=room.created_at)
-        self.manager.tell(Assigned(self.book.given[job_id]))
+        """LiveKit gives us a job for a room, if we are there."""
+        if self.program.takes_jobs:
+            self.program.assign(room)
 
-    def terminate(self, room: SimulatedRoom, which: int) -> bool:
-        """LiveKit wants one of our jobs ended."""
-        jobs = [
-            job_id
-            for job_id, sid in self.jobs.given.items()
-            if sid == room.sid and job_id not in self.jobs.ends
-        ]
-        if jobs:
-            self.manager.tell(Terminated(jobs[which % len(jobs)]))
-        return bool(jobs)
+    def next_job_id(self) -> str:
+        self._jobs += 1
+        return f"AJ_{self._jobs - 1}"
 
-    # -- the run
+    def next_question(self) -> int:
+        number = len(self.questions)
+        self.questions[number] = 0
+        return number
+
+    # -- the program's death and its next run
+
+    def _new_program(self) -> None:
+        self.program = Program(self)
+        self.programs.append(self.program)
+
+    def kill(self) -> bool:
+        """The program is gone at once, with everything that it knew; False if it was not up."""
+        dying = self.program
+        if not dying.alive:
+            return False
+        self._look_at_the_dead(dying)
+        dying.kill()
+        for room in self.rooms.live:
+            room.drop(None)
+            self.truths.blind(room.sid)
+        for wire in self.wires.values():
+            wire.clear()
+        self._new_program()
+        return True
+
+    def _look_at_the_dead(self, dying: Program, *, well: bool = False) -> None:
+        """Note what it could not keep; it must have kept all but that."""
+        now, durable_until = trio.current_time(), self.disk.durable_until
+        calm_since = max(dying.began_at, self.disk.troubled_at)
+        late = now - durable_until - HEARTBEAT - 2 * GATHER
+        if now - calm_since > CALM and late > 0:
+            self.violations.append(f"durable: nothing was written in the last {late:g} s or more")
+        for told in self.journals.of(dying.backlog):
+            truth = self.truths.by_sid[told.journal.state.room_sid]
+            seq, owed = self.disk.seq(told.journal.number), told.seq_before(durable_until)
+            if seq < owed:
+                sid = told.journal.state.room_sid
+                self.violations.append(f"durable: {sid} has {seq} on the disk, not {owed}")
+            if seq < told.journal.seq:
+                truth.exact = False
+            if seq < told.journal.seq or not well:
+                truth.forgotten += now - max(durable_until, dying.began_at)
+        for room in self.rooms.live:
+            path = dying.session_path(room)
+            mailboxes = dying.saboteur.mailboxes.get(path or "")
+            if path is None or mailboxes is None or len(mailboxes[-1]):
+                self.truths.inexact(room)
+        for truth in self.truths.by_sid.values():
+            if truth.told_at is not None and truth.ended_at is None:
+                truth.untold += 1  # It may have been on its way to the disk.
+
+    async def run_again(self, seconds: float) -> None:
+        """The next run begins, after so many seconds."""
+        program = self.program
+        await trio.sleep(seconds)
+        self.nursery.start_soon(program.run)
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> bool:
+        """End the program well, or kill it where that takes too long; False where somebody
+        else was faster."""
+        ending = self.program
+        well = await ending.stop()
+        if ending is not self.program:
+            return False
+        if not well:
+            return self.kill()
+        self._look_at_the_dead(ending, well=True)
+        for room in self.rooms.live:
+            self.truths.blind(room.sid)
+        self._new_program()
+        return True
+
+    # -- the scenario
 
     async def main(self) -> None:
-        """The whole scenario."""
+        """The whole of it."""
         before = trio.lowlevel.current_statistics().tasks_living
+        with trio.fail_after(self.plan.seconds + LONGEST):
+            await self._run()
+        after = trio.lowlevel.current_statistics().tasks_living
+        judge(self, "over", tasks=(before, after))
+
+    async def _run(self) -> None:
         async with self.running():
+            for index in range(self.plan.rooms):
+                self.assign(self.rooms.room(room_name(index)))
+            await trio.sleep(0.5)
             await self._play()
             await self._heal()
             judge(self, "healed")
             await self._drain()
             judge(self, "drained")
-        after = trio.lowlevel.current_statistics().tasks_living
-        judge(self, "over", tasks=(before, after))
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """The actors and their rooms, for the length of a block."""
+        """The program and its rooms, for the length of a block."""
         with self.journals.kept():
             async with trio.open_nursery() as self.nursery:
-                async with open_system(
-                    rng=random.Random(self.plan.seed),
-                    on_signal=self._on_signal,
-                    prepare=self.saboteur.prepare,
-                ) as self.system:
-                    await self._start()
-                    yield
+                self.webhooks = Webhooks(self.nursery, self._deliver, self._miss, self.inject)
+                self.nursery.start_soon(self.program.run)
+                await self.program.ready.wait()
+                yield
+                last = self.program
+                if last.alive and not await last.stop():
+                    self.violations.append("the last run did not end by itself")
+                    last.kill()
+                for program in self.programs:
+                    await program.over.wait()
                 self.nursery.cancel_scope.cancel()
-
-    async def _start(self) -> None:
-        root = self.system.supervisor
-        around = Surroundings(
-            port=WiredRooms(self.rooms, self.wire),
-            find_again=self.find_again,
-            backlog=self.backlog,
-            clock=self.our_time,
-            publish=self._publish,
-            announce=self._announce,
-            worker="simulated",
-            agent_name="simulated",
-            session_mailbox=evolve(session.MAILBOX, capacity=MAILBOX),
-        )
-        self.store = root.start_child(
-            ChildSpec(
-                "store",
-                lambda: Store(
-                    self.backlog,
-                    self.disk,
-                    journals=lambda: self.book.journals,
-                    clock=self.our_time,
-                    announce=self._announce,
-                ),
-                intensity=OFTEN,
-                backoff=Backoff(first=0.01),
-            )
-        )
-        rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=OFTEN))
-        await rooms.running()
-        self.manager = root.start_child(
-            ChildSpec(
-                "manager",
-                lambda: RoomManager(self.book, rooms, self.jobs, around),
-                intensity=OFTEN,
-                backoff=Backoff(first=0.01),
-                mailbox=MailboxSpec(capacity=1_000_000),
-            )
-        )
-        self.reporter = root.start_child(
-            ChildSpec(
-                "reporter",
-                lambda: Reporter(
-                    self.manager,
-                    announce=self._announce,
-                    clock=self.our_time,
-                    status_every=30.0,
-                    report_every=60.0,
-                ),
-                intensity=OFTEN,
-            )
-        )
-        for index in range(self.plan.rooms):
-            room = self.rooms.room(room_name(index))
-            self.truths.begin(room)
-            self.assign(room)
-        await trio.sleep(0.5)
 
     async def _play(self) -> None:
         began = trio.current_time()
-        self.nursery.start_soon(self._ask_now_and_then)
         for step in self.plan.steps:
             await trio.sleep_until(began + step.at)
             self.note(step.what, step.room)
             STEPS[step.what](self, step)
         await trio.sleep_until(began + self.plan.seconds)
 
-    async def _ask_now_and_then(self) -> None:
-        while True:
-            await trio.sleep(23.0)
-            self.nursery.start_soon(self._ask, len(self.questions))
-            self.questions[len(self.questions)] = 0
-
-    async def _ask(self, number: int) -> None:
-        began = trio.current_time()
-        try:
-            await self.reporter.ask(ListSessions, timeout=5.0)
-        except ActorError as error:
-            self.note("asked", type(error).__name__)
-        if trio.current_time() - began > 5.001:
-            self.violations.append(f"question {number} took {trio.current_time() - began:g} s")
-        self.questions[number] += 1
-
     async def _heal(self) -> None:
-        """Take every fault back, do what the reconciler would, and let things settle."""
-        self.saboteur.heal()
+        """Take every fault back and let things settle."""
+        await self.program.ready.wait()
+        self.program.saboteur.heal()
+        self.disk.heal()
+        self.webhooks.heal()
         self.publish_faults = 0
         self.server_down_until = 0.0
         self.refusals.clear()
         self.entry_delays.clear()
         for wire in self.wires.values():
             wire.clear()
-        await trio.sleep(SETTLING / 3)
-        for room in self.rooms.live:
-            if self.book.find_room(room.sid) is None and room.sid not in self.book.declined:
-                self.assign(room)
-        await trio.sleep(SETTLING / 3)
+        await trio.sleep(SETTLING * 2 / 3)
         for room in self.rooms.live:
             if room.sid in self.disordered:
                 room.resync()
         await trio.sleep(SETTLING / 3)
+        if not await self.program.store.ask(Flush, timeout=30.0):
+            self.violations.append("not kept, although the disk is well")
 
     async def _drain(self) -> None:
         with trio.move_on_after(60.0) as scope:
-            await self.manager.ask(Drain, timeout=float("inf"))
+            await self.program.drain()
+            await self.program.store.ask(Flush, timeout=30.0)
         if scope.cancelled_caught:
-            self.violations.append(f"not drained within 60 s: {sorted(self.book.held)}")
+            held = sorted(self.program.book.held)
+            self.violations.append(f"not drained within 60 s: {held}")
         await trio.sleep(6.0)
 
     # -- for steps
 
     def tell_session(self, room: SimulatedRoom, tick: Tick) -> None:
         """Past the wire: what no room would say."""
-        held = self.book.find_room(room.sid)
+        held = self.program.book.find_room(room.sid)
         if held is not None and held.session is not None:
             held.session.tell(tick)
 

@@ -10,6 +10,7 @@ import trio
 from actors.rooms.messages import RosterWanted
 from actors.rooms.simulated import SimulatedPerson, SimulatedRoom
 from actors.session import QUALITIES, Source, Tick
+from actors.testing.rooms.outages import OUTAGES
 from actors.testing.rooms.plan import Step
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def _join(stage: Stage, step: Step) -> None:
     room = stage.live(step.room)
     if room is None:  # The first one in makes the room anew, and LiveKit dispatches us.
         room = stage.rooms.room(f"room-{step.room}")
-        stage.truths.begin(room)
         stage.assign(room)
     identity = PEOPLE[step.who]
     if identity in room.people and step.x < 0.7:
@@ -39,7 +39,6 @@ def _join(stage: Stage, step: Step) -> None:
     if identity in room.people:
         _losing_unwatched(stage, room)
     room.join(identity)
-    stage.truths.of(room).people.add(identity)
 
 
 def _somebody(stage: Stage, step: Step) -> tuple[SimulatedRoom, SimulatedPerson] | None:
@@ -72,10 +71,9 @@ def _vanish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, _: Step)
     person.leave(None)
 
 
-def _publish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _publish(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     if len(person.tracks) < 4:
-        track = person.publish(SOURCES[step.n % 4], muted=step.x < 0.2)
-        stage.truths.of(room).tracks.add(track)
+        person.publish(SOURCES[step.n % 4], muted=step.x < 0.2)
 
 
 def _unpublish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
@@ -156,9 +154,10 @@ def _disconnect(stage: Stage, room: SimulatedRoom, _: Step) -> None:
     room.drop(None)
 
 
-def _storm(_: Stage, room: SimulatedRoom, step: Step) -> None:
+def _storm(stage: Stage, room: SimulatedRoom, step: Step) -> None:
     for _n in range(step.n):
         room.storm(early=step.what == "early_storm")
+    stage.truths.watch(room)
 
 
 def _gap(stage: Stage, room: SimulatedRoom, step: Step) -> None:
@@ -166,8 +165,11 @@ def _gap(stage: Stage, room: SimulatedRoom, step: Step) -> None:
         await trio.sleep(step.n)
         if stage.live(step.room) is room:
             room.reconnected()
+            if room.watchers:
+                stage.truths.watch(room)
 
     room.reconnecting()
+    stage.truths.blind(room.sid)
     stage.truths.inexact(room)
     stage.nursery.start_soon(gap)
 
@@ -190,10 +192,10 @@ def _wire(stage: Stage, step: Step) -> None:
 
 
 def _flood(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
-    path = stage.session_path(room)
-    if path is None or path not in stage.saboteur.actors:
+    path = stage.program.session_path(room)
+    if path is None or path not in stage.program.saboteur.actors:
         return False
-    stage.truths.inexact(room)
+    stage.truths.inexact(room, timed=False)
     stage.disordered.add(room.sid)
     for n in range(300):
         room.set_metadata(f"flood {step.n} {n}")
@@ -201,9 +203,9 @@ def _flood(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
 
 
 def _in_session(stage: Stage, room: SimulatedRoom) -> str | None:
-    path = stage.session_path(room)
+    path = stage.program.session_path(room)
     if path is not None:
-        stage.truths.inexact(room)
+        stage.truths.inexact(room, timed=False)
     return path
 
 
@@ -212,7 +214,7 @@ def _crash(stage: Stage, step: Step) -> None:
     room = stage.live(step.room)
     path = None if room is None else _in_session(stage, room)
     if path is not None:
-        stage.saboteur.raise_at(path, step.n)
+        stage.program.saboteur.raise_at(path, step.n)
 
 
 def _publisher_crash(stage: Stage, _: Step) -> None:
@@ -220,33 +222,33 @@ def _publisher_crash(stage: Stage, _: Step) -> None:
 
 
 def _poison(stage: Stage, room: SimulatedRoom, _: Step) -> None:
-    stage.truths.inexact(room)
+    stage.truths.inexact(room, timed=False)
     stage.tell_session(room, Tick(cast("Any", None)))
 
 
 def _slow(stage: Stage, step: Step) -> None:
     room = stage.live(step.room)
-    path = None if room is None else stage.session_path(room)
+    path = None if room is None else stage.program.session_path(room)
     if path is not None:
-        stage.saboteur.slow_at(path, 1, step.n)
+        stage.program.saboteur.slow_at(path, 1, step.n)
         if step.n >= SHUTDOWN and room is not None:
-            stage.truths.inexact(room)  # Slower than it may be at its end.
+            stage.truths.inexact(room, timed=False)  # Slower than it may be at its end.
 
 
 def _actor_crash(path: str) -> Play:
     def play(stage: Stage, step: Step) -> None:
-        stage.saboteur.raise_at(path, 1 + step.n % 2, step.what)
+        stage.program.saboteur.raise_at(path, 1 + step.n % 2, step.what)
 
     return play
 
 
 def _connection_crash(stage: Stage, room: SimulatedRoom, step: Step) -> None:
-    held = stage.book.find_room(room.sid)
+    held = stage.program.book.find_room(room.sid)
     if held is None or held.connection is None:
         return
     path = held.connection.path
-    stage.truths.inexact(room)
-    stage.saboteur.raise_at(path, 1, step.what)
+    stage.truths.inexact(room, timed=False)
+    stage.program.saboteur.raise_at(path, 1, step.what)
     held.connection.tell(RosterWanted())
 
 
@@ -254,33 +256,38 @@ def _next_start(stage: Stage, step: Step) -> None:
     """The session crashes, and its next start fails or hangs."""
     room = stage.live(step.room)
     path = None if room is None or not room.watchers else _in_session(stage, room)
-    if path is None or path not in stage.saboteur.actors or room is None:
+    if path is None or path not in stage.program.saboteur.actors or room is None:
         return
     if step.what == "start_fails":
-        stage.saboteur.fail_start(path)
+        stage.program.saboteur.fail_start(path)
     else:
-        stage.saboteur.hang_start(path, step.n)
+        stage.program.saboteur.hang_start(path, step.n)
     stage.tell_session(room, Tick(cast("Any", None)))
     stage.inject("poison")
 
 
 def _stubborn_stop(stage: Stage, step: Step) -> None:
     room = stage.live(step.room)
-    path = None if room is None else stage.session_path(room)
+    path = None if room is None else stage.program.session_path(room)
     if path is not None:
-        stage.saboteur.stubborn_stop(path, 2.0 * step.n)
+        stage.program.saboteur.stubborn_stop(path, 2.0 * step.n)
 
 
 def _clock_jump(stage: Stage, step: Step) -> None:
-    stage.clock_offset += (step.x - 0.5) * 20.0
+    stage.clock_offset += (step.x - 0.5) * (7200.0 if step.who == 0 else 20.0)
+    stage.truths.move_clock()
     stage.inject("clock_jump")
 
 
 def _server_restart(stage: Stage, room: SimulatedRoom, _: Step) -> None:
     stage.truths.inexact(room)
+    stage.truths.end(room)
+    stage.server_dying = True
     room.restart()
-    stage.truths.begin(room)
+    stage.server_dying = False
     stage.truths.inexact(room)
+    if room.watchers:
+        stage.truths.watch(room)
 
 
 def _server_unreachable(stage: Stage, step: Step) -> None:
@@ -316,7 +323,7 @@ def _second_job(stage: Stage, room: SimulatedRoom, _: Step) -> None:
 
 def _dispatch_deleted(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
     stage.truths.inexact(room)
-    return stage.terminate(room, step.n)
+    return stage.program.terminate(room, step.n)
 
 
 STEPS: Final[Mapping[str, Play]] = {
@@ -362,4 +369,5 @@ STEPS: Final[Mapping[str, Play]] = {
     "removed": _watched(_removed),
     "second_job": _watched(_second_job),
     "dispatch_deleted": _watched(_dispatch_deleted),
+    **OUTAGES,
 }

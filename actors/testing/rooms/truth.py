@@ -1,38 +1,132 @@
-"""What people really did, room by room and life by life."""
+"""What people really did and when we really watched, room by room and life by life."""
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, final
 
 from attrs import define, field
 
 from actors.rooms.simulated import SimulatedRoom
+from actors.session import JoinTold, LeaveTold, RoomEndTold, RoomTold, ServerSaid, TrackTold
+
+
+@define(eq=False)
+class Stay:
+    """One join of one person.  Times are Unix seconds of the server."""
+
+    identity: str
+    joined_at: float
+    left_at: float | None = None
 
 
 @define(eq=False)
 class Truth:
-    """One life of one room."""
+    """One life of one room.  Times are Unix seconds of the server."""
 
-    people: set[str] = field(factory=set[str])
+    room: str = ""
+    stays: dict[str, Stay] = field(factory=dict[str, Stay])
+    """By the SID of the join."""
     tracks: set[str] = field(factory=set[str])
     messages: int = 0
+    ended_at: float | None = None
     exact: bool = True
     """No fault has cost us anything: every number must be right to the last one."""
+    timed: bool = True
+    """Nor has one hidden from us when we were in the room, or moved a clock."""
+    watched: float = 0.0
+    """Seconds for which a program of ours was in the room."""
+    watched_since: float | None = None
+    forgotten: float = 0.0
+    """Seconds of those of which a killed program could not keep that it was there."""
+    told_at: float | None = None
+    """Virtual seconds when its first webhook came, that we know of."""
+    untold: int = 0
+    """Webhooks that never came."""
+
+    @property
+    def people(self) -> set[str]:
+        return {stay.identity for stay in self.stays.values()}
 
 
 @final
 class Truths:
-    """By the SID of the life."""
+    """By the SID of the life.  `now` is the server's clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self.by_sid: dict[str, Truth] = {}
-
-    def begin(self, room: SimulatedRoom) -> Truth:
-        return self.by_sid.setdefault(room.sid, Truth())
+        self._now = now
+        self._clock_is_true = True
 
     def of(self, room: SimulatedRoom) -> Truth:
-        return self.begin(room)
+        return self.by_sid.setdefault(room.sid, Truth(room.name, timed=self._clock_is_true))
 
-    def inexact(self, room: SimulatedRoom) -> None:
-        """Something was, or may have been, lost on us."""
-        self.of(room).exact = False
+    def hear(self, room: SimulatedRoom, event: ServerSaid) -> None:
+        """Note what the server says, which is what happened."""
+        note = _NOTES.get(type(event))
+        if note is not None:
+            note(self.of(room), event)
+
+    def inexact(self, room: SimulatedRoom, *, timed: bool = True) -> None:
+        """Something was, or may have been, lost on us; also when it was, if not `timed`."""
+        truth = self.of(room)
+        truth.exact = False
+        truth.timed = truth.timed and timed
+
+    def move_clock(self) -> None:
+        """From now on our clock is another than the server's."""
+        self._clock_is_true = False
+        for truth in self.by_sid.values():
+            truth.timed = truth.timed and truth.ended_at is not None
+
+    # -- watching
+
+    def watch(self, room: SimulatedRoom) -> None:
+        """We see the room from now on."""
+        truth = self.of(room)
+        if truth.watched_since is None:
+            truth.watched_since = self._now()
+
+    def blind(self, sid: str) -> None:
+        """We do not see the room any more."""
+        truth = self.by_sid.get(sid)
+        if truth is not None and truth.watched_since is not None:
+            truth.watched += self._now() - truth.watched_since
+            truth.watched_since = None
+
+    def end(self, room: SimulatedRoom) -> None:
+        """This life of the room is over, whatever the server says of it."""
+        self.of(room).ended_at = self._now()
+        self.blind(room.sid)
+
+
+def _began(truth: Truth, event: RoomTold) -> None:
+    pass
+
+
+def _joined(truth: Truth, event: JoinTold) -> None:
+    who = event.participant
+    truth.stays[who.sid] = Stay(who.identity, who.joined_at)
+
+
+def _left(truth: Truth, event: LeaveTold) -> None:
+    truth.stays[event.participant.sid].left_at = event.at
+
+
+def _published(truth: Truth, event: TrackTold) -> None:
+    truth.tracks.add(event.track.sid)
+
+
+def _ended(truth: Truth, event: RoomEndTold) -> None:
+    truth.ended_at = event.at
+
+
+_Note: TypeAlias = Callable[[Truth, Any], None]
+
+_NOTES: Final[Mapping[type[ServerSaid], _Note]] = {
+    RoomTold: _began,
+    JoinTold: _joined,
+    LeaveTold: _left,
+    TrackTold: _published,
+    RoomEndTold: _ended,
+}

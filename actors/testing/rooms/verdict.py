@@ -1,4 +1,7 @@
-"""What must hold at the end of a simulation, and what does not."""
+"""What must hold at the end of a simulation, and what does not.
+
+Here are the laws of the actors and their rooms; `kept` has those of what the disk has.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actors.rooms.connection import Refused
 from actors.rooms.simulated import SimulatedRoom
-from actors.session import SessionState, totals
 from actors.testing import checks
+from actors.testing.rooms import kept
 from actors.testing.sabotage import Injected
 
 if TYPE_CHECKING:
+    from actors.testing.rooms.program import Program
     from actors.testing.rooms.stage import Stage
 
 POISON: Final = TypeError
@@ -37,9 +41,10 @@ def _agree(stage: Stage) -> list[str]:
 
 
 def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
-    held = stage.book.find_room(room.sid)
-    if held is None:
-        if room.sid not in stage.book.declined:
+    book = stage.program.book
+    held = book.find_room(room.sid)
+    if held is None or held.journal.ended:
+        if room.sid not in book.declined:
             yield f"{room.name} ({room.sid}) lives and is not watched"
         return
     state = held.journal.state
@@ -54,81 +59,73 @@ def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
         yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
 
 
-def _numbers(stage: Stage) -> list[str]:
-    """A session never counts more than there was, and all of it where nothing was lost."""
-    return [one for state in _sessions(stage) for one in _wrong_numbers(stage, state)]
-
-
-def _sessions(stage: Stage) -> list[SessionState]:
-    live = [held.journal.state for held in stage.book.held.values()]
-    return [*live, *(journal.state for journal in stage.book.ended)]
-
-
-def _wrong_numbers(stage: Stage, state: SessionState) -> Iterator[str]:
-    truth = stage.truths.by_sid.get(state.room_sid)
-    if truth is None:
-        yield f"a session of {state.room_sid!r}, which never lived"
-        return
-    one = totals(state, stage.our_time())
-    for what, told, real in (
-        ("people", one.participants_total, len(truth.people)),
-        ("tracks", one.tracks_total, len(truth.tracks)),
-        ("messages", one.messages, truth.messages),
-    ):
-        if told > real or (truth.exact and told != real):
-            yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
-
-
-def _one_session_a_life(stage: Stage) -> list[str]:
-    sids = [state.room_sid for state in _sessions(stage)]
-    return [
-        f"{sid}: {sids.count(sid)} sessions" for sid in sorted(set(sids)) if sids.count(sid) > 1
-    ]
-
-
 def _jobs(stage: Stage) -> list[str]:
-    """Each job ended exactly once."""
-    jobs = stage.jobs
-    found = [
-        f"{job_id}: ended {jobs.ends.get(job_id, [])}"
-        for job_id in jobs.given
-        if len(jobs.ends.get(job_id, [])) != 1
-    ]
-    return found + [f"{job_id}: never given" for job_id in jobs.ends if job_id not in jobs.given]
+    """Each job ended exactly once; those of a run that was killed at most once."""
+    return [one for program in stage.programs for one in _wrong_ends(program)]
+
+
+def _wrong_ends(program: Program) -> Iterator[str]:
+    jobs = program.jobs
+    for job_id in jobs.given:
+        ends = jobs.ends.get(job_id, [])
+        if len(ends) > 1 or (not ends and not program.killed):
+            yield f"{job_id}: ended {ends}"
+    for job_id in jobs.ends:
+        if job_id not in jobs.given:
+            yield f"{job_id}: never given"
 
 
 def _all_ended(stage: Stage) -> list[str]:
-    held = [f"{key} is still held" for key in stage.book.held]
-    return held + [f"{state.room_sid}: not ended" for state in _sessions(stage) if not state.ended]
+    book = stage.program.book
+    held = [f"{key} is still held" for key in book.held]
+    return held + [
+        f"{one.state.room_sid}: not ended" for one in book.journals if not one.state.ended
+    ]
 
 
-def _budgets(stage: Stage) -> dict[str, checks.Intensity]:
-    return {path: spec.intensity for path, spec in stage.saboteur.specs.items()}
+def _of_actors(check: Callable[[Program], list[str]]) -> Law:
+    """A law of the actors of each run."""
+    return lambda stage: [one for program in stage.programs for one in check(program)]
 
+
+def _within_budget(program: Program) -> list[str]:
+    budgets = {path: spec.intensity for path, spec in program.saboteur.specs.items()}
+    return checks.restarts_within_budget(program.restarts, budgets)
+
+
+_MAILBOX_LAW: Final = _of_actors(
+    lambda program: checks.counters_balance(program.saboteur.counters())
+)
 
 LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
     "healed": {
         "agreement": _agree,
-        "numbers": _numbers,
-        "mailbox law": lambda stage: checks.counters_balance(stage.saboteur.counters()),
+        "numbers": kept.numbers,
+        "mailbox law": _MAILBOX_LAW,
+        "nothing waits": kept.nothing_waits,
+        "one open session a life": kept.one_open_session_a_life,
     },
-    "drained": {"jobs": _jobs, "all ended": _all_ended},
+    "drained": {"jobs": _jobs, "all ended": _all_ended, "nothing waits": kept.nothing_waits},
     "over": {
-        "numbers": _numbers,
-        "one session a life": _one_session_a_life,
-        "snapshot is the fold": lambda stage: stage.journals.differing(),
-        "mailbox law": lambda stage: checks.counters_balance(stage.saboteur.counters()),
-        "nothing queued": lambda stage: checks.nothing_queued(stage.saboteur.counters()),
-        "raised is reported": lambda stage: checks.raised_is_reported(
-            stage.saboteur.raised, stage.signals
+        "numbers": kept.numbers,
+        "one session a life": kept.one_session_a_life,
+        "every life has its session": kept.every_life_has_its_session,
+        "presence": kept.presence,
+        "coverage": kept.coverage,
+        "end reasons": kept.end_reasons,
+        "webhooks alone": kept.webhooks_alone,
+        "lines": kept.lines,
+        "snapshot is the fold": lambda stage: stage.journals.differing(stage.disk),
+        "mailbox law": _MAILBOX_LAW,
+        "nothing queued": _of_actors(lambda p: checks.nothing_queued(p.saboteur.counters())),
+        "raised is reported": _of_actors(
+            lambda p: checks.raised_is_reported(p.saboteur.raised, p.signals)
         ),
-        "crashes are expected": lambda stage: checks.crashes_are_expected(
-            stage.signals, (Injected, Refused, POISON)
+        "crashes are expected": _of_actors(
+            lambda p: checks.crashes_are_expected(p.signals, (Injected, Refused, POISON))
         ),
-        "restarts within budget": lambda stage: checks.restarts_within_budget(
-            stage.restarts, _budgets(stage)
-        ),
+        "restarts within budget": _of_actors(_within_budget),
         "asks end once": lambda stage: checks.asks_end_once(stage.questions),
-        "ends once": lambda stage: checks.ends_once(stage.signals, stage.started),
+        "ends once": _of_actors(lambda p: checks.ends_once(p.signals, p.started)),
     },
 }

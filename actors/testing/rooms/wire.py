@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, final
 
 import trio
 
 from actors.rooms.port import Offer, OpenRoom, RoomJob
-from actors.rooms.simulated import SimulatedRooms
+from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
 from actors.session import (
     DataReceived,
     Disconnected,
@@ -90,11 +90,31 @@ class Wire:
 
 @final
 class WiredRooms:
-    """A `RoomPort`: simulated rooms, each behind its wire."""
+    """A `RoomPort`: simulated rooms, each behind its wire.
 
-    def __init__(self, rooms: SimulatedRooms, wire: Callable[[str], Wire]) -> None:
+    Tells of every room that is entered, and once nobody is in it any more.
+    """
+
+    def __init__(
+        self,
+        rooms: SimulatedRooms,
+        wire: Callable[[str], Wire],
+        entered: Callable[[SimulatedRoom], object],
+        left: Callable[[SimulatedRoom], object],
+    ) -> None:
         self._rooms = rooms
         self._wire = wire
+        self._entered = entered
+        self._left = left
 
-    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
-        return self._rooms.open(job, self._wire(job.room).through(offer))
+    @asynccontextmanager
+    async def open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+        room: SimulatedRoom | None = None
+        try:
+            async with self._rooms.open(job, self._wire(job.room).through(offer)) as watcher:
+                room = self._rooms.room(job.room)
+                self._entered(room)
+                yield watcher
+        finally:
+            if room is not None:
+                self._left(room)

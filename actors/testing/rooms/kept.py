@@ -1,0 +1,193 @@
+"""The laws of what is on the disk when all is over, compared with what really happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from actors.rooms.archive import Kept
+from actors.session import SessionState, totals
+from actors.session.view import coverage as coverage_of
+from actors.session.view import everyone
+from actors.testing.rooms.truth import Truth
+
+if TYPE_CHECKING:
+    from actors.testing.rooms.stage import Stage
+
+ENTERED: Final = 3.0
+"""Seconds after which a life that was watched must be on the disk."""
+EXACTLY: Final = 0.05
+"""Seconds by which times may differ where nothing came in between."""
+BY_WEBHOOK: Final = 1.0
+"""Seconds by which they may differ where the server's clock was asked, which has whole ones."""
+GONE_ON: Final = frozenset({"worker_stopped", "removed", "dispatch_deleted", "server_lost"})
+"""End reasons of sessions whose room may live on."""
+
+
+def _all(stage: Stage) -> Iterator[tuple[Kept, Truth | None]]:
+    for number in stage.disk.numbers:
+        kept = stage.disk.session(number)
+        yield kept, stage.truths.by_sid.get(kept.state.room_sid)
+
+
+def _whole(stage: Stage) -> Iterator[tuple[Kept, Truth | None]]:
+    """None where rooms were watched before the disk could be read: lives have two sessions then."""
+    if not any(program.loaded_late for program in stage.programs):
+        yield from _all(stage)
+
+
+def nothing_waits(stage: Stage) -> list[str]:
+    """The disk has everything, and is said to be well."""
+    backlog, book = stage.program.backlog, stage.program.book
+    found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
+    if backlog.health.trouble:
+        found.append(f"still in trouble: {backlog.health.trouble}")
+    for journal in book.journals:
+        kept = stage.disk.seq(journal.number)
+        if kept != journal.seq:
+            found.append(f"{journal.state.room_sid} is on the disk to {kept}, not {journal.seq}")
+    return found
+
+
+def one_open_session_a_life(stage: Stage) -> list[str]:
+    sids = Counter(kept.state.room_sid for kept, _ in _all(stage) if not kept.state.ended)
+    return [f"{sid}: {count} open sessions" for sid, count in sids.items() if count > 1]
+
+
+def one_session_a_life(stage: Stage) -> list[str]:
+    """But where rooms were watched before the disk could be read: then one for each such run."""
+    sids = Counter(kept.state.room_sid for kept, _ in _whole(stage))
+    return [f"{sid}: {count} sessions" for sid, count in sids.items() if count > 1]
+
+
+def every_life_has_its_session(stage: Stage) -> list[str]:
+    """Whatever was watched, and could be kept, was."""
+    there = {kept.state.room_sid for kept, _ in _all(stage)}
+    return [
+        f"{sid} ({truth.room}) was watched for {truth.watched:g} s and has no session"
+        for sid, truth in stage.truths.by_sid.items()
+        if sid not in there and truth.watched - truth.forgotten > ENTERED
+    ]
+
+
+def numbers(stage: Stage) -> list[str]:
+    """A session never counts more than there was, and all of it where nothing was lost."""
+    return [one for kept, truth in _whole(stage) for one in _wrong_numbers(stage, kept, truth)]
+
+
+def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[str]:
+    state = kept.state
+    if truth is None:
+        yield f"a session of {state.room_sid!r}, which never lived"
+        return
+    one = totals(state, stage.our_time())
+    for what, told, real in (
+        ("people", one.participants_total, len(truth.people)),
+        ("joins", state.joins, len(truth.stays)),
+        ("tracks", one.tracks_total, len(truth.tracks)),
+        ("messages", one.messages, truth.messages),
+    ):
+        if told > real or (truth.exact and told != real):
+            yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
+
+
+def presence(stage: Stage) -> list[str]:
+    """Who was there, from when to when."""
+    return [
+        one
+        for kept, truth in _whole(stage)
+        if truth is not None
+        for one in _wrong_stays(stage, kept.state, truth)
+    ]
+
+
+def _wrong_stays(stage: Stage, state: SessionState, truth: Truth) -> Iterator[str]:
+    bound = BY_WEBHOOK if stage.plan.webhooks else EXACTLY
+    for person in everyone(state):
+        for join in person.joins:
+            where = f"{state.room_sid}: {person.identity} ({join.sid})"
+            real = truth.stays.get(join.sid)
+            if real is None or real.identity != person.identity:
+                yield f"{where} never joined"
+            elif abs(join.joined_at - real.joined_at) > EXACTLY:
+                yield f"{where} joined at {join.joined_at}, in truth at {real.joined_at}"
+            elif join.left_at is None or join.left_at < join.joined_at:
+                yield f"{where} is there from {join.joined_at} to {join.left_at}"
+            elif (
+                truth.exact
+                and truth.timed
+                and real.left_at is not None
+                and abs(join.left_at - real.left_at) > bound
+            ):
+                yield f"{where} left at {join.left_at}, in truth at {real.left_at}"
+
+
+def coverage(stage: Stage) -> list[str]:
+    """Watched is what was, less what a killed program could not keep, and never more."""
+    return [
+        one
+        for kept, truth in _whole(stage)
+        if truth is not None
+        for one in _wrong_coverage(stage, kept.state, truth)
+    ]
+
+
+def _wrong_coverage(stage: Stage, state: SessionState, truth: Truth) -> Iterator[str]:
+    now = stage.our_time()
+    share, watched = coverage_of(state, now), totals(state, now).watched
+    if not 0.0 <= share <= 1.0:
+        yield f"{state.room_sid}: coverage {share}"
+    if truth.timed:
+        least = truth.watched - truth.forgotten - EXACTLY
+        if not least <= watched <= truth.watched + EXACTLY:
+            yield (
+                f"{state.room_sid}: watched for {watched:.2f} s, in truth {truth.watched:.2f} s"
+                f" of which {truth.forgotten:.2f} s may be missing"
+            )
+
+
+def end_reasons(stage: Stage) -> list[str]:
+    """A session ended because its room did only where the room did."""
+    return [
+        f"{kept.state.room_sid}: ended for {kept.state.end_reason}, and the room"
+        f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
+        for kept, truth in _whole(stage)
+        if truth is not None and not _fits(kept.state, truth)
+    ]
+
+
+def _fits(state: SessionState, truth: Truth) -> bool:
+    if state.end_reason in GONE_ON:
+        return True
+    return truth.ended_at is not None and state.end_reason is not None
+
+
+def webhooks_alone(stage: Stage) -> list[str]:
+    """A life that no agent saw has its session where all of its webhooks came."""
+    if not stage.plan.webhooks:
+        return []
+    kept = {one.state.room_sid: one.state for one, _ in _all(stage)}
+    found: list[str] = []
+    for sid, truth in stage.truths.by_sid.items():
+        if truth.watched or truth.untold or truth.ended_at is None or truth.told_at is None:
+            continue
+        state = kept.get(sid)
+        if state is None:
+            found.append(f"{sid}: its webhooks came, and it has no session")
+        elif (state.unique, state.tracks_total) != (len(truth.people), len(truth.tracks)):
+            found.append(
+                f"{sid}: {state.unique} people and {state.tracks_total} tracks, in truth"
+                f" {len(truth.people)} and {len(truth.tracks)}"
+            )
+    return found
+
+
+def lines(stage: Stage) -> list[str]:
+    """Of every session each line is there, or counted as lost."""
+    found: list[str] = []
+    for kept, _ in _all(stage):
+        missing = kept.seq + 1 - len(stage.disk.lines.get(kept.session, {}))
+        if missing != kept.lost:
+            found.append(f"{kept.state.room_sid}: {missing} lines missing, {kept.lost} counted")
+    return found
