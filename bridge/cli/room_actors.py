@@ -101,7 +101,7 @@ def _publish(state: SessionState, entry: Entry) -> None:
     about: dict[str, Any] = {
         "room": state.room,
         "room_sid": state.room_sid or None,
-        "job_id": state.job_ids[-1],
+        "job_id": state.job_ids[-1] if state.job_ids else None,
     }
     if entry.event == "session_ended":
         about["session"] = session_row(state, entry.at)
