@@ -141,7 +141,8 @@ def visit(
         told["reconnect"] = join.joined_at - parted <= RECONNECT_WINDOW
         before = (*before[:-1], change(before[-1], left_at=max(parted, before[-1].joined_at)))
     state, person = _with_joins(state, person, (*before, join, *after), at)
-    state = _joined(state, person, join, _met(state, person, join.joined_at))
+    state = change(state, peak=max(state.peak, _met(state, person, join.joined_at)))
+    state = _joined(state, person, join)
     out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
     out.append(_gone(person, join))
     return _put(state, person) if identity in state.present else shelve(state, person)
@@ -366,10 +367,10 @@ def _enter(
     """Open `join` of somebody who is not present; `new` if it was not counted before."""
     state, person = _with_joins(state, person, (*person.joins, join), at)
     person = change(person, name=info.name, metadata=info.metadata, attributes=info.attributes)
-    current = state.current + person.counted
-    state = change(_put(state, person), current=current, peak=max(state.peak, current))
+    state = change(_put(state, person), current=state.current + person.counted)
+    state = _peaked(state, join.joined_at)
     if new:
-        state = _joined(state, person, join, current)
+        state = _joined(state, person, join)
     who = _who(person, join)
     out.append(Entry(at, _EVENT[how], who if how == "found" else {**who, **told}))
     if info.metadata:
@@ -394,7 +395,7 @@ def _stays(
         left = {other: wait for other, wait in state.leaving.items() if other != info.identity}
         state = with_leaving(state, left)
         person = change(person, quality=person.quality.to(leave.quality, leave.at))
-        state = _put(state, person)
+        state = _peaked(_put(state, person), at)
     state = _compared(state, person, info, at, out)
     return _with_tracks(state, info, at, how, out)
 
@@ -451,15 +452,27 @@ def _with_joins(
     return change(state, folded=folded), person
 
 
-def _joined(state: SessionState, person: Person, join: Join, together: int) -> SessionState:
-    """Count a join; `together` people were there then."""
+def _joined(state: SessionState, person: Person, join: Join) -> SessionState:
     first = state.first_joined_at
     return change(
         state,
         joins=state.joins + person.counted,
-        peak=max(state.peak, together),
         first_joined_at=join.joined_at if first is None else min(first, join.joined_at),
     )
+
+
+def _peaked(state: SessionState, at: float) -> SessionState:
+    """Somebody came at `at`, or is here after all.
+
+    Whoever seems to have left by then does not count: if it was not true, they count once
+    that is known.
+    """
+    gone = sum(
+        state.present[identity].counted
+        for identity, leave in state.leaving.items()
+        if leave.at <= at
+    )
+    return change(state, peak=max(state.peak, state.current - gone))
 
 
 def _met(state: SessionState, person: Person, at: float) -> int:
@@ -467,7 +480,13 @@ def _met(state: SessionState, person: Person, at: float) -> int:
     if not person.counted:
         return 0
     past = (other for other in state.past.values() if other.identity not in state.present)
-    others = (other for other in (*past, *state.present.values()) if other.counted)
+    leaving = state.leaving
+    here = (
+        other
+        for other in state.present.values()
+        if other.identity not in leaving or at < leaving[other.identity].at
+    )
+    others = (other for other in (*past, *here) if other.counted)
     return 1 + sum(other.there(at) for other in others if other.identity != person.identity)
 
 

@@ -54,28 +54,39 @@ def compare(
     else once it is `due`.
     """
     state = _room(state, roster, at, out)
+    listed = {info.identity for info in roster.participants}
+    missing = [identity for identity in state.present if identity not in listed]
+    if due is not None:
+        # Before the arrivals, whom they may not have met.
+        for identity in missing:
+            if identity not in state.leaving:
+                state = presence.doubt(state, identity, gone_at, due)
     for info in roster.participants:
         state = presence.arrive(state, info, at, how, out)
-    listed = {info.identity for info in roster.participants}
-    shown = {track.sid for info in roster.participants for track in info.tracks}
+    state = _tracks(state, roster, frozenset(missing), gone_at, due, out)
+    if due is None:
+        for identity in missing:
+            leave = state.leaving.get(identity)
+            state = presence.depart(state, identity, leave.at if leave else gone_at, None, out)
+    return state
 
+
+def _tracks(
+    state: SessionState,
+    roster: Roster,
+    missing: frozenset[str],
+    gone_at: float,
+    due: float | None,
+    out: list[Entry],
+) -> SessionState:
+    shown = {track.sid for info in roster.participants for track in info.tracks}
     for sid, track in state.tracks.items():
-        leaves = track.identity in state.present and track.identity not in listed
-        if sid in shown or leaves:
+        if sid in shown or track.identity in missing:
             continue  # the tracks of those who leave end with their join
         if due is None:
             state = tracks.finish(state, sid, gone_at, out)
         elif sid not in state.unpublishing:
             state = tracks.doubt(state, sid, gone_at, due)
-
-    for identity in state.present:
-        if identity in listed:
-            continue
-        leave = state.leaving.get(identity)
-        if due is None:
-            state = presence.depart(state, identity, leave.at if leave else gone_at, None, out)
-        elif leave is None:
-            state = presence.doubt(state, identity, gone_at, due)
     return state
 
 

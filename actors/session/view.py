@@ -180,7 +180,8 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         "metadata": state.metadata,
         "participants": {
             "current": state.current if seen else None,
-            "peak": state.peak if seen else None,
+            # Of those who are here some may turn out to have left before others came.
+            "peak": max(state.peak, state.current) if seen else None,
             "unique": state.unique if seen else None,
             "joins": state.joins if seen else None,
         },

@@ -65,7 +65,8 @@ def check_consistent(state: SessionState) -> None:
     assert state.current == sum(person.counted for person in state.present.values())
     assert state.unique == len(counted)
     assert state.joins == sum(len(person.joins) for person in counted)
-    assert state.peak >= state.current
+    doubted = sum(state.present[identity].counted for identity in state.leaving)
+    assert state.peak >= state.current - doubted
     for person in people:
         open_joins = [join for join in person.joins if join.left_at is None]
         assert len(open_joins) == (person.identity in state.present)

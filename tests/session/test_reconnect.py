@@ -381,3 +381,29 @@ def test_nothing_waits_any_more_once_the_room_is_watched() -> None:
         state, _ = apply(state, event)
     assert state.held == ()
     assert totals(state, T0 + 2).participants == 1
+
+
+def test_who_left_while_nobody_watched_did_not_meet_who_came_meanwhile() -> None:
+    story = Story(ALICE, BOB)
+    story.disconnected(10)
+    story.watching(20, ALICE, person("carol", "PA_3", 15, camera("TR_3")))
+    assert story.counts() == (3, 3, 3, 3), "bob may still be announced"
+    story.tick(24)
+    assert story.counts() == (2, 2, 3, 3)
+
+
+def test_who_was_only_doubted_met_who_came_meanwhile() -> None:
+    story = Story(ALICE, BOB)
+    story.disconnected(10)
+    story.watching(20, ALICE, person("carol", "PA_3", 15, camera("TR_3")))
+    story.joined(22, BOB)  # publishes nothing: announced on the server's tick
+    story.tick(30)
+    assert story.counts() == (3, 3, 3, 3)
+
+
+def test_who_came_before_the_others_leave_was_heard_met_them() -> None:
+    story = Story(ALICE)
+    story.left(10, "alice", "PA_1", None)
+    story.joined(11, person("bob", "PA_2", 9.5))
+    story.tick(20)
+    assert story.counts() == (1, 2, 2, 2)
