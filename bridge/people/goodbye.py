@@ -22,6 +22,7 @@ import aiohttp  # comes with livekit-api, which speaks HTTP with it
 from attrs import field, frozen
 from livekit import api
 from livekit.protocol import models, rtc
+from livekit.protocol.room import RoomParticipantIdentity
 
 _SECONDS: Final = 10.0
 _ON_ITS_WAY: Final = 0.1
@@ -64,7 +65,7 @@ class Goodbye:
         return lost
 
     async def _is_listed(self, server: api.LiveKitAPI) -> bool:
-        who = api.RoomParticipantIdentity(room=self.room, identity=self.identity)
+        who = RoomParticipantIdentity(room=self.room, identity=self.identity)
         try:
             await server.room.get_participant(who)
         except api.TwirpError as error:
