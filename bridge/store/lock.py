@@ -16,7 +16,7 @@ from bridge.store.errors import StoreRefused
 
 NAME: Final = "lock"
 
-_TRIES: Final = 5
+_TRIES: Final = 10
 _PAUSE: Final = 0.05
 """Seconds.  Whoever only looks (`holder`) has the lock for some microseconds."""
 

@@ -115,12 +115,14 @@ _CHECKED: Final = 256 << 20
 a second.  Damage in a larger one shows when it is come upon."""
 
 
-def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connection:
+def open_for_writing(
+    path: Path, steps: Sequence[str] = STEPS, *, again: bool = False
+) -> sqlite3.Connection:
     """The file, made or brought up to date.  Raises sqlite3.Error, OSError, `StoreRefused` and
     `ArchiveTrouble`.
 
     The connection may be used by any thread, by one at a time, and does not begin
-    transactions by itself.
+    transactions by itself.  A file that is opened `again` is not read through.
     """
     # SQLite would make it readable for all; its companions take after it.  Never opened
     # where it is there: the close would let go of SQLite's own locks in this process.
@@ -130,7 +132,7 @@ def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connec
         # Looked at by a connection that changes nothing, whatever it finds.
         with closing(open_for_reading(path)) as looked_at:
             require_ours(looked_at, path, len(steps))
-            if path.stat().st_size <= _CHECKED:
+            if not again and path.stat().st_size <= _CHECKED:
                 _require_whole(looked_at)
     db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:

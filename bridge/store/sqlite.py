@@ -103,7 +103,8 @@ class SqliteArchive:
             if self._lock is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = DirectoryLock(self.path.parent)
-            self._writer = Writer(open_for_writing(self.path), self._run)
+            db = open_for_writing(self.path, again=self._is_there())
+            self._writer = Writer(db, self._run)
             before, self._inode = self._inode, self._identity()
         except OSError as error:
             raise trouble(self.path, error) from error

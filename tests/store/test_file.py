@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -123,18 +124,20 @@ async def test_a_second_worker_on_the_directory_is_refused_with_the_firsts_pid(
 
 async def test_who_only_looks_does_not_keep_a_worker_out(tmp_path: Path) -> None:
     await filled(tmp_path)
-    stop = trio.Event()
+    stop = threading.Event()
 
     def look() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.002):
             holder(tmp_path)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, look)
-        for _ in range(20):
-            async with open_store(tmp_path, instance="w"):
-                pass
-        stop.set()
+        try:
+            for _ in range(20):
+                async with open_store(tmp_path, instance="w"):
+                    pass
+        finally:
+            stop.set()
 
 
 async def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
