@@ -28,7 +28,7 @@ from attrs import define, evolve, field
 
 from actors.rooms.archive import Archive
 from actors.rooms.connection import FindAgain
-from actors.rooms.port import RoomJob, RoomPort, RoomUnreachable
+from actors.rooms.port import RoomJob, RoomUnreachable
 from actors.rooms.recovery import ListLiving
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from bridge import __version__
@@ -116,7 +116,7 @@ def _retention(settings: Settings) -> Retention:
 
 
 async def _start_everything(
-    settings: Settings, system: ActorSystem, port: RoomPort, api: ServerApi, archive: Archive
+    settings: Settings, system: ActorSystem, port: LiveKitRooms, api: ServerApi, archive: Archive
 ) -> Program:
     instance, rng = instance_of(settings), random.Random()
     config = WorkerConfig(
@@ -132,6 +132,7 @@ async def _start_everything(
         config,
         on_assignment=lambda job: rooms.assign(job),  # noqa: PLW0108 (made below)
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
+        stragglers=lambda: port.stragglers,
         rng=rng,
     )
     outside = Outside(
