@@ -22,7 +22,7 @@ from actors.rooms.messages import Announce
 from actors.rooms.session import Clock
 from actors.runtime import Actor, Backoff, ReplyTo, receives
 
-GATHER: Final = 0.05
+GATHER: Final = 0.1
 """Seconds between two batches: one sync of the disk for all that came meanwhile."""
 HEARTBEAT: Final = 0.5
 """Seconds between two batches where nothing happened."""
