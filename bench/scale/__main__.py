@@ -65,10 +65,10 @@ def run_all(options: argparse.Namespace, plan: Plan, before: dict[str, Any]) -> 
         "versions": [f"{OURS}=={__version__}", peer_version()],
         "plan": attrs.asdict(plan),
         "load": [load()],
-        "failed": [],
+        "cases": [],
         **before,
+        "failed": [],
     }
-    result.setdefault("cases", [])
     earlier = max((one["run"] + 1 for one in result["cases"]), default=0)
     for run, observer, rooms in cases(options):
         about = f"run {run + 1}, {observer.name}, {rooms} rooms"
