@@ -75,6 +75,9 @@ class Backlog:
         """The batch that is being written, or has to be written again."""
         self.news = trio.Event()
         """Set where something waits."""
+        self.opened = trio.Event()
+        """What earlier runs left is taken over.  Nothing is written before: a session that
+        began meanwhile may turn out to be one of theirs."""
         self._most_bytes = most_bytes
         self._most_lines = most_lines
         self._lines: list[Line] = []
@@ -107,7 +110,8 @@ class Backlog:
         changed.urgent = changed.urgent or isinstance(record, Began | Attached | Ended)
         kind, body = encode_record(record)
         told = encode_entries(entries) if entries else b""
-        cost = LINE_COST + len(body) + len(told)
+        line = Line(number, journal.seq, at, kind, body, told)
+        cost = _cost(line)
         if self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines:
             journal.lost += 1
             self.health.lost += 1
@@ -115,7 +119,7 @@ class Backlog:
         else:
             changed.lines += 1
             self._bytes += cost
-            self._lines.append(Line(number, journal.seq, at, kind, body, told))
+            self._lines.append(line)
         self.news.set()
 
     def rewrite(self, journals: Iterable[Journal], now: float) -> None:
@@ -124,6 +128,14 @@ class Backlog:
             changed = self._changed.setdefault(journal.number, Changed(journal, now))
             changed.urgent = True
         self.news.set()
+
+    def withdraw(self, journal: Journal) -> list[Line]:
+        """The lines of a session of which nothing was written yet; they do not wait any more."""
+        lines = [line for line in self._lines if line.session == journal.number]
+        self._lines = [line for line in self._lines if line.session != journal.number]
+        self._bytes -= sum(map(_cost, lines))
+        self._changed.pop(journal.number, None)
+        return lines
 
     def take(self, now: float) -> Batch:
         """Everything that waits, to be written; what was taken before and failed comes first.
@@ -151,3 +163,7 @@ class Backlog:
         self.taken = None
         if self._lines:
             self.news.set()
+
+
+def _cost(line: Line) -> int:
+    return LINE_COST + len(line.body) + len(line.told)

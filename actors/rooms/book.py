@@ -66,6 +66,8 @@ class Book:
         """SIDs of rooms whose dispatch was deleted: watching them again is not wanted."""
         self.found: deque[Kept] = deque()
         """What the archive had, and the manager has not looked at yet."""
+        self.loaded = False
+        """It is known what the archive had."""
         self.alive_at: float | None = None
         """Unix seconds until when the run before this one watched."""
         self.unwatched: dict[str, Journal] = {}

@@ -16,6 +16,7 @@ from actors.rooms.backlog import Backlog
 from actors.session import (
     Attached,
     Began,
+    Disconnected,
     Ended,
     Entry,
     Record,
@@ -23,6 +24,7 @@ from actors.session import (
     SessionState,
     fold,
 )
+from actors.session.codec import decode_record
 
 
 @final
@@ -86,6 +88,27 @@ class Journal:
     def found(cls, kept: Kept, backlog: Backlog) -> Journal:
         """The journal of a session that an earlier run left."""
         return cls(kept.session, kept.state, backlog, seq=kept.seq, lost=kept.lost)
+
+    def follow(self, kept: Kept, seen_until: float) -> None:
+        """It turns out that an earlier run had this session: go on from there.
+
+        What was recorded since is recorded again, without being told again.  Only while
+        nothing of this session is in the archive.
+        """
+        records = [decode_record(line.kind, line.body) for line in self._backlog.withdraw(self)]
+        told = tuple(self.untold)
+        self.number, self.state = kept.session, kept.state
+        self.seq, self.lost = kept.seq + self.lost, kept.lost + self.lost
+        if not self.ended:
+            self.record(Disconnected(seen_until, None))
+        for record in records:
+            if isinstance(record, Began):
+                for job_id in record.job_ids:
+                    self.attach(record.at, job_id, record.worker)
+            else:
+                self._keep(record, *fold(self.state, record))
+        self.untold = deque(told)
+        self._backlog.rewrite((self,), seen_until)
 
     def _keep(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
         self.state = state

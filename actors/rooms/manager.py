@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias, final
 
+from actors.rooms.archive import Kept
 from actors.rooms.book import UNWATCHED_KEPT, Book, Held
 from actors.rooms.journal import Journal
 from actors.rooms.messages import (
@@ -27,6 +28,7 @@ from actors.rooms.messages import (
     Opened,
     Recovered,
     Rooms,
+    RosterWanted,
     Said,
     SayOpened,
     Terminated,
@@ -228,19 +230,33 @@ class RoomManager(Actor[ManagerMessage]):
         """Take over what earlier runs left: what was open goes on, or is found to be over."""
         book = self._book
         while book.found:
-            journal = Journal.found(book.found[0], self._around.backlog)
-            state = journal.state
-            if not state.ended:
-                seen_until = max(state.last_at, book.alive_at or 0.0)
-                journal.record(Disconnected(seen_until, None))
-            if book.find_room(state.room_sid) or book.find_idle(state.room_sid):
-                # The archive came late, and this life of the room has another session by now.
-                journal.end(state.last_at, "found_ended")
-            elif state.end_reason == "dispatch_deleted":
-                book.decline(state.room_sid)
-            self._tell(journal)
-            book.file(journal)
+            self._take_over(book.found[0])
             book.found.popleft()
+        if book.loaded:
+            self._around.backlog.opened.set()
+
+    def _take_over(self, kept: Kept) -> None:
+        book, state = self._book, kept.state
+        seen_until = max(state.last_at, book.alive_at or 0.0)
+        held = book.find_room(state.room_sid)
+        known = book.find_idle(state.room_sid) if held is None else held.journal
+        if known is not None:
+            # The archive could not be read for a while, and this session was begun anew.
+            if known.number != kept.session:
+                known.follow(kept, seen_until)
+            if held is None:
+                book.take(state.room_sid)
+                book.file(known)
+            elif held.connection is not None:
+                held.connection.tell(RosterWanted())
+            return
+        journal = Journal.found(kept, self._around.backlog)
+        if not state.ended:
+            journal.record(Disconnected(seen_until, None))
+        elif state.end_reason == "dispatch_deleted":
+            book.decline(state.room_sid)
+        self._tell(journal)
+        book.file(journal)
 
     @receives(Living)
     def living(self, message: Living) -> None:

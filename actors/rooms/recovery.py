@@ -51,7 +51,6 @@ class Recovery:
         self._clock = clock
         self._announce = announce
         self._look_every = look_every
-        self._loaded = False
 
     async def load_once(self) -> None:
         """Read the archive; in trouble this is said, and `run` tries again."""
@@ -60,7 +59,7 @@ class Recovery:
         except ArchiveTrouble as trouble:
             self._announce("store_unreadable", error=str(trouble))
             return
-        self._loaded = True
+        self._book.loaded = True
         self._book.found.extend(found.sessions)
         self._book.alive_at = found.alive_at
         self._manager.tell(Recovered())
@@ -71,7 +70,7 @@ class Recovery:
     async def run(self) -> None:
         """For as long as the program runs."""
         while True:
-            if self._loaded:
+            if self._book.loaded:
                 if self._book.unwatched:
                     await self._look()
                 await trio.sleep(self._look_every)

@@ -70,10 +70,14 @@ class Store(Actor[StoreMessage]):
 
     @receives(Flush)
     def flush(self, message: Flush) -> None:
-        self._flushes.append(message.reply_to)
-        self._backlog.news.set()
+        if self._backlog.opened.is_set():
+            self._flushes.append(message.reply_to)
+            self._backlog.news.set()
+        else:
+            message.reply_to.send(False)
 
     async def _write_for_ever(self) -> None:
+        await self._wait_for_earlier_runs()
         while True:
             with trio.move_on_after(self._heartbeat):
                 await self._backlog.news.wait()
@@ -97,6 +101,14 @@ class Store(Actor[StoreMessage]):
                 self._backlog.news.set()
             if batch.lines:
                 await trio.sleep(GATHER)
+
+    async def _wait_for_earlier_runs(self) -> None:
+        opened, health = self._backlog.opened, self._backlog.health
+        with trio.move_on_after(self._heartbeat):
+            await opened.wait()
+        if not opened.is_set():
+            health.trouble, health.since = "what earlier runs left is not read yet", self._clock()
+            await opened.wait()
 
     async def _try_to_write(self, failures: int) -> bool:
         health, batch = self._backlog.health, self._backlog.taken

@@ -10,10 +10,14 @@ import pytest
 import trio
 from attrs import evolve
 
+from actors.rooms.archive import Batch
+from actors.rooms.backlog import Backlog
 from actors.rooms.connection import ConnectionActor
 from actors.rooms.journal import Journal
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import RosterWanted
+from actors.rooms.messages import Living, RosterWanted, Said
+from actors.rooms.recovery import Recovery
+from actors.rooms.store import Store
 from actors.runtime import Backoff, ChildSpec, Crashed, Exit, ExitKind, Intensity
 from actors.runtime.cell import Cell
 from actors.runtime.deadlines import Deadlines
@@ -22,9 +26,10 @@ from actors.runtime.reply import ReplyTo
 from actors.runtime.signals import Ended, Failed, Restarting
 from actors.runtime.spec import Budget
 from actors.runtime.supervisor import Supervisor
-from actors.session import Record, SessionState
+from actors.session import Disconnected, ParticipantLeft, Record, RoomEvent, SessionState
 from actors.testing import checks, open_sim, run
 from actors.testing.rooms import draw, play
+from actors.testing.rooms.disk import SimulatedDisk
 from tests.testing.test_harness import Add, Adder, Total
 
 # ---------------------------------------------------------------- by a made-up history
@@ -256,6 +261,125 @@ def test_rooms_that_break_a_law_are_caught(
 ) -> None:
     mutation(monkeypatch)
     assert any(one.startswith(found) for one in violations())
+
+
+# ---------------------------------------------------------------- by a broken store
+
+
+def say_done_before_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Store._try_to_write
+
+    async def try_to_write(store: Store, failures: int) -> bool:
+        await real(store, failures)
+        return True
+
+    monkeypatch.setattr(Store, "_try_to_write", try_to_write)
+
+
+def write_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.testing.rooms.program.HEARTBEAT", 1000.0)
+
+
+def drop_a_line_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = Backlog.add, Counter[int]()
+
+    def add(backlog: Backlog, journal: Journal, record: Record, entries: Any) -> None:
+        seen[0] += 1
+        if seen[0] % 50:
+            real(backlog, journal, record, entries)
+
+    monkeypatch.setattr(Backlog, "add", add)
+
+
+def forget_when_the_run_before_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Recovery.load_once
+
+    async def load_once(recovery: Recovery) -> None:
+        await real(recovery)
+        recovery._book.alive_at = recovery._clock()
+
+    monkeypatch.setattr(Recovery, "load_once", load_once)
+
+
+def forget_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Journal.record
+
+    def record(journal: Journal, event: RoomEvent) -> None:
+        if not isinstance(event, Disconnected):
+            real(journal, event)
+
+    monkeypatch.setattr(Journal, "record", record)
+
+
+def take_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoomManager, "_take_over", lambda _, __: None)
+
+
+def believe_that_no_room_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(recovery: Recovery) -> None:
+        recovery._manager.tell(Living(recovery._clock(), frozenset()))
+
+    monkeypatch.setattr(Recovery, "_look", look)
+
+
+def lose_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SimulatedDisk.new_run
+
+    def new_run(disk: SimulatedDisk) -> None:
+        real(disk)
+        for number in disk.numbers:
+            if disk.session(number).state.ended:
+                del disk._saved[number]
+
+    monkeypatch.setattr(SimulatedDisk, "new_run", new_run)
+
+
+def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SimulatedDisk._keep
+
+    def keep(disk: SimulatedDisk, batch: Batch) -> None:
+        real(disk, evolve(batch, lines=batch.lines[::2]))
+
+    monkeypatch.setattr(SimulatedDisk, "_keep", keep)
+
+
+def hear_no_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = dict(RoomManager.handlers) | {Said: lambda _, __: None}
+    monkeypatch.setattr(RoomManager, "handlers", handlers)
+
+
+def hear_of_leaves_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Journal.record
+
+    def record(journal: Journal, event: RoomEvent) -> None:
+        late = isinstance(event, ParticipantLeft)
+        real(journal, evolve(event, at=event.at + 3.0) if late else event)
+
+    monkeypatch.setattr(Journal, "record", record)
+
+
+@pytest.mark.parametrize(
+    "mutation, found",
+    [
+        (say_done_before_it_wrote, "nothing waits: "),
+        (write_seldom, "durable: nothing was written"),
+        (drop_a_line_silently, "lines: "),
+        (forget_when_the_run_before_ended, "coverage: "),
+        (forget_the_gap, "coverage: "),
+        (take_over_nothing, "one session a life: "),
+        (take_over_nothing, "one open session a life: "),
+        (believe_that_no_room_lives, "end reasons: "),
+        (lose_what_is_over, "every life has its session: "),
+        (keep_half_of_a_batch, "durable: RM_"),
+        (hear_no_webhook, "webhooks alone: "),
+        (hear_of_leaves_late, "presence: "),
+    ],
+)
+def test_a_store_that_breaks_a_law_is_caught(
+    monkeypatch: pytest.MonkeyPatch, mutation: Callable[[pytest.MonkeyPatch], None], found: str
+) -> None:
+    mutation(monkeypatch)
+    assert any(one.startswith(found) for seed in range(30) for one in play(draw(seed)).violations)
 
 
 def test_an_ask_that_never_ends_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

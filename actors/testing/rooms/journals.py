@@ -11,6 +11,7 @@ from unittest.mock import patch
 import trio
 from attrs import define, field
 
+from actors.rooms.archive import Kept
 from actors.rooms.backlog import Backlog
 from actors.rooms.journal import Journal
 from actors.session import Record, SessionState, fold
@@ -54,6 +55,7 @@ class Journals:
     def kept(self) -> Generator[None, None, None]:
         """Note what is accepted by every journal that is made from here on."""
         real_init, real_keep = Journal.__init__, Journal._keep  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+        real_follow = Journal.follow
         by_id: dict[int, Told] = {}
 
         def init(journal: Journal, number: int, state: SessionState, *args: Any, **more: Any):
@@ -68,7 +70,14 @@ class Journals:
             told.records.append(record)
             told.times.append(trio.current_time())
 
-        with patch.multiple(Journal, __init__=init, _keep=keep):
+        def follow(journal: Journal, kept: Kept, seen_until: float) -> None:
+            told = by_id[id(journal)]
+            told.before, told.seq = kept.state, kept.seq + journal.lost
+            told.records.clear()
+            told.times.clear()
+            real_follow(journal, kept, seen_until)
+
+        with patch.multiple(Journal, __init__=init, _keep=keep, follow=follow):
             yield
 
     def of(self, backlog: Backlog) -> list[Told]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from actors.rooms.archive import Kept
-from actors.session import SessionState, totals
+from actors.session import Ended, SessionState, totals
 from actors.session.view import coverage as coverage_of
 from actors.session.view import everyone
 from actors.testing.rooms.truth import Truth
@@ -31,12 +31,6 @@ def _all(stage: Stage) -> Iterator[tuple[Kept, Truth | None]]:
         yield kept, stage.truths.by_sid.get(kept.state.room_sid)
 
 
-def _whole(stage: Stage) -> Iterator[tuple[Kept, Truth | None]]:
-    """None where rooms were watched before the disk could be read: lives have two sessions then."""
-    if not any(program.loaded_late for program in stage.programs):
-        yield from _all(stage)
-
-
 def nothing_waits(stage: Stage) -> list[str]:
     """The disk has everything, and is said to be well."""
     backlog, book = stage.program.backlog, stage.program.book
@@ -56,8 +50,7 @@ def one_open_session_a_life(stage: Stage) -> list[str]:
 
 
 def one_session_a_life(stage: Stage) -> list[str]:
-    """But where rooms were watched before the disk could be read: then one for each such run."""
-    sids = Counter(kept.state.room_sid for kept, _ in _whole(stage))
+    sids = Counter(kept.state.room_sid for kept, _ in _all(stage))
     return [f"{sid}: {count} sessions" for sid, count in sids.items() if count > 1]
 
 
@@ -73,7 +66,7 @@ def every_life_has_its_session(stage: Stage) -> list[str]:
 
 def numbers(stage: Stage) -> list[str]:
     """A session never counts more than there was, and all of it where nothing was lost."""
-    return [one for kept, truth in _whole(stage) for one in _wrong_numbers(stage, kept, truth)]
+    return [one for kept, truth in _all(stage) for one in _wrong_numbers(stage, kept, truth)]
 
 
 def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[str]:
@@ -96,7 +89,7 @@ def presence(stage: Stage) -> list[str]:
     """Who was there, from when to when."""
     return [
         one
-        for kept, truth in _whole(stage)
+        for kept, truth in _all(stage)
         if truth is not None
         for one in _wrong_stays(stage, kept.state, truth)
     ]
@@ -127,7 +120,7 @@ def coverage(stage: Stage) -> list[str]:
     """Watched is what was, less what a killed program could not keep, and never more."""
     return [
         one
-        for kept, truth in _whole(stage)
+        for kept, truth in _all(stage)
         if truth is not None
         for one in _wrong_coverage(stage, kept.state, truth)
     ]
@@ -148,19 +141,16 @@ def _wrong_coverage(stage: Stage, state: SessionState, truth: Truth) -> Iterator
 
 
 def end_reasons(stage: Stage) -> list[str]:
-    """A session ended because its room did only where the room did."""
+    """A session ends because its room did only once the room did."""
     return [
-        f"{kept.state.room_sid}: ended for {kept.state.end_reason}, and the room"
+        f"{told.journal.state.room_sid}: ended for {record.reason}, and the room"
         f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
-        for kept, truth in _whole(stage)
-        if truth is not None and not _fits(kept.state, truth)
+        for told in stage.journals.all
+        for record in told.records
+        if isinstance(record, Ended) and record.reason not in GONE_ON
+        for truth in [stage.truths.by_sid.get(told.journal.state.room_sid, Truth())]
+        if truth.ended_at is None or (truth.timed and truth.ended_at > record.at + EXACTLY)
     ]
-
-
-def _fits(state: SessionState, truth: Truth) -> bool:
-    if state.end_reason in GONE_ON:
-        return True
-    return truth.ended_at is not None and state.end_reason is not None
 
 
 def webhooks_alone(stage: Stage) -> list[str]:

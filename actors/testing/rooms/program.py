@@ -106,8 +106,6 @@ class Program:
         self.alive = False
         """It runs, and what it does reaches the world."""
         self.killed = False
-        self.loaded_late = False
-        """It watched rooms before it could read what earlier runs left."""
         self.ready = trio.Event()
         """It takes jobs."""
         self.over = trio.Event()
@@ -257,8 +255,6 @@ class Program:
             self._stage.truths.blind(room.sid)
 
     def _announce(self, event: str, /, **fields: Any) -> None:
-        if event == "store_unreadable":
-            self.loaded_late = True
         if self.alive:
             self._stage.announce(event, **fields)
 
