@@ -27,6 +27,8 @@ UNWATCHED_KEPT: Final = 5_000
 """Sessions that are known from webhooks only, or from an earlier run."""
 CONTINUED: Final = frozenset({"worker_stopped", "server_lost", "removed", "dispatch_deleted"})
 """Ends of a session after which its room may live on."""
+SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
+"""Ends of the room itself."""
 MISSED: Final = frozenset({"worker_stopped", "server_lost"})
 """Ends that nobody wanted: a room that lives on is watched again, whatever `--watch` says."""
 DECLINED_KEPT: Final = 10_000
@@ -130,6 +132,11 @@ class Book:
             if room_sid in kept:
                 return kept[room_sid]
         return None
+
+    def is_over(self, room_sid: str) -> bool:
+        """Whether we saw this life of a room end: its SID never comes back."""
+        journal = self._closed.get(room_sid)
+        return journal is not None and journal.state.end_reason in SEEN_ENDS
 
     def decline(self, room_sid: str) -> None:
         """Remember that we were sent out of this life of a room."""

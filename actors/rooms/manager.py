@@ -104,7 +104,11 @@ class RoomManager(Actor[ManagerMessage]):
         key = job.room_sid or job.room
         held = self._book.held.get(key) or self._book.find_room(key)
         if held is None:
-            self._open(key, {job.job_id: job})
+            if self._book.is_over(key):
+                # A dispatch that came too late.  To go there would make the room anew.
+                self._reports.job_ended(job.job_id)
+            else:
+                self._open(key, {job.job_id: job})
             return
         held.jobs[job.job_id] = job
         if held.leaving is None:

@@ -164,7 +164,7 @@ async def _start_everything(
         instance=instance,
         watch=settings.watch if settings.agent_name else (),
         held=lambda: book.staying,
-        excluded=lambda _name, sid: sid in book.declined,
+        excluded=lambda _name, sid: sid in book.declined or book.is_over(sid),
         wanted=lambda: book.wanted,
         rng=rng,
     )

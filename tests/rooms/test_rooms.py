@@ -116,6 +116,18 @@ async def test_a_session_that_crashes_with_an_event_in_hand_finds_out_what_it_to
     assert rooms.crashes() == [rooms.session(room.sid)]
 
 
+async def test_a_job_that_comes_after_the_end_of_its_room_opens_nothing(rooms: Rooms) -> None:
+    room = rooms.make()
+    await rooms.settled()
+    room.close("room_deleted")
+    await rooms.settled()
+    rooms.stage.assign(room)
+    await rooms.settled()
+    assert rooms.stage.book.held == {}
+    assert rooms.state(room.sid).end_reason == "room_deleted"
+    assert rooms.stage.jobs.ends == {"AJ_0": [None], "AJ_1": [None]}
+
+
 async def test_no_other_room_notices_a_crash(rooms: Rooms) -> None:
     room, other = rooms.make("atlas"), rooms.make("borealis")
     await rooms.settled()
