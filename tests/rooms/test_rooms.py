@@ -121,11 +121,12 @@ async def test_a_job_that_comes_after_the_end_of_its_room_opens_nothing(rooms: R
     await rooms.settled()
     room.close("room_deleted")
     await rooms.settled()
+    assert rooms.stage.program.book.held == {}
     rooms.stage.assign(room)
     await rooms.settled()
-    assert rooms.stage.book.held == {}
+    assert rooms.stage.program.book.held == {}
     assert rooms.state(room.sid).end_reason == "room_deleted"
-    assert rooms.stage.jobs.ends == {"AJ_0": [None], "AJ_1": [None]}
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None], "AJ_1": [None]}
 
 
 async def test_no_other_room_notices_a_crash(rooms: Rooms) -> None:
