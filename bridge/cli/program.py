@@ -36,8 +36,9 @@ from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_ac
 from bridge.cli.settings import Settings, SettingsError
 from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
-from bridge.livekit.connection import LiveKitRooms
+from bridge.livekit.connection import LiveKitRooms, LookUp
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.options import SdkOptions
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 from bridge.livekit.reconciler import Reconciler
 from bridge.livekit.rejection import WorkerRejected
@@ -102,8 +103,10 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
                 settings.data_dir, instance=instance_of(settings), retention=_retention(settings)
             ) as archive,
             trio_asyncio.open_loop(),
-            LiveKitRooms(settings.log_payloads) as port,
             ServerApi(endpoint, api_key) as api,
+            LiveKitRooms(
+                settings.log_payloads, options=_sdk_options(settings), look_up=_sid_of(api)
+            ) as port,
             open_system(on_signal=on_signal) as system,
         ):
             yield await _start_everything(settings, system, port, api, archive)
@@ -193,6 +196,29 @@ def _http_server(
             await trio.sleep_forever()
 
     return run
+
+
+def _sdk_options(settings: Settings) -> SdkOptions:
+    return SdkOptions(
+        demux=settings.sdk_demux,
+        native_logs=settings.sdk_native_logs,
+        gather_once=settings.sdk_gather_once,
+        dual_peer_connection=settings.sdk_dual_connection,
+        pause_microphones=settings.sdk_pause_microphones,
+    )
+
+
+def _sid_of(api: ServerApi) -> LookUp:
+    """The SID of the room that lives under a name now, empty where there is none."""
+
+    async def sid_of(name: str) -> str:
+        try:
+            rooms = await api.list_rooms([name])
+        except ApiError as error:
+            raise RoomUnreachable(str(error)) from None
+        return next((room.sid for room in rooms), "")
+
+    return sid_of
 
 
 def _living(api: ServerApi) -> ListLiving:

@@ -54,6 +54,11 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
     "visible": (("true", True), ("1", True), ("true", True)),
     "log-format": (("json", "json"), ("json", "json"), ('"json"', "json")),
     "log-payloads": (("on", True), ("yes", True), ("true", True)),
+    "sdk-demux": (("off", False), ("no", False), ("false", False)),
+    "sdk-native-logs": (("on", True), ("yes", True), ("true", True)),
+    "sdk-gather-once": (("off", False), ("no", False), ("false", False)),
+    "sdk-dual-connection": (("off", False), ("no", False), ("false", False)),
+    "sdk-pause-microphones": (("off", False), ("no", False), ("false", False)),
 }
 
 
@@ -109,6 +114,11 @@ def test_without_anything_given_the_defaults_hold() -> None:
         visible=False,
         log_format="text",
         log_payloads=False,
+        sdk_demux=True,
+        sdk_native_logs=False,
+        sdk_gather_once=True,
+        sdk_dual_connection=True,
+        sdk_pause_microphones=True,
         given=frozenset(KEYS),
     )
     assert settings == expected
