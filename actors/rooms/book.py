@@ -12,11 +12,13 @@ from typing import Any, Final, final
 from attrs import define, field
 
 from actors.rooms.archive import Kept
+from actors.rooms.backlog import Backlog
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Leave, RosterWanted
 from actors.rooms.port import RoomJob
 from actors.rooms.summary import Summary, summarise
 from actors.runtime import Ref
+from actors.session import Began
 
 CLOSED_KEPT: Final = 300
 """Sessions whose room is gone and that are kept in memory; older ones are only added up.
@@ -132,6 +134,26 @@ class Book:
             if room_sid in kept:
                 return kept[room_sid]
         return None
+
+    def another_life(self, key: str, began: Began, backlog: Backlog) -> Journal | None:
+        """The room of `key` was made anew under its connection: the session that goes on.
+
+        A webhook may have told of that life already.  None where a job for it came first, and
+        others of ours are in it.
+        """
+        if self.find_room(began.room_sid) is not None:
+            return None
+        journal = self.take(began.room_sid)
+        if journal is None:
+            journal = Journal.begin(began, backlog)
+        else:
+            for job_id in began.job_ids:
+                journal.attach(began.at, job_id, began.worker)
+        held = self.held.get(key)
+        if held is not None:
+            self.file(held.journal)
+            held.journal = journal
+        return journal
 
     def is_over(self, room_sid: str) -> bool:
         """Whether we saw this life of a room end: its SID never comes back."""

@@ -54,10 +54,6 @@ class Journal:
         journal._keep(began, state, entries)
         return journal
 
-    def successor(self, began: Began) -> Journal:
-        """The journal of another life of the same room."""
-        return Journal.begin(began, self._backlog)
-
     @property
     def ended(self) -> bool:
         """The session is over, for now."""

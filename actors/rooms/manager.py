@@ -8,6 +8,7 @@ failure with its reason when the room's group could not be kept alive.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, TypeAlias, final
 
 from actors.rooms.archive import Kept
@@ -131,7 +132,10 @@ class RoomManager(Actor[ManagerMessage]):
         )
         self._book.held[key] = Held(key, job, journal, jobs)
         self._book.declined.pop(key, None)
-        self._rooms.start_group(room_group(key, job, journal, around, self.context.ref.tell))
+        another_life = partial(self._book.another_life, key, backlog=around.backlog)
+        self._rooms.start_group(
+            room_group(key, job, journal, around, self.context.ref.tell, another_life)
+        )
         self._reports.capacity(len(self._book.held))
 
     @receives(Opened)

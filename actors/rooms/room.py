@@ -29,6 +29,7 @@ from actors.runtime import (
     Restart,
     Strategy,
 )
+from actors.session import Began
 
 SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
 CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
@@ -61,6 +62,7 @@ def room_group(
     journal: Journal,
     around: Surroundings,
     tell_manager: Callable[[Opened | Entered | Gone], object],
+    another_life: Callable[[Began], Journal | None],
 ) -> GroupSpec:
     """The supervisor of one room and its two children."""
     latest, stay = [journal], Stay()
@@ -83,7 +85,12 @@ def room_group(
 
     def session() -> SessionActor:
         return SessionActor(
-            key, latest[0], clock=around.clock, publish=around.publish, opened=opened
+            key,
+            latest[0],
+            clock=around.clock,
+            publish=around.publish,
+            opened=opened,
+            another_life=another_life,
         )
 
     def on_end(end: Exit) -> None:

@@ -74,12 +74,16 @@ class SessionActor(Actor[SessionMessage]):
         clock: Clock,
         publish: Publish,
         opened: Callable[[Opened], object],
+        another_life: Callable[[Began], Journal | None],
     ) -> None:
+        """`another_life` gives the journal of the next life of the room; None where others of
+        ours are in it."""
         self._key = key
         self._journal = journal
         self._clock = clock
         self._publish = publish
         self._opened = opened
+        self._another_life = another_life
         self._timer: trio.CancelScope | None = None
         self._due: float | None = None
 
@@ -131,7 +135,7 @@ class SessionActor(Actor[SessionMessage]):
         before, roster = self._journal.state, event.roster
         self._journal.end(event.at, "server_lost")
         self._tell()
-        self._journal = self._journal.successor(
+        journal = self._another_life(
             Began(
                 event.at,
                 room=before.room,
@@ -142,6 +146,10 @@ class SessionActor(Actor[SessionMessage]):
                 created_at=roster.created_at,
             )
         )
+        if journal is None:
+            self._connection.tell(Leave("server_lost"))
+            return
+        self._journal = journal
         self._say_opened()
         self._journal.record(Watching(event.at, roster))
 

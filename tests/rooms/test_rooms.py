@@ -10,14 +10,14 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from actors.rooms.messages import Assigned, Drain, RosterWanted, Terminated
+from actors.rooms.messages import Assigned, Drain, RosterWanted, Said, Terminated
 from actors.rooms.reporter import ListSessions, Sessions
 from actors.rooms.simulated import SimulatedRoom
 from actors.runtime import Crashed, Ref
 from actors.runtime.signals import Restarting
-from actors.session import SessionState, Tick, totals
+from actors.session import RoomTold, SessionState, Tick, totals
 from actors.testing.rooms.plan import Plan
-from actors.testing.rooms.stage import Stage
+from actors.testing.rooms.stage import T0, Stage
 
 
 class Rooms:
@@ -30,7 +30,6 @@ class Rooms:
     def make(self, name: str = "atlas") -> SimulatedRoom:
         """A room with alice and her microphone, and a job for it."""
         room = self.stage.rooms.room(name)
-
         room.join("alice").publish("microphone")
         self.stage.assign(room)
         return room
@@ -493,3 +492,43 @@ async def test_a_job_whose_room_sid_is_not_known_takes_it_from_the_room(rooms: R
     rooms.stage.program.manager.tell(Assigned(rooms.stage.program.book.given["AJ_9"]))
     await rooms.settled()
     assert rooms.state(rooms.stage.rooms.room("borealis").sid).room == "borealis"
+
+
+async def test_a_room_made_anew_goes_on_in_the_session_that_a_webhook_began(rooms: Rooms) -> None:
+    """LiveKit tells of the new life before our own connection is back."""
+    room = rooms.make()
+    await rooms.settled()
+    restart_sid = room.next_id("RM")
+    room.reconnecting()
+    told = Said(room.name, restart_sid, RoomTold(T0 + 1.0, T0 + 1.0, T0 + 1.0, ""))
+    rooms.stage.program.manager.tell(told)
+    await trio.sleep(0.1)
+    room.sid = restart_sid
+    room.reconnected()
+    await trio.sleep(0.1)
+    journals = rooms.stage.program.book.journals
+    assert sorted(one.state.room_sid for one in journals).count(restart_sid) == 1
+    held = rooms.stage.program.book.find_room(restart_sid)
+    assert held is not None
+    assert not held.journal.ended
+    assert held.journal.state.watched_from is not None
+
+
+async def test_a_job_for_a_room_made_anew_that_comes_first_makes_no_second_session(
+    rooms: Rooms,
+) -> None:
+    """The reconciler sees the new life before our own connection is back."""
+    room = rooms.make()
+    await rooms.settled()
+    room.reconnecting()
+    room.sid = room.next_id("RM")
+    rooms.stage.assign(room)
+    await trio.sleep(0.1)
+    room.reconnected()
+    await trio.sleep(1.0)
+    journals = rooms.stage.program.book.journals
+    assert [one.state.room_sid for one in journals].count(room.sid) == 1
+    assert [held.journal.state.room_sid for held in rooms.stage.program.book.held.values()] == [
+        room.sid
+    ]
+    assert len(room.watchers) == 1

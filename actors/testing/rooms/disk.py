@@ -39,8 +39,8 @@ class SimulatedDisk:
         """Seconds that a batch takes."""
         self.torn = 0
         """Batches that will be kept although the writer is told that they were not."""
-        self.bug: Exception | None = None
-        """What the next write raises, and nothing in the program expects."""
+        self.bug: Callable[[], Exception] | None = None
+        """Makes what the next write raises, and nothing in the program expects."""
         self.keeps_what_is_cut_off = False
         """Whether a batch is kept whose writer dies while it is being written."""
         self.durable_until = -inf
@@ -63,6 +63,7 @@ class SimulatedDisk:
         """Another program has it from now on."""
         self._run += 1
         self._of_run = set()
+        self.bug = None
         self.durable_until = -inf
 
     async def load(self) -> Found:
@@ -80,7 +81,9 @@ class SimulatedDisk:
         if self.bug is not None:
             bug, self.bug = self.bug, None
             self.troubled_at = trio.current_time()
-            raise bug
+            raise bug()
+        if self.slow:
+            self.troubled_at = trio.current_time()
         try:
             await trio.sleep(self.slow)
         except trio.Cancelled:
@@ -88,7 +91,6 @@ class SimulatedDisk:
                 self._keep(batch)
             raise
         if self.slow:
-            self.troubled_at = trio.current_time()
             self._injected("disk_slow")
         if self.refusal is not None:
             self._refuse()

@@ -50,6 +50,9 @@ class Journals:
 
     def __init__(self) -> None:
         self.all: list[Told] = []
+        self.gave_up: set[str] = set()
+        """SIDs of lives of which records were given up before it was known that they were
+        recorded before: not even a checkpoint has those."""
 
     @contextmanager
     def kept(self) -> Generator[None, None, None]:
@@ -72,6 +75,8 @@ class Journals:
 
         def follow(journal: Journal, kept: Kept, seen_until: float) -> None:
             told = by_id[id(journal)]
+            if journal.lost:
+                self.gave_up.add(journal.state.room_sid)
             told.before, told.seq = kept.state, kept.seq + journal.lost
             told.records.clear()
             told.times.clear()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -53,13 +54,17 @@ def _store_crash(stage: Stage, step: Step) -> None:
     if not program.alive or "/store" not in program.saboteur.actors:
         return
     if step.x < 0.5:
-        error = Injected("while writing")
-        program.saboteur.raised.append(error)
-        stage.disk.bug = error
-        stage.inject(step.what)
+        stage.disk.bug = partial(_raised, stage, step)
     else:
         program.saboteur.raise_at("/store", 1, step.what)
         stage.nursery.start_soon(_ask_to_flush, stage)
+
+
+def _raised(stage: Stage, step: Step) -> Exception:
+    stage.inject(step.what)
+    error = Injected("while writing")
+    stage.program.saboteur.raised.append(error)
+    return error
 
 
 async def _ask_to_flush(stage: Stage) -> None:
@@ -76,7 +81,13 @@ async def _ask_to_flush(stage: Stage) -> None:
 
 
 def _kill(stage: Stage, step: Step) -> None:
-    stage.nursery.start_soon(_die_and_come_back, stage, step)
+    stage.nursery.start_soon(_outage, stage, _die_and_come_back, step)
+
+
+async def _outage(stage: Stage, what: Callable[[Stage, Step], Awaitable[None]], step: Step) -> None:
+    stage.outages += 1
+    await what(stage, step)
+    stage.outages -= 1
 
 
 async def _die_and_come_back(stage: Stage, step: Step) -> None:
@@ -118,16 +129,17 @@ def unseen(stage: Stage, room: SimulatedRoom) -> None:
 
 
 def _stop(stage: Stage, step: Step) -> None:
-    async def stop() -> None:
-        if not stage.program.takes_jobs:
-            return
-        stage.inject(step.what)
-        for room in stage.rooms.live:
-            stage.truths.inexact(room)
-        if await stage.stop():
-            await stage.run_again(0.7 * step.n)
+    stage.nursery.start_soon(_outage, stage, _stop_and_come_back, step)
 
-    stage.nursery.start_soon(stop)
+
+async def _stop_and_come_back(stage: Stage, step: Step) -> None:
+    if not stage.program.takes_jobs:
+        return
+    stage.inject(step.what)
+    for room in stage.rooms.live:
+        stage.truths.inexact(room)
+    if await stage.stop():
+        await stage.run_again(0.7 * step.n)
 
 
 # ---------------------------------------------------------------- webhooks

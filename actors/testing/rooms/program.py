@@ -15,7 +15,7 @@ from actors.rooms.backlog import Backlog
 from actors.rooms.book import Book
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, Terminated
-from actors.rooms.port import RoomJob
+from actors.rooms.port import Offer, RoomJob
 from actors.rooms.recovery import Recovery
 from actors.rooms.reporter import ListSessions, Reporter
 from actors.rooms.room import Surroundings
@@ -38,7 +38,7 @@ from actors.runtime import (
     Started,
     open_system,
 )
-from actors.session import Entry, SessionState
+from actors.session import Entry, RoomEvent, SessionState
 from actors.testing.rooms.wire import WiredRooms
 from actors.testing.sabotage import Injected, Saboteur
 
@@ -174,7 +174,7 @@ class Program:
         await trio.lowlevel.checkpoint()  # It may be killed by now.
         root = self.system.supervisor
         around = Surroundings(
-            port=WiredRooms(self._stage.rooms, self._stage.wire, self._entered, self._left),
+            port=WiredRooms(self._stage.rooms, self._wired, self._entered, self._left),
             find_again=self._stage.find_again,
             backlog=self.backlog,
             clock=self._stage.our_time,
@@ -245,6 +245,16 @@ class Program:
             await trio.sleep(RECONCILE_EVERY - 0.5)
 
     # -- what it says and hears
+
+    def _wired(self, room: str, offer: Offer) -> Offer:
+        """`offer` over the wire of this room, where what comes is stamped with our clock."""
+        stage = self._stage
+
+        def stamp(event: RoomEvent) -> None:
+            offset = stage.clock_offset
+            offer(evolve(event, at=event.at + offset) if offset else event)
+
+        return stage.wire(room).through(stamp)
 
     def _entered(self, room: SimulatedRoom) -> None:
         if self.alive:

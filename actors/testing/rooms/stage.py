@@ -113,6 +113,8 @@ class Stage:
         """SIDs of rooms whose events came in another order, or not all."""
         self.questions: Counter[int] = Counter()
         """Each question of ours to its number of ends."""
+        self.outages = 0
+        """Runs that are to end, or to begin again."""
         self._jobs = 0
 
     # -- the world around the program
@@ -145,7 +147,7 @@ class Stage:
         if not self.program.takes_jobs:
             return False
         truth = self.truths.by_sid[said.room_sid]
-        truth.told_at = trio.current_time() if truth.told_at is None else truth.told_at
+        truth.told_at = trio.current_time()
         event = evolve(said.event, at=self.our_time())
         self.program.manager.tell(evolve(said, event=event))
         return True
@@ -249,7 +251,7 @@ class Stage:
             if path is None or mailboxes is None or len(mailboxes[-1]):
                 self.truths.inexact(room)
         for truth in self.truths.by_sid.values():
-            if truth.told_at is not None and truth.ended_at is None:
+            if truth.told_at is not None and truth.told_at >= durable_until - GATHER:
                 truth.untold += 1  # It may have been on its way to the disk.
 
     async def run_again(self, seconds: float) -> None:
@@ -322,6 +324,8 @@ class Stage:
 
     async def _heal(self) -> None:
         """Take every fault back and let things settle."""
+        while self.outages:  # noqa: ASYNC110 (virtual time)
+            await trio.sleep(1.0)
         await self.program.ready.wait()
         self.program.saboteur.heal()
         self.disk.heal()

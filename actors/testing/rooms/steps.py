@@ -34,7 +34,8 @@ def _join(stage: Stage, step: Step) -> None:
         room = stage.rooms.room(f"room-{step.room}")
         stage.assign(room)
     identity = PEOPLE[step.who]
-    if identity in room.people and step.x < 0.7:
+    present = room.people.get(identity)
+    if present is not None and (step.x < 0.7 or present.joined_at == stage.server_time()):
         return
     if identity in room.people:
         _losing_unwatched(stage, room)
@@ -229,10 +230,11 @@ def _poison(stage: Stage, room: SimulatedRoom, _: Step) -> None:
 def _slow(stage: Stage, step: Step) -> None:
     room = stage.live(step.room)
     path = None if room is None else stage.program.session_path(room)
-    if path is not None:
+    if room is not None and path is not None:
         stage.program.saboteur.slow_at(path, 1, step.n)
-        if step.n >= SHUTDOWN and room is not None:
-            stage.truths.inexact(room, timed=False)  # Slower than it may be at its end.
+        stage.truths.of(room).timed = False
+        if step.n >= SHUTDOWN:
+            stage.truths.inexact(room)  # Slower than it may be at its end.
 
 
 def _actor_crash(path: str) -> Play:
@@ -281,11 +283,12 @@ def _clock_jump(stage: Stage, step: Step) -> None:
 
 def _server_restart(stage: Stage, room: SimulatedRoom, _: Step) -> None:
     stage.truths.inexact(room)
+    timed = stage.truths.of(room).timed
     stage.truths.end(room)
     stage.server_dying = True
     room.restart()
     stage.server_dying = False
-    stage.truths.inexact(room)
+    stage.truths.inexact(room, timed=timed)
     if room.watchers:
         stage.truths.watch(room)
 

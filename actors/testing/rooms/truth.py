@@ -40,7 +40,7 @@ class Truth:
     forgotten: float = 0.0
     """Seconds of those of which a killed program could not keep that it was there."""
     told_at: float | None = None
-    """Virtual seconds when its first webhook came, that we know of."""
+    """Virtual seconds when the newest of its webhooks came."""
     untold: int = 0
     """Webhooks that never came."""
 
@@ -77,7 +77,8 @@ class Truths:
         """From now on our clock is another than the server's."""
         self._clock_is_true = False
         for truth in self.by_sid.values():
-            truth.timed = truth.timed and truth.ended_at is not None
+            long_ago = truth.ended_at is not None and truth.ended_at < self._now() - 60.0
+            truth.timed = truth.timed and long_ago
 
     # -- watching
 

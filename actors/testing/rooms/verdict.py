@@ -26,6 +26,8 @@ Law: TypeAlias = "Callable[[Stage], list[str]]"
 
 def judge(stage: Stage, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
     """Look at every law of this moment: ``healed``, ``drained`` or ``over``."""
+    for sid in stage.journals.gave_up:
+        stage.truths.by_sid[sid].exact = stage.truths.by_sid[sid].timed = False
     for name, law in LAWS[moment].items():
         found = law(stage)
         stage.checked[name] += 1

@@ -98,12 +98,12 @@ class WiredRooms:
     def __init__(
         self,
         rooms: SimulatedRooms,
-        wire: Callable[[str], Wire],
+        wired: Callable[[str, Offer], Offer],
         entered: Callable[[SimulatedRoom], object],
         left: Callable[[SimulatedRoom], object],
     ) -> None:
         self._rooms = rooms
-        self._wire = wire
+        self._wired = wired
         self._entered = entered
         self._left = left
 
@@ -111,7 +111,7 @@ class WiredRooms:
     async def open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
         room: SimulatedRoom | None = None
         try:
-            async with self._rooms.open(job, self._wire(job.room).through(offer)) as watcher:
+            async with self._rooms.open(job, self._wired(job.room, offer)) as watcher:
                 room = self._rooms.room(job.room)
                 self._entered(room)
                 yield watcher
