@@ -78,6 +78,8 @@ class Backlog:
         self.opened = trio.Event()
         """What earlier runs left is taken over.  Nothing is written before: a session that
         began meanwhile may turn out to be one of theirs."""
+        self.kept = trio.Event()
+        """Set when the next batch is in the archive; then another event."""
         self._most_bytes = most_bytes
         self._most_lines = most_lines
         self._lines: list[Line] = []
@@ -161,6 +163,8 @@ class Backlog:
         self.health.written += len(self.taken.lines)
         self.health.written_at = self.taken.alive_at
         self.taken = None
+        kept, self.kept = self.kept, trio.Event()
+        kept.set()
         if self._lines:
             self.news.set()
 

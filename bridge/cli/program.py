@@ -57,6 +57,7 @@ class Program:
 
     rooms: RoomActors
     worker: Worker
+    system: ActorSystem
     refused: str = ""
     """Why nothing can work: LiveKit said no before it ever said yes, or a port is taken."""
     over: trio.Event = field(factory=trio.Event)
@@ -147,7 +148,7 @@ async def _start_everything(
         worker=instance,
     )
     rooms = await start_room_actors(settings, system, outside)
-    program = Program(rooms, worker)
+    program = Program(rooms, worker, system)
 
     async def run_worker() -> None:
         try:
@@ -184,12 +185,13 @@ def _http_server(
     from bridge.cli.web import application
     from bridge.http.server import ListenError, serve
 
-    app = application(settings, program)
+    site = application(settings, program)
 
     async def run() -> None:
         try:
             async with trio.open_nursery() as nursery:
-                program.http = await nursery.start(serve, address, app)
+                nursery.start_soon(site.beside)
+                program.http = await nursery.start(serve, address, site.app)
                 log.info("http_listening", address=str(program.http))
         except* ListenError as group:
             program.refuse(str(group.exceptions[0]))

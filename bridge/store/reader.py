@@ -225,6 +225,10 @@ class Reader:
         batch = self._db.execute("SELECT coalesce(max(batch), 0) FROM journal").fetchone()[0]
         return Position(batch + 1, 0)
 
+    def oldest_batch(self) -> int:
+        """Nothing that was told before this batch is in the journal any more."""
+        return self._db.execute("SELECT coalesce(min(batch), 0) FROM journal").fetchone()[0]
+
     def damage(self) -> str | None:
         """Read the whole file; what is wrong with it, or None."""
         return damage(self._db)

@@ -1,0 +1,165 @@
+"""`/api/v1`: rooms, sessions, workers and actors, for programs and for the page.
+
+    api_query    what a request asks for
+    api_answer   JSON, CSV, ETags
+    api_doc      `/openapi.json`
+    events       `/api/v1/events`
+
+Sessions come from the store, over a read-only connection of the request's own and in a
+thread, so that no reader ever holds up an actor; a live room is what it was a tenth of a
+second ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, final
+
+import msgspec
+import structlog
+import trio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from actors.rooms.archive import ArchiveTrouble
+from bridge.http.api_answer import JSON, Body, answer, body_of, wants_csv
+from bridge.http.api_doc import openapi
+from bridge.http.api_query import CURSOR, FILTERS, FORMAT, LIMIT, PAGE, asked
+from bridge.http.app import Row
+from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS
+from bridge.store.errors import StoreRefused
+from bridge.store.reader import (
+    BadCursor,
+    Filters,
+    NoStore,
+    Reader,
+    SessionUnreadable,
+    open_reader,
+)
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+READERS: Final = 2
+"""Requests that are read for at once; others wait."""
+
+
+class StoreUnreadable(HTTPException):
+    """503: nothing can be read now."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the store cannot be read; the log says why")
+
+
+@final
+class Archives:
+    """Reads the store of a directory in threads."""
+
+    def __init__(self, data_dir: Path, at_once: int = READERS) -> None:
+        self._data_dir = data_dir
+        self._limiter = trio.CapacityLimiter(at_once)
+
+    async def read(self, function: Callable[[Reader], T]) -> T:
+        """Call `function` in a thread.  Raises what it raises, and `StoreUnreadable`."""
+
+        def call() -> T:
+            with open_reader(self._data_dir) as reader:
+                return function(reader)
+
+        try:
+            return await trio.to_thread.run_sync(
+                call, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except (NoStore, StoreRefused, ArchiveTrouble) as error:
+            log.warning("store_unreadable_for_http", error=str(error))
+            raise StoreUnreadable from None
+
+
+@final
+class Api:
+    """Gives the rows.  `workers` and `actors` are called in the loop and must be quick."""
+
+    def __init__(
+        self,
+        archives: Archives,
+        *,
+        workers: Callable[[], list[dict[str, Any]]],
+        actors: Callable[[], Mapping[str, Any]],
+        version: str,
+        secured: bool,
+    ) -> None:
+        self._archives = archives
+        self._workers = workers
+        self._actors = actors
+        self._doc = openapi(version, secured=secured)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (
+            Row("GET", "/api/v1/rooms", self._rooms),
+            Row("GET", "/api/v1/sessions", self._sessions),
+            Row("GET", "/api/v1/sessions/{id:path}", self._session),
+            Row("GET", "/api/v1/workers", self._list_workers),
+            Row("GET", "/api/v1/actors", self._tree),
+            Row("GET", "/openapi.json", self._openapi),
+        )
+
+    async def _rooms(self, request: Request) -> Response:
+        csv = wants_csv(request, asked(request, (FORMAT,)).get("format"))
+
+        def read(reader: Reader) -> Body:
+            live = reader.rooms()
+            return body_of({"rooms": live}, live, SESSION_COLUMNS, csv=csv)
+
+        return answer(request, await self._archives.read(read))
+
+    async def _sessions(self, request: Request) -> Response:
+        given = asked(request, (*FILTERS, LIMIT, CURSOR, FORMAT))
+        csv = wants_csv(request, given.pop("format", None))
+        limit, cursor = given.pop("limit", PAGE), given.pop("cursor", None)
+
+        def read(reader: Reader) -> Body:
+            page = reader.sessions(limit, cursor, Filters(**given))
+            whole = {"sessions": page.sessions, "next": page.next}
+            body = body_of(whole, page.sessions, SESSION_COLUMNS, csv=csv)
+            return Body(body.content, body.kind, next=page.next)
+
+        try:
+            return answer(request, await self._archives.read(read))
+        except BadCursor:
+            raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
+
+    async def _session(self, request: Request) -> Response:
+        csv = wants_csv(request, asked(request, (FORMAT,)).get("format"))
+        name = request.path_params["id"]
+
+        def read(reader: Reader) -> Body | None:
+            found = reader.session(name)
+            if found is None:
+                return None
+            lasts = found["status"] == "ended"
+            return body_of(found, found["people"], PERSON_COLUMNS, csv=csv, lasts=lasts)
+
+        try:
+            body = await self._archives.read(read) if name else None
+        except SessionUnreadable as error:
+            log.warning("session_unreadable_for_http", error=str(error))
+            raise HTTPException(500, "what is kept of this session cannot be read") from None
+        if body is None:
+            raise HTTPException(404, "no session with this id is kept, and none of such a room")
+        return answer(request, body)
+
+    async def _list_workers(self, request: Request) -> Response:
+        asked(request)
+        return JSONResponse({"workers": self._workers()})
+
+    async def _tree(self, request: Request) -> Response:
+        asked(request)
+        return Response(msgspec.json.encode(self._actors()), media_type=JSON)
+
+    async def _openapi(self, request: Request) -> Response:
+        asked(request)
+        return JSONResponse(self._doc)

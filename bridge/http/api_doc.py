@@ -1,0 +1,321 @@
+"""`/openapi.json`: what the API answers, exactly.  A test asks everything it says.
+
+Parameters are those that `api_query` reads; an object has all of its keys, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, get_args
+
+from actors.session import QUALITIES
+from actors.session.events import ParticipantKind, Source, TrackKind
+from bridge.http.api_query import CURSOR, FILTERS, FORMAT, LIMIT, ROOM, Parameter
+from bridge.http.problem import PROBLEM_JSON
+
+Schema: TypeAlias = dict[str, Any]
+
+
+def _object(properties: Mapping[str, Schema], *, more: bool | Schema = False) -> Schema:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": more,
+    }
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _maybe(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+TEXT: Final[Schema] = {"type": "string"}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
+SHARE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
+YES: Final[Schema] = {"type": "boolean"}
+
+_QUALITY: Final = _object({level: _maybe(SECONDS) for level in QUALITIES})
+
+_ROW: Final[Mapping[str, Schema]] = {
+    "id": TEXT,
+    "room": TEXT,
+    "room_sid": TEXT,
+    "job_ids": _list(TEXT),
+    "worker": TEXT,
+    "agent_name": TEXT,
+    "status": {"type": "string", "enum": ["active", "ended"]},
+    "end_reason": _maybe(TEXT),
+    "started_at": TIME,
+    "ended_at": _maybe(TIME),
+    "duration": SECONDS,
+    "coverage": SHARE,
+    "metadata": _maybe(TEXT),
+    "participants": _object(dict.fromkeys(("current", "peak", "unique", "joins"), _maybe(COUNT))),
+    "participant_seconds": _maybe(SECONDS),
+    "track_counts": _object(
+        {"current": _maybe(COUNT), "total": _maybe(COUNT), "by_source": _map(COUNT)}
+    ),
+    "data_messages": _object(
+        {"total": _maybe(COUNT), "bytes": _maybe(COUNT), "by_topic": _map(COUNT)}
+    ),
+    "quality": _QUALITY,
+    "talk": _object({"seconds": _maybe(SECONDS), "by_identity": _map(SECONDS)}),
+}
+_JOIN: Final = _object(
+    {"sid": TEXT, "joined_at": TIME, "left_at": _maybe(TIME), "leave_reason": _maybe(TEXT)}
+)
+_PERSON: Final = _object(
+    {
+        "identity": TEXT,
+        "name": TEXT,
+        "kind": {"type": "string", "enum": list(get_args(ParticipantKind))},
+        "sids": _list(TEXT),
+        "joins": _list(_JOIN),
+        "seconds": SECONDS,
+        "metadata": _maybe(TEXT),
+        "attributes": _maybe(_map(TEXT)),
+        "quality": _QUALITY,
+        "talk_seconds": _maybe(SECONDS),
+        "data_messages": COUNT,
+    }
+)
+_TRACK: Final = _object(
+    {
+        "sid": TEXT,
+        "identity": TEXT,
+        "kind": {"type": "string", "enum": list(get_args(TrackKind))},
+        "source": {"type": "string", "enum": list(get_args(Source))},
+        "published_at": _maybe(TIME),
+        "unpublished_at": _maybe(TIME),
+        "muted_seconds": SECONDS,
+        "stats": {"type": "null"},
+    }
+)
+_ENTRY: Final = _object({"at": TIME, "event": TEXT}, more=True)
+_WORKER: Final = _object(
+    {
+        "id": TEXT,
+        "livekit_id": _maybe(TEXT),
+        "agent_name": TEXT,
+        "version": TEXT,
+        "registered": YES,
+        "draining": YES,
+        "rooms": COUNT,
+        "max_rooms": COUNT,
+        "load": SHARE,
+        "store": _object(
+            {
+                "trouble": _maybe(TEXT),
+                "written_at": _maybe(TIME),
+                "lines_waiting": COUNT,
+                "lines_written": COUNT,
+                "lines_lost": COUNT,
+            }
+        ),
+    }
+)
+_ACTOR: Final = _object(
+    {
+        "path": TEXT,
+        "kind": {"type": "string", "enum": ["actor", "supervisor"]},
+        "state": TEXT,
+        "generation": COUNT,
+        "restarts": COUNT,
+        "queued": COUNT,
+        "counters": _maybe(_map(COUNT)),
+        "last": _list(TEXT),
+        "awaiting": TEXT,
+        "children": _list(_ref("Actor")),
+    }
+)
+SCHEMAS: Final[Mapping[str, Schema]] = {
+    "Problem": _object(
+        {"type": TEXT, "title": TEXT, "status": {"type": "integer"}}, more={"type": "string"}
+    ),
+    "SessionRow": _object(_ROW),
+    "Session": _object(
+        {
+            **_ROW,
+            "people": _list(_PERSON),
+            "tracks": _list(_TRACK),
+            "timeline": {"type": ["array", "null"], "items": _ENTRY},
+        }
+    ),
+    "Rooms": _object({"rooms": _list(_ref("SessionRow"))}),
+    "Sessions": _object({"sessions": _list(_ref("SessionRow")), "next": _maybe(TEXT)}),
+    "Workers": _object({"workers": _list(_WORKER)}),
+    "Actor": _ACTOR,
+    "Actors": _object(
+        {
+            "tree": _ref("Actor"),
+            "dead_letters": COUNT,
+            "recent_dead_letters": _list(_object({"actor": TEXT, "what": TEXT})),
+        }
+    ),
+    "Alive": _object({"alive": YES}),
+    "Ready": _object({"ready": YES, "checks": _map({"type": ["string", "null"]})}),
+}
+
+
+def _content(kind: str, schema: Schema) -> Schema:
+    return {kind: {"schema": schema}}
+
+
+def _answer(about: str, content: Schema, headers: Schema | None = None) -> Schema:
+    return {"description": about, "content": content, **({"headers": headers} if headers else {})}
+
+
+def _problem(about: str) -> Schema:
+    return _answer(about, _content(PROBLEM_JSON, _ref("Problem")))
+
+
+_JSON: Final = "application/json"
+_CSV: Final = _content("text/csv", TEXT)
+_LINK: Final = {"Link": {"description": 'The page after this, as rel="next".', "schema": TEXT}}
+_ETAG: Final = {"ETag": {"description": "Of a session that has ended.", "schema": TEXT}}
+
+_UNREADABLE: Final = {"503": _problem("The store cannot be read now")}
+_BAD: Final = {
+    "400": _problem("The query is not as said here, or there is a body"),
+    "414": _problem("The query is too long"),
+}
+
+
+def _parameter(parameter: Parameter) -> Schema:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.about,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _header(name: str, about: str) -> Schema:
+    return {"name": name, "in": "header", "description": about, "schema": TEXT}
+
+
+def _get(
+    about: str,
+    good: Mapping[str, Schema],
+    parameters: Sequence[Schema] = (),
+    *,
+    bad: Mapping[str, Schema] | None = None,
+) -> Schema:
+    return {
+        "get": {
+            "summary": about,
+            "parameters": list(parameters),
+            "responses": {**good, **_BAD, **(bad or {})},
+        }
+    }
+
+
+def _ok(name: str, **more: Any) -> dict[str, Schema]:
+    return {"200": _answer("As asked", _content(_JSON, _ref(name)) | more.pop("or_", {}), **more)}
+
+
+_ID: Final[Schema] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "A session's id, or a room's name for its newest session.",
+    "schema": {"type": "string", "minLength": 1},
+}
+_FORMAT: Final = _parameter(FORMAT)
+
+PATHS: Final[Mapping[str, Schema]] = {
+    "/api/v1/rooms": _get(
+        "Every live session, the newest first", _ok("Rooms", or_=_CSV), (_FORMAT,), bad=_UNREADABLE
+    ),
+    "/api/v1/sessions": _get(
+        "Sessions that are kept, the newest first",
+        _ok("Sessions", or_=_CSV, headers=_LINK),
+        tuple(map(_parameter, (*FILTERS, LIMIT, CURSOR, FORMAT))),
+        bad=_UNREADABLE,
+    ),
+    "/api/v1/sessions/{id}": _get(
+        "One session whole; as CSV its people",
+        {
+            **_ok("Session", or_=_CSV, headers=_ETAG),
+            "304": {"description": "It is as you have it", "headers": _ETAG},
+        },
+        (_ID, _FORMAT, _header("If-None-Match", "The `ETag` of an earlier answer.")),
+        bad={**_UNREADABLE, "404": _problem("No such session is kept"), "500": _problem("Broken")},
+    ),
+    "/api/v1/workers": _get("The worker that answers", _ok("Workers")),
+    "/api/v1/actors": _get("Every actor as it is", _ok("Actors")),
+    "/api/v1/events": _get(
+        "What all sessions tell, as it happens, as server-sent events",
+        {
+            "200": _answer(
+                "Goes on until one side has had enough", _content("text/event-stream", TEXT)
+            )
+        },
+        (
+            _parameter(ROOM),
+            _header("Last-Event-ID", "The id of the last event seen: those after it come first."),
+        ),
+        bad={**_UNREADABLE},
+    ),
+    "/metrics": _get(
+        "For Prometheus; OpenMetrics where `Accept` names it",
+        {
+            "200": _answer(
+                "All families",
+                _content("text/plain", TEXT) | _content("application/openmetrics-text", TEXT),
+            )
+        },
+    ),
+    "/openapi.json": _get(
+        "This", {"200": _answer("OpenAPI 3.1", _content(_JSON, {"type": "object"}))}
+    ),
+}
+HEALTH: Final[Mapping[str, Schema]] = {
+    path: {"get": {"summary": about, "security": [], "responses": responses}}
+    for path, about, responses in (
+        ("/healthz", "The process answers", _ok("Alive")),
+        (
+            "/readyz",
+            "Registered at LiveKit, and the store writes",
+            {**_ok("Ready"), "503": _answer("Not now", _content(_JSON, _ref("Ready")))},
+        ),
+    )
+}
+
+
+def openapi(version: str, *, secured: bool) -> Schema:
+    """The document; `secured` where a token is wanted."""
+    paths = {path: {"get": dict(item["get"])} for path, item in PATHS.items()}
+    security: Schema = {}
+    if secured:
+        security = {"security": [{"token": []}]}
+        for item in paths.values():
+            responses = item["get"]["responses"]
+            item["get"]["responses"] = {
+                **responses,
+                "401": _problem("The token is missing or wrong"),
+            }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "room-actors", "version": version},
+        **security,
+        "paths": {**paths, **HEALTH},
+        "components": {
+            "schemas": dict(SCHEMAS),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }

@@ -1,0 +1,113 @@
+"""Sessions in a store, and the API that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import define, field
+
+from actors.rooms.journal import Journal
+from actors.runtime import ActorSystem, open_system
+from actors.session import AttributesChanged, MetadataChanged
+from bridge.http.api import Api, Archives
+from bridge.http.app import app
+from bridge.http.events import Feed
+from bridge.http.health import health
+from bridge.store.sqlite import SqliteArchive, open_store
+from tests.http.site import Site, open_site
+from tests.store.history import History
+
+HOSTILE = '=HYPERLINK("http://evil.example")\x1b[31m\u202e<script>'
+
+WORKER: dict[str, Any] = {
+    "id": "0123456789ab",
+    "livekit_id": "AW_1",
+    "agent_name": "agent",
+    "version": "0",
+    "registered": True,
+    "draining": False,
+    "rooms": 1,
+    "max_rooms": 500,
+    "load": 0.002,
+    "store": {
+        "trouble": None,
+        "written_at": "2026-09-21T14:13:20.000Z",
+        "lines_waiting": 0,
+        "lines_written": 1,
+        "lines_lost": 0,
+    },
+}
+
+
+@define(eq=False)
+class Kept:
+    """A worker that writes, and whoever reads."""
+
+    site: Site
+    history: History
+    archive: SqliteArchive
+    feed: Feed
+    system: ActorSystem
+    live: Journal = field(init=False)
+    """The session `RM_live`."""
+
+    async def get(self, path: str, **parameters: str | int) -> Any:
+        """The JSON of an answer that must be good."""
+        answer = await self.site.http.get(path, params=parameters or None)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        return answer.json()
+
+    async def write(self) -> None:
+        """Keep what was recorded since the last time."""
+        await self.history.write_to(self.archive)
+
+    async def fill(self, ended: int = 5) -> None:
+        """`RM_0` and on have ended; `RM_0` is hostile in all its words."""
+        history = self.history
+        for number in range(ended):
+            room = HOSTILE if number == 0 else f"team-{number % 2}"
+            people = [HOSTILE] if number == 0 else [f"person-{n}" for n in range(number + 1)]
+            journal = history.begin(room, f"RM_{number}", *people)
+            history.talk(journal, 3, people[0])
+            journal.record(MetadataChanged(history.now, people[0], HOSTILE))
+            journal.record(AttributesChanged(history.now, people[0], {"to": HOSTILE}))
+            journal.end(history.now, "room_closed")
+            history.now += 3_600.0
+        self.live = history.begin("live", "RM_live")
+        history.talk(self.live, 2)
+        await self.write()
+
+
+@asynccontextmanager
+async def open_kept(
+    data_dir: Path, *, token: str | None = None, **limits: int
+) -> AsyncGenerator[Kept, None]:
+    """An empty store and the whole API on it; `limits` are those of the feed."""
+    history = History()
+    async with open_store(data_dir, instance="w") as archive, open_system() as system:
+        archives = Archives(data_dir)
+        feed = Feed(archives, lambda: history.backlog.kept, **limits)
+        api = Api(
+            archives,
+            workers=lambda: [WORKER],
+            actors=lambda: {
+                "tree": system.tree(),
+                "dead_letters": system.dead_letters.total(),
+                "recent_dead_letters": list(system.recent_dead_letters),
+            },
+            version="0",
+            secured=token is not None,
+        )
+        rows = (*health({}), *api.rows, *feed.rows)
+        async with (
+            trio.open_nursery() as nursery,
+            open_site(app(rows, loopback=True, token=token)) as site,
+        ):
+            nursery.start_soon(feed.run)
+            yield Kept(site, history, archive, feed, system)
+            nursery.cancel_scope.cancel()
