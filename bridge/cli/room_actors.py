@@ -22,6 +22,7 @@ from actors.rooms.port import RoomJob, RoomPort
 from actors.rooms.recovery import ListLiving, Recovery
 from actors.rooms.reporter import Reporter
 from actors.rooms.room import Surroundings
+from actors.rooms.session import Publish
 from actors.rooms.store import Flush, Store
 from actors.rooms.summary import Summary
 from actors.runtime import (
@@ -40,8 +41,8 @@ from actors.runtime import (
     Service,
     Signal,
 )
-from actors.session import Entry, ServerSaid, SessionState, session_row
-from bridge.cli.log import log_entry
+from actors.session import ServerSaid
+from bridge.cli.session_log import SessionLog
 from bridge.cli.settings import Settings
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class RoomActors:
     manager: Ref[Any]
     reporter: Ref[Any]
     store: Ref[Any]
+    publish: Publish
 
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
@@ -89,23 +91,11 @@ class RoomActors:
         for journal in (*held, *self.book.unwatched.values()):
             journal.end(time.time(), "worker_stopped")
             while journal.untold:
-                _publish(journal.state, journal.untold.popleft())
+                self.publish(journal.state, journal.untold.popleft())
 
     def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
         return self.book.summary(time.time(), live=True)
-
-
-def _publish(state: SessionState, entry: Entry) -> None:
-    """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
-    about: dict[str, Any] = {
-        "room": state.room,
-        "room_sid": state.room_sid or None,
-        "job_id": state.job_ids[-1] if state.job_ids else None,
-    }
-    if entry.event == "session_ended":
-        about["session"] = session_row(state, entry.at)
-    log_entry(log, entry, **about)
 
 
 _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
@@ -172,12 +162,13 @@ async def start_room_actors(
     When this returns, what earlier runs left is known, unless the archive is in trouble.
     """
     book, backlog, root = Book(), Backlog(), system.supervisor
+    publish = SessionLog()
     around = Surroundings(
         port=outside.port,
         find_again=outside.find_again,
         backlog=backlog,
         clock=time.time,
-        publish=_publish,
+        publish=publish,
         announce=announce,
         worker=outside.worker,
         agent_name=settings.agent_name,
@@ -224,4 +215,4 @@ async def start_room_actors(
             ),
         )
     )
-    return RoomActors(book, backlog, manager, reporter, store)
+    return RoomActors(book, backlog, manager, reporter, store, publish)

@@ -53,6 +53,7 @@ from actors.rooms.port import (
 )
 from actors.session.events import (
     Disconnected,
+    MessagesThinned,
     ParticipantJoined,
     Reconnected,
     Reconnecting,
@@ -83,6 +84,10 @@ SID_DEADLINE: Final = 8.0
 """Seconds to wait after a reconnect until the server tells which life of the room this is."""
 ASK_AGAIN: Final = 0.5
 """Seconds between two questions to the server which life of the room lives."""
+MOST_WAITING: Final = 2_000
+"""Events of one room that wait for the trio thread, from which on its messages are only
+counted.  With LiveKit's largest messages (15 KB) these are 30 MB.  Everything else is
+never given up."""
 
 LookUp: TypeAlias = Callable[[str], Awaitable[str]]
 """The SID of the room that lives under this name, "" where there is none.  Raises
@@ -248,6 +253,10 @@ class _Connection(OpenRoom):
         self._room: rtc.Room | None = None
         self._error: RoomError | None = None
         self._reason: str | None = None
+        self._thinned = 0
+        """Messages that were given up because too much waited; written by native threads."""
+        self._told_thinned = 0
+        """How many of those the session knows of."""
         self._came_at: float | None = None
         """When the event came that is being looked at."""
         self._sdk_sid = ""
@@ -424,10 +433,18 @@ class _Connection(OpenRoom):
         """Called on a thread of the native library.  The time is taken here, so that how
         busy we are is not in it."""
         assert self._lane is not None
+        if len(self._lane) >= MOST_WAITING:
+            packet = event.room_event.data_packet_received
+            if packet.HasField("user"):
+                seams.drop_payload(packet.user)
+                self._thinned += 1
+                return
         self._lane.put((self._rooms.now(), event))
 
     def _take(self, item: tuple[float, ffi_pb2.FfiEvent]) -> None:
         self._came_at, event = item
+        if self._thinned != self._told_thinned:
+            self._tell_thinned()
         name = event.room_event.WhichOneof("message") or "nothing"
         translator = translate.RAW.get(name)
         try:
@@ -439,6 +456,11 @@ class _Connection(OpenRoom):
             self._rooms.fault(name, exc)
         finally:
             self._came_at = None
+
+    def _tell_thinned(self) -> None:
+        count = self._thinned - self._told_thinned
+        self._told_thinned += count
+        self._tell(MessagesThinned(self.now(), count))
 
     def _callback(self, name: EventTypes) -> Callable[..., None]:
         """The callback of one SDK event.  `*args` is the cheapest for the SDK to call."""

@@ -41,6 +41,10 @@ class Lane(Generic[T]):
         self._items: deque[T] = deque()
         self._in_line = False
 
+    def __len__(self) -> int:
+        """How many items wait."""
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Called on any thread."""
         self._items.append(item)
@@ -77,7 +81,9 @@ class Inbox:
     def lane(self, take: Callable[[T], None]) -> Lane[T]:
         """A lane of its own for one room.  `take` is called on the trio thread; it must not raise.
 
-        Nothing it is given may be lost, so a lane has no bound; it is empty after a `PAUSE`.
+        Nothing it is given may be lost, so a lane has no bound.  It is empty after a `PAUSE`
+        unless more comes than can be taken: whoever puts looks at its length, and knows
+        what can be done without.
         """
         return Lane(self, take)
 

@@ -316,10 +316,15 @@ class DemuxedRoom(rtc.Room):
 
 def take_payload(message: room_pb2.UserPacket) -> bytes:
     """Copy a message out of the native memory that it is in, and give that back."""
-    owned = message.data
-    payload = ctypes.string_at(owned.data.data_ptr, owned.data.data_len)
-    FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(owned.handle.id)
+    content = message.data.data
+    payload = ctypes.string_at(content.data_ptr, content.data_len)
+    drop_payload(message)
     return payload
+
+
+def drop_payload(message: room_pb2.UserPacket) -> None:
+    """Give the native memory that a message is in back.  On any thread."""
+    FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(message.data.handle.id)
 
 
 # --- one room's events only ------------------------------------------------------
