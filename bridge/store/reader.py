@@ -23,6 +23,7 @@ from actors.rooms.archive import Line
 from actors.session import Entry, Quality, session_row, session_view
 from bridge.store.errors import StoreRefused, trouble
 from bridge.store.lines import newest_lines, unpack
+from bridge.store.live import Live, LiveSession
 from bridge.store.lock import holder
 from bridge.store.refold import refold, timeline, told
 from bridge.store.schema import (
@@ -153,6 +154,7 @@ class Reader:
     def __init__(self, db: sqlite3.Connection, data_dir: Path) -> None:
         self._db = db
         self._data_dir = data_dir
+        self._live = Live(db)
 
     def worker(self) -> Seen | None:
         """The newest worker; None where none has written yet."""
@@ -188,6 +190,11 @@ class Reader:
                 "SELECT session FROM sessions WHERE ended_at IS NULL ORDER BY session DESC"
             )
             return self._rows([session for (session,) in found])
+
+    def live(self) -> list[LiveSession]:
+        """The same as states, for whoever looks again and again: only what is new is read."""
+        with transaction(self._db, "DEFERRED"):
+            return self._live.look()
 
     def session(self, name: str | None = None) -> Json | None:
         """One session whole: by its id, or a room's newest, or of None the newest of all.
