@@ -57,6 +57,7 @@ def _store_crash(stage: Stage, step: Step) -> None:
         stage.disk.bug = partial(_raised, stage, step)
     else:
         program.saboteur.raise_at("/store", 1, step.what)
+        stage.disk.troubled_at = trio.current_time()
         stage.nursery.start_soon(_ask_to_flush, stage)
 
 

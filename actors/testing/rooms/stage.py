@@ -233,7 +233,7 @@ class Stage:
         now, durable_until = trio.current_time(), self.disk.durable_until
         calm_since = max(dying.began_at, self.disk.troubled_at)
         late = now - durable_until - HEARTBEAT - 2 * GATHER
-        if now - calm_since > CALM and late > 0:
+        if not well and now - calm_since > CALM and late > 0:
             self.violations.append(f"durable: nothing was written in the last {late:g} s or more")
         for told in self.journals.of(dying.backlog):
             truth = self.truths.by_sid[told.journal.state.room_sid]
