@@ -41,6 +41,7 @@ from actors.session import (
     next_deadline,
 )
 from actors.session.events import DataReceived
+from actors.session.state import SETTLE
 
 Clock: TypeAlias = Callable[[], float]
 """Unix seconds now."""
@@ -176,4 +177,6 @@ class SessionActor(Actor[SessionMessage]):
             self._timer.cancel()
             self._timer = None
         if due is not None and due != float("inf"):
-            self._timer = self.context.after(max(0.0, due - self._clock()), Tick(due))
+            # Nothing waits longer than that, unless our clock was set back meanwhile.
+            delay = min(max(0.0, due - self._clock()), SETTLE)
+            self._timer = self.context.after(delay, Tick(due))

@@ -231,6 +231,7 @@ class Stage:
     def _look_at_the_dead(self, dying: Program, *, well: bool = False) -> None:
         """Note what it could not keep; it must have kept all but that."""
         now, durable_until = trio.current_time(), self.disk.durable_until
+        self.checked["durable"] += 1
         calm_since = max(dying.began_at, self.disk.troubled_at)
         late = now - durable_until - HEARTBEAT - 2 * GATHER
         if not well and now - calm_since > CALM and late > 0:
