@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
-
 import pytest
 import trio
 
-from bridge.server import PrivateServer
-from tests.chaos.town import SETTLED, open_town
+from tests.chaos.town import ROOMS, SETTLED, Town
+from tests.chaos.verdict import Account
 
 
-async def killed(
-    server: PrivateServer, data_dir: Path, *, times: int, every: float, http_port: int = 0
-) -> list[str]:
-    """Kill and restart the worker `times` times; the differences in the end."""
-    rng = random.Random(times)
-    rooms = ["atlas", "borealis", "cassini"]
-    async with open_town(server, data_dir, http_port=http_port) as town:
-        await town.start_worker()
-        over = trio.Event()
-        async with trio.open_nursery() as nursery:
-            for room in rooms:
-                nursery.start_soon(town.bustle, room, random.Random(rng.random()), over)
-            await town.watching(rooms)
-            await trio.sleep(every)
-            for _ in range(times):
-                await town.kill_worker()
-                await trio.sleep(rng.uniform(0.0, 1.0))
-                await town.start_worker()
-                await town.watching(rooms)
-                await trio.sleep(rng.uniform(0.2, 1.0) * every)
-            over.set()
-        await trio.sleep(SETTLED)
-        await town.stop_worker()
-        return town.differences()
+async def killed(town: Town, name: str, *, times: int, every: float) -> Account:
+    """Kill and restart the worker `times` times; what it came to in the end."""
+    await town.start_worker()
+    async with town.bustling(seed=times) as rng:
+        await town.watching(ROOMS)
+        await trio.sleep(every)
+        for _ in range(times):
+            await town.kill_worker()
+            await trio.sleep(rng.uniform(0.0, 1.0))
+            await town.start_worker()
+            await town.watching(ROOMS)
+            await trio.sleep(rng.uniform(0.2, 1.0) * every)
+    await trio.sleep(SETTLED)
+    await town.stop_worker()
+    return town.judge(name)
 
 
-async def test_three_deaths_cost_no_session_without_webhooks(
-    own_server: PrivateServer, tmp_path: Path
-) -> None:
-    found = await killed(own_server, tmp_path / "w", times=3, every=5.0)
-    assert found == []
+async def test_two_deaths_cost_no_session(town: Town) -> None:
+    account = await killed(town, "2 kills of the worker", times=2, every=4.0)
+    assert account.differences == []
 
 
 @pytest.mark.chaos
-async def test_twenty_deaths_in_three_minutes_with_webhooks(
-    telling_server: PrivateServer, http_port: int, tmp_path: Path
-) -> None:
-    found = await killed(telling_server, tmp_path / "w", times=20, every=8.0, http_port=http_port)
-    assert found == []
+@pytest.mark.limit(500)
+async def test_twenty_deaths_in_three_minutes(town: Town) -> None:
+    account = await killed(town, "20 kills of the worker", times=20, every=8.0)
+    assert account.differences == []
+
+
+@pytest.mark.chaos
+@pytest.mark.limit(500)
+async def test_twenty_deaths_in_three_minutes_with_webhooks(told: Town) -> None:
+    account = await killed(told, "20 kills of the worker, webhooks", times=20, every=8.0)
+    assert account.differences == []
