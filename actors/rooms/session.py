@@ -153,6 +153,8 @@ class SessionActor(Actor[SessionMessage]):
         self._journal = journal
         self._say_opened()
         self._journal.record(Watching(event.at, roster))
+        for waiting in before.held:
+            self._journal.record(waiting)
 
     def _say_opened(self) -> None:
         self._opened(Opened(self._key, self.context.ref, self._connection, self._journal))

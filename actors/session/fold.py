@@ -40,9 +40,11 @@ over.  A leave ends all tracks of the leaver that are still open, so none stays 
 for ever; tracks of somebody who is gone are counted and over at once.
 
 **Reconnecting.**  Tracks end and come back with the same SID: the same track.  What
-names a SID that was never seen waits until ``Reconnected``, because a server that
-died and came back within 20 s goes on under the same connection with another life of
-the room, and those people belong to the next session.  Speakers are told on change
+names a SID that was never seen, and every message, waits until ``Reconnected``, because a
+server that died and came back within 20 s goes on under the same connection with another
+life of the room, and those people and messages belong to the next session, which is given
+what waited (`SessionState.held`).  Where the connection ends instead, the messages are
+this session's.  Speakers are told on change
 only, so nobody is held to be speaking across a gap; quality is held.
 
 **Rosters.**  ``Resynced`` is the truth.  ``Reconnected`` and a ``Watching`` that
@@ -103,6 +105,9 @@ from actors.session.waiting import all_due, anomaly, with_leaving
 
 __all__ = ["AnotherLife", "apply", "attach_job", "begin", "end", "next_deadline"]
 
+SERVER_LOST: Final = "server_lost"
+"""The end reason where the server closed the room without a word, and may have made it anew."""
+
 Result: TypeAlias = tuple[SessionState, tuple[Entry, ...]]
 
 
@@ -153,6 +158,8 @@ def end(state: SessionState, at: float, reason: str) -> Result:
         return state, ()
     out = list[Entry]()
     seen_until = state.last_at if reason == FOUND_ENDED else at
+    if reason != SERVER_LOST:
+        state = _with_messages(state, out)
     state = _unwatched(state, seen_until, out)
     ended_at, reason = true_end(state, max(at, state.started_at), reason)
     last_seen = ended_at if state.blind_since is None else state.blind_since
@@ -239,13 +246,21 @@ def _seeing_again(
     return change(state, watched=state.watched.on(at), blind_since=None, settle_at=due)
 
 
-def _disconnected(state: SessionState, event: Disconnected, _out: list[Entry]) -> SessionState:
-    return _out_of_the_room(state, event.at)
+def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) -> SessionState:
+    return _out_of_the_room(_with_messages(state, out), event.at)
 
 
 def _unwatched(state: SessionState, at: float, out: list[Entry]) -> SessionState:
     """It is over: what was doubted is believed, nothing more is known."""
     return _out_of_the_room(presence.settle(state, inf, out), at)
+
+
+def _with_messages(state: SessionState, out: list[Entry]) -> SessionState:
+    """It will not be known to which life the messages belong that waited: to this one then."""
+    for waiting in state.held:
+        if isinstance(waiting, DataReceived):
+            state = signals.count_data(state, waiting, out)
+    return change(state, held=())
 
 
 def _out_of_the_room(state: SessionState, at: float) -> SessionState:

@@ -19,6 +19,7 @@ from actors.session.events import (
     SpeakersChanged,
 )
 from actors.session.state import (
+    MAX_HELD,
     MAX_SENDERS,
     MAX_TOPIC_LENGTH,
     MAX_TOPICS,
@@ -74,6 +75,12 @@ def on_room_metadata(
 
 
 def on_data(state: SessionState, event: DataReceived, out: list[Entry]) -> SessionState:
+    if state.reconnecting and len(state.held) < MAX_HELD // 2:
+        return hold(state, event)  # others that wait are more worth their place than a flood
+    return count_data(state, event, out)
+
+
+def count_data(state: SessionState, event: DataReceived, out: list[Entry]) -> SessionState:
     identity, data = event.identity, state.data
     topic = event.topic[:MAX_TOPIC_LENGTH]
     if topic not in data.by_topic and len(data.by_topic) >= MAX_TOPICS:

@@ -353,6 +353,18 @@ async def test_another_life_of_a_room_under_one_connection_is_another_session(
     assert rooms.stage.program.book.summary(rooms.stage.our_time(), live=True).rooms == 2
 
 
+async def test_a_message_while_reconnecting_is_of_the_life_that_is_found_then(rooms: Rooms) -> None:
+    room = rooms.make()
+    await rooms.settled()
+    first = room.sid
+    room.reconnecting()
+    room.send_data(b"of the new life, whose sender is not announced yet")
+    room.restart()
+    await rooms.settled()
+    assert rooms.state(first).data.total == 0
+    assert rooms.state(room.sid).data.total == 1
+
+
 async def test_a_room_of_the_same_name_later_is_another_session(rooms: Rooms) -> None:
     first = rooms.make()
     await rooms.settled()

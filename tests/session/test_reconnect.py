@@ -6,6 +6,7 @@ import pytest
 
 from actors.session import (
     AnotherLife,
+    DataReceived,
     ParticipantInfo,
     ParticipantJoined,
     Reconnecting,
@@ -15,6 +16,7 @@ from actors.session import (
     begin,
     totals,
 )
+from actors.session.state import MAX_HELD
 from tests.session.story import T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
@@ -174,7 +176,6 @@ def test_events_of_known_people_count_while_reconnecting() -> None:
     story.reconnecting(10)
     assert names(story.quality(11, "alice", "PA_1", "good")) == ["quality_changed"]
     assert names(story.left(12, "bob", "PA_2")) == ["participant_disconnected"]
-    assert names(story.data(12, "alice")) == ["data_message"]
 
 
 def test_a_subscription_is_told_again_after_tracks_came_back() -> None:
@@ -407,3 +408,46 @@ def test_who_came_before_the_others_leave_was_heard_met_them() -> None:
     story.joined(11, person("bob", "PA_2", 9.5))
     story.tick(20)
     assert story.counts() == (1, 2, 2, 2)
+
+
+def test_a_message_while_reconnecting_waits_until_it_is_known_whose_it_is() -> None:
+    """A server that died and came back lets the messages of the new life through before the
+    SDK says that it is back."""
+    story = Story(ALICE)
+    story.reconnecting(10)
+    assert story.data(12, "bob") == []
+    with pytest.raises(AnotherLife):
+        story.reconnected(14, sid="RM_2")
+    assert [type(waiting) for waiting in story.state.held] == [DataReceived]
+    story.ends(14, "server_lost")
+    assert story.view()["data_messages"]["total"] == 0
+
+
+def test_a_message_of_the_same_life_counts_at_its_own_time() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.data(12, "alice", topic="chat")
+    told = story.reconnected(14, ALICE)
+    assert [(entry.event, entry.at - T0) for entry in told] == [
+        ("reconnected", 14),
+        ("data_message", 12),
+    ]
+    assert story.of("alice")["data_messages"] == 1
+
+
+def test_a_message_counts_where_the_connection_never_comes_back() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.data(12, "alice", topic="chat")
+    story.disconnected(30)
+    assert story.view()["data_messages"]["by_topic"] == {"chat": 1}
+
+
+def test_a_flood_while_reconnecting_counts_at_once() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    for _ in range(MAX_HELD):
+        story.data(12, "alice")
+    assert len(story.state.held) == MAX_HELD // 2
+    story.reconnected(14, ALICE)
+    assert story.view()["data_messages"]["total"] == MAX_HELD
