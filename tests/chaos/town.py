@@ -25,8 +25,8 @@ from tests.program.agent import Agent, running_agent, server_api
 SOURCES: Final = ("microphone", "camera", "screen")
 NAMES: Final = ("alice", "bob", "carol", "dave")
 ROOMS: Final = ("atlas", "borealis", "cassini")
-SETTLED: Final = 6.0
-"""Seconds after the last deed by which a session has settled: the server's tick, and ours."""
+TOLD: Final = 2.0
+"""Seconds in which a worker has heard what the server did."""
 WAIT: Final = 60.0
 """Seconds that bound what would otherwise hang."""
 
@@ -48,8 +48,8 @@ class Town:
     worker: Agent | None = None
     blind: dict[str, list[Blind]] = field(factory=dict[str, list[Blind]])
     """By room SID, since the room's creation."""
-    known_gaps: bool = True
-    """Whether `blind` has all gaps of the rooms in it."""
+    _named: dict[str, str] = field(factory=dict[str, str])
+    """Rooms by SID."""
     _born: dict[str, float] = field(factory=dict[str, float])
     _since: dict[str, float] = field(factory=dict[str, float])
     """By room: when the worker went out of it.  The empty name is for all."""
@@ -88,12 +88,22 @@ class Town:
             task_status.started(agent)
             await agent.ended(wait=math.inf)
 
+    def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """What the worker's log has of it."""
+        assert self.worker is not None
+        return self.worker.events(event, **fields)
+
     async def kill_worker(self) -> None:
         """`kill -9`, and wait until it is gone."""
         assert self.worker is not None
         self.unwatched()
         self.worker.signal(signal.SIGKILL)
         await self.worker.ended()
+
+    def gap(self, room: str, since: float, until: float) -> None:
+        """Nobody saw the room then, although a worker was in it."""
+        sid = next(sid for sid, name in self._named.items() if name == room)
+        self.blind[sid].append(Blind(since, until))
 
     def unwatched(self, room: str = "") -> None:
         """From now on nobody of ours is in the room, or in any, until `watching`."""
@@ -114,22 +124,30 @@ class Town:
                 people = await self.api.list_participants(name) if room else ()
                 if room is not None and (came := newest_agent(people)) > since:
                     born = self._born.setdefault(room.sid, room.creation_time_ms / 1000)
+                    self._named[room.sid] = name
                     self.blind.setdefault(room.sid, []).append(Blind(max(since, born), came))
                     return
             await trio.sleep(0.2)
 
-    async def stop_worker(self) -> dict[str, Any]:
+    async def close(self) -> None:
+        """Wait until the server has closed every room, and stop the worker."""
+        with trio.fail_after(WAIT):
+            while await self.api.list_rooms():  # noqa: ASYNC110  (a server does not tell)
+                await trio.sleep(0.2)
+        await trio.sleep(TOLD)
         assert self.worker is not None
-        return await self.worker.stop()
+        await self.worker.stop()
 
     # -- the server
 
     async def kill_server(self) -> None:
         """`kill -9`: every room's life ends, whatever its people believe."""
+        alive = {room.sid for room in await self.api.list_rooms()}
         now = time.time()
-        self._ends |= {truth.room_sid: now for truth in self.truth()}
+        self._ends |= dict.fromkeys(alive, now)
+        for sid in alive & self.blind.keys():
+            self.blind[sid].append(Blind(now, math.inf))
         await trio.to_thread.run_sync(self.server.kill)
-        self.known_gaps = False
 
     async def restart_server(self) -> None:
         await trio.to_thread.run_sync(self.server.restart)
@@ -255,7 +273,7 @@ class Town:
             if session is None and not must_have_session:
                 continue
             comparison = Comparison(account, truth, session, blind, self.webhooks)
-            comparison.run(self.known_gaps and sid in self.blind)
+            comparison.run(sid in self.blind)
         for session in sessions.values():
             if session["participants"]["joins"]:
                 account.differences.append(f"nobody was in {session['room']}: {session}")

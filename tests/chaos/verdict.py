@@ -101,6 +101,9 @@ class Account:
     gaps: float = 0.0
     note: str = ""
 
+    def check(self) -> None:
+        assert not self.differences, "\n".join([self.name, *self.differences])
+
     def row(self) -> str:
         numbers = f"{self.sessions:>8} {self.events:>7} {len(self.differences):>11}"
         late = (self.joins, self.leaves, self.silent_leaves, self.gaps)
@@ -138,7 +141,7 @@ class Comparison:
         real, session = stays(self.truth), self.session
         must = {sid for sid, stay in real.items() if self._must_be_seen(stay)}
         if session is None:
-            if must:
+            if must or known_gaps:
                 self.differs("has no session")
             return
         self.account.sessions += 1
@@ -276,7 +279,7 @@ class Comparison:
     def _gaps(self, session: Mapping[str, Any]) -> None:
         """Each gap as the timeline tells it, and all together as the coverage has them."""
         told = [one for one in session["timeline"] or () if one["event"] == "reconnected"]
-        gaps = [gap.until - gap.since for gap in self.blind[1:]]
+        gaps = [gap.until - gap.since for gap in self.blind[1:] if gap.until < inf]
         if len(told) != len(gaps):
             self.differs(f"gaps told: {[one['gap'] for one in told]}, in truth {gaps}")
         for one, gap in zip(told, gaps, strict=False):

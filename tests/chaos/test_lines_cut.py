@@ -1,0 +1,66 @@
+"""The network fails between a worker and the server: rooms go on, and gaps are known."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from tests.chaos.town import ROOMS, Town
+from tests.chaos.verdict import unix
+from tests.proxy import WORKER, Proxy, open_proxy
+
+
+@pytest.fixture
+async def proxy(town: Town) -> AsyncIterator[Proxy]:
+    """Between the worker of the town and its server."""
+    async with open_proxy(town.server.port) as proxy:
+        town.env["LIVEKIT_URL"] = proxy.url
+        yield proxy
+
+
+async def test_a_worker_socket_that_stalls_and_is_cut(town: Town, proxy: Proxy) -> None:
+    """No room notices, and rooms that open meanwhile are watched."""
+    agent = await town.start_worker()
+    async with town.bustling(seed=1), trio.open_nursery() as nursery:
+        await town.watching(ROOMS)
+        proxy.stall(WORKER)
+        nursery.start_soon(town.visit, "dione", "alice", random.Random(1))
+        await trio.sleep(4)
+        proxy.refused = WORKER
+        assert proxy.cut(WORKER) == 1
+        proxy.flow()
+        late = await town.people.join("eris", "bob")
+        await late.publish("microphone")
+        await trio.sleep(2)
+        proxy.refused = None
+        await agent.said("worker_registered", times=2)
+        await town.watching(["eris"])
+        await late.leave()
+    await town.close()
+    account = town.judge("worker's socket stalled 4 s, cut, refused 2 s")
+    account.check()
+
+
+async def test_the_signalling_of_one_room_is_cut(town: Town, proxy: Proxy) -> None:
+    """First for a moment, then for long enough that the SDK begins anew."""
+    agent = await town.start_worker()
+    async with town.bustling(seed=2):
+        await town.watching(ROOMS)
+        await trio.sleep(2)
+        for times, seconds in enumerate((0.0, 6.0), 1):
+            cut_at = time.time()
+            proxy.refused = ROOMS[0] if seconds else None
+            assert proxy.cut(ROOMS[0]) >= 1
+            await trio.sleep(seconds)
+            proxy.refused = None
+            back = await agent.said("reconnected", times=times, room=ROOMS[0])
+            town.gap(ROOMS[0], cut_at, unix(back["at"]))
+            await trio.sleep(2)
+        assert not any(agent.events("reconnecting", room=room) for room in ROOMS[1:])
+    await town.close()
+    account = town.judge("signalling of one room cut, 0 s and 6 s")
+    account.check()
