@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, Final, TypeAlias
 
 from actors.rooms.archive import ArchiveTrouble
@@ -39,8 +40,8 @@ MOST: Final = 10_000
 """Sessions on one page."""
 NAMED: Final = 3
 """Sessions that are named to somebody who asked for one that is not there."""
-TIMELINE: Final = 25
-"""Newest entries that the report for people has."""
+EVENTS: Final = 25
+"""Newest ones that the report for people has."""
 
 
 class CannotRead(Exception):
@@ -251,7 +252,7 @@ _TRACKS: Final[Mapping[str, _Cell]] = {
     "unpublished": lambda track: _clock(track["unpublished_at"]),
     "muted": lambda track: _seconds(track["muted_seconds"]),
 }
-_TIMELINE: Final[Mapping[str, _Cell]] = {
+_EVENTS: Final[Mapping[str, _Cell]] = {
     "at": lambda entry: _clock(entry["at"]),
     "event": lambda entry: entry["event"],
     "": lambda entry: key_values(
@@ -278,16 +279,30 @@ def _print_report(session: Json) -> None:
         "Metadata": harmless(session["metadata"] or "-"),
     }
     sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
-    timeline = session["timeline"]
+    sys.stdout.write("\nTimeline\n")
+    _draw(session)
     _print_part("People", _PEOPLE, session["people"])
     _print_part("Tracks", _TRACKS, session["tracks"])
-    if timeline is None:
-        sys.stdout.write("\nIts timeline is not kept any more.\n")
+    events = session["timeline"]
+    if events is None:
+        sys.stdout.write("\nIts events are not kept any more.\n")
         return
-    shown = timeline[-TIMELINE:]
-    all_of_it = f"the last {len(shown)} of {len(timeline)}, --json has all"
-    title = "Timeline" if len(shown) == len(timeline) else f"Timeline ({all_of_it})"
-    _print_part(title, _TIMELINE, shown)
+    shown = events[-EVENTS:]
+    all_of_it = f"the last {len(shown)} of {len(events)}, --json has all"
+    title = "Events" if len(shown) == len(events) else f"Events ({all_of_it})"
+    _print_part(title, _EVENTS, shown)
+
+
+def _draw(session: Json) -> None:
+    from bridge.cli.table import print_lines
+    from bridge.cli.timeline import ASCII, UNICODE, draw
+
+    glyphs = UNICODE
+    try:
+        UNICODE.all.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        glyphs = ASCII
+    print_lines(draw(session, get_terminal_size().columns, glyphs))
 
 
 def _counts(counts: Json) -> str:

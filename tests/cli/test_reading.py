@@ -23,6 +23,7 @@ from bridge.cli import main
 from bridge.store.schema import FILE
 from bridge.store.sqlite import open_store
 from tests.cli.conftest import RunCommand, clean_environment
+from tests.cli.terminal import in_a_terminal
 from tests.store.history import History
 
 HOSTILE = (
@@ -96,6 +97,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+REPORT_PARTS = ("Timeline", "People", "Tracks", "Events")
 COMMANDS = ("sessions", "rooms", "report")
 
 # ---------------------------------------------------------------- lists
@@ -200,8 +202,8 @@ def test_report_for_people_has_all_parts(data_dir: Path, room_actors: RunCommand
     fill(data_dir)
     text = room_actors("report", "RM_1").stdout
     assert text.startswith("Session   RM_1 of room room-1\nStatus    room_closed\n")
-    parts = [line for line in text.splitlines() if line in ("People", "Tracks", "Timeline")]
-    assert parts == ["People", "Tracks", "Timeline"]
+    parts = [line for line in text.splitlines() if line in REPORT_PARTS]
+    assert parts == list(REPORT_PARTS)
     assert "data_message" in text
 
 
@@ -354,6 +356,17 @@ def test_in_a_terminal_a_table_is_no_wider_than_it(data_dir: Path, tmp_path: Pat
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
     assert "RM_0" in "".join(lines)
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("env, coloured", [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_in_a_terminal_a_report_has_colours_unless_they_are_not_wanted(
+    env: dict[str, str], coloured: bool, data_dir: Path, tmp_path: Path
+) -> None:
+    fill(data_dir)
+    with in_a_terminal(tmp_path, "report", columns=60, env=env) as terminal:
+        assert terminal.end() == 0
+    assert (b"\x1b[" in terminal.received) == coloured
+    assert "  quality" in terminal.text
 
 
 def test_reading_imports_nothing_heavy(data_dir: Path, tmp_path: Path) -> None:
