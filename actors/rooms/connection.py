@@ -25,7 +25,7 @@ from actors.rooms.messages import (
 from actors.rooms.port import OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused, RoomUnreachable
 from actors.rooms.session import Clock, SessionMessage
 from actors.runtime import Actor, Backoff, Ref, receives
-from actors.session import Reconnected, Resynced, RoomEvent, Watching
+from actors.session import Reconnected, Reconnecting, Resynced, RoomEvent, Watching
 
 FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
 """The job with a token that is good now, None where that life of the room is over.
@@ -76,6 +76,8 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         self._stay = trio.CancelScope()
         self._reason: EndReason = "server_lost"
         """Why the session ends, as far as it is known."""
+        self._down = False
+        """The room told that its connection broke, and not yet that it is back."""
         self._lost_at: float | None = None
 
     async def started(self) -> None:
@@ -97,7 +99,8 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
     @receives(RosterWanted)
     def tell_roster(self, _: RosterWanted) -> None:
         if self._room is not None:
-            self._session.tell(Resynced(self._clock(), self._room.roster()))
+            up = not self._down
+            self._session.tell(Resynced(self._clock(), self._room.roster(), connected=up))
 
     async def _run(self) -> None:
         if not self._told.over:
@@ -151,7 +154,10 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
     def _offer(self, event: RoomEvent) -> None:
         """Hand an event of the room to the session; note which life of the room it is."""
         self._session.tell(event)
-        if type(event) in _WITH_ROSTER:
+        if isinstance(event, Reconnecting):
+            self._down = True
+        elif type(event) in _WITH_ROSTER:
+            self._down = False
             room_sid = cast("Watching | Resynced | Reconnected", event).roster.room_sid
             if room_sid and room_sid != self._job.room_sid:
                 self._job = evolve(self._job, room_sid=room_sid)

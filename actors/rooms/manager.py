@@ -19,13 +19,13 @@ from actors.rooms.messages import (
     Drain,
     EndReason,
     Entered,
+    FoundOver,
     Gone,
     JobAttached,
     JobReports,
     Leave,
     ListRooms,
     Live,
-    Living,
     Opened,
     Recovered,
     Rooms,
@@ -50,7 +50,16 @@ SENT_OUT: Final = ("removed", "dispatch_deleted")
 """End reasons after which another job of ours for the room takes over."""
 
 ManagerMessage: TypeAlias = (
-    Assigned | Terminated | Opened | Entered | Gone | Recovered | Living | Said | Drain | ListRooms
+    Assigned
+    | Terminated
+    | Opened
+    | Entered
+    | Gone
+    | Recovered
+    | FoundOver
+    | Said
+    | Drain
+    | ListRooms
 )
 
 
@@ -266,10 +275,11 @@ class RoomManager(Actor[ManagerMessage]):
         self._tell(journal)
         book.file(journal)
 
-    @receives(Living)
-    def living(self, message: Living) -> None:
-        for sid, journal in tuple(self._book.unwatched.items()):
-            if sid not in message.room_sids and journal.state.last_at < message.at:
+    @receives(FoundOver)
+    def found_over(self, message: FoundOver) -> None:
+        for sid in message.room_sids:
+            journal = self._book.unwatched.get(sid)
+            if journal is not None:
                 self._end_unwatched(journal, message.at, "found_ended")
 
     @receives(Said)

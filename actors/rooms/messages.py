@@ -136,8 +136,8 @@ class Recovered:
 
 
 @frozen
-class Living:
-    """Which rooms LiveKit has.  A session of any other, begun before `at`, is over."""
+class FoundOver:
+    """LiveKit does not have these rooms any more, whose sessions nobody of ours is in."""
 
     at: float
     """Unix seconds when LiveKit was asked."""

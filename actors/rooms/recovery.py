@@ -15,7 +15,7 @@ import trio
 
 from actors.rooms.archive import Archive, ArchiveTrouble
 from actors.rooms.book import Book
-from actors.rooms.messages import Announce, Living, Recovered
+from actors.rooms.messages import Announce, FoundOver, Recovered
 from actors.rooms.port import RoomUnreachable
 from actors.rooms.session import Clock
 from actors.runtime import Ref
@@ -79,9 +79,11 @@ class Recovery:
                 await self.load_once()
 
     async def _look(self) -> None:
-        asked_at = self._clock()
+        asked_at, unwatched = self._clock(), frozenset(self._book.unwatched)
         try:
-            room_sids = await self._list_living()
+            living = await self._list_living()
         except RoomUnreachable:
             return
-        self._manager.tell(Living(asked_at, room_sids))
+        over = unwatched - living
+        if over:
+            self._manager.tell(FoundOver(asked_at, over))

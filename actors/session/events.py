@@ -93,6 +93,8 @@ class Resynced:
 
     at: float
     roster: Roster
+    connected: bool = False
+    """The connection is certainly up: the end of a reconnect was lost, if one was under way."""
 
 
 @frozen

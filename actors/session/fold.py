@@ -205,6 +205,8 @@ def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry])
 def _resynced(state: SessionState, event: Resynced, out: list[Entry]) -> SessionState:
     if state.watched_from is None or (state.blind_since is not None and not state.reconnecting):
         return _watching(state, event, out)
+    if state.reconnecting and event.connected:
+        return _reconnected(state, event, out)
     state = same_life(state, event.roster)
     at = event.at
     due = inf if state.reconnecting else state.settle_at if at < state.settle_at else None
@@ -219,7 +221,9 @@ def _reconnecting(state: SessionState, event: Reconnecting, out: list[Entry]) ->
     return change(state, reconnecting=True)
 
 
-def _reconnected(state: SessionState, event: Reconnected, out: list[Entry]) -> SessionState:
+def _reconnected(
+    state: SessionState, event: Reconnected | Resynced, out: list[Entry]
+) -> SessionState:
     state = same_life(state, event.roster)
     if state.watched_from is None:
         state = change(state, watched_from=event.at)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
+import trio
 from attrs import define
 
 from actors.rooms.archive import Archive
@@ -26,6 +27,7 @@ from actors.rooms.session import Publish
 from actors.rooms.store import Flush, Store
 from actors.rooms.summary import Summary
 from actors.runtime import (
+    ActorDown,
     ActorSystem,
     ChildSpec,
     Crashed,
@@ -51,6 +53,10 @@ ROOMS_BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
 """Rooms are temporary: their failures never add up to a failure of the whole."""
 MANAGER_MAILBOX: Final = MailboxSpec(capacity=1_000_000)
 """A job or the end of a room must not be lost."""
+DRAIN_TRIES: Final = 5
+"""Crashes of the manager that a drain survives."""
+FLUSH_AGAIN: Final = 0.2
+"""Seconds between two tries to have everything written."""
 
 
 @define(eq=False)
@@ -77,13 +83,23 @@ class RoomActors:
         """LiveKit said this of a room."""
         self.manager.tell(Said(room, room_sid, event))
 
-    async def flush(self) -> bool:
-        """Wait until everything that was recorded by now is kept; False where it cannot be."""
-        return await self.store.ask(Flush, timeout=float("inf"))
+    async def flush(self) -> None:
+        """Wait until everything that was recorded by now is kept, also for a disk in trouble."""
+        while True:
+            if await self.store.ask(Flush, timeout=float("inf")):
+                return
+            await trio.sleep(FLUSH_AGAIN)
 
     async def leave_all(self) -> None:
         """Leave every room and close every session, once LiveKit has heard of it."""
-        await self.manager.ask(Drain, timeout=float("inf"))
+        for tries in range(1, DRAIN_TRIES + 1):
+            try:
+                await self.manager.ask(Drain, timeout=float("inf"))
+                break
+            except ActorDown:
+                # It crashed with the question in hand, and goes on when it is back.
+                if tries == DRAIN_TRIES:
+                    raise
 
     def close_books(self) -> None:
         """End what a hurried end left open.  Only when no actor will run any more."""

@@ -10,7 +10,7 @@ import trio
 from actors.rooms.archive import Batch
 from actors.rooms.backlog import CHECKPOINT_LINES, Backlog
 from actors.rooms.journal import Journal
-from actors.rooms.messages import Living, Recovered, Said
+from actors.rooms.messages import FoundOver, Recovered, Said
 from actors.rooms.store import AGAIN, Flush
 from actors.session import (
     Began,
@@ -217,7 +217,7 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
 ) -> None:
     await recovered(disk, stage)
     assert stage.program.book.wanted == {"RM_1"}
-    stage.program.manager.tell(Living(T0 + 5.0, frozenset({"RM_other"})))
+    stage.program.manager.tell(FoundOver(T0 + 5.0, frozenset({"RM_1", "RM_other"})))
     await trio.sleep(0.1)
     assert stage.program.book.wanted == frozenset()
     journal = stage.program.book.find_idle("RM_1")
@@ -226,15 +226,6 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
     assert await flushed(stage)
     assert on_disk(stage, "RM_1").end_reason == "found_ended"
     assert stage.program.book.summary(T0, live=True).rooms == 0, "no room of this run"
-
-
-async def test_a_session_that_began_after_livekit_was_asked_is_not_ended(stage: Stage) -> None:
-    told = JoinTold(T0 + 9.0, T0 + 9.0, ParticipantInfo("bob", "PA_1", T0 + 9.0))
-    stage.program.manager.tell(Said("borealis", "RM_2", told))
-    await trio.sleep(0.1)
-    stage.program.manager.tell(Living(T0 + 8.0, frozenset()))
-    await trio.sleep(0.1)
-    assert "RM_2" in stage.program.book.unwatched
 
 
 # ---------------------------------------------------------------- webhooks

@@ -10,6 +10,7 @@ from actors.session import (
     ParticipantInfo,
     ParticipantJoined,
     Reconnecting,
+    Resynced,
     Roster,
     Watching,
     apply,
@@ -27,6 +28,16 @@ def everybody_gone(story: Story, at: float) -> None:
     story.unpublished(at, "alice", "TR_1")
     story.left(at, "alice", "PA_1", None)
     story.left(at, "bob", "PA_2", None)
+
+
+def test_a_comparison_over_a_connection_that_is_up_ends_a_reconnect_whose_end_was_lost() -> None:
+    story = Story(ALICE)
+    story.reconnecting(10)
+    story.published(11, "bob", camera("TR_9"))
+    bob = person("bob", "PA_9", 9, camera("TR_9"))
+    story.hear(Resynced(T0 + 12, Roster("RM_1", "", (ALICE, bob)), connected=True))
+    assert not story.state.reconnecting
+    assert "TR_9" in story.state.tracks
 
 
 def test_a_full_restart_in_which_everybody_comes_back_tells_only_the_gap() -> None:

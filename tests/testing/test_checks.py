@@ -15,7 +15,7 @@ from actors.rooms.backlog import Backlog
 from actors.rooms.connection import ConnectionActor
 from actors.rooms.journal import Journal
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Living, RosterWanted, Said
+from actors.rooms.messages import FoundOver, RosterWanted, Said
 from actors.rooms.recovery import Recovery
 from actors.rooms.store import Store
 from actors.runtime import Backoff, ChildSpec, Crashed, Exit, ExitKind, Intensity
@@ -317,7 +317,8 @@ def take_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def believe_that_no_room_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     async def look(recovery: Recovery) -> None:
-        recovery._manager.tell(Living(recovery._clock(), frozenset()))
+        over = frozenset(recovery._book.unwatched)
+        recovery._manager.tell(FoundOver(recovery._clock(), over))
 
     monkeypatch.setattr(Recovery, "_look", look)
 
