@@ -39,7 +39,7 @@ async def test_rooms_are_deleted_while_people_come_and_go(town: Town) -> None:
         async with trio.open_nursery() as nursery:
             for room in ROOMS:
                 nursery.start_soon(delete, town, room)
-        await trio.sleep(5)
+        await trio.sleep(4)
     await town.close()
     account = town.judge("DeleteRoom under load")
     account.check()
@@ -89,6 +89,7 @@ async def test_two_hundred_rooms_of_five_seconds(town: Town) -> None:
     assert account.sessions > 150
 
 
+@pytest.mark.chaos
 async def test_two_workers_with_the_same_rooms(town: Town) -> None:
     """Each life of a room is in the store of one of them, whole; whoever is sent to a room
     that has the other one leaves it to that one."""

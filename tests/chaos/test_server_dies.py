@@ -41,7 +41,7 @@ async def test_a_server_that_is_back_after_two_seconds(town: Town) -> None:
     await town.start_worker()
     await people_come(town)
     await town.watching(ROOMS)
-    await trio.sleep(4)
+    await trio.sleep(2)
     await town.kill_server()
     await trio.sleep(2)
     await town.restart_server()

@@ -6,8 +6,6 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 import trio
@@ -33,6 +31,7 @@ from bridge.livekit.tokens import ApiKey
 from bridge.people import open_people
 from bridge.server import PrivateServer
 from tests.connection.stage import RealStage, Recorder, simulate
+from tests.proxy import open_proxy
 
 
 @pytest.fixture
@@ -203,11 +202,11 @@ async def test_a_signalling_connection_that_breaks_is_resumed_and_nobody_left(
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
     told = Recorder()
-    async with cuttable(real.server.port) as (port, cut):
-        job = evolve(real.job(), url=f"ws://127.0.0.1:{port}")
+    async with open_proxy(real.server.port) as proxy:
+        job = evolve(real.job(), url=proxy.url)
         async with real.port.open(job, told) as room:
             await told.wait(TrackSubscribed)
-            cut()
+            assert proxy.cut(real.room) >= 1
             await told.wait(Reconnecting)
             back = await told.wait(Reconnected)
             assert [person.sid for person in back.roster.participants] == [alice.sid]
@@ -216,38 +215,6 @@ async def test_a_signalling_connection_that_breaks_is_resumed_and_nobody_left(
             await told.until(lambda: room.roster().participants[0].tracks[0].muted, "muted")
     assert not told.all(ParticipantLeft)
     assert not told.all(ParticipantJoined)
-
-
-@asynccontextmanager
-async def cuttable(target: int):
-    """A TCP proxy to `target` on loopback: its port, and a call that cuts all its lines."""
-    lines: set[trio.CancelScope] = set()
-
-    async def copy(source: trio.SocketStream, sink: trio.SocketStream) -> None:
-        async for chunk in source:
-            await sink.send_all(chunk)
-
-    async def line(client: trio.SocketStream) -> None:
-        with trio.CancelScope() as scope:
-            lines.add(scope)
-            server = await trio.open_tcp_stream("127.0.0.1", target)
-            try:
-                async with client, server, trio.open_nursery() as nursery:
-                    nursery.start_soon(copy, client, server)
-                    await copy(server, client)
-                    nursery.cancel_scope.cancel()
-            except* (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-        lines.discard(scope)
-
-    def cut() -> None:
-        for scope in lines:
-            scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, line, 0, host="127.0.0.1"))
-        yield listeners[0].socket.getsockname()[1], cut
-        nursery.cancel_scope.cancel()
 
 
 async def test_leaving_does_not_wait_for_a_server_that_hangs(own: RealStage) -> None:
