@@ -176,10 +176,21 @@ class RoomManager(Actor[ManagerMessage]):
         if held is None:
             return
         if message.job_id == held.job.job_id:
-            self._leave(held, Leave("dispatch_deleted", GRACE))
+            if not self._comes_back(held):
+                self._leave(held, Leave("dispatch_deleted", GRACE))
         else:
             del held.jobs[message.job_id]
             self._reports.job_ended(message.job_id)
+
+    def _comes_back(self, held: Held) -> bool:
+        """Whether our own connection is, or was just, down.
+
+        Whoever connects anew is another participant for LiveKit, and it ends the job of the
+        one before; we stay.  Where the dispatch was deleted all the same, it removes us.
+        """
+        state = held.journal.state
+        blind = state.watched_from is not None and not state.watching
+        return blind or self._around.clock() < state.settle_at
 
     @receives(Drain)
     def drain(self, message: Drain) -> None:

@@ -261,6 +261,24 @@ async def test_a_room_whose_dispatch_was_deleted_is_left_and_not_wanted_again(
     assert room.watchers == []
 
 
+async def test_the_end_of_a_job_because_we_connected_anew_is_not_the_end_of_our_stay(
+    rooms: Rooms,
+) -> None:
+    """LiveKit takes who comes back for another participant, and ends the job of the first."""
+    room = rooms.make()
+    await rooms.settled()
+    room.reconnecting()
+    rooms.stage.program.manager.tell(Terminated("AJ_0"))
+    await rooms.settled(1.0)
+    room.reconnected()
+    await rooms.settled(1.0)
+    rooms.stage.program.manager.tell(Terminated("AJ_0"))
+    await rooms.settled(5.0)
+    assert rooms.state(room.sid).watching
+    assert len(room.watchers) == 1
+    assert room.sid not in rooms.stage.program.book.declined
+
+
 async def test_a_job_ended_beside_the_one_that_watches_ends_alone(rooms: Rooms) -> None:
     room = rooms.make()
     await rooms.settled()
