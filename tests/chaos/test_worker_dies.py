@@ -33,14 +33,14 @@ async def test_a_death_costs_no_session(town: Town) -> None:
 @pytest.mark.chaos
 @pytest.mark.limit(500)
 async def test_twenty_deaths_in_three_minutes(town: Town) -> None:
-    account = await killed(town, "worker killed 20 times", times=20, every=8.0)
+    account = await killed(town, "worker killed 20 times", times=20, every=12.0)
     account.check()
 
 
 @pytest.mark.chaos
 @pytest.mark.limit(500)
 async def test_twenty_deaths_in_three_minutes_with_webhooks(told: Town) -> None:
-    account = await killed(told, "worker killed 20 times, webhooks", times=20, every=8.0)
+    account = await killed(told, "worker killed 20 times, webhooks", times=20, every=12.0)
     account.check()
 
 

@@ -36,6 +36,10 @@ the worker share two cores with whatever else runs there: at a load of 15 the me
 worst was 2 s.  Counts have no such slack."""
 
 
+WELL_ENDED: Final = ("room_closed", "room_deleted", "server_lost", "found_ended")
+"""Ends of a session with its room.  All rooms end before the last worker does."""
+
+
 @frozen
 class Blind:
     """A stretch in which no worker of ours was in a room."""
@@ -146,6 +150,8 @@ class Comparison:
             return
         self.account.sessions += 1
         self.account.events += len(session["timeline"] or ())
+        if session["end_reason"] not in WELL_ENDED:
+            self.differs(f"ended as {session['end_reason']}, and the room lived on")
         seen = {join["sid"]: join for person in session["people"] for join in person["joins"]}
         for sid in sorted(must - seen.keys()):
             self.differs(f"{real[sid]} is not in the session, blind {self.blind}")
