@@ -10,7 +10,9 @@ import trio
 import trio.testing
 from attrs import evolve
 
+from actors.rooms.manager import MISSING
 from actors.rooms.messages import Assigned, Drain, RosterWanted, Said, Terminated
+from actors.rooms.recovery import LOOK_AT_HELD_EVERY
 from actors.rooms.reporter import ListSessions, Sessions
 from actors.rooms.simulated import SimulatedRoom
 from actors.runtime import Crashed, Ref
@@ -405,6 +407,31 @@ async def test_the_same_life_later_continues_its_session(rooms: Rooms) -> None:
     assert not rooms.state(room.sid).ended
     assert rooms.state(room.sid).job_ids == ("AJ_0", "AJ_1")
     assert rooms.stage.program.book.summary(rooms.stage.our_time(), live=True).rooms == 1
+
+
+async def test_a_room_that_was_being_deleted_when_we_came_in_is_left_once_livekit_has_none(
+    rooms: Rooms,
+) -> None:
+    """Its server never says anything again to whoever is in it."""
+    room, other = rooms.make("atlas"), rooms.make("borealis")
+    await rooms.settled()
+    rooms.stage.rooms.forget(room)
+    await rooms.settled(2 * LOOK_AT_HELD_EVERY + MISSING)
+    assert rooms.state(room.sid).end_reason == "found_ended"
+    assert room.watchers == []
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
+    assert not rooms.state(other.sid).ended
+
+
+async def test_a_room_that_livekits_list_lacks_once_is_not_left(rooms: Rooms) -> None:
+    room = rooms.make()
+    await rooms.settled()
+    rooms.stage.rooms.forget(room)
+    await rooms.settled(LOOK_AT_HELD_EVERY + 5.0)
+    rooms.stage.rooms._rooms[room.name] = room
+    await rooms.settled(3 * LOOK_AT_HELD_EVERY)
+    assert not rooms.state(room.sid).ended
+    assert len(room.watchers) == 1
 
 
 async def test_the_reporter_passes_over_a_session_that_is_stuck(rooms: Rooms) -> None:

@@ -1,0 +1,65 @@
+"""Thousands of rooms come and go, and the program is as it was."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from pathlib import Path
+
+import trio
+import trio.testing
+
+from actors.rooms.book import CLOSED_KEPT
+from tests.program.simulated import World, open_world
+
+AT_ONCE = 100
+SETTLED = 1_000
+"""Rooms after which all that is kept for a while (the newest ended sessions) is full."""
+ROOMS = 2_000
+
+
+async def test_2000_rooms_that_came_and_went_leave_nothing_behind(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await live(world, 0, SETTLED)
+        before = await held(world)
+        await live(world, SETTLED, ROOMS)
+        after = await held(world)
+        assert world.ended == {None: ROOMS}
+        assert world.actors.book.held == {}
+        assert len(world.actors.book.ended) == CLOSED_KEPT
+        assert world.actors.book.summary(0.0, live=True).rooms == ROOMS
+    rooms = ROOMS - SETTLED
+    grown = {
+        name: (before[name], after[name])
+        for name in after
+        if after[name] - before[name] > rooms // 20
+    }
+    assert grown == {}
+
+
+async def live(world: World, first: int, end: int) -> None:
+    """Rooms in which something happens, from the first of their numbers to the last."""
+    for number in range(first, end, AT_ONCE):
+        rooms = await world.watch(*(f"room-{number + n}" for n in range(AT_ONCE)))
+        for room in rooms:
+            bob = room.join("bob")
+            bob.send_data(b"{}")
+            bob.leave()
+            room.storm()
+            room.close()
+        await world.until(lambda: not world.running)
+
+
+async def held(world: World) -> Counter[str]:
+    """How many of each of our classes there are, and of trio's tasks."""
+    for _ in range(3):
+        await world.actors.flush()  # The newest batches are in somebody's hand.
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    gc.collect()
+    found = Counter(type(one) for one in gc.get_objects())
+    ours = {
+        f"{kind.__module__}.{kind.__qualname__}": count
+        for kind, count in found.items()
+        if kind.__module__.startswith(("actors.", "bridge."))
+    }
+    return Counter({**ours, "tasks": trio.lowlevel.current_statistics().tasks_living})

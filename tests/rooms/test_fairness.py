@@ -1,0 +1,112 @@
+"""No room waits for another's burst, and nobody waits for 500 rooms one by one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import trio
+
+from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
+from actors.rooms.simulated import SimulatedRoom
+from actors.runtime.cell import BATCH
+from actors.session import totals
+from actors.session.state import OTHER
+from tests.program.simulated import Logged, World, open_world
+
+FLOOD = 20_000
+"""Messages a second."""
+TICK = 0.01
+SLACK = 5.0
+"""How much slower than a quiet machine one may be."""
+
+
+async def flood(room: SimulatedRoom, seconds: float) -> int:
+    """How many messages were sent, as fast as that, or as fast as this machine can."""
+    sent, began = 0, trio.current_time()
+    while (spent := trio.current_time() - began) < seconds:
+        for _ in range(min(int(spent * FLOOD) - sent, FLOOD)):
+            room.people["alice"].send_data(b"{}")
+            sent += 1
+        await trio.sleep(TICK)
+    return sent
+
+
+async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
+    tmp_path: Path,
+) -> None:
+    def take(event: Logged) -> None:
+        if event["event"] == "data_message" and event["room"] == "quiet":
+            folded.append((time.time() - event["at"], behind(loud)))
+
+    def behind(room: SimulatedRoom) -> int:
+        return totals(world.held(room).journal.state, time.time()).messages
+
+    folded: list[tuple[float, int]] = []
+    told_at: list[int] = []
+    async with open_world(tmp_path, take) as world:
+        loud, quiet = await world.watch("loud", "quiet")
+
+        async def talk() -> None:
+            while True:
+                told_at.append(behind(loud))
+                quiet.people["alice"].send_data(b"{}")
+                await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            sent = await flood(loud, 2.0)
+            nursery.cancel_scope.cancel()
+        await all_folded(world, loud)
+        await all_folded(world, quiet)
+        state = world.held(loud).journal.state
+        assert state.data.total == sent, "what was thinned is counted"
+    lags = sorted(lag for lag, _ in folded)
+    assert len(lags) == len(told_at)
+    waited = [now - before for (_, now), before in zip(folded, told_at, strict=True)]
+    assert max(waited) <= 3 * BATCH, "messages of the other room that went first"
+    assert lags[len(lags) // 2] < 0.05 * SLACK
+
+
+async def all_folded(world: World, room: SimulatedRoom) -> None:
+    """Wait until a session has read all that was said to it."""
+    room.set_metadata("the end")
+    with trio.fail_after(30):
+        while world.held(room).journal.state.metadata != "the end":  # noqa: ASYNC110
+            await trio.sleep(TICK)
+
+
+async def test_what_a_session_cannot_take_in_is_counted_in_it_and_joins_are_not_lost(
+    tmp_path: Path,
+) -> None:
+    events: Counter[str] = Counter()
+    async with open_world(tmp_path, lambda event: events.update([event["event"]])) as world:
+        [room] = await world.watch("loud")
+        for _ in range(30_000):  # In one go: nobody can read any of it meanwhile.
+            room.people["alice"].send_data(b"{}")
+        room.join("bob").publish("camera")
+        await all_folded(world, room)
+        state = world.held(room).journal.state
+        assert state.data.total == 30_000
+        assert state.data.by_topic == {"": 10_000, OTHER: 20_000}
+        assert set(state.present) == {"alice", "bob"}
+    assert events["messages_thinned"] == 1
+    assert events["data_message"] <= 10_000
+
+
+async def test_500_sessions_are_polled_under_one_deadline_while_one_is_flooded(
+    tmp_path: Path,
+) -> None:
+    async with open_world(tmp_path) as world:
+        rooms = await world.watch(*(f"room-{number}" for number in range(500)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood, rooms[0], 600.0)
+            began = trio.current_time()
+            found: Sessions = await world.actors.reporter.ask(ListSessions, timeout=30)
+            took = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+        assert (len(found.active), found.silent) == (500, ())
+        assert took < POLL_DEADLINE
+        for room, state in zip(rooms[1:], found.active[1:], strict=True):
+            assert state is world.held(room).journal.state, "not copied"
