@@ -95,6 +95,15 @@ class Book:
         )
 
     @property
+    def inside(self) -> frozenset[str]:
+        """SIDs of the rooms that we are in, with a connection that is up."""
+        return frozenset(
+            held.journal.state.room_sid
+            for held in self.held.values()
+            if held.entered and held.leaving is None and not held.journal.state.reconnecting
+        )
+
+    @property
     def wanted(self) -> frozenset[str]:
         """SIDs of the rooms that we were in and did not want to leave."""
         unwatched = (sid for sid, journal in self.unwatched.items() if journal.state.job_ids)

@@ -288,10 +288,13 @@ class RoomManager(Actor[ManagerMessage]):
 
     @receives(FoundOver)
     def found_over(self, message: FoundOver) -> None:
-        for sid in message.room_sids:
+        for sid in sorted(message.room_sids):
             journal = self._book.unwatched.get(sid)
             if journal is not None:
                 self._end_unwatched(journal, message.at, "found_ended")
+            held = self._book.find_room(sid)
+            if held is not None and held.leaving is None:
+                self._leave(held, Leave("found_ended"))
 
     @receives(Said)
     def said(self, message: Said) -> None:

@@ -137,7 +137,8 @@ class Recovered:
 
 @frozen
 class FoundOver:
-    """LiveKit does not have these rooms any more, whose sessions nobody of ours is in."""
+    """LiveKit does not have these rooms any more: their sessions are over, and where we are
+    still in one, nothing will come from it."""
 
     at: float
     """Unix seconds when LiveKit was asked."""

@@ -3,7 +3,8 @@
 The archive gives back every session that was open when the worker before us was killed.
 The manager keeps them as unwatched; the reconciler sends us into those rooms again, and
 the first job for such a room continues its session.  Those whose room LiveKit does not
-know any more are ended here, as found ended.
+know any more are ended here, as found ended.  So are those, less often looked at, in which
+we are although LiveKit has no such room.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
 
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks at whether the rooms of unwatched sessions live."""
+INSIDE_EVERY: Final = 30.0
+"""Seconds between two looks at whether the rooms that we are in live.  They say it when
+they end; only one that LiveKit was deleting while it let us in never says anything."""
+MISSING: Final = 20.0
+"""Seconds that a room in which we are must be missing before it is over."""
 LOAD_AGAIN: Final = 5.0
 """Seconds between two tries to read an archive that is in trouble."""
 
@@ -51,6 +57,9 @@ class Recovery:
         self._clock = clock
         self._announce = announce
         self._look_every = look_every
+        self._looked_at = trio.current_time()
+        self._missing: dict[str, float] = {}
+        """SIDs of rooms that we are in and LiveKit has not, and since when (seconds of trio)."""
 
     async def load_once(self) -> None:
         """Read the archive; in trouble this is said, and `run` tries again."""
@@ -71,7 +80,7 @@ class Recovery:
         """For as long as the program runs."""
         while True:
             if self._book.loaded:
-                if self._book.unwatched:
+                if self._book.unwatched or trio.current_time() >= self._looked_at + INSIDE_EVERY:
                     await self._look()
                 await trio.sleep(self._look_every)
             else:
@@ -79,11 +88,18 @@ class Recovery:
                 await self.load_once()
 
     async def _look(self) -> None:
-        asked_at, unwatched = self._clock(), frozenset(self._book.unwatched)
+        book, asked_at, now = self._book, self._clock(), trio.current_time()
+        unwatched, inside = frozenset(book.unwatched), book.inside
+        self._looked_at = now
+        if not (unwatched or inside):
+            return
         try:
             living = await self._list_living()
         except RoomUnreachable:
             return
-        over = unwatched - living
+        missing = (inside & book.inside) - living
+        self._missing = {sid: self._missing.get(sid, now) for sid in missing}
+        gone = frozenset(sid for sid, at in self._missing.items() if now - at >= MISSING)
+        over = gone | unwatched - living
         if over:
             self._manager.tell(FoundOver(asked_at, over))

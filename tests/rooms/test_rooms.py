@@ -10,9 +10,8 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from actors.rooms.manager import MISSING
 from actors.rooms.messages import Assigned, Drain, RosterWanted, Said, Terminated
-from actors.rooms.recovery import LOOK_AT_HELD_EVERY
+from actors.rooms.recovery import INSIDE_EVERY, MISSING
 from actors.rooms.reporter import ListSessions, Sessions
 from actors.rooms.simulated import SimulatedRoom
 from actors.runtime import Crashed, Ref
@@ -416,7 +415,7 @@ async def test_a_room_that_was_being_deleted_when_we_came_in_is_left_once_liveki
     room, other = rooms.make("atlas"), rooms.make("borealis")
     await rooms.settled()
     rooms.stage.rooms.forget(room)
-    await rooms.settled(2 * LOOK_AT_HELD_EVERY + MISSING)
+    await rooms.settled(2 * INSIDE_EVERY + MISSING)
     assert rooms.state(room.sid).end_reason == "found_ended"
     assert room.watchers == []
     assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
@@ -427,9 +426,9 @@ async def test_a_room_that_livekits_list_lacks_once_is_not_left(rooms: Rooms) ->
     room = rooms.make()
     await rooms.settled()
     rooms.stage.rooms.forget(room)
-    await rooms.settled(LOOK_AT_HELD_EVERY + 5.0)
+    await rooms.settled(INSIDE_EVERY + 5.0)
     rooms.stage.rooms._rooms[room.name] = room
-    await rooms.settled(3 * LOOK_AT_HELD_EVERY)
+    await rooms.settled(3 * INSIDE_EVERY)
     assert not rooms.state(room.sid).ended
     assert len(room.watchers) == 1
 
