@@ -1,0 +1,120 @@
+"""The verdict of the chaos tests sees each kind of difference, and forgives what it says."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from actors.session import begin, end, session_view
+from bridge.people import Deed, RoomTruth
+from tests.chaos.verdict import Account, Blind, Comparison
+from tests.session.story import LEFT, T0, Story, microphone, person
+
+ALICE, BOB = person("alice", "PA_1", 20, microphone("TR_1")), person("bob", "PA_2", 30)
+
+
+def deed(at: float, what: str, identity: str, sid: str, **data: Any) -> Deed:
+    return Deed(T0 + at, what, "room", "RM_1", identity, sid, data)
+
+
+TRUTH = RoomTruth(
+    "room",
+    "RM_1",
+    (
+        deed(20, "joined", "alice", "PA_1", joined_at=T0 + 20),
+        deed(20, "published", "alice", "PA_1", track="TR_1", source="microphone"),
+        deed(30, "joined", "bob", "PA_2", joined_at=T0 + 30),
+        deed(40, "sent", "alice", "PA_1", size=10),
+        deed(60, "left", "bob", "PA_2", reason=LEFT),
+        deed(80, "left", "alice", "PA_1", reason=LEFT),
+    ),
+)
+
+
+@pytest.fixture
+def session() -> dict[str, Any]:
+    """What a worker makes of it that was blind from 45 to 50 s."""
+    story = Story()
+    story.joined(20, ALICE)
+    story.joined(32, BOB)
+    story.data(40, "alice", topic="chat")
+    story.disconnected(45)
+    story.watching(50, ALICE, BOB)
+    story.left(62, "bob", "PA_2")
+    story.left(80, "alice", "PA_1")
+    story.ends(90)
+    return story.view()
+
+
+def found(session: dict[str, Any] | None, **forgiven: Any) -> list[str]:
+    account = Account("one")
+    blind = forgiven.get("blind", [Blind(T0, T0), Blind(T0 + 45, T0 + 50)])
+    webhooks = forgiven.get("webhooks", False)
+    Comparison(account, TRUTH, session, blind, webhooks).run(known_gaps=True)
+    return account.differences
+
+
+def test_what_agrees_agrees(session: dict[str, Any]) -> None:
+    assert found(session) == []
+    assert found(session, webhooks=True) == []
+
+
+def test_a_session_that_is_missing_is_seen() -> None:
+    assert found(None) == ["room (RM_1): has no session"]
+
+
+CHANGES: dict[str, dict[tuple[str | int, ...], Any]] = {
+    "end": {("end_reason",): "worker_stopped"},
+    "current": {("participants", "current"): 1},
+    "peak": {("participants", "peak"): 3},
+    "peak too low": {("participants", "peak"): 1},
+    "unique": {("participants", "unique"): 3},
+    "joins": {("participants", "joins"): 3},
+    "seconds": {("participant_seconds",): 1.0},
+    "kind": {("people", 0, "kind"): "agent"},
+    "sids": {("people", 0, "sids"): ["PA_1", "PA_9"]},
+    "stranger": {("people", 0, "joins", 0, "sid"): "PA_9"},
+    "joined": {("people", 0, "joins", 0, "joined_at"): "2023-11-14T22:13:45.000Z"},
+    "left": {("people", 0, "joins", 0, "left_at"): "2023-11-14T22:14:55.000Z"},
+    "still here": {("people", 0, "joins", 0, "left_at"): None},
+    "reason": {("people", 0, "joins", 0, "leave_reason"): "participant_removed"},
+    "track": {("tracks", 0, "sid"): "TR_9"},
+    "track's owner": {("tracks", 0, "identity"): "bob"},
+    "muted": {("tracks", 0, "muted_seconds"): 1.0},
+    "tracks": {("track_counts", "total"): 2},
+    "sources": {("track_counts", "by_source"): {"camera": 1}},
+    "messages": {("data_messages", "total"): 2, ("data_messages", "by_topic"): {"chat": 2}},
+    "no messages": {("data_messages", "total"): 0, ("data_messages", "by_topic"): {}},
+    "topics": {("data_messages", "by_topic"): {}},
+    "coverage": {("coverage",): 0.5},
+    "gaps": {("timeline",): []},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_field_that_differs_is_seen(session: dict[str, Any], change: str) -> None:
+    for path, value in CHANGES[change].items():
+        inside: Any = session
+        for key in path[:-1]:
+            inside = inside[key]
+        assert inside[path[-1]] != value
+        inside[path[-1]] = value
+    assert found(session)
+
+
+def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second(
+    session: dict[str, Any],
+) -> None:
+    early = deepcopy(session)
+    bob = next(one for one in early["people"] if one["identity"] == "bob")
+    bob["joins"][0]["left_at"] = "2023-11-14T22:14:05.000Z"  # 45 s: the watching stopped
+    blind = [Blind(T0, T0), Blind(T0 + 45, T0 + 65)]
+    assert not any("left" in one for one in found(early, blind=blind))
+    assert any("left" in one for one in found(early, blind=blind, webhooks=True))
+
+
+def test_a_session_that_saw_nothing_is_seen() -> None:
+    state, _ = end(begin("room", "RM_1", (), "worker", "agent", T0), T0 + 90, "room_closed")
+    assert found(session_view(state, T0 + 90, [])) == ["room (RM_1): nothing of it was seen"]
