@@ -5,12 +5,12 @@ Only imported where `--http` is not off, because starlette comes with it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from actors.session import RoomTold
+from actors.session import RoomTold, SessionState
 from actors.session.view import rfc3339
 from bridge import __version__
 from bridge.cli.settings import Settings
@@ -20,6 +20,8 @@ from bridge.http.events import Feed
 from bridge.http.exchange import App
 from bridge.http.health import Checks, health
 from bridge.http.inbox import Inbox
+from bridge.http.pages import Facts, Pages, Part, System, explain
+from bridge.http.rendering import moment, number, utc
 from bridge.http.translate import WebhookSaid
 from bridge.livekit.decisions import watches
 from bridge.livekit.tokens import ApiKey
@@ -54,8 +56,9 @@ def application(settings: Settings, program: Program) -> Site:
         secured=settings.http_token is not None,
     )
     feed = Feed(archives, lambda: backlog.kept)
-    rows = (*health(_checks(program)), *inbox.rows, *api.rows, *feed.rows)
-    served = app(rows, loopback=settings.http.loopback, token=settings.http_token)
+    pages = Pages(archives.read, lambda: _live(program), _system(program))
+    rows = (*health(_checks(program)), *inbox.rows, *api.rows, *feed.rows, *pages.rows)
+    served = app(rows, loopback=settings.http.loopback, token=settings.http_token, explain=explain)
     return Site(served, feed.run)
 
 
@@ -91,6 +94,50 @@ def _actors(program: Program) -> dict[str, Any]:
         "dead_letters": system.dead_letters.total(),
         "recent_dead_letters": list(system.recent_dead_letters),
     }
+
+
+def _live(program: Program) -> Iterator[SessionState]:
+    """Every session that has not ended."""
+    return (one.state for one in program.rooms.book.journals if not one.ended)
+
+
+def _system(program: Program) -> System:
+    """What the page says of the program."""
+    system, checks = program.system, _checks(program)
+
+    def parts() -> tuple[Part, ...]:
+        return (
+            Part("Worker", "registered", checks["livekit"](), _worker_facts(program)),
+            Part("Store", "writes", checks["store"](), _store_facts(program)),
+        )
+
+    return System(system.tree, parts, lambda: system.dead_letters)
+
+
+def _worker_facts(program: Program) -> Facts:
+    worker = program.worker
+    config = worker.config
+    return (
+        ("LiveKit", config.endpoint.http_url),
+        ("Agent name", config.agent_name or "(none)"),
+        ("Worker", f"{config.instance}, {worker.worker_id or 'no id at LiveKit'}"),
+        ("Version", config.version),
+        ("Rooms", f"{len(program.rooms.book.held)} of at most {config.max_rooms}"),
+        ("Jobs under way", worker.under_way),
+        ("Takes jobs", "no, it drains" if worker.draining else "yes" if worker.free else "no"),
+    )
+
+
+def _store_facts(program: Program) -> Facts:
+    backlog = program.rooms.backlog
+    store = backlog.health
+    return (
+        ("Written last", moment(utc(store.written_at))),
+        ("Lines written", number(store.written)),
+        ("Lines waiting", number(backlog.waiting)),
+        ("Lines lost", number(store.lost)),
+        *((("Trouble", store.trouble),) if store.trouble else ()),
+    )
 
 
 def _checks(program: Program) -> Checks:

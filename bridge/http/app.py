@@ -6,8 +6,8 @@ answers is a problem (RFC 9457), as is every error of a row.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 from starlette.applications import Starlette
@@ -19,6 +19,7 @@ from starlette.routing import Route
 from bridge.http.exchange import App
 from bridge.http.guard import Guard
 from bridge.http.problem import problem
+from bridge.http.signin import Access
 
 
 @frozen
@@ -35,27 +36,42 @@ class Row:
     """Needs no token.  Then its path has no parameters."""
 
 
-def app(rows: Sequence[Row], *, loopback: bool, token: str | None = None) -> App:
+Explain: TypeAlias = Callable[[Request, int, str, Mapping[str, str] | None], Response]
+"""An error's answer: its status, what there is to say of it, headers."""
+
+
+def _as_problem(
+    _: Request, status: int, detail: str, headers: Mapping[str, str] | None
+) -> Response:
+    return problem(status, detail, headers)
+
+
+def app(
+    rows: Sequence[Row], *, loopback: bool, token: str | None = None, explain: Explain = _as_problem
+) -> App:
     """The application.
 
     `loopback` says that only this machine can reach us: then a request must name it as
     its host (a page from elsewhere cannot, whatever its name resolves to).  With a
-    `token`, all but the rows that are `open` want it.
+    `token`, all but the rows that are `open` want it; they find it as `access_of` their
+    request.  `explain` answers errors.
     """
+
+    def failed(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return explain(request, error.status_code, error.detail, error.headers)
+        return explain(request, 500, "", None)
+
     routes = [Route(row.path, row.answer, methods=[row.method]) for row in rows]
-    starlette = Starlette(routes=routes, exception_handlers=_HANDLERS)
+    starlette = Starlette(
+        routes=routes, exception_handlers={HTTPException: failed, Exception: failed}
+    )
     starlette.router.redirect_slashes = False
+    starlette.state.access = access = Access(token) if token else None
     open_paths = frozenset(row.path for row in rows if row.open)
-    return Guard(starlette, loopback=loopback, token=token, open_paths=open_paths)
+    return Guard(starlette, loopback=loopback, access=access, open_paths=open_paths)
 
 
-def _as_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, error.headers)
-
-
-def _as_failure(_: Request, __: Exception) -> Response:
-    return problem(500)
-
-
-_HANDLERS: Final = {HTTPException: _as_problem, Exception: _as_failure}
+def access_of(request: Request) -> Access | None:
+    """Who may come in; None where everybody may."""
+    return request.app.state.access

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from typing import Final, final
 
 import structlog
-import trio
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from bridge.http.app import Row
+from bridge.http.body import body_of, refuse_long
 from bridge.http.translate import WebhookSaid, translate
 from bridge.http.webhook import BODY_LIMIT, CONTENT_TYPE, Refusal, read_event, read_token
 from bridge.livekit.tokens import ApiKey
@@ -23,8 +22,6 @@ log = structlog.get_logger()
 
 REMEMBERED: Final = 10_000
 """Ids of events that came lately: a replay of an older one is refused for its age."""
-BODY_SECONDS: Final = 10.0
-"""From the headers to the end of the body."""
 SAY_AGAIN: Final = 60.0
 """Seconds until the same refusal is logged again: whoever forges may do it often."""
 
@@ -72,12 +69,12 @@ class Inbox:
     async def _answer(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
             raise HTTPException(415, f"Content-Type must be {CONTENT_TYPE}")
-        _refuse_long(request)
+        refuse_long(request, BODY_LIMIT)
         authorization = request.headers.get("authorization", "")
         promise = read_token(authorization, self._api_key, self._clock())
         if isinstance(promise, str):
             raise self._refused(promise)
-        body = await _body_of(request)
+        body = await body_of(request, BODY_LIMIT)
         now = self._clock()
         event = read_event(body, promise, now)
         if isinstance(event, str):
@@ -106,29 +103,3 @@ class Inbox:
             self._said[reason] = now
             log.warning("webhook_refused", reason=reason, detail=detail, count=self.counts[reason])
         return HTTPException(status, detail)
-
-
-_TOO_LONG: Final = f"a webhook has at most {BODY_LIMIT} bytes"
-
-
-def _refuse_long(request: Request) -> None:
-    length = request.headers.get("content-length", "0")
-    if len(length) > 15 or int(length) > BODY_LIMIT:
-        raise HTTPException(413, _TOO_LONG)
-
-
-async def _body_of(request: Request) -> bytes:
-    """The whole body, or a problem: too long, too slow, cut short."""
-    body = bytearray()
-    try:
-        with trio.fail_after(BODY_SECONDS):
-            async with aclosing(request.stream()) as pieces:
-                async for piece in pieces:
-                    body += piece
-                    if len(body) > BODY_LIMIT:
-                        raise HTTPException(413, _TOO_LONG)
-    except trio.TooSlowError:
-        raise HTTPException(408, "the body did not come in time") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the body was cut short") from None
-    return bytes(body)

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
 
@@ -83,6 +84,18 @@ class Page:
     sessions: list[Json]
     next: str | None
     """The cursor of the page after this; None where this is the last."""
+
+
+@frozen
+class Day:
+    """Totals of the sessions that began on one day."""
+
+    date: str
+    """ISO 8601, of UTC."""
+    sessions: int
+    participant_seconds: float
+    peak: int
+    """People who were in one room at once, at most."""
 
 
 @frozen(order=True)
@@ -182,6 +195,25 @@ class Reader:
             numbers = [session for (session,) in found[:limit]]
             rows = self._rows(numbers)
         return Page(rows, str(numbers[-1]) if len(found) > limit else None)
+
+    def days(self, first: date, last: date, filters: Filters = ALL) -> list[Day]:
+        """Totals of each day from the first through the last, also of those without any."""
+        dates = [first + timedelta(days) for days in range((last - first).days + 1)]
+        conditions, values = _conditions(filters)
+        # Sessions are numbered by their begin, which needs no index of its own.
+        conditions += ["session >= ?", "session < ?"]
+        values += [_midnight(first) * 1_000_000, _midnight(last + timedelta(1)) * 1_000_000]
+        found = self._db.execute(
+            "SELECT session / 86400000000, count(*), total(participant_seconds), "  # noqa: S608
+            "coalesce(max(people_peak), 0) FROM sessions "
+            f"WHERE {' AND '.join(conditions)} GROUP BY 1",
+            values,
+        )
+        totals = {day: of_day for day, *of_day in found}
+        nothing: list[Any] = [0, 0.0, 0]
+        return [
+            Day(one.isoformat(), *totals.get(_midnight(one) // 86_400, nothing)) for one in dates
+        ]
 
     def rooms(self) -> list[Json]:
         """Every live session, the newest first."""
@@ -319,6 +351,11 @@ def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
     if filters.quality is not None:
         conditions.append(f"quality_{filters.quality} > 0")
     return conditions, list(given.values())
+
+
+def _midnight(day: date) -> int:
+    """Unix seconds when it begins in UTC."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
 def _session_of(cursor: str) -> int:

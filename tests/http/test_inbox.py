@@ -12,6 +12,7 @@ from livekit.protocol import models
 from structlog.testing import capture_logs
 
 from actors.session.events import RoomEndTold
+from bridge.http import body as body_module
 from bridge.http import inbox as inbox_module
 from bridge.http.app import app
 from bridge.http.inbox import Inbox
@@ -231,7 +232,7 @@ async def test_a_body_cut_short_is_400(post: Post, lines: tuple[str], sent: byte
 
 
 async def test_a_body_that_trickles_is_408(post: Post, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(inbox_module, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(body_module, "BODY_SECONDS", 0.1)
     async with await post.begin("Content-Length: 100") as stream:
         assert answer_in(await read_all(stream)).problem["status"] == 408
 

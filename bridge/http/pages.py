@@ -1,0 +1,285 @@
+"""The pages: what is live now, what was kept, one session, the system; sign-in and errors.
+
+Everything is made here, on the server, from templates; `static/page.js` only asks again
+and puts in what changed.  What comes from the store is read and drawn in a thread, so that
+nobody who looks holds up an actor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
+from urllib.parse import quote
+
+from attrs import frozen
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from actors.runtime.system import Node
+from actors.session import SessionState
+from bridge.http import tree
+from bridge.http.app import Row, access_of
+from bridge.http.board import Board
+from bridge.http.days_svg import days_svg
+from bridge.http.files import static_rows
+from bridge.http.problem import problem
+from bridge.http.rendering import html, page, render
+from bridge.http.search import WrongSearch, fields, search
+from bridge.http.signin_page import signin_rows
+from bridge.http.timeline_svg import STYLE_HASH, timeline_svg
+from bridge.lanes import starts_late
+from bridge.store.reader import BadCursor, Reader, SessionUnreadable
+
+T = TypeVar("T")
+
+SESSIONS: Final = 50
+"""On a page of the history."""
+EVENTS: Final = 100
+"""On a page of a session's events."""
+MOST_LINES: Final = 500
+"""People, tracks or topics of a session that are listed."""
+
+
+class Read(Protocol):
+    """Calls a function with the store, in a thread.  Raises what it raises, and
+    `HTTPException` where there is no store to be read."""
+
+    async def __call__(self, function: Callable[[Reader], T]) -> T: ...
+
+
+Facts: TypeAlias = Sequence[tuple[str, object]]
+"""What they are called, and what they are."""
+
+
+@frozen
+class Part:
+    """How one part of the program is."""
+
+    title: str
+    well: str
+    """What it is where nothing is wrong."""
+    trouble: str | None
+    facts: Facts
+
+    @property
+    def key(self) -> str:
+        return self.title.lower()
+
+
+@frozen
+class System:
+    """How the program is.  All three are called in the loop and must be quick."""
+
+    tree: Callable[[], Node]
+    parts: Callable[[], Iterable[Part]]
+    dead_letters: Callable[[], Mapping[str, int]]
+    """How many, by actor's path and message: `/a/b Add`."""
+
+
+@final
+class Pages:
+    """Gives the rows."""
+
+    def __init__(
+        self, read: Read, live: Callable[[], Iterable[SessionState]], system: System
+    ) -> None:
+        self._read = read
+        self._live = live
+        self._board = Board(live)
+        self._system = system
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (
+            Row("GET", "/", self._now),
+            Row("GET", "/now", self._news),
+            Row("GET", "/history", self._history),
+            Row("GET", "/sessions/{id:path}", self._session),
+            Row("GET", "/timelines/{id:path}", self._timeline),
+            Row("GET", "/system", self._show_system),
+            *signin_rows(),
+            *static_rows(),
+        )
+
+    # ------------------------------------------------------------ now
+
+    async def _now(self, request: Request) -> Response:
+        news = await self._board.since()
+        rows = Markup().join(Markup(news["rows"][key]) for key in news["order"])  # noqa: S704
+        return page(
+            "now.html",
+            **_frame(request, "/"),
+            figures=news["figures"],
+            place=news["place"],
+            rows=rows,
+        )
+
+    async def _news(self, request: Request) -> Response:
+        """What changed on the page since `?since=`."""
+        return JSONResponse(await self._board.since(request.query_params.get("since", "")))
+
+    # ------------------------------------------------------------ what was kept
+
+    async def _history(self, request: Request) -> Response:
+        given, cursor = fields(request.query_params), request.query_params.get("cursor")
+        frame = {**_frame(request, "/history"), "given": given, "cursor": cursor}
+        try:
+            wanted = search(given)
+        except WrongSearch as error:
+            nothing = {"sessions": (), "next": None, "plot": None, "api": {}}
+            text = render("history.html", **frame, **nothing, filtered=True, wrong=str(error))
+            return html(text, 400)
+
+        def draw(reader: Reader) -> str:
+            found = reader.sessions(SESSIONS, cursor, wanted.filters)
+            days = [] if cursor else reader.days(*wanted.days, wanted.filters)
+            return render(
+                "history.html",
+                **frame,
+                api=wanted.api,
+                filtered=any(given.values()),
+                wrong="",
+                sessions=found.sessions,
+                next=found.next,
+                days=days,
+                plot=days_svg(days) if any(day.sessions for day in days) else None,
+            )
+
+        try:
+            return html(await self._read(draw))
+        except BadCursor:
+            raise HTTPException(400, "There is no such page of the list.") from None
+
+    async def _session(self, request: Request) -> Response:
+        at = _page_number(request.query_params.get("page", "1"))
+        frame = _frame(request, "/history", live=True)
+
+        def draw(session: Mapping[str, Any]) -> str:
+            return render("session.html", **frame, **_session_values(session, at))
+
+        return html(await self._of_session(request, draw))
+
+    async def _timeline(self, request: Request) -> Response:
+        picture = await self._of_session(request, lambda one: str(timeline_svg(one, alone=True)))
+        name = quote(f"{request.path_params['id']}.svg", safe="", errors="replace")
+        return Response(
+            picture,
+            media_type="image/svg+xml",
+            headers={
+                "content-disposition": f"attachment; filename*=UTF-8''{name}",
+                "content-security-policy": f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'",
+            },
+        )
+
+    async def _of_session(self, request: Request, draw: Callable[[Mapping[str, Any]], str]) -> str:
+        """What is drawn of the session that is asked for."""
+        name = request.path_params["id"]
+
+        def read(reader: Reader) -> str | None:
+            session = reader.session(name) if name else None
+            return None if session is None else draw(session)
+
+        try:
+            drawn = await self._read(read)
+        except SessionUnreadable:
+            raise HTTPException(500, "What is kept of this session cannot be read.") from None
+        if drawn is None:
+            raise HTTPException(404, "No session with this id is kept, and none of such a room.")
+        return drawn
+
+    # ------------------------------------------------------------ the system
+
+    async def _show_system(self, request: Request) -> Response:
+        letters = self._system.dead_letters()
+        names = {state.room_sid: state.room for state in self._live()}
+        found = sorted(letters.items(), key=lambda item: -item[1])
+        split = ((key.rpartition(" "), times) for key, times in found)
+        return page(
+            "system.html",
+            **_frame(request, "/system", live=True),
+            parts=list(self._system.parts()),
+            rows=list(tree.rows(self._system.tree(), names)),
+            letters=[(actor or message, message, times) for (actor, _, message), times in split],
+            letters_total=sum(letters.values()),
+        )
+
+
+def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]:
+    """What every page needs.  `live`: it is asked for again and again."""
+    return {"here": here, "live": live, "secured": access_of(request) is not None}
+
+
+# ---------------------------------------------------------------- a session
+
+
+def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
+    timeline = session["timeline"]
+    pages = max(1, math.ceil(len(timeline or ()) / EVENTS))
+    at = min(at, pages)
+    end = len(timeline or ()) - (at - 1) * EVENTS
+    newest = None if timeline is None else timeline[max(0, end - EVENTS) : end][::-1]
+    topics = sorted(session["data_messages"]["by_topic"].items(), key=lambda item: -item[1])
+    return {
+        "session": session,
+        "picture": timeline_svg(session),
+        "late": starts_late(session),
+        "people": session["people"][:MOST_LINES],
+        "tracks": session["tracks"][:MOST_LINES],
+        "topics": topics[:MOST_LINES],
+        "events": None if newest is None else list(map(_event, newest)),
+        "at": at,
+        "pages": pages,
+    }
+
+
+_SAID: Final = frozenset({"at", "event", "identity", "identities", "joined_at"})
+
+
+def _event(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry as a line: who, and the rest of what it says."""
+    what = [
+        (key, _value(value))
+        for key, value in entry.items()
+        if key not in _SAID and value not in (None, "", False)
+    ]
+    who = entry.get("identity")
+    if "identities" in entry:
+        who = ", ".join(entry["identities"]) or "nobody"
+    return {"at": entry["at"], "event": entry["event"], "who": who, "what": what}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    return "yes" if value is True else str(value)
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text) else 1
+
+
+# ---------------------------------------------------------------- errors
+
+
+def explain(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None
+) -> Response:
+    """An error: a page for who reads pages, a problem for programs."""
+    programs = request.url.path.startswith(("/api/", "/livekit/", "/metrics", "/openapi"))
+    if programs or "text/html" not in request.headers.get("accept", ""):
+        return problem(status, detail, headers)
+    title = HTTPStatus(status).phrase
+    text = render(
+        "error.html",
+        here="none",
+        live=False,
+        secured=access_of(request) is not None,
+        status=status,
+        title=title,
+        detail="" if detail == title else detail,
+    )
+    return html(text, status, headers)

@@ -1,0 +1,76 @@
+"""The sign-in form, and the way out.  `signin` decides; this is what a person sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from bridge.http.app import Row, access_of
+from bridge.http.body import body_of
+from bridge.http.guard import SIGN_IN
+from bridge.http.rendering import html, render
+from bridge.http.signin import client_of
+
+FORM_BYTES: Final = 4_096
+
+
+def signin_rows() -> tuple[Row, ...]:
+    """Open to everybody; where there is no token they lead to the first page."""
+    return (
+        Row("GET", SIGN_IN, _ask, open=True),
+        Row("POST", SIGN_IN, _sign_in, open=True),
+        Row("POST", "/signout", _sign_out, open=True),
+    )
+
+
+async def _ask(request: Request) -> Response:
+    to = _local(request.query_params.get("to", "/"))
+    access = access_of(request)
+    if access is None or access.remembers(request.scope):
+        return RedirectResponse(to, 303)
+    return _form(to)
+
+
+async def _sign_in(request: Request) -> Response:
+    body = await body_of(request, FORM_BYTES)
+    form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+    to, token = _local(form.get("to", ["/"])[0]), form.get("token", [""])[0].strip()
+    access = access_of(request)
+    if access is None:
+        return RedirectResponse(to, 303)
+    address = client_of(request.scope)
+    verdict = access.shown(token.encode("utf-8", "replace"), address)
+    if verdict == "no":
+        return _form(to, "This is not the token.", 403)
+    if verdict == "wait":
+        wait = access.wait(address)
+        said = f"Too many wrong tokens came from your address. Try again in {wait} s."
+        return _form(to, said, 429, {"retry-after": str(wait)})
+    response = RedirectResponse(to, 303)
+    access.sign_in(response, request.scope)
+    return response
+
+
+async def _sign_out(request: Request) -> Response:
+    response = RedirectResponse(SIGN_IN, 303)
+    access = access_of(request)
+    if access is not None:
+        access.sign_out(response, request.scope)
+    return response
+
+
+def _form(
+    to: str, wrong: str = "", status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    text = render("signin.html", here="", live=False, secured=False, to=to, wrong=wrong)
+    return html(text, status, headers)
+
+
+def _local(target: str) -> str:
+    """Where to go after the sign-in: a page of ours, whatever was asked for."""
+    ours = target.startswith("/") and not target.startswith(("//", "/\\", "/sign"))
+    return target if ours and target.isascii() and target.isprintable() else "/"

@@ -1,0 +1,203 @@
+// What changes on a page without a reload.  Everything is drawn by the server: this asks
+// again when an event tells that something happened, and puts in what is new.
+"use strict";
+
+const EVENTS = "/api/v1/events";
+const AT_MOST_EVERY = 200;   // ms between two questions
+const AT_LEAST_EVERY = 5000; // ms, also where no event comes
+const WITHOUT_EVENTS = 1000; // ms, where there are none to be had
+const PATIENCE = 10000;      // ms until a question is given up
+const BUSY_AFTER = 500;      // ms until it is shown that we wait
+
+const main = document.getElementById("main");
+const rooms = document.getElementById("rooms");
+
+const session = location.pathname.startsWith("/sessions/");
+
+// ---------------------------------------------------------------- is it live?
+
+const link = document.getElementById("link");
+const lost = document.getElementById("lost");
+let since = null; // when we lost the worker
+
+function say(kind, text) {
+  if (link.textContent !== text) link.textContent = text;
+  link.className = "link " + kind;
+}
+
+function connected() {
+  since = null;
+  lost.hidden = true;
+  document.body.classList.remove("stale");
+  say("on", "live");
+}
+
+function disconnected() {
+  if (since !== null) return;
+  since = new Date();
+  say("off", "not connected");
+  lost.textContent = "Not connected to the worker since " + since.toISOString().slice(11, 19) +
+    ". What is shown is as of then; it goes on as soon as the worker answers.";
+  lost.hidden = false;
+  document.body.classList.add("stale");
+}
+
+// ---------------------------------------------------------------- asking
+
+async function ask(url) {
+  const busy = setTimeout(() => main.setAttribute("aria-busy", "true"), BUSY_AFTER);
+  try {
+    const answer = await fetch(url, {signal: AbortSignal.timeout(PATIENCE)});
+    if (answer.redirected && new URL(answer.url).pathname === "/signin") location.assign(answer.url);
+    if (answer.status === 401) location.assign("/signin?to=" + encodeURIComponent(location.pathname));
+    if (!answer.ok) throw new Error(answer.status);
+    return answer;
+  } finally {
+    clearTimeout(busy);
+    main.removeAttribute("aria-busy");
+  }
+}
+
+let asking = false, again = false, asked = 0, timer = 0;
+
+function schedule(after) {
+  const at = Math.max(Date.now() + after, asked + AT_MOST_EVERY);
+  if (asking) { again = again || after === 0; return; }
+  clearTimeout(timer);
+  timer = setTimeout(update, Math.max(0, at - Date.now()));
+}
+
+async function update() {
+  if (document.hidden) return;
+  asking = true;
+  asked = Date.now();
+  try {
+    await (rooms ? updateRooms() : updateRegions());
+    connected();
+  } catch {
+    disconnected();
+  }
+  asking = false;
+  const soon = again;
+  again = false;
+  schedule(soon ? 0 : listening() && since === null ? AT_LEAST_EVERY : WITHOUT_EVENTS);
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) schedule(0); });
+
+// ---------------------------------------------------------------- events
+
+let source = null;
+const listening = () => source !== null && source.readyState === EventSource.OPEN;
+
+function listen() {
+  source = new EventSource(EVENTS);
+  source.onopen = () => schedule(0);
+  source.onmessage = (message) => {
+    if (!session || main.querySelector("h1") && message.data.includes(decodeURIComponent(location.pathname.slice(10)))) schedule(0);
+  };
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+    schedule(0);
+  };
+}
+
+// ---------------------------------------------------------------- now
+
+function rowOf(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.firstElementChild;
+}
+
+async function updateRooms() {
+  const body = rooms.tBodies[0];
+  const answer = await ask("/now?since=" + encodeURIComponent(rooms.dataset.place));
+  const news = await answer.json();
+  const focused = document.activeElement?.closest?.("tr[data-key]")?.dataset.key;
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  for (const [key, html] of Object.entries(news.rows)) {
+    const row = rowOf(html), before = known.get(key);
+    if (before) before.replaceWith(row); else row.classList.add("new");
+    known.set(key, row);
+    if (before && key === focused) row.querySelector("a").focus({preventScroll: true});
+  }
+  if (news.order) {
+    const wanted = new Set(news.order);
+    for (const [key, row] of known) if (!wanted.has(key)) row.remove();
+    let place = body.firstElementChild;
+    for (const key of news.order) {
+      const row = known.get(key);
+      if (row === place) place = place.nextElementSibling; else body.insertBefore(row, place);
+    }
+  }
+  for (const [key, value] of Object.entries(news.figures)) {
+    const cell = document.querySelector('[data-figure="' + key + '"]');
+    const text = value.toLocaleString("en").replaceAll(",", "\u202f");
+    if (cell.textContent !== text) cell.textContent = text;
+    if (key === "weak") cell.parentElement.classList.toggle("weak", value > 0);
+  }
+  document.getElementById("empty").hidden = news.figures.rooms > 0;
+  rooms.dataset.place = news.place;
+  find();
+  tick();
+}
+
+const field = document.getElementById("find");
+
+function find() {
+  const wanted = field.value.trim().toLowerCase();
+  let shown = 0;
+  for (const row of rooms.tBodies[0].rows) {
+    const names = row.querySelectorAll("th, .face");
+    row.hidden = wanted !== "" && ![...names].some((name) => (name.textContent + " " + (name.title || "")).toLowerCase().includes(wanted));
+    shown += !row.hidden;
+  }
+  document.getElementById("nothing").hidden = shown > 0 || wanted === "" || !rooms.tBodies[0].rows.length;
+  rooms.hidden = !rooms.tBodies[0].rows.length;
+}
+
+// ---------------------------------------------------------------- other pages
+
+async function updateRegions() {
+  const answer = await ask(location.pathname + location.search);
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const region = fresh.getElementById(old.id);
+    if (!region) continue;
+    for (const open of old.querySelectorAll("details[open][id]")) region.querySelector("#" + CSS.escape(open.id))?.setAttribute("open", "");
+    if (region.innerHTML !== old.innerHTML && !old.contains(document.activeElement)) old.replaceChildren(...region.childNodes);
+  }
+}
+
+// ---------------------------------------------------------------- time goes on
+
+function words(seconds) {
+  const total = Math.max(0, Math.round(seconds)), two = (n) => String(n).padStart(2, "0");
+  const m = Math.floor(total / 60) % 60, h = Math.floor(total / 3600) % 24, d = Math.floor(total / 86400);
+  if (d) return d + " d " + two(h) + " h";
+  if (h) return h + " h " + two(m) + " m";
+  return m ? m + " m " + two(total % 60) + " s" : total + " s";
+}
+
+function tick() {
+  if (since !== null) return;
+  const now = Date.now();
+  for (const one of document.querySelectorAll("[data-age]")) one.textContent = words((now - Date.parse(one.dataset.age)) / 1000);
+  for (const one of document.querySelectorAll("[data-rate]")) {
+    const {seconds, at, rate} = one.dataset;
+    one.textContent = words(Number(seconds) + Number(rate) * Math.max(0, now / 1000 - Number(at)));
+  }
+}
+
+if (rooms) {
+  field.addEventListener("input", find);
+  find();
+  tick();
+  setInterval(tick, 1000);
+}
+if (rooms || "livePage" in document.body.dataset) {
+  say("", "connecting");
+  listen();
+  schedule(rooms ? 0 : AT_LEAST_EVERY);
+}

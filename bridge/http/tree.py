@@ -1,0 +1,88 @@
+"""The tree of actors as rows of a table: what needs a look is there, however many rooms there are.
+
+Pure.  Of a supervisor with many children only those are shown that are not well, and as many
+others as make up `SHOWN`; the rest is one line that says how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from actors.runtime.system import Node
+
+SHOWN: Final = 12
+"""Children of one supervisor."""
+ILL_SHOWN: Final = 100
+BUSY: Final = 100
+"""Messages in a queue that are worth a look."""
+MOST_DEPTH: Final = 6
+
+
+@frozen
+class Row:
+    """One line of the table."""
+
+    depth: int
+    label: str
+    name: str = ""
+    """Of the room that it is for."""
+    kind: str = ""
+    state: str = ""
+    ill: bool = False
+    restarts: int = 0
+    queued: int = 0
+    handled: int | None = None
+    dropped: int | None = None
+    failed: int | None = None
+    last: str = ""
+    awaiting: str = ""
+    rest: str = ""
+    """Instead of all this: what is not shown."""
+
+
+def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[Row]:
+    """The lines of a node and of what is under it; `names` of rooms by SID."""
+    yield _row(node, names, depth)
+    ill = [child for child in node.children if is_ill(child)]
+    well = [child for child in node.children if not is_ill(child)]
+    shown = {id(child) for child in (ill[:ILL_SHOWN] + well)[: max(SHOWN, len(ill[:ILL_SHOWN]))]}
+    for child in node.children:
+        if id(child) in shown:
+            yield from rows(child, names, min(depth + 1, MOST_DEPTH))
+    hidden = len(node.children) - len(shown)
+    if hidden:
+        hidden_ill = max(0, len(ill) - ILL_SHOWN)
+        said = f"{hidden_ill} of them not well" if hidden_ill else "all well"
+        yield Row(min(depth + 1, MOST_DEPTH), f"{hidden} more", rest=said)
+
+
+def is_ill(node: Node) -> bool:
+    """It, or something under it, was restarted, is not running, or has a long queue."""
+    return _ill(node) or any(map(is_ill, node.children))
+
+
+def _ill(node: Node) -> bool:
+    return bool(node.restarts) or node.state != "running" or node.queued >= BUSY
+
+
+def _row(node: Node, names: Mapping[str, str], depth: int) -> Row:
+    counters = node.counters or {}
+    label = node.path.rsplit("/", 1)[-1] or "/"
+    return Row(
+        depth=depth,
+        label=label,
+        name=names.get(label, ""),
+        kind=node.kind,
+        state=node.state,
+        ill=_ill(node),
+        restarts=node.restarts,
+        queued=node.queued,
+        handled=counters.get("handled"),
+        dropped=counters.get("dropped"),
+        failed=counters.get("failed"),
+        last=" ".join(node.last[-3:]),
+        awaiting=node.awaiting,
+    )

@@ -1,0 +1,303 @@
+"""The pages as a program reads them: what they say, and that nothing said is obeyed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from structlog.testing import capture_logs
+
+from actors.runtime.system import Node
+from actors.session import ParticipantJoined, ParticipantLeft
+from actors.session.events import ParticipantInfo
+from bridge.http.files import FOLDER
+from tests.http.pages_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncGenerator[Stage, None]:
+    with capture_logs():
+        async with open_stage(tmp_path / "data") as stage:
+            yield stage
+
+
+class Elements(HTMLParser):
+    """What a browser would make of a page: its elements, with all their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+
+# ---------------------------------------------------------------- now
+
+
+async def test_now_shows_every_live_room_the_newest_first(stage: Stage):
+    for room in ("atlas", "borealis"):
+        stage.history.now += 5
+        stage.journals.append(stage.history.begin(room, f"RM_{room}", "alice", "bob"))
+    text = Elements(await stage.get("/")).text
+    assert text.index("borealis") < text.index("atlas")
+    assert "No room is live." in text  # there for when the last one ends
+
+
+async def test_without_a_room_the_page_says_so(stage: Stage):
+    page = await stage.get("/")
+    assert re.search(r'id="empty" class="empty">', page)
+
+
+async def test_only_the_rooms_that_changed_are_sent_again(stage: Stage):
+    journals = [stage.history.begin(room, f"RM_{room}") for room in ("atlas", "borealis")]
+    stage.journals.extend(journals)
+    first = (await stage.site.http.get("/now")).json()
+    assert len(first["rows"]) == len(first["order"]) == 2
+
+    at = stage.history.now
+    journals[0].record(ParticipantJoined(at + 1, ParticipantInfo("carol", "PA_c", at + 1)))
+    second = (await stage.site.http.get("/now", params={"since": first["place"]})).json()
+    assert second["order"] is None
+    [row] = second["rows"].values()
+    assert "carol" in row
+    assert second["figures"]["people"] == 5
+
+    journals[1].end(at + 2, "room_closed")
+    third = (await stage.site.http.get("/now", params={"since": second["place"]})).json()
+    assert third["rows"] == {}
+    assert len(third["order"]) == 1
+
+
+@pytest.mark.parametrize("place", ["", "x", "beef-1", "-", "1-99999999999999999999"])
+async def test_a_place_of_another_worker_gets_everything(stage: Stage, place: str):
+    stage.journals.append(stage.history.begin())
+    news = (await stage.site.http.get("/now", params={"since": place})).json()
+    assert len(news["rows"]) == 1
+
+
+# ---------------------------------------------------------------- history
+
+
+async def test_an_empty_store_has_an_empty_history(stage: Stage):
+    await stage.keep()
+    assert "No session was kept yet." in await stage.get("/history")
+
+
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("", {"atlas", "borealis"}),
+        ("room=tla", {"atlas"}),
+        ("room=b*", {"borealis"}),
+        ("person=carol", {"borealis"}),
+        ("people=3", {"borealis"}),
+        ("quality=good", {"atlas"}),
+        ("status=ended", {"atlas"}),
+        ("room=nothing", set()),
+    ],
+)
+async def test_sessions_are_found_by_what_they_were(stage: Stage, query: str, found: set[str]):
+    atlas = stage.history.begin("atlas", "RM_a")
+    stage.history.talk(atlas)
+    atlas.end(stage.history.now + 1, "room_closed")
+    stage.history.now += 5
+    stage.history.begin("borealis", "RM_b", "alice", "bob", "carol")
+    await stage.keep()
+    page = await stage.get(f"/history?{query}")
+    assert set(re.findall(r'href="/sessions/[^"]+"><bdi>(\w+)', page)) == found
+    assert ("No session is like that." in page) is not found
+
+
+async def test_a_page_goes_on_where_the_one_before_ended(stage: Stage):
+    for number in range(60):
+        stage.history.now += 1
+        stage.history.begin(f"room-{number}", f"RM_{number}")
+    await stage.keep()
+    page, seen = "/history", list[str]()
+    while page:
+        text = await stage.get(page)
+        seen += re.findall(r"<bdi>(room-\d+)", text)
+        older = re.search(r'rel="next" href="([^"]+)"', text)
+        page = older[1].replace("&amp;", "&") if older else ""
+    assert seen == [f"room-{number}" for number in reversed(range(60))]
+
+
+async def test_days_are_added_up(stage: Stage):
+    stage.history.now -= 3 * DAY
+    for _ in range(2):
+        journal = stage.history.begin("atlas", f"RM_{stage.history.now}")
+        stage.history.now += 600
+        journal.end(stage.history.now, "room_closed")
+    await stage.keep()
+    text = " ".join(Elements(await stage.get("/history")).text.split())
+    # Over a midnight they are of two days.
+    assert re.search(r"\d{4}-\d\d-\d\d 2 40 2", text) or len(re.findall(" 1 20 2 ", text)) == 2
+
+
+@pytest.mark.parametrize(
+    "query", ["since=soon", "until=2026-13-01", "people=-1", "quality=bad", "status=x"]
+)
+async def test_a_wrong_filter_is_said_in_the_page(stage: Stage, query: str):
+    await stage.keep()
+    answer = await stage.site.http.get(f"/history?{query}")
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+
+
+# ---------------------------------------------------------------- a session
+
+
+async def test_a_session_has_its_people_tracks_topics_and_events(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    tell_a_story(stage.history, journal)
+    await stage.keep()
+    text = " ".join(Elements(await stage.get("/sessions/RM_a")).text.split())
+    for said in ("Carol", "client initiated", "microphone", "chat", "participant disconnected"):
+        assert said in text
+
+
+async def test_the_picture_shows_each_thing_that_happened(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    tell_a_story(stage.history, journal)
+    await stage.keep()
+    answer = await stage.site.http.get("/timelines/RM_a")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''RM_a.svg"
+    drawn = {(one.get("class") or "") for one in ET.fromstring(answer.text).iter()}
+    wanted = "here excellent good poor talk mic cam muted data leave gap who"
+    assert drawn >= set(wanted.split())
+
+
+async def test_events_are_paged(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    stage.history.talk(journal, 200)
+    await stage.keep()
+    last = await stage.get("/sessions/RM_a?page=999")
+    assert "session started" in last
+    assert "session started" not in await stage.get("/sessions/RM_a")
+
+
+async def test_a_session_that_is_not_there_is_a_page_that_says_so(stage: Stage):
+    await stage.keep()
+    answer = await stage.site.http.get("/sessions/RM_x", headers={"accept": "text/html"})
+    assert answer.status_code == 404
+    assert "No session with this id is kept" in answer.text
+    program = await stage.site.http.get("/sessions/RM_x")
+    assert program.headers["content-type"] == "application/problem+json"
+
+
+# ---------------------------------------------------------------- the system
+
+
+async def test_of_many_actors_those_that_are_not_well_are_shown(stage: Stage):
+    children = tuple(
+        Node(f"/rooms/RM_{n}", "actor", "backoff" if n == 77 else "running", 1, n == 77)
+        for n in range(100)
+    )
+    stage.tree = Node(
+        "/", "supervisor", "running", 1, 0,
+        children=(Node("/rooms", "supervisor", "running", 1, 0, children=children),),
+    )  # fmt: skip
+    stage.dead_letters["/rooms/RM_77 Tick"] = 3
+    stage.trouble = "the disk is full"
+    text = " ".join(Elements(await stage.get("/system")).text.split())
+    assert "RM_77" in text
+    assert "88 more" in text
+    assert "all well" in text
+    assert "/rooms/RM_77 Tick 3" in text
+    assert "the disk is full" in text
+
+
+# ---------------------------------------------------------------- strangers
+
+
+async def test_what_a_participant_is_called_is_text_everywhere(stage: Stage):
+    plain = stage.history.begin("atlas", "RM_plain", "alice")
+    hostile = stage.history.begin(HOSTILE, "RM_hostile", HOSTILE)
+    for journal in (plain, hostile):
+        journal.record(
+            ParticipantJoined(
+                stage.history.now,
+                ParticipantInfo(
+                    HOSTILE if journal is hostile else "bob", "PA_h", stage.history.now,
+                    name=HOSTILE if journal is hostile else "Bob",
+                    metadata=(HOSTILE if journal is hostile else "m") * 500,
+                    attributes={"a": HOSTILE} if journal is hostile else {"a": "b"},
+                ),
+            )
+        )  # fmt: skip
+        stage.history.talk(journal, 3, next(iter(journal.state.present)))
+    stage.journals.extend((plain, hostile))
+    await stage.keep()
+    for page in ("/", "/history", "/sessions/RM_hostile", "/system"):
+        text = await stage.get(page)
+        found = Elements(text)
+        calm = Elements(await stage.get(page.replace("hostile", "plain")))
+        assert set(found.tags) <= set(calm.tags) | {"bdi"}, page
+        assert found.attributes <= calm.attributes | {"title"}, (
+            page,
+            found.attributes ^ calm.attributes,
+        )
+        assert not re.search("[\u202e\x1b]", text), page
+        if page != "/system":
+            assert r"<script>alert(1)</script>" in found.text, page
+            assert r"\u202egnp.exe\x1b[31m\n" in found.text, page
+    picture = await stage.site.http.get("/timelines/RM_hostile")
+    kinds = {one.tag.removeprefix(SVG) for one in ET.fromstring(picture.text).iter()}
+    assert "script" not in kinds
+
+
+async def test_everything_a_page_needs_is_ours(stage: Stage):
+    stage.journals.append(stage.history.begin("atlas", "RM_a"))
+    await stage.keep()
+    for page in ("/", "/history", "/sessions/RM_a", "/system", "/signin"):
+        answer = await stage.site.http.get(page, follow_redirects=True)
+        assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+        assert not re.search(
+            r"<style|style=|<script(?! src=)|\son\w+=|(src|href)=.https?:", answer.text
+        ), page
+        for found in re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text):
+            assert (await stage.site.http.get(found)).status_code == 200
+
+
+async def test_static_files_are_sent_once(stage: Stage):
+    first = await stage.site.http.get("/static/page.css")
+    again = await stage.site.http.get(
+        "/static/page.css", headers={"if-none-match": first.headers["etag"]}
+    )
+    assert again.status_code == 304
+    assert not again.content
+    for path in FOLDER.iterdir():
+        assert (await stage.site.http.get(f"/static/{path.name}")).status_code == 200
+
+
+async def test_a_store_that_cannot_be_read_is_a_page_that_says_so(tmp_path: Path):
+    with capture_logs():
+        async with open_stage(tmp_path / "data") as stage:
+            for path in (tmp_path / "data").glob("store.db*"):
+                path.unlink()
+            answer = await stage.site.http.get("/history", headers={"accept": "text/html"})
+    assert answer.status_code == 503
+    assert "store" in answer.text
+
+
+async def test_somebody_who_left_is_gone_from_now(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    stage.journals.append(journal)
+    assert "Alice" in await stage.get("/")
+    journal.record(ParticipantLeft(stage.history.now, "alice", "PA_alice", "client_initiated"))
+    assert "Alice" not in await stage.get("/")

@@ -1,0 +1,157 @@
+"""Who gets in: the token, the cookie that remembers it, and who guesses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from bridge.http.signin import ADDRESSES, FAILURES, FORGET_ONE, SIGNED_IN, Access, Failures
+from tests.http.pages_stage import Stage, open_stage
+
+TOKEN = "correct horse battery staple é"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncGenerator[Stage, None]:
+    with capture_logs():
+        async with open_stage(tmp_path / "data", token=TOKEN) as stage:
+            yield stage
+
+
+async def sign_in(stage: Stage, token: str = TOKEN, to: str = "/system", **headers: str):
+    return await stage.site.http.post(
+        "/signin", data={"token": token, "to": to}, headers={"accept": "text/html", **headers}
+    )
+
+
+async def test_a_page_sends_a_stranger_to_the_form_and_back(stage: Stage):
+    answer = await stage.site.http.get("/history?room=a%26b", headers={"accept": "text/html"})
+    assert answer.status_code == 303
+    url = urlsplit(answer.headers["location"])
+    assert url.path == "/signin"
+    assert parse_qs(url.query) == {"to": ["/history?room=a%26b"]}
+    assert (await stage.site.http.get("/", headers={"accept": "*/*"})).status_code == 401
+
+
+async def test_who_shows_the_token_is_remembered_until_they_sign_out(stage: Stage):
+    answer = await sign_in(stage)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/system")
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {one.strip() for one in cookie.split(";")}
+    assert "Secure" not in cookie
+    assert TOKEN not in cookie
+    assert "Sign out" in await stage.get("/")
+
+    out = await stage.site.http.post("/signout")
+    assert out.headers["location"] == "/signin"
+    assert (await stage.site.http.get("/", headers={"accept": "text/html"})).status_code == 303
+
+
+async def test_behind_https_the_cookie_stays_there(stage: Stage):
+    answer = await sign_in(stage, **{"x-forwarded-proto": "https"})
+    assert "; Secure" in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "/\r\nx: y", "", "javascript:"],
+)
+async def test_a_sign_in_never_leads_elsewhere(stage: Stage, to: str):
+    assert (await sign_in(stage, to=to)).headers["location"] == "/"
+
+
+async def test_a_wrong_token_is_said_and_too_many_are_not_looked_at(stage: Stage):
+    for _ in range(FAILURES):
+        answer = await sign_in(stage, "a guess")
+        assert answer.status_code == 403
+        assert "This is not the token." in answer.text
+    answer = await sign_in(stage)  # the right one
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= FORGET_ONE + 1
+    shown = {"authorization": "Bearer another guess"}
+    assert (await stage.site.http.get("/", headers=shown)).status_code == 429
+
+
+async def test_who_is_signed_in_stays_so_while_somebody_guesses(stage: Stage):
+    await sign_in(stage)
+    for _ in range(FAILURES + 1):
+        await sign_in(stage, "a guess")
+    assert "Sign out" in await stage.get("/")
+
+
+async def test_a_form_that_is_too_long_is_refused(stage: Stage):
+    assert (await sign_in(stage, "x" * 5_000)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "x", ".", "99999999999.", "99999999999.00", "é.é", "9" * 30 + ".00", "-1.00"]
+)
+async def test_a_cookie_that_is_not_ours_opens_nothing(stage: Stage, cookie: str):
+    name = f"room_actors_{stage.site.address.port}"
+    header = f"{name}={cookie}".encode()
+    answer = await stage.site.http.get("/", headers=[(b"cookie", header), (b"accept", b"*/*")])
+    assert answer.status_code == 401
+
+
+# ---------------------------------------------------------------- pure
+
+
+def scope_with(access: Access) -> dict[str, object]:
+    """A request that carries what a sign-in gave."""
+    from starlette.responses import Response
+
+    response = Response()
+    scope: dict[str, object] = {"server": ("127.0.0.1", 1), "headers": []}
+    access.sign_in(response, scope)
+    cookie = response.headers["set-cookie"].partition(";")[0]
+    return {**scope, "headers": [(b"cookie", cookie.encode())]}
+
+
+def test_a_sign_in_ends_by_itself_and_with_its_token():
+    now = 1_000.0
+    access = Access(TOKEN, clock=lambda: now)
+    scope = scope_with(access)
+    assert access.remembers(scope)
+    assert Access(TOKEN, clock=lambda: now).remembers(scope)  # after a restart
+    assert not Access("another", clock=lambda: now).remembers(scope)
+    now += SIGNED_IN
+    assert not access.remembers(scope)
+
+
+def test_failures_are_forgotten_one_by_one():
+    now = 0.0
+    failures = Failures(clock=lambda: now)
+    for _ in range(FAILURES):
+        assert not failures.wait("192.0.2.1")
+        failures.add("192.0.2.1")
+    assert failures.wait("192.0.2.1") == FORGET_ONE
+    assert not failures.wait("192.0.2.2")
+    now += FORGET_ONE
+    assert not failures.wait("192.0.2.1")
+    failures.add("192.0.2.1")
+    assert failures.wait("192.0.2.1") == FORGET_ONE
+
+
+def test_a_network_of_ipv6_is_one_address():
+    failures = Failures(clock=lambda: 0.0)
+    for number in range(FAILURES):
+        failures.add(f"2001:db8::{number:x}")
+    assert failures.wait("2001:db8::ffff:1%eth0")
+    assert not failures.wait("2001:db8:0:1::1")
+
+
+def test_addresses_are_bounded():
+    failures = Failures(clock=lambda: 0.0)
+    for number in range(ADDRESSES + 10):
+        for _ in range(FAILURES):
+            failures.add(f"10.0.{number // 256}.{number % 256}")
+    assert not failures.wait("10.0.0.1")
+    assert failures.wait(f"10.0.{(ADDRESSES + 9) // 256}.{(ADDRESSES + 9) % 256}")
+
+
+def test_the_token_is_in_no_repr():
+    assert TOKEN not in repr(Access(TOKEN))
