@@ -30,7 +30,7 @@ async def test_an_agent_that_is_removed_comes_back(town: Town) -> None:
     assert account.sessions == len(ROOMS)
 
 
-async def test_rooms_are_deleted_while_people_come_and_go(town: Town) -> None:
+async def deleted(town: Town, name: str) -> Account:
     """Whoever comes next opens another life of the room."""
     await town.start_worker()
     async with town.bustling(seed=4):
@@ -41,7 +41,17 @@ async def test_rooms_are_deleted_while_people_come_and_go(town: Town) -> None:
                 nursery.start_soon(delete, town, room)
         await trio.sleep(4)
     await town.close()
-    account = town.judge("DeleteRoom under load")
+    return town.judge(name)
+
+
+async def test_rooms_are_deleted_while_people_come_and_go(town: Town) -> None:
+    account = await deleted(town, "DeleteRoom under load")
+    account.check()
+
+
+@pytest.mark.chaos
+async def test_rooms_are_deleted_while_people_come_and_go_with_webhooks(told: Town) -> None:
+    account = await deleted(told, "DeleteRoom under load, webhooks")
     account.check()
 
 
@@ -83,7 +93,7 @@ async def test_two_hundred_rooms_of_five_seconds_with_webhooks(told: Town) -> No
 async def test_two_hundred_rooms_of_five_seconds(town: Town) -> None:
     """A room is found by looking at the list of rooms: some may be over by then."""
     await two_hundred_short_rooms(town)
-    account: Account = town.judge("200 rooms of 5 s", must_have_session=False)
+    account = town.judge("200 rooms of 5 s", must_have_session=False)
     account.note = f"  {200 - account.sessions} rooms not watched"
     account.check()
     assert account.sessions > 150

@@ -36,7 +36,7 @@ async def judged(town: Town, name: str) -> Account:
     return town.judge(name)
 
 
-async def test_a_server_that_is_back_after_two_seconds(town: Town) -> None:
+async def back_after_two_seconds(town: Town) -> Account:
     """Everybody's SDK reconnects, into rooms that are others."""
     await town.start_worker()
     await people_come(town)
@@ -50,9 +50,21 @@ async def test_a_server_that_is_back_after_two_seconds(town: Town) -> None:
     async with trio.open_nursery() as nursery:
         for room in ROOMS:
             nursery.start_soon(town.visit, room, "bob", random.Random(room))
-    account = await judged(town, "server killed, back after 2 s")
-    account.check()
+    webhooks = ", webhooks" if town.webhooks else ""
+    account = await judged(town, f"server killed, back after 2 s{webhooks}")
     assert account.sessions == 2 * len(ROOMS)
+    return account
+
+
+async def test_a_server_that_is_back_after_two_seconds(town: Town) -> None:
+    account = await back_after_two_seconds(town)
+    account.check()
+
+
+@pytest.mark.chaos
+async def test_a_server_that_is_back_after_two_seconds_with_webhooks(told: Town) -> None:
+    account = await back_after_two_seconds(told)
+    account.check()
 
 
 @pytest.mark.chaos
