@@ -108,10 +108,18 @@ class Agent:
 
 @asynccontextmanager
 async def running_agent(
-    server: PrivateServer, data_dir: Path, *flags: str, env: Mapping[str, str] | None = None
+    server: PrivateServer,
+    data_dir: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    first: str = "",
 ) -> AsyncGenerator[Agent, None]:
-    """`start` with a JSON log; killed at the end of the block where it still runs."""
-    command = [sys.executable, "-m", "bridge.cli", "start", "--log-format", "json", *flags]
+    """`start` with a JSON log; killed at the end of the block where it still runs.
+
+    `first` is Python that its process runs before anything else.
+    """
+    main = f"{first}\nimport sys, bridge.cli\nsys.exit(bridge.cli.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", main, "start", "--log-format", "json", *flags]
     async with trio.open_nursery() as nursery:
         run = partial(
             trio.run_process,

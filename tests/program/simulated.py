@@ -60,8 +60,8 @@ class World:
             while not holds():
                 await self._news.wait()
 
-    async def watch(self, *names: str) -> list[SimulatedRoom]:
-        """Have rooms with alice and her microphone watched; they are when this returns."""
+    def assign(self, *names: str) -> tuple[list[SimulatedRoom], set[str]]:
+        """Rooms with alice and her microphone, and the ids of the jobs for them."""
         rooms = [self.rooms.room(name) for name in names]
         jobs: set[str] = set()
         for room in rooms:
@@ -72,6 +72,11 @@ class World:
             )
             jobs.add(job.job_id)
             self.actors.assign(job)
+        return rooms, jobs
+
+    async def watch(self, *names: str) -> list[SimulatedRoom]:
+        """Such rooms; they are watched when this returns."""
+        rooms, jobs = self.assign(*names)
         await self.until(lambda: jobs <= self.running)
         return rooms
 

@@ -60,6 +60,6 @@ async def held(world: World) -> Counter[str]:
     ours = {
         f"{kind.__module__}.{kind.__qualname__}": count
         for kind, count in found.items()
-        if kind.__module__.startswith(("actors.", "bridge."))
+        if str(kind.__module__).startswith(("actors.", "bridge."))
     }
     return Counter({**ours, "tasks": trio.lowlevel.current_statistics().tasks_living})
