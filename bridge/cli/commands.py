@@ -264,12 +264,36 @@ def _format_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="print CSV, for a spreadsheet")
 
 
+def _rooms_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch", action="store_true", help="again and again; with --json a line each time"
+    )
+    parser.add_argument("--every", metavar="TIME", help="how often, default: 1s; means --watch")
+    _format_flags(parser)
+
+
 def _sessions_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--room", metavar="GLOB", help="only of these rooms, as 'team-*'")
     parser.add_argument("--person", metavar="IDENTITY", help="only those this person was in")
     parser.add_argument("--limit", metavar="N", help="how many, default: 50")
     parser.add_argument("--after", metavar="CURSOR", help="go on there: `next` of a page before")
     _format_flags(parser)
+
+
+def _top(flags: Mapping[str, object]) -> int:
+    from bridge.cli.reading import CannotRead
+    from bridge.cli.top import top
+
+    try:
+        top(flags)
+    except CannotRead as error:
+        _complain(str(error))
+        return FAILED
+    return 0
+
+
+def _top_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="print one plain table and leave")
 
 
 def _report_flags(parser: argparse.ArgumentParser) -> None:
@@ -385,13 +409,23 @@ COMMANDS: Final[Mapping[str, Command]] = {
             add_flags=_check_flags,
         ),
         Command(
+            "top",
+            "show what is live, drawn anew every second",
+            "Shows the rooms that are watched now, the worker's health and who talks, until q.\n"
+            "Keys sort (r p t m a w), scroll (arrows, pages) and filter (/). Where there is no\n"
+            "terminal it prints one plain table.",
+            _top,
+            (*_READING, BY_NAME["http"]),
+            add_flags=_top_flags,
+        ),
+        Command(
             "rooms",
             "show what is live",
             "Shows the rooms that are watched now, from what is kept in the data directory.\n"
             "Where no worker runs: those that were when one was last seen.",
             _read("rooms"),
             _READING,
-            add_flags=_format_flags,
+            add_flags=_rooms_flags,
         ),
         Command(
             "sessions",

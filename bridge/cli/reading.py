@@ -10,8 +10,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, Final, TypeAlias
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from actors.rooms.archive import ArchiveTrouble
 from bridge.cli.settings import BY_NAME, SettingsError, data_dir_of
 from bridge.cli.text import go_duration, key_values, plain
-from bridge.cli.values import BadValue, whole_number
+from bridge.cli.values import BadValue, duration, whole_number
 from bridge.harmless import harmless
 from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS, as_csv
 from bridge.store.errors import StoreRefused
@@ -40,6 +40,11 @@ MOST: Final = 10_000
 """Sessions on one page."""
 NAMED: Final = 3
 """Sessions that are named to somebody who asked for one that is not there."""
+EVERY: Final = 1.0
+"""Seconds between two tables of `--watch`."""
+_CLEAR: Final = "\x1b[H\x1b[2J"
+_AROUND: Final = 5
+"""Lines of a terminal that are for more than rooms."""
 EVENTS: Final = 25
 """Newest ones that the report for people has."""
 
@@ -73,7 +78,46 @@ def sessions(flags: Flags) -> None:
 
 
 def rooms(flags: Flags) -> None:
-    """The sessions that are live."""
+    """The sessions that are live; with `--watch` again and again, until Ctrl-C."""
+    if not flags.keys() & {"watch", "every"}:
+        _rooms(flags)
+        return
+    if "csv" in flags:
+        raise SettingsError("--csv and --watch: give one of them")
+    try:
+        every = duration(0.1, 86_400.0)(flags.get("every", EVERY))
+    except BadValue as error:
+        raise SettingsError(f"--every: {error}") from None
+    show = _json_line if "json" in flags else _table_anew
+    due = time.monotonic()
+    with suppress(KeyboardInterrupt):
+        while True:
+            show(flags)
+            sys.stdout.flush()
+            due = max(due + every, time.monotonic())
+            time.sleep(max(due - time.monotonic(), 0.0))
+
+
+def _json_line(flags: Flags) -> None:
+    with _store(flags) as reader:
+        worker, live = reader.worker(), reader.rooms()
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    running = worker is not None and worker.running
+    line = {"at": now, "worker_running": running, "rooms": live}
+    sys.stdout.write(_ascii(json.dumps(line)) + "\n")
+
+
+def _table_anew(flags: Flags) -> None:
+    """In a terminal instead of the one before, and no longer than it; elsewhere below it."""
+    terminal = sys.stdout.isatty()
+    sys.stdout.write(f"{_CLEAR if terminal else ''}{_local(time.time())}\n")
+    sys.stdout.flush()
+    most = max(get_terminal_size().lines - _AROUND, 1) if terminal else None
+    _rooms(flags, most)
+    sys.stdout.write("" if terminal else "\n")
+
+
+def _rooms(flags: Flags, most: int | None = None) -> None:
     with _store(flags) as reader:
         worker, live = reader.worker(), reader.rooms()
     if worker is not None and not worker.running:
@@ -82,7 +126,9 @@ def rooms(flags: Flags) -> None:
             f"no worker runs here: this is as it was when one was last seen, "
             f"{_local(worker.alive_at)} ({ago} ago)\n"
         )
-    _show(flags, {"rooms": live}, live, _ROOMS)
+    _show(flags, {"rooms": live}, live[:most], _ROOMS)
+    if most is not None and len(live) > most:
+        sys.stdout.write(f"and {len(live) - most} more: `top` scrolls\n")
 
 
 def report(flags: Flags) -> None:
@@ -117,12 +163,13 @@ def _store(flags: Flags) -> Generator[Reader, None, None]:
         with open_reader(directory) as reader:
             yield reader
     except NoStore:
-        raise CannotRead(_no_store(directory)) from None
+        raise CannotRead(no_store(directory)) from None
     except (StoreRefused, ArchiveTrouble) as error:
         raise CannotRead(str(error)) from None
 
 
-def _no_store(directory: Path) -> str:
+def no_store(directory: Path) -> str:
+    """What to say where no session was ever kept."""
     row = BY_NAME["data-dir"]
     return (
         f"no sessions are kept in {directory}: name the directory of the worker by {row.how()}, "
@@ -159,8 +206,12 @@ def _show(flags: Flags, whole: Json, rows: Sequence[Json], columns: Mapping[str,
 
 
 def _print_json(value: Json) -> None:
-    # ASCII, and nothing that a terminal obeys.
-    sys.stdout.write(json.dumps(value, indent=1).replace("\x7f", "\\u007f") + "\n")
+    sys.stdout.write(_ascii(json.dumps(value, indent=1)) + "\n")
+
+
+def _ascii(text: str) -> str:
+    """JSON, which is ASCII already, with nothing in it that a terminal obeys."""
+    return text.replace("\x7f", "\\u007f")
 
 
 def _print_rows(columns: Mapping[str, _Cell], rows: Sequence[Json]) -> None:

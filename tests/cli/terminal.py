@@ -63,10 +63,18 @@ class Terminal:
             if not self._receive():
                 raise AssertionError(f"it ended before that was shown:\n{self.received!r}")
 
+    def until(self, words: str) -> None:
+        """Words that come from now on, wherever they are."""
+        seen = len(self.text)
+        while words not in self.text[seen:]:
+            assert self._receive(), f"it ended before that was shown:\n{self.received!r}"
+
     def end(self) -> int:
         """Its exit code, once it is gone; all that it wrote was received."""
+        until = time.monotonic() + LIMIT
         while self.process.poll() is None:
             self._receive(0.05)
+            assert time.monotonic() < until, f"it does not end:\n{self.received[-2_000:]!r}"
         while self._receive(0.0):
             pass
         return self.process.returncode
