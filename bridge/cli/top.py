@@ -183,7 +183,8 @@ def _room(state: SessionState, now: float, rate: float | None) -> Room:
 
 # ---------------------------------------------------------------- the worker
 
-UNKNOWN: Final = "registration not known"
+UNKNOWN: Final = "registration unknown"
+NOT_REGISTERED: Final = "NOT REGISTERED"
 
 
 def ask(address: HttpAddress) -> str:
@@ -198,7 +199,7 @@ def ask(address: HttpAddress) -> str:
         return f"{UNKNOWN} (nothing at {address})"
     finally:
         connection.close()
-    return "registered" if why is None else "NOT REGISTERED"
+    return "registered" if why is None else NOT_REGISTERED
 
 
 @final
@@ -231,13 +232,17 @@ def health(look: Look, registered: str, now: float) -> Text:
         return Text.assemble(
             ("NO WORKER RUNS HERE", "bold red"), f", as it was {ago} ago: last seen {seen}"
         )
-    line = Text(f"worker {harmless(worker.instance, 40)} ({worker.pid}) ")
-    line.append(f"for {_short(now - worker.started_at)}, ")
-    line.append(registered, "bold red" if registered.startswith("NOT") else "")
     silent = now - worker.alive_at > SILENT
-    line.append(", ").append(f"last sign {ago} ago", "bold red" if silent else "")
     lost = sum(one.lost for one in look.live)
-    return line.append(", ").append(f"lines lost {lost}", "bold red" if lost else "")
+    return Text.assemble(
+        f"worker runs {_short(now - worker.started_at)}, ",
+        (f"last sign {ago} ago", "bold red" if silent else ""),
+        ", ",
+        (f"lines lost {lost}", "bold red" if lost else ""),
+        ", ",
+        (registered, "bold red" if registered == NOT_REGISTERED else ""),
+        f", {harmless(worker.instance, 40)} ({worker.pid})",
+    )
 
 
 def summary(rooms: Sequence[Room]) -> str:
@@ -476,7 +481,7 @@ def _foot(view: View, first: int, shown: int, found: int) -> Text:
         return Text.assemble(("/", "bold"), harmless(view.filter), ("_", "blink"))
     where = f"{first + 1}-{first + shown} of {found}" if shown else "0"
     narrowed = f" with '{harmless(view.filter, 40)}', Esc for all" if view.filter else ""
-    keys = "sort: r room p people t tracks m msgs a age w worst quality, / filter, q leave"
+    keys = "q leave, / filter, sort: Room People Tracks Msgs Age Worst"
     return Text(f"{where}{narrowed}  {keys}", "dim")
 
 

@@ -25,11 +25,27 @@ from rich.text import Text
 
 from bridge.cli.cells import cell_len, fit
 from bridge.cli.screen import Keys
-from bridge.cli.top import ORDERS, Room, View, ask, chosen, columns_for, frame, page_of, pressed
+from bridge.cli.top import (
+    NOT_REGISTERED,
+    ORDERS,
+    Look,
+    Room,
+    View,
+    ask,
+    chosen,
+    columns_for,
+    frame,
+    health,
+    page_of,
+    pressed,
+)
 from bridge.http.address import HttpAddress
+from bridge.store.live import LiveSession
+from bridge.store.reader import Seen
 from bridge.store.sqlite import SqliteArchive, open_store
 from tests.cli.conftest import clean_environment
 from tests.cli.terminal import Terminal, in_a_terminal
+from tests.session.story import Story
 from tests.store.history import History
 
 T = TypeVar("T")
@@ -67,7 +83,7 @@ def test_a_frame_has_the_worker_the_totals_the_rooms_and_the_keys() -> None:
     ]  # fmt: skip
     assert lines[3].split() == ["atlas", "2", "3", "40", "0.5", "alice", "good", "1m15s", "100%"]
     assert lines[4].split() == ["borealis", "1", "3", "40", "1.0", "-", "1m15s", "100%"]
-    assert lines[-1].startswith("1-2 of 2  sort: r room")
+    assert lines[-1].startswith("1-2 of 2  q leave, / filter, sort: Room")
 
 
 @pytest.mark.parametrize("height", [1, 2, 5, 24])
@@ -210,9 +226,9 @@ def test_an_escape_is_a_key_when_nothing_follows() -> None:
     [
         (200, {"ready": True, "checks": {"livekit": None, "store": None}}, "registered"),
         (503, {"ready": False, "checks": {"livekit": "not registered"}}, "NOT REGISTERED"),
-        (404, {"title": "not found"}, "registration not known"),
-        (200, [], "registration not known"),
-        (200, {"checks": None}, "registration not known"),
+        (404, {"title": "not found"}, "registration unknown"),
+        (200, [], "registration unknown"),
+        (200, {"checks": None}, "registration unknown"),
     ],
 )
 def test_whoever_serves_readyz_is_asked(status: int, body: object, said: str) -> None:
@@ -230,7 +246,31 @@ def test_whoever_serves_readyz_is_asked(status: int, body: object, said: str) ->
         address = HttpAddress("127.0.0.1", server.server_address[1])
         assert ask(address).startswith(said)
         thread.join()
-    assert ask(address) == f"registration not known (nothing at {address})"
+    assert ask(address) == f"registration unknown (nothing at {address})"
+
+
+@pytest.mark.parametrize(
+    "changed, registered, red",
+    [
+        ({}, "registered", []),
+        ({"alive_at": 990.0}, "registered", ["last sign 10s ago"]),
+        ({}, NOT_REGISTERED, [NOT_REGISTERED]),
+        ({"alive_at": 900.0, "running": False}, "registered", ["NO WORKER RUNS HERE"]),
+    ],
+)
+def test_what_is_wrong_with_the_worker_stands_out(
+    changed: dict[str, Any], registered: str, red: list[str]
+) -> None:
+    seen = evolve(Seen("w1", 7, 100.0, 1_000.0, running=True), **changed)
+    line = health(Look(1_000.0, seen, ()), registered, 1_000.0)
+    assert [line.plain[s.start : s.end] for s in line.spans if s.style == "bold red"] == red
+
+
+def test_lines_that_were_lost_stand_out() -> None:
+    state = Story().state
+    look = Look(1.0, Seen("w1", 7, 0.0, 1.0, running=True), [LiveSession(1, state, 9, 3)])
+    line = health(look, "registered", 1.0)
+    assert [line.plain[s.start : s.end] for s in line.spans if s.style] == ["lines lost 3"]
 
 
 # ---------------------------------------------------------------- in a terminal
@@ -262,9 +302,9 @@ async def test_rooms_are_seen_to_come_to_change_and_to_end(tmp_path: Path) -> No
         await history.write_to(archive)
         with in_a_terminal(tmp_path, *TOP) as terminal:
             first = await shown(terminal, "rooms 1, people 2, tracks 2, messages 0")
-            assert first.startswith(f"worker w1 ({os.getpid()}) for ")
-            assert "registration not known, last sign " in first
-            assert "lines lost 0" in first
+            head = first.splitlines()[0]
+            assert head.startswith("worker runs ")
+            assert "lines lost 0, registration unknown, w1 (" in head
             history.talk(atlas, 2, "bob")
             history.begin("borealis", "RM_2")
             await history.write_to(archive)
@@ -284,13 +324,13 @@ async def test_a_worker_that_ends_and_another_that_begins_are_told_of(tmp_path: 
         history.begin("atlas", "RM_1")
         await history.write_to(archive)
         with in_a_terminal(tmp_path, *TOP) as terminal:
-            await shown(terminal, "worker w1", "rooms 1,")
+            await shown(terminal, "worker runs", "rooms 1,")
             await archive.aclose()
             await shown(terminal, "NO WORKER RUNS HERE", "rooms 1,")
             async with worker(tmp_path) as (again, other):
                 again.begin("borealis", "RM_2")
                 await again.write_to(other)
-                await shown(terminal, "worker w1", "rooms 2,", "borealis")
+                await shown(terminal, "worker runs", "rooms 2,", "borealis")
             await shown(terminal, "NO WORKER RUNS HERE", "rooms 2,")
             terminal.type("\x03")
             assert await in_thread(terminal.end) == 0
@@ -420,7 +460,7 @@ async def test_without_a_terminal_it_is_one_plain_table(tmp_path: Path) -> None:
         done = await in_thread(lambda: piped(tmp_path, *TOP))
     assert (done.returncode, done.stderr) == (0, "")
     head, total, headings, row = done.stdout.splitlines()
-    assert head.startswith(f"worker w1 ({os.getpid()}) for ")
+    assert head.startswith("worker runs ")
     assert total == "rooms 1, people 2, tracks 2, messages 0, talking 0"
     assert headings.split()[:3] == ["room", "people", "tracks"]
     assert row.split()[:3] == ["atlas", "2", "2"]
