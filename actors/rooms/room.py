@@ -18,7 +18,7 @@ from actors.rooms.connection import ConnectionActor, FindAgain, Stay
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce, Entered, Gone, Opened
 from actors.rooms.port import RoomJob, RoomPort
-from actors.rooms.session import MAILBOX, Clock, Publish, SessionActor
+from actors.rooms.session import MAILBOX, Clock, Heard, Publish, SessionActor
 from actors.runtime import (
     Backoff,
     ChildSpec,
@@ -51,6 +51,7 @@ class Surroundings:
     worker: str
     """Who we are, as it stands in a session."""
     agent_name: str
+    heard: Heard = lambda _: None
     leave_within: float = 5.0
     """Seconds for a connection to say goodbye."""
     session_mailbox: MailboxSpec = MAILBOX
@@ -89,6 +90,7 @@ def room_group(
             latest[0],
             clock=around.clock,
             publish=around.publish,
+            heard=around.heard,
             opened=opened,
             another_life=another_life,
         )

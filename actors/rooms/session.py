@@ -47,6 +47,8 @@ Clock: TypeAlias = Callable[[], float]
 """Unix seconds now."""
 Publish: TypeAlias = Callable[[SessionState, Entry], object]
 """Takes one entry of a session, with the session's state after it."""
+Heard: TypeAlias = Callable[[float], object]
+"""Takes the seconds from when an event came until it was folded."""
 
 SessionMessage: TypeAlias = RoomEvent | Finish | JobAttached | SayOpened | Snapshot
 
@@ -74,6 +76,7 @@ class SessionActor(Actor[SessionMessage]):
         *,
         clock: Clock,
         publish: Publish,
+        heard: Heard,
         opened: Callable[[Opened], object],
         another_life: Callable[[Began], Journal | None],
     ) -> None:
@@ -83,6 +86,7 @@ class SessionActor(Actor[SessionMessage]):
         self._journal = journal
         self._clock = clock
         self._publish = publish
+        self._heard = heard
         self._opened = opened
         self._another_life = another_life
         self._timer: trio.CancelScope | None = None
@@ -127,6 +131,7 @@ class SessionActor(Actor[SessionMessage]):
             self._journal.record(event)
         except AnotherLife:
             self._begin_again(event)
+        self._heard(self._clock() - event.at)
         self._tell()
         self._set_timer()
 

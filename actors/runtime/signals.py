@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from actors.runtime.errors import Exit
+from actors.runtime.mailbox import Counters
 
 
 @frozen
@@ -62,6 +63,8 @@ class Ended:
     actor: str
     generation: int
     exit: Exit
+    counters: Counters | None = field(default=None, eq=False)
+    """Where an actor's messages went; None of a group."""
 
 
 @frozen

@@ -320,7 +320,8 @@ class Supervisor:
             del self.children[child.spec.id]
         never_ran = Exit(ExitKind.SHUTDOWN if child.stop_requested else ExitKind.KILLED)
         unit.gone(end or never_ran)
-        self.system.emit(Ended(unit.path, unit.generation, end or never_ran))
+        counters = unit.mailbox.counters if isinstance(unit, Cell) else None
+        self.system.emit(Ended(unit.path, unit.generation, end or never_ran, counters))
         child.gone.set()
         self.changed()
         if child.spec.significant and not child.stop_requested:

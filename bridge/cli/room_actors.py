@@ -19,6 +19,7 @@ from actors.rooms.book import Book
 from actors.rooms.connection import FindAgain
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, JobReports, Said, Terminated
+from actors.rooms.metrics import Tally
 from actors.rooms.port import RoomJob, RoomPort
 from actors.rooms.recovery import ListLiving, Recovery
 from actors.rooms.reporter import Reporter
@@ -43,7 +44,7 @@ from actors.runtime import (
     Service,
     Signal,
 )
-from actors.session import ServerSaid
+from actors.session import Entry, ServerSaid, SessionState
 from bridge.cli.session_log import SessionLog
 from bridge.cli.settings import Settings
 
@@ -69,6 +70,8 @@ class RoomActors:
     reporter: Ref[Any]
     store: Ref[Any]
     publish: Publish
+    tally: Tally
+    """Counts over everything that was published."""
 
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
@@ -178,13 +181,19 @@ async def start_room_actors(
     When this returns, what earlier runs left is known, unless the archive is in trouble.
     """
     book, backlog, root = Book(), Backlog(), system.supervisor
-    publish = SessionLog()
+    tell, tally = SessionLog(), Tally()
+
+    def publish(state: SessionState, entry: Entry) -> None:
+        tally.take(state, entry)
+        tell(state, entry)
+
     around = Surroundings(
         port=outside.port,
         find_again=outside.find_again,
         backlog=backlog,
         clock=time.time,
         publish=publish,
+        heard=tally.heard,
         announce=announce,
         worker=outside.worker,
         agent_name=settings.agent_name,
@@ -231,4 +240,4 @@ async def start_room_actors(
             ),
         )
     )
-    return RoomActors(book, backlog, manager, reporter, store, publish)
+    return RoomActors(book, backlog, manager, reporter, store, publish, tally)

@@ -20,6 +20,7 @@ from bridge.http.events import Feed
 from bridge.http.exchange import App
 from bridge.http.health import Checks, health
 from bridge.http.inbox import Inbox
+from bridge.http.metrics import Metrics, Requests, Sources, Vitals
 from bridge.http.pages import Facts, Pages, Part, System, explain
 from bridge.http.rendering import moment, number, utc
 from bridge.http.translate import WebhookSaid
@@ -56,10 +57,36 @@ def application(settings: Settings, program: Program) -> Site:
         secured=settings.http_token is not None,
     )
     feed = Feed(archives, lambda: backlog.kept)
+    sources = _measured(program, inbox, feed)
     pages = Pages(archives.read, lambda: _live(program), _system(program))
-    rows = (*health(_checks(program)), *inbox.rows, *api.rows, *feed.rows, *pages.rows)
+    rows = (
+        *health(_checks(program)),
+        *inbox.rows,
+        *api.rows,
+        *feed.rows,
+        *Metrics(sources).rows,
+        *pages.rows,
+    )
     served = app(rows, loopback=settings.http.loopback, token=settings.http_token, explain=explain)
-    return Site(served, feed.run)
+    return Site(sources.requests.around(served), feed.run)
+
+
+def _measured(program: Program, inbox: Inbox, feed: Feed) -> Sources:
+    """What `/metrics` reads."""
+    rooms, vitals = program.rooms, Vitals()
+    program.system.listen(vitals.take)
+    return Sources(
+        journals=lambda: [held.journal for held in rooms.book.held.values()],
+        tally=rooms.tally,
+        vitals=vitals,
+        system=program.system,
+        backlog=rooms.backlog,
+        worker=program.worker,
+        webhooks=inbox.counts,
+        webhooks_dropped=lambda: inbox.dropped_by_server,
+        feed=feed,
+        requests=Requests(),
+    )
 
 
 def _worker(program: Program) -> dict[str, Any]:

@@ -157,6 +157,7 @@ class Feed:
 
     async def run(self) -> None:
         """Follow the store as long as somebody listens.  When it ends, so does every stream."""
+        self._over = trio.Event()
         try:
             while True:
                 await self._wanted.wait()

@@ -14,7 +14,7 @@ from actors.rooms.journal import Journal
 from actors.runtime import ActorSystem, open_system
 from actors.session import AttributesChanged, MetadataChanged
 from bridge.http.api import Api, Archives
-from bridge.http.app import app
+from bridge.http.app import Row, app
 from bridge.http.events import Feed
 from bridge.http.health import health
 from bridge.store.sqlite import SqliteArchive, open_store
@@ -52,8 +52,18 @@ class Kept:
     archive: SqliteArchive
     feed: Feed
     system: ActorSystem
+    rows: tuple[Row, ...]
     live: Journal = field(init=False)
     """The session `RM_live`."""
+    _feeding: trio.CancelScope = field(factory=trio.CancelScope)
+
+    def stop_feed(self) -> None:
+        """As the end of the server does."""
+        self._feeding.cancel()
+
+    async def run_feed(self) -> None:
+        with self._feeding:
+            await self.feed.run()
 
     async def get(self, path: str, **parameters: str | int) -> Any:
         """The JSON of an answer that must be good."""
@@ -63,8 +73,9 @@ class Kept:
         return answer.json()
 
     async def write(self) -> None:
-        """Keep what was recorded since the last time."""
-        await self.history.write_to(self.archive)
+        """Keep what was recorded since the last time, as the store's actor does."""
+        await self.archive.write(self.history.backlog.take(self.history.now))
+        self.history.backlog.done()
 
     async def fill(self, ended: int = 5) -> None:
         """`RM_0` and on have ended; `RM_0` is hostile in all its words."""
@@ -108,6 +119,7 @@ async def open_kept(
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token)) as site,
         ):
-            nursery.start_soon(feed.run)
-            yield Kept(site, history, archive, feed, system)
+            kept = Kept(site, history, archive, feed, system, rows)
+            nursery.start_soon(kept.run_feed)
+            yield kept
             nursery.cancel_scope.cancel()
