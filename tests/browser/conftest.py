@@ -1,0 +1,46 @@
+"""A real browser: Debian's chromium, driven by Playwright in a thread of its own.
+
+Without chromium the tests that need it are named as not run, in red, at the end; Playwright
+never fetches a browser of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.driver import Driver
+
+NOT_RUN = pytest.StashKey[list[str]]()
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium_path() -> str | None:
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "driver" in getattr(item, "fixturenames", ()) and chromium_path() is None:
+        item.config.stash.setdefault(NOT_RUN, []).append(item.nodeid)
+        pytest.skip("not run, because there is no chromium on this machine")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    not_run = terminalreporter.config.stash.get(NOT_RUN, [])
+    if not_run:
+        terminalreporter.section("NOT RUN: no chromium", sep="=", red=True, bold=True)
+        for nodeid in not_run:
+            terminalreporter.write_line(f"NOT RUN {nodeid}", red=True)
+        terminalreporter.write_line("Install Debian's package chromium to run them.", red=True)
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Driver]:
+    """One browser for all tests; each opens pages of its own."""
+    path = chromium_path()
+    assert path is not None
+    with Driver(path) as driver:
+        yield driver

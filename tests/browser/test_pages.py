@@ -1,0 +1,139 @@
+"""The pages in a real browser: nothing is broken in them, and everybody can use them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from actors.session import ParticipantJoined
+from actors.session.events import ParticipantInfo
+from tests.browser.driver import Driver, Scheme
+from tests.http.pages_stage import HOSTILE, Stage, open_stage, tell_a_story
+
+PAGES = ("/", "/history", "/sessions/RM_atlas", "/system", "/sessions/RM_nobody", "/signin")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncGenerator[Stage, None]:
+    with capture_logs():
+        async with open_stage(tmp_path / "data") as stage:
+            yield stage
+
+
+@pytest.fixture
+async def story(stage: Stage) -> Stage:
+    """One room in which much happened, one with a hostile participant."""
+    atlas = stage.history.begin("atlas", "RM_atlas", "alice", "bob")
+    tell_a_story(stage.history, atlas)
+    hostile = stage.history.begin(HOSTILE, "RM_hostile", HOSTILE)
+    stage.history.talk(hostile, 3, HOSTILE)
+    at = stage.history.now
+    info = ParticipantInfo("h", "PA_2", at, metadata=HOSTILE * 400, attributes={"a": HOSTILE})
+    hostile.record(ParticipantJoined(at, info))
+    stage.journals.extend((atlas, hostile))
+    await stage.keep()
+    return stage
+
+
+@pytest.mark.parametrize(
+    "path, scheme, width",
+    [
+        *((path, "light", 1280) for path in PAGES),
+        *((path, "dark", 1280) for path in PAGES[:3]),
+        *((path, "dark", 360) for path in PAGES[:4]),
+    ],
+)
+async def test_nothing_is_wrong_with_a_page(
+    driver: Driver, story: Stage, path: str, scheme: Scheme, width: int
+):
+    url = f"http://{story.site.address}"
+    async with driver.open(scheme=scheme, width=width) as tab:
+        await tab.go(url + path)
+        if path in ("/", "/sessions/RM_atlas", "/system"):
+            await tab.shows("live", "#link")
+        assert await tab.faults() == []
+        wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0
+        assert all(one.startswith(url) for one in await tab.order("asked"))
+        # No events here, and the page that is missing: a browser says so of what it loads.
+        assert [one for one in await tab.errors() if "Failed to load resource" not in one] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/history", "/sessions/RM_hostile", "/system"])
+async def test_a_hostile_participant_is_text(driver: Driver, story: Stage, path: str):
+    async with driver.open() as tab:
+        await tab.go(f"http://{story.site.address}{path}")
+        if path != "/system":
+            assert r"<script>alert(1)</script>" in await tab.text("main")
+            assert r"\u202egnp.exe\x1b[31m\n" in await tab.text("main")
+        assert await tab.evaluate("document.querySelectorAll('main script, [onload]').length") == 0
+        assert not any("dialog" in one for one in await tab.errors())
+
+
+async def test_a_page_says_when_the_worker_does_not_answer(driver: Driver, stage: Stage):
+    stage.journals.append(stage.history.begin("atlas", "RM_a"))
+    await stage.keep()
+    async with driver.open() as tab:
+        await tab.go(f"http://{stage.site.address}/")
+        await tab.shows("live", "#link")
+        stage.site.stop()
+        await tab.shows("Not connected to the worker since", "#lost")
+        assert await tab.text("#link") == "not connected"
+        assert "Alice" in await tab.text("#rooms")
+
+
+async def test_the_keyboard_gets_everywhere(driver: Driver, story: Stage):
+    async with driver.open() as tab:
+        await tab.go(f"http://{story.site.address}/")
+        await tab.order("press", "Tab")
+        assert await tab.evaluate("document.activeElement.textContent") == "Skip to content"
+        await tab.order("press", "Enter")
+        assert await tab.evaluate("location.hash") == "#main"
+        await tab.order("press", "Tab")
+        assert await tab.evaluate("document.activeElement.id") == "find"
+        await tab.order("type", "atl")
+        rows = "[...document.querySelectorAll('#rooms tbody tr')].filter(r => !r.hidden).length"
+        assert await tab.evaluate(rows) == 1
+
+
+async def test_somebody_signs_in_and_out(driver: Driver, tmp_path: Path):
+    with capture_logs():
+        async with (
+            open_stage(tmp_path / "data", token="the token") as stage,
+            driver.open() as tab,
+        ):
+            await stage.keep()
+            await tab.go(f"http://{stage.site.address}/history")
+
+            async def show(token: str) -> None:
+                await tab.order("fill", "#token", token)
+                await tab.order("click", ".signin button")
+
+            await show("a guess")
+            await tab.shows("This is not the token.")
+            await show("the token")
+            await tab.shows("No session was kept yet.")
+            assert await tab.evaluate("location.pathname") == "/history"
+            await tab.order("click", ".out button")
+            await tab.shows("Sign in", "h1")
+            await tab.go(f"http://{stage.site.address}/")
+            await tab.shows("Sign in", "h1")
+
+
+async def test_rooms_come_change_and_go_without_a_reload(driver: Driver, stage: Stage):
+    async with driver.open() as tab:
+        await tab.go(f"http://{stage.site.address}/")
+        await tab.shows("No room is live.", "#empty")
+        journal = stage.history.begin("atlas", "RM_a")
+        stage.journals.append(journal)
+        await tab.shows("atlas", "#rooms tbody")
+        at = stage.history.now
+        journal.record(ParticipantJoined(at, ParticipantInfo("carol", "PA_c", at)))
+        await tab.shows("carol", "#rooms tbody")
+        stage.history.talk(journal)
+        journal.end(at + 2, "room_closed")
+        await tab.lacks("atlas", "#rooms tbody")
+        await tab.shows("No room is live.", "#empty")
