@@ -9,6 +9,7 @@ and the room's supervisor starts connection and session anew.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeAlias, cast, final
 
 import trio
@@ -93,8 +94,14 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
             self._stay.cancel()
 
     async def _leave_later(self, message: Leave) -> None:
+        """LiveKit also ends the job of an agent that it lets into a room that it is closing,
+        and then the end of the job is all we hear."""
         await trio.sleep(message.grace)
-        self.leave(Leave(message.reason))
+        reason = message.reason
+        with suppress(RoomUnreachable):
+            if await self._find_again(self._job) is None:
+                reason = "found_ended"
+        self.leave(Leave(reason))
 
     @receives(RosterWanted)
     def tell_roster(self, _: RosterWanted) -> None:

@@ -262,6 +262,19 @@ async def test_a_room_whose_dispatch_was_deleted_is_left_and_not_wanted_again(
     assert room.watchers == []
 
 
+async def test_the_end_of_a_job_in_a_room_that_is_gone_is_the_end_of_the_room(
+    rooms: Rooms,
+) -> None:
+    """LiveKit closed the room while it let us in: we hear of nothing but the job."""
+    room = rooms.make()
+    await rooms.settled()
+    room._rooms.forget(room)
+    rooms.stage.program.manager.tell(Terminated("AJ_0"))
+    await rooms.settled(3.0)
+    assert rooms.state(room.sid).end_reason == "found_ended"
+    assert room.sid not in rooms.stage.program.book.declined
+
+
 async def test_the_end_of_a_job_because_we_connected_anew_is_not_the_end_of_our_stay(
     rooms: Rooms,
 ) -> None:
