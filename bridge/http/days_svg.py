@@ -8,6 +8,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from bridge.http.rendering import number
 from bridge.store.reader import Day
 
 WIDTH: Final = 1160
@@ -54,7 +55,7 @@ def _row(
     most = max(values)
     base = top + BAR + 8
     yield _TEXT.format(kind="name", x=2, y=base, text=title)
-    yield _TEXT.format(kind="most", x=WIDTH - RIGHT + 6, y=base - BAR + 9, text=f"{most:,.0f}")
+    yield _TEXT.format(kind="most", x=WIDTH - RIGHT + 6, y=base - BAR + 9, text=number(most))
     yield _RULE.format(x=LABELS, y=base + 0.5, right=WIDTH - RIGHT)
     step = _step(days)
     for index, (day, value) in enumerate(zip(days, values, strict=True)):
@@ -65,7 +66,7 @@ def _row(
                 y=round(base - height, 1),
                 width=round(step * 0.72, 1),
                 height=height,
-                about=f"{day.date}: {value:,.0f} {title}",
+                about=f"{day.date}: {number(value)} {title}",
             )
 
 

@@ -54,6 +54,7 @@ STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 1
 
 LEGEND: Final = (
     ("here", "present", 84),
+    ("leave", "left", 36),
     ("excellent", "excellent", 88),
     ("good", "good", 66),
     ("poor", "poor", 62),
@@ -63,10 +64,12 @@ LEGEND: Final = (
     ("cam", "camera", 76),
     ("screen", "screen", 76),
     ("muted", "muted", 74),
-    ("data", "data", 62),
+    ("data", "data", 44),
     ("gap", "nobody watched", 120),
 )
 """Class, label, width with the space after it."""
+THIN: Final = frozenset({"leave", "data"})
+"""What is no bar but a stroke."""
 
 STYLE: Final = (Path(__file__).parent / "static" / "timeline.css").read_text(encoding="utf-8")
 STYLE_HASH: Final = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -213,8 +216,9 @@ def _legend(undrawn: int, bottom: int) -> Iterator[Markup]:
     yield Markup('<path class="rule" d="M0 {y}H{width}"/>').format(y=bottom, width=WIDTH)
     x = 2
     for kind, label, width in LEGEND:
-        yield _BAR.format(kind=f"{kind} key", x=x, y=y - 7, width=18, height=7, about="")
-        yield _TEXT.format(kind="label", x=x + 23, y=y, text=label)
+        swatch = 2 if kind in THIN else 18
+        yield _BAR.format(kind=f"{kind} key", x=x, y=y - 7, width=swatch, height=7, about="")
+        yield _TEXT.format(kind="label", x=x + swatch + 5, y=y, text=label)
         x += width
     if undrawn > 0:
         text = f"{undrawn} more people are not drawn"

@@ -32,7 +32,7 @@ from actors.session import (
 from actors.session.events import ParticipantInfo
 from bridge.http.api import Archives
 from bridge.http.app import app
-from bridge.http.pages import Pages, Part, System, explain
+from bridge.http.pages import Facts, Pages, Part, System, explain
 from bridge.store.sqlite import SqliteArchive, open_store
 from tests.http.site import Site, open_site
 from tests.store.history import History
@@ -55,6 +55,7 @@ class Stage:
     tree: Node = field(factory=lambda: Node("/", "supervisor", "running", 1, 0))
     dead_letters: dict[str, int] = field(factory=dict[str, int])
     trouble: str | None = None
+    facts: Facts = (("Lines written", 7),)
 
     async def keep(self) -> None:
         """Write what happened to the store."""
@@ -74,7 +75,7 @@ async def open_stage(data_dir: Path, *, token: str | None = None) -> AsyncGenera
         stages: list[Stage] = []
 
         def parts() -> tuple[Part, ...]:
-            return (Part("Store", "writes", stages[0].trouble, (("Lines written", 7),)),)
+            return (Part("Store", "writes", stages[0].trouble, stages[0].facts),)
 
         pages = Pages(
             Archives(data_dir).read,
@@ -99,7 +100,13 @@ def tell_a_story(history: History, journal: Journal) -> None:
         "",
         (
             *(
-                ParticipantInfo(p.identity, p.joins[-1].sid, p.joins[-1].joined_at, name=p.name)
+                ParticipantInfo(
+                    p.identity,
+                    p.joins[-1].sid,
+                    p.joins[-1].joined_at,
+                    name=p.name,
+                    tracks=(TrackInfo(f"TR_{p.identity}", "audio", "microphone"),),
+                )
                 for p in everyone.values()
             ),
             robot,
