@@ -9,6 +9,7 @@ SIGUSR1 shows every actor at any time.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -43,6 +44,10 @@ def run(settings: Settings, flush: Flush) -> int:
     """
     # Straight to the tree, past trio: it also answers where the loop itself is stuck.
     signal.signal(signal.SIGUSR1, _show_actors)
+    # What was imported lives for ever: no full collection, which stops everything for as
+    # long as it takes, has to look at it again.
+    gc.collect()
+    gc.freeze()
     return trio.run(_main, settings, flush)
 
 
