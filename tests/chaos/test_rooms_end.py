@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from bridge.livekit.api import ApiError
+from bridge.people import PeopleError
 from tests.chaos.town import ROOMS, Town
 from tests.chaos.verdict import Account
 from tests.program.agent import agents_in
@@ -69,7 +70,8 @@ async def two_hundred_short_rooms(town: Town) -> None:
         async with doors:
             person = await town.people.join(f"short-{number}", "alice")
             if number % 2:
-                await person.publish("microphone")
+                with suppress(PeopleError):  # A busy server lets a publication time out.
+                    await person.publish("microphone")
             await trio.sleep(3)
             await person.leave()
 

@@ -206,7 +206,10 @@ class Comparison:
             if (seen["left_at"] is None) != (real.left_at == inf):
                 self.differs(f"{real} left, seen {seen}")
             return
-        if seen["leave_reason"] not in (None, real.reason):
+        reasons = {None, real.reason}
+        if self.session and self.session["end_reason"] == "room_deleted":
+            reasons.add("room_deleted")  # Who says goodbye just then was quicker, or was not.
+        if seen["leave_reason"] not in reasons:
             self.differs(f"{real} left, seen {seen}")
         self._leave(real, unix(seen["left_at"]), seen)
 
