@@ -156,9 +156,9 @@ class Pages:
 
     async def _session(self, request: Request) -> Response:
         at = _page_number(request.query_params.get("page", "1"))
-        frame = _frame(request, "/history", live=True)
 
         def draw(session: Mapping[str, Any]) -> str:
+            frame = _frame(request, "/history", live=session["status"] == "active")
             return render("session.html", **frame, **_session_values(session, at))
 
         return html(await self._of_session(request, draw))

@@ -182,6 +182,15 @@ async def test_the_picture_shows_each_thing_that_happened(stage: Stage):
     assert drawn >= set(wanted.split())
 
 
+async def test_only_a_live_session_is_asked_for_again(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    await stage.keep()
+    assert "<body data-live-page>" in await stage.get("/sessions/RM_a")
+    journal.end(stage.history.now + 1, "room_closed")
+    await stage.keep()
+    assert "<body>" in await stage.get("/sessions/RM_a")
+
+
 async def test_events_are_paged(stage: Stage):
     journal = stage.history.begin("atlas", "RM_a")
     stage.history.talk(journal, 200)

@@ -3,7 +3,6 @@
 "use strict";
 
 const EVENTS = "/api/v1/events";
-const AT_MOST_EVERY = 200;   // ms between two questions
 const AT_LEAST_EVERY = 5000; // ms, also where no event comes
 const WITHOUT_EVENTS = 1000; // ms, where there are none to be had
 const PATIENCE = 10000;      // ms until a question is given up
@@ -11,8 +10,8 @@ const BUSY_AFTER = 500;      // ms until it is shown that we wait
 
 const main = document.getElementById("main");
 const rooms = document.getElementById("rooms");
-
-const session = location.pathname.startsWith("/sessions/");
+const session = document.querySelector("[data-session]")?.dataset.session;
+const AT_MOST_EVERY = rooms ? 200 : 1000; // ms between two questions
 
 // ---------------------------------------------------------------- is it live?
 
@@ -94,7 +93,7 @@ function listen() {
   source = new EventSource(EVENTS);
   source.onopen = () => schedule(0);
   source.onmessage = (message) => {
-    if (!session || main.querySelector("h1") && message.data.includes(decodeURIComponent(location.pathname.slice(10)))) schedule(0);
+    if (rooms || JSON.parse(message.data).session === session) schedule(0);
   };
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
@@ -198,6 +197,6 @@ if (rooms) {
 }
 if (rooms || "livePage" in document.body.dataset) {
   say("", "connecting");
-  listen();
-  schedule(rooms ? 0 : AT_LEAST_EVERY);
+  if (rooms || session !== undefined) listen();
+  schedule(0);
 }
