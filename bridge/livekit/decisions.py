@@ -23,6 +23,11 @@ FRESH: Final = 3.5
 """Seconds for which somebody's dispatch counts as being under way: LiveKit gives a worker
 3 s to answer."""
 
+FRESH_IN_A_BURST: Final = 0.8
+"""The same where more rooms than LiveKit launches in one go wait: a dispatch becomes a job
+after 0.2 s or stands in a queue of seconds, which a claim of ours gets around.  Where the
+job comes all the same it is a second one for the same room."""
+
 ENTERING: Final = 5.0
 """Seconds for which the job it became does: its room is being entered."""
 
@@ -171,11 +176,13 @@ def under_way(
     agent_name: str,
     server_time: float,
     in_vain: Collection[str] = (),
+    fresh: float = FRESH,
 ) -> float:
     """Seconds for which a dispatch of our name may still bring an agent, whoever made it;
     0 where none can.
 
-    `in_vain` are the ids of those that were given up; a job that came of one counts.
+    Somebody else's may for `fresh` seconds.  `in_vain` are the ids of those that were given
+    up; a job that came of one counts.
     """
 
     def left(nanoseconds: int, longest: float) -> float:
@@ -184,7 +191,7 @@ def under_way(
     def waits(dispatch: agent_dispatch.AgentDispatch) -> Iterable[float]:
         if dispatch.id not in in_vain:
             # Reconcilers dispatch to many rooms at once, people seldom.
-            longest = LATE if dispatch.metadata == OUR_DISPATCH else FRESH
+            longest = LATE if dispatch.metadata == OUR_DISPATCH else fresh
             yield left(dispatch.state.created_at, longest)
         for job in dispatch.state.jobs:
             yield left(job.state.started_at, ENTERING)

@@ -114,11 +114,13 @@ class JobBook:
     @property
     def used(self) -> int:
         """Places that are taken or promised."""
-        held = pending = 0
+        held, promised = set[str](), set[str]()
         for job in self._jobs.values():
-            held += job.stage in HELD
-            pending += job.stage is Stage.ACCEPTED
-        return max(self._active, held) + self.stragglers() + pending
+            # A second job for a room takes no second place.
+            rooms = held if job.stage in HELD else promised
+            if job.stage not in ENDED:
+                rooms.add(job.offer.room_sid or job.offer.room)
+        return max(self._active, len(held)) + self.stragglers() + len(promised - held)
 
     @property
     def free(self) -> int:

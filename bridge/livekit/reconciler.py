@@ -47,6 +47,8 @@ from attrs import Factory, define, field
 
 from bridge.livekit.api import ApiError, NotFound, ServerApi
 from bridge.livekit.decisions import (
+    FRESH,
+    FRESH_IN_A_BURST,
     KEPT_AFTER,
     LATE,
     LAUNCH,
@@ -382,6 +384,7 @@ class Reconciler:
             self.agent_name,
             self.api.server_time(),
             in_vain=known.dispatches,
+            fresh=FRESH_IN_A_BURST if self._at_once > LAUNCHES_AT_ONCE else FRESH,
         )
         if waiting:
             known.next_look = min(known.next_look, trio.current_time() + waiting)

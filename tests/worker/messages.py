@@ -18,11 +18,12 @@ def job(
     room: str = "standup",
     kind: agent.JobType = agent.JobType.JT_ROOM,
 ) -> agent.Job:
+    sid = "RM_1" if room == "standup" else f"RM_{room}"
     return agent.Job(
         id=job_id,
         type=kind,
         dispatch_id="AD_1",
-        room=models.Room(name=room, sid="RM_1", creation_time_ms=1_700_000_000_250),
+        room=models.Room(name=room, sid=sid, creation_time_ms=1_700_000_000_250),
     )
 
 

@@ -49,10 +49,10 @@ class Line:
         self.says()
         return self
 
-    def take(self, job_id: str) -> None:
+    def take(self, job_id: str, room: str = "standup") -> None:
         """Be offered a job, accept it and get it."""
-        self.hear(m.offer(m.job(job_id)))
-        self.hear(m.assignment(m.job(job_id)))
+        self.hear(m.offer(m.job(job_id, room)))
+        self.hear(m.assignment(m.job(job_id, room)))
 
 
 def statuses(sent: list[agent.WorkerMessage]) -> list[agent.UpdateWorkerStatus]:
@@ -105,6 +105,14 @@ def test_a_server_that_does_not_answer_the_registration_is_given_up() -> None:
     assert line.protocol.deadline == 105.0
     assert line.wait(4.5) == []
     assert line.wait(0.5) == [p.Silent(5.0)]
+
+
+def test_a_second_job_for_a_room_takes_no_second_place() -> None:
+    book = JobBook(10)
+    for number in range(2):
+        book.accept(p._offer(m.job(f"AJ_{number}")), 200)
+        book.move(f"AJ_{number}", Verb.ASSIGN)
+    assert (book.used, len(book.held)) == (1, 2)
 
 
 def test_a_job_offered_before_the_registration_is_reported_and_not_answered() -> None:
@@ -160,8 +168,8 @@ def test_an_offer_we_cannot_take_is_refused_at_once(
 
 def test_an_offer_beyond_capacity_is_refused_and_a_freed_place_is_offered_again() -> None:
     line = Line().register()
-    line.take("AJ_1")
-    line.take("AJ_2")
+    line.take("AJ_1", "retro")
+    line.take("AJ_2", "review")
     (event,) = line.hear(m.offer(m.job("AJ_3")))
     assert isinstance(event, p.JobRefused)
     assert event.reason == "all places are taken"
@@ -371,7 +379,7 @@ def test_load_stays_below_the_limit_while_there_is_a_place_then_the_worker_is_fu
     line = Line(JobBook(max_rooms=100)).register()
     loads: list[float] = []
     for number in range(100):
-        line.take(f"AJ_{number}")
+        line.take(f"AJ_{number}", f"room-{number}")
         (status,) = statuses(line.says())[-1:]
         loads.append(status.load)
         expected = agent.WorkerStatus.WS_FULL if number == 99 else agent.WorkerStatus.WS_AVAILABLE

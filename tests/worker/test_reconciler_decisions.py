@@ -164,6 +164,12 @@ def test_a_dispatch_is_under_way_for_a_few_seconds(
     assert left == pytest.approx(seconds, abs=1e-3)
 
 
+def test_in_a_burst_somebody_elses_dispatch_is_not_waited_for_long() -> None:
+    for age, left in ((0.5, 0.3), (1.0, 0.0)):
+        found = r.under_way([dispatch(age)], "watcher", NOW, fresh=r.FRESH_IN_A_BURST)
+        assert found == pytest.approx(left, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     "other, expected",
     [
