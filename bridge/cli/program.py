@@ -17,8 +17,8 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import structlog
@@ -210,14 +210,21 @@ def _sdk_options(settings: Settings) -> SdkOptions:
     )
 
 
+@contextmanager
+def _asking() -> Generator[None, None, None]:
+    """The server's API is asked: what it cannot answer is told in the words of a room's port."""
+    try:
+        yield
+    except ApiError as error:
+        raise RoomUnreachable(str(error)) from None
+
+
 def _sid_of(api: ServerApi) -> LookUp:
     """The SID of the room that lives under a name now, empty where there is none."""
 
     async def sid_of(name: str) -> str:
-        try:
+        with _asking():
             rooms = await api.list_rooms([name])
-        except ApiError as error:
-            raise RoomUnreachable(str(error)) from None
         return next((room.sid for room in rooms), "")
 
     return sid_of
@@ -227,10 +234,8 @@ def _living(api: ServerApi) -> ListLiving:
     """Which rooms live, by LiveKit's list."""
 
     async def list_living() -> frozenset[str]:
-        try:
+        with _asking():
             return await api.alive()
-        except ApiError as error:
-            raise RoomUnreachable(str(error)) from None
 
     return list_living
 
@@ -239,10 +244,8 @@ def _finder(api: ServerApi, config: WorkerConfig) -> FindAgain:
     """How a lost room is found again: by LiveKit's list, and with a token of our own."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:
-        try:
+        with _asking():
             rooms = await api.list_rooms([job.room])
-        except ApiError as error:
-            raise RoomUnreachable(str(error)) from None
         if not any(room.sid == job.room_sid or not job.room_sid for room in rooms):
             return None
         token = room_token(

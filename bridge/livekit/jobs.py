@@ -68,6 +68,11 @@ class Offer:
     created_at: float | None
     """Unix seconds of the room's creation."""
 
+    @property
+    def room_key(self) -> str:
+        """The room's SID; its name where the offer told no SID (servers are that old)."""
+        return self.room_sid or self.room
+
 
 @define
 class Job:
@@ -119,7 +124,7 @@ class JobBook:
             # A second job for a room takes no second place.
             rooms = held if job.stage in HELD else promised
             if job.stage not in ENDED:
-                rooms.add(job.offer.room_sid or job.offer.room)
+                rooms.add(job.offer.room_key)
         return max(self._active, len(held)) + self.stragglers() + len(promised - held)
 
     @property
@@ -147,10 +152,9 @@ class JobBook:
         return sum(job.stage in UNDER_WAY for job in self._jobs.values())
 
     def rooms(self, but: str = "") -> frozenset[str]:
-        """The SIDs of the rooms for which we hold or were promised a job other than `but`;
-        the name of a room whose offer told no SID (servers are that old)."""
+        """The keys of the rooms for which we hold or were promised a job other than `but`."""
         return frozenset(
-            job.offer.room_sid or job.offer.room
+            job.offer.room_key
             for job_id, job in self._jobs.items()
             if job_id != but and job.stage not in ENDED
         )
