@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.errors import BenchError
-from bench.measure import MIB, load, machine, save
+from bench.measure import MIB, load, machine, save, verdict
 from bench.rooms.sides import AGENT_NAME, OURS
 from bench.scale.case import Look, Stage
 from bench.scale.load import ensure_load, running_load
@@ -235,10 +235,7 @@ def main() -> int:
     show(result)
     print(f"Load {before:.1f} before and {load():.1f} after, {machine()}, {OURS} {__version__}")
     save(options.json, {"machine": machine(), "load": [before, load()], **result})
-    missed = unmet(result)
-    for one in missed:
-        print(f"NOT MET: {one}")
-    return 1 if missed else 0
+    return verdict(unmet(result))
 
 
 if __name__ == "__main__":

@@ -208,3 +208,10 @@ def save(path: Path | None, result: Mapping[str, Any]) -> None:
     """Write the result as JSON, where that was asked for."""
     if path is not None:
         path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def verdict(missed: Sequence[str]) -> int:
+    """Print each goal that was missed; the exit code."""
+    for one in missed:
+        print(f"NOT MET: {one}")
+    return 1 if missed else 0

@@ -46,7 +46,7 @@ from actors.session.events import (
     TrackUnmuted,
     Watching,
 )
-from bench.measure import MIB, Spread, load, machine, markdown, save
+from bench.measure import MIB, Spread, load, machine, markdown, save, verdict
 from bench.start import ROOT, measure
 from bridge.progress import ProgressLine
 from bridge.server import PrivateServer, ServerError, ensure_server
@@ -314,10 +314,7 @@ def main() -> int:
     print(table(result))
     print(f"\nLoad {before:.1f} before and {load():.1f} after, {machine()}")
     save(options.json, {"machine": machine(), "load": [before, load()], **result})
-    missed = unmet(result)
-    for one in missed:
-        print(f"NOT MET: {one}")
-    return 1 if missed else 0
+    return verdict(unmet(result))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from attrs import frozen
 
 import bench.rooms
 from bench.errors import BenchError
-from bench.measure import MIB, Spread, load, machine, markdown, save
+from bench.measure import MIB, Spread, load, machine, markdown, save, verdict
 from bench.rooms.run import Outcome, Plan, run
 from bench.rooms.sides import OURS, PEER, SIDES
 from bridge import __version__
@@ -225,10 +225,7 @@ def main() -> int:
             "runs": {side: [as_data(one) for one in runs] for side, runs in outcomes.items()},
         },
     )
-    missed = unmet(shown, outcomes)
-    for one in missed:
-        print(f"NOT MET: {one}")
-    return 1 if missed else 0
+    return verdict(unmet(shown, outcomes))
 
 
 if __name__ == "__main__":
