@@ -280,6 +280,6 @@ def explain(
         secured=access_of(request) is not None,
         status=status,
         title=title,
-        detail="" if detail == title else detail,
+        detail="" if detail in ("", title) else f"{detail[0].upper()}{detail[1:].rstrip('.')}.",
     )
     return html(text, status, headers)

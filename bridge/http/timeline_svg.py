@@ -1,9 +1,9 @@
 """A session as one picture: a lane a person, time to the right.  Pure: the contract's JSON in.
 
-In a lane, from the top: data messages as ticks, presence as a bar in the colour of the
-connection's quality, talk as a line on it, then a thin line for each of microphone, camera
-and screen, pale where it is muted.  A small bar stands where somebody left.  Where nobody
-watched, all lanes are hatched.
+Above the lanes is what the colours mean.  In a lane, from the top: data messages as ticks,
+presence as a bar in the colour of the connection's quality, talk as a line on it, then a thin
+line for each of microphone, camera and screen, pale where it is muted.  A small bar stands
+where somebody left.  Where nobody watched, all lanes are hatched.
 
 What is drawn is bounded whatever is in the session: `LANES` people, and in each lane no
 more shapes of a kind than there are pixels, because what lies in one pixel is one shape.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -35,9 +35,12 @@ WIDTH: Final = 1160
 LABELS: Final = 150
 """Width of the names."""
 PLOT: Final = WIDTH - LABELS - 8
-TOP: Final = 26
+TOP: Final = 56
 LANE: Final = 38
-FOOT: Final = 34
+FOOT: Final = 8
+LOWER_TIMES: Final = 18
+"""Height of the times below the lanes, where these are more than `FEW`."""
+FEW: Final = 12
 NAME_LENGTH: Final = 22
 
 DEVICES: Final[Mapping[str, tuple[int, str]]] = {
@@ -53,23 +56,21 @@ STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 1
 """Seconds between the lines of time."""
 
 LEGEND: Final = (
-    ("here", "present", 84),
-    ("leave", "left", 36),
-    ("excellent", "excellent", 88),
-    ("good", "good", 66),
-    ("poor", "poor", 62),
-    ("lost", "lost", 60),
-    ("talk", "talks", 64),
-    ("mic", "microphone", 98),
-    ("cam", "camera", 76),
-    ("screen", "screen", 76),
-    ("muted", "muted", 74),
-    ("data", "data", 44),
-    ("gap", "nobody watched", 120),
+    ("here", "present", 18, 10, 84),
+    ("leave", "left", 1.5, 16, 38),
+    ("excellent", "excellent", 18, 10, 88),
+    ("good", "good", 18, 10, 66),
+    ("poor", "poor", 18, 10, 62),
+    ("lost", "lost", 18, 10, 60),
+    ("talk", "talks", 18, 4, 64),
+    ("mic", "microphone", 18, 2, 98),
+    ("muted", "muted", 18, 2, 72),
+    ("cam", "camera", 18, 2, 76),
+    ("screen", "screen", 18, 2, 76),
+    ("data", "data", 1, 5, 40),
+    ("gap", "nobody watched", 18, 16, 120),
 )
-"""Class, label, width with the space after it."""
-THIN: Final = frozenset({"leave", "data"})
-"""What is no bar but a stroke."""
+"""Class, label, width and height as in a lane, width with label and the space after it."""
 
 STYLE: Final = (Path(__file__).parent / "static" / "timeline.css").read_text(encoding="utf-8")
 STYLE_HASH: Final = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -84,13 +85,14 @@ def timeline_svg(session: Json, *, alone: bool = False) -> Markup:
     drawn = lanes(session)[:LANES]
     scale = _Scale(datetime.fromisoformat(session["started_at"]).timestamp(), length(session))
     bottom = TOP + LANE * max(1, len(drawn))
+    foot = FOOT + LOWER_TIMES * (len(drawn) > FEW)
     return Markup().join(
         (
-            _head(session, bottom + FOOT, len(drawn), alone=alone),
-            *_grid(scale, bottom),
+            _head(session, bottom + foot, len(drawn), alone=alone),
+            *_legend(len(session["people"]) - len(drawn)),
+            *_grid(scale, bottom, [TOP - 10, bottom + 15][: 1 + (len(drawn) > FEW)]),
             *(part for index, lane in enumerate(drawn) for part in _lane(lane, index, scale)),
             *_bars("gap", gaps(session), scale, TOP, bottom - TOP, "nobody watched"),
-            *_legend(len(session["people"]) - len(drawn), bottom),
             Markup("</svg>\n"),
         )
     )
@@ -138,8 +140,9 @@ _LINE: Final = Markup('<path class="{kind}" d="M{x} {top}V{bottom}"/>')
 _TEXT: Final = Markup('<text class="{kind}" x="{x}" y="{y}">{text}</text>')
 
 
-def _grid(scale: _Scale, bottom: int) -> Iterator[Markup]:
-    """Lines of time, at most ten, at round times of the day."""
+def _grid(scale: _Scale, bottom: int, times: Sequence[int]) -> Iterator[Markup]:
+    """Lines of time, at most ten, at round times of the day, which are told at each of `times`."""
+    yield Markup('<path class="rule" d="M0 {y}H{width}"/>').format(y=bottom, width=WIDTH)
     days = 86_400 * (1 + int(scale.length // 864_000))
     step = next((one for one in STEPS if scale.length / one <= 10), days)
     pattern = "%H:%M:%S" if step < 60 else "%H:%M" if scale.length < 86_400 else "%d %b %H:%M"
@@ -149,7 +152,8 @@ def _grid(scale: _Scale, bottom: int) -> Iterator[Markup]:
         text = datetime.fromtimestamp(scale.began + at, UTC).strftime(pattern)
         yield _LINE.format(kind="grid", x=x, top=TOP - 5, bottom=bottom)
         if LABELS + 20 < x < WIDTH - 24:
-            yield _TEXT.format(kind="hour", x=x, y=TOP - 10, text=text)
+            for y in times:
+                yield _TEXT.format(kind="hour", x=x, y=y, text=text)
         at += step
 
 
@@ -211,15 +215,13 @@ def _pixels(spans: Iterable[Span], scale: _Scale) -> Iterator[tuple[float, float
         yield left, right
 
 
-def _legend(undrawn: int, bottom: int) -> Iterator[Markup]:
-    y = bottom + FOOT - 12
-    yield Markup('<path class="rule" d="M0 {y}H{width}"/>').format(y=bottom, width=WIDTH)
-    x = 2
-    for kind, label, width in LEGEND:
-        swatch = 2 if kind in THIN else 18
-        yield _BAR.format(kind=f"{kind} key", x=x, y=y - 7, width=swatch, height=7, about="")
-        yield _TEXT.format(kind="label", x=x + swatch + 5, y=y, text=label)
-        x += width
+def _legend(undrawn: int) -> Iterator[Markup]:
+    x, y = 2, 18
+    for kind, label, width, height, step in LEGEND:
+        top = y - 4 - height / 2
+        yield _BAR.format(kind=f"{kind} key", x=x, y=top, width=width, height=height, about="")
+        yield _TEXT.format(kind="label", x=x + width + 5, y=y, text=label)
+        x += step
     if undrawn > 0:
         text = f"{undrawn} more people are not drawn"
         yield _TEXT.format(kind="label end", x=WIDTH - 4, y=y, text=text)

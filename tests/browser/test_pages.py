@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from actors.session import ParticipantJoined
+from actors.session import MetadataChanged, ParticipantJoined
 from actors.session.events import ParticipantInfo
-from tests.browser.driver import Driver, Scheme
+from tests.browser.driver import HANG, Driver, Scheme
 from tests.http.pages_stage import HOSTILE, Stage, open_stage, tell_a_story
 
-PAGES = ("/", "/history", "/sessions/RM_atlas", "/system", "/sessions/RM_nobody", "/signin")
+LIVE = ("/", "/sessions/RM_atlas", "/sessions/RM_hostile", "/system")
+STILL = ("/history", "/history?room=nobody", "/history?people=-1", "/sessions/RM_nobody")
 
 
 @pytest.fixture
@@ -38,27 +39,21 @@ async def story(stage: Stage) -> Stage:
     return stage
 
 
-@pytest.mark.parametrize(
-    "path, scheme, width",
-    [
-        *((path, "light", 1280) for path in PAGES),
-        *((path, "dark", 1280) for path in PAGES[:3]),
-        *((path, "dark", 360) for path in PAGES[:4]),
-    ],
-)
-async def test_nothing_is_wrong_with_a_page(
-    driver: Driver, story: Stage, path: str, scheme: Scheme, width: int
+@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 1280), ("dark", 360)])
+async def test_nothing_is_wrong_with_any_page(
+    driver: Driver, story: Stage, scheme: Scheme, width: int
 ):
     url = f"http://{story.site.address}"
     async with driver.open(scheme=scheme, width=width) as tab:
-        await tab.go(url + path)
-        if path in ("/", "/sessions/RM_atlas", "/system"):
-            await tab.shows("live", "#link")
-        assert await tab.faults() == []
-        wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0
+        for path in (*LIVE, *STILL):
+            await tab.go(url + path)
+            if path in LIVE:
+                await tab.shows("live", "#link")
+            assert await tab.faults() == [], path
+            wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, path
         assert all(one.startswith(url) for one in await tab.order("asked"))
-        # No events here, and the page that is missing: a browser says so of what it loads.
+        # No events here, and a page that is missing: a browser says so of what it loads.
         assert [one for one in await tab.errors() if "Failed to load resource" not in one] == []
 
 
@@ -83,6 +78,29 @@ async def test_a_page_says_when_the_worker_does_not_answer(driver: Driver, stage
         await tab.shows("Not connected to the worker since", "#lost")
         assert await tab.text("#link") == "not connected"
         assert "Alice" in await tab.text("#rooms")
+        assert await tab.faults() == []
+
+
+@pytest.mark.parametrize("path", ["/", "/sessions/RM_a", "/system"])
+async def test_a_page_goes_on_as_soon_as_the_worker_answers_again(
+    driver: Driver, tmp_path: Path, path: str
+):
+    with capture_logs():
+        async with driver.open() as tab:
+            async with open_stage(tmp_path / "data") as stage:
+                address = stage.site.address
+                stage.journals.append(stage.history.begin("atlas", "RM_a"))
+                await stage.keep()
+                await tab.go(f"http://{address}{path}")
+                await tab.shows("live", "#link")
+            await tab.shows("Not connected to the worker since", "#lost")
+            async with open_stage(tmp_path / "data", port=address.port) as stage:
+                stage.journals.append(stage.history.begin("borealis", "RM_b"))
+                await stage.keep()
+                await tab.shows("live", "#link")
+                assert await tab.evaluate("document.getElementById('lost').hidden")
+                if path == "/":
+                    await tab.shows("borealis", "#rooms tbody")
 
 
 async def test_the_keyboard_gets_everywhere(driver: Driver, story: Stage):
@@ -99,11 +117,12 @@ async def test_the_keyboard_gets_everywhere(driver: Driver, story: Stage):
         assert await tab.evaluate(rows) == 1
 
 
-async def test_somebody_signs_in_and_out(driver: Driver, tmp_path: Path):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_somebody_signs_in_and_out(driver: Driver, tmp_path: Path, scheme: Scheme):
     with capture_logs():
         async with (
             open_stage(tmp_path / "data", token="the token") as stage,
-            driver.open() as tab,
+            driver.open(scheme=scheme) as tab,
         ):
             await stage.keep()
             await tab.go(f"http://{stage.site.address}/history")
@@ -112,8 +131,10 @@ async def test_somebody_signs_in_and_out(driver: Driver, tmp_path: Path):
                 await tab.order("fill", "#token", token)
                 await tab.order("click", ".signin button")
 
+            assert await tab.faults() == []
             await show("a guess")
             await tab.shows("This is not the token.")
+            assert await tab.faults() == []
             await show("the token")
             await tab.shows("No session was kept yet.")
             assert await tab.evaluate("location.pathname") == "/history"
@@ -137,3 +158,41 @@ async def test_rooms_come_change_and_go_without_a_reload(driver: Driver, stage: 
         journal.end(at + 2, "room_closed")
         await tab.lacks("atlas", "#rooms tbody")
         await tab.shows("No room is live.", "#empty")
+
+
+async def test_a_session_fills_up_while_one_looks_at_it_and_reads_in_it(
+    driver: Driver, stage: Stage
+):
+    history = stage.history
+    journal = history.begin("atlas", "RM_a", "alice")
+    journal.record(MetadataChanged(history.now, "alice", "a card"))
+    await stage.keep()
+    async with driver.open() as tab:
+        await tab.go(f"http://{stage.site.address}/sessions/RM_a")
+        await tab.shows("No message was sent.", "#live-data")
+        await tab.order("click", "#live-people summary")  # focus stays there
+        await tab.evaluate("document.querySelector('#live-timeline .scroll').focus()")
+        history.publish(journal, "TR_camera")
+        history.talk(journal, 2)
+        at = history.now
+        journal.record(ParticipantJoined(at, ParticipantInfo("carol", "PA_c", at)))
+        await stage.keep()
+        await tab.shows("camera", "#live-tracks")
+        await tab.shows("chat", "#live-data")
+        await tab.shows("carol", "#live-people")
+        await tab.shows("carol", "#live-timeline")
+        assert await tab.text("#live-people .count") == "2"
+        assert await tab.evaluate("document.querySelector('#live-people details').open")
+        assert await tab.evaluate("document.activeElement.matches('#live-timeline .scroll')")
+
+
+async def test_a_session_that_ends_says_so_and_is_not_asked_for_again(driver: Driver, stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    await stage.keep()
+    async with driver.open() as tab:
+        await tab.go(f"http://{stage.site.address}/sessions/RM_a")
+        await tab.shows("live", "#link")
+        journal.end(stage.history.now + 1, "room_closed")
+        await stage.keep()
+        await tab.shows("room closed", "#live-head")
+        await tab.order("wait", "#link:empty", "", "attached", HANG)

@@ -69,7 +69,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(data_dir: Path, *, token: str | None = None) -> AsyncGenerator[Stage, None]:
+async def open_stage(
+    data_dir: Path, *, token: str | None = None, port: int = 0
+) -> AsyncGenerator[Stage, None]:
     """Everything is as of now."""
     async with open_store(data_dir, instance="w") as archive:
         stages: list[Stage] = []
@@ -83,7 +85,7 @@ async def open_stage(data_dir: Path, *, token: str | None = None) -> AsyncGenera
             System(lambda: stages[0].tree, parts, lambda: stages[0].dead_letters),
         )
         served = app(pages.rows, loopback=True, token=token, explain=explain)
-        async with open_site(served) as site:
+        async with open_site(served, port) as site:
             stages.append(Stage(site, History(time.time() - 600), archive))
             yield stages[0]
 

@@ -48,7 +48,7 @@ async function ask(url) {
   try {
     const answer = await fetch(url, {signal: AbortSignal.timeout(PATIENCE)});
     if (answer.redirected && new URL(answer.url).pathname === "/signin") location.assign(answer.url);
-    if (answer.status === 401) location.assign("/signin?to=" + encodeURIComponent(location.pathname));
+    if (answer.status === 401) location.assign("/signin?to=" + encodeURIComponent(location.pathname + location.search));
     if (!answer.ok) throw new Error(answer.status);
     return answer;
   } finally {
@@ -58,6 +58,7 @@ async function ask(url) {
 }
 
 let asking = false, again = false, asked = 0, timer = 0;
+let over = false; // the session has ended: what is shown stays true
 
 function schedule(after) {
   const at = Math.max(Date.now() + after, asked + AT_MOST_EVERY);
@@ -73,6 +74,7 @@ async function update() {
   try {
     await (rooms ? updateRooms() : updateRegions());
     connected();
+    if (over) { source?.close(); say("", ""); return; }
   } catch {
     disconnected();
   }
@@ -163,10 +165,24 @@ async function updateRegions() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const old of document.querySelectorAll("[data-live]")) {
     const region = fresh.getElementById(old.id);
-    if (!region) continue;
-    for (const open of old.querySelectorAll("details[open][id]")) region.querySelector("#" + CSS.escape(open.id))?.setAttribute("open", "");
-    if (region.innerHTML !== old.innerHTML && !old.contains(document.activeElement)) old.replaceChildren(...region.childNodes);
+    if (region) grow(old, region);
   }
+  over = !("livePage" in fresh.body.dataset);
+}
+
+// Makes `old` like `fresh`.  Only what differs is touched: focus, scrolling and what is
+// open stay as they are.
+function grow(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE) {
+    old.replaceWith(fresh);
+    return;
+  }
+  for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const olds = [...old.childNodes], news = [...fresh.childNodes];
+  olds.slice(news.length).forEach((node) => node.remove());
+  news.forEach((node, index) => index < olds.length ? grow(olds[index], node) : old.append(node));
 }
 
 // ---------------------------------------------------------------- time goes on
