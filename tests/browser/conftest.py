@@ -1,11 +1,12 @@
 """A real browser: Debian's chromium, driven by Playwright in a thread of its own.
 
-Without chromium the tests that need it are named as not run, in red, at the end; Playwright
-never fetches a browser of its own.
+Without chromium the tests that need it are named as not run, in red, at the end, or fail
+where ROOM_ACTORS_BROWSER is `required`; Playwright never fetches a browser of its own.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ def chromium_path() -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if "driver" in getattr(item, "fixturenames", ()) and chromium_path() is None:
+        if os.environ.get("ROOM_ACTORS_BROWSER") == "required":
+            pytest.fail("there is no chromium, and ROOM_ACTORS_BROWSER=required", pytrace=False)
         item.config.stash.setdefault(NOT_RUN, []).append(item.nodeid)
         pytest.skip("not run, because there is no chromium on this machine")
 
