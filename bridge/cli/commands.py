@@ -185,12 +185,17 @@ def _start(flags: Mapping[str, object]) -> int:
     settings = load(flags)
     _require_data_dir(settings)
     _require_free_port(settings)
-    # Before the log: it imports trio_asyncio, which wants to be there before anything
-    # that takes functions out of asyncio.
+    # First, as long as nobody has imported what is to be had for less.
+    from bridge.livekit.seams_import import import_lean
+
+    lost = import_lean()
     from bridge.cli import start
     from bridge.cli.log import running_log
 
     with running_log(settings) as (log, flush):
+        for package, error in lost.items():
+            what = f"{package} brings what is never used: more memory"
+            log.warning("sdk_seam_lost", seam="import", lost=what, error=error)
         for notice in settings.notices:
             log.warning(notice.event, **notice.fields)
         try:
