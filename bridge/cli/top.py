@@ -59,7 +59,8 @@ def top(flags: Mapping[str, object]) -> None:
         if look.trouble is not None:
             raise CannotRead(look.trouble)
         if "once" in flags or not is_ours():
-            _print_once(look, ask(address) if look.runs and address else UNKNOWN)
+            worker = look.worker if look.runs else None
+            _print_once(look, ask(address, worker.instance) if worker and address else UNKNOWN)
             return
         asking = _Asking(address)
         with suppress(Leave), whole_screen() as screen:
@@ -187,18 +188,20 @@ UNKNOWN: Final = "registration unknown"
 NOT_REGISTERED: Final = "NOT REGISTERED"
 
 
-def ask(address: HttpAddress) -> str:
-    """What whoever listens there says of its registration at LiveKit."""
+def ask(address: HttpAddress, instance: str) -> str:
+    """What the worker `instance`, if it listens there, says of its registration at LiveKit."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     connection = http.client.HTTPConnection(host, address.port, timeout=1.0)
     try:
         connection.request("GET", "/readyz")
-        checks = json.loads(connection.getresponse().read(10_000))["checks"]
-        why = checks["livekit"]
+        said = json.loads(connection.getresponse().read(10_000))
+        who, why = said["worker"], said["checks"]["livekit"]
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         return f"{UNKNOWN} (nothing at {address})"
     finally:
         connection.close()
+    if who != instance:
+        return f"{UNKNOWN} (another worker is at {address})"
     return "registered" if why is None else NOT_REGISTERED
 
 
@@ -211,14 +214,16 @@ class _Asking:
         self._address = address
         self._thread: threading.Thread | None = None
 
-    def again(self) -> None:
-        """Ask, unless there is a question already."""
-        if self._address and not (self._thread and self._thread.is_alive()):
-            self._thread = threading.Thread(target=self._ask, args=(self._address,), daemon=True)
+    def again(self, look: Look) -> None:
+        """Ask the worker, if one runs, unless there is a question already."""
+        waits = self._thread is not None and self._thread.is_alive()
+        if self._address and look.worker and look.runs and not waits:
+            about = (self._address, look.worker.instance)
+            self._thread = threading.Thread(target=self._ask, args=about, daemon=True)
             self._thread.start()
 
-    def _ask(self, address: HttpAddress) -> None:
-        self.said = ask(address)
+    def _ask(self, address: HttpAddress, instance: str) -> None:
+        self.said = ask(address, instance)
 
 
 def health(look: Look, registered: str, now: float) -> Text:
@@ -493,8 +498,7 @@ def _run(
 ) -> None:
     console = Console(force_terminal=True, legacy_windows=False)
     view, rates = View(), Rates()
-    if look.runs:
-        asking.again()
+    asking.again(look)
     rooms, due = rooms_of(look, rates.take(look)), time.monotonic() + EVERY
     while True:
         width, height = screen.size
@@ -510,8 +514,7 @@ def _run(
         if time.monotonic() >= due:
             look = next(following)
             rooms, due = rooms_of(look, rates.take(look)), time.monotonic() + EVERY
-            if look.runs:
-                asking.again()
+            asking.again(look)
 
 
 def _codes(console: Console, lines: Sequence[Text]) -> list[str]:

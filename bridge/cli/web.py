@@ -54,13 +54,12 @@ def application(settings: Settings, program: Program) -> Site:
         workers=lambda: [_worker(program)],
         actors=lambda: _actors(program),
         version=__version__,
-        secured=settings.http_token is not None,
     )
     feed = Feed(archives, lambda: backlog.kept)
     sources = _measured(program, inbox, feed)
     pages = Pages(archives.read, lambda: _live(program), _system(program))
     rows = (
-        *health(_checks(program)),
+        *health(_checks(program), program.worker.config.instance),
         *inbox.rows,
         *api.rows,
         *feed.rows,

@@ -27,7 +27,8 @@ from actors.rooms.archive import ArchiveTrouble
 from bridge.http.api_answer import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api_doc import openapi
 from bridge.http.api_query import CURSOR, FILTERS, FORMAT, LIMIT, PAGE, asked
-from bridge.http.app import Row
+from bridge.http.app import Row, access_of
+from bridge.http.signin import cookie_name
 from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS
 from bridge.store.errors import StoreRefused
 from bridge.store.reader import (
@@ -89,12 +90,11 @@ class Api:
         workers: Callable[[], list[dict[str, Any]]],
         actors: Callable[[], Mapping[str, Any]],
         version: str,
-        secured: bool,
     ) -> None:
         self._archives = archives
         self._workers = workers
         self._actors = actors
-        self._doc = openapi(version, secured=secured)
+        self._version = version
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -162,4 +162,5 @@ class Api:
 
     async def _openapi(self, request: Request) -> Response:
         asked(request)
-        return JSONResponse(self._doc)
+        cookie = None if access_of(request) is None else cookie_name(request.scope)
+        return JSONResponse(openapi(self._version, cookie))

@@ -167,7 +167,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         }
     ),
     "Alive": _object({"alive": YES}),
-    "Ready": _object({"ready": YES, "checks": _map({"type": ["string", "null"]})}),
+    "Ready": _object({"ready": YES, "worker": TEXT, "checks": _map({"type": ["string", "null"]})}),
 }
 
 
@@ -189,9 +189,15 @@ _LINK: Final = {"Link": {"description": 'The page after this, as rel="next".', "
 _ETAG: Final = {"ETag": {"description": "Of a session that has ended.", "schema": TEXT}}
 
 _UNREADABLE: Final = {"503": _problem("The store cannot be read now")}
+_ELSEWHERE: Final = {"421": _problem("On loopback: the host is not this machine")}
 _BAD: Final = {
     "400": _problem("The query is not as said here, or there is a body"),
     "414": _problem("The query is too long"),
+    **_ELSEWHERE,
+}
+_NOBODY: Final = {
+    "401": _problem("Neither the token nor the cookie of a sign-in"),
+    "429": _problem("Too many wrong tokens came from this address"),
 }
 
 
@@ -204,8 +210,8 @@ def _parameter(parameter: Parameter) -> Schema:
     }
 
 
-def _header(name: str, about: str) -> Schema:
-    return {"name": name, "in": "header", "description": about, "schema": TEXT}
+def _header(name: str, about: str, schema: Schema = TEXT) -> Schema:
+    return {"name": name, "in": "header", "description": about, "schema": schema}
 
 
 def _get(
@@ -267,7 +273,11 @@ PATHS: Final[Mapping[str, Schema]] = {
         },
         (
             _parameter(ROOM),
-            _header("Last-Event-ID", "The id of the last event seen: those after it come first."),
+            _header(
+                "Last-Event-ID",
+                "The id of the last event seen: those after it come first.",
+                {"type": "string", "pattern": "^([0-9]{1,18}-[0-9]{1,9})?$"},
+            ),
         ),
         bad={**_UNREADABLE},
     ),
@@ -285,7 +295,7 @@ PATHS: Final[Mapping[str, Schema]] = {
     ),
 }
 HEALTH: Final[Mapping[str, Schema]] = {
-    path: {"get": {"summary": about, "security": [], "responses": responses}}
+    path: {"get": {"summary": about, "security": [], "responses": responses | _ELSEWHERE}}
     for path, about, responses in (
         ("/healthz", "The process answers", _ok("Alive")),
         (
@@ -297,25 +307,28 @@ HEALTH: Final[Mapping[str, Schema]] = {
 }
 
 
-def openapi(version: str, *, secured: bool) -> Schema:
-    """The document; `secured` where a token is wanted."""
+def openapi(version: str, cookie: str | None) -> Schema:
+    """The document.  `cookie` is the name of a sign-in's where a token is wanted, else None."""
     paths = {path: {"get": dict(item["get"])} for path, item in PATHS.items()}
     security: Schema = {}
-    if secured:
-        security = {"security": [{"token": []}]}
+    schemes: Schema = {}
+    if cookie is not None:
+        schemes = {
+            "token": {"type": "http", "scheme": "bearer"},
+            "cookie": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": cookie,
+                "description": "What the form at `/signin` gives for the token.",
+            },
+        }
+        security = {"security": [{name: []} for name in schemes]}
         for item in paths.values():
-            responses = item["get"]["responses"]
-            item["get"]["responses"] = {
-                **responses,
-                "401": _problem("The token is missing or wrong"),
-            }
+            item["get"]["responses"] = {**item["get"]["responses"], **_NOBODY}
     return {
         "openapi": "3.1.0",
         "info": {"title": "room-actors", "version": version},
         **security,
         "paths": {**paths, **HEALTH},
-        "components": {
-            "schemas": dict(SCHEMAS),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
+        "components": {"schemas": dict(SCHEMAS), "securitySchemes": schemes},
     }

@@ -14,12 +14,12 @@ Checks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By the name of a part: why it is not ready, None if it is.  Anybody may read the answer."""
 
 
-def health(checks: Checks) -> tuple[Row, ...]:
+def health(checks: Checks, worker: str) -> tuple[Row, ...]:
     """The two addresses; neither needs a token.
 
     `/healthz` is 200 as long as the process's loop answers.  `/readyz` is 200 only if
-    every check holds, else 503; its body says which does not, as
-    `{"ready": false, "checks": {"store": "disk full", "livekit": null}}`.
+    every check holds, else 503; its body says which does not, and of whom, as
+    `{"ready": false, "worker": "0123abcd", "checks": {"store": "disk full", "livekit": null}}`.
     """
 
     async def alive(_: Request) -> Response:
@@ -28,7 +28,8 @@ def health(checks: Checks) -> tuple[Row, ...]:
     async def ready(_: Request) -> Response:
         found = {name: check() for name, check in checks.items()}
         holds = all(why is None for why in found.values())
-        return JSONResponse({"ready": holds, "checks": found}, 200 if holds else 503)
+        about = {"ready": holds, "worker": worker, "checks": found}
+        return JSONResponse(about, 200 if holds else 503)
 
     return (
         Row("GET", "/healthz", alive, open=True),

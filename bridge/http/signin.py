@@ -110,7 +110,7 @@ class Access:
     @staticmethod
     def _set(response: Response, scope: Any, value: str, age: int) -> None:
         response.set_cookie(
-            _name(scope),
+            cookie_name(scope),
             value,
             max_age=age,
             httponly=True,
@@ -134,7 +134,7 @@ def _network(address: str) -> str:
     return str(found)
 
 
-def _name(scope: Any) -> str:
+def cookie_name(scope: Any) -> str:
     """Cookies know no ports: two workers on one machine would sign out each other."""
     return f"room_actors_{scope['server'][1]}"
 
@@ -147,7 +147,7 @@ def _cookie(scope: Any) -> str:
                 cookies.load(value.decode("latin-1"))
             except CookieError:
                 continue
-    morsel = cookies.get(_name(scope))
+    morsel = cookies.get(cookie_name(scope))
     return morsel.value if morsel is not None else ""
 
 

@@ -223,11 +223,12 @@ def test_an_escape_is_a_key_when_nothing_follows() -> None:
 @pytest.mark.parametrize(
     "status, body, said",
     [
-        (200, {"ready": True, "checks": {"livekit": None, "store": None}}, "registered"),
-        (503, {"ready": False, "checks": {"livekit": "not registered"}}, "NOT REGISTERED"),
+        (200, {"worker": "w1", "checks": {"livekit": None, "store": None}}, "registered"),
+        (503, {"worker": "w1", "checks": {"livekit": "not registered"}}, "NOT REGISTERED"),
+        (200, {"worker": "w2", "checks": {"livekit": None}}, "registration unknown (another"),
         (404, {"title": "not found"}, "registration unknown"),
         (200, [], "registration unknown"),
-        (200, {"checks": None}, "registration unknown"),
+        (200, {"worker": "w1", "checks": None}, "registration unknown"),
     ],
 )
 def test_whoever_serves_readyz_is_asked(status: int, body: object, said: str) -> None:
@@ -243,9 +244,9 @@ def test_whoever_serves_readyz_is_asked(status: int, body: object, said: str) ->
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         address = HttpAddress("127.0.0.1", server.server_address[1])
-        assert ask(address).startswith(said)
+        assert ask(address, "w1").startswith(said)
         thread.join()
-    assert ask(address) == f"registration unknown (nothing at {address})"
+    assert ask(address, "w1") == f"registration unknown (nothing at {address})"
 
 
 @pytest.mark.parametrize(

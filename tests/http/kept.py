@@ -11,12 +11,17 @@ import trio
 from attrs import define, field
 
 from actors.rooms.journal import Journal
+from actors.rooms.metrics import Tally
 from actors.runtime import ActorSystem, open_system
 from actors.session import AttributesChanged, MetadataChanged
 from bridge.http.api import Api, Archives
 from bridge.http.app import Row, app
 from bridge.http.events import Feed
 from bridge.http.health import health
+from bridge.http.metrics import Metrics, Requests, Sources, Vitals
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.livekit.worker import Worker, WorkerConfig
 from bridge.store.sqlite import SqliteArchive, open_store
 from tests.http.site import Site, open_site
 from tests.store.history import History
@@ -41,6 +46,36 @@ WORKER: dict[str, Any] = {
         "lines_lost": 0,
     },
 }
+
+
+def sources_of(
+    history: History, system: ActorSystem, feed: Feed, journals: list[Journal]
+) -> Sources:
+    """What is measured of a worker that never was at LiveKit."""
+    config = WorkerConfig(
+        endpoint=Endpoint.parse("ws://localhost:1"),
+        api_key=ApiKey("key", "secret"),
+        agent_name="agent",
+        max_rooms=8,
+        version="0",
+        instance="w",
+        visible=False,
+    )
+    vitals = Vitals()
+    system.listen(vitals.take)
+    return Sources(
+        journals=lambda: journals,
+        tally=Tally(),
+        vitals=vitals,
+        system=system,
+        backlog=history.backlog,
+        worker=Worker(config, on_assignment=lambda _: None, on_termination=lambda _: None),
+        webhooks={"accepted": 2},
+        webhooks_dropped=lambda: 1,
+        feed=feed,
+        requests=Requests(),
+        clock=lambda: history.now,
+    )
 
 
 @define(eq=False)
@@ -112,9 +147,9 @@ async def open_kept(
                 "recent_dead_letters": list(system.recent_dead_letters),
             },
             version="0",
-            secured=token is not None,
         )
-        rows = (*health({}), *api.rows, *feed.rows)
+        metrics = Metrics(sources_of(history, system, feed, []))
+        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows)
         async with (
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token)) as site,

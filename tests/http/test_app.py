@@ -52,7 +52,7 @@ def unready() -> dict[str, str | None]:
 @pytest.fixture
 async def site(unready: dict[str, str | None]) -> AsyncGenerator[Site, None]:
     checks = {"livekit": lambda: unready["livekit"], "store": lambda: unready["store"]}
-    rows = (*health(checks), *ROWS)
+    rows = (*health(checks, "w1"), *ROWS)
     with capture_logs():  # what it logs is shown in `test_server`
         async with open_site(app(rows, loopback=True, token=TOKEN)) as running:
             yield running
@@ -68,11 +68,13 @@ async def test_healthz_answers_get_and_head(site: Site):
 async def test_readyz_is_200_only_if_every_check_holds(site: Site, unready: dict[str, str | None]):
     ready = await site.http.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"ready": True, "checks": {"livekit": None, "store": None}}
+    checks: dict[str, str | None] = {"livekit": None, "store": None}
+    assert ready.json() == {"ready": True, "worker": "w1", "checks": checks}
     unready["store"] = "disk full"
     full = await site.http.get("/readyz")
     assert full.status_code == 503
-    assert full.json() == {"ready": False, "checks": {"livekit": None, "store": "disk full"}}
+    checks["store"] = "disk full"
+    assert full.json() == {"ready": False, "worker": "w1", "checks": checks}
     assert (await site.http.head("/readyz")).status_code == 503
     assert (await site.http.get("/healthz")).status_code == 200
     unready["store"] = None

@@ -33,11 +33,8 @@ from bridge.http import metrics
 from bridge.http.api import Archives
 from bridge.http.app import app
 from bridge.http.events import Feed
-from bridge.http.metrics import PREFIX, Metrics, Requests, Sources, Vitals, names
-from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.tokens import ApiKey
-from bridge.livekit.worker import Worker, WorkerConfig
-from tests.http.kept import HOSTILE
+from bridge.http.metrics import PREFIX, Metrics, Sources, names
+from tests.http.kept import HOSTILE, sources_of
 from tests.http.site import Site, open_site, polite
 from tests.store.history import History
 
@@ -85,32 +82,10 @@ class Fragile(Actor[str]):
 
 @pytest.fixture
 async def measured(tmp_path: Path) -> AsyncGenerator[Measured, None]:
-    config = WorkerConfig(
-        endpoint=Endpoint.parse("ws://localhost:1"),
-        api_key=ApiKey("key", "secret"),
-        agent_name="agent",
-        max_rooms=8,
-        version="0",
-        instance="w",
-        visible=False,
-    )
-    worker = Worker(config, on_assignment=lambda _: None, on_termination=lambda _: None)
-    history, journals, vitals = History(), list[Journal](), Vitals()
+    history, journals = History(), list[Journal]()
     async with open_system() as system:
-        system.listen(vitals.take)
-        sources = Sources(
-            journals=lambda: journals,
-            tally=Tally(),
-            vitals=vitals,
-            system=system,
-            backlog=history.backlog,
-            worker=worker,
-            webhooks={"accepted": 2},
-            webhooks_dropped=lambda: 1,
-            feed=Feed(Archives(tmp_path), lambda: history.backlog.kept),
-            requests=Requests(),
-            clock=lambda: history.now,
-        )
+        feed = Feed(Archives(tmp_path), lambda: history.backlog.kept)
+        sources = sources_of(history, system, feed, journals)
         served = sources.requests.around(app(Metrics(sources).rows, loopback=True))
         async with open_site(served) as site:
             yield Measured(sources, site, journals, history)
