@@ -26,12 +26,13 @@ STYLE: Final = """
   .range { stroke-width: 1.2 }
   .c0 { stroke: #0969da; fill: #0969da } .c1 { stroke: #cf222e; fill: #cf222e }
   .c2 { stroke: #9a6700; fill: #9a6700 } .c3 { stroke: #6e7781; fill: #6e7781 }
-  .c4 { stroke: #1a7f37; fill: #1a7f37 } .line { fill: none } text.name { stroke: none }
+  .c4 { stroke: #1a7f37; fill: #1a7f37 } .line { fill: none }
+  text.name { stroke: #ffffff; stroke-width: 4; paint-order: stroke }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .paper { fill: #0d1117 } .grid { stroke: #30363d }
     .c0 { stroke: #58a6ff; fill: #58a6ff } .c1 { stroke: #ff7b72; fill: #ff7b72 }
     .c2 { stroke: #d29922; fill: #d29922 } .c3 { stroke: #8b949e; fill: #8b949e }
-    .c4 { stroke: #3fb950; fill: #3fb950 } .line { fill: none }
+    .c4 { stroke: #3fb950; fill: #3fb950 } .line { fill: none } text.name { stroke: #0d1117 }
   }
 """
 COLOURS: Final = 5

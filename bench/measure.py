@@ -40,10 +40,9 @@ class Spread:
         return cls(statistics.median(found), found[0], found[-1], len(found))
 
     def text(self, digits: int) -> str:
-        shown = f"{self.median:.{digits}f}"
-        if self.count == 1:
-            return shown
-        return f"{shown} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        """The range only where it can be told from the median, so rounded."""
+        low, shown, high = (f"{one:.{digits}f}" for one in (self.low, self.median, self.high))
+        return shown if low == shown == high else f"{shown} ({low} to {high})"
 
 
 @frozen
@@ -101,12 +100,12 @@ def memory_of_tree(pid: int) -> Memory:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Seconds of a core that these processes and all they started have used, the living ones."""
+    """Seconds of a core that these processes and all they started have used, also those that
+    have ended: what they used is told by who waited for them."""
     ticks = 0
     for pid in (one for root in pids for one in tree(root)):
         with contextlib.suppress(OSError):
-            user, system = _stat(pid)[11:13]
-            ticks += int(user) + int(system)
+            ticks += sum(map(int, _stat(pid)[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -117,7 +116,7 @@ class Cpu:
     at: float
     """Seconds of the system's monotonic clock."""
     ticks: float
-    """Seconds of a core, by the system's count of 1/100 s, threads that ended included."""
+    """Seconds of a core, by the system's count of 1/100 s, whoever ended meanwhile included."""
     threads: Mapping[int, tuple[str, float]]
     """By thread: its name and its seconds of a core, to the nanosecond."""
     machine: tuple[float, float]

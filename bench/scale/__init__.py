@@ -6,9 +6,12 @@ A *case* is one observer and so many rooms, on a private livekit-server and in a
 of its own, one case after the other:
 
 1. The observer starts, and when it is at rest its memory is read.
-2. All rooms are made at once.  *Watched after* runs from before the call that made a room
-   to the moment at which the observer says that it has it (those of one line below that
-   are not dispatched are told of their rooms at that moment, and save LiveKit's 0.2 s).
+2. A room is made by itself, and another one until the observer has one: LiveKit says that a
+   worker is registered before it has jobs for it, and livekit-agents refuses what comes at
+   once as long as it has no job.  Then all rooms are made at once.  *Watched after* runs
+   from before the call that made a room to the moment at which the observer says that it
+   has it (those that LiveKit does not dispatch need no first room, are told of the others
+   once they are made, and save LiveKit's 0.2 s).
 3. Three people come into each room, one with a microphone in which nobody speaks.  Memory,
    descriptors, threads are read, and the CPU of `--idle` seconds.
 4. Things happen in every room for `--seconds`, first 2.8 a second, then 10.8: six of ten
@@ -16,6 +19,8 @@ of its own, one case after the other:
    in the observer's records; what is not is *lost*.  *Lag* runs from just before a message
    is handed to the sender's SDK until the observer has recorded it (the clock of the
    records has whole milliseconds, rounded down).
+5. Ten more rooms come, two a second, have somebody with a microphone for a second, and are
+   deleted: what one costs from its making to its end.  Only for those that are dispatched.
 
 *CPU an event* is all that the processes of the observer used meanwhile, native threads
 included, by the events; *without idle* takes off what they use when nothing happens;
@@ -29,4 +34,8 @@ Observers: room-actors as it is started by its users; livekit-agents as in `benc
 rooms`; the *stock SDK*, all rooms in one asyncio process, doing the same work; the *floor*, the
 same SDK's native library set up as ours, whose events nobody reads; and LiveKit's *Go
 SDK*, all rooms in one process, doing the same work.
+
+A case that fails is measured once more, and that it failed is said.  At the end each goal
+is met, NOT MET (then we exit 1, as where a case failed) or not measured; what is *wished
+for* beyond the goals is judged too, but is no failure.
 """

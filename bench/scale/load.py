@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from select import select
 from typing import Any, Final
 
 from attrs import frozen
@@ -18,6 +20,8 @@ from bridge.server.build import GoProgram, Progress, build_program
 from bridge.server.find import cache_dir
 
 SOURCES: Final = Path(__file__).resolve().parent.parent / "load"
+CARRIED_OUT: Final = 180.0
+"""Seconds for an order to be carried out, beyond a second for each room and what it asks for."""
 ENDING: Final = 5.0
 """Seconds for it to end once nobody gives orders any more."""
 
@@ -91,8 +95,12 @@ class Load:
 
     def attempt(self, what: str, rooms: Sequence[str], **how: int | float | str) -> Answer:
         """The same where some of it may fail."""
-        self._orders.write(json.dumps({"do": what, "rooms": list(rooms), **how}) + "\n")
-        self._orders.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.write(json.dumps({"do": what, "rooms": list(rooms), **how}) + "\n")
+            self._orders.flush()
+        longest = CARRIED_OUT + len(rooms) + float(how.get("seconds", 0) or how.get("over", 0))
+        if not select([self._answers], [], [], longest)[0]:
+            raise BenchError(f"{what} was not carried out in {longest:g} s")
         line = self._answers.readline()
         if not line:
             raise BenchError(f"the load generator ended at {what}")
@@ -122,7 +130,8 @@ def running_load(binary: Path, server: PrivateServer) -> Iterator[Load]:
             yield Load(process)
         finally:
             assert process.stdin is not None
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
             try:
                 process.wait(ENDING)
             except subprocess.TimeoutExpired:

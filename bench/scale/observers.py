@@ -52,8 +52,8 @@ OBSERVERS: Final[Mapping[str, Observer]] = {
         # 15 MiB a room, and a process: more of them would be a measure of swapping.
         Observer(PEER, (10, 20), frozenset({"worker_registered", "process_ready"})),
         Observer(STOCK, (10, 50), dispatched=False),
-        Observer(FLOOR, (10, 50), dispatched=False, counts=False),
-        Observer(GO, (10, 100), dispatched=False),
+        Observer(FLOOR, (10, 50, 200), dispatched=False, counts=False),
+        Observer(GO, (10, 100, 200), dispatched=False),
     )
 }
 
