@@ -38,6 +38,7 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "track_subscription_failed": ("identity", "sid", "error"),
     "data_message": ("identity", "topic", "size", "format", "reliable", "stream", "content"),
     "messages_thinned": ("count",),
+    "changes_overtaken": ("count",),
     "quality_changed": ("identity", "sid", "quality"),
     "speakers_changed": ("identities",),
     "room_metadata": ("metadata",),

@@ -245,13 +245,14 @@ class DataReceived:
 
 @frozen
 class MessagesThinned:
-    """So many messages came faster than they could be taken in, and are only counted.
-
-    Whose they were, on which topic and how long is not known any more.
-    """
+    """So much came faster than it could be taken in, and is only counted."""
 
     at: float
     messages: int
+    """Whose they were, on which topic and how long is not known any more."""
+    changes: int = 0
+    """Of metadata, attributes, names, mutes, quality and speakers: each was overtaken by a newer
+    one of the same, which is told."""
 
 
 @frozen

@@ -108,16 +108,20 @@ def count_data(state: SessionState, event: DataReceived, out: list[Entry]) -> Se
 
 
 def on_thinned(state: SessionState, event: MessagesThinned, out: list[Entry]) -> SessionState:
-    data, count = state.data, event.messages
-    by_topic = {**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count}
-    data = change(
-        data,
-        total=data.total + count,
-        unattributed=data.unattributed + count,
-        by_topic=by_topic,
+    data, count, folded = state.data, event.messages, state.folded
+    if count:
+        out.append(Entry(event.at, "messages_thinned", {"count": count}))
+        data = change(
+            data,
+            total=data.total + count,
+            unattributed=data.unattributed + count,
+            by_topic={**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count},
+        )
+    if event.changes:
+        out.append(Entry(event.at, "changes_overtaken", {"count": event.changes}))
+    folded = change(
+        folded, messages=folded.messages + count, changes=folded.changes + event.changes
     )
-    out.append(Entry(event.at, "messages_thinned", {"count": count}))
-    folded = change(state.folded, messages=state.folded.messages + count)
     return change(state, data=data, folded=folded)
 
 

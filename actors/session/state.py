@@ -210,6 +210,8 @@ class Folded:
     joins: int = 0
     messages: int = 0
     """Messages counted under `OTHER`, or not kept for an unannounced sender."""
+    changes: int = 0
+    """That a newer one of the same overtook before they could be told."""
     texts: int = 0
     """People whose metadata and attributes were given up."""
     held: int = 0

@@ -121,6 +121,7 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "track_subscription_failed": "Could not subscribe to track: {sid} by {identity}: {error}",
     "data_message": _data_message,
     "messages_thinned": "Data messages that came too fast, only counted: {count}",
+    "changes_overtaken": "Changes that came too fast, of which only the last are told: {count}",
     "quality_changed": "Connection quality changed for {sid}: {quality}",
     "speakers_changed": _speakers,
     "room_metadata": _room_metadata,

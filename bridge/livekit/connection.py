@@ -37,7 +37,7 @@ from typing import Any, Final, TypeAlias, cast
 import structlog
 import trio
 import trio_asyncio
-from attrs import evolve
+from attrs import evolve, frozen
 from livekit import rtc
 from livekit.rtc._proto import ffi_pb2
 from livekit.rtc.room import EventTypes
@@ -65,7 +65,7 @@ from actors.session.events import (
     Watching,
 )
 from bridge.livekit import seams, streams, translate
-from bridge.livekit.demux import Inbox
+from bridge.livekit.demux import Inbox, Lane
 from bridge.livekit.options import SdkOptions
 from bridge.livekit.subscriptions import Subscriptions
 from bridge.redact import redact
@@ -86,12 +86,16 @@ ASK_AGAIN: Final = 0.5
 """Seconds between two questions to the server which life of the room lives."""
 MOST_WAITING: Final = 2_000
 """Events of one room that wait for the trio thread, from which on its messages are only
-counted.  With LiveKit's largest messages (15 KB) these are 30 MB.  Everything else is
-never given up."""
+counted, and of what changes over and over only the newest is kept.  With LiveKit's largest
+messages (15 KB) these are 30 MB.  Everything else is never given up: who comes and goes,
+what is published, how the connection is."""
 
 LookUp: TypeAlias = Callable[[str], Awaitable[str]]
 """The SID of the room that lives under this name, "" where there is none.  Raises
 `RoomUnreachable` where the server does not say."""
+
+_Item: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent]
+"""What is in a lane: when it came (Unix seconds), the name of its message, and all of it."""
 
 REFUSALS: Final = ("401", "403", "404", "parse the url", "unsupported URL scheme")
 """What in a connect error's text means that the same try would fail again.
@@ -105,6 +109,29 @@ def connect_error(text: str) -> RoomError:
     clean = " ".join(redact(text).split())[:300]
     kind = RoomRefused if any(mark in text for mark in REFUSALS) else RoomUnreachable
     return kind(clean or "no reason given")
+
+
+@frozen
+class _GivenUp:
+    """How much of a room was given up in all."""
+
+    messages: int = 0
+    changes: int = 0
+    """That a newer one of the same overtook."""
+
+    def add(self, *, messages: int = 0, changes: int = 0) -> _GivenUp:
+        return _GivenUp(self.messages + messages, self.changes + changes)
+
+
+def _merge(first: _Item, newest: _Item) -> _Item:
+    """Of two changes of the same, one that tells both."""
+    _, name, event = newest
+    if name == translate.ATTRIBUTES:
+        translate.merge_attributes(
+            first[2].room_event.participant_attributes_changed,
+            event.room_event.participant_attributes_changed,
+        )
+    return newest
 
 
 class _Stage(enum.Enum):
@@ -244,7 +271,7 @@ class _Connection(OpenRoom):
     ) -> None:
         self._rooms = rooms
         self._loop = loop
-        self._lane = None if inbox is None else inbox.lane(self._take)
+        self._lane = None if inbox is None else inbox.lane(self._take, _merge)
         self._job = job
         self._offer = offer
         self.forsaken = False
@@ -253,10 +280,10 @@ class _Connection(OpenRoom):
         self._room: rtc.Room | None = None
         self._error: RoomError | None = None
         self._reason: str | None = None
-        self._thinned = 0
-        """Messages that were given up because too much waited; written by native threads."""
-        self._told_thinned = 0
-        """How many of those the session knows of."""
+        self._given_up = _GivenUp()
+        """Because too much waited; written by the native library's threads."""
+        self._told = self._given_up
+        """What the session knows of it."""
         self._came_at: float | None = None
         """When the event came that is being looked at."""
         self._sdk_sid = ""
@@ -433,19 +460,31 @@ class _Connection(OpenRoom):
         """Called on a thread of the native library.  The time is taken here, so that how
         busy we are is not in it."""
         assert self._lane is not None
-        if len(self._lane) >= MOST_WAITING:
-            packet = event.room_event.data_packet_received
-            if packet.HasField("user"):
-                seams.drop_payload(packet.user)
-                self._thinned += 1
-                return
-        self._lane.put((self._rooms.now(), event))
+        name = event.room_event.WhichOneof("message")
+        if name is None or name in translate.NEEDLESS:
+            return
+        item = (self._rooms.now(), name, event)
+        if len(self._lane) < MOST_WAITING:
+            self._lane.put(item)
+        else:
+            self._put_in_a_flood(self._lane, item)
 
-    def _take(self, item: tuple[float, ffi_pb2.FfiEvent]) -> None:
-        self._came_at, event = item
-        if self._thinned != self._told_thinned:
-            self._tell_thinned()
-        name = event.room_event.WhichOneof("message") or "nothing"
+    def _put_in_a_flood(self, lane: Lane[_Item], item: _Item) -> None:
+        _, name, event = item
+        subject = translate.subject_of(event.room_event, name)
+        if subject is not None:
+            if lane.overtake(subject, item):
+                self._given_up = self._given_up.add(changes=1)
+        elif name in streams.MESSAGES:
+            if streams.give_up(event.room_event, name):
+                self._given_up = self._given_up.add(messages=1)
+        else:
+            lane.put(item)
+
+    def _take(self, item: _Item) -> None:
+        self._came_at, name, event = item
+        if self._told is not self._given_up:
+            self._tell_given_up()
         translator = translate.RAW.get(name)
         try:
             if translator is None:
@@ -457,10 +496,10 @@ class _Connection(OpenRoom):
         finally:
             self._came_at = None
 
-    def _tell_thinned(self) -> None:
-        count = self._thinned - self._told_thinned
-        self._told_thinned += count
-        self._tell(MessagesThinned(self.now(), count))
+    def _tell_given_up(self) -> None:
+        before, self._told = self._told, self._given_up
+        messages = self._told.messages - before.messages
+        self._tell(MessagesThinned(self.now(), messages, self._told.changes - before.changes))
 
     def _callback(self, name: EventTypes) -> Callable[..., None]:
         """The callback of one SDK event.  `*args` is the cheapest for the SDK to call."""

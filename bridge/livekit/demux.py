@@ -8,12 +8,17 @@ halves the price of Python's part and adds no more than itself to the delay.
 
 Trio takes a handful from each lane in turn, so that no room waits for another's burst,
 and lets other tasks run in between.
+
+A lane has no bound, because some of what it is given may never be lost.  It is empty after
+a `PAUSE` unless more comes than can be taken: whoever puts looks at its length, and then
+knows what can be done without (`connection`), and where the newest is enough (`overtake`).
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Final, Generic, TypeVar
@@ -32,13 +37,28 @@ LOOK: Final = 16
 """Turns, before other tasks may run: about 10 ms of work."""
 
 
+class _Newest(Generic[T]):
+    """Items of which the newest of a key is enough: one place in a lane, at its end."""
+
+    __slots__ = ("by_key", "taken")
+
+    def __init__(self, key: Hashable, item: T) -> None:
+        self.by_key: dict[Hashable, tuple[T, T]] = {key: (item, item)}
+        """The first and the newest, in the order of the newest."""
+        self.taken = False
+
+
 class Lane(Generic[T]):
     """What came for one room, in order, and who takes it."""
 
-    def __init__(self, inbox: Inbox, take: Callable[[T], None]) -> None:
+    def __init__(self, inbox: Inbox, take: Callable[[T], None], merge: Callable[[T, T], T]) -> None:
         self._inbox = inbox
         self._take = take
-        self._items: deque[T] = deque()
+        self._merge = merge
+        self._items: deque[T | _Newest[T]] = deque()
+        self._newest: _Newest[T] | None = None
+        """The last of the items, where it is one of those."""
+        self._overtaking = threading.Lock()
         self._in_line = False
 
     def __len__(self) -> int:
@@ -47,6 +67,26 @@ class Lane(Generic[T]):
 
     def put(self, item: T) -> None:
         """Called on any thread."""
+        self._newest = None
+        self._append(item)
+
+    def overtake(self, key: Hashable, item: T) -> bool:
+        """Put an item that makes those under its key needless which came since the last `put`.
+
+        Called on any thread.  True where one of them waited: then `merge` will make one of
+        the first that waited and this one.
+        """
+        with self._overtaking:
+            newest = self._newest
+            if newest is not None and not newest.taken:
+                first, older = newest.by_key.pop(key, (item, None))
+                newest.by_key[key] = first, item
+                return older is not None
+            newest = self._newest = _Newest(key, item)
+        self._append(newest)
+        return False
+
+    def _append(self, item: T | _Newest[T]) -> None:
         self._items.append(item)
         if not self._in_line:
             self._in_line = True
@@ -56,10 +96,24 @@ class Lane(Generic[T]):
         """Hand out a handful; with more than that, line up again."""
         self._in_line = False  # First: what comes from here on lines up again.
         for _ in range(min(TURN, len(self._items))):
-            self._take(self._items.popleft())
+            item = self._items.popleft()
+            if isinstance(item, _Newest):
+                item = self._first_of(item)
+            self._take(item)
         if self._items and not self._in_line:
             self._in_line = True
             self._inbox.line_up(self)
+
+    def _first_of(self, newest: _Newest[T]) -> T:
+        """From here on its items wait as any other does."""
+        with self._overtaking:
+            newest.taken = True
+        merged = [
+            one if one is first else self._merge(first, one)
+            for first, one in newest.by_key.values()
+        ]
+        self._items.extendleft(reversed(merged[1:]))
+        return merged[0]
 
 
 class Inbox:
@@ -78,14 +132,14 @@ class Inbox:
         self._closed = False
         trio.lowlevel.spawn_system_task(self._run, context=copy_context())
 
-    def lane(self, take: Callable[[T], None]) -> Lane[T]:
-        """A lane of its own for one room.  `take` is called on the trio thread; it must not raise.
+    def lane(
+        self, take: Callable[[T], None], merge: Callable[[T, T], T] = lambda _, newest: newest
+    ) -> Lane[T]:
+        """A lane of its own for one room.
 
-        Nothing it is given may be lost, so a lane has no bound.  It is empty after a `PAUSE`
-        unless more comes than can be taken: whoever puts looks at its length, and knows
-        what can be done without.
+        Both functions are called on the trio thread, and must not raise.
         """
-        return Lane(self, take)
+        return Lane(self, take, merge)
 
     def close(self) -> None:
         """Nobody is interested any more."""

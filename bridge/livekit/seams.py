@@ -29,7 +29,7 @@ from attrs import frozen
 from livekit import rtc
 from livekit.rtc import _ffi_client as ffi_client
 from livekit.rtc._ffi_client import FfiClient, FfiQueue
-from livekit.rtc._proto import ffi_pb2, room_pb2
+from livekit.rtc._proto import ffi_pb2, handle_pb2, room_pb2
 from livekit.rtc.data_stream import ByteStreamHandler, TextStreamHandler
 from livekit.rtc.room import EventTypes
 
@@ -318,13 +318,13 @@ def take_payload(message: room_pb2.UserPacket) -> bytes:
     """Copy a message out of the native memory that it is in, and give that back."""
     content = message.data.data
     payload = ctypes.string_at(content.data_ptr, content.data_len)
-    drop_payload(message)
+    drop(message.data.handle)
     return payload
 
 
-def drop_payload(message: room_pb2.UserPacket) -> None:
-    """Give the native memory that a message is in back.  On any thread."""
-    FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(message.data.handle.id)
+def drop(owned: handle_pb2.FfiOwnedHandle) -> None:
+    """Give something of the native library back that is not wanted.  On any thread."""
+    FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(owned.id)
 
 
 # --- one room's events only ------------------------------------------------------

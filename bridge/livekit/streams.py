@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from livekit import rtc
+from livekit.rtc._proto import room_pb2
 
 from actors.session.events import RoomEvent
-from bridge.livekit import translate
+from bridge.livekit import seams, translate
 
 DEADLINE: Final = 600.0
 """Seconds until a stream counts as ended, whatever its sender says."""
@@ -28,6 +29,26 @@ Reader: TypeAlias = rtc.TextStreamReader | rtc.ByteStreamReader
 
 def is_message(topic: str) -> bool:
     return topic == CHAT or not topic.startswith(RESERVED)
+
+
+MESSAGES: Final = frozenset({"data_packet_received", "text_stream_opened", "byte_stream_opened"})
+"""Names of the native messages by which a message of somebody's comes."""
+
+
+def give_up(event: room_pb2.RoomEvent, name: str) -> bool:
+    """Give back what one of `MESSAGES` holds, unread; whether it would have been a message.
+
+    On any thread.
+    """
+    if name == "data_packet_received":
+        packet = event.data_packet_received
+        if not packet.HasField("user"):
+            return False
+        seams.drop(packet.user.data.handle)
+        return True
+    reader = getattr(event, name).reader
+    seams.drop(reader.handle)
+    return is_message(reader.info.topic)
 
 
 class Streams:

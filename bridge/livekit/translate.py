@@ -12,7 +12,7 @@ the Room (`RAW`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -327,6 +327,9 @@ def _room_metadata(here: Here, _old: str, new: str) -> RoomEvent:
     return RoomMetadataChanged(here.now(), new)
 
 
+ATTRIBUTES: Final = "participant_attributes_changed"
+"""The SDK and the native library have the same name for it."""
+
 Translator: TypeAlias = Callable[..., RoomEvent | None]
 
 TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
@@ -334,7 +337,7 @@ TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
     "participant_disconnected": _left,
     "participant_name_changed": _name,
     "participant_metadata_changed": _metadata,
-    "participant_attributes_changed": _attributes,
+    ATTRIBUTES: _attributes,
     "track_published": _published,
     "track_unpublished": _unpublished,
     "track_muted": _muted,
@@ -382,19 +385,64 @@ def _raw_speakers(here: Here, changed: room_pb2.ActiveSpeakersChanged) -> RoomEv
     return SpeakersChanged(here.now(), tuple(others))
 
 
-def _nothing(_here: Here, _message: object) -> None:
-    """What neither a Room nor we have a use for."""
-
-
 RAW: Final[Mapping[str, Translator]] = {
     "data_packet_received": _raw_data,
     "connection_quality_changed": _raw_quality,
     "active_speakers_changed": _raw_speakers,
-    "participant_active": _nothing,
-    "participant_encryption_status_changed": _nothing,
-    "stream_header_received": _nothing,
-    "stream_chunk_received": _nothing,
-    "stream_trailer_received": _nothing,
-    "transcription_received": _nothing,
 }
 """By the name of the native message.  All others are for the Room, which calls back."""
+
+NEEDLESS: Final = frozenset(
+    {
+        "chat_message",
+        "data_channel_low_threshold_changed",
+        "e2ee_state_changed",
+        "participant_active",
+        "participant_encryption_status_changed",
+        "participant_permission_changed",
+        "participants_updated",
+        "stream_chunk_received",
+        "stream_header_received",
+        "stream_trailer_received",
+        "transcription_received",
+    }
+)
+"""Native messages that neither a Room nor we have a use for.  `participants_updated` follows
+every change of somebody's and says it again, as a whole: a Room that took it would show
+what is not told yet."""
+
+_SUBJECTS: Final[Mapping[str, tuple[str, str | None]]] = {
+    "participant_metadata_changed": ("metadata", "participant_identity"),
+    "participant_name_changed": ("name", "participant_identity"),
+    ATTRIBUTES: ("attributes", "participant_identity"),
+    "connection_quality_changed": ("quality", "participant_identity"),
+    "track_muted": ("mute", "track_sid"),
+    "track_unmuted": ("mute", "track_sid"),
+    "active_speakers_changed": ("speakers", None),
+    "room_metadata_changed": ("room_metadata", None),
+    "room_updated": ("room", None),
+}
+"""What a native message says the newest of, and the field that tells of whom or what."""
+
+
+def subject_of(event: room_pb2.RoomEvent, name: str) -> Hashable | None:
+    """What the newest such message is enough of; None where each one counts."""
+    if name not in _SUBJECTS:
+        return None
+    what, field = _SUBJECTS[name]
+    return what, field and getattr(getattr(event, name), field)
+
+
+def merge_attributes(
+    first: room_pb2.ParticipantAttributesChanged, newest: room_pb2.ParticipantAttributesChanged
+) -> None:
+    """Make `newest` tell of all that may have changed since before `first`.
+
+    What did is seen by whoever knows how it was.  The keys in between need no word: what
+    came and went was never there.
+    """
+    now = {entry.key: entry.value for entry in newest.attributes}
+    keys = {entry.key: "" for entry in (*first.attributes, *first.changed_attributes)}
+    del newest.changed_attributes[:]
+    for key, value in (keys | now).items():
+        newest.changed_attributes.add(key=key, value=value)

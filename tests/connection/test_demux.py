@@ -60,6 +60,58 @@ async def test_no_room_waits_for_anothers_burst(inbox: Inbox) -> None:
     assert taken.count("loud") == 10 * demux.TURN
 
 
+async def test_of_many_items_of_a_key_the_newest_is_taken_when_it_came(inbox: Inbox) -> None:
+    taken: list[str] = []
+    lane = inbox.lane(taken.append, lambda first, newest: f"{first} to {newest}")
+    lane.put("a join")
+    overtaken = [lane.overtake(item[0], item) for item in ("a1", "b1", "a2", "c1", "b2", "a3")]
+    assert overtaken == [False, False, True, False, True, True]
+    assert len(lane) == 2
+    await trio.testing.wait_all_tasks_blocked()
+    assert taken == ["a join", "c1", "b1 to b2", "a1 to a3"]
+
+
+async def test_nothing_overtakes_what_is_not_to_be_lost(inbox: Inbox) -> None:
+    taken: list[str] = []
+    lane = inbox.lane(taken.append)
+    lane.overtake("a", "a1")
+    lane.put("a leave")
+    assert not lane.overtake("a", "a2")
+    lane.take_turn()
+    assert not lane.overtake("a", "a3"), "what was taken does not wait any more"
+    lane.take_turn()
+    assert taken == ["a1", "a leave", "a2", "a3"]
+
+
+async def test_no_room_waits_for_another_in_which_very_much_changed(inbox: Inbox) -> None:
+    taken: list[int | str] = []
+    loud, quiet = inbox.lane(taken.append), inbox.lane(taken.append)
+    for number in range(10 * demux.TURN):
+        loud.overtake(number, number)
+    quiet.put("quiet")
+    await trio.testing.wait_all_tasks_blocked()
+    assert taken.index("quiet") == 1, "a lane's length is what it was when its turn began"
+    assert [one for one in taken if one != "quiet"] == list(range(10 * demux.TURN))
+
+
+async def test_what_a_thread_changes_over_and_over_ends_as_it_was_last(inbox: Inbox) -> None:
+    taken: list[int] = []
+    overtaken = 0
+    lane: Lane[int] = inbox.lane(taken.append)
+
+    def change() -> None:
+        nonlocal overtaken
+        for number in range(20_000):
+            overtaken += lane.overtake(number % 7, number)
+
+    await trio.to_thread.run_sync(change)
+    while len(lane):
+        lane.take_turn()
+    assert taken[-7:] == list(range(20_000 - 7, 20_000))
+    assert taken == sorted(taken)
+    assert len(taken) + overtaken == 20_000
+
+
 async def test_other_tasks_run_in_between(inbox: Inbox) -> None:
     taken: list[int] = []
     seen: list[int] = []

@@ -1,18 +1,59 @@
-"""A room in which more is said than can be taken in."""
+"""A room in which more is said and changed than can be taken in."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, cast
 
 import pytest
 import trio
 
-from actors.session.events import DataReceived, MessagesThinned, ParticipantLeft, TrackSubscribed
-from bridge.livekit import connection
-from tests.connection.stage import RealStage, Recorder
+from actors.session.events import (
+    AttributesChanged,
+    DataReceived,
+    MessagesThinned,
+    MetadataChanged,
+    NameChanged,
+    ParticipantLeft,
+    TrackMuted,
+    TrackSubscribed,
+    TrackUnmuted,
+)
+from bridge.livekit import connection, seams
+from tests.connection.stage import PATIENCE, RealStage, Recorder
 
 LIMIT = 8
 SENT = 3 * LIMIT
+
+
+class Jam:
+    """From here on nothing of a room is taken, as if its turn were long in coming."""
+
+    def __init__(self, room: object, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(connection, "MOST_WAITING", LIMIT)
+        inside = cast("Any", room)
+        self.came: Counter[str] = Counter()
+        """Native messages by name."""
+        self.lane = inside._lane
+        self.lane._in_line = True
+        handle = inside._room._ffi_handle.handle
+        route = seams._routes[handle]
+
+        def note(event: Any) -> None:
+            route(event)
+            self.came[event.room_event.WhichOneof("message")] += 1
+
+        patch.setitem(seams._routes, handle, note)
+
+    async def until(self, **came: int) -> None:
+        """Native threads count, and tell nobody."""
+        with trio.fail_after(PATIENCE):
+            while any(self.came[name] < count for name, count in came.items()):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+    def end(self) -> None:
+        while len(self.lane):
+            self.lane.take_turn()
 
 
 async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is_lost(
@@ -24,30 +65,71 @@ async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is
     told = Recorder()
     async with real.open(told) as room:
         await told.wait(TrackSubscribed, count=2)
-        monkeypatch.setattr(connection, "MOST_WAITING", LIMIT)
-        inside = cast("Any", room)
-        lane = inside._lane
-        lane._in_line = True  # As if its turn were long in coming.
-
-        def came() -> int:
-            waiting = [event.room_event for _, event in tuple(lane._items)]
-            return inside._thinned + sum(one.HasField("data_packet_received") for one in waiting)
-
+        jam = Jam(room, monkeypatch)
         for number in range(SENT):
             await alice.send_data(bytes(number + 1))
+        await jam.until(data_packet_received=SENT)
+        for _ in range(LIMIT):
+            await alice.send_text("too much")
         await bob.leave()
-        with trio.fail_after(30):
-            while came() < SENT:  # noqa: ASYNC110  (native threads count, and tell nobody)
-                await trio.sleep(0.01)
+        await jam.until(text_stream_opened=LIMIT, participant_disconnected=1)
         assert told.all(DataReceived) == []
-        while len(lane):
-            lane.take_turn()
+        jam.end()
         await told.wait(ParticipantLeft, identity="bob")
         heard, thinned = told.all(DataReceived), told.all(MessagesThinned)
         assert [event.size for event in heard] == list(range(1, len(heard) + 1))
         assert 0 < len(heard) <= LIMIT
-        assert len(heard) + sum(event.messages for event in thinned) == SENT
+        assert len(heard) + sum(event.messages for event in thinned) == SENT + LIMIT
         await alice.send_data(bytes(1000))
         await told.wait(DataReceived, size=1000)
     assert told.all(MessagesThinned) == thinned
+    told.check_frame()
+
+
+CHANGES = {
+    "participant_metadata_changed": MetadataChanged,
+    "participant_name_changed": NameChanged,
+    "participant_attributes_changed": AttributesChanged,
+    "track_muted": TrackMuted,
+    "track_unmuted": TrackUnmuted,
+}
+
+
+async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told(
+    real: RealStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await real.join("alice"), await real.join("bob")
+    microphone = await alice.publish("microphone")
+    await bob.publish("microphone")
+    await alice.set_attributes({"gone": "soon", "kept": "yes"})
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed, count=2)
+        if told.watching.roster.participants[0].attributes.get("gone") is None:
+            await told.wait(AttributesChanged)
+        jam = Jam(room, monkeypatch)
+        for _ in range(LIMIT):
+            await alice.send_data(b"{}")
+        await jam.until(data_packet_received=LIMIT)
+        for number in range(LIMIT):
+            await alice.set_metadata(f"step {number}")
+            await alice.set_name(f"Alice {number}")
+            await alice.set_attributes({"gone": "", f"key {number % 3}": f"{number}"})
+            await alice.mute(microphone)
+            await alice.unmute(microphone)
+        await jam.until(**dict.fromkeys(CHANGES, LIMIT))
+        await bob.leave()
+        await jam.until(participant_disconnected=1)
+        assert len(jam.lane) <= LIMIT + jam.came["track_unpublished"] + 3
+        jam.end()
+        await told.wait(ParticipantLeft, identity="bob")
+        (after,) = [one for one in told.folded().participants if one.identity == "alice"]
+        assert (after.metadata, after.name) == (f"step {LIMIT - 1}", f"Alice {LIMIT - 1}")
+        assert after.attributes == {"kept": "yes", "key 0": "6", "key 1": "7", "key 2": "5"}
+        assert [track.muted for track in after.tracks] == [False]
+        assert room.roster().participants == told.folded().participants
+        overtaken = sum(event.changes for event in told.all(MessagesThinned))
+        seen = sum(len(told.all(kind)) for kind in CHANGES.values())
+        assert seen < 2 * len(CHANGES)
+        assert seen + overtaken >= sum(jam.came[name] for name in CHANGES)
     told.check_frame()

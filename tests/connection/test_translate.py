@@ -11,7 +11,7 @@ from livekit.rtc._proto import room_pb2
 from livekit.rtc._proto.room_pb2 import RoomEvent
 
 from actors.session.events import DataFormat, QualityChanged, SpeakersChanged
-from bridge.livekit import translate
+from bridge.livekit import streams, translate
 from bridge.redact import redact
 
 
@@ -78,8 +78,65 @@ def test_every_translated_event_is_one_that_the_sdk_emits() -> None:
     assert set(translate.TRANSLATORS) <= set(get_args(EventTypes))
 
 
-def test_every_message_that_is_translated_raw_is_one_of_the_native_library() -> None:
-    assert set(translate.RAW) <= set(RoomEvent.DESCRIPTOR.fields_by_name)
+def test_every_message_that_is_known_by_name_is_one_of_the_native_library() -> None:
+    fields = RoomEvent.DESCRIPTOR.fields_by_name
+    known = {*translate.RAW, *translate.NEEDLESS, *streams.MESSAGES, *translate._SUBJECTS}
+    assert known <= set(fields)
+    for name in translate._SUBJECTS:
+        translate.subject_of(RoomEvent(), name)
+    for name in streams.MESSAGES - {"data_packet_received"}:
+        assert getattr(RoomEvent(), name).reader.info.topic == ""
+
+
+def test_of_what_changes_over_and_over_the_newest_is_enough_and_of_nothing_else() -> None:
+    def of(message: str, **fields: str) -> object:
+        more: dict[str, Any] = {message: fields}
+        return translate.subject_of(RoomEvent(**more), message)
+
+    muted = of("track_muted", participant_identity="alice", track_sid="TR_1")
+    assert muted == of("track_unmuted", participant_identity="alice", track_sid="TR_1")
+    assert muted != of("track_muted", participant_identity="alice", track_sid="TR_2")
+    name = of("participant_name_changed", participant_identity="alice", name="Al")
+    assert name == of("participant_name_changed", participant_identity="alice", name="Ally")
+    assert name != of("participant_name_changed", participant_identity="bob", name="Al")
+    assert name != of("participant_metadata_changed", participant_identity="alice")
+    assert of("active_speakers_changed") == of("active_speakers_changed") is not None
+    for lasting in ("participant_disconnected", "track_published", "reconnecting", "moved"):
+        assert of(lasting) is None
+
+
+Pairs = dict[str, str]
+
+
+@pytest.mark.parametrize(
+    "before, steps, changed",
+    [
+        ({}, [{"a": "1"}, {"a": "2"}], {"a": "2"}),
+        ({"a": "1"}, [{"a": "1", "b": "1"}, {"b": "1"}], {"a": ""}),
+        ({"a": "1"}, [{}, {"a": "1"}], {}),
+        ({"a": "1", "b": "1"}, [{"b": "1"}, {"b": "2"}, {"b": "2", "c": "1"}], {"a": ""}),
+        ({}, [{f"key {n}": "x"} for n in range(50)], {}),
+    ],
+)
+def test_the_last_of_many_changes_of_attributes_tells_all_that_they_changed(
+    before: Pairs, steps: list[Pairs], changed: Pairs
+) -> None:
+    messages, was = list[room_pb2.ParticipantAttributesChanged](), before
+    for now in steps:
+        message = room_pb2.ParticipantAttributesChanged()
+        for key, value in now.items():
+            message.attributes.add(key=key, value=value)
+        for key in was | now:
+            if was.get(key) != now.get(key):
+                message.changed_attributes.add(key=key, value=now.get(key, ""))
+        messages.append(message)
+        was = now
+    first, last = messages[0], messages[-1]
+    translate.merge_attributes(first, last)
+    told = {entry.key: entry.value for entry in last.changed_attributes}
+    assert {key: value for key, value in (before | told).items() if value} == steps[-1]
+    assert told.items() >= changed.items()
+    assert len(told) <= len(before) + len(steps[0]) + len(steps[-1])
 
 
 def test_quality_is_told_of_others_who_are_there() -> None:
@@ -102,7 +159,7 @@ def test_only_others_who_are_there_speak() -> None:
 
 def test_a_telephone_key_and_a_chunk_of_a_stream_are_no_messages() -> None:
     assert raw("data_packet_received", sip_dtmf={"digit": "1"}) is None
-    assert raw("stream_chunk_received", participant_identity="alice") is None
+    assert "stream_chunk_received" in translate.NEEDLESS
 
 
 def raw(name: str, **fields: Any) -> object:

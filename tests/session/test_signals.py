@@ -121,6 +121,14 @@ def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
     }
 
 
+def test_changes_that_newer_ones_overtook_are_counted_and_said_to_be_so() -> None:
+    story = Story(ALICE)
+    (told,) = story.hear(MessagesThinned(T0 + 2, 0, changes=40))
+    assert (told.event, told.data) == ("changes_overtaken", {"count": 40})
+    assert story.view()["data_messages"]["total"] == 0
+    assert story.state.folded.changes == 40
+
+
 def test_a_message_without_a_sender_counts_as_unattributed() -> None:
     story = Story(ALICE)
     (told,) = story.data(1, None, "t")

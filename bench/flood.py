@@ -1,0 +1,199 @@
+"""A room that floods, and others that do not: how much later the others are folded for it.
+
+    bench/run flood [--rate 2000] [--runs 3] [--json FILE] [--help]
+
+One worker, started as its users start it, on a private livekit-server.  In `--rooms` quiet
+rooms somebody sends five messages a second, first by themselves, then while somebody in
+another room sends `--rate` messages a second, then while somebody there makes as many
+changes: mutes, attributes, metadata.
+
+*Lag* is from just before a message of a quiet room is handed to its sender's SDK until the
+worker has logged it, which is after the fold and the journal; in whole milliseconds.  The
+server and the senders share the cores, so some of it is theirs.  *Arrived* is what the
+session of the loud room has in the end, of what was sent: each in its timeline, or counted
+in it as too much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import BenchError
+from bench.measure import MIB, Cpu, Spread, load, machine, save, verdict
+from bench.rooms.sides import OURS
+from bench.scale.case import Look, Stage
+from bench.scale.load import Answer, Load, ensure_load, running_load
+from bench.scale.observers import OBSERVERS, watching
+from bench.scale.seen import DONE, Verdict
+from bridge import __version__
+from bridge.progress import ProgressLine
+from bridge.server import PrivateServer, ServerError, ensure_server
+
+QUIET_RATE: Final = 5.0
+"""Messages a second in a quiet room."""
+LEAD: Final = 1.0
+"""Seconds for which it floods already, and floods on."""
+FLOODS: Final = ("messages", "changes")
+LAG_GOAL: Final = 50.0
+"""Milliseconds by which a flood may delay others."""
+UNLOGGED: Final = ("messages_not_logged", "changes_not_logged")
+OVERTAKEN: Final = ("messages_thinned", "changes_overtaken")
+
+
+@define(eq=False)
+class Flood(Stage):
+    loud_load: Load
+    counts: Counter[str] = field(factory=Counter[str], init=False)
+    """Events of the loud room by name; of those that stand for several, their number."""
+
+    def read(self) -> None:
+        records = list(self.watching.news())
+        self.seen.read(records)
+        for one in records:
+            if one.get("room") in FLOODS:
+                self.counts[one["event"]] += one.get("count", 1)
+
+    def phase(self, what: str, rooms: list[str], rate: float, seconds: float) -> dict[str, Any]:
+        """The quiet rooms' lags while `what` floods, or nothing does."""
+        self.read()
+        self.seen.forget()
+        self.counts.clear()
+        before = Cpu.of_tree(self.watching.pid)
+        with ThreadPoolExecutor(1) as beside:
+            flood = beside.submit(self.flood, what, rate, seconds) if what in FLOODS else None
+            did = self.load.do("play", rooms, rate=QUIET_RATE, seconds=seconds, kind="messages")
+            loud = None if flood is None else flood.result()
+        used = before.until(Cpu.of_tree(self.watching.pid))
+        self.settle()
+        self.read()
+        found = Verdict.of(did.sent, self.seen)
+        if found.missing or not found.lags:
+            raise BenchError(f"{what}: of the quiet rooms is missing {found.missing}")
+        lags = [lag * 1000 for lag in found.lags]
+        return {
+            "p50_ms": lags[len(lags) // 2],
+            "p99_ms": lags[len(lags) * 99 // 100],
+            "max_ms": lags[-1],
+            "lags": len(lags),
+            "core": used.total / used.seconds,
+            "machine": used.machine,
+            "pss_mib": Look.at(self.watching.pid).memory.pss / MIB,
+            **({} if loud is None else self.arrived(loud, what)),
+        }
+
+    def flood(self, what: str, rate: float, seconds: float) -> Answer:
+        return self.loud_load.do("play", [what], rate=rate, seconds=seconds + LEAD, kind=what)
+
+    def arrived(self, did: Answer, what: str) -> dict[str, float]:
+        sent = did.sent[what]
+        count = sum(len(sent[name] or ()) if name == "data" else sent[name] for name in DONE)
+        left_out = sum(self.counts[event] for event in OVERTAKEN)
+        folded = sum(self.counts[event] for event in (*DONE.values(), *UNLOGGED))
+        return {
+            "sent": count,
+            "a_second": count / did.seconds,
+            "arrived": folded + left_out,
+            "overtaken": left_out,
+        }
+
+
+def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> dict[str, Any]:
+    """All phases once.  Raises `BenchError`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        with (
+            PrivateServer.start(server_binary, folder / "livekit") as server,
+            watching(OBSERVERS[OURS], server, load_binary, folder / "worker") as worker,
+            running_load(load_binary, server) as generator,
+            running_load(load_binary, server) as loud,
+        ):
+            flood = Flood(worker, generator, loud)
+            flood.until_ready()
+            quiet = [f"quiet-{number}" for number in range(options.rooms)]
+            for rooms, by in ((quiet, generator), (list(FLOODS), loud)):
+                by.do("create", rooms, agent="watcher")
+                flood.until_watched(rooms)
+                by.do("fill", rooms, people=1)
+            flood.settle()
+            return {
+                what: flood.phase(what, quiet, options.rate, options.seconds)
+                for what in ("nothing", *FLOODS)
+            }
+
+
+def show(runs: list[dict[str, Any]]) -> None:
+    table = Table(box=box.MARKDOWN)
+    table.add_column("while there flood")
+    heads = {
+        "a_second": "a second",
+        "arrived": "arrived",
+        "overtaken": "as too much",
+        "p50_ms": "lag p50, ms",
+        "p99_ms": "p99",
+        "max_ms": "max",
+        "core": "core",
+        "machine": "machine",
+        "pss_mib": "PSS, MiB",
+    }
+    for head in heads.values():
+        table.add_column(head, justify="right")
+    for what in runs[0]:
+        cells: list[str] = []
+        for key in heads:
+            found = [one[what][key] for one in runs if key in one[what]]
+            cells.append(
+                Spread.of(found).text(2 if key in ("core", "machine") else 0) if found else ""
+            )
+        table.add_row(what, *cells)
+    Console(width=200, highlight=False).print(table)
+
+
+def unmet(runs: list[dict[str, Any]]) -> list[str]:
+    found: list[str] = []
+    for what in FLOODS:
+        later = Spread.of(one[what]["p99_ms"] - one["nothing"]["p99_ms"] for one in runs).median
+        if later > LAG_GOAL:
+            found.append(f"a flood of {what} makes others {later:.0f} ms later (p99)")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench/run flood", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--rate", type=float, default=2000.0, help="a second, in the loud room")
+    parser.add_argument("--rooms", type=int, default=10, help="quiet ones")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each phase")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="where to write what was measured, run by run")
+    parser.add_argument("--keep", type=Path, help="a folder for the logs of a single run")
+    options = parser.parse_args()
+    before = load()
+    try:
+        with ProgressLine(sys.stderr) as progress:
+            binaries = ensure_server(progress), ensure_load(progress)
+        runs = [run(options, *binaries) for _ in range(options.runs)]
+    except (BenchError, ServerError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    show(runs)
+    print(f"Load {before:.1f} before and {load():.1f} after, {machine()}, {OURS} {__version__}")
+    save(options.json, {"machine": machine(), "load": [before, load()], "runs": runs})
+    return verdict(unmet(runs))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
