@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_TOKEN: Final = re.compile(r"eyJ[\w-]{4,}(?:\.[\w-]*){0,2}")
+_MARK: Final = "eyJ"
+_TOKEN: Final = re.compile(_MARK + r"[\w-]{4,}(?:\.[\w-]*){0,2}")
 """A JSON Web Token: base64url of `{"`, then up to two more parts, also when cut short."""
 
 
 def redact(text: str) -> str:
     """`text` with every JSON Web Token replaced by `<token>`."""
-    return _TOKEN.sub("<token>", text)
+    return _TOKEN.sub("<token>", text) if _MARK in text else text

@@ -192,14 +192,14 @@ def _start(flags: Mapping[str, object]) -> int:
     from bridge.cli import start
     from bridge.cli.log import running_log
 
-    with running_log(settings) as (log, flush):
+    with running_log(settings) as (log, sink):
         for package, error in lost.items():
             what = f"{package} brings what is never used: more memory"
             log.warning("sdk_seam_lost", seam="import", lost=what, error=error)
         for notice in settings.notices:
             log.warning(notice.event, **notice.fields)
         try:
-            return start.run(settings, flush)
+            return start.run(settings, sink)
         except SettingsError:
             raise
         except Exception as error:

@@ -29,7 +29,8 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -99,16 +100,12 @@ FLUSH_SECONDS: Final = 2.0
 """How long the end of a run waits for a slow reader of the log."""
 
 
-Flush: TypeAlias = Callable[[float], bool]
-"""Waits at most so many seconds for the log to be written; whether it was."""
-
-
 @contextmanager
-def running_log(settings: LogSettings) -> Generator[tuple[Logger, Flush], None, None]:
+def running_log(settings: LogSettings) -> Generator[tuple[Logger, Sink], None, None]:
     """The log of one run; what still waits for a reader is flushed at its end."""
     sink = configure_logging(settings)
     try:
-        yield structlog.get_logger(), sink.flush
+        yield structlog.get_logger(), sink
     finally:
         sink.flush(FLUSH_SECONDS)
 
@@ -180,7 +177,7 @@ class _Renderer:
         """Plain data without secrets: what JSON knows, and nothing nested without end."""
         if isinstance(value, str):
             return self._secretless(value)
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, int):
             return value
         if isinstance(value, float):
             return value if math.isfinite(value) else None
@@ -215,7 +212,10 @@ class _Renderer:
         fields["time"] = rfc3339(now)
         first = {key: fields.pop(key) for key in _FIRST_KEYS if key in fields}
         shown = {key: _for_json(key, value) for key, value in {**first, **fields}.items()}
-        return json.dumps(shown, allow_nan=False).replace("\x7f", "\\u007f")
+        return _encode(shown).replace("\x7f", "\\u007f")
+
+
+_encode: Final = json.JSONEncoder(allow_nan=False).encode
 
 
 def _for_json(key: str, value: Any) -> Any:
@@ -226,22 +226,24 @@ def _for_json(key: str, value: Any) -> Any:
         return {k: _for_json(k, v) for k, v in value.items()}
     if isinstance(value, list):
         return [_for_json("", item) for item in value]
-    if isinstance(value, int | float) and not isinstance(value, bool) and _is_moment(key):
-        return rfc3339(value)
-    return value
-
-
-def _is_moment(key: str) -> bool:
-    return key == "at" or key.endswith("_at")
+    is_moment = key == "at" or key.endswith("_at")
+    return rfc3339(value) if is_moment and type(value) in (int, float) else value
 
 
 def rfc3339(seconds: float) -> str | None:
     """Unix seconds as RFC 3339 in UTC with milliseconds; None for no possible date."""
     try:
-        moment = datetime.fromtimestamp(seconds, UTC)
+        whole = math.floor(seconds)
+        micros = round((seconds - whole) * 1e6)
+        return f"{_second(whole + micros // 1_000_000)}.{micros // 1_000 % 1_000:03}Z"
     except (ValueError, OverflowError, OSError):
         return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=8)
+def _second(whole: int) -> str:
+    """Most lines are of the second of the line before."""
+    return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 def _error_text(error: BaseException) -> str:

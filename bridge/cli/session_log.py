@@ -36,6 +36,8 @@ class SessionLog:
     """Takes every entry of every session (`actors.rooms.session.Publish`)."""
 
     def __init__(self) -> None:
+        self._log: Final = log.bind()
+        """Made once: making one costs as much as a line's text."""
         self._seconds: dict[str, _Second] = {}
         """By room SID, of open sessions in which something was said."""
 
@@ -46,7 +48,7 @@ class SessionLog:
         about = _about(state)
         if entry.event == "session_ended":
             about["session"] = session_row(state, entry.at)
-        log_entry(log, entry, **about)
+        log_entry(self._log, entry, **about)
 
     def _is_too_much(self, state: SessionState, entry: Entry) -> bool:
         second = self._seconds.get(state.room_sid)
@@ -54,7 +56,7 @@ class SessionLog:
         if second is not None and (ended or int(entry.at) != second.number):
             del self._seconds[state.room_sid]
             if second.spared:
-                log.info("messages_not_logged", count=second.spared, **_about(state))
+                self._log.info("messages_not_logged", count=second.spared, **_about(state))
             second = None
         if entry.event != "data_message":
             return False

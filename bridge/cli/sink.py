@@ -9,7 +9,9 @@ are dropped, counted, and the count is logged once there is room again.  A reade
 that is gone ends the log, not the worker.
 
 No thread of its own: in the usual case a line is out when `write` returns, also if
-the process is killed right after.
+the process is killed right after.  A write costs as much as making the line, so an event
+loop holds the lines of each of its rounds (`Rounds`) and they leave together before it
+sleeps: whoever kills the process may then lose the lines of one round.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from typing import Final
 
 WAITING_LIMIT: Final = 4 << 20
 """Bytes that may wait for a reader; about 40,000 lines."""
+
+HELD_LIMIT: Final = 64 << 10
+"""Bytes that are held at most until a round is over."""
 
 _CHUNK: Final = select.PIPE_BUF
 
@@ -44,6 +49,7 @@ class Sink:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._gone = False
+        self._held = False
         self._lost = 0
         self._telling: int | None = None
         """How many lost lines a line tells of that still waits itself."""
@@ -65,6 +71,9 @@ class Sink:
         with self._lock:
             if self._gone:
                 return
+            if self._held and not self._lost and self._size < HELD_LIMIT:
+                self._add(line.encode("utf-8", "backslashreplace") + b"\n")
+                return
             self._drain(0.0)
             if self._lost and self._size < self._limit // 2:
                 self._tell_lost()
@@ -75,9 +84,20 @@ class Sink:
             self._add(data)
             self._drain(0.0)
 
+    def hold(self) -> None:
+        """Keep what is written from now on until `let_go` or `flush`."""
+        self._held = True
+
+    def let_go(self) -> None:
+        """Write what was held as far as the reader takes it, and every line at once again."""
+        with self._lock:
+            self._held = False
+            self._drain(0.0)
+
     def flush(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for all to be written; whether it was."""
         with self._lock:
+            self._held = False
             self._drain(timeout)
             if self._lost and not self._size:
                 self._tell_lost()
@@ -101,7 +121,7 @@ class Sink:
             try:
                 if not self._poll.poll(max(0.0, end - time.monotonic()) * 1000):
                     return
-                written = os.write(self._fd, self._waiting[0][:_CHUNK])
+                written = os.write(self._fd, self._next())
             except InterruptedError:
                 continue
             except BlockingIOError:  # somebody else took the room, and the pipe is non-blocking
@@ -109,14 +129,28 @@ class Sink:
             except OSError as error:
                 self._failed(error)
                 return
-            self._size -= written
-            rest = self._waiting[0][written:]
-            if rest:
-                self._waiting[0] = rest
-            else:
-                self._waiting.popleft()
-                if not self._waiting:
-                    self._telling = None
+            self._written(written)
+
+    def _next(self) -> bytes:
+        """As many whole lines as are sure to be taken at once, or the beginning of a long one."""
+        size, lines = 0, list[bytes]()
+        for line in self._waiting:
+            size += len(line)
+            if size > _CHUNK:
+                break
+            lines.append(line)
+        return b"".join(lines) or self._waiting[0][:_CHUNK]
+
+    def _written(self, size: int) -> None:
+        self._size -= size
+        while size:
+            line = self._waiting.popleft()
+            if len(line) > size:
+                self._waiting.appendleft(line[size:])
+                return
+            size -= len(line)
+        if not self._waiting:
+            self._telling = None
 
     def _failed(self, error: OSError) -> None:
         """A reader that is gone stays gone; a full disk may have room again later."""

@@ -14,7 +14,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from types import FrameType
-from typing import Final
+from typing import Final, final
 
 import structlog
 import trio
@@ -22,10 +22,11 @@ import trio_asyncio  # noqa: F401 (before anything that takes functions out of a
 from attrs import define, field
 
 from actors.runtime import render_running
-from bridge.cli.log import FLUSH_SECONDS, Flush
+from bridge.cli.log import FLUSH_SECONDS
 from bridge.cli.machine import descriptor_limit
 from bridge.cli.program import Program, open_program
 from bridge.cli.settings import Settings, SettingsError
+from bridge.cli.sink import Sink
 from bridge.cli.text import harmless
 
 log = structlog.get_logger()
@@ -36,11 +37,24 @@ FAILED: Final = 1
 INTERRUPTED: Final = 130
 
 
-def run(settings: Settings, flush: Flush) -> int:
+@final
+class Rounds(trio.abc.Instrument):
+    """The lines of the log leave once a round of the loop, before it sleeps."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 (trio's signature)
+        self._sink.let_go()
+
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002
+        self._sink.hold()
+
+
+def run(settings: Settings, sink: Sink) -> int:
     """Be the worker; returns the exit code.
 
-    `flush` writes out what waits of the log.  Raises `SettingsError` where LiveKit refuses
-    the worker.
+    `sink` is where the log goes.  Raises `SettingsError` where LiveKit refuses the worker.
     """
     # Straight to the tree, past trio: it also answers where the loop itself is stuck.
     signal.signal(signal.SIGUSR1, _show_actors)
@@ -48,7 +62,7 @@ def run(settings: Settings, flush: Flush) -> int:
     # long as it takes, has to look at it again.
     gc.collect()
     gc.freeze()
-    return trio.run(_main, settings, flush)
+    return trio.run(_main, settings, sink, instruments=[Rounds(sink)])
 
 
 def _show_actors(_: int, __: FrameType | None) -> None:
@@ -61,7 +75,7 @@ def _show_actors(_: int, __: FrameType | None) -> None:
 class _End:
     """How the run is asked to end."""
 
-    flush: Flush
+    sink: Sink
     asked: trio.Event = field(factory=trio.Event)
     """By a first signal."""
     hurried: trio.Event = field(factory=trio.Event)
@@ -90,7 +104,7 @@ class _End:
         await trio.sleep(HURRY)
         log.warning("end_forced", after=HURRY)
         self.say_goodbye()
-        self.flush(FLUSH_SECONDS)
+        self.sink.flush(FLUSH_SECONDS)
         os._exit(self.code)
 
     def say_goodbye(self) -> None:
@@ -100,10 +114,10 @@ class _End:
         log.info("agent_stopped")
 
 
-async def _main(settings: Settings, flush: Flush) -> int:
+async def _main(settings: Settings, sink: Sink) -> int:
     log.info("agent_started")
     log.info("max_rooms", rooms=settings.max_rooms, open_files=descriptor_limit())
-    end = _End(flush)
+    end = _End(sink)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end.listen, signals)

@@ -9,7 +9,8 @@ a public way that is taken instead, with one warning, when it does not.  A canar
 test per seam (`tests/connection/test_seams.py`) says what broke after an upgrade.
 
 The native library's own logs go to stderr once Python does not capture them, and at
-level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.
+level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.  Its runtime
+would take a thread a core; hence `TOKIO_WORKER_THREADS`.
 """
 
 # ruff: noqa: SLF001  (private members of the SDK are this module's subject)
@@ -171,6 +172,12 @@ def _environment(name: str, value: str) -> Generator[None, None, None]:
             os.environ[name] = before
 
 
+WORKERS: Final = "TOKIO_WORKER_THREADS"
+"""How many threads the native library's own tasks share, where nobody set it: one.  They
+hand each event on a few times and spend no time on it, so a second thread is mostly woken
+for nothing, and waits for the interpreter's lock: 10 % of what an event costs."""
+
+
 def initialize(*, native_logs: bool = False) -> None:
     """Start the native library, quietly.  Call before the first `rtc.Room` is made.
 
@@ -179,6 +186,11 @@ def initialize(*, native_logs: bool = False) -> None:
     quiet_loggers()
     if FfiClient._instance is not None:
         return
+    with _environment(WORKERS, os.environ.get(WORKERS, "1")):
+        _start(native_logs)
+
+
+def _start(native_logs: bool) -> None:
     if native_logs or not fits("native_logs"):
         _ = FfiClient.instance
         return

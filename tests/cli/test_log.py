@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from attrs import frozen
 from actors.session.entry import ENTRY_KEYS, Entry
 from bridge.cli.lines import SESSION_LINES, TEMPLATES, line_of
 from bridge.cli.log import configure_logging, log_entry, rfc3339
-from bridge.cli.sink import Sink
+from bridge.cli.sink import HELD_LIMIT, Sink
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e30.c2lnbmF0dXJl"
 SECRET = "a-long-secret-word"
@@ -425,6 +426,40 @@ def test_a_line_longer_than_the_pipe_takes_at_once_arrives_whole() -> None:
         got += os.read(reader, 65536)
         sink.flush(0.0)
     assert got == b"x" * 200_000 + b"\n"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_the_lines_of_a_round_leave_together_and_whole() -> None:
+    reader, writer = os.pipe()
+    sink = Sink(writer)
+    lines = [f"{number:04} " + "x" * 200 for number in range(100)]
+    sink.hold()
+    for line in lines:
+        sink.write(line)
+    assert select.select([reader], [], [], 0)[0] == []
+    sink.let_go()
+    assert sink.waiting == 0
+    sink.write("at once")
+    assert os.read(reader, 1 << 16).decode().split("\n") == [*lines, "at once", ""]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_no_more_than_its_bound_is_held_and_a_flush_ends_the_round() -> None:
+    reader, writer = os.pipe()
+    sink = Sink(writer)
+    sink.hold()
+    for _ in range(3):
+        sink.write("x" * HELD_LIMIT)
+    assert len(os.read(reader, 1 << 16)) >= select.PIPE_BUF
+    sink.flush(0.0)
+    while sink.waiting:
+        os.read(reader, 1 << 16)
+        sink.flush(0.0)
+    os.read(reader, 1 << 16)
+    sink.write("at once")
+    assert os.read(reader, 1 << 16) == b"at once\n"
     os.close(reader)
     os.close(writer)
 
