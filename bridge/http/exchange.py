@@ -192,6 +192,8 @@ class _Exchange:
         self._head: h11.Response | None = None
         """Held back until the body begins, so that both leave in one packet."""
         self._all_read = False
+        self._end_told = False
+        """The application knows that it has the whole body."""
         self._answered = False
 
     async def run(self, app: App) -> None:
@@ -243,6 +245,8 @@ class _Exchange:
                 if isinstance(event, h11.Data):
                     return {"type": "http.request", "body": bytes(event.data), "more_body": True}
                 self._all_read = True
+            if not self._end_told:
+                self._end_told = True
                 return {"type": "http.request", "body": b"", "more_body": False}
             if not self._answered:
                 await self._wire.until_gone()

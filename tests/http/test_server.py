@@ -16,6 +16,8 @@ from structlog.testing import capture_logs
 
 from bridge.http import exchange, server
 from bridge.http.address import HttpAddress
+from bridge.http.app import Row, app
+from bridge.http.body import body_of
 from bridge.http.exchange import App, Message
 from bridge.http.server import ListenError, serve
 from tests.http.site import HANG, Site, answer_in, one_row, open_site, polite, read_all
@@ -159,6 +161,17 @@ async def test_a_body_on_a_get_is_nobodys_business(site: Site):
     answer = answer_in(await site.say(request))
     assert (answer.status, answer.body) == (200, b"well")
     assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
+async def test_a_body_that_is_none_is_read_at_once(length: bytes):
+    async def echo(request: Request) -> Response:
+        return Response(b"<" + await body_of(request, 100) + b">")
+
+    async with open_site(app([Row("POST", "/", echo)], loopback=True)) as site:
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + length
+        said = await site.say(head + b"\r\n", end=False)
+    assert answer_in(said).body == b"<>"
 
 
 async def test_requests_in_one_packet_are_answered_in_order(site: Site):
