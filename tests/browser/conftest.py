@@ -15,6 +15,7 @@ import pytest
 from tests.browser.driver import Driver
 
 NOT_RUN = pytest.StashKey[list[str]]()
+DELAYS = pytest.StashKey[dict[str, float]]()
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -31,7 +32,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("not run, because there is no chromium on this machine")
 
 
+@pytest.fixture
+def delays(request: pytest.FixtureRequest) -> dict[str, float]:
+    """Seconds from what somebody does to its sight on the page; they are told at the end."""
+    return request.config.stash.setdefault(DELAYS, {})
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    delays = terminalreporter.config.stash.get(DELAYS, {})
+    if delays:
+        told = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in delays.items())
+        terminalreporter.write_line(f"on the page after it was done: {told}")
     not_run = terminalreporter.config.stash.get(NOT_RUN, [])
     if not_run:
         terminalreporter.section("NOT RUN: no chromium", sep="=", red=True, bold=True)
