@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from math import isnan
 from pathlib import Path
@@ -135,6 +136,37 @@ async def test_every_family_has_our_prefix_a_help_and_a_name_that_fits_its_kind(
         if any("room" in sample.labels for sample in family.samples):
             assert family.type == "gauge"
         assert (f"# TYPE {family.name}_total counter" in text) == (family.type == "counter")
+
+
+WANTED = """
+    rooms people joins_total leaves_total tracks tracks_published_total data_messages_total
+    data_bytes_total quality_seconds_total talk_seconds_total session_duration_seconds_bucket
+    session_coverage_ratio_bucket events_total event_lag_seconds_bucket mailbox_depth
+    mailbox_messages_total actor_restarts_total dead_letters_total worker_registered
+    worker_load_ratio store_lag_seconds
+"""
+
+
+async def test_what_an_operator_wants_to_know_is_there_from_the_first_scrape_on(
+    measured: Measured,
+):
+    found = {name for name, *_ in await measured.scrape()}
+    labelled = {"mailbox_depth", "mailbox_messages_total", "actor_restarts_total"}
+    assert {PREFIX + name for name in {*WANTED.split()} - labelled} <= found
+    assert {PREFIX + name for name in labelled} <= names()
+
+
+async def test_promtool_finds_nothing_where_it_can_be_had(measured: Measured):
+    promtool = shutil.which("promtool")  # of Debian's package prometheus
+    if promtool is None:
+        return
+    measured.history.talk(measured.begin(HOSTILE, "RM_1"), 3)
+    text = (await measured.site.http.get("/metrics")).text
+    for about in (["metrics"], ["rules", str(DEPLOY / "alerts.yml")]):
+        ran = await trio.run_process(
+            [promtool, "check", *about], stdin=text.encode(), capture_stdout=True, check=False
+        )
+        assert ran.returncode == 0, ran.stdout.decode()
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,11 @@ async def test_everything_a_page_needs_is_ours(stage: Stage):
     await stage.keep()
     for page in ("/", "/history", "/sessions/RM_a", "/system", "/signin"):
         answer = await stage.site.http.get(page, follow_redirects=True)
-        assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'self';")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-frame-options"] == "DENY"
         assert not re.search(
             r"<style|style=|<script(?! src=)|\son\w+=|(src|href)=.https?:", answer.text
         ), page

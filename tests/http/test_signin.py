@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -151,6 +152,20 @@ def test_addresses_are_bounded():
             failures.add(f"10.0.{number // 256}.{number % 256}")
     assert not failures.wait("10.0.0.1")
     assert failures.wait(f"10.0.{(ADDRESSES + 9) // 256}.{(ADDRESSES + 9) % 256}")
+
+
+@pytest.mark.parametrize("guess", [b"", b"c", TOKEN.encode()[:-1], TOKEN.encode() + b"x"])
+def test_whatever_is_guessed_is_compared_in_constant_time(
+    guess: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    compared: list[object] = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda *both: bool(compared.append(both)))
+    assert Access(TOKEN).shown(guess, "192.0.2.1") == "no"
+    assert compared == [(guess, TOKEN.encode())]
+    cookie = b"room_actors_1=99999999999.00"
+    scope = {"server": ("127.0.0.1", 1), "headers": [(b"cookie", cookie)]}
+    assert not Access(TOKEN).remembers(scope)
+    assert len(compared) == 2
 
 
 def test_the_token_is_in_no_repr():
