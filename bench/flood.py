@@ -9,9 +9,12 @@ changes: mutes, attributes, metadata.
 
 *Lag* is from just before a message of a quiet room is handed to its sender's SDK until the
 worker has logged it, which is after the fold and the journal; in whole milliseconds.  The
-server and the senders share the cores, so some of it is theirs.  *Arrived* is what the
-session of the loud room has in the end, of what was sent: each in its timeline, or counted
-in it as too much.
+server and the senders share the cores, so some of it is theirs.  *Counted* is what the
+session of the loud room has in the end: each in its timeline, or, *as too much*, only in a
+number.  It may be less than was sent: LiveKit gives up messages for a subscriber that it
+thinks too slow, and sends several changes as one.  *core* is what the worker used of one,
+*waited* for how much of the time it wanted one that others had, *machine* how much of all
+cores was in use.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from rich.table import Table
 from bench.errors import BenchError
 from bench.measure import MIB, Cpu, Spread, load, machine, save, verdict
 from bench.rooms.sides import OURS
-from bench.scale.case import Look, Stage
+from bench.scale.case import PYTHON, Look, Stage
 from bench.scale.load import Answer, Load, ensure_load, running_load
 from bench.scale.observers import OBSERVERS, watching
 from bench.scale.seen import DONE, Verdict
@@ -48,33 +51,32 @@ FLOODS: Final = ("messages", "changes")
 LAG_GOAL: Final = 50.0
 """Milliseconds by which a flood may delay others."""
 UNLOGGED: Final = ("messages_not_logged", "changes_not_logged")
-OVERTAKEN: Final = ("messages_thinned", "changes_overtaken")
+LEFT_OUT: Final = ("messages_thinned", "changes_overtaken")
 
 
 @define(eq=False)
 class Flood(Stage):
     loud_load: Load
-    counts: Counter[str] = field(factory=Counter[str], init=False)
-    """Events of the loud room by name; of those that stand for several, their number."""
+    counts: Counter[tuple[str, str]] = field(factory=Counter[tuple[str, str]], init=False)
+    """Events by loud room and name; of those that stand for several, their number."""
 
     def read(self) -> None:
         records = list(self.watching.news())
         self.seen.read(records)
         for one in records:
             if one.get("room") in FLOODS:
-                self.counts[one["event"]] += one.get("count", 1)
+                self.counts[one["room"], one["event"]] += one.get("count", 1)
 
     def phase(self, what: str, rooms: list[str], rate: float, seconds: float) -> dict[str, Any]:
         """The quiet rooms' lags while `what` floods, or nothing does."""
         self.read()
         self.seen.forget()
-        self.counts.clear()
-        before = Cpu.of_tree(self.watching.pid)
+        before, waited = Cpu.of_tree(self.watching.pid), self.waited()
         with ThreadPoolExecutor(1) as beside:
             flood = beside.submit(self.flood, what, rate, seconds) if what in FLOODS else None
             did = self.load.do("play", rooms, rate=QUIET_RATE, seconds=seconds, kind="messages")
             loud = None if flood is None else flood.result()
-        used = before.until(Cpu.of_tree(self.watching.pid))
+        used, waited = before.until(Cpu.of_tree(self.watching.pid)), self.waited() - waited
         self.settle()
         self.read()
         found = Verdict.of(did.sent, self.seen)
@@ -87,24 +89,36 @@ class Flood(Stage):
             "max_ms": lags[-1],
             "lags": len(lags),
             "core": used.total / used.seconds,
+            "waited": waited / used.seconds,
             "machine": used.machine,
             "pss_mib": Look.at(self.watching.pid).memory.pss / MIB,
-            **({} if loud is None else self.arrived(loud, what)),
+            **({} if loud is None else self.counted(loud, what)),
         }
+
+    def waited(self) -> float:
+        """Seconds in which the worker's threads that run Python had something to do and no core."""
+        found = 0.0
+        for folder in Path(f"/proc/{self.watching.pid}/task").glob("*"):
+            if (folder / "comm").read_text().startswith(PYTHON):
+                found += int((folder / "schedstat").read_text().split()[1]) / 1e9
+        return found
 
     def flood(self, what: str, rate: float, seconds: float) -> Answer:
         return self.loud_load.do("play", [what], rate=rate, seconds=seconds + LEAD, kind=what)
 
-    def arrived(self, did: Answer, what: str) -> dict[str, float]:
+    def counted(self, did: Answer, what: str) -> dict[str, float]:
+        """The loud room ends, and all that was left out of the log is said."""
+        self.loud_load.do("delete", [what])
+        self.until(lambda: what in self.seen.ended, lambda: f"{what} has not ended")
         sent = did.sent[what]
         count = sum(len(sent[name] or ()) if name == "data" else sent[name] for name in DONE)
-        left_out = sum(self.counts[event] for event in OVERTAKEN)
-        folded = sum(self.counts[event] for event in (*DONE.values(), *UNLOGGED))
+        left_out = sum(self.counts[what, event] for event in LEFT_OUT)
+        told = sum(self.counts[what, event] for event in (*DONE.values(), *UNLOGGED))
         return {
             "sent": count,
             "a_second": count / did.seconds,
-            "arrived": folded + left_out,
-            "overtaken": left_out,
+            "counted": told + left_out,
+            "left_out": left_out,
         }
 
 
@@ -137,12 +151,14 @@ def show(runs: list[dict[str, Any]]) -> None:
     table.add_column("while there flood")
     heads = {
         "a_second": "a second",
-        "arrived": "arrived",
-        "overtaken": "as too much",
+        "sent": "sent",
+        "counted": "counted",
+        "left_out": "as too much",
         "p50_ms": "lag p50, ms",
         "p99_ms": "p99",
         "max_ms": "max",
         "core": "core",
+        "waited": "waited",
         "machine": "machine",
         "pss_mib": "PSS, MiB",
     }
@@ -153,7 +169,9 @@ def show(runs: list[dict[str, Any]]) -> None:
         for key in heads:
             found = [one[what][key] for one in runs if key in one[what]]
             cells.append(
-                Spread.of(found).text(2 if key in ("core", "machine") else 0) if found else ""
+                Spread.of(found).text(2 if key in ("core", "waited", "machine") else 0)
+                if found
+                else ""
             )
         table.add_row(what, *cells)
     Console(width=200, highlight=False).print(table)

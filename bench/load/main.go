@@ -9,7 +9,7 @@
 //	{"do": "delete", "rooms": [...]}
 //	{"do": "fill", "rooms": [...], "people": N}      the first of them has a microphone
 //	{"do": "leave", "rooms": [...]}
-//	{"do": "play", "rooms": [...], "rate": EVENTS A SECOND AND ROOM, "seconds": S}
+//	{"do": "play", "rooms": [...], "rate": EVENTS A SECOND AND ROOM, "seconds": S, "kind": CYCLE}
 //	{"do": "churn", "rooms": [...], "agent": NAME, "rate": ROOMS A SECOND, "seconds": EACH LIVES}
 //
 // Times in answers are Unix seconds.  `load watch PIPE` is an observer instead (watch.go).
@@ -47,6 +47,8 @@ type Order struct {
 	Rate    float64  `json:"rate"`
 	Over    float64  `json:"over"`
 	Seconds float64  `json:"seconds"`
+	// Kind of play: the name of one of the cycles (play.go).
+	Kind string `json:"kind"`
 }
 
 // Answer is what was done of it.
@@ -74,6 +76,8 @@ func (order Order) check() error {
 		return fmt.Errorf("at most %g a second", mostRate)
 	case order.Over < 0 || order.Over > mostSeconds || order.Seconds < 0 || order.Seconds > mostSeconds:
 		return fmt.Errorf("at most %g seconds", mostSeconds)
+	case cycles[order.Kind] == nil:
+		return fmt.Errorf("no play is of kind %q", order.Kind)
 	}
 	return nil
 }

@@ -18,9 +18,13 @@ const (
 	sizes    = 128
 )
 
-// cycle is what happens in a room, over and over: six in ten are messages.
-var cycle = []string{
-	"data", "data", "mute", "data", "attributes", "data", "mute", "data", "metadata", "data",
+// cycles are what happens in a room, over and over.  In the usual one six in ten are messages.
+var cycles = map[string][]string{
+	"": {
+		"data", "data", "mute", "data", "attributes", "data", "mute", "data", "metadata", "data",
+	},
+	"messages": {"data"},
+	"changes":  {"mute", "attributes", "metadata"},
 }
 
 // Sent is what the talker of one room did.
@@ -40,6 +44,7 @@ func (stage *Stage) play(order Order, answer *Answer) {
 		running sync.WaitGroup
 	)
 	answer.Sent = map[string]Sent{}
+	cycle := cycles[order.Kind]
 	every := time.Duration(float64(time.Second) / order.Rate)
 	count := int(order.Seconds * order.Rate)
 	began := time.Now()
@@ -57,7 +62,7 @@ func (stage *Stage) play(order Order, answer *Answer) {
 			for number := range count {
 				time.Sleep(time.Until(next))
 				late = max(late, time.Since(next))
-				if err = talker.act(number, &sent); err != nil {
+				if err = talker.act(cycle[number%len(cycle)], &sent); err != nil {
 					break
 				}
 				next = next.Add(every)
@@ -74,10 +79,10 @@ func (stage *Stage) play(order Order, answer *Answer) {
 	running.Wait()
 }
 
-// act does the nth thing.  What it changes, it changes to something it was not before.
-func (person *Person) act(number int, sent *Sent) error {
+// act does one thing.  What it changes, it changes to something it was not before.
+func (person *Person) act(what string, sent *Sent) error {
 	local := person.room.LocalParticipant
-	switch cycle[number%len(cycle)] {
+	switch what {
 	case "data":
 		payload := fmt.Sprintf(`{"n":%d,"pad":"`, len(sent.Data))
 		size := smallest + len(sent.Data)%sizes

@@ -139,6 +139,7 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
     "max_rooms": "Watching up to {rooms} rooms at once ({open_files} open files)",
     "room_started": "Starting analytics for room: {room} (Job ID: {job_id})",
     "messages_not_logged": "Data messages not logged one by one: {count} in {room}",
+    "changes_not_logged": "Changes not logged one by one: {count} in {room}",
     "room_status": lambda raw: f"Room status - Name: {_room(raw)}, {_numbers(raw)}",
     "report_started": "=== Analytics Report ===",
     "report_room": lambda raw: (

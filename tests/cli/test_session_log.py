@@ -54,6 +54,23 @@ def test_a_flood_takes_no_line_from_another_room_and_no_other_line_from_its_own(
     ]
 
 
+def test_changes_are_spared_as_messages_are_and_each_have_lines_of_their_own() -> None:
+    changes = [
+        Entry(NOW, "participant_metadata", {"identity": "alice", "metadata": f"{n}"})
+        for n in range(MOST_MESSAGES)
+    ]
+    mutes = [Entry(NOW, event, {"identity": "alice"}) for event in ("track_muted", "track_unmuted")]
+    told = [*changes, *mutes, *[message(NOW)] * (MOST_MESSAGES + 1), message(NOW + 1)]
+    lines = logged(*((STANDUP, one) for one in told))
+    assert lines == [
+        *[("participant_metadata", None, "standup")] * MOST_MESSAGES,
+        *[("data_message", None, "standup")] * MOST_MESSAGES,
+        ("changes_not_logged", 2, "standup"),
+        ("messages_not_logged", 1, "standup"),
+        ("data_message", None, "standup"),
+    ]
+
+
 def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_kept() -> None:
     say = SessionLog()
     ended = evolve(STANDUP, ended_at=NOW, end_reason="room_closed")

@@ -267,6 +267,29 @@ async def test_while_a_connect_hangs_the_others_go_on(real: RealStage) -> None:
         await stream.aclose()
 
 
+async def test_only_so_many_connections_are_made_at_the_same_time(real: RealStage) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    silent = real.job(url=f"ws://127.0.0.1:{listener.socket.getsockname()[1]}")
+
+    async def hang(port: LiveKitRooms) -> None:
+        async with port.open(silent, Recorder()):
+            raise AssertionError("not reached")
+
+    async with (
+        listener,
+        trio_asyncio.open_loop(),
+        LiveKitRooms(at_once=2, straggler_deadline=0.1) as port,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(5):
+            nursery.start_soon(hang, port)
+        streams = [await listener.accept() for _ in range(2)]
+        assert (port.busy, port._slots.statistics().tasks_waiting) == (2, 3)
+        nursery.cancel_scope.cancel()
+    for stream in streams:
+        await stream.aclose()
+
+
 @pytest.mark.parametrize(
     "text, kind",
     [

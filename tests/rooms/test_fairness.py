@@ -68,6 +68,28 @@ async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
     assert lags[len(lags) // 2] < 0.05 * SLACK
 
 
+async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thousands_waiting(
+    tmp_path: Path,
+) -> None:
+    folded_before: list[int] = []
+
+    def take(event: Logged) -> None:
+        if event["event"] == "data_message" and event["room"] == "quiet":
+            folded_before.append(world.held(loud).journal.seq - begin)
+
+    async with open_world(tmp_path, take) as world:
+        loud, quiet = await world.watch("loud", "quiet")
+        begin = world.held(loud).journal.seq
+        for _ in range(100 * BATCH):  # In one go: nobody can read any of it meanwhile.
+            loud.people["alice"].send_data(b"{}")
+        quiet.people["alice"].send_data(b"{}")
+        await all_folded(world, quiet)
+        assert folded_before
+        assert folded_before[0] <= BATCH
+        await all_folded(world, loud)
+        assert world.held(loud).journal.state.data.total == 100 * BATCH
+
+
 async def all_folded(world: World, room: SimulatedRoom) -> None:
     """Wait until a session has read all that was said to it."""
     room.set_metadata("the end")
