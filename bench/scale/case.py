@@ -30,7 +30,7 @@ ARRIVING: Final = 0.5
 SETTLE: Final = 3.0
 """Seconds; also LiveKit's tick, by which all people are announced."""
 BUSY: Final = 0.5
-"""Of a core: an observer that uses more in `SETTLE` seconds is still at work."""
+"""Of a core: an observer that uses more is still at work."""
 PYTHON: Final = ("python", "Trio thread")
 """How the threads that run Python are called: as the interpreter, or by trio.  The native
 library's threads also run Python for a moment, in its callback: that is the floor's part."""
@@ -147,13 +147,13 @@ class Stage:
             lambda: f"not watched: {len(wanted - self.seen.watched.keys())} rooms",
         )
 
-    def settle(self) -> None:
-        """Until it is done with what came before."""
+    def settle(self, seconds: float = SETTLE) -> None:
+        """Until it is done with what came before: so long at rest."""
         deadline, share = time.monotonic() + DEADLINE, BUSY
         while share >= BUSY and time.monotonic() < deadline:
             used = cpu_seconds([self.watching.pid])
-            time.sleep(SETTLE)
-            share = (cpu_seconds([self.watching.pid]) - used) / SETTLE
+            time.sleep(seconds)
+            share = (cpu_seconds([self.watching.pid]) - used) / seconds
 
 
 @define(eq=False)
@@ -224,12 +224,13 @@ class _Play(Stage):
         self.seen.forget()
         before = Cpu.of_tree(self.watching.pid)
         did = self.load.do("play", rooms, rate=rate, seconds=self.plan.seconds)
-        time.sleep(ARRIVING)
-        used = before.until(Cpu.of_tree(self.watching.pid))
+        # It may be behind: what it still has to do belongs to these events.
         if self.observer.counts:
-            # It may be behind: what it still has to do belongs to these events.
+            time.sleep(ARRIVING)
             self.comes(lambda: Verdict.of(did.sent, self.seen).complete, LATEST)
-            used = before.until(Cpu.of_tree(self.watching.pid))
+        else:
+            self.settle(ARRIVING)
+        used = before.until(Cpu.of_tree(self.watching.pid))
         return Events(rate, Verdict.of(did.sent, self.seen), used, did.seconds, did.late)
 
     def churn(self) -> Passing:

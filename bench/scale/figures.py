@@ -161,7 +161,7 @@ class Finding:
     def text(self) -> str:
         goal = self.goal
         word = {None: "not measured", True: "met", False: "NOT MET"}[self.met]
-        found = "" if self.found is None else f"{self.found:.3g}, "
+        found = "" if self.found is None else f"{self.found:.4g}, "
         wished = " (wished for)" if goal.beyond else ""
         bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
         return f"{word}{wished}: {goal.text}: {found}{bound}"
