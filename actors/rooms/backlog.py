@@ -3,11 +3,13 @@
 It outlives an incarnation of the store's actor, and it is bounded: where the archive
 cannot take anything for long, lines beyond the bound are given up and counted, and their
 session is kept by its checkpoint alone.  Its numbers stay right then; its timeline lacks
-those lines and says how many.
+those lines and says how many.  Whoever fills it pays for it: where most of what waits is of
+one session, it makes room for the others.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
@@ -114,15 +116,38 @@ class Backlog:
         told = encode_entries(entries) if entries else b""
         line = Line(number, journal.seq, at, kind, body, told)
         cost = _cost(line)
-        if self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines:
-            journal.lost += 1
-            self.health.lost += 1
-            changed.urgent = True
+        if self._is_full(cost):
+            self._make_room(number)
+        if self._is_full(cost):
+            self._lost(changed, 1)
         else:
             changed.lines += 1
             self._bytes += cost
             self._lines.append(line)
         self.news.set()
+
+    def _is_full(self, cost: int) -> bool:
+        return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines
+
+    def _make_room(self, number: int) -> None:
+        """Give up half of the lines, the newest, of another session that has most of them."""
+        share = Counter[int]()
+        for line in self._lines:
+            share[line.session] += _cost(line)
+        ((greedy, taken),) = share.most_common(1)
+        if greedy == number or 2 * taken < self._bytes:
+            return
+        lines = [line for line in self._lines if line.session == greedy]
+        given_up = lines[len(lines) // 2 :]
+        first = given_up[0].seq
+        self._lines = [x for x in self._lines if x.session != greedy or x.seq < first]
+        self._bytes -= sum(map(_cost, given_up))
+        self._lost(self._changed[greedy], len(given_up))
+
+    def _lost(self, changed: Changed, lines: int) -> None:
+        changed.journal.lost += lines
+        self.health.lost += lines
+        changed.urgent = True
 
     def rewrite(self, journals: Iterable[Journal], now: float) -> None:
         """The archive lost what it had: all of `journals` have to be kept whole."""

@@ -104,6 +104,27 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted() -> None:
     assert backlog.health.lost == 90
 
 
+def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
+    backlog = Backlog(most_lines=100)
+    loud, quiet = (Journal.begin(began(), backlog) for _ in range(2))
+    for _ in range(1_000):
+        loud.record(message())
+    for _ in range(20):
+        quiet.record(message())
+        loud.record(message())
+    batch = backlog.take(T0)
+    kept = {
+        one.number: [x.seq for x in batch.lines if x.session == one.number] for one in (loud, quiet)
+    }
+    assert kept[quiet.number] == list(range(21))
+    assert len(batch.lines) <= 100
+    assert kept[loud.number] == sorted(kept[loud.number])
+    assert quiet.lost == 0
+    assert loud.lost == backlog.health.lost == 1_021 - len(kept[loud.number])
+    of_loud = next(one for one in batch.checkpoints if one.session == loud.number)
+    assert (of_loud.seq, of_loud.lost, of_loud.state.data.total) == (1_020, loud.lost, 1_020)
+
+
 def test_long_texts_fill_it_too() -> None:
     backlog = Backlog(most_bytes=100_000)
     journal = Journal.begin(began(), backlog)
