@@ -25,18 +25,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 from attrs import define, frozen
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from bench.errors import BenchError
-from bench.measure import MIB, load, machine, save, verdict
+from bench.measure import MIB, load, machine, markdown, save, verdict
 from bench.rooms.sides import AGENT_NAME, OURS
 from bench.scale.case import Look, Stage
 from bench.scale.load import ensure_load, running_load
@@ -170,34 +166,32 @@ def _growth(base: Held, end: Held, name: str) -> float:
 
 
 def show(result: dict[str, Any]) -> None:
-    console = Console(width=120, highlight=False)
     for name, key in (
         (f"{OFFERED} within a second", "offered_s"),
         (f"{AT_ONCE} at once", "at_once_s"),
     ):
         found = result[key]
-        console.print(
+        print(
             f"{name}: watched after {found[len(found) // 2]:.2f} s (half of them), "
             f"{found[-1]:.2f} s (all)"
         )
-    console.print(
+    print(
         f"{result['churned']} rooms came and went, {len(result['not_watched'])} never watched; "
-        f"{result['sessions_too_many']} sessions of rooms that nobody made"
+        f"{result['sessions_too_many']} sessions of rooms that nobody made\n"
     )
-    table = Table(box=box.MARKDOWN)
-    table.add_column("after")
-    for head in ("PSS, MiB", "anonymous, MiB", "descriptors", "threads", "actors"):
-        table.add_column(head, justify="right")
-    for one in result["held"]:
-        look = one["look"]
-        memory = look["memory"]
-        table.add_row(
-            one["after"],
-            f"{memory['pss'] / MIB:.1f}",
-            f"{memory['pss_anonymous'] / MIB:.1f}",
-            *(str(count) for count in (look["descriptors"], look["threads"], one["actors"])),
-        )
-    console.print(table)
+    head = ("after", "PSS, MiB", "anonymous, MiB", "descriptors", "threads", "actors")
+    print(markdown(head, map(_row, result["held"])), end="\n\n")
+
+
+def _row(held: Mapping[str, Any]) -> Sequence[str]:
+    look = held["look"]
+    memory = look["memory"]
+    return (
+        held["after"],
+        f"{memory['pss'] / MIB:.1f}",
+        f"{memory['pss_anonymous'] / MIB:.1f}",
+        *(str(count) for count in (look["descriptors"], look["threads"], held["actors"])),
+    )
 
 
 def unmet(result: dict[str, Any]) -> list[str]:

@@ -127,7 +127,7 @@ def _conditions(results: Results, result: dict[str, Any]) -> str:
     runs = sorted({len(results.of(*row)) for row in results.rows()})
     load = " to ".join(f"{one:.1f}" for one in result["load"])
     return (
-        f"{' to '.join(map(str, runs))} runs, load {load}, {result['machine']}; "
+        f"Runs of each row: {' to '.join(map(str, runs))}; load {load}, {result['machine']}; "
         f"{', '.join(result['versions'])}"
     )
 

@@ -245,14 +245,14 @@ GOALS: Final = (
         200,
     ),
     Goal(
-        "memory a room more, how many times less than livekit-agents",
+        "memory a room more (200 rooms), how many times less than livekit-agents (20)",
         _ratio(_more(PEER, 20, "pss_mib"), _more(OURS, 200, "pss_mib")),
         20,
         at_least=True,
     ),
     Goal("idle CPU a room at 200 rooms, mcore", _ours(200, idle_a_room), 1.0),
     Goal(
-        "idle CPU a room, how many times less than livekit-agents",
+        "idle CPU a room (200 rooms), how many times less than livekit-agents (20)",
         _ratio(_median(PEER, 20, idle_a_room), _ours(200, idle_a_room)),
         12,
         at_least=True,
