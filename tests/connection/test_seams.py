@@ -18,7 +18,7 @@ from livekit.rtc import _ffi_client as ffi_client
 from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
-from actors.session.events import DataReceived, TrackSubscribed
+from actors.session.events import DataReceived, ParticipantLeft, TrackSubscribed
 from bridge.livekit import seams
 from bridge.livekit.connection import LiveKitRooms
 from bridge.livekit.options import SdkOptions
@@ -41,6 +41,29 @@ def test_this_version_of_the_sdk_fits(name: seams.SeamName, fresh: dict[str, boo
     with structlog.testing.capture_logs() as logs:
         assert seams.fits(name)
     assert logs == []
+
+
+MOVED: dict[seams.SeamName, tuple[type, str]] = {
+    "native_logs": (FfiClient, "__init__"),
+    "demux": (rtc.Room, "_on_room_event"),
+    "room_filter": (rtc.Room, "connect"),
+    "pause_track": (rtc.RemoteTrackPublication, "set_subscribed"),
+    "any_stream": (rtc.Room, "_handle_byte_stream_opened"),
+}
+"""Code of the SDK that each seam builds on."""
+
+
+@pytest.mark.parametrize("name", list(seams.SEAMS))
+def test_an_sdk_whose_code_has_moved_is_found_out(
+    name: seams.SeamName, fresh: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(self: object) -> None:
+        """Does it in another way."""
+
+    monkeypatch.setattr(*MOVED[name], moved)
+    with structlog.testing.capture_logs() as logs:
+        assert not seams.fits(name)
+    assert [(line["event"], line["seam"]) for line in logs] == [("sdk_seam_lost", name)]
 
 
 def test_a_seam_that_does_not_fit_is_named_once_with_what_it_costs(
@@ -183,6 +206,25 @@ async def test_nothing_of_a_room_stays_behind_in_the_sdk(real: RealStage) -> Non
         await alice.send_text("hello")
         await told.wait(DataReceived)
     assert len(FfiClient.instance.queue._subscribers) == before
+
+
+@pytest.mark.parametrize("name", list(seams.SEAMS))
+async def test_without_one_of_the_seams_a_room_is_watched_all_the_same(
+    name: seams.SeamName, real: RealStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seams, "_fit", {one: one != name for one in seams.SEAMS})
+    alice = await real.join("alice")
+    microphone = await alice.publish("microphone")
+    told = Recorder()
+    async with trio_asyncio.open_loop(), LiveKitRooms() as real.port, real.open(told):
+        await told.wait(TrackSubscribed, track_sid=microphone)
+        await alice.send_text("hello")
+        await alice.send_data(b"data")
+        await told.wait(DataReceived, topic="lk.chat")
+        await told.wait(DataReceived, stream=False)
+        await alice.leave()
+        await told.wait(ParticipantLeft, identity="alice")
+    told.check_frame()
 
 
 async def test_without_any_seam_a_room_is_watched_all_the_same(
