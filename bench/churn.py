@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import attrs
 from attrs import define, frozen
+
 from bench.errors import BenchError
 from bench.measure import MIB, load, machine, markdown, save, verdict
 from bench.rooms.sides import AGENT_NAME, OURS
