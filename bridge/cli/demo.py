@@ -15,14 +15,13 @@ from attrs import define
 
 from actors.rooms.port import RoomJob
 from actors.rooms.simulated import SimulatedRooms
-from actors.runtime import open_system
 from bridge.cli.program import Program, open_program
-from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
+from bridge.cli.room_actors import RoomActors
 from bridge.cli.settings import Settings, load
+from bridge.cli.simulated import NoReports, open_simulated
 from bridge.demo.compare import FinalTotals
 from bridge.demo.run import DemoSettings, Target, run_demo
 from bridge.store.reader import open_reader
-from bridge.store.sqlite import open_store
 
 log = structlog.get_logger()
 
@@ -96,38 +95,10 @@ async def _real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
         yield _Watching(program.rooms, target.data_dir, program)
 
 
-class _NoReports:
-    """Nobody hears of the jobs of simulated rooms."""
-
-    def job_running(self, job_id: str) -> None: ...
-    def job_ended(self, job_id: str, error: str | None = None) -> None: ...
-    def capacity(self, active: int) -> None: ...
-    async def flush(self) -> None: ...
-
-
 @asynccontextmanager
 async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, None]:
     log.info("agent_started")
-
-    async def find_again(job: RoomJob) -> RoomJob | None:
-        return job if any(room.sid == job.room_sid for room in rooms.live) else None
-
-    async def list_living() -> frozenset[str]:
-        return frozenset(room.sid for room in rooms.live)
-
     with TemporaryDirectory(prefix="room-actors-simulated-") as name:
         data_dir = Path(name)
-        async with (
-            open_store(data_dir, instance="simulated") as archive,
-            open_system(on_signal=on_signal) as system,
-        ):
-            outside = Outside(
-                port=rooms,
-                find_again=find_again,
-                list_living=list_living,
-                reports=_NoReports(),
-                archive=archive,
-                worker="simulated",
-            )
-            actors = await start_room_actors(demo_settings(None), system, outside)
-            yield _Watching(actors, data_dir)
+        async with open_simulated(demo_settings(None), rooms, data_dir, NoReports()) as running:
+            yield _Watching(running.actors, data_dir)

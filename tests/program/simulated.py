@@ -15,10 +15,10 @@ import trio
 from actors.rooms.book import Held
 from actors.rooms.port import RoomJob
 from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
-from actors.runtime import ActorSystem, open_system
+from actors.runtime import ActorSystem
 from bridge.cli.demo import demo_settings
-from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
-from bridge.store.sqlite import open_store
+from bridge.cli.room_actors import RoomActors
+from bridge.cli.simulated import open_simulated
 
 Logged = MutableMapping[str, Any]
 
@@ -85,14 +85,6 @@ class World:
         assert held is not None
         return held
 
-    async def find_again(self, job: RoomJob) -> RoomJob | None:
-        await trio.lowlevel.checkpoint()
-        return job if job.room_sid in await self.list_living() else None
-
-    async def list_living(self) -> frozenset[str]:
-        await trio.lowlevel.checkpoint()
-        return frozenset(room.sid for room in self.rooms.live)
-
 
 @contextmanager
 def log_to(take: Callable[[Logged], object]) -> Generator[None, None, None]:
@@ -117,19 +109,8 @@ async def open_world(
     """The world; all rooms are left at its end.  `take` is given what is logged."""
     world = World()
     with log_to(take):
-        async with (
-            open_store(data_dir, instance="simulated") as archive,
-            open_system(on_signal=on_signal) as world.system,
-        ):
-            outside = Outside(
-                port=world.rooms,
-                find_again=world.find_again,
-                list_living=world.list_living,
-                reports=world,
-                archive=archive,
-                worker="simulated",
-            )
-            world.actors = await start_room_actors(demo_settings(None), world.system, outside)
+        async with open_simulated(demo_settings(None), world.rooms, data_dir, world) as running:
+            world.actors, world.system = running.actors, running.system
             yield world
             await world.actors.leave_all()
             await world.actors.flush()
