@@ -57,7 +57,8 @@ class ClientGoneError(OSError):
 
 
 Waiting: TypeAlias = Callable[[], AbstractContextManager[trio.CancelScope]]
-"""Marks the time in which a connection has no request; whoever gave it may cancel then."""
+"""Marks the time in which a connection has no request that will be answered; whoever gave it
+may cancel then."""
 
 
 async def converse(stream: trio.SocketStream, app: App, waiting: Waiting) -> None:
@@ -71,22 +72,28 @@ async def converse(stream: trio.SocketStream, app: App, waiting: Waiting) -> Non
             with waiting() as scope:
                 request = await wire.next_event()
             if scope.cancelled_caught:
-                if wire.half_a_head:
-                    await wire.refuse(408)
-                return
+                if wire.half_a_head and trio.current_time() >= scope.deadline:
+                    await _send_away(wire, 408, waiting)
+                return  # at once where it had to make place
             if not isinstance(request, h11.Request):
                 return
             if not request.target.startswith(b"/"):
-                await wire.refuse(400)
+                await _send_away(wire, 400, waiting)
                 return
             await _Exchange(wire, request).run(app)
         except h11.RemoteProtocolError as error:
-            await wire.refuse(error.error_status_hint)
+            await _send_away(wire, error.error_status_hint, waiting)
             return
         except ClientGoneError:
             return
         if not await wire.can_go_on():
             return
+
+
+async def _send_away(wire: _Wire, status: int, waiting: Waiting) -> None:
+    """Refuse, and meanwhile make place for whoever has a request."""
+    with waiting():
+        await wire.refuse(status)
 
 
 @final

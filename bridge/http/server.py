@@ -24,6 +24,10 @@ CONNECTIONS: Final = 512
 """At once.  One more takes the place of whoever has been waiting longest without a
 request, so that half-open connections keep nobody out."""
 
+SEND_BUFFER: Final = 128 * 1024
+"""Bytes that the system holds of what a client does not read (Linux doubles it).  Left to
+itself it would be megabytes each."""
+
 SAY_AGAIN: Final = 60.0
 """Seconds until it is logged again that there was no place."""
 
@@ -73,6 +77,8 @@ async def _listen(address: HttpAddress) -> list[trio.SocketListener]:
             f"--http {address} cannot be had: {why}; choose another by --http HOST:PORT or "
             f"ROOM_ACTORS_HTTP, or set it to off"
         ) from None
+    for listener in listeners:  # its connections have what it has
+        listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, SEND_BUFFER)
     if address.port == 0:  # of a name with several addresses each would have a port of its own
         for listener in listeners[1:]:
             await listener.aclose()

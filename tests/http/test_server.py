@@ -360,6 +360,28 @@ async def test_a_client_that_does_not_read_loses_its_stream(monkeypatch: pytest.
     assert logs == []
 
 
+async def test_what_a_client_does_not_read_is_bounded():
+    sent = 0
+
+    async def pour(_: Message, __: object, send: Callable[[Message], Awaitable[None]]) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 200})
+        while True:
+            await send({"type": "http.response.body", "body": b"x" * 4_096, "more_body": True})
+            sent += 4_096
+
+    async with open_site(pour) as site, await site.open() as stream:
+        stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
+        await stream.send_all(GET)
+        before = -1
+        with trio.fail_after(HANG):
+            while sent != before:  # until nothing fits any more
+                before = sent
+                await trio.sleep(0.3)
+        site.stop()
+    assert 0 < sent < 16 * server.SEND_BUFFER
+
+
 # ---------------------------------------------------------------- the end
 
 
