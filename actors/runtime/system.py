@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar, final
 
@@ -122,21 +122,35 @@ class ActorSystem:
 
     def tree(self) -> Node:
         """The state of everything, as data."""
+        steps = self.tree_in_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    def tree_in_steps(self) -> Generator[None, None, Node]:
+        """The same, one actor a step; what happens between steps may show in one part only.
+
+        For whoever has a thousand actors and must not hold them up to look at them.
+        """
         return _node(self.supervisor, 0)
 
 
-def _node(unit: Cell[Any] | Supervisor, restarts: int) -> Node:
+def _node(unit: Cell[Any] | Supervisor, restarts: int) -> Generator[None, None, Node]:
     if isinstance(unit, Supervisor):
+        children: list[Node] = []
+        for child in tuple(unit.children.values()):
+            children.append((yield from _node(child.unit, child.budget.spent)))  # noqa: PERF401
         return Node(
             path=unit.path or "/",
             kind="supervisor",
             state=unit.state.value,
             generation=unit.generation,
             restarts=restarts,
-            children=tuple(
-                _node(child.unit, child.budget.spent) for child in unit.children.values()
-            ),
+            children=tuple(children),
         )
+    yield
     counters = unit.mailbox.counters
     return Node(
         path=unit.path,

@@ -9,7 +9,6 @@ SIGUSR1 shows every actor at any time.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ import trio_asyncio  # noqa: F401 (before anything that takes functions out of a
 from attrs import define, field
 
 from actors.runtime import render_running
+from bridge.cli.interpreter import be_prompt
 from bridge.cli.log import FLUSH_SECONDS
 from bridge.cli.machine import descriptor_limit
 from bridge.cli.program import Program, open_program
@@ -58,10 +58,7 @@ def run(settings: Settings, sink: Sink) -> int:
     """
     # Straight to the tree, past trio: it also answers where the loop itself is stuck.
     signal.signal(signal.SIGUSR1, _show_actors)
-    # What was imported lives for ever: no full collection, which stops everything for as
-    # long as it takes, has to look at it again.
-    gc.collect()
-    gc.freeze()
+    be_prompt()
     return trio.run(_main, settings, sink, instruments=[Rounds(sink)])
 
 

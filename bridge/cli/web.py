@@ -24,6 +24,7 @@ from bridge.http.metrics import Metrics, Requests, Sources, Vitals
 from bridge.http.pages import Facts, Pages, Part, System, explain
 from bridge.http.rendering import moment, number, utc
 from bridge.http.translate import WebhookSaid
+from bridge.http.turns import in_turns
 from bridge.livekit.decisions import watches
 from bridge.livekit.tokens import ApiKey
 
@@ -112,11 +113,11 @@ def _worker(program: Program) -> dict[str, Any]:
     }
 
 
-def _actors(program: Program) -> dict[str, Any]:
+async def _actors(program: Program) -> dict[str, Any]:
     """The tree of supervision, as `/api/v1/actors` has it."""
     system = program.system
     return {
-        "tree": system.tree(),
+        "tree": await in_turns(system.tree_in_steps()),
         "dead_letters": system.dead_letters.total(),
         "recent_dead_letters": list(system.recent_dead_letters),
     }
@@ -137,7 +138,7 @@ def _system(program: Program) -> System:
             Part("Store", "writes", checks["store"](), _store_facts(program)),
         )
 
-    return System(system.tree, parts, lambda: system.dead_letters)
+    return System(lambda: in_turns(system.tree_in_steps()), parts, lambda: system.dead_letters)
 
 
 def _worker_facts(program: Program) -> Facts:

@@ -12,7 +12,7 @@ second ago.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
@@ -81,14 +81,14 @@ class Archives:
 
 @final
 class Api:
-    """Gives the rows.  `workers` and `actors` are called in the loop and must be quick."""
+    """Gives the rows.  `workers` is called in the loop and must be quick, `actors` takes turns."""
 
     def __init__(
         self,
         archives: Archives,
         *,
         workers: Callable[[], list[dict[str, Any]]],
-        actors: Callable[[], Mapping[str, Any]],
+        actors: Callable[[], Awaitable[Mapping[str, Any]]],
         version: str,
     ) -> None:
         self._archives = archives
@@ -158,7 +158,7 @@ class Api:
 
     async def _tree(self, request: Request) -> Response:
         asked(request)
-        return Response(msgspec.json.encode(self._actors()), media_type=JSON)
+        return Response(msgspec.json.encode(await self._actors()), media_type=JSON)
 
     async def _openapi(self, request: Request) -> Response:
         asked(request)

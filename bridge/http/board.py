@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, Final, TypeAlias, final
 
+import msgspec
 import trio
 from attrs import define, frozen
 
 from actors.session import QUALITIES, Quality, SessionState
 from actors.session.state import Person
 from bridge.http.rendering import render, utc
+from bridge.http.turns import Turns
 
 FACES: Final = 12
 """People of a room who are named; of more the number is told."""
+AT_MOST_EVERY: Final = 0.1
+"""Seconds between two looks at all rooms."""
+ANSWERS: Final = 16
+"""Answers that are kept from one look to the next."""
 
 
 _Session: TypeAlias = tuple[str, str, float]
@@ -66,26 +72,57 @@ class Board:
         self._version = 0
         self._members = 0
         """The version at which a room came or went last."""
+        self._figures = figures(())
+        self._said: dict[int, bytes] = {}
+        """Answers by the version that they begin at, as long as nothing was looked at anew."""
+        self._begun = self._done = 0
+        """Looks at all rooms; whoever asked for one may be gone before its end."""
+        self._looked = float("-inf")
+        """When the last look began."""
         self._life = secrets.token_hex(4)
         """Versions of another process mean nothing here."""
 
-    async def since(self, place: str = "") -> dict[str, Any]:
-        """What is new since the `place` of an earlier answer; without one, everything."""
-        async with self._drawing:
-            await self._refresh()
+    async def page(self) -> Mapping[str, Any]:
+        """Everything, as values."""
+        await self._be_fresh()
+        return self._news(-1)
+
+    async def since(self, place: str) -> bytes:
+        """What is new since the `place` of an earlier answer, as JSON; all if that is none."""
+        await self._be_fresh()
         life, _, version = place.partition("-")
         known = life == self._life and version.isascii() and version.isdigit()
-        return self._news(int(version[:15]) if known else -1)
+        begin = int(version[:15]) if known else -1
+        said = self._said.get(begin)
+        if said is None:
+            said = msgspec.json.encode(self._news(begin))
+            if len(self._said) < ANSWERS:
+                self._said[begin] = said
+        return said
 
     def _news(self, version: int) -> dict[str, Any]:
         drawn = self._drawn.values()
         return {
             "place": f"{self._life}-{self._version}",
-            "figures": figures(one.state for one in drawn),
+            "figures": self._figures,
             "order": [one.key for one in drawn] if self._members > version else None,
             "rows": {one.key: one.html for one in drawn if one.version > version},
             "at": utc(self._clock()),
         }
+
+    async def _be_fresh(self) -> None:
+        """Return once everything is drawn as it was now, or later.
+
+        All who ask within `AT_MOST_EVERY` are told the same, however many they are.
+        """
+        begun = self._begun
+        async with self._drawing:
+            if self._done <= begun:  # no look that began later has come to its end
+                await trio.sleep_until(self._looked + AT_MOST_EVERY)
+                self._begun += 1
+                self._looked = trio.current_time()
+                await self._refresh()
+                self._done = self._begun
 
     async def _refresh(self) -> None:
         live = {(state.room_sid, state.room, state.started_at): state for state in self._live()}
@@ -94,13 +131,16 @@ class Board:
             self._version += 1
             self._members = self._version
         drawn: dict[_Session, _Drawn] = {}
+        turns = Turns()
         for key in newest:
             state, before = live[key], self._drawn.get(key)
             if before is None or before.state is not state:
                 before = self._redraw(state, before)
-                await trio.lowlevel.checkpoint()  # the actors come first
+                await turns.may_pass()
             drawn[key] = before
         self._drawn = drawn
+        self._figures = figures(one.state for one in drawn.values())
+        self._said.clear()
 
     def _redraw(self, state: SessionState, before: _Drawn | None) -> _Drawn:
         key = f"r{next(self._keys)}" if before is None else before.key

@@ -1,6 +1,6 @@
 """`/metrics`: Prometheus' text, or OpenMetrics for who asks for it.
 
-A scrape takes what it needs on the loop's thread in slices of `SLICE`, as plain numbers,
+A scrape takes what it needs on the loop's thread in slices (`turns`), as plain numbers,
 and makes the text of them in another thread: 500 rooms hold up nobody.  It asks no actor:
 a session's state is immutable, and the one that its journal has now is read as it is, so
 that a stuck session does not hold up a scrape either.
@@ -50,13 +50,12 @@ from bridge.http.api_query import asked
 from bridge.http.app import Row
 from bridge.http.events import Feed
 from bridge.http.exchange import App, Message
+from bridge.http.turns import Turns
 from bridge.livekit.worker import Worker
 
 PREFIX: Final = "room_actors_"
 ROOMS: Final = 500
 """Rooms that have gauges of their own; `--max-rooms` is at most as many."""
-SLICE: Final = 0.002
-"""Seconds of the loop's thread before others get their turn."""
 NAME_LENGTH: Final = 128
 """Characters of a room's name as a label."""
 
@@ -384,19 +383,6 @@ class _Collected:
 
 
 @final
-class _Turns:
-    """Gives others their turn after each `SLICE`."""
-
-    def __init__(self) -> None:
-        self._until = time.perf_counter() + SLICE
-
-    async def may_pass(self) -> None:
-        if time.perf_counter() > self._until:
-            await trio.lowlevel.checkpoint()
-            self._until = time.perf_counter() + SLICE
-
-
-@final
 class Metrics:
     """Gives the row."""
 
@@ -438,7 +424,7 @@ class Metrics:
 
     async def _look(self) -> Seen:
         sources, live, mailboxes = self._sources, Live(), Mailboxes()
-        now, turns = sources.clock(), _Turns()
+        now, turns = sources.clock(), Turns()
         for journal in sources.journals():
             await turns.may_pass()
             state = journal.state

@@ -1,23 +1,24 @@
 """The pages: what is live now, what was kept, one session, the system; sign-in and errors.
 
 Everything is made here, on the server, from templates; `static/page.js` only asks again
-and puts in what changed.  What comes from the store is read and drawn in a thread, so that
-nobody who looks holds up an actor.
+and puts in what changed.  What comes from the store is read and drawn in a thread, and what
+is long in the loop is taken in turns, so that nobody who looks holds up an actor.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 from urllib.parse import quote
 
+import trio
 from attrs import frozen
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from actors.runtime.system import Node
 from actors.session import SessionState
@@ -72,9 +73,9 @@ class Part:
 
 @frozen
 class System:
-    """How the program is.  All three are called in the loop and must be quick."""
+    """How the program is.  `parts` and `dead_letters` are called in the loop and must be quick."""
 
-    tree: Callable[[], Node]
+    tree: Callable[[], Awaitable[Node]]
     parts: Callable[[], Iterable[Part]]
     dead_letters: Callable[[], Mapping[str, int]]
     """How many, by actor's path and message: `/a/b Add`."""
@@ -108,7 +109,7 @@ class Pages:
     # ------------------------------------------------------------ now
 
     async def _now(self, request: Request) -> Response:
-        news = await self._board.since()
+        news = await self._board.page()
         rows = Markup().join(Markup(news["rows"][key]) for key in news["order"])  # noqa: S704
         return page(
             "now.html",
@@ -120,7 +121,8 @@ class Pages:
 
     async def _news(self, request: Request) -> Response:
         """What changed on the page since `?since=`."""
-        return JSONResponse(await self._board.since(request.query_params.get("since", "")))
+        news = await self._board.since(request.query_params.get("since", ""))
+        return Response(news, media_type="application/json")
 
     # ------------------------------------------------------------ what was kept
 
@@ -194,18 +196,26 @@ class Pages:
     # ------------------------------------------------------------ the system
 
     async def _show_system(self, request: Request) -> Response:
-        letters = self._system.dead_letters()
+        root = await self._system.tree()
+        letters = dict(self._system.dead_letters())
         names = {state.room_sid: state.room for state in self._live()}
-        found = sorted(letters.items(), key=lambda item: -item[1])
-        split = ((key.rpartition(" "), times) for key, times in found)
-        return page(
-            "system.html",
-            **_frame(request, "/system", live=True),
-            parts=list(self._system.parts()),
-            rows=list(tree.rows(self._system.tree(), names)),
-            letters=[(actor or message, message, times) for (actor, _, message), times in split],
-            letters_total=sum(letters.values()),
-        )
+        parts = list(self._system.parts())
+
+        def draw() -> str:
+            found = sorted(letters.items(), key=lambda item: -item[1])
+            split = ((key.rpartition(" "), times) for key, times in found)
+            return render(
+                "system.html",
+                **_frame(request, "/system", live=True),
+                parts=parts,
+                rows=list(tree.rows(root, names)),
+                letters=[
+                    (actor or message, message, count) for (actor, _, message), count in split
+                ],
+                letters_total=sum(letters.values()),
+            )
+
+        return html(await trio.to_thread.run_sync(draw))
 
 
 def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]:

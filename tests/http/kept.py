@@ -19,6 +19,7 @@ from bridge.http.app import Row, app
 from bridge.http.events import Feed
 from bridge.http.health import health
 from bridge.http.metrics import Metrics, Requests, Sources, Vitals
+from bridge.http.turns import in_turns
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.worker import Worker, WorkerConfig
@@ -138,14 +139,18 @@ async def open_kept(
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
         archives = Archives(data_dir)
         feed = Feed(archives, lambda: history.backlog.kept, **limits)
+
+        async def actors() -> dict[str, Any]:
+            return {
+                "tree": await in_turns(system.tree_in_steps()),
+                "dead_letters": system.dead_letters.total(),
+                "recent_dead_letters": list(system.recent_dead_letters),
+            }
+
         api = Api(
             archives,
             workers=lambda: [WORKER],
-            actors=lambda: {
-                "tree": system.tree(),
-                "dead_letters": system.dead_letters.total(),
-                "recent_dead_letters": list(system.recent_dead_letters),
-            },
+            actors=actors,
             version="0",
         )
         metrics = Metrics(sources_of(history, system, feed, []))

@@ -79,10 +79,13 @@ async def open_stage(
         def parts() -> tuple[Part, ...]:
             return (Part("Store", "writes", stages[0].trouble, stages[0].facts),)
 
+        async def tree() -> Node:
+            return stages[0].tree
+
         pages = Pages(
             Archives(data_dir).read,
             lambda: (one.state for one in stages[0].journals if not one.ended),
-            System(lambda: stages[0].tree, parts, lambda: stages[0].dead_letters),
+            System(tree, parts, lambda: stages[0].dead_letters),
         )
         served = app(pages.rows, loopback=True, token=token, explain=explain)
         async with open_site(served, port) as site:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from actors.runtime import (
     render_tree,
 )
 from actors.runtime.signals import DeadLetter
+from actors.runtime.system import Node
 from tests.runtime.world import (
     BOOM,
     OFTEN,
@@ -294,6 +296,26 @@ async def test_the_tree_tells_everything_of_a_stuck_actor(world: World) -> None:
     assert text.splitlines()[0] == "/ [running] generation 1"
     assert "    a [running] generation 2; restarts 1; queued 2 (" in text
     assert "last Do Note Do; at tests.runtime.world.forever:" in text
+
+
+def made_of(steps: Generator[None, None, Node]) -> Node:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+async def test_a_tree_may_be_looked_at_in_steps_while_actors_come_and_go(world: World) -> None:
+    world.start("a")
+    world.start("b")
+    await trio.testing.wait_all_tasks_blocked()
+    steps = world.system.tree_in_steps()
+    next(steps)
+    await world.system.supervisor.stop_child("b").wait()
+    world.start("c")
+    assert [node.path for node in made_of(steps).children] == ["/a", "/b"]
+    assert [node.path for node in world.system.tree().children] == ["/a", "/c"]
 
 
 async def test_every_state_of_a_life_can_be_seen(world: World) -> None:

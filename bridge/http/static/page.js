@@ -12,6 +12,8 @@ const main = document.getElementById("main");
 const rooms = document.getElementById("rooms");
 const session = document.querySelector("[data-session]")?.dataset.session;
 const AT_MOST_EVERY = rooms ? 200 : 1000; // ms between two questions
+const REST = 2;              // times as long as a question and its drawing took, until the next
+const REST_MOST = 500;       // ms
 
 // ---------------------------------------------------------------- is it live?
 
@@ -57,11 +59,11 @@ async function ask(url) {
   }
 }
 
-let asking = false, again = false, asked = 0, timer = 0;
+let asking = false, again = false, earliest = 0, timer = 0;
 let over = false; // the session has ended: what is shown stays true
 
 function schedule(after) {
-  const at = Math.max(Date.now() + after, asked + AT_MOST_EVERY);
+  const at = Math.max(Date.now() + after, earliest);
   if (asking) { again = again || after === 0; return; }
   clearTimeout(timer);
   timer = setTimeout(update, Math.max(0, at - Date.now()));
@@ -70,7 +72,7 @@ function schedule(after) {
 async function update() {
   if (document.hidden) return;
   asking = true;
-  asked = Date.now();
+  const asked = Date.now();
   try {
     await (rooms ? updateRooms() : updateRegions());
     connected();
@@ -79,6 +81,8 @@ async function update() {
     disconnected();
   }
   asking = false;
+  const now = Date.now();
+  earliest = Math.max(asked + AT_MOST_EVERY, now + Math.min(REST * (now - asked), REST_MOST));
   const soon = again;
   again = false;
   schedule(soon ? 0 : listening() && since === null ? AT_LEAST_EVERY : WITHOUT_EVENTS);
