@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final, final
 
 import trio
@@ -24,8 +23,9 @@ from actors.rooms.port import RoomJob
 from bench.page.traffic import Traffic
 from bridge.cli.interpreter import be_prompt
 from bridge.cli.log import running_log
-from bridge.cli.settings import load
+from bridge.cli.settings import Settings, load
 from bridge.cli.simulated import NoReports, open_simulated
+from bridge.cli.start import Rounds
 from bridge.cli.web import application
 from bridge.http.server import serve
 
@@ -70,32 +70,38 @@ async def answer(orders: dict[str, Any]) -> None:
         print(json.dumps(orders[line.strip()]()), flush=True)
 
 
-async def main(data_dir: Path, rooms: int, rate: float) -> None:
-    flags = {"api-key": "none", "api-secret": "none-" * 8, "data-dir": str(data_dir)}
-    settings = load({**flags, "http": "127.0.0.1:0", "max-rooms": rooms}, {})
+async def main(settings: Settings, traffic: Traffic) -> None:
     assert settings.http is not None
-    traffic, gaps = Traffic([f"room-{number}" for number in range(rooms)], rate), Gaps()
-    with running_log(settings):
-        async with (
-            open_simulated(settings, traffic.rooms, data_dir, NoReports()) as running,
-            trio.open_nursery() as nursery,
-        ):
-            site = application(settings, running.program(settings))
-            for number, room in enumerate(traffic.rooms.live):
-                running.actors.assign(
-                    RoomJob(f"AJ_{number}", room.name, room.sid, "simulated", "none", "agent")
-                )
-            while not all(room.watchers for room in traffic.rooms.live):  # noqa: ASYNC110
-                await trio.sleep(0.05)
-            nursery.start_soon(site.beside)
-            address = await nursery.start(serve, settings.http, site.app)
-            for task in (traffic.talk, traffic.probe, gaps.watch):
-                nursery.start_soon(task)
-            print(json.dumps({"address": str(address)}), flush=True)
-            await answer({"gaps": gaps.take, "probes": lambda: traffic.probes})
-            nursery.cancel_scope.cancel()
+    gaps = Gaps()
+    async with (
+        open_simulated(settings, traffic.rooms, settings.data_dir, NoReports()) as running,
+        trio.open_nursery() as nursery,
+    ):
+        site = application(settings, running.program(settings))
+        for number, room in enumerate(traffic.rooms.live):
+            running.actors.assign(
+                RoomJob(f"AJ_{number}", room.name, room.sid, "simulated", "none", "agent")
+            )
+        while not all(room.watchers for room in traffic.rooms.live):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        nursery.start_soon(site.beside)
+        address = await nursery.start(serve, settings.http, site.app)
+        for task in (traffic.talk, traffic.probe, gaps.watch):
+            nursery.start_soon(task)
+        print(json.dumps({"address": str(address)}), flush=True)
+        await answer({"gaps": gaps.take, "probes": lambda: traffic.probes})
+        nursery.cancel_scope.cancel()
+
+
+def run(data_dir: str, rooms: str, rate: str) -> None:
+    """As `start` does, but for LiveKit."""
+    flags = {"api-key": "none", "api-secret": "none-" * 8, "data-dir": data_dir}
+    settings = load({**flags, "http": "127.0.0.1:0", "max-rooms": rooms}, {})
+    traffic = Traffic([f"room-{number}" for number in range(int(rooms))], float(rate))
+    with running_log(settings) as (_, sink):
+        be_prompt()
+        trio.run(main, settings, traffic, instruments=[Rounds(sink)])
 
 
 if __name__ == "__main__":
-    be_prompt()
-    trio.run(main, Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    run(*sys.argv[1:])
