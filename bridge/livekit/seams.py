@@ -75,10 +75,15 @@ def _room_filter_fits() -> bool:
 
 
 def _pause_track_fits() -> bool:
-    request = ffi_pb2.FfiRequest().enable_remote_track_publication
-    names = {field.name for field in request.DESCRIPTOR.fields}
-    return names == {"track_publication_handle", "enabled"} and _uses(
-        rtc.RemoteTrackPublication.set_subscribed, "_ffi_handle"
+    request = ffi_pb2.FfiRequest()
+    disable = {field.name for field in request.enable_remote_track.DESCRIPTOR.fields}
+    tell = request.update_remote_track_publication_dimension
+    return (
+        disable == {"track_handle", "enabled"}
+        and {field.name for field in tell.DESCRIPTOR.fields}
+        == {"track_publication_handle", "width", "height"}
+        and _uses(rtc.RemoteTrackPublication.set_subscribed, "_ffi_handle")
+        and _uses(rtc.Track.get_stats, "_ffi_handle")
     )
 
 
@@ -372,12 +377,24 @@ def watch_only_own_events(room: rtc.Room) -> None:
 
 
 def pause(publication: rtc.RemoteTrackPublication) -> None:
-    """Stop the media of a subscribed track; its owner's quality and speech still come."""
-    if fits("pause_track"):
-        request = ffi_pb2.FfiRequest()
-        disable = request.enable_remote_track_publication
-        disable.track_publication_handle = publication._ffi_handle.handle
-        disable.enabled = False
+    """Stop the media of a subscribed track; its owner's quality and speech still come.
+
+    There is one request for it, `enable_remote_track_publication`, which ends the process
+    where the track goes at that very moment: the native library looks whether it is there,
+    and then takes it for granted.  So it is done in two that do not: the track is disabled,
+    and the server is told of its size, which tells that it is disabled, too.
+    """
+    track = publication.track
+    if track is None or not fits("pause_track"):
+        return
+    disable = ffi_pb2.FfiRequest()
+    disable.enable_remote_track.track_handle = track._ffi_handle.handle
+    disable.enable_remote_track.enabled = False
+    tell = ffi_pb2.FfiRequest()
+    about = tell.update_remote_track_publication_dimension
+    about.track_publication_handle = publication._ffi_handle.handle
+    about.width, about.height = publication.width, publication.height
+    for request in (disable, tell):
         FfiClient.instance.request(request)
 
 
