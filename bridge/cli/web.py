@@ -22,7 +22,7 @@ from bridge.http.health import Checks, health
 from bridge.http.inbox import Inbox
 from bridge.http.metrics import Metrics, Requests, Sources, Vitals
 from bridge.http.pages import Facts, Pages, Part, System, explain
-from bridge.http.rendering import moment, number, utc
+from bridge.http.rendering import moment, utc
 from bridge.http.translate import WebhookSaid
 from bridge.http.turns import in_turns
 from bridge.livekit.decisions import watches
@@ -160,9 +160,9 @@ def _store_facts(program: Program) -> Facts:
     store = backlog.health
     return (
         ("Written last", moment(utc(store.written_at))),
-        ("Lines written", number(store.written)),
-        ("Lines waiting", number(backlog.waiting)),
-        ("Lines lost", number(store.lost)),
+        ("Lines written", store.written),
+        ("Lines waiting", backlog.waiting),
+        ("Lines lost", store.lost),
         *((("Trouble", store.trouble),) if store.trouble else ()),
     )
 

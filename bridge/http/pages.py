@@ -53,7 +53,7 @@ class Read(Protocol):
 
 
 Facts: TypeAlias = Sequence[tuple[str, object]]
-"""What they are called, and what they are."""
+"""What they are called, and what they are; whole numbers are told with gaps."""
 
 
 @frozen

@@ -33,6 +33,7 @@ from actors.session import (
     TrackPublished,
     TrackSubscribed,
 )
+from bridge.http.pages import Part
 from bridge.http.rendering import moment, utc
 from tests.browser.driver import Driver, Scheme, Tab
 from tests.http.pages_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
@@ -167,9 +168,17 @@ async def main() -> None:
             stage.facts = (
                 ("Written last", moment(utc(time.time()))),
                 ("Lines written", 96_311),
-                ("Lines waiting", "0"),
-                ("Lines lost", "0"),
+                ("Lines waiting", 0),
+                ("Lines lost", 0),
             )
+            worker = (
+                ("LiveKit", "https://livekit.example.org"),
+                ("Agent name", "simple-room-agent"),
+                ("Worker", "0983c8e71403, AW_UWNpELqCbKky"),
+                ("Rooms", "240 of at most 500"),
+                ("Takes jobs", "yes"),
+            )
+            stage.parts = (Part("Worker", "registered", None, worker),)
             stage.dead_letters["/rooms/RM_now_3/session Snapshot"] = 2
             await stage.keep()
             pages = {

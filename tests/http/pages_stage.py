@@ -56,6 +56,9 @@ class Stage:
     dead_letters: dict[str, int] = field(factory=dict[str, int])
     trouble: str | None = None
     facts: Facts = (("Lines written", 7),)
+    """Of the store."""
+    parts: tuple[Part, ...] = ()
+    """Other parts than the store."""
 
     async def keep(self) -> None:
         """Write what happened to the store."""
@@ -77,7 +80,8 @@ async def open_stage(
         stages: list[Stage] = []
 
         def parts() -> tuple[Part, ...]:
-            return (Part("Store", "writes", stages[0].trouble, stages[0].facts),)
+            store = Part("Store", "writes", stages[0].trouble, stages[0].facts)
+            return (*stages[0].parts, store)
 
         async def tree() -> Node:
             return stages[0].tree

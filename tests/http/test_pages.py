@@ -223,12 +223,14 @@ async def test_of_many_actors_those_that_are_not_well_are_shown(stage: Stage):
     )  # fmt: skip
     stage.dead_letters["/rooms/RM_77 Tick"] = 3
     stage.trouble = "the disk is full"
+    stage.facts = (("Lines written", 96_311), ("Trouble", "of a \u202estranger"))
     text = " ".join(Elements(await stage.get("/system")).text.split())
     assert "RM_77" in text
     assert "88 more" in text
     assert "all well" in text
     assert "/rooms/RM_77 Tick 3" in text
     assert "the disk is full" in text
+    assert r"96 311 Trouble of a \u202estranger" in text  # split() takes the thin gap for a space
 
 
 # ---------------------------------------------------------------- strangers
