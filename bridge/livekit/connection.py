@@ -66,6 +66,7 @@ from actors.session.events import (
 )
 from bridge.livekit import seams, streams, translate
 from bridge.livekit.demux import Inbox, Lane
+from bridge.livekit.native_memory import Trimmer
 from bridge.livekit.options import SdkOptions
 from bridge.livekit.subscriptions import Subscriptions
 from bridge.redact import redact
@@ -173,6 +174,7 @@ class LiveKitRooms(RoomPort):
         self._held: set[_Connection] = set()
         """Strong references: the SDK loses events when a live room is collected."""
         self._emptied = trio.Event()
+        self._trimmer = Trimmer()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: Inbox | None = None
 
@@ -242,6 +244,7 @@ class LiveKitRooms(RoomPort):
     def release(self, connection: _Connection) -> None:
         """Nothing of this connection is left at the server."""
         self._held.discard(connection)
+        self._trimmer.soon()
         if not self._held:
             self._emptied.set()
 

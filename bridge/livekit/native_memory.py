@@ -1,0 +1,47 @@
+"""What ended rooms leave behind in the C library, given back to the system.
+
+A room is 0.8 MiB in thousands of pieces, among those of others.  The C library (glibc)
+keeps what was freed for later, all but the last piece of each of its arenas: after 180 rooms
+that came and went 40 MiB, of which it gives back 35 when it is asked to.  That takes up to
+4 ms of a core, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+AFTER: Final = 2.0
+"""Seconds from the end of a room: rooms tend to end together."""
+
+
+def trim() -> None:
+    """Nothing happens with a C library that has no such call."""
+    give_back: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
+
+
+class Trimmer:
+    """Gives memory back once for all rooms that end within `AFTER` seconds.
+
+    To be made and called on the trio thread.
+    """
+
+    def __init__(self, trim: Callable[[], None] = trim) -> None:
+        self._trim = trim
+        self._planned = False
+
+    def soon(self) -> None:
+        """A room has ended."""
+        if not self._planned:
+            self._planned = True
+            trio.lowlevel.spawn_system_task(self._later)
+
+    async def _later(self) -> None:
+        await trio.sleep(AFTER)
+        self._planned = False
+        await trio.to_thread.run_sync(self._trim)
