@@ -104,7 +104,7 @@ class Live:
 
     def _take(self, sessions: Collection[int]) -> None:
         """From the file, and not at all where that cannot be read."""
-        newest = newest_lines(self._db) if sessions else {}
+        newest = newest_lines(self._db, frozenset(sessions)) if sessions else {}
         for session in sessions:
             self._known.pop(session, None)
             with suppress(ValueError):

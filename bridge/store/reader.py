@@ -238,7 +238,7 @@ class Reader:
             if found is None:
                 return None
             session, has_lines = found
-            newest = newest_lines(self._db).get(session, [])
+            newest = newest_lines(self._db, (session,)).get(session, [])
             try:
                 found = refold(self._db, session, newest)
             except ValueError as error:
@@ -292,7 +292,7 @@ class Reader:
         return time.time() if seen is None or seen.running else seen.alive_at
 
     def _rows(self, sessions: list[int]) -> list[Json]:
-        now, rows = self._now(), list[Json]()
+        now, rows, wanted = self._now(), list[Json](), frozenset(sessions)
         newest: dict[int, list[Line]] | None = None
         for session in sessions:
             ended, row = self._db.execute(
@@ -301,7 +301,7 @@ class Reader:
                 (session,),
             ).fetchone()
             if not ended:
-                newest = newest_lines(self._db) if newest is None else newest
+                newest = newest_lines(self._db, wanted) if newest is None else newest
                 with suppress(ValueError):  # unreadable: as it was kept last
                     state = refold(self._db, session, newest.get(session, [])).state
                     rows.append(session_row(state, now))
