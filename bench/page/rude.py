@@ -76,7 +76,9 @@ async def until_all_ended(connections: list[socket.socket], most: float) -> floa
 
 def _is_over(one: socket.socket) -> bool:
     try:
-        return not one.recv(65_536)
+        while one.recv(65_536):
+            pass
+        return True
     except BlockingIOError:
         return False
     except OSError:
