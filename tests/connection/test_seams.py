@@ -135,6 +135,25 @@ async def test_the_way_ends_with_a_room_that_the_server_ends(real: RealStage) ->
         assert sdk._ffi_handle.handle not in seams._routes
 
 
+async def test_native_memory_is_given_back_with_the_room_and_not_by_the_collector(
+    real: RealStage,
+) -> None:
+    alice = await real.join("alice")
+    await alice.publish("microphone")
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed)
+        sdk: Any = cast("Any", room)._room
+        person = sdk.remote_participants["alice"]
+        (publication,) = person.track_publications.values()
+        owners = (sdk, sdk.local_participant, person, publication, publication.track)
+        assert not any(owner._ffi_handle.disposed for owner in owners)
+    assert all(owner._ffi_handle.disposed for owner in owners)
+    for owner in owners:
+        drop = FfiClient.instance._ffi_lib.livekit_ffi_drop_handle
+        assert not drop(owner._ffi_handle.handle), "still held by the native side"
+
+
 async def test_a_call_to_a_method_of_ours_still_reaches_the_sdk(real: RealStage) -> None:
     async with real.open(Recorder()) as room:
         sdk: Any = cast("Any", room)._room
