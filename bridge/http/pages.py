@@ -160,7 +160,9 @@ class Pages:
         at = _page_number(request.query_params.get("page", "1"))
 
         def draw(session: Mapping[str, Any]) -> str:
-            frame = _frame(request, "/history", live=session["status"] == "active")
+            # What ended with its worker goes on with the next one, if its room still lives.
+            live = session["status"] == "active" or session["end_reason"] == "worker_stopped"
+            frame = _frame(request, "/history", live=live)
             return render("session.html", **frame, **_session_values(session, at))
 
         return html(await self._of_session(request, draw))

@@ -191,6 +191,13 @@ async def test_only_a_live_session_is_asked_for_again(stage: Stage):
     assert "<body>" in await stage.get("/sessions/RM_a")
 
 
+async def test_a_session_that_ended_with_its_worker_may_go_on(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    journal.end(stage.history.now + 1, "worker_stopped")
+    await stage.keep()
+    assert "<body data-live-page>" in await stage.get("/sessions/RM_a")
+
+
 async def test_events_are_paged(stage: Stage):
     journal = stage.history.begin("atlas", "RM_a")
     stage.history.talk(journal, 200)
