@@ -86,7 +86,7 @@ def configure_logging(settings: LogSettings, *, fd: int = 2) -> Sink:
         sink.write(renderer.render(event))
 
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _for_library_use(renderer)],
+        processors=[_for_library_use(renderer)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
@@ -210,8 +210,8 @@ class _Renderer:
 
     def _json(self, now: float, fields: dict[str, Any]) -> str:
         fields["time"] = rfc3339(now)
-        first = {key: fields.pop(key) for key in _FIRST_KEYS if key in fields}
-        shown = {key: _for_json(key, value) for key, value in {**first, **fields}.items()}
+        first = {key: fields[key] for key in _FIRST_KEYS if key in fields}
+        shown = {key: _for_json(key, value) for key, value in (first | fields).items()}
         return _encode(shown).replace("\x7f", "\\u007f")
 
 
