@@ -16,6 +16,8 @@ const (
 	atOnce = 8
 	// emptyTimeout is for how many seconds a room stays without people.
 	emptyTimeout = 600
+	// goodbye is how long it takes at most until everybody knows that somebody with a track left.
+	goodbye = time.Second
 	// callTimeout bounds a call of the server's API.
 	callTimeout = 30 * time.Second
 )
@@ -188,6 +190,7 @@ func (stage *Stage) live(room string, order Order) error {
 	err := stage.come(room, order.People)
 	time.Sleep(time.Duration(order.Seconds * float64(time.Second)))
 	stage.depart(room)
+	time.Sleep(goodbye)
 	if closed := stage.close(room); err == nil {
 		err = closed
 	}

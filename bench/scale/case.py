@@ -147,6 +147,14 @@ class Stage:
             lambda: f"not watched: {len(wanted - self.seen.watched.keys())} rooms",
         )
 
+    def until_heard(self, rooms: Sequence[str]) -> None:
+        """Somebody with a microphone is there, in each room."""
+        wanted = set(rooms)
+        self.until(
+            lambda: self.seen.heard >= wanted,
+            lambda: f"no microphone seen in {len(wanted - self.seen.heard)} rooms",
+        )
+
     def settle(self, seconds: float = SETTLE) -> None:
         """Until it is done with what came before: so long at rest."""
         deadline, share = time.monotonic() + DEADLINE, BUSY
@@ -208,11 +216,7 @@ class _Play(Stage):
     def fill(self, rooms: Sequence[str]) -> None:
         """People come."""
         self.load.do("fill", rooms, people=self.plan.people)
-        wanted = set(rooms)
-        self.until(
-            lambda: self.seen.heard >= wanted,
-            lambda: f"no microphone seen in {len(wanted - self.seen.heard)} rooms",
-        )
+        self.until_heard(rooms)
 
     def idle(self) -> Used:
         before = Cpu.of_tree(self.watching.pid)
