@@ -31,6 +31,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeAlias, cast
 
@@ -419,13 +420,11 @@ class _Connection(OpenRoom):
         self._settled.set()
 
     def _make_room(self) -> rtc.Room:
-        names = translate.TRANSLATORS.keys() | _FOLLOW_UPS.keys()
         if self._lane is not None:
-            callbacks = {name: self._callback(name) for name in names}
-            return seams.DemuxedRoom(self._loop, callbacks, self._arrived)
+            return seams.DemuxedRoom(self._loop, self._happened, self._arrived)
         room = rtc.Room(loop=self._loop)
-        for name in names:
-            room.on(name, self._callback(name))
+        for name in translate.TRANSLATORS.keys() | _FOLLOW_UPS.keys():
+            room.on(name, partial(self._happened, name))
         return room
 
     def _watch(self, room: rtc.Room) -> None:
@@ -504,25 +503,21 @@ class _Connection(OpenRoom):
         messages = self._told.messages - before.messages
         self._tell(MessagesThinned(self.now(), messages, self._told.changes - before.changes))
 
-    def _callback(self, name: EventTypes) -> Callable[..., None]:
-        """The callback of one SDK event.  `*args` is the cheapest for the SDK to call."""
-        translator = translate.TRANSLATORS.get(name)
-        follow_up = _FOLLOW_UPS.get(name)
-
-        def callback(*args: Any) -> None:
-            if self._stage is not _Stage.OPEN:
-                return
-            try:
-                if translator is not None:
-                    event = translator(self, *args)
-                    if event is not None and self._is_new(event):
-                        self._tell(event)
-                if follow_up is not None:
-                    follow_up(self, *args)
-            except Exception as exc:  # noqa: BLE001  the SDK would swallow it
-                self._rooms.fault(name, exc)
-
-        return callback
+    def _happened(self, name: EventTypes, *args: Any) -> None:
+        """One of the SDK's events.  `*args` is the cheapest for the SDK to call."""
+        if self._stage is not _Stage.OPEN:
+            return
+        try:
+            translator = translate.TRANSLATORS.get(name)
+            if translator is not None:
+                event = translator(self, *args)
+                if event is not None and self._is_new(event):
+                    self._tell(event)
+            follow_up = _FOLLOW_UPS.get(name)
+            if follow_up is not None:
+                follow_up(self, *args)
+        except Exception as exc:  # noqa: BLE001  the SDK would swallow it
+            self._rooms.fault(name, exc)
 
     def _guarded(self, name: str, function: Callable[..., object], *args: Any) -> None:
         try:

@@ -21,7 +21,7 @@ import asyncio
 import ctypes
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -283,25 +283,23 @@ def _look_first() -> None:
 class DemuxedRoom(rtc.Room):
     """A Room that sees of its events what it is driven through, in the step in which it is.
 
-    So what it shows is never behind what was told, nor ahead of it.  `callbacks` are by
-    name of the SDK's event; `arrived` takes every event of the room as it comes, on a
-    thread of the native library.
+    So what it shows is never behind what was told, nor ahead of it.  `happened` is called
+    with the name of each of the SDK's events and what the SDK says of it; `arrived` takes
+    every event of the room as it comes, on a thread of the native library.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        callbacks: Mapping[str, Callable[..., None]],
+        happened: Callable[..., None],
         arrived: Route,
     ) -> None:
         super().__init__(loop=loop)
-        self._callbacks = callbacks
+        self._happened = happened
         self._arrived = arrived
 
     def emit(self, event: EventTypes, *args: Any) -> None:
-        callback = self._callbacks.get(event)
-        if callback is not None:
-            callback(*args)
+        self._happened(event, *args)
 
     def _listen_task(self) -> Any:
         """Called by `connect` once the room has its handle, and before the native side
