@@ -37,7 +37,8 @@ type Sent struct {
 	Metadata   int       `json:"metadata"`
 }
 
-// play lets things happen at a rate in each room.  Rooms do not act in step.
+// play lets things happen at a rate in each room.  Rooms do not act in step: each begins at
+// a moment and at a place of the cycle of its own, so that not all mute at once.
 func (stage *Stage) play(order Order, answer *Answer) {
 	var (
 		mutex   sync.Mutex
@@ -54,15 +55,16 @@ func (stage *Stage) play(order Order, answer *Answer) {
 		stage.mutex.Unlock()
 		running.Go(func() {
 			var (
-				sent Sent
-				late time.Duration
-				err  error
-				next = began.Add(time.Duration(rand.Int64N(int64(every))))
+				sent  Sent
+				late  time.Duration
+				err   error
+				next  = began.Add(time.Duration(rand.Int64N(int64(every))))
+				first = rand.IntN(len(cycle))
 			)
 			for number := range count {
 				time.Sleep(time.Until(next))
 				late = max(late, time.Since(next))
-				if err = talker.act(cycle[number%len(cycle)], &sent); err != nil {
+				if err = talker.act(cycle[(first+number)%len(cycle)], &sent); err != nil {
 					break
 				}
 				next = next.Add(every)
