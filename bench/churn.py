@@ -37,7 +37,7 @@ from attrs import define, frozen
 
 from actors.rooms.book import CLOSED_KEPT
 from bench.errors import BenchError
-from bench.measure import MIB, load, machine, markdown, save, verdict
+from bench.measure import MIB, conclude, load, markdown
 from bench.rooms.sides import AGENT_NAME, OURS
 from bench.scale.case import Look, Stage
 from bench.scale.load import ensure_load, running_load
@@ -239,9 +239,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     show(result)
-    print(f"Load {before:.1f} before and {load():.1f} after, {machine()}, {OURS} {__version__}")
-    save(options.json, {"machine": machine(), "load": [before, load()], **result})
-    return verdict(unmet(result))
+    return conclude(options.json, before, result, unmet(result), f"{OURS} {__version__}")
 
 
 if __name__ == "__main__":

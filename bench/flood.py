@@ -33,7 +33,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from bench.errors import BenchError
-from bench.measure import MIB, Cpu, Spread, load, machine, markdown, save, verdict
+from bench.measure import MIB, Cpu, Spread, conclude, load, markdown
 from bench.rooms.sides import OURS
 from bench.scale.case import PYTHON, Look, Stage
 from bench.scale.load import Answer, Load, ensure_load, running_load
@@ -209,9 +209,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     show(runs)
-    print(f"Load {before:.1f} before and {load():.1f} after, {machine()}, {OURS} {__version__}")
-    save(options.json, {"machine": machine(), "load": [before, load()], "runs": runs})
-    return verdict(unmet(runs))
+    return conclude(options.json, before, {"runs": runs}, unmet(runs), f"{OURS} {__version__}")
 
 
 if __name__ == "__main__":

@@ -203,6 +203,25 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def conclude(
+    path: Path | None,
+    before: float,
+    result: Mapping[str, Any],
+    missed: Sequence[str],
+    *versions: str,
+) -> int:
+    """Say under which load it was measured, write it as JSON where that was asked for, and
+    name the goals that were missed; the exit code.
+
+    `before` is the load at the beginning, `versions` of what was measured.
+    """
+    print(
+        ", ".join((f"Load {before:.1f} before and {load():.1f} after", str(machine()), *versions))
+    )
+    save(path, {"machine": machine(), "load": [before, load()], **result})
+    return verdict(missed)
+
+
 def save(path: Path | None, result: Mapping[str, Any]) -> None:
     """Write the result as JSON, where that was asked for."""
     if path is not None:

@@ -46,7 +46,7 @@ from actors.session.events import (
     TrackUnmuted,
     Watching,
 )
-from bench.measure import MIB, Spread, load, machine, markdown, save, verdict
+from bench.measure import MIB, Spread, conclude, load, markdown
 from bench.start import ROOT, measure
 from bridge.progress import ProgressLine
 from bridge.server import PrivateServer, ServerError, ensure_server
@@ -312,9 +312,8 @@ def main() -> int:
     before = load()
     result = run(options)
     print(table(result))
-    print(f"\nLoad {before:.1f} before and {load():.1f} after, {machine()}")
-    save(options.json, {"machine": machine(), "load": [before, load()], **result})
-    return verdict(unmet(result))
+    print()
+    return conclude(options.json, before, result, unmet(result))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from pathlib import Path
 import trio
 
 from bench.errors import BenchError
-from bench.measure import load, machine, markdown, save, verdict
+from bench.measure import conclude, load, markdown
 from bench.page.phases import Options, run
 from bench.page.table import rows, unmet
 from bridge.progress import ProgressLine
@@ -66,9 +66,7 @@ def main() -> int:
     print(markdown(("page", "reached", "goal"), rows(result)))
     real = result["real_browsers"]
     print(f"\n{options.rooms} rooms, {options.browsers} browsers of which {real} are chromium")
-    print(f"Load {before:.1f} before and {load():.1f} after, {machine()}")
-    save(options.json, {"machine": machine(), "load": [before, load()], **result})
-    return verdict(unmet(result))
+    return conclude(options.json, before, result, unmet(result))
 
 
 if __name__ == "__main__":
