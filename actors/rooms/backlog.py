@@ -9,12 +9,11 @@ one session, it makes room for the others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from actors.rooms.archive import Batch, Checkpoint, Line
 from actors.session import Attached, Began, Ended, Entry, Record
@@ -52,6 +51,15 @@ class Changed:
 
 
 @define(eq=False)
+class _Share:
+    """What waits of one session."""
+
+    places: list[int] = field(factory=list[int])
+    """Of its lines among all, the oldest first."""
+    bytes: int = 0
+
+
+@define(eq=False)
 class Health:
     """How the store is."""
 
@@ -84,8 +92,14 @@ class Backlog:
         """Set when the next batch is in the archive; then another event."""
         self._most_bytes = most_bytes
         self._most_lines = most_lines
-        self._lines: list[Line] = []
+        self._lines: dict[int, Line] = {}
+        """By the order in which they came, so that one can be given up without a search."""
+        self._came = 0
         self._bytes = 0
+        self._shares: dict[int, _Share] = {}
+        """What each session has of them."""
+        self._greediest: int | None = None
+        """The session that has most bytes of them."""
         self._changed: dict[int, Changed] = {}
         self._last_number = 0
 
@@ -117,36 +131,45 @@ class Backlog:
         line = Line(number, journal.seq, at, kind, body, told)
         cost = _cost(line)
         if self._is_full(cost):
-            self._make_room(number)
+            self._make_room(number, cost)
         if self._is_full(cost):
-            self._lost(changed, 1)
+            self._lost(changed)
         else:
             changed.lines += 1
-            self._bytes += cost
-            self._lines.append(line)
+            self._append(line, cost)
         self.news.set()
 
     def _is_full(self, cost: int) -> bool:
         return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines
 
-    def _make_room(self, number: int) -> None:
-        """Give up half of the lines, the newest, of another session that has most of them."""
-        share = Counter[int]()
-        for line in self._lines:
-            share[line.session] += _cost(line)
-        ((greedy, taken),) = share.most_common(1)
-        if greedy == number or 2 * taken < self._bytes:
-            return
-        lines = [line for line in self._lines if line.session == greedy]
-        given_up = lines[len(lines) // 2 :]
-        first = given_up[0].seq
-        self._lines = [x for x in self._lines if x.session != greedy or x.seq < first]
-        self._bytes -= sum(map(_cost, given_up))
-        self._lost(self._changed[greedy], len(given_up))
+    def _append(self, line: Line, cost: int) -> None:
+        share = self._shares.get(line.session)
+        if share is None:
+            share = self._shares[line.session] = _Share()
+        self._came += 1
+        self._lines[self._came] = line
+        share.places.append(self._came)
+        share.bytes += cost
+        self._bytes += cost
+        greediest = self._greediest
+        if greediest is None or share.bytes > self._shares[greediest].bytes:
+            self._greediest = line.session
 
-    def _lost(self, changed: Changed, lines: int) -> None:
-        changed.journal.lost += lines
-        self.health.lost += lines
+    def _make_room(self, number: int, cost: int) -> None:
+        """Give up the newest lines, as few as will do, of another session that has half of them."""
+        greedy = self._greediest
+        if greedy is None or greedy == number:
+            return
+        share = self._shares[greedy]
+        while self._is_full(cost) and share.places and 2 * share.bytes >= self._bytes:
+            freed = _cost(self._lines.pop(share.places.pop()))
+            share.bytes -= freed
+            self._bytes -= freed
+            self._lost(self._changed[greedy])
+
+    def _lost(self, changed: Changed) -> None:
+        changed.journal.lost += 1
+        self.health.lost += 1
         changed.urgent = True
 
     def rewrite(self, journals: Iterable[Journal], now: float) -> None:
@@ -158,9 +181,12 @@ class Backlog:
 
     def withdraw(self, journal: Journal) -> list[Line]:
         """The lines of a session of which nothing was written yet; they do not wait any more."""
-        lines = [line for line in self._lines if line.session == journal.number]
-        self._lines = [line for line in self._lines if line.session != journal.number]
-        self._bytes -= sum(map(_cost, lines))
+        share = self._shares.pop(journal.number, _Share())
+        lines = [self._lines.pop(place) for place in share.places]
+        self._bytes -= share.bytes
+        if self._greediest == journal.number:
+            shares = self._shares
+            self._greediest = max(shares, key=lambda one: shares[one].bytes, default=None)
         self._changed.pop(journal.number, None)
         return lines
 
@@ -174,9 +200,9 @@ class Backlog:
             checkpoints = tuple(
                 Checkpoint(j.number, j.seq, j.state, j.lost) for j in (one.journal for one in due)
             )
-            self.taken = Batch(tuple(self._lines), checkpoints, now)
-            self._lines = []
-            self._bytes = 0
+            self.taken = Batch(tuple(self._lines.values()), checkpoints, now)
+            self._lines, self._shares = {}, {}
+            self._bytes, self._greediest = 0, None
             for one in due:
                 del self._changed[one.journal.number]
         self.news = trio.Event()

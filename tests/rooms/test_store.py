@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from actors.rooms.archive import Batch
+from actors.rooms import backlog as backlog_module
+from actors.rooms.archive import Batch, Line
 from actors.rooms.backlog import CHECKPOINT_LINES, Backlog
 from actors.rooms.journal import Journal
 from actors.rooms.messages import FoundOver, Recovered, Said
@@ -123,6 +124,45 @@ def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
     assert loud.lost == backlog.health.lost == 1_021 - len(kept[loud.number])
     of_loud = next(one for one in batch.checkpoints if one.session == loud.number)
     assert (of_loud.seq, of_loud.lost, of_loud.state.data.total) == (1_020, loud.lost, 1_020)
+
+
+@pytest.mark.parametrize("waiting", [100, 10_000])
+def test_a_full_one_looks_at_few_lines_however_many_wait(
+    waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backlog = Backlog(most_lines=waiting)
+    loud, quiet = (Journal.begin(began(), backlog) for _ in range(2))
+    for _ in range(waiting):
+        loud.record(message())
+    looked_at = list[Line]()
+
+    def counted(line: Line) -> int:
+        looked_at.append(line)
+        return cost(line)
+
+    cost = backlog_module._cost
+    monkeypatch.setattr(backlog_module, "_cost", counted)
+    for _ in range(waiting // 4):
+        quiet.record(message())
+        loud.record(message())
+    # Each of the three in a pair: both new lines, and the one that makes room.
+    assert len(looked_at) <= 3 * (waiting // 4)
+    assert quiet.lost == 0
+    assert loud.lost == backlog.health.lost == waiting // 2 + 2
+
+
+def test_a_session_that_was_taken_back_is_not_the_greediest_any_more() -> None:
+    backlog = Backlog(most_lines=100)
+    one, other, third = (Journal.begin(began(), backlog) for _ in range(3))
+    for _ in range(60):
+        one.record(message())
+    for _ in range(30):
+        other.record(message())
+    assert len(backlog.withdraw(one)) == 61
+    for _ in range(100):
+        third.record(message())
+    assert len(backlog.take(T0).lines) == 100
+    assert (other.lost, third.lost) == (0, 32)
 
 
 def test_long_texts_fill_it_too() -> None:
