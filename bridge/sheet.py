@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from bridge.harmless import harmless
@@ -85,12 +85,20 @@ def _join(person: Json, index: int, key: str) -> object:
 
 def as_csv(columns: Columns, rows: Iterable[Json]) -> str:
     """A line of headings, then one a row; what was not observed is empty."""
+    return "".join(csv_parts(columns, rows))
+
+
+def csv_parts(columns: Columns, rows: Iterable[Json]) -> Iterator[str]:
+    """The same line by line, for a list that does not fit into memory."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
         writer.writerow([_cell(read(row)) for read in columns.values()])
-    return text.getvalue()
+    yield text.getvalue()
 
 
 def _cell(value: object) -> object:

@@ -278,10 +278,15 @@ def _rooms_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _sessions_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--room", metavar="GLOB", help="only of these rooms, as 'team-*'")
-    parser.add_argument("--person", metavar="IDENTITY", help="only those this person was in")
-    parser.add_argument("--limit", metavar="N", help="how many, default: 50")
-    parser.add_argument("--after", metavar="CURSOR", help="go on there: `next` of a page before")
+    from bridge.filters import FILTERS
+
+    for row in FILTERS:
+        help_text = row.about.replace("%", "%%").replace("`", "'")
+        parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
+    parser.add_argument("--limit", metavar="N", help="how many at most, default: all")
+    parser.add_argument(
+        "--cursor", metavar="CURSOR", help="go on there: the `next` of an earlier list"
+    )
     _format_flags(parser)
 
 

@@ -9,23 +9,24 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, final
 
 from actors.rooms.archive import ArchiveTrouble
 from bridge.cli.settings import BY_NAME, SettingsError, data_dir_of
 from bridge.cli.text import go_duration, key_values, plain
-from bridge.cli.values import BadValue, duration, whole_number
+from bridge.cli.values import BadValue, duration
+from bridge.filters import CURSOR, Filters, WrongFilter, number, read_filters, read_value
 from bridge.harmless import harmless
-from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS, as_csv
+from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
 from bridge.store.errors import StoreRefused
 from bridge.store.reader import (
     BadCursor,
-    Filters,
     NoStore,
     Reader,
     SessionUnreadable,
@@ -35,9 +36,9 @@ from bridge.store.reader import (
 Flags: TypeAlias = Mapping[str, object]
 Json: TypeAlias = dict[str, Any]
 
-PAGE: Final = 50
-MOST: Final = 10_000
-"""Sessions on one page."""
+AT_ONCE: Final = 500
+"""Sessions that are read from the store, and held in memory, at a time."""
+LIMIT: Final = number("limit", "How many at most; without it, all.", 1, 1_000_000_000)
 NAMED: Final = 3
 """Sessions that are named to somebody who asked for one that is not there."""
 EVERY: Final = 1.0
@@ -54,27 +55,79 @@ class CannotRead(Exception):
 
 
 def sessions(flags: Flags) -> None:
-    """A page of what is kept.  Raises `CannotRead` and `SettingsError`; so do the others."""
-    limit = PAGE
-    if "limit" in flags:
-        try:
-            limit = whole_number(1, MOST)(flags["limit"])
-        except BadValue as error:
-            raise SettingsError(f"--limit: {error}") from None
-    after = str(flags["after"]) if "after" in flags else None
-    filters = Filters(
-        room=str(flags["room"]) if "room" in flags else None,
-        person=str(flags["person"]) if "person" in flags else None,
-    )
+    """What is kept, as far as the filters want it: all of it, or `--limit` of it.
+
+    Raises `CannotRead` and `SettingsError`; so do the others.
+    """
+    try:
+        filters = read_filters(flags)
+        limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
+        cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
+    except WrongFilter as error:
+        raise SettingsError(f"--{error}") from None
     with _store(flags) as reader:
+        listed = _Listed(reader, filters, cursor, limit)
         try:
-            page = reader.sessions(limit, after, filters)
+            if "json" in flags:
+                _stream_json(listed)
+            elif "csv" in flags:
+                for part in csv_parts(SESSION_COLUMNS, listed):
+                    sys.stdout.write(part)
+            else:
+                _print_all(listed)
         except BadCursor:
-            raise SettingsError("--after: give the `next` of an earlier page") from None
-    shown = {"sessions": page.sessions, "next": page.next}
-    _show(flags, shown, page.sessions, _SESSIONS)
-    if page.next is not None and not flags.keys() & _FORMATS:
-        sys.stdout.write(f"older ones: --after {page.next}\n")
+            raise SettingsError("--cursor: give the `next` of an earlier list") from None
+    if listed.next is not None:
+        sys.stdout.flush()
+        sys.stderr.write(f"older ones are left out: --cursor {listed.next} goes on there\n")
+
+
+@final
+class _Listed:
+    """Sessions, the newest first, read from the store part by part.
+
+    `next` is known when all were taken: the cursor of what `limit` left out, or None.
+    """
+
+    def __init__(
+        self, reader: Reader, filters: Filters, cursor: str | None, limit: int | None
+    ) -> None:
+        self._reader = reader
+        self._filters = filters
+        self._left = limit
+        self.next = cursor
+
+    def __iter__(self) -> Iterator[Json]:
+        while True:
+            size = AT_ONCE if self._left is None else min(AT_ONCE, self._left)
+            page = self._reader.sessions(size, self.next, self._filters)
+            self.next = page.next
+            yield from page.sessions
+            if self._left is not None:
+                self._left -= len(page.sessions)
+            if page.next is None or self._left == 0:
+                return
+
+
+def _stream_json(listed: _Listed) -> None:
+    """The API's object, a session a line."""
+    sys.stdout.write('{"sessions": [')
+    separator = "\n"
+    for row in listed:
+        sys.stdout.write(separator + _ascii(json.dumps(row)))
+        separator = ",\n"
+    sys.stdout.write(f'\n], "next": {json.dumps(listed.next)}}}\n')
+
+
+def _print_all(listed: _Listed) -> None:
+    """Tables of at most `AT_ONCE` rows, below each other: a long list costs no memory."""
+    rows = iter(listed)
+    part = list(islice(rows, AT_ONCE))
+    if not part:
+        sys.stdout.write("none\n")
+    while part:
+        _print_rows(_SESSIONS, part)
+        part = list(islice(rows, AT_ONCE))
 
 
 def rooms(flags: Flags) -> None:

@@ -24,16 +24,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from actors.rooms.archive import ArchiveTrouble
+from bridge.filters import CURSOR, FILTERS, Filters
 from bridge.http.api_answer import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api_doc import openapi
-from bridge.http.api_query import CURSOR, FILTERS, FORMAT, LIMIT, PAGE, asked
+from bridge.http.api_query import FORMAT, LIMIT, PAGE, asked
 from bridge.http.app import Row, access_of
 from bridge.http.signin import cookie_name
 from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS
 from bridge.store.errors import StoreRefused
 from bridge.store.reader import (
     BadCursor,
-    Filters,
     NoStore,
     Reader,
     SessionUnreadable,

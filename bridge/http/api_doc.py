@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias, get_args
 
 from actors.session import QUALITIES
 from actors.session.events import ParticipantKind, Source, TrackKind
-from bridge.http.api_query import CURSOR, FILTERS, FORMAT, LIMIT, ROOM, Parameter
+from bridge.filters import CURSOR, FILTERS, ROOM, Parameter
+from bridge.http.api_query import FORMAT, LIMIT
 from bridge.http.problem import PROBLEM_JSON
 
 Schema: TypeAlias = dict[str, Any]

@@ -21,7 +21,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager, suppress
-from fnmatch import translate
 from itertools import islice
 from typing import Final, final
 
@@ -34,8 +33,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actors.session import entry_view
+from bridge.filters import ROOM, regex_of
 from bridge.http.api import Archives, StoreUnreadable
-from bridge.http.api_query import ROOM, asked
+from bridge.http.api_query import asked
 from bridge.http.app import Row
 from bridge.store.reader import Placed, Position, Reader
 
@@ -215,7 +215,7 @@ class Feed:
             )
         if request.method == "HEAD":
             return Response(headers=_HEADERS)
-        pattern = re.compile(translate(given["room"])) if "room" in given else None
+        pattern = regex_of(given["room"]) if "room" in given else None
         return _Stream(self, last, pattern)
 
     @contextmanager

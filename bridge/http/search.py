@@ -11,11 +11,9 @@ from attrs import frozen
 from starlette.datastructures import QueryParams
 
 from actors.session import QUALITIES
-from bridge.store.reader import Filters
+from bridge.filters import NAME_LENGTH, Filters, is_pattern
 
 FIELDS: Final = ("room", "person", "since", "until", "people", "quality", "status")
-NAME_LENGTH: Final = 300
-"""Characters of a name or a pattern."""
 DAYS: Final = 30
 """That the plot has where nobody says from when on."""
 MOST_DAYS: Final = 92
@@ -46,8 +44,8 @@ def search(given: Mapping[str, str], now: float | None = None) -> Search:
     since, until = _day(given["since"], "From"), _day(given["until"], "Through")
     after = None if until is None else until + timedelta(1)
     found: dict[str, Any] = {
-        "room": _room(given["room"]),
-        "person": given["person"][:NAME_LENGTH] or None,
+        "room": _part_of(given["room"]),
+        "person": _part_of(given["person"]),
         "people": _people(given["people"]),
         "quality": _one_of(given["quality"], *QUALITIES),
         "status": _one_of(given["status"], "active", "ended"),
@@ -60,10 +58,10 @@ def search(given: Mapping[str, str], now: float | None = None) -> Search:
     )
 
 
-def _room(text: str) -> str | None:
-    """What is no pattern is any part of a name."""
-    text = text[:NAME_LENGTH]
-    return f"*{text}*" if text and not any(char in text for char in "*?[") else text or None
+def _part_of(text: str) -> str | None:
+    """A pattern as it is; of other text, any part of a name."""
+    text = text[: NAME_LENGTH - 2]
+    return f"*{text}*" if text and not is_pattern(text) else text or None
 
 
 def _people(text: str) -> int | None:

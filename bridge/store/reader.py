@@ -16,12 +16,14 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from attrs import frozen
 
 from actors.rooms.archive import Line
-from actors.session import Entry, Quality, session_row, session_view
+from actors.session import Entry, SessionState, session_row, session_view
+from actors.session.view import everyone
+from bridge.filters import ALL, Filters, glob_of, is_pattern, regex_of
 from bridge.store.errors import StoreRefused, trouble
 from bridge.store.lines import newest_lines, unpack
 from bridge.store.live import Live, LiveSession
@@ -50,31 +52,6 @@ class BadCursor(ValueError):
 
 class SessionUnreadable(ValueError):
     """The session is there, but what is kept of it cannot be read."""
-
-
-@frozen
-class Filters:
-    """Which sessions a list has; what is None does not matter.
-
-    Numbers of a live session are those that were kept last, some seconds ago.
-    """
-
-    room: str | None = None
-    """A glob pattern: `team-*`."""
-    person: str | None = None
-    """An identity that was in it."""
-    status: Literal["active", "ended"] | None = None
-    since: float | None = None
-    """Unix seconds: it began then or later."""
-    until: float | None = None
-    """Unix seconds: it began before."""
-    people: int | None = None
-    """At least so many were there at once."""
-    quality: Quality | None = None
-    """Somebody had it for some time."""
-
-
-ALL: Final = Filters()
 
 
 @frozen
@@ -182,31 +159,37 @@ class Reader:
 
     def sessions(self, limit: int = 50, cursor: str | None = None, filters: Filters = ALL) -> Page:
         """One page.  Raises `BadCursor`."""
-        conditions, values = _conditions(filters)
-        if cursor is not None:
-            conditions.append("session < ?")
-            values.append(_session_of(cursor))
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        fixed, changing = _fixed(filters), _changing(filters)
+        sql = (
+            f"SELECT session, {changing} FROM sessions WHERE {fixed} "  # noqa: S608
+            f"AND (ended_at IS NULL OR {changing}) AND session < ? ORDER BY session DESC LIMIT ?"
+        )
+        values = (*changing.values, *fixed.values, *changing.values)
+        below = NEWEST if cursor is None else _session_of(cursor)
+        rows: list[tuple[int, Json]] = []
         with transaction(self._db, "DEFERRED"):
-            found = self._db.execute(
-                f"SELECT session FROM sessions {where} ORDER BY session DESC LIMIT ?",  # noqa: S608
-                (*values, limit + 1),
-            ).fetchall()
-            numbers = [session for (session,) in found[:limit]]
-            rows = self._rows(numbers)
-        return Page(rows, str(numbers[-1]) if len(found) > limit else None)
+            # Some live sessions are not what the filters want: then this looks for more.
+            while len(rows) <= limit:
+                asked = limit + 1 - len(rows)
+                found = self._db.execute(sql, (*values, below, asked)).fetchall()
+                rows.extend(self._rows(found, filters))
+                if len(found) < asked:
+                    break
+                below = found[-1][0]
+        more = len(rows) > limit
+        return Page([row for _, row in rows[:limit]], str(rows[limit - 1][0]) if more else None)
 
     def days(self, first: date, last: date, filters: Filters = ALL) -> list[Day]:
         """Totals of each day from the first through the last, also of those without any."""
         dates = [first + timedelta(days) for days in range((last - first).days + 1)]
-        conditions, values = _conditions(filters)
+        fixed, changing = _fixed(filters), _changing(filters)
+        values = [*fixed.values, *changing.values]
         # Sessions are numbered by their begin, which needs no index of its own.
-        conditions += ["session >= ?", "session < ?"]
         values += [_midnight(first) * 1_000_000, _midnight(last + timedelta(1)) * 1_000_000]
         found = self._db.execute(
             "SELECT session / 86400000000, count(*), total(participant_seconds), "  # noqa: S608
             "coalesce(max(people_peak), 0) FROM sessions "
-            f"WHERE {' AND '.join(conditions)} GROUP BY 1",
+            f"WHERE {fixed} AND {changing} AND session >= ? AND session < ? GROUP BY 1",
             values,
         )
         totals = {day: of_day for day, *of_day in found}
@@ -219,9 +202,9 @@ class Reader:
         """Every live session, the newest first."""
         with transaction(self._db, "DEFERRED"):
             found = self._db.execute(
-                "SELECT session FROM sessions WHERE ended_at IS NULL ORDER BY session DESC"
+                "SELECT session, 1 FROM sessions WHERE ended_at IS NULL ORDER BY session DESC"
             )
-            return self._rows([session for (session,) in found])
+            return [row for _, row in self._rows(found.fetchall())]
 
     def live(self) -> list[LiveSession]:
         """The same as states, for whoever looks again and again: only what is new is read."""
@@ -291,22 +274,29 @@ class Reader:
         seen = self.worker()
         return time.time() if seen is None or seen.running else seen.alive_at
 
-    def _rows(self, sessions: list[int]) -> list[Json]:
-        now, rows, wanted = self._now(), list[Json](), frozenset(sessions)
+    def _rows(
+        self, found: list[tuple[int, bool]], filters: Filters = ALL
+    ) -> list[tuple[int, Json]]:
+        """Sessions with their numbers.  `found` says of each whether the filters want it as it
+        was kept last; of a live one counts how it is now."""
+        now, rows = self._now(), list[tuple[int, Json]]()
+        wanted = frozenset(session for session, _ in found)
         newest: dict[int, list[Line]] | None = None
-        for session in sessions:
-            ended, row = self._db.execute(
+        for session, matches in found:
+            ended, body = self._db.execute(
                 "SELECT ended_at IS NOT NULL, row FROM sessions JOIN states USING (session) "
                 "WHERE session = ?",
                 (session,),
             ).fetchone()
+            row = None
             if not ended:
                 newest = newest_lines(self._db, wanted) if newest is None else newest
                 with suppress(ValueError):  # unreadable: as it was kept last
                     state = refold(self._db, session, newest.get(session, [])).state
-                    rows.append(session_row(state, now))
-                    continue
-            rows.append(json.loads(row))
+                    row = session_row(state, now)
+                    matches = _matches(state, row, filters)
+            if matches:
+                rows.append((session, json.loads(body) if row is None else row))
         return rows
 
     def _told(self, after: Position) -> Iterator[Placed]:
@@ -332,25 +322,68 @@ class Reader:
         return found.fetchone() or ("", "")
 
 
-_CONDITIONS: Final = {
-    "room": "room GLOB ?",
-    "person": "session IN (SELECT session FROM people WHERE identity = ?)",
-    "since": "started_at >= ?",
-    "until": "started_at < ?",
-    "people": "people_peak >= ?",
-}
+NEWEST: Final = 2**63 - 1
+"""Above the number of every session."""
+
+
+@frozen
+class _Conditions:
+    """A part of a WHERE, and its values."""
+
+    conditions: tuple[str, ...]
+    values: tuple[object, ...]
+
+    def __str__(self) -> str:
+        return f"({' AND '.join(self.conditions)})" if self.conditions else "1"
+
+
 _STATUS: Final = {"active": "ended_at IS NULL", "ended": "ended_at IS NOT NULL"}
 
 
-def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
-    given = {name: getattr(filters, name) for name in _CONDITIONS}
-    given = {name: value for name, value in given.items() if value is not None}
-    conditions = [_CONDITIONS[name] for name in given]
+def _fixed(filters: Filters) -> _Conditions:
+    """What does not change while a session lives."""
+    conditions, values = list[str](), list[object]()
+    for condition, value in (
+        ("room GLOB ?", filters.room and glob_of(filters.room)),
+        ("started_at >= ?", filters.since),
+        ("started_at < ?", filters.until),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
     if filters.status is not None:
         conditions.append(_STATUS[filters.status])
+    return _Conditions(tuple(conditions), tuple(values))
+
+
+def _changing(filters: Filters) -> _Conditions:
+    """What the columns of a live session say some seconds late."""
+    conditions, values = list[str](), list[object]()
+    if filters.person is not None:
+        # A whole name is found by the indices.
+        sign = "GLOB" if is_pattern(filters.person) else "="
+        identified = f"SELECT session FROM people WHERE identity {sign} ?"  # noqa: S608
+        named = f"SELECT session FROM people WHERE name {sign} ? AND name != ''"  # noqa: S608
+        conditions.append(f"session IN ({identified} UNION {named})")
+        values += [glob_of(filters.person)] * 2
+    if filters.people is not None:
+        conditions.append("coalesce(people_peak, 0) >= ?")
+        values.append(filters.people)
     if filters.quality is not None:
-        conditions.append(f"quality_{filters.quality} > 0")
-    return conditions, list(given.values())
+        conditions.append(f"coalesce(quality_{filters.quality}, 0) > 0")
+    return _Conditions(tuple(conditions), tuple(values))
+
+
+def _matches(state: SessionState, row: Json, filters: Filters) -> bool:
+    """Whether a live session meets the conditions of `_changing` now."""
+    if filters.people is not None and (row["participants"]["peak"] or 0) < filters.people:
+        return False
+    if filters.quality is not None and not row["quality"][filters.quality]:
+        return False
+    if filters.person is None:
+        return True
+    matches = regex_of(filters.person).match
+    return any(matches(person.identity) or matches(person.name) for person in everyone(state))
 
 
 def _midnight(day: date) -> int:

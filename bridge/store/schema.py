@@ -6,7 +6,7 @@
     journal    every batch of lines as it came, whatever sessions they are of; its numbers
                are positions in the store that a reader can come back to
     chunks     the lines of one session, moved there each time it is kept whole
-    people     which identities were in which session
+    people     which identities were in which session, and the last display name of each
     runs       workers that wrote here, with their last sign of life
 
 A session is named by a number (microseconds of its begin, made unique), so the newest
@@ -99,6 +99,10 @@ STEPS: Final[tuple[str, ...]] = (
         started_at REAL,
         alive_at REAL
     );
+    """,
+    """
+    ALTER TABLE people ADD COLUMN name TEXT NOT NULL DEFAULT '';
+    CREATE INDEX people_by_name ON people (name) WHERE name != '';
     """,
 )
 VERSION: Final = len(STEPS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, final
 
 import structlog
@@ -16,8 +16,9 @@ from attrs import define, field
 
 from actors.rooms.archive import RECENT, Batch, Checkpoint, Found, Kept, Line
 from actors.rooms.book import CONTINUED
-from actors.session import SessionState, session_row
+from actors.session import session_row
 from actors.session.codec import Unreadable, decode_state, encode_state
+from actors.session.view import everyone
 from bridge.store.lines import NO_LINES, compress, newest_lines, pack, rows_of
 from bridge.store.refold import refold
 from bridge.store.schema import transaction
@@ -67,7 +68,11 @@ _SESSION: Final = """
         quality_poor = excluded.quality_poor, quality_lost = excluded.quality_lost
     """
 _STATE: Final = "INSERT OR REPLACE INTO states VALUES (?, ?, ?)"
-_PERSON: Final = "INSERT OR IGNORE INTO people VALUES (?, ?)"
+_PERSON: Final = """
+    INSERT INTO people (session, identity, name) VALUES (?, ?, ?)
+    ON CONFLICT (session, identity) DO UPDATE SET name = excluded.name
+        WHERE people.name != excluded.name
+    """
 _ALIVE: Final = """
     INSERT INTO runs (run, instance, pid, started_at, alive_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (run) DO UPDATE SET alive_at = excluded.alive_at
@@ -164,7 +169,10 @@ class Writer:
         db.execute(_SESSION, _columns(checkpoint, row))
         # Escaped, as JSON can: a text that is no UTF-8 must not hold up a batch for ever.
         db.execute(_STATE, (session, encode_state(state), json.dumps(row, separators=(",", ":"))))
-        db.executemany(_PERSON, [(session, _text(identity)) for identity in _identities(state)])
+        db.executemany(
+            _PERSON,
+            [(session, _text(person.identity), _text(person.name)) for person in everyone(state)],
+        )
 
     # ------------------------------------------------------------ what was left
 
@@ -262,12 +270,6 @@ def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
         row["participant_seconds"],
         *(quality[level] for level in ("excellent", "good", "poor", "lost")),
     )
-
-
-def _identities(state: SessionState) -> Iterable[str]:
-    yield from state.present
-    for person in state.past.values():
-        yield person.identity
 
 
 def _text(text: str) -> str:

@@ -19,7 +19,8 @@ import pytest
 import trio
 
 from actors.session import ParticipantInfo, ParticipantJoined
-from bridge.cli import main
+from bridge.cli import main, reading
+from bridge.filters import FILTERS
 from bridge.store.schema import FILE
 from bridge.store.sqlite import open_store
 from tests.cli.conftest import RunCommand, clean_environment
@@ -106,13 +107,14 @@ COMMANDS = ("sessions", "rooms", "report")
 def test_sessions_as_json_are_the_contract_s_page(data_dir: Path, room_actors: RunCommand) -> None:
     fill(data_dir)
     done = room_actors("sessions", "--json", "--limit", "2")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
     page = json.loads(done.stdout)
+    assert done.stderr == f"older ones are left out: --cursor {page['next']} goes on there\n"
     assert page.keys() == {"sessions", "next"}
     assert [row["id"] for row in page["sessions"]] == ["RM_2", "RM_1"]
     assert [row["status"] for row in page["sessions"]] == ["active", "ended"]
     assert not page["sessions"][0].keys() & {"people", "tracks", "timeline"}
-    rest = json.loads(room_actors("sessions", "--json", "--after", page["next"]).stdout)
+    rest = json.loads(room_actors("sessions", "--json", "--cursor", page["next"]).stdout)
     assert ([row["id"] for row in rest["sessions"]], rest["next"]) == (["RM_0"], None)
 
 
@@ -120,10 +122,11 @@ def test_sessions_as_a_table_say_how_to_see_older_ones(
     data_dir: Path, room_actors: RunCommand
 ) -> None:
     fill(data_dir)
-    lines = room_actors("sessions", "--limit", "1").stdout.splitlines()
+    limited = room_actors("sessions", "--limit", "1")
+    lines = limited.stdout.splitlines()
     assert lines[0].split()[:3] == ["session", "room", "status"]
     assert lines[1].split()[:3] == ["RM_2", "room-2", "active"]
-    assert lines[2].startswith("older ones: --after ")
+    assert limited.stderr.startswith("older ones are left out: --cursor ")
     chosen = room_actors("sessions", "--room", "room-[01]", "--person", "bob").stdout
     assert [line.split()[0] for line in chosen.splitlines()] == ["session", "RM_1", "RM_0"]
     assert room_actors("sessions", "--room", "nothing").stdout == "none\n"
@@ -141,6 +144,45 @@ def test_sessions_as_csv_have_a_column_for_each_number(
     )  # fmt: skip
     assert ended["quality_poor"] == "0.0"
     assert rows[0]["ended_at"] == ""
+
+
+def test_a_list_without_a_limit_is_whole_in_every_form(
+    data_dir: Path, room_actors: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "AT_ONCE", 3)
+    fill(data_dir, sessions=8)
+    everything = [f"RM_{number}" for number in reversed(range(8))]
+    as_json = room_actors("sessions", "--json")
+    page = json.loads(as_json.stdout)
+    assert ([row["id"] for row in page["sessions"]], page["next"]) == (everything, None)
+    as_csv = room_actors("sessions", "--csv")
+    assert [row["id"] for row in rows_of(as_csv.stdout)] == everything
+    as_table = room_actors("sessions")
+    rows = [line.split()[0] for line in as_table.stdout.splitlines()]
+    assert [row for row in rows if row != "session"] == everything
+    assert as_json.stderr == as_csv.stderr == as_table.stderr == ""
+    limited = json.loads(room_actors("sessions", "--json", "--limit", "7").stdout)
+    assert [row["id"] for row in limited["sessions"]] == everything[:7]
+
+
+def test_the_filters_are_those_of_the_api(data_dir: Path, room_actors: RunCommand) -> None:
+    fill(data_dir)
+    given = {
+        "room": "room-[0-2]", "person": "b*", "status": "ended", "since": "2020-01-01",
+        "until": "2100-01-01T00:00:00Z", "people": "2", "quality": "good",
+    }  # fmt: skip
+    flags = [part for name, value in given.items() for part in (f"--{name}", value)]
+    assert list(given) == [row.name for row in FILTERS]
+    assert [row["id"] for row in rows_of(room_actors("sessions", "--csv", *flags).stdout)] == [
+        "RM_1",
+        "RM_0",
+    ]
+    wrong = room_actors("sessions", "--since", "yesterday")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == (
+        "room-actors: --since: give a time such as 2026-01-31T12:00:00Z, "
+        "or a date such as 2026-01-31\n"
+    )
 
 
 def test_rooms_are_those_that_are_live_and_a_dead_worker_is_told_of(
@@ -243,8 +285,8 @@ def test_a_file_that_is_none_of_ours_is_one_line(
     "args, said",
     [
         (("sessions", "--json", "--csv"), "--json and --csv: give one of them"),
-        (("sessions", "--limit", "0"), "--limit: '0' is out of range; give 1 to 10000"),
-        (("sessions", "--after", "x"), "--after: give the `next` of an earlier page"),
+        (("sessions", "--limit", "0"), "--limit: give a whole number from 1 to 1000000000"),
+        (("sessions", "--cursor", "x"), "--cursor: give the `next` of an earlier list"),
         (("report", "a", "b"), "'b' is more than report takes"),
         (("rooms", "a"), "'a' is more than rooms takes"),
         (("rooms", "--data-dir", ""), "--data-dir: '' is not a directory"),

@@ -220,7 +220,7 @@ async def test_a_live_session_has_no_tag(kept: Kept):
         "quality=fine",
         "since=yesterday",
         "since=1790000000",
-        "since=2026-09-21",
+        "since=2026-9-21",
         "since=2026-09-21T18:00:00",
         "until=2026-13-21T18:00:00Z",
         "format=xml",

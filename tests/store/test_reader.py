@@ -15,10 +15,17 @@ import trio
 from structlog.testing import capture_logs
 
 from actors.rooms.archive import ArchiveTrouble
-from actors.session import session_row, session_view
+from actors.session import (
+    ParticipantInfo,
+    ParticipantJoined,
+    QualityChanged,
+    Tick,
+    session_row,
+    session_view,
+)
+from bridge.filters import Filters
 from bridge.store.reader import (
     BadCursor,
-    Filters,
     NoStore,
     Position,
     SessionUnreadable,
@@ -95,6 +102,67 @@ async def test_a_list_has_what_the_filters_say(tmp_path: Path) -> None:
         assert found(quality="lost") == []
         assert len(found(quality="good")) == 7
         assert found(room="team-1", people=4, person="person-5") == ["RM_5"]
+
+
+async def test_somebody_who_came_just_now_is_found_at_once_by_identity_and_by_name(
+    tmp_path: Path,
+) -> None:
+    """A session is kept whole every 20 s; what lists filter by must not wait for that."""
+    history = History()
+    async with open_store(tmp_path, instance="w") as archive:
+        journal = history.begin("atlas", "RM_1", "alice")
+        await history.write_to(archive)
+        info = ParticipantInfo("u-17", "PA_2", history.now, name="Dora [guest]")
+        journal.record(ParticipantJoined(history.now, info))
+        journal.record(QualityChanged(history.now, "u-17", "PA_2", "poor"))
+        history.now += 1.0
+        journal.record(Tick(history.now))
+        batch = await history.write_to(archive)
+        assert not batch.checkpoints
+        with open_reader(tmp_path) as reader:
+
+            def found(**filters: object) -> list[object]:
+                return ids(reader.sessions(filters=Filters(**filters)).sessions)  # pyright: ignore[reportArgumentType]
+
+            live = ["RM_1"]
+            assert found(person="u-17") == found(person="Dora \\[guest]") == live
+            assert found(person="Dora*") == found(person="u-?7") == live
+            assert found(person="Dora") == found(person="dora*") == []
+            assert found(people=2) == found(quality="poor") == live
+            assert found(people=3) == found(quality="lost") == []
+        journal.end(history.now, "room_closed")
+        await history.write_to(archive)
+    with open_reader(tmp_path) as reader:
+        for person in ("u-17", "Dora \\[guest]", "Dora*", "Alice"):
+            assert ids(reader.sessions(filters=Filters(person=person)).sessions) == ["RM_1"]
+
+
+async def test_a_page_is_full_though_live_sessions_between_do_not_match(tmp_path: Path) -> None:
+    history = History()
+    async with open_store(tmp_path, instance="w") as archive:
+        for number in range(9):
+            who = "alice" if number % 3 == 0 else "bob"
+            history.begin("atlas", f"RM_{number}", who)
+            history.now += 1.0
+        await history.write_to(archive)
+    with open_reader(tmp_path) as reader:
+        first = reader.sessions(2, None, Filters(person="alice"))
+        assert ids(first.sessions) == ["RM_6", "RM_3"]
+        rest = reader.sessions(2, first.next, Filters(person="alice"))
+        assert (ids(rest.sessions), rest.next) == (["RM_0"], None)
+
+
+@pytest.mark.parametrize("room", ["[team]", "a*b", "what?", "back\\slash", "[", "]", "a[^b]"])
+async def test_every_room_is_found_by_its_escaped_name(room: str, tmp_path: Path) -> None:
+    history = History()
+    async with open_store(tmp_path, instance="w") as archive:
+        for name in (room, "t", "aXb", "whatX", "back", "a!"):
+            history.begin(name, f"RM_{name}").end(history.now, "room_closed")
+        await history.write_to(archive)
+    escaped = "".join(f"\\{char}" if char in "*?[\\" else char for char in room)
+    with open_reader(tmp_path) as reader:
+        found = reader.sessions(filters=Filters(room=escaped)).sessions
+        assert [row["room"] for row in found] == [room]
 
 
 async def test_objects_are_those_of_the_session(tmp_path: Path) -> None:
