@@ -26,6 +26,7 @@ from rich.text import Text
 
 from actors.rooms.archive import ArchiveTrouble
 from bridge.cli import machine
+from bridge.cli.lines import line_of
 from bridge.cli.log import configure_logging
 from bridge.cli.probes import PROBES, Result, ServerCheck
 from bridge.cli.settings import BY_NAME, TABLE, Draft, Setting, draft
@@ -48,7 +49,6 @@ LONG_SECRET: Final = 32
 """Bytes: what HMAC-SHA256 wants for a key (RFC 7518, 3.2)."""
 FAILED: Final = 1
 
-_HIDDEN: Final = frozenset(("api-secret", "http-token", "database-url"))
 _SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
 
 
@@ -86,6 +86,15 @@ def _setting(row: Setting, read: Draft) -> Result:
             found = "empty: takes jobs from your other unnamed agents"
             return Result(name, "ok", found, f"better give a name by {row.how()}")
     origin = read.origins[row.name]
+    advice = [
+        line_of(notice.event, "warning", notice.fields).removeprefix("WARNING ")
+        for notice in read.notices
+        if notice.setting == row.name
+    ]
+    if advice:
+        return Result(
+            name, "ok", f"{_shown(row, read.values[row.name])} ({origin})", "; ".join(advice)
+        )
     if row.name == "api-secret" and len(read.values[row.name].encode()) < LONG_SECRET:
         do = f"works; in production let it have {LONG_SECRET} characters or more"
         return Result(name, "ok", f"set, short, not shown ({origin})", do)
@@ -95,7 +104,7 @@ def _setting(row: Setting, read: Draft) -> Result:
 def _shown(row: Setting, value: Any) -> str:
     if value is None or value == "" or value == ():
         return "off" if row.name == "http" else row.default_text or "none"
-    if row.name in _HIDDEN:
+    if row.hidden:
         return "set, not shown"
     unit = " s" if isinstance(value, float) else ""
     return harmless(plain(value)) + unit

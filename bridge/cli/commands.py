@@ -141,6 +141,9 @@ def _parser(command: Command) -> argparse.ArgumentParser:
         _add(parser, row)
     if command.settings:
         parser.add_argument("--config", metavar="FILE", help="a TOML file with settings by name")
+        parser.add_argument(
+            "--env-file", metavar="FILE", help="a .env file: variables that are not set otherwise"
+        )
     parser.add_argument("-h", "--help", action="help", help="show this and leave")
     parser.add_argument(
         "--version", action="version", version=f"{PROG} {__version__}", help="show it and leave"
@@ -150,7 +153,8 @@ def _parser(command: Command) -> argparse.ArgumentParser:
 
 def _add(parser: argparse.ArgumentParser, row: Setting) -> None:
     default = "required" if row.required else f"default: {row.default_text or 'none'}"
-    help_text = f"{row.help} [{row.env}; {default}]".replace("%", "%%")
+    variable = f"{row.env} or _FILE" if row.in_file else row.env
+    help_text = f"{row.help} [{variable}; {default}]".replace("%", "%%")
     shown = argparse.SUPPRESS if row.planned else help_text
     if row.kind == "switch":
         parser.add_argument(row.flag, nargs="?", const="true", metavar="BOOL", help=shown)
@@ -172,7 +176,9 @@ def _overview() -> str:
         {commands}
 
         {prog} COMMAND --help shows the flags of a command; --version the version.
-        Settings come from flags, else the environment, else --config FILE (TOML).
+        Settings come from flags, else the environment, else --env-file, else --config FILE
+        (TOML). A secret may be in a file: LIVEKIT_API_SECRET_FILE, and so on; or both in
+        LiveKit's key file: LIVEKIT_KEY_FILE.
         """
     ).format(prog=PROG, commands=commands)
 

@@ -156,6 +156,17 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
         "WARNING --max-rooms lowered from {asked} to {max_rooms}: the open-file limit is "
         "{open_files}; raise it (ulimit -n) for more"
     ),
+    "secret_on_command_line": (
+        "WARNING {flag} is on the command line, where other users of this machine can read it: "
+        "set it by {variable} or {file_variable}"
+    ),
+    "secret_file_readable": (
+        "WARNING {flag}: every user of this machine can read {file}, which has {setting} in it: "
+        "chmod 600 it"
+    ),
+    "http_token_short": (
+        "WARNING --http-token is so short that it can be guessed: take {least} characters or more"
+    ),
 }
 
 TEMPLATES: Final[Mapping[str, Template]] = {**SESSION_LINES, **WORKER_LINES}

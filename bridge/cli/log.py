@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import threading
 import time
@@ -44,12 +45,13 @@ JSON_LIMIT: Final = 4096
 """Characters of one string in a JSON line, a traceback aside."""
 TRACE_LIMIT: Final = 16384
 SHORTEST_SECRET: Final = 8
-"""A shorter secret (LiveKit's development server has "secret") is an ordinary word that
-would be cut out of ordinary lines; anything so short is guessed, not leaked."""
+"""A shorter secret (LiveKit's development server has "secret") is taken out only where it
+stands as a word: as a part of others it would be cut out of ordinary lines."""
 
 _SECRET_KEYS: Final = frozenset(
     ("api_secret", "secret", "token", "http_token", "password", "authorization", "database_url")
 )
+_OURS: Final = ("event", "level")
 _FIRST_KEYS: Final = ("time", "level", "event", "room", "room_sid", "job_id", "identity")
 _ENTRY_LEVELS: Final = {"speakers_changed": "debug", "track_subscribed": "debug"}
 """Too frequent for a log that people read; the timeline has them."""
@@ -139,9 +141,11 @@ class _Renderer:
     """An event's fields to one line (or several lines of one event)."""
 
     def __init__(self, settings: LogSettings) -> None:
-        words = {word for word in settings.secrets if len(word) >= SHORTEST_SECRET}
         # The longest first: one secret may hold another.
-        self._secrets = tuple(sorted(words, key=len, reverse=True))
+        words = sorted(set(settings.secrets), key=len, reverse=True)
+        self._secrets = tuple(word for word in words if len(word) >= SHORTEST_SECRET)
+        short = "|".join(re.escape(word) for word in words if len(word) < SHORTEST_SECRET)
+        self._short_secrets = re.compile(rf"(?<!\w)(?:{short})(?!\w)") if short else None
         self._payloads = settings.log_payloads
         self._as_text = settings.log_format != "json"
 
@@ -166,6 +170,8 @@ class _Renderer:
             for key, value in event.items()
             if key not in ("exc_info", "stack_info")
         }
+        # A short secret may be one of our own words.
+        fields |= {key: self._without_long(str(event[key])) for key in _OURS if key in event}
         if fields.get("event") == "data_message" and not self._payloads:
             fields.pop("content", None)
         trace = _traceback(event.get("exc_info"))
@@ -192,6 +198,10 @@ class _Renderer:
         return self._secretless(str(value))
 
     def _secretless(self, text: str) -> str:
+        text = self._without_long(text)
+        return text if self._short_secrets is None else self._short_secrets.sub("<secret>", text)
+
+    def _without_long(self, text: str) -> str:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, "<secret>")

@@ -1,9 +1,12 @@
 """Every setting in one table, and how a value is found.
 
 A setting comes from its flag, else from its environment variable, else from the
-TOML file given with `--config`, else it has its default.  All three are read and
-checked by the same parser, so that a value is right or wrong wherever it stands.
-Whatever is wrong ends as one line that names the setting and says how to set it.
+`--env-file`, else from the TOML file given with `--config`, else it has its default.
+All are read and checked by the same parser, so that a value is right or wrong wherever
+it stands.  Whatever is wrong ends as one line that names the setting and says how to set it.
+
+A secret may also be in a file of its own, which `NAME_FILE` names in place of `NAME`
+(in TOML `name-file`), and key and secret in LiveKit's key file (`LIVEKIT_KEY_FILE`).
 
 Secrets are in no `repr`, in no error text and in no log line (`Settings.secrets` is
 what the log takes out of every line).
@@ -33,12 +36,24 @@ from attrs import field, frozen
 
 from bridge.cli import values
 from bridge.cli.machine import descriptor_limit, rooms_for_descriptors
+from bridge.cli.sources import (
+    others_can_read,
+    read_env_file,
+    read_key_file,
+    read_secret,
+    read_text,
+)
 from bridge.cli.text import did_you_mean
 from bridge.cli.values import HttpAddress
 from bridge.harmless import harmless
 
 MAX_ROOMS: Final = 500
 """The default's upper bound; tried up to here."""
+
+KEY_FILE: Final = "LIVEKIT_KEY_FILE"
+"""Names a file with `key: secret` lines, as livekit-server's `--key-file` takes."""
+LONG_TOKEN: Final = 16
+"""Characters: a shorter `--http-token` can be found by trying."""
 
 DAY: Final = 86_400.0
 YEAR: Final = 366 * DAY
@@ -54,6 +69,8 @@ class Notice:
 
     event: str
     fields: Mapping[str, object]
+    setting: str = ""
+    """The name of the setting that it is about, where it is about one."""
 
 
 @frozen
@@ -74,10 +91,19 @@ class Setting:
     kind: Literal["value", "switch", "list"] = "value"
     planned: bool = False
     """Part of the contract and checked, but what it sets is not built yet: not in the help."""
+    in_file: bool = False
+    """The value may also be in a file that `ENV_FILE` names."""
+    hidden: bool = False
+    """The value is a secret: never shown, and warned of where other users can read it."""
 
     @property
     def flag(self) -> str:
         return f"--{self.name}"
+
+    @property
+    def env_file(self) -> str:
+        """The variable that names a file with the value."""
+        return f"{self.env}_FILE"
 
     @property
     def field(self) -> str:
@@ -116,10 +142,13 @@ TABLE: Final[tuple[Setting, ...]] = (
         "url", "LIVEKIT_URL", "URL", values.livekit_url,
         "the LiveKit server", default="ws://localhost:7880",
     ),
-    _row("api-key", "LIVEKIT_API_KEY", "KEY", values.secret, "API key", required=True),
+    _row(
+        "api-key", "LIVEKIT_API_KEY", "KEY", values.secret, "API key", required=True, in_file=True,
+    ),
     _row(
         "api-secret", "LIVEKIT_API_SECRET", "SECRET", values.secret,
         "API secret; better in the environment, where other users cannot read it", required=True,
+        in_file=True, hidden=True,
     ),
     _row(
         "agent-name", "ROOM_ACTORS_AGENT_NAME", "NAME", values.agent_name,
@@ -157,6 +186,7 @@ TABLE: Final[tuple[Setting, ...]] = (
         "database-url", "ROOM_ACTORS_DATABASE_URL", "URL", values.database_url,
         "PostgreSQL for several workers",
         default_text="SQLite file in the data directory", planned=True,
+        in_file=True, hidden=True,
     ),
     _row(
         "http", "ROOM_ACTORS_HTTP", "ADDRESS", values.http_address,
@@ -166,6 +196,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     _row(
         "http-token", "ROOM_ACTORS_HTTP_TOKEN", "TOKEN", values.secret,
         "what HTTP clients must show; required if --http is not loopback",
+        in_file=True, hidden=True,
     ),
     _row(
         "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),
@@ -221,12 +252,24 @@ TABLE: Final[tuple[Setting, ...]] = (
 
 BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in TABLE}
 
-_OTHER_VARIABLES: Final = re.compile(
-    # The launcher's, the private server's, and what Kubernetes sets for a service
-    # that is called `room-actors`.
-    r"ROOM_ACTORS_(VENV|TEST_VENV|PYTHON|LIVEKIT_SERVER"
-    r"|SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
+_OTHER_VARIABLES: Final = re.compile(r"ROOM_ACTORS_(VENV|TEST_VENV|PYTHON|LIVEKIT_SERVER)")
+"""The launcher's, and the private server's."""
+
+_SERVICE_LINKS: Final = re.compile(
+    r"ROOM_ACTORS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
+    r"|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
 )
+_SERVICE_PORT: Final = re.compile(r"ROOM_ACTORS_(\w+_)?PORT")
+_SERVICE_URL: Final = re.compile(r"(tcp|udp|sctp)://\S+")
+"""What Kubernetes adds to every container for each service: of one that is called
+`room-actors-metrics`, `ROOM_ACTORS_METRICS_SERVICE_HOST`, `ROOM_ACTORS_METRICS_PORT` and
+more.  That last name could be a mistake of the user's as well; its value tells."""
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    if _SERVICE_LINKS.fullmatch(name):
+        return True
+    return bool(_SERVICE_PORT.fullmatch(name) and _SERVICE_URL.fullmatch(value))
 
 
 @frozen
@@ -323,44 +366,141 @@ def data_dir_of(flags: Mapping[str, object], env: Mapping[str, str] | None = Non
 
 
 def draft(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Draft:
-    """Read and check everything; raises `SettingsError` only for the file and unknown keys."""
+    """Read and check everything; raises `SettingsError` only for files and unknown keys."""
     env = os.environ if env is None else env
-    _refuse_unknown_variables(env)
-    config = flags.get("config")
-    file = read_config(Path(str(config))) if config is not None else {}
+    given = _Given.read(flags, env)
     found: dict[str, Any] = {}
     problems: dict[str, str] = {}
     origins: dict[str, str] = {}
     for row in TABLE:
-        origin, raw = _raw(row, flags, env, file, str(config))
-        origins[row.name] = origin
+        origin = "default"
         try:
+            origin, raw = given.raw(row, found.get("api-key"))
+            origins[row.name] = origin
             found[row.name] = row.default(env) if origin == "default" else row.parse(raw)
+        except _BadSource as error:
+            origins[row.name] = error.origin
+            problems[row.name] = f"{error.origin}: {error} (set by {row.how()})"
+            continue
         except values.BadValue as error:
             problems[row.name] = f"{origin}: {error} (set by {row.how()})"
             continue
         if row.required and not found[row.name]:
             problems[row.name] = f"{row.flag} is missing; set it by {row.how()}"
             del found[row.name]
-    notices = _judge(found, problems, origins)
+    notices = (*_judge(found, problems, origins), *_exposed(given, found, origins))
     ordered = {row.name: problems[row.name] for row in TABLE if row.name in problems}
     return Draft(found, ordered, origins, notices)
 
 
-def _raw(
-    row: Setting,
-    flags: Mapping[str, object],
-    env: Mapping[str, str],
-    file: Mapping[str, object],
-    config: str,
-) -> tuple[str, object]:
-    if row.name in flags:
-        return row.flag, flags[row.name]
-    if row.env in env and (env[row.env].strip() or row.empty_env_counts):
-        return row.env, env[row.env]
-    if row.name in file:
-        return f"{row.name} in {harmless(config)}", file[row.name]
-    return "default", None
+class _BadSource(values.BadValue):
+    """What should hold a value cannot be used; `origin` names it."""
+
+    def __init__(self, origin: str, text: str) -> None:
+        super().__init__(text)
+        self.origin = origin
+
+
+@frozen
+class _Layer:
+    """One set of environment variables: the process's own, or those of `--env-file`."""
+
+    variables: Mapping[str, str]
+    where: str = ""
+    """As ` in FILE`."""
+
+    def has(self, name: str, *, empty_counts: bool = False) -> bool:
+        return name in self.variables and (empty_counts or bool(self.variables[name].strip()))
+
+    def origin(self, name: str) -> str:
+        return f"{name}{self.where}"
+
+
+@frozen
+class _Given:
+    """Everything that somebody gave, wherever."""
+
+    flags: Mapping[str, object]
+    layers: tuple[_Layer, ...]
+    """What is first wins."""
+    config: Path | None
+    file: Mapping[str, object]
+    env_file: Path | None
+
+    @classmethod
+    def read(cls, flags: Mapping[str, object], env: Mapping[str, str]) -> _Given:
+        """Raises `SettingsError`."""
+        _refuse_unknown_variables(env)
+        layers = [_Layer(env)]
+        env_file = _path(flags, "env-file")
+        if env_file is not None:
+            try:
+                variables = read_env_file(env_file)
+            except values.BadValue as error:
+                raise SettingsError(f"--env-file: {error}") from None
+            layers.append(_Layer(variables, f" in {harmless(str(env_file))}"))
+            _refuse_unknown_variables(variables, f"--env-file: {harmless(str(env_file))}: ")
+        config = _path(flags, "config")
+        file = {} if config is None else read_config(config)
+        return cls(flags, tuple(layers), config, file, env_file)
+
+    def raw(self, row: Setting, api_key: str | None) -> tuple[str, object]:
+        """Where a value came from, and what it is there.  Raises `_BadSource`.
+
+        `api_key` is the one that is used, for the secret in a file of several.
+        """
+        if row.name in self.flags:
+            return row.flag, self.flags[row.name]
+        for layer in self.layers:
+            has_value = layer.has(row.env, empty_counts=row.empty_env_counts)
+            has_file = row.in_file and layer.has(row.env_file)
+            if has_value and has_file:
+                text = f"{row.env} is set too: keep one of them"
+                raise _BadSource(layer.origin(row.env_file), text)
+            if has_value:
+                return layer.origin(row.env), layer.variables[row.env]
+            if has_file:
+                origin = layer.origin(row.env_file)
+                return origin, _secret_in(origin, layer.variables[row.env_file])
+            if row.name in ("api-key", "api-secret") and layer.has(KEY_FILE):
+                origin = layer.origin(KEY_FILE)
+                return origin, _of_key_file(row, origin, layer.variables[KEY_FILE], api_key)
+        config = harmless(str(self.config))
+        if row.name in self.file:
+            return f"{row.name} in {config}", self.file[row.name]
+        by_file = f"{row.name}-file"
+        if by_file in self.file:
+            origin = f"{by_file} in {config}"
+            return origin, _secret_in(origin, self.file[by_file])
+        return "default", None
+
+
+def _path(flags: Mapping[str, object], name: str) -> Path | None:
+    return Path(str(flags[name])) if name in flags else None
+
+
+def _secret_in(origin: str, path: object) -> str:
+    try:
+        if not isinstance(path, str):
+            raise values.BadValue("is not the path of a file; put it in quotes")
+        return read_secret(Path(path.strip()))
+    except values.BadValue as error:
+        raise _BadSource(origin, str(error)) from None
+
+
+def _of_key_file(row: Setting, origin: str, path: str, api_key: str | None) -> str:
+    """The key, or the secret of `api_key`, in a file of `key: secret` lines."""
+    try:
+        pairs = read_key_file(Path(path.strip()))
+    except values.BadValue as error:
+        raise _BadSource(origin, str(error)) from None
+    if row.name == "api-key":
+        if len(pairs) > 1:
+            raise _BadSource(origin, f"has {len(pairs)} keys; name the one to use")
+        return next(iter(pairs))
+    if api_key is None or api_key not in pairs:
+        raise _BadSource(origin, "has no secret of the API key that is used")
+    return pairs[api_key]
 
 
 def _judge(
@@ -369,7 +509,7 @@ def _judge(
     """What only several settings together, or the machine, can tell."""
     notices: list[Notice] = []
     if found.get("agent-name") == "":
-        notices.append(Notice("unnamed_worker", {}))
+        notices.append(Notice("unnamed_worker", {}, "agent-name"))
     if "max-rooms" not in problems:
         fits = rooms_for_descriptors(descriptor_limit())
         asked = found["max-rooms"]
@@ -378,7 +518,7 @@ def _judge(
         elif asked > fits:
             found["max-rooms"] = fits
             fields = {"asked": asked, "max_rooms": fits, "open_files": descriptor_limit()}
-            notices.append(Notice("max_rooms_lowered", fields))
+            notices.append(Notice("max_rooms_lowered", fields, "max-rooms"))
     http = found.get("http")
     if http is not None and not http.loopback and not found.get("http-token"):
         row = BY_NAME["http-token"]
@@ -390,15 +530,40 @@ def _judge(
     return tuple(notices)
 
 
-def _refuse_unknown_variables(env: Mapping[str, str]) -> None:
-    known = [row.env for row in TABLE]
-    for name in env:
+def _exposed(given: _Given, found: Mapping[str, Any], origins: Mapping[str, str]) -> list[Notice]:
+    """Secrets that other users of this machine can read, or others can guess."""
+    notices: list[Notice] = []
+    secrets = [row for row in TABLE if row.hidden]
+    for row in secrets:
+        if origins[row.name] == row.flag and found.get(row.name):
+            fields = {"flag": row.flag, "variable": row.env, "file_variable": row.env_file}
+            notices.append(Notice("secret_on_command_line", fields, row.name))
+    if given.config is not None and others_can_read(given.config):
+        there = [row for row in secrets if row.name in given.file]
+        notices += [_readable("--config", given.config, row) for row in there[:1]]
+    if given.env_file is not None and others_can_read(given.env_file):
+        there = [row for row in secrets if given.layers[-1].has(row.env)]
+        notices += [_readable("--env-file", given.env_file, row) for row in there[:1]]
+    token = found.get("http-token")
+    if token and len(token) < LONG_TOKEN:
+        notices.append(Notice("http_token_short", {"least": LONG_TOKEN}, "http-token"))
+    return notices
+
+
+def _readable(flag: str, path: Path, row: Setting) -> Notice:
+    fields = {"flag": flag, "file": str(path), "setting": row.name}
+    return Notice("secret_file_readable", fields, row.name)
+
+
+def _refuse_unknown_variables(env: Mapping[str, str], where: str = "") -> None:
+    known = {row.env for row in TABLE} | {row.env_file for row in TABLE if row.in_file}
+    for name, value in env.items():
         if name.startswith("ROOM_ACTORS_") and name not in known:
-            if _OTHER_VARIABLES.fullmatch(name):
+            if _OTHER_VARIABLES.fullmatch(name) or _is_service_link(name, value):
                 continue
             raise SettingsError(
-                f"environment variable {harmless(name, 80)} is no setting"
-                f"{did_you_mean(name, known)}"
+                f"{where}environment variable {harmless(name, 80)} is no setting"
+                f"{did_you_mean(name, sorted(known))}"
             )
 
 
@@ -406,23 +571,26 @@ def read_config(path: Path) -> dict[str, object]:
     """A TOML file of settings by name (`api-key` or `api_key`).  Raises `SettingsError`."""
     where = f"--config: {harmless(str(path))}"
     try:
-        parsed = tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise SettingsError(f"{where} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{where} is not UTF-8 text") from None
+        parsed = tomllib.loads(read_text(path))
+    except values.BadValue as error:
+        raise SettingsError(f"--config: {error}") from None
     except tomllib.TOMLDecodeError as error:
         # Says line and column, and quotes at most a key or a character.
         raise SettingsError(f"{where} is not TOML: {harmless(str(error))}") from None
+    except RecursionError:
+        raise SettingsError(f"{where} is not TOML: it is nested too deeply") from None
+    known = [*BY_NAME, *(f"{row.name}-file" for row in TABLE if row.in_file)]
     settings: dict[str, object] = {}
     for key, value in parsed.items():
         name = key.replace("_", "-")
-        if name not in BY_NAME:
+        if name not in known:
             raise SettingsError(
-                f"{where} has the unknown key '{harmless(key, 80)}'"
-                f"{did_you_mean(name, list(BY_NAME))}"
+                f"{where} has the unknown key '{harmless(key, 80)}'{did_you_mean(name, known)}"
             )
         if name in settings:
             raise SettingsError(f"{where} has the key '{name}' twice")
         settings[name] = value
+    for row in TABLE:
+        if row.name in settings and f"{row.name}-file" in settings:
+            raise SettingsError(f"{where} has both '{row.name}' and '{row.name}-file'")
     return settings

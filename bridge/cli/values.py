@@ -35,6 +35,10 @@ def shown(value: object) -> str:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise BadValue("is not text; put it in quotes")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadValue("is not UTF-8 text") from None
     return value
 
 
@@ -238,3 +242,7 @@ def directory(value: object) -> Path:
         return Path(given).expanduser().absolute()
     except RuntimeError:
         raise BadValue(f"{shown(given)} names a home that is not known; give a full path") from None
+    except OSError:  # of the working directory, which somebody deleted
+        raise BadValue(
+            f"{shown(given)} is below a working directory that is gone; give a full path"
+        ) from None

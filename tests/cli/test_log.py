@@ -317,6 +317,20 @@ def test_no_secret_and_no_token_reaches_the_log(
     assert "ConnectionError" in text
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_short_secret_is_taken_out_where_it_stands_as_a_word(
+    log_format: str, logged: Callable[..., Logged]
+) -> None:
+    log = logged(log_format=log_format, secrets=("secret", "started", "p4"))
+    log.log.info("started", url="ws://devkey:secret@host", said=["secret", {"p4": "p4,secret."}])
+    log.log.info("secret_words", about="secretary p42", took=3)
+    text = log.path.read_text()
+    assert text.count("<secret>") == 5
+    assert "secretary p42" in text
+    if log_format == "json":
+        assert [line["event"] for line in log.objects] == ["started", "secret_words"]
+
+
 # ---------------------------------------------------------------- others that log
 
 

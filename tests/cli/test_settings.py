@@ -15,6 +15,7 @@ from bridge.cli.settings import BY_NAME, TABLE, Settings, SettingsError, draft, 
 from bridge.cli.values import HttpAddress
 
 KEYS: Mapping[str, object] = {"api-key": "devkey", "api-secret": "a-long-secret-word"}
+VARIABLES = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "a-long-secret-word"}
 FLAG, VARIABLE, FILE = "flag", "variable", "file"
 
 # name -> three texts (flag, variable, TOML) and what each becomes
@@ -93,7 +94,7 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_file(
 
 
 def test_without_anything_given_the_defaults_hold() -> None:
-    settings = load(KEYS, {"HOME": "/home/alice", "XDG_DATA_HOME": "/data"})
+    settings = load({}, {**VARIABLES, "HOME": "/home/alice", "XDG_DATA_HOME": "/data"})
     expected = Settings(
         url="ws://localhost:7880",
         api_key="devkey",
@@ -282,7 +283,7 @@ def test_http_for_other_machines_needs_a_token(address: str, needs: bool) -> Non
 
 
 def test_an_empty_agent_name_is_taken_on_purpose_only_and_warned_of() -> None:
-    unnamed = load({**KEYS, "agent-name": ""}, {})
+    unnamed = load({"agent-name": ""}, VARIABLES)
     assert unnamed.agent_name == ""
     assert [notice.event for notice in unnamed.notices] == ["unnamed_worker"]
     assert load(KEYS, {"ROOM_ACTORS_AGENT_NAME": ""}).agent_name == "simple-room-agent"
@@ -296,8 +297,8 @@ def test_rooms_are_bounded_by_open_files(monkeypatch: pytest.MonkeyPatch) -> Non
     fits = rooms_for_descriptors(1024)
     assert fits == 80
     assert load(KEYS, {}).max_rooms == fits
-    assert load({**KEYS, "max-rooms": "10"}, {}).notices == ()
-    lowered = load({**KEYS, "max-rooms": "400"}, {})
+    assert load({"max-rooms": "10"}, VARIABLES).notices == ()
+    lowered = load({"max-rooms": "400"}, VARIABLES)
     assert lowered.max_rooms == fits
     assert [notice.event for notice in lowered.notices] == ["max_rooms_lowered"]
     assert lowered.notices[0].fields["asked"] == 400
