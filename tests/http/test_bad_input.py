@@ -28,7 +28,7 @@ BAD = {
     "a word for a number": (400, "GET /api/v1/sessions?limit=ten", HOST, BEARER),
     "a local time": (400, "GET /api/v1/sessions?since=2026-01-01T00:00:00", HOST, BEARER),
     "an unknown filter": (400, "GET /api/v1/sessions?colour=red", HOST, BEARER),
-    "a huge query": (414, f"GET /api/v1/sessions?room={'x' * 20_000}", HOST, BEARER),
+    "a huge query": (414, f"GET /api/v1/sessions?room={'x' * 10_000}", HOST, BEARER),
     "a huge path": (431, f"GET /api/v1/sessions/{'x' * 100_000}", HOST, BEARER),
     "a wrong method": (405, "DELETE /api/v1/sessions/RM_live", HOST, BEARER),
     "a method that is none": (405, "FETCH /api/v1/rooms", HOST, BEARER),

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
+import trio.testing
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from structlog.testing import capture_logs
@@ -18,6 +19,7 @@ from bridge.http import exchange, server
 from bridge.http.address import HttpAddress
 from bridge.http.app import Row, app
 from bridge.http.body import body_of
+from bridge.http.budget import Budget
 from bridge.http.exchange import App, Message
 from bridge.http.server import ListenError, serve
 from tests.http.site import HANG, Site, answer_in, one_row, open_site, polite, read_all
@@ -135,6 +137,29 @@ async def test_headers_over_the_limit_are_431(site: Site):
     assert answer_in(await site.say(said, end=False)).problem["status"] == 431
 
 
+def head_of(size: int) -> bytes:
+    """A good request whose head has so many bytes."""
+    begin, end = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"\r\n\r\n"
+    return begin + b"x" * (size - len(begin) - len(end)) + end
+
+
+@pytest.mark.parametrize("piece", [1_000, exchange.PIECE])
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("more, status", [(0, 200), (1, 431)])
+async def test_a_head_has_its_limit_however_it_arrives(
+    site: Site, piece: int, before: int, more: int, status: int
+):
+    said = GET * before + head_of(exchange.HEAD_BYTES + more)
+    async with await site.open() as stream:
+        for start in range(0, len(said), piece):
+            await stream.send_all(said[start : start + piece])
+            await trio.lowlevel.checkpoint()
+        await stream.send_eof()
+        answers = await read_all(stream)
+    assert answers.count(b"HTTP/1.1 ") == before + 1
+    assert answers.count(b"HTTP/1.1 %d" % status) == (before + 1 if status == 200 else 1)
+
+
 async def test_a_transfer_coding_nobody_knows_is_501(site: Site):
     said = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: magic\r\n\r\n"
     assert answer_in(await site.say(said, end=False)).problem["status"] == 501
@@ -165,9 +190,6 @@ async def test_a_body_on_a_get_is_nobodys_business(site: Site):
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
 async def test_a_body_that_is_none_is_read_at_once(length: bytes):
-    async def echo(request: Request) -> Response:
-        return Response(b"<" + await body_of(request, 100) + b">")
-
     async with open_site(app([Row("POST", "/", echo)], loopback=True)) as site:
         head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + length
         said = await site.say(head + b"\r\n", end=False)
@@ -264,6 +286,150 @@ async def test_where_all_connections_are_busy_one_more_is_closed_and_said(
         go_on.set()
         assert b"well" in await first.receive_some()
     assert [line["event"] for line in logs] == ["http_connection_refused"]
+
+
+# ---------------------------------------------------------------- places
+
+
+async def echo(request: Request) -> Response:
+    return Response(b"<" + await body_of(request, 100) + b">")
+
+
+ALIVE = Row("GET", "/healthz", well, open=True)
+HALF_A_BODY = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
+
+
+async def open_many(site: Site, count: int, said: bytes, address: str = "127.0.0.1"):
+    """So many connections that have said this, from an address of this machine."""
+    streams: list[trio.SocketStream] = []
+    for _ in range(count):
+        stream = await trio.open_tcp_stream(
+            site.address.host, site.address.port, local_address=address
+        )
+        await stream.send_all(said)
+        streams.append(stream)
+    return streams
+
+
+async def test_bodies_that_never_come_keep_nobody_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "CONNECTIONS", 32)
+    rows = [ALIVE, Row("GET", "/", well), Row("POST", "/echo", echo)]
+    async with open_site(app(rows, loopback=True)) as site:
+        slow = await open_many(site, 60, HALF_A_BODY)
+        for path in (b"/healthz", b"/", b"/healthz"):
+            said = await site.say(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            assert answer_in(said).status == 200
+        await slow[-1].send_all(b" more")
+        assert b"<half more>" in await slow[-1].receive_some()  # the newest was left in peace
+        for stream in slow:
+            await stream.aclose()
+
+
+async def test_while_everything_is_busy_we_still_say_that_we_are_alive(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(server, "CONNECTIONS", 32)
+    begun, full, go_on = 0, trio.Event(), trio.Event()
+
+    async def slow(_: Request) -> Response:
+        nonlocal begun
+        begun += 1
+        if begun == 30:
+            full.set()
+        await go_on.wait()
+        return Response("well")
+
+    async with open_site(app([ALIVE, Row("GET", "/", slow)], loopback=True)) as site:
+        with capture_logs() as logs:
+            streams = await open_many(site, 30, GET)
+            with trio.fail_after(HANG):
+                await full.wait()
+            refused = [answer_in(await site.say(GET)) for _ in range(10)]
+            alive = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert answer_in(await site.say(alive)).status == 200
+        assert begun == 30
+        assert {(one.problem["status"], one.headers["retry-after"]) for one in refused} == {
+            (503, "5")
+        }
+        assert [line["event"] for line in logs] == ["http_request_refused"]
+        go_on.set()
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_one_address_of_strangers_has_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "CONNECTIONS_OF_ONE", 4)
+    async with open_site(one_row(well), bounded=lambda address: address != "127.0.0.3") as site:
+        (first,) = await open_many(site, 1, GET, "127.0.0.2")
+        assert b"well" in await first.receive_some()
+        many = await open_many(site, 20, b"", "127.0.0.1")
+        trusted = await open_many(site, 20, GET, "127.0.0.3")
+        for stream in many[:16]:  # they made place for those behind them
+            assert await read_all(stream) == b""
+        for stream in (first, *many[16:], *trusted):
+            await stream.send_all(GET)
+            assert b"well" in await stream.receive_some()
+        for stream in (first, *many, *trusted):
+            await stream.aclose()
+
+
+# ---------------------------------------------------------------- bytes under way
+
+
+async def test_answers_that_nobody_reads_have_a_budget(monkeypatch: pytest.MonkeyPatch):
+    size = 4 << 20
+    budget = Budget(3 * size)
+    monkeypatch.setattr(server, "Budget", lambda: budget)
+
+    async def large(_: Request) -> Response:
+        return Response(b"x" * size)
+
+    rows = [ALIVE, Row("GET", "/", large), Row("GET", "/small", well)]
+    async with open_site(app(rows, loopback=True)) as site:
+        with capture_logs():
+            streams = await open_many(site, 20, GET)
+            begins = [bytes(await stream.receive_some(64)) for stream in streams]
+            small = await site.say(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            alive = await site.say(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert budget.used == 3 * size
+        assert budget.peak < 3 * size + 10_000
+        assert sum(begin.startswith(b"HTTP/1.1 200") for begin in begins) == 3
+        assert sum(begin.startswith(b"HTTP/1.1 503") for begin in begins) == 17
+        assert answer_in(small).headers["retry-after"] == "5"
+        assert answer_in(alive).status == 200
+        for stream in streams:
+            await stream.aclose()
+        with trio.fail_after(HANG):
+            async with budget.room(3 * size):
+                pass
+        assert answer_in(await site.say(GET)).body == b"x" * size
+
+
+async def test_an_answer_larger_than_the_budget_goes_alone():
+    budget = Budget(10)
+    assert budget.take(100)
+    assert not budget.take(1)
+    budget.give_back(100)
+    assert budget.take(10)
+    assert budget.full
+
+
+async def test_a_stream_waits_for_its_part_of_the_budget(autojump_clock: trio.testing.MockClock):
+    budget = Budget(10)
+    order: list[str] = []
+
+    async def take(name: str) -> None:
+        async with budget.room(8):
+            order.append(name)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for name in "abc":
+            nursery.start_soon(take, name)
+        await trio.sleep(0.5)
+        assert len(order) == 1
+    assert sorted(order) == ["a", "b", "c"]
+    assert (budget.used, budget.peak) == (0, 8)
 
 
 # ---------------------------------------------------------------- applications

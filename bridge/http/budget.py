@@ -1,0 +1,61 @@
+"""Bytes of answers that are made and that their clients have not taken yet.
+
+A client that does not read costs what it was answered, for `exchange.STALL_SECONDS`.  All of
+them together cost `MOST` bytes: beyond that an answer is refused with 503, and a stream
+waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, final
+
+import trio
+
+MOST: Final = 64 << 20
+"""Bytes of all answers together.  Three of the largest sessions that were seen fit."""
+
+
+@final
+class Budget:
+    """Counts the bytes under way.  Used within one event loop."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.used = 0
+        self.peak = 0
+        """The largest `used` there was."""
+        self._most = most
+        self._freed = trio.Event()
+
+    @property
+    def full(self) -> bool:
+        """Nothing more should be begun."""
+        return self.used >= self._most
+
+    def take(self, size: int) -> bool:
+        """Count `size` bytes as under way; False, and nothing is counted, where they do not fit.
+
+        An answer larger than all of the budget fits while nothing else is under way.
+        """
+        if self.used and self.used + size > self._most:
+            return False
+        self.used += size
+        self.peak = max(self.peak, self.used)
+        return True
+
+    def give_back(self, size: int) -> None:
+        """They were taken by the client, or dropped."""
+        self.used -= size
+        freed, self._freed = self._freed, trio.Event()
+        freed.set()
+
+    @asynccontextmanager
+    async def room(self, size: int) -> AsyncGenerator[None, None]:
+        """Wait until `size` bytes fit; they are under way for the length of the block."""
+        while not self.take(size):
+            await self._freed.wait()
+        try:
+            yield
+        finally:
+            self.give_back(size)
