@@ -16,7 +16,7 @@ from actors.rooms.backlog import Backlog
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Leave, RosterWanted
 from actors.rooms.port import RoomJob
-from actors.rooms.summary import Summary, summarise
+from actors.rooms.summary import RunningSummary, Summary
 from actors.runtime import Ref
 from actors.session import Began
 
@@ -78,7 +78,7 @@ class Book:
         """Open sessions that no actor of ours is in, by room SID."""
         self._closed: OrderedDict[str, Journal] = OrderedDict()
         self._left: OrderedDict[str, Journal] = OrderedDict()
-        self._older = Summary()
+        self._older = RunningSummary()
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -115,6 +115,11 @@ class Book:
         """The journals of sessions that ended in this run, in the order of their ends."""
         ours = [one for one in (*self._closed.values(), *self._left.values()) if one.ours]
         return tuple(sorted(ours, key=lambda journal: journal.state.ended_at or 0.0))
+
+    @property
+    def ended_count(self) -> int:
+        """How many sessions ended in this run, those that are not in memory any more too."""
+        return self._older.rooms + len(self.ended)
 
     @property
     def journals(self) -> tuple[Journal, ...]:
@@ -190,7 +195,7 @@ class Book:
         if len(kept) > most:
             _, oldest = kept.popitem(last=False)
             if oldest.ours:
-                self._older += summarise([oldest.state], 0.0)
+                self._older.add(oldest.state, 0.0)
 
     def take(self, room_sid: str) -> Journal | None:
         """Take a session that no actor of ours is in out of the book, to be continued."""
@@ -199,10 +204,11 @@ class Book:
                 return kept.pop(room_sid)
         return None
 
-    def summary(self, now: float, *, live: bool) -> Summary:
-        """All sessions of this run; with `live` also those that have not ended."""
-        journals = self.ended
-        if live:
-            journals += tuple(held.journal for held in self.held.values())
-            journals += tuple(one for one in self.unwatched.values() if one.ours)
-        return self._older + summarise([journal.state for journal in journals], now)
+    def summary(self, now: float) -> Summary:
+        """All sessions of this run, those that have not ended too."""
+        journals = (
+            *self.ended,
+            *(held.journal for held in self.held.values()),
+            *(one for one in self.unwatched.values() if one.ours),
+        )
+        return self._older.with_sessions((journal.state for journal in journals), now)

@@ -351,5 +351,4 @@ class RoomManager(Actor[ManagerMessage]):
             if held.session is not None
         )
         ended = tuple(journal.state for journal in self._book.ended)
-        summary = self._book.summary(self._around.clock(), live=False)
-        message.reply_to.send(Rooms(live, ended, summary))
+        message.reply_to.send(Rooms(live, ended, self._book.ended_count))

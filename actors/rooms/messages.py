@@ -12,7 +12,6 @@ from attrs import frozen
 
 from actors.rooms.journal import Journal
 from actors.rooms.port import RoomJob
-from actors.rooms.summary import Summary
 from actors.runtime import Exit, Ref, ReplyTo
 from actors.session import ServerSaid, SessionState
 
@@ -178,8 +177,8 @@ class Rooms:
     """Rooms whose sessions can be asked."""
     ended: tuple[SessionState, ...]
     """Sessions that ended, oldest first; very old ones are in the summary only."""
-    summary: Summary
-    """Of all ended sessions of this run."""
+    ended_count: int
+    """How many ended in this run, the very old ones too."""
 
 
 @frozen

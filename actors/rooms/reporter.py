@@ -107,7 +107,7 @@ class Reporter(Actor[ReporterMessage]):
             self._announce(
                 "report_room", room=state.room, status=status, **_numbers(state, self._clock())
             )
-        older = sessions.rooms.summary.rooms - len(ended)
+        older = sessions.rooms.ended_count - len(ended)
         if older:
             self._announce("report_older", rooms=older)
         self._announce("report_ended")

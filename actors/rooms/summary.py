@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final, final
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from actors.session import SessionState, totals
+from actors.session.view import everyone
+
+REMEMBERED: Final = 100_000
+"""People of sessions that are not in memory any more, who are known again in another room
+(7 MB).  Those beyond count once a session."""
 
 
 @frozen
@@ -14,8 +20,7 @@ class Summary:
     """Everyone and everything seen, over sessions.
 
     A room is one session, one life of a room: a name that was opened twice counts
-    twice.  People are unique within a session, not across rooms: identities are chosen
-    room by room, two rooms' ``alice`` need not be one person.
+    twice.  A person is one identity, in however many rooms and sessions.
     """
 
     rooms: int = 0
@@ -25,24 +30,59 @@ class Summary:
     duration: float = 0.0
     """Seconds from the beginning of each session to its end or now, added up."""
 
-    def __add__(self, other: Summary) -> Summary:
-        return Summary(
-            self.rooms + other.rooms,
-            self.participants + other.participants,
-            self.tracks + other.tracks,
-            self.messages + other.messages,
-            self.duration + other.duration,
-        )
-
     def as_dict(self) -> dict[str, float]:
         """Field to number, in the order of the printed summary."""
         return asdict(self)
 
 
-def summarise(states: Iterable[SessionState], now: float) -> Summary:
-    """Add up sessions, at `now` (Unix seconds) where they are still active."""
-    summary = Summary()
-    for state in states:
-        one = totals(state, now)
-        summary += Summary(1, one.participants_total, one.tracks_total, one.messages, one.duration)
-    return summary
+@final
+class RunningSummary:
+    """Adds up sessions that leave the memory."""
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
+        self._sum = Summary()
+        """Its `participants` are those who cannot be known again."""
+        self._people = set[int]()
+
+    @property
+    def rooms(self) -> int:
+        """Sessions that were added."""
+        return self._sum.rooms
+
+    def add(self, state: SessionState, now: float) -> None:
+        """Add a session for good."""
+        self._sum = _plus(self._sum, state, now)
+        for person in _people(state):
+            if person in self._people:
+                continue
+            if len(self._people) < self._remembered:
+                self._people.add(person)
+            else:
+                self._sum = evolve(self._sum, participants=self._sum.participants + 1)
+
+    def with_sessions(self, states: Iterable[SessionState], now: float) -> Summary:
+        """The summary of what was added and of these, at `now` (Unix seconds)."""
+        summary, people = self._sum, set[int]()
+        for state in states:
+            summary = _plus(summary, state, now)
+            people |= _people(state)
+        unique = len(self._people) + len(people - self._people)
+        return evolve(summary, participants=summary.participants + unique)
+
+
+def _plus(summary: Summary, state: SessionState, now: float) -> Summary:
+    """The summary with a session, without the people whom `_people` gives."""
+    one = totals(state, now)
+    return Summary(
+        summary.rooms + 1,
+        summary.participants + max(0, one.participants_total - len(_people(state))),
+        summary.tracks + one.tracks_total,
+        summary.messages + one.messages,
+        summary.duration + one.duration,
+    )
+
+
+def _people(state: SessionState) -> set[int]:
+    """Everyone of a session who is known one by one: a number each, 64 bits of a hash."""
+    return {hash(person.identity) for person in everyone(state) if person.counted}

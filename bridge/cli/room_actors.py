@@ -114,7 +114,7 @@ class RoomActors:
 
     def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
-        return self.book.summary(time.time(), live=True)
+        return self.book.summary(time.time())
 
 
 _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {

@@ -446,9 +446,15 @@ def _sum(numbers: Sequence[Near]) -> Near:
 
 def _expected_totals(stories: Sequence[RoomStory], sessions: Sequence[SessionJson]) -> Shape:
     rooms = [expected(story, session) for story, session in _pairs(stories, sessions)]
+    people = {
+        identity
+        for room in rooms
+        for identity, person in room["people"].items()
+        if person["kind"] in PEOPLE
+    }
     return {
         "rooms": len(stories),
-        "participants": sum(room["participants"]["unique"] for room in rooms),
+        "participants": len(people),
         "tracks": sum(room["track_counts"]["total"] for room in rooms),
         "data_messages": sum(room["data_messages"]["total"] for room in rooms),
         "seconds": Near(sum(session["duration"] for session in sessions), 1.0 * len(sessions)),

@@ -29,6 +29,7 @@ from actors.session import (
     session_view,
     totals,
 )
+from actors.session.view import everyone
 from bridge.demo.compare import FinalTotals
 from bridge.demo.run import Target
 from bridge.livekit.api import ServerApi
@@ -99,9 +100,15 @@ class SmallWorker:
             await self._everyone_out.wait()
         now = self._now()
         each = [totals(session.state, now) for session in self._all if session.state is not None]
+        people = (
+            person
+            for session in self._all
+            if session.state is not None
+            for person in everyone(session.state)
+        )
         return FinalTotals(
             rooms=len(each),
-            participants=sum(one.participants_total for one in each),
+            participants=len({person.identity for person in people if person.counted}),
             tracks=sum(one.tracks_total for one in each),
             data_messages=sum(one.messages for one in each),
             seconds=sum(one.duration for one in each),

@@ -27,7 +27,7 @@ async def test_2000_rooms_that_came_and_went_leave_nothing_behind(tmp_path: Path
         assert world.ended == {None: ROOMS}
         assert world.actors.book.held == {}
         assert len(world.actors.book.ended) == CLOSED_KEPT
-        assert world.actors.book.summary(0.0, live=True).rooms == ROOMS
+        assert world.actors.book.summary(0.0).rooms == ROOMS
     rooms = ROOMS - SETTLED
     grown = {
         name: (before[name], after[name])

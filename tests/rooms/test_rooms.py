@@ -382,7 +382,7 @@ async def test_another_life_of_a_room_under_one_connection_is_another_session(
     assert rooms.state(first).end_reason == "server_lost"
     assert rooms.numbers(first)[2:] == (1, 1)
     assert rooms.numbers(room.sid) == (1, 0, 1, 0)
-    assert rooms.stage.program.book.summary(rooms.stage.our_time(), live=True).rooms == 2
+    assert rooms.stage.program.book.summary(rooms.stage.our_time()).rooms == 2
 
 
 async def test_a_message_while_reconnecting_is_of_the_life_that_is_found_then(rooms: Rooms) -> None:
@@ -418,7 +418,7 @@ async def test_the_same_life_later_continues_its_session(rooms: Rooms) -> None:
     await rooms.settled()
     assert not rooms.state(room.sid).ended
     assert rooms.state(room.sid).job_ids == ("AJ_0", "AJ_1")
-    assert rooms.stage.program.book.summary(rooms.stage.our_time(), live=True).rooms == 1
+    assert rooms.stage.program.book.summary(rooms.stage.our_time()).rooms == 1
 
 
 async def test_a_room_that_was_being_deleted_when_we_came_in_is_left_once_livekit_has_none(
@@ -486,7 +486,7 @@ async def test_the_summary_counts_everyone_and_everything_ever(rooms: Rooms) -> 
     assert rooms.numbers(room.sid) == (0, 0, 2, 2)
     room.close()
     await rooms.settled()
-    summary = rooms.stage.program.book.summary(rooms.stage.our_time(), live=True)
+    summary = rooms.stage.program.book.summary(rooms.stage.our_time())
     assert (summary.rooms, summary.participants, summary.tracks, summary.messages) == (1, 2, 2, 1)
 
 

@@ -286,7 +286,7 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
     assert (journal.state.end_reason, journal.state.ended_at) == ("found_ended", T0 + 5.0)
     assert await flushed(stage)
     assert on_disk(stage, "RM_1").end_reason == "found_ended"
-    assert stage.program.book.summary(T0, live=True).rooms == 0, "no room of this run"
+    assert stage.program.book.summary(T0).rooms == 0, "no room of this run"
 
 
 # ---------------------------------------------------------------- webhooks
