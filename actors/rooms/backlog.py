@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 from attrs import define, field
 
+from actors.rooms import budget
 from actors.rooms.archive import Batch, Checkpoint, Line
 from actors.session import Attached, Began, Ended, Entry, Record
 from actors.session.codec import encode_entries, encode_record
@@ -29,6 +30,8 @@ LINE_COST: Final = 300
 """Bytes that a line takes beside its body."""
 CHECKPOINT_LINES: Final = 1_000
 """Lines of a session after which it is kept whole again."""
+CHECKPOINT_BYTES: Final = 1 << 20
+"""Bytes of its lines after which it is too: the writer and every reader have them in memory."""
 CHECKPOINT_AGE: Final = 20.0
 """Seconds after which a session that changed is kept whole again."""
 
@@ -41,13 +44,15 @@ class Changed:
     since: float
     """Unix seconds of the first record after the newest checkpoint."""
     lines: int = 0
+    bytes: int = 0
     urgent: bool = False
     """It began, ended or goes on, or some record has no line: only a checkpoint tells of it."""
 
     def is_due(self, now: float) -> bool:
         # Either way: clocks are set back now and then.
         aged = abs(now - self.since) >= CHECKPOINT_AGE
-        return self.urgent or self.lines >= CHECKPOINT_LINES or aged
+        many = self.lines >= CHECKPOINT_LINES or self.bytes >= CHECKPOINT_BYTES
+        return self.urgent or many or aged
 
 
 @define(eq=False)
@@ -79,7 +84,14 @@ class Health:
 class Backlog:
     """See the module.  The journals add, the store's actor takes."""
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES, most_lines: int = MOST_LINES) -> None:
+    def __init__(
+        self,
+        *,
+        most_bytes: int = MOST_BYTES,
+        most_lines: int = MOST_LINES,
+        most_a_minute: int = budget.MOST_BYTES,
+    ) -> None:
+        """`most_a_minute`: bytes of one session's lines (`actors.rooms.budget`)."""
         self.health = Health()
         self.taken: Batch | None = None
         """The batch that is being written, or has to be written again."""
@@ -90,6 +102,7 @@ class Backlog:
         began meanwhile may turn out to be one of theirs."""
         self.kept = trio.Event()
         """Set when the next batch is in the archive; then another event."""
+        self.most_a_minute = most_a_minute
         self._most_bytes = most_bytes
         self._most_lines = most_lines
         self._lines: dict[int, Line] = {}
@@ -119,8 +132,8 @@ class Backlog:
         due = any(one.urgent for one in self._changed.values())
         return self.taken is None and not self._lines and not due
 
-    def add(self, journal: Journal, record: Record, entries: tuple[Entry, ...]) -> None:
-        """Take note of what `journal` has just recorded.  Never raises, never waits."""
+    def add(self, journal: Journal, record: Record, entries: tuple[Entry, ...]) -> int:
+        """Take note of what `journal` has just recorded; its bytes.  Never raises, never waits."""
         number, at = journal.number, record.at
         changed = self._changed.get(number)
         if changed is None:
@@ -136,8 +149,10 @@ class Backlog:
             self._lost(changed)
         else:
             changed.lines += 1
+            changed.bytes += cost
             self._append(line, cost)
         self.news.set()
+        return len(body) + len(told)
 
     def _is_full(self, cost: int) -> bool:
         return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines

@@ -9,10 +9,12 @@ incarnation goes on from a state in which the record is either wholly in or whol
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import final
 
 from actors.rooms.archive import Kept
 from actors.rooms.backlog import Backlog
+from actors.rooms.budget import WINDOW, Budget
 from actors.session import (
     Attached,
     Began,
@@ -23,8 +25,10 @@ from actors.session import (
     RoomEvent,
     SessionState,
     fold,
+    next_deadline,
 )
 from actors.session.codec import decode_record
+from actors.session.state import SETTLE
 
 
 @final
@@ -45,6 +49,7 @@ class Journal:
         self.untold: deque[Entry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
         self._backlog = backlog
+        self._budget = Budget(backlog.most_a_minute)
 
     @classmethod
     def begin(cls, began: Began, backlog: Backlog) -> Journal:
@@ -60,12 +65,24 @@ class Journal:
         return self.state.ended_at is not None
 
     def record(self, event: RoomEvent) -> None:
-        """Fold `event`.  Raises `AnotherLife` for a roster of another room SID."""
-        self._keep(event, *fold(self.state, event))
+        """Fold `event`, or what the budget leaves of it.
+
+        Raises `AnotherLife` for a roster of another room SID.
+        """
+        for one in self._budget.admit(event):
+            self._keep(one, *fold(self.state, one))
+
+    @property
+    def deadlines(self) -> list[tuple[float, float]]:
+        """Unix seconds when a `Tick` is wanted, each with the seconds it may be away at most."""
+        wanted = ((next_deadline(self.state), SETTLE), (self._budget.due, WINDOW))
+        return [(due, most) for due, most in wanted if due is not None and due != inf]
 
     def end(self, at: float, reason: str) -> None:
         """Close everything; harmless where it is closed already."""
         if not self.ended:
+            for one in self._budget.rest(at):
+                self._keep(one, *fold(self.state, one))
             ended = Ended(at, reason)
             self._keep(ended, *fold(self.state, ended))
 
@@ -110,4 +127,4 @@ class Journal:
         self.state = state
         self.seq += 1
         self.untold.extend(entries)
-        self._backlog.add(self, record, entries)
+        self._budget.spend(self._backlog.add(self, record, entries))

@@ -38,10 +38,8 @@ from actors.session import (
     SpeakersChanged,
     Tick,
     Watching,
-    next_deadline,
 )
 from actors.session.events import DataReceived
-from actors.session.state import SETTLE
 
 Clock: TypeAlias = Callable[[], float]
 """Unix seconds now."""
@@ -176,14 +174,14 @@ class SessionActor(Actor[SessionMessage]):
 
     def _set_timer(self) -> None:
         """Have a `Tick` when the fold wants one."""
-        due = next_deadline(self._journal.state)
+        due, most = min(self._journal.deadlines, default=(None, 0.0))
         if due == self._due:
             return
         self._due = due
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if due is not None and due != float("inf"):
+        if due is not None:
             # Nothing waits longer than that, unless our clock was set back meanwhile.
-            delay = min(max(0.0, due - self._clock()), SETTLE)
+            delay = min(max(0.0, due - self._clock()), most)
             self._timer = self.context.after(delay, Tick(due))

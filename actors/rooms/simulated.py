@@ -460,7 +460,7 @@ class SimulatedPerson:
     def set_attributes(self, changed: Mapping[str, str]) -> None:
         """Set some attributes; an empty value deletes one, the others stay."""
         self._must_be_here()
-        merged = {**self._info.attributes, **changed}
+        merged = {**(self._info.attributes or {}), **changed}
         self._info = evolve(self._info, attributes={k: v for k, v in merged.items() if v})
         self._tell(AttributesChanged(self._room.now(), self.identity, dict(changed)))
 

@@ -18,8 +18,8 @@ Conventions:
   thing happened in [said_at, said_at + 1).  They are lossy, doubled, in no order and
   up to 30 s late: they correct what was heard in the room.
 * Nothing in an event is trusted: identities, names, metadata and topics are
-  whatever a participant typed.  They are kept as they are and made harmless
-  where they are shown.
+  whatever a participant typed.  They are cut where they enter
+  (`actors.session.texts`), else kept as they are, and made harmless where they are shown.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ class ParticipantInfo:
     """Unix seconds, the server's own clock (millisecond precision)."""
     kind: ParticipantKind = "standard"
     name: str = ""
-    metadata: str = ""
-    attributes: Mapping[str, str] = field(factory=dict[str, str])
+    metadata: str | None = ""
+    """None where it is not told, because the journal's budget is used up; so with the attributes.
+    Nothing changes by that."""
+    attributes: Mapping[str, str] | None = field(factory=dict[str, str])
     tracks: tuple[TrackInfo, ...] = ()
 
 
@@ -253,6 +255,8 @@ class MessagesThinned:
     changes: int = 0
     """Of metadata, attributes, names, mutes, quality and speakers: each was overtaken by a newer
     one of the same, which is told."""
+    bytes: int = 0
+    """Of the messages, where their length is known."""
 
 
 @frozen

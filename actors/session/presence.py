@@ -27,6 +27,7 @@ from actors.session.state import (
     change,
 )
 from actors.session.steps import add
+from actors.session.texts import TOLD, cut_attributes, cut_text
 from actors.session.tracks import finish, finish_all_of, show
 from actors.session.waiting import anomaly, expect_no_more, hold, with_leaving
 
@@ -366,7 +367,7 @@ def _enter(
 ) -> SessionState:
     """Open `join` of somebody who is not present; `new` if it was not counted before."""
     state, person = _with_joins(state, person, (*person.joins, join), at)
-    person = change(person, name=info.name, metadata=info.metadata, attributes=info.attributes)
+    person = _with_texts(person, info)
     state = change(_put(state, person), current=state.current + person.counted)
     state = _peaked(state, join.joined_at)
     if new:
@@ -374,7 +375,7 @@ def _enter(
     who = _who(person, join)
     out.append(Entry(at, _EVENT[how], who if how == "found" else {**who, **told}))
     if info.metadata:
-        out.append(_metadata(at, info))
+        out.append(_metadata(at, info.identity, info.metadata))
     return _with_tracks(state, info, at, how, out)
 
 
@@ -406,23 +407,31 @@ def _compared(
     """Take over what `info` says of somebody present, and tell what differs."""
     identity = info.identity
     before = person.attributes or {}
+    now = before if info.attributes is None else info.attributes
     changed = {
-        key: info.attributes.get(key, "")
-        for key in {**before, **info.attributes}
-        if before.get(key, "") != info.attributes.get(key, "")
+        key: now.get(key, "")
+        for key in {**before, **now}
+        if before.get(key, "") != now.get(key, "")
     }
     if info.name != person.name:
         out.append(Entry(at, "participant_name", {"identity": identity, "name": info.name}))
-    if info.metadata != person.metadata:
-        out.append(_metadata(at, info))
+    if info.metadata is not None and info.metadata != person.metadata:
+        out.append(_metadata(at, identity, info.metadata))
     if changed:
-        told = {"identity": identity, "changed": changed}
+        told = {"identity": identity, "changed": cut_attributes(changed, TOLD)}
         out.append(Entry(at, "participant_attributes", told))
-    elif info.name == person.name and info.metadata == person.metadata:
+    elif info.name == person.name and info.metadata in (None, person.metadata):
         return state
-    return _put(
-        state,
-        change(person, name=info.name, metadata=info.metadata, attributes=info.attributes),
+    return _put(state, _with_texts(person, info))
+
+
+def _with_texts(person: Person, info: ParticipantInfo) -> Person:
+    """With what `info` says of them; what it leaves out stays as it was."""
+    return change(
+        person,
+        name=info.name,
+        metadata=person.metadata if info.metadata is None else info.metadata,
+        attributes=person.attributes if info.attributes is None else info.attributes,
     )
 
 
@@ -576,8 +585,8 @@ def _text(person: Person) -> int:
     )
 
 
-def _metadata(at: float, info: ParticipantInfo) -> Entry:
-    told = {"identity": info.identity, "metadata": info.metadata}
+def _metadata(at: float, identity: str, metadata: str) -> Entry:
+    told = {"identity": identity, "metadata": cut_text(metadata, TOLD)}
     return Entry(at, "participant_metadata", told)
 
 

@@ -12,6 +12,7 @@ from actors.session import presence, tracks
 from actors.session.entry import Entry
 from actors.session.events import Roster
 from actors.session.state import SessionState, change
+from actors.session.texts import TOLD, cut_text
 
 
 class AnotherLife(ValueError):
@@ -93,5 +94,5 @@ def _tracks(
 def _room(state: SessionState, roster: Roster, at: float, out: list[Entry]) -> SessionState:
     created_at = state.created_at if state.created_at is not None else roster.created_at
     if state.metadata is not None and state.metadata != roster.metadata:
-        out.append(Entry(at, "room_metadata", {"metadata": roster.metadata}))
+        out.append(Entry(at, "room_metadata", {"metadata": cut_text(roster.metadata, TOLD)}))
     return change(state, created_at=created_at, metadata=roster.metadata)

@@ -28,6 +28,7 @@ from actors.session.state import (
     SessionState,
     change,
 )
+from actors.session.texts import TOLD, cut_attributes, cut_text
 from actors.session.waiting import anomaly, hold
 
 
@@ -44,7 +45,7 @@ def on_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -
     person = state.present.get(event.identity)
     if person is None or person.metadata == event.metadata:
         return anomaly(state)
-    told = {"identity": event.identity, "metadata": event.metadata}
+    told = {"identity": event.identity, "metadata": cut_text(event.metadata, TOLD)}
     out.append(Entry(event.at, "participant_metadata", told))
     return _put(state, change(person, metadata=event.metadata))
 
@@ -57,10 +58,10 @@ def on_attributes(state: SessionState, event: AttributesChanged, out: list[Entry
     changed = {key: value for key, value in event.changed.items() if before.get(key, "") != value}
     if not changed:
         return anomaly(state)
-    told = {"identity": event.identity, "changed": changed}
+    told = {"identity": event.identity, "changed": cut_attributes(changed, TOLD)}
     out.append(Entry(event.at, "participant_attributes", told))
     attributes = {key: value for key, value in {**before, **changed}.items() if value}
-    return _put(state, change(person, attributes=attributes))
+    return _put(state, change(person, attributes=cut_attributes(attributes)))
 
 
 def on_room_metadata(
@@ -70,7 +71,7 @@ def on_room_metadata(
         return hold(state, event)
     if event.metadata == state.metadata:
         return anomaly(state)
-    out.append(Entry(event.at, "room_metadata", {"metadata": event.metadata}))
+    out.append(Entry(event.at, "room_metadata", {"metadata": cut_text(event.metadata, TOLD)}))
     return change(state, metadata=event.metadata)
 
 
@@ -95,7 +96,7 @@ def count_data(state: SessionState, event: DataReceived, out: list[Entry]) -> Se
     )
     told = {
         "identity": identity,
-        "topic": event.topic,
+        "topic": event.topic[:MAX_TOPIC_LENGTH],
         "size": event.size,
         "format": event.format,
         "reliable": event.reliable,
@@ -114,13 +115,17 @@ def on_thinned(state: SessionState, event: MessagesThinned, out: list[Entry]) ->
         data = change(
             data,
             total=data.total + count,
+            bytes=data.bytes + event.bytes,
             unattributed=data.unattributed + count,
             by_topic={**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count},
         )
     if event.changes:
         out.append(Entry(event.at, "changes_overtaken", {"count": event.changes}))
     folded = change(
-        folded, messages=folded.messages + count, changes=folded.changes + event.changes
+        folded,
+        messages=folded.messages + count,
+        changes=folded.changes + event.changes,
+        truncated=folded.truncated + count + event.changes,
     )
     return change(state, data=data, folded=folded)
 

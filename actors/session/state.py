@@ -214,6 +214,9 @@ class Folded:
     texts: int = 0
     """People whose metadata and attributes were given up."""
     held: int = 0
+    truncated: int = 0
+    """Messages and changes of which only the number is known: they came too fast, or were too much
+    for the journal."""
     seconds: float = 0.0
     """Presence, quality and talk of the people above, machines left out."""
     quality: QualitySeconds | None = None

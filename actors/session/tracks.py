@@ -30,6 +30,7 @@ from actors.session.state import (
     Track,
     change,
 )
+from actors.session.texts import TOLD, cut_text
 from actors.session.waiting import anomaly, hold, with_unpublishing
 
 
@@ -80,7 +81,11 @@ def on_subscribed(state: SessionState, event: TrackSubscribed, out: list[Entry])
 def on_subscription_failed(
     state: SessionState, event: TrackSubscriptionFailed, out: list[Entry]
 ) -> SessionState:
-    told = {"identity": event.identity, "sid": event.track_sid, "error": event.error}
+    told = {
+        "identity": event.identity,
+        "sid": event.track_sid,
+        "error": cut_text(event.error, TOLD),
+    }
     out.append(Entry(event.at, "track_subscription_failed", told))
     return state
 

@@ -196,6 +196,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
             "bytes": state.data.bytes if watched else None,
             "by_topic": dict(state.data.by_topic),
         },
+        "truncated": folded.truncated,
         "quality": _quality(quality),
         "talk": {
             "seconds": _seconds(sum(talk.values())) if talk else None,

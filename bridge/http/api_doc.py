@@ -73,6 +73,11 @@ _ROW: Final[Mapping[str, Schema]] = {
     "data_messages": _object(
         {"total": _maybe(COUNT), "bytes": _maybe(COUNT), "by_topic": _map(COUNT)}
     ),
+    "truncated": {
+        **COUNT,
+        "description": "Messages and changes that are only counted: they came too fast, or were "
+        "more than a session may write in a minute.",
+    },
     "quality": _QUALITY,
     "talk": _object({"seconds": _maybe(SECONDS), "by_identity": _map(SECONDS)}),
 }
@@ -106,7 +111,12 @@ _TRACK: Final = _object(
         "stats": {"type": "null"},
     }
 )
-_ENTRY: Final = _object({"at": TIME, "event": TEXT}, more=True)
+_ENTRY: Final = {
+    **_object({"at": TIME, "event": TEXT}, more=True),
+    "description": "Texts of participants are cut: names and topics to 256 characters, metadata "
+    "and attributes to 4 KB here and to 64 KB in `people`.  A text that was cut ends in its "
+    "true length, as in `…[61440 characters]` or `…[65000 bytes]`.",
+}
 _WORKER: Final = _object(
     {
         "id": TEXT,

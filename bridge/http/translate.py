@@ -28,6 +28,7 @@ from actors.session.events import (
     TrackKind,
     TrackTold,
 )
+from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.decisions import CHECK_PREFIX
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
 
@@ -92,24 +93,24 @@ def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
 def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantInfo:
     joined_at = info.joined_at_ms / 1000 or float(info.joined_at) or otherwise
     return ParticipantInfo(
-        identity=info.identity,
-        sid=info.sid,
+        identity=cut_identity(info.identity),
+        sid=cut_identity(info.sid),
         joined_at=joined_at,
         kind=KINDS.get(info.kind, "standard"),
-        name=info.name,
-        metadata=info.metadata,
-        attributes=dict(info.attributes),
+        name=cut_name(info.name),
+        metadata=cut_text(info.metadata),
+        attributes=cut_attributes(info.attributes),
         tracks=tuple(_track(track) for track in info.tracks),
     )
 
 
 def _track(track: models.TrackInfo) -> TrackInfo:
     return TrackInfo(
-        sid=track.sid,
+        sid=cut_identity(track.sid),
         kind=TRACK_KINDS.get(track.type, "video"),
         source=SOURCES.get(track.source, "unknown"),
         muted=track.muted,
-        name=track.name,
+        name=cut_name(track.name),
     )
 
 
@@ -119,7 +120,7 @@ def _reason(number: int) -> str | None:
 
 def _room_started(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
     created_at = w.room.creation_time_ms / 1000 or float(w.room.creation_time) or None
-    return RoomTold(at, said_at, created_at, w.room.metadata)
+    return RoomTold(at, said_at, created_at, cut_text(w.room.metadata))
 
 
 def _joined(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
@@ -136,12 +137,17 @@ def _aborted(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
     return JoinAborted(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
 
 
+def _track_told(w: WebhookEvent, at: float, said_at: float, published: bool) -> ServerSaid:
+    identity, sid = cut_identity(w.participant.identity), cut_identity(w.participant.sid)
+    return TrackTold(at, said_at, identity, sid, _track(w.track), published)
+
+
 def _published(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
-    return TrackTold(at, said_at, w.participant.identity, w.participant.sid, _track(w.track), True)
+    return _track_told(w, at, said_at, True)
 
 
 def _unpublished(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
-    return TrackTold(at, said_at, w.participant.identity, w.participant.sid, _track(w.track), False)
+    return _track_told(w, at, said_at, False)
 
 
 def _finished(_: WebhookEvent, at: float, said_at: float) -> ServerSaid:

@@ -46,6 +46,7 @@ from actors.session.events import (
     TrackUnmuted,
     TrackUnpublished,
 )
+from actors.session.texts import TOLD, cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit import seams
 
 KINDS: Final[Mapping[int, ParticipantKind]] = {
@@ -114,11 +115,11 @@ def reason_of(number: int | None) -> str | None:
 
 def track_info(publication: rtc.TrackPublication) -> TrackInfo:
     return TrackInfo(
-        sid=publication.sid,
+        sid=cut_identity(publication.sid),
         kind=TRACK_KINDS.get(publication.kind, "video"),
         source=SOURCES.get(publication.source, "unknown"),
         muted=publication.muted,
-        name=publication.name,
+        name=cut_name(publication.name),
     )
 
 
@@ -126,13 +127,13 @@ def participant_info(participant: rtc.RemoteParticipant, now: float) -> Particip
     """One join as the SDK shows it; `now` stands in where the server's join time is missing."""
     joined_at = participant.joined_at
     return ParticipantInfo(
-        identity=participant.identity,
-        sid=participant.sid,
+        identity=cut_identity(participant.identity),
+        sid=cut_identity(participant.sid),
         joined_at=now if joined_at is None else joined_at.timestamp(),
         kind=KINDS.get(participant.kind, "standard"),
-        name=participant.name,
-        metadata=participant.metadata,
-        attributes=participant.attributes,
+        name=cut_name(participant.name),
+        metadata=cut_text(participant.metadata),
+        attributes=cut_attributes(participant.attributes),
         tracks=tuple(track_info(pub) for pub in participant.track_publications.values()),
     )
 
@@ -162,7 +163,7 @@ def roster_of(room: rtc.Room, now: float, life: str) -> Roster:
     current = room_sid(room) in (life, "")
     return Roster(
         room_sid=life,
-        metadata=room.metadata if current else "",
+        metadata=cut_text(room.metadata) if current else "",
         participants=tuple(participant_info(p, now) for p in room.remote_participants.values()),
         created_at=(room.creation_time.timestamp() or None) if current else None,
     )
@@ -214,17 +215,27 @@ def message(
     kind: DataFormat = "binary" if binary else format_of(head, whole=len(head) == length)
     return DataReceived(
         at=at,
-        identity=identity,
-        topic=topic,
+        identity=None if identity is None else cut_identity(identity),
+        topic=cut_name(topic),
         size=length,
         format=kind,
         reliable=reliable,
         stream=stream,
-        content=head.decode("utf-8", "replace") if here.log_payloads else None,
+        content=cut_text(head.decode("utf-8", "replace"), TOLD) if here.log_payloads else None,
     )
 
 
 # --- one translator per event ----------------------------------------------------
+
+
+def _who(participant: rtc.Participant) -> tuple[str, str]:
+    """Identity and SID."""
+    return cut_identity(participant.identity), cut_identity(participant.sid)
+
+
+def _whose(participant: rtc.Participant, track_sid: str) -> tuple[str, str]:
+    """Identity and the SID of a track."""
+    return cut_identity(participant.identity), cut_identity(track_sid)
 
 
 def _joined(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
@@ -234,19 +245,19 @@ def _joined(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
 
 def _left(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
     reason = reason_of(participant.disconnect_reason)
-    return ParticipantLeft(here.now(), participant.identity, participant.sid, reason)
+    return ParticipantLeft(here.now(), *_who(participant), reason)
 
 
 def _name(here: Here, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return NameChanged(here.now(), participant.identity, new)
+    return NameChanged(here.now(), cut_identity(participant.identity), cut_name(new))
 
 
 def _metadata(here: Here, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return MetadataChanged(here.now(), participant.identity, new)
+    return MetadataChanged(here.now(), cut_identity(participant.identity), cut_text(new))
 
 
 def _attributes(
@@ -254,19 +265,21 @@ def _attributes(
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return AttributesChanged(here.now(), participant.identity, dict(changed))
+    return AttributesChanged(
+        here.now(), cut_identity(participant.identity), cut_attributes(changed)
+    )
 
 
 def _published(
     here: Here, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
 ) -> RoomEvent:
-    return TrackPublished(here.now(), participant.identity, track_info(publication))
+    return TrackPublished(here.now(), cut_identity(participant.identity), track_info(publication))
 
 
 def _unpublished(
     here: Here, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
 ) -> RoomEvent:
-    return TrackUnpublished(here.now(), participant.identity, publication.sid)
+    return TrackUnpublished(here.now(), *_whose(participant, publication.sid))
 
 
 def _muted(
@@ -274,7 +287,7 @@ def _muted(
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return TrackMuted(here.now(), participant.identity, publication.sid)
+    return TrackMuted(here.now(), *_whose(participant, publication.sid))
 
 
 def _unmuted(
@@ -282,7 +295,7 @@ def _unmuted(
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return TrackUnmuted(here.now(), participant.identity, publication.sid)
+    return TrackUnmuted(here.now(), *_whose(participant, publication.sid))
 
 
 def _subscribed(
@@ -291,17 +304,19 @@ def _subscribed(
     publication: rtc.RemoteTrackPublication,
     participant: rtc.RemoteParticipant,
 ) -> RoomEvent:
-    return TrackSubscribed(here.now(), participant.identity, publication.sid)
+    return TrackSubscribed(here.now(), *_whose(participant, publication.sid))
 
 
 def _subscription_failed(
     here: Here, participant: rtc.RemoteParticipant, track_sid: str, error: str
 ) -> RoomEvent:
-    return TrackSubscriptionFailed(here.now(), participant.identity, track_sid, error)
+    return TrackSubscriptionFailed(
+        here.now(), *_whose(participant, track_sid), cut_text(error, TOLD)
+    )
 
 
 def _speakers(here: Here, speakers: list[rtc.Participant]) -> RoomEvent:
-    others = tuple(p.identity for p in speakers if p.identity != here.me)
+    others = tuple(cut_identity(p.identity) for p in speakers if p.identity != here.me)
     return SpeakersChanged(here.now(), others)
 
 
@@ -309,7 +324,7 @@ def _quality(here: Here, participant: rtc.Participant | None, quality: int) -> R
     level = QUALITIES.get(quality)
     if participant is None or participant.identity == here.me or level is None:
         return None
-    return QualityChanged(here.now(), participant.identity, participant.sid, level)
+    return QualityChanged(here.now(), *_who(participant), level)
 
 
 def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent:
@@ -324,7 +339,7 @@ def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent:
 
 
 def _room_metadata(here: Here, _old: str, new: str) -> RoomEvent:
-    return RoomMetadataChanged(here.now(), new)
+    return RoomMetadataChanged(here.now(), cut_text(new))
 
 
 ATTRIBUTES: Final = "participant_attributes_changed"
@@ -375,14 +390,14 @@ def _raw_data(here: Here, packet: room_pb2.DataPacketReceived) -> RoomEvent | No
 def _raw_quality(here: Here, changed: room_pb2.ConnectionQualityChanged) -> RoomEvent | None:
     identity = changed.participant_identity
     sid, level = here.sid_of(identity), QUALITIES.get(changed.quality)
-    return (
-        None if sid is None or level is None else QualityChanged(here.now(), identity, sid, level)
-    )
+    if sid is None or level is None:
+        return None
+    return QualityChanged(here.now(), cut_identity(identity), cut_identity(sid), level)
 
 
 def _raw_speakers(here: Here, changed: room_pb2.ActiveSpeakersChanged) -> RoomEvent:
     others = (one for one in changed.participant_identities if here.sid_of(one) is not None)
-    return SpeakersChanged(here.now(), tuple(others))
+    return SpeakersChanged(here.now(), tuple(map(cut_identity, others)))
 
 
 RAW: Final[Mapping[str, Translator]] = {

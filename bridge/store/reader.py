@@ -296,7 +296,7 @@ class Reader:
                     row = session_row(state, now)
                     matches = _matches(state, row, filters)
             if matches:
-                rows.append((session, json.loads(body) if row is None else row))
+                rows.append((session, {**_LATER_KEYS, **json.loads(body)} if row is None else row))
         return rows
 
     def _told(self, after: Position) -> Iterator[Placed]:
@@ -321,6 +321,9 @@ class Reader:
         )
         return found.fetchone() or ("", "")
 
+
+_LATER_KEYS: Final[Json] = {"truncated": 0}
+"""Of a row: what it lacks where it was kept by an earlier version."""
 
 NEWEST: Final = 2**63 - 1
 """Above the number of every session."""

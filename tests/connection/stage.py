@@ -162,7 +162,7 @@ def _changed(
         case MetadataChanged():
             return evolve(person, metadata=event.metadata)
         case AttributesChanged():
-            attributes = {**person.attributes, **event.changed}
+            attributes = {**(person.attributes or {}), **event.changed}
             return evolve(person, attributes={k: v for k, v in attributes.items() if v})
 
 

@@ -1,0 +1,210 @@
+"""How much of what participants choose may go into a session's journal.
+
+Everybody in a room may send messages and change metadata as fast as the server takes them.
+So a session has a budget of bytes a minute.  Beyond it
+
+* messages are counted only, with their bytes;
+* of changes (names, metadata, attributes, mutes, quality, speakers) the newest of each
+  waits for the next minute, and those that it overtook are counted;
+* joins, leaves, tracks and rosters are recorded as always, but without metadata and
+  attributes.
+
+What is counted becomes a `MessagesThinned`, once a second at least.  The budget reads no clock: its
+minutes are those of the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Final, final
+
+from attrs import evolve
+
+from actors.session.events import (
+    AttributesChanged,
+    DataReceived,
+    Disconnected,
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    MessagesThinned,
+    MetadataChanged,
+    NameChanged,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantLeft,
+    QualityChanged,
+    Reconnected,
+    Resynced,
+    RoomEvent,
+    SpeakersChanged,
+    TrackMuted,
+    TrackUnmuted,
+    TrackUnpublished,
+    Watching,
+)
+from actors.session.texts import cut_attributes, size
+
+MOST_BYTES: Final = 4 << 20
+"""Of a session and minute: about 20,000 messages without a content."""
+WINDOW: Final = 60.0
+EVERY: Final = 1.0
+"""Seconds between two records of what is counted."""
+
+_SUBJECTS: Final[Mapping[type[RoomEvent], Callable[[Any], Hashable]]] = {
+    NameChanged: lambda event: ("name", event.identity),
+    MetadataChanged: lambda event: ("metadata", event.identity),
+    AttributesChanged: lambda event: ("attributes", event.identity),
+    QualityChanged: lambda event: ("quality", event.identity),
+    TrackMuted: lambda event: ("mute", event.track_sid),
+    TrackUnmuted: lambda event: ("mute", event.track_sid),
+    SpeakersChanged: lambda _: "speakers",
+}
+"""Changes, and what each says the newest of.  A room's metadata is its owner's, not theirs."""
+
+_OF_A_PERSON: Final = ("name", "metadata", "attributes", "quality")
+
+
+@final
+class Budget:
+    """Of one journal.  Its owner records what `admit` gives and tells its cost by `spend`."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        """Bytes."""
+        self._since: float | None = None
+        """Unix seconds when this minute began."""
+        self._spent = 0
+        self._newest: dict[Hashable, RoomEvent] = {}
+        """Changes that wait for the next minute."""
+        self._messages = self._bytes = self._changes = 0
+        """What was counted and is not recorded yet."""
+        self._counting_since = 0.0
+        """Unix seconds when the first of these came."""
+
+    def spend(self, cost: int) -> None:
+        """So many bytes were recorded."""
+        self._spent += cost
+
+    @property
+    def due(self) -> float | None:
+        """Unix seconds when the next event is wanted, so that nothing waits for ever."""
+        if self._counts:
+            return self._counting_since + EVERY
+        return None if self._since is None or not self._newest else self._since + WINDOW
+
+    def admit(self, event: RoomEvent) -> Iterator[RoomEvent]:
+        """What to record now that `event` came, one by one, each before the next is asked for."""
+        at, since = event.at, self._since
+        if since is None or at >= since + WINDOW or at < since:  # clocks are set back
+            self._since, self._spent = at, 0
+            yield from self._release()
+        if self._is_beyond(event):
+            self._count(event)
+            yield from self._told(at)
+            return
+        yield from self._told(at, now=True)
+        self._settle(event)
+        yield self._without_texts(event)
+
+    def rest(self, at: float) -> Iterator[RoomEvent]:
+        """What to record before the end of the session: nothing is left uncounted."""
+        self._give_up(tuple(self._newest), at)
+        yield from self._told(at, now=True)
+
+    # ------------------------------------------------------------ what is beyond
+
+    @property
+    def _is_spent(self) -> bool:
+        return self._spent >= self._most
+
+    @property
+    def _counts(self) -> bool:
+        return bool(self._messages or self._changes)
+
+    def _is_beyond(self, event: RoomEvent) -> bool:
+        return self._is_spent and (isinstance(event, DataReceived) or type(event) in _SUBJECTS)
+
+    def _count(self, event: RoomEvent) -> None:
+        if isinstance(event, DataReceived):
+            self._note(event.at, messages=1, length=event.size)
+            return
+        subject = _SUBJECTS[type(event)](event)
+        before = self._newest.pop(subject, None)
+        if before is not None:
+            self._note(event.at, changes=1)
+            if isinstance(event, AttributesChanged) and isinstance(before, AttributesChanged):
+                event = evolve(event, changed=cut_attributes({**before.changed, **event.changed}))
+        self._newest[subject] = event
+
+    def _note(self, at: float, *, messages: int = 0, length: int = 0, changes: int = 0) -> None:
+        if not self._counts:
+            self._counting_since = at
+        self._messages += messages
+        self._bytes += length
+        self._changes += changes
+
+    def _told(self, at: float, *, now: bool = False) -> Iterator[RoomEvent]:
+        """The record of what was counted, where it is time for one."""
+        since = self._counting_since
+        if self._counts and (now or at >= since + EVERY or at < since):
+            thinned = MessagesThinned(at, self._messages, self._changes, self._bytes)
+            self._messages = self._bytes = self._changes = 0
+            yield thinned
+
+    def _release(self) -> Iterator[RoomEvent]:
+        """Changes that waited, as many as there is room for now."""
+        while self._newest and not self._is_spent:
+            yield self._newest.pop(next(iter(self._newest)))
+
+    def _settle(self, event: RoomEvent) -> None:
+        """Nothing is to follow `event` that is older and of what is over or told by it."""
+        if isinstance(event, Watching | Resynced | Reconnected | Disconnected):
+            self._give_up(tuple(self._newest), event.at)
+        elif isinstance(event, ParticipantLeft | ParticipantJoined):
+            who = (
+                event.identity
+                if isinstance(event, ParticipantLeft)
+                else (event.participant.identity)
+            )
+            self._give_up(tuple((what, who) for what in _OF_A_PERSON), event.at)
+        elif isinstance(event, TrackUnpublished):
+            self._give_up((("mute", event.track_sid),), event.at)
+
+    def _give_up(self, subjects: tuple[Hashable, ...], at: float) -> None:
+        for subject in subjects:
+            if self._newest.pop(subject, None) is not None:
+                self._note(at, changes=1)
+
+    # ------------------------------------------------------------ texts
+
+    def _without_texts(self, event: RoomEvent) -> RoomEvent:
+        """`event` without the metadata and attributes for which there is no room."""
+        if isinstance(event, Watching | Resynced | Reconnected):
+            return self._roster_without(event)
+        if isinstance(event, ParticipantJoined | JoinTold | LeaveTold | JoinAborted):
+            who, at = event.participant, event.at
+            return evolve(event, participant=self._bare(who, at)) if self._is_spent else event
+        return event
+
+    def _roster_without(self, event: Watching | Resynced | Reconnected) -> RoomEvent:
+        room, people = self._most - self._spent, list[ParticipantInfo]()
+        for who in event.roster.participants:
+            room -= _text(who)
+            people.append(self._bare(who, event.at) if room < 0 else who)
+        if room >= 0:
+            return event
+        return evolve(event, roster=evolve(event.roster, participants=tuple(people)))
+
+    def _bare(self, who: ParticipantInfo, at: float) -> ParticipantInfo:
+        if not _text(who):
+            return who
+        self._note(at, changes=1)
+        return evolve(who, metadata=None, attributes=None)
+
+
+def _text(who: ParticipantInfo) -> int:
+    attributes = who.attributes or {}
+    return size(who.metadata or "") + sum(
+        size(key) + size(value) for key, value in attributes.items()
+    )

@@ -1,0 +1,101 @@
+"""Texts of strangers are cut where they enter, and again where they are told.
+
+LiveKit's own limits are 256 characters for an identity and a name and 64,000 bytes for
+metadata and for all attributes of a participant (its configuration's `limit`, which an
+operator may lift).  For the topic of a message it has none.
+
+A text that was cut ends in its true length: ``aaa…[61440 characters]``, or in bytes of
+UTF-8 where the bound is one of bytes.  With that mark it is within the bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+NAME: Final = 256
+"""Characters of an identity, a name, a topic."""
+TEXT: Final = 64 * 1024
+"""Bytes of metadata, and of all attributes of one participant, in the state."""
+TOLD: Final = 4 * 1024
+"""Bytes of the same in an entry of a timeline."""
+
+_MARK: Final = re.compile(r"…\[([0-9]{1,15}) bytes\]\Z")
+
+
+def cut_name(text: str) -> str:
+    """At most `NAME` characters."""
+    if len(text) <= NAME:
+        return text
+    mark = f"…[{len(text)} characters]"
+    return text[: NAME - len(mark)] + mark
+
+
+def cut_identity(text: str) -> str:
+    """The same, and two that differ stay two: a long one ends in its hash too."""
+    if len(text) <= NAME:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    mark = f"…[{len(text)} characters, {digest}]"
+    return text[: NAME - len(mark)] + mark
+
+
+def cut_text(text: str, most: int = TEXT) -> str:
+    """At most `most` bytes of UTF-8.  A text that was cut before keeps its true length."""
+    if 4 * len(text) <= most:
+        return text
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) <= most:
+        return text
+    # Only a text that was cut here has just this size: another one's mark is not believed.
+    before = _MARK.search(text) if len(encoded) in range(TEXT - 3, TEXT + 1) else None
+    return _cut(encoded, most, len(encoded) if before is None else int(before[1]))
+
+
+def _cut(encoded: bytes, most: int, length: int) -> str:
+    mark = f"…[{length} bytes]"
+    end = max(0, most - len(mark.encode()))
+    while end and encoded[end] & 0xC0 == 0x80:  # within a character
+        end -= 1
+    return encoded[:end].decode("utf-8", "surrogatepass") + mark
+
+
+def cut_attributes(attributes: Mapping[str, str], most: int = TEXT) -> dict[str, str]:
+    """At most `most` bytes of keys and values: the first that fit.
+
+    What did not fit is told under the key ``…``, which tells their number and their bytes.
+    """
+    if 4 * sum(len(key) + len(value) for key, value in attributes.items()) <= most:
+        return dict(attributes)
+    sizes = {key: size(key) + size(value) for key, value in attributes.items()}
+    if sum(sizes.values()) <= most:
+        return dict(attributes)
+    room = most - size(_rest(len(sizes), sum(sizes.values()))) - size(REST)
+    kept = dict(_that_fit(attributes, sizes, room))
+    left = sizes.keys() - kept.keys()
+    kept[REST] = _rest(len(left), sum(sizes[key] for key in left))
+    return kept
+
+
+REST: Final = "…"
+"""The key under which attributes that did not fit are told."""
+
+
+def _rest(count: int, length: int) -> str:
+    return f"[{count} more, {length} bytes]"
+
+
+def _that_fit(
+    attributes: Mapping[str, str], sizes: Mapping[str, int], room: int
+) -> Iterator[tuple[str, str]]:
+    for key, value in attributes.items():
+        if key != REST and sizes[key] <= room:
+            room -= sizes[key]
+            yield key, value
+
+
+def size(text: str) -> int:
+    """Bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
