@@ -8,21 +8,41 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bridge.server import PrivateServer, ServerUnavailableError, find_server
+from tests import closing
+from tests.closing import NO_SERVER, not_run
 
 NEEDS_SERVER = frozenset({"livekit_server", "own_server", "telling_server"})
 QUICK_ENDS = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
 """Rooms that end soon after the last one left (whole seconds), so that tests need not wait."""
 
-NOT_RUN = pytest.StashKey[list[str]]()
+settings.register_profile("everyday", max_examples=25)
+settings.register_profile("thorough", max_examples=300)  # bin/test --chaos
+settings.load_profile("everyday")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[NOT_RUN] = []
+    config.pluginmanager.register(closing, closing.__name__)
     config.pluginmanager.import_plugin("tests.watchdog")
     if importlib.util.find_spec("tests.people_fixture"):
         config.pluginmanager.import_plugin("tests.people_fixture")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes one must not begin with the longest tests when the others end.
+
+    Those are the launcher's, which install, and then those with a server, which wait.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_brevity)
+
+
+def _brevity(item: pytest.Item) -> int:
+    if item.path.name == "test_launcher.py":
+        return 0
+    return 2 - bool(NEEDS_SERVER.intersection(getattr(item, "fixturenames", ())))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,20 +55,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     if os.environ.get("CI"):
         pytest.fail(f"not run, because {missing}", pytrace=False)
-    item.config.stash[NOT_RUN].append(item.nodeid)
-    pytest.skip(f"not run, because {missing}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    not_run = terminalreporter.config.stash[NOT_RUN]
-    if not not_run:
-        return
-    terminalreporter.section("NOT RUN: no livekit-server", sep="=", red=True, bold=True)
-    for nodeid in not_run:
-        terminalreporter.write_line(f"NOT RUN {nodeid}", red=True)
-    terminalreporter.write_line(
-        f"{len(not_run)} tests were not run. bin/test builds the server they need.", red=True
-    )
+    not_run(item, NO_SERVER, missing)
 
 
 def _why_no_server() -> str | None:
@@ -68,7 +75,7 @@ def _binary() -> Path:
 
 @pytest.fixture(scope="session")
 def livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServer]:
-    """One LiveKit server for all tests: take room names and agent names of your own."""
+    """One LiveKit server for a process of tests: take names of rooms and agents of your own."""
     data_dir = tmp_path_factory.mktemp("livekit")
     with PrivateServer.start(_binary(), data_dir, QUICK_ENDS, timeout=60) as server:
         yield server

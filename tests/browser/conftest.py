@@ -13,9 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.driver import Driver
+from tests.closing import FIGURES, NO_CHROMIUM, not_run
 
-NOT_RUN = pytest.StashKey[list[str]]()
-DELAYS = pytest.StashKey[dict[str, float]]()
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -28,27 +27,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "driver" in getattr(item, "fixturenames", ()) and chromium_path() is None:
         if os.environ.get("ROOM_ACTORS_BROWSER") == "required":
             pytest.fail("there is no chromium, and ROOM_ACTORS_BROWSER=required", pytrace=False)
-        item.config.stash.setdefault(NOT_RUN, []).append(item.nodeid)
-        pytest.skip("not run, because there is no chromium on this machine")
+        not_run(item, NO_CHROMIUM, "there is no chromium on this machine")
 
 
 @pytest.fixture
-def delays(request: pytest.FixtureRequest) -> dict[str, float]:
+def delays(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
     """Seconds from what somebody does to its sight on the page; they are told at the end."""
-    return request.config.stash.setdefault(DELAYS, {})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    delays = terminalreporter.config.stash.get(DELAYS, {})
-    if delays:
-        told = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in delays.items())
-        terminalreporter.write_line(f"on the page after it was done: {told}")
-    not_run = terminalreporter.config.stash.get(NOT_RUN, [])
-    if not_run:
-        terminalreporter.section("NOT RUN: no chromium", sep="=", red=True, bold=True)
-        for nodeid in not_run:
-            terminalreporter.write_line(f"NOT RUN {nodeid}", red=True)
-        terminalreporter.write_line("Install Debian's package chromium to run them.", red=True)
+    delays: dict[str, float] = {}
+    yield delays
+    told = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in delays.items())
+    request.node.user_properties.append((FIGURES, f"on the page after it was done: {told}"))
 
 
 @pytest.fixture(scope="session")

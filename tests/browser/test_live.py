@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ async def program(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerat
             "api-secret": livekit_server.api_secret,
             "agent-name": "seen-in-a-browser",
             "watch": ROOM,
-            "http": f"{LOOPBACK}:{free_port()}",
+            "http": f"{LOOPBACK}:{free_port(socket.SOCK_STREAM)}",
             "data-dir": str(tmp_path / "data"),
         },
         {},

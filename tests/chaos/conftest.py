@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.server import PrivateServer, find_server
+from bridge.server.ports import free_port
 from tests.chaos.town import ACCOUNTS, Town, open_town
 from tests.chaos.verdict import HEADER
 from tests.conftest import QUICK_ENDS
@@ -17,9 +18,7 @@ from tests.conftest import QUICK_ENDS
 @pytest.fixture
 def http_port() -> int:
     """A free port, for a worker whose address the server has to know before."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_port(socket.SOCK_STREAM)
 
 
 @pytest.fixture

@@ -58,6 +58,7 @@ def test_each_command_has_a_help_that_lists_its_flags(
     assert all(word in done.stdout for word in wanted)
 
 
+@pytest.mark.alone
 def test_help_is_quick(room_actors: RunCommand) -> None:
     """Less than a second is promised.  The best of five: the machine may be busy."""
 

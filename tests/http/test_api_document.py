@@ -28,7 +28,11 @@ def signed_in(kept: Kept) -> str:
     return response.headers["set-cookie"].partition(";")[0]
 
 
-@pytest.mark.parametrize("secured_by", [None, "token", "cookie"])
+@pytest.mark.parametrize(
+    "secured_by",
+    # Half a minute of one core each; tests/http/test_signin.py has each way in.
+    ["token", *(pytest.param(way, marks=pytest.mark.chaos) for way in (None, "cookie"))],
+)
 async def test_every_answer_is_as_the_document_says(
     secured_by: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

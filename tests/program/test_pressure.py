@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from actors.rooms.port import RoomRefused
@@ -25,6 +26,7 @@ SLACK = 5.0
 """How much slower than a quiet machine one may be."""
 
 
+@pytest.mark.alone
 async def test_a_flood_in_one_room_is_counted_and_does_not_hold_up_another(
     livekit_server: PrivateServer, people: People, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def with_python(folder: Path, **programs: str) -> str:
 THIS_PYTHON: Final = f'exec "{sys.executable}" "$@"'
 
 
+@pytest.mark.alone
 def test_later_starts_say_nothing_and_are_quick(prepared: Checkout):
     """The quickest of five: the machine may be busy."""
     took: list[float] = []

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 TESTS: Final = """
@@ -52,12 +54,14 @@ async def test_well():
 """
 
 
-def test_a_hung_test_fails_and_the_next_one_runs(tmp_path: Path):
+@pytest.mark.parametrize("processes", [(), ("-n", "1")], ids=["one", "more"])
+def test_a_hung_test_fails_and_the_next_one_runs(tmp_path: Path, processes: tuple[str, ...]):
     hung = tmp_path / "test_hung.py"
     hung.write_text(TESTS)
     options = ["-p", "tests.watchdog", "-o", "trio_mode=true", "-o", "filterwarnings=default"]
+    where = ["--rootdir", str(tmp_path), str(hung)]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "--rootdir", str(tmp_path), str(hung)],
+        [sys.executable, "-m", "pytest", *options, *processes, *where],
         cwd=ROOT,
         capture_output=True,
         text=True,

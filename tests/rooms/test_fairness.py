@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import trio
 
 from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
@@ -13,6 +14,8 @@ from actors.rooms.simulated import SimulatedRoom
 from actors.runtime.cell import BATCH
 from actors.session.state import OTHER
 from tests.program.simulated import Logged, World, open_world
+
+pytestmark = pytest.mark.alone
 
 FLOOD = 20_000
 """Messages a second."""

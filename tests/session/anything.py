@@ -45,13 +45,15 @@ from actors.session import (
 from tests.session.story import T0
 
 quick: Final = settings(
-    max_examples=100,
     deadline=None,
     database=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-"""For a law of sessions: the same examples on every run, however slow the machine."""
+"""For a law of sessions: the same examples on every run, however slow the machine.
+
+How many they are is the profile's (tests/conftest.py).
+"""
 
 identities = st.sampled_from(["alice", "bob", "carol", ""])
 sids = st.sampled_from(["PA_1", "PA_2", "PA_3", "PA_4", ""])

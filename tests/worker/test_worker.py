@@ -40,6 +40,7 @@ async def test_the_url_may_be_of_either_scheme(
         assert worker.registered
 
 
+@pytest.mark.alone
 async def test_a_dispatch_is_our_job_within_a_second(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
