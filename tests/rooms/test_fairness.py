@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
 from actors.rooms.simulated import SimulatedRoom
@@ -82,6 +83,7 @@ async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thous
 
     async with open_world(tmp_path, take) as world:
         loud, quiet = await world.watch("loud", "quiet")
+        await trio.testing.wait_all_tasks_blocked(0.05)  # Neither is still at its own beginning.
         begin = world.held(loud).journal.seq
         for _ in range(100 * BATCH):  # In one go: nobody can read any of it meanwhile.
             loud.people["alice"].send_data(b"{}")
