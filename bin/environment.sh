@@ -35,6 +35,17 @@ run_in_environment() {
     venv=$1 lock=$2
     shift 2
     case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
+    # A path is taken apart at its colons: ours in PYTHONPATH, the environment's in PATH.
+    for path in "$root" "$venv"; do
+        case $path in
+        *:*)
+            how="move the checkout"
+            [ "$path" = "$root" ] || how="name another folder by ROOM_ACTORS_VENV"
+            echo "room-actors: $path has a colon in it, which Python cannot take: $how" >&2
+            exit 2
+            ;;
+        esac
+    done
     # Our own modules come from the checkout, everything else from the environment, and
     # nothing from the folder we are called in; so it is for our child processes too.
     PYTHONPATH=$root PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1

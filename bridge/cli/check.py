@@ -48,6 +48,7 @@ FEW_ROOMS: Final = 20
 LONG_SECRET: Final = 32
 """Bytes: what HMAC-SHA256 wants for a key (RFC 7518, 3.2)."""
 FAILED: Final = 1
+OPEN_FILES: Final = "open-file limit"
 
 _SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
 
@@ -123,8 +124,8 @@ def _open_files() -> Result:
     found = f"{limit}, enough for {rooms} rooms"
     if rooms < FEW_ROOMS:
         needed = machine.descriptors_for_rooms(FEW_ROOMS)
-        return Result("open-file limit", "failed", found, f"raise it: ulimit -n {needed} or more")
-    return Result("open-file limit", "ok", found)
+        return Result(OPEN_FILES, "failed", found, f"raise it: ulimit -n {needed} or more")
+    return Result(OPEN_FILES, "ok", found)
 
 
 def _data_dir(read: Draft) -> Result:
@@ -143,6 +144,9 @@ def _data_dir(read: Draft) -> Result:
 
 
 def _unwritable(name: str, folder: Path, error: OSError) -> Result:
+    if isinstance(error, machine.NoSharedMemory):
+        found = f"{harmless(str(folder))} has no shared memory for SQLite: {error.strerror}"
+        return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
     found = f"{harmless(str(folder))} cannot be written to: {error.strerror}"
     return Result(name, "failed", found, f"name another by {BY_NAME['data-dir'].how()}")
 
@@ -217,6 +221,8 @@ def _server(read: Draft) -> list[Result]:
     missing = [name for name in _SERVER_SETTINGS if name in read.problems]
     if missing:
         return [_first_mend(name, f"--{missing[0]}") for name in PROBES]
+    if machine.descriptor_limit() < machine.LEAST_DESCRIPTORS:
+        return [_first_mend(name, f"'{OPEN_FILES}'") for name in PROBES]
     nowhere = os.open(os.devnull, os.O_WRONLY)
     configure_logging(_Silence(), fd=nowhere)
     check = ServerCheck(

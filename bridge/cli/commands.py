@@ -9,10 +9,11 @@ word, and never the value that stood behind a misspelled `--api-secret`.
 from __future__ import annotations
 
 import argparse
-import os
+import errno
 import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -51,20 +52,47 @@ class Command:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """The whole program: one command, its errors as one line, its exit code."""
-    machine.keep_standard_streams_open()
+    machine.open_standard_streams()
     try:
         code = _dispatch(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        lost = machine.output_error()
+        if lost is not None:
+            return _failed(lost)
     except SettingsError as error:
         _complain(str(error))
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter flushes once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except Exception as error:  # noqa: BLE001 - nobody should have to read a traceback
+        return _failed(error)
     return code
+
+
+def _failed(error: Exception) -> int:
+    """Say in one line what went wrong; the exit code."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    lost = machine.output_error()
+    if lost is not None:
+        if not isinstance(lost, BrokenPipeError):  # its reader has seen enough
+            _complain(f"cannot write to standard output: {lost.strerror or lost}")
+    elif isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename else ""
+        few = "; raise the open-file limit (ulimit -n)" if error.errno == errno.EMFILE else ""
+        _complain(f"{what}{error.strerror or error}{few}")
+    else:
+        _complain(f"{_place(error)}: {type(error).__name__}: {error} (a bug: please report it)")
+    return FAILED
+
+
+def _place(error: Exception) -> str:
+    """The innermost of our own lines, as `bridge/cli/check.py:12`."""
+    ours = Path(__file__).parents[2]
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(Path(frame.filename), frame.lineno) for frame in frames]
+    inside = [(path, line) for path, line in places if path.is_relative_to(ours)]
+    path, line = (inside or places)[-1]
+    return f"{path.relative_to(ours) if inside else path.name}:{line}"
 
 
 def _complain(text: str) -> None:
@@ -76,6 +104,11 @@ def _complain(text: str) -> None:
 
 
 def _dispatch(argv: list[str]) -> int:
+    for number, word in enumerate(argv, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(f"argument {number} is not UTF-8 text") from None
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(_overview())
         return 0
@@ -89,7 +122,11 @@ def _dispatch(argv: list[str]) -> int:
             raise SettingsError(f"{word} must come after a command: {', '.join(COMMANDS)}")
         hint = did_you_mean(word, list(COMMANDS))
         raise SettingsError(f"'{harmless(word, 80)}' is no command{hint} (see {PROG} --help)")
-    return command.run(_flags(command, argv[1:]))
+    try:
+        flags = _flags(command, argv[1:])
+    except SystemExit:  # argparse, which has printed the help or the version
+        return 0
+    return command.run(flags)
 
 
 # ---------------------------------------------------------------- flags
@@ -189,6 +226,7 @@ def _overview() -> str:
 def _start(flags: Mapping[str, object]) -> int:
     machine.raise_descriptor_limit()  # The settings are bounded by it.
     settings = load(flags)
+    _require_descriptors()
     _require_data_dir(settings)
     _require_free_port(settings)
     # First, as long as nobody has imported what is to be had for less.
@@ -213,15 +251,35 @@ def _start(flags: Mapping[str, object]) -> int:
             return FAILED
 
 
+def _require_descriptors() -> None:
+    try:
+        machine.require_descriptors()
+    except machine.TooFewDescriptors as error:
+        raise SettingsError(str(error)) from None
+
+
 def _require_data_dir(settings: Settings) -> None:
+    row = BY_NAME["data-dir"]
     try:
         machine.make_writable(settings.data_dir)
+    except machine.NoSharedMemory as error:
+        raise SettingsError(
+            f"{row.flag}: {harmless(str(settings.data_dir))} has no shared memory for SQLite "
+            f"({error.strerror}); name a directory on a local disk, by {row.how()}"
+        ) from None
     except OSError as error:
-        row = BY_NAME["data-dir"]
         raise SettingsError(
             f"{row.flag}: {harmless(str(settings.data_dir))} cannot be written to "
             f"({error.strerror}); name a directory that can, by {row.how()}"
         ) from None
+    from bridge.store.errors import StoreRefused
+    from bridge.store.lock import require_plain_files
+    from bridge.store.schema import FILE
+
+    try:
+        require_plain_files(settings.data_dir, FILE, f"{FILE}-wal", f"{FILE}-shm")
+    except StoreRefused as error:
+        raise SettingsError(f"{row.flag}: {error}") from None
 
 
 def _require_free_port(settings: Settings) -> None:
@@ -353,6 +411,7 @@ def _demo(flags: Mapping[str, object]) -> int:
     if "svg" in flags:
         options["svg"] = Path(str(flags["svg"]))
     machine.raise_descriptor_limit()
+    _require_descriptors()
     from bridge.cli import demo
     from bridge.cli.log import running_log
     from bridge.demo.plan import PlanError
@@ -380,7 +439,7 @@ def _simulate(flags: Mapping[str, object]) -> int:
     if "replay" in flags:
         try:
             return simulate.replay(Path(str(flags["replay"])))
-        except (OSError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(f"--replay: {error}") from None
     try:
         seeds = simulate.parse_seeds(str(flags.get("seeds", "1..1000")))

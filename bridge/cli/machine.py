@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import errno
+import io
+import mmap
 import os
 import resource
 import socket
+import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 DESCRIPTORS_A_ROOM: Final = 12
 """Measured with ICE gathered once and two peer connections: 6.2 at the worst moment of
 entering 80 rooms at once, on a machine with two addresses; with more it is more."""
 DESCRIPTORS_FOR_US: Final = 64
 """Everything that is not a room: 25 before the first one, and HTTP clients."""
+LEAST_DESCRIPTORS: Final = DESCRIPTORS_FOR_US + DESCRIPTORS_A_ROOM
+"""For one room.  With fewer the SDK's native library ends the process."""
 _NO_LIMIT: Final = 1 << 20
 
 
@@ -52,16 +60,25 @@ def descriptors_for_rooms(rooms: int) -> int:
     return DESCRIPTORS_FOR_US + rooms * DESCRIPTORS_A_ROOM
 
 
-def make_writable(directory: Path) -> None:
-    """Create `directory` and its parents where missing and write to it once.
+class NoSharedMemory(OSError):
+    """The directory can be written to, but its file system cannot map a file into memory."""
 
-    Raises `OSError`.  A new directory is for its owner alone: what people said and
-    did is nobody else's business.
+
+def make_writable(directory: Path) -> None:
+    """Create `directory` and its parents where missing, write to it and map a file of it once.
+
+    Raises `OSError`, and `NoSharedMemory` where only the map fails: SQLite's write-ahead log
+    is shared between processes that way.  A new directory is for its owner alone: what people
+    said and did is nobody else's business.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(b"room-actors")
         file.flush()
+        try:
+            mmap.mmap(file.fileno(), 0).close()
+        except OSError as error:
+            raise NoSharedMemory(error.errno, error.strerror) from None
 
 
 def port_problem(host: str, port: int) -> str | None:
@@ -83,13 +100,71 @@ def port_problem(host: str, port: int) -> str | None:
     return None
 
 
-def keep_standard_streams_open() -> None:
-    """Give descriptors 0 to 2 something harmless where our parent closed them.
+class _Output(io.FileIO):
+    """Standard output, which remembers why it could not be written to."""
 
-    Otherwise the next file or socket we open becomes "stderr" and gets the log.
+    def __init__(self) -> None:
+        super().__init__(1, "w", closefd=False)
+        self.error: OSError | None = None
+
+    def write(self, data: Buffer, /) -> int:
+        if self.error is not None:  # The interpreter would try, and complain, once more.
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def open_standard_streams() -> None:
+    """Make stdin, stdout and stderr usable where our parent closed them.
+
+    Otherwise the next file or socket we open becomes "stderr" and gets the log.  Writing to
+    a closed stdout still fails: its descriptor is open for reading only.  Characters that the
+    encoding of a terminal lacks are shown as escapes.
     """
     while True:
-        fd = os.open(os.devnull, os.O_RDWR)
-        if fd > 2:
-            os.close(fd)
-            return
+        free = os.open(os.devnull, os.O_RDONLY)
+        if free == 2:
+            os.close(free)
+            free = os.open(os.devnull, os.O_WRONLY)
+        if free > 2:
+            os.close(free)
+            break
+    # Python has none of the streams whose descriptors were closed when it began.
+    streams: Any = sys
+    if streams.stdin is None:
+        streams.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if streams.stderr is None:
+        streams.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if streams.stdout is sys.__stdout__:  # None as well; not where a test has its own
+        encoding = getattr(streams.stdout, "encoding", "utf-8")
+        streams.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output()), encoding, "backslashreplace", line_buffering=os.isatty(1)
+        )
+
+
+def output_error() -> OSError | None:
+    """Why what we printed cannot be written; None where all of it was."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw = getattr(buffer, "raw", None)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return raw.error if isinstance(raw, _Output) else None
+
+
+def require_descriptors() -> None:
+    """Raises `TooFewDescriptors`.  Meant for after `raise_descriptor_limit`."""
+    limit = descriptor_limit()
+    if limit < LEAST_DESCRIPTORS:
+        raise TooFewDescriptors(
+            f"the open-file limit is {limit}, and one room needs {LEAST_DESCRIPTORS}: "
+            f"raise it (ulimit -n {descriptors_for_rooms(100)} is enough for 100 rooms)"
+        )
+
+
+class TooFewDescriptors(Exception):
+    """Not even one room could be watched.  The text says what is needed."""

@@ -26,9 +26,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from actors.testing.rooms import FAULTS, Outcome, Plan, draw, play, shrunk
+from bridge.cli.sources import read_text
 
 LOT: Final = 20
 """Seeds that a process takes at once."""
+LONGEST_PLAN: Final = 64 << 20
+"""Bytes of a saved plan."""
 FAILURES_SHOWN: Final = 5
 FAILED: Final = 1
 
@@ -145,8 +148,8 @@ def _parts(seeds: range, jobs: int) -> Iterator[Tally]:
 
 
 def replay(path: Path) -> int:
-    """Play a saved plan; the exit code.  OSError or ValueError where it cannot be read."""
-    plan = Plan.from_json(path.read_text())
+    """Play a saved plan; the exit code.  ValueError where it cannot be read."""
+    plan = Plan.from_json(read_text(path, LONGEST_PLAN))
     outcome = play(plan)
     steps = len(plan.steps)
     if not outcome.violations:

@@ -96,10 +96,15 @@ class SqliteArchive:
             raise ArchiveTrouble(str(refused)) from None
 
     def _ready(self) -> Writer:
-        if self._writer is not None and self._is_there():
+        locked = self._lock is not None and self._lock.in_place()
+        if self._writer is not None and locked and self._is_there():
             return self._writer
         self._disconnect()
         try:
+            if self._lock is not None and not locked:
+                # The directory was moved away with our lock: another may have this one.
+                self._lock.release()
+                self._lock = None
             if self._lock is None:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._lock = DirectoryLock(self.path.parent)

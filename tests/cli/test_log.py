@@ -492,7 +492,7 @@ def test_a_full_disk_costs_lines_and_nothing_else() -> None:
 def test_the_worker_lives_on_when_stderr_is_closed_from_the_start(tmp_path: Path) -> None:
     program = (
         "from bridge.cli import machine\n"
-        "machine.keep_standard_streams_open()\n"
+        "machine.open_standard_streams()\n"
         "import os, structlog, attrs\n"
         "from bridge.cli.log import configure_logging\n"
         "S = attrs.make_class('S', {'log_format': attrs.field(default='text'),"

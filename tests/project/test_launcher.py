@@ -173,6 +173,26 @@ def test_later_starts_say_nothing_and_are_quick(prepared: Checkout):
     assert min(took) < 1.0
 
 
+def test_a_colon_in_a_path_is_told_and_nothing_is_prepared(tmp_path: Path):
+    """Python takes paths apart at their colons, and makes no environment in such a folder."""
+    checkout = make_checkout(tmp_path / "a:b", tmp_path / "home")
+    run = checkout.run("--version")
+    assert (run.code, run.out) == (2, "")
+    assert run.err == (
+        f"room-actors: {checkout.root} has a colon in it, which Python cannot take: "
+        "move the checkout\n"
+    )
+    assert not (checkout.root / ".venv").exists()
+    plain = make_checkout(tmp_path / "plain", tmp_path / "other home")
+    elsewhere = str(tmp_path / "c:d")
+    run = plain.run(variables={"ROOM_ACTORS_VENV": elsewhere})
+    assert (run.code, run.out) == (2, "")
+    assert run.err == (
+        f"room-actors: {elsewhere} has a colon in it, which Python cannot take: "
+        "name another folder by ROOM_ACTORS_VENV\n"
+    )
+
+
 def test_arguments_arrive_as_they_were_given(prepared: Checkout):
     arguments = ["demo", "--rooms", "2", "", "two words", "new\nline", "*", "$HOME", "-"]
     assert prepared.run(*arguments).told["arguments"] == arguments

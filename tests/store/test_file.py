@@ -171,6 +171,82 @@ async def test_another_programs_database_is_refused_and_never_touched(
     theirs.close()
 
 
+# ---------------------------------------------------------------- the lock
+
+
+async def test_a_directory_that_is_moved_away_does_not_take_the_lock_along(tmp_path: Path) -> None:
+    """Another worker at the old path must not write where the first goes on."""
+    data_dir, moved = tmp_path / "data", tmp_path / "moved"
+    async with open_store(data_dir, instance="w") as archive:
+        history = History()
+        history.begin()
+        await history.write_to(archive)
+        data_dir.rename(moved)
+        with pytest.raises(ArchiveLost, match="taken away"):
+            await history.write_to(archive)
+        assert holder(data_dir) == str(os.getpid())
+        assert holder(moved) is None
+        with pytest.raises(StoreRefused, match=f"process {os.getpid()}"):
+            async with open_store(data_dir, instance="second"):
+                pass
+        # What was moved is whole, and free for somebody else.
+        async with open_store(moved, instance="second"):
+            pass
+
+
+async def test_who_lost_its_directory_to_another_worker_stops_writing(tmp_path: Path) -> None:
+    data_dir, moved = tmp_path / "data", tmp_path / "moved"
+    async with open_store(data_dir, instance="w") as archive:
+        history = History()
+        history.begin()
+        await history.write_to(archive)
+        data_dir.rename(moved)
+        with another_worker(data_dir) as second:
+            with pytest.raises(ArchiveTrouble, match=f"another worker .process {second.pid}"):
+                await history.write_to(archive)
+            with pytest.raises(ArchiveTrouble, match="another worker"):
+                await archive.prune(0.0)
+
+
+async def test_a_lock_file_that_was_removed_is_made_and_locked_again(tmp_path: Path) -> None:
+    async with open_store(tmp_path, instance="w") as archive:
+        history = History()
+        history.begin()
+        await history.write_to(archive)
+        (tmp_path / "lock").unlink()
+        await history.write_to(archive)
+        assert holder(tmp_path) == str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    "kind", ["symbolic link", "dangling link", "hard link", "directory", "pipe"]
+)
+async def test_a_lock_that_leads_elsewhere_is_refused_and_nothing_is_touched(
+    kind: str, tmp_path: Path
+) -> None:
+    data_dir, lock, theirs = tmp_path / "data", tmp_path / "data" / "lock", tmp_path / "theirs"
+    data_dir.mkdir()
+    theirs.write_text("precious")
+    match kind:
+        case "symbolic link":
+            lock.symlink_to(theirs)
+        case "dangling link":
+            lock.symlink_to(tmp_path / "new")
+        case "hard link":
+            lock.hardlink_to(theirs)
+        case "directory":
+            lock.mkdir()
+        case _:
+            os.mkfifo(lock)
+    with pytest.raises(StoreRefused, match=r"data/lock is not a plain file of its own: remove it"):
+        async with open_store(data_dir, instance="w"):
+            pass
+    assert theirs.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+    assert holder(data_dir) is None
+    assert list(data_dir.iterdir()) == [lock]
+
+
 # ---------------------------------------------------------------- versions
 
 V1 = Path(__file__).with_name("v1.db.gz")
