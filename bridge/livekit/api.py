@@ -19,7 +19,6 @@ Facts about the real server that callers should know:
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -27,9 +26,10 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import httpx2
+import msgspec
 import trio
 from attrs import define, field
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from livekit.protocol import agent_dispatch, models, room
 
 from bridge.harmless import harmless
@@ -46,6 +46,12 @@ DEADLINE: Final = 5.0
 
 LIST_DISPATCH_DEADLINE: Final = 2.0
 """Seconds: a living room answers in milliseconds, a missing one takes three seconds."""
+
+MOST_BYTES: Final = 32 << 20
+"""Of an answer: the list of 50,000 rooms without metadata has 10 MB."""
+
+MOST_ERROR_BYTES: Final = 64 << 10
+"""Of an answer that is an error."""
 
 CONNECTIONS: Final = 8
 """At once; further calls wait for one of these within their own deadline."""
@@ -325,26 +331,29 @@ class ServerApi:
         deadline: float | None = None,
     ) -> M:
         seconds = self.deadline if deadline is None else deadline
+        sent = self._http.stream(
+            "POST",
+            f"/twirp/livekit.{method}",
+            content=request.SerializeToString(),
+            headers={
+                "Content-Type": "application/protobuf",
+                "Authorization": f"Bearer {self.api_key.sign(grant)}",
+            },
+        )
         try:
             with trio.fail_after(seconds):
-                response = await self._http.post(
-                    f"/twirp/livekit.{method}",
-                    content=request.SerializeToString(),
-                    headers={
-                        "Content-Type": "application/protobuf",
-                        "Authorization": f"Bearer {self.api_key.sign(grant)}",
-                    },
-                )
+                async with sent as response:
+                    body = await _read(method, response)
         except trio.TooSlowError:
             raise TimedOut(f"{method}: no answer within {seconds:g} s") from None
         except httpx2.HTTPError as error:
             raise _from_exception(method, error) from None
         self._note_clock(response)
         if response.status_code != 200:
-            raise _from_response(method, response)
+            raise _from_response(method, response.status_code, body)
         try:
-            return answer.FromString(response.content)
-        except DecodeError:
+            return answer.FromString(body)
+        except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
             raise MalformedAnswer(f"{method}: not a {answer.DESCRIPTOR.name}") from None
 
     def _note_clock(self, response: httpx2.Response) -> None:
@@ -352,6 +361,27 @@ class ServerApi:
         skew = clock_skew(response.headers.raw, time.time() - 0.5)
         if skew is not None:
             self.skew = skew
+
+
+async def _read(method: str, response: httpx2.Response) -> bytes:
+    """The body as it was sent, as long as it has a bound.
+
+    Nothing is unpacked: a kilobyte can be a gigabyte then, and we asked for no encoding.
+    """
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise MalformedAnswer(f"{method}: an answer that is encoded, which was not asked for")
+    most = MOST_BYTES if response.status_code == 200 else MOST_ERROR_BYTES
+    body = bytearray()
+    with trio.CancelScope() as reading:
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > most:
+                # The client's generators end by a cancellation, not by being left alone.
+                reading.cancel()
+    if len(body) > most:
+        raise MalformedAnswer(f"{method}: an answer of more than {most} bytes")
+    return bytes(body)
 
 
 def _admin(name: str) -> Mapping[str, Any]:
@@ -366,15 +396,22 @@ def _from_exception(method: str, error: httpx2.HTTPError) -> ApiError:
     raise AssertionError(error)  # HTTPError itself is in the table.
 
 
-def _from_response(method: str, response: httpx2.Response) -> ApiError:
-    status = response.status_code
+class _TwirpError(msgspec.Struct):
+    """https://twitchtv.github.io/twirp/docs/spec_v7.html#error-codes; all else is passed over."""
+
+    code: str
+    msg: str = ""
+
+
+_decode_error: Final = msgspec.json.Decoder(_TwirpError).decode
+
+
+def _from_response(method: str, status: int, body: bytes) -> ApiError:
     try:
-        body = json.loads(response.content)
-        code, said = str(body["code"]), str(body.get("msg", ""))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        error = _decode_error(body)
+    except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
         return kind(f"{method}: HTTP {status}")
-    kind = _BY_CODE.get(code, _BY_STATUS.get(status, ApiError))
-    return kind(
-        f"{method}: {harmless(redact(said), 200) or code} (HTTP {status}, {harmless(code)})"
-    )
+    kind = _BY_CODE.get(error.code, _BY_STATUS.get(status, ApiError))
+    code = harmless(error.code)
+    return kind(f"{method}: {harmless(redact(error.msg), 200) or code} (HTTP {status}, {code})")

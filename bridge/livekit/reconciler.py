@@ -186,6 +186,8 @@ class Reconciler:
     _error: str = field(default="", init=False)
     """What went wrong, as last said."""
     _failures: int = field(default=0, init=False)
+    _faults: int = field(default=0, init=False)
+    """Errors that were no `ApiError`."""
     _shared_said: bool = field(default=False, init=False)
     """Whether it was said that another worker has our instance id."""
 
@@ -211,9 +213,9 @@ class Reconciler:
                 continue
             try:
                 pause = await self.reconcile()
-            except ApiError as error:
+            except Exception as error:  # noqa: BLE001  must not end the process with all rooms
                 self._failures += 1
-                self._complain(str(error))
+                self._complain(self._text_of(error))
                 bound = min(ERROR_BACKOFF_LONGEST, INTERVAL * 2.0 ** min(self._failures, 16))
                 await trio.sleep(self.rng.uniform(INTERVAL, max(INTERVAL, bound)))
             else:
@@ -271,8 +273,8 @@ class Reconciler:
             known.next_look = trio.current_time() + recheck
             try:
                 await (self._look_inside if known.ours else self._look)(room, known)
-            except ApiError as error:
-                errors.append(str(error))
+            except Exception as error:  # noqa: BLE001  the other rooms are looked at
+                errors.append(self._text_of(error))
 
         # What we watched before gets the places first.
         await _each_of([room for room in due if room.sid in self._wanted], look)
@@ -434,6 +436,15 @@ class Reconciler:
             log.info("dispatch_taken_back", room=room.name, dispatch_id=mine.id)
 
     # ----------------------------------------------------------------- what is said
+
+    def _text_of(self, error: Exception) -> str:
+        """What is said of it: an `ApiError` explains itself, any other is a fault of ours."""
+        if isinstance(error, ApiError):
+            return str(error)
+        self._faults += 1
+        if self._faults & (self._faults - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+            log.error("reconciler_fault", count=self._faults, exc_info=error)
+        return f"a fault in this program: {type(error).__name__}"
 
     def _complain(self, error: str, rooms: int | None = None) -> None:
         """Log an error when it begins, changes and ends, not each time."""

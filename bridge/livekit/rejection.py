@@ -45,6 +45,10 @@ _TEXTS: Final[Mapping[Reason, str]] = {
 }
 
 
+_DATE_BYTES: Final = 64
+"""Of a `Date` header.  A right one has 29 (RFC 9110, 5.6.7)."""
+
+
 class WorkerRejected(Exception):
     """LiveKit said no to this worker; the same try will fail again."""
 
@@ -76,9 +80,9 @@ def rejection(
 def clock_skew(headers: Sequence[tuple[bytes, bytes]], now: float) -> float | None:
     """Seconds by which the server's `Date` (whole seconds) is ahead of us, None without one."""
     for name, value in headers:
-        if name.lower() == b"date":
+        if name.lower() == b"date" and len(value) <= _DATE_BYTES:
             try:
                 return parsedate_to_datetime(value.decode("ascii")).timestamp() - now
-            except ValueError:
+            except Exception:  # noqa: BLE001  OverflowError, IndexError …: all say "no date"
                 return None
     return None

@@ -27,6 +27,10 @@ CLOSE_TIMEOUT: Final = 1.0
 """Seconds for the closing handshake."""
 
 
+HANDSHAKE_BYTES: Final = 128 << 10
+"""Of all that the server may say before the websocket is open."""
+
+
 class SocketFailed(Exception):
     """No websocket came about.  The text says why; another try may do better."""
 
@@ -62,14 +66,15 @@ async def use_websocket(
         stream = await _open_stream(endpoint, ssl_context)
         try:
             async with trio.open_nursery() as nursery:
+                bounded = _Handshake(stream)
                 socket = await wrap_client_stream(
                     nursery,
-                    stream,  # pyright: ignore[reportArgumentType]  # any trio stream will do
+                    bounded,  # pyright: ignore[reportArgumentType]  # any trio stream will do
                     endpoint.authority,
                     resource,
                     extra_headers=[(name.encode(), value.encode()) for name, value in headers],
                 )
-                connecting.deadline = float("inf")
+                connecting.deadline = bounded.left = float("inf")
                 try:
                     result.append(await use(socket))
                 finally:
@@ -79,6 +84,8 @@ async def use_websocket(
         except* ConnectionRejected as group:
             # A raise inside `except*` would come out as a group again.
             refusal = _rejected(group)
+        except* SocketFailed:
+            refusal = SocketFailed("the server's answer to the upgrade has no end")
         except* (ProtocolError, h11.ProtocolError):
             refusal = SocketFailed("the server speaks something else than websockets")
         finally:
@@ -86,6 +93,33 @@ async def use_websocket(
     if result:
         return result[0]
     raise refusal or SocketFailed(f"no answer within {CONNECT_TIMEOUT:g} s")
+
+
+class _Handshake(trio.abc.Stream):
+    """A stream that gives only so many bytes until `left` is set to infinity.
+
+    trio-websocket keeps the whole body of a refusal, however long it is.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.left: float = HANDSHAKE_BYTES
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self.left -= len(data)
+        if self.left < 0:
+            raise SocketFailed
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def _open_stream(endpoint: Endpoint, context: ssl.SSLContext | None) -> trio.abc.Stream:

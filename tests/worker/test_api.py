@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -171,6 +173,24 @@ async def dripping(stream: trio.SocketStream) -> None:
         await trio.sleep(0.02)
 
 
+def endless(*head: str) -> Callable[[trio.SocketStream], Awaitable[None]]:
+    """An answer without an end; the client's closing ends it."""
+
+    async def handle(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all("\r\n".join([*head, "", ""]).encode())
+            while True:
+                await stream.send_all(b"[" * 65_536)
+
+    return handle
+
+
+def deep(depth: int) -> bytes:
+    """A Twirp error with a field that nests as deep."""
+    return b'{"code":"internal","msg":"deep","meta":' + b"[" * depth + b"]" * depth + b"}"
+
+
 JSON = "Content-Type: application/json"
 
 
@@ -197,6 +217,16 @@ JSON = "Content-Type: application/json"
         (answering(http_answer("301 Moved", b"", "Location: https://elsewhere")),
          a.ApiError, "HTTP 301"),
         (answering(http_answer("200 OK", b"\xff\xff\xff")), a.MalformedAnswer, "ListRoomsResponse"),
+        (answering(http_answer("500 Internal", deep(30_000))), a.Unavailable, "HTTP 500"),
+        (answering(http_answer("500 Internal", b"[" * 60_000)), a.Unavailable, "HTTP 500"),
+        (answering(http_answer("500 Internal", b"[" * 70_000)), a.MalformedAnswer, "65536 bytes"),
+        (endless("HTTP/1.1 200 OK", "Connection: close"), a.MalformedAnswer, "33554432 bytes"),
+        (endless("HTTP/1.1 401 No", "Connection: close"), a.MalformedAnswer, "65536 bytes"),
+        (answering(http_answer("200 OK", gzip.compress(bytes(1 << 20)), "Content-Encoding: gzip")),
+         a.MalformedAnswer, "encoded"),
+        (answering(http_answer("200 OK", b"x", "Content-Encoding: br")),
+         a.MalformedAnswer, "encoded"),
+        (answering(http_answer("200 OK", b"\x0a\x02" * 1000)), a.MalformedAnswer, "ListRoomsResp"),
         (answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ncut"),
          a.Unavailable, "broke off"),
         (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), a.Unavailable, "not HTTP"),
@@ -218,6 +248,27 @@ async def test_every_way_to_fail_is_one_kind_of_error_with_a_clear_text(
     assert str(caught.value).startswith("RoomService/ListRooms: ")
     assert text in str(caught.value)
     assert "eyJ" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Sat, 31 Dec 99999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2400",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "1 Jan 999999999999999999999999999 1:1:1",
+        ",",
+        "()" * 5_000,
+    ],
+    ids=lambda text: text[:30],
+)
+async def test_an_odd_date_is_no_date(date: str) -> None:
+    async with (
+        raw_server(answering(http_answer("200 OK", b"", f"Date: {date}"))) as address,
+        a.ServerApi(Endpoint.parse(f"ws://{address}"), KEY) as api,
+    ):
+        assert await api.list_rooms() == []
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:

@@ -16,7 +16,9 @@ import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.rooms.port import RoomJob
+from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.rejection import WorkerRejected
+from bridge.livekit.websocket import SocketFailed, use_websocket
 from bridge.livekit.worker import LOST_BACKOFF, Backoff
 from tests.worker import messages as m
 from tests.worker.fake_livekit import (
@@ -219,6 +221,27 @@ async def test_a_server_error_at_the_upgrade_is_tried_again(clock: trio.testing.
         assert logs[0]["error"] == "HTTP 503"
         assert len(logs) >= 2
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("head", ["HTTP/1.1 401 No\r\n\r\n", "HTTP/1.1 101 Yes\r\nX: ", ""])
+async def test_an_answer_to_the_upgrade_without_an_end_is_cut_off(head: str) -> None:
+    sent: list[int] = []
+
+    async def never(_: WebSocketConnection) -> None:
+        pytest.fail("no websocket came about")
+
+    async def endless(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(head.encode())
+            while True:
+                await stream.send_all(b"x" * 4096)
+                sent.append(4096)
+
+    async with raw_server(endless) as address:
+        with pytest.raises(SocketFailed):
+            await use_websocket(Endpoint.parse(f"ws://{address}"), "/agent", (), never)
+    assert sum(sent) < 8 << 20, "what the system buffers, and not more"
 
 
 async def test_a_refusal_after_the_first_registration_is_tried_again_slowly(

@@ -15,7 +15,7 @@ from livekit.protocol import agent_dispatch, models
 from trio.testing import MockClock
 
 from bridge.livekit import reconciler as r
-from bridge.livekit.api import ApiError, ServerApi, Unavailable
+from bridge.livekit.api import ServerApi, Unavailable
 from bridge.livekit.decisions import LAUNCHES_AT_ONCE
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 
@@ -43,8 +43,8 @@ class Rooms:
     removed: list[tuple[float, str, str]] = field(factory=list[tuple[float, str, str]])
     gone: set[str] = field(factory=set[str])
     """Rooms that are listed and end before anybody can look at them."""
-    error: ApiError | None = None
-    dispatch_error: ApiError | None = None
+    error: Exception | None = None
+    dispatch_error: Exception | None = None
     dispatched: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
     looks: int = 0
     lists: int = 0
@@ -430,6 +430,29 @@ async def test_one_room_that_fails_does_not_keep_the_others_waiting(
     assert {"standup", "retro"} <= set(names(scene.rooms.dispatched))
     assert logs[0]["event"] == "reconcile_failed"
     assert logs[0]["rooms"] == 2
+
+
+async def test_a_fault_that_nobody_thought_of_ends_neither_the_reconciler_nor_the_process(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.error = RecursionError("of an odd answer")
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(300)
+        assert scene.rooms.lists <= 60
+        scene.rooms.error = None
+        scene.rooms.dispatch_error = OverflowError("of another")
+        await trio.sleep(r.ERROR_BACKOFF_LONGEST)
+        scene.rooms.dispatch_error = None
+        await trio.sleep(30)
+    assert names(scene.rooms.dispatched) == ["standup"]
+    failed = [line["error"] for line in logs if line["event"] == "reconcile_failed"]
+    assert list(dict.fromkeys(failed)) == [
+        "a fault in this program: RecursionError",
+        "a fault in this program: OverflowError",
+    ]
+    assert "reconcile_recovered" in [line["event"] for line in logs[-2:]]
 
 
 # ------------------------------------------------------------------------------ claims
