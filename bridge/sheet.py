@@ -29,6 +29,8 @@ def _key(*path: str) -> Callable[[Json], object]:
     def read(row: Json) -> object:
         value: Any = row
         for key in path:
+            if value is None:
+                return None
             value = value[key]
         return value
 
@@ -40,7 +42,7 @@ SESSION_COLUMNS: Final[Columns] = {
         name: _key(name)
         for name in (
             "id", "room", "room_sid", "status", "end_reason", "started_at", "ended_at",
-            "duration", "coverage",
+            "duration", "coverage", "encrypted",
         )
     },
     "people_current": _key("participants", "current"),
@@ -52,6 +54,9 @@ SESSION_COLUMNS: Final[Columns] = {
     "tracks_total": _key("track_counts", "total"),
     "data_messages": _key("data_messages", "total"),
     "data_bytes": _key("data_messages", "bytes"),
+    "data_lower_bound": _key("data_messages", "lower_bound"),
+    "attachments": _key("data_messages", "attachments"),
+    "recordings": lambda row: None if row["recordings"] is None else len(row["recordings"]),
     **{
         f"quality_{level}": _key("quality", level)
         for level in ("excellent", "good", "poor", "lost")

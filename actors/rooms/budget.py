@@ -3,7 +3,7 @@
 Everybody in a room may send messages and change metadata as fast as the server takes them.
 So a session has a budget of bytes a minute.  Beyond it
 
-* messages are counted only, with their bytes;
+* messages are counted only, with their bytes, and so are attachments, without them;
 * of changes (names, metadata, attributes, mutes, quality, speakers) the newest of each
   waits for the next minute, and those that it overtook are counted;
 * joins, leaves, tracks and rosters are recorded as always, but without metadata and
@@ -21,6 +21,7 @@ from typing import Any, Final, final
 from attrs import evolve
 
 from actors.session.events import (
+    AttachmentReceived,
     AttributesChanged,
     DataReceived,
     Disconnected,
@@ -77,7 +78,7 @@ class Budget:
         self._spent = 0
         self._newest: dict[Hashable, RoomEvent] = {}
         """Changes that wait for the next minute."""
-        self._messages = self._bytes = self._changes = 0
+        self._messages = self._bytes = self._changes = self._attachments = 0
         """What was counted and is not recorded yet."""
         self._counting_since = 0.0
         """Unix seconds when the first of these came."""
@@ -120,14 +121,18 @@ class Budget:
 
     @property
     def _counts(self) -> bool:
-        return bool(self._messages or self._changes)
+        return bool(self._messages or self._changes or self._attachments)
 
     def _is_beyond(self, event: RoomEvent) -> bool:
-        return self._is_spent and (isinstance(event, DataReceived) or type(event) in _SUBJECTS)
+        thinned = isinstance(event, DataReceived | AttachmentReceived) or type(event) in _SUBJECTS
+        return self._is_spent and thinned
 
     def _count(self, event: RoomEvent) -> None:
         if isinstance(event, DataReceived):
             self._note(event.at, messages=1, length=event.size)
+            return
+        if isinstance(event, AttachmentReceived):
+            self._note(event.at, attachments=1)
             return
         subject = _SUBJECTS[type(event)](event)
         before = self._newest.pop(subject, None)
@@ -137,19 +142,30 @@ class Budget:
                 event = evolve(event, changed=cut_attributes({**before.changed, **event.changed}))
         self._newest[subject] = event
 
-    def _note(self, at: float, *, messages: int = 0, length: int = 0, changes: int = 0) -> None:
+    def _note(
+        self,
+        at: float,
+        *,
+        messages: int = 0,
+        length: int = 0,
+        changes: int = 0,
+        attachments: int = 0,
+    ) -> None:
         if not self._counts:
             self._counting_since = at
         self._messages += messages
         self._bytes += length
         self._changes += changes
+        self._attachments += attachments
 
     def _told(self, at: float, *, now: bool = False) -> Iterator[RoomEvent]:
         """The record of what was counted, where it is time for one."""
         since = self._counting_since
         if self._counts and (now or at >= since + EVERY or at < since):
-            thinned = MessagesThinned(at, self._messages, self._changes, self._bytes)
-            self._messages = self._bytes = self._changes = 0
+            thinned = MessagesThinned(
+                at, self._messages, self._changes, self._bytes, self._attachments
+            )
+            self._messages = self._bytes = self._changes = self._attachments = 0
             yield thinned
 
     def _release(self) -> Iterator[RoomEvent]:

@@ -138,7 +138,7 @@ class Reporter(Actor[ReporterMessage]):
         return Sessions(tuple(active), tuple(silent), rooms)
 
 
-def _numbers(state: SessionState, now: float) -> dict[str, float]:
+def _numbers(state: SessionState, now: float) -> dict[str, float | None]:
     one = totals(state, now)
     return {
         "participants": one.participants,

@@ -39,7 +39,7 @@ from actors.session import (
     Tick,
     Watching,
 )
-from actors.session.events import DataReceived
+from actors.session.events import AttachmentReceived, DataReceived
 
 Clock: TypeAlias = Callable[[], float]
 """Unix seconds now."""
@@ -58,6 +58,7 @@ MAILBOX: Final = MailboxSpec(
         QualityChanged: Policy(Overflow.COALESCE, key=lambda event: event.identity),
         SpeakersChanged: Policy(Overflow.COALESCE),
         DataReceived: Policy(Overflow.DROP_OLDEST, limit=10_000),
+        AttachmentReceived: Policy(Overflow.DROP_OLDEST, limit=1_000),
     },
 )
 """Joins, leaves and tracks are never thinned: where they do not fit, the room is compared."""
@@ -123,8 +124,9 @@ class SessionActor(Actor[SessionMessage]):
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:
         thinned = self.context.take_thinned(DataReceived)
-        if thinned:
-            self._journal.record(MessagesThinned(event.at, thinned))
+        files = self.context.take_thinned(AttachmentReceived)
+        if thinned or files:
+            self._journal.record(MessagesThinned(event.at, thinned, attachments=files))
         try:
             self._journal.record(event)
         except AnotherLife:

@@ -78,7 +78,7 @@ def _plus(summary: Summary, state: SessionState, now: float) -> Summary:
         summary.rooms + 1,
         summary.participants + max(0, one.participants_total - len(_people(state))),
         summary.tracks + one.tracks_total,
-        summary.messages + one.messages,
+        summary.messages + (one.messages or 0),
         summary.duration + one.duration,
     )
 

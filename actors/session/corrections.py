@@ -39,9 +39,10 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve
 
-from actors.session import presence, tracks
+from actors.session import presence, recordings, tracks
 from actors.session.entry import Entry
 from actors.session.events import (
+    EgressTold,
     JoinAborted,
     JoinTold,
     LeaveTold,
@@ -181,5 +182,6 @@ CORRECTIONS: Final[Mapping[type[RoomEvent], _Correction]] = {
     JoinAborted: _aborted,
     TrackTold: _track,
     RoomEndTold: _room_end,
+    EgressTold: recordings.on_egress,
 }
 """One row a word of `ServerSaid`."""

@@ -30,28 +30,42 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "participant_metadata": ("identity", "metadata"),
     "participant_name": ("identity", "name"),
     "participant_attributes": ("identity", "changed"),
-    "track_published": ("identity", "sid", "kind", "source", "muted", "existing"),
+    "participant_permissions": (
+        "identity",
+        "can_publish",
+        "can_subscribe",
+        "can_publish_data",
+        "sources",
+    ),
+    "track_published": ("identity", "sid", "kind", "source", "muted", "existing", "encrypted"),
     "track_unpublished": ("identity", "sid"),
     "track_muted": ("identity", "sid"),
     "track_unmuted": ("identity", "sid"),
     "track_subscribed": ("identity", "sid"),
     "track_subscription_failed": ("identity", "sid", "error"),
+    "data_track_published": ("identity", "sid", "name", "encrypted"),
+    "data_track_unpublished": ("identity", "sid"),
     "data_message": ("identity", "topic", "size", "format", "reliable", "stream", "content"),
+    "attachment": ("identity", "topic", "size"),
     "messages_thinned": ("count",),
+    "attachments_thinned": ("count",),
     "changes_overtaken": ("count",),
     "quality_changed": ("identity", "sid", "quality"),
     "speakers_changed": ("identities",),
     "room_metadata": ("metadata",),
+    "room_recording": ("active",),
     "reconnecting": (),
     "reconnected": ("gap",),
     "session_ended": ("reason",),
     "participant_left_at": ("identity", "sid", "kind", "reason", "seconds"),
     "participant_connection_aborted": ("identity", "sid", "kind", "reason"),
     "room_ended": ("reason",),
+    "recording_started": ("id", "kind"),
+    "recording_ended": ("id", "kind", "status", "error", "file"),
 }
 """Every event of a session's timeline and the keys it always carries.
 
-The last three come from LiveKit's webhooks only.  What was told is not told again:
+The last five come from LiveKit's webhooks only.  What was told is not told again:
 ``participant_left_at`` corrects the time or the reason of a leave that was, or of one that
 nobody saw because the watch was over; ``room_ended`` says when the room of an ended
 session really was, and what `session_ended` should have given as reason.

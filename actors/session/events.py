@@ -47,6 +47,19 @@ class TrackInfo:
     source: Source
     muted: bool = False
     name: str = ""
+    encrypted: bool = False
+    """End to end: the server and we see nothing of its content."""
+
+
+@frozen
+class Permissions:
+    """What a participant may do in the room, as the server last said."""
+
+    can_publish: bool = True
+    can_subscribe: bool = True
+    can_publish_data: bool = True
+    sources: tuple[Source, ...] = ()
+    """What may be published; empty for everything."""
 
 
 @frozen
@@ -64,6 +77,8 @@ class ParticipantInfo:
     Nothing changes by that."""
     attributes: Mapping[str, str] | None = field(factory=dict[str, str])
     tracks: tuple[TrackInfo, ...] = ()
+    permissions: Permissions | None = None
+    """None where they were not told."""
 
 
 @frozen
@@ -75,6 +90,8 @@ class Roster:
     participants: tuple[ParticipantInfo, ...] = ()
     created_at: float | None = None
     """Unix seconds of the room's creation at the server, None where unknown."""
+    recording: bool | None = None
+    """Whether the room is being recorded; None where it was not told."""
 
 
 @frozen
@@ -164,6 +181,15 @@ class AttributesChanged:
 
 
 @frozen
+class PermissionsChanged:
+    """Somebody came on stage, left it, or may do something else now."""
+
+    at: float
+    identity: str
+    permissions: Permissions
+
+
+@frozen
 class TrackPublished:
     at: float
     identity: str
@@ -209,6 +235,24 @@ class TrackSubscriptionFailed:
 
 
 @frozen
+class DataTrackPublished:
+    """A data track: a stream of small frames that is no media and no message."""
+
+    at: float
+    identity: str
+    track_sid: str
+    """May become another one when its publisher reconnects."""
+    name: str
+    encrypted: bool = False
+
+
+@frozen
+class DataTrackUnpublished:
+    at: float
+    track_sid: str
+
+
+@frozen
 class SpeakersChanged:
     """`identities` is everyone who speaks now; whoever is not in it is silent."""
 
@@ -246,6 +290,17 @@ class DataReceived:
 
 
 @frozen
+class AttachmentReceived:
+    """A file that was sent with a chat message: a byte stream that was read to its end."""
+
+    at: float
+    identity: str | None
+    topic: str
+    size: int
+    """Bytes."""
+
+
+@frozen
 class MessagesThinned:
     """So much came faster than it could be taken in, and is only counted."""
 
@@ -257,12 +312,21 @@ class MessagesThinned:
     one of the same, which is told."""
     bytes: int = 0
     """Of the messages, where their length is known."""
+    attachments: int = 0
 
 
 @frozen
 class RoomMetadataChanged:
     at: float
     metadata: str
+
+
+@frozen
+class RecordingChanged:
+    """A recorder came into the room, or the last one left: the room's ``active_recording``."""
+
+    at: float
+    active: bool
 
 
 @frozen
@@ -337,7 +401,30 @@ class RoomEndTold:
     said_at: float
 
 
-ServerSaid: TypeAlias = RoomTold | JoinTold | LeaveTold | JoinAborted | TrackTold | RoomEndTold
+@frozen
+class EgressTold:
+    """`egress_started`, `egress_updated` or `egress_ended`: LiveKit's own recording service."""
+
+    at: float
+    said_at: float
+    egress_id: str
+    kind: str
+    """LiveKit's name of the request: ``room_composite``, ``track``, ``participant``, ..."""
+    status: str
+    """LiveKit's EgressStatus in lower case: ``starting``, ``active``, ``complete``, ..."""
+    started_at: float | None = None
+    """Unix seconds; None where it has not begun, or never did."""
+    ended_at: float | None = None
+    error: str | None = None
+    file: str | None = None
+    """Where the first file is, as the egress said; None for a stream."""
+    updated_at: float = 0.0
+    """Unix seconds of this state of it: an older one that comes later changes nothing."""
+
+
+ServerSaid: TypeAlias = (
+    RoomTold | JoinTold | LeaveTold | JoinAborted | TrackTold | RoomEndTold | EgressTold
+)
 
 RoomEvent: TypeAlias = (
     Watching
@@ -350,17 +437,22 @@ RoomEvent: TypeAlias = (
     | NameChanged
     | MetadataChanged
     | AttributesChanged
+    | PermissionsChanged
     | TrackPublished
     | TrackUnpublished
     | TrackMuted
     | TrackUnmuted
     | TrackSubscribed
     | TrackSubscriptionFailed
+    | DataTrackPublished
+    | DataTrackUnpublished
     | SpeakersChanged
     | QualityChanged
     | DataReceived
+    | AttachmentReceived
     | MessagesThinned
     | RoomMetadataChanged
+    | RecordingChanged
     | Tick
     | ServerSaid
 )

@@ -70,21 +70,26 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from actors.session import presence, signals, tracks
+from actors.session import presence, recordings, signals, tracks
 from actors.session.corrections import CORRECTIONS, FOUND_ENDED, true_end
 from actors.session.entry import Entry
 from actors.session.events import (
+    AttachmentReceived,
     AttributesChanged,
     DataReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
     Disconnected,
     MessagesThinned,
     MetadataChanged,
     NameChanged,
     ParticipantJoined,
     ParticipantLeft,
+    PermissionsChanged,
     QualityChanged,
     Reconnected,
     Reconnecting,
+    RecordingChanged,
     Resynced,
     RoomEvent,
     RoomMetadataChanged,
@@ -165,6 +170,7 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     last_seen = ended_at if state.blind_since is None else state.blind_since
     for sid in state.tracks:
         state, _ = tracks.close(state, sid, last_seen)
+    state = recordings.close(change(state, data_tracks={}), last_seen)
     for identity in state.present:
         state = presence.leave_silently(state, identity, last_seen)
     out.append(Entry(ended_at, "session_ended", {"reason": reason}))
@@ -264,6 +270,8 @@ def _with_messages(state: SessionState, out: list[Entry]) -> SessionState:
     for waiting in state.held:
         if isinstance(waiting, DataReceived):
             state = signals.count_data(state, waiting, out)
+        elif isinstance(waiting, AttachmentReceived):
+            state = signals.count_attachment(state, waiting, out)
     return change(state, held=())
 
 
@@ -299,17 +307,22 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     NameChanged: signals.on_name,
     MetadataChanged: signals.on_metadata,
     AttributesChanged: signals.on_attributes,
+    PermissionsChanged: signals.on_permissions,
     TrackPublished: tracks.on_published,
     TrackUnpublished: tracks.on_unpublished,
     TrackMuted: tracks.on_muted,
     TrackUnmuted: tracks.on_unmuted,
     TrackSubscribed: tracks.on_subscribed,
     TrackSubscriptionFailed: tracks.on_subscription_failed,
+    DataTrackPublished: tracks.on_data_published,
+    DataTrackUnpublished: tracks.on_data_unpublished,
     SpeakersChanged: signals.on_speakers,
     QualityChanged: signals.on_quality,
     DataReceived: signals.on_data,
+    AttachmentReceived: signals.on_attachment,
     MessagesThinned: signals.on_thinned,
     RoomMetadataChanged: signals.on_room_metadata,
+    RecordingChanged: recordings.on_recording,
     Tick: _ticked,
 }
 """Who handles what that is heard in the room.  One row an event of `RoomEvent`; what webhooks

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from actors.session.entry import Entry
 from actors.session.events import ParticipantInfo, ParticipantJoined, ParticipantLeft
+from actors.session.signals import permissions_entry
 from actors.session.state import (
     MAX_JOINS,
     MAX_PEOPLE,
@@ -420,7 +421,10 @@ def _compared(
     if changed:
         told = {"identity": identity, "changed": cut_attributes(changed, TOLD)}
         out.append(Entry(at, "participant_attributes", told))
-    elif info.name == person.name and info.metadata in (None, person.metadata):
+    if info.permissions is not None and info.permissions != person.permissions:
+        if person.permissions is not None:
+            out.append(permissions_entry(at, identity, info.permissions))
+    elif not changed and info.name == person.name and info.metadata in (None, person.metadata):
         return state
     return _put(state, _with_texts(person, info))
 
@@ -432,6 +436,7 @@ def _with_texts(person: Person, info: ParticipantInfo) -> Person:
         name=info.name,
         metadata=person.metadata if info.metadata is None else info.metadata,
         attributes=person.attributes if info.attributes is None else info.attributes,
+        permissions=person.permissions if info.permissions is None else info.permissions,
     )
 
 

@@ -8,7 +8,7 @@ people who publish nothing: then whoever is missing is only doubted until `due`.
 
 from __future__ import annotations
 
-from actors.session import presence, tracks
+from actors.session import presence, recordings, tracks
 from actors.session.entry import Entry
 from actors.session.events import Roster
 from actors.session.state import SessionState, change
@@ -95,4 +95,5 @@ def _room(state: SessionState, roster: Roster, at: float, out: list[Entry]) -> S
     created_at = state.created_at if state.created_at is not None else roster.created_at
     if state.metadata is not None and state.metadata != roster.metadata:
         out.append(Entry(at, "room_metadata", {"metadata": cut_text(roster.metadata, TOLD)}))
+    state = recordings.show(state, roster.recording, at, out)
     return change(state, created_at=created_at, metadata=roster.metadata)

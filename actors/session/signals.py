@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from actors.session.entry import Entry
 from actors.session.events import (
+    AttachmentReceived,
     AttributesChanged,
     DataReceived,
     MessagesThinned,
     MetadataChanged,
     NameChanged,
+    Permissions,
+    PermissionsChanged,
     QualityChanged,
     RoomMetadataChanged,
     SpeakersChanged,
@@ -64,6 +67,27 @@ def on_attributes(state: SessionState, event: AttributesChanged, out: list[Entry
     return _put(state, change(person, attributes=cut_attributes(attributes)))
 
 
+def on_permissions(
+    state: SessionState, event: PermissionsChanged, out: list[Entry]
+) -> SessionState:
+    person = state.present.get(event.identity)
+    if person is None or person.permissions == event.permissions:
+        return anomaly(state)
+    out.append(permissions_entry(event.at, event.identity, event.permissions))
+    return _put(state, change(person, permissions=event.permissions))
+
+
+def permissions_entry(at: float, identity: str, permissions: Permissions) -> Entry:
+    told = {
+        "identity": identity,
+        "can_publish": permissions.can_publish,
+        "can_subscribe": permissions.can_subscribe,
+        "can_publish_data": permissions.can_publish_data,
+        "sources": permissions.sources,
+    }
+    return Entry(at, "participant_permissions", told)
+
+
 def on_room_metadata(
     state: SessionState, event: RoomMetadataChanged, out: list[Entry]
 ) -> SessionState:
@@ -79,6 +103,20 @@ def on_data(state: SessionState, event: DataReceived, out: list[Entry]) -> Sessi
     if state.reconnecting and len(state.held) < MAX_HELD // 2:
         return hold(state, event)  # others that wait are more worth their place than a flood
     return count_data(state, event, out)
+
+
+def on_attachment(state: SessionState, event: AttachmentReceived, out: list[Entry]) -> SessionState:
+    if state.reconnecting and len(state.held) < MAX_HELD // 2:
+        return hold(state, event)
+    return count_attachment(state, event, out)
+
+
+def count_attachment(
+    state: SessionState, event: AttachmentReceived, out: list[Entry]
+) -> SessionState:
+    told = {"identity": event.identity, "topic": event.topic, "size": event.size}
+    out.append(Entry(event.at, "attachment", told))
+    return change(state, data=change(state.data, attachments=state.data.attachments + 1))
 
 
 def count_data(state: SessionState, event: DataReceived, out: list[Entry]) -> SessionState:
@@ -119,6 +157,9 @@ def on_thinned(state: SessionState, event: MessagesThinned, out: list[Entry]) ->
             unattributed=data.unattributed + count,
             by_topic={**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count},
         )
+    if event.attachments:
+        out.append(Entry(event.at, "attachments_thinned", {"count": event.attachments}))
+        data = change(data, attachments=data.attachments + event.attachments)
     if event.changes:
         out.append(Entry(event.at, "changes_overtaken", {"count": event.changes}))
     folded = change(

@@ -22,6 +22,7 @@ from attrs import field, frozen
 from actors.session.events import (
     ParticipantInfo,
     ParticipantKind,
+    Permissions,
     Quality,
     RoomEvent,
     Source,
@@ -53,6 +54,12 @@ MAX_TOPICS: Final = 1_000
 
 MAX_TOPIC_LENGTH: Final = 256
 """Characters of a topic that are kept as its name."""
+
+MAX_RECORDINGS: Final = 100
+"""Recordings of a session that are kept."""
+
+MAX_DATA_TRACKS: Final = 1_000
+"""Data tracks that are open at the same time and are known by their SID."""
 
 MAX_SENDERS: Final = 1_000
 """Senders who were not announced yet, whose messages are kept for when they are."""
@@ -131,6 +138,9 @@ class Person:
     audible: bool = False
     """Whether we would have heard of it if they talked (a microphone was subscribed)."""
     data_messages: int = 0
+    encrypted: bool | None = None
+    """Whether a track of theirs is encrypted end to end; None while they published nothing."""
+    permissions: Permissions | None = None
     owed: float | None = None
     """When a new join replaced one whose leave was not heard yet, else None."""
 
@@ -166,6 +176,7 @@ class Track:
     unpublished_at: float | None = None
     muted: Span = OFF
     subscribed: bool = False
+    encrypted: bool = False
 
 
 @frozen
@@ -198,6 +209,32 @@ class Data:
     unattributed: int = 0
     """Those whose sender was not announced yet and is not known (facts, 10)."""
     by_topic: Mapping[str, int] = field(factory=dict[str, int])
+    attachments: int = 0
+    """Files that were sent with messages; in none of the other counts."""
+
+
+@frozen(slots=False)
+class Recorded:
+    """A stretch of time in which the room said that it is recorded."""
+
+    started_at: float
+    """Unix seconds when we knew it: no later than it began plus the 3 s of the server's tick,
+    except for one that had begun before we came."""
+    ended_at: float | None = None
+
+
+@frozen(slots=False)
+class Recording:
+    """One egress, as LiveKit's webhooks told it last (`actors.session.events.EgressTold`)."""
+
+    id: str
+    kind: str
+    status: str
+    started_at: float | None
+    ended_at: float | None
+    error: str | None
+    file: str | None
+    updated_at: float
 
 
 @frozen(slots=False)
@@ -291,6 +328,14 @@ class SessionState:
     data: Data = Data()
     early: Mapping[str, int] = field(factory=dict[str, int])
     """Messages of senders who were not announced yet, by identity."""
+    encrypted: bool | None = None
+    """Whether any track was encrypted end to end; None before the first track."""
+    data_tracks: Mapping[str, str] = field(factory=dict[str, str])
+    """Data tracks that are published now: SID to the identity of their publisher."""
+    recorded: tuple[Recorded, ...] = ()
+    """Oldest first.  Only the last may be open."""
+    recordings: Mapping[str, Recording] = field(factory=dict[str, Recording])
+    """By egress id, in the order in which they were told."""
 
     folded: Folded = Folded()
     anomalies: int = 0
@@ -307,6 +352,16 @@ class SessionState:
     def watching(self) -> bool:
         """Whether we see the room, as far as we know."""
         return self.watched.since is not None
+
+    @property
+    def messages_hidden(self) -> bool:
+        """Whether messages are encrypted, so that none came to us: their number is not known."""
+        return bool(self.encrypted) and not self.data.total and not self.data.attachments
+
+    @property
+    def recorded_now(self) -> bool:
+        """Whether the room said last that it is recorded."""
+        return bool(self.recorded) and self.recorded[-1].ended_at is None
 
     @property
     def ended(self) -> bool:

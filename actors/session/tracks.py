@@ -15,6 +15,8 @@ from math import inf
 
 from actors.session.entry import Entry
 from actors.session.events import (
+    DataTrackPublished,
+    DataTrackUnpublished,
     TrackInfo,
     TrackMuted,
     TrackPublished,
@@ -24,6 +26,7 @@ from actors.session.events import (
     TrackUnpublished,
 )
 from actors.session.state import (
+    MAX_DATA_TRACKS,
     MAX_TRACKS,
     Leave,
     SessionState,
@@ -112,6 +115,8 @@ def show(
             by_source={**by_source, info.source: by_source.get(info.source, 0) + 1},
         )
         track = Track(state.numbered, info.sid, identity, info.kind, info.source, published_at)
+    state = note_encryption(state, identity, info.encrypted)
+    track = change(track, encrypted=track.encrypted or info.encrypted)
     muted = track.muted.on(at) if info.muted else track.muted
     out.append(_published(at, track, info.muted, existing))
     return _put(state, change(track, unpublished_at=None, subscribed=False, muted=muted))
@@ -143,7 +148,66 @@ def finish_all_of(state: SessionState, identity: str, at: float, out: list[Entry
     for sid in [sid for sid, track in state.tracks.items() if track.identity == identity]:
         leave = state.unpublishing.get(sid)
         state = finish(state, sid, min(leave.at, at) if leave else at, out)
+    for sid in [sid for sid, owner in state.data_tracks.items() if owner == identity]:
+        state = _finish_data(state, sid, at, out)
     return state
+
+
+def note_encryption(state: SessionState, identity: str, encrypted: bool) -> SessionState:
+    """What a track says of the room and of its publisher; one that is encrypted says it for good.
+
+    Packets of a publisher with encryption do not reach us, so it says of messages, too, what
+    is known of them (`actors.session.view`).
+    """
+    if not state.encrypted and state.encrypted != encrypted:
+        state = change(state, encrypted=encrypted)
+    person = state.present.get(identity)
+    if person is not None:
+        if not person.encrypted and person.encrypted != encrypted:
+            known = change(person, encrypted=encrypted)
+            state = change(state, present={**state.present, identity: known})
+        return state
+    past = state.past.get(identity)
+    if past is not None and not past.encrypted and past.encrypted != encrypted:
+        state = change(state, past=state.past.put(identity, change(past, encrypted=encrypted)))
+    return state
+
+
+def on_data_published(
+    state: SessionState, event: DataTrackPublished, out: list[Entry]
+) -> SessionState:
+    if state.reconnecting:
+        return hold(state, event)
+    if event.track_sid in state.data_tracks:
+        return anomaly(state)
+    state = note_encryption(state, event.identity, event.encrypted)
+    told = {
+        "identity": event.identity,
+        "sid": event.track_sid,
+        "name": event.name,
+        "encrypted": event.encrypted,
+    }
+    out.append(Entry(event.at, "data_track_published", told))
+    if len(state.data_tracks) >= MAX_DATA_TRACKS:
+        return state
+    return change(state, data_tracks={**state.data_tracks, event.track_sid: event.identity})
+
+
+def on_data_unpublished(
+    state: SessionState, event: DataTrackUnpublished, out: list[Entry]
+) -> SessionState:
+    if state.reconnecting:
+        return hold(state, event)
+    if event.track_sid not in state.data_tracks:
+        return anomaly(state)
+    return _finish_data(state, event.track_sid, event.at, out)
+
+
+def _finish_data(state: SessionState, sid: str, at: float, out: list[Entry]) -> SessionState:
+    told = {"identity": state.data_tracks[sid], "sid": sid}
+    out.append(Entry(at, "data_track_unpublished", told))
+    left = {other: owner for other, owner in state.data_tracks.items() if other != sid}
+    return change(state, data_tracks=left)
 
 
 def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track]:
@@ -232,5 +296,6 @@ def _published(at: float, track: Track, muted: bool, existing: bool) -> Entry:
         "source": track.source,
         "muted": muted,
         "existing": existing,
+        "encrypted": track.encrypted,
     }
     return Entry(at, "track_published", told)

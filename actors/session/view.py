@@ -6,6 +6,8 @@ What was not observed is None, never 0:
 
 * before the first roster nothing of the room is known, so all its counts are None; webhooks
   tell of people and tracks, not of messages;
+* messages that are encrypted end to end do not reach us: where the room is encrypted and none
+  came, nothing is known of them; where some came they are the least that there were;
 * quality is None level by level until the first value was told, talk until a
   microphone was subscribed or the person was heard;
 * a track that was there before us has no time of publication.
@@ -18,10 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
 from typing import Any, Final, cast
 
 from attrs import frozen
 
+from actors.session import recordings
 from actors.session.entry import Entry
 from actors.session.events import QUALITIES
 from actors.session.state import OTHER, Join, Person, SessionState, Track
@@ -42,7 +46,8 @@ class Totals:
     participants_total: int
     tracks: int
     tracks_total: int
-    messages: int
+    messages: int | None
+    """None where they are encrypted and none came."""
     unattributed: int
     """Messages among those whose sender is not known."""
     duration: float
@@ -61,7 +66,7 @@ def totals(state: SessionState, now: float) -> Totals:
         participants_total=state.unique,
         tracks=len(state.tracks),
         tracks_total=state.tracks_total,
-        messages=state.data.total,
+        messages=None if state.messages_hidden else state.data.total,
         unattributed=state.data.unattributed,
         duration=stretch(state.started_at, until),
         watched=state.watched.total(until),
@@ -96,7 +101,7 @@ def session_view(
     people = everyone(state)
     return {
         **_row(state, until, people),
-        "people": [_person(person, until) for person in people],
+        "people": [_person(person, until, bool(state.encrypted)) for person in people],
         "tracks": [_track(track, until) for track in every_track(state)],
         "timeline": None if timeline is None else [entry_view(entry) for entry in timeline],
     }
@@ -177,6 +182,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         "ended_at": rfc3339(state.ended_at),
         "duration": _seconds(stretch(state.started_at, until)),
         "coverage": round(coverage(state, until), 4),
+        "encrypted": state.encrypted,
         "metadata": state.metadata,
         "participants": {
             "current": state.current if seen else None,
@@ -191,21 +197,81 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
             "total": state.tracks_total if seen else None,
             "by_source": dict(state.by_source),
         },
-        "data_messages": {
-            "total": state.data.total if watched else None,
-            "bytes": state.data.bytes if watched else None,
-            "by_topic": dict(state.data.by_topic),
-        },
+        "data_messages": _messages(state, until),
         "truncated": folded.truncated,
         "quality": _quality(quality),
         "talk": {
             "seconds": _seconds(sum(talk.values())) if talk else None,
             "by_identity": {identity: _seconds(spoken) for identity, spoken in talk.items()},
         },
+        "recordings": _recordings(state) if seen else None,
     }
 
 
-def _person(person: Person, until: float) -> dict[str, Any]:
+def _messages(state: SessionState, until: float) -> dict[str, Any] | None:
+    """None where messages are encrypted, so that none of them came to us."""
+    data = state.data
+    if state.messages_hidden:
+        return None
+    watched = state.watched_from is not None
+    return {
+        "total": data.total if watched else None,
+        "bytes": data.bytes if watched else None,
+        "by_topic": dict(data.by_topic),
+        "attachments": data.attachments if watched else None,
+        "lower_bound": bool(state.encrypted) or _missed_something(state, until)
+        if watched
+        else None,
+    }
+
+
+def _missed_something(state: SessionState, until: float) -> bool:
+    """Whether there was a gap in the watch, in which messages may have been sent."""
+    since = state.watched_from
+    if since is None:
+        return False
+    return stretch(since, until) - state.watched.total(until) > 0.001
+
+
+def _recordings(state: SessionState) -> list[dict[str, Any]]:
+    """Every recording that is known, oldest first: by webhooks, else by the room's word."""
+    known = [
+        (
+            one.started_at,
+            {
+                "id": one.id,
+                "kind": one.kind,
+                "started_at": rfc3339(one.started_at),
+                "ended_at": rfc3339(one.ended_at),
+                "status": one.status,
+                "error": one.error,
+                "file": one.file,
+            },
+        )
+        for one in state.recordings.values()
+    ]
+    known += [
+        (
+            one.started_at,
+            {
+                "id": None,
+                "kind": None,
+                "started_at": rfc3339(one.started_at),
+                "ended_at": rfc3339(one.ended_at),
+                "status": None,
+                "error": None,
+                "file": None,
+            },
+        )
+        for one in recordings.unexplained(state)
+    ]
+    return [shown for _, shown in sorted(known, key=lambda pair: pair[0] or inf)]
+
+
+def _person(person: Person, until: float, encrypted: bool) -> dict[str, Any]:
+    """`encrypted` is the room: then only of somebody whose tracks are plain it is known that
+    they sent nothing."""
+    unknown = encrypted and person.encrypted is not False and not person.data_messages
     return {
         "identity": person.identity,
         "name": person.name,
@@ -217,7 +283,7 @@ def _person(person: Person, until: float) -> dict[str, Any]:
         "attributes": None if person.attributes is None else dict(person.attributes),
         "quality": _quality(person.quality.totals(until)),
         "talk_seconds": _seconds(person.talk.total(until)) if person.audible else None,
-        "data_messages": person.data_messages,
+        "data_messages": None if unknown else person.data_messages,
     }
 
 
@@ -239,6 +305,7 @@ def _track(track: Track, until: float) -> dict[str, Any]:
         "published_at": rfc3339(track.published_at),
         "unpublished_at": rfc3339(track.unpublished_at),
         "muted_seconds": _seconds(track.muted.total(until)),
+        "encrypted": track.encrypted,
         "stats": None,
     }
 

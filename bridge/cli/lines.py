@@ -66,7 +66,41 @@ def _data_message(raw: Raw) -> str:
     form = _FORMATS.get(plain(raw.get("format")), "data")
     topic = plain(raw.get("topic") or "")
     on_topic = f", {key_values({'topic': topic})}" if topic else ""
-    return f"{start}: {raw.get('size', 0)} bytes of {form}{on_topic}"
+    return f"{start}: {_plain(raw, 'size')} bytes of {form}{on_topic}"
+
+
+def _attachment(raw: Raw) -> str:
+    sender = raw.get("identity")
+    who = "(unknown)" if sender is None else harmless(plain(sender))
+    topic = plain(raw.get("topic") or "")
+    on_topic = f", {key_values({'topic': topic})}" if topic else ""
+    return f"Attachment from {who}: {_plain(raw, 'size')} bytes{on_topic}"
+
+
+_RIGHTS: Final = {
+    "can_publish": "publish",
+    "can_subscribe": "subscribe",
+    "can_publish_data": "send data",
+}
+
+
+def _permissions(raw: Raw) -> str:
+    may = [what for key, what in _RIGHTS.items() if raw.get(key)]
+    sources = [harmless(plain(source)) for source in raw.get("sources") or ()]
+    only = f" (only {', '.join(sources)})" if sources and raw.get("can_publish") else ""
+    identity = harmless(plain(raw.get("identity")))
+    return f"Participant permissions changed: {identity} may {', '.join(may) or 'do nothing'}{only}"
+
+
+def _recording_ended(raw: Raw) -> str:
+    line = f"Recording ended: {_plain(raw, 'kind')} ({_plain(raw, 'id')}) {_plain(raw, 'status')}"
+    more = {key: raw.get(key) for key in ("error", "file") if raw.get(key)}
+    return f"{line}, {key_values(more)}" if more else line
+
+
+def _plain(raw: Raw, key: str) -> str:
+    value = raw.get(key)
+    return "-" if value is None else harmless(plain(value))
 
 
 def _attributes(raw: Raw) -> str:
@@ -81,9 +115,11 @@ def _speakers(raw: Raw) -> str:
 
 
 def _numbers(raw: Raw) -> str:
+    messages = raw.get("messages", 0)
     return (
         f"Participants: {raw.get('participants', 0)}, Tracks: {raw.get('tracks', 0)}, "
-        f"Messages: {raw.get('messages', 0)}, Duration: {go_duration(raw.get('duration') or 0.0)}"
+        f"Messages: {'unknown' if messages is None else messages}, "
+        f"Duration: {go_duration(raw.get('duration') or 0.0)}"
     )
 
 
@@ -113,24 +149,34 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "participant_metadata": _metadata,
     "participant_name": "Participant name changed: {identity} is now {name}",
     "participant_attributes": _attributes,
+    "participant_permissions": _permissions,
     "track_published": "Track published: {source} {kind} by {identity} (SID: {sid})",
     "track_unpublished": "Track unpublished: {sid} by {identity}",
     "track_muted": "Track muted: {sid} by {identity}",
     "track_unmuted": "Track unmuted: {sid} by {identity}",
     "track_subscribed": "Successfully subscribed to track: {sid}",
     "track_subscription_failed": "Could not subscribe to track: {sid} by {identity}: {error}",
+    "data_track_published": "Data track published by {identity} (SID: {sid})",
+    "data_track_unpublished": "Data track unpublished: {sid} by {identity}",
     "data_message": _data_message,
+    "attachment": _attachment,
     "messages_thinned": "Data messages that came too fast, only counted: {count}",
+    "attachments_thinned": "Attachments that came too fast, only counted: {count}",
     "changes_overtaken": "Changes that came too fast, of which only the last are told: {count}",
     "quality_changed": "Connection quality changed for {sid}: {quality}",
     "speakers_changed": _speakers,
     "room_metadata": _room_metadata,
+    "room_recording": lambda raw: (
+        f"Room {'is' if raw.get('active') else 'is no longer'} being recorded"
+    ),
     "reconnecting": "Connection to room lost, reconnecting: {room}",
     "reconnected": "Reconnected to room: {room} (after {gap} s)",
     "session_ended": "Analytics session ended for room: {room}",
     "participant_left_at": "Time of leaving corrected: {identity} (SID: {sid})",
     "participant_connection_aborted": "Participant could not connect: {identity} (SID: {sid})",
     "room_ended": "Room had ended: {room}",
+    "recording_started": "Recording started: {kind} ({id})",
+    "recording_ended": _recording_ended,
 }
 """One for every entry of a session (`actors.session.entry.ENTRY_KEYS`)."""
 

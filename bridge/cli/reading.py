@@ -299,7 +299,7 @@ def _local(seconds: float) -> str:
 
 
 def _count(row: Json, of: str, key: str) -> str:
-    return _value(row[of][key])
+    return _value(None if row[of] is None else row[of][key])
 
 
 def _left(person: Json) -> str:
@@ -345,7 +345,7 @@ _PEOPLE: Final[Mapping[str, _Cell]] = {
     "joins": lambda person: str(len(person["joins"])),
     "present": lambda person: _seconds(person["seconds"]),
     "talked": lambda person: _seconds(person["talk_seconds"]),
-    "messages": lambda person: str(person["data_messages"]),
+    "messages": lambda person: _value(person["data_messages"]),
     "quality": lambda person: _quality(person["quality"]),
 }
 _TRACKS: Final[Mapping[str, _Cell]] = {
@@ -355,6 +355,14 @@ _TRACKS: Final[Mapping[str, _Cell]] = {
     "published": lambda track: _clock(track["published_at"]),
     "unpublished": lambda track: _clock(track["unpublished_at"]),
     "muted": lambda track: _seconds(track["muted_seconds"]),
+}
+_RECORDINGS: Final[Mapping[str, _Cell]] = {
+    "recording": lambda one: one["id"] or "-",
+    "kind": lambda one: one["kind"] or "-",
+    "started": lambda one: _clock(one["started_at"]),
+    "ended": lambda one: _clock(one["ended_at"]),
+    "status": lambda one: one["status"] or "-",
+    "file": lambda one: one["file"] or one["error"] or "-",
 }
 _EVENTS: Final[Mapping[str, _Cell]] = {
     "at": lambda entry: _clock(entry["at"]),
@@ -377,16 +385,19 @@ def _print_report(session: Json) -> None:
         "People": _counts(session["participants"])
         + f"; present {_seconds(session['participant_seconds'])} in all",
         "Tracks": _counts(session["track_counts"]),
-        "Messages": _counts(session["data_messages"]),
+        "Messages": _messages(session),
         "Quality": _quality(session["quality"]),
         "Talk": _seconds(session["talk"]["seconds"]),
         "Metadata": harmless(session["metadata"] or "-"),
     }
+    if session["encrypted"]:
+        lines["Encrypted"] = "end to end"
     sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
     sys.stdout.write("\nTimeline\n")
     _draw(session)
     _print_part("People", _PEOPLE, session["people"])
     _print_part("Tracks", _TRACKS, session["tracks"])
+    _print_part("Recordings", _RECORDINGS, session["recordings"] or ())
     events = session["timeline"]
     if events is None:
         sys.stdout.write("\nIts events are not kept any more.\n")
@@ -395,6 +406,14 @@ def _print_report(session: Json) -> None:
     all_of_it = f"the last {len(shown)} of {len(events)}, --json has all"
     title = "Events" if len(shown) == len(events) else f"Events ({all_of_it})"
     _print_part(title, _EVENTS, shown)
+
+
+def _messages(session: Json) -> str:
+    counts = dict(session["data_messages"] or {})
+    if not counts:
+        return "unknown: the room is encrypted end to end"
+    more = " (or more)" if counts.pop("lower_bound") else ""
+    return _counts(counts) + more
 
 
 def _draw(session: Json) -> None:

@@ -126,7 +126,8 @@ class Room:
     name: str
     people: int
     tracks: int
-    messages: int
+    messages: int | None
+    """None where they are encrypted."""
     rate: float | None
     """Messages a second, over the last ten; None until two looks were taken."""
     talking: tuple[str, ...]
@@ -255,7 +256,7 @@ def summary(rooms: Sequence[Room]) -> str:
     return (
         f"rooms {len(rooms)}, people {sum(room.people for room in rooms)}, "
         f"tracks {sum(room.tracks for room in rooms)}, "
-        f"messages {sum(room.messages for room in rooms)}"
+        f"messages {sum(room.messages or 0 for room in rooms)}"
         + (f" ({sum(rates):.1f}/s)" if rates else "")
         + f", talking {sum(len(room.talking) for room in rooms)}"
     )
@@ -279,7 +280,7 @@ COLUMNS: Final = (
     Column("room", 10, lambda room: room.name, 3),
     Column("people", 7, lambda room: str(room.people)),
     Column("tracks", 7, lambda room: str(room.tracks)),
-    Column("msgs", 6, lambda room: _brief(room.messages)),
+    Column("msgs", 6, lambda room: "-" if room.messages is None else _brief(room.messages)),
     Column("/s", 5, lambda room: "-" if room.rate is None else f"{room.rate:.1f}"),
     Column("talks", 10, lambda room: ", ".join(room.talking), 2),
     Column(
@@ -350,7 +351,7 @@ ORDERS: Final[Mapping[str, Order]] = {
     "r": Order("room", lambda room: room.name.casefold(), down=False),
     "p": Order("people", lambda room: room.people),
     "t": Order("tracks", lambda room: room.tracks),
-    "m": Order("msgs", lambda room: room.messages),
+    "m": Order("msgs", lambda room: room.messages or 0),
     "a": Order("age", lambda room: room.age),
     "w": Order(
         "quality", lambda room: -1 if room.quality is None else QUALITIES.index(room.quality)

@@ -64,14 +64,23 @@ _ROW: Final[Mapping[str, Schema]] = {
     "ended_at": _maybe(TIME),
     "duration": SECONDS,
     "coverage": SHARE,
+    "encrypted": _maybe(YES),
     "metadata": _maybe(TEXT),
     "participants": _object(dict.fromkeys(("current", "peak", "unique", "joins"), _maybe(COUNT))),
     "participant_seconds": _maybe(SECONDS),
     "track_counts": _object(
         {"current": _maybe(COUNT), "total": _maybe(COUNT), "by_source": _map(COUNT)}
     ),
-    "data_messages": _object(
-        {"total": _maybe(COUNT), "bytes": _maybe(COUNT), "by_topic": _map(COUNT)}
+    "data_messages": _maybe(
+        _object(
+            {
+                "total": _maybe(COUNT),
+                "bytes": _maybe(COUNT),
+                "by_topic": _map(COUNT),
+                "attachments": _maybe(COUNT),
+                "lower_bound": _maybe(YES),
+            }
+        )
     ),
     "truncated": {
         **COUNT,
@@ -80,6 +89,21 @@ _ROW: Final[Mapping[str, Schema]] = {
     },
     "quality": _QUALITY,
     "talk": _object({"seconds": _maybe(SECONDS), "by_identity": _map(SECONDS)}),
+    "recordings": _maybe(
+        _list(
+            _object(
+                {
+                    "id": _maybe(TEXT),
+                    "kind": _maybe(TEXT),
+                    "started_at": _maybe(TIME),
+                    "ended_at": _maybe(TIME),
+                    "status": _maybe(TEXT),
+                    "error": _maybe(TEXT),
+                    "file": _maybe(TEXT),
+                }
+            )
+        )
+    ),
 }
 _JOIN: Final = _object(
     {"sid": TEXT, "joined_at": TIME, "left_at": _maybe(TIME), "leave_reason": _maybe(TEXT)}
@@ -96,7 +120,7 @@ _PERSON: Final = _object(
         "attributes": _maybe(_map(TEXT)),
         "quality": _QUALITY,
         "talk_seconds": _maybe(SECONDS),
-        "data_messages": COUNT,
+        "data_messages": _maybe(COUNT),
     }
 )
 _TRACK: Final = _object(
@@ -108,6 +132,7 @@ _TRACK: Final = _object(
         "published_at": _maybe(TIME),
         "unpublished_at": _maybe(TIME),
         "muted_seconds": SECONDS,
+        "encrypted": YES,
         "stats": {"type": "null"},
     }
 )

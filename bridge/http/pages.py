@@ -234,7 +234,8 @@ def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
     at = min(at, pages)
     end = len(timeline or ()) - (at - 1) * EVENTS
     newest = None if timeline is None else timeline[max(0, end - EVENTS) : end][::-1]
-    topics = sorted(session["data_messages"]["by_topic"].items(), key=lambda item: -item[1])
+    messages = session["data_messages"] or {"by_topic": {}}
+    topics = sorted(messages["by_topic"].items(), key=lambda item: -item[1])
     return {
         "session": session,
         "picture": timeline_svg(session),
@@ -242,6 +243,7 @@ def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
         "people": session["people"][:MOST_LINES],
         "tracks": session["tracks"][:MOST_LINES],
         "topics": topics[:MOST_LINES],
+        "recordings": (session["recordings"] or ())[:MOST_LINES],
         "events": None if newest is None else list(map(_event, newest)),
         "at": at,
         "pages": pages,

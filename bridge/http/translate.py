@@ -11,15 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from attrs import frozen
-from livekit.protocol import models
+from google.protobuf.message import Message
+from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
 from actors.session.events import (
+    EgressTold,
     JoinAborted,
     JoinTold,
     LeaveTold,
     ParticipantInfo,
     ParticipantKind,
+    Permissions,
     RoomEndTold,
     RoomTold,
     ServerSaid,
@@ -71,15 +74,24 @@ class WebhookSaid:
 def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid | None:
     """What `webhook`, received `at` (Unix seconds), says of a room.
 
-    None where it says nothing to us: another kind of event (egress, a newer server's), a
+    None where it says nothing to us: another kind of event (ingress, a newer server's), a
     participant who is hidden or the agent `agent_name`, a room without a name or of `check`.
     """
-    translator, room = TRANSLATORS.get(webhook.event), webhook.room
-    if translator is None or not room.name or room.name.startswith(CHECK_PREFIX):
+    translator = TRANSLATORS.get(webhook.event)
+    room, room_sid = _room_of(webhook)
+    if translator is None or not room or room.startswith(CHECK_PREFIX):
         return None
     if _unseen(webhook.participant, agent_name):
         return None
-    return WebhookSaid(room.name, room.sid, translator(webhook, at, float(webhook.created_at)))
+    return WebhookSaid(room, room_sid, translator(webhook, at, float(webhook.created_at)))
+
+
+def _room_of(webhook: WebhookEvent) -> tuple[str, str]:
+    """The name and SID of the room; in webhooks of egress they stand with the egress."""
+    room = webhook.room
+    if room.name:
+        return room.name, room.sid
+    return webhook.egress_info.room_name, webhook.egress_info.room_id
 
 
 def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
@@ -101,6 +113,17 @@ def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantI
         metadata=cut_text(info.metadata),
         attributes=cut_attributes(info.attributes),
         tracks=tuple(_track(track) for track in info.tracks),
+        permissions=_permissions(info.permission) if info.HasField("permission") else None,
+    )
+
+
+def _permissions(given: models.ParticipantPermission) -> Permissions:
+    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
+    return Permissions(
+        can_publish=given.can_publish,
+        can_subscribe=given.can_subscribe,
+        can_publish_data=given.can_publish_data,
+        sources=tuple(sorted(sources)),
     )
 
 
@@ -111,6 +134,7 @@ def _track(track: models.TrackInfo) -> TrackInfo:
         source=SOURCES.get(track.source, "unknown"),
         muted=track.muted,
         name=cut_name(track.name),
+        encrypted=track.encryption != models.Encryption.NONE,
     )
 
 
@@ -154,6 +178,64 @@ def _finished(_: WebhookEvent, at: float, said_at: float) -> ServerSaid:
     return RoomEndTold(at, said_at)
 
 
+STATUS_PREFIX: Final = "EGRESS_"
+LONGEST: Final = 2_000
+"""Characters of an egress' error and of its file that are kept."""
+
+
+def _egress(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    info = w.egress_info
+    return EgressTold(
+        at,
+        said_at,
+        egress_id=info.egress_id,
+        kind=_egress_kind(info),
+        status=_egress_status(info.status),
+        started_at=_seconds(info.started_at),
+        ended_at=_seconds(info.ended_at),
+        error=info.error[:LONGEST] or None,
+        file=_egress_file(info),
+        updated_at=_seconds(info.updated_at) or said_at,
+    )
+
+
+def _egress_kind(info: egress.EgressInfo) -> str:
+    """The name of LiveKit's request: ``room_composite``, ``track``, ``web``, ...; of the unified
+    request that of its source: ``template``, ``web`` or ``media``."""
+    name = info.WhichOneof("request") or ""
+    if name not in ("egress", "replay"):
+        return name
+    unified: Message = getattr(info, name)
+    return unified.WhichOneof("source") or name
+
+
+def _egress_status(number: int) -> str:
+    try:
+        return egress.EgressStatus.Name(number).removeprefix(STATUS_PREFIX).lower()
+    except ValueError:
+        return f"status_{number}"
+
+
+def _egress_file(info: egress.EgressInfo) -> str | None:
+    """Where the recording is, without what a signed address carries after its `?`.
+
+    The address of a live stream is not a file, and holds the key to it.
+    """
+    files = [
+        *(one.location or one.filename for one in info.file_results),
+        *(one.playlist_location or one.playlist_name for one in info.segment_results),
+        info.file.location or info.file.filename,
+        info.segments.playlist_location or info.segments.playlist_name,
+        info.manifest_location,
+    ]
+    found = next((one for one in files if one), "")
+    return found.partition("?")[0][:LONGEST] or None
+
+
+def _seconds(nanoseconds: int) -> float | None:
+    return nanoseconds / 1e9 if nanoseconds else None
+
+
 Translator: TypeAlias = Callable[[WebhookEvent, float, float], ServerSaid]
 
 TRANSLATORS: Final[Mapping[str, Translator]] = {
@@ -164,5 +246,8 @@ TRANSLATORS: Final[Mapping[str, Translator]] = {
     "track_published": _published,
     "track_unpublished": _unpublished,
     "room_finished": _finished,
+    "egress_started": _egress,
+    "egress_updated": _egress,
+    "egress_ended": _egress,
 }
 """By the name LiveKit gives an event."""

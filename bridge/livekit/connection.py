@@ -58,6 +58,7 @@ from actors.session.events import (
     ParticipantJoined,
     Reconnected,
     Reconnecting,
+    RecordingChanged,
     Resynced,
     RoomEvent,
     Roster,
@@ -120,9 +121,12 @@ class _GivenUp:
     messages: int = 0
     changes: int = 0
     """That a newer one of the same overtook."""
+    attachments: int = 0
 
-    def add(self, *, messages: int = 0, changes: int = 0) -> _GivenUp:
-        return _GivenUp(self.messages + messages, self.changes + changes)
+    def add(self, *, messages: int = 0, changes: int = 0, attachments: int = 0) -> _GivenUp:
+        return _GivenUp(
+            self.messages + messages, self.changes + changes, self.attachments + attachments
+        )
 
 
 def _merge(first: _Item, newest: _Item) -> _Item:
@@ -298,6 +302,8 @@ class _Connection(OpenRoom):
         """SIDs of the tracks that were told, so that none is told twice."""
         self._sids: set[str] = set()
         """SIDs of the people of this life of the room."""
+        self._recording = False
+        """Whether the room was being recorded when it was last told."""
         self._down = False
         """`Reconnecting` was told, `Reconnected` not yet."""
         self._unsure: asyncio.TimerHandle | None = None
@@ -435,12 +441,15 @@ class _Connection(OpenRoom):
         nothing can be told before `Watching`, and nobody is missed between it and the
         first event.
         """
-        self._own_identity = room.local_participant.identity
+        me = room.local_participant
+        self._own_identity = me.identity
+        self._subscriptions.visible = not me.permissions.hidden
         if self._lane is None:
             self._guarded("room_filter", seams.watch_only_own_events, room)
         roster = self.roster()
         self._tracks.update(t.sid for p in roster.participants for t in p.tracks)
         self._sids.update(p.sid for p in roster.participants)
+        self._recording = room.is_recording
         self._stage = _Stage.OPEN
         self._tell(Watching(self.now(), roster))
         self._guarded("subscribe", self._subscriptions.restore, room.remote_participants)
@@ -478,8 +487,11 @@ class _Connection(OpenRoom):
             if lane.overtake(subject, item):
                 self._given_up = self._given_up.add(changes=1)
         elif name in streams.MESSAGES:
-            if streams.give_up(event.room_event, name):
+            lost = streams.give_up(event.room_event, name)
+            if lost == "message":
                 self._given_up = self._given_up.add(messages=1)
+            elif lost == "attachment":
+                self._given_up = self._given_up.add(attachments=1)
         else:
             lane.put(item)
 
@@ -489,7 +501,9 @@ class _Connection(OpenRoom):
             self._tell_given_up()
         translator = translate.RAW.get(name)
         try:
-            if translator is None:
+            if streams.is_correction(event.room_event, name):
+                streams.give_up(event.room_event, name)
+            elif translator is None:
                 cast("seams.DemuxedRoom", self._room).drive(event)
             elif (told := translator(self, getattr(event.room_event, name))) is not None:
                 self._tell(told)
@@ -500,8 +514,14 @@ class _Connection(OpenRoom):
 
     def _tell_given_up(self) -> None:
         before, self._told = self._told, self._given_up
-        messages = self._told.messages - before.messages
-        self._tell(MessagesThinned(self.now(), messages, self._told.changes - before.changes))
+        self._tell(
+            MessagesThinned(
+                self.now(),
+                self._told.messages - before.messages,
+                self._told.changes - before.changes,
+                attachments=self._told.attachments - before.attachments,
+            )
+        )
 
     def _happened(self, name: EventTypes, *args: Any) -> None:
         """One of the SDK's events.  `*args` is the cheapest for the SDK to call."""
@@ -619,6 +639,7 @@ class _Connection(OpenRoom):
             self._down = False
             roster = self.roster()
             self._sids = {p.sid for p in roster.participants}
+            self._recording = bool(roster.recording)
             self._tell(Reconnected(self._rooms.now(), roster))
 
     def room_updated(self) -> None:
@@ -631,6 +652,10 @@ class _Connection(OpenRoom):
             self._tell_back()
         elif not self._down and self._which_life() != before:
             self._tell(Resynced(self.now(), self.roster()))
+        assert self._room is not None
+        if not self._down and self._room.is_recording != self._recording:
+            self._recording = self._room.is_recording
+            self._tell(RecordingChanged(self.now(), self._recording))
 
     # --- what an event leads to --------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """Text and byte streams: each one is read to its end and told as one message.
 
+A byte stream of a chat is no message but a file that was attached to one.
+
 A stream that nobody reads would stay subscribed in the SDK for the life of the process,
 so every reader that we are given is read or closed.
 """
@@ -8,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from livekit import rtc
-from livekit.rtc._proto import room_pb2
+from livekit.rtc._proto import data_stream_pb2, room_pb2
 
-from actors.session.events import RoomEvent
+from actors.session.events import AttachmentReceived, RoomEvent
+from actors.session.texts import cut_identity, cut_name
 from bridge.livekit import seams, translate
 
 DEADLINE: Final = 600.0
@@ -24,7 +27,15 @@ CHAT: Final = "lk.chat"
 RESERVED: Final = "lk."
 """Prefix of LiveKit's own topics: transcriptions, calls between agents.  Not messages."""
 
+ANNOUNCED: Final = 1_000
+"""Files of one room that messages announced and that did not come yet; the oldest are forgotten."""
+CREATED: Final = data_stream_pb2.TextStreamInfo.OperationType.CREATE
+
 Reader: TypeAlias = rtc.TextStreamReader | rtc.ByteStreamReader
+
+
+What: TypeAlias = Literal["text", "bytes", "attachment"]
+Lost: TypeAlias = Literal["message", "attachment"]
 
 
 def is_message(topic: str) -> bool:
@@ -35,20 +46,31 @@ MESSAGES: Final = frozenset({"data_packet_received", "text_stream_opened", "byte
 """Names of the native messages by which a message of somebody's comes."""
 
 
-def give_up(event: room_pb2.RoomEvent, name: str) -> bool:
-    """Give back what one of `MESSAGES` holds, unread; whether it would have been a message.
+def give_up(event: room_pb2.RoomEvent, name: str) -> Lost | None:
+    """Give back what one of `MESSAGES` holds, unread; what it would have been.
 
-    On any thread.
+    On any thread.  Which files were announced by a message is not known here: a file counts
+    as one on the chat's own topic.
     """
     if name == "data_packet_received":
         packet = event.data_packet_received
         if not packet.HasField("user"):
-            return False
-        seams.drop(packet.user.data.handle)
-        return True
+            return None
+        payload = seams.take_payload(packet.user)
+        return "message" if translate.is_news(packet.user.topic, payload) else None
     reader = getattr(event, name).reader
     seams.drop(reader.handle)
-    return is_message(reader.info.topic)
+    if not is_message(reader.info.topic) or is_correction(event, name):
+        return None
+    is_file = name == "byte_stream_opened" and reader.info.topic == CHAT
+    return "attachment" if is_file else "message"
+
+
+def is_correction(event: room_pb2.RoomEvent, name: str) -> bool:
+    """Whether this is the stream of a text that changes, deletes or marks an earlier one."""
+    if name != "text_stream_opened":
+        return False
+    return event.text_stream_opened.reader.info.operation_type != CREATED
 
 
 class Streams:
@@ -66,6 +88,8 @@ class Streams:
         self._tell = tell
         self._fault = fault
         self._reading: set[asyncio.Task[None]] = set()
+        self._announced: dict[str, None] = {}
+        """Ids of the files that messages announced, oldest first."""
         self._over = False
 
     def close(self) -> None:
@@ -73,25 +97,32 @@ class Streams:
         self._over = True
 
     def on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        self._read(reader, identity, binary=False)
+        for file in (reader.info.attachments or ())[:ANNOUNCED]:
+            self._announced[file] = None
+        while len(self._announced) > ANNOUNCED:
+            del self._announced[next(iter(self._announced))]
+        self._read(reader, identity, "text")
 
     def on_bytes(self, reader: rtc.ByteStreamReader, identity: str) -> None:
-        self._read(reader, identity, binary=True)
+        announced = reader.info.stream_id in self._announced
+        self._announced.pop(reader.info.stream_id, None)
+        attached = announced or reader.info.topic == CHAT
+        self._read(reader, identity, "attachment" if attached else "bytes")
 
-    def _read(self, reader: Reader, identity: str, *, binary: bool) -> None:
+    def _read(self, reader: Reader, identity: str, what: What) -> None:
         if self._over or identity == self._here.me:
             reader.close()
         elif len(self._reading) >= OPEN:
             reader.close()
-            self._count(reader, identity, self._here.now(), b"", reader.info.size or 0, binary)
+            self._count(reader, identity, self._here.now(), b"", reader.info.size or 0, what)
         else:
             task = self._loop.create_task(
-                self._read_to_end(reader, identity, self._here.now(), binary)
+                self._read_to_end(reader, identity, self._here.now(), what)
             )
             self._reading.add(task)
             task.add_done_callback(self._reading.discard)
 
-    async def _read_to_end(self, reader: Reader, identity: str, at: float, binary: bool) -> None:
+    async def _read_to_end(self, reader: Reader, identity: str, at: float, what: What) -> None:
         """Count one stream as one message, at the time it began.
 
         One that breaks off was never a message.  One that never ends counts when its
@@ -113,11 +144,15 @@ class Streams:
             self._fault("stream", exc)
             return
         if not self._over:
-            self._count(reader, identity, at, bytes(head), size, binary)
+            self._count(reader, identity, at, bytes(head), size, what)
 
     def _count(
-        self, reader: Reader, identity: str, at: float, head: bytes, size: int, binary: bool
+        self, reader: Reader, identity: str, at: float, head: bytes, size: int, what: What
     ) -> None:
+        if what == "attachment":
+            topic = cut_name(reader.info.topic)
+            self._tell(AttachmentReceived(at, cut_identity(identity), topic, size))
+            return
         self._tell(
             translate.message(
                 self._here,
@@ -127,6 +162,6 @@ class Streams:
                 payload=head,
                 size=size,
                 stream=True,
-                binary=binary,
+                binary=what == "bytes",
             )
         )

@@ -4,6 +4,10 @@ The server sends quality and speakers only for people of whom a track is subscri
 so an observer must take one; it does not have to listen.  A microphone is taken and
 paused at once.  Somebody without one is watched through a video track in its lowest
 layer, paused as well, until a microphone turns up.
+
+A voice agent speaks once somebody is subscribed to its track.  A subscription of a visible
+participant, paused or not, ends that wait, so the agent would greet us and nobody else.  Nobody
+hears of a hidden participant's subscription.  Hence no tracks of agents where we are visible.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ class Subscriptions:
 
     def __init__(self, pause: Callable[[rtc.RemoteTrackPublication], None]) -> None:
         self._pause = pause
+        self.visible = False
+        """Whether others see us, as the server says."""
         self._chosen: dict[str, rtc.RemoteTrackPublication] = {}
         """By identity: the publication we asked for."""
 
@@ -40,6 +46,8 @@ class Subscriptions:
     def settle(self, participant: rtc.RemoteParticipant) -> None:
         """Ask for the best track this person has now, and for no other."""
         identity = participant.identity
+        if self.visible and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            return
         tracks = participant.track_publications.values()
         ranked = [pub for pub in tracks if (pub.kind, pub.source) in RANK]
         best = min(ranked, key=lambda pub: RANK[pub.kind, pub.source], default=None)

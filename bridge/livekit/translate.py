@@ -17,19 +17,23 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from livekit import rtc
-from livekit.rtc._proto import room_pb2
+from livekit.rtc._proto import participant_pb2, room_pb2
 from livekit.rtc.room import EventTypes
 
 from actors.session.events import (
     AttributesChanged,
     DataFormat,
     DataReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
     MetadataChanged,
     NameChanged,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantKind,
     ParticipantLeft,
+    Permissions,
+    PermissionsChanged,
     Quality,
     QualityChanged,
     RoomEvent,
@@ -120,6 +124,17 @@ def track_info(publication: rtc.TrackPublication) -> TrackInfo:
         source=SOURCES.get(publication.source, "unknown"),
         muted=publication.muted,
         name=cut_name(publication.name),
+        encrypted=publication.encryption_type != rtc.EncryptionType.NONE,
+    )
+
+
+def permissions_of(given: participant_pb2.ParticipantPermission) -> Permissions:
+    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
+    return Permissions(
+        can_publish=given.can_publish,
+        can_subscribe=given.can_subscribe,
+        can_publish_data=given.can_publish_data,
+        sources=tuple(sorted(sources)),
     )
 
 
@@ -135,6 +150,7 @@ def participant_info(participant: rtc.RemoteParticipant, now: float) -> Particip
         metadata=cut_text(participant.metadata),
         attributes=cut_attributes(participant.attributes),
         tracks=tuple(track_info(pub) for pub in participant.track_publications.values()),
+        permissions=permissions_of(participant.permissions),
     )
 
 
@@ -166,10 +182,45 @@ def roster_of(room: rtc.Room, now: float, life: str) -> Roster:
         metadata=cut_text(room.metadata) if current else "",
         participants=tuple(participant_info(p, now) for p in room.remote_participants.values()),
         created_at=(room.creation_time.timestamp() or None) if current else None,
+        recording=room.is_recording if current else None,
     )
 
 
 # --- messages --------------------------------------------------------------------
+
+
+class _LegacyChat(msgspec.Struct):
+    """What LiveKit's chat components send as a packet, as far as it concerns us."""
+
+    message: str
+    ignore_legacy: bool = msgspec.field(default=False, name="ignoreLegacy")
+
+
+_read_legacy_chat: Final = msgspec.json.Decoder(_LegacyChat).decode
+_MARK: Final = b"ignoreLegacy"
+
+
+def is_news(topic: str, payload: bytes) -> bool:
+    """Whether a data packet is a message, and not the second telling of one or a correction.
+
+    LiveKit's chat components send each message twice: as a text stream, and as a packet with
+    ``"ignoreLegacy": true`` for clients that know no streams.  The packet is on the topic
+    ``lk-chat-topic``, or on that of the stream where the application chose one
+    (components-js, ``packages/core/src/components/chat.ts``).  A packet without the mark is
+    from a client that sends no stream.  Components before March 2025 sent the new text of an
+    edited message on a topic of its own.
+    """
+    if topic == CHAT_UPDATE:
+        return False
+    if _MARK not in payload[:KEEP]:
+        return True
+    try:
+        return not _read_legacy_chat(payload[:KEEP]).ignore_legacy
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return True
+
+
+CHAT_UPDATE: Final = "lk-chat-update-topic"
 
 
 def format_of(payload: bytes, whole: bool = True) -> DataFormat:
@@ -327,7 +378,9 @@ def _quality(here: Here, participant: rtc.Participant | None, quality: int) -> R
     return QualityChanged(here.now(), *_who(participant), level)
 
 
-def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent:
+def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent | None:
+    if not is_news(packet.topic or "", packet.data):
+        return None
     return message(
         here,
         at=here.now(),
@@ -336,6 +389,35 @@ def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent:
         payload=packet.data,
         reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
     )
+
+
+def _permissions(
+    here: Here,
+    participant: rtc.Participant,
+    permissions: participant_pb2.ParticipantPermission,
+) -> RoomEvent | None:
+    if participant.identity == here.me:
+        return None
+    return PermissionsChanged(
+        here.now(), cut_identity(participant.identity), permissions_of(permissions)
+    )
+
+
+def _data_track_published(here: Here, track: rtc.RemoteDataTrack) -> RoomEvent | None:
+    if track.publisher_identity == here.me:
+        return None
+    info = track.info
+    return DataTrackPublished(
+        here.now(),
+        cut_identity(track.publisher_identity),
+        cut_identity(info.sid),
+        cut_name(info.name),
+        encrypted=info.uses_e2ee,
+    )
+
+
+def _data_track_unpublished(here: Here, sid: str) -> RoomEvent:
+    return DataTrackUnpublished(here.now(), cut_identity(sid))
 
 
 def _room_metadata(here: Here, _old: str, new: str) -> RoomEvent:
@@ -353,12 +435,15 @@ TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
     "participant_name_changed": _name,
     "participant_metadata_changed": _metadata,
     ATTRIBUTES: _attributes,
+    "participant_permissions_changed": _permissions,
     "track_published": _published,
     "track_unpublished": _unpublished,
     "track_muted": _muted,
     "track_unmuted": _unmuted,
     "track_subscribed": _subscribed,
     "track_subscription_failed": _subscription_failed,
+    "data_track_published": _data_track_published,
+    "data_track_unpublished": _data_track_unpublished,
     "active_speakers_changed": _speakers,
     "connection_quality_changed": _quality,
     "data_received": _data,
@@ -377,12 +462,15 @@ Not here: what happens to the connection itself (`bridge.livekit.connection`), a
 def _raw_data(here: Here, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
     if packet.WhichOneof("value") != "user":
         return None  # a telephone key
+    payload = seams.take_payload(packet.user)
+    if not is_news(packet.user.topic, payload):
+        return None
     return message(
         here,
         at=here.now(),
         identity=packet.participant_identity or None,
         topic=packet.user.topic,
-        payload=seams.take_payload(packet.user),
+        payload=payload,
         reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
     )
 
@@ -414,7 +502,6 @@ NEEDLESS: Final = frozenset(
         "e2ee_state_changed",
         "participant_active",
         "participant_encryption_status_changed",
-        "participant_permission_changed",
         "participants_updated",
         "stream_chunk_received",
         "stream_header_received",
@@ -429,6 +516,7 @@ what is not told yet."""
 _SUBJECTS: Final[Mapping[str, tuple[str, str | None]]] = {
     "participant_metadata_changed": ("metadata", "participant_identity"),
     "participant_name_changed": ("name", "participant_identity"),
+    "participant_permission_changed": ("permissions", "participant_identity"),
     ATTRIBUTES: ("attributes", "participant_identity"),
     "connection_quality_changed": ("quality", "participant_identity"),
     "track_muted": ("mute", "track_sid"),

@@ -55,6 +55,12 @@ def disconnect_reason(value: int) -> str:
     return rtc.DisconnectReason.Name(value).lower()  # type: ignore[arg-type]
 
 
+def _encryption(secret: str) -> rtc.E2EEOptions:
+    """End-to-end encryption of tracks and data with one key for the whole room."""
+    key = rtc.KeyProviderOptions(shared_key=secret.encode())
+    return rtc.E2EEOptions(key_provider_options=key)
+
+
 class Presence:
     """One person in one room, from the join to the end of it."""
 
@@ -64,6 +70,7 @@ class Presence:
         self._goodbye = goodbye
         self._room = rtc.Room()
         self._media: dict[str, media.Media] = {}
+        self._data_tracks: dict[str, rtc.LocalDataTrack] = {}
         self._changed = asyncio.Event()
         self._told_gone = False
         self._clearing: asyncio.Future[None] | None = None
@@ -92,8 +99,9 @@ class Presence:
             raise RefusedError("not in the room")
         return self._room.local_participant
 
-    async def join(self, *, subscribe: bool) -> Json:
+    async def join(self, *, subscribe: bool, secret: str) -> Json:
         options = rtc.RoomOptions(
+            encryption=_encryption(secret) if secret else None,
             auto_subscribe=subscribe,
             rtc_config=rtc.RtcConfiguration(
                 continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
@@ -178,6 +186,22 @@ class Presence:
         await self._me.send_text(text, topic=topic, destination_identities=to or None)
         return {}
 
+    async def send_file(self, data: str, name: str, topic: str) -> Json:
+        content = base64.b64decode(data)
+        writer = await self._me.stream_bytes(name, topic=topic, total_size=len(content))
+        await writer.write(content)
+        await writer.aclose()
+        return {}
+
+    async def publish_data_track(self, name: str) -> Json:
+        track = await self._me.publish_data_track(name=name)
+        self._data_tracks[track.info.sid] = track
+        return {"track": track.info.sid}
+
+    async def unpublish_data_track(self, track: str) -> Json:
+        await self._data_tracks.pop(track).unpublish()
+        return {}
+
     async def set_name(self, name: str) -> Json:
         await self._me.set_name(name)
         return await self._until(lambda: self._me.name == name, "name")
@@ -225,6 +249,9 @@ _ORDERS: Final[dict[str, Callable[..., Awaitable[Json]]]] = {
     "speak": Presence.speak,
     "send_data": Presence.send_data,
     "send_text": Presence.send_text,
+    "send_file": Presence.send_file,
+    "publish_data_track": Presence.publish_data_track,
+    "unpublish_data_track": Presence.unpublish_data_track,
     "set_name": Presence.set_name,
     "set_metadata": Presence.set_metadata,
     "set_attributes": Presence.set_attributes,
@@ -262,12 +289,12 @@ class Host:
             raise RefusedError("not in the room")
         return await _ORDERS[do](self._present[person], **arguments)
 
-    async def _join(self, person: int, subscribe: bool, **who: Any) -> Json:
+    async def _join(self, person: int, subscribe: bool, secret: str, **who: Any) -> Json:
         goodbye = Goodbye(
             self._url, *self._key, self._token(**who), room=who["room"], identity=who["identity"]
         )
         presence = Presence(person, self._say, goodbye)
-        joining = asyncio.create_task(presence.join(subscribe=subscribe))
+        joining = asyncio.create_task(presence.join(subscribe=subscribe, secret=secret))
         self._joining[person] = joining
         try:
             answer = await joining

@@ -41,10 +41,12 @@ class People:
         grants: Grants = _NO_GRANTS,
         subscribe: bool = False,
         own_process: bool = False,
+        secret: str = "",
     ) -> Person:
         """Bring a person into a room; returns once the person is in.
 
         `subscribe` makes the person receive everybody's media (and costs accordingly).
+        `secret` is the key of end-to-end encryption; an empty one leaves it off.
         `own_process` starts another process for this person, so that `vanish` can kill it.
         """
         process = await self.start() if own_process else self._processes[0]
@@ -59,7 +61,7 @@ class People:
             "grants": attrs.asdict(grants),
         }
         person = Person(process, self._last, who, self._deeds.append, own_process=own_process)
-        await person.enter(subscribe=subscribe)
+        await person.enter(subscribe=subscribe, secret=secret)
         self._everyone.append(person)
         return person
 

@@ -65,11 +65,11 @@ class Person:
         """In the room, as far as the person knows."""
         return not self._out.is_set()
 
-    async def enter(self, *, subscribe: bool) -> None:
+    async def enter(self, *, subscribe: bool, secret: str) -> None:
         """Join the room.  Called once, by `People.join`."""
         self._process.listen(self._number, self._heard)
         try:
-            answer = await self._ask("join", subscribe=subscribe, **self._who)
+            answer = await self._ask("join", subscribe=subscribe, secret=secret, **self._who)
         except BaseException:
             self._process.forget(self._number)
             # The connection may still be made, and must then be ended.
@@ -146,9 +146,23 @@ class Person:
         answer = await self._ask("send_text", text=text, topic=topic, to=list(to))
         self._sent(answer, text.encode(), topic=topic, reliable=True, stream=True, to=to)
 
+    async def send_file(self, data: bytes, *, name: str, topic: str = "lk.chat") -> None:
+        """Send a byte stream, as LiveKit's chat does with an attachment."""
+        content = base64.b64encode(data).decode()
+        answer = await self._ask("send_file", data=content, name=name, topic=topic)
+        self._did("sent_file", answer, size=len(data), topic=topic)
+
     def _sent(self, answer: dict[str, Any], payload: bytes, **data: Any) -> None:
         data["to"] = tuple(data["to"])
         self._did("sent", answer, size=len(payload), format=payload_format(payload), **data)
+
+    async def publish_data_track(self, name: str) -> str:
+        """Publish a data track (LiveKit's stream of small frames); its SID."""
+        track: str = (await self._ask("publish_data_track", name=name))["track"]
+        return track
+
+    async def unpublish_data_track(self, track: str) -> None:
+        await self._ask("unpublish_data_track", track=track)
 
     async def set_name(self, name: str) -> None:
         answer = await self._ask("set_name", name=name)

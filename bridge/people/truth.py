@@ -21,6 +21,7 @@ DEED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "unmuted": ("track",),
     "spoke": ("seconds",),
     "sent": ("topic", "size", "format", "reliable", "stream", "to"),
+    "sent_file": ("topic", "size"),
     "name": ("name",),
     "metadata": ("metadata",),
     "attributes": ("changed",),

@@ -178,6 +178,36 @@ Total monitoring time: 1m0s
         {"identity": "alice", "changed": {"hand": "up", "note": "a b"}},
         'Participant attributes changed: alice hand=up note="a b"',
     ),
+    (
+        "participant_permissions",
+        {"identity": "alice", "can_publish": True, "can_subscribe": True, "sources": ("camera",)},
+        "Participant permissions changed: alice may publish, subscribe (only camera)",
+    ),
+    (
+        "participant_permissions",
+        {"identity": "alice", "can_publish": False, "sources": ("camera",)},
+        "Participant permissions changed: alice may do nothing",
+    ),
+    (
+        "attachment",
+        {"identity": "alice", "topic": "lk.chat", "size": 7},
+        "Attachment from alice: 7 bytes, topic=lk.chat",
+    ),
+    ("room_recording", {"active": True}, "Room is being recorded"),
+    ("room_recording", {"active": False}, "Room is no longer being recorded"),
+    (
+        "recording_ended",
+        {"id": "EG_1", "kind": "track", "status": "failed", "error": "no space"},
+        'Recording ended: track (EG_1) failed, error="no space"',
+    ),
+    (
+        "room_status",
+        {**ROOM, **NUMBERS, "messages": None},
+        (
+            "Room status - Name: standup, Participants: 2, Tracks: 3, Messages: unknown, "
+            "Duration: 1m0s"
+        ),
+    ),
     ("reconnected", {**ROOM, "gap": 3.25}, "Reconnected to room: standup (after 3.25 s)"),
     (
         "worker_registered",

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import trio
 from attrs import evolve
+from livekit.protocol import models, room
 
 from actors.rooms.port import OpenRoom, RoomJob, RoomPort
 from actors.rooms.simulated import SimulatedPerson, SimulatedRooms
@@ -233,9 +234,11 @@ class RealStage(Stage):
         self.api = api
         self.room = f"connection-{uuid4().hex[:8]}"
 
-    def job(self, identity: str = "agent-1", **other: Any) -> RoomJob:
+    def job(self, identity: str = "agent-1", *, visible: bool = False, **other: Any) -> RoomJob:
         key = ApiKey(self.server.api_key, self.server.api_secret)
-        token = room_token(key, room=self.room, identity=identity, agent_name="watcher")
+        token = room_token(
+            key, room=self.room, identity=identity, agent_name="watcher", visible=visible
+        )
         job = RoomJob(
             job_id="AJ_1",
             room=self.room,
@@ -277,6 +280,19 @@ class RealStage(Stage):
 
     async def remove(self, identity: str) -> None:
         await self.api.remove_participant(self.room, identity)
+
+    async def permit(self, identity: str, **permissions: Any) -> None:
+        """Give somebody who is in the room these permissions, and no others."""
+        await self.api._call(
+            "RoomService/UpdateParticipant",
+            room.UpdateParticipantRequest(
+                room=self.room,
+                identity=identity,
+                permission=models.ParticipantPermission(**permissions),
+            ),
+            models.ParticipantInfo,
+            {"roomAdmin": True, "room": self.room},
+        )
 
     async def delete_room(self) -> None:
         await self.api.delete_room(self.room)

@@ -6,7 +6,7 @@ The readers are made up: a person of the SDK always ends the streams it begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,7 @@ import trio_asyncio
 from livekit import rtc
 
 from actors.rooms.port import RoomJob
-from actors.session.events import DataReceived
+from actors.session.events import AttachmentReceived, DataReceived
 from bridge.livekit import connection, streams
 from bridge.livekit.connection import LiveKitRooms
 from tests.connection.stage import Recorder
@@ -27,8 +27,18 @@ Chunk = str | bytes | None
 
 
 class Reader:
-    def __init__(self, *chunks: Chunk, size: int = 0, error: Exception | None = None) -> None:
-        self.info = SimpleNamespace(topic="files", size=size)
+    def __init__(
+        self,
+        *chunks: Chunk,
+        size: int = 0,
+        error: Exception | None = None,
+        topic: str = "files",
+        stream_id: str = "",
+        attachments: Sequence[str] = (),
+    ) -> None:
+        self.info = SimpleNamespace(
+            topic=topic, size=size, stream_id=stream_id, attachments=list(attachments)
+        )
         self.closed = False
         self._chunks = chunks
         self._error = error
@@ -70,6 +80,31 @@ async def test_bytes_are_counted_and_are_binary_whatever_is_in_them(
     message = await told.wait(DataReceived)
     assert (message.identity, message.topic, message.size) == ("alice", "files", 100_002)
     assert (message.format, message.stream, message.content) == ("binary", True, None)
+
+
+async def test_a_file_of_a_chat_is_an_attachment_whatever_the_topic_of_the_chat(
+    opened: Any, told: Recorder
+) -> None:
+    opened._streams.on_bytes(Reader(b"x" * 30, topic="lk.chat"), "alice")
+    opened._streams.on_text(Reader("see this", topic="mine", attachments=["file-1"]), "alice")
+    opened._streams.on_bytes(Reader(b"x" * 40, topic="mine", stream_id="file-1"), "alice")
+    opened._streams.on_bytes(Reader(b"x" * 50, topic="mine", stream_id="file-2"), "alice")
+    await told.wait(DataReceived, count=2)
+    await told.wait(AttachmentReceived, count=2)
+    assert {(one.topic, one.size) for one in told.all(AttachmentReceived)} == {
+        ("lk.chat", 30),
+        ("mine", 40),
+    }
+    assert {one.size for one in told.all(DataReceived)} == {8, 50}
+
+
+async def test_of_the_files_that_messages_announce_only_so_many_are_remembered(
+    opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "ANNOUNCED", 3)
+    opened._streams.on_text(Reader("a", attachments=[f"a{n}" for n in range(9)]), "mallory")
+    opened._streams.on_text(Reader("b", attachments=["b1", "b2"]), "mallory")
+    assert list(opened._streams._announced) == ["a2", "b1", "b2"]
 
 
 async def test_a_stream_that_breaks_off_was_no_message(opened: Any, told: Recorder) -> None:

@@ -58,6 +58,38 @@ def test_a_message_is_json_text_or_bytes(payload: bytes, kind: DataFormat) -> No
     assert len(told.content) <= translate.KEEP
 
 
+CHAT, PACKET, MINE = "lk.chat", "lk-chat-topic", "mine"
+
+
+@pytest.mark.parametrize(
+    "topic, payload, news",
+    [
+        (PACKET, b'{"message":"x","ignoreLegacy":true}', False),
+        (PACKET, b'{"id":"1","message":"x","ignoreLegacy":true,"attachedFiles":[]}', False),
+        (MINE, b'{"message":"x","ignoreLegacy":true}', False),
+        (PACKET, b'{"message":"x","ignoreLegacy":false}', True),
+        (PACKET, b'{"message":"x"}', True),
+        (PACKET, b'{"message":"what is \"ignoreLegacy\": true?"}', True),
+        (PACKET, b'{"message":"x","ignoreLegacy":"true"}', True),
+        (PACKET, b'{"message":"x","ignoreLegacy":[[[1]]]}', True),
+        (PACKET, b'{"message":7,"ignoreLegacy":true}', True),
+        (PACKET, b'["ignoreLegacy"]', True),
+        (PACKET, b'"ignoreLegacy"', True),
+        (PACKET, b'{"ignoreLegacy":true', True),
+        (PACKET, b"\xff ignoreLegacy", True),
+        (PACKET, b"ignoreLegacy" + b"[" * 200_000, True),
+        (PACKET, b'{"ignoreLegacy":true,"message":' + b"[" * 60_000, True),
+        (PACKET, b'{"ignoreLegacy":true,"message":"' + b"x" * 200_000 + b'"}', True),
+        ("lk-chat-update-topic", b'{"id":"1","message":"x","editTimestamp":2}', False),
+        ("", b"", True),
+    ],
+)  # fmt: skip
+def test_what_a_chat_sends_twice_or_corrects_is_no_message(
+    topic: str, payload: bytes, news: bool
+) -> None:
+    assert translate.is_news(topic, payload) is news
+
+
 def test_every_reason_kind_source_and_quality_of_the_sdk_has_a_word() -> None:
     for name, number in rtc.DisconnectReason.items():
         expected = None if name == "UNKNOWN_REASON" else name.lower()

@@ -110,7 +110,7 @@ class SmallWorker:
             rooms=len(each),
             participants=len({person.identity for person in people if person.counted}),
             tracks=sum(one.tracks_total for one in each),
-            data_messages=sum(one.messages for one in each),
+            data_messages=sum(one.messages or 0 for one in each),
             seconds=sum(one.duration for one in each),
         )
 

@@ -5,21 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from livekit.protocol import models
+from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
 from actors.session.events import (
+    EgressTold,
     JoinAborted,
     JoinTold,
     LeaveTold,
     ParticipantInfo,
+    Permissions,
     RoomEndTold,
     RoomTold,
     ServerSaid,
     TrackInfo,
     TrackTold,
 )
-from bridge.http.translate import KINDS, REASONS, SOURCES, TRACK_KINDS, WebhookSaid, translate
+from bridge.http.translate import (
+    KINDS,
+    LONGEST,
+    REASONS,
+    SOURCES,
+    TRACK_KINDS,
+    WebhookSaid,
+    translate,
+)
 from bridge.livekit import translate as sdk
 from bridge.livekit.decisions import CHECK_PREFIX
 from tests.http.forger import event
@@ -37,6 +47,9 @@ ANNA = models.ParticipantInfo(
     joined_at_ms=999_999_999_250,
     tracks=[models.TrackInfo(sid="TR_1", source="CAMERA", type="VIDEO", muted=True)],
     disconnect_reason=models.DisconnectReason.PARTICIPANT_REMOVED,
+    permission=models.ParticipantPermission(
+        can_subscribe=True, can_publish=True, can_publish_sources=["MICROPHONE", "CAMERA"]
+    ),
 )
 ANNA_IN_OUR_WORDS = ParticipantInfo(
     identity="anna",
@@ -46,9 +59,15 @@ ANNA_IN_OUR_WORDS = ParticipantInfo(
     metadata="m",
     attributes={"k": "v"},
     tracks=(TrackInfo("TR_1", "video", "camera", muted=True),),
+    permissions=Permissions(can_publish_data=False, sources=("camera", "microphone")),
 )
-MICROPHONE = models.TrackInfo(sid="TR_2", name="mic", source=models.TrackSource.MICROPHONE)
-MICROPHONE_IN_OUR_WORDS = TrackInfo("TR_2", "audio", "microphone", name="mic")
+MICROPHONE = models.TrackInfo(
+    sid="TR_2",
+    name="mic",
+    source=models.TrackSource.MICROPHONE,
+    encryption=models.Encryption.GCM,
+)
+MICROPHONE_IN_OUR_WORDS = TrackInfo("TR_2", "audio", "microphone", name="mic", encrypted=True)
 
 
 def said(webhook: WebhookEvent) -> WebhookSaid | None:
@@ -152,7 +171,83 @@ def test_others_are_told_of_with_their_kind(participant: models.ParticipantInfo)
     assert found.event.participant.kind == KINDS[participant.kind]
 
 
-@pytest.mark.parametrize("name", ["egress_started", "ingress_ended", "of_tomorrow"])
+def egress_event(name: str = "egress_updated", **fields: Any) -> EgressTold:
+    """What is told of an egress, in a webhook that names its room as LiveKit's do."""
+    info = egress.EgressInfo(egress_id="EG_1", room_name="lobby", room_id="RM_1", **fields)
+    found = said(event(name, created_at=SAID_AT, room=models.Room(), egress_info=info))
+    assert found is not None
+    assert (found.room, found.room_sid) == ("lobby", "RM_1")
+    assert isinstance(found.event, EgressTold)
+    return found.event
+
+
+@pytest.mark.parametrize("name", ["egress_started", "egress_updated", "egress_ended"])
+def test_an_egress_is_told_with_its_room_its_times_and_its_file(name: str):
+    told = egress_event(
+        name,
+        status=egress.EGRESS_COMPLETE,
+        started_at=999_999_990_500_000_000,
+        ended_at=999_999_999_250_000_000,
+        updated_at=999_999_999_500_000_000,
+        room_composite=egress.RoomCompositeEgressRequest(room_name="lobby"),
+        file_results=[egress.FileInfo(filename="a.mp4", location="https://s3/a.mp4?signature=x")],
+    )
+    assert told == EgressTold(
+        AT,
+        SAID_AT,
+        "EG_1",
+        "room_composite",
+        "complete",
+        999_999_990.5,
+        999_999_999.25,
+        None,
+        "https://s3/a.mp4",
+        999_999_999.5,
+    )
+
+
+@pytest.mark.parametrize(
+    "fields, kind",
+    [
+        ({"track": egress.TrackEgressRequest()}, "track"),
+        ({"web": egress.WebEgressRequest()}, "web"),
+        ({"egress": egress.StartEgressRequest(media=egress.MediaSource())}, "media"),
+        ({"egress": egress.StartEgressRequest()}, "egress"),
+        ({}, ""),
+    ],
+)
+def test_the_kind_of_an_egress_is_the_name_of_its_request(fields: dict[str, Any], kind: str):
+    assert egress_event(**fields).kind == kind
+
+
+def test_an_egress_that_has_not_begun_or_streams_has_neither_times_nor_a_file():
+    told = egress_event(
+        status=egress.EGRESS_STARTING,
+        stream_results=[egress.StreamInfo(url="rtmp://host/a-secret-key")],
+    )
+    assert (told.status, told.started_at, told.ended_at, told.file) == (
+        "starting",
+        None,
+        None,
+        None,
+    )
+    assert told.updated_at == SAID_AT
+
+
+def test_an_egress_that_failed_says_why_within_bounds_and_a_new_status_has_its_number():
+    told = egress_event(status=99, error="x" * 10_000)
+    assert told.status == "status_99"
+    assert told.error == "x" * LONGEST
+    segments = egress.SegmentsInfo(playlist_name="p.m3u8")
+    assert egress_event(segment_results=[segments]).file == "p.m3u8"
+
+
+def test_an_egress_of_no_room_says_nothing():
+    info = egress.EgressInfo(egress_id="EG_1")
+    assert said(event("egress_started", room=models.Room(), egress_info=info)) is None
+
+
+@pytest.mark.parametrize("name", ["ingress_started", "ingress_ended", "of_tomorrow"])
 def test_other_webhooks_say_nothing(name: str):
     assert said(event(name, participant=ANNA)) is None
     assert said(event("room_finished", room=models.Room(sid="RM_1"))) is None

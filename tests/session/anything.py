@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from actors.session import (
     QUALITIES,
+    AttachmentReceived,
     AttributesChanged,
     DataReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
     Disconnected,
+    EgressTold,
     JoinAborted,
     JoinTold,
     LeaveTold,
@@ -20,9 +24,12 @@ from actors.session import (
     ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
+    Permissions,
+    PermissionsChanged,
     QualityChanged,
     Reconnected,
     Reconnecting,
+    RecordingChanged,
     Resynced,
     RoomEndTold,
     RoomEvent,
@@ -67,6 +74,11 @@ track_infos = st.builds(
     st.sampled_from(["audio", "video"]),
     st.sampled_from(["camera", "microphone", "screen", "screen_audio", "unknown"]),
     st.booleans(),
+    texts,
+    st.booleans(),
+)
+permissions = st.builds(
+    Permissions, st.booleans(), st.booleans(), st.booleans(), st.sampled_from([(), ("camera",)])
 )
 attributes = st.dictionaries(st.sampled_from(["x", "y"]), texts, max_size=2)
 infos = st.builds(
@@ -79,9 +91,15 @@ infos = st.builds(
     texts,
     attributes,
     st.lists(track_infos, max_size=2).map(tuple),
+    st.one_of(st.none(), permissions),
 )
 rosters = st.builds(
-    Roster, st.sampled_from(["RM_1", ""]), texts, st.lists(infos, max_size=3).map(tuple)
+    Roster,
+    st.sampled_from(["RM_1", ""]),
+    texts,
+    st.lists(infos, max_size=3).map(tuple),
+    st.none(),
+    st.sampled_from([None, False, True]),
 )
 reasons = st.sampled_from([None, None, "client_initiated", "duplicate_identity"])
 said: st.SearchStrategy[ServerSaid] = st.one_of(
@@ -91,6 +109,19 @@ said: st.SearchStrategy[ServerSaid] = st.one_of(
     st.builds(JoinAborted, times, seconds, infos, reasons),
     st.builds(TrackTold, times, seconds, identities, sids, track_infos, st.booleans()),
     st.builds(RoomEndTold, times, seconds),
+    st.builds(
+        EgressTold,
+        times,
+        seconds,
+        st.sampled_from(["EG_1", "EG_2"]),
+        st.sampled_from(["track", "room_composite"]),
+        st.sampled_from(["starting", "active", "complete", "failed"]),
+        st.one_of(st.none(), times),
+        st.one_of(st.none(), times),
+        st.one_of(st.none(), texts),
+        st.one_of(st.none(), texts),
+        times,
+    ),
 )
 seen: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(Watching, times, rosters),
@@ -122,6 +153,11 @@ seen: st.SearchStrategy[RoomEvent] = st.one_of(
         st.integers(0, 100),
         st.sampled_from(["json", "text", "binary"]),
     ),
+    st.builds(AttachmentReceived, times, st.one_of(st.none(), identities), texts, st.just(7)),
+    st.builds(PermissionsChanged, times, identities, permissions),
+    st.builds(DataTrackPublished, times, identities, track_sids, texts, st.booleans()),
+    st.builds(DataTrackUnpublished, times, track_sids),
+    st.builds(RecordingChanged, times, st.booleans()),
     st.builds(RoomMetadataChanged, times, texts),
     st.builds(Tick, times),
 )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from actors.session import MessagesThinned
+import pytest
+from attrs import evolve
+
+from actors.session import (
+    AttachmentReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
+    MessagesThinned,
+    Permissions,
+    PermissionsChanged,
+    tracks,
+)
 from actors.session.state import OTHER
 from tests.session.story import T0, Story, camera, microphone, names, person
 
@@ -105,6 +116,8 @@ def test_messages_count_by_topic_by_size_and_by_sender() -> None:
         "total": 3,
         "bytes": 111,
         "by_topic": {"lk.chat": 2, "": 1},
+        "attachments": 0,
+        "lower_bound": False,
     }
     assert (story.of("alice")["data_messages"], story.of("bob")["data_messages"]) == (2, 1)
 
@@ -118,7 +131,87 @@ def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
         "total": 41,
         "bytes": 10,
         "by_topic": {"t": 1, OTHER: 40},
+        "attachments": 0,
+        "lower_bound": False,
     }
+
+
+def test_attachments_are_counted_apart_from_messages() -> None:
+    story = Story(ALICE)
+    story.data(1, "alice", "lk.chat", 100)
+    (told,) = story.hear(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5_000))
+    assert told.event == "attachment"
+    assert told.data == {"identity": "alice", "topic": "lk.chat", "size": 5_000}
+    (thinned,) = story.hear(MessagesThinned(T0 + 3, 0, attachments=2))
+    assert (thinned.event, thinned.data) == ("attachments_thinned", {"count": 2})
+    messages = story.view()["data_messages"]
+    assert (messages["total"], messages["bytes"], messages["attachments"]) == (1, 100, 3)
+    assert story.of("alice")["data_messages"] == 1
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_attachments_that_came_while_reconnecting_are_counted(ends: bool) -> None:
+    story = Story(ALICE)
+    story.reconnecting(1)
+    assert story.hear(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5)) == []
+    if ends:
+        story.disconnected(3)
+    else:
+        story.reconnected(3, ALICE)
+    assert story.view()["data_messages"]["attachments"] == 1
+
+
+def test_messages_of_a_session_with_a_gap_are_the_least_that_there_were() -> None:
+    story = Story(ALICE)
+    assert story.view(5)["data_messages"]["lower_bound"] is False
+    story.reconnecting(5)
+    story.reconnected(6, ALICE)
+    assert story.view(8)["data_messages"]["lower_bound"] is True
+
+
+def test_a_change_of_permissions_is_told_once() -> None:
+    on_stage, off_stage = Permissions(), Permissions(can_publish=False)
+    story = Story(evolve(ALICE, permissions=on_stage))
+    (told,) = story.hear(PermissionsChanged(T0 + 1, "alice", off_stage))
+    assert told.event == "participant_permissions"
+    assert told.data == {
+        "identity": "alice",
+        "can_publish": False,
+        "can_subscribe": True,
+        "can_publish_data": True,
+        "sources": (),
+    }
+    assert story.hear(PermissionsChanged(T0 + 2, "alice", off_stage)) == []
+    story.reconnecting(3)
+    back = story.reconnected(4, evolve(ALICE, permissions=on_stage))
+    assert names(back) == ["reconnected", "participant_permissions"]
+    assert story.hear(PermissionsChanged(T0 + 5, "nobody", on_stage)) == []
+
+
+def test_data_tracks_have_their_beginning_and_end_and_are_no_tracks_of_media() -> None:
+    story = Story(person("alice", "PA_1", 0))
+    (told,) = story.hear(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose"))
+    assert told.data == {"identity": "alice", "sid": "DTR_1", "name": "pose", "encrypted": False}
+    assert story.hear(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose")) == []
+    (told,) = story.hear(DataTrackUnpublished(T0 + 2, "DTR_1"))
+    assert (told.event, told.data) == (
+        "data_track_unpublished",
+        {"identity": "alice", "sid": "DTR_1"},
+    )
+    story.hear(DataTrackPublished(T0 + 3, "alice", "DTR_2", "pose"))
+    assert names(story.left(4, "alice", "PA_1")) == [
+        "data_track_unpublished",
+        "participant_disconnected",
+    ]
+    assert story.tracks() == (0, 0)
+
+
+def test_data_tracks_known_by_their_sid_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracks, "MAX_DATA_TRACKS", 3)
+    story = Story(ALICE)
+    for number in range(5):
+        story.hear(DataTrackPublished(T0 + 1, "alice", f"DTR_{number}", ""))
+    assert len(story.state.data_tracks) == 3
 
 
 def test_changes_that_newer_ones_overtook_are_counted_and_said_to_be_so() -> None:

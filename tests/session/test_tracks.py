@@ -22,6 +22,7 @@ def test_a_track_has_its_times_and_its_source() -> None:
         "source": "camera",
         "muted": False,
         "existing": False,
+        "encrypted": False,
     }
     assert names(story.unpublished(9, "alice", "TR_1")) == ["track_unpublished"]
     track = story.track("TR_1")

@@ -14,8 +14,9 @@ from tests.session.story import T0, Story, camera, microphone, person
 
 ROW = {
     "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",
-    "started_at", "ended_at", "duration", "coverage", "metadata", "participants",
-    "participant_seconds", "track_counts", "data_messages", "truncated", "quality", "talk",
+    "started_at", "ended_at", "duration", "coverage", "encrypted", "metadata",
+    "participants", "participant_seconds", "track_counts", "data_messages", "truncated", "quality",
+    "talk", "recordings",
 }  # fmt: skip
 PERSON = {
     "identity", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes", "quality",
@@ -23,7 +24,10 @@ PERSON = {
 }  # fmt: skip
 TRACK = {
     "sid", "identity", "kind", "source", "published_at", "unpublished_at", "muted_seconds", "stats",
+    "encrypted",
 }  # fmt: skip
+MESSAGES = {"total", "bytes", "by_topic", "attachments", "lower_bound"}
+RECORDING = {"id", "kind", "started_at", "ended_at", "status", "error", "file"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -32,7 +36,9 @@ def check_shape(view: dict[str, Any]) -> None:
     assert set(view) == ROW | {"people", "tracks", "timeline"}
     assert set(view["participants"]) == {"current", "peak", "unique", "joins"}
     assert set(view["track_counts"]) == {"current", "total", "by_source"}
-    assert set(view["data_messages"]) == {"total", "bytes", "by_topic"}
+    assert view["data_messages"] is None or set(view["data_messages"]) == MESSAGES
+    for line in view["recordings"] or ():
+        assert set(line) == RECORDING
     assert set(view["quality"]) == {"excellent", "good", "poor", "lost"}
     assert set(view["talk"]) == {"seconds", "by_identity"}
     assert view["status"] in ("active", "ended")

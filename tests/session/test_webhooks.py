@@ -424,7 +424,13 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
     assert view["track_counts"] == {"current": 0, "total": 0, "by_source": {}}
     assert view["quality"] == dict.fromkeys(("excellent", "good", "poor", "lost"))
     assert view["talk"] == {"seconds": None, "by_identity": {}}
-    assert view["data_messages"] == {"total": None, "bytes": None, "by_topic": {}}
+    assert view["data_messages"] == {
+        "total": None,
+        "bytes": None,
+        "by_topic": {},
+        "attachments": None,
+        "lower_bound": None,
+    }
     assert [entry.event for entry in timeline] == [
         "participant_connected",
         "participant_connected",

@@ -79,7 +79,7 @@ def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[st
         ("people", one.participants_total, len(truth.people)),
         ("joins", state.joins, len(truth.stays)),
         ("tracks", one.tracks_total, len(truth.tracks)),
-        ("messages", one.messages, truth.messages),
+        ("messages", one.messages or 0, truth.messages),
     ):
         if told > real or (truth.exact and told != real):
             yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"

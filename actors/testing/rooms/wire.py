@@ -11,6 +11,7 @@ import trio
 from actors.rooms.port import Offer, OpenRoom, RoomJob
 from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
 from actors.session import (
+    AttachmentReceived,
     DataReceived,
     Disconnected,
     Reconnected,
@@ -73,7 +74,7 @@ class Wire:
                 if self._held is not None:
                     self._done("reorder")
                     self.flush()
-                if self.duplicate and not isinstance(event, DataReceived):
+                if self.duplicate and not isinstance(event, DataReceived | AttachmentReceived):
                     self.duplicate -= 1
                     self._done("duplicate")
                     offer(event)

@@ -1,0 +1,94 @@
+"""Who records the room, and since when: told twice, by the room and by webhooks.
+
+The room itself says only whether a recorder is inside (``active_recording``).  LiveKit's
+webhooks of egress say which recording it is, how it went and where its file is.  A server
+without those webhooks still shows the stretches of time in which the room was recorded; a
+stretch that belongs to a recording of which webhooks told is not shown a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from actors.session.entry import Entry
+from actors.session.events import EgressTold, RecordingChanged
+from actors.session.state import MAX_RECORDINGS, Recorded, Recording, SessionState, change
+from actors.session.waiting import hold
+
+OVER: Final = frozenset({"complete", "failed", "aborted", "limit_reached"})
+"""Statuses after which a recording does not change any more."""
+
+NEAR: Final = 5.0
+"""Seconds by which a stretch may lie beside the recording that it belongs to: a room tells of
+its recorder up to 3 s late, and an egress starts before its recorder joins."""
+
+
+def on_recording(state: SessionState, event: RecordingChanged, out: list[Entry]) -> SessionState:
+    if state.reconnecting:
+        return hold(state, event)
+    return show(state, event.active, event.at, out)
+
+
+def show(state: SessionState, active: bool | None, at: float, out: list[Entry]) -> SessionState:
+    """The room says whether it is recorded; None where it does not say."""
+    if active is None or active == state.recorded_now:
+        return state
+    out.append(Entry(at, "room_recording", {"active": active}))
+    stretches = state.recorded
+    if active:
+        stretches = (*stretches[1 - MAX_RECORDINGS :], Recorded(at))
+    else:
+        stretches = (*stretches[:-1], change(stretches[-1], ended_at=at))
+    return change(state, recorded=stretches)
+
+
+def close(state: SessionState, at: float) -> SessionState:
+    """The session is over, and nothing more is known of a recorder that is inside."""
+    if not state.recorded_now:
+        return state
+    last = change(state.recorded[-1], ended_at=at)
+    return change(state, recorded=(*state.recorded[:-1], last))
+
+
+def on_egress(state: SessionState, event: EgressTold, out: list[Entry]) -> SessionState:
+    state = change(state, server_said=True)
+    before = state.recordings.get(event.egress_id)
+    if before is None and len(state.recordings) >= MAX_RECORDINGS:
+        return state
+    if before is not None and (event.updated_at < before.updated_at or before.status in OVER):
+        return state  # late, or said again
+    now = Recording(
+        event.egress_id,
+        event.kind,
+        event.status,
+        event.started_at,
+        event.ended_at,
+        event.error,
+        event.file,
+        event.updated_at,
+    )
+    about = {"id": now.id, "kind": now.kind}
+    if before is None:
+        started_at = event.said_at if now.started_at is None else now.started_at
+        out.append(Entry(started_at, "recording_started", about))
+    if now.status in OVER:
+        how = {"status": now.status, "error": now.error, "file": now.file}
+        ended_at = event.said_at if now.ended_at is None else now.ended_at
+        out.append(Entry(ended_at, "recording_ended", {**about, **how}))
+    return change(state, recordings={**state.recordings, now.id: now})
+
+
+def unexplained(state: SessionState) -> Iterable[Recorded]:
+    """The stretches of recording of which no webhook told."""
+    for one in state.recorded:
+        if not any(_overlap(one, other) for other in state.recordings.values()):
+            yield one
+
+
+def _overlap(one: Recorded, other: Recording) -> bool:
+    begins_before_its_end = (
+        one.ended_at is None or other.started_at is None or other.started_at <= one.ended_at + NEAR
+    )
+    ends_after_its_start = other.ended_at is None or other.ended_at >= one.started_at - NEAR
+    return begins_before_its_end and ends_after_its_start
