@@ -6,6 +6,7 @@ from actors.rooms.backlog import Backlog
 from actors.rooms.budget import WINDOW, Budget
 from actors.rooms.journal import Journal
 from actors.session import (
+    AttachmentReceived,
     AttributesChanged,
     Began,
     DataReceived,
@@ -67,6 +68,18 @@ def test_messages_beyond_it_are_counted_with_their_bytes_and_tell_nothing() -> N
     thinned = [entry for entry in journal.untold if entry.event == "messages_thinned"]
     assert len(thinned) <= 11, "one a second"
     assert sum(entry.data["count"] for entry in thinned) == row["truncated"]
+
+
+def test_attachments_beyond_it_are_counted_and_tell_nothing() -> None:
+    journal, backlog = watched(person("alice"))
+    for index in range(10_000):
+        journal.record(AttachmentReceived(T0 + index / 1_000, "alice", "t" * 256, 60_000))
+    assert written(backlog) < MOST + 5_000
+    journal.record(Tick(T0 + 11))
+    messages = session_row(journal.state, T0 + 11)["data_messages"]
+    assert (messages["total"], messages["attachments"]) == (0, 10_000)
+    thinned = [entry for entry in journal.untold if entry.event == "attachments_thinned"]
+    assert 0 < len(thinned) <= 11, "one a second"
 
 
 def test_the_newest_of_each_change_is_recorded_in_the_next_minute() -> None:
