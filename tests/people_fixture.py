@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import trio
 
-from bridge.people import People, open_people
+from bridge.people import KeptProcess, People, open_people
 from bridge.server import PrivateServer
 
 
+@pytest.fixture(scope="session")
+def kept_people(livekit_server: PrivateServer) -> Iterator[KeptProcess]:
+    """One process for the people of all tests: each start of it costs a second of a core."""
+    kept = KeptProcess()
+    yield kept
+    trio.run(kept.end)
+
+
 @pytest.fixture
-async def people(livekit_server: PrivateServer) -> AsyncIterator[People]:
-    """A process of people at `livekit_server`.  Take room names of your own."""
+async def people(livekit_server: PrivateServer, kept_people: KeptProcess) -> AsyncIterator[People]:
+    """People at `livekit_server`, who have left after the test.  Take room names of your own."""
     async with open_people(
-        livekit_server.url, livekit_server.api_key, livekit_server.api_secret
+        livekit_server.url, livekit_server.api_key, livekit_server.api_secret, kept=kept_people
     ) as everyone:
         yield everyone

@@ -18,7 +18,7 @@ take the program with it.
         people.truth()  # what really happened, room by room
 """
 
-from bridge.people.people import People, open_people
+from bridge.people.people import KeptProcess, People, open_people
 from bridge.people.person import Person
 from bridge.people.process import PeopleError
 from bridge.people.truth import DEED_KEYS, Deed, RoomTruth
@@ -30,6 +30,7 @@ __all__ = [
     "SOURCES",
     "Deed",
     "Grants",
+    "KeptProcess",
     "Kind",
     "People",
     "PeopleError",

@@ -285,6 +285,9 @@ class Host:
             return await self._join(person, **arguments)
         if do == "leave":
             return await self._leave(person)
+        if do == "everyone_leaves":
+            await self.everyone_leaves()
+            return {}
         if person not in self._present:
             raise RefusedError("not in the room")
         return await _ORDERS[do](self._present[person], **arguments)

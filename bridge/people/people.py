@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Final, final
 
 import attrs
@@ -15,6 +16,35 @@ from bridge.people.truth import Deed, RoomTruth, by_room
 from bridge.people.wire import Grants, Kind
 
 _NO_GRANTS: Final = Grants()
+_numbers: Final = count(1)
+"""Of persons.  A process that is kept must not take somebody for one of an earlier block."""
+
+
+@final
+class KeptProcess:
+    """A process for people that one `open_people` leaves to the next, also over trio runs.
+
+    Its start costs a second.  Where it ended, the next block starts another.
+    """
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+
+    async def open(self, nursery: trio.Nursery, hello: Mapping[str, str]) -> Process:
+        """Have the process read in `nursery`; `Process.detach` gives it back."""
+        if self._process is not None:
+            self._process.attach(nursery)
+            if self._process.over is None:
+                return self._process
+            await self.end()
+        self._process = await Process.start(nursery, hello)
+        return self._process
+
+    async def end(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.end()
 
 
 @final
@@ -25,7 +55,7 @@ class People:
         self._nursery = nursery
         self._hello = hello
         self._processes: list[Process] = []
-        self._last = 0
+        self._kept: Process | None = None
         self._everyone: list[Person] = []
         self._deeds: list[Deed] = []
 
@@ -50,7 +80,6 @@ class People:
         `own_process` starts another process for this person, so that `vanish` can kill it.
         """
         process = await self.start() if own_process else self._processes[0]
-        self._last += 1
         who = {
             "room": room,
             "identity": identity,
@@ -60,7 +89,7 @@ class People:
             "kind": kind,
             "grants": attrs.asdict(grants),
         }
-        person = Person(process, self._last, who, self._deeds.append, own_process=own_process)
+        person = Person(process, next(_numbers), who, self._deeds.append, own_process=own_process)
         await person.enter(subscribe=subscribe, secret=secret)
         self._everyone.append(person)
         return person
@@ -85,15 +114,20 @@ class People:
         self._processes.append(process)
         return process
 
+    async def borrow(self, kept: KeptProcess) -> None:
+        """Begin with a process that is there already."""
+        self._kept = await kept.open(self._nursery, self._hello)
+        self._processes.append(self._kept)
+
     async def close(self) -> None:
-        """Everybody leaves, every process ends."""
+        """Everybody leaves, every process ends that is not kept."""
         with trio.move_on_after(END_SECONDS):
             async with trio.open_nursery() as nursery:
                 for person in self.present:
                     nursery.start_soon(_leave_or_not, person)
         async with trio.open_nursery() as nursery:
             for process in self._processes:
-                nursery.start_soon(process.end)
+                nursery.start_soon(process.detach if process is self._kept else process.end)
 
 
 async def _leave_or_not(person: Person) -> None:
@@ -102,9 +136,12 @@ async def _leave_or_not(person: Person) -> None:
 
 
 @asynccontextmanager
-async def open_people(url: str, api_key: str, api_secret: str) -> AsyncIterator[People]:
+async def open_people(
+    url: str, api_key: str, api_secret: str, *, kept: KeptProcess | None = None
+) -> AsyncIterator[People]:
     """A process for people at the server `url`; everybody leaves when the block ends.
 
+    With `kept`, which is for this server, the process outlives the block.
     Raises `PeopleError` where the process does not start.
     """
     hello = {"url": url, "api_key": api_key, "api_secret": api_secret}
@@ -114,7 +151,10 @@ async def open_people(url: str, api_key: str, api_secret: str) -> AsyncIterator[
     async with trio.open_nursery() as nursery:
         people = People(nursery, hello)
         try:
-            await people.start()
+            if kept is None:
+                await people.start()
+            else:
+                await people.borrow(kept)
             yield people
         except BaseException as error:  # noqa: BLE001  raised again below
             failure = error

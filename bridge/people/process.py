@@ -66,6 +66,8 @@ class Process:
         self._stderr: deque[str] = deque(maxlen=20)
         self._ready = trio.Event()
         self._listeners: dict[int, Listener] = {}
+        self._unread = bytearray()
+        self._attached = False
         self.over: str | None = None
         """Why nothing can be asked of it any more; None while it lives."""
 
@@ -86,9 +88,7 @@ class Process:
                 },
             )
         )
-        # What is read ends with the process, so these tasks need no cancelling.
-        nursery.start_soon(self._listen)
-        nursery.start_soon(self._listen_to_stderr)
+        self.attach(nursery)
         try:
             with trio.fail_after(_START_SECONDS):
                 await self._write(hello)
@@ -103,6 +103,27 @@ class Process:
         if self.over is not None:
             raise PeopleError(f"the people's process did not start: {self._why()}")
         return self
+
+    def attach(self, nursery: trio.Nursery) -> None:
+        """Read what the process says, in `nursery`, until its end or until `detach`."""
+        if self._process.returncode is not None and self.over is None:
+            self.over = "the people's process is gone"
+        self._attached = True
+        nursery.start_soon(self._listen)
+        nursery.start_soon(self._listen_to_stderr)
+
+    async def detach(self) -> None:
+        """Everybody leaves.  The process lives, for another `attach`; `end` ends it.
+
+        The tasks of `attach` are the caller's to cancel then.  Where somebody cannot leave
+        the process is ended.
+        """
+        try:
+            await self.ask(do="everyone_leaves", person=0)
+            self._attached = False
+        except PeopleError:
+            self.kill()
+            await self.end()
 
     def listen(self, person: int, listener: Listener) -> None:
         """Have the events of one person told to `listener`, until `forget`."""
@@ -154,12 +175,12 @@ class Process:
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None
-        buffer = bytearray()
+        buffer = self._unread
         try:
             async for chunk in self._process.stdout:
                 buffer += chunk
                 *lines, rest = buffer.split(b"\n")
-                buffer = bytearray(rest)
+                buffer[:] = rest
                 for line in lines:
                     self._heard(json.loads(line))
                 if len(buffer) > LONGEST_LINE:
@@ -168,7 +189,8 @@ class Process:
             self._stderr.append(f"garbled answer: {error}")
             self.kill()
         finally:
-            self._is_over("the people's process is gone")
+            if self._attached:
+                self._is_over("the people's process is gone")
 
     def _heard(self, message: dict[str, Any]) -> None:
         if "ready" in message:

@@ -4,6 +4,7 @@
 
     parent → child   {"url": ..., "api_key": ..., "api_secret": ...}       the first line
                      {"id": 7, "do": "publish", "person": 3, "source": "camera"}
+                     {"id": 8, "do": "everyone_leaves", "person": 0}
     child → parent   {"ready": true}                                       the first line
                      {"id": 7, "ok": {"track": "TR_x", "at": 1.5}}
                      {"id": 7, "error": "the text"}

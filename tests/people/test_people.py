@@ -19,7 +19,7 @@ from livekit.protocol import models
 from bridge.livekit.api import ServerApi
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
-from bridge.people import Grants, People, PeopleError, Person, Source, open_people
+from bridge.people import Grants, KeptProcess, People, PeopleError, Person, Source, open_people
 from bridge.people.goodbye import Goodbye
 from bridge.server import PrivateServer
 
@@ -348,3 +348,31 @@ async def test_when_the_process_dies_its_people_are_gone_and_orders_fail(people:
         await alice.publish("microphone")
     with pytest.raises(PeopleError, match="gone"):
         await people.join(room, "bob")
+
+
+async def test_a_kept_process_goes_on_in_the_next_block_and_nobody_stays(
+    livekit_server: PrivateServer, api: ServerApi, room: str
+):
+    keys = livekit_server.url, livekit_server.api_key, livekit_server.api_secret
+    kept = KeptProcess()
+    async with open_people(*keys, kept=kept) as people:
+        alice = await people.join(room, "alice")
+        with trio.move_on_after(0.01):
+            await people.join(room, "hasty")
+        pids = people.pids
+    assert alice.left_reason == "client_initiated"
+    assert await seen(api, alice) is None
+    async with open_people(*keys, kept=kept) as people:
+        assert people.pids == pids
+        assert people.present == ()
+        bob = await people.join(room, "bob")
+        assert {one.identity for one in await api.list_participants(room)} == {"bob"}
+        psutil.Process(*pids).kill()
+        with trio.fail_after(30):
+            assert await bob.out() == "connection_timeout"
+    async with open_people(*keys, kept=kept) as people:
+        assert people.pids != pids
+        await people.join(room, "carol")
+        pids = people.pids
+    await kept.end()
+    assert not psutil.pid_exists(*pids)
