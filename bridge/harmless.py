@@ -2,19 +2,44 @@ r"""Text of strangers, made safe to show.
 
 Identities, names, metadata, topics and messages are whatever a participant typed, and
 an error's text is whatever a server sent.  Written raw to a terminal or a log they
-could forge a line (newline), recolour or retitle the terminal (escape sequences) or
-swap what is read (bidi overrides).  So every such string passes `harmless` on its way
-to a person.
+could forge a line (newline), recolour or retitle the terminal (escape sequences), swap
+what is read (bidi overrides), or look like another name (characters that nobody sees, a
+Cyrillic letter in a Latin word).  So every such string passes `harmless` on its way to a
+person.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
+from functools import lru_cache
 from typing import Final
 
 NAME_LIMIT: Final = 256
 """Characters shown of one string of a line; LiveKit's own bound for an identity."""
 
+MARKS: Final = 4
+"""Combining marks on one letter that are shown as such.  Living scripts need three."""
+
 _SHORT_ESCAPES: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+"""Characters that print as nothing although `str.isprintable` says that they print: Unicode's
+Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the empty Braille pattern."""
+
+_LATIN: Final = "LATIN"
+_ALIKE: Final = frozenset(
+    (_LATIN, "CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE", "LISU", "MATHEMATICAL")
+)
+"""Scripts with letters that look like letters of another one, as `unicodedata.name` begins."""
+
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_STYLE: Final = "\ufe0e\ufe0f"
+"""Variation selectors that choose between the text and the picture of a symbol."""
 
 
 def harmless(text: str, limit: int = NAME_LIMIT) -> str:
@@ -22,15 +47,61 @@ def harmless(text: str, limit: int = NAME_LIMIT) -> str:
 
     Characters that do not print (controls, format characters such as bidi overrides
     and zero-width ones, line separators, lone surrogates, spaces other than " ") are
-    shown as `\n`, `\x1b`, `\u202e`.  Longer than `limit` is cut and its full
-    length in characters said.
+    shown as `\n`, `\x1b`, `\u202e`.  So are those that print as nothing, combining marks that
+    stand alone or in a pile, and in a word of several look-alike scripts the letters that are
+    not of its main one.  Longer than `limit` is cut and its full length in characters said.
     """
     shown = text if len(text) <= limit else text[:limit]
-    if not shown.isprintable():
+    if not shown.isascii():
+        shown = _plain(shown)
+    elif not shown.isprintable():
         shown = "".join(c if c.isprintable() else _escaped(c) for c in shown)
     if len(text) > limit:
         shown += f"... ({len(text)} characters)"
     return shown
+
+
+def _plain(text: str) -> str:
+    strange = _strange_letters(text)
+    found: list[str] = []
+    marks = MARKS  # As if there were a pile: a mark that comes first has no letter.
+    for at, char in enumerate(text):
+        if not char.isprintable() or at in strange:
+            found.append(_escaped(char))
+        elif _UNSEEN.match(char):
+            symbol = at > 0 and char in _STYLE and unicodedata.category(text[at - 1]) == "So"
+            found.append(char if symbol else _escaped(char))
+        elif unicodedata.category(char) in ("Mn", "Me"):
+            marks += 1
+            found.append(char if marks <= MARKS else _escaped(char))
+        else:
+            marks = MARKS if char == " " else 0
+            found.append(char)
+    return "".join(found)
+
+
+def _strange_letters(text: str) -> set[int]:
+    """Where letters stand that are of another look-alike script than their word."""
+    strange = set[int]()
+    for word in _WORD.finditer(text):
+        scripts = [_script(char) for char in word.group()]
+        counts = Counter(script for script in scripts if script is not None)
+        if len(counts) < 2:
+            continue
+        main = max(counts, key=lambda script: (counts[script], script == _LATIN))
+        strange.update(
+            word.start() + at
+            for at, script in enumerate(scripts)
+            if script is not None and script != main
+        )
+    return strange
+
+
+@lru_cache(maxsize=4_096)
+def _script(char: str) -> str | None:
+    """The letter's script if it is one of `_ALIKE`."""
+    script = unicodedata.name(char, "").partition(" ")[0]
+    return script if script in _ALIKE else None
 
 
 def _escaped(char: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +24,10 @@ CELL_LIMIT: Final = 32_000
 
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a formula begins with, also in the wide forms of East Asian keyboards."""
+
+_SECOND_CELL: Final = re.compile(f";[ \"']*(?=[{''.join(map(re.escape, _FORMULA))}])")
+"""Where a spreadsheet that takes ";" for the separator, as it does in many countries, would
+begin a cell with a formula: such a place gets an apostrophe too."""
 
 
 def _key(*path: str) -> Callable[[Json], object]:
@@ -109,5 +114,5 @@ def csv_parts(columns: Columns, rows: Iterable[Json]) -> Iterator[str]:
 def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
-    text = harmless(value, CELL_LIMIT)
+    text = _SECOND_CELL.sub(r"\g<0>'", harmless(value, CELL_LIMIT))
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

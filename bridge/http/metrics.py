@@ -11,6 +11,7 @@ rooms have a label that strangers choose; there are at most `ROOMS` of them.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -163,8 +164,20 @@ class Live:
             if person.counted and person.quality.level is not None:
                 self.qualities[person.quality.level] += 1
         if len(self.rooms) < ROOMS:
-            name = harmless(state.room, NAME_LENGTH)
-            self.rooms[name] = tuple(read(state) for _, _, read in ROOM_FAMILIES)
+            self.rooms[label_of(state.room)] = tuple(read(state) for _, _, read in ROOM_FAMILIES)
+
+
+def label_of(room: str) -> str:
+    """A room's name as the value of a label: short and harmless, and another for another room.
+
+    A name that had to be changed for that gets the beginning of its SHA-256, because two that
+    differ behind their 128th character, or in what does not print, are two rooms.
+    """
+    label = harmless(room, NAME_LENGTH)
+    if label == room:
+        return label
+    digest = hashlib.sha256(room.encode(errors="surrogatepass")).hexdigest()
+    return f"{harmless(room[:NAME_LENGTH])} #{digest[:8]}"
 
 
 ROOM_FAMILIES: Final[tuple[tuple[str, str, Callable[[SessionState], float]], ...]] = (

@@ -27,6 +27,20 @@ HOSTILE = {
     "no-break space": ("a\xa0b", r"a\xa0b"),
     "tag character": ("a\U000e0041", r"a\U000e0041"),
     "lone surrogate": ("a\ud800b", r"a\ud800b"),
+    "Hangul filler": ("alice\u3164", r"alice\u3164"),
+    "halfwidth Hangul filler": ("\uffa0alice", r"\uffa0alice"),
+    "grapheme joiner": ("al\u034fice", r"al\u034fice"),
+    "variation selector": ("alice\ufe0f", r"alice\ufe0f"),
+    "variation selector 17": ("alice\U000e0100", r"alice\U000e0100"),
+    "Mongolian variation selector": ("a\u180bb", r"a\u180bb"),
+    "empty Braille": ("\u2800", r"\u2800"),
+    "stacked marks": ("a" + "\u0301" * 6, "a" + "\u0301" * 4 + r"\u0301\u0301"),
+    "a mark without a letter": ("\u0336alice", r"\u0336alice"),
+    "a mark on a space": ("a \u0301b", r"a \u0301b"),
+    "a Cyrillic letter in a Latin word": ("al\u0456ce", r"al\u0456ce"),
+    "a Greek letter in a Latin word": ("b\u03bfb smith", r"b\u03bfb smith"),
+    "a Latin letter in a Cyrillic word": ("Ив\u0061н", "Ив\\x61н"),
+    "a mathematical letter": ("alic\U0001d41e", r"alic\U0001d41e"),
 }
 
 
@@ -42,8 +56,12 @@ def test_no_control_character_passes(code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["alice", "Zoë", "李雷", "Иван", "🎉 party", "a b", "", 'say "hi"']
-)
+    "text",
+    [
+        "alice", "Zoë", "Zoe\u0308", "李雷", "Иван", "🎉 party", "a b", "", 'say "hi"', "❤\ufe0f",
+        "Tシャツ", "Иван alice", "\u039d\u03af\u03ba\u03bf\u03c2", "สวัสดี", "हिन्दी", "שָׁלוֹם", "Việt",
+    ],
+)  # fmt: skip
 def test_text_that_prints_stays_as_it_is(text: str) -> None:
     assert harmless(text) == text
 

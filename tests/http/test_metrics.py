@@ -218,6 +218,25 @@ async def test_names_of_strangers_make_neither_lines_nor_endless_series(
     assert await measured.value("people") == 12
 
 
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("x" * 128 + "a", "x" * 128 + "b"),
+        ("team\u200b", "team\\u200b"),
+        ("team\u200b", "team\u200c"),
+        ("x" * 200, "x" * 201),
+    ],
+)
+async def test_two_rooms_are_two_series_however_alike_their_names_are(
+    one: str, other: str, measured: Measured
+):
+    assert metrics.label_of(one) == metrics.label_of(one) != metrics.label_of(other)
+    for number, room in enumerate((one, other)):
+        measured.begin(room, f"RM_{number}", *("alice", "bob")[: number + 1])
+    for number, room in enumerate((one, other)):
+        assert await measured.value("room_people", metrics.label_of(room)) == number + 1
+
+
 # ---------------------------------------------------------------- counters
 
 
