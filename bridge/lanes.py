@@ -252,7 +252,7 @@ _LEVELS: Final = ("excellent", "good", "poor", "lost")
 def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) -> Lane:
     identity = person["identity"]
     present = clock.spans(
-        clock.span(join["joined_at"], join["left_at"]) for join in person["joins"]
+        clock.span(join["joined_at"], join["left_at"]) for join in person["joins"] if join["active"]
     )
     published, muted = defaultdict[str, list[_Pair]](list), defaultdict[str, list[_Pair]](list)
     for track in tracks:

@@ -54,6 +54,7 @@ SESSION_COLUMNS: Final[Columns] = {
     "people_peak": _key("participants", "peak"),
     "people_unique": _key("participants", "unique"),
     "joins": _key("participants", "joins"),
+    "joins_aborted": _key("participants", "aborted"),
     "participant_seconds": _key("participant_seconds"),
     "tracks_current": _key("track_counts", "current"),
     "tracks_total": _key("track_counts", "total"),
@@ -75,10 +76,13 @@ SESSION_COLUMNS: Final[Columns] = {
 
 PERSON_COLUMNS: Final[Columns] = {
     **{name: _key(name) for name in ("identity", "name", "kind")},
-    "joins": lambda person: len(person["joins"]),
+    "joins": lambda person: sum(join["active"] for join in person["joins"]),
+    "joins_aborted": lambda person: sum(not join["active"] for join in person["joins"]),
     "first_joined_at": lambda person: _join(person, 0, "joined_at"),
     "last_left_at": lambda person: _join(person, -1, "left_at"),
+    "left_within": lambda person: _join(person, -1, "left_within"),
     "leave_reason": lambda person: _join(person, -1, "leave_reason"),
+    "ringing_seconds": lambda person: person["sip"] and person["sip"]["ringing_seconds"],
     **{name: _key(name) for name in ("seconds", "talk_seconds", "data_messages")},
     **{
         f"quality_{level}": _key("quality", level)

@@ -29,10 +29,12 @@ from actors.session.events import (
     DataFormat,
     DataReceived,
     Disconnected,
+    JoinAborted,
     JoinTold,
     LeaveTold,
     MetadataChanged,
     NameChanged,
+    ParticipantActive,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantKind,
@@ -240,8 +242,12 @@ class SimulatedRoom:
         attributes: Mapping[str, str] | None = None,
         kind: ParticipantKind = "standard",
         hidden: bool = False,
+        active: bool = True,
     ) -> SimulatedPerson:
-        """Somebody comes in.  A second one of the same identity pushes the first one out."""
+        """Somebody comes in.  A second one of the same identity pushes the first one out.
+
+        Where not `active` the media connection does not stand until `activate` is called.
+        """
         if identity in self.people:
             self.people[identity].leave(None)
         info = ParticipantInfo(
@@ -252,12 +258,14 @@ class SimulatedRoom:
             name=name,
             metadata=metadata,
             attributes=dict(attributes or {}),
+            active=active,
         )
         person = SimulatedPerson(self, info, hidden)
         self.people[identity] = person
         if not hidden:
             self.tell(ParticipantJoined(self.now(), person.info()))
-            self.webhook(JoinTold(self.now(), int(self.now()), person.info()))
+            if active:
+                self.webhook(JoinTold(self.now(), int(self.now()), person.info()))
         return person
 
     def set_metadata(self, metadata: str) -> None:
@@ -401,6 +409,17 @@ class SimulatedPerson:
     def info(self) -> ParticipantInfo:
         return evolve(self._info, tracks=tuple(self.tracks.values()))
 
+    def activate(self) -> None:
+        """The media connection stands; again is harmless."""
+        self._must_be_here()
+        if self._info.active:
+            return
+        self._info = evolve(self._info, active=True)
+        now = self._room.now()
+        self._tell(ParticipantActive(now, self.identity, self.sid))
+        if not self.hidden:
+            self._room.webhook(JoinTold(now, int(now), self.info()))
+
     def publish(self, source: Source, *, muted: bool = False) -> str:
         """The new track's SID."""
         self._must_be_here()
@@ -480,7 +499,8 @@ class SimulatedPerson:
         self._tell(ParticipantLeft(self._room.now(), self.identity, self.sid, reason))
         if not self.hidden:
             now = self._room.now()
-            self._room.webhook(LeaveTold(now, int(now), self.info(), reason))
+            over = LeaveTold if self._info.active else JoinAborted
+            self._room.webhook(over(now, int(now), self.info(), reason))
 
     def _webhook_of(self, track: TrackInfo, *, published: bool) -> None:
         if not self.hidden:

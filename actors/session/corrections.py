@@ -41,6 +41,7 @@ from attrs import evolve
 
 from actors.session import presence, recordings, tracks
 from actors.session.entry import Entry
+from actors.session.estimate import Estimate
 from actors.session.events import (
     EgressTold,
     JoinAborted,
@@ -53,25 +54,32 @@ from actors.session.events import (
     ServerSaid,
     TrackTold,
 )
-from actors.session.state import MAX_ABORTED, SETTLE, Join, SessionState, change
+from actors.session.state import MAX_ABORTED, SETTLE, Person, SessionState, change
 from actors.session.waiting import anomaly, expect, expect_no_more
 
 FOUND_ENDED: Final = "found_ended"
 """The end reason of a session that ended while nobody watched."""
 
-_SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
+SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
 """End reasons of sessions that saw the room end."""
 
 
 def moment(event: ServerSaid) -> float:
     """When it happened, as near as can be told."""
+    return estimate(event).at
+
+
+def estimate(event: ServerSaid) -> Estimate:
+    """When it happened.  The server's clock has whole seconds here."""
     at, said_at = event.at, event.said_at
-    return at if said_at <= at < said_at + 1.0 else said_at + 0.5
+    if said_at <= at < said_at + 1.0:
+        return Estimate(at, said_at, at)
+    return Estimate(said_at + 0.5, said_at, said_at + 1.0)
 
 
 def true_end(state: SessionState, ended_at: float, reason: str) -> tuple[float, str]:
     """When and why the session ended, given what the server told of the room's end."""
-    if state.closed_at is None or reason in _SEEN_ENDS:
+    if state.closed_at is None or reason in SEEN_ENDS:
         return ended_at, reason
     seen_until = state.started_at if state.blind_since is None else state.blind_since
     closed_at = max(state.closed_at, seen_until)
@@ -90,11 +98,15 @@ def _room(state: SessionState, event: RoomTold, _out: list[Entry]) -> SessionSta
 def _join(state: SessionState, event: JoinTold, out: list[Entry]) -> SessionState:
     state = change(state, server_said=True)
     info = _bare(event)
-    if presence.knows(state, info) or not info.sid:
+    person, index = _known(state, info)
+    if person is not None and index is not None:
+        return presence.correct_join(state, person, index, info.kind, event.at, out, active=True)
+    if not info.sid:
         return state
     if state.ended:
-        join = Join(info.sid, info.joined_at, info.joined_at)
-        return presence.visit(state, info, join, info.joined_at, out)
+        joined_at = info.joined_at
+        join = change(presence.join_of(info, joined_at, "told"), left_at=joined_at)
+        return presence.visit(state, info, join, joined_at, out)
     if not state.watching and not state.reconnecting:
         return presence.arrive(state, info, info.joined_at, "told", out)
     if info.sid in state.expected:
@@ -103,38 +115,53 @@ def _join(state: SessionState, event: JoinTold, out: list[Entry]) -> SessionStat
 
 
 def _leave(state: SessionState, event: LeaveTold, out: list[Entry]) -> SessionState:
-    info, left_at = _bare(event), moment(event)
-    identity, sid = info.identity, info.sid
-    state = expect_no_more(change(state, server_said=True), sid)
-    person = state.present.get(identity) or state.past.get(identity)
-    index = None if person is None else presence.find_join(person, sid)
-    if person is None or index is None:
-        if not sid:
-            return anomaly(state)
-        join = Join(sid, info.joined_at, left_at, event.reason, told=True)
-        return presence.visit(state, info, join, info.joined_at, out)
-    join = person.joins[index]
-    if join.told:
-        return state
-    if join.left_at is None:
-        return presence.depart(state, identity, left_at, event.reason, out, told=True)
-    return presence.correct_leave(state, person, index, left_at, event.reason, out)
+    state = expect_no_more(change(state, server_said=True), event.participant.sid)
+    return _over(state, event, True, out)
 
 
 def _aborted(state: SessionState, event: JoinAborted, out: list[Entry]) -> SessionState:
-    who = event.participant
-    if who.sid in state.aborted:
+    sid = event.participant.sid
+    if sid in state.aborted:
         return state
-    told = {"identity": who.identity, "sid": who.sid, "kind": who.kind, "reason": event.reason}
-    out.append(Entry(moment(event), "participant_connection_aborted", told))
-    return change(state, aborted=(*state.aborted[1 - MAX_ABORTED :], who.sid))
+    state = change(state, aborted=(*state.aborted[1 - MAX_ABORTED :], sid))
+    return _over(state, event, False, out)
+
+
+def _over(
+    state: SessionState, event: LeaveTold | JoinAborted, active: bool, out: list[Entry]
+) -> SessionState:
+    """A join ended, which was `active` before or never."""
+    info, told = _bare(event), estimate(event)
+    identity, sid = info.identity, info.sid
+    person, index = _known(state, info)
+    if person is None or index is None:
+        if not sid:
+            return anomaly(state)
+        join = change(
+            presence.join_of(evolve(info, active=active), info.joined_at, "found"),
+            left_at=told.at,
+            left_within=told.within,
+            reason=event.reason,
+            told=True,
+        )
+        return presence.visit(state, info, join, info.joined_at, out)
+    if person.joins[index].told:
+        return state
+    state = presence.correct_join(state, person, index, info.kind, told.at, out, active=active)
+    person, index = _known(state, info)
+    if person is None or index is None:
+        return state
+    if person.joins[index].left_at is None:
+        return presence.depart(state, identity, told.at, event.reason, told.within, out, told=True)
+    return presence.correct_leave(state, person, index, told, event.reason, out)
 
 
 def _track(state: SessionState, event: TrackTold, out: list[Entry]) -> SessionState:
     state, at, info = change(state, server_said=True), moment(event), event.track
+    within = estimate(event).within
     track = state.tracks.get(info.sid) or state.past_tracks.get(info.sid)
     if track is not None and event.published:
-        return tracks.since(state, track, at)
+        return tracks.since(state, track, estimate(event))
     seen_since = state.watched.since
     if seen_since is not None and at >= seen_since:
         return state  # the room itself tells, or told
@@ -144,7 +171,8 @@ def _track(state: SessionState, event: TrackTold, out: list[Entry]) -> SessionSt
             return anomaly(state)  # it may be one of those that are not kept
         info = evolve(info, muted=False)  # of mutes webhooks tell nothing
         published_at = at if event.published else None
-        state = tracks.show(state, event.identity, info, at, published_at, False, out)
+        known = within if event.published else None
+        state = tracks.show(state, event.identity, info, at, published_at, False, out, known)
         over = over or not event.published
         return tracks.finish(state, info.sid, at, out) if over else state
     if info.sid not in state.tracks:
@@ -166,7 +194,13 @@ def _room_end(state: SessionState, event: RoomEndTold, out: list[Entry]) -> Sess
     return change(state, ended_at=ended_at, end_reason=reason)
 
 
-def _bare(event: JoinTold | LeaveTold) -> ParticipantInfo:
+def _known(state: SessionState, info: ParticipantInfo) -> tuple[Person | None, int | None]:
+    """Whose join this is, and which of them."""
+    person = state.present.get(info.identity) or state.past.get(info.identity)
+    return person, None if person is None else presence.find_join(person, info.sid)
+
+
+def _bare(event: JoinTold | LeaveTold | JoinAborted) -> ParticipantInfo:
     """Who it is.  Tracks are told by events of their own."""
     info = event.participant
     joined_at = info.joined_at if info.joined_at > 0 else moment(event)

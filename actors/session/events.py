@@ -79,6 +79,8 @@ class ParticipantInfo:
     tracks: tuple[TrackInfo, ...] = ()
     permissions: Permissions | None = None
     """None where they were not told."""
+    active: bool = True
+    """Whether the media connection stands (LiveKit's state ACTIVE).  It may never come."""
 
 
 @frozen
@@ -147,6 +149,24 @@ class Disconnected:
 class ParticipantJoined:
     at: float
     participant: ParticipantInfo
+
+
+@frozen
+class ParticipantActive:
+    """The media connection of a participant stands.  Until then the join does not count."""
+
+    at: float
+    identity: str
+    sid: str
+
+
+@frozen
+class RecorderFound:
+    """The server's list says that this join has the old `recorder` grant: it is no person."""
+
+    at: float
+    identity: str
+    sid: str
 
 
 @frozen
@@ -352,7 +372,7 @@ class RoomTold:
 
 @frozen
 class JoinTold:
-    """`participant_joined`."""
+    """`participant_joined`: it is sent once the media connection stands."""
 
     at: float
     said_at: float
@@ -372,7 +392,7 @@ class LeaveTold:
 
 @frozen
 class JoinAborted:
-    """`participant_connection_aborted`: the join never became one."""
+    """`participant_connection_aborted`: the media connection never stood."""
 
     at: float
     said_at: float
@@ -433,6 +453,8 @@ RoomEvent: TypeAlias = (
     | Reconnected
     | Disconnected
     | ParticipantJoined
+    | ParticipantActive
+    | RecorderFound
     | ParticipantLeft
     | NameChanged
     | MetadataChanged

@@ -9,13 +9,25 @@ the rules, with the facts they come from (observed on livekit-server 1.13).
 **Who.**  A person is an identity, a join is a participant SID.  The same identity
 with a new SID is the same person once more, within 5 s of leaving also a reconnect.
 Agents, egress and ingress have lines of their own but count nowhere as people;
-callers (``sip``) are people.  An identity keeps the kind of its first join.  Tracks and messages
-count whoever they are of.
+callers (``sip``) are people.  A kind belongs to a join: an identity is one of the people if one
+of its joins is a person's.  A recorder (the old grant) looks like a person in the room; it is
+one no more once the server's list or a webhook says so.  Tracks and messages count whoever
+they are of.
+
+**Who takes part.**  A join counts once its media connection stands (LiveKit's ACTIVE), and a
+call once it was answered.  Until then the participant is in the room and counts nowhere; a join
+that ends before is aborted.  The server's webhooks draw the same line.  A call's presence
+begins when it was answered.
 
 **Since when.**  Joins count from the server's own ``joined_at``: people who publish
 nothing are announced up to 3 s late, and those who were there before us have been
-there longer than we know.  A track that was there before us has no known time of
-publication.
+there longer than we know.  A track that was there before us was published
+between the join of its owner and our entry: where these are at most 10 s apart the time is the
+middle, give or take half of it; else it is not known.
+
+**How exactly.**  Each leave has its uncertainty: 0 where the server announces it at once (of
+people who published), 3 s for people who publish nothing, the length of the gap where nobody
+watched, up to a second where a webhook told it.
 
 **Leaves.**  A leave with a reason is final.  One without means nothing yet, because
 while our own connection restarts everybody seems to leave, in one case even before
@@ -71,7 +83,7 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 from actors.session import presence, recordings, signals, tracks
-from actors.session.corrections import CORRECTIONS, FOUND_ENDED, true_end
+from actors.session.corrections import CORRECTIONS, FOUND_ENDED, SEEN_ENDS, true_end
 from actors.session.entry import Entry
 from actors.session.events import (
     AttachmentReceived,
@@ -83,12 +95,14 @@ from actors.session.events import (
     MessagesThinned,
     MetadataChanged,
     NameChanged,
+    ParticipantActive,
     ParticipantJoined,
     ParticipantLeft,
     PermissionsChanged,
     QualityChanged,
     Reconnected,
     Reconnecting,
+    RecorderFound,
     RecordingChanged,
     Resynced,
     RoomEvent,
@@ -172,7 +186,8 @@ def end(state: SessionState, at: float, reason: str) -> Result:
         state, _ = tracks.close(state, sid, last_seen)
     state = recordings.close(change(state, data_tracks={}), last_seen)
     for identity in state.present:
-        state = presence.leave_silently(state, identity, last_seen)
+        within = 0.0 if reason in SEEN_ENDS else None
+        state = presence.leave_silently(state, identity, last_seen, within)
     out.append(Entry(ended_at, "session_ended", {"reason": reason}))
     return change(state, ended_at=ended_at, end_reason=reason), tuple(out)
 
@@ -199,12 +214,16 @@ def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry])
     state = same_life(state, roster)
     if state.watched_from is None:
         out.append(Entry(at, "session_started", {"existing": len(roster.participants)}))
-        state = compare(state, roster, at, "found", state.started_at, at + SETTLE, out)
+        since = state.started_at
+        unseen = stretch(since, at)
+        state = compare(state, roster, at, "found", since, unseen, at + SETTLE, out)
         return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, held=())
     gap_since = state.last_at if state.blind_since is None else state.blind_since
     state = _blind(state, gap_since)
     state = signals.forget_quality(state, gap_since)
-    leaving = {one: Leave(leave.at, leave.due) for one, leave in state.leaving.items()}
+    leaving = {
+        one: Leave(leave.at, leave.due, within=leave.within) for one, leave in state.leaving.items()
+    }
     return _seeing_again(with_leaving(state, leaving), event, "found", out)
 
 
@@ -216,7 +235,8 @@ def _resynced(state: SessionState, event: Resynced, out: list[Entry]) -> Session
     state = same_life(state, event.roster)
     at = event.at
     due = inf if state.reconnecting else state.settle_at if at < state.settle_at else None
-    return compare(state, event.roster, at, "missed", at, due, out)
+    unseen = stretch(state.last_at, at)
+    return compare(state, event.roster, at, "missed", at, unseen, due, out)
 
 
 def _reconnecting(state: SessionState, event: Reconnecting, out: list[Entry]) -> SessionState:
@@ -252,7 +272,7 @@ def _seeing_again(
         state = _HANDLERS[type(waiting)](state, waiting, out)
     due = at + SETTLE
     state = all_due(state, due)
-    state = compare(state, roster, at, how, since, due, out)
+    state = compare(state, roster, at, how, since, stretch(since, at), due, out)
     return change(state, watched=state.watched.on(at), blind_since=None, settle_at=due)
 
 
@@ -303,10 +323,12 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     Reconnected: _reconnected,
     Disconnected: _disconnected,
     ParticipantJoined: presence.on_joined,
+    ParticipantActive: presence.on_active,
+    RecorderFound: presence.on_recorder,
     ParticipantLeft: presence.on_left,
     NameChanged: signals.on_name,
     MetadataChanged: signals.on_metadata,
-    AttributesChanged: signals.on_attributes,
+    AttributesChanged: presence.on_attributes,
     PermissionsChanged: signals.on_permissions,
     TrackPublished: tracks.on_published,
     TrackUnpublished: tracks.on_unpublished,

@@ -7,15 +7,27 @@ the next; what is to be told goes to `out`.  The rules and where they come from 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf
 from typing import Final, Literal, TypeAlias
 
 from attrs import evolve
 
 from actors.session.entry import Entry
-from actors.session.events import ParticipantInfo, ParticipantJoined, ParticipantLeft
-from actors.session.signals import permissions_entry
+from actors.session.estimate import Estimate
+from actors.session.events import (
+    AttributesChanged,
+    ParticipantActive,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantKind,
+    ParticipantLeft,
+    RecorderFound,
+)
+from actors.session.signals import permissions_entry, take_attributes
 from actors.session.state import (
+    BATCH,
+    COUNTED_KINDS,
     MAX_JOINS,
     MAX_PEOPLE,
     MAX_TEXT,
@@ -27,7 +39,7 @@ from actors.session.state import (
     SessionState,
     change,
 )
-from actors.session.steps import add
+from actors.session.steps import add, stretch
 from actors.session.texts import TOLD, cut_attributes, cut_text
 from actors.session.tracks import finish, finish_all_of, show
 from actors.session.waiting import anomaly, expect_no_more, hold, with_leaving
@@ -41,6 +53,17 @@ An event or a webhook may be late or doubled; a roster is what is true now.
 
 TELLING: Final = 0.5
 """Seconds by which a corrected leave must differ to be told: half of the server's clock tick."""
+
+CALL_STATUS: Final = "sip.callStatus"
+"""The attribute in which LiveKit's SIP service keeps the state of a call."""
+
+RINGING: Final = frozenset({"dialing", "ringing"})
+ANSWERED: Final = frozenset({"active", "automation"})
+"""States of a call.  In ``automation`` the call is answered and digits are still dialled."""
+
+PUBLISHED_SOON: Final = 10.0
+"""Seconds between a join and our first view of its tracks up to which a time of publication
+in between is worth telling."""
 
 _EVENT: Final[dict[How, str]] = {
     "announced": "participant_connected",
@@ -56,6 +79,28 @@ def on_joined(state: SessionState, event: ParticipantJoined, out: list[Entry]) -
     if state.reconnecting and not knows(state, info):
         return hold(state, event)
     return arrive(state, info, event.at, "announced", out)
+
+
+def on_active(state: SessionState, event: ParticipantActive, out: list[Entry]) -> SessionState:
+    person = state.present.get(event.identity)
+    if person is None or find_join(person, event.sid) != len(person.joins) - 1:
+        return hold(state, event) if state.reconnecting else anomaly(state)
+    return progress(state, person, event.at, out, active=True)
+
+
+def on_attributes(state: SessionState, event: AttributesChanged, out: list[Entry]) -> SessionState:
+    """Attributes also say that a call was answered."""
+    state = take_attributes(state, event, out)
+    person = state.present.get(event.identity)
+    return state if person is None else progress(state, person, event.at, out)
+
+
+def on_recorder(state: SessionState, event: RecorderFound, out: list[Entry]) -> SessionState:
+    person = state.present.get(event.identity) or state.past.get(event.identity)
+    index = None if person is None else find_join(person, event.sid)
+    if person is None or index is None:
+        return hold(state, event) if state.reconnecting else anomaly(state)
+    return correct_join(state, person, index, "egress", event.at, out, active=False)
 
 
 def on_left(state: SessionState, event: ParticipantLeft, out: list[Entry]) -> SessionState:
@@ -79,13 +124,14 @@ def on_left(state: SessionState, event: ParticipantLeft, out: list[Entry]) -> Se
             return _put(state, change(person, owed=None))
         state = _put(state, change(person, owed=None))
     leave = state.leaving.get(event.identity)
+    within = announced_within(join, event.at)
     if event.reason is not None:
-        return depart(
-            state, event.identity, event.at if leave is None else leave.at, event.reason, out
-        )
+        at, within = (event.at, within) if leave is None else (leave.at, leave.within)
+        return depart(state, event.identity, at, event.reason, within, out)
     if leave is not None:
         return anomaly(state)
-    return doubt(state, event.identity, event.at, inf if state.reconnecting else event.at + SETTLE)
+    due = inf if state.reconnecting else event.at + SETTLE
+    return doubt(state, event.identity, event.at, due, within)
 
 
 def arrive(
@@ -93,6 +139,8 @@ def arrive(
 ) -> SessionState:
     """Somebody is in the room, with what `info` says of them."""
     identity, sid = info.identity, info.sid
+    if sid in state.expected:
+        info = evolve(info, active=True)  # LiveKit's webhook waits for that
     state = expect_no_more(state, sid)
     joined_at = info.joined_at if info.joined_at > 0 else at
     person = state.present.get(identity)
@@ -110,7 +158,7 @@ def arrive(
             return anomaly(state)
         return _reopen(state, person, known, info, at, how, out)
     if how in _MAY_BE_LATE and joined_at < person.joins[-1].joined_at:
-        return visit(state, info, Join(sid, joined_at, inf), at, out)
+        return visit(state, info, change(join_of(info, joined_at, how), left_at=inf), at, out)
     return _again(state, person, info, joined_at, at, how, out)
 
 
@@ -131,21 +179,26 @@ def visit(
         return anomaly(state)  # it may be one of those that are not kept
     place = sum(other.joined_at <= join.joined_at for other in person.joins)
     if place == len(person.joins) and identity in state.present:
-        state, person = _part(state, identity, join.joined_at, None, out)
+        within = announced_within(person.joins[-1], join.joined_at)
+        state, person = _part(state, identity, join.joined_at, None, within, out)
+    was = person
     before, after = person.joins[:place], person.joins[place:]
     left_at = join.joined_at if join.left_at is None else join.left_at
-    if after:
-        left_at = min(left_at, after[0].joined_at)
+    if after and left_at > after[0].joined_at:
+        left_at = after[0].joined_at
+        within = stretch(join.joined_at, left_at) if join.left_at == inf else join.left_within
+        join = change(join, left_within=within)
     join = change(join, left_at=max(left_at, join.joined_at))
-    told = {"rejoin": bool(before), "reconnect": False}
+    told = _returned(person, before, join.joined_at)
     if before:
         parted = min(before[-1].left_at or 0.0, join.joined_at)
-        told["reconnect"] = join.joined_at - parted <= RECONNECT_WINDOW
         before = (*before[:-1], change(before[-1], left_at=max(parted, before[-1].joined_at)))
     state, person = _with_joins(state, person, (*before, join, *after), at)
-    state = change(state, peak=max(state.peak, _met(state, person, join.joined_at)))
-    state = _joined(state, person, join)
-    out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
+    state = _joined(_recounted(state, was, person), join)
+    if join.effective:
+        if person.counts(join):
+            state = change(state, peak=max(state.peak, _met(state, person, join.since)))
+        out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
     out.append(_gone(person, join))
     return _put(state, person) if identity in state.present else shelve(state, person)
 
@@ -155,11 +208,13 @@ def depart(
     identity: str,
     at: float,
     reason: str | None,
+    within: float | None,
     out: list[Entry],
     told: bool = False,
 ) -> SessionState:
-    """Somebody left for certain, at `at`; `told` where it is the server's word."""
-    state, person = _part(state, identity, at, reason, out, told)
+    """Somebody left for certain, at `at`, give or take `within` seconds; `told` where it is
+    the server's word."""
+    state, person = _part(state, identity, at, reason, within, out, told)
     return shelve(state, person)
 
 
@@ -167,38 +222,132 @@ def correct_leave(
     state: SessionState,
     person: Person,
     index: int,
-    at: float,
+    told: Estimate,
     reason: str | None,
     out: list[Entry],
 ) -> SessionState:
     """The server's word on when and why a join that is over ended.
 
     Not after the next join began, and not after the leave was heard: a leave that has a
-    reason was heard.  One without was only concluded, maybe too early.
+    reason was heard.  One without was only concluded, maybe too early.  Where both may be
+    right, the time is one that both allow.
     """
-    before, join, after = person.joins[:index], person.joins[index], person.joins[index + 1 :]
+    after = person.joins[index + 1 :]
+    join = person.joins[index]
     believed = join.joined_at if join.left_at is None else join.left_at
-    left_at = at if join.reason is None else min(at, believed)
-    if after:
-        left_at = min(left_at, after[0].joined_at)
+    if join.reason is None:
+        best = told
+    else:
+        heard = Estimate(believed, believed - (join.left_within or 0.0), believed)
+        best = heard.agreeing_with(told) or Estimate(min(told.at, believed), told.low, told.high)
+    left_at = min(best.at, after[0].joined_at) if after else best.at
     corrected = change(
-        join, left_at=max(left_at, join.joined_at), reason=reason or join.reason, told=True
+        join,
+        left_at=max(left_at, join.joined_at),
+        left_within=best.within,
+        reason=reason or join.reason,
+        told=True,
     )
-    person = change(person, joins=(*before, corrected, *after))
-    if abs(left_at - believed) > TELLING or corrected.reason != join.reason:
+    if join.effective and (abs(left_at - believed) > TELLING or corrected.reason != join.reason):
         out.append(evolve(_gone(person, corrected), event="participant_left_at"))
-    if person.identity in state.present:
-        return _put(state, person)
-    return change(state, past=state.past.put(person.identity, person))
+    return _replace(state, change(person, joins=(*person.joins[:index], corrected, *after)))
 
 
-def doubt(state: SessionState, identity: str, at: float, due: float) -> SessionState:
+def correct_join(
+    state: SessionState,
+    person: Person,
+    index: int,
+    kind: ParticipantKind,
+    at: float,
+    out: list[Entry],
+    *,
+    active: bool,
+) -> SessionState:
+    """The server's word on what kind of join it is, and whether it ever became `active`."""
+    was, join = person, person.joins[index]
+    if (join.kind or person.kind) != kind:
+        join = change(join, kind=kind)
+        joins = (*person.joins[:index], join, *person.joins[index + 1 :])
+        person = _with_kind(change(person, joins=joins))
+        state = _replace(_recounted(state, was, person), person)
+        if was.counts(was.joins[index]):
+            state = change(state, peak=_highest(state))
+    if not active or join.active:
+        return state
+    if join.left_at is None:
+        return progress(state, person, at, out, active=True)
+    was, join = person, change(join, active=True)
+    person = change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
+    state = _replace(_recounted(state, was, person), person)
+    if not join.effective:
+        return state
+    if person.counts(join):
+        state = change(state, peak=max(state.peak, _met(state, person, join.since)))
+    told = _returned(person, person.joins[:index], join.joined_at)
+    out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
+    out.append(_gone(person, join))
+    return state
+
+
+def progress(
+    state: SessionState,
+    person: Person,
+    at: float,
+    out: list[Entry],
+    *,
+    active: bool = False,
+) -> SessionState:
+    """Somebody present may have become `active`, or have answered the call, as the
+    attributes of `person` say.  It is told once both is so."""
+    was = state.present[person.identity]
+    join = before = person.joins[-1]
+    if active and not join.active:
+        join = change(join, active=True)
+    status = (person.attributes or {}).get(CALL_STATUS)
+    if join.ringing and status in ANSWERED:
+        join = change(join, ringing=False, answered_at=max(at, join.joined_at))
+    if join is before:
+        return state if person is was else _put(state, person)
+    person = change(person, joins=(*person.joins[:-1], join))
+    state = _put(_recounted(state, was, person), person)
+    if join.effective:
+        state = _peaked(state, join.since)
+        told = _returned(person, person.joins[:-1], join.joined_at)
+        out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
+        if person.metadata:
+            out.append(_metadata(at, person.identity, person.metadata))
+    return state
+
+
+def join_of(info: ParticipantInfo, joined_at: float, how: How) -> Join:
+    """A join that begins, as `info` describes it."""
+    attributes = info.attributes or {}
+    status = attributes.get(CALL_STATUS) if info.kind == "sip" else None
+    answered = status in ANSWERED and how in _MAY_BE_LATE
+    return Join(
+        info.sid,
+        joined_at,
+        kind=info.kind,
+        active=info.active,
+        ringing=status in RINGING,
+        answered_at=joined_at if answered else None,
+    )
+
+
+def announced_within(join: Join, at: float) -> float:
+    """Seconds by which the server may have been late when it announced this leave at `at`."""
+    return 0.0 if join.publisher else min(BATCH, stretch(join.joined_at, at))
+
+
+def doubt(
+    state: SessionState, identity: str, at: float, due: float, within: float | None
+) -> SessionState:
     """Somebody seems to have left at `at`: believe it at `due`, unless they are back.
 
     What is measured of them stops at `at`; quality goes on if it was not true.
     """
     person = state.present[identity]
-    leaving = {**state.leaving, identity: Leave(at, due, person.quality.level)}
+    leaving = {**state.leaving, identity: Leave(at, due, person.quality.level, within)}
     state = with_leaving(state, leaving)
     return _put(_silenced(state, identity), _quiet(person, at))
 
@@ -212,20 +361,24 @@ def settle(state: SessionState, until: float, out: list[Entry]) -> SessionState:
     for sid, one in state.expected.items():
         if one.due <= until:
             joined_at = one.info.joined_at
-            join = Join(sid, joined_at, joined_at)
+            join = change(
+                join_of(one.info, joined_at, "told"), left_at=joined_at, left_within=BATCH
+            )
             state = visit(expect_no_more(state, sid), one.info, join, joined_at, out)
     for sid, leave in state.unpublishing.items():
         if leave.due <= until:
             state = finish(state, sid, leave.at, out)
     for identity, leave in state.leaving.items():
         if leave.due <= until:
-            state = depart(state, identity, leave.at, None, out)
+            state = depart(state, identity, leave.at, None, leave.within, out)
     return state
 
 
-def leave_silently(state: SessionState, identity: str, at: float) -> SessionState:
+def leave_silently(
+    state: SessionState, identity: str, at: float, within: float | None
+) -> SessionState:
     """Close somebody's join because the session ends, not because they left."""
-    state, person = _out(state, identity, at, None)
+    state, person = _out(state, identity, at, None, within)
     return shelve(state, person)
 
 
@@ -273,11 +426,17 @@ def _seen_again(
     if find_join(person, sid) is not None:
         return anomaly(state)
     if joined_at < join.joined_at:
-        return visit(state, info, Join(sid, joined_at, inf), at, out)
+        return visit(state, info, change(join_of(info, joined_at, how), left_at=inf), at, out)
     leave = state.leaving.get(identity)
     unseen = state.blind_since
-    heard = leave.at if leave else joined_at if unseen is None else unseen
-    state, person = _part(state, identity, min(heard, joined_at), None, out)
+    within = announced_within(join, joined_at)
+    if leave is not None:
+        heard, within = leave.at, leave.within
+    elif unseen is None:
+        heard = joined_at
+    else:
+        heard, within = unseen, within + stretch(unseen, joined_at)
+    state, person = _part(state, identity, min(heard, joined_at), None, within, out)
     if leave is None and how == "announced":
         person = change(person, owed=at)
     return _again(state, person, info, joined_at, at, how, out)
@@ -293,7 +452,8 @@ def _first_seen(
 ) -> SessionState:
     state, person = _newcomer(state, info)
     told = {"rejoin": False, "reconnect": False}
-    return _enter(state, person, Join(info.sid, joined_at), info, at, how, told, True, out)
+    join = join_of(info, joined_at, how)
+    return _enter(state, person, person, join, info, at, how, told, out)
 
 
 def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState, Person]:
@@ -312,8 +472,7 @@ def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState,
         info.attributes,
         data_messages=messages,
     )
-    unique = state.unique + person.counted
-    return change(state, numbered=state.numbered + 1, unique=unique), person
+    return change(state, numbered=state.numbered + 1), person
 
 
 def _again(
@@ -326,15 +485,19 @@ def _again(
     out: list[Entry],
 ) -> SessionState:
     """Somebody who was here before, with a new join."""
-    last = person.joins[-1]
+    was, last = person, person.joins[-1]
     left_at = last.joined_at if last.left_at is None else last.left_at
     back = at if how == "announced" else joined_at
-    told = {"rejoin": True, "reconnect": back - left_at <= RECONNECT_WINDOW}
+    told = _returned(person, person.joins, back)
     if left_at > joined_at:
         # The leave was heard late: nobody is in the room twice.
-        last = change(last, left_at=max(joined_at, last.joined_at))
+        within = last.left_within
+        if within is not None:
+            within = max(0.0, within - (left_at - joined_at))
+        last = change(last, left_at=max(joined_at, last.joined_at), left_within=within)
         person = change(person, joins=(*person.joins[:-1], last))
-    return _enter(state, person, Join(info.sid, joined_at), info, at, how, told, True, out)
+    join = join_of(info, joined_at, how)
+    return _enter(state, was, person, join, info, at, how, told, out)
 
 
 def _reopen(
@@ -350,33 +513,34 @@ def _reopen(
     join = person.joins[known]
     left_at = at if join.left_at is None else join.left_at
     told = {"rejoin": True, "reconnect": at - left_at <= RECONNECT_WINDOW}
-    person = change(person, joins=(*person.joins[:known], *person.joins[known + 1 :]))
-    join = change(join, left_at=None, reason=None)
-    return _enter(state, person, join, info, at, how, told, False, out)
+    was, others = person, (*person.joins[:known], *person.joins[known + 1 :])
+    join = change(
+        join, left_at=None, left_within=None, reason=None, active=join.active or info.active
+    )
+    return _enter(state, was, change(person, joins=others), join, info, at, how, told, out)
 
 
 def _enter(
     state: SessionState,
+    was: Person,
     person: Person,
     join: Join,
     info: ParticipantInfo,
     at: float,
     how: How,
     told: dict[str, bool],
-    new: bool,
     out: list[Entry],
 ) -> SessionState:
-    """Open `join` of somebody who is not present; `new` if it was not counted before."""
+    """Open `join` of somebody who is not present; `was` is this person before, as counted."""
     state, person = _with_joins(state, person, (*person.joins, join), at)
-    person = _with_texts(person, info)
-    state = change(_put(state, person), current=state.current + person.counted)
-    state = _peaked(state, join.joined_at)
-    if new:
-        state = _joined(state, person, join)
-    who = _who(person, join)
-    out.append(Entry(at, _EVENT[how], who if how == "found" else {**who, **told}))
-    if info.metadata:
-        out.append(_metadata(at, info.identity, info.metadata))
+    person = _with_texts(_with_kind(person), info)
+    state = _joined(_put(_recounted(state, was, person), person), join)
+    if join.effective:
+        state = _peaked(state, join.since)
+        who = _who(person, join)
+        out.append(Entry(at, _EVENT[how], who if how == "found" else {**who, **told}))
+        if info.metadata:
+            out.append(_metadata(at, info.identity, info.metadata))
     return _with_tracks(state, info, at, how, out)
 
 
@@ -399,6 +563,7 @@ def _stays(
         person = change(person, quality=person.quality.to(leave.quality, leave.at))
         state = _peaked(_put(state, person), at)
     state = _compared(state, person, info, at, out)
+    state = progress(state, state.present[info.identity], at, out, active=info.active)
     return _with_tracks(state, info, at, how, out)
 
 
@@ -443,10 +608,24 @@ def _with_texts(person: Person, info: ParticipantInfo) -> Person:
 def _with_tracks(
     state: SessionState, info: ParticipantInfo, at: float, how: How, out: list[Entry]
 ) -> SessionState:
-    """Everything that `info` shows as published is published."""
-    published_at = at if how in _MAY_BE_LATE else None
+    """Everything that `info` shows as published is published.
+
+    A track that was there when we looked was published between the join, or when we saw
+    the room last, and now.  The best time is the middle.
+    """
+    published_at: float | None = at
+    within: float | None = 0.0
+    if how not in _MAY_BE_LATE and info.tracks:
+        joined_at = state.present[info.identity].joins[-1].joined_at
+        unseen = state.blind_since
+        since = joined_at if unseen is None else max(joined_at, unseen)
+        within = stretch(since, at) / 2
+        published_at = at - within
+        if 2 * within > PUBLISHED_SOON:
+            published_at = within = None
     for track in info.tracks:
-        state = show(state, info.identity, track, at, published_at, how == "found", out)
+        existing = how == "found"
+        state = show(state, info.identity, track, at, published_at, existing, out, within)
     return state
 
 
@@ -462,17 +641,49 @@ def _with_joins(
         joins=joins[1:],
         older_joins=person.older_joins + 1,
         older_seconds=person.older_seconds + joins[0].seconds(at),
+        older_visits=person.older_visits + person.counts(joins[0]),
+        older_aborted=person.older_aborted + (not joins[0].effective and person.human(joins[0])),
     )
     return change(state, folded=folded), person
 
 
-def _joined(state: SessionState, person: Person, join: Join) -> SessionState:
+def _joined(state: SessionState, join: Join) -> SessionState:
     first = state.first_joined_at
+    if first is not None and first <= join.joined_at:
+        return state
+    return change(state, first_joined_at=join.joined_at)
+
+
+def _recounted(state: SessionState, was: Person, person: Person) -> SessionState:
+    """The counts of people, now that `person` is what was `was`.  They change nowhere else."""
     return change(
         state,
-        joins=state.joins + person.counted,
-        first_joined_at=join.joined_at if first is None else min(first, join.joined_at),
+        current=state.current + person.here - was.here,
+        unique=state.unique + person.counted - was.counted,
+        joins=state.joins + person.visits - was.visits,
+        aborted_joins=state.aborted_joins + person.aborted - was.aborted,
     )
+
+
+def _with_kind(person: Person) -> Person:
+    """The kind of an identity: of its first join that is a person's, else of its first."""
+    kinds = [person.kind] if person.older_visits else []
+    kinds += [join.kind or person.kind for join in person.joins]
+    kind = next((kind for kind in kinds if kind in COUNTED_KINDS), kinds[0])
+    if kind == person.kind:
+        return person
+    # Joins of old stores have the kind that their person had.
+    joins = tuple(change(join, kind=join.kind or person.kind) for join in person.joins)
+    return change(person, kind=kind, joins=joins)
+
+
+def _returned(person: Person, before: tuple[Join, ...], back: float) -> dict[str, bool]:
+    """Whether somebody who came `back` then had taken part before, and only just left."""
+    last = next((join for join in reversed(before) if join.effective), None)
+    if last is None:
+        return {"rejoin": person.older_visits > 0, "reconnect": False}
+    left_at = last.joined_at if last.left_at is None else last.left_at
+    return {"rejoin": True, "reconnect": back - left_at <= RECONNECT_WINDOW}
 
 
 def _peaked(state: SessionState, at: float) -> SessionState:
@@ -482,17 +693,13 @@ def _peaked(state: SessionState, at: float) -> SessionState:
     that is known.
     """
     gone = sum(
-        state.present[identity].counted
-        for identity, leave in state.leaving.items()
-        if leave.at <= at
+        state.present[identity].here for identity, leave in state.leaving.items() if leave.at <= at
     )
     return change(state, peak=max(state.peak, state.current - gone))
 
 
 def _met(state: SessionState, person: Person, at: float) -> int:
     """How many people were there at `at`, when `person` came for a visit nobody saw."""
-    if not person.counted:
-        return 0
     past = (other for other in state.past.values() if other.identity not in state.present)
     leaving = state.leaving
     here = (
@@ -500,8 +707,36 @@ def _met(state: SessionState, person: Person, at: float) -> int:
         for other in state.present.values()
         if other.identity not in leaving or at < leaving[other.identity].at
     )
-    others = (other for other in (*past, *here) if other.counted)
-    return 1 + sum(other.there(at) for other in others if other.identity != person.identity)
+    others = (other for other in (*past, *here) if other.identity != person.identity)
+    return 1 + sum(other.there(at) for other in others)
+
+
+def _highest(state: SessionState) -> int:
+    """The peak once more, from the joins that are kept: one of them turned out to count less."""
+    if state.folded.people or state.folded.joins:
+        return state.peak
+    steps = sorted(step for person in _everyone(state) for step in _steps(state, person))
+    highest = there = 0
+    for _, _, step in steps:
+        there += step
+        highest = max(highest, there)
+    return highest
+
+
+def _everyone(state: SessionState) -> Iterator[Person]:
+    yield from state.present.values()
+    yield from (one for one in state.past.values() if one.identity not in state.present)
+
+
+def _steps(state: SessionState, person: Person) -> Iterator[tuple[float, int, int]]:
+    """Of each visit: when, in which order of what happens then, and one more or one less."""
+    for join in filter(person.counts, person.joins):
+        yield join.since, 1, 1
+        left_at, leave = join.left_at, state.leaving.get(person.identity)
+        if left_at is None and leave is not None:
+            left_at = max(leave.at, join.since)
+        if left_at is not None:
+            yield left_at, 0 if left_at > join.since else 2, -1
 
 
 def _part(
@@ -509,31 +744,33 @@ def _part(
     identity: str,
     at: float,
     reason: str | None,
+    within: float | None,
     out: list[Entry],
     told: bool = False,
 ) -> tuple[SessionState, Person]:
     """Close somebody's join and tracks, and tell it."""
     state = finish_all_of(state, identity, at, out)
-    state, person = _out(state, identity, at, reason, told)
+    state, person = _out(state, identity, at, reason, within, told)
     out.append(_gone(person, person.joins[-1]))
     return state, person
 
 
 def _out(
-    state: SessionState, identity: str, at: float, reason: str | None, told: bool = False
+    state: SessionState,
+    identity: str,
+    at: float,
+    reason: str | None,
+    within: float | None,
+    told: bool = False,
 ) -> tuple[SessionState, Person]:
     """Take somebody out of the room, with what was measured closed at `at`."""
-    person = state.present[identity]
+    was = person = state.present[identity]
     join = person.joins[-1]
     left_at = max(at, join.joined_at)
-    join = change(join, left_at=left_at, reason=reason, told=told)
+    join = change(join, left_at=left_at, left_within=within, reason=reason, told=told)
     person = change(_quiet(person, left_at), joins=(*person.joins[:-1], join), owed=None)
     present = {other: one for other, one in state.present.items() if other != identity}
-    state = change(
-        _silenced(state, identity),
-        present=present,
-        current=state.current - person.counted,
-    )
+    state = change(_recounted(_silenced(state, identity), was, person), present=present)
     if identity in state.leaving:
         left = {other: leave for other, leave in state.leaving.items() if other != identity}
         state = with_leaving(state, left)
@@ -559,7 +796,8 @@ def _left_too(person: Person, event: ParticipantLeft) -> Person:
     if join.left_at is None:
         return person
     if join.told and event.at < join.left_at:
-        join = change(join, left_at=max(event.at, join.joined_at))
+        within = announced_within(join, event.at)
+        join = change(join, left_at=max(event.at, join.joined_at), left_within=within)
     join = change(join, reason=join.reason or event.reason)
     return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
 
@@ -577,6 +815,13 @@ def find_join(person: Person, sid: str) -> int | None:
             if person.joins[index].sid == sid:
                 return index
     return None
+
+
+def _replace(state: SessionState, person: Person) -> SessionState:
+    """Put another version of somebody where they are."""
+    if person.identity in state.present:
+        return _put(state, person)
+    return change(state, past=state.past.put(person.identity, person))
 
 
 def _put(state: SessionState, person: Person) -> SessionState:
@@ -599,19 +844,22 @@ def _who(person: Person, join: Join) -> dict[str, object]:
     return {
         "identity": person.identity,
         "sid": join.sid,
-        "kind": person.kind,
+        "kind": join.kind or person.kind,
         "name": person.name,
         "joined_at": join.joined_at,
     }
 
 
 def _gone(person: Person, join: Join) -> Entry:
+    """The end of a join.  One in which nobody took part was not told before."""
     left_at = join.joined_at if join.left_at is None else join.left_at
-    told = {
+    told: dict[str, object] = {
         "identity": person.identity,
         "sid": join.sid,
-        "kind": person.kind,
+        "kind": join.kind or person.kind,
         "reason": join.reason,
-        "seconds": round(join.seconds(left_at), 3),
     }
+    if not join.effective:
+        return Entry(left_at, "participant_connection_aborted", told)
+    told["seconds"] = round(join.seconds(left_at), 3)
     return Entry(left_at, "participant_disconnected", told)

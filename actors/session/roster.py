@@ -46,13 +46,14 @@ def compare(
     at: float,
     how: presence.How,
     gone_at: float,
+    gone_within: float,
     due: float | None,
     out: list[Entry],
 ) -> SessionState:
     """Make the state agree with `roster`.
 
-    Who and what is missing in it ended at `gone_at`; for certain if `due` is None,
-    else once it is `due`.
+    Who and what is missing in it ended at `gone_at`, give or take `gone_within` seconds; for
+    certain if `due` is None, else once it is `due`.
     """
     state = _room(state, roster, at, out)
     listed = {info.identity for info in roster.participants}
@@ -61,15 +62,25 @@ def compare(
         # Before the arrivals, whom they may not have met.
         for identity in missing:
             if identity not in state.leaving:
-                state = presence.doubt(state, identity, gone_at, due)
+                within = _within(state, identity, gone_at, gone_within)
+                state = presence.doubt(state, identity, gone_at, due, within)
     for info in roster.participants:
         state = presence.arrive(state, info, at, how, out)
     state = _tracks(state, roster, frozenset(missing), gone_at, due, out)
     if due is None:
         for identity in missing:
             leave = state.leaving.get(identity)
-            state = presence.depart(state, identity, leave.at if leave else gone_at, None, out)
+            if leave is None:
+                left_at, within = gone_at, _within(state, identity, gone_at, gone_within)
+            else:
+                left_at, within = leave.at, leave.within
+            state = presence.depart(state, identity, left_at, None, within, out)
     return state
+
+
+def _within(state: SessionState, identity: str, gone_at: float, gone_within: float) -> float:
+    join = state.present[identity].joins[-1]
+    return gone_within + presence.announced_within(join, gone_at)
 
 
 def _tracks(

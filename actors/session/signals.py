@@ -53,7 +53,9 @@ def on_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -
     return _put(state, change(person, metadata=event.metadata))
 
 
-def on_attributes(state: SessionState, event: AttributesChanged, out: list[Entry]) -> SessionState:
+def take_attributes(
+    state: SessionState, event: AttributesChanged, out: list[Entry]
+) -> SessionState:
     person = state.present.get(event.identity)
     if person is None:
         return anomaly(state)

@@ -40,6 +40,9 @@ SETTLE: Final = 4.0
 People who publish nothing are announced by the server on a tick of 3 s.
 """
 
+BATCH: Final = 3.0
+"""Seconds between two announcements of people who publish nothing."""
+
 MAX_PEOPLE: Final = 10_000
 """People who left and are kept one by one; those beyond are in the totals only."""
 
@@ -110,9 +113,33 @@ class Join:
     reason: str | None = None
     told: bool = False
     """Whether LiveKit's webhook told of its end: then `left_at` is the server's word."""
+    kind: ParticipantKind | None = None
+    """None in joins of old stores: the kind of their person."""
+    active: bool = True
+    """Whether the media connection ever stood."""
+    ringing: bool = False
+    """A call that was not answered yet."""
+    answered_at: float | None = None
+    """Unix seconds when the call was answered, where that was observed."""
+    left_within: float | None = None
+    """Seconds by which `left_at` may be wrong; None where nobody knows."""
+    publisher: bool = False
+    """Whether anything was published: the server announces the leave of a publisher at once."""
+
+    @property
+    def effective(self) -> bool:
+        """Whether somebody took part: connected, and answered if it is a call."""
+        return self.active and not self.ringing
+
+    @property
+    def since(self) -> float:
+        """Unix seconds since when somebody took part."""
+        return self.joined_at if self.answered_at is None else self.answered_at
 
     def seconds(self, now: float) -> float:
-        return stretch(self.joined_at, now if self.left_at is None else self.left_at)
+        if not self.effective:
+            return 0.0
+        return stretch(self.since, now if self.left_at is None else self.left_at)
 
 
 @frozen(slots=False)
@@ -123,7 +150,7 @@ class Person:
     """Order of first sight."""
     identity: str
     kind: ParticipantKind
-    """Of the first join; an identity does not change its kind."""
+    """Of the first join that is a person's, otherwise of the first one."""
     name: str = ""
     metadata: str | None = ""
     """None where it had to be given up (`MAX_TEXT`); so with the attributes."""
@@ -143,22 +170,54 @@ class Person:
     permissions: Permissions | None = None
     owed: float | None = None
     """When a new join replaced one whose leave was not heard yet, else None."""
+    older_visits: int = 0
+    older_aborted: int = 0
+    """Of the joins beyond `MAX_JOINS`: how many are in `visits`, and in `aborted`."""
+
+    def human(self, join: Join) -> bool:
+        """Whether this join is of a person, not of a machine."""
+        return (join.kind or self.kind) in COUNTED_KINDS
+
+    def counts(self, join: Join) -> bool:
+        """Whether a person took part in this join."""
+        return join.effective and self.human(join)
+
+    @property
+    def visits(self) -> int:
+        """Joins in which a person took part."""
+        return self.older_visits + sum(map(self.counts, self.joins))
+
+    @property
+    def aborted(self) -> int:
+        """Joins of a person that ended before anybody took part."""
+        return self.older_aborted + sum(
+            join.left_at is not None and not join.effective and self.human(join)
+            for join in self.joins
+        )
 
     @property
     def counted(self) -> bool:
-        """Whether this is one of the people, not a machine."""
-        return self.kind in COUNTED_KINDS
+        """Whether this is one of the people: a person took part in one of the joins."""
+        return self.older_visits > 0 or any(map(self.counts, self.joins))
+
+    @property
+    def here(self) -> bool:
+        """Whether a person takes part in the newest join, of somebody who is present."""
+        return bool(self.joins) and self.joins[-1].left_at is None and self.counts(self.joins[-1])
 
     def there(self, at: float) -> bool:
-        """Whether they were in the room then, as far as their joins are kept."""
+        """Whether they took part then, as far as their joins are kept."""
         return any(
-            join.joined_at <= at and (join.left_at is None or at < join.left_at)
+            self.counts(join) and join.since <= at and (join.left_at is None or at < join.left_at)
             for join in self.joins
         )
 
     def seconds(self, now: float) -> float:
-        """Seconds present, over all joins."""
-        return self.older_seconds + sum(join.seconds(now) for join in self.joins)
+        """Seconds present, over all joins; of one of the people over those of a person."""
+        counted = self.counted
+        return self.older_seconds + sum(
+            join.seconds(now) for join in self.joins if not counted or self.human(join)
+        )
 
 
 @frozen(slots=False)
@@ -172,11 +231,13 @@ class Track:
     kind: TrackKind
     source: Source
     published_at: float | None
-    """Unix seconds; None where it was already there when we came."""
+    """Unix seconds; None where it was there before us, for nobody knows how long."""
     unpublished_at: float | None = None
     muted: Span = OFF
     subscribed: bool = False
     encrypted: bool = False
+    published_within: float | None = None
+    """Seconds by which `published_at` may be wrong; None where nobody knows."""
 
 
 @frozen
@@ -189,6 +250,8 @@ class Leave:
     """Unix seconds when it becomes true; infinite while the connection is down."""
     quality: Quality | None = None
     """What held until then, and holds again if it was not true."""
+    within: float | None = None
+    """Seconds by which `at` may be wrong."""
 
 
 @frozen
@@ -320,7 +383,9 @@ class SessionState:
     peak: int = 0
     unique: int = 0
     joins: int = 0
-    """These four: people only."""
+    """These four: people who took part."""
+    aborted_joins: int = 0
+    """Joins of people that ended before anybody took part."""
     first_joined_at: float | None = None
     """Unix seconds, the earliest join known."""
     tracks_total: int = 0

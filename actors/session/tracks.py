@@ -14,6 +14,7 @@ from __future__ import annotations
 from math import inf
 
 from actors.session.entry import Entry
+from actors.session.estimate import Estimate
 from actors.session.events import (
     DataTrackPublished,
     DataTrackUnpublished,
@@ -101,6 +102,7 @@ def show(
     published_at: float | None,
     existing: bool,
     out: list[Entry],
+    within: float | None = 0.0,
 ) -> SessionState:
     """Make sure that the track is there, whatever it was before: new, over, or still there."""
     if info.sid in state.tracks:
@@ -114,7 +116,16 @@ def show(
             tracks_total=state.tracks_total + 1,
             by_source={**by_source, info.source: by_source.get(info.source, 0) + 1},
         )
-        track = Track(state.numbered, info.sid, identity, info.kind, info.source, published_at)
+        track = Track(
+            state.numbered,
+            info.sid,
+            identity,
+            info.kind,
+            info.source,
+            published_at,
+            published_within=within,
+        )
+        state = _publisher(state, identity)
     state = note_encryption(state, identity, info.encrypted)
     track = change(track, encrypted=track.encrypted or info.encrypted)
     muted = track.muted.on(at) if info.muted else track.muted
@@ -222,11 +233,18 @@ def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track
     return _remember(change(state, tracks=tracks), track), track
 
 
-def since(state: SessionState, track: Track, at: float) -> SessionState:
-    """It was published at `at`, where that was not known."""
-    if track.published_at is not None:
+def since(state: SessionState, track: Track, told: Estimate) -> SessionState:
+    """The server's word on when it was published, where we did not observe that."""
+    if track.published_at is None:
+        best = told
+    elif not track.published_within:
         return state
-    return _replace(state, change(track, published_at=at))
+    else:
+        at, within = track.published_at, track.published_within
+        best = Estimate(at, at - within, at + within).agreeing_with(told)
+        if best is None:
+            return state  # our two clocks differ
+    return _replace(state, change(track, published_at=best.at, published_within=best.within))
 
 
 def until(state: SessionState, track: Track, at: float) -> SessionState:
@@ -272,6 +290,16 @@ def _mute(
 
 def _put(state: SessionState, track: Track) -> SessionState:
     return change(state, tracks={**state.tracks, track.sid: track})
+
+
+def _publisher(state: SessionState, identity: str) -> SessionState:
+    """From now on the server announces at once what becomes of this join."""
+    person = state.present.get(identity)
+    if person is None or person.joins[-1].publisher:
+        return state
+    join = change(person.joins[-1], publisher=True)
+    person = change(person, joins=(*person.joins[:-1], join))
+    return change(state, present={**state.present, identity: person})
 
 
 def _replace(state: SessionState, track: Track) -> SessionState:

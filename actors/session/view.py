@@ -10,7 +10,8 @@ What was not observed is None, never 0:
   came, nothing is known of them; where some came they are the least that there were;
 * quality is None level by level until the first value was told, talk until a
   microphone was subscribed or the person was heard;
-* a track that was there before us has no time of publication.
+* a track that was there long before us has no time of publication;
+* a time that has a ``…_within`` beside it may be wrong by that many seconds.
 
 What is open counts until `now`, or until the end of an ended session.
 """
@@ -28,6 +29,7 @@ from attrs import frozen
 from actors.session import recordings
 from actors.session.entry import Entry
 from actors.session.events import QUALITIES
+from actors.session.presence import CALL_STATUS
 from actors.session.state import OTHER, Join, Person, SessionState, Track
 from actors.session.steps import QualitySeconds, add, stretch
 
@@ -190,6 +192,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
             "peak": max(state.peak, state.current) if seen else None,
             "unique": state.unique if seen else None,
             "joins": state.joins if seen else None,
+            "aborted": state.aborted_joins if seen else None,
         },
         "participant_seconds": _seconds(seconds) if seen else None,
         "track_counts": {
@@ -277,22 +280,55 @@ def _person(person: Person, until: float, encrypted: bool) -> dict[str, Any]:
         "name": person.name,
         "kind": person.kind,
         "sids": [join.sid for join in person.joins],
-        "joins": [_join(join) for join in person.joins],
+        "joins": [_join(person, join) for join in person.joins],
         "seconds": _seconds(person.seconds(until)),
         "metadata": person.metadata,
         "attributes": None if person.attributes is None else dict(person.attributes),
         "quality": _quality(person.quality.totals(until)),
         "talk_seconds": _seconds(person.talk.total(until)) if person.audible else None,
         "data_messages": None if unknown else person.data_messages,
+        "sip": _call(person, until),
     }
 
 
-def _join(join: Join) -> dict[str, Any]:
+def _join(person: Person, join: Join) -> dict[str, Any]:
     return {
         "sid": join.sid,
+        "kind": join.kind or person.kind,
         "joined_at": rfc3339(join.joined_at),
         "left_at": rfc3339(join.left_at),
+        "left_within": _within(join.left_within),
         "leave_reason": join.reason,
+        "active": join.effective,
+    }
+
+
+def _call(person: Person, until: float) -> dict[str, Any] | None:
+    """The newest telephone call of somebody, as LiveKit's SIP service describes it in the
+    attributes ``sip.*``; None of whoever never called."""
+    join = next((j for j in reversed(person.joins) if (j.kind or person.kind) == "sip"), None)
+    if join is None:
+        return None
+    attributes = person.attributes or {}
+    ours, theirs = (
+        attributes.get("sip.trunkPhoneNumber"),
+        attributes.get("sip.phoneNumber"),
+    )
+    inbound = "sip.ruleID" in attributes
+    rang_until = join.answered_at
+    if join.ringing:
+        rang_until = until if join.left_at is None else join.left_at
+    return {
+        "call_id": attributes.get("sip.callID"),
+        "status": attributes.get(CALL_STATUS),
+        "from": theirs if inbound else ours,
+        "to": ours if inbound else theirs,
+        "trunk": attributes.get("sip.trunkID"),
+        "answered_at": rfc3339(join.answered_at),
+        "ringing_seconds": (
+            None if rang_until is None else _seconds(stretch(join.joined_at, rang_until))
+        ),
+        "hangup_cause": join.reason,
     }
 
 
@@ -303,6 +339,7 @@ def _track(track: Track, until: float) -> dict[str, Any]:
         "kind": track.kind,
         "source": track.source,
         "published_at": rfc3339(track.published_at),
+        "published_within": _within(track.published_within),
         "unpublished_at": rfc3339(track.unpublished_at),
         "muted_seconds": _seconds(track.muted.total(until)),
         "encrypted": track.encrypted,
@@ -314,6 +351,10 @@ def _quality(seconds: QualitySeconds | None) -> dict[str, float | None]:
     if seconds is None:
         return dict.fromkeys(QUALITIES)
     return {level: _seconds(held) for level, held in zip(QUALITIES, seconds, strict=True)}
+
+
+def _within(seconds: float | None) -> float | None:
+    return None if seconds is None else _seconds(seconds)
 
 
 def _seconds(duration: float) -> float:

@@ -38,7 +38,10 @@ def expect_no_more(state: SessionState, sid: str) -> SessionState:
 
 def all_due(state: SessionState, due: float) -> SessionState:
     """Give everything that waits the same due time (infinite: wait on)."""
-    leaving = {key: Leave(leave.at, due, leave.quality) for key, leave in state.leaving.items()}
+    leaving = {
+        key: Leave(leave.at, due, leave.quality, leave.within)
+        for key, leave in state.leaving.items()
+    }
     ending = {key: Leave(leave.at, due) for key, leave in state.unpublishing.items()}
     expected = {sid: Expected(one.info, due) for sid, one in state.expected.items()}
     return _with_due(change(state, leaving=leaving, unpublishing=ending, expected=expected))

@@ -306,7 +306,13 @@ def _left(person: Json) -> str:
     last = person["joins"][-1] if person["joins"] else None
     if last is None or last["left_at"] is None:
         return "-"
-    return " ".join(filter(None, (_clock(last["left_at"]), last["leave_reason"])))
+    within = last["left_within"]
+    about = f"±{within:.0f}s" if within is not None and within >= 1 else None
+    never = None if last["active"] else "never took part"
+    rang = person["sip"] and person["sip"]["ringing_seconds"]
+    call = f"rang {_seconds(rang)}" if rang else None
+    parts = (_clock(last["left_at"]), about, last["leave_reason"], never, call)
+    return " ".join(filter(None, parts))
 
 
 def _quality(seconds: Json) -> str:
@@ -342,7 +348,7 @@ _PEOPLE: Final[Mapping[str, _Cell]] = {
     "kind": lambda person: person["kind"],
     "joined": lambda person: _clock(person["joins"][0]["joined_at"] if person["joins"] else None),
     "left": _left,
-    "joins": lambda person: str(len(person["joins"])),
+    "joins": lambda person: str(sum(join["active"] for join in person["joins"])),
     "present": lambda person: _seconds(person["seconds"]),
     "talked": lambda person: _seconds(person["talk_seconds"]),
     "messages": lambda person: _value(person["data_messages"]),

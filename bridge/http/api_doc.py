@@ -66,7 +66,9 @@ _ROW: Final[Mapping[str, Schema]] = {
     "coverage": SHARE,
     "encrypted": _maybe(YES),
     "metadata": _maybe(TEXT),
-    "participants": _object(dict.fromkeys(("current", "peak", "unique", "joins"), _maybe(COUNT))),
+    "participants": _object(
+        dict.fromkeys(("current", "peak", "unique", "joins", "aborted"), _maybe(COUNT))
+    ),
     "participant_seconds": _maybe(SECONDS),
     "track_counts": _object(
         {"current": _maybe(COUNT), "total": _maybe(COUNT), "by_source": _map(COUNT)}
@@ -105,14 +107,35 @@ _ROW: Final[Mapping[str, Schema]] = {
         )
     ),
 }
+_KIND: Final = {"type": "string", "enum": list(get_args(ParticipantKind))}
 _JOIN: Final = _object(
-    {"sid": TEXT, "joined_at": TIME, "left_at": _maybe(TIME), "leave_reason": _maybe(TEXT)}
+    {
+        "sid": TEXT,
+        "kind": _KIND,
+        "joined_at": TIME,
+        "left_at": _maybe(TIME),
+        "left_within": _maybe(SECONDS),
+        "leave_reason": _maybe(TEXT),
+        "active": YES,
+    }
+)
+_CALL: Final = _object(
+    {
+        "call_id": _maybe(TEXT),
+        "status": _maybe(TEXT),
+        "from": _maybe(TEXT),
+        "to": _maybe(TEXT),
+        "trunk": _maybe(TEXT),
+        "answered_at": _maybe(TIME),
+        "ringing_seconds": _maybe(SECONDS),
+        "hangup_cause": _maybe(TEXT),
+    }
 )
 _PERSON: Final = _object(
     {
         "identity": TEXT,
         "name": TEXT,
-        "kind": {"type": "string", "enum": list(get_args(ParticipantKind))},
+        "kind": _KIND,
         "sids": _list(TEXT),
         "joins": _list(_JOIN),
         "seconds": SECONDS,
@@ -121,6 +144,7 @@ _PERSON: Final = _object(
         "quality": _QUALITY,
         "talk_seconds": _maybe(SECONDS),
         "data_messages": _maybe(COUNT),
+        "sip": _maybe(_CALL),
     }
 )
 _TRACK: Final = _object(
@@ -130,6 +154,7 @@ _TRACK: Final = _object(
         "kind": {"type": "string", "enum": list(get_args(TrackKind))},
         "source": {"type": "string", "enum": list(get_args(Source))},
         "published_at": _maybe(TIME),
+        "published_within": _maybe(SECONDS),
         "unpublished_at": _maybe(TIME),
         "muted_seconds": SECONDS,
         "encrypted": YES,

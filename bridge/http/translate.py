@@ -2,7 +2,9 @@
 
 The room view of the SDK shows nobody who is hidden, and of ourselves only that we are
 hidden or carry our agent's name: so neither is told here, and a session is the same with
-and without webhooks.  Webhooks of tracks name a participant by SID and identity only.
+and without webhooks.  A recorder by its old grant has the kind of a person; it is an egress
+here, whose kind took the grant's place.  Webhooks of tracks name a participant by SID and
+identity only.
 """
 
 from __future__ import annotations
@@ -108,7 +110,7 @@ def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantI
         identity=cut_identity(info.identity),
         sid=cut_identity(info.sid),
         joined_at=joined_at,
-        kind=KINDS.get(info.kind, "standard"),
+        kind="egress" if info.permission.recorder else KINDS.get(info.kind, "standard"),
         name=cut_name(info.name),
         metadata=cut_text(info.metadata),
         attributes=cut_attributes(info.attributes),

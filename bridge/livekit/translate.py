@@ -28,6 +28,7 @@ from actors.session.events import (
     DataTrackUnpublished,
     MetadataChanged,
     NameChanged,
+    ParticipantActive,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantKind,
@@ -62,6 +63,10 @@ KINDS: Final[Mapping[int, ParticipantKind]] = {
     5: "sip",  # CONNECTOR: a person on a WhatsApp or Twilio call
     6: "ingress",  # BRIDGE: a camera's RTSP stream
 }
+CONNECTING: Final = frozenset(
+    {participant_pb2.PARTICIPANT_STATE_JOINING, participant_pb2.PARTICIPANT_STATE_JOINED}
+)
+"""States of a participant whose media connection does not stand yet."""
 TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
     rtc.TrackKind.KIND_AUDIO: "audio",
     rtc.TrackKind.KIND_VIDEO: "video",
@@ -151,6 +156,7 @@ def participant_info(participant: rtc.RemoteParticipant, now: float) -> Particip
         attributes=cut_attributes(participant.attributes),
         tracks=tuple(track_info(pub) for pub in participant.track_publications.values()),
         permissions=permissions_of(participant.permissions),
+        active=participant.state not in CONNECTING,
     )
 
 
@@ -294,6 +300,10 @@ def _joined(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
     return ParticipantJoined(now, participant_info(participant, now))
 
 
+def _active(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
+    return ParticipantActive(here.now(), *_who(participant))
+
+
 def _left(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
     reason = reason_of(participant.disconnect_reason)
     return ParticipantLeft(here.now(), *_who(participant), reason)
@@ -431,6 +441,7 @@ Translator: TypeAlias = Callable[..., RoomEvent | None]
 
 TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
     "participant_connected": _joined,
+    "participant_active": _active,
     "participant_disconnected": _left,
     "participant_name_changed": _name,
     "participant_metadata_changed": _metadata,
@@ -500,7 +511,6 @@ NEEDLESS: Final = frozenset(
         "chat_message",
         "data_channel_low_threshold_changed",
         "e2ee_state_changed",
-        "participant_active",
         "participant_encryption_status_changed",
         "participants_updated",
         "stream_chunk_received",

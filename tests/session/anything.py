@@ -21,6 +21,7 @@ from actors.session import (
     LeaveTold,
     MetadataChanged,
     NameChanged,
+    ParticipantActive,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
@@ -29,6 +30,7 @@ from actors.session import (
     QualityChanged,
     Reconnected,
     Reconnecting,
+    RecorderFound,
     RecordingChanged,
     Resynced,
     RoomEndTold,
@@ -80,7 +82,11 @@ track_infos = st.builds(
 permissions = st.builds(
     Permissions, st.booleans(), st.booleans(), st.booleans(), st.sampled_from([(), ("camera",)])
 )
-attributes = st.dictionaries(st.sampled_from(["x", "y"]), texts, max_size=2)
+statuses = st.sampled_from(["", "dialing", "ringing", "active", "hangup"])
+attributes = st.one_of(
+    st.dictionaries(st.sampled_from(["x", "y"]), texts, max_size=2),
+    st.dictionaries(st.just("sip.callStatus"), statuses, max_size=1),
+)
 infos = st.builds(
     ParticipantInfo,
     identities,
@@ -92,6 +98,7 @@ infos = st.builds(
     attributes,
     st.lists(track_infos, max_size=2).map(tuple),
     st.one_of(st.none(), permissions),
+    st.booleans(),
 )
 rosters = st.builds(
     Roster,
@@ -131,6 +138,8 @@ seen: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(Disconnected, times, reasons),
     st.builds(ParticipantJoined, times, infos),
     st.builds(ParticipantJoined, times, infos),
+    st.builds(ParticipantActive, times, identities, sids),
+    st.builds(RecorderFound, times, identities, sids),
     st.builds(ParticipantLeft, times, identities, sids, reasons),
     st.builds(ParticipantLeft, times, identities, sids, reasons),
     st.builds(NameChanged, times, identities, texts),

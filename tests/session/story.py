@@ -18,6 +18,7 @@ from actors.session import (
     LeaveTold,
     MetadataChanged,
     NameChanged,
+    ParticipantActive,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantKind,
@@ -26,6 +27,7 @@ from actors.session import (
     QualityChanged,
     Reconnected,
     Reconnecting,
+    RecorderFound,
     Resynced,
     RoomEndTold,
     RoomEvent,
@@ -73,9 +75,10 @@ def person(
     name: str = "",
     metadata: str = "",
     attributes: dict[str, str] | None = None,
+    active: bool = True,
 ) -> ParticipantInfo:
     return ParticipantInfo(
-        identity, sid, T0 + joined, kind, name, metadata, attributes or {}, tracks
+        identity, sid, T0 + joined, kind, name, metadata, attributes or {}, tracks, active=active
     )
 
 
@@ -102,6 +105,12 @@ class Story:
 
     def joined(self, at: float, info: ParticipantInfo) -> list[Entry]:
         return self.hear(ParticipantJoined(T0 + at, info))
+
+    def active(self, at: float, identity: str, sid: str) -> list[Entry]:
+        return self.hear(ParticipantActive(T0 + at, identity, sid))
+
+    def recorder(self, at: float, identity: str, sid: str) -> list[Entry]:
+        return self.hear(RecorderFound(T0 + at, identity, sid))
 
     def left(self, at: float, identity: str, sid: str, reason: str | None = LEFT) -> list[Entry]:
         return self.hear(ParticipantLeft(T0 + at, identity, sid, reason))

@@ -62,10 +62,11 @@ def check_consistent(state: SessionState) -> None:
     """What must hold of any state, whatever it was told."""
     people, tracks = everyone(state), every_track(state)
     counted = [person for person in people if person.counted]
-    assert state.current == sum(person.counted for person in state.present.values())
+    assert state.current == sum(person.here for person in state.present.values())
     assert state.unique == len(counted)
-    assert state.joins == sum(len(person.joins) for person in counted)
-    doubted = sum(state.present[identity].counted for identity in state.leaving)
+    assert state.joins == sum(person.visits for person in people)
+    assert state.aborted_joins == sum(person.aborted for person in people)
+    doubted = sum(state.present[identity].here for identity in state.leaving)
     assert state.peak >= state.current - doubted
     for person in people:
         open_joins = [join for join in person.joins if join.left_at is None]

@@ -34,9 +34,30 @@ def test_a_track_has_its_times_and_its_source() -> None:
     }
 
 
-def test_of_a_track_that_was_there_before_us_the_time_of_publication_is_not_known() -> None:
-    story = alone(microphone("TR_1"))
-    assert story.track("TR_1")["published_at"] is None
+def test_a_track_that_was_there_before_us_was_published_since_its_owner_joined() -> None:
+    story = Story(person("alice", "PA_1", -2, microphone("TR_1")))
+    track = story.track("TR_1")
+    assert (clock(track["published_at"]), track["published_within"]) == (-1, 1)
+
+
+def test_a_track_that_was_there_long_before_us_has_no_time_of_publication() -> None:
+    story = Story(person("alice", "PA_1", -10.1, microphone("TR_1")))
+    track = story.track("TR_1")
+    assert (track["published_at"], track["published_within"]) == (None, None)
+
+
+def test_a_track_that_was_published_in_a_gap_was_so_within_the_gap() -> None:
+    story = alone()
+    story.reconnecting(10)
+    story.reconnected(14, person("alice", "PA_1", -5, camera("TR_2")))
+    track = story.track("TR_2")
+    assert (clock(track["published_at"]), track["published_within"]) == (12, 2)
+
+
+def test_a_track_whose_publication_was_heard_is_exact() -> None:
+    story = alone()
+    story.published(5, "alice", camera("TR_2"))
+    assert story.track("TR_2")["published_within"] == 0
 
 
 @pytest.mark.parametrize("reason", ["client_initiated", "participant_removed", None])

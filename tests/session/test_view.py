@@ -20,11 +20,15 @@ ROW = {
 }  # fmt: skip
 PERSON = {
     "identity", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes", "quality",
-    "talk_seconds", "data_messages",
+    "talk_seconds", "data_messages", "sip",
 }  # fmt: skip
 TRACK = {
-    "sid", "identity", "kind", "source", "published_at", "unpublished_at", "muted_seconds", "stats",
-    "encrypted",
+    "sid", "identity", "kind", "source", "published_at", "published_within", "unpublished_at",
+    "muted_seconds", "stats", "encrypted",
+}  # fmt: skip
+JOIN = {"sid", "kind", "joined_at", "left_at", "left_within", "leave_reason", "active"}
+CALL = {
+    "call_id", "status", "from", "to", "trunk", "answered_at", "ringing_seconds", "hangup_cause",
 }  # fmt: skip
 MESSAGES = {"total", "bytes", "by_topic", "attachments", "lower_bound"}
 RECORDING = {"id", "kind", "started_at", "ended_at", "status", "error", "file"}
@@ -34,7 +38,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 def check_shape(view: dict[str, Any]) -> None:
     """`view` has exactly the keys of the contract, and is JSON."""
     assert set(view) == ROW | {"people", "tracks", "timeline"}
-    assert set(view["participants"]) == {"current", "peak", "unique", "joins"}
+    assert set(view["participants"]) == {"current", "peak", "unique", "joins", "aborted"}
     assert set(view["track_counts"]) == {"current", "total", "by_source"}
     assert view["data_messages"] is None or set(view["data_messages"]) == MESSAGES
     for line in view["recordings"] or ():
@@ -45,8 +49,9 @@ def check_shape(view: dict[str, Any]) -> None:
     for line in view["people"]:
         assert set(line) == PERSON
         assert set(line["quality"]) == {"excellent", "good", "poor", "lost"}
+        assert line["sip"] is None or set(line["sip"]) == CALL
         for join in line["joins"]:
-            assert set(join) == {"sid", "joined_at", "left_at", "leave_reason"}
+            assert set(join) == JOIN
             assert TIME.fullmatch(join["joined_at"])
     for line in view["tracks"]:
         assert set(line) == TRACK

@@ -254,15 +254,15 @@ def test_when_the_room_was_created_is_taken_where_no_roster_told_it() -> None:
     assert story.view(10)["coverage"] == round(10 / 13.25, 4)
 
 
-def test_an_aborted_join_is_a_line_of_the_timeline_and_counts_nowhere() -> None:
+def test_an_aborted_join_is_a_line_of_the_timeline_and_counts_as_nothing_else() -> None:
     story = Story(ALICE)
-    event = JoinAborted(T0 + 5.2, T0 + 5, BOB, "signal_close")
-    before = story.view(10)
+    event = JoinAborted(T0 + 5.2, T0 + 5, person("bob", "PA_2", 5), "signal_close")
+    before = story.view(10)["participants"]
     (told,) = story.hear(event)
     assert (told.event, told.at) == ("participant_connection_aborted", T0 + 5.2)
     assert told.data["reason"] == "signal_close"
     assert story.hear(event) == []
-    assert {**story.view(10), "timeline": None} == {**before, "timeline": None}
+    assert story.view(10)["participants"] == {**before, "aborted": 1}
 
 
 @pytest.mark.parametrize("reason", ["worker_stopped", "server_lost", "removed"])
@@ -326,7 +326,7 @@ def test_what_is_told_of_an_ended_session_is_still_taken() -> None:
     assert joins(story, "alice") == [("PA_1", 0, 75.3, LEFT)]
     assert joins(story, "bob") == [("PA_2", 50, 70.3, LEFT)]
     assert (clock(view["ended_at"]), view["participant_seconds"]) == (95.5, 95.6)
-    assert view["participants"] == {"current": 0, "peak": 1, "unique": 2, "joins": 2}
+    assert view["participants"] == {"current": 0, "peak": 1, "unique": 2, "joins": 2, "aborted": 0}
 
 
 def test_an_ended_session_that_goes_on_knows_what_was_told_in_between() -> None:
@@ -379,11 +379,20 @@ def test_tracks_of_a_gap_that_are_told_after_it_are_over() -> None:
 
 
 def test_a_track_that_was_there_before_us_has_the_time_that_was_told() -> None:
-    story = Story(ALICE)
+    story = Story(person("alice", "PA_1", -30, microphone("TR_1")))
     assert story.track("TR_1")["published_at"] is None
     story.told_track(5, "alice", microphone("TR_1"), True, -20)
-    assert clock(story.track("TR_1")["published_at"]) == -19.5
+    track = story.track("TR_1")
+    assert (clock(track["published_at"]), track["published_within"]) == (-19.5, 0.5)
     assert story.tracks() == (1, 1)
+
+
+def test_what_was_told_of_a_publication_narrows_what_we_know_of_it() -> None:
+    story = Story(person("alice", "PA_1", -2.8, microphone("TR_1")))
+    assert story.track("TR_1")["published_within"] == 1.4
+    story.told_track(5, "alice", microphone("TR_1"), True, -3)  # it joined within that second
+    track = story.track("TR_1")
+    assert (clock(track["published_at"]), track["published_within"]) == (-2.5, 0.5)
 
 
 def test_a_track_of_which_only_the_end_was_told_was_there() -> None:
@@ -417,7 +426,7 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
         RoomEndTold(T0 + 50.3, T0 + 50),
         Ended(T0 + 50.3, "found_ended"),
     )
-    assert view["participants"] == {"current": 0, "peak": 2, "unique": 2, "joins": 2}
+    assert view["participants"] == {"current": 0, "peak": 2, "unique": 2, "joins": 2, "aborted": 0}
     assert view["participant_seconds"] == pytest.approx(30.3)
     assert (view["coverage"], view["metadata"], view["job_ids"]) == (0.0, "m", [])
     assert (view["end_reason"], view["duration"]) == ("found_ended", pytest.approx(50.3))
@@ -442,7 +451,7 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
 
 def test_a_room_of_which_only_the_end_was_told_has_no_known_people() -> None:
     view, _ = journal(RoomEndTold(T0 + 50.3, T0 + 50), Ended(T0 + 50.3, "found_ended"))
-    assert view["participants"] == dict.fromkeys(("current", "peak", "unique", "joins"))
+    assert view["participants"] == dict.fromkeys(("current", "peak", "unique", "joins", "aborted"))
 
 
 def test_a_room_that_was_told_first_and_watched_later_is_one_session() -> None:

@@ -77,7 +77,8 @@ def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[st
     one = totals(state, stage.our_time())
     for what, told, real in (
         ("people", one.participants_total, len(truth.people)),
-        ("joins", state.joins, len(truth.stays)),
+        ("joins", state.joins, truth.joins),
+        ("aborted joins", state.aborted_joins, truth.aborted),
         ("tracks", one.tracks_total, len(truth.tracks)),
         ("messages", one.messages or 0, truth.messages),
     ):

@@ -78,6 +78,7 @@ FAULTS: Final[tuple[str, ...]] = (
     "webhook_doubled",
     "webhook_late",
     "brief_room",
+    "half_join",
 )
 """What the nemesis does."""
 

@@ -161,6 +161,26 @@ def _storm(stage: Stage, room: SimulatedRoom, step: Step) -> None:
     stage.truths.watch(room)
 
 
+def _half_join(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
+    """Somebody whose media never connects, and who is put out after a while; every other one
+    connects at last."""
+    identity = f"half-{PEOPLE[step.who]}"
+    if identity in room.people:
+        return False
+    person = room.join(identity, active=False)
+
+    async def give_up() -> None:
+        await trio.sleep(step.n)
+        if person.present:
+            if step.n % 2:
+                person.activate()
+            _losing_unwatched(stage, room)
+            person.leave("signal_close")
+
+    stage.nursery.start_soon(give_up)
+    return True
+
+
 def _gap(stage: Stage, room: SimulatedRoom, step: Step) -> None:
     async def gap() -> None:
         await trio.sleep(step.n)
@@ -348,6 +368,7 @@ STEPS: Final[Mapping[str, Play]] = {
     "disconnect": _watched(_disconnect),
     "storm": _watched(_storm),
     "early_storm": _watched(_storm),
+    "half_join": _watched(_half_join),
     "gap": _watched(_gap),
     "duplicate": _wire,
     "reorder": _wire,

@@ -8,7 +8,15 @@ from typing import Any, Final, TypeAlias, final
 from attrs import define, field
 
 from actors.rooms.simulated import SimulatedRoom
-from actors.session import JoinTold, LeaveTold, RoomEndTold, RoomTold, ServerSaid, TrackTold
+from actors.session import (
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    RoomEndTold,
+    RoomTold,
+    ServerSaid,
+    TrackTold,
+)
 
 
 @define(eq=False)
@@ -18,6 +26,7 @@ class Stay:
     identity: str
     joined_at: float
     left_at: float | None = None
+    active: bool = True
 
 
 @define(eq=False)
@@ -46,7 +55,15 @@ class Truth:
 
     @property
     def people(self) -> set[str]:
-        return {stay.identity for stay in self.stays.values()}
+        return {stay.identity for stay in self.stays.values() if stay.active}
+
+    @property
+    def joins(self) -> int:
+        return sum(stay.active for stay in self.stays.values())
+
+    @property
+    def aborted(self) -> int:
+        return len(self.stays) - self.joins
 
 
 @final
@@ -114,6 +131,11 @@ def _left(truth: Truth, event: LeaveTold) -> None:
     truth.stays[event.participant.sid].left_at = event.at
 
 
+def _aborted(truth: Truth, event: JoinAborted) -> None:
+    who = event.participant
+    truth.stays[who.sid] = Stay(who.identity, who.joined_at, event.at, active=False)
+
+
 def _published(truth: Truth, event: TrackTold) -> None:
     truth.tracks.add(event.track.sid)
 
@@ -128,6 +150,7 @@ _NOTES: Final[Mapping[type[ServerSaid], _Note]] = {
     RoomTold: _began,
     JoinTold: _joined,
     LeaveTold: _left,
+    JoinAborted: _aborted,
     TrackTold: _published,
     RoomEndTold: _ended,
 }
