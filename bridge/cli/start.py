@@ -1,7 +1,11 @@
-"""`start`: run until a signal, then leave every room in order; a second signal ends at once.
+"""`start`: run until a signal, then leave every room in order; a second Ctrl-C ends at once.
 
-The ladder of an end: the first SIGINT or SIGTERM drains within `--stop-timeout`; what
-is not through by then is named and cancelled; a second signal cancels right away.
+The ladder of an end: the first SIGINT, SIGTERM or SIGHUP drains within `--stop-timeout`;
+what is not through by then is named and cancelled.  A second SIGINT cancels right away.
+SIGTERM comes from programs, which send it twice without meaning more by it (to a process
+and to its group): one that follows within `REPEAT` seconds changes nothing, a later one
+cancels too.  SIGHUP means the terminal is gone; it is left alone where it was ignored
+before us (nohup).
 After a cancellation the program has `HURRY` seconds for its goodbyes and is then gone
 whatever hangs.  However it ends, the Final Summary is the last thing but one it says.
 SIGUSR1 shows every actor at any time.
@@ -31,6 +35,8 @@ from bridge.cli.text import harmless
 
 log = structlog.get_logger()
 
+REPEAT: Final = 1.0
+"""Seconds in which another SIGTERM or SIGHUP is the same request."""
 HURRY: Final = 1.0
 """Seconds for goodbyes after a cancellation."""
 FAILED: Final = 1
@@ -69,14 +75,17 @@ def _show_actors(_: int, __: FrameType | None) -> None:
 
 
 @define(eq=False)
-class _End:
+class End:
     """How the run is asked to end."""
 
     sink: Sink
     asked: trio.Event = field(factory=trio.Event)
     """By a first signal."""
     hurried: trio.Event = field(factory=trio.Event)
-    """By a second one, or because the stop timeout has passed."""
+    """By a later one, or because the stop timeout has passed."""
+    _first_at: float = float("inf")
+    """When the first signal came, on trio's clock."""
+    _interrupts: int = 0
     work: trio.CancelScope = field(factory=trio.CancelScope)
     """Around everything that a hurried end cancels."""
     code: int = 0
@@ -90,10 +99,15 @@ class _End:
 
     async def listen(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
-            log.info("signal_received", signal=signal.Signals(number).name)
-            if self.asked.is_set():
+            now = trio.current_time()
+            self._first_at = min(self._first_at, now)
+            self._interrupts += number == signal.SIGINT
+            if self._interrupts > 1 or now - self._first_at > REPEAT:
+                log.info("signal_received", signal=signal.Signals(number).name)
                 self.hurry(INTERRUPTED)
-            self.asked.set()
+            elif not self.asked.is_set():
+                log.info("signal_received", signal=signal.Signals(number).name)
+                self.asked.set()
 
     async def see_that_it_ends(self) -> None:
         await self.hurried.wait()
@@ -114,8 +128,8 @@ class _End:
 async def _main(settings: Settings, sink: Sink) -> int:
     log.info("agent_started")
     log.info("max_rooms", rooms=settings.max_rooms, open_files=descriptor_limit())
-    end = _End(sink)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    end = End(sink)
+    with trio.open_signal_receiver(*_end_signals()) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end.listen, signals)
             nursery.start_soon(end.see_that_it_ends)
@@ -128,14 +142,19 @@ async def _main(settings: Settings, sink: Sink) -> int:
     return end.code
 
 
-async def _watch_until_asked(settings: Settings, end: _End) -> None:
+def _end_signals() -> tuple[signal.Signals, ...]:
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,))
+
+
+async def _watch_until_asked(settings: Settings, end: End) -> None:
     try:
         await _watch(settings, end)
     except SettingsError as error:
         end.refused = str(error)
 
 
-async def _watch(settings: Settings, end: _End) -> None:
+async def _watch(settings: Settings, end: End) -> None:
     async with open_program(settings) as program:
         end.program = program
         await _first_of(end.asked, program.over)

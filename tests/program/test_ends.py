@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import trio
+from trio.testing import MockClock
 
+from bridge.cli.sink import Sink
+from bridge.cli.start import End
 from bridge.people import People, open_people
 from bridge.server import PrivateServer
 from tests.program.agent import agents_in, nobody_watches, running_agent, server_api
@@ -81,6 +86,73 @@ async def test_a_second_signal_ends_at_once_and_still_with_the_summary(
     assert code == 130
     assert agent.events("final_summary")[0]["participants"] == 1
     assert '"agent_stopped"' in agent.lines[-1]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+async def test_a_signal_that_comes_twice_at_once_is_one_request(
+    name: str, livekit_server: PrivateServer, people: People, tmp_path: Path
+) -> None:
+    """A wrapper passes on what its process group gets as well."""
+    number = signal.Signals[name]
+    room = f"twice-{name}"
+    async with running_agent(livekit_server, tmp_path, *NAMES, "--watch", room) as agent:
+        await people.join(room, "alice")
+        await agent.said("participant_found", room=room)
+        for _ in range(3):
+            agent.signal(number)
+        assert await agent.ended() == 0
+    assert agent.events("signal_received") == agent.events("signal_received", signal=name)[:1]
+    assert len(agent.events("session_ended", reason="worker_stopped")) == 1
+
+
+async def test_a_hangup_that_was_ignored_before_us_is_ignored(
+    livekit_server: PrivateServer, tmp_path: Path
+) -> None:
+    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    async with running_agent(livekit_server, tmp_path, *NAMES, first=first) as agent:
+        await agent.said("worker_registered")
+        agent.signal(signal.SIGHUP)
+        agent.signal(signal.SIGTERM)
+        assert await agent.ended() == 0
+    assert [said["signal"] for said in agent.events("signal_received")] == ["SIGTERM"]
+
+
+class Signals:
+    """Signals as a receiver gives them, at times of trio's clock."""
+
+    def __init__(self, *those: tuple[float, signal.Signals]) -> None:
+        self._those = list(those)
+
+    async def all(self) -> AsyncIterator[int]:
+        for at, number in self._those:
+            await trio.sleep_until(trio.current_time() + at)
+            yield number
+
+
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+
+@pytest.mark.parametrize(
+    "those, hurried",
+    [
+        ([(0, TERM)], False),
+        ([(0, TERM), (0.001, TERM), (0.9, HUP)], False),
+        ([(0, TERM), (1.1, TERM)], True),
+        ([(0, HUP), (1.1, HUP)], True),
+        ([(0, INT), (0.001, TERM)], False),
+        ([(0, TERM), (0.001, INT)], False),
+        ([(0, INT), (0.001, INT)], True),
+        ([(0, TERM), (0.1, INT), (0.1, INT)], True),
+        ([(0, INT), (1.1, TERM)], True),
+    ],
+)
+async def test_the_hurry_belongs_to_a_second_interrupt_or_a_later_signal(
+    those: list[tuple[float, signal.Signals]], hurried: bool, autojump_clock: MockClock
+) -> None:
+    end = End(Sink(os.open(os.devnull, os.O_WRONLY), told_lost=str))
+    await end.listen(Signals(*those).all())
+    assert end.asked.is_set()
+    assert (end.hurried.is_set(), end.code) == ((True, 130) if hurried else (False, 0))
 
 
 async def test_a_wrong_secret_is_one_clear_line_and_exit_code_2(
