@@ -14,9 +14,7 @@ restart would mend it.
 
 from __future__ import annotations
 
-import hashlib
 import random
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -34,6 +32,7 @@ from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from bridge import __version__
 from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings, SettingsError
+from bridge.cli.worker_id import WorkerId, worker_id
 from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.connection import LiveKitRooms, LookUp
@@ -84,12 +83,6 @@ class Program:
         await self.worker.aclose()
 
 
-def instance_of(settings: Settings) -> str:
-    """An id of this worker that its restart does not change: this machine and data directory."""
-    name = f"{socket.gethostname()}:{settings.data_dir}"
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
-
-
 @asynccontextmanager
 async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     """Run everything for the length of a block.  Without `drain` its end is a hurried one.
@@ -98,10 +91,11 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     """
     endpoint = Endpoint.parse(settings.url)
     api_key = ApiKey(settings.api_key, settings.api_secret)
+    who = worker_id(settings)
     try:
         async with (
             open_store(
-                settings.data_dir, instance=instance_of(settings), retention=_retention(settings)
+                settings.data_dir, instance=who.name, retention=_retention(settings)
             ) as archive,
             trio_asyncio.open_loop(),
             ServerApi(endpoint, api_key) as api,
@@ -110,7 +104,7 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
             ) as port,
             open_system(on_signal=on_signal) as system,
         ):
-            yield await _start_everything(settings, system, port, api, archive)
+            yield await _start_everything(settings, who, system, port, api, archive)
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
 
@@ -120,9 +114,14 @@ def _retention(settings: Settings) -> Retention:
 
 
 async def _start_everything(
-    settings: Settings, system: ActorSystem, port: LiveKitRooms, api: ServerApi, archive: Archive
+    settings: Settings,
+    who: WorkerId,
+    system: ActorSystem,
+    port: LiveKitRooms,
+    api: ServerApi,
+    archive: Archive,
 ) -> Program:
-    instance, rng = instance_of(settings), random.Random()
+    instance, rng = who.name, random.Random()
     config = WorkerConfig(
         endpoint=api.endpoint,
         api_key=api.api_key,
@@ -166,6 +165,7 @@ async def _start_everything(
         worker=worker,
         agent_name=settings.agent_name,
         instance=instance,
+        former=who.former,
         watch=settings.watch if settings.agent_name else (),
         held=lambda: book.staying,
         excluded=lambda _name, sid: sid in book.declined or book.is_over(sid),

@@ -169,6 +169,11 @@ TABLE: Final[tuple[Setting, ...]] = (
         "where sessions are kept", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
     ),
     _row(
+        "worker-name", "ROOM_ACTORS_WORKER_NAME", "NAME", values.worker_name,
+        "who this worker is, also after a restart; no two workers may have the same",
+        default_text="a random id kept in the data directory",
+    ),
+    _row(
         "keep", "ROOM_ACTORS_KEEP", "TIME", values.duration(3600, 100 * YEAR),
         "how long sessions are kept after their end",
         default=90 * DAY, default_text="90d",
@@ -285,6 +290,8 @@ class Settings:
     """Glob patterns of room names; empty: only explicit dispatch."""
     max_rooms: int
     data_dir: Path
+    worker_name: str | None
+    """None: the id that is kept in the data directory."""
     keep: float
     keep_events: float
     keep_size: int

@@ -53,6 +53,15 @@ def agent_name(value: object) -> str:
     return name
 
 
+def worker_name(value: object) -> str:
+    name = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise BadValue(
+            f"{shown(name)} is not a worker's name; give at most 64 of A-Z, a-z, 0-9, . _ -"
+        )
+    return name
+
+
 def secret(value: object) -> str:
     """A credential: kept out of every error text."""
     word = text(value)

@@ -162,12 +162,17 @@ class Reconciler:
     agent_name: str
     instance: str
     watch: Sequence[str]
+    former: frozenset[str] = frozenset()
+    """Instance ids that this worker had before it was started, perhaps after a crash.  They
+    are ours for `GHOST_LIFE` after the start: by then LiveKit has dropped what a crash left."""
     held: Callable[[], Collection[str]] = _nothing
     excluded: Callable[[str, str], bool] = _never
     wanted: Callable[[], Collection[str]] = _nothing
     rng: random.Random = Factory(random.Random)
     _memory: dict[str, RoomMemory] | None = field(default=None, init=False)
     """By room SID; None before the first pass, when no room is new."""
+    _began_at: float = field(default=float("-inf"), init=False)
+    """On trio's clock."""
     _nudges: set[str] = field(factory=set[str], init=False)
     """The SIDs to look at now."""
     _nudged: trio.Event = field(factory=trio.Event, init=False)
@@ -202,6 +207,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
+        self._began_at = trio.current_time()
         began = False
         while True:
             if not (began and self.worker.registered):
@@ -328,6 +334,8 @@ class Reconciler:
     async def _look_inside(self, room: RoomSeen, known: RoomMemory) -> None:
         """Look at a room that is ours, and leave it to whoever was there first."""
         agents = our_agents(await self.api.list_participants(room.name), self.agent_name)
+        former = self._former()
+        agents = tuple(agent for agent in agents if agent.instance not in former)
         mine = self.worker.identities
         if any(agent.identity in mine for agent in agents):
             known.next_look += OURS_RECHECK * self.rng.uniform(0.5, 1.0)
@@ -397,7 +405,8 @@ class Reconciler:
 
     def _left_behind(self, agents: Collection[AgentSeen], known: RoomMemory) -> bool:
         """Whether all of `agents` are of our own instance, and not for too long."""
-        if {agent.instance for agent in agents} != {self.instance}:
+        instances = {agent.instance for agent in agents}
+        if not instances or not instances <= {self.instance, *self._former()}:
             known.ghost_since = float("inf")
             return False
         now = trio.current_time()
@@ -408,6 +417,10 @@ class Reconciler:
             self._shared_said = True
             log.error("instance_shared", instance=self.instance)
         return False
+
+    def _former(self) -> frozenset[str]:
+        fresh = trio.current_time() - self._began_at < GHOST_LIFE
+        return self.former if fresh else frozenset()
 
     def _is_ours_by_now(self, room: RoomSeen) -> bool:
         """Whether we got the room, or lost interest, while we looked."""

@@ -16,6 +16,9 @@ from bridge.server import PrivateServer
 from bridge.store.reader import open_reader
 from tests.program.agent import WAIT, Agent, hears, running_agent, server_api
 
+ONE = {"total": 1, "bytes": 2, "by_topic": {"chat": 1}}
+"""Data messages of a session that heard one."""
+
 
 def kept(data_dir: Path, room: str) -> dict[str, Any] | None:
     with open_reader(data_dir) as reader:
@@ -53,8 +56,7 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
         await agent.said("track_published", times=2, room=room)
         await hears(agent, alice, b"{}", topic="chat")
-        one = {"total": 1, "bytes": 2, "by_topic": {"chat": 1}}
-        before = await until_kept(tmp_path, room, data_messages=one)
+        before = await until_kept(tmp_path, room, data_messages=ONE)
         killed_at = await kill(agent)
     await bob.leave()
     carol = await people.join(room, "carol")
@@ -112,3 +114,31 @@ async def test_a_worker_that_stopped_goes_on_with_the_session_when_it_is_back(
         assert session["end_reason"] == "worker_stopped"
     with open_reader(tmp_path) as reader:
         assert reader.count() == 1
+
+
+@pytest.mark.parametrize("before", ["another container", "another name"])
+async def test_a_killed_worker_is_back_at_once_whatever_it_is_called(
+    before: str, livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
+) -> None:
+    """The agent that it left in the room is listed for 20 s more, and is no watcher.
+
+    "Another name" is also what a version before leaves, whose id was made of the host's name.
+    """
+    flags = ("--worker-name", "a1b2c3d4e5f6") if before == "another name" else ()
+    alice = await people.join(room, "alice")
+    async with running_agent(livekit_server, tmp_path, "--watch", room, *flags) as agent:
+        await agent.said("participant_found", room=room)
+        await hears(agent, alice, b"{}", topic="chat")
+        first = await until_kept(tmp_path, room, data_messages=ONE)
+        await kill(agent)
+    container = "import socket; socket.gethostname = lambda: 'another-container'"
+    async with running_agent(livekit_server, tmp_path, "--watch", room, first=container) as agent:
+        back = await agent.said("reconnected", room=room)
+        await agent.stop()
+        assert agent.events("room_left_to_another") == []
+    session = await until_kept(tmp_path, room)
+    assert session["id"] == first["id"]
+    assert back["gap"] < 15.0, "LiveKit lists what was left for 20 s and more"
+    kept_id = (tmp_path / "worker-id").read_text().split()[0]
+    assert session["worker"] == kept_id
+    assert (first["worker"] == kept_id) == (before == "another container")

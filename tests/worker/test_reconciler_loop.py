@@ -168,12 +168,15 @@ class Scene:
     excluded: set[str] = field(factory=set[str])
     wanted: set[str] = field(factory=set[str])
 
-    def start(self, watch: Sequence[str] = ("*",), instance: str = "here") -> r.Reconciler:
+    def start(
+        self, watch: Sequence[str] = ("*",), instance: str = "here", former: Collection[str] = ()
+    ) -> r.Reconciler:
         reconciler = r.Reconciler(
             api=cast("ServerApi", self.rooms),
             worker=self.places,
             agent_name="watcher",
             instance=instance,
+            former=frozenset(former),
             watch=watch,
             held=lambda: self.held,
             excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
@@ -310,6 +313,20 @@ async def test_what_a_crash_of_ours_left_behind_does_not_count_as_a_watcher(
     scene.start()
     await trio.sleep(0.5)
     assert len(scene.rooms.times("standup")) == 2
+
+
+@pytest.mark.parametrize("started_ago, taken", [(0.0, 2), (40.0, 1)])
+async def test_what_a_former_id_of_ours_left_behind_is_no_watcher_soon_after_the_start(
+    started_ago: float, taken: int, scene: Scene, autojump_clock: MockClock
+) -> None:
+    """A later agent of that id is another worker's, which had the same one before."""
+    scene.start(former=["before"])
+    await trio.sleep(started_ago)
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.agents = {"standup": "before"}
+    await scene.rooms.create_dispatch("standup", "watcher", r.OUR_DISPATCH)
+    await trio.sleep(3)
+    assert len(scene.rooms.times("standup")) == taken
 
 
 async def test_a_worker_with_the_same_instance_id_is_noticed_and_not_fought_for_ever(
