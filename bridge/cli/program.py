@@ -191,7 +191,9 @@ def _http_server(
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(site.beside)
-                program.http = await nursery.start(serve, address, site.app)
+                program.http = await nursery.start(
+                    partial(serve, address, site.app, bounded=site.bounded)
+                )
                 log.info("http_listening", address=str(program.http))
         except* ListenError as group:
             program.refuse(str(group.exceptions[0]))

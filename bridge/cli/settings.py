@@ -46,6 +46,7 @@ from bridge.cli.sources import (
 from bridge.cli.text import did_you_mean
 from bridge.cli.values import HttpAddress
 from bridge.harmless import harmless
+from bridge.http.front import Network
 
 MAX_ROOMS: Final = 500
 """The default's upper bound; tried up to here."""
@@ -204,6 +205,20 @@ TABLE: Final[tuple[Setting, ...]] = (
         in_file=True, hidden=True,
     ),
     _row(
+        "http-host", "ROOM_ACTORS_HTTP_HOST", "NAMES", values.host_names,
+        "names by which a proxy calls us, besides those of loopback, as 'rooms.example.org'",
+        default=(), default_text="none", kind="list",
+    ),
+    _row(
+        "http-root", "ROOM_ACTORS_HTTP_ROOT", "PATH", values.url_root,
+        "the path under which a proxy shows the page", default="", default_text="/",
+    ),
+    _row(
+        "trusted-proxies", "ROOM_ACTORS_TRUSTED_PROXIES", "ADDRESSES", values.networks,
+        "addresses or networks of proxies whose X-Forwarded-For names the client",
+        default=(), default_text="none", kind="list",
+    ),
+    _row(
         "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),
         "time between a room's status lines", default=30.0, default_text="30s",
     ),
@@ -300,6 +315,11 @@ class Settings:
     http: HttpAddress | None
     """None: off."""
     http_token: str | None = field(repr=False)
+    http_host: tuple[str, ...]
+    """In lower case."""
+    http_root: str
+    """Without a slash at its end; empty for `/`."""
+    trusted_proxies: tuple[Network, ...]
     status_every: float
     report_every: float
     stop_timeout: float

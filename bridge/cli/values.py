@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from bridge.cli.text import did_you_mean, plain
 from bridge.harmless import harmless
 from bridge.http.address import HttpAddress
+from bridge.http.front import Network
 from bridge.livekit.endpoint import BadUrl, Endpoint
 
 T = TypeVar("T")
@@ -109,6 +111,52 @@ def http_address(value: object) -> HttpAddress | None:
             f"{shown(given)} is not an address; give HOST:PORT, as 127.0.0.1:8088, or off"
         )
     return HttpAddress(match["v6"] or match["host"], int(match["port"]))
+
+
+def host_names(value: object) -> tuple[str, ...]:
+    """Names of hosts in lower case, without ports."""
+    found = dict.fromkeys(name.lower().removesuffix(".") for name in _several(value))
+    for name in found:
+        if len(name) > 253 or not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
+            raise BadValue(
+                f"{shown(name)} is not a host's name; give names without scheme, port or path, "
+                "as rooms.example.org"
+            )
+    return tuple(found)
+
+
+def networks(value: object) -> tuple[Network, ...]:
+    """Addresses and networks of IPv4 and IPv6."""
+    found: dict[Network, None] = {}
+    for one in _several(value):
+        try:
+            found[ip_network(one, strict=False)] = None
+        except ValueError:
+            raise BadValue(
+                f"{shown(one)} is not an address; give addresses or networks, as "
+                "127.0.0.1,10.0.0.0/8"
+            ) from None
+    return tuple(found)
+
+
+OWN_PATHS: Final = frozenset({
+    "api", "healthz", "history", "livekit", "metrics", "now", "openapi.json", "readyz",
+    "sessions", "signin", "signout", "static", "system", "timelines",
+})  # fmt: skip
+"""What paths of ours begin with: below one of these as a root, a path could mean either."""
+
+
+def url_root(value: object) -> str:
+    """A path without a slash at its end; empty for `/`."""
+    given = text(value)
+    if not re.fullmatch(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", given):
+        raise BadValue(
+            f"{shown(given)} is not a path; give one of letters, digits and -._~ that begins "
+            "with a slash, as /rooms"
+        )
+    if given.split("/")[1] in OWN_PATHS:
+        raise BadValue(f"{shown(given)} begins like a path of our own; give another, as /rooms")
+    return given.rstrip("/")
 
 
 def database_url(value: object) -> str:
@@ -235,6 +283,14 @@ def globs(value: object) -> tuple[str, ...]:
     if any(not p.isprintable() for p in patterns):
         raise BadValue("has a control character in it; give room names or patterns such as team-*")
     return patterns
+
+
+def _several(value: object) -> Iterable[str]:
+    """A list, or text with commas between."""
+    items: object = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise BadValue(f'{shown(value)} is not a list; give \'a,b\' or ["a", "b"]')
+    return [one for one in (_text(item).strip() for item in items) if one]
 
 
 def _items(value: object) -> Iterable[object]:

@@ -18,6 +18,7 @@ from bridge.http.api import Api, Archives
 from bridge.http.app import app
 from bridge.http.events import Feed
 from bridge.http.exchange import App
+from bridge.http.front import Front
 from bridge.http.health import Checks, health
 from bridge.http.inbox import Inbox
 from bridge.http.metrics import Metrics, Requests, Sources, Vitals
@@ -38,6 +39,8 @@ class Site:
 
     app: App
     beside: Callable[[], Awaitable[None]]
+    bounded: Callable[[str], bool]
+    """Whether connections from this address are bounded by number."""
 
 
 def application(settings: Settings, program: Program) -> Site:
@@ -58,7 +61,8 @@ def application(settings: Settings, program: Program) -> Site:
     )
     feed = Feed(archives, lambda: backlog.kept)
     sources = _measured(program, inbox, feed)
-    pages = Pages(archives.read, lambda: _live(program), _system(program))
+    front = Front(frozenset(settings.http_host), settings.http_root, settings.trusted_proxies)
+    pages = Pages(archives.read, lambda: _live(program), _system(program), root=front.root)
     rows = (
         *health(_checks(program), program.worker.config.instance),
         *inbox.rows,
@@ -67,8 +71,13 @@ def application(settings: Settings, program: Program) -> Site:
         *Metrics(sources).rows,
         *pages.rows,
     )
-    served = app(rows, loopback=settings.http.loopback, token=settings.http_token, explain=explain)
-    return Site(sources.requests.around(served), feed.run)
+    token = settings.http_token
+    served = app(rows, loopback=settings.http.loopback, token=token, explain=explain, front=front)
+    return Site(
+        sources.requests.around(served),
+        feed.run,
+        bounded=lambda address: bool(token) and not front.trusts(address),
+    )
 
 
 def _measured(program: Program, inbox: Inbox, feed: Feed) -> Sources:

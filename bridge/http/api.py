@@ -28,7 +28,7 @@ from bridge.filters import CURSOR, FILTERS, Filters
 from bridge.http.api_answer import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api_doc import openapi
 from bridge.http.api_query import FORMAT, LIMIT, PAGE, asked
-from bridge.http.app import Row, access_of
+from bridge.http.app import Row, access_of, root_of
 from bridge.http.signin import cookie_name
 from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS
 from bridge.store.errors import StoreRefused
@@ -163,4 +163,4 @@ class Api:
     async def _openapi(self, request: Request) -> Response:
         asked(request)
         cookie = None if access_of(request) is None else cookie_name(request.scope)
-        return JSONResponse(openapi(self._version, cookie))
+        return JSONResponse(openapi(self._version, cookie, root_of(request)))

@@ -15,6 +15,7 @@ from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bridge.http.app import root_of
 from bridge.sheet import Columns, Json, as_csv
 
 JSON: Final = "application/json"
@@ -80,7 +81,7 @@ def answer(request: Request, body: Body) -> Response:
     headers = {"vary": "accept"}
     if body.next is not None:
         url = request.url.include_query_params(cursor=body.next)
-        headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
+        headers["link"] = f'<{root_of(request)}{url.path}?{url.query}>; rel="next"'
     if body.kind == CSV:
         headers["content-disposition"] = "attachment"
     if body.lasts:

@@ -368,8 +368,9 @@ HEALTH: Final[Mapping[str, Schema]] = {
 }
 
 
-def openapi(version: str, cookie: str | None) -> Schema:
-    """The document.  `cookie` is the name of a sign-in's where a token is wanted, else None."""
+def openapi(version: str, cookie: str | None, root: str = "") -> Schema:
+    """The document.  `cookie` is the name of a sign-in's where a token is wanted, else None;
+    `root` is the path under which a proxy shows us."""
     paths = {path: {"get": dict(item["get"])} for path, item in PATHS.items()}
     security: Schema = {}
     schemes: Schema = {}
@@ -389,6 +390,7 @@ def openapi(version: str, cookie: str | None) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "room-actors", "version": version},
+        "servers": [{"url": root or "/"}],
         **security,
         "paths": {**paths, **HEALTH},
         "components": {"schemas": dict(SCHEMAS), "securitySchemes": schemes},

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.http.exchange import App
+from bridge.http.front import Front
 from bridge.http.guard import Guard
 from bridge.http.problem import problem
 from bridge.http.signin import Access
@@ -34,6 +35,9 @@ class Row:
     """May raise `HTTPException`: it becomes a problem with its `detail`."""
     open: bool = False
     """Needs no token.  Then its path has no parameters."""
+    any_host: bool = False
+    """Is answered whatever `Host` says, because a page from elsewhere learns nothing by it.
+    Then its path has no parameters."""
 
 
 Explain: TypeAlias = Callable[[Request, int, str, Mapping[str, str] | None], Response]
@@ -47,15 +51,22 @@ def _as_problem(
 
 
 def app(
-    rows: Sequence[Row], *, loopback: bool, token: str | None = None, explain: Explain = _as_problem
+    rows: Sequence[Row],
+    *,
+    loopback: bool,
+    token: str | None = None,
+    explain: Explain = _as_problem,
+    front: Front | None = None,
 ) -> App:
     """The application.
 
     `loopback` says that only this machine can reach us: then a request must name it as
     its host (a page from elsewhere cannot, whatever its name resolves to).  With a
     `token`, all but the rows that are `open` want it; they find it as `access_of` their
-    request.  `explain` answers errors.
+    request.  `explain` answers errors.  `front` is what stands before us; rows find its
+    path as `root_of` their request.
     """
+    front = front or Front()
 
     def failed(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
@@ -67,11 +78,23 @@ def app(
         routes=routes, exception_handlers={HTTPException: failed, Exception: failed}
     )
     starlette.router.redirect_slashes = False
-    starlette.state.access = access = Access(token) if token else None
-    open_paths = frozenset(row.path for row in rows if row.open)
-    return Guard(starlette, loopback=loopback, access=access, open_paths=open_paths)
+    starlette.state.access = access = Access(token, root=front.root) if token else None
+    starlette.state.root = front.root
+    return Guard(
+        starlette,
+        loopback=loopback,
+        access=access,
+        front=front,
+        open_paths=frozenset(row.path for row in rows if row.open),
+        any_host=frozenset(row.path for row in rows if row.any_host),
+    )
 
 
 def access_of(request: Request) -> Access | None:
     """Who may come in; None where everybody may."""
     return request.app.state.access
+
+
+def root_of(request: Request) -> str:
+    """What every link of ours begins with: `/rooms`, or nothing (see `Front.root`)."""
+    return request.app.state.root

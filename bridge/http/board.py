@@ -62,10 +62,16 @@ class Board:
     """Made once; `live` gives the sessions that have not ended."""
 
     def __init__(
-        self, live: Callable[[], Iterable[SessionState]], clock: Callable[[], float] = time.time
+        self,
+        live: Callable[[], Iterable[SessionState]],
+        clock: Callable[[], float] = time.time,
+        *,
+        root: str = "",
     ) -> None:
         self._live = live
         self._clock = clock
+        self._root = root
+        """What links begin with."""
         self._drawn: dict[_Session, _Drawn] = {}
         self._drawing = trio.Lock()
         self._keys = count(1)
@@ -144,7 +150,7 @@ class Board:
 
     def _redraw(self, state: SessionState, before: _Drawn | None) -> _Drawn:
         key = f"r{next(self._keys)}" if before is None else before.key
-        html = render("room.html", key=key, **room_values(state))
+        html = render("room.html", root=self._root, key=key, **room_values(state))
         if before is not None and before.html == html:
             before.state = state
             return before

@@ -1,15 +1,15 @@
-"""What stands before every row: is this our host, may this client, what a browser may do."""
+"""What stands before every row: is this our host, who asks, may they, what a browser may do."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, final
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
 
-from bridge.http.address import is_loopback
 from bridge.http.exchange import App, Message
+from bridge.http.front import Front
 from bridge.http.problem import problem
 from bridge.http.signin import Access, Verdict, client_of
 
@@ -37,12 +37,21 @@ class Guard:
     """An ASGI application around another."""
 
     def __init__(
-        self, inner: App, *, loopback: bool, access: Access | None, open_paths: Collection[str]
+        self,
+        inner: App,
+        *,
+        loopback: bool,
+        access: Access | None,
+        front: Front,
+        open_paths: Collection[str],
+        any_host: Collection[str],
     ) -> None:
         self._inner = inner
         self._loopback = loopback
         self._access = access
+        self._front = front
         self._open = open_paths
+        self._any_host = any_host
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def safely(message: Message) -> None:
@@ -53,21 +62,39 @@ class Guard:
                 message = {**message, "headers": given}
             await send(message)
 
+        scope = self._as_meant(scope)
         await self._answer(scope)(scope, receive, safely)
+
+    def _as_meant(self, scope: Message) -> Message:
+        """The request without what a proxy made of it: its own path, and who really asks."""
+        address, *port = scope["client"]
+        forwarded = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        client = (self._front.client(address, forwarded), *port)
+        raw = self._front.inner(scope["raw_path"].decode("latin-1")).encode("latin-1")
+        path = self._front.inner(scope["path"])
+        return {**scope, "client": client, "path": path, "raw_path": raw}
 
     def _answer(self, scope: Message) -> App:
         headers = dict(scope["headers"])
-        if self._loopback and not _names_this_machine(headers.get(b"host", b"")):
-            return problem(421, "Host must be localhost or a loopback address")
+        host = headers.get(b"host", b"")
+        if scope["path"] not in self._any_host and not self._front.knows(
+            host, loopback=self._loopback
+        ):
+            return problem(421, "Host must be localhost, a loopback address or one of --http-host")
+        if _from_another_site(scope["method"], headers):
+            return problem(403, "a page of another site cannot ask for this")
         verdict = self._may(scope, headers.get(b"authorization", b""))
         if verdict == "yes":
             return self._inner
         if verdict == "wait":
             assert self._access is not None
             wait = str(self._access.wait(client_of(scope)))
-            return problem(429, "too many wrong tokens came from there", {"retry-after": wait})
+            headers_back = {"retry-after": wait, "connection": "close"}
+            return problem(429, "too many wrong tokens came from there", headers_back)
         if self._is_a_page(scope, headers):
-            return RedirectResponse(f"{SIGN_IN}?to={quote(_target(scope), safe='')}", 303)
+            root = self._front.root
+            to = quote(root + _target(scope), safe="")
+            return RedirectResponse(f"{root}{SIGN_IN}?to={to}", 303)
         return problem(401, "Authorization: Bearer TOKEN is missing or wrong", ASK_TOKEN)
 
     def _may(self, scope: Message, shown: bytes) -> Verdict:
@@ -91,9 +118,13 @@ def _target(scope: Message) -> str:
     return scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
 
 
-def _names_this_machine(host: bytes) -> bool:
-    name = host.decode("latin-1")
-    bare, _, port = name.rpartition(":")
-    # Without a port the last colon is none, or one inside of [::1].
-    bare = bare if port.isdecimal() and bare else name
-    return is_loopback(bare.removeprefix("[").removesuffix("]"))
+def _from_another_site(method: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser asks for a page of another site, and not because somebody followed a
+    link (W3C Fetch Metadata).  Who is no browser does not say so."""
+    if headers.get(b"sec-fetch-site") != b"cross-site":
+        return False
+    followed = (
+        headers.get(b"sec-fetch-mode") == b"navigate"
+        and headers.get(b"sec-fetch-dest", b"document") == b"document"
+    )
+    return not (followed and method in ("GET", "HEAD"))

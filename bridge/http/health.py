@@ -15,7 +15,8 @@ Checks: TypeAlias = Mapping[str, Callable[[], str | None]]
 
 
 def health(checks: Checks, worker: str) -> tuple[Row, ...]:
-    """The two addresses; neither needs a token.
+    """The two addresses; neither needs a token, a name of ours in `Host`, or minds a slash
+    at its end: a probe asks as its maker thought right (HAProxy's has no `Host` at all).
 
     `/healthz` is 200 as long as the process's loop answers.  `/readyz` is 200 only if
     every check holds, else 503; its body says which does not, and of whom, as
@@ -31,7 +32,9 @@ def health(checks: Checks, worker: str) -> tuple[Row, ...]:
         about = {"ready": holds, "worker": worker, "checks": found}
         return JSONResponse(about, 200 if holds else 503)
 
-    return (
-        Row("GET", "/healthz", alive, open=True),
-        Row("GET", "/readyz", ready, open=True),
+    rows = (("/healthz", alive), ("/readyz", ready))
+    return tuple(
+        Row("GET", path + slash, answer, open=True, any_host=True)
+        for path, answer in rows
+        for slash in ("", "/")
     )

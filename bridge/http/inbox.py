@@ -63,8 +63,8 @@ class Inbox:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Needs no token: a webhook carries LiveKit's own signature."""
-        return (Row("POST", "/livekit/webhook", self._answer, open=True),)
+        """Needs neither token nor a name of ours: a webhook has LiveKit's own signature."""
+        return (Row("POST", "/livekit/webhook", self._answer, open=True, any_host=True),)
 
     async def _answer(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from actors.runtime.system import Node
 from actors.session import SessionState
 from bridge.http import tree
-from bridge.http.app import Row, access_of
+from bridge.http.app import Row, access_of, root_of
 from bridge.http.board import Board
 from bridge.http.days_svg import days_svg
 from bridge.http.files import static_rows
@@ -86,11 +86,16 @@ class Pages:
     """Gives the rows."""
 
     def __init__(
-        self, read: Read, live: Callable[[], Iterable[SessionState]], system: System
+        self,
+        read: Read,
+        live: Callable[[], Iterable[SessionState]],
+        system: System,
+        *,
+        root: str = "",
     ) -> None:
         self._read = read
         self._live = live
-        self._board = Board(live)
+        self._board = Board(live, root=root)
         self._system = system
 
     @property
@@ -222,7 +227,8 @@ class Pages:
 
 def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]:
     """What every page needs.  `live`: it is asked for again and again."""
-    return {"here": here, "live": live, "secured": access_of(request) is not None}
+    secured = access_of(request) is not None
+    return {"here": here, "live": live, "secured": secured, "root": root_of(request)}
 
 
 # ---------------------------------------------------------------- a session
@@ -289,9 +295,7 @@ def explain(
     title = HTTPStatus(status).phrase
     text = render(
         "error.html",
-        here="none",
-        live=False,
-        secured=access_of(request) is not None,
+        **_frame(request, "none"),
         status=status,
         title=title,
         detail="" if detail in ("", title) else f"{detail[0].upper()}{detail[1:].rstrip('.')}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,17 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
         ('"off"', None),
     ),
     "http-token": (("t1", "t1"), ("t2", "t2"), ('"t3"', "t3")),
+    "http-host": (
+        ("Rooms.example.org", ("rooms.example.org",)),
+        ("a, b.example.", ("a", "b.example")),
+        ('["c"]', ("c",)),
+    ),
+    "http-root": (("/rooms", "/rooms"), ("/a/b/", "/a/b"), ('"/x"', "/x")),
+    "trusted-proxies": (
+        ("127.0.0.1", (ip_network("127.0.0.1"),)),
+        ("::1, 10.0.0.0/8", (ip_network("::1"), ip_network("10.0.0.0/8"))),
+        ('["192.0.2.1/24"]', (ip_network("192.0.2.0/24"),)),
+    ),
     "status-every": (("1", 1.0), ("1m", 60.0), ("2.5", 2.5)),
     "report-every": (("500ms", 0.5), ("1m30s", 90.0), ('"1h"', 3600.0)),
     "stop-timeout": (("1s", 1.0), ("2", 2.0), ("3", 3.0)),
@@ -111,6 +123,9 @@ def test_without_anything_given_the_defaults_hold() -> None:
         database_url=None,
         http=HttpAddress("127.0.0.1", 8088),
         http_token=None,
+        http_host=(),
+        http_root="",
+        trusted_proxies=(),
         status_every=30,
         report_every=60,
         stop_timeout=10,
@@ -177,6 +192,16 @@ WRONG: list[tuple[str, str, str]] = [
     ("http", "8088", "HOST:PORT"),
     ("http", "127.0.0.1:70000", "HOST:PORT"),
     ("http", "on", "or off"),
+    ("http-host", "https://rooms.example.org", "without scheme, port or path"),
+    ("http-host", "rooms.example.org:443", "without scheme, port or path"),
+    ("http-root", "rooms", "begins with a slash"),
+    ("http-root", "/a//b", "begins with a slash"),
+    ("http-root", "/a/../b", "begins with a slash"),
+    ("http-root", '/"><script>', "begins with a slash"),
+    ("http-root", "/api", "like a path of our own"),
+    ("http-root", "/sessions/all", "like a path of our own"),
+    ("trusted-proxies", "proxy.example.org", "as 127.0.0.1,10.0.0.0/8"),
+    ("trusted-proxies", "10.0.0.0/33", "as 127.0.0.1,10.0.0.0/8"),
     ("status-every", "soon", "not a duration"),
     ("status-every", "0", "out of range"),
     ("status-every", "nan", "not a duration"),

@@ -31,7 +31,8 @@ from actors.session import (
 )
 from actors.session.events import ParticipantInfo
 from bridge.http.api import Archives
-from bridge.http.app import app
+from bridge.http.app import Row, app
+from bridge.http.front import Front
 from bridge.http.pages import Facts, Pages, Part, System, explain
 from bridge.store.sqlite import SqliteArchive, open_store
 from tests.http.site import Site, open_site
@@ -51,6 +52,7 @@ class Stage:
     site: Site
     history: History
     archive: SqliteArchive
+    rows: tuple[Row, ...]
     journals: list[Journal] = field(factory=list[Journal])
     tree: Node = field(factory=lambda: Node("/", "supervisor", "running", 1, 0))
     dead_letters: dict[str, int] = field(factory=dict[str, int])
@@ -73,7 +75,7 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    data_dir: Path, *, token: str | None = None, port: int = 0
+    data_dir: Path, *, token: str | None = None, port: int = 0, front: Front | None = None
 ) -> AsyncGenerator[Stage, None]:
     """Everything is as of now."""
     async with open_store(data_dir, instance="w") as archive:
@@ -90,10 +92,11 @@ async def open_stage(
             Archives(data_dir).read,
             lambda: (one.state for one in stages[0].journals if not one.ended),
             System(tree, parts, lambda: stages[0].dead_letters),
+            root=front.root if front else "",
         )
-        served = app(pages.rows, loopback=True, token=token, explain=explain)
+        served = app(pages.rows, loopback=True, token=token, explain=explain, front=front)
         async with open_site(served, port) as site:
-            stages.append(Stage(site, History(time.time() - 600), archive))
+            stages.append(Stage(site, History(time.time() - 600), archive, pages.rows))
             yield stages[0]
 
 

@@ -71,4 +71,4 @@ async def test_every_answer_is_as_the_document_says(
 async def test_every_address_of_the_api_is_in_the_document(tmp_path: Path):
     async with open_kept(tmp_path) as kept:
         shown = set((await kept.get("/openapi.json"))["paths"])
-    assert shown == {row.path.replace(":path}", "}") for row in kept.rows}
+    assert shown == {row.path.replace(":path}", "}") for row in kept.rows if row.path[-1] != "/"}

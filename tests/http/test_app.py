@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from bridge.http.app import Row, app
 from bridge.http.guard import SAFE_HEADERS
 from bridge.http.health import health
-from tests.http.site import Site, open_site, polite
+from tests.http.site import Site, answer_in, open_site, polite
 
 TOKEN = "a token of the operator"
 
@@ -103,7 +103,6 @@ async def test_an_unknown_address_is_a_problem_that_echoes_nothing(site: Site):
     answer = polite(await site.http.get("/<script>?x=<script>", headers=bearer))
     assert answer.status == 404
     assert b"script" not in answer.body
-    assert polite(await site.http.get("/healthz/", headers=bearer)).status == 404
     assert answer.problem == {"type": "about:blank", "title": "Not Found", "status": 404}
 
 
@@ -163,7 +162,48 @@ async def test_the_token_lets_in(site: Site, scheme: str):
     ["localhost", "LOCALHOST:8088", "127.0.0.1", "127.0.0.1:1", "127.8.8.8", "[::1]", "[::1]:80"],
 )
 async def test_on_loopback_a_request_names_this_machine(site: Site, host: str):
-    assert (await site.http.get("/healthz", headers={"Host": host})).status_code == 200
+    assert (await site.http.get("/policy", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/", "/readyz/"])
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nHost: host.docker.internal:8088\r\n"]
+)
+async def test_a_probe_need_not_know_our_name(site: Site, path: str, head: bytes):
+    answer = answer_in(await site.say(b"GET %b %b\r\n" % (path.encode(), head)))
+    assert answer.status == 200
+
+
+ELSEWHERE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+
+
+@pytest.mark.parametrize(
+    "method, headers, status",
+    [
+        ("GET", ELSEWHERE, 403),
+        ("GET", {**ELSEWHERE, "Sec-Fetch-Mode": "cors"}, 403),
+        ("GET", FOLLOWED, 200),
+        ("GET", {**FOLLOWED, "Sec-Fetch-Dest": "document"}, 200),
+        ("GET", {**FOLLOWED, "Sec-Fetch-Dest": "iframe"}, 403),
+        ("HEAD", FOLLOWED, 200),
+        ("POST", FOLLOWED, 403),
+        ("GET", {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ("GET", {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+        ("GET", {}, 200),
+    ],
+)
+async def test_a_page_of_another_site_can_only_lead_here(
+    site: Site, method: str, headers: dict[str, str], status: int
+):
+    path = "/order" if method == "POST" else "/policy"
+    assert (await site.http.request(method, path, headers=headers)).status_code == status
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "gET", "FETCH"])
+async def test_a_method_is_what_it_is_letter_by_letter(site: Site, method: str):
+    said = f"{method} /policy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert answer_in(await site.say(said.encode())).status == 405
 
 
 @pytest.mark.parametrize(
@@ -172,7 +212,7 @@ async def test_on_loopback_a_request_names_this_machine(site: Site, host: str):
      "evil.example:127.0.0.1", "[::2]:80", "\xff"],
 )  # fmt: skip
 async def test_on_loopback_another_host_is_a_page_from_elsewhere(site: Site, host: str):
-    answer = polite(await site.http.get("/healthz", headers=[(b"Host", host.encode("latin-1"))]))
+    answer = polite(await site.http.get("/policy", headers=[(b"Host", host.encode("latin-1"))]))
     assert answer.status == 421
     assert answer.problem
 

@@ -2,7 +2,8 @@
 // again when an event tells that something happened, and puts in what is new.
 "use strict";
 
-const EVENTS = "/api/v1/events";
+const ROOT = document.documentElement.dataset.root; // what a proxy shows us under
+const EVENTS = ROOT + "/api/v1/events";
 const AT_LEAST_EVERY = 5000; // ms, also where no event comes
 const WITHOUT_EVENTS = 1000; // ms, where there are none to be had
 const PATIENCE = 10000;      // ms until a question is given up
@@ -49,8 +50,8 @@ async function ask(url) {
   const busy = setTimeout(() => main.setAttribute("aria-busy", "true"), BUSY_AFTER);
   try {
     const answer = await fetch(url, {signal: AbortSignal.timeout(PATIENCE)});
-    if (answer.redirected && new URL(answer.url).pathname === "/signin") location.assign(answer.url);
-    if (answer.status === 401) location.assign("/signin?to=" + encodeURIComponent(location.pathname + location.search));
+    if (answer.redirected && new URL(answer.url).pathname === ROOT + "/signin") location.assign(answer.url);
+    if (answer.status === 401) location.assign(ROOT + "/signin?to=" + encodeURIComponent(location.pathname + location.search));
     if (!answer.ok) throw new Error(answer.status);
     return answer;
   } finally {
@@ -117,7 +118,7 @@ function rowOf(html) {
 
 async function updateRooms() {
   const body = rooms.tBodies[0];
-  const answer = await ask("/now?since=" + encodeURIComponent(rooms.dataset.place));
+  const answer = await ask(ROOT + "/now?since=" + encodeURIComponent(rooms.dataset.place));
   const news = await answer.json();
   const focused = document.activeElement?.closest?.("tr[data-key]")?.dataset.key;
   const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
