@@ -83,7 +83,7 @@ async def test_who_guesses_is_slowed_and_who_has_the_token_is_let_in(stage: Stag
         assert 1 <= int(answer.headers["retry-after"]) <= FORGET_ONE + 1
         shown = {"authorization": "Bearer another guess"}
         assert (await stage.site.http.get("/", headers=shown)).status_code == 429
-        right = {"authorization": b"Bearer " + TOKEN.encode()}
+        right = [(b"authorization", b"Bearer " + TOKEN.encode())]
         assert (await stage.site.http.get("/", headers=right)).status_code == 200
     assert (await sign_in(stage)).status_code == 303
 
