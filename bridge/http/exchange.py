@@ -13,7 +13,8 @@ for another (`Place`), and all answers under way share one `Budget` of bytes.
 
 A head is collected here and given to h11 whole: h11 itself bounds only a head that is not
 complete.  What makes its pattern of a header line slow (quadratic in blanks before a
-character that no header may have) is refused before (`_illegal`).
+character that no header may have) is refused before (`_illegal`).  Trailers of a chunked
+body, which have the same pattern, are bounded by `CHUNK_BYTES`.
 
 No upgrades (HTTP/2, websockets): such a request is answered as if it had not asked.
 """
@@ -46,6 +47,9 @@ App: TypeAlias = Callable[
 
 HEAD_BYTES: Final = 16 * 1024
 """Of a request line and its headers."""
+CHUNK_BYTES: Final = 512
+"""That h11 gets at once of a body without a length, and the most that the line before a chunk,
+or what follows the last one, may have.  h11 is quadratic there too, and nobody sends more."""
 HEAD_SECONDS: Final = 15.0
 """From a connection's start, or its last answer, until the next request's headers are here."""
 STALL_SECONDS: Final = 20.0
@@ -116,8 +120,8 @@ async def _answer_next(wire: _Wire, app: App) -> bool:
         return False  # at once where it had to make place
     if not isinstance(request, h11.Request):
         return False
-    if not request.target.startswith(b"/") or _two_lengths(request):
-        await wire.refuse(400)
+    if wrong := _wrong(request):
+        await wire.refuse(wrong)
         return False
     with wire.place.request(request.target.partition(b"?")[0]) as admitted:
         if admitted:
@@ -127,12 +131,16 @@ async def _answer_next(wire: _Wire, app: App) -> bool:
     return admitted
 
 
-def _two_lengths(request: h11.Request) -> bool:
-    """Whether where its body ends can be read in two ways (RFC 9112, 6.1 and 6.3)."""
+def _wrong(request: h11.Request) -> int:
+    """The status of what h11 takes and we do not; 0 of a good request."""
+    if request.http_version[:1] != b"1":
+        return 505
     names = {name for name, _ in request.headers}
-    return b"transfer-encoding" in names and (
+    # Where such a body ends can be read in two ways (RFC 9112, 6.1 and 6.3).
+    two_ends = b"transfer-encoding" in names and (
         b"content-length" in names or request.http_version < b"1.1"
     )
+    return 400 if two_ends or not request.target.startswith(b"/") else 0
 
 
 @final
@@ -143,7 +151,7 @@ class _Wire:
         self.stream = stream
         self.place = place
         self.client, self.server = stream.socket.getpeername()[:2], stream.socket.getsockname()[:2]
-        self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=CHUNK_BYTES)
         self.gone = False
         self._ahead = bytearray()
         """What came and h11 has not got yet."""
@@ -251,7 +259,7 @@ class _Wire:
             if self.h11.they_are_waiting_for_100_continue:
                 await self.send(h11.InformationalResponse(status_code=100, headers=[]))
             self._ahead += await self._receive()
-        most = HEAD_BYTES if self._chunked else min(HEAD_BYTES, self._body_left)
+        most = CHUNK_BYTES if self._chunked else min(HEAD_BYTES, self._body_left)
         data = self._take(most)
         self._body_left -= len(data)
         return data
