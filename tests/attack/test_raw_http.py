@@ -146,7 +146,7 @@ HEADS: Final = {
 LINES: Final = {
     "TLS": Attack(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", (400,)),
     "TLS of 2,000 bytes": Attack(b"\x16\x03\x01" + bytes(range(256)) * 8, (400,)),
-    "HTTP/2": Attack(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400,)),
+    "HTTP/2": Attack(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (505,)),
     "a proxy's header": Attack(f"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n{GET}".encode(), (400,)),
     "a proxy's header, version 2": Attack(b"\r\n\r\n\x00\r\nQUIT\n" + bytes(20), (400,)),
     "SSH": Attack(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", (400,)),

@@ -109,7 +109,6 @@ def test_nothing_of_it_is_loaded_before_it_is_wanted():
 NOT_HTTP = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "a word": b"hello\r\n\r\n",
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
     "bytes in the path": b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
