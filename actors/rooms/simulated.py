@@ -25,6 +25,7 @@ from attrs import evolve
 
 from actors.rooms.port import Offer, OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused
 from actors.session.events import (
+    AttachmentReceived,
     AttributesChanged,
     DataFormat,
     DataReceived,
@@ -39,10 +40,13 @@ from actors.session.events import (
     ParticipantJoined,
     ParticipantKind,
     ParticipantLeft,
+    Permissions,
+    PermissionsChanged,
     Quality,
     QualityChanged,
     Reconnected,
     Reconnecting,
+    RecordingChanged,
     Resynced,
     RoomEndTold,
     RoomEvent,
@@ -200,6 +204,7 @@ class SimulatedRoom:
         self.metadata = metadata
         self.sid = rooms.next_id("RM")
         self.created_at = rooms.now()
+        self.recording = False
         self.people: dict[str, SimulatedPerson] = {}
         """By identity."""
         self.watchers: list[Watcher] = []
@@ -220,6 +225,7 @@ class SimulatedRoom:
             metadata=self.metadata,
             participants=tuple(p.info() for p in self.people.values() if not p.hidden),
             created_at=self.created_at,
+            recording=self.recording,
         )
 
     def tell(self, event: RoomEvent) -> None:
@@ -259,6 +265,7 @@ class SimulatedRoom:
             metadata=metadata,
             attributes=dict(attributes or {}),
             active=active,
+            permissions=Permissions(),
         )
         person = SimulatedPerson(self, info, hidden)
         self.people[identity] = person
@@ -295,6 +302,12 @@ class SimulatedRoom:
                 content=payload.decode("utf-8", "replace") if self.log_payloads else None,
             )
         )
+
+    def record(self, on: bool) -> None:
+        """A recorder comes in, or leaves."""
+        if on != self.recording:
+            self.recording = on
+            self.tell(RecordingChanged(self.now(), on))
 
     def speak(self, identities: Iterable[str]) -> None:
         """Who speaks now; whoever is not named is silent."""
@@ -349,6 +362,7 @@ class SimulatedRoom:
             person.leave(None)
         self.sid = self.next_id("RM")
         self.created_at = self.now()
+        self.recording = False
         self.webhook(RoomTold(self.now(), int(self.now()), self.created_at, ""))
         self.set_metadata("")
         self.reconnected()
@@ -420,11 +434,13 @@ class SimulatedPerson:
         if not self.hidden:
             self._room.webhook(JoinTold(now, int(now), self.info()))
 
-    def publish(self, source: Source, *, muted: bool = False) -> str:
+    def publish(self, source: Source, *, muted: bool = False, encrypted: bool = False) -> str:
         """The new track's SID."""
         self._must_be_here()
         kind = KIND_OF[source]
-        track = TrackInfo(self._room.next_id("TR"), kind, source, muted, name=source)
+        track = TrackInfo(
+            self._room.next_id("TR"), kind, source, muted, name=source, encrypted=encrypted
+        )
         self.tracks[track.sid] = track
         self._tell(TrackPublished(self._room.now(), self.identity, track))
         self._webhook_of(track, published=True)
@@ -465,6 +481,17 @@ class SimulatedPerson:
     def send_text(self, text: str, *, topic: str = "lk.chat") -> None:
         self._must_be_here()
         self._room.send_data(text.encode(), topic=topic, stream=True, sender=self.identity)
+
+    def send_file(self, payload: bytes, *, topic: str = "lk.chat") -> None:
+        self._must_be_here()
+        now = self._room.now()
+        self._tell(AttachmentReceived(now, self.identity, topic, len(payload)))
+
+    def permit(self, permissions: Permissions) -> None:
+        """What this person may do from now on."""
+        self._must_be_here()
+        self._info = evolve(self._info, permissions=permissions)
+        self._tell(PermissionsChanged(self._room.now(), self.identity, permissions))
 
     def set_name(self, name: str) -> None:
         self._must_be_here()

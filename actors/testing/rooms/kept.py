@@ -80,7 +80,8 @@ def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[st
         ("joins", state.joins, truth.joins),
         ("aborted joins", state.aborted_joins, truth.aborted),
         ("tracks", one.tracks_total, len(truth.tracks)),
-        ("messages", one.messages or 0, truth.messages),
+        ("messages", state.data.total, truth.messages),
+        ("attachments", state.data.attachments, truth.attachments),
     ):
         if told > real or (truth.exact and told != real):
             yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"

@@ -34,6 +34,9 @@ DEEDS: Final[Mapping[str, int]] = {
     "metadata": 1,
     "attributes": 1,
     "room_metadata": 1,
+    "attach": 2,
+    "permit": 1,
+    "record": 1,
 }
 
 FAULTS: Final[tuple[str, ...]] = (

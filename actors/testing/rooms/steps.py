@@ -9,7 +9,7 @@ import trio
 
 from actors.rooms.messages import RosterWanted
 from actors.rooms.simulated import SimulatedPerson, SimulatedRoom
-from actors.session import QUALITIES, Source, Tick
+from actors.session import QUALITIES, Permissions, Source, Tick
 from actors.testing.rooms.outages import OUTAGES
 from actors.testing.rooms.plan import Step
 
@@ -74,7 +74,7 @@ def _vanish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, _: Step)
 
 def _publish(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     if len(person.tracks) < 4:
-        person.publish(SOURCES[step.n % 4], muted=step.x < 0.2)
+        person.publish(SOURCES[step.n % 4], muted=step.x < 0.2, encrypted=step.x > 0.95)
 
 
 def _unpublish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
@@ -97,6 +97,16 @@ def _data(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step
             person.send_text("hello")
         else:
             person.send_data(b"{}", topic="t")
+
+
+def _attach(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
+    _losing_unwatched(stage, room)
+    stage.truths.of(room).attachments += 1
+    person.send_file(b"file")
+
+
+def _permit(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+    person.permit(Permissions(can_publish=step.x < 0.5, sources=SOURCES[: step.n % 3]))
 
 
 def _quality(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
@@ -123,6 +133,12 @@ def _room_metadata(stage: Stage, step: Step) -> None:
     room = stage.live(step.room)
     if room is not None:
         room.set_metadata(f"metadata {step.n}")
+
+
+def _record(stage: Stage, step: Step) -> None:
+    room = stage.live(step.room)
+    if room is not None:
+        room.record(step.x < 0.5)
 
 
 # ---------------------------------------------------------------- what the nemesis does
@@ -365,6 +381,9 @@ STEPS: Final[Mapping[str, Play]] = {
     "metadata": _deed(_metadata),
     "attributes": _deed(_attributes),
     "room_metadata": _room_metadata,
+    "attach": _deed(_attach),
+    "permit": _deed(_permit),
+    "record": _record,
     "disconnect": _watched(_disconnect),
     "storm": _watched(_storm),
     "early_storm": _watched(_storm),

@@ -38,6 +38,7 @@ class Truth:
     """By the SID of the join."""
     tracks: set[str] = field(factory=set[str])
     messages: int = 0
+    attachments: int = 0
     ended_at: float | None = None
     exact: bool = True
     """No fault has cost us anything: every number must be right to the last one."""

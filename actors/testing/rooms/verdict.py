@@ -57,6 +57,16 @@ def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
     told = {sid: track.muted.since is not None for sid, track in state.tracks.items()}
     if told != tracks:
         yield f"{room.name}: tracks {sorted(told.items())}, in truth {sorted(tracks.items())}"
+    encrypted = {t.sid: t.encrypted for p in room.people.values() for t in p.tracks.values()}
+    shown = {sid: track.encrypted for sid, track in state.tracks.items()}
+    if shown != encrypted or (any(encrypted.values()) and not state.encrypted):
+        yield f"{room.name}: encrypted {shown}, in truth {encrypted}"
+    permissions = {person.identity: person.info().permissions for person in room.people.values()}
+    known = {person.identity: person.permissions for person in state.present.values()}
+    if known != permissions:
+        yield f"{room.name}: permissions {known}, in truth {permissions}"
+    if state.recorded_now != room.recording:
+        yield f"{room.name}: recorded {state.recorded_now}, in truth {room.recording}"
     if state.metadata != room.metadata:
         yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
 
