@@ -18,7 +18,13 @@ from typing import Any
 import pytest
 import trio
 
-from actors.session import ParticipantInfo, ParticipantJoined
+from actors.session import (
+    EgressTold,
+    ParticipantInfo,
+    ParticipantJoined,
+    TrackInfo,
+    TrackPublished,
+)
 from bridge.cli import main, reading
 from bridge.filters import FILTERS
 from bridge.store.schema import FILE
@@ -247,6 +253,37 @@ def test_report_for_people_has_all_parts(data_dir: Path, room_actors: RunCommand
     parts = [line for line in text.splitlines() if line in REPORT_PARTS]
     assert parts == list(REPORT_PARTS)
     assert "data_message" in text
+
+
+def test_an_encrypted_session_has_no_number_of_messages_in_any_form(
+    data_dir: Path, room_actors: RunCommand
+) -> None:
+    history = History(time.time() - 1_000.0)
+
+    async def write() -> None:
+        async with open_store(data_dir, instance="w") as archive:
+            journal = history.begin("vault", "RM_1", "alice")
+            at = history.now
+            hidden = TrackInfo("TR_2", "video", "camera", encrypted=True)
+            journal.record(TrackPublished(at + 1, "alice", hidden))
+            journal.record(
+                EgressTold(at + 2, at + 2, "EG_1", "track", "failed", at, at, "no space", None, at)
+            )
+            journal.end(at + 5, "room_closed")
+            await history.write_to(archive)
+
+    trio.run(write)
+    text = room_actors("report", "RM_1").stdout
+    assert "Messages  unknown: the room is encrypted end to end\n" in text
+    assert "Recordings\n" in text
+    assert "no space" in text
+    (row,) = rows_of(room_actors("sessions", "--csv").stdout)
+    assert (row["data_messages"], row["attachments"], row["encrypted"]) == ("", "", "True")
+    assert row["recordings"] == "1"
+    (alice,) = rows_of(room_actors("report", "RM_1", "--csv").stdout)
+    assert alice["data_messages"] == ""
+    assert json.loads(room_actors("report", "RM_1", "--json").stdout)["data_messages"] is None
+    assert "vault" in room_actors("sessions").stdout
 
 
 def test_an_unknown_session_is_one_line_that_says_what_there_is(

@@ -12,7 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.runtime.system import Node
-from actors.session import ParticipantJoined, ParticipantLeft
+from actors.session import (
+    EgressTold,
+    ParticipantJoined,
+    ParticipantLeft,
+    TrackInfo,
+    TrackPublished,
+)
 from actors.session.events import ParticipantInfo
 from bridge.http.files import FOLDER
 from tests.http.pages_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
@@ -43,6 +49,40 @@ class Elements(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += f" {data}"
+
+
+def encrypted_and_recorded(stage: Stage) -> None:
+    """A session whose messages are hidden and of which there is a recording with a hostile file."""
+    journal = stage.history.begin("vault", "RM_vault", "alice")
+    at = stage.history.now
+    hidden = TrackInfo("TR_hidden", "video", "camera", encrypted=True)
+    journal.record(TrackPublished(at + 1, "alice", hidden))
+    journal.record(
+        EgressTold(
+            at + 2, at + 2, "EG_1", "room_composite", "complete", at, at + 2, None, HOSTILE, at
+        )
+    )
+
+
+async def test_an_encrypted_session_says_so_and_claims_no_messages(stage: Stage):
+    encrypted_and_recorded(stage)
+    await stage.keep()
+    text = Elements(await stage.get("/sessions/RM_vault")).text
+    assert "encrypted end to end" in text
+    assert "its messages do not reach this worker" in text
+    assert "No message was sent" not in text
+    assert "vault" in Elements(await stage.get("/history")).text
+
+
+async def test_a_recording_is_shown_with_its_file_as_text(stage: Stage):
+    encrypted_and_recorded(stage)
+    await stage.keep()
+    page = await stage.get("/sessions/RM_vault")
+    elements = Elements(page)
+    assert "EG_1" in elements.text
+    assert "room composite" in elements.text
+    assert "script" not in elements.tags[elements.tags.index("main") :]
+    assert "onload" not in elements.attributes
 
 
 # ---------------------------------------------------------------- now
