@@ -78,6 +78,34 @@ class Found:
     """Unix seconds of the newest batch; None in a new archive."""
 
 
+@frozen
+class Removal:
+    """What was dropped."""
+
+    sessions: int = 0
+    bytes: int = 0
+    """Of lines."""
+
+    def __add__(self, other: Removal) -> Removal:
+        return Removal(self.sessions + other.sessions, self.bytes + other.bytes)
+
+    def __bool__(self) -> bool:
+        return bool(self.sessions or self.bytes)
+
+
+NOTHING: Final = Removal()
+
+
+@frozen
+class PruneStep:
+    """What one step of pruning did."""
+
+    more: bool = False
+    """There may be more to drop."""
+    by_age: Removal = NOTHING
+    by_size: Removal = NOTHING
+
+
 class ArchiveTrouble(Exception):
     """It cannot be read or written now, and may be later.  The text says why and what to do."""
 
@@ -104,9 +132,10 @@ class Archive(Protocol):
         """
         ...
 
-    async def prune(self, now: float) -> bool:
+    async def prune(self, now: float | None) -> PruneStep:
         """Drop some of what is older, or more, than is to be kept; quick.
 
-        Returns whether there is more to drop.  Raises `ArchiveTrouble`.
+        `now` is Unix seconds by a clock that others confirm; None where there is none: then
+        nothing is dropped for its age.  Raises `ArchiveTrouble`.
         """
         ...

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from actors.rooms import budget
-from actors.rooms.archive import Batch, Checkpoint, Line
+from actors.rooms.archive import NOTHING, Batch, Checkpoint, Line, Removal
 from actors.session import Attached, Began, Ended, Entry, Record
 from actors.session.codec import encode_entries, encode_record
 
@@ -76,6 +76,8 @@ class Health:
     """Lines written by this run."""
     lost: int = 0
     """Lines given up by this run."""
+    over_size: Removal = NOTHING
+    """What this run dropped because the file was too large."""
     written_at: float | None = None
     """Unix seconds of the newest batch."""
 

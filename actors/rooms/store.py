@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, final
 import trio
 from attrs import frozen
 
-from actors.rooms.archive import Archive, ArchiveLost, ArchiveTrouble
+from actors.rooms.archive import NOTHING, Archive, ArchiveLost, ArchiveTrouble, Removal
 from actors.rooms.backlog import Backlog
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce
@@ -27,6 +27,8 @@ GATHER: Final = 0.1
 HEARTBEAT: Final = 0.5
 """Seconds between two batches where nothing happened."""
 PRUNE_EVERY: Final = 60.0
+_TOLD_BYTES: Final = 1 << 30
+"""After so much that went by size there is a line in the log, also where more is to go."""
 AGAIN: Final = Backoff(first=0.1, most=5.0)
 """Between tries to write where the archive is in trouble."""
 
@@ -53,14 +55,20 @@ class Store(Actor[StoreMessage]):
         journals: Callable[[], Iterable[Journal]],
         clock: Clock,
         announce: Announce,
+        trusted_clock: Callable[[], float | None] = lambda: None,
         heartbeat: float = HEARTBEAT,
     ) -> None:
-        """`journals`: every session in memory, for an archive that lost what it had."""
+        """`journals`: every session in memory, for an archive that lost what it had.
+
+        `trusted_clock`: Unix seconds where another clock than this machine's agrees, else None.
+        Only then something may go for its age.
+        """
         self._backlog = backlog
         self._journals = journals
         self._archive = archive
         self._clock = clock
         self._announce = announce
+        self._trusted_clock = trusted_clock
         self._heartbeat = heartbeat
         self._flushes: list[ReplyTo[bool]] = []
 
@@ -133,10 +141,23 @@ class Store(Actor[StoreMessage]):
 
     async def _prune_now_and_then(self) -> None:
         """Step by step, so that writing is never held up for long."""
-        more = False
+        more, by_age, by_size = False, NOTHING, NOTHING
         while True:
             await trio.sleep(GATHER if more else PRUNE_EVERY)
             try:
-                more = await self._archive.prune(self._clock())
+                step = await self._archive.prune(self._trusted_clock())
             except ArchiveTrouble:
                 more = False  # The writing says it.
+                continue
+            self._backlog.health.over_size += step.by_size
+            more, by_age, by_size = step.more, by_age + step.by_age, by_size + step.by_size
+            if not more or by_size.bytes > _TOLD_BYTES:
+                self._tell_of("age", by_age)
+                self._tell_of("size", by_size)
+                by_age = by_size = NOTHING
+
+    def _tell_of(self, why: str, removal: Removal) -> None:
+        if removal:
+            self._announce(
+                "store_pruned", reason=why, sessions=removal.sessions, bytes=removal.bytes
+            )

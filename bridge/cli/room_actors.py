@@ -171,6 +171,8 @@ class Outside:
     archive: Archive
     worker: str
     """Who we are, as it stands in a session."""
+    trusted_clock: Callable[[], float | None] = lambda: None
+    """Unix seconds where LiveKit's clock and this machine's agree, else None."""
 
 
 async def start_room_actors(
@@ -208,6 +210,7 @@ async def start_room_actors(
                 journals=lambda: book.journals,
                 clock=time.time,
                 announce=announce,
+                trusted_clock=outside.trusted_clock,
             ),
             restart=Restart.PERMANENT,
             significant=True,

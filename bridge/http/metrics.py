@@ -323,6 +323,10 @@ FAMILIES: Final = (
     Family("gauge", "store_trouble", "1 while the store cannot be written, else 0.",
            lambda s, _: float(bool(s.backlog.health.trouble))),
     Family("counter", "store_written_lines", "Lines kept.", lambda s, _: s.backlog.health.written),
+    Family("counter", "store_over_size_sessions", "Sessions dropped because of --keep-size.",
+           lambda s, _: s.backlog.health.over_size.sessions),
+    Family("counter", "store_over_size_bytes", "Bytes of lines dropped because of --keep-size.",
+           lambda s, _: s.backlog.health.over_size.bytes),
     Family("counter", "store_lost_lines", "Lines given up.", lambda s, _: s.backlog.health.lost),
     # HTTP.
     Family("counter", "webhooks", "LiveKit's webhooks by what became of them.",

@@ -50,7 +50,7 @@ class Live:
         """Every one that can be read, the newest first.  Within one transaction."""
         rows = self._db.execute(
             "SELECT session, seq, lines_lost FROM sessions WHERE ended_at IS NULL "
-            "ORDER BY session DESC"
+            "ORDER BY place DESC"
         ).fetchall()
         lost = {session: lines_lost for session, _, lines_lost in rows}
         run, batch = self._db.execute(

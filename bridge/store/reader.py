@@ -161,11 +161,11 @@ class Reader:
         """One page.  Raises `BadCursor`."""
         fixed, changing = _fixed(filters), _changing(filters)
         sql = (
-            f"SELECT session, {changing} FROM sessions WHERE {fixed} "  # noqa: S608
-            f"AND (ended_at IS NULL OR {changing}) AND session < ? ORDER BY session DESC LIMIT ?"
+            f"SELECT session, place, {changing} FROM sessions WHERE {fixed} "  # noqa: S608
+            f"AND (ended_at IS NULL OR {changing}) AND place < ? ORDER BY place DESC LIMIT ?"
         )
         values = (*changing.values, *fixed.values, *changing.values)
-        below = NEWEST if cursor is None else _session_of(cursor)
+        below = NEWEST if cursor is None else _place_of(cursor)
         rows: list[tuple[int, Json]] = []
         with transaction(self._db, "DEFERRED"):
             # Some live sessions are not what the filters want: then this looks for more.
@@ -175,7 +175,7 @@ class Reader:
                 rows.extend(self._rows(found, filters))
                 if len(found) < asked:
                     break
-                below = found[-1][0]
+                below = found[-1][1]
         more = len(rows) > limit
         return Page([row for _, row in rows[:limit]], str(rows[limit - 1][0]) if more else None)
 
@@ -202,7 +202,7 @@ class Reader:
         """Every live session, the newest first."""
         with transaction(self._db, "DEFERRED"):
             found = self._db.execute(
-                "SELECT session, 1 FROM sessions WHERE ended_at IS NULL ORDER BY session DESC"
+                "SELECT session, place, 1 FROM sessions WHERE ended_at IS NULL ORDER BY place DESC"
             )
             return [row for _, row in self._rows(found.fetchall())]
 
@@ -212,7 +212,8 @@ class Reader:
             return self._live.look()
 
     def session(self, name: str | None = None) -> Json | None:
-        """One session whole: by its id, or a room's newest, or of None the newest of all.
+        """One session whole: by its id, or of a room, or of None of all: the live one that
+        began last, else the newest.
 
         Its timeline is None where it is not kept any more.  Raises `SessionUnreadable`.
         """
@@ -262,7 +263,7 @@ class Reader:
         for condition in conditions:
             found = self._db.execute(
                 f"SELECT session, has_lines FROM sessions WHERE {condition} "  # noqa: S608
-                "ORDER BY session DESC LIMIT 1",
+                "ORDER BY ended_at IS NULL DESC, place DESC LIMIT 1",
                 (name,),
             ).fetchone()
             if found is not None:
@@ -275,14 +276,14 @@ class Reader:
         return time.time() if seen is None or seen.running else seen.alive_at
 
     def _rows(
-        self, found: list[tuple[int, bool]], filters: Filters = ALL
+        self, found: list[tuple[int, int, bool]], filters: Filters = ALL
     ) -> list[tuple[int, Json]]:
-        """Sessions with their numbers.  `found` says of each whether the filters want it as it
+        """Sessions with their places.  `found` says of each whether the filters want it as it
         was kept last; of a live one counts how it is now."""
         now, rows = self._now(), list[tuple[int, Json]]()
-        wanted = frozenset(session for session, _ in found)
+        wanted = frozenset(session for session, _, _ in found)
         newest: dict[int, list[Line]] | None = None
-        for session, matches in found:
+        for session, place, matches in found:
             ended, body = self._db.execute(
                 "SELECT ended_at IS NOT NULL, row FROM sessions JOIN states USING (session) "
                 "WHERE session = ?",
@@ -296,7 +297,7 @@ class Reader:
                     row = session_row(state, now)
                     matches = _matches(state, row, filters)
             if matches:
-                rows.append((session, {**_LATER_KEYS, **json.loads(body)} if row is None else row))
+                rows.append((place, {**_LATER_KEYS, **json.loads(body)} if row is None else row))
         return rows
 
     def _told(self, after: Position) -> Iterator[Placed]:
@@ -326,7 +327,7 @@ _LATER_KEYS: Final[Json] = {"truncated": 0}
 """Of a row: what it lacks where it was kept by an earlier version."""
 
 NEWEST: Final = 2**63 - 1
-"""Above the number of every session."""
+"""Above the place of every session."""
 
 
 @frozen
@@ -394,7 +395,7 @@ def _midnight(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
-def _session_of(cursor: str) -> int:
+def _place_of(cursor: str) -> int:
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise BadCursor("this is no cursor of a list")
     return int(cursor)

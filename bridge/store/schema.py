@@ -9,8 +9,11 @@
     people     which identities were in which session, and the last display name of each
     runs       workers that wrote here, with their last sign of life
 
-A session is named by a number (microseconds of its begin, made unique), so the newest
-are those with the highest numbers and a page of a list goes on below its last one.
+A session is named by a number: microseconds of its begin, made unique.  A clock may be
+wrong, so the order of sessions is that in which they were kept first (`sessions.place`, a
+counter): the newest has the highest place, and a page of a list goes on below its last one.
+
+`sessions.bytes` are those of its chunks.
 
 `journal.floor` is the batch from which on lines are not in chunks yet; `chunks.first` the
 number of a chunk's first line, `at` the time of its last.
@@ -103,6 +106,19 @@ STEPS: Final[tuple[str, ...]] = (
     """
     ALTER TABLE people ADD COLUMN name TEXT NOT NULL DEFAULT '';
     CREATE INDEX people_by_name ON people (name) WHERE name != '';
+    """,
+    """
+    ALTER TABLE sessions ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE sessions SET place = session, bytes = (
+        SELECT coalesce(sum(length(lines)), 0) FROM chunks WHERE chunks.session = sessions.session);
+    CREATE UNIQUE INDEX sessions_in_order ON sessions (place);
+    CREATE INDEX sessions_by_bytes ON sessions (bytes DESC, session) WHERE bytes > 0;
+    CREATE INDEX sessions_of_room_in_order ON sessions (room, place);
+    DROP INDEX sessions_of_room;
+    DROP INDEX sessions_continued;
+    CREATE INDEX sessions_continued ON sessions (place) WHERE end_reason IN
+        ('dispatch_deleted', 'removed', 'server_lost', 'worker_stopped');
     """,
 )
 VERSION: Final = len(STEPS)

@@ -20,11 +20,11 @@ from typing import Final, TypeVar, final
 import structlog
 import trio
 
-from actors.rooms.archive import ArchiveLost, ArchiveTrouble, Batch, Found
+from actors.rooms.archive import ArchiveLost, ArchiveTrouble, Batch, Found, PruneStep
 from bridge.store.aside import set_aside
 from bridge.store.errors import StoreRefused, is_damage, trouble
 from bridge.store.lock import DirectoryLock
-from bridge.store.prune import DEFAULT, Retention, prune
+from bridge.store.prune import DEFAULT, Ration, Retention, prune
 from bridge.store.schema import FILE, open_for_writing
 from bridge.store.writer import Run, Writer
 
@@ -40,10 +40,15 @@ CLOSE_SECONDS: Final = 5.0
 class SqliteArchive:
     """Made by `open_store`.  Calls wait for each other."""
 
-    def __init__(self, data_dir: Path, run: Run, retention: Retention) -> None:
+    def __init__(
+        self, data_dir: Path, run: Run, retention: Retention, steady: Callable[[], float]
+    ) -> None:
         self.path: Final = data_dir / FILE
         self._run = run
         self._retention = retention
+        self._steady = steady
+        self._steady_since = steady()
+        self._ration = Ration(steady)
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._lock: DirectoryLock | None = None
         self._writer: Writer | None = None
@@ -62,9 +67,25 @@ class SqliteArchive:
         """See `Archive`."""
         await self._call(lambda writer: writer.write(batch))
 
-    async def prune(self, now: float) -> bool:
-        """See `Archive`."""
-        return await self._call(lambda writer: prune(writer.db, self._retention, now))
+    async def prune(self, now: float | None) -> PruneStep:
+        """See `Archive`.
+
+        Nothing is believed to be later than the last sign of life of the run before (of this
+        run's start where there was none) and the time that went by since this one began.
+        """
+
+        def step(writer: Writer) -> PruneStep:
+            alive_at = writer.alive_before()
+            since = self._run.started_at if alive_at is None else alive_at
+            latest = since + self._steady() - self._steady_since
+            return prune(
+                writer.db,
+                self._retention,
+                None if now is None else min(now, latest),
+                self._ration,
+            )
+
+        return await self._call(step)
 
     async def aclose(self) -> None:
         """Let go of the file and of the directory."""
@@ -158,17 +179,23 @@ class SqliteArchive:
 
 @asynccontextmanager
 async def open_store(
-    data_dir: Path, *, instance: str, retention: Retention = DEFAULT
+    data_dir: Path,
+    *,
+    instance: str,
+    retention: Retention = DEFAULT,
+    clock: Callable[[], float] = time.time,
+    steady: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[SqliteArchive, None]:
     """The store of this directory, ours alone for the length of the block.
 
-    `instance` names this worker, the same after a restart.  Raises `StoreRefused` where
+    `instance` names this worker, the same after a restart.  `clock` gives Unix seconds, and
+    `steady` seconds that nobody sets.  Raises `StoreRefused` where
     another worker has the directory, or the file in it is not ours to use.  Any other
     trouble is for `load` and `write` to tell: it may be over by then.
     """
-    pid, now = os.getpid(), time.time()
+    pid, now = os.getpid(), clock()
     run = Run(f"{now:.6f}-{pid}", instance, pid, now)
-    archive = SqliteArchive(data_dir, run, retention)
+    archive = SqliteArchive(data_dir, run, retention, steady)
     try:
         with suppress(ArchiveTrouble):
             await archive.open()

@@ -57,7 +57,12 @@ class _Pending:
 _JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?)"
 _CHUNK: Final = "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)"
 _SESSION: Final = """
-    INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO sessions (
+        session, room, room_sid, started_at, ended_at, end_reason, seq, lines_lost, has_lines,
+        people_peak, people_unique, participant_seconds,
+        quality_excellent, quality_good, quality_poor, quality_lost, place
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?,
+        (SELECT coalesce(max(place), 0) + 1 FROM sessions))
     ON CONFLICT (session) DO UPDATE SET
         room = excluded.room, room_sid = excluded.room_sid, started_at = excluded.started_at,
         ended_at = excluded.ended_at, end_reason = excluded.end_reason,
@@ -67,6 +72,7 @@ _SESSION: Final = """
         quality_excellent = excluded.quality_excellent, quality_good = excluded.quality_good,
         quality_poor = excluded.quality_poor, quality_lost = excluded.quality_lost
     """
+_BYTES: Final = "UPDATE sessions SET bytes = bytes + ? WHERE session = ?"
 _STATE: Final = "INSERT OR REPLACE INTO states VALUES (?, ?, ?)"
 _PERSON: Final = """
     INSERT INTO people (session, identity, name) VALUES (?, ?, ?)
@@ -79,7 +85,7 @@ _ALIVE: Final = """
     """
 _CONTINUED: Final = (
     f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUED))} "  # noqa: S608
-    "ORDER BY session DESC LIMIT ?"
+    "ORDER BY place DESC LIMIT ?"
 )
 """As the index for it says it."""
 _RECENT: Final = (
@@ -160,13 +166,15 @@ class Writer:
     def _keep(self, checkpoint: Checkpoint) -> None:
         db, session, state = self.db, checkpoint.session, checkpoint.state
         pending = self._pending.pop(session, None)
-        if pending is not None:
-            db.executemany(_CHUNK, [(session, *chunk) for chunk in _chunks(pending)])
+        chunks = [] if pending is None else list(_chunks(pending))
+        db.executemany(_CHUNK, [(session, *chunk) for chunk in chunks])
         self._seqs[session] = checkpoint.seq
         if state.ended:
             del self._seqs[session]
         row = session_row(state, state.last_at)
         db.execute(_SESSION, _columns(checkpoint, row))
+        if chunks:
+            db.execute(_BYTES, (sum(len(lines) for _, _, lines in chunks), session))
         # Escaped, as JSON can: a text that is no UTF-8 must not hold up a batch for ever.
         db.execute(_STATE, (session, encode_state(state), json.dumps(row, separators=(",", ":"))))
         db.executemany(
@@ -179,18 +187,23 @@ class Writer:
     def load(self) -> Found:
         """What earlier runs left, the oldest session first."""
         db, run = self.db, self._run
-        alive = db.execute(
-            "SELECT alive_at FROM runs WHERE run != ? ORDER BY id DESC LIMIT 1", (run.name,)
-        ).fetchone()
+        alive_at = self.alive_before()
         still_open = db.execute("SELECT session FROM sessions WHERE ended_at IS NULL")
         sessions = {session for (session,) in still_open}
         sessions |= {session for (session,) in db.execute(_CONTINUED, (MOST_ENDED,))}
-        if alive:
-            since = alive[0] - RECENT
+        if alive_at is not None:
+            since = alive_at - RECENT
             sessions |= {session for (session,) in db.execute(_RECENT, (since, MOST_ENDED))}
         found = [self._load(session) for session in sorted(sessions - (run.written or set()))]
         run.written = None
-        return Found(tuple(one for one in found if one is not None), alive and alive[0])
+        return Found(tuple(one for one in found if one is not None), alive_at)
+
+    def alive_before(self) -> float | None:
+        """Unix seconds of the last sign of life of the run before this one; None without any."""
+        found = self.db.execute(
+            "SELECT alive_at FROM runs WHERE run != ? ORDER BY id DESC LIMIT 1", (self._run.name,)
+        ).fetchone()
+        return None if found is None else found[0]
 
     def _load(self, session: int) -> Kept | None:
         seq, lost, body = self.db.execute(

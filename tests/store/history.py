@@ -69,12 +69,12 @@ class History:
 
 def times(session: dict[str, Any], event: str) -> int:
     """How often the session's timeline tells of it."""
-    return sum(entry["event"] == event for entry in session["timeline"])
+    return sum(entry["event"] == event for entry in session["timeline"] or ())
 
 
-async def prune_all(archive: Archive, now: float) -> int:
+async def prune_all(archive: Archive, now: float | None) -> int:
     """The steps that had something to do."""
     steps = 0
-    while await archive.prune(now):
+    while (await archive.prune(now)).more:
         steps += 1
     return steps

@@ -293,6 +293,8 @@ def test_what_every_start_and_every_step_of_pruning_asks_has_an_index(tmp_path: 
     asked = {
         writer._CONTINUED: ("sessions_continued",),
         "SELECT session FROM sessions WHERE ended_at IS NULL": ("sessions_active",),
+        prune._GREEDIEST: ("sessions_by_bytes",),
+        prune._FIRST_ENDED: ("sessions_in_order",),
         prune._OLDEST_CHUNK: ("sessions_with_lines", "PRIMARY KEY"),
     }
     with closing(schema.open_for_writing(tmp_path / FILE)) as db:
@@ -344,11 +346,13 @@ async def test_a_damaged_file_is_set_aside_whole_and_a_new_one_begins(
 
 async def test_a_file_that_is_damaged_while_we_run_is_set_aside_too(tmp_path: Path) -> None:
     history = await filled(tmp_path, 50)
-    async with open_store(tmp_path, instance="w", retention=Retention(events=0.0)) as archive:
+    async with open_store(
+        tmp_path, instance="w", retention=Retention(events=-1e6, an_hour=1.0)
+    ) as archive:
         await archive.load()
         scribbled(tmp_path / FILE)
         with capture_logs() as logs, pytest.raises(ArchiveLost, match="a new one begins"):
-            await prune_all(archive, history.now + 1e9)
+            await prune_all(archive, history.now)
         assert [event["event"] for event in logs] == ["store_set_aside"]
         history.begin("borealis", "RM_new")
         await history.write_to(archive)

@@ -13,7 +13,16 @@ from typing import Final, final
 
 import trio
 
-from actors.rooms.archive import RECENT, ArchiveTrouble, Batch, Checkpoint, Found, Kept, Line
+from actors.rooms.archive import (
+    RECENT,
+    ArchiveTrouble,
+    Batch,
+    Checkpoint,
+    Found,
+    Kept,
+    Line,
+    PruneStep,
+)
 from actors.rooms.book import CONTINUED
 from actors.session import SessionState, fold
 from actors.session.codec import decode_record, decode_state, encode_state
@@ -43,6 +52,8 @@ class SimulatedDisk:
         """Makes what the next write raises, and nothing in the program expects."""
         self.keeps_what_is_cut_off = False
         """Whether a batch is kept whose writer dies while it is being written."""
+        self.pruned_at: float | None = None
+        """The time up to which something was to go for its age last."""
         self.durable_until = -inf
         """Virtual seconds: what this run recorded before is here."""
         self.troubled_at = -inf
@@ -101,9 +112,10 @@ class SimulatedDisk:
             self._injected("disk_torn")
             raise ArchiveTrouble("input/output error")
 
-    async def prune(self, now: float) -> bool:  # noqa: ARG002
+    async def prune(self, now: float | None) -> PruneStep:
         await trio.lowlevel.checkpoint()
-        return False
+        self.pruned_at = now
+        return PruneStep()
 
     def heal(self) -> None:
         self.refusal, self.slow, self.torn, self.bug = None, 0.0, 0, None
