@@ -132,6 +132,13 @@ class Archive(Protocol):
         """
         ...
 
+    async def verify(self) -> None:
+        """Read through what is kept, as whoever reads it does; may take long.
+
+        Raises `ArchiveLost` where it is damaged, and `ArchiveTrouble` where it cannot be read.
+        """
+        ...
+
     async def prune(self, now: float | None) -> PruneStep:
         """Drop some of what is older, or more, than is to be kept; quick.
 

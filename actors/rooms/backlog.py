@@ -72,6 +72,8 @@ class Health:
     """What is wrong, as last said; empty where nothing is."""
     since: float | None = None
     """Unix seconds since when."""
+    unreadable: str = ""
+    """Why somebody could not read what is kept, until it was read through; else empty."""
     written: int = 0
     """Lines written by this run."""
     lost: int = 0
@@ -106,6 +108,8 @@ class Backlog:
         """Set when the next batch is in the archive; then another event."""
         self.most_a_minute = most_a_minute
         self._most_bytes = most_bytes
+        self.doubt = trio.Event()
+        """Set where somebody could not read what is kept; then another event."""
         self._most_lines = most_lines
         self._lines: dict[int, Line] = {}
         """By the order in which they came, so that one can be given up without a search."""
@@ -195,6 +199,11 @@ class Backlog:
             changed = self._changed.setdefault(journal.number, Changed(journal, now))
             changed.urgent = True
         self.news.set()
+
+    def report_unreadable(self, why: str) -> None:
+        """Somebody could not read the archive: have it read through.  On the loop's thread."""
+        self.health.unreadable = why
+        self.doubt.set()
 
     def withdraw(self, journal: Journal) -> list[Line]:
         """The lines of a session of which nothing was written yet; they do not wait any more."""

@@ -139,11 +139,44 @@ class Store(Actor[StoreMessage]):
             health.trouble, health.since = "", None
         return True
 
+    async def _sleep_and_verify(self, seconds: float) -> None:
+        """Read through the archive as soon as somebody who read it found something wrong.
+
+        The writer does not find it: it has in memory what it wrote.
+        """
+        health, failures, until = self._backlog.health, 0, trio.current_time() + seconds
+        while trio.current_time() < until:
+            with trio.move_on_at(until):
+                await self._backlog.doubt.wait()
+            if not self._backlog.doubt.is_set():
+                return
+            self._backlog.doubt = trio.Event()
+            try:
+                await self._archive.verify()
+            except ArchiveLost as lost:
+                self._rewrite(lost)
+            except ArchiveTrouble as trouble:
+                if failures & (failures + 1) == 0:
+                    self._announce("store_unreadable", error=str(trouble))
+                health.unreadable, failures = str(trouble), failures + 1
+                await trio.sleep(AGAIN.delay(failures, self.context.random))
+                self._backlog.doubt.set()
+                continue
+            health.unreadable, failures = "", 0
+
+    def _rewrite(self, lost: ArchiveLost) -> None:
+        """What was kept is gone: what is in memory goes on in a new archive."""
+        health = self._backlog.health
+        health.since = self._clock() if health.since is None else health.since
+        health.trouble = str(lost)
+        self._announce("store_trouble", error=str(lost), waiting=self._backlog.waiting)
+        self._backlog.rewrite(self._journals(), self._clock())
+
     async def _prune_now_and_then(self) -> None:
         """Step by step, so that writing is never held up for long."""
         more, by_age, by_size = False, NOTHING, NOTHING
         while True:
-            await trio.sleep(GATHER if more else PRUNE_EVERY)
+            await self._sleep_and_verify(GATHER if more else PRUNE_EVERY)
             try:
                 step = await self._archive.prune(self._trusted_clock())
             except ArchiveTrouble:

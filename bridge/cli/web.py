@@ -52,7 +52,7 @@ def application(settings: Settings, program: Program) -> Site:
         lambda said: _take(settings, program, said),
     )
     backlog = program.rooms.backlog
-    archives = Archives(settings.data_dir)
+    archives = Archives(settings.data_dir, unreadable=backlog.report_unreadable)
     api = Api(
         archives,
         workers=lambda: [_worker(program)],
@@ -185,6 +185,8 @@ def _checks(program: Program) -> Checks:
     def store() -> str | None:
         if health.trouble:
             return "the store cannot be written; the log says why"
+        if health.unreadable:
+            return "the store cannot be read; the log says why"
         return None if health.written_at is not None else "the store was not written yet"
 
     return {"livekit": livekit, "store": store}

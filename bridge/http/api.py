@@ -59,8 +59,15 @@ class StoreUnreadable(HTTPException):
 class Archives:
     """Reads the store of a directory in threads."""
 
-    def __init__(self, data_dir: Path, at_once: int = READERS) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        at_once: int = READERS,
+        unreadable: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """`unreadable` is told why nothing could be read, in the loop."""
         self._data_dir = data_dir
+        self._unreadable = unreadable
         self._limiter = trio.CapacityLimiter(at_once)
 
     async def read(self, function: Callable[[Reader], T]) -> T:
@@ -76,6 +83,7 @@ class Archives:
             )
         except (NoStore, StoreRefused, ArchiveTrouble) as error:
             log.warning("store_unreadable_for_http", error=str(error))
+            self._unreadable(str(error))
             raise StoreUnreadable from None
 
 

@@ -130,6 +130,10 @@ _CACHE: Final = 4 << 20
 _WAL_LEFT: Final = 64 << 20
 """Bytes: a write-ahead log that once grew larger is cut to this."""
 
+CHECKPOINT_EVERY: Final = 5.0
+"""Seconds after which what was written ahead goes into the file itself, where whoever takes the
+log away cannot reach it."""
+
 _CHECKED: Final = 256 << 20
 """Bytes: a file up to this is read through before it is written to, which takes a quarter of
 a second.  Damage in a larger one shows when it is come upon."""
@@ -153,7 +157,7 @@ def open_for_writing(
         with closing(open_for_reading(path)) as looked_at:
             require_ours(looked_at, path, len(steps))
             if not again and path.stat().st_size <= _CHECKED:
-                _require_whole(looked_at)
+                require_whole(looked_at)
     db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
         if not version_of(db):
@@ -220,7 +224,7 @@ def damage(db: sqlite3.Connection) -> str | None:
     return None if found == "ok" else str(found)
 
 
-def _require_whole(db: sqlite3.Connection) -> None:
+def require_whole(db: sqlite3.Connection) -> None:
     found = damage(db)
     if found is not None:
         error = sqlite3.DatabaseError(found)

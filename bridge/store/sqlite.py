@@ -13,7 +13,8 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
+from math import inf
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -25,7 +26,14 @@ from bridge.store.aside import set_aside
 from bridge.store.errors import StoreRefused, is_damage, trouble
 from bridge.store.lock import DirectoryLock
 from bridge.store.prune import DEFAULT, Ration, Retention, prune
-from bridge.store.schema import FILE, open_for_writing
+from bridge.store.schema import (
+    CHECKPOINT_EVERY,
+    FILE,
+    open_for_reading,
+    open_for_writing,
+    require_ours,
+    require_whole,
+)
 from bridge.store.writer import Run, Writer
 
 log = structlog.get_logger()
@@ -54,6 +62,10 @@ class SqliteArchive:
         self._writer: Writer | None = None
         self._inode: tuple[int, int] | None = None
         """Of the file that was opened last."""
+        self._log_inode: tuple[int, int] | None = None
+        """Of the write-ahead log beside it."""
+        self._checkpoint_at = -inf
+        """Steady seconds when the log was copied into the file last."""
 
     async def open(self) -> None:
         """Open the file.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is vain."""
@@ -65,7 +77,38 @@ class SqliteArchive:
 
     async def write(self, batch: Batch) -> None:
         """See `Archive`."""
-        await self._call(lambda writer: writer.write(batch))
+
+        def write(writer: Writer) -> None:
+            writer.write(batch)
+            if self._steady() - self._checkpoint_at >= CHECKPOINT_EVERY:
+                self._checkpoint_at = self._steady()
+                writer.checkpoint()
+
+        await self._call(write)
+
+    async def verify(self) -> None:
+        """See `Archive`.  Over a connection of its own, so that writing goes on meanwhile."""
+
+        def look() -> None:
+            try:
+                with closing(open_for_reading(self.path)) as db:
+                    require_ours(db, self.path)
+                    require_whole(db)
+            except StoreRefused as refused:
+                raise ArchiveTrouble(str(refused)) from None
+
+        def look_again() -> None:
+            self._ready()
+            try:
+                look()
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+
+        try:
+            await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+        except sqlite3.Error:
+            # Once more while nothing is written: only then it is certain.
+            await self._in_thread(look_again)
 
     async def prune(self, now: float | None) -> PruneStep:
         """See `Archive`.
@@ -119,7 +162,9 @@ class SqliteArchive:
     def _ready(self) -> Writer:
         locked = self._lock is not None and self._lock.in_place()
         if self._writer is not None and locked and self._is_there():
-            return self._writer
+            if self._has_its_log():
+                return self._writer
+            raise self._rescue(self._writer)
         self._disconnect()
         try:
             if self._lock is not None and not locked:
@@ -131,7 +176,8 @@ class SqliteArchive:
                 self._lock = DirectoryLock(self.path.parent)
             db = open_for_writing(self.path, again=self._is_there())
             self._writer = Writer(db, self._run)
-            before, self._inode = self._inode, self._identity()
+            before, self._inode = self._inode, _identity(self.path)
+            self._log_inode = _identity(self._log_path)
         except OSError as error:
             raise trouble(self.path, error) from error
         except sqlite3.Error as error:
@@ -142,13 +188,31 @@ class SqliteArchive:
 
     def _is_there(self) -> bool:
         try:
-            return self._identity() == self._inode
+            return _identity(self.path) == self._inode
         except OSError:
             return False
 
-    def _identity(self) -> tuple[int, int]:
-        found = self.path.stat()
-        return found.st_dev, found.st_ino
+    @property
+    def _log_path(self) -> Path:
+        return Path(f"{self.path}-wal")
+
+    def _has_its_log(self) -> bool:
+        try:
+            return _identity(self._log_path) == self._log_inode
+        except OSError:
+            return False
+
+    def _rescue(self, writer: Writer) -> ArchiveTrouble:
+        """The log was taken away.  This connection has it still: it copies it into the file."""
+        try:
+            writer.checkpoint()
+        except sqlite3.Error as error:
+            return self._failed(error)
+        self._disconnect()
+        return ArchiveLost(
+            f"{self._log_path} was taken away: its content was copied into {self.path.name}, "
+            "and what is in memory is written again"
+        )
 
     def _failed(self, error: sqlite3.Error) -> ArchiveTrouble:
         self._disconnect()
@@ -175,6 +239,11 @@ class SqliteArchive:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 @asynccontextmanager

@@ -130,6 +130,10 @@ class Writer:
         if run.written is not None:
             run.written.update(checkpoint.session for checkpoint in batch.checkpoints)
 
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log into the file, as far as no reader is in the way."""
+        self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     def _take_lines(self, batch: Batch) -> list[bytes]:
         """Those that are new, packed."""
         self._batch = max(self._batch + 1, int(batch.alive_at * 1e6))

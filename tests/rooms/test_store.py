@@ -22,7 +22,7 @@ from actors.session import (
     RoomMetadataChanged,
     SessionState,
 )
-from actors.testing.rooms.disk import SimulatedDisk
+from actors.testing.rooms.disk import UNREADABLE, SimulatedDisk
 from actors.testing.rooms.plan import Plan
 from actors.testing.rooms.stage import T0, Stage
 
@@ -287,6 +287,50 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
     assert await flushed(stage)
     assert on_disk(stage, "RM_1").end_reason == "found_ended"
     assert stage.program.book.summary(T0).rooms == 0, "no room of this run"
+
+
+# ---------------------------------------------------------------- what readers find
+
+
+async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept_anew(
+    stage: Stage,
+) -> None:
+    room = stage.rooms.room("atlas")
+    room.join("alice").publish("microphone")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    assert await flushed(stage)
+    stage.disk.damaged = True
+    backlog = stage.program.backlog
+    backlog.report_unreadable("the database is malformed")
+    assert backlog.health.unreadable
+    await trio.sleep(1.0)
+    assert await flushed(stage)
+    assert (backlog.health.unreadable, backlog.health.trouble) == ("", "")
+    assert set(on_disk(stage, room.sid).present) == {"alice"}
+
+
+async def test_a_reader_that_was_mistaken_changes_nothing(stage: Stage) -> None:
+    room = stage.rooms.room("atlas")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    backlog = stage.program.backlog
+    written = backlog.health.written
+    backlog.report_unreadable("no sessions are kept")
+    await trio.sleep(1.0)
+    assert backlog.health.unreadable == ""
+    assert backlog.health.written == written
+
+
+async def test_what_cannot_be_read_for_a_while_is_said_until_it_can(stage: Stage) -> None:
+    stage.disk.refusal = UNREADABLE
+    backlog = stage.program.backlog
+    backlog.report_unreadable("locked")
+    await trio.sleep(30.0)
+    assert backlog.health.unreadable == UNREADABLE
+    stage.disk.heal()
+    await trio.sleep(10.0)
+    assert backlog.health.unreadable == ""
 
 
 # ---------------------------------------------------------------- webhooks

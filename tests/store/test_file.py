@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 from structlog.testing import capture_logs
 
 from actors.rooms.archive import ArchiveLost, ArchiveTrouble
@@ -26,7 +28,7 @@ from bridge.store.prune import Retention
 from bridge.store.reader import open_reader
 from bridge.store.schema import FILE, STEPS, VERSION
 from bridge.store.sqlite import open_store
-from tests.store.history import History, prune_all, times
+from tests.store.history import T0, History, prune_all, times
 
 ROOT = Path(__file__).parents[2]
 
@@ -370,6 +372,75 @@ async def test_a_file_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
             await archive.write(batch)
         await archive.write(batch)
     assert await found_in(tmp_path) == ["RM_1"]
+
+
+async def test_a_log_that_was_taken_away_is_noticed_and_nothing_is_lost(tmp_path: Path) -> None:
+    history = History()
+    async with open_store(tmp_path, instance="w", steady=lambda: 0.0) as archive:
+        one = history.begin()
+        await history.write_to(archive)
+        await archive.write(evolve(history.batch(), alive_at=T0))
+        history.talk(one, 50)
+        await history.write_to(archive)
+        (tmp_path / f"{FILE}-wal").unlink()
+        history.talk(one, 50)
+        batch = history.batch()
+        with pytest.raises(ArchiveLost, match="-wal was taken away"):
+            await archive.write(batch)
+        # All that was in the log is in the file, as a kill would leave it.
+        shutil.copy(tmp_path / FILE, tmp_path / "copy")
+        with closing(sqlite3.connect(tmp_path / "copy")) as db:
+            assert db.execute("SELECT count(*) FROM journal").fetchone()[0] >= 2
+        await archive.write(batch)
+    assert not set_aside(tmp_path)
+    with open_reader(tmp_path) as reader:
+        session = reader.session("atlas")
+        assert session is not None
+        assert times(session, "data_message") == 100
+
+
+async def test_what_was_written_ahead_is_in_the_file_after_some_seconds(tmp_path: Path) -> None:
+    history, now = History(), 0.0
+    async with open_store(tmp_path, instance="w", steady=lambda: now) as archive:
+        journal = history.begin()
+        await history.write_to(archive)
+        now += schema.CHECKPOINT_EVERY
+        history.talk(journal, 10)
+        await history.write_to(archive)
+        shutil.copy(tmp_path / FILE, tmp_path / "copy.db")
+    data_dir = tmp_path / "copied"
+    data_dir.mkdir()
+    (tmp_path / "copy.db").rename(data_dir / FILE)
+    with open_reader(data_dir) as reader:
+        session = reader.session("atlas")
+    assert session is not None
+    assert times(session, "data_message") == 10
+
+
+def read_all(data_dir: Path) -> None:
+    with open_reader(data_dir) as reader:
+        for row in reader.sessions(100).sessions:
+            reader.session(row["id"])
+
+
+async def test_damage_that_a_reader_found_sets_the_file_aside(tmp_path: Path) -> None:
+    history = await filled(tmp_path, 50)
+    async with open_store(tmp_path, instance="w") as archive:
+        await archive.load()
+        journal = history.begin("borealis", "RM_new")
+        await history.write_to(archive)
+        await archive.verify()
+        assert not set_aside(tmp_path), "nothing is wrong"
+        scribbled(tmp_path / FILE)
+        with pytest.raises(ArchiveTrouble):
+            read_all(tmp_path)
+        with pytest.raises(ArchiveLost, match="a new one begins"):
+            await archive.verify()
+        history.backlog.rewrite((journal,), history.now)
+        await history.write_to(archive)
+        with open_reader(tmp_path) as reader:
+            assert [row["id"] for row in reader.sessions().sessions] == ["RM_new"]
+    assert len(set_aside(tmp_path)) == 1
 
 
 # ---------------------------------------------------------------- trouble that passes

@@ -15,6 +15,7 @@ import trio
 
 from actors.rooms.archive import (
     RECENT,
+    ArchiveLost,
     ArchiveTrouble,
     Batch,
     Checkpoint,
@@ -48,6 +49,8 @@ class SimulatedDisk:
         """Seconds that a batch takes."""
         self.torn = 0
         """Batches that will be kept although the writer is told that they were not."""
+        self.damaged = False
+        """Whether whoever reads it through finds that what is on it is not what was written."""
         self.bug: Callable[[], Exception] | None = None
         """Makes what the next write raises, and nothing in the program expects."""
         self.keeps_what_is_cut_off = False
@@ -111,6 +114,15 @@ class SimulatedDisk:
             self.troubled_at = trio.current_time()
             self._injected("disk_torn")
             raise ArchiveTrouble("input/output error")
+
+    async def verify(self) -> None:
+        await trio.sleep(self.slow)
+        if self.refusal == UNREADABLE:
+            self._refuse()
+        if self.damaged:
+            self.damaged = False
+            self.lines, self._saved = {}, {}
+            raise ArchiveLost("damaged: a new one begins")
 
     async def prune(self, now: float | None) -> PruneStep:
         await trio.lowlevel.checkpoint()
