@@ -16,9 +16,11 @@ NOT_RUN: Final = "not run"
 FIGURES: Final = "figures"
 NO_SERVER: Final = "no livekit-server"
 NO_CHROMIUM: Final = "no chromium"
+NO_NGINX: Final = "no nginx"
 ADVICE: Final = {
     NO_SERVER: "bin/test builds the server they need.",
     NO_CHROMIUM: "Install Debian's package chromium to run them.",
+    NO_NGINX: "Install Debian's package nginx-light to run them.",
 }
 
 

@@ -26,6 +26,7 @@ settings.load_profile("everyday")
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(closing, closing.__name__)
     config.pluginmanager.import_plugin("tests.watchdog")
+    config.pluginmanager.import_plugin("tests.nginx")
     if importlib.util.find_spec("tests.people_fixture"):
         config.pluginmanager.import_plugin("tests.people_fixture")
 

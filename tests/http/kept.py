@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from actors.session import AttributesChanged, MetadataChanged
 from bridge.http.api import Api, Archives
 from bridge.http.app import Row, app
 from bridge.http.events import Feed
+from bridge.http.front import Front
 from bridge.http.health import health
 from bridge.http.metrics import Metrics, Requests, Sources, Vitals
 from bridge.http.turns import in_turns
@@ -132,9 +133,14 @@ class Kept:
 
 @asynccontextmanager
 async def open_kept(
-    data_dir: Path, *, token: str | None = None, **limits: int
+    data_dir: Path,
+    *,
+    token: str | None = None,
+    front: Front | None = None,
+    more: Callable[[Archives], tuple[Row, ...]] = lambda _: (),
+    **limits: int,
 ) -> AsyncGenerator[Kept, None]:
-    """An empty store and the whole API on it; `limits` are those of the feed."""
+    """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
     history = History()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
         archives = Archives(data_dir)
@@ -154,10 +160,10 @@ async def open_kept(
             version="0",
         )
         metrics = Metrics(sources_of(history, system, feed, []))
-        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows)
+        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows, *more(archives))
         async with (
             trio.open_nursery() as nursery,
-            open_site(app(rows, loopback=True, token=token)) as site,
+            open_site(app(rows, loopback=True, token=token, front=front)) as site,
         ):
             kept = Kept(site, history, archive, feed, system, rows)
             nursery.start_soon(kept.run_feed)
