@@ -104,6 +104,11 @@ class Book:
         )
 
     @property
+    def sessions(self) -> tuple[Ref[Any], ...]:
+        """The actors of the sessions that we are in, or on the way into or out of."""
+        return tuple(held.session for held in self.held.values() if held.session is not None)
+
+    @property
     def wanted(self) -> frozenset[str]:
         """SIDs of the rooms that we were in and did not want to leave."""
         unwatched = (sid for sid, journal in self.unwatched.items() if journal.state.job_ids)

@@ -113,7 +113,7 @@ class Journal:
         self.number, self.state = kept.session, kept.state
         self.seq, self.lost = kept.seq + self.lost, kept.lost + self.lost
         if not self.ended:
-            self.record(Disconnected(seen_until, None))
+            self.record(Disconnected(seen_until, None, "worker_failed"))
         for record in records:
             if isinstance(record, Began):
                 for job_id in record.job_ids:

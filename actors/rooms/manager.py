@@ -280,7 +280,7 @@ class RoomManager(Actor[ManagerMessage]):
             return
         journal = Journal.found(kept, self._around.backlog)
         if not state.ended:
-            journal.record(Disconnected(seen_until, None))
+            journal.record(Disconnected(seen_until, None, "worker_failed"))
         elif state.end_reason == "dispatch_deleted":
             book.decline(state.room_sid)
         self._tell(journal)

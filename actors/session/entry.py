@@ -56,6 +56,7 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "room_recording": ("active",),
     "reconnecting": (),
     "reconnected": ("gap",),
+    "suspended": ("gap",),
     "session_ended": ("reason",),
     "participant_left_at": ("identity", "sid", "kind", "reason", "seconds"),
     "participant_connection_aborted": ("identity", "sid", "kind", "reason"),

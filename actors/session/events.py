@@ -35,6 +35,19 @@ Source: TypeAlias = Literal["camera", "microphone", "screen", "screen_audio", "u
 Quality: TypeAlias = Literal["excellent", "good", "poor", "lost"]
 DataFormat: TypeAlias = Literal["json", "text", "binary"]
 
+GapReason: TypeAlias = Literal[
+    "suspended", "worker_stopped", "worker_failed", "reconnecting", "connection_lost", "removed"
+]
+"""Why nobody watched for a while.
+
+* ``suspended``: the worker's process or its machine did not run.
+* ``worker_stopped``: the worker was ended, and was back later.
+* ``worker_failed``: the worker was killed or crashed, as a whole or in this room.
+* ``reconnecting``: the connection to the room broke and came back.
+* ``connection_lost``: it did not come back, and the room was entered anew.
+* ``removed``: the agent was removed from the room, and sent there again.
+"""
+
 QUALITIES: Final[tuple[Quality, ...]] = ("excellent", "good", "poor", "lost")
 
 
@@ -102,6 +115,8 @@ class Watching:
 
     at: float
     roster: Roster
+    clock_offset: float | None = None
+    """Seconds by which this machine's clock is ahead of the server's, None where unknown."""
 
 
 @frozen
@@ -143,6 +158,26 @@ class Disconnected:
 
     at: float
     reason: str | None
+    gap: GapReason = "connection_lost"
+    """Why nobody watches from now on, should the session go on."""
+
+
+@frozen
+class Suspended:
+    """Nothing of us ran since `since`; `at` is when it runs again.
+
+    Comes before whatever the room told meanwhile."""
+
+    at: float
+    since: float
+
+
+@frozen
+class ClockCompared:
+    """This machine's clock is ahead of the server's by so many seconds, since some time."""
+
+    at: float
+    offset: float
 
 
 @frozen
@@ -452,6 +487,8 @@ RoomEvent: TypeAlias = (
     | Reconnecting
     | Reconnected
     | Disconnected
+    | Suspended
+    | ClockCompared
     | ParticipantJoined
     | ParticipantActive
     | RecorderFound

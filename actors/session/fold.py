@@ -63,7 +63,8 @@ only, so nobody is held to be speaking across a gap; quality is held.
 continues a session are too, but may lack somebody for 4 s.  Whoever went missing
 while nobody watched left when the watching stopped: later was not observed.
 
-**Gaps.**  Watched is what lies between ``Watching`` and ``Disconnected`` (or the
+**Gaps.**  `actors.session.gaps` has them, and what a suspended process hears when it runs
+again.  Watched is what lies between ``Watching`` and ``Disconnected`` (or the
 end) without ``Reconnecting`` to ``Reconnected``.  A ``Watching`` without
 ``Disconnected`` before it follows a worker that was killed: that watch stopped at its last
 event, which is why a worker that starts again records the last sign of life of the one
@@ -82,16 +83,18 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from actors.session import presence, recordings, signals, tracks
+from actors.session import gaps, presence, recordings, signals, tracks
 from actors.session.corrections import CORRECTIONS, FOUND_ENDED, SEEN_ENDS, true_end
 from actors.session.entry import Entry
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
+    ClockCompared,
     DataReceived,
     DataTrackPublished,
     DataTrackUnpublished,
     Disconnected,
+    GapReason,
     MessagesThinned,
     MetadataChanged,
     NameChanged,
@@ -108,6 +111,7 @@ from actors.session.events import (
     RoomEvent,
     RoomMetadataChanged,
     SpeakersChanged,
+    Suspended,
     Tick,
     TrackMuted,
     TrackPublished,
@@ -117,8 +121,9 @@ from actors.session.events import (
     TrackUnpublished,
     Watching,
 )
+from actors.session.gaps import AFTER_END
 from actors.session.roster import AnotherLife, compare, same_life
-from actors.session.state import SETTLE, Leave, SessionState, change
+from actors.session.state import SETTLE, Gap, Leave, SessionState, change
 from actors.session.steps import OFF, stretch
 from actors.session.waiting import all_due, anomaly, with_leaving
 
@@ -158,7 +163,7 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
     if correct is not None:
         state = correct(state, event, out)
     elif state.ended_at is None:
-        if state.due is not None and at >= state.due:
+        if state.due is not None and at >= state.due and type(event) is not Suspended:
             state = presence.settle(state, at, out)
         state = _HANDLERS[type(event)](state, event, out)
     if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
@@ -176,10 +181,15 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     if state.ended_at is not None:
         return state, ()
     out = list[Entry]()
+    if state.blind_since is not None and state.blind_because is None:
+        at = min(at, state.blind_since)  # We left by ourselves: our goodbye is no gap.
     seen_until = state.last_at if reason == FOUND_ENDED else at
+    because = AFTER_END.get(reason, "connection_lost")
     if reason != SERVER_LOST:
         state = _with_messages(state, out)
-    state = _unwatched(state, seen_until, out)
+    state = _unwatched(state, seen_until, because, out)
+    if state.blind_since is not None and state.blind_because is None:
+        state = change(state, blind_because=because)
     ended_at, reason = true_end(state, max(at, state.started_at), reason)
     last_seen = ended_at if state.blind_since is None else state.blind_since
     for sid in state.tracks:
@@ -212,6 +222,8 @@ def next_deadline(state: SessionState) -> float | None:
 def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry]) -> SessionState:
     at, roster = event.at, event.roster
     state = same_life(state, roster)
+    if isinstance(event, Watching):
+        state = change(state, clock_offset=event.clock_offset)
     if state.watched_from is None:
         out.append(Entry(at, "session_started", {"existing": len(roster.participants)}))
         since = state.started_at
@@ -219,7 +231,7 @@ def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry])
         state = compare(state, roster, at, "found", since, unseen, at + SETTLE, out)
         return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, held=())
     gap_since = state.last_at if state.blind_since is None else state.blind_since
-    state = _blind(state, gap_since)
+    state = _blind(state, gap_since, "worker_failed")
     state = signals.forget_quality(state, gap_since)
     leaving = {
         one: Leave(leave.at, leave.due, within=leave.within) for one, leave in state.leaving.items()
@@ -243,7 +255,7 @@ def _reconnecting(state: SessionState, event: Reconnecting, out: list[Entry]) ->
     if state.reconnecting or state.blind_since is not None:
         return anomaly(state)
     out.append(Entry(event.at, "reconnecting"))
-    state = all_due(_blind(state, event.at), inf)
+    state = all_due(_blind(state, event.at, "reconnecting"), inf)
     return change(state, reconnecting=True)
 
 
@@ -273,16 +285,46 @@ def _seeing_again(
     due = at + SETTLE
     state = all_due(state, due)
     state = compare(state, roster, at, how, since, stretch(since, at), due, out)
-    return change(state, watched=state.watched.on(at), blind_since=None, settle_at=due)
+    state = gaps.close(state, at)
+    return change(state, watched=state.watched.on(at), settle_at=due)
 
 
 def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) -> SessionState:
-    return _out_of_the_room(_with_messages(state, out), event.at)
+    # That we left by ourselves says nothing yet: the end that follows knows why.
+    because: GapReason | None = event.gap
+    if event.reason == "client_initiated":
+        because = None
+    elif event.reason == "participant_removed":
+        because = "removed"
+    return _out_of_the_room(_with_messages(state, out), event.at, because)
 
 
-def _unwatched(state: SessionState, at: float, out: list[Entry]) -> SessionState:
+def _suspended(state: SessionState, event: Suspended, out: list[Entry]) -> SessionState:
+    """Before what was queued meanwhile.  We are still connected, as far as anybody knows."""
+    if not state.watching or state.watched.since is None:
+        return change(state, suspended=Gap(event.since, event.at, "suspended"))
+    since, at = max(event.since, state.watched.since), event.at
+    if at <= since:
+        return state
+    if state.due is not None and state.due <= since:
+        state = presence.settle(state, since, out)
+    state = all_due(state, at + SETTLE)
+    state = signals.pause_quality(signals.hush(state, since), since, at)
+    gap = Gap(since, at, "suspended")
+    out.append(Entry(at, "suspended", {"gap": round(at - since, 3)}))
+    state = gaps.add(change(state, watched=state.watched.off(since).on(at)), gap)
+    return change(state, suspended=gap, settle_at=at + SETTLE)
+
+
+def _clock_compared(state: SessionState, event: ClockCompared, _: list[Entry]) -> SessionState:
+    return change(state, clock_offset=event.offset)
+
+
+def _unwatched(
+    state: SessionState, at: float, because: GapReason, out: list[Entry]
+) -> SessionState:
     """It is over: what was doubted is believed, nothing more is known."""
-    return _out_of_the_room(presence.settle(state, inf, out), at)
+    return _out_of_the_room(presence.settle(state, inf, out), at, because)
 
 
 def _with_messages(state: SessionState, out: list[Entry]) -> SessionState:
@@ -295,19 +337,21 @@ def _with_messages(state: SessionState, out: list[Entry]) -> SessionState:
     return change(state, held=())
 
 
-def _out_of_the_room(state: SessionState, at: float) -> SessionState:
+def _out_of_the_room(state: SessionState, at: float, because: GapReason | None) -> SessionState:
     """Nobody watches any more; the next watch, or the end, decides what is in doubt."""
-    state = _blind(state, at)
+    if state.reconnecting:
+        state = change(state, blind_because=because)
+    state = _blind(state, at, because)
     state = signals.forget_quality(state, at if state.blind_since is None else state.blind_since)
     return change(state, reconnecting=False, held=())
 
 
-def _blind(state: SessionState, at: float) -> SessionState:
+def _blind(state: SessionState, at: float, because: GapReason | None) -> SessionState:
     """The view of the room stops, if it had not already."""
     if state.watched.since is None:
         return state
-    state = signals.hush(state, at)
-    return change(state, watched=state.watched.off(at), blind_since=at)
+    state = gaps.begins(state, at, because)
+    return signals.hush(state, at)
 
 
 def _ticked(state: SessionState, _event: Tick, _out: list[Entry]) -> SessionState:
@@ -322,6 +366,8 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     Reconnecting: _reconnecting,
     Reconnected: _reconnected,
     Disconnected: _disconnected,
+    Suspended: _suspended,
+    ClockCompared: _clock_compared,
     ParticipantJoined: presence.on_joined,
     ParticipantActive: presence.on_active,
     RecorderFound: presence.on_recorder,

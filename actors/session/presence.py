@@ -24,6 +24,7 @@ from actors.session.events import (
     ParticipantLeft,
     RecorderFound,
 )
+from actors.session.gaps import counts_from, was_suspended
 from actors.session.signals import permissions_entry, take_attributes
 from actors.session.state import (
     BATCH,
@@ -104,6 +105,14 @@ def on_recorder(state: SessionState, event: RecorderFound, out: list[Entry]) -> 
 
 
 def on_left(state: SessionState, event: ParticipantLeft, out: list[Entry]) -> SessionState:
+    since = counts_from(state, event.at)
+    return _left(state, evolve(event, at=since), stretch(since, event.at), out)
+
+
+def _left(
+    state: SessionState, event: ParticipantLeft, unseen: float, out: list[Entry]
+) -> SessionState:
+    """`unseen`: seconds after the event's time in which it may have happened."""
     person = state.present.get(event.identity)
     if person is None:
         gone = state.past.get(event.identity)
@@ -124,7 +133,7 @@ def on_left(state: SessionState, event: ParticipantLeft, out: list[Entry]) -> Se
             return _put(state, change(person, owed=None))
         state = _put(state, change(person, owed=None))
     leave = state.leaving.get(event.identity)
-    within = announced_within(join, event.at)
+    within = max(unseen, announced_within(join, event.at))
     if event.reason is not None:
         at, within = (event.at, within) if leave is None else (leave.at, leave.within)
         return depart(state, event.identity, at, event.reason, within, out)
@@ -194,7 +203,7 @@ def visit(
         parted = min(before[-1].left_at or 0.0, join.joined_at)
         before = (*before[:-1], change(before[-1], left_at=max(parted, before[-1].joined_at)))
     state, person = _with_joins(state, person, (*before, join, *after), at)
-    state = _joined(_recounted(state, was, person), join)
+    state = _recounted(state, was, person)
     if join.effective:
         if person.counts(join):
             state = change(state, peak=max(state.peak, _met(state, person, join.since)))
@@ -229,13 +238,13 @@ def correct_leave(
     """The server's word on when and why a join that is over ended.
 
     Not after the next join began, and not after the leave was heard: a leave that has a
-    reason was heard.  One without was only concluded, maybe too early.  Where both may be
-    right, the time is one that both allow.
+    reason was heard.  One without was only concluded, maybe too early; so was one that is put
+    to the beginning of a suspension.  Where both may be right, the time is one that both allow.
     """
     after = person.joins[index + 1 :]
     join = person.joins[index]
     believed = join.joined_at if join.left_at is None else join.left_at
-    if join.reason is None:
+    if join.reason is None or was_suspended(state, believed):
         best = told
     else:
         heard = Estimate(believed, believed - (join.left_within or 0.0), believed)
@@ -534,7 +543,7 @@ def _enter(
     """Open `join` of somebody who is not present; `was` is this person before, as counted."""
     state, person = _with_joins(state, person, (*person.joins, join), at)
     person = _with_texts(_with_kind(person), info)
-    state = _joined(_put(_recounted(state, was, person), person), join)
+    state = _put(_recounted(state, was, person), person)
     if join.effective:
         state = _peaked(state, join.since)
         who = _who(person, join)
@@ -647,17 +656,16 @@ def _with_joins(
     return change(state, folded=folded), person
 
 
-def _joined(state: SessionState, join: Join) -> SessionState:
-    first = state.first_joined_at
-    if first is not None and first <= join.joined_at:
-        return state
-    return change(state, first_joined_at=join.joined_at)
-
-
 def _recounted(state: SessionState, was: Person, person: Person) -> SessionState:
     """The counts of people, now that `person` is what was `was`.  They change nowhere else."""
+    first = state.first_person_at
+    if person.visits > was.visits:
+        known = () if first is None else (first,)
+        came = (join.joined_at for join in person.joins if person.counts(join))
+        first = min((*known, *came), default=None)
     return change(
         state,
+        first_person_at=first,
         current=state.current + person.here - was.here,
         unique=state.unique + person.counted - was.counted,
         joins=state.joins + person.visits - was.visits,

@@ -226,6 +226,17 @@ def forget_quality(state: SessionState, at: float) -> SessionState:
     return change(state, present=people)
 
 
+def pause_quality(state: SessionState, since: float, until: float) -> SessionState:
+    """Nobody's quality is known in between; after it what was told last holds again."""
+    people = {
+        identity: change(
+            person, quality=person.quality.to(None, since).to(person.quality.level, until)
+        )
+        for identity, person in state.present.items()
+    }
+    return change(state, present=people)
+
+
 def _attributed(state: SessionState, identity: str) -> SessionState:
     """Count a message for its sender: here, gone, or not announced yet."""
     person = state.present.get(identity)

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 
 from actors.session.events import (
+    GapReason,
     ParticipantInfo,
     ParticipantKind,
     Permissions,
@@ -78,6 +79,9 @@ MAX_ABORTED: Final = 100
 
 MAX_EXPECTED: Final = 2_000
 """Joins that were told by a webhook and are to be announced; those beyond are not waited for."""
+
+MAX_GAPS: Final = 100
+"""Gaps that are kept one by one, the first ones; those beyond are added up."""
 
 OTHER: Final = "…other"
 """The name under which what is beyond a bound is added up."""
@@ -241,6 +245,16 @@ class Track:
 
 
 @frozen
+class Gap:
+    """A time in which nobody of ours saw the room."""
+
+    since: float
+    """Unix seconds."""
+    until: float
+    reason: GapReason
+
+
+@frozen
 class Leave:
     """A leave, or an unpublish, that may not be true: it waits until it is."""
 
@@ -321,6 +335,8 @@ class Folded:
     """Presence, quality and talk of the people above, machines left out."""
     quality: QualitySeconds | None = None
     talk: float | None = None
+    gaps: int = 0
+    gap_seconds: float = 0.0
 
 
 @frozen(slots=False)
@@ -351,6 +367,14 @@ class SessionState:
     watched: Span = OFF
     blind_since: float | None = None
     """Unix seconds since when we do not see the room; None while we do, and before."""
+    blind_because: GapReason | None = None
+    """Why; None where we left by ourselves, until the end says why."""
+    gaps: tuple[Gap, ...] = ()
+    """Those that are over, oldest first."""
+    suspended: Gap | None = None
+    """The last time in which nothing of us ran."""
+    clock_offset: float | None = None
+    """Seconds by which the worker's own clock was ahead, as compared last; None if unknown."""
     reconnecting: bool = False
     settle_at: float = -inf
     """Until then a roster may lack people who are there (after a reconnect)."""
@@ -386,8 +410,8 @@ class SessionState:
     """These four: people who took part."""
     aborted_joins: int = 0
     """Joins of people that ended before anybody took part."""
-    first_joined_at: float | None = None
-    """Unix seconds, the earliest join known."""
+    first_person_at: float | None = None
+    """Unix seconds, the earliest join of a person that is known."""
     tracks_total: int = 0
     by_source: Mapping[Source, int] = field(factory=dict[Source, int])
     data: Data = Data()

@@ -26,6 +26,7 @@ from actors.session.events import (
     TrackUnmuted,
     TrackUnpublished,
 )
+from actors.session.gaps import counts_from, in_burst
 from actors.session.state import (
     MAX_DATA_TRACKS,
     MAX_TRACKS,
@@ -48,11 +49,13 @@ def on_published(state: SessionState, event: TrackPublished, out: list[Entry]) -
         return hold(state, event)
     if event.identity not in state.present and state.past.get(event.identity) is not None:
         return _too_late(state, event, out)
+    if in_burst(state, at):
+        return show(state, event.identity, track, at, None, False, out, None)
     return show(state, event.identity, track, at, at, False, out)
 
 
 def on_unpublished(state: SessionState, event: TrackUnpublished, out: list[Entry]) -> SessionState:
-    sid, at = event.track_sid, event.at
+    sid, at = event.track_sid, counts_from(state, event.at)
     if sid not in state.tracks:
         return hold(state, event) if state.held else anomaly(state)
     leave = state.unpublishing.get(sid)

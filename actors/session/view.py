@@ -30,7 +30,7 @@ from actors.session import recordings
 from actors.session.entry import Entry
 from actors.session.events import QUALITIES
 from actors.session.presence import CALL_STATUS
-from actors.session.state import OTHER, Join, Person, SessionState, Track
+from actors.session.state import OTHER, Gap, Join, Person, SessionState, Track
 from actors.session.steps import QualitySeconds, add, stretch
 
 _TIME_KEYS: Final = frozenset({"joined_at"})
@@ -139,20 +139,30 @@ def _minute(minute: int) -> str:
 
 
 def coverage(state: SessionState, now: float) -> float:
-    """Which share of the room's life was watched, 0 to 1.
+    """Which share of the time since our first entry was watched, 0 to 1.
 
-    The life begins with the room's creation at the server; where that is not known,
-    with the first join or the first watch, whichever is earlier.
+    What was before the entry is told by `entered_after`.
     """
     until = _until(state, now)
-    known = (state.first_joined_at, state.watched_from, state.started_at)
-    born = state.created_at
-    if born is None:
-        born = min(at for at in known if at is not None)
-    life = stretch(born, until)
-    if life == 0.0:
-        return 1.0 if state.watched_from is not None else 0.0
-    return min(1.0, state.watched.total(until) / life)
+    if state.watched_from is None:
+        return 0.0
+    life = stretch(state.watched_from, until)
+    return 1.0 if life == 0.0 else min(1.0, state.watched.total(until) / life)
+
+
+def entered_after(state: SessionState) -> float | None:
+    """Seconds from the room's first person to our first entry; 0 where we were there first."""
+    if state.watched_from is None or state.first_person_at is None:
+        return None
+    return stretch(state.first_person_at, state.watched_from)
+
+
+def every_gap(state: SessionState, now: float) -> list[Gap]:
+    """The gaps that are kept, and the one that is open at the end or at `now`."""
+    since, until = state.blind_since, _until(state, now)
+    if since is None or until <= since:
+        return list(state.gaps)
+    return [*state.gaps, Gap(since, until, state.blind_because or "connection_lost")]
 
 
 def _until(state: SessionState, now: float) -> float:
@@ -169,6 +179,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         quality = add(quality, person.quality.totals(until))
         if person.audible:
             talk[person.identity] = talk.get(person.identity, 0.0) + person.talk.total(until)
+    entered, offset = entered_after(state), state.clock_offset
     watched = state.watched_from is not None
     seen = watched or state.server_said
     return {
@@ -183,8 +194,11 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         "started_at": rfc3339(state.started_at),
         "ended_at": rfc3339(state.ended_at),
         "duration": _seconds(stretch(state.started_at, until)),
+        "entered_after": None if entered is None else _seconds(entered),
         "coverage": round(coverage(state, until), 4),
         "encrypted": state.encrypted,
+        "gaps": _gaps(state, until),
+        "clock_offset": None if offset is None else round(offset, 3),
         "metadata": state.metadata,
         "participants": {
             "current": state.current if seen else None,
@@ -209,6 +223,17 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         },
         "recordings": _recordings(state) if seen else None,
     }
+
+
+def _gaps(state: SessionState, until: float) -> list[dict[str, Any]]:
+    """The last one has no end while it is open."""
+    shown = [
+        {"from": rfc3339(gap.since), "to": rfc3339(gap.until), "reason": gap.reason}
+        for gap in every_gap(state, until)
+    ]
+    if len(shown) > len(state.gaps) and not state.ended:
+        shown[-1]["to"] = None
+    return shown
 
 
 def _messages(state: SessionState, until: float) -> dict[str, Any] | None:

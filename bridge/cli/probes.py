@@ -11,6 +11,7 @@ do hear of that room, as of any.)
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import secrets
 import time
@@ -31,6 +32,7 @@ from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.jobs import JobBook
 from bridge.livekit.protocol import Registered, Registration, WorkerProtocol
 from bridge.livekit.rejection import rejection
+from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
 
@@ -40,8 +42,8 @@ OLDEST_SERVER: Final = (1, 8, 0)
 """The first livekit-server that sends an agent to a room by its name (AgentDispatchService)."""
 REGISTER_DEADLINE: Final = 5.0
 """Seconds, once the socket is open."""
-SKEW_LIMIT: Final = 5.0
-"""Seconds.  Tokens stand sixty; but the times of a session come from both clocks."""
+PONG_DEADLINE: Final = 2.0
+"""Seconds.  A server that answers no ping tells its time in whole seconds (`Date`)."""
 ROOM_LIFE: Final = 20
 """Whole seconds until the server ends the room by itself, should we be killed."""
 
@@ -65,8 +67,13 @@ class Rejected(Exception):
         self.reason = reason
 
 
-async def register(endpoint: Endpoint, api_key: ApiKey, name: str) -> Registered:
-    """Be a worker for a moment.  Raises `SocketFailed` or `Rejected`."""
+async def register(
+    endpoint: Endpoint, api_key: ApiKey, name: str, clock: ServerClock
+) -> Registered:
+    """Be a worker for a moment, and learn the server's time.
+
+    Raises `SocketFailed` or `Rejected`.
+    """
     worker = WorkerProtocol(
         registration=Registration(name, __version__, endpoint.room_url),
         book=JobBook(1, draining=True),
@@ -77,7 +84,10 @@ async def register(endpoint: Endpoint, api_key: ApiKey, name: str) -> Registered
     async def converse(socket: WebSocketConnection) -> Registered:
         try:
             with trio.fail_after(REGISTER_DEADLINE):
-                return await _registered(socket, worker)
+                registered = await _registered(socket, worker)
+            with trio.move_on_after(PONG_DEADLINE), suppress(ConnectionClosed):
+                await _ask_time(socket, worker, clock)
+            return registered
         except ConnectionClosed:
             raise Rejected("other", "the server closes the worker's connection") from None
         except trio.TooSlowError:
@@ -105,6 +115,21 @@ async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Re
                 for data in worker.data_to_send():  # that we are full
                     await socket.send_message(data)
                 return event
+
+
+async def _ask_time(
+    socket: WebSocketConnection, worker: WorkerProtocol, clock: ServerClock
+) -> None:
+    """Ping: the answer tells the server's time in milliseconds."""
+    worker.tick(trio.current_time())
+    for data in worker.data_to_send():
+        await socket.send_message(data)
+    while True:
+        for event in worker.receive(await socket.get_message(), trio.current_time()):
+            if isinstance(event, protocol.Pong):
+                took = trio.current_time() - event.sent_at
+                clock.observe(clock.steady() - took, event.server_time)
+                return
 
 
 def version_problem(version: str) -> str | None:
@@ -161,10 +186,10 @@ class ServerCheck:
 
     async def run(self) -> list[Result]:
         async with ServerApi(self.endpoint, self.api_key) as api:
-            worker = await self._worker()
+            worker = await self._worker(api.clock)
             listed = await self._list_rooms(api) if SERVER not in self._failed else None
             self._judge_key(worker, listed)
-            self._judge_clock(worker, api)
+            self._judge_clock(worker, api.clock)
             if not self._failed:
                 await self._use_room(api)
         return [self._results.get(name) or self._untried(name) for name in PROBES]
@@ -184,10 +209,10 @@ class ServerCheck:
 
     # ------------------------------------------------------------ key and worker
 
-    async def _worker(self) -> Rejected | None:
+    async def _worker(self, clock: ServerClock) -> Rejected | None:
         """Register; judges the server, the registration and the version."""
         try:
-            worker = await register(self.endpoint, self.api_key, self._name)
+            worker = await register(self.endpoint, self.api_key, self._name, clock)
         except SocketFailed as error:
             self._fail(SERVER, str(error), CHECK_URL)
             return None
@@ -228,17 +253,20 @@ class ServerCheck:
             do = "the server API must be reachable at the same URL as the websocket"
         self._fail(ROOM_SERVICE, str(listed), do)
 
-    def _judge_clock(self, worker: Rejected | None, api: ServerApi) -> None:
+    def _judge_clock(self, worker: Rejected | None, clock: ServerClock) -> None:
+        """Sessions have the server's time whatever ours is; all else has ours."""
         do = "set this machine's clock, and let it be kept right (NTP)"
+        offset = clock.offset
         if worker is not None and worker.reason == "clock_skew":
             self._fail(CLOCK, str(worker), do)
-        elif api.skew is None or SERVER in self._failed:
+        elif offset is None or SERVER in self._failed:
             return
-        elif abs(api.skew) > SKEW_LIMIT:
-            side = "behind" if api.skew > 0 else "ahead of"
-            self._fail(CLOCK, f"{abs(api.skew):.0f} s {side} the server's", do)
+        elif clock.is_off:
+            side = "ahead of" if offset > 0 else "behind"
+            self._fail(CLOCK, f"{abs(offset):.1f} s {side} the server's", do)
         else:
-            self._ok(CLOCK, "agrees with the server's")
+            within = abs(offset) + (clock.uncertainty or 0.0)
+            self._ok(CLOCK, f"agrees with the server's within {math.ceil(within * 100) / 100:g} s")
 
     # -------------------------------------------------------------- room and media
 

@@ -18,6 +18,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from typing import Final
 
 import structlog
 import trio
@@ -33,6 +34,7 @@ from bridge import __version__
 from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings, SettingsError
 from bridge.cli.worker_id import WorkerId, worker_id
+from bridge.heartbeat import Heartbeat
 from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.connection import LiveKitRooms, LookUp
@@ -41,6 +43,7 @@ from bridge.livekit.options import SdkOptions
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 from bridge.livekit.reconciler import Reconciler
 from bridge.livekit.rejection import WorkerRejected
+from bridge.livekit.server_clock import WORTH_A_WARNING, ServerClock
 from bridge.livekit.tokens import ApiKey, room_token
 from bridge.livekit.worker import Worker, WorkerConfig
 from bridge.store.errors import StoreRefused
@@ -48,6 +51,9 @@ from bridge.store.prune import Retention
 from bridge.store.sqlite import open_store
 
 log = structlog.get_logger()
+
+COMPARE_EVERY: Final = 1.0
+"""Seconds between two looks at how far this machine's clock is off."""
 
 
 @define(eq=False)
@@ -66,6 +72,9 @@ class Program:
     """Where the HTTP server listens."""
     closing: str = ""
     """What `drain` waits for."""
+    clock: ServerClock = field(factory=ServerClock)
+    """LiveKit's clock: the times of all sessions."""
+    heartbeat: Heartbeat = field(factory=Heartbeat)
 
     def refuse(self, why: str) -> None:
         """End it: with these settings it cannot work."""
@@ -90,17 +99,21 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     Raises `SettingsError` where another worker has the data directory.
     """
     endpoint = Endpoint.parse(settings.url)
-    api_key = ApiKey(settings.api_key, settings.api_secret)
     who = worker_id(settings)
+    clock = ServerClock()
+    api_key = ApiKey(settings.api_key, settings.api_secret, clock.now)
     try:
         async with (
             open_store(
                 settings.data_dir, instance=who.name, retention=_retention(settings)
             ) as archive,
             trio_asyncio.open_loop(),
-            ServerApi(endpoint, api_key) as api,
+            ServerApi(endpoint, api_key, clock=clock) as api,
             LiveKitRooms(
-                settings.log_payloads, options=_sdk_options(settings), look_up=_sid_of(api)
+                settings.log_payloads,
+                options=_sdk_options(settings),
+                look_up=_sid_of(api),
+                clock=clock,
             ) as port,
             open_system(on_signal=on_signal) as system,
         ):
@@ -135,6 +148,8 @@ async def _start_everything(
         config,
         on_assignment=lambda job: rooms.assign(job),  # noqa: PLW0108 (made below)
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
+        clock=api.clock,
+        ask_time=api.ask_time,
         stragglers=lambda: port.stragglers,
         rng=rng,
     )
@@ -145,9 +160,12 @@ async def _start_everything(
         reports=worker,
         archive=archive,
         worker=instance,
+        clock=api.clock.now,
     )
     rooms = await start_room_actors(settings, system, outside)
-    program = Program(rooms, worker, system)
+    heartbeat = Heartbeat(lambda seconds: _suspended(program, seconds))
+    program = Program(rooms, worker, system, clock=api.clock, heartbeat=heartbeat)
+    heartbeat.start()
 
     async def run_worker() -> None:
         try:
@@ -156,7 +174,11 @@ async def _start_everything(
             program.refuse(str(rejected))
         await trio.sleep_forever()
 
-    services: dict[str, Callable[[], Awaitable[None]]] = {"worker": run_worker}
+    services: dict[str, Callable[[], Awaitable[None]]] = {
+        "worker": run_worker,
+        "heartbeat": heartbeat.run,
+        "clock": lambda: _compare_clocks(program),
+    }
     if settings.http is not None:
         services["http"] = _http_server(settings.http, settings, program)
     book = rooms.book
@@ -177,6 +199,33 @@ async def _start_everything(
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
+
+
+def _suspended(program: Program, seconds: float) -> None:
+    """This process did not run for so long: every room has a gap."""
+    until = program.clock.now()
+    log.warning("worker_suspended", seconds=round(seconds, 1), rooms=len(program.rooms.book.held))
+    program.rooms.suspended(until - seconds, until)
+
+
+async def _compare_clocks(program: Program) -> None:
+    """Say when this machine's clock is off, and by how much; sessions have it too."""
+    clock, said = program.clock, 0.0
+    while True:
+        offset = clock.offset
+        if offset is not None and abs(offset - said) > WORTH_A_WARNING and not _unsure(clock):
+            if clock.is_off:
+                said = offset
+                log.warning("clock_off", offset=round(offset, 3))
+            else:
+                said = 0.0
+                log.info("clock_right", offset=round(offset, 3))
+            program.rooms.clock_offset(clock.now(), offset)
+        await trio.sleep(COMPARE_EVERY)
+
+
+def _unsure(clock: ServerClock) -> bool:
+    return clock.uncertainty is None or clock.uncertainty > WORTH_A_WARNING / 2
 
 
 def _http_server(

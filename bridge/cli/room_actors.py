@@ -24,7 +24,7 @@ from actors.rooms.port import RoomJob, RoomPort
 from actors.rooms.recovery import ListLiving, Recovery
 from actors.rooms.reporter import Reporter
 from actors.rooms.room import Surroundings
-from actors.rooms.session import Publish
+from actors.rooms.session import Clock, Publish
 from actors.rooms.store import Flush, Store
 from actors.rooms.summary import Summary
 from actors.runtime import (
@@ -44,7 +44,7 @@ from actors.runtime import (
     Service,
     Signal,
 )
-from actors.session import Entry, ServerSaid, SessionState
+from actors.session import ClockCompared, Entry, ServerSaid, SessionState, Suspended
 from bridge.cli.session_log import SessionLog
 from bridge.cli.settings import Settings
 
@@ -72,6 +72,7 @@ class RoomActors:
     publish: Publish
     tally: Tally
     """Counts over everything that was published."""
+    clock: Clock
 
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
@@ -85,6 +86,19 @@ class RoomActors:
     def said(self, room: str, room_sid: str, event: ServerSaid) -> None:
         """LiveKit said this of a room."""
         self.manager.tell(Said(room, room_sid, event))
+
+    def suspended(self, since: float, until: float) -> None:
+        """Nothing of us ran in between: every session has a gap.
+
+        Told past the manager, so that it comes before whatever is queued for a session.
+        """
+        for session in self.book.sessions:
+            session.tell(Suspended(until, since))
+
+    def clock_offset(self, at: float, seconds: float) -> None:
+        """This machine's clock is that far ahead of the server's."""
+        for session in self.book.sessions:
+            session.tell(ClockCompared(at, seconds))
 
     async def flush(self) -> None:
         """Wait until everything that was recorded by now is kept, also for a disk in trouble."""
@@ -108,13 +122,13 @@ class RoomActors:
         """End what a hurried end left open.  Only when no actor will run any more."""
         held = (held.journal for held in self.book.held.values())
         for journal in (*held, *self.book.unwatched.values()):
-            journal.end(time.time(), "worker_stopped")
+            journal.end(self.clock(), "worker_stopped")
             while journal.untold:
                 self.publish(journal.state, journal.untold.popleft())
 
     def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
-        return self.book.summary(time.time())
+        return self.book.summary(self.clock())
 
 
 _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
@@ -173,6 +187,8 @@ class Outside:
     """Who we are, as it stands in a session."""
     trusted_clock: Callable[[], float | None] = lambda: None
     """Unix seconds where LiveKit's clock and this machine's agree, else None."""
+    clock: Clock = time.time
+    """The clock of all times of sessions."""
 
 
 async def start_room_actors(
@@ -193,7 +209,7 @@ async def start_room_actors(
         port=outside.port,
         find_again=outside.find_again,
         backlog=backlog,
-        clock=time.time,
+        clock=outside.clock,
         publish=publish,
         heard=tally.heard,
         announce=announce,
@@ -208,7 +224,7 @@ async def start_room_actors(
                 backlog,
                 outside.archive,
                 journals=lambda: book.journals,
-                clock=time.time,
+                clock=outside.clock,
                 announce=announce,
                 trusted_clock=outside.trusted_clock,
             ),
@@ -227,7 +243,12 @@ async def start_room_actors(
         )
     )
     recovery = Recovery(
-        outside.archive, book, manager, outside.list_living, clock=time.time, announce=announce
+        outside.archive,
+        book,
+        manager,
+        outside.list_living,
+        clock=outside.clock,
+        announce=announce,
     )
     await recovery.load_once()
     root.start_child(ChildSpec("recovery", lambda: Service(recovery.run)))
@@ -237,10 +258,10 @@ async def start_room_actors(
             lambda: Reporter(
                 manager,
                 announce=announce,
-                clock=time.time,
+                clock=outside.clock,
                 status_every=settings.status_every,
                 report_every=settings.report_every,
             ),
         )
     )
-    return RoomActors(book, backlog, manager, reporter, store, publish, tally)
+    return RoomActors(book, backlog, manager, reporter, store, publish, tally, outside.clock)

@@ -50,6 +50,7 @@ def application(settings: Settings, program: Program) -> Site:
         ApiKey(settings.api_key, settings.api_secret),
         settings.agent_name,
         lambda said: _take(settings, program, said),
+        program.clock.now,
     )
     backlog = program.rooms.backlog
     archives = Archives(settings.data_dir, unreadable=backlog.report_unreadable)
@@ -95,6 +96,8 @@ def _measured(program: Program, inbox: Inbox, feed: Feed) -> Sources:
         webhooks_dropped=lambda: inbox.dropped_by_server,
         feed=feed,
         requests=Requests(),
+        server_clock=program.clock,
+        heartbeat=program.heartbeat,
     )
 
 

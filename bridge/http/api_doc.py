@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, get_args
 
 from actors.session import QUALITIES
-from actors.session.events import ParticipantKind, Source, TrackKind
+from actors.session.events import GapReason, ParticipantKind, Source, TrackKind
 from bridge.filters import CURSOR, FILTERS, ROOM, Parameter
 from bridge.http.api_query import FORMAT, LIMIT
 from bridge.http.problem import PROBLEM_JSON
@@ -63,8 +63,19 @@ _ROW: Final[Mapping[str, Schema]] = {
     "started_at": TIME,
     "ended_at": _maybe(TIME),
     "duration": SECONDS,
+    "entered_after": _maybe(SECONDS),
     "coverage": SHARE,
     "encrypted": _maybe(YES),
+    "gaps": _list(
+        _object(
+            {
+                "from": TIME,
+                "to": _maybe(TIME),
+                "reason": {"type": "string", "enum": list(get_args(GapReason))},
+            }
+        )
+    ),
+    "clock_offset": {"type": ["number", "null"]},
     "metadata": _maybe(TEXT),
     "participants": _object(
         dict.fromkeys(("current", "peak", "unique", "joins", "aborted"), _maybe(COUNT))

@@ -12,13 +12,12 @@ rooms have a label that strangers choose; there are at most `ROOMS` of them.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
 import trio
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -47,11 +46,13 @@ from actors.runtime import (
 from actors.runtime.cell import Cell
 from actors.session import QUALITIES, SessionState
 from bridge.harmless import harmless
+from bridge.heartbeat import Heartbeat
 from bridge.http.api_query import asked
 from bridge.http.app import Row
 from bridge.http.events import Feed
 from bridge.http.exchange import App, Message
 from bridge.http.turns import Turns
+from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.worker import Worker
 
 PREFIX: Final = "room_actors_"
@@ -135,8 +136,12 @@ class Sources:
     webhooks_dropped: Callable[[], int]
     feed: Feed
     requests: Requests
-    clock: Callable[[], float] = time.time
-    """Unix seconds."""
+    server_clock: ServerClock = field(factory=ServerClock)
+    heartbeat: Heartbeat = field(factory=Heartbeat)
+    clock: Callable[[], float] = field(
+        default=Factory(lambda self: self.server_clock.now, takes_self=True)
+    )
+    """Unix seconds on the clock of the sessions."""
 
 
 @define
@@ -247,6 +252,10 @@ def _store_lag(sources: Sources, seen: Seen) -> float:
     return float("nan") if written_at is None else max(0.0, seen.now - written_at)
 
 
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
 def _quality_seconds(sources: Sources, _: Seen) -> Mapping[str, float]:
     return dict(zip(QUALITIES, sources.tally.seconds, strict=False))
 
@@ -315,6 +324,17 @@ FAMILIES: Final = (
     Family("gauge", "worker_max_rooms", "Rooms that are watched at most.",
            lambda s, _: s.worker.config.max_rooms),
     Family("gauge", "worker_load_ratio", "Share of those that is watched.", _load),
+    # Time.
+    Family("gauge", "clock_offset_seconds",
+           "How far this machine's clock is ahead of LiveKit's; NaN while unknown.",
+           lambda s, _: _or_nan(s.server_clock.offset)),
+    Family("gauge", "clock_uncertainty_seconds",
+           "By how much that may be wrong, each way; NaN while unknown.",
+           lambda s, _: _or_nan(s.server_clock.uncertainty)),
+    Family("counter", "suspensions", "Times that this process did not run for seconds.",
+           lambda s, _: s.heartbeat.count),
+    Family("counter", "suspended_seconds", "Seconds of these.",
+           lambda s, _: s.heartbeat.seconds),
     # The store.
     Family("gauge", "store_lag_seconds", "Age of the newest batch that is kept; NaN before any.",
            _store_lag),
@@ -346,7 +366,7 @@ FAMILIES: Final = (
 
 HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[Tally], Histogram]], ...]] = (
     ("session_duration_seconds", "Of sessions that ended.", lambda tally: tally.duration),
-    ("session_coverage_ratio", "Share of a room's life that was watched.", lambda t: t.coverage),
+    ("session_coverage_ratio", "Share of the time since our entry.", lambda tally: tally.coverage),
     ("event_lag_seconds", "From the SDK's callback to the fold.", lambda tally: tally.lag),
 )
 

@@ -20,8 +20,8 @@ Facts about the real server that callers should know:
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -34,7 +34,7 @@ from livekit.protocol import agent_dispatch, models, room
 
 from bridge.harmless import harmless
 from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.rejection import clock_skew
+from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.websocket import cause_of
 from bridge.redact import redact
@@ -137,9 +137,8 @@ class ServerApi:
     endpoint: Endpoint
     api_key: ApiKey
     deadline: float = DEADLINE
-    skew: float | None = field(default=None, init=False)
-    """Seconds by which the server's clock is ahead of ours (it tells whole seconds), as of
-    the last answer; None before the first."""
+    clock: ServerClock = field(factory=ServerClock)
+    """The server's clock.  Each answer is fed to it."""
     _http: httpx2.AsyncClient = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -170,9 +169,13 @@ class ServerApi:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    def server_time(self) -> float:
-        """The server's clock, in Unix seconds, as well as we know it."""
-        return time.time() + (self.skew or 0.0)
+    async def ask_time(self) -> None:
+        """Have the server tell its time, if it can be reached.  Needs no valid token."""
+        sent_at = self.clock.steady()
+        with trio.move_on_after(self.deadline), suppress(httpx2.HTTPError, ApiError):
+            async with self._http.stream("GET", "/") as response:
+                self.clock.observe_date(response.headers.raw, sent_at)
+                await _read("GET /", response)
 
     # ------------------------------------------------------------------- rooms
 
@@ -330,7 +333,7 @@ class ServerApi:
         *,
         deadline: float | None = None,
     ) -> M:
-        seconds = self.deadline if deadline is None else deadline
+        seconds, sent_at = self.deadline if deadline is None else deadline, self.clock.steady()
         sent = self._http.stream(
             "POST",
             f"/twirp/livekit.{method}",
@@ -343,24 +346,18 @@ class ServerApi:
         try:
             with trio.fail_after(seconds):
                 async with sent as response:
+                    self.clock.observe_date(response.headers.raw, sent_at)
                     body = await _read(method, response)
         except trio.TooSlowError:
             raise TimedOut(f"{method}: no answer within {seconds:g} s") from None
         except httpx2.HTTPError as error:
             raise _from_exception(method, error) from None
-        self._note_clock(response)
         if response.status_code != 200:
             raise _from_response(method, response.status_code, body)
         try:
             return answer.FromString(body)
         except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
             raise MalformedAnswer(f"{method}: not a {answer.DESCRIPTOR.name}") from None
-
-    def _note_clock(self, response: httpx2.Response) -> None:
-        # The header is cut to whole seconds: half a second is what it lacks on average.
-        skew = clock_skew(response.headers.raw, time.time() - 0.5)
-        if skew is not None:
-            self.skew = skew
 
 
 async def _read(method: str, response: httpx2.Response) -> bytes:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -70,6 +69,7 @@ from bridge.livekit import seams, streams, translate
 from bridge.livekit.demux import Inbox, Lane
 from bridge.livekit.native_memory import Trimmer
 from bridge.livekit.options import SdkOptions
+from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.subscriptions import Subscriptions
 from bridge.redact import redact
 
@@ -160,7 +160,7 @@ class LiveKitRooms(RoomPort):
         *,
         options: SdkOptions | None = None,
         look_up: LookUp | None = None,
-        now: Callable[[], float] = time.time,
+        clock: ServerClock | None = None,
         connect_deadline: float = CONNECT_DEADLINE,
         leave_deadline: float = LEAVE_DEADLINE,
         straggler_deadline: float = STRAGGLER_DEADLINE,
@@ -169,7 +169,8 @@ class LiveKitRooms(RoomPort):
         self.log_payloads = log_payloads
         self.options = options or SdkOptions()
         self.look_up = look_up
-        self.now = now
+        self.clock = ServerClock() if clock is None else clock
+        self.now = self.clock.now
         self.connect_deadline = connect_deadline
         self.leave_deadline = leave_deadline
         self.straggler_deadline = straggler_deadline
@@ -409,6 +410,7 @@ class _Connection(OpenRoom):
             options.rtc_config = rtc.RtcConfiguration(
                 continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
             )
+        sent_at = self._rooms.clock.steady()
         try:
             await room.connect(self._job.url, self._job.token, options)
         except rtc.ConnectError as exc:
@@ -417,6 +419,7 @@ class _Connection(OpenRoom):
             self._error = RoomUnreachable(redact(f"{type(exc).__name__}: {exc}")[:300])
         else:
             self._room = room
+            self._note_clock(room, sent_at)
         if self._room is None:
             self._rooms.release(self)
         elif self._stage is _Stage.ABANDONED:
@@ -424,6 +427,15 @@ class _Connection(OpenRoom):
         else:
             self._watch(self._room)
         self._settled.set()
+
+    def _note_clock(self, room: rtc.Room, sent_at: float) -> None:
+        """The server let our participant in between the beginning and the end of the call."""
+        joined_at = room.local_participant.joined_at
+        if joined_at is not None:
+            told = joined_at.timestamp()
+            # Servers before 1.8 tell whole seconds only.
+            within = 1.0 if told.is_integer() else 0.001
+            self._rooms.clock.observe(sent_at, told, within=within)
 
     def _make_room(self) -> rtc.Room:
         if self._lane is not None:
@@ -451,7 +463,7 @@ class _Connection(OpenRoom):
         self._sids.update(p.sid for p in roster.participants)
         self._recording = room.is_recording
         self._stage = _Stage.OPEN
-        self._tell(Watching(self.now(), roster))
+        self._tell(Watching(self.now(), roster, clock_offset=self._rooms.clock.offset))
         self._guarded("subscribe", self._subscriptions.restore, room.remote_participants)
 
     async def _disconnect(self) -> None:

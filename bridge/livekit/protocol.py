@@ -165,6 +165,16 @@ class GoingAway:
 
 
 @frozen
+class Pong:
+    """The server answered a ping."""
+
+    sent_at: float
+    """When the ping was made, on the clock of the connection (cut to milliseconds)."""
+    server_time: float
+    """Unix seconds, the server's own (cut to milliseconds)."""
+
+
+@frozen
 class Silent:
     """The server has not said a word for too long: give the connection up."""
 
@@ -182,6 +192,7 @@ Event: TypeAlias = (
     | Malformed
     | Unexpected
     | GoingAway
+    | Pong
     | Silent
 )
 
@@ -309,6 +320,7 @@ class WorkerProtocol:
     def _on_register(self, message: agent.ServerMessage) -> list[Event]:
         self.state, self._heard_at = Connection.REGISTERED, self.now
         self.worker_id = message.register.worker_id
+        self._ping_at = self.now  # At once: the answer tells the server's time.
         return [Registered(self.worker_id, message.register.server_info.version)]
 
     def _on_availability(self, message: agent.ServerMessage) -> list[Event]:
@@ -371,8 +383,11 @@ class WorkerProtocol:
             return [Unexpected("termination of a job we do not have", self.state.name.lower())]
         return [JobTerminated(job_id, job.offer.room)]
 
-    def _on_pong(self, _message: agent.ServerMessage) -> list[Event]:
-        return []  # That it was heard is all there is to it.
+    def _on_pong(self, message: agent.ServerMessage) -> list[Event]:
+        pong = message.pong
+        if not (pong.timestamp and pong.last_timestamp):
+            return []  # That it was heard is all there is to it.
+        return [Pong(pong.last_timestamp / 1000, pong.timestamp / 1000)]
 
     def _on_go_away(self, message: agent.ServerMessage) -> list[Event]:
         return [GoingAway(message.go_away.reason)]
@@ -413,9 +428,7 @@ class WorkerProtocol:
             return [Silent(silent)]
         if now >= self._ping_at:
             self._ping_at = now + PING_EVERY
-            self._out.append(
-                agent.WorkerMessage(ping=agent.WorkerPing(timestamp=round(now * 1000)))
-            )
+            self._out.append(agent.WorkerMessage(ping=agent.WorkerPing(timestamp=int(now * 1000))))
         return [AssignmentOverdue(offer.job_id, offer.room) for offer in self.book.expire(now)]
 
     # --------------------------------------------------------------- what goes

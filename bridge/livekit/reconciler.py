@@ -392,7 +392,7 @@ class Reconciler:
         waiting = under_way(
             await self.api.list_dispatch(room.name),
             self.agent_name,
-            self.api.server_time(),
+            self.api.clock.now(),
             in_vain=known.dispatches,
             fresh=FRESH_IN_A_BURST if self._at_once > LAUNCHES_AT_ONCE else FRESH,
         )

@@ -6,8 +6,9 @@ The body of a 401 quotes the whole token.  It is looked at here and goes nowhere
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Final, Literal, TypeAlias
+
+from bridge.livekit.server_clock import date_of
 
 Reason: TypeAlias = Literal[
     "wrong_key", "wrong_secret", "clock_skew", "not_allowed", "no_endpoint", "redirected"
@@ -45,10 +46,6 @@ _TEXTS: Final[Mapping[Reason, str]] = {
 }
 
 
-_DATE_BYTES: Final = 64
-"""Of a `Date` header.  A right one has 29 (RFC 9110, 5.6.7)."""
-
-
 class WorkerRejected(Exception):
     """LiveKit said no to this worker; the same try will fail again."""
 
@@ -79,10 +76,5 @@ def rejection(
 
 def clock_skew(headers: Sequence[tuple[bytes, bytes]], now: float) -> float | None:
     """Seconds by which the server's `Date` (whole seconds) is ahead of us, None without one."""
-    for name, value in headers:
-        if name.lower() == b"date" and len(value) <= _DATE_BYTES:
-            try:
-                return parsedate_to_datetime(value.decode("ascii")).timestamp() - now
-            except Exception:  # noqa: BLE001  OverflowError, IndexError …: all say "no date"
-                return None
-    return None
+    told = date_of(headers)
+    return None if told is None else told - now

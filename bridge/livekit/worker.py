@@ -37,6 +37,7 @@ from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.jobs import JobBook, Verb
 from bridge.livekit.protocol import Connection, Event, Registration, WorkerProtocol
 from bridge.livekit.rejection import WorkerRejected, rejection
+from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey, worker_token
 from bridge.livekit.websocket import CLOSE_TIMEOUT, SocketFailed, SocketRejected, use_websocket
 
@@ -101,6 +102,10 @@ def _none() -> int:
     return 0
 
 
+async def _nothing() -> None:
+    pass
+
+
 @define(eq=False)
 class Worker:
     """One worker, registered at one LiveKit server for room jobs.
@@ -114,6 +119,11 @@ class Worker:
     on_assignment: Callable[[RoomJob], object]
     on_termination: Callable[[str], object]
     rng: random.Random = Factory(random.Random)
+    clock: ServerClock = Factory(ServerClock)
+    """LiveKit's clock.  Its answers to our pings are fed to it."""
+    ask_time: Callable[[], Awaitable[object]] = _nothing
+    """Has the server tell its time.  Awaited before the socket is opened while the time is
+    not known: so no job comes before it is."""
     stragglers: Callable[[], int] = _none
     """Connections to rooms that are not ours any more and are not closed yet."""
     _book: JobBook = field(init=False)
@@ -324,6 +334,10 @@ class Worker:
         if config.endpoint.secure and self._tls is None:
             self._tls = ssl.create_default_context()
 
+        if not self.clock.known:
+            await self.ask_time()
+        sent_at = self.clock.steady()
+
         async def converse(socket: WebSocketConnection) -> str:
             return await self._converse(socket, accepted)
 
@@ -336,7 +350,11 @@ class Worker:
                 ssl_context=self._tls,
             )
         except SocketRejected as error:
+            known = self.clock.known
+            self.clock.observe_date(error.headers, sent_at)
             refusal = rejection(error.status, error.headers, error.body, time.time())
+            if refusal is not None and refusal.reason == "clock_skew" and not known:
+                raise  # It tells the server's time: the next token is made by that.
             if refusal is not None:
                 raise refusal from None
             raise
@@ -421,6 +439,9 @@ class Worker:
                 agent_name=self.config.agent_name,
                 jobs=len(self._book.held),
             )
+        elif isinstance(event, protocol.Pong):
+            took = trio.current_time() - event.sent_at
+            self.clock.observe(self.clock.steady() - took, event.server_time)
         elif isinstance(event, protocol.JobAssigned):
             self.on_assignment(event.job)
         elif isinstance(event, protocol.JobTerminated):

@@ -28,6 +28,7 @@ from actors.session import (
     ParticipantJoined,
     ParticipantLeft,
     QualityChanged,
+    Suspended,
     session_row,
 )
 from bridge.http import metrics
@@ -268,6 +269,7 @@ async def test_entries_are_counted_by_what_they_are(measured: Measured):
 async def test_an_ended_session_is_in_the_histograms(measured: Measured):
     journal = measured.begin("atlas", "RM_1")
     measured.history.now += 59.0
+    journal.record(Suspended(measured.history.now - 10.0, measured.history.now - 11.5))
     journal.end(measured.history.now, "room_deleted")
     measured.tell(journal)
     found = await measured.scrape()

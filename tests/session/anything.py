@@ -11,6 +11,7 @@ from actors.session import (
     QUALITIES,
     AttachmentReceived,
     AttributesChanged,
+    ClockCompared,
     DataReceived,
     DataTrackPublished,
     DataTrackUnpublished,
@@ -40,6 +41,7 @@ from actors.session import (
     Roster,
     ServerSaid,
     SpeakersChanged,
+    Suspended,
     Tick,
     TrackInfo,
     TrackMuted,
@@ -131,7 +133,9 @@ said: st.SearchStrategy[ServerSaid] = st.one_of(
     ),
 )
 seen: st.SearchStrategy[RoomEvent] = st.one_of(
-    st.builds(Watching, times, rosters),
+    st.builds(Watching, times, rosters, st.one_of(st.none(), st.floats(0, 5))),
+    st.builds(Suspended, times, times),
+    st.builds(ClockCompared, times, st.floats(0, 5)),
     st.builds(Resynced, times, rosters),
     st.builds(Reconnecting, times),
     st.builds(Reconnected, times, rosters),

@@ -36,6 +36,7 @@ from actors.session import (
     Roster,
     SessionState,
     SpeakersChanged,
+    Suspended,
     Tick,
     TrackInfo,
     TrackMuted,
@@ -168,6 +169,9 @@ class Story:
     def disconnected(self, at: float, reason: str | None = None) -> list[Entry]:
         return self.hear(Disconnected(T0 + at, reason))
 
+    def suspended(self, since: float, at: float) -> list[Entry]:
+        return self.hear(Suspended(T0 + at, T0 + since))
+
     def tick(self, at: float) -> list[Entry]:
         return self.hear(Tick(T0 + at))
 
@@ -219,6 +223,12 @@ class Story:
         """People: current, peak, unique, joins."""
         counts = self.view()["participants"]
         return counts["current"], counts["peak"], counts["unique"], counts["joins"]
+
+    def gaps(self, now: float | None = None) -> list[tuple[float | None, float | None, str]]:
+        """From, to and reason."""
+        return [
+            (clock(gap["from"]), clock(gap["to"]), gap["reason"]) for gap in self.view(now)["gaps"]
+        ]
 
     def tracks(self) -> tuple[int, int]:
         """Tracks: current, total."""

@@ -30,20 +30,23 @@ def test_the_room_sid_is_taken_from_the_first_roster_where_the_job_had_none() ->
 # -- coverage
 
 
-@pytest.mark.parametrize(
-    "created,joined,expected",
-    [
-        (0.0, 0.0, 1.0),
-        (-100.0, -50.0, 0.5),
-        (None, -100.0, 0.5),
-        (None, 50.0, 1.0),
-    ],
-)
-def test_coverage_begins_with_the_rooms_creation_or_the_earliest_known_join(
-    created: float | None, joined: float, expected: float
+@pytest.mark.parametrize("joined, expected", [(0.0, 0.0), (-50.0, 50.0), (50.0, 0.0)])
+def test_coverage_counts_from_our_entry_and_what_was_before_it_is_told_apart(
+    joined: float, expected: float
 ) -> None:
-    story = Story(person("alice", "PA_1", joined), created=created)
-    assert story.view(100)["coverage"] == expected
+    story = Story(person("alice", "PA_1", joined), created=-100)
+    view = story.view(100)
+    assert (view["coverage"], view["entered_after"]) == (1.0, expected)
+
+
+def test_how_late_we_came_counts_from_people_and_not_from_machines() -> None:
+    story = Story(person("robot", "PA_1", -60, kind="agent"))
+    assert story.view()["entered_after"] is None
+    story.joined(5, person("alice", "PA_2", -10))
+    assert story.view()["entered_after"] == 10.0
+    story.told_join(6, person("bob", "PA_3", -20))
+    story.tick(20)
+    assert story.view()["entered_after"] == 20.0, "a visit before we came, told by a webhook"
 
 
 def test_a_reconnect_lowers_coverage() -> None:

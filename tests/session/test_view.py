@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from actors.session import ENTRY_KEYS, session_row, session_view
+from actors.session import ENTRY_KEYS, GapReason, session_row, session_view
 from actors.session.view import rfc3339
 from tests.session.story import T0, Story, camera, microphone, person
 
 ROW = {
     "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",
-    "started_at", "ended_at", "duration", "coverage", "encrypted", "metadata",
+    "started_at", "ended_at", "duration", "entered_after", "coverage", "encrypted", "gaps",
+    "clock_offset", "metadata",
     "participants", "participant_seconds", "track_counts", "data_messages", "truncated", "quality",
     "talk", "recordings",
 }  # fmt: skip
@@ -46,6 +47,11 @@ def check_shape(view: dict[str, Any]) -> None:
     assert set(view["quality"]) == {"excellent", "good", "poor", "lost"}
     assert set(view["talk"]) == {"seconds", "by_identity"}
     assert view["status"] in ("active", "ended")
+    for gap in view["gaps"]:
+        assert set(gap) == {"from", "to", "reason"}
+        assert gap["reason"] in get_args(GapReason)
+        assert TIME.fullmatch(gap["from"])
+        assert gap["to"] is None or TIME.fullmatch(gap["to"])
     for line in view["people"]:
         assert set(line) == PERSON
         assert set(line["quality"]) == {"excellent", "good", "poor", "lost"}

@@ -1,0 +1,219 @@
+"""LiveKit's clock, as this program knows it: all times of sessions are read here.
+
+A join carries the server's time.  Everything else in a room is stamped when it arrives.
+If the two clocks differ, each stay is wrong by the difference.  So the program estimates
+the server's clock and reads that instead of its own.
+
+The estimate stands on a steady clock (`steady`), which nobody sets and which also runs
+while the machine sleeps.  A step of this machine's wall clock therefore changes no time of
+a session.  What is estimated is the difference `server - steady`.  Each answer of the
+server bounds it (Cristian's algorithm): the server read its clock between our question and
+its answer.  Three kinds of answers are used:
+
+* The `Date` of an HTTP answer: whole seconds, the first to be there, also in a refusal.
+  Where a proxy stands before LiveKit it is the proxy's clock.
+* LiveKit's answer to the worker's ping: milliseconds, every 5 s.
+* The time at which the server let our own participant into a room: milliseconds, between
+  the beginning and the end of our connect call.
+
+The bounds of all answers are intersected.  Between answers they widen by `DRIFT`, so that
+the estimate follows a clock that drifts.  The last two kinds are LiveKit's own word
+(`exact`): they outweigh a `Date` that contradicts them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
+from math import inf
+from typing import Final, final
+
+from attrs import frozen
+
+DRIFT: Final = 5e-4
+"""Seconds per second by which two clocks drift at most: the fastest that NTP slews."""
+DOUBTS: Final = 3
+"""Answers in a row that contradict the estimate and agree with each other, after which the
+server's clock was set.  One alone was delayed where nobody saw it."""
+EXACT_FOR: Final = 600.0
+"""Seconds for which LiveKit's own word outweighs the `Date` of an HTTP answer."""
+CATCH_UP_RATE: Final = 0.5
+"""Speed of our server clock while it is ahead of the estimate: it slows and never steps back."""
+_DATE_BYTES: Final = 64
+"""Of a `Date` header.  A right one has 29 (RFC 9110, 5.6.7)."""
+WORTH_A_WARNING: Final = 1.0
+"""Seconds of offset of this machine's clock above which it is logged, and `check` fails.
+
+The times of sessions are right all the same.  Those of the log, of other programs on this
+machine, and of sessions before the first answer are not.  LiveKit's webhooks and `Date`
+have whole seconds, so a smaller difference is not worth a word."""
+
+
+def _wall() -> float:
+    return time.time()
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _steady_clock() -> Callable[[], float]:
+    # CLOCK_MONOTONIC does not run while the machine is suspended; CLOCK_BOOTTIME (Linux) does.
+    return _boottime if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+
+
+steady: Final = _steady_clock()
+"""Seconds on a clock that nobody sets and that runs while the machine sleeps."""
+
+
+@frozen
+class _Bounds:
+    """`server - steady` lies in [low, high], in seconds."""
+
+    low: float
+    high: float
+    at: float
+    """Steady seconds of the newest answer in it."""
+    exact_at: float
+    """Steady seconds of the newest one that was LiveKit's own word; -inf without any."""
+
+    @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+    def aged(self, at: float) -> _Bounds:
+        drift = DRIFT * max(0.0, at - self.at)
+        return _Bounds(self.low - drift, self.high + drift, at, self.exact_at)
+
+    def narrowed(self, newer: _Bounds) -> _Bounds | None:
+        """What both allow; None where they contradict each other."""
+        old = self.aged(newer.at)
+        low, high = max(old.low, newer.low), min(old.high, newer.high)
+        if low > high:
+            return None
+        return _Bounds(low, high, newer.at, max(old.exact_at, newer.exact_at))
+
+    def is_exact(self, at: float) -> bool:
+        return at - self.exact_at < EXACT_FOR
+
+
+@final
+class ServerClock:
+    """One for the whole program.  May be read and fed on any thread.
+
+    Before the first answer it is this machine's wall clock.
+    """
+
+    def __init__(
+        self,
+        steady: Callable[[], float] = steady,
+        wall: Callable[[], float] = _wall,
+    ) -> None:
+        self.steady = steady
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._bounds: _Bounds | None = None
+        self._doubt: _Bounds | None = None
+        """Bounds that contradict, of the last `_doubts` answers."""
+        self._doubts = 0
+        self._unknown = wall() - steady()
+        self._read = -inf
+        """What was read last, and when (steady seconds)."""
+        self._read_at = -inf
+
+    @property
+    def known(self) -> bool:
+        """Whether the server ever told its time."""
+        return self._bounds is not None
+
+    @property
+    def offset(self) -> float | None:
+        """Seconds by which this machine's wall clock is ahead of the server's; None if unknown."""
+        bounds = self._bounds
+        return None if bounds is None else self._wall() - (self.steady() + bounds.middle)
+
+    @property
+    def uncertainty(self) -> float | None:
+        """Seconds by which `offset` may be wrong, each way; None if it is unknown."""
+        bounds = self._bounds
+        if bounds is None:
+            return None
+        now = bounds.aged(self.steady())
+        return (now.high - now.low) / 2
+
+    @property
+    def is_off(self) -> bool:
+        """Whether this machine's clock differs by more than `WORTH_A_WARNING` for certain."""
+        offset, uncertainty = self.offset, self.uncertainty
+        if offset is None or uncertainty is None:
+            return False
+        return abs(offset) - uncertainty > WORTH_A_WARNING
+
+    def now(self) -> float:
+        """Unix seconds on the server's clock.  Never less than what was read before."""
+        with self._lock:
+            at = self.steady()
+            bounds = self._bounds
+            reading = at + (self._unknown if bounds is None else bounds.middle)
+            reading = max(reading, self._read + CATCH_UP_RATE * (at - self._read_at))
+            self._read, self._read_at = reading, at
+            return reading
+
+    def observe(
+        self, sent_at: float, told: float, *, within: float = 0.001, exact: bool = True
+    ) -> None:
+        """The server told its time in an answer that has just come.
+
+        `sent_at` is when we asked (steady seconds), `told` what it said (Unix seconds): the
+        server's clock was in [told, told + within) then.
+        """
+        at = self.steady()
+        seen = _Bounds(told - at, told + within - sent_at, at, at if exact else -inf)
+        if seen.low > seen.high:
+            return
+        with self._lock:
+            self._take(seen)
+
+    def observe_date(self, headers: Sequence[tuple[bytes, bytes]], sent_at: float) -> None:
+        """The `Date` of an HTTP answer that has just come; nothing where it has none."""
+        told = date_of(headers)
+        if told is not None:
+            self.observe(sent_at, told, within=1.0, exact=False)
+
+    def _take(self, seen: _Bounds) -> None:
+        known = self._bounds
+        if known is None:
+            self._bounds = seen
+            self._read = -inf  # What was read before was our own clock, of which nothing is known.
+            return
+        both = known.narrowed(seen)
+        if both is None:
+            both = self._contradicted(known, seen)
+        else:
+            self._doubt, self._doubts = None, 0
+        self._bounds = both
+
+    def _contradicted(self, known: _Bounds, seen: _Bounds) -> _Bounds:
+        was, now = known.is_exact(seen.at), seen.is_exact(seen.at)
+        if now != was:
+            return seen if now else known
+        doubt = seen if self._doubt is None else self._doubt.narrowed(seen)
+        self._doubts = 1 if doubt is None else self._doubts + 1
+        self._doubt = seen if doubt is None else doubt
+        if self._doubts < DOUBTS:
+            return known
+        settled, self._doubt, self._doubts = self._doubt, None, 0
+        return settled
+
+
+def date_of(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
+    """Unix seconds (whole) of the `Date` header; None without a readable one."""
+    for name, value in headers:
+        if name.lower() == b"date" and len(value) <= _DATE_BYTES:
+            try:
+                return parsedate_to_datetime(value.decode("ascii")).timestamp()
+            except Exception:  # noqa: BLE001  OverflowError, IndexError …: all say "no date"
+                return None
+    return None
