@@ -69,6 +69,8 @@ def gaps(session: Json) -> Spans:
         event, at = entry["event"], clock.at(entry["at"])
         if event == "reconnecting":
             since = at
+        elif event == "suspended":
+            found.append((at - entry["gap"], at))
         elif event == "reconnected":
             found.append((at - entry["gap"], at))
             since = None
@@ -202,6 +204,9 @@ class _Heard:
             self._forget(at - entry["gap"])
         self._reconnecting = False
 
+    def was_suspended(self, entry: Json, at: float) -> None:
+        self.talk.only((), at - entry["gap"])
+
     def over(self, _entry: Json, at: float) -> None:
         self._forget(at)
         self.muted.only((), at)
@@ -224,6 +229,7 @@ _TAKES: Final = {
     "data_message": _Heard.message,
     "reconnecting": _Heard.lost_sight,
     "reconnected": _Heard.saw_again,
+    "suspended": _Heard.was_suspended,
     "session_ended": _Heard.over,
 }
 

@@ -47,7 +47,7 @@ SESSION_COLUMNS: Final[Columns] = {
         name: _key(name)
         for name in (
             "id", "room", "room_sid", "status", "end_reason", "started_at", "ended_at",
-            "duration", "coverage", "encrypted",
+            "duration", "entered_after", "coverage", "clock_offset", "encrypted",
         )
     },
     "people_current": _key("participants", "current"),

@@ -171,6 +171,7 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     ),
     "reconnecting": "Connection to room lost, reconnecting: {room}",
     "reconnected": "Reconnected to room: {room} (after {gap} s)",
+    "suspended": "Nothing was seen of room: {room} (for {gap} s, suspended)",
     "session_ended": "Analytics session ended for room: {room}",
     "participant_left_at": "Time of leaving corrected: {identity} (SID: {sid})",
     "participant_connection_aborted": "Participant could not connect: {identity} (SID: {sid})",
@@ -182,6 +183,11 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
 
 WORKER_LINES: Final[Mapping[str, Template]] = {
     "agent_started": "Starting room analytics agent...",
+    "worker_suspended": "This worker did not run for {seconds} s (stopped, or its machine slept):"
+    " each of {rooms} rooms has a gap",
+    "clock_off": "This machine's clock is off by {offset} s (ahead of LiveKit's where positive):"
+    " set it (NTP); sessions have LiveKit's time",
+    "clock_right": "This machine's clock agrees with LiveKit's again ({offset} s)",
     "max_rooms": "Watching up to {rooms} rooms at once ({open_files} open files)",
     "room_started": "Starting analytics for room: {room} (Job ID: {job_id})",
     "messages_not_logged": "Data messages not logged one by one: {count} in {room}",

@@ -46,6 +46,8 @@ EVERY: Final = 1.0
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _AROUND: Final = 5
 """Lines of a terminal that are for more than rooms."""
+GAPS: Final = 5
+"""Newest ones that the report for people has."""
 EVENTS: Final = 25
 """Newest ones that the report for people has."""
 
@@ -387,7 +389,10 @@ def _print_report(session: Json) -> None:
         "Session": f"{session['id'] or '-'} of room {harmless(session['room'])}",
         "Status": session["end_reason"] or session["status"],
         "Time": f"{_time(session['started_at'])} to {_time(session['ended_at'])}"
-        f" ({_seconds(session['duration'])}), watched {session['coverage']:.0%} of the room's life",
+        f" ({_seconds(session['duration'])}), watched {session['coverage']:.0%} of it"
+        f"{_entered(session['entered_after'])}",
+        "Unwatched": _gaps(session["gaps"]),
+        "Clock": _offset(session["clock_offset"]),
         "People": _counts(session["participants"])
         + f"; present {_seconds(session['participant_seconds'])} in all",
         "Tracks": _counts(session["track_counts"]),
@@ -420,6 +425,27 @@ def _messages(session: Json) -> str:
         return "unknown: the room is encrypted end to end"
     more = " (or more)" if counts.pop("lower_bound") else ""
     return _counts(counts) + more
+
+
+def _entered(after: float | None) -> str:
+    return f", entered {_seconds(after)} after the first person" if after else ""
+
+
+def _gaps(gaps: Sequence[Json]) -> str:
+    """The newest ones, with their reasons."""
+    shown = [
+        f"{_clock(gap['from'])} to {_clock(gap['to']) if gap['to'] else 'now'} ({gap['reason']})"
+        for gap in gaps[-GAPS:]
+    ]
+    more = f"{len(gaps) - GAPS} before, " if len(gaps) > GAPS else ""
+    return more + ", ".join(shown) or "-"
+
+
+def _offset(seconds: float | None) -> str:
+    if seconds is None:
+        return "not compared with LiveKit's"
+    side = "ahead of" if seconds > 0 else "behind"
+    return f"times are LiveKit's; the worker's clock was {abs(seconds):.3f} s {side} it"
 
 
 def _draw(session: Json) -> None:

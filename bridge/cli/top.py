@@ -85,6 +85,12 @@ class Look:
     def runs(self) -> bool:
         return self.worker is not None and self.worker.running
 
+    @property
+    def now(self) -> float:
+        """Unix seconds by the clock of the sessions, which is ours where no session is live."""
+        offsets = (one.state.clock_offset for one in self.live)
+        return time.time() - next((offset for offset in offsets if offset is not None), 0.0)
+
 
 def looks(data_dir: Path) -> Generator[Look, None, None]:
     """One each time it is asked for, for ever.
@@ -99,7 +105,7 @@ def looks(data_dir: Path) -> Generator[Look, None, None]:
             with open_reader(data_dir) as reader:
                 while True:
                     worker = reader.worker()
-                    at = worker.alive_at if worker and not worker.running else time.time()
+                    at = worker.alive_at if worker else time.time()
                     look = Look(at, worker, reader.live())
                     yield look
                     if _identity(data_dir) != opened:
@@ -505,7 +511,7 @@ def _run(
         width, height = screen.size
         view = within(view, len(chosen(rooms, view)), height)
         said = asking.said if look.runs else UNKNOWN
-        lines = frame(rooms, health(look, said, time.time()), look.trouble, view, width, height)
+        lines = frame(rooms, health(look, said, look.now), look.trouble, view, width, height)
         screen.show(_codes(console, lines))
         for key in screen.wait(due - time.monotonic()):
             after = pressed(view, key, page_of(height))
@@ -527,7 +533,7 @@ def _codes(console: Console, lines: Sequence[Text]) -> list[str]:
 
 def _print_once(look: Look, registered: str) -> None:
     rooms = chosen(rooms_of(look, {}), View())
-    head = health(look, registered, time.time()).plain
+    head = health(look, registered, look.now).plain
     sys.stdout.write(f"{head}\n{summary(rooms)}\n")
     columns = [column for column in COLUMNS if column.title != "/s"]
     rows = [[column.shown(room) for column in columns] for room in rooms]

@@ -63,7 +63,13 @@ def application(settings: Settings, program: Program) -> Site:
     feed = Feed(archives, lambda: backlog.kept)
     sources = _measured(program, inbox, feed)
     front = Front(frozenset(settings.http_host), settings.http_root, settings.trusted_proxies)
-    pages = Pages(archives.read, lambda: _live(program), _system(program), root=front.root)
+    pages = Pages(
+        archives.read,
+        lambda: _live(program),
+        _system(program),
+        root=front.root,
+        clock=program.clock.now,
+    )
     rows = (
         *health(_checks(program), program.worker.config.instance),
         *inbox.rows,

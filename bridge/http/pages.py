@@ -8,6 +8,7 @@ is long in the loop is taken in turns, so that nobody who looks holds up an acto
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
@@ -92,10 +93,12 @@ class Pages:
         system: System,
         *,
         root: str = "",
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`clock`: Unix seconds on the clock of the sessions."""
         self._read = read
         self._live = live
-        self._board = Board(live, root=root)
+        self._board = Board(live, clock, root=root)
         self._system = system
 
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -228,7 +228,7 @@ class Reader:
             except ValueError as error:
                 raise SessionUnreadable(str(error)) from error
             entries = timeline(self._db, session, found.folded) if has_lines else None
-            return session_view(found.state, self._now(), entries)
+            return session_view(found.state, self._now()(found.state), entries)
 
     def told_after(self, position: Position, limit: int = 1_000) -> list[Placed]:
         """What all sessions told after a position, in the order in which it was written.
@@ -270,10 +270,16 @@ class Reader:
                 return found
         return None
 
-    def _now(self) -> float:
-        """Until when a live session is told of."""
+    def _now(self) -> Callable[[SessionState], float]:
+        """Until when a live session is told of, by its own clock.
+
+        That is the server's; the worker runs on this machine and told how far ours is ahead.
+        """
         seen = self.worker()
-        return time.time() if seen is None or seen.running else seen.alive_at
+        if seen is not None and not seen.running:
+            return lambda _: seen.alive_at
+        now = time.time()
+        return lambda state: now - (state.clock_offset or 0.0)
 
     def _rows(
         self, found: list[tuple[int, int, bool]], filters: Filters = ALL
@@ -294,7 +300,7 @@ class Reader:
                 newest = newest_lines(self._db, wanted) if newest is None else newest
                 with suppress(ValueError):  # unreadable: as it was kept last
                     state = refold(self._db, session, newest.get(session, [])).state
-                    row = session_row(state, now)
+                    row = session_row(state, now(state))
                     matches = _matches(state, row, filters)
             if matches:
                 rows.append((place, {**_LATER_KEYS, **json.loads(body)} if row is None else row))
@@ -323,7 +329,12 @@ class Reader:
         return found.fetchone() or ("", "")
 
 
-_LATER_KEYS: Final[Json] = {"truncated": 0}
+_LATER_KEYS: Final[Json] = {
+    "truncated": 0,
+    "entered_after": None,
+    "gaps": [],
+    "clock_offset": None,
+}
 """Of a row: what it lacks where it was kept by an earlier version."""
 
 NEWEST: Final = 2**63 - 1

@@ -317,9 +317,9 @@ class Comparison:
             self.account.gaps = max(self.account.gaps, late)
             if late > SOON + LATE:
                 self.differs(f"a gap of {gap:.2f} s is told as {one['gap']} s")
-        born, ended_at = self.blind[0].since, unix(session["ended_at"])
-        life = ended_at - born
-        unseen = sum(min(gap.until, ended_at) - gap.since for gap in self.blind)
+        entered_at, ended_at = self.blind[0].until, unix(session["ended_at"])
+        life = ended_at - entered_at
+        unseen = sum(min(gap.until, ended_at) - gap.since for gap in self.blind[1:])
         if abs((1.0 - session["coverage"]) * life - unseen) > (SOON + LATE) * len(self.blind):
             self.differs(f"coverage {session['coverage']} of {life:.1f} s, unseen {unseen:.1f} s")
 

@@ -89,6 +89,7 @@ async def test_a_clock_that_is_off_is_in_no_time_of_a_session(
     for ahead in offsets:
         session = kept(tmp_path / f"{ahead}", room)
         (join,) = joins_of(session, "alice")
+        assert alice.joined_at is not None
         assert abs(unix(join["joined_at"]) - alice.joined_at) < ABOUT, ahead
         assert abs(unix(join["left_at"]) - left_at) < ABOUT, ahead
         assert abs(session["clock_offset"] - ahead) < ABOUT
