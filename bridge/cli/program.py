@@ -161,6 +161,7 @@ async def _start_everything(
         archive=archive,
         worker=instance,
         clock=api.clock.now,
+        trusted_clock=api.clock.agreed,
     )
     rooms = await start_room_actors(settings, system, outside)
     heartbeat = Heartbeat(lambda seconds: _suspended(program, seconds))

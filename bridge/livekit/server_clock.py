@@ -151,6 +151,10 @@ class ServerClock:
             return False
         return abs(offset) - uncertainty > WORTH_A_WARNING
 
+    def agreed(self) -> float | None:
+        """Unix seconds where this machine's clock agrees with the server's, else None."""
+        return self.now() if self.known and not self.is_off else None
+
     def now(self) -> float:
         """Unix seconds on the server's clock.  Never less than what was read before."""
         with self._lock:

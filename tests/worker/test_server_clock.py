@@ -55,6 +55,7 @@ def test_one_ping_tells_the_time_to_the_millisecond(offset: float) -> None:
     assert clock.offset == pytest.approx(offset, abs=0.003)
     assert clock.now() == pytest.approx(world.true, abs=0.003)
     assert clock.is_off == (abs(offset) > 1.0)
+    assert (clock.agreed() is None) == clock.is_off
 
 
 def test_dates_have_whole_seconds_and_many_of_them_tell_more() -> None:
