@@ -27,6 +27,7 @@ from typing import Any, Final, cast
 from attrs import frozen
 
 from actors.session import recordings
+from actors.session.corrections import FOUND_ENDED
 from actors.session.entry import Entry
 from actors.session.events import QUALITIES
 from actors.session.presence import CALL_STATUS
@@ -254,10 +255,17 @@ def _messages(state: SessionState, until: float) -> dict[str, Any] | None:
 
 
 def _missed_something(state: SessionState, until: float) -> bool:
-    """Whether there was a gap in the watch, in which messages may have been sent."""
+    """Whether there was a gap in the watch, in which messages may have been sent.
+
+    The moment between the last that we saw of a room and the end of its session is none, but
+    where the room went on without us.
+    """
     since = state.watched_from
     if since is None:
         return False
+    last = state.blind_since
+    if last is not None and state.ended and state.end_reason != FOUND_ENDED:
+        until = min(last, until)
     return stretch(since, until) - state.watched.total(until) > 0.001
 
 

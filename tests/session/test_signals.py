@@ -169,6 +169,19 @@ def test_messages_of_a_session_with_a_gap_are_the_least_that_there_were() -> Non
     assert story.view(8)["data_messages"]["lower_bound"] is True
 
 
+@pytest.mark.parametrize(
+    "reason, more", [("room_closed", False), ("worker_stopped", False), ("found_ended", True)]
+)
+def test_only_a_room_that_went_on_without_us_may_have_had_more_messages_at_its_end(
+    reason: str, more: bool
+) -> None:
+    story = Story(ALICE)
+    story.data(1, "alice")
+    story.disconnected(10)
+    story.ends(12, reason)
+    assert story.view()["data_messages"]["lower_bound"] is more
+
+
 def test_a_change_of_permissions_is_told_once() -> None:
     on_stage, off_stage = Permissions(), Permissions(can_publish=False)
     story = Story(evolve(ALICE, permissions=on_stage))
