@@ -37,7 +37,7 @@ from bridge.cli.worker_id import WorkerId, worker_id
 from bridge.heartbeat import Heartbeat
 from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
-from bridge.livekit.connection import LiveKitRooms, LookUp
+from bridge.livekit.connection import ListRecorders, LiveKitRooms, LookUp
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.options import SdkOptions
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
@@ -113,6 +113,7 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
                 settings.log_payloads,
                 options=_sdk_options(settings),
                 look_up=_sid_of(api),
+                list_recorders=_recorders_of(api),
                 clock=clock,
             ) as port,
             open_system(on_signal=on_signal) as system,
@@ -280,6 +281,17 @@ def _sid_of(api: ServerApi) -> LookUp:
         return next((room.sid for room in rooms), "")
 
     return sid_of
+
+
+def _recorders_of(api: ServerApi) -> ListRecorders:
+    """Who has the `recorder` grant, by LiveKit's list."""
+
+    async def recorders_of(name: str) -> frozenset[str]:
+        with _asking():
+            people = await api.list_participants(name)
+        return frozenset(one.sid for one in people if one.permission.recorder)
+
+    return recorders_of
 
 
 def _living(api: ServerApi) -> ListLiving:

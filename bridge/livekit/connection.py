@@ -87,6 +87,8 @@ SID_DEADLINE: Final = 8.0
 """Seconds to wait after a reconnect until the server tells which life of the room this is."""
 ASK_AGAIN: Final = 0.5
 """Seconds between two questions to the server which life of the room lives."""
+EXAMINATION: Final = 20.0
+"""Seconds in which the server is asked who of a room records; then at the next occasion."""
 MOST_WAITING: Final = 2_000
 """Events of one room that wait for the trio thread, from which on its messages are only
 counted, and of what changes over and over only the newest is kept.  With LiveKit's largest
@@ -95,6 +97,10 @@ what is published, how the connection is."""
 
 LookUp: TypeAlias = Callable[[str], Awaitable[str]]
 """The SID of the room that lives under this name, "" where there is none.  Raises
+`RoomUnreachable` where the server does not say."""
+
+ListRecorders: TypeAlias = Callable[[str], Awaitable[frozenset[str]]]
+"""SIDs of the participants of the room of this name who have the `recorder` grant.  Raises
 `RoomUnreachable` where the server does not say."""
 
 _Item: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent]
@@ -161,6 +167,7 @@ class LiveKitRooms(RoomPort):
         options: SdkOptions | None = None,
         look_up: LookUp | None = None,
         clock: ServerClock | None = None,
+        list_recorders: ListRecorders | None = None,
         connect_deadline: float = CONNECT_DEADLINE,
         leave_deadline: float = LEAVE_DEADLINE,
         straggler_deadline: float = STRAGGLER_DEADLINE,
@@ -171,6 +178,7 @@ class LiveKitRooms(RoomPort):
         self.look_up = look_up
         self.clock = ServerClock() if clock is None else clock
         self.now = self.clock.now
+        self.list_recorders = list_recorders
         self.connect_deadline = connect_deadline
         self.leave_deadline = leave_deadline
         self.straggler_deadline = straggler_deadline
@@ -304,6 +312,9 @@ class _Connection(OpenRoom):
         self._sids: set[str] = set()
         """SIDs of the people of this life of the room."""
         self._recording = False
+        self._examined: set[str] = set()
+        """SIDs of the people of whom it is known whether they are recorders."""
+        self._examining = False
         """Whether the room was being recorded when it was last told."""
         self._down = False
         """`Reconnecting` was told, `Reconnected` not yet."""
@@ -465,6 +476,7 @@ class _Connection(OpenRoom):
         self._stage = _Stage.OPEN
         self._tell(Watching(self.now(), roster, clock_offset=self._rooms.clock.offset))
         self._guarded("subscribe", self._subscriptions.restore, room.remote_participants)
+        self._examine()
 
     async def _disconnect(self) -> None:
         room = self._room
@@ -668,6 +680,7 @@ class _Connection(OpenRoom):
         if not self._down and self._room.is_recording != self._recording:
             self._recording = self._room.is_recording
             self._tell(RecordingChanged(self.now(), self._recording))
+        self._examine()
 
     # --- what an event leads to --------------------------------------------------------
 
@@ -678,9 +691,54 @@ class _Connection(OpenRoom):
             self._subscriptions.settle(participant)
         if self._unsure is not None and participant.sid in self._sids:
             self._tell_back()
+        self._examine()
 
     def left(self, participant: rtc.RemoteParticipant) -> None:
         self._subscriptions.left(participant)
+        self._examined.discard(participant.sid)
+
+    # --- recorders ---------------------------------------------------------------------
+
+    def _examine(self) -> None:
+        """Find out who of the people is a recorder by its old grant.
+
+        The SDK shows such a one as a person, but also that the room is being recorded as
+        long as one is there.  The server's list has the grants.
+        """
+        ask = self._rooms.list_recorders
+        if ask is not None and not self._examining and self._unexamined():
+            self._examining = True
+            trio.lowlevel.spawn_system_task(self._find_recorders, ask)
+
+    def _unexamined(self) -> set[str]:
+        room = self._room
+        if room is None or self._stage is not _Stage.OPEN or not room.is_recording:
+            return set()
+        people = room.remote_participants.values()
+        return {one.sid for one in people if translate.is_person(one)} - self._examined
+
+    async def _find_recorders(self, ask: ListRecorders) -> None:
+        """Ask the server until everybody is known, one question at a time."""
+        with trio.move_on_after(EXAMINATION):
+            while sids := self._unexamined():
+                try:
+                    recorders = await ask(self._job.room)
+                except RoomUnreachable:
+                    await trio.sleep(ASK_AGAIN)
+                    continue
+                except Exception as exc:  # noqa: BLE001  must not end the program
+                    self._rooms.fault("list_recorders", exc)
+                    break
+                self._examined |= sids
+                self._tell_recorders(recorders & sids)
+        self._examining = False
+
+    def _tell_recorders(self, sids: frozenset[str]) -> None:
+        room = self._room
+        assert room is not None
+        for one in tuple(room.remote_participants.values()):
+            if one.sid in sids:
+                self._tell(translate.recorder_found(one, self._rooms.now()))
 
     def published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:
         self.joined(participant)

@@ -37,6 +37,7 @@ from actors.session.events import (
     PermissionsChanged,
     Quality,
     QualityChanged,
+    RecorderFound,
     RoomEvent,
     RoomMetadataChanged,
     Roster,
@@ -302,6 +303,15 @@ def _joined(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
 
 def _active(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
     return ParticipantActive(here.now(), *_who(participant))
+
+
+def is_person(participant: rtc.RemoteParticipant) -> bool:
+    """As far as the SDK shows it: a recorder by its old grant looks like one."""
+    return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+
+
+def recorder_found(participant: rtc.RemoteParticipant, at: float) -> RecorderFound:
+    return RecorderFound(at, *_who(participant))
 
 
 def _left(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:

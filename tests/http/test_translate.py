@@ -112,6 +112,16 @@ def test_a_room_tells_when_it_was_created_to_the_millisecond_if_the_server_does(
     assert said(room()) == told(None)
 
 
+def test_a_recorder_by_its_old_grant_is_no_person():
+    recorder = models.ParticipantInfo(
+        sid="PA_1", identity="bot", permission=models.ParticipantPermission(recorder=True)
+    )
+    said = translate(event("participant_joined", participant=recorder), "agent", AT)
+    assert said is not None
+    assert isinstance(said.event, JoinTold)
+    assert said.event.participant.kind == "egress"
+
+
 def test_who_has_no_join_time_joined_when_it_was_said():
     found = said(
         event("participant_joined", created_at=SAID_AT, participant=models.ParticipantInfo())
