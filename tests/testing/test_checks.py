@@ -26,7 +26,7 @@ from actors.runtime.reply import ReplyTo
 from actors.runtime.signals import Ended, Failed, Restarting
 from actors.runtime.spec import Budget
 from actors.runtime.supervisor import Supervisor
-from actors.session import Disconnected, ParticipantLeft, Record, RoomEvent, SessionState
+from actors.session import Disconnected, ParticipantLeft, Record, RoomEvent, SessionState, gaps
 from actors.testing import checks, open_sim, run
 from actors.testing.rooms import draw, play
 from actors.testing.rooms.disk import SimulatedDisk
@@ -358,9 +358,14 @@ def hear_of_leaves_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "record", record)
 
 
+def keep_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaps, "add", lambda state, _gap: state)
+
+
 @pytest.mark.parametrize(
     "mutation, found",
     [
+        (keep_no_gap, "gaps: "),
         (say_done_before_it_wrote, "nothing waits: "),
         (write_seldom, "durable: nothing was written"),
         (drop_a_line_silently, "lines: "),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from actors.rooms.archive import Kept
 from actors.session import Ended, SessionState, totals
+from actors.session.steps import stretch
 from actors.session.view import coverage as coverage_of
-from actors.session.view import everyone
+from actors.session.view import every_gap, everyone
 from actors.testing.rooms.truth import Truth
 
 if TYPE_CHECKING:
@@ -140,6 +141,33 @@ def _wrong_coverage(stage: Stage, state: SessionState, truth: Truth) -> Iterator
                 f"{state.room_sid}: watched for {watched:.2f} s, in truth {truth.watched:.2f} s"
                 f" of which {truth.forgotten:.2f} s may be missing"
             )
+
+
+def gaps(stage: Stage) -> list[str]:
+    """What was watched and the gaps are all of the time since our first entry."""
+    return [
+        one
+        for kept, truth in _all(stage)
+        if truth is not None and truth.timed
+        for one in _wrong_gaps(stage, kept.state)
+    ]
+
+
+def _wrong_gaps(stage: Stage, state: SessionState) -> Iterator[str]:
+    now = stage.our_time()
+    if state.watched_from is None:
+        return
+    until = now if state.ended_at is None else state.ended_at
+    found, watched = every_gap(state, now), totals(state, now).watched
+    unwatched = sum(gap.until - gap.since for gap in found) + state.folded.gap_seconds
+    if abs(watched + unwatched - stretch(state.watched_from, until)) > EXACTLY:
+        yield (
+            f"{state.room_sid}: watched for {watched:.2f} s, gaps of {unwatched:.2f} s, of"
+            f" {until - state.watched_from:.2f} s"
+        )
+    times = [state.watched_from, *(at for gap in found for at in (gap.since, gap.until)), until]
+    if times != sorted(times):
+        yield f"{state.room_sid}: gaps are not one after the other: {found}"
 
 
 def end_reasons(stage: Stage) -> list[str]:

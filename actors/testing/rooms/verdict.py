@@ -124,6 +124,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "every life has its session": kept.every_life_has_its_session,
         "presence": kept.presence,
         "coverage": kept.coverage,
+        "gaps": kept.gaps,
         "end reasons": kept.end_reasons,
         "webhooks alone": kept.webhooks_alone,
         "lines": kept.lines,
