@@ -10,6 +10,8 @@ import trio
 
 from actors.rooms.simulated import SimulatedRoom
 from actors.rooms.store import Flush
+from actors.session import Suspended
+from actors.session.gaps import BURST
 from actors.testing.rooms.disk import REFUSALS
 from actors.testing.rooms.plan import Step
 from actors.testing.sabotage import Injected
@@ -129,6 +131,51 @@ def unseen(stage: Stage, room: SimulatedRoom) -> None:
         stage.truths.inexact(room)
 
 
+def _suspend(stage: Stage, step: Step) -> None:
+    stage.nursery.start_soon(_outage, stage, _sleep_and_go_on, step)
+
+
+async def _sleep_and_go_on(stage: Stage, step: Step) -> None:
+    """The program hears nothing for seconds, then everything at once, and knows it.
+
+    (Its timers run on: what a process does without news of its rooms is not looked at.)
+    """
+    program = stage.program
+    seen = {
+        room.sid: room
+        for room in stage.rooms.live
+        if stage.truths.of(room).watched_since is not None and not stage.wire(room.name).stopped
+    }
+    if not program.takes_jobs or not seen:
+        return
+    stage.inject(step.what)
+    since, began = stage.our_time(), stage.server_time()
+    for room in seen.values():
+        stage.truths.inexact(room)
+        stage.truths.blind(room.sid)
+        stage.wire(room.name).stopped = True
+    await trio.sleep(float(step.n))
+    until = stage.our_time()
+    for sid, truth in stage.truths.by_sid.items():
+        if sid not in seen and (truth.ended_at is None or truth.ended_at >= began):
+            truth.timed = False  # It was entered meanwhile, which no stopped program does.
+    slept = stage.program is program and program.alive
+    if slept:
+        for session in program.book.sessions:
+            session.tell(Suspended(until, since))
+    for sid, room in seen.items():
+        moved = stage.wire(room.name).go_on(stage.server_time())
+        if moved or not slept or room not in stage.rooms.live or not room.watchers:
+            stage.truths.by_sid[sid].timed = False  # In and out of the room meanwhile.
+        elif not stage.truths.by_sid[sid].watched_since:
+            stage.truths.watch(room)
+        else:
+            stage.truths.by_sid[sid].timed = False
+        stage.truths.inexact(room)
+        # What ends the watch in that second counts as having ended it before.
+        stage.truths.by_sid[sid].forgotten += BURST
+
+
 def _stop(stage: Stage, step: Step) -> None:
     stage.nursery.start_soon(_outage, stage, _stop_and_come_back, step)
 
@@ -188,6 +235,7 @@ OUTAGES: Final[Mapping[str, Outage]] = {
     "kill": _kill,
     "kill_recovering": _kill,
     "ends_while_down": _kill,
+    "suspend": _suspend,
     "stop": _stop,
     "webhook_lost": _webhook_lost,
     "webhook_doubled": _webhook_doubled,

@@ -76,6 +76,7 @@ FAULTS: Final[tuple[str, ...]] = (
     "kill",
     "kill_recovering",
     "ends_while_down",
+    "suspend",
     "stop",
     "webhook_lost",
     "webhook_doubled",

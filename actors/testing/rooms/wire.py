@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final, final
 
 import trio
+from attrs import evolve
 
 from actors.rooms.port import Offer, OpenRoom, RoomJob
 from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
@@ -38,10 +39,24 @@ class Wire:
         """That many pairs of events will be swapped."""
         self.late = 0.0
         """Seconds by which the next event will be late."""
+        self.stopped = False
+        """Nobody listens: what is sent waits, and comes in a burst."""
+        self._burst: list[tuple[Offer, RoomEvent]] = []
         self._held: tuple[Offer, RoomEvent] | None = None
         self._delayed: list[tuple[Offer, RoomEvent]] = []
 
+    def go_on(self, at: float) -> bool:
+        """Let the burst come, as if all of it was sent now.  True where the connection itself
+        is told of in it."""
+        self.stopped = False
+        burst, self._burst = self._burst, []
+        for offer, event in burst:
+            offer(evolve(event, at=at))
+        return any(isinstance(event, KEPT_IN_PLACE) for _, event in burst)
+
     def clear(self) -> None:
+        self.stopped = False
+        self._burst.clear()
         self.duplicate = self.reorder = 0
         self.late = 0.0
         self.flush()
@@ -59,7 +74,9 @@ class Wire:
         """An `offer` that goes over this wire."""
 
         def send(event: RoomEvent) -> None:
-            if isinstance(event, KEPT_IN_PLACE):
+            if self.stopped:
+                self._burst.append((offer, event))
+            elif isinstance(event, KEPT_IN_PLACE):
                 self.flush()
                 offer(event)
             elif self.late:
@@ -86,7 +103,10 @@ class Wire:
         await trio.sleep(seconds)
         if delayed in self._delayed:
             self._delayed.remove(delayed)
-            delayed[0](delayed[1])
+            if self.stopped:
+                self._burst.append(delayed)
+            else:
+                delayed[0](delayed[1])
 
 
 @final
