@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +28,13 @@ from actors.rooms.archive import ArchiveTrouble
 from bridge.cli import machine
 from bridge.cli.lines import line_of
 from bridge.cli.log import configure_logging
-from bridge.cli.probes import PROBES, Result, ServerCheck
+from bridge.cli.probes import NO_MEDIA, PROBES, Result, ServerCheck
 from bridge.cli.settings import BY_NAME, TABLE, Draft, Setting, draft
 from bridge.cli.text import plain
 from bridge.cli.values import HttpAddress
 from bridge.harmless import harmless
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.proxies import drop_proxies
 from bridge.livekit.tokens import ApiKey
 from bridge.redact import redact
 from bridge.store.errors import StoreRefused
@@ -48,22 +49,43 @@ FEW_ROOMS: Final = 20
 LONG_SECRET: Final = 32
 """Bytes: what HMAC-SHA256 wants for a key (RFC 7518, 3.2)."""
 FAILED: Final = 1
+MAKES_A_ROOM: Final = (
+    "making the room {room} for a moment, to try the media path: webhooks tell of it "
+    "(--no-media makes none)\n"
+)
 OPEN_FILES: Final = "open-file limit"
 
 _SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
 
 
-def run_check(flags: Mapping[str, object], *, as_json: bool) -> int:
-    """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting."""
+def run_check(flags: Mapping[str, object], *, as_json: bool, media: bool) -> int:
+    """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting.
+
+    With `media` a room is made on the server, which is said before.
+    """
     machine.raise_descriptor_limit()  # The settings are bounded by it.
     read = draft(flags)
-    results = [*(_setting(row, read) for row in TABLE), *_machine(read), *_server(read)]
+
+    def announce(room: str) -> None:
+        # JSON alone on stdout; and where it is read by people it belongs to what they read.
+        output = sys.stderr if as_json else sys.stdout
+        output.write(MAKES_A_ROOM.format(room=room))
+        output.flush()
+
+    tested = [*(_setting(row, read) for row in TABLE), *_machine(read)]
+    # With a setting to be mended the check is not over: no room is made before that.
+    about = announce if media and not read.problems else None
+    results = [*tested, *_server(read, about, media=media)]
     if as_json:
         _print_json(results)
     else:
         _print_table(results)
     read.settings()
-    return 0 if all(result.status == "ok" for result in results) else FAILED
+    return 0 if all(map(_holds, results)) else FAILED
+
+
+def _holds(result: Result) -> bool:
+    return result.status in ("ok", "left out")
 
 
 # ---------------------------------------------------------------- settings
@@ -217,18 +239,22 @@ class _Silence:
     secrets: tuple[str, ...] = ()
 
 
-def _server(read: Draft) -> list[Result]:
+def _server(read: Draft, announce: Callable[[str], None] | None, *, media: bool) -> list[Result]:
     missing = [name for name in _SERVER_SETTINGS if name in read.problems]
     if missing:
         return [_first_mend(name, f"--{missing[0]}") for name in PROBES]
     if machine.descriptor_limit() < machine.LEAST_DESCRIPTORS:
         return [_first_mend(name, f"'{OPEN_FILES}'") for name in PROBES]
+    first = next(iter(read.problems), "")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     configure_logging(_Silence(), fd=nowhere)
     check = ServerCheck(
         Endpoint.parse(read.values["url"]),
         ApiKey(read.values["api-key"], read.values["api-secret"]),
         read.values.get("agent-name") or "",
+        announce=announce,
+        no_room=f"not tried: first mend --{first}" if media else NO_MEDIA,
+        proxies=drop_proxies(),
     )
 
     async def run() -> list[Result]:
@@ -241,7 +267,12 @@ def _server(read: Draft) -> list[Result]:
 
 # ---------------------------------------------------------------- output
 
-_MARKS: Final = {"ok": ("ok", "green"), "failed": ("FAILED", "bold red"), "skipped": ("-", "dim")}
+_MARKS: Final = {
+    "ok": ("ok", "green"),
+    "failed": ("FAILED", "bold red"),
+    "skipped": ("-", "dim"),
+    "left out": ("-", "dim"),
+}
 _PLAIN_WIDTH: Final = 200
 
 
@@ -268,7 +299,7 @@ def _print_table(results: list[Result]) -> None:
 
 def _print_json(results: list[Result]) -> None:
     rows = [{**asdict(result), "found": _safe(result.found)} for result in results]
-    held = all(result.status == "ok" for result in results)
+    held = all(map(_holds, results))
     sys.stdout.write(json.dumps({"ok": held, "checks": rows}, indent=1) + "\n")
 
 

@@ -229,6 +229,9 @@ def _start(flags: Mapping[str, object]) -> int:
     _require_descriptors()
     _require_data_dir(settings)
     _require_free_port(settings)
+    from bridge.livekit.proxies import drop_proxies
+
+    proxies = drop_proxies()
     # First, as long as nobody has imported what is to be had for less.
     from bridge.livekit.seams_import import import_lean
 
@@ -242,6 +245,8 @@ def _start(flags: Mapping[str, object]) -> int:
             log.warning("sdk_seam_lost", seam="import", lost=what, error=error)
         for notice in settings.notices:
             log.warning(notice.event, **notice.fields)
+        if proxies:
+            log.warning("proxy_not_used", variables=proxies)
         try:
             return start.run(settings, sink)
         except SettingsError:
@@ -302,11 +307,17 @@ def _check(flags: Mapping[str, object]) -> int:
 
     options = dict(flags)
     as_json = bool(options.pop("json", False))
-    return run_check(options, as_json=as_json)
+    media = not options.pop("no-media", False)
+    return run_check(options, as_json=as_json, media=media)
 
 
 def _check_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument(
+        "--no-media",
+        action="store_true",
+        help="make no room: the media path is not tried, and no webhook tells of the check",
+    )
 
 
 # ---------------------------------------------------------------- sessions, rooms, report
@@ -478,7 +489,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
             "check",
             "test every setting and every component, and say what to do",
             "Tests the settings and all they lead to, one by one, and says for each what is\n"
-            "wrong and what to do. Exit code 0 only if all hold.",
+            "wrong and what to do. Exit code 0 only if all hold.\n"
+            "The media path can only be tried in a room: one is made for a moment, of which\n"
+            "webhooks tell (no agent is sent there). --no-media makes none.",
             _check,
             TABLE,
             add_flags=_check_flags,

@@ -216,6 +216,10 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
         "WARNING {flag}: every user of this machine can read {file}, which has {setting} in it: "
         "chmod 600 it"
     ),
+    "proxy_not_used": (
+        "WARNING not used: {variables}: LiveKit is reached without a proxy, the SDK does not "
+        "get these variables"
+    ),
     "http_token_short": (
         "WARNING --http-token is so short that it can be guessed: take {least} characters or more"
     ),

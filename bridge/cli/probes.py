@@ -4,8 +4,14 @@ One pass over a chain in which each link needs the one before: without a server 
 is no key to test, without a key no room.  What could not be tried says what must be
 mended first.  Nothing that is tried here touches the user's rooms: the worker
 registers under a name of its own, full and draining, and the one room that is made
-has a name of its own and is deleted.  (A webhook and an unnamed agent of the user's
-do hear of that room, as of any.)
+has a name of its own and is deleted.
+
+There is no media path without a room: LiveKit tells its candidates to participants only.
+What others notice of that room is little.  It is made with a dispatch for an agent of its
+own name, which nobody bears; without any dispatch LiveKit would offer it to all unnamed
+agents.  The token has the same room configuration, should its owner delete the room before
+we come.  The owner's webhooks do tell of it.  So it is announced before, and left out where
+that is wanted.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
@@ -36,7 +42,8 @@ from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
 
-Status: TypeAlias = Literal["ok", "failed", "skipped"]
+Status: TypeAlias = Literal["ok", "failed", "skipped", "left out"]
+"""`skipped`: something else must be mended first; `left out`: the user did not want it."""
 
 OLDEST_SERVER: Final = (1, 8, 0)
 """The first livekit-server that sends an agent to a room by its name (AgentDispatchService)."""
@@ -167,6 +174,13 @@ MEDIA: Final = "media path"
 PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, ROOM_SERVICE, MEDIA)
 
 
+NO_MEDIA: Final = "left out (--no-media)"
+
+
+def _say_nothing(_room: str) -> None:
+    """For who checks a server of his own."""
+
+
 @define(eq=False)
 class ServerCheck:
     """The chain of probes on one server; `run` gives one result for each of `PROBES`.
@@ -180,6 +194,12 @@ class ServerCheck:
     api_key: ApiKey
     agent_name: str
     media_deadline: float = DEADLINE
+    announce: Callable[[str], object] | None = _say_nothing
+    """Told the name of the room that is about to be made; None: none is made."""
+    no_room: str = NO_MEDIA
+    """Why none is made."""
+    proxies: Sequence[str] = ()
+    """Variables with an HTTP proxy, which is not used."""
     _name: str = Factory(lambda: f"{CHECK_PREFIX}{secrets.token_hex(4)}")
     """Of the worker, of its room, of the participant in it."""
     _results: dict[str, Result] = field(factory=dict[str, Result], init=False)
@@ -191,7 +211,11 @@ class ServerCheck:
             self._judge_key(worker, listed)
             self._judge_clock(worker, api.clock)
             if not self._failed:
-                await self._use_room(api)
+                if self.announce is not None:
+                    self.announce(self._name)
+                    await self._use_room(api)
+                else:
+                    await self._use_no_room(api)
         return [self._results.get(name) or self._untried(name) for name in PROBES]
 
     @property
@@ -207,6 +231,12 @@ class ServerCheck:
     def _fail(self, name: str, found: str, do: str) -> None:
         self._results[name] = Result(name, "failed", found, do)
 
+    def _proxy_hint(self, before: str = "") -> str:
+        if not self.proxies:
+            return ""
+        those = ", ".join(self.proxies)
+        return f"{before}{those} is not used: LiveKit must be reached without a proxy"
+
     # ------------------------------------------------------------ key and worker
 
     async def _worker(self, clock: ServerClock) -> Rejected | None:
@@ -214,17 +244,17 @@ class ServerCheck:
         try:
             worker = await register(self.endpoint, self.api_key, self._name, clock)
         except SocketFailed as error:
-            self._fail(SERVER, str(error), CHECK_URL)
+            self._fail(SERVER, str(error), CHECK_URL + self._proxy_hint("; "))
             return None
         except Rejected as error:
             if error.reason in _URL_REASONS:
-                self._fail(SERVER, str(error), CHECK_URL)
+                self._fail(SERVER, str(error), CHECK_URL + self._proxy_hint("; "))
             else:
-                self._ok(SERVER, f"answers at {self.endpoint.authority}")
+                self._ok(SERVER, f"answers at {self.endpoint.authority}", self._proxy_hint())
             if error.reason == "other":
                 self._fail(WORKER, str(error), "see the log of livekit-server")
             return error
-        self._ok(SERVER, f"answers at {self.endpoint.authority}")
+        self._ok(SERVER, f"answers at {self.endpoint.authority}", self._proxy_hint())
         self._ok(WORKER, f"registered as {worker.worker_id}, and left")
         problem = version_problem(worker.server_version)
         version = worker.server_version or "not told"
@@ -271,27 +301,54 @@ class ServerCheck:
     # -------------------------------------------------------------- room and media
 
     async def _use_room(self, api: ServerApi) -> None:
-        calls: Mapping[str, Callable[[], Awaitable[object]]] = {
-            "create room": lambda: api.create_room(self._name, empty_timeout=ROOM_LIFE),
-            "list rooms": lambda: api.list_rooms([self._name]),
-            "list participants": lambda: api.list_participants(self._name),
-            "list dispatches": lambda: api.list_dispatch(self._name),
-        }
         try:
-            for does, call in calls.items():
-                try:
-                    await call()
-                except ApiError as error:
-                    self._fail(ROOM_SERVICE, f"cannot {does}: {error}", _for_call(error))
-                    return
-            self._ok(ROOM_SERVICE, f"can {', '.join(calls)}")
-            await self._media()
+            if await self._can(
+                {
+                    "create room": lambda: api.create_room(
+                        self._name, empty_timeout=ROOM_LIFE, agents=[self._name]
+                    ),
+                    "list rooms": lambda: api.list_rooms([self._name]),
+                    "list participants": lambda: api.list_participants(self._name),
+                    "list dispatches": lambda: api.list_dispatch(self._name),
+                }
+            ):
+                await self._media()
         finally:
             await self._delete_room(api)
 
+    async def _use_no_room(self, api: ServerApi) -> None:
+        """What can be asked of a room that does not exist."""
+        await self._can(
+            {
+                "list rooms": lambda: api.list_rooms([self._name]),
+                "list participants": lambda: api.list_participants(self._name),
+            }
+        )
+        if not self._failed:
+            status: Status = "left out" if self.no_room == NO_MEDIA else "skipped"
+            self._results[MEDIA] = Result(MEDIA, status, self.no_room)
+
+    async def _can(self, calls: Mapping[str, Callable[[], Awaitable[object]]]) -> bool:
+        for does, call in calls.items():
+            try:
+                await call()
+            except ApiError as error:
+                self._fail(ROOM_SERVICE, f"cannot {does}: {error}", _for_call(error))
+                return False
+        self._ok(ROOM_SERVICE, f"can {', '.join(calls)}")
+        return True
+
     async def _media(self) -> None:
         token = room_token(
-            self.api_key, room=self._name, identity=self._name, agent_name=self.agent_name
+            self.api_key,
+            room=self._name,
+            identity=self._name,
+            agent_name=self.agent_name,
+            configuration={
+                "emptyTimeout": ROOM_LIFE,
+                "departureTimeout": ROOM_LIFE,
+                "agents": [{"agentName": self._name}],
+            },
         )
         try:
             path = await try_media(self.endpoint.room_url, token, deadline=self.media_deadline)
@@ -301,10 +358,17 @@ class ServerCheck:
         self._ok(MEDIA, _way(path), "" if path.protocol != "tcp" else BETTER_UDP)
 
     async def _delete_room(self, api: ServerApi) -> None:
-        """A server that answers late has deleted it all the same; its empty timeout would."""
+        """A server that answers late has deleted it all the same; its empty timeout would.
+
+        Once more where it is there again: who joins a room that was deleted makes it anew.
+        """
         with trio.move_on_after(api.deadline, shield=True):
-            with suppress(ApiError):
-                await api.delete_room(self._name)
+            for _ in range(2):
+                with suppress(ApiError):
+                    await api.delete_room(self._name)
+                with suppress(ApiError):
+                    if not await api.list_rooms([self._name]):
+                        return
 
 
 BETTER_UDP: Final = "works; open UDP too, TCP makes sound and picture wait for lost packets"

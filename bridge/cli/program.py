@@ -31,6 +31,7 @@ from actors.rooms.port import RoomJob, RoomUnreachable
 from actors.rooms.recovery import ListLiving
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from bridge import __version__
+from bridge.cli.entries import CountedRooms, Entries
 from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings, SettingsError
 from bridge.cli.worker_id import WorkerId, worker_id
@@ -70,6 +71,8 @@ class Program:
     reconciler: Reconciler | None = None
     http: HttpAddress | None = None
     """Where the HTTP server listens."""
+    entries: Entries = field(factory=Entries)
+    """How entering rooms goes."""
     closing: str = ""
     """What `drain` waits for."""
     clock: ServerClock = field(factory=ServerClock)
@@ -154,8 +157,9 @@ async def _start_everything(
         stragglers=lambda: port.stragglers,
         rng=rng,
     )
+    entries = Entries()
     outside = Outside(
-        port=port,
+        port=CountedRooms(port, entries),
         find_again=_finder(api, config),
         list_living=_living(api),
         reports=worker,
@@ -166,7 +170,7 @@ async def _start_everything(
     )
     rooms = await start_room_actors(settings, system, outside)
     heartbeat = Heartbeat(lambda seconds: _suspended(program, seconds))
-    program = Program(rooms, worker, system, clock=api.clock, heartbeat=heartbeat)
+    program = Program(rooms, worker, system, entries=entries, clock=api.clock, heartbeat=heartbeat)
     heartbeat.start()
 
     async def run_worker() -> None:

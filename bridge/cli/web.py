@@ -153,6 +153,7 @@ def _system(program: Program) -> System:
     def parts() -> tuple[Part, ...]:
         return (
             Part("Worker", "registered", checks["livekit"](), _worker_facts(program)),
+            Part("Rooms", "entered", checks["rooms"](), ()),
             Part("Store", "writes", checks["store"](), _store_facts(program)),
         )
 
@@ -198,7 +199,7 @@ def _checks(program: Program) -> Checks:
             return "the store cannot be read; the log says why"
         return None if health.written_at is not None else "the store was not written yet"
 
-    return {"livekit": livekit, "store": store}
+    return {"livekit": livekit, "rooms": lambda: program.entries.trouble, "store": store}
 
 
 def _take(settings: Settings, program: Program, said: WebhookSaid) -> None:

@@ -42,6 +42,7 @@ from bridge.demo.story import (
 from bridge.harmless import harmless
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.proxies import drop_proxies
 from bridge.livekit.tokens import ApiKey
 from bridge.people import PeopleError, open_people
 from bridge.progress import ProgressLine
@@ -213,6 +214,7 @@ class _Demo:
             return await trio.to_thread.run_sync(ensure_server, progress)
 
     async def _real(self, binary: Path) -> int:
+        drop_proxies()  # The people, and the worker, would go through one to loopback.
         async with (
             _private_server(binary, self.data_dir / "livekit") as server,
             open_people(server.url, server.api_key, server.api_secret) as people,

@@ -372,7 +372,7 @@ HEALTH: Final[Mapping[str, Schema]] = {
         ("/healthz", "The process answers", _ok("Alive")),
         (
             "/readyz",
-            "Registered at LiveKit, and the store writes",
+            "Registered at LiveKit, rooms can be entered, and the store writes",
             {**_ok("Ready"), "503": _answer("Not now", _content(_JSON, _ref("Ready")))},
         ),
     )

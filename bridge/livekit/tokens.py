@@ -76,8 +76,12 @@ def room_token(
     agent_name: str,
     visible: bool = False,
     attributes: Mapping[str, str] | None = None,
+    configuration: Mapping[str, Any] | None = None,
 ) -> str:
     """Joins `room` as an agent that watches: no job is needed for it (facts, 1).
+
+    `configuration` (LiveKit's RoomConfiguration as JSON) is for the room that this join
+    makes, where there is none.
 
     The same grants LiveKit gives with an assignment under `permissions` of the
     worker protocol, so that nobody in the room can tell the difference.
@@ -97,5 +101,6 @@ def room_token(
             "sub": identity,
             "kind": "agent",
             "attributes": {AGENT_NAME_ATTRIBUTE: agent_name, **(attributes or {})},
+            **({} if configuration is None else {"roomConfig": dict(configuration)}),
         },
     )

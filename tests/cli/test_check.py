@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,16 +11,20 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import trio
 import trio_asyncio
+from attrs import define, field
 from livekit.protocol import agent
 from trio_websocket import WebSocketConnection
 
 from bridge.cli import check as check_module
+from bridge.cli import probes
+from bridge.cli.media import MediaPath
 from bridge.cli.probes import (
     CLOCK,
     KEY,
@@ -36,6 +41,7 @@ from bridge.cli.probes import (
 from bridge.cli.settings import TABLE
 from bridge.livekit import server_clock, tokens
 from bridge.livekit.api import ServerApi
+from bridge.livekit.decisions import CHECK_PREFIX
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.server import PrivateServer, find_server
@@ -45,6 +51,7 @@ from tests.cli.conftest import RunCommand, clean_environment
 from tests.store.history import History
 from tests.worker import messages
 from tests.worker.fake_livekit import FakeLiveKit, fake_livekit, raw_server
+from tests.worker.workers import Told, make_worker, running
 
 ANY_KEY = ApiKey("devkey", "a-long-secret-word-of-no-server-at-all")
 
@@ -87,7 +94,8 @@ def test_where_all_is_well_everything_is_ok_and_so_is_the_exit_code(
     done = room_actors("check", "--json", **environment(livekit_server))
     results = results_of(done)
     assert failed(results) == []
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert re.fullmatch(r"making the room room-actors-check-\w+ for a moment, .*\n", done.stderr)
     assert json.loads(done.stdout)["ok"] is True
     machine = ["open-file limit", "data directory", "store", "HTTP port"]
     assert list(results) == [row.flag for row in TABLE] + machine + list(PROBES)
@@ -112,6 +120,135 @@ async def test_nothing_is_left_of_a_check(livekit_server: PrivateServer) -> None
     async with ServerApi(Endpoint.parse(livekit_server.url), key_of(livekit_server)) as api:
         rooms = await api.list_rooms()
     assert not [room.name for room in rooms if room.name.startswith("room-actors-check-")]
+
+
+# ---------------------------------------------------------------- what others notice
+
+
+@define(eq=False)
+class Webhooks:
+    """What a server's webhooks tell: each event and its room."""
+
+    told: list[tuple[str, str]] = field(factory=list[tuple[str, str]])
+    _news: trio.Event = field(factory=trio.Event)
+
+    async def take(self, stream: trio.SocketStream) -> None:
+        request = b""
+        while True:
+            request += await stream.receive_some()
+            head, _, body = request.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            if length is not None and len(body) >= int(length[1]):
+                break
+        said = json.loads(body)
+        self.told.append((said["event"], said["room"]["name"]))
+        self._news.set()
+        self._news = trio.Event()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async def until(self, event: str, room: str) -> None:
+        with trio.fail_after(20):
+            while (event, room) not in self.told:
+                await self._news.wait()
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-media",)], ids=["default", "--no-media"])
+async def test_what_others_notice_of_a_check_is_what_it_says(
+    flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    """An unnamed agent of the user's is never offered the room; a webhook tells of it, unless
+    none is made."""
+    binary, webhooks = find_server(), Webhooks()
+    assert binary is not None
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, webhooks.take, 0, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        with PrivateServer.start(binary, tmp_path / "lk", webhook_urls=[url], timeout=60) as server:
+            worker, offers = make_worker(server.url, key_of(server), agent_name="")
+            async with (
+                running(worker),
+                ServerApi(Endpoint.parse(server.url), key_of(server)) as api,
+            ):
+                await receives_rooms(offers, api)
+                done = await trio.run_process(
+                    [sys.executable, "-m", "bridge.cli", "check", "--json", *flags],
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    check=False,
+                    env=clean_environment(
+                        {**environment(server), "ROOM_ACTORS_DATA_DIR": str(tmp_path / "data")}
+                    ),
+                )
+                assert await api.list_rooms(["after"]) == []
+                await api.create_room("after")
+                await offers.until(lambda: "after" in offers.rooms())
+                await webhooks.until("room_started", "after")
+                rooms = [room.name for room in await api.list_rooms()]
+        nursery.cancel_scope.cancel()
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert [name for name in offers.rooms() if name.startswith(CHECK_PREFIX)] == []
+    assert [name for name in rooms if name.startswith(CHECK_PREFIX)] == []
+    told = [(event, name) for event, name in webhooks.told if name.startswith(CHECK_PREFIX)]
+    media = {row["name"]: row for row in json.loads(done.stdout)["checks"]}[MEDIA]
+    if flags:
+        assert (told, done.stderr) == ([], b"")
+        assert (media["status"], media["found"]) == ("left out", "left out (--no-media)")
+    else:
+        (name,) = {name for _, name in told}
+        assert ("room_started", name) in told
+        assert done.stderr.decode() == check_module.MAKES_A_ROOM.format(room=name)
+        assert media["status"] == "ok"
+
+
+async def receives_rooms(offers: Told, api: ServerApi) -> None:
+    """Wait until an unnamed worker is really sent to each new room."""
+    for number in itertools.count():
+        await api.create_room(f"before-{number}")
+        with trio.move_on_after(1):
+            await offers.until(lambda: bool(offers.assigned))
+            return
+
+
+async def test_a_room_that_is_deleted_before_we_come_is_not_left_behind(
+    livekit_server: PrivateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who joins a room that was deleted makes it anew: it is deleted with its maker."""
+    key = key_of(livekit_server)
+    lives: list[str] = []
+    real = probes.try_media
+
+    async with ServerApi(Endpoint.parse(livekit_server.url), key) as api:
+
+        async def after_its_owner(url: str, token: str, *, deadline: float) -> MediaPath:
+            (room,) = [r for r in await api.list_rooms() if r.name.startswith(CHECK_PREFIX)]
+            await api.delete_room(room.name)
+            path = await real(url, token, deadline=deadline)
+            (anew,) = await api.list_rooms([room.name])
+            lives.extend((room.sid, anew.sid))
+            assert (anew.empty_timeout, anew.departure_timeout) == (probes.ROOM_LIFE,) * 2
+            return path
+
+        monkeypatch.setattr(probes, "try_media", after_its_owner)
+        results = await probe(livekit_server.url, key)
+        assert results[MEDIA].status == "ok"
+        assert len(set(lives)) == 2
+        assert not [r for r in await api.list_rooms() if r.name.startswith(CHECK_PREFIX)]
+
+
+def test_a_proxy_that_is_not_used_is_named(
+    livekit_server: PrivateServer, room_actors: RunCommand
+) -> None:
+    """The SDK would go through it, whatever NO_PROXY says."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        proxy = f"http://user:hunter2@127.0.0.1:{nobody.getsockname()[1]}"
+    env = {**environment(livekit_server), "HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
+    done = room_actors("check", "--json", **env)
+    results = results_of(done)
+    assert (done.returncode, failed(results)) == (0, [])
+    assert results[SERVER]["do"].startswith("HTTP_PROXY is not used: LiveKit must be reached")
+    assert results[MEDIA]["found"].startswith("connected over")
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 # ---------------------------------------------------------------- one thing wrong
