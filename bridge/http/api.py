@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar, final
 import msgspec
 import structlog
 import trio
+from attrs import evolve
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -133,7 +134,7 @@ class Api:
             page = reader.sessions(limit, cursor, Filters(**given))
             whole = {"sessions": page.sessions, "next": page.next}
             body = body_of(whole, page.sessions, SESSION_COLUMNS, csv=csv)
-            return Body(body.content, body.kind, next=page.next)
+            return evolve(body, next=page.next)
 
         try:
             return answer(request, await self._archives.read(read))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, cast
 
 from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bridge.http.app import root_of
+from bridge.http.pieces import Pieces, joined
 from bridge.sheet import Columns, Json, as_csv
 
 JSON: Final = "application/json"
@@ -24,13 +25,22 @@ CSV: Final = "text/csv"
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def as_json(whole: Mapping[str, Any]) -> bytes:
-    """An object whose long lists are at its top."""
-    return ("{" + ",".join(f"{_encode(key)}:{_pieces(whole[key])}" for key in whole) + "}").encode()
+def as_json(whole: Mapping[str, Any]) -> Iterator[str]:
+    """The parts of an object whose long lists are at its top."""
+    for number, (key, value) in enumerate(whole.items()):
+        yield f"{',' if number else '{'}{_encode(key)}:"
+        if isinstance(value, list):
+            yield from _list(cast("list[Any]", value))
+        else:
+            yield _encode(value)
+    yield "}"
 
 
-def _pieces(value: Any) -> str:
-    return "[" + ",".join(map(_encode, value)) + "]" if isinstance(value, list) else _encode(value)
+def _list(values: list[Any]) -> Iterator[str]:
+    yield "["
+    for number, value in enumerate(values):
+        yield f",{_encode(value)}" if number else _encode(value)
+    yield "]"
 
 
 def wants_csv(request: Request, given: Literal["json", "csv"] | None) -> bool:
@@ -54,10 +64,11 @@ def _weight(accepted: str) -> tuple[str, float]:
 class Body:
     """What was made in the thread."""
 
-    content: bytes
+    content: tuple[bytes, ...]
+    """In pieces."""
     kind: str
-    lasts: bool = False
-    """It will be the same whenever it is asked for."""
+    tag: str | None = None
+    """Its `ETag`, where it will be the same whenever it is asked for."""
     next: str | None = None
     """The cursor of the page after this."""
 
@@ -70,10 +81,16 @@ def body_of(
     csv: bool,
     lasts: bool = False,
 ) -> Body:
-    """The object `whole` as JSON, or its `rows` as CSV."""
-    if csv:
-        return Body(as_csv(columns, rows).encode(), CSV, lasts)
-    return Body(as_json(whole), JSON, lasts)
+    """The object `whole` as JSON, or its `rows` as CSV; `lasts`: it gets an `ETag`."""
+    content = tuple(joined([as_csv(columns, rows)] if csv else as_json(whole)))
+    return Body(content, CSV if csv else JSON, _tag(content) if lasts else None)
+
+
+def _tag(content: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in content:
+        digest.update(piece)
+    return f'"{digest.hexdigest()[:32]}"'
 
 
 def answer(request: Request, body: Body) -> Response:
@@ -84,12 +101,11 @@ def answer(request: Request, body: Body) -> Response:
         headers["link"] = f'<{root_of(request)}{url.path}?{url.query}>; rel="next"'
     if body.kind == CSV:
         headers["content-disposition"] = "attachment"
-    if body.lasts:
-        tag = f'"{hashlib.sha256(body.content).hexdigest()[:32]}"'
-        headers |= {"etag": tag, "cache-control": "private, no-cache"}
-        if _has(request.headers.get("if-none-match", ""), tag):
+    if body.tag is not None:
+        headers |= {"etag": body.tag, "cache-control": "private, no-cache"}
+        if _has(request.headers.get("if-none-match", ""), body.tag):
             return Response(status_code=304, headers=headers)
-    return Response(body.content, headers=headers, media_type=body.kind)
+    return Pieces(body.content, headers, body.kind)
 
 
 def _has(tags: str, tag: str) -> bool:

@@ -21,6 +21,7 @@ from bridge.http.app import Row, app
 from bridge.http.body import body_of
 from bridge.http.budget import Budget
 from bridge.http.exchange import App, Message
+from bridge.http.pieces import Pieces
 from bridge.http.server import ListenError, serve
 from tests.http.site import HANG, Site, answer_in, one_row, open_site, polite, read_all
 
@@ -402,6 +403,33 @@ async def test_answers_that_nobody_reads_have_a_budget(monkeypatch: pytest.Monke
             async with budget.room(3 * size):
                 pass
         assert answer_in(await site.say(GET)).body == b"x" * size
+
+
+async def test_an_answer_in_pieces_gives_back_what_was_taken(monkeypatch: pytest.MonkeyPatch):
+    pieces, size = 32, 1 << 20  # the system holds a few of them
+    budget = Budget(pieces * size)
+    monkeypatch.setattr(server, "Budget", lambda: budget)
+
+    async def large(_: Request) -> Response:
+        return Pieces((b"x" * size for _ in range(pieces)), {}, "text/plain")
+
+    async with open_site(one_row(large)) as site, await site.open() as stream:
+        await stream.send_all(GET)
+        taken = len(await stream.receive_some())
+        assert budget.used == budget.peak == pieces * size
+        while taken < 5 * size:
+            taken += len(await stream.receive_some())
+        assert 0 < budget.used <= (pieces - 4) * size
+        # Meanwhile another one does not fit, and says so.
+        with capture_logs():
+            answer = answer_in(await site.say(GET))
+        assert (answer.problem["status"], answer.headers["retry-after"]) == (503, "5")
+        await stream.send_eof()
+        assert (await read_all(stream)).endswith(b"x")
+        assert budget.used == 0
+        assert answer_in(await site.say(GET)).headers["content-length"] == str(pieces * size)
+        head = await site.say(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (answer_in(head).body, budget.used) == (b"", 0)
 
 
 async def test_an_answer_larger_than_the_budget_goes_alone():
