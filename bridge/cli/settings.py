@@ -594,6 +594,14 @@ def _refuse_unknown_variables(env: Mapping[str, str], where: str = "") -> None:
             )
 
 
+def _has_huge_number(value: object) -> bool:
+    """TOML 1.0 knows whole numbers of 64 bits; Python's reader takes any, and what is done
+    with one then may fail in other ways."""
+    if isinstance(value, list):
+        return any(map(_has_huge_number, value))
+    return isinstance(value, int) and value.bit_length() > 63
+
+
 def read_config(path: Path) -> dict[str, object]:
     """A TOML file of settings by name (`api-key` or `api_key`).  Raises `SettingsError`."""
     where = f"--config: {harmless(str(path))}"
@@ -601,8 +609,9 @@ def read_config(path: Path) -> dict[str, object]:
         parsed = tomllib.loads(read_text(path))
     except values.BadValue as error:
         raise SettingsError(f"--config: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        # Says line and column, and quotes at most a key or a character.
+    except ValueError as error:
+        # TOMLDecodeError says line and column, and quotes at most a key or a character.  A
+        # number of thousands of digits is refused by Python itself.
         raise SettingsError(f"{where} is not TOML: {harmless(str(error))}") from None
     except RecursionError:
         raise SettingsError(f"{where} is not TOML: it is nested too deeply") from None
@@ -616,6 +625,8 @@ def read_config(path: Path) -> dict[str, object]:
             )
         if name in settings:
             raise SettingsError(f"{where} has the key '{name}' twice")
+        if _has_huge_number(value):
+            raise SettingsError(f"{where}: '{name}' has a whole number of more than 64 bits")
         settings[name] = value
     for row in TABLE:
         if row.name in settings and f"{row.name}-file" in settings:

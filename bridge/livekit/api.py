@@ -410,5 +410,5 @@ def _from_response(method: str, status: int, body: bytes) -> ApiError:
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
         return kind(f"{method}: HTTP {status}")
     kind = _BY_CODE.get(error.code, _BY_STATUS.get(status, ApiError))
-    code = harmless(error.code)
+    code = harmless(error.code, 64)
     return kind(f"{method}: {harmless(redact(error.msg), 200) or code} (HTTP {status}, {code})")

@@ -1,0 +1,325 @@
+"""Every decoder of bytes that somebody else wrote, as one table.
+
+A decoder may refuse with the exceptions of its row.  Anything else that it raises is a fault.
+`python -m tests.attack NAME --seconds 3600` tries one for hours; a run of the tests takes some
+thousand inputs for each.  An input that once showed a fault is kept in `seeds/NAME/`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog.testing
+from attrs import frozen
+from google.protobuf.message import Message
+from livekit.protocol import models, room
+from livekit.protocol.webhook import WebhookEvent
+from starlette.exceptions import HTTPException
+
+from actors.session import (
+    Began,
+    DataReceived,
+    Entry,
+    ParticipantInfo,
+    Record,
+    Roster,
+    SessionState,
+    TrackInfo,
+    Watching,
+    fold,
+    session_view,
+)
+from actors.session.codec import (
+    Unreadable,
+    decode_entries,
+    decode_record,
+    decode_state,
+    encode_entries,
+    encode_record,
+    encode_state,
+)
+from bridge.cli.settings import SettingsError, draft
+from bridge.cli.sources import read_env_file, read_key_file
+from bridge.cli.values import BadValue
+from bridge.filters import NAME_LENGTH, regex_of
+from bridge.http import events, signin
+from bridge.http.translate import translate as translate_webhook
+from bridge.http.webhook import Promise, read_event, read_token
+from bridge.livekit import api
+from bridge.livekit.decisions import RoomSeen
+from bridge.livekit.jobs import JobBook
+from bridge.livekit.protocol import Registration, WorkerProtocol
+from bridge.livekit.rejection import clock_skew, rejection
+from bridge.livekit.translate import format_of
+from bridge.store import reader
+from bridge.store.lines import unpack, unpack_chunk
+from tests.http import forger
+from tests.worker import messages as m
+
+NOW: Final = 1_790_000_000.0
+SEEDS: Final = Path(__file__).parent / "seeds"
+
+
+@frozen
+class Decoder:
+    name: str
+    decode: Callable[[bytes], object]
+    samples: Sequence[bytes]
+    """Right inputs, to begin with."""
+    refusals: tuple[type[Exception], ...] = ()
+    """What it may raise."""
+    in_a_file: bool = False
+    """It reads a file, not bytes."""
+
+    def try_on(self, data: bytes) -> None:
+        """Raises what is no refusal."""
+        with structlog.testing.capture_logs():
+            try:
+                self.decode(data)
+            except self.refusals:
+                return
+
+    def seeds(self) -> list[bytes]:
+        """Inputs that showed a fault once."""
+        return [path.read_bytes() for path in sorted((SEEDS / self.name).glob("*"))]
+
+
+# ---------------------------------------------------------------- LiveKit
+
+
+def _worker_socket(data: bytes) -> None:
+    """A frame after the registration, and all that the worker answers to it."""
+    connection = WorkerProtocol(
+        registration=Registration("agent", "1", "ws://server", False, {}),
+        book=JobBook(8),
+        now=0.0,
+        seq=itertools.count(),
+    )
+    connection.receive(m.registered(), 0.1)
+    connection.receive(data, 0.2)
+    connection.tick(5.0)
+    connection.data_to_send()
+
+
+def _api_answer(data: bytes) -> None:
+    for kind in (room.ListRoomsResponse, room.ListParticipantsResponse):
+        try:
+            answer: Any = kind.FromString(data)
+        except Exception:  # noqa: BLE001  `ServerApi` takes any for a malformed answer
+            continue
+        for one in getattr(answer, "rooms", ()):
+            RoomSeen.of(one)
+
+
+def _api_error(data: bytes) -> None:
+    for status in (200, 401, 404, 500):
+        error = api._from_response("RoomService/ListRooms", status, data)
+        assert isinstance(error, api.ApiError)
+        assert str(error).isprintable()
+        assert len(str(error)) < 3_000
+
+
+def _refused_upgrade(data: bytes) -> None:
+    for status in (301, 401, 404, 503):
+        rejection(status, ((b"date", data),), data, NOW)
+    clock_skew(((b"Date", data[:64]),), NOW)
+
+
+def _webhook(data: bytes) -> None:
+    """A signed body, through the fold to the JSON of the session."""
+    read_token(data.decode("latin-1"), forger.KEY, NOW)
+    promise = read_token(forger.token_for(data, at=NOW), forger.KEY, NOW)
+    assert isinstance(promise, Promise)
+    event = read_event(data, promise, NOW)
+    if not isinstance(event, WebhookEvent):
+        return
+    found = translate_webhook(event, "agent", NOW)
+    if found is not None:
+        _through_the_session(found.event)
+
+
+def _through_the_session(record: Record) -> None:
+    kind, body = encode_record(record)
+    state, entries = fold(_session(), decode_record(kind, body))
+    json.dumps(session_view(state, NOW + 60.0, entries))
+    decode_state(encode_state(state))
+    decode_entries(encode_entries(entries))
+
+
+def _message(data: bytes) -> None:
+    format_of(data)
+    format_of(data, whole=False)
+
+
+# ---------------------------------------------------------------- the store
+
+
+def _session() -> SessionState:
+    began = Began(NOW, "atlas", "RM_1", ("AJ_1",), "w", "agent", NOW - 1.0)
+    alice = ParticipantInfo(
+        "alice", "PA_1", NOW - 1.0, name="Alice", metadata="{}",
+        tracks=(TrackInfo("TR_1", "audio", "microphone"),),
+    )  # fmt: skip
+    state, _ = fold(None, began)
+    state, _ = fold(state, Watching(NOW, Roster("RM_1", "", (alice,), NOW - 1.0)))
+    return fold(state, DataReceived(NOW + 1.0, "alice", "chat", 5, "text"))[0]
+
+
+_KINDS: Final = ("Began", "Watching", "ParticipantJoined", "DataReceived", "Ended", "nonsense")
+
+
+def _journal(data: bytes) -> None:
+    """A record, named by its first byte, and what a reader makes of it."""
+    kind = _KINDS[data[0] % len(_KINDS)] if data else "Began"
+    record = decode_record(kind, data[1:])
+    state = None if kind == "Began" else _session()
+    after, entries = fold(state, record)
+    json.dumps(session_view(after, NOW + 60.0, entries))
+
+
+def _state(data: bytes) -> None:
+    json.dumps(session_view(decode_state(data), NOW))
+
+
+def _records() -> list[bytes]:
+    alice = ParticipantInfo("alice", "PA_1", NOW)
+    records: list[Record] = [
+        Began(NOW, "atlas", "RM_1", (), "w", "agent", None),
+        Watching(NOW, Roster("RM_1", "", (alice,), None)),
+        DataReceived(NOW, "alice", "chat", 5, "text"),
+    ]
+    found = [encode_record(record) for record in records]
+    return [bytes((_KINDS.index(kind),)) + body for kind, body in found]
+
+
+def _positions(data: bytes) -> None:
+    reader._place_of(data.decode("latin-1"))
+
+
+def _event_id(data: bytes) -> None:
+    events._position(data.decode("latin-1"))
+
+
+# ---------------------------------------------------------------- HTTP and the command line
+
+
+def _cookie(data: bytes) -> None:
+    scope: Any = {"headers": [(b"cookie", data)], "server": ("localhost", 8088)}
+    for name in (b"room_actors_8088", data[:20]):
+        list(signin._cookies(scope, name))
+
+
+def _pattern(data: bytes) -> None:
+    regex_of(data.decode("utf-8", "replace")[:NAME_LENGTH]).match("team-1" * 40)
+
+
+def _in_a_file(read: Callable[[Path], object]) -> Callable[[bytes], None]:
+    folder = tempfile.TemporaryDirectory(prefix="room-actors-fuzz-")
+
+    def decode(data: bytes) -> None:
+        path = Path(folder.name) / "file"
+        path.write_bytes(data)
+        read(path)
+
+    return decode
+
+
+def _protobufs(*found: Message) -> list[bytes]:
+    return [one.SerializeToString() for one in found]
+
+
+_TOML: Final = b"""url = "ws://localhost:7880"
+api-key = "key"
+watch = ["team-*"]
+keep = "90d"
+status-every = 30
+visible = false
+"""
+
+DECODERS: Final = {
+    row.name: row
+    for row in (
+        Decoder(
+            "worker-socket",
+            _worker_socket,
+            [m.registered(), m.offer(m.job()), m.assignment(m.job()), m.termination("AJ_1"),
+             m.pong(), m.go_away("restart")],
+        ),
+        Decoder(
+            "api-answer",
+            _api_answer,
+            _protobufs(
+                room.ListRoomsResponse(rooms=[models.Room(sid="RM_1", name="atlas")]),
+                room.ListParticipantsResponse(
+                    participants=[models.ParticipantInfo(sid="PA_1", attributes={"a": "b"})]
+                ),
+            ),
+        ),
+        Decoder(
+            "api-error",
+            _api_error,
+            [b'{"code":"not_found","msg":"no such room","meta":{"a":"b"}}', b"invalid token: x"],
+        ),
+        Decoder(
+            "refused-upgrade",
+            _refused_upgrade,
+            [b"Sat, 01 Aug 2026 10:00:00 GMT", b"token is expired"],
+        ),
+        Decoder(
+            "webhook",
+            _webhook,
+            [
+                forger.body_of(forger.event(name, created_at=int(NOW), participant=who,
+                                            track=models.TrackInfo(sid="TR_1")))
+                for who in (models.ParticipantInfo(sid="PA_1", identity="alice", joined_at=1),)
+                for name in ("room_started", "participant_joined", "participant_left",
+                             "participant_connection_aborted", "track_published",
+                             "track_unpublished", "room_finished", "egress_started",
+                             "egress_ended")
+            ],
+        ),
+        Decoder("message", _message, [b'{"message":"hello","ignoreLegacy":true}', b"hi", b"\0"]),
+        Decoder("journal-record", _journal, _records(), (Unreadable, ValueError)),
+        Decoder("journal-state", _state, [encode_state(_session())], (Unreadable,)),
+        Decoder(
+            "journal-entries",
+            decode_entries,
+            [encode_entries([Entry(NOW, "data_message", {"size": 5, "topic": None})])],
+            (Unreadable,),
+        ),
+        Decoder("journal-lines", unpack, [bytes.fromhex("dd00000000")], (Unreadable,)),
+        Decoder(
+            "journal-chunk",
+            unpack_chunk,
+            [zlib.compress(bytes.fromhex("dd00000000"))],
+            (Unreadable,),
+        ),
+        Decoder("cursor", _positions, [b"1790000000000000"], (reader.BadCursor,)),
+        Decoder("event-id", _event_id, [b"1790000000000000-1"], (HTTPException,)),
+        Decoder("pattern", _pattern, [b"team-*", b"\\[team]", b"[^a-z]?"]),
+        Decoder("cookie", _cookie, [b"room_actors_8088=1790000000.abc; other=1", b'a="b\\"c"']),
+        Decoder(
+            "config",
+            _in_a_file(lambda path: draft({"config": str(path)}, {})),
+            [_TOML],
+            (SettingsError,),
+            in_a_file=True,
+        ),
+        Decoder(
+            "env-file",
+            _in_a_file(read_env_file),
+            [b"LIVEKIT_URL=ws://localhost\nexport A='b c' # d\nB=\"x\\n\""],
+            (BadValue,),
+            in_a_file=True,
+        ),
+        Decoder("key-file", _in_a_file(read_key_file), [b"key: secret\n'a': \"b\"\n"],
+                (BadValue,), in_a_file=True),
+    )
+}  # fmt: skip
+"""By name."""
