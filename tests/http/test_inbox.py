@@ -96,7 +96,7 @@ async def test_memory_for_duplicates_is_bounded_and_age_takes_over(
 async def test_what_says_nothing_to_us_is_welcome_and_ignored(post: Post):
     ours = models.ParticipantInfo(permission=models.ParticipantPermission(hidden=True))
     for webhook in (
-        event("egress_started"),
+        event("ingress_started"),
         event("of_tomorrow"),
         event("participant_joined", participant=ours),
     ):
