@@ -7,15 +7,17 @@ key, and import neither trio nor the SDK.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, Final, TypeAlias, final
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias, final
 
 from actors.rooms.archive import ArchiveTrouble
 from bridge.cli.settings import BY_NAME, SettingsError, data_dir_of
@@ -32,6 +34,9 @@ from bridge.store.reader import (
     SessionUnreadable,
     open_reader,
 )
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Flags: TypeAlias = Mapping[str, object]
 Json: TypeAlias = dict[str, Any]
@@ -191,17 +196,44 @@ def report(flags: Flags) -> None:
     name = str(flags["session"]) if "session" in flags else None
     with _store(flags) as reader:
         try:
-            session = reader.session(name)
+            show = _report_of(reader, name, flags)
         except SessionUnreadable as error:
             raise CannotRead(f"what is kept of this session cannot be read: {error}") from None
-        if session is None:
+        if show is None:
             raise CannotRead(_there_is(reader, name))
-    if "json" in flags:
-        _print_json(session)
-    elif "csv" in flags:
-        sys.stdout.write(as_csv(PERSON_COLUMNS, session["people"]))
-    else:
-        _print_report(session)
+    show()
+
+
+def _report_of(reader: Reader, name: str | None, flags: Flags) -> Callable[[], None] | None:
+    """What prints the report.  None where there is no such session.
+
+    The store is read before anything is printed: who reads it for as long as a slow terminal
+    takes holds up its writer's checkpoints.
+    """
+    with reader.open_session(name) as session:
+        if session is None:
+            return None
+        timeline = session["timeline"]
+        if "csv" in flags:
+            people = as_csv(PERSON_COLUMNS, session["people"])
+            return lambda: _write(people)
+        if "json" in flags:
+            spool = TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 (closed by its garbage)
+            _write_json(spool.write, session, timeline)
+            return lambda: _copy(spool)
+        newest = None if timeline is None else list(islice(timeline.backwards(), EVENTS))[::-1]
+        count, drawing = len(timeline or ()), list(_drawing(session))
+    return lambda: _print_report(session, drawing, newest, count)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def _copy(spool: TextIO) -> None:
+    with spool:
+        spool.seek(0)
+        shutil.copyfileobj(spool, sys.stdout)
 
 
 # ---------------------------------------------------------------- the store
@@ -262,6 +294,22 @@ def _show(flags: Flags, whole: Json, rows: Sequence[Json], columns: Mapping[str,
 
 def _print_json(value: Json) -> None:
     sys.stdout.write(_ascii(json.dumps(value, indent=1)) + "\n")
+
+
+def _write_json(
+    write: Callable[[str], object], session: Json, timeline: Iterable[Json] | None
+) -> None:
+    """A session as `_print_json` prints it, its timeline entry by entry: it may be long."""
+    head = _ascii(json.dumps({**session, "timeline": None}, indent=1))
+    if timeline is None:
+        write(head + "\n")
+        return
+    write(head.removesuffix("null\n}") + "[")
+    between = "\n  "
+    for entry in timeline:
+        write(between + _ascii(json.dumps(entry, indent=1).replace("\n", "\n  ")))
+        between = ",\n  "
+    write("]\n}\n" if between == "\n  " else "\n ]\n}\n")
 
 
 def _ascii(text: str) -> str:
@@ -384,7 +432,11 @@ _EVENTS: Final[Mapping[str, _Cell]] = {
 # ---------------------------------------------------------------- report
 
 
-def _print_report(session: Json) -> None:
+def _print_report(
+    session: Json, drawing: Sequence[Text], newest: Sequence[Json] | None, count: int
+) -> None:
+    from bridge.cli.table import print_lines
+
     lines = {
         "Session": f"{session['id'] or '-'} of room {harmless(session['room'])}",
         "Status": session["end_reason"] or session["status"],
@@ -405,18 +457,16 @@ def _print_report(session: Json) -> None:
         lines["Encrypted"] = "end to end"
     sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
     sys.stdout.write("\nTimeline\n")
-    _draw(session)
+    print_lines(drawing)
     _print_part("People", _PEOPLE, session["people"])
     _print_part("Tracks", _TRACKS, session["tracks"])
     _print_part("Recordings", _RECORDINGS, session["recordings"] or ())
-    events = session["timeline"]
-    if events is None:
+    if newest is None:
         sys.stdout.write("\nIts events are not kept any more.\n")
         return
-    shown = events[-EVENTS:]
-    all_of_it = f"the last {len(shown)} of {len(events)}, --json has all"
-    title = "Events" if len(shown) == len(events) else f"Events ({all_of_it})"
-    _print_part(title, _EVENTS, shown)
+    all_of_it = f"the last {len(newest)} of {count}, --json has all"
+    title = "Events" if len(newest) == count else f"Events ({all_of_it})"
+    _print_part(title, _EVENTS, newest)
 
 
 def _messages(session: Json) -> str:
@@ -448,8 +498,7 @@ def _offset(seconds: float | None) -> str:
     return f"times are LiveKit's; the worker's clock was {abs(seconds):.3f} s {side} it"
 
 
-def _draw(session: Json) -> None:
-    from bridge.cli.table import print_lines
+def _drawing(session: Json) -> Iterator[Text]:
     from bridge.cli.timeline import ASCII, UNICODE, draw
 
     glyphs = UNICODE
@@ -457,7 +506,7 @@ def _draw(session: Json) -> None:
         UNICODE.all.encode(sys.stdout.encoding)
     except UnicodeEncodeError:
         glyphs = ASCII
-    print_lines(draw(session, get_terminal_size().columns, glyphs))
+    return draw(session, get_terminal_size().columns, glyphs)
 
 
 def _counts(counts: Json) -> str:

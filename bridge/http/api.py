@@ -28,7 +28,15 @@ from actors.rooms.archive import ArchiveTrouble
 from bridge.filters import CURSOR, FILTERS, Filters
 from bridge.http.api_answer import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api_doc import openapi
-from bridge.http.api_query import FORMAT, LIMIT, PAGE, asked
+from bridge.http.api_query import (
+    EVENTS_CURSOR,
+    EVENTS_LIMIT,
+    FORMAT,
+    LIMIT,
+    MOST_EVENTS,
+    PAGE,
+    asked,
+)
 from bridge.http.app import Row, access_of, root_of
 from bridge.http.signin import cookie_name
 from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS
@@ -40,6 +48,7 @@ from bridge.store.reader import (
     SessionUnreadable,
     open_reader,
 )
+from bridge.store.timeline import TimelinePage
 
 log = structlog.get_logger()
 
@@ -142,18 +151,27 @@ class Api:
             raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
 
     async def _session(self, request: Request) -> Response:
-        csv = wants_csv(request, asked(request, (FORMAT,)).get("format"))
+        given = asked(request, (EVENTS_LIMIT, EVENTS_CURSOR, FORMAT))
+        csv = wants_csv(request, given.get("format"))
+        limit, cursor = given.get("limit", MOST_EVENTS), given.get("cursor")
         name = request.path_params["id"]
 
         def read(reader: Reader) -> Body | None:
-            found = reader.session(name)
-            if found is None:
-                return None
-            lasts = found["status"] == "ended"
-            return body_of(found, found["people"], PERSON_COLUMNS, csv=csv, lasts=lasts)
+            with reader.open_session(name) as found:
+                if found is None:
+                    return None
+                lasts, timeline = found["status"] == "ended", found["timeline"]
+                page = TimelinePage(None, None)
+                if timeline is not None and not csv:
+                    page = timeline.page(limit, cursor)
+                whole = {**found, "timeline": page.entries, "next": page.next}
+            body = body_of(whole, whole["people"], PERSON_COLUMNS, csv=csv, lasts=lasts)
+            return evolve(body, next=page.next)
 
         try:
             body = await self._archives.read(read) if name else None
+        except BadCursor:
+            raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
         except SessionUnreadable as error:
             log.warning("session_unreadable_for_http", error=str(error))
             raise HTTPException(500, "what is kept of this session cannot be read") from None

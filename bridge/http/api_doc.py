@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, get_args
 from actors.session import QUALITIES
 from actors.session.events import GapReason, ParticipantKind, Source, TrackKind
 from bridge.filters import CURSOR, FILTERS, ROOM, Parameter
-from bridge.http.api_query import FORMAT, LIMIT
+from bridge.http.api_query import EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
 from bridge.http.problem import PROBLEM_JSON
 
 Schema: TypeAlias = dict[str, Any]
@@ -224,7 +224,16 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             **_ROW,
             "people": _list(_PERSON),
             "tracks": _list(_TRACK),
-            "timeline": {"type": ["array", "null"], "items": _ENTRY},
+            "timeline": {
+                "type": ["array", "null"],
+                "items": _ENTRY,
+                "description": "What happened, the oldest first, page by page.",
+            },
+            "next": {
+                **_maybe(TEXT),
+                "description": "The `cursor` of the next part of `timeline`; null where this is "
+                "the last.",
+            },
         }
     ),
     "Rooms": _object({"rooms": _list(_ref("SessionRow"))}),
@@ -328,10 +337,15 @@ PATHS: Final[Mapping[str, Schema]] = {
     "/api/v1/sessions/{id}": _get(
         "One session whole; as CSV its people",
         {
-            **_ok("Session", or_=_CSV, headers=_ETAG),
+            **_ok("Session", or_=_CSV, headers=_ETAG | _LINK),
             "304": {"description": "It is as you have it", "headers": _ETAG},
         },
-        (_ID, _FORMAT, _header("If-None-Match", "The `ETag` of an earlier answer.")),
+        (
+            _ID,
+            *map(_parameter, (EVENTS_LIMIT, EVENTS_CURSOR)),
+            _FORMAT,
+            _header("If-None-Match", "The `ETag` of an earlier answer."),
+        ),
         bad={**_UNREADABLE, "404": _problem("No such session is kept"), "500": _problem("Broken")},
     ),
     "/api/v1/workers": _get("The worker that answers", _ok("Workers")),

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from attrs import evolve
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from bridge.filters import Parameter, WrongFilter, choice, number, read_value
+from bridge.filters import CURSOR, Parameter, WrongFilter, choice, number, read_value
 
 QUERY_BYTES: Final = 4_096
 """Of a query; all parameters at their longest stay below."""
@@ -25,6 +26,13 @@ FORMAT: Final = choice(
     "format", "Goes before `Accept`, for whoever cannot set that.", "json", "csv"
 )
 LIMIT: Final = number("limit", "Sessions on a page.", 1, MOST, PAGE)
+MOST_EVENTS: Final = 10_000
+EVENTS_LIMIT: Final = number(
+    "limit", "Events in `timeline` at most; 4 MiB of them.", 1, MOST_EVENTS, MOST_EVENTS
+)
+EVENTS_CURSOR: Final = evolve(
+    CURSOR, schema={"type": "string", "pattern": r"^[0-9]{1,15}\.[0-9]{1,15}$"}
+)
 
 
 def asked(request: Request, parameters: Sequence[Parameter] = ()) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 from urllib.parse import quote
 
@@ -192,8 +193,10 @@ class Pages:
         name = request.path_params["id"]
 
         def read(reader: Reader) -> str | None:
-            session = reader.session(name) if name else None
-            return None if session is None else draw(session)
+            if not name:
+                return None
+            with reader.open_session(name) as session:
+                return None if session is None else draw(session)
 
         try:
             drawn = await self._read(read)
@@ -241,8 +244,9 @@ def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
     timeline = session["timeline"]
     pages = max(1, math.ceil(len(timeline or ()) / EVENTS))
     at = min(at, pages)
-    end = len(timeline or ()) - (at - 1) * EVENTS
-    newest = None if timeline is None else timeline[max(0, end - EVENTS) : end][::-1]
+    newest = None
+    if timeline is not None:
+        newest = islice(timeline.backwards(), (at - 1) * EVENTS, at * EVENTS)
     messages = session["data_messages"] or {"by_topic": {}}
     topics = sorted(messages["by_topic"].items(), key=lambda item: -item[1])
     return {

@@ -28,7 +28,7 @@ from bridge.store.errors import StoreRefused, trouble
 from bridge.store.lines import newest_lines, unpack
 from bridge.store.live import Live, LiveSession
 from bridge.store.lock import holder
-from bridge.store.refold import refold, timeline, told
+from bridge.store.refold import refold, told
 from bridge.store.schema import (
     FILE,
     VERSION,
@@ -38,16 +38,13 @@ from bridge.store.schema import (
     transaction,
     version_of,
 )
+from bridge.store.timeline import BadCursor, Timeline
 
 Json: TypeAlias = dict[str, Any]
 
 
 class NoStore(Exception):
     """No session was ever kept there.  The text says where."""
-
-
-class BadCursor(ValueError):
-    """No list has such a `next`."""
 
 
 class SessionUnreadable(ValueError):
@@ -212,23 +209,34 @@ class Reader:
             return self._live.look()
 
     def session(self, name: str | None = None) -> Json | None:
+        """The same as `open_session`, with the whole timeline as a list."""
+        with self.open_session(name) as session:
+            if session is None or session["timeline"] is None:
+                return session
+            return {**session, "timeline": list(session["timeline"])}
+
+    @contextmanager
+    def open_session(self, name: str | None = None) -> Generator[Json | None, None, None]:
         """One session whole: by its id, or of a room, or of None of all: the live one that
         began last, else the newest.
 
-        Its timeline is None where it is not kept any more.  Raises `SessionUnreadable`.
+        Its timeline is a `Timeline`, which is read while somebody goes through it, within the
+        block; None where it is not kept any more.  Raises `SessionUnreadable`.
         """
         with transaction(self._db, "DEFERRED"):
             found = self._find(name)
             if found is None:
-                return None
+                yield None
+                return
             session, has_lines = found
             newest = newest_lines(self._db, (session,)).get(session, [])
             try:
                 found = refold(self._db, session, newest)
             except ValueError as error:
                 raise SessionUnreadable(str(error)) from error
-            entries = timeline(self._db, session, found.folded) if has_lines else None
-            return session_view(found.state, self._now()(found.state), entries)
+            whole = session_view(found.state, self._now()(found.state))
+            whole["timeline"] = Timeline(self._db, session, found.folded) if has_lines else None
+            yield whole
 
     def told_after(self, position: Position, limit: int = 1_000) -> list[Placed]:
         """What all sessions told after a position, in the order in which it was written.

@@ -10,7 +10,6 @@ from attrs import frozen
 from actors.rooms.archive import Line
 from actors.session import Entry, SessionState, fold
 from actors.session.codec import Unreadable, decode_entries, decode_record, decode_state
-from bridge.store.lines import unpack_chunk
 
 
 @frozen
@@ -49,20 +48,6 @@ def refold(db: sqlite3.Connection, session: int, newest: Sequence[Line]) -> Refo
         seq = line.seq
         folded.append(line)
     return Refolded(state, seq, tuple(folded))
-
-
-def timeline(db: sqlite3.Connection, session: int, folded: Sequence[Line]) -> list[Entry]:
-    """What the session told, oldest first, as far as its lines are kept and can be read."""
-    entries: list[Entry] = []
-    chunks = db.execute("SELECT lines FROM chunks WHERE session = ? ORDER BY first", (session,))
-    for (chunk,) in chunks:
-        try:
-            lines = unpack_chunk(chunk)
-        except Unreadable:
-            continue
-        entries.extend(told(lines))
-    entries.extend(told(folded))
-    return entries
 
 
 def told(lines: Sequence[Line]) -> list[Entry]:

@@ -98,7 +98,13 @@ async def test_a_session_is_the_contracts_object(kept: Kept):
     entries = tuple(journal.untold)
     await kept.write()
     view = session_view(journal.state, kept.history.now, entries)
-    assert await kept.get("/api/v1/sessions/RM_whole") == json.loads(json.dumps(view))
+    whole = {**json.loads(json.dumps(view)), "next": None}
+    assert await kept.get("/api/v1/sessions/RM_whole") == whole
+    first = await kept.get("/api/v1/sessions/RM_whole", limit=5)
+    assert first["timeline"] == whole["timeline"][:5]
+    second = await kept.get("/api/v1/sessions/RM_whole", cursor=first["next"])
+    assert (second["timeline"], second["next"]) == (whole["timeline"][5:], None)
+    assert (await kept.site.http.get("/api/v1/sessions/RM_whole?cursor=5")).status_code == 400
     row = (await kept.get("/api/v1/sessions", room="whole"))["sessions"]
     assert row == [json.loads(json.dumps(session_row(journal.state, kept.history.now)))]
 
