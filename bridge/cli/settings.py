@@ -185,7 +185,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "keep-size", "ROOM_ACTORS_KEEP_SIZE", "SIZE", values.size(10**6, 10**15),
-        "bytes of all that is kept; beyond it the oldest goes, timelines first",
+        "bytes of all that is kept; beyond it the longest timelines go, then the oldest sessions",
         default=10 * 10**9, default_text="10GB",
     ),
     _row(

@@ -90,6 +90,16 @@ def test_what_a_chat_sends_twice_or_corrects_is_no_message(
     assert translate.is_news(topic, payload) is news
 
 
+def test_texts_of_strangers_are_cut_where_they_enter() -> None:
+    long = "x" * 100_000
+    told = translate.message(Here(), at=1.0, identity=long, topic=long, payload=long.encode())
+    assert told.identity is not None
+    assert told.content is not None
+    assert (len(told.identity), len(told.topic), len(told.content.encode())) == (256, 256, 4096)
+    assert told.topic.endswith("…[100000 characters]")
+    assert told.size == 100_000
+
+
 def test_every_reason_kind_source_and_quality_of_the_sdk_has_a_word() -> None:
     for name, number in rtc.DisconnectReason.items():
         expected = None if name == "UNKNOWN_REASON" else name.lower()

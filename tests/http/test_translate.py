@@ -278,3 +278,19 @@ def test_both_translations_speak_the_same_words():
 
 def test_every_kind_the_server_knows_has_a_word():
     assert set(KINDS) == set(Kind.values())
+
+
+def test_texts_of_strangers_are_cut_where_they_enter():
+    long = "x" * 100_000
+    who = models.ParticipantInfo(
+        sid="PA_1", identity=long, name=long, metadata=long, attributes={"a": "1", "b": long}
+    )
+    said = translate(event("participant_joined", participant=who), "agent", AT)
+    assert said is not None
+    assert isinstance(said.event, JoinTold)
+    told = said.event.participant
+    assert told.metadata is not None
+    assert (len(told.identity), len(told.name)) == (256, 256)
+    assert told.metadata.endswith("…[100000 bytes]")
+    assert len(told.metadata.encode()) == 64 * 1024
+    assert told.attributes == {"a": "1", "…": "[1 more, 100001 bytes]"}
