@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from actors.rooms.backlog import Backlog
 from actors.rooms.budget import WINDOW, Budget
 from actors.rooms.journal import Journal
@@ -26,6 +28,8 @@ from actors.session import (
 )
 from actors.session.texts import TEXT
 from actors.session.view import session_row
+from actors.testing.rooms.plan import Plan
+from actors.testing.rooms.stage import Stage
 
 T0 = 1_700_000_000.0
 MOST = 100_000
@@ -166,3 +170,37 @@ def test_a_clock_that_is_set_back_begins_another_minute() -> None:
     assert not admitted(message(T0 + 0.5))
     event = message(T0 - 3_600)
     assert admitted(event)[-1] is event
+
+
+async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is_right_at_last(
+    virtual_time: int,
+) -> None:
+    stage = Stage(Plan(0, (), rooms=0))
+    async with stage.running():
+        stage.program.backlog.most_a_minute = MOST
+        room = stage.rooms.room("atlas")
+        alice = room.join("alice")
+        microphone = alice.publish("microphone")
+        stage.assign(room)
+        await trio.sleep(1.0)
+        for number in range(600):
+            for _ in range(20):
+                alice.send_data(b"x" * 50, topic="t" * 256)
+            alice.set_metadata(f"{number}" + "m" * 5_000)
+            (alice.mute if number % 2 else alice.unmute)(microphone)
+            await trio.sleep(0.02)
+        alice.mute(microphone)
+        bob = room.join("bob")
+        bob.publish("camera")
+        await trio.sleep(2 * WINDOW)
+        held = stage.program.book.find_room(room.sid)
+        assert held is not None
+        state = held.journal.state
+        assert state.data.total == 12_000
+        assert state.present["alice"].metadata == "599" + "m" * 5_000
+        assert state.tracks[microphone].muted.since is not None
+        assert len(state.tracks) == 2
+        assert not state.leaving
+        lines = stage.disk.lines[held.journal.number].values()
+        assert sum(len(line.body) + len(line.told) for line in lines) < 2 * MOST
+        assert state.folded.truncated > 10_000
