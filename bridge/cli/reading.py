@@ -300,7 +300,9 @@ def _write_json(
     write: Callable[[str], object], session: Json, timeline: Iterable[Json] | None
 ) -> None:
     """A session as `_print_json` prints it, its timeline entry by entry: it may be long."""
-    head = _ascii(json.dumps({**session, "timeline": None}, indent=1))
+    last = {"timeline": None}
+    others = {key: value for key, value in session.items() if key not in last}
+    head = _ascii(json.dumps({**others, **last}, indent=1))
     if timeline is None:
         write(head + "\n")
         return
