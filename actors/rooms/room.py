@@ -14,7 +14,7 @@ from typing import Final
 from attrs import frozen
 
 from actors.rooms.backlog import Backlog
-from actors.rooms.connection import ConnectionActor, FindAgain, Stay
+from actors.rooms.connection import ConnectionActor, FindAgain, Stay, Undo
 from actors.rooms.journal import Journal
 from actors.rooms.messages import Announce, Entered, Gone, Opened
 from actors.rooms.port import RoomJob, RoomPort
@@ -43,6 +43,7 @@ class Surroundings:
 
     port: RoomPort
     find_again: FindAgain
+    undo: Undo
     backlog: Backlog
     """Where the records of every session go."""
     clock: Clock
@@ -78,6 +79,7 @@ def room_group(
             job,
             around.port,
             find_again=around.find_again,
+            undo=around.undo,
             clock=around.clock,
             announce=around.announce,
             entered=lambda: tell_manager(Entered(key)),

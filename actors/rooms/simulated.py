@@ -93,6 +93,8 @@ class SimulatedRooms(RoomPort):
         """Asked at each entry; what it gives is raised there."""
         self.delay: Callable[[RoomJob], float] = lambda _: 0.0
         """Seconds that an entry takes."""
+        self.made: Callable[[SimulatedRoom], object] = lambda _: None
+        """Told of each room that a watcher made by joining it."""
         self.tell: Callable[[SimulatedRoom, ServerSaid], object] = lambda _, __: None
         """Told at once of all that the server has webhooks for."""
         self._rooms: dict[str, SimulatedRoom] = {}
@@ -114,6 +116,17 @@ class SimulatedRooms(RoomPort):
         """Every room there is now."""
         return tuple(self._rooms.values())
 
+    async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
+        """Whether this life of a room began with a watcher, and nobody came since."""
+        room = self._rooms.get(job.room)
+        return room is not None and room.sid == room_sid and room.made_by_watcher
+
+    async def delete(self, job: RoomJob, room_sid: str) -> None:
+        """Delete such a room."""
+        room = self._rooms.get(job.room)
+        if room is not None and await self.only_we_made(job, room_sid):
+            room.close("room_deleted")
+
     def forget(self, room: SimulatedRoom) -> None:
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
@@ -128,7 +141,12 @@ class SimulatedRooms(RoomPort):
             raise fault
         if not job.token:
             raise RoomRefused("401 Unauthorized - no token")
-        watcher = Watcher(self.room(job.room), offer)
+        is_new = job.room not in self._rooms
+        room = self.room(job.room)  # LiveKit makes a room for whoever joins it.
+        if is_new:
+            room.made_by_watcher = True
+            self.made(room)
+        watcher = Watcher(room, offer)
         try:
             yield watcher
         finally:
@@ -208,6 +226,8 @@ class SimulatedRoom:
         self.people: dict[str, SimulatedPerson] = {}
         """By identity."""
         self.watchers: list[Watcher] = []
+        self.made_by_watcher = False
+        """It exists because a watcher joined it, and nobody else has been in it."""
 
     def now(self) -> float:
         return self._rooms.now()
@@ -267,6 +287,7 @@ class SimulatedRoom:
             active=active,
             permissions=Permissions(),
         )
+        self.made_by_watcher = False
         person = SimulatedPerson(self, info, hidden)
         self.people[identity] = person
         if not hidden:

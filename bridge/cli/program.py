@@ -23,10 +23,10 @@ from typing import Final
 import structlog
 import trio
 import trio_asyncio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from actors.rooms.archive import Archive
-from actors.rooms.connection import FindAgain
+from actors.rooms.connection import FindAgain, Undo
 from actors.rooms.port import RoomJob, RoomUnreachable
 from actors.rooms.recovery import ListLiving
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
@@ -40,6 +40,7 @@ from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.connection import ListRecorders, LiveKitRooms, LookUp
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.lives import RoomLives
 from bridge.livekit.options import SdkOptions
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 from bridge.livekit.reconciler import Reconciler
@@ -148,9 +149,10 @@ async def _start_everything(
         instance=instance,
         visible=settings.visible,
     )
+    lives = RoomLives(api)
     worker = Worker(
         config,
-        on_assignment=lambda job: rooms.assign(job),  # noqa: PLW0108 (made below)
+        on_assignment=lambda job: rooms.assign(_with_our_tokens(job, config)),
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         clock=api.clock,
         ask_time=api.ask_time,
@@ -160,7 +162,8 @@ async def _start_everything(
     entries = Entries()
     outside = Outside(
         port=CountedRooms(port, entries),
-        find_again=_finder(api, config),
+        find_again=_finder(lives, config),
+        undo=_Undoing(lives),
         list_living=_living(api),
         reports=worker,
         archive=archive,
@@ -308,22 +311,44 @@ def _living(api: ServerApi) -> ListLiving:
     return list_living
 
 
-def _finder(api: ServerApi, config: WorkerConfig) -> FindAgain:
-    """How a lost room is found again: by LiveKit's list, and with a token of our own."""
+@frozen
+class _Undoing(Undo):
+    lives: RoomLives
+
+    async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
+        with _asking():
+            return await self.lives.only_we_made(job.room, room_sid, job.identity)
+
+    async def delete(self, job: RoomJob, room_sid: str) -> None:
+        await self.lives.delete(job.room, room_sid)
+
+
+def _finder(lives: RoomLives, config: WorkerConfig) -> FindAgain:
+    """How a room is found before it is entered, and found again: by LiveKit's list."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:
         with _asking():
-            rooms = await api.list_rooms([job.room])
-        if not any(room.sid == job.room_sid or not job.room_sid for room in rooms):
+            sid = await lives.sid_of(job.room)
+        if not sid or (job.room_sid and sid != job.room_sid):
             return None
-        token = room_token(
+        return _with_our_tokens(job, config)
+
+    return find_again
+
+
+def _with_our_tokens(job: RoomJob, config: WorkerConfig) -> RoomJob:
+    """The job with tokens of our own: one that makes no room, and one for servers that do not
+    take it.  The token of an assignment would make a room that is deleted meanwhile anew."""
+    token, spare_token = (
+        room_token(
             config.api_key,
             room=job.room,
             identity=job.identity,
             agent_name=config.agent_name,
             visible=config.visible,
             attributes={INSTANCE_ATTRIBUTE: config.instance},
+            may_make=may_make,
         )
-        return evolve(job, token=token)
-
-    return find_again
+        for may_make in (False, True)
+    )
+    return evolve(job, token=token, spare_token=spare_token)

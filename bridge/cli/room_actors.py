@@ -16,7 +16,7 @@ from attrs import define
 from actors.rooms.archive import Archive
 from actors.rooms.backlog import Backlog
 from actors.rooms.book import Book
-from actors.rooms.connection import FindAgain
+from actors.rooms.connection import FindAgain, Undo
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, JobReports, Said, Terminated
 from actors.rooms.metrics import Tally
@@ -180,6 +180,7 @@ class Outside:
 
     port: RoomPort
     find_again: FindAgain
+    undo: Undo
     list_living: ListLiving
     reports: JobReports
     archive: Archive
@@ -208,6 +209,7 @@ async def start_room_actors(
     around = Surroundings(
         port=outside.port,
         find_again=outside.find_again,
+        undo=outside.undo,
         backlog=backlog,
         clock=outside.clock,
         publish=publish,

@@ -60,7 +60,8 @@ async def open_simulated(
     """Run them for the length of a block; `reports` hears of the jobs."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:
-        return job if any(room.sid == job.room_sid for room in rooms.live) else None
+        lives = any(room.name == job.room and job.room_sid in ("", room.sid) for room in rooms.live)
+        return job if lives else None
 
     async def list_living() -> frozenset[str]:
         return frozenset(room.sid for room in rooms.live)
@@ -72,6 +73,7 @@ async def open_simulated(
         outside = Outside(
             port=rooms,
             find_again=find_again,
+            undo=rooms,
             list_living=list_living,
             reports=reports,
             archive=archive,

@@ -184,6 +184,8 @@ class LiveKitRooms(RoomPort):
         self.straggler_deadline = straggler_deadline
         self.faults: Counter[str] = Counter()
         """Callbacks that failed, streams that were dropped: by name."""
+        self._takes_spare_token = False
+        """The server refuses the tokens that make no room: entries begin with the spare one."""
         self._slots = trio.Semaphore(at_once)
         self._held: set[_Connection] = set()
         """Strong references: the SDK loses events when a live room is collected."""
@@ -237,6 +239,37 @@ class LiveKitRooms(RoomPort):
 
     @asynccontextmanager
     async def _open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+        connection = await self._enter(job, offer)
+        try:
+            yield connection
+        finally:
+            await connection.leave()
+            connection.forsaken = True
+
+    async def _enter(self, job: RoomJob, offer: Offer) -> _Connection:
+        """A connection that is open.  `job.token` may be one that the server does not take
+        for anything but itself: where the room lives all the same, the spare one is tried."""
+        if self._takes_spare_token and job.spare_token:
+            return await self._connect(evolve(job, token=job.spare_token), offer)
+        try:
+            return await self._connect(job, offer)
+        except RoomError:
+            if not job.spare_token or not await self._lives(job):
+                raise
+        connection = await self._connect(evolve(job, token=job.spare_token), offer)
+        self._takes_spare_token = True
+        log.warning("join_only_token_refused", room=job.room)
+        return connection
+
+    async def _lives(self, job: RoomJob) -> bool:
+        if self.look_up is None:
+            return False
+        try:
+            return await self.look_up(job.room) == job.room_sid
+        except RoomUnreachable:
+            return False
+
+    async def _connect(self, job: RoomJob, offer: Offer) -> _Connection:
         if self._loop is None:
             raise RuntimeError("enter LiveKitRooms with `async with` first")
         await self._slots.acquire()
@@ -246,10 +279,11 @@ class LiveKitRooms(RoomPort):
         self._held.add(connection)
         try:
             await connection.enter()
-            yield connection
-        finally:
+        except BaseException:
             await connection.leave()
             connection.forsaken = True
+            raise
+        return connection
 
     def slot_free(self) -> None:
         """A connect call has ended, however it ended."""

@@ -22,6 +22,16 @@ from attrs import field, frozen
 AGENT_NAME_ATTRIBUTE: Final = "lk.agent_name"
 """The attribute by which LiveKit marks an agent with the name it was dispatched under."""
 
+NO_SUCH_CONFIGURATION: Final = "room-actors-makes-no-room"
+"""The name of a room configuration that no server has.
+
+LiveKit makes a room that does not exist for whoever joins it, and then looks up the
+configuration that the token names: an unknown one is an error, and the room is not made.
+Where the room lives the name is not looked at.  Measured on 1.13.5: a join of a room that
+does not exist fails within 0.2 s, also the full reconnect after a server's restart (the
+server's own refreshed tokens keep the name).  Servers before 1.8 do not know the claim.
+"""
+
 SHORT_TTL: Final = 600.0
 """Seconds.  For calls and for the worker's socket: it is only read when they begin."""
 
@@ -77,6 +87,7 @@ def room_token(
     visible: bool = False,
     attributes: Mapping[str, str] | None = None,
     configuration: Mapping[str, Any] | None = None,
+    may_make: bool = True,
 ) -> str:
     """Joins `room` as an agent that watches: no job is needed for it (facts, 1).
 
@@ -84,8 +95,19 @@ def room_token(
     makes, where there is none.
 
     The same grants LiveKit gives with an assignment under `permissions` of the
-    worker protocol, so that nobody in the room can tell the difference.
+    worker protocol, so that nobody in the room can tell the difference.  Without
+    `may_make` the join of a room that does not exist fails (`NO_SUCH_CONFIGURATION`).
     """
+    claims: dict[str, Any] = {
+        "sub": identity,
+        "name": agent_name,
+        "kind": "agent",
+        "attributes": {AGENT_NAME_ATTRIBUTE: agent_name, **(attributes or {})},
+    }
+    if not may_make:
+        claims["roomPreset"] = NO_SUCH_CONFIGURATION
+    if configuration is not None:
+        claims["roomConfig"] = dict(configuration)
     return api_key.sign(
         {
             "roomJoin": True,
@@ -97,10 +119,5 @@ def room_token(
             "canPublishData": False,
         },
         ttl=ROOM_TTL,
-        claims={
-            "sub": identity,
-            "kind": "agent",
-            "attributes": {AGENT_NAME_ATTRIBUTE: agent_name, **(attributes or {})},
-            **({} if configuration is None else {"roomConfig": dict(configuration)}),
-        },
+        claims=claims,
     )

@@ -16,10 +16,11 @@ from attrs import define, evolve, field
 from livekit.protocol.models import ParticipantInfo
 
 from bridge.livekit.api import ApiError, ServerApi
+from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 from bridge.people import Deed, People, PeopleError, Person, RoomTruth, open_people
 from bridge.server import PrivateServer
 from bridge.store.reader import NoStore, open_reader
-from tests.chaos.verdict import Account, Blind, Comparison
+from tests.chaos.verdict import Account, Blind, Comparison, Life, made_by_us
 from tests.program.agent import Agent, running_agent, server_api
 
 SOURCES: Final = ("microphone", "camera", "screen")
@@ -57,6 +58,8 @@ class Town:
     """By room SID, where a life of a room ended with its server."""
     _deeds: list[Deed] = field(factory=list[Deed])
     """What the server, not the people, could tell."""
+    _lives: dict[str, Life] = field(factory=dict[str, Life])
+    """Every life of a room that the server listed, by SID."""
 
     # -- the worker
 
@@ -225,6 +228,20 @@ class Town:
 
     # -- the verdict
 
+    async def look_at_lives(self) -> None:
+        """Note every room that the server lists, and in which of them somebody was."""
+        while True:
+            with suppress(ApiError):
+                for room in await self.api.list_rooms():
+                    life = self._lives.setdefault(room.sid, Life(room.name, time.time()))
+                    life.listed_until = time.time()
+                    if not life.had_people:
+                        life.had_people = any(
+                            INSTANCE_ATTRIBUTE not in who.attributes
+                            for who in await self.api.list_participants(room.name)
+                        )
+            await trio.sleep(0.25)
+
     def truth(self) -> list[RoomTruth]:
         """What happened in each life of a room, until its end."""
         lives: dict[str, list[Deed]] = {}
@@ -266,6 +283,7 @@ class Town:
     def judge(self, name: str, *, must_have_session: bool = True) -> Account:
         """Every session against the truth; a row of the table."""
         account, sessions = Account(name), self.sessions()
+        account.differences += made_by_us(self._lives)
         ACCOUNTS.append(account)
         for truth in self.truth():
             sid = truth.room_sid
@@ -300,5 +318,7 @@ async def open_town(
         server_api(server) as api,
         trio.open_nursery() as nursery,
     ):
-        yield Town(nursery, server, api, people, [data_dir], env, webhooks=http_port != 0)
+        town = Town(nursery, server, api, people, [data_dir], env, webhooks=http_port != 0)
+        nursery.start_soon(town.look_at_lives)
+        yield town
         nursery.cancel_scope.cancel()

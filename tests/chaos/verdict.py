@@ -51,6 +51,31 @@ class Blind:
         return self.since - before <= at <= self.until + after
 
 
+UNDONE: Final = 2.0
+"""Seconds within which a worker takes back a room that only it made."""
+
+
+@define
+class Life:
+    """One life of a room as the server listed it.  Times are Unix seconds."""
+
+    room: str
+    listed_from: float
+    listed_until: float = 0.0
+    had_people: bool = False
+    """Anybody but our workers was in it."""
+
+
+def made_by_us(lives: Mapping[str, Life]) -> list[str]:
+    """No room lives that only we made.  All rooms of these tests begin with a person."""
+    return [
+        f"{life.room} ({sid}) lived for {life.listed_until - life.listed_from:.1f} s,"
+        " and nobody but us was in it"
+        for sid, life in lives.items()
+        if not life.had_people and life.listed_until - life.listed_from > UNDONE
+    ]
+
+
 @define
 class Stay:
     """One join of one person, as the person knows it."""

@@ -243,6 +243,10 @@ def do_not_compare_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConnectionActor, "handlers", handlers)
 
 
+def enter_whatever_room_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConnectionActor, "_is_doubtful", lambda *_: False)
+
+
 def never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ReplyTo, "send", lambda *_: False)
     monkeypatch.setattr(Deadlines, "add", lambda *_: None)
@@ -254,6 +258,7 @@ def never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         (end_a_job_twice, "jobs: "),
         (forget_an_event_in_the_fold, "snapshot is the fold: "),
         (do_not_compare_after_a_crash, "agreement: "),
+        (enter_whatever_room_there_is, "no room of ours: "),
     ],
 )
 def test_rooms_that_break_a_law_are_caught(

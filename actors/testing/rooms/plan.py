@@ -63,6 +63,7 @@ FAULTS: Final[tuple[str, ...]] = (
     "server_unreachable",
     "entry_refused",
     "entry_slow",
+    "deleted_while_entering",
     "room_closed",
     "removed",
     "second_job",

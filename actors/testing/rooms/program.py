@@ -176,6 +176,7 @@ class Program:
         around = Surroundings(
             port=WiredRooms(self._stage.rooms, self._wired, self._entered, self._left),
             find_again=self._stage.find_again,
+            undo=self._stage.undo,
             backlog=self.backlog,
             clock=self._stage.our_time,
             publish=self._publish,

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 import trio
 from attrs import evolve, frozen
 
+from actors.rooms.connection import Undo
 from actors.rooms.messages import Said
 from actors.rooms.port import RoomJob, RoomRefused, RoomUnreachable
 from actors.rooms.simulated import SimulatedRoom, SimulatedRooms
@@ -22,7 +23,7 @@ from actors.testing.rooms.disk import SimulatedDisk
 from actors.testing.rooms.journals import Journals
 from actors.testing.rooms.plan import Plan
 from actors.testing.rooms.program import HEARTBEAT, Program
-from actors.testing.rooms.steps import STEPS
+from actors.testing.rooms.steps import STEPS, room_name
 from actors.testing.rooms.truth import Truths
 from actors.testing.rooms.verdict import judge
 from actors.testing.rooms.webhooks import Webhooks
@@ -94,6 +95,7 @@ class Stage:
         self.rooms.fault = self._entry_fault
         self.rooms.delay = lambda job: self.entry_delays.get(job.room, 0.02)
         self.rooms.tell = self._on_webhook
+        self.rooms.made = lambda _: self.inject("deleted_while_entering")
         self.truths = Truths(self.server_time)
         self.wires: dict[str, Wire] = {}
         self.disk = SimulatedDisk(self.inject)
@@ -109,6 +111,8 @@ class Stage:
         self.entry_delays: dict[str, float] = {}
         self.publish_faults = 0
         """Entries that will make the publisher raise."""
+        self.left_by_the_dead: set[str] = set()
+        """SIDs of rooms that a killed program had made by joining them a moment before."""
         self.disordered: set[str] = set()
         """SIDs of rooms whose events came in another order, or not all."""
         self.questions: Counter[int] = Counter()
@@ -176,7 +180,15 @@ class Stage:
         return None
 
     async def find_again(self, job: RoomJob) -> RoomJob | None:
-        return job if job.room_sid in await self.list_living() else None
+        living = await self.list_living()
+        if job.room_sid:
+            return job if job.room_sid in living else None
+        return job if any(room.name == job.room for room in self.rooms.live) else None
+
+    @property
+    def undo(self) -> Undo:
+        """How a room that only we made is taken back."""
+        return self.rooms
 
     async def list_living(self) -> frozenset[str]:
         """The SIDs of all rooms that live."""
@@ -220,6 +232,7 @@ class Stage:
             return False
         self._look_at_the_dead(dying)
         dying.kill()
+        self.left_by_the_dead.update(room.sid for room in self.rooms.live if room.made_by_watcher)
         for room in self.rooms.live:
             room.drop(None)
             self.truths.blind(room.sid)
@@ -361,7 +374,3 @@ class Stage:
         held = self.program.book.find_room(room.sid)
         if held is not None and held.session is not None:
             held.session.tell(tick)
-
-
-def room_name(index: int) -> str:
-    return f"room-{index}"

@@ -10,7 +10,7 @@ import trio
 from actors.rooms.messages import RosterWanted
 from actors.rooms.simulated import SimulatedPerson, SimulatedRoom
 from actors.session import QUALITIES, Permissions, Source, Tick
-from actors.testing.rooms.outages import OUTAGES
+from actors.testing.rooms.outages import OUTAGES, unseen
 from actors.testing.rooms.plan import Step
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ SOURCES: Final[tuple[Source, ...]] = ("microphone", "camera", "screen", "screen_
 
 SHUTDOWN: Final = 5.0
 """Seconds that a session has to end, as its spec says."""
+
+
+def room_name(index: int) -> str:
+    return f"room-{index}"
+
 
 Play: TypeAlias = Callable[["Stage", Step], None]
 
@@ -347,6 +352,28 @@ def _entry_slow(stage: Stage, room: SimulatedRoom, step: Step) -> None:
     _disconnect(stage, room, step)
 
 
+def _deleted_while_entering(stage: Stage, step: Step) -> None:
+    """A room ends while we are on our way in: into a new one, or back into one that we lost."""
+    name = room_name(step.room)
+    room = next((one for one in stage.rooms.live if one.name == name), None)
+    if room is None:
+        room = stage.rooms.room(name)
+        stage.assign(room)
+    elif room.watchers:
+        stage.truths.inexact(room)
+        room.drop(None)
+
+    async def delete() -> None:
+        stage.entry_delays[name] = 1.0
+        await trio.sleep(step.x)
+        stage.entry_delays.pop(name, None)
+        if room in stage.rooms.live:
+            unseen(stage, room)
+            room.close("room_deleted")
+
+    stage.nursery.start_soon(delete)
+
+
 def _room_closed(_: Stage, room: SimulatedRoom, step: Step) -> None:
     room.close("room_closed" if step.x < 0.5 else "room_deleted")
 
@@ -408,6 +435,7 @@ STEPS: Final[Mapping[str, Play]] = {
     "server_unreachable": _server_unreachable,
     "entry_refused": _watched(_entry_refused),
     "entry_slow": _watched(_entry_slow),
+    "deleted_while_entering": _deleted_while_entering,
     "room_closed": _watched(_room_closed),
     "removed": _watched(_removed),
     "second_job": _watched(_second_job),

@@ -71,6 +71,16 @@ def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
         yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
 
 
+def _no_room_of_ours(stage: Stage) -> list[str]:
+    """No room lives that only our own entry made.  A program that is killed at that moment
+    cannot take it back."""
+    return [
+        f"{room.name} ({room.sid}) lives, and nobody but us made it"
+        for room in stage.rooms.live
+        if room.made_by_watcher and room.sid not in stage.left_by_the_dead
+    ]
+
+
 def _jobs(stage: Stage) -> list[str]:
     """Each job ended exactly once; those of a run that was killed at most once."""
     return [one for program in stage.programs for one in _wrong_ends(program)]
@@ -112,6 +122,7 @@ _MAILBOX_LAW: Final = _of_actors(
 LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
     "healed": {
         "agreement": _agree,
+        "no room of ours": _no_room_of_ours,
         "numbers": kept.numbers,
         "mailbox law": _MAILBOX_LAW,
         "nothing waits": kept.nothing_waits,
