@@ -61,7 +61,7 @@ async def test_rooms_deleted_soon_after_they_began_do_not_come_back(
             for number in range(24):
                 rooms.start_soon(live_shortly, api, number)
         with trio.fail_after(WAIT):
-            while any(room.name in made for room in await api.list_rooms()):
+            while any(room.name in made for room in await api.list_rooms()):  # noqa: ASYNC110
                 await trio.sleep(0.1)
         await trio.sleep(1)  # A job that was on its way has come by now.
         nursery.cancel_scope.cancel()
