@@ -80,7 +80,7 @@ async def test_a_room_with_somebody_in_it_or_with_metadata_is_not_ours_to_delete
     lives = RoomLives(real.api)
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
         made = room.roster().room_sid
-        alice = await real.join("alice")
+        await real.join("alice")
         assert not await lives.only_we_made(real.room, made, "agent-1")
         await lives.delete(real.room, made)
         assert await real.living(real.room) == made
