@@ -16,7 +16,6 @@ from bridge.server import PrivateServer
 from bridge.store.reader import open_reader
 from tests.program.agent import WAIT, running_agent, server_api
 
-
 AGENT = "deleted-rooms-test"
 
 
