@@ -109,6 +109,28 @@ class Book:
         return tuple(held.session for held in self.held.values() if held.session is not None)
 
     @property
+    def vacant_keys(self) -> tuple[str, ...]:
+        """Keys of the rooms that we are in, for watching only, and that nobody is in: the
+        newest first."""
+        those = [
+            held
+            for held in self.held.values()
+            if held.entered
+            and held.leaving is None
+            and held.journal.state.watching
+            and not held.journal.state.present
+            and not any(job.explicit for job in held.jobs.values())
+        ]
+        those.sort(key=lambda held: held.journal.state.started_at, reverse=True)
+        return tuple(held.key for held in those)
+
+    @property
+    def vacant(self) -> tuple[tuple[str, str], ...]:
+        """SID and name of these rooms."""
+        those = [self.held[key] for key in self.vacant_keys]
+        return tuple((held.journal.state.room_sid, held.job.room) for held in those)
+
+    @property
     def wanted(self) -> frozenset[str]:
         """SIDs of the rooms that we were in and did not want to leave."""
         unwatched = (sid for sid, journal in self.unwatched.items() if journal.state.job_ids)

@@ -108,6 +108,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         self._stay = trio.CancelScope()
         self._reason: EndReason = "server_lost"
         """Why the session ends, as far as it is known."""
+        self._session_stays_open = False
         self._down = False
         """The room told that its connection broke, and not yet that it is back."""
         self._lost_at: float | None = None
@@ -124,6 +125,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
             self.context.start_soon(self._leave_later, message)
         else:
             self._reason, self._lost_at = message.reason, None
+            self._session_stays_open = message.session_stays_open
             self._stay.cancel()
 
     async def _leave_later(self, message: Leave) -> None:
@@ -148,7 +150,8 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
                 await self._stay_while_it_lives()
             ended_at = self._clock() if self._lost_at is None else self._lost_at
             self._told.over = True
-            self._session.tell(Finish(ended_at, self._reason))
+            if not self._session_stays_open:
+                self._session.tell(Finish(ended_at, self._reason))
         self.context.stop()
 
     async def _stay_while_it_lives(self) -> None:

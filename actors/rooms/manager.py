@@ -20,6 +20,7 @@ from actors.rooms.messages import (
     EndReason,
     Entered,
     FoundOver,
+    GiveUp,
     Gone,
     JobAttached,
     JobReports,
@@ -57,6 +58,7 @@ ManagerMessage: TypeAlias = (
     | Gone
     | Recovered
     | FoundOver
+    | GiveUp
     | Said
     | Drain
     | ListRooms
@@ -211,6 +213,12 @@ class RoomManager(Actor[ManagerMessage]):
             self._leave(held, Leave("worker_stopped"))
         self._answer_drained()
 
+    @receives(GiveUp)
+    def give_up(self, message: GiveUp) -> None:
+        held = self._book.find_room(message.room_sid)
+        if held is not None and held.key in self._book.vacant_keys:
+            self._leave(held, Leave("worker_stopped", session_stays_open=True))
+
     def _leave(self, held: Held, order: Leave) -> None:
         held.leaving = order
         if held.connection is not None:
@@ -222,21 +230,31 @@ class RoomManager(Actor[ManagerMessage]):
         if held is None:
             return
         journal = held.journal
-        # Only where its actors could not: they crashed too often, or were cancelled.
-        journal.end(self._around.clock(), "worker_stopped")
+        given_up = (
+            held.leaving is not None
+            and held.leaving.session_stays_open
+            and message.end.kind is ExitKind.NORMAL
+            and not self._book.draining
+        )
+        if not given_up:
+            # Only where its actors could not: they crashed too often, or were cancelled.
+            journal.end(self._around.clock(), "worker_stopped")
+        elif journal.state.watching:
+            journal.record(Disconnected(self._around.clock(), None))
         self._tell(journal)
         # From here on nothing can raise: until here the next incarnation would do it again.
         del self._book.held[message.key]
         self._book.file(journal)
-        self._end_jobs(held, message.end)
+        self._end_jobs(held, message.end, sent_out=given_up)
         self._reports.capacity(len(self._book.held))
         self._answer_drained()
 
-    def _end_jobs(self, held: Held, end: Exit) -> None:
+    def _end_jobs(self, held: Held, end: Exit, *, sent_out: bool) -> None:
         state = held.journal.state
         error = end.reason if end.kind is ExitKind.CRASHED else None
         others: dict[str, RoomJob] = {}
-        if error is None and state.end_reason in SENT_OUT and not self._book.draining:
+        sent_out = sent_out or state.end_reason in SENT_OUT
+        if error is None and sent_out and not self._book.draining:
             others = {key: job for key, job in held.jobs.items() if job is not held.job}
         for job_id in held.jobs.keys() - others.keys():
             self._reports.job_ended(job_id, error)

@@ -47,6 +47,8 @@ class Leave:
 
     reason: EndReason
     grace: float = 0.0
+    session_stays_open: bool = False
+    """The room lives on and its session with it, unwatched."""
 
 
 @frozen
@@ -142,6 +144,13 @@ class FoundOver:
     at: float
     """Unix seconds when LiveKit was asked."""
     room_sids: frozenset[str]
+
+
+@frozen
+class GiveUp:
+    """Leave this room, which nobody is in, so that another one has its place."""
+
+    room_sid: str
 
 
 @frozen

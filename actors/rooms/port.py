@@ -29,6 +29,8 @@ class RoomJob:
     """Our own participant identity in the room."""
     created_at: float | None = None
     """Unix seconds of the room's creation at the server."""
+    explicit: bool = False
+    """Somebody dispatched us to this room on purpose: we stay, also where nobody is in it."""
     spare_token: str = field(default="", repr=False)
     """Another token, for a server that lets nobody in with `token` although the room lives."""
     dispatch_id: str = ""

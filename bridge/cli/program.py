@@ -40,6 +40,7 @@ from bridge.http.address import HttpAddress
 from bridge.livekit.api import ApiError, ServerApi
 from bridge.livekit.connection import ListRecorders, LiveKitRooms, LookUp
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.jobs import Reserve
 from bridge.livekit.lives import RoomLives
 from bridge.livekit.options import SdkOptions
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
@@ -148,6 +149,7 @@ async def _start_everything(
         version=__version__,
         instance=instance,
         visible=settings.visible,
+        reserve=Reserve(settings.reserve, settings.watch[0] if settings.watch else ""),
     )
     lives = RoomLives(api)
     worker = Worker(
@@ -201,6 +203,9 @@ async def _start_everything(
         held=lambda: book.staying,
         excluded=lambda _name, sid: sid in book.declined or book.is_over(sid),
         wanted=lambda: book.wanted,
+        claims_when_alone=True,
+        vacant=lambda: book.vacant,
+        give_up=rooms.give_up,
         rng=rng,
     )
     services["reconciler"] = program.reconciler.run

@@ -18,7 +18,7 @@ from actors.rooms.backlog import Backlog
 from actors.rooms.book import Book
 from actors.rooms.connection import FindAgain, Undo
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Assigned, Drain, JobReports, Said, Terminated
+from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Said, Terminated
 from actors.rooms.metrics import Tally
 from actors.rooms.port import RoomJob, RoomPort
 from actors.rooms.recovery import ListLiving, Recovery
@@ -82,6 +82,10 @@ class RoomActors:
     def terminate(self, job_id: str) -> None:
         """LiveKit wants this job ended."""
         self.manager.tell(Terminated(job_id))
+
+    def give_up(self, room_sid: str) -> None:
+        """Leave this room, which nobody is in, so that another one has its place."""
+        self.manager.tell(GiveUp(room_sid))
 
     def said(self, room: str, room_sid: str, event: ServerSaid) -> None:
         """LiveKit said this of a room."""

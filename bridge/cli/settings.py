@@ -166,6 +166,10 @@ TABLE: Final[tuple[Setting, ...]] = (
         default_text=f"from the open-file limit, at most {MAX_ROOMS}",
     ),
     _row(
+        "reserve", "ROOM_ACTORS_RESERVE", "N", values.whole_number(0, 5000),
+        "of these, places that only rooms of the first pattern of --watch get", default=0,
+    ),
+    _row(
         "data-dir", "ROOM_ACTORS_DATA_DIR", "DIR", values.directory,
         "where sessions are kept", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
     ),
@@ -304,6 +308,8 @@ class Settings:
     watch: tuple[str, ...]
     """Glob patterns of room names; empty: only explicit dispatch."""
     max_rooms: int
+    reserve: int
+    """Of these, places for rooms of the first pattern of `watch` only."""
     data_dir: Path
     worker_name: str | None
     """None: the id that is kept in the data directory."""
@@ -546,6 +552,18 @@ def _judge(
             found["max-rooms"] = fits
             fields = {"asked": asked, "max_rooms": fits, "open_files": descriptor_limit()}
             notices.append(Notice("max_rooms_lowered", fields, "max-rooms"))
+    if "max-rooms" not in problems and "reserve" not in problems:
+        reserve, most = found["reserve"], found["max-rooms"]
+        if reserve >= most:
+            problems["reserve"] = (
+                f"{origins['reserve']}: {reserve} of {most} places leave none for other rooms; "
+                f"set it by {BY_NAME['reserve'].how()} to 0 to {most - 1}"
+            )
+        elif reserve and not found.get("watch"):
+            problems["reserve"] = (
+                f"{origins['reserve']}: --watch names no rooms for which places are reserved; "
+                f"set it by {BY_NAME['watch'].how()}, or leave --reserve out"
+            )
     http = found.get("http")
     if http is not None and not http.loopback and not found.get("http-token"):
         row = BY_NAME["http-token"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from actors.session import RoomTold, SessionState
+from actors.session import JoinTold, RoomTold, SessionState
 from actors.session.view import rfc3339
 from bridge import __version__
 from bridge.cli.settings import Settings
@@ -207,5 +207,5 @@ def _take(settings: Settings, program: Program, said: WebhookSaid) -> None:
     rooms = program.rooms
     if rooms.book.knows(said.room_sid) or watches(settings.watch, said.room):
         rooms.said(said.room, said.room_sid, said.event)
-        if isinstance(said.event, RoomTold) and program.reconciler is not None:
+        if isinstance(said.event, RoomTold | JoinTold) and program.reconciler is not None:
             program.reconciler.look_now(said.room_sid)

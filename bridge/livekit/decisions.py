@@ -65,11 +65,14 @@ class RoomSeen:
     name: str
     created_at: float = 0.0
     """Unix seconds."""
+    people: int = 0
+    """As the list has them, which lags by up to 3 s."""
 
     @classmethod
     def of(cls, room: models.Room) -> RoomSeen:
         # Servers before 1.8 tell whole seconds only.
-        return cls(room.sid, room.name, room.creation_time_ms / 1000 or float(room.creation_time))
+        created_at = room.creation_time_ms / 1000 or float(room.creation_time)
+        return cls(room.sid, room.name, created_at, room.num_participants)
 
 
 @frozen
@@ -98,6 +101,13 @@ class RoomMemory:
     ghost_since: float = float("inf")
     """Since when an agent with our instance id is there that is not ours any more."""
     watched_by_others: bool = False
+    people: bool = False
+    """Somebody was in it when it was last looked at."""
+    place_of: str = ""
+    """The SID of an empty room of ours that is left so that this one has its place."""
+    namesake: bool = False
+    """It was said that an agent of our name is there that is none of ours."""
+    place_asked_at: float = float("-inf")
     unplaced: bool = False
     """There was no place for it when it was last looked at."""
 
@@ -139,8 +149,8 @@ def candidates(
 def our_agents(
     participants: Iterable[models.ParticipantInfo], agent_name: str
 ) -> tuple[AgentSeen, ...]:
-    """The agents of our name.  Of agents without a name, those that carry an instance id:
-    other unnamed ones are the user's own."""
+    """The agents of our name that are workers of ours: they carry an instance id.  Others may
+    bear the same name (`namesakes`)."""
     return tuple(
         AgentSeen(
             who.identity,
@@ -150,7 +160,27 @@ def our_agents(
         for who in participants
         if who.kind == models.ParticipantInfo.Kind.AGENT
         and who.attributes.get(AGENT_NAME_ATTRIBUTE, "") == agent_name
-        and (agent_name or INSTANCE_ATTRIBUTE in who.attributes)
+        and INSTANCE_ATTRIBUTE in who.attributes
+    )
+
+
+def has_people(participants: Iterable[models.ParticipantInfo]) -> bool:
+    """Whether anybody is there but agents and recorders."""
+    kinds = models.ParticipantInfo.Kind
+    return any(who.kind not in (kinds.AGENT, kinds.EGRESS) for who in participants)
+
+
+def namesakes(participants: Iterable[models.ParticipantInfo], agent_name: str) -> tuple[str, ...]:
+    """Identities of agents that bear our name and are no workers of ours.  They watch nothing
+    for us, and what we dispatch under this name may go to them.  Agents without a name are
+    the user's own."""
+    return tuple(
+        who.identity
+        for who in participants
+        if agent_name
+        and who.kind == models.ParticipantInfo.Kind.AGENT
+        and who.attributes.get(AGENT_NAME_ATTRIBUTE, "") == agent_name
+        and INSTANCE_ATTRIBUTE not in who.attributes
     )
 
 

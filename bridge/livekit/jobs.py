@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from fnmatch import fnmatchcase
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 
 class Stage(Enum):
@@ -67,6 +68,8 @@ class Offer:
     dispatch_id: str
     created_at: float | None
     """Unix seconds of the room's creation."""
+    explicit: bool = False
+    """Somebody dispatched us on purpose, no reconciler did."""
 
     @property
     def room_key(self) -> str:
@@ -86,6 +89,18 @@ class Job:
     """Why it failed."""
 
 
+@frozen
+class Reserve:
+    """Places that only the rooms of one pattern get."""
+
+    places: int = 0
+    pattern: str = ""
+
+    def fits(self, room: str) -> bool:
+        """Whether a room of this name gets them."""
+        return fnmatchcase(room, self.pattern)
+
+
 def _none() -> int:
     return 0
 
@@ -99,6 +114,7 @@ class JobBook:
     stragglers: Callable[[], int] = _none
     """Connections to rooms that are not ours any more and are not closed yet: each takes
     a place still, and the open files of one."""
+    reserve: Reserve = Factory(Reserve)
     draining: bool = False
     """No new job is taken any more."""
     _jobs: dict[str, Job] = field(factory=dict[str, Job], init=False)
@@ -135,6 +151,20 @@ class JobBook:
     @property
     def full(self) -> bool:
         return self.used >= self.max_rooms
+
+    def kept_from(self, room: str) -> int:
+        """Places that a room of this name must leave free, because they are reserved."""
+        if not self.reserve.places or self.reserve.fits(room):
+            return 0
+        taken = {
+            job.offer.room_key
+            for job in self._jobs.values()
+            if job.stage not in ENDED and self.reserve.fits(job.offer.room)
+        }
+        return max(0, self.reserve.places - len(taken))
+
+    def has_place_for(self, room: str) -> bool:
+        return self.used + self.kept_from(room) < self.max_rooms
 
     # ------------------------------------------------------------------- jobs
 

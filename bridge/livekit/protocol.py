@@ -222,6 +222,10 @@ REFUSALS: Final = (
     ),
     Refusal("the worker is draining", lambda _, book: book.draining),
     Refusal("all places are taken", lambda job, book: book.get(job.id) is None and book.full),
+    Refusal(
+        "the places that are left are reserved",
+        lambda job, book: book.get(job.id) is None and not book.has_place_for(job.room.name),
+    ),
 )
 """Why an offered job is refused, in this order.  One we said yes to and that is offered
 again gets the same yes."""
@@ -298,6 +302,11 @@ class WorkerProtocol:
             )
         )
 
+    @property
+    def unsent(self) -> int:
+        """Messages that are still to be sent."""
+        return len(self._out)
+
     # -------------------------------------------------------------- what comes
 
     def receive(self, data: bytes | str, now: float) -> list[Event]:
@@ -372,6 +381,7 @@ class WorkerProtocol:
                     identity=identity(job_id),
                     created_at=job.offer.created_at,
                     dispatch_id=job.offer.dispatch_id,
+                    explicit=job.offer.explicit,
                 )
             )
         ]
@@ -499,4 +509,5 @@ def _offer(job: agent.Job) -> Offer:
         room_sid=room.sid,
         dispatch_id=job.dispatch_id,
         created_at=created_at or None,
+        explicit=not _for_watching_only(job),
     )

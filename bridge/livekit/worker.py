@@ -34,7 +34,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from actors.rooms.port import RoomJob
 from bridge.livekit import protocol
 from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.jobs import JobBook, Verb
+from bridge.livekit.jobs import JobBook, Reserve, Verb
 from bridge.livekit.protocol import Connection, Event, Registration, WorkerProtocol
 from bridge.livekit.rejection import WorkerRejected, rejection
 from bridge.livekit.server_clock import ServerClock
@@ -69,6 +69,40 @@ REJECTED_BACKOFF: Final = Backoff(first=5.0, longest=60.0)
 """For a server that says no to a worker it had taken before."""
 
 
+MOST_UNSENT: Final = 1_000
+"""Answers that wait for a server that does not read them, from which on we do not read either."""
+
+LINES: Final = 10
+"""Lines of one event that are logged within `LINES_WITHIN`; the others are one line."""
+
+LINES_WITHIN: Final = 10.0
+"""Seconds."""
+
+
+@define(eq=False)
+class LineBudget:
+    """Of an event that comes in a flood (offers that are refused, assignments that never
+    come), the log has the first lines and then how many there were."""
+
+    _began: dict[str, float] = field(factory=dict[str, float], init=False)
+    _count: dict[str, int] = field(factory=dict[str, int], init=False)
+
+    def admits(self, name: str, now: float) -> bool:
+        """Whether this event is to be logged.  `now`: seconds on trio's clock."""
+        self.tell_left_out(now)
+        self._began.setdefault(name, now)
+        self._count[name] = self._count.get(name, 0) + 1
+        return self._count[name] <= LINES
+
+    def tell_left_out(self, now: float) -> None:
+        """Log how many lines of each event were left out, once their time is over."""
+        for name in [name for name, at in self._began.items() if now - at >= LINES_WITHIN]:
+            left_out = self._count.pop(name) - LINES
+            seconds = round(now - self._began.pop(name), 1)
+            if left_out > 0:
+                log.warning("worker_lines_left_out", of=name, lines=left_out, seconds=seconds)
+
+
 LOGGED: Final[Mapping[type[Event], tuple[str, str]]] = {
     protocol.JobAccepted: ("debug", "job_accepted"),
     protocol.JobRefused: ("warning", "job_refused"),
@@ -96,6 +130,7 @@ class WorkerConfig:
     so that those left over from before a crash are known for what they are."""
     visible: bool = False
     """Whether participants see the agent."""
+    reserve: Reserve = Factory(Reserve)
 
 
 def _none() -> int:
@@ -136,8 +171,9 @@ class Worker:
     """Set: the writer has something to look at."""
     _moved: trio.Event = field(factory=trio.Event, init=False)
     """Set when a job may have come into or out of its room; then another event."""
-    _idle: trio.Event = field(factory=trio.Event, init=False)
-    """Set: there is nothing left to write, or no connection to write it to."""
+    _flushes: list[trio.Event] = field(factory=list[trio.Event], init=False)
+    """Set as soon as what there was to write when they came is written, or cannot be."""
+    _budget: LineBudget = field(factory=LineBudget, init=False)
     _registered: trio.Event = field(factory=trio.Event, init=False)
     _accepted_once: bool = field(default=False, init=False)
     """LiveKit knew us once: a later no is not about our settings."""
@@ -146,8 +182,7 @@ class Worker:
     _ended: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._book = JobBook(self.config.max_rooms, self.stragglers)
-        self._idle.set()
+        self._book = JobBook(self.config.max_rooms, self.stragglers, self.config.reserve)
 
     # ------------------------------------------------------------- what is known
 
@@ -169,6 +204,19 @@ class Worker:
     def free(self) -> int:
         """How many jobs we would take right now."""
         return self._book.free if self.registered else 0
+
+    @property
+    def kept_for_people(self) -> int:
+        """Places that rooms with nobody in them leave free."""
+        return max(1, self.config.max_rooms // 10)
+
+    def kept_from(self, room: str) -> int:
+        """Places that a room of this name must leave free, because they are reserved."""
+        return self._book.kept_from(room)
+
+    def reserved_for(self, room: str) -> bool:
+        """Whether a room of this name gets the reserved places."""
+        return self.config.reserve.fits(room)
 
     @property
     def jobs(self) -> tuple[str, ...]:
@@ -239,9 +287,14 @@ class Worker:
             self._poke()
 
     async def flush(self) -> None:
-        """Wait until what was told above is written, or there is no connection."""
-        self._poke()
-        await self._idle.wait()
+        """Wait until what was told above is written, or cannot be: there is no connection, or
+        the server reads nothing for `CLOSE_TIMEOUT`.  What comes meanwhile is not waited for."""
+        if self._protocol is not None:
+            written = trio.Event()
+            self._flushes.append(written)
+            self._poke()
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await written.wait()
 
     async def aclose(self) -> None:
         """Tell success for every job that is still ours, close the socket, end `run`.
@@ -251,8 +304,7 @@ class Worker:
         self.drain()
         for job_id in self._book.held:
             self.job_ended(job_id)
-        with trio.move_on_after(CLOSE_TIMEOUT):
-            await self.flush()
+        await self.flush()
         self._closing.set()
         if self._protocol is not None:
             with trio.move_on_after(2 * CLOSE_TIMEOUT):
@@ -263,8 +315,6 @@ class Worker:
         moved, self._moved = self._moved, trio.Event()
         moved.set()
         if self._protocol is not None:
-            if self._idle.is_set():
-                self._idle = trio.Event()
             self._wake.set()
 
     # ---------------------------------------------------------------- the socket
@@ -383,7 +433,11 @@ class Worker:
             self._registered = trio.Event()
             self._book.disconnected()
             self._poke()
-            self._idle.set()
+            self._end_flushes(self._flushes)
+
+    def _end_flushes(self, flushes: list[trio.Event]) -> None:
+        for written in flushes:
+            written.set()
 
     async def _until_closing(self) -> str:
         await self._closing.wait()
@@ -405,6 +459,8 @@ class Worker:
                 if isinstance(event, protocol.Registered):
                     accepted(event.worker_id)
             self._poke()
+            if connection.unsent > MOST_UNSENT:
+                await self.flush()
 
     async def _write(self, socket: WebSocketConnection, connection: WorkerProtocol) -> str:
         while True:
@@ -415,20 +471,23 @@ class Worker:
                     return f"the server did not {state} for {event.seconds:.0f} s"
                 self._handle(event)
                 self._poke()
+            self._budget.tell_left_out(trio.current_time())
+            flushes, self._flushes = self._flushes, []
             try:
                 for data in connection.data_to_send():
                     await socket.send_message(data)
             except ConnectionClosed as closed:
                 return _why(closed)
-            if not self._wake.is_set():
-                self._idle.set()
+            finally:
+                self._end_flushes(flushes)
             with trio.move_on_at(connection.deadline):
                 await self._wake.wait()
 
     def _handle(self, event: Event) -> None:
         if (logged := LOGGED.get(type(event))) is not None:
             level, name = logged
-            getattr(log, level)(name, **attrs.asdict(event))
+            if self._budget.admits(name, trio.current_time()):
+                getattr(log, level)(name, **attrs.asdict(event))
         if isinstance(event, protocol.Registered):
             self._registered_at = trio.current_time()
             self._registered.set()

@@ -218,9 +218,9 @@ def violations(most: int = 12) -> list[str]:
 def end_a_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     real = RoomManager._end_jobs
 
-    def end_jobs(manager: RoomManager, held: Any, end: Exit) -> None:
+    def end_jobs(manager: RoomManager, held: Any, end: Exit, *, sent_out: bool) -> None:
         jobs = dict(held.jobs)
-        real(manager, held, end)
+        real(manager, held, end, sent_out=sent_out)
         held.jobs.update(jobs)
         for job_id in jobs:
             manager._reports.job_ended(job_id)

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from bridge.livekit.api import ServerApi
-from bridge.livekit.jobs import JobBook, Offer, Verb
+from bridge.livekit.jobs import JobBook, Offer, Reserve, Verb
 from bridge.server import PrivateServer
 from tests.worker import messages as m
 from tests.worker.conftest import key_of
@@ -148,3 +148,19 @@ async def test_waiting_for_rooms_to_be_entered_ends_with_the_entry_or_the_end_of
             worker.job_ended("AJ_1", "refused")
             await trio.testing.wait_all_tasks_blocked()
             assert not nursery.child_tasks
+
+
+def test_reserved_places_are_refused_to_jobs_for_other_rooms() -> None:
+    book = JobBook(3, reserve=Reserve(2, "team-*"))
+
+    def offer(job_id: str, room: str) -> Offer:
+        return Offer(job_id, room, f"RM_{room}", "AD_1", None)
+
+    assert book.has_place_for("other-1")
+    book.accept(offer("AJ_1", "other-1"), 5.0)
+    assert not book.has_place_for("other-2")
+    assert not book.full, "LiveKit goes on offering jobs for the team"
+    book.accept(offer("AJ_2", "team-1"), 5.0)
+    assert (book.kept_from("other-2"), book.has_place_for("team-2")) == (1, True)
+    book.accept(offer("AJ_3", "team-2"), 5.0)
+    assert (book.kept_from("other-2"), book.full) == (0, True)

@@ -19,7 +19,7 @@ from actors.rooms.port import RoomJob
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.rejection import WorkerRejected
 from bridge.livekit.websocket import SocketFailed, use_websocket
-from bridge.livekit.worker import LOST_BACKOFF, Backoff
+from bridge.livekit.worker import LINES, LOST_BACKOFF, Backoff
 from tests.worker import messages as m
 from tests.worker.fake_livekit import (
     FakeLiveKit,
@@ -30,6 +30,9 @@ from tests.worker.fake_livekit import (
     speak,
 )
 from tests.worker.workers import KEY, logged, make_worker, running
+
+MANY = 50_000
+"""Offers of a flood, far more than are sent until its end."""
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 
@@ -473,3 +476,53 @@ async def test_a_worker_whose_owner_crashed_runs_again_and_tells_its_jobs(
 
 def crash(_job: RoomJob) -> None:
     raise ZeroDivisionError
+
+
+async def test_a_flood_of_offers_that_are_never_assigned_is_a_few_lines(
+    clock: trio.testing.MockClock,
+) -> None:
+    async with fake_livekit() as server:
+        worker, told = make_worker(server.url, max_rooms=300)
+        with structlog.testing.capture_logs() as logs:
+            async with running(worker):
+                for number in range(400):
+                    await server.send(m.offer(m.job(f"AJ_{number}", f"room-{number}")))
+                await server.until(lambda: len(server.answers()) == 400)
+                await trio.sleep(30)
+                assert worker.free == 300
+                for number in range(400, 420):
+                    await server.send(m.offer(m.job(f"AJ_{number}", f"room-{number}")))
+                await server.until(lambda: len(server.answers()) == 420)
+    assert not told.assigned
+    names = [line["event"] for line in logs]
+    left_out = {line["of"]: line["lines"] for line in logs if "of" in line}
+    for name, many in (("job_refused", 100), ("job_assignment_overdue", 300)):
+        assert names.count(name) == LINES
+        assert left_out[name] == many - LINES
+
+
+async def test_a_flood_of_offers_does_not_keep_the_worker_from_its_end() -> None:
+    """What is to be written is what was told before, not what goes on coming."""
+    sent = 0
+
+    async def flood(websocket: WebSocketConnection, server: FakeLiveKit) -> None:
+        nonlocal sent
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak, websocket, server)
+            await server.until(lambda: any(x.HasField("register") for x in server.heard))
+            with contextlib.suppress(ConnectionClosed):
+                for number in range(MANY):
+                    await websocket.send_message(m.offer(m.job(f"AJ_{number}", f"room-{number}")))
+                    sent += 1
+            nursery.cancel_scope.cancel()
+
+    async with fake_livekit(flood) as server:
+        worker, _ = make_worker(server.url, max_rooms=5)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(worker.run)
+            await server.until(lambda: len(server.answers()) > 100)
+            worker.drain()
+            await worker.flush()
+            await worker.aclose()
+            nursery.cancel_scope.cancel()
+    assert sent < MANY, "it came to its end only after the flood"

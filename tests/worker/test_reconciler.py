@@ -214,9 +214,8 @@ async def test_a_room_that_another_worker_is_in_is_left_to_it_until_it_goes(
     livekit_server: PrivateServer, api: ServerApi, people: People, name: str
 ) -> None:
     alice = await people.join(name, "alice")
-    agent = await people.join(
-        name, "agent-1", kind="agent", attributes={AGENT_NAME_ATTRIBUTE: name}
-    )
+    attributes = {AGENT_NAME_ATTRIBUTE: name, INSTANCE_ATTRIBUTE: "there"}
+    agent = await people.join(name, "agent-1", kind="agent", attributes=attributes)
     worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
         with trio.move_on_after(4):
@@ -225,6 +224,20 @@ async def test_a_room_that_another_worker_is_in_is_left_to_it_until_it_goes(
         await agent.leave()
         await told.until(lambda: bool(told.assigned), seconds=WITHIN)
     await alice.leave()
+
+
+async def test_a_room_with_an_agent_that_only_bears_our_name_is_watched_and_this_is_told(
+    livekit_server: PrivateServer, api: ServerApi, people: People, name: str
+) -> None:
+    await people.join(name, "alice")
+    await people.join(name, "agent-1", kind="agent", attributes={AGENT_NAME_ATTRIBUTE: name})
+    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    with logged() as log:
+        async with running(worker), reconciling(worker, api, name):
+            await told.until(lambda: bool(told.assigned), seconds=WITHIN)
+            said = await log.until("agent_name_shared")
+    assert (said["room"], said["identity"]) == (name, "agent-1")
+    assert not told.assigned[0].dispatch_id, "it was claimed: a dispatch may go to the other"
 
 
 async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_successor_out(
@@ -259,10 +272,10 @@ async def is_active(api: ServerApi, room: str, identity: str) -> None:
 
 
 async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_place(
-    livekit_server: PrivateServer, api: ServerApi, name: str
+    livekit_server: PrivateServer, api: ServerApi, people: People, name: str
 ) -> None:
     for number in range(4):
-        await api.create_room(f"{name}-{number}")
+        await people.join(f"{name}-{number}", "alice")
     worker, told = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=2
     )

@@ -71,7 +71,7 @@ INSTANCE = INSTANCE_ATTRIBUTE.replace(".", "__")
 @pytest.mark.parametrize(
     "who, agent_name, instance",
     [
-        (participant(AGENT, lk__agent_name="watcher"), "watcher", ""),
+        (participant(AGENT, lk__agent_name="watcher"), "watcher", None),
         (participant(AGENT, lk__agent_name="watcher", **{INSTANCE: "x"}), "watcher", "x"),
         (participant(AGENT, lk__agent_name="other"), "watcher", None),
         (participant(AGENT), "watcher", None),
@@ -99,8 +99,25 @@ def test_a_server_that_tells_whole_seconds_only_is_understood(
     who: models.ParticipantInfo, joined_at: float
 ) -> None:
     who.attributes["lk.agent_name"] = "watcher"
+    who.attributes[INSTANCE_ATTRIBUTE] = "here"
     (agent,) = r.our_agents([who], "watcher")
     assert agent.joined_at == joined_at
+
+
+@pytest.mark.parametrize(
+    "who, agent_name, found",
+    [
+        (participant(AGENT, lk__agent_name="watcher"), "watcher", ("agent-1",)),
+        (participant(AGENT, lk__agent_name="watcher", **{INSTANCE: "x"}), "watcher", ()),
+        (participant(AGENT, lk__agent_name="other"), "watcher", ()),
+        (participant(STANDARD, lk__agent_name="watcher"), "watcher", ()),
+        (participant(AGENT, lk__agent_name=""), "", ()),
+    ],
+)
+def test_an_agent_that_only_bears_our_name_is_a_namesake(
+    who: models.ParticipantInfo, agent_name: str, found: tuple[str, ...]
+) -> None:
+    assert r.namesakes([who], agent_name) == found
 
 
 def at(joined_at: float, identity: str, instance: str) -> r.AgentSeen:
@@ -122,8 +139,6 @@ def at(joined_at: float, identity: str, instance: str) -> r.AgentSeen:
         ([at(1, "ghost", "here"), at(2, "b", "there")], ["b"]),
         # Two connections of one worker: the same rule.
         ([at(1, "a", "here"), at(2, "a2", "here")], ["a2"]),
-        # An agent of our name that is no worker of this kind goes by its own rules.
-        ([at(1, "x", ""), at(2, "a", "here")], ["a"]),
     ],
 )
 def test_of_two_workers_in_a_room_the_one_that_came_first_stays_whoever_looks(

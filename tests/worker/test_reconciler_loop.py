@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from bridge.livekit import reconciler as r
 from bridge.livekit.api import ServerApi, Unavailable
 from bridge.livekit.decisions import LAUNCHES_AT_ONCE
+from bridge.livekit.jobs import Reserve
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
 
 
@@ -25,7 +26,8 @@ def an_agent(identity: str, instance: str, *, joined_at: int) -> models.Particip
         identity=identity,
         kind=models.ParticipantInfo.Kind.AGENT,
         joined_at=joined_at,
-        attributes={"lk.agent_name": "watcher", INSTANCE_ATTRIBUTE: instance},
+        attributes={"lk.agent_name": "watcher"}
+        | ({INSTANCE_ATTRIBUTE: instance} if instance else {}),
     )
 
 
@@ -37,9 +39,16 @@ class Rooms:
     sids: dict[str, str] = field(factory=dict[str, str])
     """Room: its SID, where that is not "RM_" and its name."""
     agents: dict[str, str] = field(factory=dict[str, str])
-    """Room: the instance id of the agent of our name that is there since for ever."""
+    """Room: the instance id of the agent of our name that is there since for ever; "" for an
+    agent that is no worker of ours."""
     guests: dict[str, str] = field(factory=dict[str, str])
     """Room: the identity and instance, as "agent-1@here", of one that came after it."""
+    people: set[str] = field(factory=set[str])
+    """Rooms that alice is in."""
+    deleted: list[str] = field(factory=list[str])
+    """SIDs of rooms that we deleted."""
+    made_anew: bool = False
+    """A room is deleted just before a dispatch to it comes, which makes it anew."""
     removed: list[tuple[float, str, str]] = field(factory=list[tuple[float, str, str]])
     gone: set[str] = field(factory=set[str])
     """Rooms that are listed and end before anybody can look at them."""
@@ -67,10 +76,17 @@ class Rooms:
             if not asked or (name in asked and name not in self.gone)
         ]
 
+    async def delete_room(self, name: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.deleted.append(self.sids.pop(name))
+        self.rooms.remove(name)
+
     async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
         await trio.lowlevel.checkpoint()
         self.looks += 1
         found: list[models.ParticipantInfo] = []
+        if name in self.people:
+            found.append(models.ParticipantInfo(identity="alice"))
         if name in self.agents:
             found.append(an_agent("agent-0", self.agents[name], joined_at=1))
         if name in self.guests:
@@ -92,6 +108,8 @@ class Rooms:
         await trio.lowlevel.checkpoint()
         if self.dispatch_error is not None:
             raise self.dispatch_error
+        if self.made_anew:
+            self.sids[name] = f"RM_{name}_anew"
         made = agent_dispatch.AgentDispatch(
             id=f"AD_{next(self._ids)}",
             agent_name=agent_name,
@@ -105,6 +123,13 @@ class Rooms:
     async def delete_dispatch(self, name: str, dispatch_id: str) -> None:
         await trio.lowlevel.checkpoint()
         self._dispatches[name] = [x for x in self._dispatches[name] if x.id != dispatch_id]
+
+    @property
+    def clock(self) -> Rooms:
+        return self
+
+    def now(self) -> float:
+        return trio.current_time()
 
     def times(self, name: str) -> list[float]:
         return [at for at, room in self.dispatched if room == name]
@@ -121,6 +146,8 @@ class Places:
     """SIDs."""
     identities: frozenset[str] = frozenset()
     under_way: int = 0
+    kept_for_people: int = 0
+    reserve: Reserve = field(factory=Reserve)
     claims: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
     on_claim: Callable[[str], object] = lambda _sid: None
     registration: trio.Event = field(factory=trio.Event)
@@ -141,6 +168,13 @@ class Places:
         self.under_way -= rooms
         self.moved.set()
         self.moved = trio.Event()
+
+    def kept_from(self, room: str) -> int:
+        taken = sum(self.reserve.fits(sid.removeprefix("RM_")) for sid in self.rooms)
+        return 0 if self.reserve.fits(room) else max(0, self.reserve.places - taken)
+
+    def reserved_for(self, room: str) -> bool:
+        return self.reserve.fits(room)
 
     def claim(self, room: str, room_sid: str, created_at: float | None) -> None:
         self.claims.append((trio.current_time(), room))
@@ -167,9 +201,24 @@ class Scene:
     held: set[str] = field(factory=set[str])
     excluded: set[str] = field(factory=set[str])
     wanted: set[str] = field(factory=set[str])
+    vacant: list[str] = field(factory=list[str])
+    """Names of rooms of ours that nobody is in, the newest first."""
+    given_up: list[str] = field(factory=list[str])
+
+    def give_up(self, sid: str) -> None:
+        """What the program does with an empty room whose place is wanted."""
+        self.given_up.append(sid)
+        self.vacant.remove(sid.removeprefix("RM_"))
+        self.places.rooms -= {sid}
+        self.places.free += 1
 
     def start(
-        self, watch: Sequence[str] = ("*",), instance: str = "here", former: Collection[str] = ()
+        self,
+        watch: Sequence[str] = ("*",),
+        instance: str = "here",
+        former: Collection[str] = (),
+        *,
+        claims_when_alone: bool = False,
     ) -> r.Reconciler:
         reconciler = r.Reconciler(
             api=cast("ServerApi", self.rooms),
@@ -181,6 +230,9 @@ class Scene:
             held=lambda: self.held,
             excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
             wanted=lambda: self.wanted,
+            claims_when_alone=claims_when_alone,
+            vacant=lambda: [(f"RM_{name}", name) for name in self.vacant],
+            give_up=self.give_up,
             rng=random.Random(1),
         )
         self.nursery.start_soon(reconciler.run)
@@ -357,6 +409,7 @@ async def test_only_as_many_are_dispatched_to_as_there_are_places_and_it_is_said
     scene: Scene, autojump_clock: MockClock
 ) -> None:
     scene.rooms.rooms = [f"room-{number}" for number in range(10)]
+    scene.rooms.people = set(scene.rooms.rooms)
     scene.places.free = 3
     scene.start()
     with structlog.testing.capture_logs() as logs:
@@ -370,10 +423,106 @@ async def test_only_as_many_are_dispatched_to_as_there_are_places_and_it_is_said
     assert len(said[0]["first"]) == 5
 
 
+async def test_rooms_with_nobody_in_them_leave_places_to_those_with_people(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    """Three that were prepared and one with people, for three places."""
+    scene.rooms.rooms = ["empty-1", "empty-2", "empty-3", "standup"]
+    scene.rooms.people = {"standup"}
+    scene.places.free, scene.places.kept_for_people = 3, 1
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(0.5)
+        taken = names(scene.rooms.dispatched)
+        scene.places.take(*taken)
+        await trio.sleep(30)
+    assert "standup" in taken
+    assert len(taken) >= 2
+    assert set(names(scene.rooms.dispatched)) == set(taken)
+    assert not [line for line in logs if line["event"] == "rooms_not_watched"]
+
+
+async def test_an_empty_room_that_has_no_place_is_ours_soon_after_somebody_came(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["empty-1"]
+    scene.places.free, scene.places.kept_for_people = 1, 1
+    scene.start()
+    await trio.sleep(30)
+    assert scene.rooms.dispatched == []
+    came_at = trio.current_time()
+    scene.rooms.people = {"empty-1"}
+    await trio.sleep(10)
+    assert scene.rooms.times("empty-1")[0] - came_at <= r.RECHECK
+
+
+async def test_an_empty_room_gives_its_place_to_one_with_people_the_newest_first(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["silent", "newer", "older", "standup"]
+    scene.places.free = 3
+    scene.places.take("silent", "newer", "older")
+    scene.vacant = ["silent", "newer", "older"]
+    scene.rooms.people = {"silent", "standup"}  # Who is silent is announced later.
+    scene.start()
+    await trio.sleep(2)
+    assert scene.given_up == ["RM_newer"]
+    assert names(scene.rooms.dispatched) == ["standup"]
+
+
+async def test_a_room_with_people_never_gives_its_place_up(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["retro", "standup"]
+    scene.rooms.people = {"retro", "standup"}
+    scene.places.free = 1
+    scene.places.take("retro")
+    scene.vacant = ["retro"]
+    scene.start()
+    with structlog.testing.capture_logs() as logs:
+        await trio.sleep(30)
+    assert (scene.given_up, scene.rooms.dispatched) == ([], [])
+    assert [line["rooms"] for line in logs if line["event"] == "rooms_not_watched"] == [1]
+
+
+async def test_reserved_places_are_for_the_rooms_of_the_first_pattern(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    others = [f"other-{number}" for number in range(5)]
+    scene.rooms.rooms = [*others, "team-1"]
+    scene.rooms.people = {*scene.rooms.rooms, "team-2"}
+    scene.places.free, scene.places.reserve = 4, Reserve(2, "team-*")
+    scene.start(watch=("team-*", "*"))
+    first = set[str]()
+    for _ in range(10):
+        await trio.sleep(1)
+        scene.places.take(*(set(names(scene.rooms.dispatched)) - first))
+        first = set(names(scene.rooms.dispatched))
+    assert "team-1" in first
+    assert len(first) == 3, "one place is kept for another room of the team"
+    scene.rooms.rooms.append("team-2")
+    await trio.sleep(5)
+    assert set(names(scene.rooms.dispatched)) == {*first, "team-2"}
+
+
+async def test_an_empty_room_that_places_are_reserved_for_keeps_its_place_from_others(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["team-1", "standup"]
+    scene.rooms.people = {"standup"}
+    scene.places.free, scene.places.reserve = 1, Reserve(1, "team-*")
+    scene.places.take("team-1")
+    scene.vacant = ["team-1"]
+    scene.start(watch=("team-*", "*"))
+    await trio.sleep(30)
+    assert (scene.given_up, scene.rooms.dispatched) == ([], [])
+
+
 async def test_a_place_that_becomes_free_is_used_within_seconds(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
     scene.rooms.rooms = ["standup"]
+    scene.rooms.people = {"standup"}
     scene.places.free = 0
     scene.start()
     await trio.sleep(30)
@@ -728,3 +877,54 @@ async def test_what_was_dispatched_when_the_worker_lost_its_socket_is_dispatched
 def test_there_is_no_reconciler_for_an_unnamed_worker() -> None:
     with pytest.raises(ValueError, match="agent name"):
         r.Reconciler(cast("ServerApi", Rooms()), Places(), "", "here", ("*",))
+
+
+async def test_another_agent_of_our_name_is_told_once_a_room_and_the_room_is_claimed(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    """A dispatch could go to that agent again."""
+    scene.rooms.rooms = [f"room-{number}" for number in range(30)]
+    scene.rooms.agents = dict.fromkeys(scene.rooms.rooms, "")
+    scene.places.on_claim = scene.places.take_sids
+    with structlog.testing.capture_logs() as logs:
+        scene.start()
+        await trio.sleep(120)
+    assert set(names(scene.places.claims)) | set(names(scene.rooms.dispatched)) == set(
+        scene.rooms.rooms
+    )
+    assert len(scene.rooms.dispatched) <= r.AT_ONCE, "only those that were looked at meanwhile"
+    said = [line for line in logs if line["event"] == "agent_name_shared"]
+    assert len(said) == r.NAMESAKES_LOGGED
+    assert [line["last"] for line in said].count(True) == 1
+    assert {line["identity"] for line in said} == {"agent-0"}
+
+
+async def test_a_room_that_our_dispatch_made_anew_is_deleted_unless_somebody_is_there(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.rooms.rooms = ["standup"]
+    scene.rooms.made_anew = True
+    scene.start()
+    await trio.sleep(1)
+    assert scene.rooms.deleted == ["RM_standup_anew"]
+    scene.rooms.rooms, scene.rooms.people = ["retro"], {"retro"}
+    await trio.sleep(10)
+    assert "retro" in names(scene.rooms.dispatched)
+    assert scene.rooms.deleted == ["RM_standup_anew"]
+
+
+async def test_a_worker_that_sees_no_other_claims_and_one_that_does_dispatches(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    scene.places.on_claim = scene.places.take_sids
+    scene.rooms.rooms = ["standup"]
+    scene.start(claims_when_alone=True)
+    await trio.sleep(1)
+    assert (names(scene.places.claims), scene.rooms.dispatched) == (["standup"], [])
+    scene.rooms.rooms.append("retro")
+    scene.rooms.agents = {"retro": "elsewhere"}
+    await trio.sleep(5)
+    scene.rooms.rooms.append("review")
+    await trio.sleep(5)
+    assert names(scene.places.claims) == ["standup"]
+    assert set(names(scene.rooms.dispatched)) == {"review"}

@@ -64,6 +64,7 @@ FAULTS: Final[tuple[str, ...]] = (
     "entry_refused",
     "entry_slow",
     "deleted_while_entering",
+    "place_wanted",
     "room_closed",
     "removed",
     "second_job",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import trio
 
-from actors.rooms.messages import RosterWanted
+from actors.rooms.messages import GiveUp, RosterWanted
 from actors.rooms.simulated import SimulatedPerson, SimulatedRoom
 from actors.session import QUALITIES, Permissions, Source, Tick
 from actors.testing.rooms.outages import OUTAGES, unseen
@@ -374,6 +374,18 @@ def _deleted_while_entering(stage: Stage, step: Step) -> None:
     stage.nursery.start_soon(delete)
 
 
+def _place_wanted(stage: Stage, step: Step) -> None:
+    """A room that nobody is in is left for another one; it lives on, and so does its session."""
+    vacant = stage.program.book.vacant if stage.program.takes_jobs else ()
+    if vacant:
+        sid, _ = vacant[step.n % len(vacant)]
+        room = next((one for one in stage.rooms.live if one.sid == sid), None)
+        if room is not None:
+            stage.truths.inexact(room)
+            stage.program.manager.tell(GiveUp(sid))
+            stage.inject(step.what)
+
+
 def _room_closed(_: Stage, room: SimulatedRoom, step: Step) -> None:
     room.close("room_closed" if step.x < 0.5 else "room_deleted")
 
@@ -435,6 +447,7 @@ STEPS: Final[Mapping[str, Play]] = {
     "server_unreachable": _server_unreachable,
     "entry_refused": _watched(_entry_refused),
     "entry_slow": _watched(_entry_slow),
+    "place_wanted": _place_wanted,
     "deleted_while_entering": _deleted_while_entering,
     "room_closed": _watched(_room_closed),
     "removed": _watched(_removed),
