@@ -16,6 +16,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import Final
 
+from actors.session.texts import length_before_cut
+
 NAME_LIMIT: Final = 256
 """Characters shown of one string of a line; LiveKit's own bound for an identity."""
 
@@ -49,7 +51,8 @@ def harmless(text: str, limit: int = NAME_LIMIT) -> str:
     and zero-width ones, line separators, lone surrogates, spaces other than " ") are
     shown as `\n`, `\x1b`, `\u202e`.  So are those that print as nothing, combining marks that
     stand alone or in a pile, and in a word of several look-alike scripts the letters that are
-    not of its main one.  Longer than `limit` is cut and its full length in characters said.
+    not of its main one.  Longer than `limit` is cut and its full length in characters said, or
+    the length that it had before it was cut where it entered.
     """
     shown = text if len(text) <= limit else text[:limit]
     if not shown.isascii():
@@ -57,7 +60,7 @@ def harmless(text: str, limit: int = NAME_LIMIT) -> str:
     elif not shown.isprintable():
         shown = "".join(c if c.isprintable() else _escaped(c) for c in shown)
     if len(text) > limit:
-        shown += f"... ({len(text)} characters)"
+        shown += f"... ({length_before_cut(text) or f'{len(text)} characters'})"
     return shown
 
 

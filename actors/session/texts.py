@@ -22,7 +22,7 @@ TEXT: Final = 64 * 1024
 TOLD: Final = 4 * 1024
 """Bytes of the same in an entry of a timeline."""
 
-_MARK: Final = re.compile(r"…\[([0-9]{1,15}) bytes\]\Z")
+_MARK: Final = re.compile(r"…\[(([0-9]{1,15}) (bytes|characters))(?:, [0-9a-f]{16})?\]\Z")
 
 
 def cut_name(text: str) -> str:
@@ -49,9 +49,24 @@ def cut_text(text: str, most: int = TEXT) -> str:
     encoded = text.encode("utf-8", "surrogatepass")
     if len(encoded) <= most:
         return text
-    # Only a text that was cut here has just this size: another one's mark is not believed.
-    before = _MARK.search(text) if len(encoded) in range(TEXT - 3, TEXT + 1) else None
-    return _cut(encoded, most, len(encoded) if before is None else int(before[1]))
+    before = _mark(text, len(encoded))
+    return _cut(encoded, most, len(encoded) if before is None else int(before[2]))
+
+
+def length_before_cut(text: str) -> str | None:
+    """The true length of a text that was cut here, with its unit; None for a whole text."""
+    mark = _mark(text, size(text)) if text.endswith("]") else None
+    return None if mark is None else mark[1]
+
+
+def _mark(text: str, length: int) -> re.Match[str] | None:
+    """Only a text that was cut here has just this size: another one's mark is not believed."""
+    mark = _MARK.search(text[-64:])
+    if mark is None:
+        return None
+    if mark[3] == "characters":
+        return mark if len(text) == NAME else None
+    return mark if any(most - 3 <= length <= most for most in (TEXT, TOLD)) else None
 
 
 def _cut(encoded: bytes, most: int, length: int) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from actors.session.texts import length_before_cut
 from bridge.cli.text import BODY_LIMIT, compact_json, go_duration, key_values, plain
 from bridge.harmless import harmless
 
@@ -40,6 +41,9 @@ def _metadata(raw: Raw) -> str:
     identity = harmless(plain(raw.get("identity")))
     if not metadata:
         return f"Participant metadata cleared: {identity}"
+    before_cut = length_before_cut(metadata)
+    if before_cut is not None:
+        return f"Participant metadata of {identity} is too long to show: {before_cut}"
     as_json = compact_json(metadata)
     if as_json is None:
         size = len(metadata.encode(errors="surrogatepass"))

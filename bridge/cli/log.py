@@ -36,6 +36,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from actors.session.entry import Entry
+from actors.session.texts import length_before_cut
 from bridge.cli.lines import line_of
 from bridge.cli.sink import Sink
 from bridge.harmless import harmless
@@ -231,7 +232,9 @@ _encode: Final = json.JSONEncoder(allow_nan=False).encode
 def _for_json(key: str, value: Any) -> Any:
     if isinstance(value, str):
         limit = TRACE_LIMIT if key == "exception" else JSON_LIMIT
-        return value if len(value) <= limit else f"{value[:limit]}... ({len(value)} characters)"
+        if len(value) <= limit:
+            return value
+        return f"{value[:limit]}... ({length_before_cut(value) or f'{len(value)} characters'})"
     if isinstance(value, dict):
         return {k: _for_json(k, v) for k, v in value.items()}
     if isinstance(value, list):

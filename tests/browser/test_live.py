@@ -89,11 +89,12 @@ async def test_the_page_shows_each_thing_as_it_happens(
             assert await other.faults() == []
             assert await other.errors() == []
 
-        await people.join(ROOM, HOSTILE[:200], name=HOSTILE, metadata=(HOSTILE * 999)[:METADATA])
+        metadata = (HOSTILE * 999)[:METADATA]
+        await people.join(ROOM, HOSTILE[:200], name=HOSTILE, metadata=metadata)
         await tab.shows(r"<script>alert(1)</script>", "#rooms tbody", within=SOON)
         async with driver.open() as other:
             await other.go(session)
-            await other.shows(f"({METADATA} characters)", "#events", within=SOON)
+            await other.shows(f"({len(metadata.encode())} bytes)", "#events", within=SOON)
         await soon("leave", bob.leave, f"#rooms:not(:has({face('bob')}))")
         assert await tab.errors() == []
 

@@ -22,6 +22,7 @@ import structlog
 from attrs import frozen
 
 from actors.session.entry import ENTRY_KEYS, Entry
+from actors.session.texts import TOLD, cut_text
 from bridge.cli.lines import SESSION_LINES, TEMPLATES, line_of
 from bridge.cli.log import configure_logging, log_entry, rfc3339
 from bridge.cli.sink import HELD_LIMIT, Sink
@@ -110,6 +111,11 @@ LINES: list[tuple[str, dict[str, Any], str]] = [
         "participant_metadata",
         {"identity": "alice", "metadata": "zoë's"},
         "Participant metadata of alice is not JSON: 6 bytes",
+    ),
+    (
+        "participant_metadata",
+        {"identity": "alice", "metadata": cut_text('{"a":"' + 62_000 * "x" + '"}', TOLD)},
+        "Participant metadata of alice is too long to show: 62008 bytes",
     ),
     (
         "participant_metadata",

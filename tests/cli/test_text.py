@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.session.texts import TOLD, cut_identity, cut_text
 from bridge.cli.text import compact_json, did_you_mean, go_duration, key_values
 from bridge.harmless import harmless
 
@@ -69,6 +70,15 @@ def test_text_that_prints_stays_as_it_is(text: str) -> None:
 def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
     assert harmless("x" * 65536, limit=4) == "xxxx... (65536 characters)"
     assert harmless("x" * 4, limit=4) == "xxxx"
+
+
+def test_a_text_that_was_cut_where_it_entered_says_its_true_length() -> None:
+    whole = "x" * 62_000
+    assert harmless(cut_text(whole, TOLD), limit=4) == "xxxx... (62000 bytes)"
+    assert harmless(cut_text(cut_text(whole * 2), TOLD), limit=4) == "xxxx... (124000 bytes)"
+    assert harmless(cut_identity(whole), limit=4) == "xxxx... (62000 characters)"
+    forged = "x" * 1_000 + "…[7 bytes]"
+    assert harmless(forged, limit=4) == f"xxxx... ({len(forged)} characters)"
 
 
 @pytest.mark.parametrize(
