@@ -10,6 +10,7 @@ folding the lines after its newest checkpoint into it.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, Protocol
 
 from attrs import frozen
@@ -132,9 +133,10 @@ class Archive(Protocol):
         """
         ...
 
-    async def verify(self) -> None:
+    async def verify(self, most: float = inf) -> None:
         """Read through what is kept, as whoever reads it does; may take long.
 
+        Nothing is read where more than `most` bytes are kept.
         Raises `ArchiveLost` where it is damaged, and `ArchiveTrouble` where it cannot be read.
         """
         ...

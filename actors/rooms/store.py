@@ -27,6 +27,9 @@ GATHER: Final = 0.1
 HEARTBEAT: Final = 0.5
 """Seconds between two batches where nothing happened."""
 PRUNE_EVERY: Final = 60.0
+OFTEN_VERIFIED: Final = 64 << 20
+"""Bytes that are read through each time nothing else is to do, which takes some hundredths of a
+second in a thread; a larger archive only where somebody could not read it."""
 _TOLD_BYTES: Final = 1 << 30
 """After so much that went by size there is a line in the log, also where more is to go."""
 AGAIN: Final = Backoff(first=0.1, most=5.0)
@@ -178,7 +181,13 @@ class Store(Actor[StoreMessage]):
         while True:
             await self._sleep_and_verify(GATHER if more else PRUNE_EVERY)
             try:
+                if not more:
+                    await self._archive.verify(OFTEN_VERIFIED)
                 step = await self._archive.prune(self._trusted_clock())
+            except ArchiveLost as lost:
+                self._rewrite(lost)
+                more = False
+                continue
             except ArchiveTrouble:
                 more = False  # The writing says it.
                 continue

@@ -86,16 +86,20 @@ class SqliteArchive:
 
         await self._call(write)
 
-    async def verify(self) -> None:
+    async def verify(self, most: float = inf) -> None:
         """See `Archive`.  Over a connection of its own, so that writing goes on meanwhile."""
 
         def look() -> None:
             try:
+                if self.path.stat().st_size > most:
+                    return
                 with closing(open_for_reading(self.path)) as db:
                     require_ours(db, self.path)
                     require_whole(db)
             except StoreRefused as refused:
                 raise ArchiveTrouble(str(refused)) from None
+            except OSError as error:
+                raise trouble(self.path, error) from error
 
         def look_again() -> None:
             self._ready()

@@ -12,7 +12,7 @@ from actors.rooms.archive import Batch, Line
 from actors.rooms.backlog import CHECKPOINT_LINES, Backlog
 from actors.rooms.journal import Journal
 from actors.rooms.messages import FoundOver, Recovered, Said
-from actors.rooms.store import AGAIN, Flush
+from actors.rooms.store import AGAIN, PRUNE_EVERY, Flush
 from actors.session import (
     Began,
     DataReceived,
@@ -307,6 +307,19 @@ async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept
     await trio.sleep(1.0)
     assert await flushed(stage)
     assert (backlog.health.unreadable, backlog.health.trouble) == ("", "")
+    assert set(on_disk(stage, room.sid).present) == {"alice"}
+
+
+async def test_damage_that_nobody_reads_is_found_all_the_same(stage: Stage) -> None:
+    room = stage.rooms.room("atlas")
+    room.join("alice")
+    stage.assign(room)
+    await trio.sleep(1.0)
+    assert await flushed(stage)
+    stage.disk.damaged = True
+    await trio.sleep(2 * PRUNE_EVERY)
+    assert not stage.disk.damaged
+    assert stage.program.backlog.health.trouble == ""
     assert set(on_disk(stage, room.sid).present) == {"alice"}
 
 

@@ -115,7 +115,7 @@ class SimulatedDisk:
             self._injected("disk_torn")
             raise ArchiveTrouble("input/output error")
 
-    async def verify(self) -> None:
+    async def verify(self, most: float = inf) -> None:  # noqa: ARG002
         await trio.sleep(self.slow)
         if self.refusal == UNREADABLE:
             self._refuse()
