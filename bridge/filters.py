@@ -27,7 +27,7 @@ class Filters:
     room: str | None = None
     """A pattern (`glob_of`) of the room's name."""
     person: str | None = None
-    """A pattern of the identity or the display name of somebody who was in it."""
+    """A pattern of the identity, the display name or the person key of somebody who was in it."""
     status: Literal["active", "ended"] | None = None
     since: float | None = None
     """Unix seconds: it began then or later."""
@@ -233,7 +233,11 @@ ROOM: Final = text(
 )
 FILTERS: Final = (
     ROOM,
-    text("person", "Somebody with this identity or display name was in it; a pattern.", "PATTERN"),
+    text(
+        "person",
+        "Somebody with this identity, display name or person key was in it; a pattern.",
+        "PATTERN",
+    ),
     choice("status", "Live, or over.", "active", "ended"),
     _time("since", "It began then or later: RFC 3339 with a zone, or a date (UTC)."),
     _time("until", "It began before: RFC 3339 with a zone, or a date (UTC)."),

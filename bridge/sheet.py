@@ -75,7 +75,7 @@ SESSION_COLUMNS: Final[Columns] = {
 }  # fmt: skip
 
 PERSON_COLUMNS: Final[Columns] = {
-    **{name: _key(name) for name in ("identity", "name", "kind")},
+    **{name: _key(name) for name in ("identity", "person", "name", "kind")},
     "joins": lambda person: sum(join["active"] for join in person["joins"]),
     "joins_aborted": lambda person: sum(not join["active"] for join in person["joins"]),
     "first_joined_at": lambda person: _join(person, 0, "joined_at"),

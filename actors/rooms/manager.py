@@ -352,6 +352,7 @@ class RoomManager(Actor[ManagerMessage]):
             worker=around.worker,
             agent_name=around.agent_name,
             created_at=created_at,
+            person_key=around.person_key,
         )
         return Journal.begin(began, around.backlog)
 

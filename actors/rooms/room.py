@@ -52,6 +52,8 @@ class Surroundings:
     worker: str
     """Who we are, as it stands in a session."""
     agent_name: str
+    person_key: str | None = None
+    """Where it stands who a participant is, for new sessions."""
     heard: Heard = lambda _: None
     leave_within: float = 5.0
     """Seconds for a connection to say goodbye."""

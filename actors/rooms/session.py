@@ -150,6 +150,7 @@ class SessionActor(Actor[SessionMessage]):
                 worker=before.worker,
                 agent_name=before.agent_name,
                 created_at=roster.created_at,
+                person_key=before.person_key,
             )
         )
         if journal is None:

@@ -85,4 +85,4 @@ def _plus(summary: Summary, state: SessionState, now: float) -> Summary:
 
 def _people(state: SessionState) -> set[int]:
     """Everyone of a session who is known one by one: a number each, 64 bits of a hash."""
-    return {hash(person.identity) for person in everyone(state) if person.counted}
+    return {hash(person.person) for person in everyone(state) if person.counted}

@@ -143,12 +143,23 @@ def begin(
     agent_name: str,
     at: float,
     created_at: float | None = None,
+    person_key: str | None = None,
 ) -> SessionState:
     """A session that has seen nothing yet.  An empty `room_sid` is taken from the first roster.
 
     Without jobs where we only heard of the room: from a webhook, or from an earlier worker.
     """
-    return SessionState(room, room_sid, worker, agent_name, job_ids, at, created_at, last_at=at)
+    return SessionState(
+        room,
+        room_sid,
+        worker,
+        agent_name,
+        job_ids,
+        at,
+        created_at,
+        last_at=at,
+        person_key=person_key,
+    )
 
 
 def apply(state: SessionState, event: RoomEvent) -> Result:
@@ -373,7 +384,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     RecorderFound: presence.on_recorder,
     ParticipantLeft: presence.on_left,
     NameChanged: signals.on_name,
-    MetadataChanged: signals.on_metadata,
+    MetadataChanged: presence.on_metadata,
     AttributesChanged: presence.on_attributes,
     PermissionsChanged: signals.on_permissions,
     TrackPublished: tracks.on_published,

@@ -7,6 +7,7 @@ the next; what is to be told goes to `out`.  The rules and where they come from 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from math import inf
 from typing import Final, Literal, TypeAlias
@@ -17,6 +18,7 @@ from actors.session.entry import Entry
 from actors.session.estimate import Estimate
 from actors.session.events import (
     AttributesChanged,
+    MetadataChanged,
     ParticipantActive,
     ParticipantInfo,
     ParticipantJoined,
@@ -25,12 +27,14 @@ from actors.session.events import (
     RecorderFound,
 )
 from actors.session.gaps import counts_from, was_suspended
-from actors.session.signals import permissions_entry, take_attributes
+from actors.session.person_key import person_of
+from actors.session.signals import permissions_entry, take_attributes, take_metadata
 from actors.session.state import (
     BATCH,
     COUNTED_KINDS,
     MAX_JOINS,
     MAX_PEOPLE,
+    MAX_PERSONS,
     MAX_TEXT,
     RECONNECT_WINDOW,
     SETTLE,
@@ -91,9 +95,14 @@ def on_active(state: SessionState, event: ParticipantActive, out: list[Entry]) -
 
 def on_attributes(state: SessionState, event: AttributesChanged, out: list[Entry]) -> SessionState:
     """Attributes also say that a call was answered."""
-    state = take_attributes(state, event, out)
+    state = _identified(take_attributes(state, event, out), event.identity)
     person = state.present.get(event.identity)
     return state if person is None else progress(state, person, event.at, out)
+
+
+def on_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -> SessionState:
+    """Metadata may also say who it is."""
+    return _identified(take_metadata(state, event, out), event.identity)
 
 
 def on_recorder(state: SessionState, event: RecorderFound, out: list[Entry]) -> SessionState:
@@ -198,7 +207,7 @@ def visit(
         within = stretch(join.joined_at, left_at) if join.left_at == inf else join.left_within
         join = change(join, left_within=within)
     join = change(join, left_at=max(left_at, join.joined_at))
-    told = _returned(person, before, join.joined_at)
+    told = _returned(state, person, before, join.joined_at)
     if before:
         parted = min(before[-1].left_at or 0.0, join.joined_at)
         before = (*before[:-1], change(before[-1], left_at=max(parted, before[-1].joined_at)))
@@ -292,7 +301,7 @@ def correct_join(
         return state
     if person.counts(join):
         state = change(state, peak=max(state.peak, _met(state, person, join.since)))
-    told = _returned(person, person.joins[:index], join.joined_at)
+    told = _returned(state, person, person.joins[:index], join.joined_at)
     out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
     out.append(_gone(person, join))
     return state
@@ -321,7 +330,7 @@ def progress(
     state = _put(_recounted(state, was, person), person)
     if join.effective:
         state = _peaked(state, join.since)
-        told = _returned(person, person.joins[:-1], join.joined_at)
+        told = _returned(state, person, person.joins[:-1], join.joined_at)
         out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
         if person.metadata:
             out.append(_metadata(at, person.identity, person.metadata))
@@ -460,7 +469,7 @@ def _first_seen(
     out: list[Entry],
 ) -> SessionState:
     state, person = _newcomer(state, info)
-    told = {"rejoin": False, "reconnect": False}
+    told = _returned(state, person, (), at if how == "announced" else joined_at)
     join = join_of(info, joined_at, how)
     return _enter(state, person, person, join, info, at, how, told, out)
 
@@ -481,7 +490,7 @@ def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState,
         info.attributes,
         data_messages=messages,
     )
-    return change(state, numbered=state.numbered + 1), person
+    return change(state, numbered=state.numbered + 1), _with_key(state, person)
 
 
 def _again(
@@ -497,7 +506,7 @@ def _again(
     was, last = person, person.joins[-1]
     left_at = last.joined_at if last.left_at is None else last.left_at
     back = at if how == "announced" else joined_at
-    told = _returned(person, person.joins, back)
+    told = _returned(state, person, person.joins, back)
     if left_at > joined_at:
         # The leave was heard late: nobody is in the room twice.
         within = last.left_within
@@ -542,7 +551,7 @@ def _enter(
 ) -> SessionState:
     """Open `join` of somebody who is not present; `was` is this person before, as counted."""
     state, person = _with_joins(state, person, (*person.joins, join), at)
-    person = _with_texts(_with_kind(person), info)
+    person = _with_key(state, _with_texts(_with_kind(person), info))
     state = _put(_recounted(state, was, person), person)
     if join.effective:
         state = _peaked(state, join.since)
@@ -600,7 +609,7 @@ def _compared(
             out.append(permissions_entry(at, identity, info.permissions))
     elif not changed and info.name == person.name and info.metadata in (None, person.metadata):
         return state
-    return _put(state, _with_texts(person, info))
+    return _identified(_put(state, _with_texts(person, info)), identity)
 
 
 def _with_texts(person: Person, info: ParticipantInfo) -> Person:
@@ -663,14 +672,44 @@ def _recounted(state: SessionState, was: Person, person: Person) -> SessionState
         known = () if first is None else (first,)
         came = (join.joined_at for join in person.joins if person.counts(join))
         first = min((*known, *came), default=None)
-    return change(
+    state = change(
         state,
         first_person_at=first,
-        current=state.current + person.here - was.here,
-        unique=state.unique + person.counted - was.counted,
         joins=state.joins + person.visits - was.visits,
         aborted_joins=state.aborted_joins + person.aborted - was.aborted,
     )
+    state = _counted(state, was.person, -int(was.counted), -int(was.here))
+    return _counted(state, person.person, int(person.counted), int(person.here))
+
+
+def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:
+    """So many identities more count as this person, and are here."""
+    if not (counted or here):
+        return state
+    if state.person_key is not None:
+        persons = state.persons
+        if person in persons or len(persons) < MAX_PERSONS:
+            before = persons.get(person, (0, 0))
+            after = before[0] + counted, before[1] + here
+            state = change(state, persons={**persons, person: after})
+            counted, here = ((now > 0) - (was > 0) for was, now in zip(before, after, strict=True))
+    return change(state, current=state.current + here, unique=state.unique + counted)
+
+
+def _identified(state: SessionState, identity: str) -> SessionState:
+    """Somebody present may have shown who they are."""
+    was = state.present.get(identity)
+    if was is None:
+        return state
+    person = _with_key(state, was)
+    return state if person is was else _put(_recounted(state, was, person), person)
+
+
+def _with_key(state: SessionState, person: Person) -> Person:
+    if state.person_key is None or person.key is not None:
+        return person
+    key = person_of(state.person_key, person.metadata, person.attributes)
+    return person if key is None else change(person, key=key)
 
 
 def _with_kind(person: Person) -> Person:
@@ -685,12 +724,26 @@ def _with_kind(person: Person) -> Person:
     return change(person, kind=kind, joins=joins)
 
 
-def _returned(person: Person, before: tuple[Join, ...], back: float) -> dict[str, bool]:
+def _returned(
+    state: SessionState, person: Person, before: tuple[Join, ...], back: float
+) -> dict[str, bool]:
     """Whether somebody who came `back` then had taken part before, and only just left."""
     last = next((join for join in reversed(before) if join.effective), None)
-    if last is None:
+    left_at = None
+    if last is not None:
+        left_at = last.joined_at if last.left_at is None else last.left_at
+    if person.key is not None:
+        # Under other identities too; one that is here still is another device of theirs.
+        ends = [
+            join.left_at
+            for other in _everyone(state)
+            if other.key == person.key and other.identity != person.identity
+            for join in other.joins
+            if other.counts(join) and join.left_at is not None
+        ]
+        left_at = max((*ends, *(() if left_at is None else (left_at,))), default=None)
+    if left_at is None:
         return {"rejoin": person.older_visits > 0, "reconnect": False}
-    left_at = last.joined_at if last.left_at is None else last.left_at
     return {"rejoin": True, "reconnect": back - left_at <= RECONNECT_WINDOW}
 
 
@@ -700,9 +753,15 @@ def _peaked(state: SessionState, at: float) -> SessionState:
     Whoever seems to have left by then does not count: if it was not true, they count once
     that is known.
     """
-    gone = sum(
-        state.present[identity].here for identity, leave in state.leaving.items() if leave.at <= at
+    leaving = Counter(
+        state.present[identity].person
+        for identity, leave in state.leaving.items()
+        if leave.at <= at and state.present[identity].here
     )
+    gone = len(leaving)
+    if state.person_key is not None and leaving:
+        # Who stays under another identity is not gone.
+        gone = sum(count >= state.persons.get(one, (0, 0))[1] for one, count in leaving.items())
     return change(state, peak=max(state.peak, state.current - gone))
 
 
@@ -715,8 +774,8 @@ def _met(state: SessionState, person: Person, at: float) -> int:
         for other in state.present.values()
         if other.identity not in leaving or at < leaving[other.identity].at
     )
-    others = (other for other in (*past, *here) if other.identity != person.identity)
-    return 1 + sum(other.there(at) for other in others)
+    others = {other.person for other in (*past, *here) if other.there(at)}
+    return 1 + len(others - {person.person})
 
 
 def _highest(state: SessionState) -> int:
@@ -724,10 +783,12 @@ def _highest(state: SessionState) -> int:
     if state.folded.people or state.folded.joins:
         return state.peak
     steps = sorted(step for person in _everyone(state) for step in _steps(state, person))
-    highest = there = 0
-    for _, _, step in steps:
-        there += step
-        highest = max(highest, there)
+    there, highest = Counter[str](), 0
+    for _, _, step, person in steps:
+        there[person] += step
+        if not there[person]:
+            del there[person]
+        highest = max(highest, len(there))
     return highest
 
 
@@ -736,15 +797,16 @@ def _everyone(state: SessionState) -> Iterator[Person]:
     yield from (one for one in state.past.values() if one.identity not in state.present)
 
 
-def _steps(state: SessionState, person: Person) -> Iterator[tuple[float, int, int]]:
-    """Of each visit: when, in which order of what happens then, and one more or one less."""
+def _steps(state: SessionState, person: Person) -> Iterator[tuple[float, int, int, str]]:
+    """Of each visit: when, in which order of what happens then, one more or one less, and
+    whose."""
     for join in filter(person.counts, person.joins):
-        yield join.since, 1, 1
+        yield join.since, 1, 1, person.person
         left_at, leave = join.left_at, state.leaving.get(person.identity)
         if left_at is None and leave is not None:
             left_at = max(leave.at, join.since)
         if left_at is not None:
-            yield left_at, 0 if left_at > join.since else 2, -1
+            yield left_at, 0 if left_at > join.since else 2, -1, person.person
 
 
 def _part(

@@ -33,6 +33,8 @@ class Began:
     agent_name: str
     created_at: float | None
     """Unix seconds of the room's creation at the server, None where unknown."""
+    person_key: str | None = None
+    """See `actors.session.person_key`."""
 
 
 @frozen
@@ -84,4 +86,5 @@ def _begun(state: SessionState | None, record: Began) -> SessionState:
         record.agent_name,
         record.at,
         record.created_at,
+        record.person_key,
     )

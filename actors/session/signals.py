@@ -44,7 +44,7 @@ def on_name(state: SessionState, event: NameChanged, out: list[Entry]) -> Sessio
     return _put(state, change(person, name=event.name))
 
 
-def on_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -> SessionState:
+def take_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -> SessionState:
     person = state.present.get(event.identity)
     if person is None or person.metadata == event.metadata:
         return anomaly(state)

@@ -47,6 +47,9 @@ BATCH: Final = 3.0
 MAX_PEOPLE: Final = 10_000
 """People who left and are kept one by one; those beyond are in the totals only."""
 
+MAX_PERSONS: Final = 20_000
+"""With a person key: people who are known again under another identity."""
+
 MAX_TRACKS: Final = 20_000
 """Ended tracks that are kept one by one."""
 
@@ -177,6 +180,13 @@ class Person:
     older_visits: int = 0
     older_aborted: int = 0
     """Of the joins beyond `MAX_JOINS`: how many are in `visits`, and in `aborted`."""
+    key: str | None = None
+    """Who it is, as the session's person key says; None where it says nothing."""
+
+    @property
+    def person(self) -> str:
+        """Whom this identity counts as."""
+        return self.identity if self.key is None else self.key
 
     def human(self, join: Join) -> bool:
         """Whether this join is of a person, not of a machine."""
@@ -401,11 +411,17 @@ class SessionState:
     """What came while reconnecting and may belong to another life of the room."""
     speaking: frozenset[str] = frozenset()
 
+    person_key: str | None = None
+    """Where it stands who a participant is (`actors.session.person_key`)."""
+    persons: Mapping[str, tuple[int, int]] = field(factory=dict[str, tuple[int, int]])
+    """With a person key, of each person: identities who took part, and who are here."""
+
     numbered: int = 0
     """People and tracks that got a number."""
     current: int = 0
     peak: int = 0
     unique: int = 0
+    """People who took part; with a person key, those whom it tells apart."""
     joins: int = 0
     """These four: people who took part."""
     aborted_joins: int = 0

@@ -176,10 +176,10 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
     quality, talk = folded.quality, {OTHER: folded.talk} if folded.talk is not None else {}
     seconds = folded.seconds
     for person in counted:
-        seconds += person.seconds(until)
         quality = add(quality, person.quality.totals(until))
         if person.audible:
             talk[person.identity] = talk.get(person.identity, 0.0) + person.talk.total(until)
+    seconds += _people_seconds(state, counted, until)
     entered, offset = entered_after(state), state.clock_offset
     watched = state.watched_from is not None
     seen = watched or state.server_said
@@ -224,6 +224,27 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         },
         "recordings": _recordings(state) if seen else None,
     }
+
+
+def _people_seconds(state: SessionState, counted: list[Person], until: float) -> float:
+    """Seconds in which people were present, added up: of each person, whether under one
+    identity or under several at once."""
+    if state.person_key is None:
+        return sum(person.seconds(until) for person in counted)
+    seconds = sum(person.older_seconds for person in counted)
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for person in counted:
+        spans.setdefault(person.person, []).extend(
+            (join.since, until if join.left_at is None else join.left_at)
+            for join in person.joins
+            if person.counts(join)
+        )
+    for of_one in spans.values():
+        reached = -inf
+        for since, end in sorted(of_one):
+            seconds += stretch(max(since, reached), end)
+            reached = max(reached, end)
+    return seconds
 
 
 def _gaps(state: SessionState, until: float) -> list[dict[str, Any]]:
@@ -310,6 +331,7 @@ def _person(person: Person, until: float, encrypted: bool) -> dict[str, Any]:
     unknown = encrypted and person.encrypted is not False and not person.data_messages
     return {
         "identity": person.identity,
+        "person": person.person,
         "name": person.name,
         "kind": person.kind,
         "sids": [join.sid for join in person.joins],

@@ -221,6 +221,7 @@ async def start_room_actors(
         announce=announce,
         worker=outside.worker,
         agent_name=settings.agent_name,
+        person_key=settings.person_key,
     )
     # The first to start is the last to stop: it writes what the others say in the end.
     store: Ref[Any] = root.start_child(

@@ -179,6 +179,12 @@ TABLE: Final[tuple[Setting, ...]] = (
         default_text="a random id kept in the data directory",
     ),
     _row(
+        "person-key", "ROOM_ACTORS_PERSON_KEY", "KEY", values.person_key,
+        "what tells people apart where identities are made anew for each join: "
+        "attributes.user_id, or metadata.user_id (JSON)",
+        default_text="the identity",
+    ),
+    _row(
         "keep", "ROOM_ACTORS_KEEP", "TIME", values.duration(3600, 100 * YEAR),
         "how long sessions are kept after their end",
         default=90 * DAY, default_text="90d",
@@ -312,6 +318,7 @@ class Settings:
     """Of these, places for rooms of the first pattern of `watch` only."""
     data_dir: Path
     worker_name: str | None
+    person_key: str | None
     """None: the id that is kept in the data directory."""
     keep: float
     keep_events: float

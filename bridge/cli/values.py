@@ -55,6 +55,15 @@ def agent_name(value: object) -> str:
     return name
 
 
+def person_key(value: object) -> str:
+    from actors.session.person_key import is_person_key
+
+    key = text(value)
+    if not is_person_key(key) or len(key) > 256:
+        raise BadValue(f"{shown(value)} is no key; give attributes.NAME or metadata.NAME")
+    return key
+
+
 def worker_name(value: object) -> str:
     name = text(value)
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):

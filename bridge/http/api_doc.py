@@ -145,6 +145,7 @@ _CALL: Final = _object(
 _PERSON: Final = _object(
     {
         "identity": TEXT,
+        "person": TEXT | {"description": "Whom the identity counts as (--person-key)."},
         "name": TEXT,
         "kind": _KIND,
         "sids": _list(TEXT),

@@ -387,8 +387,9 @@ def _changing(filters: Filters) -> _Conditions:
         sign = "GLOB" if is_pattern(filters.person) else "="
         identified = f"SELECT session FROM people WHERE identity {sign} ?"  # noqa: S608
         named = f"SELECT session FROM people WHERE name {sign} ? AND name != ''"  # noqa: S608
-        conditions.append(f"session IN ({identified} UNION {named})")
-        values += [glob_of(filters.person)] * 2
+        known = f"SELECT session FROM people WHERE person {sign} ? AND person != ''"  # noqa: S608
+        conditions.append(f"session IN ({identified} UNION {named} UNION {known})")
+        values += [glob_of(filters.person)] * 3
     if filters.people is not None:
         conditions.append("coalesce(people_peak, 0) >= ?")
         values.append(filters.people)
@@ -406,7 +407,10 @@ def _matches(state: SessionState, row: Json, filters: Filters) -> bool:
     if filters.person is None:
         return True
     matches = regex_of(filters.person).match
-    return any(matches(person.identity) or matches(person.name) for person in everyone(state))
+    return any(
+        any(map(matches, (person.identity, person.name, person.person)))
+        for person in everyone(state)
+    )
 
 
 def _midnight(day: date) -> int:

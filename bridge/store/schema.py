@@ -6,7 +6,8 @@
     journal    every batch of lines as it came, whatever sessions they are of; its numbers
                are positions in the store that a reader can come back to
     chunks     the lines of one session, moved there each time it is kept whole
-    people     which identities were in which session, and the last display name of each
+    people     which identities were in which session, the last display name of each, and whom it
+               counts as where that is not the identity
     runs       workers that wrote here, with their last sign of life
 
 A session is named by a number: microseconds of its begin, made unique.  A clock may be
@@ -106,6 +107,8 @@ STEPS: Final[tuple[str, ...]] = (
     """
     ALTER TABLE people ADD COLUMN name TEXT NOT NULL DEFAULT '';
     CREATE INDEX people_by_name ON people (name) WHERE name != '';
+    ALTER TABLE people ADD COLUMN person TEXT NOT NULL DEFAULT '';
+    CREATE INDEX people_by_person ON people (person) WHERE person != '';
     """,
     """
     ALTER TABLE sessions ADD COLUMN place INTEGER NOT NULL DEFAULT 0;

@@ -75,9 +75,9 @@ _SESSION: Final = """
 _BYTES: Final = "UPDATE sessions SET bytes = bytes + ? WHERE session = ?"
 _STATE: Final = "INSERT OR REPLACE INTO states VALUES (?, ?, ?)"
 _PERSON: Final = """
-    INSERT INTO people (session, identity, name) VALUES (?, ?, ?)
-    ON CONFLICT (session, identity) DO UPDATE SET name = excluded.name
-        WHERE people.name != excluded.name
+    INSERT INTO people (session, identity, name, person) VALUES (?, ?, ?, ?)
+    ON CONFLICT (session, identity) DO UPDATE SET name = excluded.name, person = excluded.person
+        WHERE people.name != excluded.name OR people.person != excluded.person
     """
 _ALIVE: Final = """
     INSERT INTO runs (run, instance, pid, started_at, alive_at) VALUES (?, ?, ?, ?, ?)
@@ -183,7 +183,10 @@ class Writer:
         db.execute(_STATE, (session, encode_state(state), json.dumps(row, separators=(",", ":"))))
         db.executemany(
             _PERSON,
-            [(session, _text(person.identity), _text(person.name)) for person in everyone(state)],
+            [
+                (session, *map(_text, (person.identity, person.name, person.key or "")))
+                for person in everyone(state)
+            ],
         )
 
     # ------------------------------------------------------------ what was left

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import trio
 
+from bridge.filters import Filters
 from bridge.livekit.api import ServerApi
 from bridge.people import People, Person
 from bridge.server import PrivateServer
+from bridge.store.reader import open_reader
 from tests.program.agent import Agent, agents_in, hears, nobody_watches, running_agent, server_api
 
 NAMES = ("--agent-name", "sessions-test")
@@ -55,6 +57,34 @@ async def test_every_event_of_the_seed_is_told_and_counted(
         "tracks": 2,
         "messages": 2,
     }
+
+
+async def test_a_person_key_tells_one_person_under_many_identities(
+    livekit_server: PrivateServer, people: People, tmp_path: Path
+) -> None:
+    key = ("--person-key", "attributes.user_id")
+    first = await people.join("key-1", "dora:phone", attributes={"user_id": "dora"})
+    async with running_agent(livekit_server, tmp_path, *NAMES, *key, "--watch", "key-*") as agent:
+        await agent.said("participant_found", identity="dora:phone")
+        await people.join("key-1", "dora:desk", attributes={"user_id": "dora"})
+        told = await agent.said("participant_connected", identity="dora:desk")
+        assert (told["rejoin"], told["reconnect"]) == (False, False), "another device of hers"
+        await people.join("key-2", "dora:web", attributes={"user_id": "dora"})
+        await agent.said("session_started", room="key-2")
+        await first.leave()
+        await agent.said("participant_disconnected", identity="dora:phone")
+        await people.join("key-1", "erik:web", attributes={"user_id": "erik"})
+        await agent.said("participant_connected", identity="erik:web")
+        summary = await agent.stop()
+    assert (summary["rooms"], summary["participants"]) == (2, 2)
+    with open_reader(tmp_path) as reader:
+        session = reader.session("key-1")
+        assert session is not None
+        counts = session["participants"]
+        assert (counts["unique"], counts["joins"], counts["peak"]) == (2, 3, 2)
+        assert {one["person"] for one in session["people"]} == {"dora", "erik"}
+        found = reader.sessions(filters=Filters(person="dora")).sessions
+        assert {row["room"] for row in found} == {"key-1", "key-2"}
 
 
 async def test_who_and_what_was_there_before_the_worker_is_counted(

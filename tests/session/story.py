@@ -86,10 +86,15 @@ def person(
 class Story:
     """One session, told event by event; `entries` is everything it told."""
 
-    def __init__(self, *there: ParticipantInfo, created: float | None = 0.0) -> None:
+    def __init__(
+        self,
+        *there: ParticipantInfo,
+        created: float | None = 0.0,
+        person_key: str | None = None,
+    ) -> None:
         created_at = None if created is None else T0 + created
         self.state: SessionState = begin(
-            "room", "RM_1", ("AJ_1",), "worker", "agent", T0, created_at
+            "room", "RM_1", ("AJ_1",), "worker", "agent", T0, created_at, person_key
         )
         self.entries: list[Entry] = []
         self.now = 0.0

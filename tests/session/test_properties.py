@@ -41,8 +41,8 @@ from tests.session.test_view import check_shape
 from tests.session.truths import HORIZON, STEP, Truth, truths
 
 
-def started(*there: ParticipantInfo) -> SessionState:
-    state = begin("room", "RM_1", ("AJ_1",), "worker", "agent", T0, T0)
+def started(*there: ParticipantInfo, key: str | None = None) -> SessionState:
+    state = begin("room", "RM_1", ("AJ_1",), "worker", "agent", T0, T0, key)
     state, _ = apply(state, Watching(T0, Roster("RM_1", "", there)))
     return state
 
@@ -57,17 +57,26 @@ def folded(state: SessionState, events: list[RoomEvent]) -> tuple[SessionState, 
 
 # -- any sequence of events at all
 
+person_keys = st.sampled_from([None, "attributes.x", "metadata.x"])
+
 
 def check_consistent(state: SessionState) -> None:
     """What must hold of any state, whatever it was told."""
     people, tracks = everyone(state), every_track(state)
     counted = [person for person in people if person.counted]
-    assert state.current == sum(person.here for person in state.present.values())
-    assert state.unique == len(counted)
+    assert state.current == len({one.person for one in state.present.values() if one.here})
+    assert state.unique == len({person.person for person in counted})
+    if state.person_key is None:
+        assert not state.persons
+        assert all(person.person == person.identity for person in people)
     assert state.joins == sum(person.visits for person in people)
     assert state.aborted_joins == sum(person.aborted for person in people)
-    doubted = sum(state.present[identity].here for identity in state.leaving)
-    assert state.peak >= state.current - doubted
+    certain = {
+        person.person
+        for identity, person in state.present.items()
+        if person.here and identity not in state.leaving
+    }
+    assert state.peak >= len(certain)
     for person in people:
         open_joins = [join for join in person.joins if join.left_at is None]
         assert len(open_joins) == (person.identity in state.present)
@@ -107,11 +116,14 @@ def durations(value: Any) -> list[float]:
 
 
 @quick
-@given(st.booleans(), st.lists(any_event, max_size=40), times)
+@given(st.booleans(), st.lists(any_event, max_size=40), times, person_keys)
 def test_no_sequence_of_events_breaks_the_fold(
-    watching: bool, events: list[RoomEvent], now: float
+    watching: bool, events: list[RoomEvent], now: float, key: str | None
 ) -> None:
-    state = started() if watching else begin("room", "", ("AJ_1",), "worker", "agent", T0)
+    if watching:
+        state = started(key=key)
+    else:
+        state = begin("room", "", ("AJ_1",), "worker", "agent", T0, None, key)
     timeline: list[Entry] = []
     for event in events:
         state, entries = apply(state, event)

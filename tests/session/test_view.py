@@ -20,8 +20,8 @@ ROW = {
     "talk", "recordings",
 }  # fmt: skip
 PERSON = {
-    "identity", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes", "quality",
-    "talk_seconds", "data_messages", "sip",
+    "identity", "person", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes",
+    "quality", "talk_seconds", "data_messages", "sip",
 }  # fmt: skip
 TRACK = {
     "sid", "identity", "kind", "source", "published_at", "published_within", "unpublished_at",
