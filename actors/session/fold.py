@@ -83,6 +83,8 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final, TypeAlias
 
+from attrs import evolve
+
 from actors.session import gaps, presence, recordings, signals, tracks
 from actors.session.corrections import CORRECTIONS, FOUND_ENDED, SEEN_ENDS, true_end
 from actors.session.entry import Entry
@@ -123,7 +125,7 @@ from actors.session.events import (
 )
 from actors.session.gaps import AFTER_END
 from actors.session.roster import AnotherLife, compare, same_life
-from actors.session.state import SETTLE, Gap, Leave, SessionState, change
+from actors.session.state import SETTLE, Gap, SessionState, change
 from actors.session.steps import OFF, stretch
 from actors.session.waiting import all_due, anomaly, with_leaving
 
@@ -244,9 +246,7 @@ def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry])
     gap_since = state.last_at if state.blind_since is None else state.blind_since
     state = _blind(state, gap_since, "worker_failed")
     state = signals.forget_quality(state, gap_since)
-    leaving = {
-        one: Leave(leave.at, leave.due, within=leave.within) for one, leave in state.leaving.items()
-    }
+    leaving = {one: evolve(leave, quality=None) for one, leave in state.leaving.items()}
     return _seeing_again(with_leaving(state, leaving), event, "found", out)
 
 
@@ -362,7 +362,9 @@ def _blind(state: SessionState, at: float, because: GapReason | None) -> Session
     if state.watched.since is None:
         return state
     state = gaps.begins(state, at, because)
-    return signals.hush(state, at)
+    # LiveKit tells leaves before a reconnect too: those may have been in it.
+    leaving = {who: evolve(leave, observed=False) for who, leave in state.leaving.items()}
+    return signals.hush(change(state, leaving=leaving), at)
 
 
 def _ticked(state: SessionState, _event: Tick, _out: list[Entry]) -> SessionState:

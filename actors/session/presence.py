@@ -149,7 +149,8 @@ def _left(
     if leave is not None:
         return anomaly(state)
     due = inf if state.reconnecting else event.at + SETTLE
-    return doubt(state, event.identity, event.at, due, within)
+    observed = not state.reconnecting
+    return doubt(state, event.identity, event.at, due, within, observed=observed)
 
 
 def arrive(
@@ -229,10 +230,11 @@ def depart(
     within: float | None,
     out: list[Entry],
     told: bool = False,
+    observed: bool = True,
 ) -> SessionState:
     """Somebody left for certain, at `at`, give or take `within` seconds; `told` where it is
-    the server's word."""
-    state, person = _part(state, identity, at, reason, within, out, told)
+    the server's word, not `observed` where it was in a gap."""
+    state, person = _part(state, identity, at, reason, within, out, told, observed)
     return shelve(state, person)
 
 
@@ -265,10 +267,14 @@ def correct_leave(
         left_within=best.within,
         reason=reason or join.reason,
         told=True,
+        end_observed=True,
     )
     if join.effective and (abs(left_at - believed) > TELLING or corrected.reason != join.reason):
         out.append(evolve(_gone(person, corrected), event="participant_left_at"))
-    return _replace(state, change(person, joins=(*person.joins[:index], corrected, *after)))
+    elif not join.effective and not join.end_observed:
+        out.append(_gone(person, corrected))
+    was, person = person, change(person, joins=(*person.joins[:index], corrected, *after))
+    return _replace(_recounted(state, was, person), person)
 
 
 def correct_join(
@@ -358,14 +364,21 @@ def announced_within(join: Join, at: float) -> float:
 
 
 def doubt(
-    state: SessionState, identity: str, at: float, due: float, within: float | None
+    state: SessionState,
+    identity: str,
+    at: float,
+    due: float,
+    within: float | None,
+    *,
+    observed: bool,
 ) -> SessionState:
     """Somebody seems to have left at `at`: believe it at `due`, unless they are back.
 
     What is measured of them stops at `at`; quality goes on if it was not true.
     """
     person = state.present[identity]
-    leaving = {**state.leaving, identity: Leave(at, due, person.quality.level, within)}
+    leave = Leave(at, due, person.quality.level, within, observed)
+    leaving = {**state.leaving, identity: leave}
     state = with_leaving(state, leaving)
     return _put(_silenced(state, identity), _quiet(person, at))
 
@@ -388,15 +401,19 @@ def settle(state: SessionState, until: float, out: list[Entry]) -> SessionState:
             state = finish(state, sid, leave.at, out)
     for identity, leave in state.leaving.items():
         if leave.due <= until:
-            state = depart(state, identity, leave.at, None, leave.within, out)
+            at, within, observed = leave.at, leave.within, leave.observed
+            state = depart(state, identity, at, None, within, out, observed=observed)
     return state
 
 
 def leave_silently(
     state: SessionState, identity: str, at: float, within: float | None
 ) -> SessionState:
-    """Close somebody's join because the session ends, not because they left."""
-    state, person = _out(state, identity, at, None, within)
+    """Close somebody's join because the session ends, not because they left.
+
+    `within` is None where the room may live on.
+    """
+    state, person = _out(state, identity, at, None, within, observed=within is not None)
     return shelve(state, person)
 
 
@@ -447,14 +464,15 @@ def _seen_again(
         return visit(state, info, change(join_of(info, joined_at, how), left_at=inf), at, out)
     leave = state.leaving.get(identity)
     unseen = state.blind_since
-    within = announced_within(join, joined_at)
+    within, observed = announced_within(join, joined_at), unseen is None
     if leave is not None:
-        heard, within = leave.at, leave.within
+        heard, within, observed = leave.at, leave.within, leave.observed
     elif unseen is None:
         heard = joined_at
     else:
         heard, within = unseen, within + stretch(unseen, joined_at)
-    state, person = _part(state, identity, min(heard, joined_at), None, within, out)
+    heard = min(heard, joined_at)
+    state, person = _part(state, identity, heard, None, within, out, observed=observed)
     if leave is None and how == "announced":
         person = change(person, owed=at)
     return _again(state, person, info, joined_at, at, how, out)
@@ -533,7 +551,12 @@ def _reopen(
     told = {"rejoin": True, "reconnect": at - left_at <= RECONNECT_WINDOW}
     was, others = person, (*person.joins[:known], *person.joins[known + 1 :])
     join = change(
-        join, left_at=None, left_within=None, reason=None, active=join.active or info.active
+        join,
+        left_at=None,
+        left_within=None,
+        reason=None,
+        active=join.active or info.active,
+        end_observed=True,
     )
     return _enter(state, was, change(person, joins=others), join, info, at, how, told, out)
 
@@ -660,7 +683,7 @@ def _with_joins(
         older_joins=person.older_joins + 1,
         older_seconds=person.older_seconds + joins[0].seconds(at),
         older_visits=person.older_visits + person.counts(joins[0]),
-        older_aborted=person.older_aborted + (not joins[0].effective and person.human(joins[0])),
+        older_aborted=person.older_aborted + person.failed(joins[0]),
     )
     return change(state, folded=folded), person
 
@@ -817,11 +840,14 @@ def _part(
     within: float | None,
     out: list[Entry],
     told: bool = False,
+    observed: bool = True,
 ) -> tuple[SessionState, Person]:
     """Close somebody's join and tracks, and tell it."""
     state = finish_all_of(state, identity, at, out)
-    state, person = _out(state, identity, at, reason, within, told)
-    out.append(_gone(person, person.joins[-1]))
+    state, person = _out(state, identity, at, reason, within, told, observed)
+    join = person.joins[-1]
+    if observed or join.effective:  # Else there is nothing that we know.
+        out.append(_gone(person, join))
     return state, person
 
 
@@ -832,12 +858,20 @@ def _out(
     reason: str | None,
     within: float | None,
     told: bool = False,
+    observed: bool = True,
 ) -> tuple[SessionState, Person]:
     """Take somebody out of the room, with what was measured closed at `at`."""
     was = person = state.present[identity]
     join = person.joins[-1]
     left_at = max(at, join.joined_at)
-    join = change(join, left_at=left_at, left_within=within, reason=reason, told=told)
+    join = change(
+        join,
+        left_at=left_at,
+        left_within=within,
+        reason=reason,
+        told=told,
+        end_observed=observed,
+    )
     person = change(_quiet(person, left_at), joins=(*person.joins[:-1], join), owed=None)
     present = {other: one for other, one in state.present.items() if other != identity}
     state = change(_recounted(_silenced(state, identity), was, person), present=present)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from actors.session import presence, recordings, tracks
 from actors.session.entry import Entry
 from actors.session.events import Roster
-from actors.session.state import SessionState, change
+from actors.session.state import Leave, SessionState, change
 from actors.session.texts import TOLD, cut_text
 
 
@@ -63,7 +63,7 @@ def compare(
         for identity in missing:
             if identity not in state.leaving:
                 within = _within(state, identity, gone_at, gone_within)
-                state = presence.doubt(state, identity, gone_at, due, within)
+                state = presence.doubt(state, identity, gone_at, due, within, observed=False)
     for info in roster.participants:
         state = presence.arrive(state, info, at, how, out)
     state = _tracks(state, roster, frozenset(missing), gone_at, due, out)
@@ -71,10 +71,14 @@ def compare(
         for identity in missing:
             leave = state.leaving.get(identity)
             if leave is None:
-                left_at, within = gone_at, _within(state, identity, gone_at, gone_within)
-            else:
-                left_at, within = leave.at, leave.within
-            state = presence.depart(state, identity, left_at, None, within, out)
+                leave = Leave(
+                    gone_at,
+                    within=_within(state, identity, gone_at, gone_within),
+                    observed=False,
+                )
+            state = presence.depart(
+                state, identity, leave.at, None, leave.within, out, observed=leave.observed
+            )
     return state
 
 

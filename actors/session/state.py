@@ -132,6 +132,9 @@ class Join:
     """Seconds by which `left_at` may be wrong; None where nobody knows."""
     publisher: bool = False
     """Whether anything was published: the server announces the leave of a publisher at once."""
+    end_observed: bool = True
+    """Whether the end was heard, or told by a webhook.  Else somebody was there when the watch
+    stopped and not when it went on: what they did in between is not known."""
 
     @property
     def effective(self) -> bool:
@@ -196,6 +199,11 @@ class Person:
         """Whether a person took part in this join."""
         return join.effective and self.human(join)
 
+    def failed(self, join: Join) -> bool:
+        """Whether a person's join ended before anybody took part.  False where nobody knows."""
+        over = join.left_at is not None and join.end_observed
+        return over and not join.effective and self.human(join)
+
     @property
     def visits(self) -> int:
         """Joins in which a person took part."""
@@ -204,10 +212,7 @@ class Person:
     @property
     def aborted(self) -> int:
         """Joins of a person that ended before anybody took part."""
-        return self.older_aborted + sum(
-            join.left_at is not None and not join.effective and self.human(join)
-            for join in self.joins
-        )
+        return self.older_aborted + sum(map(self.failed, self.joins))
 
     @property
     def counted(self) -> bool:
@@ -276,6 +281,8 @@ class Leave:
     """What held until then, and holds again if it was not true."""
     within: float | None = None
     """Seconds by which `at` may be wrong."""
+    observed: bool = True
+    """False where it happened, if at all, while nobody of ours saw the room."""
 
 
 @frozen

@@ -39,7 +39,7 @@ def expect_no_more(state: SessionState, sid: str) -> SessionState:
 def all_due(state: SessionState, due: float) -> SessionState:
     """Give everything that waits the same due time (infinite: wait on)."""
     leaving = {
-        key: Leave(leave.at, due, leave.quality, leave.within)
+        key: Leave(leave.at, due, leave.quality, leave.within, leave.observed)
         for key, leave in state.leaving.items()
     }
     ending = {key: Leave(leave.at, due) for key, leave in state.unpublishing.items()}

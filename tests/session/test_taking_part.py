@@ -118,6 +118,54 @@ def test_an_aborted_join_is_one_with_and_without_webhooks(told: str) -> None:
     assert [join["active"] for join in joins(story, "dora")] == [False]
 
 
+@pytest.mark.parametrize(
+    "reason, aborted",
+    [("worker_stopped", 0), ("dispatch_deleted", 0), ("server_lost", 0), ("room_closed", 1)],
+)
+def test_who_is_still_connecting_when_we_leave_may_take_part_later(
+    reason: str, aborted: int
+) -> None:
+    story = Story()
+    story.joined(5, half())
+    story.ends(6, reason)
+    assert counts(story) == of(0, 0, 0, 0, aborted)
+    story.attach("AJ_2")
+    story.watching(8, person("dora", "PA_9", 5))
+    assert counts(story) == of(1, 1, 1, 1, 0)
+
+
+@pytest.mark.parametrize("came_back_as", [(), (half(sid="PA_10", joined=7),)])
+@pytest.mark.parametrize("heard", ["nothing", "before", "while"])
+def test_who_was_connecting_before_a_gap_and_left_in_it_may_have_taken_part(
+    heard: str, came_back_as: tuple[ParticipantInfo, ...]
+) -> None:
+    story = Story()
+    story.joined(5, half())
+    if heard == "before":
+        story.left(6, "dora", "PA_9", None)
+    story.reconnecting(6)
+    if heard == "while":
+        story.left(6.5, "dora", "PA_9", None)
+    story.reconnected(10, *came_back_as)
+    story.tick(20)
+    assert counts(story) == of(0, 0, 0, 0, 0)
+    assert story.entries[-1].event == "reconnected"
+    story.hear(JoinAborted(T0 + 20.1, T0 + 8, half(), "signal_close"))
+    assert counts(story) == of(0, 0, 0, 0, 1)
+    (told,) = [one for one in story.entries if one.event == "participant_connection_aborted"]
+    assert told.data["reason"] == "signal_close"
+
+
+def test_who_left_in_a_gap_took_part_where_the_server_says_so() -> None:
+    story = Story()
+    story.joined(5, half())
+    story.reconnecting(6)
+    story.reconnected(10)
+    story.tick(20)
+    story.hear(LeaveTold(T0 + 20.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
+    assert counts(story) == of(0, 1, 1, 1, 0)
+
+
 @pytest.mark.parametrize("when", ["before", "while", "after"])
 def test_a_webhook_of_a_join_says_that_it_became_active(when: str) -> None:
     story = Story()
