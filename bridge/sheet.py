@@ -77,7 +77,9 @@ SESSION_COLUMNS: Final[Columns] = {
 PERSON_COLUMNS: Final[Columns] = {
     **{name: _key(name) for name in ("identity", "person", "name", "kind")},
     "joins": lambda person: sum(join["active"] for join in person["joins"]),
-    "joins_aborted": lambda person: sum(not join["active"] for join in person["joins"]),
+    "joins_aborted": lambda person: sum(
+        not join["active"] and join["left_at"] is not None for join in person["joins"]
+    ),
     "first_joined_at": lambda person: _join(person, 0, "joined_at"),
     "last_left_at": lambda person: _join(person, -1, "left_at"),
     "left_within": lambda person: _join(person, -1, "left_within"),

@@ -16,7 +16,8 @@ they are of.
 
 **Who takes part.**  A join counts once its media connection stands (LiveKit's ACTIVE), and a
 call once it was answered.  Until then the participant is in the room and counts nowhere; a join
-that ends before is aborted.  The server's webhooks draw the same line.  A call's presence
+that ends before is aborted.  Where nobody of ours saw it end (in a gap, or after us) it is
+neither, until a webhook says which.  The server's webhooks draw the same line.  A call's presence
 begins when it was answered.
 
 **Since when.**  Joins count from the server's own ``joined_at``: people who publish

@@ -87,10 +87,12 @@ def on_joined(state: SessionState, event: ParticipantJoined, out: list[Entry]) -
 
 
 def on_active(state: SessionState, event: ParticipantActive, out: list[Entry]) -> SessionState:
-    person = state.present.get(event.identity)
-    if person is None or find_join(person, event.sid) != len(person.joins) - 1:
+    person = state.present.get(event.identity) or state.past.get(event.identity)
+    index = None if person is None else find_join(person, event.sid)
+    if person is None or index is None:
         return hold(state, event) if state.reconnecting else anomaly(state)
-    return progress(state, person, event.at, out, active=True)
+    kind = person.joins[index].kind or person.kind
+    return correct_join(state, person, index, kind, event.at, out, active=True)
 
 
 def on_attributes(state: SessionState, event: AttributesChanged, out: list[Entry]) -> SessionState:

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from bridge.sheet import as_csv
+from bridge.sheet import PERSON_COLUMNS, as_csv
 
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -38,3 +38,12 @@ def test_no_cell_begins_like_a_formula(text: str, separator: str) -> None:
 def test_text_without_a_formula_stays_as_it_is() -> None:
     for text in ("a;b", "1-2", "a = b", "mail@example.org"):
         assert as_csv({"name": lambda row: row["name"]}, [{"name": text}]) == f"name\n{text}\n"
+
+
+def test_a_join_that_goes_on_is_not_aborted() -> None:
+    joins = [
+        {"active": False, "left_at": "2026-01-01T00:00:00.000Z"},
+        {"active": False, "left_at": None},
+    ]
+    assert PERSON_COLUMNS["joins_aborted"]({"joins": joins}) == 1
+    assert PERSON_COLUMNS["joins"]({"joins": joins}) == 0

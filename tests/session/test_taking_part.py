@@ -57,9 +57,25 @@ def test_who_becomes_active_is_told_then_and_there_since_they_joined() -> None:
     assert (told.data["joined_at"], told.data["rejoin"]) == (T0 + 5, False)
     assert counts(story) == of(1, 1, 1, 1, 0)
     assert story.active(7, "dora", "PA_9") == []
+    assert story.state.anomalies == 0
     story.left(15, "dora", "PA_9")
     assert counts(story) == of(0, 1, 1, 1, 0)
     assert story.of("dora")["seconds"] == 10
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_who_is_said_to_be_active_after_they_left_took_part(back: bool) -> None:
+    story = Story()
+    story.joined(5, half())
+    story.left(8, "dora", "PA_9")
+    assert counts(story) == of(0, 0, 0, 0, 1)
+    if back:
+        story.joined(9, person("dora", "PA_10", 9))
+    told = story.active(9, "dora", "PA_9")
+    assert names(told) == ["participant_connected", "participant_disconnected"]
+    assert counts(story) == of(back, 1, 1, 1 + back, 0)
+    assert story.of("dora", 9)["seconds"] == 3
+    assert story.active(9, "dora", "PA_9") == []
 
 
 def test_a_roster_says_who_is_active_as_well_and_never_takes_it_back() -> None:

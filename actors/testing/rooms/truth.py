@@ -27,6 +27,8 @@ class Stay:
     joined_at: float
     left_at: float | None = None
     active: bool = True
+    active_late: bool = False
+    """Whether the media connection stood only some time after the join."""
 
 
 @define(eq=False)
@@ -125,7 +127,8 @@ def _began(truth: Truth, event: RoomTold) -> None:
 
 def _joined(truth: Truth, event: JoinTold) -> None:
     who = event.participant
-    truth.stays[who.sid] = Stay(who.identity, who.joined_at)
+    late = event.at > who.joined_at
+    truth.stays[who.sid] = Stay(who.identity, who.joined_at, active_late=late)
 
 
 def _left(truth: Truth, event: LeaveTold) -> None:

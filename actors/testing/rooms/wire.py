@@ -131,11 +131,19 @@ class WiredRooms:
     @asynccontextmanager
     async def open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
         room: SimulatedRoom | None = None
+        over = False
+
+        def offer_inside(event: RoomEvent) -> None:
+            # A stopped wire still has some when the visit ends, and no port says anything then.
+            if not over:
+                offer(event)
+
         try:
-            async with self._rooms.open(job, self._wired(job.room, offer)) as watcher:
+            async with self._rooms.open(job, self._wired(job.room, offer_inside)) as watcher:
                 room = self._rooms.room(job.room)
                 self._entered(room)
                 yield watcher
         finally:
+            over = True
             if room is not None:
                 self._left(room)
