@@ -47,7 +47,7 @@ def one_session_of(what: str) -> SessionState:
     return state
 
 
-@pytest.mark.parametrize("what, most", [("kill", 6.5), ("stop", 4.2)])
+@pytest.mark.parametrize("what, most", [("kill", 6.5), ("stop", 4.4)])
 def test_the_session_goes_on_in_the_next_run_with_a_gap(what: str, most: float) -> None:
     state = one_session_of(what)
     assert len(state.job_ids) == 2
