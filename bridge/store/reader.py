@@ -9,7 +9,6 @@ The objects are those of the contract, ready for any JSON encoder.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -29,6 +28,7 @@ from bridge.store.lines import newest_lines, unpack
 from bridge.store.live import Live, LiveSession
 from bridge.store.lock import holder
 from bridge.store.refold import refold, told
+from bridge.store.rows import FORM, decode_row
 from bridge.store.schema import (
     FILE,
     VERSION,
@@ -298,10 +298,10 @@ class Reader:
         wanted = frozenset(session for session, _, _ in found)
         newest: dict[int, list[Line]] | None = None
         for session, place, matches in found:
-            ended, body = self._db.execute(
-                "SELECT ended_at IS NOT NULL, row FROM sessions JOIN states USING (session) "
-                "WHERE session = ?",
-                (session,),
+            ended, *body = self._db.execute(
+                "SELECT ended_at IS NOT NULL, row, form, iif(form = ?, x'', state) "
+                "FROM sessions JOIN states USING (session) WHERE session = ?",
+                (FORM, session),
             ).fetchone()
             row = None
             if not ended:
@@ -311,7 +311,7 @@ class Reader:
                     row = session_row(state, now(state))
                     matches = _matches(state, row, filters)
             if matches:
-                rows.append((place, {**_LATER_KEYS, **json.loads(body)} if row is None else row))
+                rows.append((place, decode_row(*body) if row is None else row))
         return rows
 
     def _told(self, after: Position) -> Iterator[Placed]:
@@ -336,14 +336,6 @@ class Reader:
         )
         return found.fetchone() or ("", "")
 
-
-_LATER_KEYS: Final[Json] = {
-    "truncated": 0,
-    "entered_after": None,
-    "gaps": [],
-    "clock_offset": None,
-}
-"""Of a row: what it lacks where it was kept by an earlier version."""
 
 NEWEST: Final = 2**63 - 1
 """Above the place of every session."""

@@ -2,7 +2,8 @@
 
     sessions   one narrow row a session: what lists filter and sort by
     states     the session whole (`actors.session.codec`), as it is after its record `seq`,
-               and as the contract's JSON without people, tracks and timeline
+               and as the contract's JSON without people, tracks and timeline; `form` says
+               which keys that JSON has (`bridge.store.rows`)
     journal    every batch of lines as it came, whatever sessions they are of; its numbers
                are positions in the store that a reader can come back to
     chunks     the lines of one session, moved there each time it is kept whole
@@ -109,6 +110,7 @@ STEPS: Final[tuple[str, ...]] = (
     CREATE INDEX people_by_name ON people (name) WHERE name != '';
     ALTER TABLE people ADD COLUMN person TEXT NOT NULL DEFAULT '';
     CREATE INDEX people_by_person ON people (person) WHERE person != '';
+    ALTER TABLE states ADD COLUMN form TEXT NOT NULL DEFAULT '';
     """,
     """
     ALTER TABLE sessions ADD COLUMN place INTEGER NOT NULL DEFAULT 0;

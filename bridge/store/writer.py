@@ -6,7 +6,6 @@ again: the next one begins with what is in the file.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, final
@@ -16,11 +15,11 @@ from attrs import define, field
 
 from actors.rooms.archive import RECENT, Batch, Checkpoint, Found, Kept, Line
 from actors.rooms.book import CONTINUED
-from actors.session import session_row
 from actors.session.codec import Unreadable, decode_state, encode_state
 from actors.session.view import everyone
 from bridge.store.lines import NO_LINES, compress, newest_lines, pack, rows_of
 from bridge.store.refold import refold
+from bridge.store.rows import FORM, encode_row
 from bridge.store.schema import transaction
 
 log = structlog.get_logger()
@@ -73,7 +72,7 @@ _SESSION: Final = """
         quality_poor = excluded.quality_poor, quality_lost = excluded.quality_lost
     """
 _BYTES: Final = "UPDATE sessions SET bytes = bytes + ? WHERE session = ?"
-_STATE: Final = "INSERT OR REPLACE INTO states VALUES (?, ?, ?)"
+_STATE: Final = "INSERT OR REPLACE INTO states (session, state, row, form) VALUES (?, ?, ?, ?)"
 _PERSON: Final = """
     INSERT INTO people (session, identity, name, person) VALUES (?, ?, ?, ?)
     ON CONFLICT (session, identity) DO UPDATE SET name = excluded.name, person = excluded.person
@@ -175,12 +174,11 @@ class Writer:
         self._seqs[session] = checkpoint.seq
         if state.ended:
             del self._seqs[session]
-        row = session_row(state, state.last_at)
+        row, text = encode_row(state)
         db.execute(_SESSION, _columns(checkpoint, row))
         if chunks:
             db.execute(_BYTES, (sum(len(lines) for _, _, lines in chunks), session))
-        # Escaped, as JSON can: a text that is no UTF-8 must not hold up a batch for ever.
-        db.execute(_STATE, (session, encode_state(state), json.dumps(row, separators=(",", ":"))))
+        db.execute(_STATE, (session, encode_state(state), text, FORM))
         db.executemany(
             _PERSON,
             [

@@ -21,7 +21,9 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from actors.rooms.archive import ArchiveLost, ArchiveTrouble
+from bridge.sheet import SESSION_COLUMNS, as_csv
 from bridge.store import prune, schema, writer
+from bridge.store import rows as rows_of_store
 from bridge.store.errors import StoreRefused
 from bridge.store.lock import holder
 from bridge.store.prune import Retention
@@ -275,6 +277,38 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path)
     assert session is not None
     assert [person["identity"] for person in session["people"]] == ["alice", "bob"]
     assert times(session, "data_message") == 8
+
+
+async def test_rows_of_the_first_version_have_all_keys_of_today_s(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    put_v1(data_dir)
+    async with open_store(data_dir, instance="w"):
+        pass
+    with open_reader(data_dir) as reader:
+        rows = reader.sessions().sessions
+        assert len(rows) == 2
+        for row in rows:
+            assert rows_of_store._keys(row).keys() == rows_of_store._EMPTY.keys()
+            assert row["participants"].keys() == {"current", "peak", "unique", "joins", "aborted"}
+            whole = reader.session(row["id"])
+            assert whole is not None
+            assert {key: whole[key] for key in row} == row
+        lines = as_csv(SESSION_COLUMNS, rows).splitlines()
+        assert len(lines) == 3
+
+
+async def test_a_row_of_another_form_without_a_state_lacks_nothing(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    put_v1(data_dir)
+    async with open_store(data_dir, instance="w"):
+        pass
+    with closing(sqlite3.connect(data_dir / FILE)) as db:
+        db.execute("UPDATE states SET state = x'00', form = 'other'")
+        db.commit()
+    with open_reader(data_dir) as reader:
+        rows = reader.sessions().sessions
+    assert as_csv(SESSION_COLUMNS, rows).count("\n") == 3
+    assert all(rows_of_store._keys(row).keys() == rows_of_store._EMPTY.keys() for row in rows)
 
 
 def test_each_step_is_taken_once_and_whole(tmp_path: Path) -> None:
