@@ -20,7 +20,10 @@ DESCRIPTORS_A_ROOM: Final = 12
 """Measured with ICE gathered once and two peer connections: 6.2 at the worst moment of
 entering 80 rooms at once, on a machine with two addresses; with more it is more."""
 DESCRIPTORS_FOR_US: Final = 64
-"""Everything that is not a room: 25 before the first one, and HTTP clients."""
+"""Everything that is not a room: 25 before the first one, those of reads of the store, and
+`CLIENTS_AT_LEAST` HTTP clients."""
+CLIENTS_AT_LEAST: Final = 24
+"""HTTP clients that there is always a place for."""
 LEAST_DESCRIPTORS: Final = DESCRIPTORS_FOR_US + DESCRIPTORS_A_ROOM
 """For one room.  With fewer the SDK's native library ends the process."""
 _NO_LIMIT: Final = 1 << 20
@@ -58,6 +61,11 @@ def rooms_for_descriptors(limit: int) -> int:
 def descriptors_for_rooms(rooms: int) -> int:
     """The open-file limit that so many rooms need."""
     return DESCRIPTORS_FOR_US + rooms * DESCRIPTORS_A_ROOM
+
+
+def clients_for_descriptors(limit: int, rooms: int) -> int:
+    """HTTP clients that fit under an open-file limit beside so many rooms."""
+    return CLIENTS_AT_LEAST + max(0, limit - descriptors_for_rooms(rooms))
 
 
 class NoSharedMemory(OSError):

@@ -32,6 +32,7 @@ from actors.rooms.recovery import ListLiving
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from bridge import __version__
 from bridge.cli.entries import CountedRooms, Entries
+from bridge.cli.machine import clients_for_descriptors, descriptor_limit
 from bridge.cli.room_actors import Outside, RoomActors, on_signal, start_room_actors
 from bridge.cli.settings import Settings, SettingsError
 from bridge.cli.worker_id import WorkerId, worker_id
@@ -161,10 +162,10 @@ async def _start_everything(
         stragglers=lambda: port.stragglers,
         rng=rng,
     )
-    entries = Entries()
+    entries, find_again = Entries(), _finder(lives, config)
     outside = Outside(
-        port=CountedRooms(port, entries),
-        find_again=_finder(lives, config),
+        port=CountedRooms(port, entries, find_again),
+        find_again=find_again,
         undo=_Undoing(lives),
         list_living=_living(api),
         reports=worker,
@@ -249,13 +250,14 @@ def _http_server(
     from bridge.http.server import ListenError, serve
 
     site = application(settings, program)
+    most = clients_for_descriptors(descriptor_limit(), settings.max_rooms)
 
     async def run() -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(site.beside)
                 program.http = await nursery.start(
-                    partial(serve, address, site.app, bounded=site.bounded)
+                    partial(serve, address, site.app, bounded=site.bounded, most=most)
                 )
                 log.info("http_listening", address=str(program.http))
         except* ListenError as group:

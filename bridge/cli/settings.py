@@ -225,7 +225,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "trusted-proxies", "ROOM_ACTORS_TRUSTED_PROXIES", "ADDRESSES", values.networks,
-        "addresses or networks of proxies whose X-Forwarded-For names the client",
+        "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count",
         default=(), default_text="none", kind="list",
     ),
     _row(

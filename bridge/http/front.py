@@ -30,7 +30,7 @@ class Front:
     root: str = ""
     """The path under which a proxy shows us, as `/rooms`; empty where that is `/`."""
     proxies: tuple[Network, ...] = ()
-    """Addresses whose `X-Forwarded-For` counts."""
+    """Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
 
     def knows(self, host: bytes, *, loopback: bool) -> bool:
         """Whether a request with this `Host` is meant for us.

@@ -66,13 +66,15 @@ class Guard:
         await self._answer(scope)(scope, receive, safely)
 
     def _as_meant(self, scope: Message) -> Message:
-        """The request without what a proxy made of it: its own path, and who really asks."""
+        """The request without what a proxy made of it: its own path, who really asks, and how."""
         address, *port = scope["client"]
         forwarded = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
         client = (self._front.client(address, forwarded), *port)
         raw = self._front.inner(scope["raw_path"].decode("latin-1")).encode("latin-1")
         path = self._front.inner(scope["path"])
-        return {**scope, "client": client, "path": path, "raw_path": raw}
+        by_https = self._front.trusts(address) and _last_said_https(scope)
+        scheme = "https" if by_https else scope["scheme"]
+        return {**scope, "client": client, "scheme": scheme, "path": path, "raw_path": raw}
 
     def _answer(self, scope: Message) -> App:
         headers = dict(scope["headers"])
@@ -111,6 +113,12 @@ class Guard:
         """A person's browser wants it, and there is a form to send it to."""
         html = b"text/html" in headers.get(b"accept", b"")
         return html and scope["method"] == "GET" and SIGN_IN in self._open
+
+
+def _last_said_https(scope: Message) -> bool:
+    """Whether the proxy nearest to us says that the browser came by https."""
+    said = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+    return b",".join(said).rpartition(b",")[2].strip().lower() == b"https"
 
 
 def _target(scope: Message) -> str:

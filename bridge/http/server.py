@@ -1,8 +1,8 @@
 """The HTTP server inside our nursery: listening, how many connections, how it all ends.
 
 Nothing here can take the program down or hold it up: a connection's failure is logged
-and is its own; there are at most `CONNECTIONS`, as they share the open-file limit with
-the rooms; clients that are slow make place for others; and the end takes `GRACE` seconds
+and is its own; there are at most `CONNECTIONS`, or as many as the open-file limit leaves
+beside the rooms; clients that are slow make place for others; and the end takes `GRACE` seconds
 at most, whatever a client does.
 """
 
@@ -59,18 +59,20 @@ async def serve(
     app: App,
     *,
     bounded: Callable[[str], bool] = lambda _: False,
+    most: int | None = None,
     task_status: trio.TaskStatus[HttpAddress] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until cancelled; the task's status is where it really listens.
 
     On cancellation no connection is taken any more, waiting ones are closed, and
     requests under way may finish within `GRACE`.  `bounded` says whether connections from an
-    address are bounded to `CONNECTIONS_OF_ONE`.  Raises `ListenError`.
+    address are bounded to `CONNECTIONS_OF_ONE`.  With `most` there are at most so many
+    connections, and a quarter of them from one such address.  Raises `ListenError`.
     """
     listeners = await _listen(address)
     host, port = listeners[0].socket.getsockname()[:2]
     async with trio.open_nursery() as nursery:
-        connections = _Connections(app, bounded)
+        connections = _Connections(app, bounded, most)
         try:
             handlers: trio.Nursery = await nursery.start(connections.hold)
             task_status.started(HttpAddress(host, port))
@@ -115,12 +117,16 @@ class _Wait:
 
 @final
 class _Connections:
-    def __init__(self, app: App, bounded: Callable[[str], bool]) -> None:
+    def __init__(self, app: App, bounded: Callable[[str], bool], most: int | None) -> None:
         self.end = trio.Event()
         self.budget = Budget()
         self.waits: dict[_Wait, None] = {}
         self._app = app
         self._bounded = bounded
+        self._most = CONNECTIONS if most is None else min(most, CONNECTIONS)
+        self._most_of_one = (
+            CONNECTIONS_OF_ONE if most is None else min(most // 4, CONNECTIONS_OF_ONE)
+        )
         self._open: set[trio.SocketStream] = set()
         self._by_network: Counter[str] = Counter()
         self._requests = 0
@@ -166,11 +172,11 @@ class _Connections:
                     del self._by_network[network]
 
     def _has_place(self, network: str | None) -> bool:
-        if network is not None and self._by_network[network] >= CONNECTIONS_OF_ONE:
+        if network is not None and self._by_network[network] >= self._most_of_one:
             if not self._close_longest(lambda wait: wait.place.network == network):
                 self._say("http_connection_refused", network=network)
                 return False
-        elif len(self._open) >= CONNECTIONS and not self._close_longest(lambda _: True):
+        elif len(self._open) >= self._most and not self._close_longest(lambda _: True):
             self._say("http_connection_refused")
             return False
         return True
@@ -181,7 +187,7 @@ class _Connections:
             self._say("http_request_refused", bytes_under_way=self.budget.used)
             return False
         if (
-            self._requests >= CONNECTIONS - CONNECTIONS // ONE_FOR_HEALTH_IN
+            self._requests >= self._most - self._most // ONE_FOR_HEALTH_IN
             and not self._close_longest(lambda wait: wait.place.counted)
         ):
             self._say("http_request_refused", requests=self._requests)

@@ -124,7 +124,7 @@ class Access:
             path=self._root or "/",
             httponly=True,
             samesite="strict",
-            secure=_https(scope),
+            secure=scope.get("scheme") == "https",
         )
 
 
@@ -151,11 +151,3 @@ def _cookies(scope: Any, wanted: bytes) -> Iterator[str]:
                 name, _, text = pair.partition(b"=")
                 if name.strip() == wanted:
                     yield text.strip().decode("latin-1")
-
-
-def _https(scope: Any) -> bool:
-    """Whether the browser came by https, as whoever ends it before us says.
-
-    Believed from anybody: it only makes the cookie stricter.
-    """
-    return dict(scope["headers"]).get(b"x-forwarded-proto", b"").strip().lower() == b"https"

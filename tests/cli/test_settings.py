@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from bridge.cli.machine import rooms_for_descriptors
+from bridge.cli.machine import (
+    CLIENTS_AT_LEAST,
+    clients_for_descriptors,
+    descriptors_for_rooms,
+    rooms_for_descriptors,
+)
 from bridge.cli.settings import BY_NAME, TABLE, Settings, SettingsError, draft, load
 from bridge.cli.values import HttpAddress
 
@@ -375,3 +380,12 @@ def test_no_secret_is_in_a_repr() -> None:
     assert settings.secrets == ("a-long-secret-word", "t0ken-word", "p4ss")
     shown = repr(settings) + repr(draft(KEYS, {})) + repr(evolve(settings, visible=True))
     assert not [word for word in settings.secrets if word in shown]
+
+
+@pytest.mark.parametrize("limit", [76, 256, 1024, 4096, 65536])
+def test_rooms_and_http_clients_together_fit_under_the_open_file_limit(limit: int):
+    for rooms in (1, rooms_for_descriptors(limit)):
+        clients = clients_for_descriptors(limit, rooms)
+        assert clients >= CLIENTS_AT_LEAST
+        # Whatever is neither: 25 before the first room, and reads of the store.
+        assert descriptors_for_rooms(rooms) - CLIENTS_AT_LEAST + clients <= limit

@@ -92,7 +92,11 @@ async def read_all(stream: trio.SocketStream) -> bytes:
 
 @asynccontextmanager
 async def open_site(
-    application: App, port: int = 0, *, bounded: Callable[[str], bool] = lambda _: False
+    application: App,
+    port: int = 0,
+    *,
+    bounded: Callable[[str], bool] = lambda _: False,
+    most: int | None = None,
 ) -> AsyncGenerator[Site, None]:
     """Serve `application` on loopback for the length of a block."""
     async with trio.open_nursery() as nursery, httpx2.AsyncClient(timeout=HANG) as http:
@@ -100,7 +104,9 @@ async def open_site(
 
         async def run(task_status: trio.TaskStatus[HttpAddress]) -> None:
             with site._scope:
-                await serve(site.address, application, bounded=bounded, task_status=task_status)
+                await serve(
+                    site.address, application, bounded=bounded, most=most, task_status=task_status
+                )
             site.over.set()
 
         site.address = await nursery.start(run)

@@ -248,9 +248,8 @@ async def test_clients_that_never_finish_their_request_stop_nobody_and_are_sent_
     assert late == [408] * 50
 
 
-async def test_above_the_limit_the_longest_waiting_makes_place(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server, "CONNECTIONS", 3)
-    async with open_site(one_row(well)) as site:
+async def test_above_the_limit_the_longest_waiting_makes_place():
+    async with open_site(one_row(well), most=3) as site:
         streams = [await site.open() for _ in range(3)]
         for stream in streams:  # each is known to be accepted, and waits again
             await stream.send_all(GET)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncGenerator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from structlog.testing import capture_logs
 
+from bridge.http.front import Front, Network
 from bridge.http.signin import ADDRESSES, FAILURES, FORGET_ONE, SIGNED_IN, Access, Failures
 from tests.http.pages_stage import Stage, open_stage
 
@@ -59,9 +61,23 @@ async def test_who_shows_the_token_is_remembered_until_they_sign_out(stage: Stag
     assert (await stage.site.http.get("/", headers={"accept": "text/html"})).status_code == 303
 
 
-async def test_behind_https_the_cookie_stays_there(stage: Stage):
-    answer = await sign_in(stage, **{"x-forwarded-proto": "https"})
-    assert "; Secure" in answer.headers["set-cookie"]
+@pytest.mark.parametrize(
+    "proxies, said, secure",
+    [
+        ((ip_network("127.0.0.1"),), "https", True),
+        ((ip_network("127.0.0.1"),), "http, HTTPS", True),
+        ((ip_network("127.0.0.1"),), "https, http", False),
+        ((ip_network("192.0.2.1"),), "https", False),
+        ((), "https", False),
+    ],
+)
+async def test_behind_https_of_a_trusted_proxy_the_cookie_stays_there(
+    tmp_path: Path, proxies: tuple[Network, ...], said: str, secure: bool
+):
+    front = Front(proxies=proxies)
+    async with open_stage(tmp_path / "data", token=TOKEN, front=front) as stage:
+        answer = await sign_in(stage, **{"x-forwarded-proto": said})
+    assert ("; Secure" in answer.headers["set-cookie"]) is secure
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ async def test_a_worker_that_enters_no_room_is_not_ready_and_says_why_until_it_d
             assert (why["livekit"], why["store"]) == (None, None)
             assert why["rooms"].startswith("no room can be entered, the last ")
             assert "tries failed: " in why["rooms"]
-            assert len(agent.events("room_entry_failed")) >= ENOUGH
+            await agent.said("room_entry_failed", times=ENOUGH)
             proxy.refused = None
             await agent.said("participant_found", room=room)
             assert (await ready(agent, 200))["ready"] is True
@@ -94,9 +94,64 @@ async def test_a_worker_that_enters_no_room_is_not_ready_and_says_why_until_it_d
 JOB = RoomJob("AJ_1", "standup", "RM_1", "ws://x", "token", "agent-1")
 
 
+async def lives(job: RoomJob) -> RoomJob | None:
+    await trio.lowlevel.checkpoint()
+    return job
+
+
+class Refusing:
+    """A port that lets nobody in."""
+
+    def open(self, _job: RoomJob, _offer: object) -> Refusing:
+        return self
+
+    async def __aenter__(self) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RoomUnreachable("no way in")
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+async def test_an_entry_that_fails_because_its_room_has_ended_is_no_failure() -> None:
+    entries = Entries()
+    refusing: Any = Refusing()
+
+    async def has_ended(_job: RoomJob) -> RoomJob | None:
+        await trio.lowlevel.checkpoint()
+        return None
+
+    async def nobody_says(_job: RoomJob) -> RoomJob | None:
+        await trio.lowlevel.checkpoint()
+        raise RoomUnreachable("the server is down")
+
+    async def enter(port: CountedRooms) -> None:
+        with pytest.raises(RoomUnreachable, match="no way in"):
+            async with port.open(JOB, lambda _: None):
+                pass
+
+    for _ in range(ENOUGH):
+        await enter(CountedRooms(refusing, entries, has_ended))
+    assert (entries.failed_in_a_row, entries.trouble) == (0, None)
+    await enter(CountedRooms(refusing, entries, lives))
+    await enter(CountedRooms(refusing, entries, nobody_says))
+    assert entries.failed_in_a_row == 2
+
+
+def test_one_room_that_lets_nobody_in_is_no_trouble_while_we_are_in_another() -> None:
+    entries = Entries(inside=1)
+    for _ in range(ENOUGH):
+        entries.failed("full", RoomUnreachable("500"))
+    assert entries.trouble is None
+    entries.inside = 0
+    assert entries.trouble is not None
+    entries.inside = 1
+    entries.failed("another", RoomUnreachable("500"))
+    assert entries.trouble is not None
+
+
 async def test_entries_count_until_one_succeeds_and_cancelled_ones_do_not() -> None:
     entries, rooms = Entries(), SimulatedRooms(lambda: 0.0)
-    port = CountedRooms(rooms, entries)
+    port = CountedRooms(rooms, entries, lives)
 
     async def enter() -> None:
         async with port.open(JOB, lambda _: None):
@@ -104,7 +159,7 @@ async def test_entries_count_until_one_succeeds_and_cancelled_ones_do_not() -> N
 
     for number in range(ENOUGH):
         assert entries.trouble is None, number
-        entries.failed(RoomUnreachable("no way in"))
+        entries.failed("standup", RoomUnreachable("no way in"))
     assert entries.trouble == f"no room can be entered, the last {ENOUGH} tries failed: no way in"
     with trio.CancelScope() as cancelled:
         cancelled.cancel()
@@ -114,7 +169,7 @@ async def test_entries_count_until_one_succeeds_and_cancelled_ones_do_not() -> N
 
 async def test_what_a_room_raises_while_we_are_in_it_is_no_failed_entry() -> None:
     entries = Entries()
-    entries.failed(RoomUnreachable("before"))
+    entries.failed("standup", RoomUnreachable("before"))
 
     class Open:
         def open(self, _job: RoomJob, _offer: object) -> Open:
@@ -126,7 +181,7 @@ async def test_what_a_room_raises_while_we_are_in_it_is_no_failed_entry() -> Non
         async def __aexit__(self, *_: object) -> None:
             await trio.lowlevel.checkpoint()
 
-    port: Any = CountedRooms(Open(), entries)  # pyright: ignore[reportArgumentType]
+    port: Any = CountedRooms(Open(), entries, lives)  # pyright: ignore[reportArgumentType]
     with pytest.raises(RoomUnreachable, match="it broke"):
         async with port.open(JOB, lambda _: None):
             raise RoomUnreachable("it broke")
