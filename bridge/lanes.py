@@ -4,7 +4,8 @@ Made from the contract's JSON of one session, with its `timeline`.  Who was ther
 was published come from `people` and `tracks`, which have the corrections and outlive the
 timeline; talk, quality, mutes and messages come from the timeline and are missing as far as
 it is not kept any more.  Nobody is heard beyond what was seen: talk and quality end where a
-gap begins, and where their person leaves.
+gap begins, and where their person leaves.  A telephone call that rings is no presence: its
+lane begins when it was answered, as its seconds do.
 
 All times are seconds since the session started, within 0 and `length(session)`.
 """
@@ -12,8 +13,9 @@ All times are seconds since the session started, within 0 and `length(session)`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
@@ -166,6 +168,8 @@ class _Heard:
         self.muted: Final = _Switches()
         """By the track's SID."""
         self.data: Final = defaultdict[str, list[float]](list)
+        self.answered: Final = dict[str, float]()
+        """When a telephone call was answered, by the SID of its join."""
         self._levels: dict[str, str] = {}
         self._reconnecting = False
 
@@ -177,6 +181,10 @@ class _Heard:
         self.gone(entry, at)
         self._levels[identity] = level
         self.quality.on((identity, level), at)
+
+    def connect(self, entry: Json, at: float) -> None:
+        if entry["kind"] == "sip":  # It is told once the call was answered.
+            self.answered.setdefault(entry["sid"], at)
 
     def gone(self, entry: Json, at: float) -> None:
         identity = entry["identity"]
@@ -221,6 +229,7 @@ class _Heard:
 _TAKES: Final = {
     "speakers_changed": _Heard.speakers,
     "quality_changed": _Heard.level,
+    "participant_connected": _Heard.connect,
     "participant_disconnected": _Heard.gone,
     "track_published": _Heard.publish,
     "track_muted": _Heard.mute,
@@ -257,9 +266,7 @@ _LEVELS: Final = ("excellent", "good", "poor", "lost")
 
 def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) -> Lane:
     identity = person["identity"]
-    present = clock.spans(
-        clock.span(join["joined_at"], join["left_at"]) for join in person["joins"] if join["active"]
-    )
+    present = clock.spans(_stays(person, clock, heard))
     published, muted = defaultdict[str, list[_Pair]](list), defaultdict[str, list[_Pair]](list)
     for track in tracks:
         span = clock.span(track["published_at"], track["unpublished_at"])
@@ -278,6 +285,19 @@ def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) ->
         quality=_by_key(levels, clock, present),
         data=tuple(at for at in heard.data[identity] if 0.0 <= at <= clock.length),
     )
+
+
+def _stays(person: Json, clock: _Clock, heard: _Heard) -> Iterator[_Pair]:
+    """The joins in which somebody took part.  A call begins when it was answered."""
+    calls = [join for join in person["joins"] if join["kind"] == "sip"]
+    for join in person["joins"]:
+        if join["active"]:
+            start, end = clock.span(join["joined_at"], join["left_at"])
+            if calls and join is calls[-1] and person["sip"]["answered_at"] is not None:
+                start = clock.at(person["sip"]["answered_at"])
+            elif start <= heard.answered.get(join["sid"], -inf) <= end:
+                start = heard.answered[join["sid"]]
+            yield start, end
 
 
 def _by_key(pairs: Mapping[str, _Pairs], clock: _Clock, present: Spans) -> Mapping[str, Spans]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.session import RoomEvent
+from actors.session import ParticipantInfo, RoomEvent
 from bridge.lanes import Lane, Spans, gaps, lanes, length, starts_late
 from tests.session.anything import any_event, quick
 from tests.session.story import Story, camera, microphone, person
@@ -106,6 +106,35 @@ def test_a_rejoin_is_two_stays_in_one_lane() -> None:
     (alice,) = lanes(story.view(40.0))
     assert pairs(alice.present) == [(0.0, 5.0), (30.0, 40.0)]
     assert pairs(alice.published["microphone"]) == [(0.0, 5.0)]
+
+
+def test_a_call_is_present_once_it_was_answered_and_its_ringing_is_not_drawn() -> None:
+    def caller(sid: str, joined: float) -> ParticipantInfo:
+        ringing = {"sip.callStatus": "ringing"}
+        return person("phone", sid, joined, kind="sip", attributes=ringing)
+
+    story = Story()
+    for calls, (sid, begins) in enumerate((("PA_1", 2.0), ("PA_2", 32.0))):
+        story.joined(begins, caller(sid, begins))
+        assert len(lane_of(story.view(begins + 1), "phone").present) == calls
+        story.attributes(begins + 6, "phone", **{"sip.callStatus": "active"})
+        story.left(begins + 10, "phone", sid)
+    story.joined(50.0, caller("PA_3", 50.0))
+    story.ends(60.0)
+    phone = lane_of(story.view(), "phone")
+    assert pairs(phone.present) == [(8.0, 12.0), (38.0, 42.0)]
+    assert phone.seconds == seconds(phone.present)
+    without = {**story.view(), "timeline": None}
+    assert pairs(lane_of(without, "phone").present)[-1][1] == 42.0, "the ends need no timeline"
+
+
+def test_of_a_call_whose_timeline_is_not_kept_the_newest_answer_is_known() -> None:
+    story = Story()
+    ringing = {"sip.callStatus": "dialing"}
+    story.joined(2.0, person("phone", "PA_1", 2.0, kind="sip", attributes=ringing))
+    story.attributes(8.0, "phone", **{"sip.callStatus": "active"})
+    phone = lane_of({**story.view(20.0), "timeline": None}, "phone")
+    assert pairs(phone.present) == [(8.0, 20.0)]
 
 
 def test_in_a_gap_nobody_is_heard_but_everybody_stays() -> None:

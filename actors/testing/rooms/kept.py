@@ -174,8 +174,16 @@ def _wrong_gaps(stage: Stage, state: SessionState) -> Iterator[str]:
 
 
 def end_reasons(stage: Stage) -> list[str]:
-    """A session ends because its room did only once the room did."""
-    return [
+    """A session ends because its room, or our program, did only once that did."""
+    drained_at = {id(program.backlog): program.drained_at for program in stage.programs}
+    stopped = [
+        f"{told.journal.state.room_sid}: ended as if the worker had stopped"
+        for told in stage.journals.all
+        for record, time in zip(told.records, told.times, strict=True)
+        if isinstance(record, Ended) and record.reason == "worker_stopped"
+        if time < drained_at[id(told.journal._backlog)]  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+    ]
+    return stopped + [
         f"{told.journal.state.room_sid}: ended for {record.reason}, and the room"
         f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
         for told in stage.journals.all

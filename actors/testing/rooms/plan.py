@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import astuple, frozen
@@ -158,11 +158,12 @@ def draw(
     seconds: float = SECONDS,
     deeds: int = 160,
     faults: int = 16,
+    among: Sequence[str] = FAULTS,
 ) -> Plan:
-    """The plan of this seed."""
+    """The plan of this seed.  `among`: the kinds of faults that may strike."""
     rng = random.Random(seed)
     names, weights = list(DEEDS), list(DEEDS.values())
-    kinds = rng.choices(names, weights, k=deeds) + [rng.choice(FAULTS) for _ in range(faults)]
+    kinds = rng.choices(names, weights, k=deeds) + [rng.choice(among) for _ in range(faults)]
     steps = [
         Step(
             float(round(rng.random() * seconds)),  # often several at once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
@@ -103,6 +104,8 @@ class Program:
         self.started: Counter[str] = Counter()
         self.began_at = 0.0
         """Virtual seconds."""
+        self.drained_at = inf
+        """Virtual seconds since when it leaves every room."""
         self.alive = False
         """It runs, and what it does reaches the world."""
         self.killed = False
@@ -158,6 +161,7 @@ class Program:
 
     async def drain(self) -> None:
         """Leave every room."""
+        self.drained_at = min(self.drained_at, trio.current_time())
         while self.alive:
             try:
                 await self.manager.ask(Drain, timeout=float("inf"))
