@@ -34,6 +34,8 @@ from actors.session.presence import CALL_STATUS
 from actors.session.state import OTHER, Gap, Join, Person, SessionState, Track
 from actors.session.steps import QualitySeconds, add, stretch
 
+MOST_LISTED: Final = 100
+"""Identities and topics of a session in a list."""
 _TIME_KEYS: Final = frozenset({"joined_at"})
 """Keys of an entry's data that are Unix seconds."""
 
@@ -92,8 +94,17 @@ def every_track(state: SessionState) -> list[Track]:
 
 
 def session_row(state: SessionState, now: float) -> dict[str, Any]:
-    """The session as lists have it: without people, tracks and timeline."""
-    return _row(state, _until(state, now), everyone(state))
+    """The session as lists have it: without people, tracks and timeline.
+
+    Of talk by identity and messages by topic it has the `MOST_LISTED` largest, and the sum of
+    the others under `OTHER`: of a session with thousands of them a row stays small.
+    """
+    row = _row(state, _until(state, now), everyone(state))
+    talk, messages = row["talk"], row["data_messages"]
+    talk["by_identity"] = _largest(talk["by_identity"])
+    if messages is not None:
+        messages["by_topic"] = _largest(messages["by_topic"])
+    return row
 
 
 def session_view(
@@ -164,6 +175,15 @@ def every_gap(state: SessionState, now: float) -> list[Gap]:
     if since is None or until <= since:
         return list(state.gaps)
     return [*state.gaps, Gap(since, until, state.blind_because or "connection_lost")]
+
+
+def _largest(amounts: dict[str, Any]) -> dict[str, Any]:
+    if len(amounts) <= MOST_LISTED:
+        return amounts
+    ranked = sorted(amounts.items(), key=lambda item: (item[0] != OTHER, item[1]), reverse=True)
+    kept = dict(ranked[:MOST_LISTED])
+    rest = sum(amount for _, amount in ranked[MOST_LISTED:])
+    return {**kept, OTHER: round(rest, 3)}
 
 
 def _until(state: SessionState, now: float) -> float:

@@ -27,13 +27,18 @@ _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).e
 
 def as_json(whole: Mapping[str, Any]) -> Iterator[str]:
     """The parts of an object whose long lists are at its top."""
+    yield from members(whole)
+    yield "}"
+
+
+def members(whole: Mapping[str, Any]) -> Iterator[str]:
+    """The same without its end: others may follow."""
     for number, (key, value) in enumerate(whole.items()):
         yield f"{',' if number else '{'}{_encode(key)}:"
         if isinstance(value, list):
             yield from _list(cast("list[Any]", value))
         else:
             yield _encode(value)
-    yield "}"
 
 
 def _list(values: list[Any]) -> Iterator[str]:

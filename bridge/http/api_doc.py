@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias, get_args
 
 from actors.session import QUALITIES
 from actors.session.events import GapReason, ParticipantKind, Source, TrackKind
+from actors.session.state import OTHER
+from actors.session.view import MOST_LISTED
 from bridge.filters import CURSOR, FILTERS, ROOM, Parameter
 from bridge.http.api_query import EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
 from bridge.http.problem import PROBLEM_JSON
@@ -51,6 +53,9 @@ YES: Final[Schema] = {"type": "boolean"}
 
 _QUALITY: Final = _object({level: _maybe(SECONDS) for level in QUALITIES})
 
+_LARGEST: Final = {
+    "description": f"In lists the {MOST_LISTED} largest, and the sum of the others as `{OTHER}`."
+}
 _ROW: Final[Mapping[str, Schema]] = {
     "id": TEXT,
     "room": TEXT,
@@ -89,7 +94,7 @@ _ROW: Final[Mapping[str, Schema]] = {
             {
                 "total": _maybe(COUNT),
                 "bytes": _maybe(COUNT),
-                "by_topic": _map(COUNT),
+                "by_topic": _map(COUNT) | _LARGEST,
                 "attachments": _maybe(COUNT),
                 "lower_bound": _maybe(YES),
             }
@@ -101,7 +106,7 @@ _ROW: Final[Mapping[str, Schema]] = {
         "more than a session may write in a minute.",
     },
     "quality": _QUALITY,
-    "talk": _object({"seconds": _maybe(SECONDS), "by_identity": _map(SECONDS)}),
+    "talk": _object({"seconds": _maybe(SECONDS), "by_identity": _map(SECONDS) | _LARGEST}),
     "recordings": _maybe(
         _list(
             _object(

@@ -28,6 +28,7 @@ from bridge.http import tree
 from bridge.http.app import Row, access_of, root_of
 from bridge.http.board import Board
 from bridge.http.days_svg import days_svg
+from bridge.http.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.files import static_rows
 from bridge.http.problem import problem
 from bridge.http.rendering import html, page, render
@@ -45,6 +46,10 @@ EVENTS: Final = 100
 """On a page of a session's events."""
 MOST_LINES: Final = 500
 """People, tracks or topics of a session that are listed."""
+
+
+UNREADABLE: Final = "What is kept of this session cannot be read."
+NOT_KEPT: Final = "No session with this id is kept, and none of such a room."
 
 
 class Read(Protocol):
@@ -101,6 +106,7 @@ class Pages:
         self._live = live
         self._board = Board(live, clock, root=root)
         self._system = system
+        self._exports = Exports()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -108,8 +114,11 @@ class Pages:
             Row("GET", "/", self._now),
             Row("GET", "/now", self._news),
             Row("GET", "/history", self._history),
+            Row("GET", "/history.csv", self._save),
+            Row("GET", "/history.json", self._save),
             Row("GET", "/sessions/{id:path}", self._session),
             Row("GET", "/timelines/{id:path}", self._timeline),
+            Row("GET", "/whole/{id:path}", self._save_session),
             Row("GET", "/system", self._show_system),
             *signin_rows(),
             *static_rows(),
@@ -141,7 +150,7 @@ class Pages:
         try:
             wanted = search(given)
         except WrongSearch as error:
-            nothing = {"sessions": (), "next": None, "plot": None, "api": {}}
+            nothing = {"sessions": (), "next": None, "plot": None}
             text = render("history.html", **frame, **nothing, filtered=True, wrong=str(error))
             return html(text, 400)
 
@@ -151,7 +160,6 @@ class Pages:
             return render(
                 "history.html",
                 **frame,
-                api=wanted.api,
                 filtered=any(given.values()),
                 wrong="",
                 sessions=found.sessions,
@@ -164,6 +172,36 @@ class Pages:
             return html(await self._read(draw))
         except BadCursor:
             raise HTTPException(400, "There is no such page of the list.") from None
+
+    async def _save(self, request: Request) -> Response:
+        """All that the form names, as a file."""
+        csv = request.url.path.endswith(".csv")
+        try:
+            wanted = search(fields(request.query_params))
+        except WrongSearch as error:
+            raise HTTPException(400, str(error)) from None
+
+        async def read(cursor: str | None) -> FilePart:
+            return await self._read(
+                lambda reader: read_sessions(reader, wanted.filters, cursor, csv=csv)
+            )
+
+        return Export(self._exports, await read(None), read, f"sessions.{'csv' if csv else 'json'}")
+
+    async def _save_session(self, request: Request) -> Response:
+        """One session with all of its timeline, as a file."""
+        name = request.path_params["id"]
+
+        async def read(cursor: str | None) -> FilePart:
+            try:
+                part = await self._read(lambda reader: read_session(reader, name, cursor))
+            except SessionUnreadable:
+                raise HTTPException(500, UNREADABLE) from None
+            if part is None:
+                raise HTTPException(404, NOT_KEPT)
+            return part
+
+        return Export(self._exports, await read(None), read, f"{name}.json")
 
     async def _session(self, request: Request) -> Response:
         at = _page_number(request.query_params.get("page", "1"))
@@ -201,9 +239,9 @@ class Pages:
         try:
             drawn = await self._read(read)
         except SessionUnreadable:
-            raise HTTPException(500, "What is kept of this session cannot be read.") from None
+            raise HTTPException(500, UNREADABLE) from None
         if drawn is None:
-            raise HTTPException(404, "No session with this id is kept, and none of such a room.")
+            raise HTTPException(404, NOT_KEPT)
         return drawn
 
     # ------------------------------------------------------------ the system

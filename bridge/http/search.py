@@ -28,8 +28,6 @@ class Search:
     """A form that was understood."""
 
     filters: Filters
-    api: Mapping[str, Any]
-    """The same as the query of `/api/v1/sessions`."""
     days: tuple[date, date]
     """The first and the last day of the plot."""
 
@@ -50,10 +48,8 @@ def search(given: Mapping[str, str], now: float | None = None) -> Search:
         "quality": _one_of(given["quality"], *QUALITIES),
         "status": _one_of(given["status"], "active", "ended"),
     }
-    times = {"since": since, "until": after}
     return Search(
         filters=Filters(**found, since=_midnight(since), until=_midnight(after)),
-        api=found | {name: day and f"{day}T00:00:00Z" for name, day in times.items()},
         days=_plotted(since, until, time.time() if now is None else now),
     )
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections.abc import AsyncGenerator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from actors.rooms.archive import ArchiveTrouble
 from actors.runtime.system import Node
 from actors.session import (
     EgressTold,
@@ -20,7 +25,10 @@ from actors.session import (
     TrackPublished,
 )
 from actors.session.events import ParticipantInfo
+from bridge.filters import Filters
+from bridge.http import export, pages
 from bridge.http.files import FOLDER
+from bridge.store.reader import Reader, open_reader
 from tests.http.pages_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -174,6 +182,83 @@ async def test_a_page_goes_on_where_the_one_before_ended(stage: Stage):
         older = re.search(r'rel="next" href="([^"]+)"', text)
         page = older[1].replace("&amp;", "&") if older else ""
     assert seen == [f"room-{number}" for number in reversed(range(60))]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+async def test_what_is_saved_of_the_history_is_whole(
+    stage: Stage, count: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "ROWS", 2)
+    for number in range(count):
+        stage.history.now += 1
+        stage.history.begin(f"room-{number}", f"RM_{number}")
+        stage.history.begin("other", f"RM_other_{number}")
+    await stage.keep()
+    page = await stage.get("/history?room=room-")
+    expected = [f"RM_{number}" for number in reversed(range(count))]
+    found: dict[str, list[str]] = {}
+    for kind in ("csv", "json"):
+        link = re.search(rf'href="(/history\.{kind}[^"]*)" download="sessions\.{kind}"', page)
+        assert link is not None
+        answer = await stage.site.http.get(link[1].replace("&amp;", "&"))
+        assert answer.headers["content-disposition"].endswith(f"sessions.{kind}")
+        if kind == "csv":
+            rows = csv.DictReader(io.StringIO(answer.text))
+            found[kind] = [row["room_sid"] for row in rows]
+        else:
+            whole = answer.json()
+            assert whole["next"] is None
+            found[kind] = [row["room_sid"] for row in whole["sessions"]]
+    assert found == {"csv": expected, "json": expected}
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 10_000])
+async def test_what_is_saved_of_a_session_is_whole(
+    stage: Stage, tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "EVENTS", at_once)
+    journal = stage.history.begin("a room", "RM_a")
+    tell_a_story(stage.history, journal)
+    journal.end(stage.history.now + 1, "room_closed")
+    await stage.keep()
+    link = re.search(r'href="(/whole/[^"]+)" download', await stage.get("/sessions/RM_a"))
+    assert link is not None
+    whole = (await stage.site.http.get(link[1])).json()
+    with open_reader(tmp_path / "data") as reader:
+        kept = reader.session("RM_a")
+    assert kept is not None
+    assert len(whole["timeline"]) > 2
+    assert whole == {**json.loads(json.dumps(kept)), "next": None}
+
+
+async def test_files_beyond_those_that_are_written_at_once_are_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "AT_ONCE", 0)
+    await stage.keep()
+    answer = await stage.site.http.get("/history.csv")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_a_file_that_cannot_be_read_to_its_end_breaks_off(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "ROWS", 1)
+    for number in range(3):
+        stage.history.now += 1
+        stage.history.begin(f"room-{number}", f"RM_{number}")
+    await stage.keep()
+    parts, read_sessions = list[str | None](), export.read_sessions
+
+    def read(reader: Reader, filters: Filters, cursor: str | None, *, csv: bool) -> export.FilePart:
+        parts.append(cursor)
+        if len(parts) == 2:
+            raise ArchiveTrouble("gone")
+        return read_sessions(reader, filters, cursor, csv=csv)
+
+    monkeypatch.setattr(pages, "read_sessions", read)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await stage.site.http.get("/history.csv")
 
 
 async def test_days_are_added_up(stage: Stage):

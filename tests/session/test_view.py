@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
-from actors.session import ENTRY_KEYS, GapReason, session_row, session_view
-from actors.session.view import rfc3339
+from actors.session import ENTRY_KEYS, GapReason, begin, session_row, session_view
+from actors.session.state import OTHER, change
+from actors.session.view import MOST_LISTED, rfc3339
 from tests.session.story import T0, Story, camera, microphone, person
 
 ROW = {
@@ -98,8 +99,6 @@ def test_an_ended_session_has_the_shape_of_the_contract_and_no_longer_changes() 
 
 
 def test_a_session_that_saw_nothing_has_the_shape_of_the_contract() -> None:
-    from actors.session import begin
-
     check_shape(session_view(begin("r", "RM_1", ("AJ_1",), "w", "a", T0), T0, ()))
 
 
@@ -108,6 +107,31 @@ def test_lists_have_the_same_object_without_people_tracks_and_timeline() -> None
     row, view = session_row(story.state, T0 + 20), story.view(20)
     assert set(row) == ROW
     assert row == {key: view[key] for key in ROW}
+
+
+def test_a_row_has_the_largest_of_many_identities_and_topics_and_the_sum_of_the_others() -> None:
+    state = begin("r", "RM_1", ("AJ_1",), "w", "a", T0)
+    many = {f"topic-{number}": number + 1 for number in range(MOST_LISTED + 20)} | {OTHER: 1}
+    state = change(state, data=change(state.data, by_topic=many), watched_from=T0)
+    listed = session_row(state, T0 + 1)["data_messages"]["by_topic"]
+    assert len(listed) == MOST_LISTED + 1
+    assert listed[f"topic-{MOST_LISTED + 19}"] == MOST_LISTED + 20
+    assert listed[OTHER] == 1 + sum(range(1, 21))
+    assert session_view(state, T0 + 1)["data_messages"]["by_topic"] == many
+
+
+def test_a_row_names_those_who_talked_most() -> None:
+    people = [f"p{number}" for number in range(MOST_LISTED + 5)]
+    story = Story(*(person(name, f"PA_{name}", -5, microphone(f"TR_{name}")) for name in people))
+    for number, name in enumerate(people):
+        story.subscribed(1, name, f"TR_{name}")
+        story.speaking(number, *people[number:])
+    whole = story.view(1_000)["talk"]
+    listed = session_row(story.state, T0 + 1_000)["talk"]
+    assert set(whole["by_identity"]) == set(people)
+    assert set(listed["by_identity"]) == {*people[5:], OTHER}
+    assert listed["seconds"] == whole["seconds"]
+    assert round(sum(listed["by_identity"].values()), 2) == round(listed["seconds"], 2)
 
 
 def test_a_timeline_that_was_not_kept_is_null() -> None:
