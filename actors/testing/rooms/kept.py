@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from actors.rooms.archive import Kept
+from actors.runtime import Crashed
 from actors.session import Ended, SessionState, totals
 from actors.session.steps import stretch
 from actors.session.view import coverage as coverage_of
@@ -174,14 +176,22 @@ def _wrong_gaps(stage: Stage, state: SessionState) -> Iterator[str]:
 
 
 def end_reasons(stage: Stage) -> list[str]:
-    """A session ends because its room, or our program, did only once that did."""
-    drained_at = {id(program.backlog): program.drained_at for program in stage.programs}
+    """A session ends because its room, or our program, did only once that did.
+
+    A crash with the word in hand why a session ends leaves no better reason than that its
+    actors stopped.
+    """
+    drained_at = {
+        id(program.backlog): program.drained_at
+        for program in stage.programs
+        if not any(isinstance(signal, Crashed) for signal in program.signals)
+    }
     stopped = [
         f"{told.journal.state.room_sid}: ended as if the worker had stopped"
         for told in stage.journals.all
         for record, time in zip(told.records, told.times, strict=True)
         if isinstance(record, Ended) and record.reason == "worker_stopped"
-        if time < drained_at[id(told.journal._backlog)]  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+        if time < drained_at.get(id(told.journal._backlog), -inf)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
     ]
     return stopped + [
         f"{told.journal.state.room_sid}: ended for {record.reason}, and the room"
