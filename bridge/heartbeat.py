@@ -1,8 +1,9 @@
-"""Notices that this process did not run: SIGSTOP, a paused machine, a closed laptop.
+"""Notices that this process did not run: SIGSTOP, a closed laptop.
 
 Nothing tells a process that it was suspended.  It notices by itself, because trio's loop
 comes by at least every `BEAT` seconds and looks at a clock that runs on meanwhile (`steady`:
-it also runs while the machine sleeps).  The look comes first after a pause: before the loop
+it also runs while the machine sleeps; `bridge.livekit.server_clock` says what happens where
+a hypervisor stops it too).  The look comes first after a pause: before the loop
 runs any task, so before anything that came meanwhile is taken out of a queue.
 
 A loop that is only busy is no suspension: the time that this thread spent on a processor is

@@ -19,6 +19,24 @@ its answer.  Three kinds of answers are used:
 The bounds of all answers are intersected.  Between answers they widen by `DRIFT`, so that
 the estimate follows a clock that drifts.  The last two kinds are LiveKit's own word
 (`exact`): they outweigh a `Date` that contradicts them.
+
+**A paused virtual machine.**  Some hypervisors stop every clock of the guest while they pause
+it, the steady one too.  Then `bridge.heartbeat` notices nothing, and the server's clock seems
+to jump ahead by the length of the pause.  After `DOUBTS` answers the estimate follows it.  This
+is no gap of the reason ``suspended``, because a server whose clock was set ahead looks the
+same:
+
+* No silence can be seen in either case.  The worker's socket and the rooms were silent for
+  the length of the pause, but only by clocks that stood still meanwhile.
+* A room's connection breaks only after a long pause, and it breaks for many other reasons.
+  Where it breaks there is a gap, of the reason ``reconnecting``.
+* This machine's wall clock could tell: if NTP sets it ahead by as much, the steady clock lost
+  the time.  But NTP does that minutes later or never, when the sessions have long taken in
+  what came after the pause.
+
+A false gap would put every leave that is heard in the second after it to its beginning, in
+every room and for good.  So a pause of this kind counts as watched.  Until the estimate has
+followed (`DOUBTS` pings), times are early by its length.
 """
 
 from __future__ import annotations
