@@ -73,7 +73,8 @@ class Tally:
         self.events: Counter[str] = Counter(dict.fromkeys(ENTRY_KEYS, 0))
         """Entries by their event."""
         self.joins: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-        """By kind, those included who were there before us."""
+        """By kind as it was known then, those included who were there before us.  A recorder by
+        the old grant counts as `standard`: it is known for one later, and no count goes down."""
         self.leaves: Counter[str] = Counter(dict.fromkeys(LEAVE_REASONS, 0))
         self.ends: Counter[str] = Counter(dict.fromkeys(END_REASONS, 0))
         """Of sessions, by reason."""

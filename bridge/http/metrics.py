@@ -285,8 +285,8 @@ FAMILIES: Final = (
     Family(
         "counter", "events", "Entries of all timelines.", lambda s, _: s.tally.events, ("event",)
     ),
-    Family("counter", "joins", "Joins, and who was there before.", lambda s, _: s.tally.joins,
-           ("kind",)),
+    Family("counter", "joins", "Joins, and who was there before; by the kind known then.",
+           lambda s, _: s.tally.joins, ("kind",)),
     Family("counter", "leaves", "Leaves by LiveKit's reason.", lambda s, _: s.tally.leaves,
            ("reason",)),
     Family("counter", "sessions_ended", "Ends of sessions.", lambda s, _: s.tally.ends,
