@@ -92,7 +92,7 @@ def lanes(session: Json) -> list[Lane]:
     heard, tracks = _heard(session, clock), _tracks(session)
     return [
         _lane(person, tracks.get(person["identity"], ()), clock, heard)
-        for person in session["people"]
+        for person in session["participants"]
     ]
 
 

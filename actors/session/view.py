@@ -115,7 +115,7 @@ def session_view(
     people = everyone(state)
     return {
         **_row(state, until, people),
-        "people": [_person(person, until, bool(state.encrypted)) for person in people],
+        "participants": [_person(person, until, bool(state.encrypted)) for person in people],
         "tracks": [_track(track, until) for track in every_track(state)],
         "timeline": None if timeline is None else [entry_view(entry) for entry in timeline],
     }
@@ -221,7 +221,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         "gaps": _gaps(state, until),
         "clock_offset": None if offset is None else round(offset, 3),
         "metadata": state.metadata,
-        "participants": {
+        "people": {
             "current": state.current if seen else None,
             # Of those who are here some may turn out to have left before others came.
             "peak": max(state.peak, state.current) if seen else None,
@@ -229,7 +229,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
             "joins": state.joins if seen else None,
             "aborted": state.aborted_joins if seen else None,
         },
-        "participant_seconds": _seconds(seconds) if seen else None,
+        "people_seconds": _seconds(seconds) if seen else None,
         "track_counts": {
             "current": len(state.tracks) if seen else None,
             "total": state.tracks_total if seen else None,

@@ -215,7 +215,7 @@ def _report_of(reader: Reader, name: str | None, flags: Flags) -> Callable[[], N
             return None
         timeline = session["timeline"]
         if "csv" in flags:
-            people = as_csv(PERSON_COLUMNS, session["people"])
+            people = as_csv(PERSON_COLUMNS, session["participants"])
             return lambda: _write(people)
         if "json" in flags:
             spool = TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 (closed by its garbage)
@@ -380,7 +380,7 @@ _SESSIONS: Final[Mapping[str, _Cell]] = {
     "started": lambda row: _time(row["started_at"])[:-3],
     "duration": lambda row: _seconds(row["duration"]),
     "watched": lambda row: f"{row['coverage']:.0%}",
-    "people": lambda row: _count(row, "participants", "unique"),
+    "people": lambda row: _count(row, "people", "unique"),
     "messages": lambda row: _count(row, "data_messages", "total"),
 }
 _ROOMS: Final[Mapping[str, _Cell]] = {
@@ -389,7 +389,7 @@ _ROOMS: Final[Mapping[str, _Cell]] = {
     "since": lambda row: _time(row["started_at"])[:-3],
     "duration": lambda row: _seconds(row["duration"]),
     "watched": lambda row: f"{row['coverage']:.0%}",
-    "people": lambda row: _count(row, "participants", "current"),
+    "people": lambda row: _count(row, "people", "current"),
     "tracks": lambda row: _count(row, "track_counts", "current"),
     "messages": lambda row: _count(row, "data_messages", "total"),
 }
@@ -447,8 +447,8 @@ def _print_report(
         f"{_entered(session['entered_after'])}",
         "Unwatched": _gaps(session["gaps"]),
         "Clock": _offset(session["clock_offset"]),
-        "People": _counts(session["participants"])
-        + f"; present {_seconds(session['participant_seconds'])} in all",
+        "People": _counts(session["people"])
+        + f"; present {_seconds(session['people_seconds'])} in all",
         "Tracks": _counts(session["track_counts"]),
         "Messages": _messages(session),
         "Quality": _quality(session["quality"]),
@@ -460,7 +460,7 @@ def _print_report(
     sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
     sys.stdout.write("\nTimeline\n")
     print_lines(drawing)
-    _print_part("People", _PEOPLE, session["people"])
+    _print_part("People", _PEOPLE, session["participants"])
     _print_part("Tracks", _TRACKS, session["tracks"])
     _print_part("Recordings", _RECORDINGS, session["recordings"] or ())
     if newest is None:

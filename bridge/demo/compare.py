@@ -151,7 +151,7 @@ def shape(session: SessionJson) -> Shape:
     )
     return {
         **session,
-        "people": {person["identity"]: person for person in session["people"]},
+        "participants": {person["identity"]: person for person in session["participants"]},
         "tracks": {
             track["sid"]: {**track, "mutes": mutes[track["sid"]]} for track in session["tracks"]
         },
@@ -173,7 +173,7 @@ def diff(room: str, expected: object, seen: object, path: str = "") -> Iterator[
 
 
 _CLOSED: Final = frozenset(
-    {"people", "tracks", "by_topic", "by_source", "by_identity", "attributes"}
+    {"participants", "tracks", "by_topic", "by_source", "by_identity", "attributes"}
 )
 """Mappings in which nothing else may be."""
 
@@ -361,13 +361,13 @@ def expected(story: RoomStory, session: SessionJson) -> Shape:
         "status": "ended",
         "end_reason": END_REASONS[story.plan.ending],
         "metadata": story.metadata,
-        "participants": {
+        "people": {
             "current": 0,
             "peak": room.peak,
             "unique": len(counted),
             "joins": sum(len(person["joins"]) for person in counted),
         },
-        "participant_seconds": _sum([person["seconds"] for person in counted]),
+        "people_seconds": _sum([person["seconds"] for person in counted]),
         "track_counts": {
             "current": 0,
             "total": len(room.tracks),
@@ -383,7 +383,7 @@ def expected(story: RoomStory, session: SessionJson) -> Shape:
         "encrypted": False if room.tracks else None,
         "recordings": [],
         "talk": {"seconds": _sum(list(talk.values())) if talk else None, "by_identity": talk},
-        "people": people,
+        "participants": people,
         "tracks": {sid: _track(track, begun, end) for sid, track in room.tracks.items()},
     }
 
@@ -453,7 +453,7 @@ def _expected_totals(stories: Sequence[RoomStory], sessions: Sequence[SessionJso
     people = {
         identity
         for room in rooms
-        for identity, person in room["people"].items()
+        for identity, person in room["participants"].items()
         if person["kind"] in PEOPLE
     }
     return {

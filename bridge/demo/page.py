@@ -50,9 +50,9 @@ def _mutes(session: Mapping[str, Any]) -> int:
 
 
 _COLUMNS: Final = (
-    _Column("people", lambda session: session["participants"]["unique"]),
-    _Column("peak", lambda session: session["participants"]["peak"]),
-    _Column("joins", lambda session: session["participants"]["joins"]),
+    _Column("people", lambda session: session["people"]["unique"]),
+    _Column("peak", lambda session: session["people"]["peak"]),
+    _Column("joins", lambda session: session["people"]["joins"]),
     _Column("tracks", lambda session: session["track_counts"]["total"]),
     _Column("messages", lambda session: session["data_messages"]["total"]),
     _Column("bytes", lambda session: session["data_messages"]["bytes"]),

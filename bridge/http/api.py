@@ -165,7 +165,7 @@ class Api:
                 if timeline is not None and not csv:
                     page = timeline.page(limit, cursor)
                 whole = {**found, "timeline": page.entries, "next": page.next}
-            body = body_of(whole, whole["people"], PERSON_COLUMNS, csv=csv, lasts=lasts)
+            body = body_of(whole, whole["participants"], PERSON_COLUMNS, csv=csv, lasts=lasts)
             return evolve(body, next=page.next)
 
         try:

@@ -82,10 +82,10 @@ _ROW: Final[Mapping[str, Schema]] = {
     ),
     "clock_offset": {"type": ["number", "null"]},
     "metadata": _maybe(TEXT),
-    "participants": _object(
+    "people": _object(
         dict.fromkeys(("current", "peak", "unique", "joins", "aborted"), _maybe(COUNT))
     ),
-    "participant_seconds": _maybe(SECONDS),
+    "people_seconds": _maybe(SECONDS),
     "track_counts": _object(
         {"current": _maybe(COUNT), "total": _maybe(COUNT), "by_source": _map(COUNT)}
     ),
@@ -228,7 +228,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Session": _object(
         {
             **_ROW,
-            "people": _list(_PERSON),
+            "participants": _list(_PERSON),
             "tracks": _list(_TRACK),
             "timeline": {
                 "type": ["array", "null"],

@@ -291,7 +291,7 @@ def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
         "session": session,
         "picture": timeline_svg(session),
         "late": starts_late(session),
-        "people": session["people"][:MOST_LINES],
+        "people": session["participants"][:MOST_LINES],
         "tracks": session["tracks"][:MOST_LINES],
         "topics": topics[:MOST_LINES],
         "recordings": (session["recordings"] or ())[:MOST_LINES],

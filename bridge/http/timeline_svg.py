@@ -89,7 +89,7 @@ def timeline_svg(session: Json, *, alone: bool = False) -> Markup:
     return Markup().join(
         (
             _head(session, bottom + foot, len(drawn), alone=alone),
-            *_legend(len(session["people"]) - len(drawn)),
+            *_legend(len(session["participants"]) - len(drawn)),
             *_grid(scale, bottom, [TOP - 10, bottom + 15][: 1 + (len(drawn) > FEW)]),
             *(part for index, lane in enumerate(drawn) for part in _lane(lane, index, scale)),
             *_bars("gap", gaps(session), scale, TOP, bottom - TOP, "nobody watched"),
@@ -125,7 +125,7 @@ _HEAD: Final = Markup(
 
 
 def _head(session: Json, height: int, drawn: int, *, alone: bool) -> Markup:
-    people = len(session["people"])
+    people = len(session["participants"])
     about = f"{people} people, a lane each: presence, quality, talk, devices and data over time."
     return _HEAD.format(
         width=WIDTH,

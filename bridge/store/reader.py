@@ -392,7 +392,7 @@ def _changing(filters: Filters) -> _Conditions:
 
 def _matches(state: SessionState, row: Json, filters: Filters) -> bool:
     """Whether a live session meets the conditions of `_changing` now."""
-    if filters.people is not None and (row["participants"]["peak"] or 0) < filters.people:
+    if filters.people is not None and (row["people"]["peak"] or 0) < filters.people:
         return False
     if filters.quality is not None and not row["quality"][filters.quality]:
         return False

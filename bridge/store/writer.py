@@ -283,9 +283,9 @@ def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
         state.end_reason,
         checkpoint.seq,
         checkpoint.lost,
-        row["participants"]["peak"],
-        row["participants"]["unique"],
-        row["participant_seconds"],
+        row["people"]["peak"],
+        row["people"]["unique"],
+        row["people_seconds"],
         *(quality[level] for level in ("excellent", "good", "poor", "lost")),
     )
 

@@ -67,19 +67,19 @@ def test_a_session_that_is_missing_is_seen() -> None:
 
 CHANGES: dict[str, dict[tuple[str | int, ...], Any]] = {
     "end": {("end_reason",): "worker_stopped"},
-    "current": {("participants", "current"): 1},
-    "peak": {("participants", "peak"): 3},
-    "peak too low": {("participants", "peak"): 1},
-    "unique": {("participants", "unique"): 3},
-    "joins": {("participants", "joins"): 3},
-    "seconds": {("participant_seconds",): 1.0},
-    "kind": {("people", 0, "kind"): "agent"},
-    "sids": {("people", 0, "sids"): ["PA_1", "PA_9"]},
-    "stranger": {("people", 0, "joins", 0, "sid"): "PA_9"},
-    "joined": {("people", 0, "joins", 0, "joined_at"): "2023-11-14T22:13:45.000Z"},
-    "left": {("people", 0, "joins", 0, "left_at"): "2023-11-14T22:14:55.000Z"},
-    "still here": {("people", 0, "joins", 0, "left_at"): None},
-    "reason": {("people", 0, "joins", 0, "leave_reason"): "participant_removed"},
+    "current": {("people", "current"): 1},
+    "peak": {("people", "peak"): 3},
+    "peak too low": {("people", "peak"): 1},
+    "unique": {("people", "unique"): 3},
+    "joins": {("people", "joins"): 3},
+    "seconds": {("people_seconds",): 1.0},
+    "kind": {("participants", 0, "kind"): "agent"},
+    "sids": {("participants", 0, "sids"): ["PA_1", "PA_9"]},
+    "stranger": {("participants", 0, "joins", 0, "sid"): "PA_9"},
+    "joined": {("participants", 0, "joins", 0, "joined_at"): "2023-11-14T22:13:45.000Z"},
+    "left": {("participants", 0, "joins", 0, "left_at"): "2023-11-14T22:14:55.000Z"},
+    "still here": {("participants", 0, "joins", 0, "left_at"): None},
+    "reason": {("participants", 0, "joins", 0, "leave_reason"): "participant_removed"},
     "track": {("tracks", 0, "sid"): "TR_9"},
     "track's owner": {("tracks", 0, "identity"): "bob"},
     "muted": {("tracks", 0, "muted_seconds"): 1.0},
@@ -108,7 +108,7 @@ def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second
     session: dict[str, Any],
 ) -> None:
     early = deepcopy(session)
-    bob = next(one for one in early["people"] if one["identity"] == "bob")
+    bob = next(one for one in early["participants"] if one["identity"] == "bob")
     bob["joins"][0]["left_at"] = "2023-11-14T22:14:05.000Z"  # 45 s: the watching stopped
     blind = [Blind(T0, T0), Blind(T0 + 45, T0 + 65)]
     assert not any("left" in one for one in found(early, blind=blind))

@@ -293,7 +293,7 @@ class Town:
             comparison = Comparison(account, truth, session, blind, self.webhooks)
             comparison.run(sid in self.blind)
         for session in sessions.values():
-            if session["participants"]["joins"]:
+            if session["people"]["joins"]:
                 account.differences.append(f"nobody was in {session['room']}: {session}")
         return account
 

@@ -179,13 +179,13 @@ class Comparison:
             return
         self.account.sessions += 1
         self.account.events += len(session["timeline"] or ())
-        if session["participants"]["joins"] is None:
+        if session["people"]["joins"] is None:
             if must:
                 self.differs("nothing of it was seen")
             return
         if session["end_reason"] not in WELL_ENDED:
             self.differs(f"ended as {session['end_reason']}, and the room lived on")
-        seen = {join["sid"]: join for person in session["people"] for join in person["joins"]}
+        seen = {join["sid"]: join for person in session["participants"] for join in person["joins"]}
         for sid in sorted(must - seen.keys()):
             self.differs(f"{real[sid]} is not in the session, blind {self.blind}")
         for sid in sorted(seen.keys() - real.keys()):
@@ -208,19 +208,19 @@ class Comparison:
     def _counts(
         self, session: Mapping[str, Any], seen: Mapping[str, Any], both: Mapping[str, Stay]
     ) -> None:
-        counts = session["participants"]
+        counts = session["people"]
         who = {stay.identity for stay in both.values()}
         here = sum(stay.left_at == inf for stay in both.values())
         wanted = {"current": here, "unique": len(who), "joins": len(seen)}
         if any(counts[key] != number for key, number in wanted.items()):
             self.differs(f"{counts}, in truth {wanted}")
-        for person in session["people"]:
+        for person in session["participants"]:
             sids = {sid for sid, stay in both.items() if stay.identity == person["identity"]}
             if sids != set(person["sids"]) or person["kind"] != "standard":
                 self.differs(f"{person['identity']}: {person['sids']}, in truth {sorted(sids)}")
-        seconds = sum(person["seconds"] for person in session["people"])
-        if abs(session["participant_seconds"] - seconds) > 0.1:
-            self.differs(f"participant_seconds {session['participant_seconds']}, people {seconds}")
+        seconds = sum(person["seconds"] for person in session["participants"])
+        if abs(session["people_seconds"] - seconds) > 0.1:
+            self.differs(f"people_seconds {session['people_seconds']}, people {seconds}")
 
     def _stay(self, real: Stay, seen: Mapping[str, Any]) -> None:
         late = abs(unix(seen["joined_at"]) - real.joined_at)
@@ -266,12 +266,12 @@ class Comparison:
         corrected = SILENT_TICK if self.webhooks else 0.001
         told = [
             (unix(join["joined_at"]), inf if (left := join["left_at"]) is None else unix(left))
-            for person in session["people"]
+            for person in session["participants"]
             for join in person["joins"]
         ]
         least, most = together(certain), together([(a, b + corrected) for a, b in told])
-        if not least <= session["participants"]["peak"] <= most:
-            self.differs(f"peak {session['participants']['peak']} of {least} to {most}")
+        if not least <= session["people"]["peak"] <= most:
+            self.differs(f"peak {session['people']['peak']} of {least} to {most}")
 
     def _tracks(self, session: Mapping[str, Any], real: Mapping[str, Stay], must: set[str]) -> None:
         theirs = {track: deed for stay in real.values() for track, deed in stay.tracks.items()}

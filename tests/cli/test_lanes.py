@@ -71,7 +71,7 @@ def test_everything_somebody_did_is_in_their_lane() -> None:
 
 def test_lanes_add_up_to_the_numbers_of_the_session() -> None:
     session = full_story().view()
-    for told, lane in zip(session["people"], lanes(session), strict=True):
+    for told, lane in zip(session["participants"], lanes(session), strict=True):
         assert seconds(lane.present) == told["seconds"]
         assert seconds(lane.talk) == (told["talk_seconds"] or 0.0)
         assert len(lane.data) == told["data_messages"]
@@ -150,7 +150,7 @@ def test_in_a_gap_nobody_is_heard_but_everybody_stays() -> None:
     assert pairs(alice.present) == [(0.0, 20.0)]
     assert pairs(alice.talk) == [(2.0, 5.0)]
     assert pairs(alice.quality["good"]) == [(3.0, 20.0)], "as the session counts it"
-    assert session["people"][0]["quality"]["good"] == 17.0
+    assert session["participants"][0]["quality"]["good"] == 17.0
 
 
 def test_a_worker_that_was_away_leaves_a_gap() -> None:

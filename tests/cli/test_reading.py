@@ -119,7 +119,7 @@ def test_sessions_as_json_are_the_contract_s_page(data_dir: Path, room_actors: R
     assert page.keys() == {"sessions", "next"}
     assert [row["id"] for row in page["sessions"]] == ["RM_2", "RM_1"]
     assert [row["status"] for row in page["sessions"]] == ["active", "ended"]
-    assert not page["sessions"][0].keys() & {"people", "tracks", "timeline"}
+    assert not page["sessions"][0].keys() & {"participants", "tracks", "timeline"}
     rest = json.loads(room_actors("sessions", "--json", "--cursor", page["next"]).stdout)
     assert ([row["id"] for row in rest["sessions"]], rest["next"]) == (["RM_0"], None)
 
@@ -232,7 +232,7 @@ def test_report_as_json_is_the_whole_session(data_dir: Path, room_actors: RunCom
         assert (done.returncode, done.stderr) == (0, "")
         session = json.loads(done.stdout)
         assert session["id"] == expected
-        assert [person["identity"] for person in session["people"]] == ["alice", "bob"]
+        assert [person["identity"] for person in session["participants"]] == ["alice", "bob"]
         assert len(session["tracks"]) == 2
         assert session["timeline"][0]["event"] == "session_started"
 

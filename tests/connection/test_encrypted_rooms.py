@@ -47,7 +47,7 @@ async def test_messages_of_encrypted_people_do_not_reach_us_and_are_null(real: R
         "attachments": 0,
         "lower_bound": True,
     }
-    people = {one["identity"]: one["data_messages"] for one in view["people"]}
+    people = {one["identity"]: one["data_messages"] for one in view["participants"]}
     assert people == {"alice": None, "bob": 1}
 
 

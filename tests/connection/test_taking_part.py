@@ -195,7 +195,7 @@ async def test_a_visible_recorder_is_no_person(
         await told.wait(RecorderFound, identity="late")
         state = folded(told.events)
         assert (state.current, state.unique, state.joins, state.peak) == (1, 1, 1, 1)
-        assert {one["identity"]: one["kind"] for one in seen(state)["people"]} == {
+        assert {one["identity"]: one["kind"] for one in seen(state)["participants"]} == {
             "alice": "standard",
             "early": "egress",
             "late": "egress",
@@ -237,7 +237,7 @@ async def test_a_call_is_there_from_when_it_was_answered(real: RealStage) -> Non
         await call.leave()
         await told.until(lambda: not folded(told.events).present, "hung up")
         state = folded(told.events)
-    (line,) = seen(state)["people"]
+    (line,) = seen(state)["participants"]
     (join,) = line["joins"]
     assert (line["kind"], join["active"], state.joins) == ("sip", True, 1)
     sip = line["sip"]

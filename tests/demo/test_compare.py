@@ -75,7 +75,7 @@ def later(time: str, seconds: int) -> str:
 
 
 def person(session: Session) -> dict[str, Any]:
-    return session["people"][0]
+    return session["participants"][0]
 
 
 def track(session: Session) -> dict[str, Any]:
@@ -91,11 +91,11 @@ MUTATIONS: dict[str, Callable[[Session], object]] = {
     "status": lambda s: s.update(status="active"),
     "end_reason": lambda s: s.update(end_reason="server_lost"),
     "metadata": lambda s: s.update(metadata=""),
-    "participants.current": lambda s: add(s["participants"], "current", 1),
-    "participants.peak": lambda s: add(s["participants"], "peak", -1),
-    "participants.unique": lambda s: add(s["participants"], "unique", 1),
-    "participants.joins": lambda s: add(s["participants"], "joins", 1),
-    "participant_seconds": lambda s: add(s, "participant_seconds", 60),
+    "people.current": lambda s: add(s["people"], "current", 1),
+    "people.peak": lambda s: add(s["people"], "peak", -1),
+    "people.unique": lambda s: add(s["people"], "unique", 1),
+    "people.joins": lambda s: add(s["people"], "joins", 1),
+    "people_seconds": lambda s: add(s, "people_seconds", 60),
     "track_counts.current": lambda s: add(s["track_counts"], "current", 1),
     "track_counts.total": lambda s: add(s["track_counts"], "total", -1),
     "track_counts.by_source.microphone": lambda s: add(
@@ -108,8 +108,8 @@ MUTATIONS: dict[str, Callable[[Session], object]] = {
     "data_messages.by_topic.more": lambda s: s["data_messages"]["by_topic"].update(more=1),
     "talk.seconds": lambda s: add(s["talk"], "seconds", 30),
     "talk.by_identity": lambda s: s["talk"]["by_identity"].update(nobody=1.0),
-    "people.": lambda s: s["people"].append({**person(s), "identity": "somebody"}),
-    "people": lambda s: s["people"].pop(),
+    "participants.": lambda s: s["participants"].append({**person(s), "identity": "somebody"}),
+    "participants": lambda s: s["participants"].pop(),
     "name": lambda s: person(s).update(name="Root"),
     "kind": lambda s: person(s).update(kind="sip"),
     "sids.0": lambda s: person(s)["sids"].__setitem__(0, "PA_other"),
@@ -125,9 +125,9 @@ MUTATIONS: dict[str, Callable[[Session], object]] = {
         leave_reason="connection_timeout"
     ),
     "seconds": lambda s: add(person(s), "seconds", 20),
-    "people.metadata": lambda s: person(s).update(metadata="x"),
+    "participants.metadata": lambda s: person(s).update(metadata="x"),
     "attributes": lambda s: person(s).update(attributes={"more": "1"}),
-    "people.data_messages": lambda s: add(person(s), "data_messages", 1),
+    "participants.data_messages": lambda s: add(person(s), "data_messages", 1),
     "tracks": lambda s: s["tracks"].pop(),
     "identity": lambda s: track(s).update(identity="mallory"),
     "tracks.kind": lambda s: track(s).update(kind="data"),

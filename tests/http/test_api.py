@@ -40,7 +40,7 @@ def ids(rows: list[dict[str, Any]]) -> list[str]:
 async def test_rooms_are_the_live_sessions(kept: Kept):
     found = await kept.get("/api/v1/rooms")
     assert ids(found["rooms"]) == ["RM_live"]
-    assert found["rooms"][0]["participants"]["current"] == 2
+    assert found["rooms"][0]["people"]["current"] == 2
 
 
 async def test_a_live_room_is_as_of_the_newest_batch(kept: Kept):

@@ -70,12 +70,12 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     session = await until_kept(tmp_path, room)
     assert session["id"] == before["id"]
     assert session["end_reason"] == "worker_stopped"
-    people_counts = session["participants"]
+    people_counts = session["people"]
     assert (people_counts["unique"], people_counts["joins"]) == (3, 3)
     assert session["coverage"] < 1.0
     assert session["started_at"] == before["started_at"]
     (left,) = [
-        join for who in session["people"] if who["identity"] == "bob" for join in who["joins"]
+        join for who in session["participants"] if who["identity"] == "bob" for join in who["joins"]
     ]
     assert left["left_at"] is not None
 
@@ -97,7 +97,7 @@ async def test_a_room_that_ended_while_nobody_watched_is_found_ended(
         await agent.stop()
     session = await until_kept(tmp_path, room)
     assert (session["status"], session["end_reason"]) == ("ended", "found_ended")
-    assert session["participants"]["unique"] == 1
+    assert session["people"]["unique"] == 1
 
 
 async def test_a_worker_that_stopped_goes_on_with_the_session_when_it_is_back(

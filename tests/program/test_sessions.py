@@ -80,9 +80,9 @@ async def test_a_person_key_tells_one_person_under_many_identities(
     with open_reader(tmp_path) as reader:
         session = reader.session("key-1")
         assert session is not None
-        counts = session["participants"]
+        counts = session["people"]
         assert (counts["unique"], counts["joins"], counts["peak"]) == (2, 3, 2)
-        assert {one["person"] for one in session["people"]} == {"dora", "erik"}
+        assert {one["person"] for one in session["participants"]} == {"dora", "erik"}
         found = reader.sessions(filters=Filters(person="dora")).sessions
         assert {row["room"] for row in found} == {"key-1", "key-2"}
 

@@ -56,7 +56,7 @@ async def test_long_texts_of_a_participant_are_cut_before_they_are_kept(
     (cut,) = session["data_messages"]["by_topic"].keys() - {"first"}
     assert len(cut) == 256
     assert cut.endswith("…[10000 characters]")
-    (person,) = session["people"]
+    (person,) = session["participants"]
     assert person["metadata"] == "m" * 60_000
     texts = [entry for entry in session["timeline"] if entry["event"] == "participant_metadata"]
     assert [len(entry["metadata"].encode()) for entry in texts] == [4096]

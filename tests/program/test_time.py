@@ -51,7 +51,10 @@ def kept(data_dir: Path, room: str) -> dict[str, Any]:
 
 def joins_of(session: dict[str, Any], identity: str) -> list[dict[str, Any]]:
     return [
-        join for one in session["people"] if one["identity"] == identity for join in one["joins"]
+        join
+        for one in session["participants"]
+        if one["identity"] == identity
+        for join in one["joins"]
     ]
 
 

@@ -226,7 +226,7 @@ class Story:
 
     def counts(self) -> tuple[int, int, int, int]:
         """People: current, peak, unique, joins."""
-        counts = self.view()["participants"]
+        counts = self.view()["people"]
         return counts["current"], counts["peak"], counts["unique"], counts["joins"]
 
     def gaps(self, now: float | None = None) -> list[tuple[float | None, float | None, str]]:
@@ -242,7 +242,7 @@ class Story:
 
     def of(self, identity: str, now: float | None = None) -> dict[str, Any]:
         """One person's line."""
-        (line,) = [one for one in self.view(now)["people"] if one["identity"] == identity]
+        (line,) = [one for one in self.view(now)["participants"] if one["identity"] == identity]
         return line
 
     def track(self, sid: str, now: float | None = None) -> dict[str, Any]:

@@ -32,9 +32,9 @@ def test_people_beyond_the_bound_have_no_line_but_are_in_every_total() -> None:
         story.speaking(at, identity)
         story.left(at + 4, identity, sid)
     view = story.view()
-    assert [line["identity"] for line in view["people"]] == ["p0", "p1", "p2"]
-    assert view["participants"]["unique"] == 5
-    assert view["participant_seconds"] == 20.0
+    assert [line["identity"] for line in view["participants"]] == ["p0", "p1", "p2"]
+    assert view["people"]["unique"] == 5
+    assert view["people_seconds"] == 20.0
     assert view["quality"]["good"] == 20.0
     assert view["talk"]["seconds"] == 20.0
     assert view["talk"]["by_identity"][OTHER] == 8.0
@@ -46,8 +46,8 @@ def test_machines_beyond_the_bound_stay_out_of_the_totals() -> None:
     for index in range(5):
         story.joined(index, person(f"a{index}", f"PA_{index}", index, kind="agent"))
         story.left(index + 1, f"a{index}", f"PA_{index}")
-    assert story.view()["participant_seconds"] == 0.0
-    assert len(story.view()["people"]) == 3
+    assert story.view()["people_seconds"] == 0.0
+    assert len(story.view()["participants"]) == 3
 
 
 def test_of_somebody_who_rejoins_for_ever_the_newest_joins_are_kept() -> None:
@@ -105,7 +105,7 @@ def test_metadata_of_people_who_left_is_kept_as_far_as_there_is_room() -> None:
         metadata = "m" * 8
         story.joined(index, person(f"p{index}", f"PA_{index}", index, metadata=metadata))
         story.left(index + 0.5, f"p{index}", f"PA_{index}")
-    assert [line["metadata"] for line in story.view()["people"]] == ["m" * 8, "m" * 8, None]
+    assert [line["metadata"] for line in story.view()["participants"]] == ["m" * 8, "m" * 8, None]
     assert story.of("p2")["attributes"] is None
     assert story.state.folded.texts == 1
     story.joined(9, person("p0", "PA_9", 9))  # comes back, and leaves without metadata

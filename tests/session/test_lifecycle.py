@@ -65,8 +65,8 @@ def test_a_room_that_was_never_entered_has_no_coverage_and_no_counts() -> None:
 
     view = session_view(state, T0 + 20)
     assert view["coverage"] == 0.0
-    assert set(view["participants"].values()) == {None}
-    assert (view["participant_seconds"], view["metadata"]) == (None, None)
+    assert set(view["people"].values()) == {None}
+    assert (view["people_seconds"], view["metadata"]) == (None, None)
 
 
 # -- the end
@@ -82,7 +82,7 @@ def test_the_end_closes_everything_that_is_open_and_tells_of_no_leave() -> None:
     view = story.view(1000)
     assert (view["status"], view["end_reason"], view["duration"]) == ("ended", "room_closed", 10.0)
     assert story.counts() == (0, 2, 2, 2)
-    assert view["participant_seconds"] == 20.0
+    assert view["people_seconds"] == 20.0
     assert view["quality"]["good"] == 10.0
     assert view["talk"]["seconds"] == 6.0
     assert story.track("TR_1", 1000)["muted_seconds"] == 4.0

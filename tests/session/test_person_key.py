@@ -21,7 +21,7 @@ def device(number: int, who: str = "dora", joined: float = 0.0) -> ParticipantIn
 
 
 def counts(story: Story) -> tuple[int, int, int, int]:
-    found = story.view()["participants"]
+    found = story.view()["people"]
     return found["current"], found["peak"], found["unique"], found["joins"]
 
 
@@ -37,7 +37,12 @@ def test_somebody_who_comes_again_under_another_identity_is_the_same_person() ->
     (told,) = story.joined(61, device(4, "erik", joined=61))
     assert (told.data["rejoin"], told.data["reconnect"]) == (False, False)
     assert counts(story) == (2, 2, 2, 4)
-    assert [one["person"] for one in story.view()["people"]] == ["dora", "dora", "dora", "erik"]
+    assert [one["person"] for one in story.view()["participants"]] == [
+        "dora",
+        "dora",
+        "dora",
+        "erik",
+    ]
 
 
 def test_two_devices_at_once_are_one_person_who_is_there_once() -> None:
@@ -49,7 +54,7 @@ def test_two_devices_at_once_are_one_person_who_is_there_once() -> None:
     assert counts(story) == (1, 1, 1, 2)
     story.left(30, "d2", "PA_2", LEFT)
     assert counts(story) == (0, 1, 1, 2)
-    assert story.view()["participant_seconds"] == 30
+    assert story.view()["people_seconds"] == 30
 
 
 def test_a_device_that_seems_to_leave_does_not_take_its_person_along() -> None:
@@ -86,7 +91,7 @@ def test_without_a_key_an_identity_is_a_person_and_nothing_is_kept_for_it() -> N
     story.joined(1, device(2, joined=1))
     assert counts(story) == (2, 2, 2, 2)
     assert story.state.persons == {}
-    assert [one["person"] for one in story.view()["people"]] == ["d1", "d2"]
+    assert [one["person"] for one in story.view()["participants"]] == ["d1", "d2"]
 
 
 def test_beyond_the_bound_a_person_is_not_known_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,14 +68,14 @@ def test_only_people_are_counted_and_everybody_is_listed(
     story.speaking(0, "it")
     view = story.view(10)
     assert story.counts() == ((1, 1, 1, 1) if counted else (0, 0, 0, 0))
-    assert view["participant_seconds"] == (10.0 if counted else 0.0)
+    assert view["people_seconds"] == (10.0 if counted else 0.0)
     assert view["quality"]["good"] == (10.0 if counted else None)
     assert view["talk"] == (
         {"seconds": 10.0, "by_identity": {"it": 10.0}}
         if counted
         else {"seconds": None, "by_identity": {}}
     )
-    (line,) = view["people"]
+    (line,) = view["participants"]
     assert (line["kind"], line["seconds"], line["talk_seconds"]) == (kind, 10.0, 10.0)
     assert view["track_counts"]["total"] == 1, "tracks count whoever they are of"
 
@@ -383,4 +383,4 @@ def test_a_change_of_somebody_unknown_changes_nothing() -> None:
     assert story.named(1, "mallory", "M") == []
     assert story.metadata(1, "mallory", "{}") == []
     assert story.attributes(1, "mallory", x="1") == []
-    assert story.view()["people"] == []
+    assert story.view()["participants"] == []

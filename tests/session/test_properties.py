@@ -196,12 +196,12 @@ def test_in_any_order_and_however_often_told_the_counts_are_those_of_the_truth(
 def check_counts(state: SessionState, truth: Truth) -> None:
     people = truth.people()
     view = session_view(state, T0 + HORIZON)
-    assert view["participants"]["unique"] == len(people)
-    assert view["participants"]["joins"] == sum(v.identity in people for v in truth.visits)
-    assert view["participants"]["current"] == len(
+    assert view["people"]["unique"] == len(people)
+    assert view["people"]["joins"] == sum(v.identity in people for v in truth.visits)
+    assert view["people"]["current"] == len(
         [info for info in truth.there(HORIZON) if info.identity in people]
     )
-    for line in view["people"]:
+    for line in view["participants"]:
         visits = truth.of(line["identity"])
         assert line["sids"] == [visit.sid for visit in visits]
         assert line["data_messages"] == sum(len(visit.messages) for visit in visits)
@@ -224,7 +224,7 @@ def test_seconds_in_each_state_are_those_of_the_truth(truth: Truth) -> None:
 
 def check_seconds(state: SessionState, truth: Truth, slack: float = 0.0) -> None:
     view = session_view(state, T0 + HORIZON)
-    for line in view["people"]:
+    for line in view["participants"]:
         visits = truth.of(line["identity"])
         stay = [(HORIZON if visit.end is None else visit.end) - visit.start for visit in visits]
         assert line["seconds"] == pytest.approx(sum(stay))
@@ -235,8 +235,8 @@ def check_seconds(state: SessionState, truth: Truth, slack: float = 0.0) -> None
         assert measured == pytest.approx({level: told[level] for level in QUALITIES})
         assert sum(measured.values()) <= line["seconds"] + 0.001
     people = truth.people()
-    assert view["participant_seconds"] == pytest.approx(
-        sum(line["seconds"] for line in view["people"] if line["identity"] in people)
+    assert view["people_seconds"] == pytest.approx(
+        sum(line["seconds"] for line in view["participants"] if line["identity"] in people)
     )
     for line in view["tracks"]:
         (track,) = [one for one in truth.tracks() if one.sid == line["sid"]]
@@ -292,8 +292,8 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
     check_counts(state, truth)
     check_seconds(state, truth, slack=100.0)
     seen, expected = session_view(state, T0 + HORIZON), session_view(calm, T0 + HORIZON)
-    assert seen["people"] == expected["people"]
     assert seen["participants"] == expected["participants"]
+    assert seen["people"] == expected["people"]
     assert seen["track_counts"] == expected["track_counts"]
     for track, same in zip(seen["tracks"], expected["tracks"], strict=True):
         assert track["published_at"] == same["published_at"]

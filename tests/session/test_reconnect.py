@@ -57,7 +57,7 @@ def test_a_full_restart_in_which_everybody_comes_back_tells_only_the_gap() -> No
     assert told[1].data == {"gap": 16.0}
     assert story.counts() == (2, 2, 2, 2)
     assert story.tracks() == (1, 1)
-    assert story.view(40)["participant_seconds"] == 80.0
+    assert story.view(40)["people_seconds"] == 80.0
     assert story.track("TR_1")["unpublished_at"] is None
 
 
@@ -167,7 +167,7 @@ def test_another_life_of_the_room_is_refused_and_leaves_no_trace() -> None:
     story.ends(14, "server_lost")
     assert story.counts() == (0, 2, 2, 2)
     assert story.tracks() == (0, 1)
-    assert story.view()["participant_seconds"] == 20.4
+    assert story.view()["people_seconds"] == 20.4
     assert story.view()["metadata"] == ""
 
 
@@ -246,7 +246,7 @@ def test_the_end_while_reconnecting_believes_every_leave() -> None:
     told = story.ends(30, "server_lost")
     assert names(told).count("participant_disconnected") == 2
     assert story.counts() == (0, 2, 2, 2)
-    assert story.view()["participant_seconds"] == 20.4
+    assert story.view()["people_seconds"] == 20.4
 
 
 def test_a_watch_that_broke_off_while_reconnecting_leaves_everybody_in_doubt() -> None:

@@ -62,9 +62,9 @@ def test_counts_are_right_and_nothing_is_negative(
     skew: float, world: World, data: st.DataObject
 ) -> None:
     view = seen(world, skew, data.draw(webhooks(world, complete=True)))
-    assert view["participants"]["unique"] == len(world.identities)
-    assert view["participants"]["joins"] == len(world.stays)
-    for line in view["people"]:
+    assert view["people"]["unique"] == len(world.identities)
+    assert view["people"]["joins"] == len(world.stays)
+    for line in view["participants"]:
         stays = world.of(line["identity"])
         assert line["sids"] == [stay.sid for stay in stays]
         for join in line["joins"]:

@@ -15,7 +15,7 @@ def half(identity: str = "dora", sid: str = "PA_9", joined: float = 5) -> Partic
 
 
 def counts(story: Story) -> dict[str, Any]:
-    return story.view()["participants"]
+    return story.view()["people"]
 
 
 def of(current: int, peak: int, unique: int, joins: int, aborted: int) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_who_never_becomes_active_is_there_and_counts_as_aborted_only() -> None:
     assert counts(story) == of(0, 0, 0, 0, 1)
     (join,) = joins(story, "dora")
     assert (join["active"], join["leave_reason"]) == (False, "join_failure")
-    assert (story.of("dora")["seconds"], story.view()["participant_seconds"]) == (0, 0)
+    assert (story.of("dora")["seconds"], story.view()["people_seconds"]) == (0, 0)
 
 
 def test_who_becomes_active_is_told_then_and_there_since_they_joined() -> None:
@@ -195,7 +195,7 @@ def test_a_webhook_of_a_join_says_that_it_became_active(when: str) -> None:
     if when == "after":
         story.hear(LeaveTold(T0 + 8.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
     assert counts(story) == of(0, 1, 1, 1, 0)
-    assert story.view()["participant_seconds"] == 3
+    assert story.view()["people_seconds"] == 3
     assert [join["active"] for join in joins(story, "dora")] == [True]
 
 
@@ -213,7 +213,7 @@ def test_a_kind_belongs_to_a_join_and_one_join_of_a_person_is_enough() -> None:
     assert counts(story) == of(0, 1, 1, 1, 0)
     assert [join["kind"] for join in joins(story, "alice")] == ["ingress", "standard", "ingress"]
     assert story.of("alice")["kind"] == "standard"
-    assert (story.of("alice")["seconds"], story.view()["participant_seconds"]) == (4, 4)
+    assert (story.of("alice")["seconds"], story.view()["people_seconds"]) == (4, 4)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -273,7 +273,7 @@ def test_ringing_is_not_presence_and_its_time_stands_apart() -> None:
     story.attributes(40, "sip_1", **{"sip.callStatus": "hangup"})
     story.left(42, "sip_1", "PA_1")
     line = story.of("sip_1")
-    assert (line["seconds"], story.view()["participant_seconds"]) == (20, 20)
+    assert (line["seconds"], story.view()["people_seconds"]) == (20, 20)
     answered_at = line["sip"].pop("answered_at")
     assert clock(answered_at) == 22
     assert line["sip"] == {

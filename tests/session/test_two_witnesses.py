@@ -50,7 +50,7 @@ def in_order(room: list[Record], hooks: list[ServerSaid]) -> list[Record]:
 
 
 def check_joins_are_the_truth(state: SessionState, world: World) -> None:
-    lines = {line["identity"]: line for line in view(state)["people"]}
+    lines = {line["identity"]: line for line in view(state)["participants"]}
     assert set(lines) == set(world.identities)
     for identity, line in lines.items():
         stays = world.of(identity)
@@ -59,7 +59,7 @@ def check_joins_are_the_truth(state: SessionState, world: World) -> None:
             assert clock(join["joined_at"]) == stay.start
             assert clock(join["left_at"]) == pytest.approx(stay.end, abs=1.0)
             assert join["leave_reason"] == LEFT
-    counts = view(state)["participants"]
+    counts = view(state)["people"]
     assert (counts["current"], counts["unique"]) == (0, len(lines))
     assert counts["joins"] == len(world.stays)
 
@@ -133,13 +133,13 @@ def test_with_or_without_webhooks_the_result_is_the_same_where_both_can_see(
     last = ended(CLOSED + 4, "room_closed")
     hooks = data.draw(webhooks(world, complete=False))
     alone, both = view(told([*room, *last])), view(told(in_order([*room, *last], hooks)))
-    for key in ("participants", "track_counts", "data_messages", "quality", "talk", "status"):
-        if key != "participants":
+    for key in ("people", "track_counts", "data_messages", "quality", "talk", "status"):
+        if key != "people":
             assert both[key] == alone[key]
     for key in ("current", "unique", "joins"):
-        assert both["participants"][key] == alone["participants"][key]
-    assert both["participants"]["peak"] <= alone["participants"]["peak"]
-    for line, same in zip(both["people"], alone["people"], strict=True):
+        assert both["people"][key] == alone["people"][key]
+    assert both["people"]["peak"] <= alone["people"]["peak"]
+    for line, same in zip(both["participants"], alone["participants"], strict=True):
         assert line["sids"] == same["sids"]
         for join, other in zip(line["joins"], same["joins"], strict=True):
             assert join["joined_at"] == other["joined_at"]

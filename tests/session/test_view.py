@@ -17,7 +17,7 @@ ROW = {
     "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",
     "started_at", "ended_at", "duration", "entered_after", "coverage", "encrypted", "gaps",
     "clock_offset", "metadata",
-    "participants", "participant_seconds", "track_counts", "data_messages", "truncated", "quality",
+    "people", "people_seconds", "track_counts", "data_messages", "truncated", "quality",
     "talk", "recordings",
 }  # fmt: skip
 PERSON = {
@@ -39,8 +39,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 def check_shape(view: dict[str, Any]) -> None:
     """`view` has exactly the keys of the contract, and is JSON."""
-    assert set(view) == ROW | {"people", "tracks", "timeline"}
-    assert set(view["participants"]) == {"current", "peak", "unique", "joins", "aborted"}
+    assert set(view) == ROW | {"participants", "tracks", "timeline"}
+    assert set(view["people"]) == {"current", "peak", "unique", "joins", "aborted"}
     assert set(view["track_counts"]) == {"current", "total", "by_source"}
     assert view["data_messages"] is None or set(view["data_messages"]) == MESSAGES
     for line in view["recordings"] or ():
@@ -53,7 +53,7 @@ def check_shape(view: dict[str, Any]) -> None:
         assert gap["reason"] in get_args(GapReason)
         assert TIME.fullmatch(gap["from"])
         assert gap["to"] is None or TIME.fullmatch(gap["to"])
-    for line in view["people"]:
+    for line in view["participants"]:
         assert set(line) == PERSON
         assert set(line["quality"]) == {"excellent", "good", "poor", "lost"}
         assert line["sip"] is None or set(line["sip"]) == CALL
@@ -146,7 +146,7 @@ def test_the_session_is_named_by_the_rooms_sid() -> None:
 def test_people_and_tracks_come_in_the_order_of_first_sight() -> None:
     story = busy()
     story.joined(15, person("alice", "PA_9", 15))
-    assert [line["identity"] for line in story.view()["people"]] == ["alice", "bob"]
+    assert [line["identity"] for line in story.view()["participants"]] == ["alice", "bob"]
     assert [line["sid"] for line in story.view()["tracks"]] == ["TR_1", "TR_2"]
 
 

@@ -256,12 +256,12 @@ def test_when_the_room_was_created_is_taken_where_no_roster_told_it() -> None:
 def test_an_aborted_join_is_a_line_of_the_timeline_and_counts_as_nothing_else() -> None:
     story = Story(ALICE)
     event = JoinAborted(T0 + 5.2, T0 + 5, person("bob", "PA_2", 5), "signal_close")
-    before = story.view(10)["participants"]
+    before = story.view(10)["people"]
     (told,) = story.hear(event)
     assert (told.event, told.at) == ("participant_connection_aborted", T0 + 5.2)
     assert told.data["reason"] == "signal_close"
     assert story.hear(event) == []
-    assert story.view(10)["participants"] == {**before, "aborted": 1}
+    assert story.view(10)["people"] == {**before, "aborted": 1}
 
 
 @pytest.mark.parametrize("reason", ["worker_stopped", "server_lost", "removed"])
@@ -324,8 +324,8 @@ def test_what_is_told_of_an_ended_session_is_still_taken() -> None:
     view = story.view(200)
     assert joins(story, "alice") == [("PA_1", 0, 75.3, LEFT)]
     assert joins(story, "bob") == [("PA_2", 50, 70.3, LEFT)]
-    assert (clock(view["ended_at"]), view["participant_seconds"]) == (95.5, 95.6)
-    assert view["participants"] == {"current": 0, "peak": 1, "unique": 2, "joins": 2, "aborted": 0}
+    assert (clock(view["ended_at"]), view["people_seconds"]) == (95.5, 95.6)
+    assert view["people"] == {"current": 0, "peak": 1, "unique": 2, "joins": 2, "aborted": 0}
 
 
 def test_an_ended_session_that_goes_on_knows_what_was_told_in_between() -> None:
@@ -425,8 +425,8 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
         RoomEndTold(T0 + 50.3, T0 + 50),
         Ended(T0 + 50.3, "found_ended"),
     )
-    assert view["participants"] == {"current": 0, "peak": 2, "unique": 2, "joins": 2, "aborted": 0}
-    assert view["participant_seconds"] == pytest.approx(30.3)
+    assert view["people"] == {"current": 0, "peak": 2, "unique": 2, "joins": 2, "aborted": 0}
+    assert view["people_seconds"] == pytest.approx(30.3)
     assert (view["coverage"], view["metadata"], view["job_ids"]) == (0.0, "m", [])
     assert (view["end_reason"], view["duration"]) == ("found_ended", pytest.approx(50.3))
     assert view["track_counts"] == {"current": 0, "total": 0, "by_source": {}}
@@ -450,7 +450,7 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
 
 def test_a_room_of_which_only_the_end_was_told_has_no_known_people() -> None:
     view, _ = journal(RoomEndTold(T0 + 50.3, T0 + 50), Ended(T0 + 50.3, "found_ended"))
-    assert view["participants"] == dict.fromkeys(("current", "peak", "unique", "joins", "aborted"))
+    assert view["people"] == dict.fromkeys(("current", "peak", "unique", "joins", "aborted"))
 
 
 def test_a_room_that_was_told_first_and_watched_later_is_one_session() -> None:

@@ -275,7 +275,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path)
         assert schema.version_of(db) == VERSION
     assert (kept.state.room, kept.state.data.total) == ("atlas", 8)
     assert session is not None
-    assert [person["identity"] for person in session["people"]] == ["alice", "bob"]
+    assert [person["identity"] for person in session["participants"]] == ["alice", "bob"]
     assert times(session, "data_message") == 8
 
 
@@ -289,7 +289,7 @@ async def test_rows_of_the_first_version_have_all_keys_of_today_s(tmp_path: Path
         assert len(rows) == 2
         for row in rows:
             assert rows_of_store._keys(row).keys() == rows_of_store._EMPTY.keys()
-            assert row["participants"].keys() == {"current", "peak", "unique", "joins", "aborted"}
+            assert row["people"].keys() == {"current", "peak", "unique", "joins", "aborted"}
             whole = reader.session(row["id"])
             assert whole is not None
             assert {key: whole[key] for key in row} == row

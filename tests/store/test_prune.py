@@ -59,7 +59,7 @@ async def test_old_lines_go_and_the_session_stays(tmp_path: Path) -> None:
     assert whole is not None
     assert whole["timeline"] is None
     assert whole["data_messages"]["total"] == 100
-    assert [person["identity"] for person in whole["people"]] == ["alice", "bob"]
+    assert [person["identity"] for person in whole["participants"]] == ["alice", "bob"]
     whole = session_in(tmp_path, "RM_young")
     assert whole is not None
     assert times(whole, "data_message") == 100
