@@ -31,6 +31,7 @@ _REFUSED: Final[Mapping[Refusal, tuple[int, str]]] = {
     "altered": (401, "the token was made for another body"),
     "malformed": (400, "the body is no LiveKit webhook"),
     "old": (400, "the event is too old"),
+    "early": (400, "the event is from the future"),
 }
 
 

@@ -32,9 +32,10 @@ LEEWAY: Final = 60.0
 OLDEST: Final = 600.0
 """Seconds.  LiveKit gives up on an event after 30."""
 
-Refusal: TypeAlias = Literal["unsigned", "forged", "altered", "malformed", "old"]
+Refusal: TypeAlias = Literal["unsigned", "forged", "altered", "malformed", "old", "early"]
 """`unsigned`: no token; `forged`: not by our key and secret, or not now; `altered`: signed
-for another body; `malformed`: no event; `old`: an event of long ago."""
+for another body; `malformed`: no event; `old`: an event of long ago;
+`early`: of the future, whose room would end in years."""
 
 
 @frozen
@@ -82,6 +83,8 @@ def read_event(body: bytes, promise: Promise, now: float) -> WebhookEvent | Refu
         return "malformed"
     if not event.id or not event.event:
         return "malformed"
+    if event.created_at - now > LEEWAY:
+        return "early"
     return event if now - event.created_at <= OLDEST else "old"
 
 

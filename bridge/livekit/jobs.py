@@ -53,6 +53,16 @@ MOVES: Final[Mapping[tuple[Stage, Verb], Stage]] = {
 HELD: Final = frozenset({Stage.ASSIGNED, Stage.RUNNING})
 """The stages in which a job is ours and takes a place."""
 
+MOST_JOBS_OF_ROOM: Final = 20
+"""Jobs for one room that we hold or are promised.  They share a place, so it bounds them; a
+room has one job, and few more after outages or where somebody dispatches on purpose."""
+
+LONGEST: Final = 1_024
+"""Characters of an id, and of the name of a room (LiveKit's own limit is 256)."""
+
+LONGEST_TOKEN: Final = 256 << 10
+"""Characters of a job's token, which carries our attributes."""
+
 UNDER_WAY: Final = frozenset({Stage.ACCEPTED, Stage.ASSIGNED})
 
 ENDED: Final = frozenset({Stage.SUCCEEDED, Stage.FAILED})
@@ -188,6 +198,11 @@ class JobBook:
             for job_id, job in self._jobs.items()
             if job_id != but and job.stage not in ENDED
         )
+
+    def has_many_for(self, room_key: str) -> bool:
+        """Whether a room has as many jobs of ours as there may be."""
+        count = sum(job.offer.room_key == room_key for job in self._jobs.values())
+        return count >= MOST_JOBS_OF_ROOM
 
     def accept(self, offer: Offer, expires_at: float) -> None:
         """Hold a place for `offer` until its assignment comes.  Saying it twice is once."""

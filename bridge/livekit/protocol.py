@@ -31,7 +31,7 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import agent, models
 
 from actors.rooms.port import RoomJob
-from bridge.livekit.jobs import Job, JobBook, Offer, Stage, Verb
+from bridge.livekit.jobs import LONGEST, LONGEST_TOKEN, Job, JobBook, Offer, Stage, Verb
 
 ASSIGNMENT_TIMEOUT: Final = 5.0
 """Seconds an acceptance holds its place while its assignment does not come."""
@@ -214,6 +214,7 @@ REFUSALS: Final = (
     Refusal("not a room job", lambda job, _: job.type != agent.JobType.JT_ROOM),
     Refusal("the job has no id", lambda job, _: not job.id),
     Refusal("the job has no room", lambda job, _: not job.room.name),
+    Refusal("the name or SID of its room is too long", lambda job, _: _is_long(job.room)),
     Refusal("we already have it", lambda job, book: _is_ours(book.get(job.id))),
     Refusal(
         "its room is watched already",
@@ -221,6 +222,10 @@ REFUSALS: Final = (
         for_all=True,
     ),
     Refusal("the worker is draining", lambda _, book: book.draining),
+    Refusal(
+        "its room has too many jobs",
+        lambda job, book: book.get(job.id) is None and book.has_many_for(_offer(job).room_key),
+    ),
     Refusal("all places are taken", lambda job, book: book.get(job.id) is None and book.full),
     Refusal(
         "the places that are left are reserved",
@@ -231,9 +236,19 @@ REFUSALS: Final = (
 again gets the same yes."""
 
 
+def _is_long(room: models.Room) -> bool:
+    return len(room.name) > LONGEST or len(room.sid) > LONGEST
+
+
 def _for_watching_only(job: agent.Job) -> bool:
     """Whether nobody asked for this job but a reconciler: by a dispatch or by a claim."""
     return job.metadata == OUR_DISPATCH or not job.dispatch_id
+
+
+def _fault_of(token: str) -> str:
+    if not token:
+        return "its token is missing"
+    return "its token is too long" if len(token) > LONGEST_TOKEN else ""
 
 
 def _is_ours(job: Job | None) -> bool:
@@ -334,6 +349,8 @@ class WorkerProtocol:
 
     def _on_availability(self, message: agent.ServerMessage) -> list[Event]:
         job = message.availability.job
+        if len(job.id) > LONGEST:
+            return [self._too_long()]
         refusal = _refusal(job, self.book)
         if refusal is not None:
             self._out.append(
@@ -361,11 +378,14 @@ class WorkerProtocol:
     def _on_assignment(self, message: agent.ServerMessage) -> list[Event]:
         assignment = message.assignment
         job_id = assignment.job.id
+        if len(job_id) > LONGEST:
+            return [self._too_long()]
         job = self.book.get(job_id)
         if job is not None and job.stage is not Stage.ACCEPTED:
             return [AssignmentRejected(job_id, "we already have it")]
-        if job is None or not assignment.token:
-            reason = "its token is missing" if job else "we did not accept it, or too long ago"
+        fault = _fault_of(assignment.token)
+        if job is None or fault:
+            reason = fault if job else "we did not accept it, or too long ago"
             self.book.forget(job_id)
             self._tell_job(job_id, Stage.FAILED, f"bad assignment: {reason}")
             return [AssignmentRejected(job_id, reason)]
@@ -385,6 +405,11 @@ class WorkerProtocol:
                 )
             )
         ]
+
+    def _too_long(self) -> Unexpected:
+        """No answer: it would have to name the job."""
+        what = f"a job with an id of more than {LONGEST} characters"
+        return Unexpected(what, self.state.name.lower())
 
     def _on_termination(self, message: agent.ServerMessage) -> list[Event]:
         job_id = message.termination.job_id

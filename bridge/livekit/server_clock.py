@@ -59,6 +59,11 @@ EXACT_FOR: Final = 600.0
 """Seconds for which LiveKit's own word outweighs the `Date` of an HTTP answer."""
 CATCH_UP_RATE: Final = 0.5
 """Speed of our server clock while it is ahead of the estimate: it slows and never steps back."""
+MOST_AHEAD: Final = 60.0
+"""Seconds that are caught up so.  Where our server clock is further ahead, it steps back: a
+server whose clock was a year ahead for a minute would leave us there for two years."""
+LAST_TIME: Final = 253_402_300_800.0
+"""Unix seconds of the year 10000: what is told beyond, or before 1970, is no time."""
 _DATE_BYTES: Final = 64
 """Of a `Date` header.  A right one has 29 (RFC 9110, 5.6.7)."""
 WORTH_A_WARNING: Final = 1.0
@@ -174,12 +179,17 @@ class ServerClock:
         return self.now() if self.known and not self.is_off else None
 
     def now(self) -> float:
-        """Unix seconds on the server's clock.  Never less than what was read before."""
+        """Unix seconds on the server's clock.
+
+        Never less than what was read before, unless that was wrong by more than `MOST_AHEAD`.
+        """
         with self._lock:
             at = self.steady()
             bounds = self._bounds
             reading = at + (self._unknown if bounds is None else bounds.middle)
-            reading = max(reading, self._read + CATCH_UP_RATE * (at - self._read_at))
+            slowed = self._read + CATCH_UP_RATE * (at - self._read_at)
+            if slowed - reading <= MOST_AHEAD:
+                reading = max(reading, slowed)
             self._read, self._read_at = reading, at
             return reading
 
@@ -193,7 +203,7 @@ class ServerClock:
         """
         at = self.steady()
         seen = _Bounds(told - at, told + within - sent_at, at, at if exact else -inf)
-        if seen.low > seen.high:
+        if seen.low > seen.high or not 0.0 < told < LAST_TIME:
             return
         with self._lock:
             self._take(seen)

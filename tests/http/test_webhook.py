@@ -120,10 +120,14 @@ def test_what_is_no_event_is_malformed_even_if_it_is_signed(body: bytes):
     assert refused(body, signed(body)) == "malformed"
 
 
-def test_an_event_of_long_ago_is_refused_however_young_its_token():
+def test_an_event_of_long_ago_or_of_the_future_is_refused_however_young_its_token():
     old = body_of(event(created_at=int(NOW - OLDEST - 1)))
     young = body_of(event(created_at=int(NOW - OLDEST + 2)))
     assert refused(old, signed(old)) == "old"
     assert refused(young, signed(young)) is None
+    early = body_of(event(created_at=int(NOW + LEEWAY + 2)))
+    assert refused(early, signed(early)) == "early"
+    soon = body_of(event(created_at=int(NOW + LEEWAY - 1)))
+    assert refused(soon, signed(soon)) is None
     undated = body_of(event(created_at=0))
     assert refused(undated, signed(undated)) == "old"

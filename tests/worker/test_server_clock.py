@@ -117,6 +117,34 @@ def test_a_time_is_never_less_than_the_one_before() -> None:
     assert clock.now() == pytest.approx(world.true, abs=0.1), "slower, until it is right again"
 
 
+@pytest.mark.parametrize("ahead", [3_600.0, 31_536_000.0])
+def test_a_server_whose_clock_was_far_ahead_for_a_minute_is_not_followed_for_ever(
+    ahead: float,
+) -> None:
+    world = World()
+    clock = world.clock()
+    for step in (0.0, ahead, -ahead):
+        world.true += step
+        for _ in range(2 * DOUBTS):
+            world.ask(clock)
+            world.passes(5.0)
+            clock.now()
+    assert clock.now() == pytest.approx(world.true, abs=0.1)
+
+
+@pytest.mark.parametrize("told", [-(2.0**62), -1.0, 0.0, 253_402_300_800.0, 2.0**62, float("nan")])
+def test_a_time_of_no_calendar_is_none(told: float) -> None:
+    world = World()
+    for known in (False, True):
+        clock = world.clock()
+        if known:
+            world.ask(clock)
+        for _ in range(2 * DOUBTS):
+            clock.observe(world.steady, told)
+        assert clock.known == known
+        assert clock.now() == pytest.approx(world.true, abs=0.1)
+
+
 def test_a_server_that_sets_its_clock_is_believed_when_it_says_so_again() -> None:
     world = World()
     clock = world.clock()
