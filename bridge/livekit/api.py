@@ -187,7 +187,8 @@ class ServerApi:
             room.ListRoomsResponse,
             {"roomList": True},
         )
-        return list(answer.rooms)
+        # By another name we would take, and even delete, a room that was not asked for.
+        return [room for room in answer.rooms if not names or room.name in names]
 
     async def alive(self) -> frozenset[str]:
         """The SIDs of all rooms that there are."""

@@ -13,6 +13,7 @@ from typing import Final
 from attrs import define, field, frozen
 from livekit.protocol import agent_dispatch, models
 
+from bridge.livekit.jobs import LONGEST
 from bridge.livekit.protocol import INSTANCE_ATTRIBUTE, OUR_DISPATCH
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
 
@@ -53,6 +54,9 @@ KEPT_AFTER: Final = 30.0
 """Seconds after its last try for which a room must be ours for its tries to be forgotten:
 one that we enter and lose at once is not tried at once again."""
 
+CLOCKS_APART: Final = 5.0
+"""Seconds by which the clocks of two nodes of LiveKit are apart at most."""
+
 NANOSECONDS: Final = 1e9
 """In a second: LiveKit's unit for when a dispatch was made and a job started."""
 
@@ -73,6 +77,17 @@ class RoomSeen:
         # Servers before 1.8 tell whole seconds only.
         created_at = room.creation_time_ms / 1000 or float(room.creation_time)
         return cls(room.sid, room.name, created_at, room.num_participants)
+
+
+def rooms_in(listed: Iterable[models.Room]) -> list[RoomSeen]:
+    """Each life of a room once, however often the list has it; none without name or SID, and
+    none whose name is longer than a job's may be."""
+    found = {
+        room.sid: RoomSeen.of(room)
+        for room in listed
+        if room.sid and room.name and max(len(room.sid), len(room.name)) <= LONGEST
+    }
+    return list(found.values())
 
 
 @frozen
@@ -212,11 +227,13 @@ def under_way(
     0 where none can.
 
     Somebody else's may for `fresh` seconds.  `in_vain` are the ids of those that were given
-    up; a job that came of one counts.
+    up; a job that came of one counts.  A time that is further in the future than the clocks of
+    two nodes are apart tells nothing: a room must not wait for it for ever.
     """
 
     def left(nanoseconds: int, longest: float) -> float:
-        return longest - (server_time - nanoseconds / NANOSECONDS)
+        age = server_time - nanoseconds / NANOSECONDS
+        return longest - age if age >= -CLOCKS_APART else 0.0
 
     def waits(dispatch: agent_dispatch.AgentDispatch) -> Iterable[float]:
         if dispatch.id not in in_vain:

@@ -50,6 +50,7 @@ from livekit.protocol import models
 
 from bridge.livekit.api import ApiError, NotFound, ServerApi
 from bridge.livekit.decisions import (
+    CLOCKS_APART,
     FRESH,
     FRESH_IN_A_BURST,
     KEPT_AFTER,
@@ -65,6 +66,7 @@ from bridge.livekit.decisions import (
     our_agents,
     patience,
     retry_delay,
+    rooms_in,
     superfluous,
     superseded,
     under_way,
@@ -303,7 +305,7 @@ class Reconciler:
         nudges, self._nudges, self._nudged = self._nudges, set(), trio.Event()
         # What was ours while the list was made is no news, even if it ended meanwhile.
         before = self._ours()
-        seen = [RoomSeen.of(room) for room in await self.api.list_rooms()]
+        seen = rooms_in(await self.api.list_rooms())
         now = trio.current_time()
         self._wanted = frozenset(self.wanted())
         memory = self._remember(seen, before | self._ours(), nudges, now)
@@ -551,6 +553,7 @@ class Reconciler:
         )
 
     async def _dispatch(self, room: RoomSeen, known: RoomMemory) -> None:
+        asked_at = self.api.clock.now()
         mine = await self.api.create_dispatch(room.name, self.agent_name, OUR_DISPATCH)
         known.dispatches.add(mine.id)
         log.info(
@@ -560,19 +563,23 @@ class Reconciler:
             dispatch_id=mine.id,
             attempt=known.tries,
         )
-        if await self._was_made_anew(room):
+        if await self._was_made_anew(room, asked_at):
             return
         if superseded(mine, await self.api.list_dispatch(room.name)):
             await self.api.delete_dispatch(room.name, mine.id)
             known.tries -= 1
             log.info("dispatch_taken_back", room=room.name, dispatch_id=mine.id)
 
-    async def _was_made_anew(self, room: RoomSeen) -> bool:
+    async def _was_made_anew(self, room: RoomSeen, asked_at: float) -> bool:
         """Whether our dispatch made a room that was deleted in that moment anew; it is then
-        deleted again, unless somebody is there."""
-        lives = [one for one in await self.api.list_rooms([room.name]) if one.sid != room.sid]
-        if not lives or lives[0].metadata or await self.api.list_participants(room.name):
-            return bool(lives)
+        deleted again, unless somebody is there, or it may be somebody's: with metadata, or
+        made before we asked (`asked_at`, by the server's clock)."""
+        lives = await self.api.list_rooms([room.name])
+        if not lives or any(one.sid == room.sid for one in lives):
+            return False
+        ours = RoomSeen.of(lives[0]).created_at >= asked_at - CLOCKS_APART
+        if not ours or lives[0].metadata or await self.api.list_participants(room.name):
+            return True
         log.info("room_undone", room=room.name, room_sid=lives[0].sid)
         await self.api.delete_room(room.name)
         return True

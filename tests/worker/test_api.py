@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import pytest
 import trio
+from livekit.protocol import models
+from livekit.protocol.room import ListRoomsResponse
 
 from bridge.livekit import api as a
 from bridge.livekit.endpoint import Endpoint
@@ -249,6 +251,18 @@ async def test_every_way_to_fail_is_one_kind_of_error_with_a_clear_text(
     assert str(caught.value).startswith("RoomService/ListRooms: ")
     assert text in str(caught.value)
     assert "eyJ" not in str(caught.value)
+
+
+async def test_of_named_rooms_only_those_are_taken_that_have_the_name() -> None:
+    listed = ListRoomsResponse(
+        rooms=[models.Room(name="another", sid="RM_2"), models.Room(name="asked", sid="RM_1")]
+    )
+    answer = http_answer("200 OK", listed.SerializeToString())
+    async with (
+        raw_server(answering(answer)) as address,
+        a.ServerApi(Endpoint.parse(f"ws://{address}"), KEY) as api,
+    ):
+        assert [one.sid for one in await api.list_rooms(["asked"])] == ["RM_1"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ class Rooms:
     """SIDs of rooms that we deleted."""
     made_anew: bool = False
     """A room is deleted just before a dispatch to it comes, which makes it anew."""
+    made_at: dict[str, float] = field(factory=dict[str, float])
+    """Room: when it was made."""
     removed: list[tuple[float, str, str]] = field(factory=list[tuple[float, str, str]])
     gone: set[str] = field(factory=set[str])
     """Rooms that are listed and end before anybody can look at them."""
@@ -71,7 +73,11 @@ class Rooms:
         if self.error is not None:
             raise self.error
         return [
-            models.Room(sid=self.sids.get(name, f"RM_{name}"), name=name)
+            models.Room(
+                sid=self.sids.get(name, f"RM_{name}"),
+                name=name,
+                creation_time_ms=int(1000 * self.made_at.get(name, 0.0)),
+            )
             for name in self.rooms
             if not asked or (name in asked and name not in self.gone)
         ]
@@ -110,6 +116,7 @@ class Rooms:
             raise self.dispatch_error
         if self.made_anew:
             self.sids[name] = f"RM_{name}_anew"
+            self.made_at.setdefault(name, trio.current_time())
         made = agent_dispatch.AgentDispatch(
             id=f"AD_{next(self._ids)}",
             agent_name=agent_name,
@@ -910,7 +917,10 @@ async def test_a_room_that_our_dispatch_made_anew_is_deleted_unless_somebody_is_
     scene.rooms.rooms, scene.rooms.people = ["retro"], {"retro"}
     await trio.sleep(10)
     assert "retro" in names(scene.rooms.dispatched)
-    assert scene.rooms.deleted == ["RM_standup_anew"]
+    scene.rooms.rooms, scene.rooms.made_at = ["owners"], {"owners": 1.0}
+    await trio.sleep(10)
+    assert "owners" in names(scene.rooms.dispatched)
+    assert scene.rooms.deleted == ["RM_standup_anew"], "made by its owner, before we asked"
 
 
 async def test_a_worker_that_sees_no_other_claims_and_one_that_does_dispatches(
