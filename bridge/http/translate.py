@@ -35,6 +35,8 @@ from actors.session.events import (
 )
 from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.decisions import CHECK_PREFIX
+from bridge.livekit.jobs import LONGEST as LONGEST_NAME
+from bridge.livekit.server_clock import joined_at
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE
 
 _Kind = models.ParticipantInfo.Kind
@@ -76,12 +78,15 @@ class WebhookSaid:
 def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid | None:
     """What `webhook`, received `at` (Unix seconds), says of a room.
 
-    None where it says nothing to us: another kind of event (ingress, a newer server's), a
-    participant who is hidden or the agent `agent_name`, a room without a name or of `check`.
+        None where it says nothing to us: another kind of event (ingress, a newer server's), a
+    participant who is hidden or the agent `agent_name`, a room without a name or SID, with one
+        that is longer than a job's may be, or of `check`.
     """
     translator = TRANSLATORS.get(webhook.event)
     room, room_sid = _room_of(webhook)
-    if translator is None or not room or room.startswith(CHECK_PREFIX):
+    if translator is None or not room or not room_sid or room.startswith(CHECK_PREFIX):
+        return None
+    if max(len(room), len(room_sid)) > LONGEST_NAME:
         return None
     if _unseen(webhook.participant, agent_name):
         return None
@@ -105,11 +110,11 @@ def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
 
 
 def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantInfo:
-    joined_at = info.joined_at_ms / 1000 or float(info.joined_at) or otherwise
+    told_at = info.joined_at_ms / 1000 or float(info.joined_at)
     return ParticipantInfo(
         identity=cut_identity(info.identity),
         sid=cut_identity(info.sid),
-        joined_at=joined_at,
+        joined_at=joined_at(told_at, otherwise),
         kind="egress" if info.permission.recorder else KINDS.get(info.kind, "standard"),
         name=cut_name(info.name),
         metadata=cut_text(info.metadata),

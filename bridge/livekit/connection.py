@@ -475,9 +475,8 @@ class _Connection(OpenRoom):
 
     def _note_clock(self, room: rtc.Room, sent_at: float) -> None:
         """The server let our participant in between the beginning and the end of the call."""
-        joined_at = room.local_participant.joined_at
-        if joined_at is not None:
-            told = joined_at.timestamp()
+        told = translate.told_joined_at(room.local_participant)
+        if told:
             # Servers before 1.8 tell whole seconds only.
             within = 1.0 if told.is_integer() else 0.001
             self._rooms.clock.observe(sent_at, told, within=within)

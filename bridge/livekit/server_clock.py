@@ -122,6 +122,16 @@ class _Bounds:
         return at - self.exact_at < EXACT_FOR
 
 
+JOINED_AHEAD: Final = 60.0
+"""Seconds by which a join may be ahead of when we hear of it: clocks differ.  What is further
+ahead is no time of a join: the stay would be less than nothing."""
+
+
+def joined_at(told_at: float, now: float) -> float:
+    """When somebody joined: what the server told, or `now` where that cannot be."""
+    return told_at if 0.0 < told_at <= now + JOINED_AHEAD else now
+
+
 @final
 class ServerClock:
     """One for the whole program.  May be read and fed on any thread.

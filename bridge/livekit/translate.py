@@ -54,6 +54,7 @@ from actors.session.events import (
 )
 from actors.session.texts import TOLD, cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit import seams
+from bridge.livekit.server_clock import joined_at
 
 KINDS: Final[Mapping[int, ParticipantKind]] = {
     rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD: "standard",
@@ -144,13 +145,22 @@ def permissions_of(given: participant_pb2.ParticipantPermission) -> Permissions:
     )
 
 
+def told_joined_at(participant: rtc.Participant) -> float:
+    """Unix seconds; 0 where the server told none, or one that no calendar has."""
+    try:
+        told = participant.joined_at
+    except (ValueError, OverflowError, OSError):
+        return 0.0
+    return 0.0 if told is None else told.timestamp()
+
+
 def participant_info(participant: rtc.RemoteParticipant, now: float) -> ParticipantInfo:
     """One join as the SDK shows it; `now` stands in where the server's join time is missing."""
-    joined_at = participant.joined_at
+    told = told_joined_at(participant)
     return ParticipantInfo(
         identity=cut_identity(participant.identity),
         sid=cut_identity(participant.sid),
-        joined_at=now if joined_at is None else joined_at.timestamp(),
+        joined_at=joined_at(told, now),
         kind=KINDS.get(participant.kind, "standard"),
         name=cut_name(participant.name),
         metadata=cut_text(participant.metadata),

@@ -133,7 +133,7 @@ LIES = {
             agent_dispatch.AgentDispatch(
                 id="AD_liar", agent_name="watcher",
                 state=agent_dispatch.AgentDispatchState(
-                    jobs=[{"id": "AJ_1", "state": {"started_at": FUTURE}}]  # pyright: ignore[reportArgumentType]
+                    jobs=[{"id": "AJ_1", "state": {"started_at": FUTURE}}]
                 ),
             )
         ]

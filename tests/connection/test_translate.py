@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from livekit.rtc._proto.room_pb2 import RoomEvent
 
 from actors.session.events import DataFormat, QualityChanged, SpeakersChanged
 from bridge.livekit import streams, translate
+from bridge.livekit.server_clock import joined_at
 from bridge.redact import redact
 
 
@@ -236,3 +238,15 @@ def test_a_room_that_is_not_connected_has_no_sid() -> None:
 )
 def test_tokens_are_taken_out_of_text(text: str, clean: str) -> None:
     assert redact(text) == clean
+
+
+@pytest.mark.parametrize("told", [-(2**62), -1, 0, 10**16, 2**62])
+def test_a_join_before_or_beyond_all_time_is_one_of_now(told: int) -> None:
+    class Told:
+        @property
+        def joined_at(self) -> datetime | None:
+            return datetime.fromtimestamp(told / 1000, tz=UTC) if told else None
+
+    now = 1_790_000_000.0
+    participant: Any = Told()
+    assert joined_at(translate.told_joined_at(participant), now) == now
