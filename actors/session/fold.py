@@ -196,7 +196,7 @@ def end(state: SessionState, at: float, reason: str) -> Result:
         return state, ()
     out = list[Entry]()
     if state.blind_since is not None and state.blind_because is None:
-        at = min(at, state.blind_since)  # We left by ourselves: our goodbye is no gap.
+        at = min(at, state.blind_since)  # Our own goodbye, or the room's end: no gap.
     seen_until = state.last_at if reason == FOUND_ENDED else at
     because = AFTER_END.get(reason, "connection_lost")
     if reason != SERVER_LOST:
@@ -302,9 +302,10 @@ def _seeing_again(
 
 
 def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) -> SessionState:
-    # That we left by ourselves says nothing yet: the end that follows knows why.
+    # That we left by ourselves says nothing yet: the end that follows knows why.  The end of
+    # the room is the end of the session: what is between the two is no time without a view.
     because: GapReason | None = event.gap
-    if event.reason == "client_initiated":
+    if event.reason == "client_initiated" or (event.reason in SEEN_ENDS and not state.reconnecting):
         because = None
     elif event.reason == "participant_removed":
         because = "removed"

@@ -219,7 +219,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
         "coverage": round(coverage(state, until), 4),
         "encrypted": state.encrypted,
         "gaps": _gaps(state, until),
-        "clock_offset": None if offset is None else round(offset, 3),
+        "clock_offset": None if offset is None else round(offset, 3) + 0.0,  # never -0.0
         "metadata": state.metadata,
         "people": {
             "current": state.current if seen else None,

@@ -9,11 +9,15 @@ format string's fields are made harmless as they are put in (`bridge.cli.text`) 
 read `-` where they are missing; a function is given them raw and must see to both.
 A template with several lines makes several lines of the log, so no field may bring
 a newline in: a test throws hostile values at each.
+
+A line of a session that does not name its room ends in ` room=NAME`, and that of a leave
+in ` room=NAME reason=REASON`: the lines of many rooms stand among each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from actors.session.texts import length_before_cut
@@ -231,6 +235,13 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
 
 TEMPLATES: Final[Mapping[str, Template]] = {**SESSION_LINES, **WORKER_LINES}
 
+_NAME_THEIR_ROOM: Final = frozenset(
+    event
+    for event, template in SESSION_LINES.items()
+    if isinstance(template, str) and "{room}" in template
+)
+_LEAVES: Final = frozenset(("participant_disconnected", "participant_connection_aborted"))
+
 _SHOWN_LEVELS: Final = {"warning": "WARNING ", "error": "ERROR ", "critical": "ERROR "}
 
 
@@ -242,6 +253,18 @@ def line_of(event: str, level: str, fields: Raw) -> str:
             {key: value for key, value in fields.items() if value is not None}, BODY_LIMIT
         )
         return f"{_SHOWN_LEVELS.get(level, '')}{harmless(event)} {pairs}".rstrip()
-    if isinstance(template, str):
-        return template.format_map(_Shown(fields))
-    return template(fields)
+    line = (
+        template.format_map(_Shown(fields)) if isinstance(template, str) else template(fields)
+    )
+    if event not in SESSION_LINES or event in _NAME_THEIR_ROOM:
+        return line
+    room, reason = fields.get("room"), fields.get("reason") if event in _LEAVES else None
+    if room is not None:
+        line += _room_of(plain(room))
+    return line if reason is None else f"{line} {key_values({'reason': reason})}"
+
+
+@lru_cache(maxsize=1024)
+def _room_of(room: str) -> str:
+    """Made once a room: a line costs as much as all the rest that is done about an event."""
+    return f" {key_values({'room': room})}"

@@ -228,6 +228,43 @@ def test_an_event_reads_as_the_contract_says(event: str, fields: dict[str, Any],
     assert line_of(event, "info", fields) == line
 
 
+@pytest.mark.parametrize(
+    "event, fields, line",
+    [
+        (
+            "participant_connected",
+            {**ALICE, **ROOM, "room": "team 1"},
+            'Participant connected: alice (SID: PA_1) room="team 1"',
+        ),
+        (
+            "participant_disconnected",
+            {**ALICE, **ROOM, "reason": "client_initiated"},
+            "Participant disconnected: alice room=standup reason=client_initiated",
+        ),
+        (
+            "participant_disconnected",
+            {**ALICE, **ROOM, "reason": None},
+            "Participant disconnected: alice room=standup",
+        ),
+        ("room_metadata", {**ROOM, "metadata": "a"}, "Room metadata changed: a room=standup"),
+        (
+            "session_started",
+            {**ROOM, "existing": 0},
+            "Session started for room: standup (SID: RM_1)",
+        ),
+    ],
+)
+def test_a_line_of_a_session_says_which_room_it_is_of(
+    event: str, fields: dict[str, Any], line: str
+) -> None:
+    assert line_of(event, "info", fields) == line
+
+
+def test_every_line_of_a_session_names_its_room_once() -> None:
+    for event in SESSION_LINES:
+        assert line_of(event, "info", {**ALICE, **ROOM, "room": "lobby"}).count("lobby") == 1
+
+
 def test_every_entry_of_a_session_has_a_template() -> None:
     assert set(SESSION_LINES) == set(ENTRY_KEYS)
 

@@ -70,6 +70,25 @@ def test_our_own_goodbye_is_no_gap() -> None:
     assert (clock(view["ended_at"]), view["coverage"], view["gaps"]) == (40, 1.0, [])
 
 
+@pytest.mark.parametrize("reason", ["room_closed", "room_deleted"])
+def test_a_room_that_ends_under_our_eyes_has_no_gap(reason: str) -> None:
+    story = Story(ALICE)
+    story.disconnected(40, reason)
+    story.ends(40.008, reason)
+    view = story.view(90)
+    assert (clock(view["ended_at"]), view["coverage"], view["gaps"]) == (40, 1.0, [])
+
+
+@pytest.mark.parametrize("reason", ["room_closed", "room_deleted"])
+def test_a_room_that_ends_while_we_reconnect_has_a_gap_up_to_its_end(reason: str) -> None:
+    story = Story(ALICE)
+    story.reconnecting(30)
+    story.disconnected(40, reason)
+    story.ends(40, reason)
+    assert story.gaps(90) == [(30, 40, "connection_lost")]
+    assert clock(story.view(90)["ended_at"]) == 40
+
+
 def test_a_killed_worker_failed() -> None:
     story = Story(ALICE)
     story.hear(Disconnected(T0 + 30, None, "worker_failed"))
@@ -273,3 +292,9 @@ def test_the_offset_of_the_workers_clock_is_told_as_compared_last() -> None:
     story.disconnected(2)
     story.state, _ = apply(story.state, Watching(T0 + 3, Roster("RM_1"), clock_offset=0.02))
     assert story.view()["clock_offset"] == 0.02
+
+
+def test_a_clock_that_is_a_hair_behind_has_the_offset_zero() -> None:
+    story = Story(ALICE)
+    story.hear(ClockCompared(T0 + 5, -0.0002))
+    assert str(story.view(6)["clock_offset"]) == "0.0"
