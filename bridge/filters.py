@@ -235,14 +235,14 @@ FILTERS: Final = (
     ROOM,
     text(
         "person",
-        "Somebody with this identity, display name or person key was in it; a pattern.",
+        "Sessions of somebody with this identity, display name or person key; a pattern.",
         "PATTERN",
     ),
-    choice("status", "Live, or over.", "active", "ended"),
-    _time("since", "It began then or later: RFC 3339 with a zone, or a date (UTC)."),
-    _time("until", "It began before: RFC 3339 with a zone, or a date (UTC)."),
-    number("people", "At least so many people were there at once.", 0, 1_000_000),
-    choice("quality", "Somebody had it for some time.", *QUALITIES),
+    choice("status", "Sessions that are live, or that are over.", "active", "ended"),
+    _time("since", "Sessions that began then or later: RFC 3339 with a zone, or a date (UTC)."),
+    _time("until", "Sessions that began before: RFC 3339 with a zone, or a date (UTC)."),
+    number("people", "Sessions with at least so many people at once.", 0, 1_000_000),
+    choice("quality", "Sessions in which somebody had this quality.", *QUALITIES),
 )
 """One row a field of `Filters`."""
 

@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,7 +94,7 @@ def _holds(result: Result) -> bool:
 def _setting(row: Setting, read: Draft) -> Result:
     name = row.flag
     if row.name in read.problems:
-        return Result(name, "failed", read.problems[row.name], f"set it by {row.how()}")
+        return Result(name, "failed", *_found_and_advice(row, read.problems[row.name]))
     for notice in read.notices:
         if notice.event == "max_rooms_lowered" and row.name == "max-rooms":
             needed = machine.descriptors_for_rooms(int(str(notice.fields["asked"])))
@@ -124,13 +124,38 @@ def _setting(row: Setting, read: Draft) -> Result:
     return Result(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
 
 
+def _found_and_advice(row: Setting, problem: str) -> tuple[str, str]:
+    """The two columns of a problem, which as a line of its own ends in what to do."""
+    found, separator, advice = problem.partition("; set it by ")
+    if separator:
+        return found, f"set it by {advice}"
+    return problem.removesuffix(f" (set by {row.how()})"), f"set it by {row.how()}"
+
+
 def _shown(row: Setting, value: Any) -> str:
     if value is None or value == "" or value == ():
         return "off" if row.name == "http" else row.default_text or "none"
     if row.hidden:
         return "set, not shown"
-    unit = " s" if isinstance(value, float) else ""
-    return harmless(plain(value)) + unit
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if row.metavar in _UNITS and isinstance(value, int | float):
+        return _in_units(value, _UNITS[row.metavar])
+    return harmless(plain(value))
+
+
+_UNITS: Final[Mapping[str, Sequence[tuple[str, int]]]] = {
+    "TIME": (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)),
+    "SIZE": (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3), ("B", 1)),
+}
+
+
+def _in_units(value: float, units: Sequence[tuple[str, int]]) -> str:
+    """The value as it would be given: in the largest unit of which it is a multiple."""
+    for unit, one in units:
+        if value and value % one == 0:
+            return f"{value / one:g}{unit}"
+    return f"{value:g}{units[-1][0]}"
 
 
 # ---------------------------------------------------------------- this machine

@@ -356,11 +356,12 @@ def _sessions_flags(parser: argparse.ArgumentParser) -> None:
     from bridge.filters import FILTERS
 
     for row in FILTERS:
-        help_text = row.about.replace("%", "%%").replace("`", "'")
+        about = row.about[0].lower() + row.about[1:].rstrip(".")
+        help_text = about.replace("%", "%%").replace("`", "'")
         parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
     parser.add_argument("--limit", metavar="N", help="how many at most, default: all")
     parser.add_argument(
-        "--cursor", metavar="CURSOR", help="go on there: the `next` of an earlier list"
+        "--cursor", metavar="CURSOR", help="go on there: the 'next' of an earlier list"
     )
     _format_flags(parser)
 
@@ -402,10 +403,10 @@ class _DemoFlag:
 
 
 _DEMO_FLAGS: Final = (
-    _DemoFlag("rooms", 50, "rooms to open"),
-    _DemoFlag("people", 200, "people in all of them"),
-    _DemoFlag("seconds", 3600, "how long the story takes"),
-    _DemoFlag("seed", 2**32, "who does what, and when"),
+    _DemoFlag("rooms", 50, "rooms to open, default: 4"),
+    _DemoFlag("people", 200, "people in all of them, default: 3 a room"),
+    _DemoFlag("seconds", 3600, "how long the story takes, default: 40"),
+    _DemoFlag("seed", 2**32, "draws who does what and when, default: 1"),
 )
 
 

@@ -253,9 +253,7 @@ def line_of(event: str, level: str, fields: Raw) -> str:
             {key: value for key, value in fields.items() if value is not None}, BODY_LIMIT
         )
         return f"{_SHOWN_LEVELS.get(level, '')}{harmless(event)} {pairs}".rstrip()
-    line = (
-        template.format_map(_Shown(fields)) if isinstance(template, str) else template(fields)
-    )
+    line = template.format_map(_Shown(fields)) if isinstance(template, str) else template(fields)
     if event not in SESSION_LINES or event in _NAME_THEIR_ROOM:
         return line
     room, reason = fields.get("room"), fields.get("reason") if event in _LEAVES else None

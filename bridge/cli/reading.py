@@ -406,6 +406,26 @@ _PEOPLE: Final[Mapping[str, _Cell]] = {
     "messages": lambda person: _value(person["data_messages"]),
     "quality": lambda person: _quality(person["quality"]),
 }
+
+
+def _people_columns(people: Sequence[Json]) -> Mapping[str, _Cell]:
+    """Who is whom, and who called whom, only where there is something to tell."""
+    columns = dict(_PEOPLE)
+    if any(person["person"] != person["identity"] for person in people):
+        named = {"identity": columns.pop("identity"), "person": lambda person: person["person"]}
+        columns = {**named, **columns}
+    if any(person["sip"] for person in people):
+        columns["call"] = _call
+    return columns
+
+
+def _call(person: Json) -> str:
+    call = person["sip"]
+    if not call:
+        return "-"
+    return f"{call['from'] or '?'} to {call['to'] or '?'}"
+
+
 _TRACKS: Final[Mapping[str, _Cell]] = {
     "track": lambda track: track["sid"],
     "by": lambda track: track["identity"],
@@ -460,7 +480,7 @@ def _print_report(
     sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
     sys.stdout.write("\nTimeline\n")
     print_lines(drawing)
-    _print_part("People", _PEOPLE, session["participants"])
+    _print_part("People", _people_columns(session["participants"]), session["participants"])
     _print_part("Tracks", _TRACKS, session["tracks"])
     _print_part("Recordings", _RECORDINGS, session["recordings"] or ())
     if newest is None:
@@ -496,6 +516,8 @@ def _gaps(gaps: Sequence[Json]) -> str:
 def _offset(seconds: float | None) -> str:
     if seconds is None:
         return "not compared with LiveKit's"
+    if abs(seconds) < 0.001:
+        return "times are LiveKit's; the worker's clock agreed with it"
     side = "ahead of" if seconds > 0 else "behind"
     return f"times are LiveKit's; the worker's clock was {abs(seconds):.3f} s {side} it"
 

@@ -242,7 +242,7 @@ def health(look: Look, registered: str, now: float) -> Text:
     if not worker.running:
         seen = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(worker.alive_at))
         return Text.assemble(
-            ("NO WORKER RUNS HERE", "bold red"), f", as it was {ago} ago: last seen {seen}"
+            ("NO WORKER RUNS HERE", "bold red"), f": this is the state of {seen}, {ago} ago"
         )
     silent = now - worker.alive_at > SILENT
     lost = sum(one.lost for one in look.live)

@@ -25,6 +25,8 @@ from bridge.demo.story import RoomStory, SessionJson
 from bridge.harmless import harmless
 
 WIDTH: Final = 84
+ROOM_WIDTH: Final = 15
+"""Columns of a room's name, so that all numbers have room in a terminal of 80."""
 SHOWN_DIFFERENCES: Final = 30
 _FONT_FACE: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
@@ -75,13 +77,13 @@ def closing_page(
         collapse_padding=True,
         pad_edge=False,
     )
-    table.add_column("room", no_wrap=True)
+    table.add_column("room", no_wrap=True, overflow="ellipsis", max_width=ROOM_WIDTH)
     table.add_column("end", no_wrap=True, min_width=8)
     for column in _COLUMNS:
         table.add_column(column.title, justify="right", no_wrap=True, min_width=len(column.title))
     for story in stories:
         session = by_sid.get(story.truth.room_sid)
-        name = Text(harmless(story.plan.room, 15))
+        name = Text(harmless(story.plan.room))
         if session is None:
             table.add_row(name, Text("not seen", style="bold red"))
             continue

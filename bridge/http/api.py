@@ -176,7 +176,9 @@ class Api:
             log.warning("session_unreadable_for_http", error=str(error))
             raise HTTPException(500, "what is kept of this session cannot be read") from None
         if body is None:
-            raise HTTPException(404, "no session with this id is kept, and none of such a room")
+            raise HTTPException(
+                404, "no session with this id is kept, and no room of this name has one"
+            )
         return answer(request, body)
 
     async def _list_workers(self, request: Request) -> Response:

@@ -276,14 +276,14 @@ _LINK: Final = {"Link": {"description": 'The page after this, as rel="next".', "
 _ETAG: Final = {"ETag": {"description": "Of a session that has ended.", "schema": TEXT}}
 
 _UNREADABLE: Final = {"503": _problem("The store cannot be read now")}
-_ELSEWHERE: Final = {"421": _problem("On loopback: the host is not this machine")}
+_ELSEWHERE: Final = {"421": _problem("`Host` is neither this machine nor a name of `--http-host`")}
 _BAD: Final = {
-    "400": _problem("The query is not as said here, or there is a body"),
+    "400": _problem("The query is wrong, or the request has a body"),
     "414": _problem("The query is too long"),
     **_ELSEWHERE,
 }
 _NOBODY: Final = {
-    "401": _problem("Neither the token nor the cookie of a sign-in"),
+    "401": _problem("The token or the cookie of a sign-in is missing or wrong"),
     "429": _problem("Too many wrong tokens came from this address"),
 }
 
@@ -318,7 +318,7 @@ def _get(
 
 
 def _ok(name: str, **more: Any) -> dict[str, Schema]:
-    return {"200": _answer("As asked", _content(_JSON, _ref(name)) | more.pop("or_", {}), **more)}
+    return {"200": _answer("The answer", _content(_JSON, _ref(name)) | more.pop("or_", {}), **more)}
 
 
 _ID: Final[Schema] = {
@@ -344,7 +344,10 @@ PATHS: Final[Mapping[str, Schema]] = {
         "One session whole; as CSV its people",
         {
             **_ok("Session", or_=_CSV, headers=_ETAG | _LINK),
-            "304": {"description": "It is as you have it", "headers": _ETAG},
+            "304": {
+                "description": "Not changed since the answer with that `ETag`",
+                "headers": _ETAG,
+            },
         },
         (
             _ID,
@@ -352,15 +355,22 @@ PATHS: Final[Mapping[str, Schema]] = {
             _FORMAT,
             _header("If-None-Match", "The `ETag` of an earlier answer."),
         ),
-        bad={**_UNREADABLE, "404": _problem("No such session is kept"), "500": _problem("Broken")},
+        bad={
+            **_UNREADABLE,
+            "404": _problem("No such session is kept"),
+            "500": _problem("What is kept of it is damaged"),
+        },
     ),
     "/api/v1/workers": _get("The worker that answers", _ok("Workers")),
-    "/api/v1/actors": _get("Every actor as it is", _ok("Actors")),
+    "/api/v1/actors": _get(
+        "The tree of actors, with the state and counters of each", _ok("Actors")
+    ),
     "/api/v1/events": _get(
-        "What all sessions tell, as it happens, as server-sent events",
+        "The events of all sessions as they happen, as server-sent events",
         {
             "200": _answer(
-                "Goes on until one side has had enough", _content("text/event-stream", TEXT)
+                "A stream without an end; either side may close it",
+                _content("text/event-stream", TEXT),
             )
         },
         (
@@ -374,26 +384,29 @@ PATHS: Final[Mapping[str, Schema]] = {
         bad={**_UNREADABLE},
     ),
     "/metrics": _get(
-        "For Prometheus; OpenMetrics where `Accept` names it",
+        "Metrics for Prometheus; OpenMetrics where `Accept` names it",
         {
             "200": _answer(
-                "All families",
+                "All metrics",
                 _content("text/plain", TEXT) | _content("application/openmetrics-text", TEXT),
             )
         },
     ),
     "/openapi.json": _get(
-        "This", {"200": _answer("OpenAPI 3.1", _content(_JSON, {"type": "object"}))}
+        "This document", {"200": _answer("OpenAPI 3.1", _content(_JSON, {"type": "object"}))}
     ),
 }
 HEALTH: Final[Mapping[str, Schema]] = {
     path: {"get": {"summary": about, "security": [], "responses": responses | _ELSEWHERE}}
     for path, about, responses in (
-        ("/healthz", "The process answers", _ok("Alive")),
+        ("/healthz", "200 while the process answers", _ok("Alive")),
         (
             "/readyz",
-            "Registered at LiveKit, rooms can be entered, and the store writes",
-            {**_ok("Ready"), "503": _answer("Not now", _content(_JSON, _ref("Ready")))},
+            "200 while registered at LiveKit, able to enter rooms, and writing to the store",
+            {
+                **_ok("Ready"),
+                "503": _answer("Not ready; the answer says why", _content(_JSON, _ref("Ready"))),
+            },
         ),
     )
 }

@@ -23,7 +23,7 @@ MOST: Final = 500
 """Sessions on one page."""
 
 FORMAT: Final = choice(
-    "format", "Goes before `Accept`, for whoever cannot set that.", "json", "csv"
+    "format", "Takes precedence over `Accept`, for clients that cannot set it.", "json", "csv"
 )
 LIMIT: Final = number("limit", "Sessions on a page.", 1, MOST, PAGE)
 MOST_EVENTS: Final = 10_000

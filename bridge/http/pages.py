@@ -49,7 +49,7 @@ MOST_LINES: Final = 500
 
 
 UNREADABLE: Final = "What is kept of this session cannot be read."
-NOT_KEPT: Final = "No session with this id is kept, and none of such a room."
+NOT_KEPT: Final = "No session with this id is kept, and no room of this name has one."
 
 
 class Read(Protocol):

@@ -285,7 +285,13 @@ def test_a_wrong_setting_is_in_the_table_and_is_exit_code_2(
     results = results_of(done)
     assert done.returncode == 2
     assert failed(results)[:4] == ["--url", "--api-key", "--api-secret", "--max-rooms"]
+    assert results["--api-key"]["found"] == "--api-key is missing"
     assert results["--api-key"]["do"] == "set it by --api-key KEY or LIVEKIT_API_KEY"
+    assert "set by" not in results["--max-rooms"]["found"]
+    assert results["--keep"]["found"] == "90d (default)"
+    assert results["--keep-size"]["found"] == "10GB (default)"
+    assert results["--status-every"]["found"] == "30s (default)"
+    assert results["--visible"]["found"] == "off (default)"
     assert all(results[name]["status"] == "skipped" for name in PROBES)
     assert len(done.stderr.splitlines()) == 1
 

@@ -255,6 +255,27 @@ def test_report_for_people_has_all_parts(data_dir: Path, room_actors: RunCommand
     assert "data_message" in text
 
 
+def test_a_report_says_who_is_whom_and_who_called_whom_where_it_is_known(
+    data_dir: Path, room_actors: RunCommand
+) -> None:
+    history = History(time.time() - 1_000.0)
+
+    async def write() -> None:
+        async with open_store(data_dir, instance="w") as archive:
+            history.begin("lobby", "RM_1", "alice")
+            history.person_key = "attributes.user_id"
+            history.call(history.begin("support", "RM_2", "alice"))
+            await history.write_to(archive)
+
+    trio.run(write)
+    plain, support = (room_actors("report", one).stdout for one in ("RM_1", "RM_2"))
+    headings = next(line for line in plain.splitlines() if line.startswith("identity "))
+    assert "person" not in headings
+    assert "call" not in headings
+    assert re.search("^identity +person +name .* call *$", support, re.MULTILINE)
+    assert re.search(r"^sip_1 +caller 7 .*\+49301234 to \+4930999 *$", support, re.MULTILINE)
+
+
 def test_an_encrypted_session_has_no_number_of_messages_in_any_form(
     data_dir: Path, room_actors: RunCommand
 ) -> None:

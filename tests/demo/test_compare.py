@@ -6,6 +6,7 @@ begin with; then one number is changed.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, TypeAlias
@@ -13,10 +14,12 @@ from typing import Any, TypeAlias
 import pytest
 import trio
 from attrs import evolve, frozen
+from rich.console import Console
 from trio.testing import MockClock
 
 from actors.rooms.simulated import SimulatedRooms
 from bridge.demo.compare import Comparison, FinalTotals, Near, OneOf, compare
+from bridge.demo.page import closing_page
 from bridge.demo.plan import draw
 from bridge.demo.simulated import SimulatedCrowd
 from bridge.demo.story import RoomStory, open_early, tell_story
@@ -200,3 +203,15 @@ def test_one_of_takes_each_of_its_values():
     assert either.matches(None)
     assert either.matches(1.05)
     assert not either.matches(0)
+
+
+def test_the_last_page_has_all_its_numbers_in_a_terminal_of_80_columns(told: Told):
+    names = [evolve(one, plan=evolve(one.plan, room="room " + 300 * "x")) for one in told.stories]
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    console.print(closing_page(names, told.sessions, told.totals, told.compare()))
+    assert isinstance(console.file, io.StringIO)
+    page = console.file.getvalue()
+    heading = next(line for line in page.splitlines() if "peak" in line)
+    assert heading.split() == [
+        "room", "end", "people", "peak", "joins", "tracks", "messages", "bytes", "mutes",
+    ]  # fmt: skip

@@ -93,6 +93,16 @@ async def test_a_recording_is_shown_with_its_file_as_text(stage: Stage):
     assert "onload" not in elements.attributes
 
 
+async def test_a_session_says_who_is_whom_and_who_called_whom(stage: Stage):
+    stage.history.person_key = "attributes.user_id"
+    stage.history.call(stage.history.begin("support", "RM_call", "alice"))
+    await stage.keep()
+    text = Elements(await stage.get("/sessions/RM_call")).text
+    assert "person caller 7" in " ".join(text.split())
+    assert "+49301234 to +4930999" in " ".join(text.split())
+    assert "person alice" not in " ".join(text.split())
+
+
 # ---------------------------------------------------------------- now
 
 

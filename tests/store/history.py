@@ -11,6 +11,7 @@ from actors.session import (
     Began,
     DataReceived,
     ParticipantInfo,
+    ParticipantJoined,
     QualityChanged,
     Roster,
     SpeakersChanged,
@@ -28,11 +29,16 @@ class History:
 
     def __init__(self, now: float = T0) -> None:
         self.now = now
+        self.person_key: str | None = None
+        """What tells people apart in sessions that begin from now on."""
         self.backlog = Backlog()
 
     def begin(self, room: str = "atlas", sid: str = "RM_1", *people: str) -> Journal:
         """A room that is watched, with these people in it, each with a microphone."""
-        began = Began(self.now, room, sid, ("AJ_1",), "worker", "agent", self.now - 1.0)
+        began = Began(
+            self.now, room, sid, ("AJ_1",), "worker", "agent", self.now - 1.0,
+            person_key=self.person_key,
+        )  # fmt: skip
         journal = Journal.begin(began, self.backlog)
         infos = tuple(
             ParticipantInfo(
@@ -43,6 +49,16 @@ class History:
         )  # fmt: skip
         journal.record(Watching(self.now, Roster(sid, "", infos, self.now - 1.0)))
         return journal
+
+    def call(self, journal: Journal) -> None:
+        """A telephone call that comes in, for one of the people by `person_key`."""
+        attributes = {
+            "sip.callID": "SCL_1", "sip.callStatus": "active", "sip.ruleID": "SDR_1",
+            "sip.phoneNumber": "+49301234", "sip.trunkPhoneNumber": "+4930999",
+            "user_id": "caller 7",
+        }  # fmt: skip
+        info = ParticipantInfo("sip_1", "PA_sip", self.now, kind="sip", attributes=attributes)
+        journal.record(ParticipantJoined(self.now, info))
 
     def talk(self, journal: Journal, times: int = 1, who: str = "alice") -> None:
         """Some messages, each with what goes with it, a second apart."""
