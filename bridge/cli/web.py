@@ -153,7 +153,7 @@ def _system(program: Program) -> System:
     def parts() -> tuple[Part, ...]:
         return (
             Part("Worker", "registered", checks["livekit"](), _worker_facts(program)),
-            Part("Rooms", "entered", checks["rooms"](), ()),
+            Part("Rooms", "can be entered", checks["rooms"](), ()),
             Part("Store", "writes", checks["store"](), _store_facts(program)),
         )
 
@@ -169,7 +169,7 @@ def _worker_facts(program: Program) -> Facts:
         ("Worker", f"{config.instance}, {worker.worker_id or 'no id at LiveKit'}"),
         ("Version", config.version),
         ("Rooms", f"{len(program.rooms.book.held)} of at most {config.max_rooms}"),
-        ("Jobs under way", worker.under_way),
+        ("Jobs being decided or entered", worker.under_way),
         ("Takes jobs", "no, it drains" if worker.draining else "yes" if worker.free else "no"),
     )
 
