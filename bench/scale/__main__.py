@@ -44,7 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="where to write what was measured, run by run")
     parser.add_argument("--add", action="store_true", help="to what that file has")
     parser.add_argument("--show", type=Path, metavar="FILE", help="tables of it; nothing is run")
-    parser.add_argument("--short", action="store_true", help="the README's table, nothing else")
+    parser.add_argument("--short", action="store_true", help="the short table, nothing else")
     parser.add_argument("--plot", action="store_true", help="draw docs/scale-*.svg")
     parser.add_argument("--keep", type=Path, help="a folder for all logs, to be looked at")
     return parser.parse_args()

@@ -169,7 +169,7 @@ def _worker_facts(program: Program) -> Facts:
         ("Worker", f"{config.instance}, {worker.worker_id or 'no id at LiveKit'}"),
         ("Version", config.version),
         ("Rooms", f"{len(program.rooms.book.held)} of at most {config.max_rooms}"),
-        ("Jobs being decided or entered", worker.under_way),
+        ("Jobs not entered yet", worker.under_way),
         ("Takes jobs", "no, it drains" if worker.draining else "yes" if worker.free else "no"),
     )
 
