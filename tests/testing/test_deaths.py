@@ -38,6 +38,17 @@ def test_it_is_killed_while_the_disk_is_in_trouble(trouble: str) -> None:
         assert outcome.violations == (), f"killed at step {n}"
 
 
+def test_a_clock_that_jumps_makes_an_old_session_of_a_new_one() -> None:
+    """A run is given only sessions of the last minutes; a webhook that comes twice then makes
+    another.  Where the clock does not jump there is one."""
+    twice = Step(4.0, "webhook_doubled", 0, 2, 7, 0.6)
+    ends = Step(4.5, "room_closed", 0, 0, 1, 0.7)
+    jump = Step(6.0, "clock_jump", 0, 0, 1, 0.712)
+    dies = Step(8.0, "kill", 0, 3, 4, 0.0)
+    for steps in ((twice, ends, jump, dies), (twice, ends, dies)):
+        assert play(plan(*steps, webhooks=True)).violations == ()
+
+
 def one_session_of(what: str) -> SessionState:
     """What the disk has of room 0 after a life in which `what` struck."""
     stage = Stage(plan(Step(6.0, what, 1, 0, 5, 0.0)))

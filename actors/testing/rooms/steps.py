@@ -317,8 +317,9 @@ def _stubborn_stop(stage: Stage, step: Step) -> None:
 
 
 def _clock_jump(stage: Stage, step: Step) -> None:
-    stage.clock_offset += (step.x - 0.5) * (7200.0 if step.who == 0 else 20.0)
-    stage.truths.move_clock()
+    jump = (step.x - 0.5) * (7200.0 if step.who == 0 else 20.0)
+    stage.clock_offset += jump
+    stage.truths.move_clock(jump)
     stage.inject("clock_jump")
 
 

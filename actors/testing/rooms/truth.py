@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias, final
 
 from attrs import define, field
 
+from actors.rooms.archive import RECENT
 from actors.rooms.simulated import SimulatedRoom
 from actors.session import (
     JoinAborted,
@@ -17,6 +18,9 @@ from actors.session import (
     ServerSaid,
     TrackTold,
 )
+
+SCENARIO: Final = 180.0
+"""Seconds that a scenario is long, at the most."""
 
 
 @define(eq=False)
@@ -53,6 +57,8 @@ class Truth:
     """Seconds of those of which a killed program could not keep that it was there."""
     told_at: float | None = None
     """Virtual seconds when the newest of its webhooks came."""
+    long_over: bool = False
+    """By our clock it ended so long ago that a new run is not given its session."""
     untold: int = 0
     """Webhooks that never came."""
 
@@ -93,8 +99,11 @@ class Truths:
         truth.exact = False
         truth.timed = truth.timed and timed
 
-    def move_clock(self) -> None:
+    def move_clock(self, seconds: float) -> None:
         """From now on our clock is another than the server's."""
+        for truth in self.by_sid.values():
+            if seconds > RECENT - SCENARIO and truth.ended_at is not None:
+                truth.long_over, truth.exact = True, False
         self._clock_is_true = False
         for truth in self.by_sid.values():
             long_ago = truth.ended_at is not None and truth.ended_at < self._now() - 60.0
