@@ -63,14 +63,22 @@ def crashes_are_expected(
 def restarts_within_budget(
     restarts: Sequence[tuple[float, Restarting]], budgets: Mapping[str, Intensity]
 ) -> list[str]:
-    """No child was restarted more often than its intensity allows.  Times in seconds."""
+    """No child was restarted more often than its intensity allows.  Times in seconds.
+
+    A child that takes a place which was given up, and so begins with the first generation
+    again, has a budget of its own.
+    """
     times: defaultdict[str, list[float]] = defaultdict(list)
+    generations: dict[str, int] = {}
     broken: list[str] = []
     for at, restart in restarts:
         budget = budgets.get(restart.actor)
         if budget is None:
             continue
         recent = times[restart.actor]
+        if restart.generation <= generations.get(restart.actor, -1):
+            recent.clear()
+        generations[restart.actor] = restart.generation
         recent.append(at)
         recent[:] = [time for time in recent if time > at - budget.within]
         if len(recent) > budget.restarts:

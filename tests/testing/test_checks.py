@@ -91,6 +91,16 @@ BROKEN: dict[str, tuple[Callable[[], list[str]], Callable[[], list[str]]]] = {
             {"/a": Intensity(2, 5.0)},
         ),
     ),
+    "budget of another in the same place": (
+        lambda: checks.restarts_within_budget(
+            [(float(n), Restarting("/a", n % 2, n, 0.0)) for n in (0, 1, 2, 3)],
+            {"/a": Intensity(2, 5.0)},
+        ),
+        lambda: checks.restarts_within_budget(
+            [(float(n), Restarting("/a", n, n, 0.0)) for n in (0, 1, 2, 3)],
+            {"/a": Intensity(2, 5.0)},
+        ),
+    ),
     "failed too early": (
         lambda: checks.failed_only_after_budget([Failed("/a", 2, None)], {"/a": Intensity(2)}),
         lambda: checks.failed_only_after_budget([Failed("/a", 1, None)], {"/a": Intensity(2)}),

@@ -62,8 +62,8 @@ def one_session_a_life(stage: Stage) -> list[str]:
 
 
 def _long_over(stage: Stage, sid: str) -> bool:
-    """Whether the life may have ended so long ago, by a clock of ours that jumped, that a new
-    run is not given its session.  A webhook that is late then begins another."""
+    """Whether a new run may not have been given its session.  A webhook that is late then
+    begins another."""
     truth = stage.truths.by_sid.get(sid)
     return truth is not None and truth.long_over and len(stage.programs) > 1
 

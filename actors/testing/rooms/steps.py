@@ -319,7 +319,7 @@ def _stubborn_stop(stage: Stage, step: Step) -> None:
 def _clock_jump(stage: Stage, step: Step) -> None:
     jump = (step.x - 0.5) * (7200.0 if step.who == 0 else 20.0)
     stage.clock_offset += jump
-    stage.truths.move_clock(jump)
+    stage.truths.move_clock(jump, stage.clock_offset)
     stage.inject("clock_jump")
 
 

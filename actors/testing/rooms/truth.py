@@ -58,7 +58,7 @@ class Truth:
     told_at: float | None = None
     """Virtual seconds when the newest of its webhooks came."""
     long_over: bool = False
-    """By our clock it ended so long ago that a new run is not given its session."""
+    """By our clock it may end so long ago that a new run is not given its session."""
     untold: int = 0
     """Webhooks that never came."""
 
@@ -83,9 +83,14 @@ class Truths:
         self.by_sid: dict[str, Truth] = {}
         self._now = now
         self._clock_is_true = True
+        self._far_ahead = False
 
     def of(self, room: SimulatedRoom) -> Truth:
-        return self.by_sid.setdefault(room.sid, Truth(room.name, timed=self._clock_is_true))
+        if room.sid not in self.by_sid:
+            far = self._far_ahead
+            truth = Truth(room.name, timed=self._clock_is_true, exact=not far, long_over=far)
+            self.by_sid[room.sid] = truth
+        return self.by_sid[room.sid]
 
     def hear(self, room: SimulatedRoom, event: ServerSaid) -> None:
         """Note what the server says, which is what happened."""
@@ -99,11 +104,15 @@ class Truths:
         truth.exact = False
         truth.timed = truth.timed and timed
 
-    def move_clock(self, seconds: float) -> None:
-        """From now on our clock is another than the server's."""
+    def move_clock(self, jump: float, offset: float) -> None:
+        """From now on our clock is another than the server's: `offset` seconds ahead of it.
+
+        What the server tells of an end keeps the server's time, so a clock that is far ahead
+        makes each end one of long ago.
+        """
+        self._far_ahead = self._far_ahead or max(jump, offset) > RECENT - SCENARIO
         for truth in self.by_sid.values():
-            if seconds > RECENT - SCENARIO and truth.ended_at is not None:
-                truth.long_over, truth.exact = True, False
+            truth.long_over, truth.exact = self._far_ahead, truth.exact and not self._far_ahead
         self._clock_is_true = False
         for truth in self.by_sid.values():
             long_ago = truth.ended_at is not None and truth.ended_at < self._now() - 60.0
