@@ -6,7 +6,8 @@ So a session has a budget of bytes a minute.  Beyond it
 * messages are counted only, with their bytes, and so are attachments, without them;
 * of changes (names, metadata, attributes, mutes, quality, speakers) the newest of each
   waits for the next minute, and those that it overtook are counted;
-* joins, leaves, tracks and rosters are recorded as always, but without metadata and
+* data tracks are counted only: anybody can publish hundreds of them a second;
+* joins, leaves, tracks of media and rosters are recorded as always, but without metadata and
   attributes.
 
 What is counted becomes a `MessagesThinned`, once a second at least.  The budget reads no clock: its
@@ -24,6 +25,8 @@ from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
     DataReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
     Disconnected,
     JoinAborted,
     JoinTold,
@@ -44,6 +47,7 @@ from actors.session.events import (
     TrackUnpublished,
     Watching,
 )
+from actors.session.state import MAX_DATA_TRACKS
 from actors.session.texts import cut_attributes, size
 
 MOST_BYTES: Final = 4 << 20
@@ -78,6 +82,8 @@ class Budget:
         self._spent = 0
         self._newest: dict[Hashable, RoomEvent] = {}
         """Changes that wait for the next minute."""
+        self._data_tracks: set[str] = set()
+        """SIDs of those that are published and recorded: their end is recorded too."""
         self._messages = self._bytes = self._changes = self._attachments = 0
         """What was counted and is not recorded yet."""
         self._counting_since = 0.0
@@ -106,6 +112,7 @@ class Budget:
             return
         yield from self._told(at, now=True)
         self._settle(event)
+        self._note_data_track(event)
         yield self._without_texts(event)
 
     def rest(self, at: float) -> Iterator[RoomEvent]:
@@ -124,8 +131,18 @@ class Budget:
         return bool(self._messages or self._changes or self._attachments)
 
     def _is_beyond(self, event: RoomEvent) -> bool:
-        thinned = isinstance(event, DataReceived | AttachmentReceived) or type(event) in _SUBJECTS
-        return self._is_spent and thinned
+        if not self._is_spent:
+            return False
+        if isinstance(event, DataTrackUnpublished):
+            return event.track_sid not in self._data_tracks
+        counted = DataReceived | AttachmentReceived | DataTrackPublished
+        return isinstance(event, counted) or type(event) in _SUBJECTS
+
+    def _note_data_track(self, event: RoomEvent) -> None:
+        if isinstance(event, DataTrackUnpublished):
+            self._data_tracks.discard(event.track_sid)
+        elif isinstance(event, DataTrackPublished) and len(self._data_tracks) < MAX_DATA_TRACKS:
+            self._data_tracks.add(event.track_sid)
 
     def _count(self, event: RoomEvent) -> None:
         if isinstance(event, DataReceived):
@@ -133,6 +150,9 @@ class Budget:
             return
         if isinstance(event, AttachmentReceived):
             self._note(event.at, attachments=1)
+            return
+        if isinstance(event, DataTrackPublished | DataTrackUnpublished):
+            self._note(event.at, changes=1)
             return
         subject = _SUBJECTS[type(event)](event)
         before = self._newest.pop(subject, None)

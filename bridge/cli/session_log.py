@@ -26,6 +26,8 @@ all the rest that is done about a message."""
 _CHANGES: Final = "changes_not_logged"
 _SPARED: Final[Mapping[str, str]] = {
     "data_message": "messages_not_logged",
+    "data_track_published": _CHANGES,
+    "data_track_unpublished": _CHANGES,
     "participant_attributes": _CHANGES,
     "participant_metadata": _CHANGES,
     "participant_name": _CHANGES,

@@ -59,13 +59,14 @@ def test_changes_are_spared_as_messages_are_and_each_have_lines_of_their_own() -
         Entry(NOW, "participant_metadata", {"identity": "alice", "metadata": f"{n}"})
         for n in range(MOST_MESSAGES)
     ]
-    mutes = [Entry(NOW, event, {"identity": "alice"}) for event in ("track_muted", "track_unmuted")]
+    more = ("track_muted", "track_unmuted", "data_track_published", "data_track_unpublished")
+    mutes = [Entry(NOW, event, {"identity": "alice"}) for event in more]
     told = [*changes, *mutes, *[message(NOW)] * (MOST_MESSAGES + 1), message(NOW + 1)]
     lines = logged(*((STANDUP, one) for one in told))
     assert lines == [
         *[("participant_metadata", None, "standup")] * MOST_MESSAGES,
         *[("data_message", None, "standup")] * MOST_MESSAGES,
-        ("changes_not_logged", 2, "standup"),
+        ("changes_not_logged", 4, "standup"),
         ("messages_not_logged", 1, "standup"),
         ("data_message", None, "standup"),
     ]

@@ -12,6 +12,8 @@ from actors.session import (
     AttributesChanged,
     Began,
     DataReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
     MetadataChanged,
     NameChanged,
     ParticipantInfo,
@@ -204,3 +206,16 @@ async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is
         lines = stage.disk.lines[held.journal.number].values()
         assert sum(len(line.body) + len(line.told) for line in lines) < 2 * MOST
         assert state.folded.truncated > 10_000
+
+
+def test_data_tracks_beyond_the_budget_are_counted_and_what_was_recorded_ends() -> None:
+    journal, backlog = watched(person("alice"))
+    journal.record(DataTrackPublished(T0, "alice", "DTR_first", "n" * 256))
+    for number in range(3_000):
+        at, sid = T0 + number / 100, f"DTR_{number}"
+        journal.record(DataTrackPublished(at, "alice", sid, "n" * 256))
+        journal.record(DataTrackUnpublished(at, sid))
+    assert written(backlog) < 1.1 * MOST
+    assert journal.state.folded.truncated > 1_000
+    journal.record(DataTrackUnpublished(T0 + 31.0, "DTR_first"))
+    assert journal.state.data_tracks == {}
