@@ -22,6 +22,8 @@ PLANS: dict[str, tuple[Step, ...]] = {
     "they leave while we are suspended": (HALFWAY, at(8, "suspend", 5)),
     "they are active before their join": (at(3, "reorder"), HALFWAY),
     "they leave before they are active": (HALFWAY, at(8, "reorder")),
+    "they try again": (HALFWAY, Step(6.0, "half_join", 0, 3, 2, 0.0)),
+    "they try again in a gap": (HALFWAY, at(5, "gap", 3), Step(6.0, "half_join", 0, 3, 2, 0.0)),
     "we leave while we are suspended": (
         at(3, "suspend", 6), at(6, "storm", 3), at(7, "removed"),
     ),

@@ -184,10 +184,13 @@ def _storm(stage: Stage, room: SimulatedRoom, step: Step) -> None:
 
 def _half_join(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
     """Somebody whose media never connects, and who is put out after a while; every other one
-    connects at last."""
+    connects at last.  Who is there still tries again, which ends the first try."""
     identity = f"half-{PEOPLE[step.who]}"
-    if identity in room.people:
-        return False
+    before = room.people.get(identity)
+    if before is not None:
+        if before.joined_at == stage.server_time():
+            return False
+        _losing_unwatched(stage, room)
     person = room.join(identity, active=False)
 
     async def give_up() -> None:
