@@ -26,11 +26,12 @@ class Summary:
     rooms: int = 0
     participants: int = 0
     tracks: int = 0
-    messages: int = 0
+    messages: int | None = 0
+    """None where there were rooms and all of them hide their messages from us."""
     duration: float = 0.0
     """Seconds from the beginning of each session to its end or now, added up."""
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | None]:
         """Field to number, in the order of the printed summary."""
         return asdict(self)
 
@@ -78,9 +79,15 @@ def _plus(summary: Summary, state: SessionState, now: float) -> Summary:
         summary.rooms + 1,
         summary.participants + max(0, one.participants_total - len(_people(state))),
         summary.tracks + one.tracks_total,
-        summary.messages + (one.messages or 0),
+        _messages(summary, one.messages),
         summary.duration + one.duration,
     )
+
+
+def _messages(summary: Summary, more: int | None) -> int | None:
+    if more is None:
+        return summary.messages if summary.rooms else None
+    return (summary.messages or 0) + more
 
 
 def _people(state: SessionState) -> set[int]:

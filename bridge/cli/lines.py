@@ -122,11 +122,15 @@ def _speakers(raw: Raw) -> str:
     return f"Active speakers: {who or 'nobody'}"
 
 
+UNKNOWN: Final = "unknown"
+"""Instead of a number of messages: all of them are encrypted."""
+
+
 def _numbers(raw: Raw) -> str:
     messages = raw.get("messages", 0)
     return (
         f"Participants: {raw.get('participants', 0)}, Tracks: {raw.get('tracks', 0)}, "
-        f"Messages: {'unknown' if messages is None else messages}, "
+        f"Messages: {UNKNOWN if messages is None else messages}, "
         f"Duration: {go_duration(raw.get('duration') or 0.0)}"
     )
 
@@ -136,13 +140,14 @@ def _room(raw: Raw) -> str:
 
 
 def _summary(raw: Raw) -> str:
+    messages = raw.get("messages", 0)
     return "\n".join(
         (
             "=== Final Summary ===",
             f"Total rooms monitored: {raw.get('rooms', 0)}",
             f"Total participants: {raw.get('participants', 0)}",
             f"Total tracks: {raw.get('tracks', 0)}",
-            f"Total data messages: {raw.get('messages', 0)}",
+            f"Total data messages: {UNKNOWN if messages is None else messages}",
             f"Total monitoring time: {go_duration(raw.get('duration') or 0.0)}",
             "====================",
         )

@@ -258,11 +258,13 @@ def health(look: Look, registered: str, now: float) -> Text:
 
 
 def summary(rooms: Sequence[Room]) -> str:
+    known = [room.messages for room in rooms if room.messages is not None]
+    messages = sum(known) if known or not rooms else "-"
     rates = [room.rate for room in rooms if room.rate is not None]
     return (
         f"rooms {len(rooms)}, people {sum(room.people for room in rooms)}, "
         f"tracks {sum(room.tracks for room in rooms)}, "
-        f"messages {sum(room.messages or 0 for room in rooms)}"
+        f"messages {messages}"
         + (f" ({sum(rates):.1f}/s)" if rates else "")
         + f", talking {sum(len(room.talking) for room in rooms)}"
     )

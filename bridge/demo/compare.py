@@ -107,7 +107,7 @@ class FinalTotals:
     rooms: int
     participants: int
     tracks: int
-    data_messages: int
+    data_messages: int | None
     seconds: float
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final, TypeAlias, final
 
 from attrs import frozen
@@ -112,7 +113,10 @@ def open_reader(data_dir: Path) -> Generator[Reader, None, None]:
     """
     path = data_dir / FILE
     try:
-        if not path.stat().st_size:
+        found = path.stat()
+        if not S_ISREG(found.st_mode):
+            raise StoreRefused(f"{path} is not a plain file: remove it, or name another directory")
+        if not found.st_size:
             raise NoStore(f"no sessions are kept in {data_dir}")
     except FileNotFoundError:
         raise NoStore(f"no sessions are kept in {data_dir}") from None

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from actors.rooms.summary import RunningSummary
-from actors.session import ParticipantInfo, Roster, SessionState, Watching, apply, begin
+from actors.session import (
+    DataReceived,
+    ParticipantInfo,
+    Roster,
+    SessionState,
+    Watching,
+    apply,
+    begin,
+)
 
 
 def session(number: int, *identities: str) -> SessionState:
@@ -25,6 +35,19 @@ def test_people_are_unique_over_all_sessions() -> None:
     """Once 7 for these 5."""
     summary = RunningSummary().with_sessions(SESSIONS, 2.0)
     assert (summary.rooms, summary.participants) == (3, 5)
+
+
+def test_messages_are_unknown_where_every_room_hides_them() -> None:
+    """Once 0."""
+    hidden = evolve(SESSIONS[0], encrypted=True)
+    heard = apply(SESSIONS[1], DataReceived(2.0, "alice", "", 3, "text", True))[0]
+    assert RunningSummary().with_sessions((), 2.0).messages == 0
+    assert RunningSummary().with_sessions((hidden, hidden), 2.0).messages is None
+    for rooms in ((hidden, heard), (heard, hidden), (hidden, heard, hidden)):
+        assert RunningSummary().with_sessions(rooms, 2.0).messages == 1
+    running = RunningSummary()
+    running.add(hidden, 2.0)
+    assert running.with_sessions((), 2.0).messages is None
 
 
 def test_people_are_known_again_though_their_session_left_the_memory() -> None:
