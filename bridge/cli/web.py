@@ -6,7 +6,7 @@ Only imported where `--http` is not off, because starlette comes with it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -31,6 +31,9 @@ from bridge.livekit.tokens import ApiKey
 
 if TYPE_CHECKING:
     from bridge.cli.program import Program
+
+MOST_NAMED: Final = 100
+"""Rooms without a place that are named."""
 
 
 @frozen
@@ -121,6 +124,7 @@ def _worker(program: Program) -> dict[str, Any]:
         "rooms": rooms,
         "max_rooms": most,
         "load": min(1.0, rooms / most),
+        "waiting": _waiting(program),
         "store": {
             "trouble": backlog.health.trouble or None,
             "written_at": rfc3339(backlog.health.written_at),
@@ -129,6 +133,13 @@ def _worker(program: Program) -> dict[str, Any]:
             "lines_lost": backlog.health.lost,
         },
     }
+
+
+def _waiting(program: Program) -> dict[str, Any]:
+    """Rooms that are known and not entered, because there is no place."""
+    reconciler = program.reconciler
+    names = () if reconciler is None else reconciler.without_place
+    return {"rooms": len(names), "names": list(names[:MOST_NAMED])}
 
 
 async def _actors(program: Program) -> dict[str, Any]:
@@ -170,6 +181,7 @@ def _worker_facts(program: Program) -> Facts:
         ("Version", config.version),
         ("Rooms", f"{len(program.rooms.book.held)} of at most {config.max_rooms}"),
         ("Jobs not entered yet", worker.under_way),
+        ("Rooms without a place", _waiting(program)["rooms"]),
         ("Takes jobs", "no, it drains" if worker.draining else "yes" if worker.free else "no"),
     )
 

@@ -195,6 +195,11 @@ _WORKER: Final = _object(
         "rooms": COUNT,
         "max_rooms": COUNT,
         "load": SHARE,
+        "waiting": _object({"rooms": COUNT, "names": _list(TEXT)})
+        | {
+            "description": "Rooms that are known and not watched, because there is no place: how "
+            "many, and the names of the first 100."
+        },
         "store": _object(
             {
                 "trouble": _maybe(TEXT),

@@ -210,6 +210,9 @@ class Reconciler:
     give_up: Callable[[str], object] = _nothing_done
     """Leave one of those, by its SID, for a room with people."""
     rng: random.Random = Factory(random.Random)
+    without_place: tuple[str, ...] = field(default=(), init=False)
+    """Names of the rooms that would be watched if there was a place, as of the last pass; those
+    that were prepared and that nobody is in are among them."""
     _memory: dict[str, RoomMemory] | None = field(default=None, init=False)
     """By room SID; None before the first pass, when no room is new."""
     _began_at: float = field(default=float("-inf"), init=False)
@@ -339,6 +342,11 @@ class Reconciler:
                 ]
                 await _each_of(those_due, look)
         self._complain(errors[0] if errors else "", rooms=len(errors))
+        self.without_place = tuple(
+            sorted(
+                room.name for room in those if (one := memory[room.sid]).unplaced and not one.ours
+            )
+        )
         self._say_unplaced(
             [room.name for room in those if (known := memory[room.sid]).unplaced and known.people]
         )

@@ -39,6 +39,7 @@ WORKER: dict[str, Any] = {
     "draining": False,
     "rooms": 1,
     "max_rooms": 500,
+    "waiting": {"rooms": 1, "names": ["prepared"]},
     "load": 0.002,
     "store": {
         "trouble": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
+import httpx2
 import pytest
 import trio
 
@@ -64,7 +65,17 @@ async def test_an_empty_room_that_somebody_dispatched_us_to_is_entered_and_kept(
         await agent.said("worker_registered")
         await api.create_room(f"{prefix}-asked", agents=[prefix], empty_timeout=120)
         await agent.said("session_started", room=f"{prefix}-asked")
+        await api.create_room(f"{prefix}-prepared", empty_timeout=120)
         await people.join(f"{prefix}-0", "alice")
         await agent.said("rooms_not_watched")
         assert not agent.events("place_given_up")
+        # Both are known all the same.
+        listening = await agent.said("http_listening")
+        url, waiting = f"http://{listening['address']}/api/v1/workers", list[str]()
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            with trio.fail_after(WAIT):
+                while waiting != [f"{prefix}-0", f"{prefix}-prepared"]:
+                    await trio.sleep(0.05)
+                    answer = await http.get(url)
+                    waiting = answer.json()["workers"][0]["waiting"]["names"]
         await agent.stop()
