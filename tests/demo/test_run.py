@@ -141,6 +141,7 @@ async def test_a_worker_that_counts_wrong_is_found_out(
 
             async def lie() -> FinalTotals:
                 totals = await stop()
+                assert totals.data_messages is not None
                 return evolve(totals, data_messages=totals.data_messages + 1)
 
             monkeypatch.setattr(worker, "stop", lie)
