@@ -38,6 +38,7 @@ from bridge.http.api_query import (
     asked,
 )
 from bridge.http.app import Row, access_of, root_of
+from bridge.http.export import Export, Exports, FilePart, read_sessions
 from bridge.http.signin import cookie_name
 from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS
 from bridge.store.errors import StoreRefused
@@ -113,6 +114,7 @@ class Api:
         self._workers = workers
         self._actors = actors
         self._version = version
+        self._exports = Exports()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -137,7 +139,10 @@ class Api:
     async def _sessions(self, request: Request) -> Response:
         given = asked(request, (*FILTERS, LIMIT, CURSOR, FORMAT))
         csv = wants_csv(request, given.pop("format", None))
+        whole = csv and not given.keys() & {"limit", "cursor"}
         limit, cursor = given.pop("limit", PAGE), given.pop("cursor", None)
+        if whole:
+            return await self._all_sessions(Filters(**given))
 
         def read(reader: Reader) -> Body:
             page = reader.sessions(limit, cursor, Filters(**given))
@@ -149,6 +154,16 @@ class Api:
             return answer(request, await self._archives.read(read))
         except BadCursor:
             raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
+
+    async def _all_sessions(self, filters: Filters) -> Response:
+        """As CSV, which has no place to say that there are more."""
+
+        async def read(cursor: str | None) -> FilePart:
+            return await self._archives.read(
+                lambda reader: read_sessions(reader, filters, cursor, csv=True)
+            )
+
+        return Export(self._exports, await read(None), read, "sessions.csv")
 
     async def _session(self, request: Request) -> Response:
         given = asked(request, (EVENTS_LIMIT, EVENTS_CURSOR, FORMAT))

@@ -340,7 +340,8 @@ PATHS: Final[Mapping[str, Schema]] = {
         "Every live session, the newest first", _ok("Rooms", or_=_CSV), (_FORMAT,), bad=_UNREADABLE
     ),
     "/api/v1/sessions": _get(
-        "Sessions that are kept, the newest first",
+        "Sessions that are kept, the newest first; as CSV all of them, unless `limit` or `cursor` "
+        "is given",
         _ok("Sessions", or_=_CSV, headers=_LINK),
         tuple(map(_parameter, (*FILTERS, LIMIT, CURSOR, FORMAT))),
         bad=_UNREADABLE,

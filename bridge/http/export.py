@@ -116,7 +116,10 @@ class Export(Response):
         self._more = more
         kind = CSV if name.endswith(".csv") else JSON
         file = quote(name, safe="", errors="replace")
-        headers = {"content-disposition": f"attachment; filename*=UTF-8''{file}"}
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{file}",
+            "vary": "accept",
+        }
         super().__init__(None, 200, headers, kind)
         del self.headers["content-length"]  # It is not known.
 

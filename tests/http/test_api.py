@@ -15,6 +15,7 @@ import trio
 from structlog.testing import capture_logs
 
 from actors.session import session_row, session_view
+from bridge.http import api, export
 from bridge.http.api_query import MOST, QUERY_BYTES
 from bridge.store.schema import FILE
 from tests.http.kept import HOSTILE, Kept, open_kept
@@ -154,12 +155,26 @@ async def test_csv_is_for_who_names_it(kept: Kept, path: str, query: str, accept
 @pytest.mark.parametrize("path", ["/api/v1/sessions", "/api/v1/sessions/RM_0"])
 async def test_no_cell_is_a_formula_or_moves_a_terminal(kept: Kept, path: str):
     answer = await kept.site.http.get(f"{path}?format=csv")
-    assert answer.headers["content-disposition"] == "attachment"
+    assert answer.headers["content-disposition"].startswith("attachment")
     cells = [cell for row in csv.reader(io.StringIO(answer.text)) for cell in row]
     assert any("HYPERLINK" in cell for cell in cells)
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     assert "\x1b" not in answer.text
     assert "\u202e" not in answer.text
+
+
+async def test_sessions_as_csv_are_whole_unless_a_limit_is_given(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api, "PAGE", 2)
+    monkeypatch.setattr(export, "ROWS", 2)
+    url = "/api/v1/sessions?format=csv&status=ended"
+    answer = await kept.site.http.get(url)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["id"] for row in rows] == [f"RM_{number}" for number in reversed(range(5))]
+    assert "link" not in answer.headers
+    answer = await kept.site.http.get(f"{url}&limit=3")
+    assert len(list(csv.DictReader(io.StringIO(answer.text)))) == 3
 
 
 # ---------------------------------------------------------------- ETags
