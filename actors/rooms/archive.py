@@ -117,6 +117,11 @@ class ArchiveLost(ArchiveTrouble):
     Every session that lives has to be written whole again: lines alone are of no use.
     """
 
+    def __init__(self, text: str, *, lines_are_kept: bool = False) -> None:
+        """`lines_are_kept`: all that was written could be rescued."""
+        super().__init__(text)
+        self.lines_are_kept = lines_are_kept
+
 
 class Archive(Protocol):
     """Where sessions are kept.  One writer at a time."""

@@ -9,6 +9,7 @@ one session, it makes room for the others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
@@ -77,7 +78,7 @@ class Health:
     written: int = 0
     """Lines written by this run."""
     lost: int = 0
-    """Lines given up by this run."""
+    """Lines given up by this run, and those of its sessions that went with a store."""
     over_size: Removal = NOTHING
     """What this run dropped because the file was too large."""
     written_at: float | None = None
@@ -193,11 +194,24 @@ class Backlog:
         self.health.lost += 1
         changed.urgent = True
 
-    def rewrite(self, journals: Iterable[Journal], now: float) -> None:
-        """The archive lost what it had: all of `journals` have to be kept whole."""
+    def rewrite(
+        self, journals: Iterable[Journal], now: float, *, lines_are_kept: bool = False
+    ) -> None:
+        """The archive lost what it had: all of `journals` have to be kept whole.
+
+        Unless `lines_are_kept`, their lines are gone from it, but for those that wait here.
+        """
+        batch = () if self.taken is None else self.taken.lines
+        taken = Counter(line.session for line in batch)
         for journal in journals:
             changed = self._changed.setdefault(journal.number, Changed(journal, now))
             changed.urgent = True
+            if not lines_are_kept:
+                share = self._shares.get(journal.number)
+                waiting = taken[journal.number] + (len(share.places) if share else 0)
+                gone = max(0, journal.seq + 1 - journal.lost - waiting)
+                journal.lost += gone
+                self.health.lost += gone
         self.news.set()
 
     def report_unreadable(self, why: str) -> None:

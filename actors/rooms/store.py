@@ -133,7 +133,7 @@ class Store(Actor[StoreMessage]):
                 self._announce("store_trouble", error=str(trouble), waiting=self._backlog.waiting)
             health.trouble = str(trouble)
             if isinstance(trouble, ArchiveLost):
-                self._backlog.rewrite(self._journals(), self._clock())
+                self._keep_anew(trouble)
             return False
         if health.since is not None:
             self._announce(
@@ -173,7 +173,11 @@ class Store(Actor[StoreMessage]):
         health.since = self._clock() if health.since is None else health.since
         health.trouble = str(lost)
         self._announce("store_trouble", error=str(lost), waiting=self._backlog.waiting)
-        self._backlog.rewrite(self._journals(), self._clock())
+        self._keep_anew(lost)
+
+    def _keep_anew(self, lost: ArchiveLost) -> None:
+        kept = lost.lines_are_kept
+        self._backlog.rewrite(self._journals(), self._clock(), lines_are_kept=kept)
 
     async def _prune_now_and_then(self) -> None:
         """Step by step, so that writing is never held up for long."""

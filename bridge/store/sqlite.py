@@ -215,7 +215,8 @@ class SqliteArchive:
         self._disconnect()
         return ArchiveLost(
             f"{self._log_path} was taken away: its content was copied into {self.path.name}, "
-            "and what is in memory is written again"
+            "and what is in memory is written again",
+            lines_are_kept=True,
         )
 
     def _failed(self, error: sqlite3.Error) -> ArchiveTrouble:

@@ -181,6 +181,23 @@ def test_numbers_of_sessions_are_never_given_twice() -> None:
 # ---------------------------------------------------------------- the actor
 
 
+def test_lines_that_went_with_a_store_are_counted_and_those_that_wait_are_not() -> None:
+    backlog = Backlog()
+    journal = Journal.begin(began(), backlog)
+    for _ in range(3):
+        journal.record(message())
+    backlog.take(T0)
+    backlog.done()
+    journal.record(message())
+    backlog.take(T0)  # and this could not be written
+    journal.record(message())
+    backlog.rewrite((journal,), T0, lines_are_kept=True)
+    assert (journal.lost, backlog.health.lost) == (0, 0)
+    for _ in range(2):
+        backlog.rewrite((journal,), T0)
+        assert (journal.lost, backlog.health.lost) == (4, 4)
+
+
 async def test_what_a_session_accepted_is_on_the_disk(stage: Stage) -> None:
     room = stage.rooms.room("atlas")
     room.join("alice").publish("microphone")
@@ -308,6 +325,10 @@ async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept
     assert await flushed(stage)
     assert (backlog.health.unreadable, backlog.health.trouble) == ("", "")
     assert set(on_disk(stage, room.sid).present) == {"alice"}
+    # Each line is there, or counted as lost.
+    (kept,) = map(stage.disk.session, stage.disk.numbers)
+    missing = kept.seq + 1 - len(stage.disk.lines.get(kept.session, {}))
+    assert missing == kept.lost == backlog.health.lost > 0
 
 
 async def test_damage_that_nobody_reads_is_found_all_the_same(stage: Stage) -> None:
