@@ -194,10 +194,9 @@ class Backlog:
         self.health.lost += 1
         changed.urgent = True
 
-    def rewrite(
-        self, journals: Iterable[Journal], now: float, *, lines_are_kept: bool = False
-    ) -> None:
-        """The archive lost what it had: all of `journals` have to be kept whole.
+    def rewrite(self, journals: Iterable[Journal], now: float, *, lines_are_kept: bool) -> None:
+        """All of `journals` have to be kept whole, because the archive lost what it had or has
+        another state of them.
 
         Unless `lines_are_kept`, their lines are gone from it, but for those that wait here.
         """

@@ -121,7 +121,7 @@ class Journal:
             else:
                 self._keep(record, *fold(self.state, record))
         self.untold = deque(told)
-        self._backlog.rewrite((self,), seen_until)
+        self._backlog.rewrite((self,), seen_until, lines_are_kept=True)
 
     def _keep(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
         self.state = state

@@ -194,7 +194,7 @@ def test_lines_that_went_with_a_store_are_counted_and_those_that_wait_are_not() 
     backlog.rewrite((journal,), T0, lines_are_kept=True)
     assert (journal.lost, backlog.health.lost) == (0, 0)
     for _ in range(2):
-        backlog.rewrite((journal,), T0)
+        backlog.rewrite((journal,), T0, lines_are_kept=False)
         assert (journal.lost, backlog.health.lost) == (4, 4)
 
 

@@ -34,7 +34,7 @@ async def kept(data_dir: Path, pieces: int, each: int, size: int = 10) -> None:
                 text = os.urandom(size).hex()
                 journal.record(MetadataChanged(history.now, "alice", text))
             if number < pieces - 1:
-                history.backlog.rewrite((journal,), history.now)
+                history.backlog.rewrite((journal,), history.now, lines_are_kept=True)
             await history.write_to(archive)
 
 
