@@ -412,7 +412,10 @@ def pause(publication: rtc.RemoteTrackPublication) -> None:
     about.track_publication_handle = publication._ffi_handle.handle
     about.width, about.height = publication.width, publication.height
     for request in (disable, tell):
-        FfiClient.instance.request(request)
+        try:
+            FfiClient.instance.request(request)
+        except AssertionError:  # the SDK's word for a handle that is gone: so is the track
+            return
 
 
 # --- streams of every topic ------------------------------------------------------

@@ -118,7 +118,9 @@ async def running_agent(
 
     `first` is Python that its process runs before anything else.
     """
-    main = f"{first}\nimport sys, bridge.cli\nsys.exit(bridge.cli.main(sys.argv[1:]))"
+    # Whoever runs the tests may ignore it, as nohup does, and a process inherits that.
+    hangup = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    main = f"{hangup}\n{first}\nimport sys, bridge.cli\nsys.exit(bridge.cli.main(sys.argv[1:]))"
     command = [sys.executable, "-c", main, "start", "--log-format", "json", *flags]
     async with trio.open_nursery() as nursery:
         run = partial(

@@ -16,7 +16,13 @@ from bridge.server import PrivateServer
 from bridge.store.reader import open_reader
 from tests.program.agent import WAIT, Agent, hears, running_agent, server_api
 
-ONE = {"total": 1, "bytes": 2, "by_topic": {"chat": 1}}
+ONE = {
+    "total": 1,
+    "bytes": 2,
+    "by_topic": {"chat": 1},
+    "attachments": 0,
+    "lower_bound": False,
+}
 """Data messages of a session that heard one."""
 
 
@@ -88,7 +94,7 @@ async def test_a_room_that_ended_while_nobody_watched_is_found_ended(
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
         await agent.said("track_published", room=room)
         alone = {"current": 1, "peak": 1, "unique": 1, "joins": 1, "aborted": 0}
-        await until_kept(tmp_path, room, participants=alone)
+        await until_kept(tmp_path, room, people=alone)
         await kill(agent)
     async with server_api(livekit_server) as api:
         await api.delete_room(room)

@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from bridge.livekit.api import ServerApi
+from bridge.people import People
 from bridge.server import PrivateServer
 from tests.program.agent import WAIT, Agent, agents_in, environment, running_agent
 
@@ -53,12 +54,14 @@ async def test_a_room_that_ends_and_begins_again_at_once_is_two_sessions(
 
 
 async def test_of_two_workers_in_a_room_the_second_goes_and_the_first_keeps_it(
-    livekit_server: PrivateServer, api: ServerApi, name: str, tmp_path: Path
+    livekit_server: PrivateServer, people: People, api: ServerApi, name: str, tmp_path: Path
 ) -> None:
     async with running_agent(
         livekit_server, tmp_path / "1", *flags(name, "--max-rooms", "1")
     ) as first:
         room = await api.create_room(name, empty_timeout=LONG)
+        # The last free place is for a room with somebody in it.
+        await people.join(name, "alice")
         await first.said("session_started", room_sid=room.sid)
         (identity,) = await agents_in(api, name)
         async with running_agent(livekit_server, tmp_path / "2", *flags(name)) as second:
@@ -95,16 +98,21 @@ async def test_rooms_that_lived_through_a_killed_worker_are_watched_again(
 
 
 async def test_a_thousand_and_twenty_four_open_files_hold_eighty_rooms(
-    livekit_server: PrivateServer, api: ServerApi, name: str, tmp_path: Path
+    livekit_server: PrivateServer, people: People, api: ServerApi, name: str, tmp_path: Path
 ) -> None:
     async with agent_with_open_files(1024, livekit_server, tmp_path, name) as agent:
         await agent.said("worker_registered")
         assert (await agent.said("max_rooms"))["rooms"] == 80
         async with trio.open_nursery() as nursery:
-            for number in range(80):
+            for number in range(72):
                 nursery.start_soon(partial(api.create_room, f"{name}-{number}", empty_timeout=LONG))
-        for rooms in (20, 40, 60, 80):
+        for rooms in (20, 40, 60, 72):
             await agent.said("session_started", times=rooms)
+        # A tenth of the places is left for rooms with people.
+        async with trio.open_nursery() as nursery:
+            for number in range(72, 80):
+                nursery.start_soon(people.join, f"{name}-{number}", "alice")
+        await agent.said("session_started", times=80)
         assert agent.events("room_entry_failed") == []
         assert agent.events("job_refused") == []
         assert (await agent.stop())["rooms"] == 80
