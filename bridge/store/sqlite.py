@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -91,7 +92,11 @@ class SqliteArchive:
 
         def look() -> None:
             try:
-                if self.path.stat().st_size > most:
+                found = self.path.stat()
+                if not stat.S_ISREG(found.st_mode):
+                    # To open a FIFO for reading waits for somebody who writes to it.
+                    raise ArchiveTrouble(f"{self.path} is no file")
+                if found.st_size > most:
                     return
                 with closing(open_for_reading(self.path)) as db:
                     require_ours(db, self.path)

@@ -408,6 +408,17 @@ async def test_a_file_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
     assert await found_in(tmp_path) == ["RM_1"]
 
 
+async def test_what_is_no_file_is_trouble_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    async with open_store(tmp_path, instance="w") as archive:
+        archive.path.rename(tmp_path / "away")
+        os.mkfifo(archive.path)
+        with trio.fail_after(10), pytest.raises(ArchiveTrouble, match="is no file"):
+            await archive.verify()
+        archive.path.unlink()
+        (tmp_path / "away").rename(archive.path)
+        await archive.verify()
+
+
 async def test_a_log_that_was_taken_away_is_noticed_and_nothing_is_lost(tmp_path: Path) -> None:
     history = History()
     async with open_store(tmp_path, instance="w", steady=lambda: 0.0) as archive:
