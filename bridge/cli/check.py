@@ -249,7 +249,7 @@ def _http_port(read: Draft) -> Result:
 
 
 def _first_mend(name: str, what: str) -> Result:
-    return Result(name, "skipped", f"not tried: first mend {what}")
+    return Result(name, "skipped", f"not tried: fix {what} first")
 
 
 # ---------------------------------------------------------------- the server
@@ -278,7 +278,7 @@ def _server(read: Draft, announce: Callable[[str], None] | None, *, media: bool)
         ApiKey(read.values["api-key"], read.values["api-secret"]),
         read.values.get("agent-name") or "",
         announce=announce,
-        no_room=f"not tried: first mend --{first}" if media else NO_MEDIA,
+        no_room=f"not tried: fix --{first} first" if media else NO_MEDIA,
         proxies=drop_proxies(),
     )
 

@@ -223,7 +223,7 @@ class ServerCheck:
         return [name for name, result in self._results.items() if result.status == "failed"]
 
     def _untried(self, name: str) -> Result:
-        return Result(name, "skipped", f"not tried: first mend '{self._failed[0]}'")
+        return Result(name, "skipped", f"not tried: fix '{self._failed[0]}' first")
 
     def _ok(self, name: str, found: str, do: str = "") -> None:
         self._results[name] = Result(name, "ok", found, do)

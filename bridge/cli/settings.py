@@ -255,27 +255,27 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "sdk-demux", "ROOM_ACTORS_SDK_DEMUX", "on|off", values.switch,
-        "take events past the SDK's queues: half the CPU an event in Python",
+        "take events directly from the SDK's native callback: half the CPU an event",
         default=True, default_text="on",
     ),
     _row(
         "sdk-native-logs", "ROOM_ACTORS_SDK_NATIVE_LOGS", "on|off", values.switch,
-        "pass the native library's debug records through Python: after 50 joins 13 s of a core",
+        "let Python handle the native library's debug records: 13 s of a core for 50 joins",
         default=False, default_text="off",
     ),
     _row(
         "sdk-gather-once", "ROOM_ACTORS_SDK_GATHER_ONCE", "on|off", values.switch,
-        "gather ICE candidates once: 14 open files a room at most, not 90",
+        "gather ICE candidates once: at most 14 open files a room instead of 90",
         default=True, default_text="on",
     ),
     _row(
         "sdk-dual-connection", "ROOM_ACTORS_SDK_DUAL_CONNECTION", "on|off", values.switch,
-        "a peer connection each way: rooms are entered three times faster",
+        "use one peer connection each way: rooms are entered three times faster",
         default=True, default_text="on",
     ),
     _row(
         "sdk-pause-microphones", "ROOM_ACTORS_SDK_PAUSE_MICROPHONES", "on|off", values.switch,
-        "stop the sound of what is subscribed for its signals: a tenth of the CPU a microphone",
+        "pause microphones that are subscribed only for their signals: a tenth of the CPU",
         default=True, default_text="on",
     ),
 )  # fmt: skip

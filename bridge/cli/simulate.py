@@ -186,8 +186,8 @@ def _summary(tally: Tally, seconds: float, jobs: int) -> None:
     console.print(table)
     rate = tally.seeds / seconds if seconds else 0.0
     sys.stdout.write(
-        f"{tally.seeds} seeds in {seconds:.1f} s on {jobs} cores ({rate / jobs:.1f} a second and"
-        f" core), {len(tally.failed)} failed, trace {tally.trace}\n"
+        f"{tally.seeds} seed{'' if tally.seeds == 1 else 's'} in {seconds:.1f} s on {jobs} cores"
+        f" ({rate / jobs:.1f} a second and core), {len(tally.failed)} failed, trace {tally.trace}\n"
     )
 
 

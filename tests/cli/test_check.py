@@ -267,7 +267,7 @@ def test_a_wrong_secret_is_named_and_not_shown(
     assert "secret does not belong to this API key" in results[KEY]["found"]
     assert "LIVEKIT_API_SECRET" in results[KEY]["do"]
     assert [results[n]["status"] for n in (WORKER, VERSION, ROOM_SERVICE, MEDIA)] == ["skipped"] * 4
-    assert results[MEDIA]["found"] == f"not tried: first mend '{KEY}'"
+    assert results[MEDIA]["found"] == f"not tried: fix '{KEY}' first"
     assert wrong not in done.stdout + done.stderr
     assert "eyJ" not in done.stdout + done.stderr
 

@@ -187,7 +187,7 @@ def test_check_with_too_few_open_files_says_how_many(limit: int, tmp_path: Path)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert "open-file limit" in line
     assert "raise it: ulimit -n 304 or more" in line
-    assert "not tried: first mend 'open-file limit'" in done.stdout
+    assert "not tried: fix 'open-file limit' first" in done.stdout
 
 
 def test_check_names_a_file_system_without_shared_memory(tmp_path: Path) -> None:
