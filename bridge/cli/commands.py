@@ -349,16 +349,21 @@ def _rooms_flags(parser: argparse.ArgumentParser) -> None:
         "--watch", action="store_true", help="again and again; with --json a line each time"
     )
     parser.add_argument("--every", metavar="TIME", help="how often, default: 1s; means --watch")
+    _filter_flags(parser)
     _format_flags(parser)
 
 
-def _sessions_flags(parser: argparse.ArgumentParser) -> None:
+def _filter_flags(parser: argparse.ArgumentParser) -> None:
     from bridge.filters import FILTERS
 
     for row in FILTERS:
         about = row.about[0].lower() + row.about[1:].rstrip(".")
         help_text = about.replace("%", "%%").replace("`", "'")
         parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
+
+
+def _sessions_flags(parser: argparse.ArgumentParser) -> None:
+    _filter_flags(parser)
     parser.add_argument("--limit", metavar="N", help="how many at most, default: all")
     parser.add_argument(
         "--cursor", metavar="CURSOR", help="go on there: the 'next' of an earlier list"

@@ -138,9 +138,14 @@ def _print_all(listed: _Listed) -> None:
 
 
 def rooms(flags: Flags) -> None:
-    """The sessions that are live; with `--watch` again and again, until Ctrl-C."""
+    """The sessions that are live, as far as the filters want them; with `--watch` again and
+    again, until Ctrl-C."""
+    try:
+        filters = read_filters(flags)
+    except WrongFilter as error:
+        raise SettingsError(f"--{error}") from None
     if not flags.keys() & {"watch", "every"}:
-        _rooms(flags)
+        _rooms(flags, filters)
         return
     if "csv" in flags:
         raise SettingsError("--csv and --watch: give one of them")
@@ -152,34 +157,34 @@ def rooms(flags: Flags) -> None:
     due = time.monotonic()
     with suppress(KeyboardInterrupt):
         while True:
-            show(flags)
+            show(flags, filters)
             sys.stdout.flush()
             due = max(due + every, time.monotonic())
             time.sleep(max(due - time.monotonic(), 0.0))
 
 
-def _json_line(flags: Flags) -> None:
+def _json_line(flags: Flags, filters: Filters) -> None:
     with _store(flags) as reader:
-        worker, live = reader.worker(), reader.rooms()
+        worker, live = reader.worker(), reader.rooms(filters)
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     running = worker is not None and worker.running
     line = {"at": now, "worker_running": running, "rooms": live}
     sys.stdout.write(_ascii(json.dumps(line)) + "\n")
 
 
-def _table_anew(flags: Flags) -> None:
+def _table_anew(flags: Flags, filters: Filters) -> None:
     """In a terminal instead of the one before, and no longer than it; elsewhere below it."""
     terminal = sys.stdout.isatty()
     sys.stdout.write(f"{_CLEAR if terminal else ''}{_local(time.time())}\n")
     sys.stdout.flush()
     most = max(get_terminal_size().lines - _AROUND, 1) if terminal else None
-    _rooms(flags, most)
+    _rooms(flags, filters, most)
     sys.stdout.write("" if terminal else "\n")
 
 
-def _rooms(flags: Flags, most: int | None = None) -> None:
+def _rooms(flags: Flags, filters: Filters, most: int | None = None) -> None:
     with _store(flags) as reader:
-        worker, live = reader.worker(), reader.rooms()
+        worker, live = reader.worker(), reader.rooms(filters)
     if worker is not None and not worker.running:
         ago = go_duration(time.time() - worker.alive_at)
         sys.stderr.write(

@@ -128,10 +128,11 @@ class Api:
         )
 
     async def _rooms(self, request: Request) -> Response:
-        csv = wants_csv(request, asked(request, (FORMAT,)).get("format"))
+        given = asked(request, (*FILTERS, FORMAT))
+        csv = wants_csv(request, given.pop("format", None))
 
         def read(reader: Reader) -> Body:
-            live = reader.rooms()
+            live = reader.rooms(Filters(**given))
             return body_of({"rooms": live}, live, SESSION_COLUMNS, csv=csv)
 
         return answer(request, await self._archives.read(read))

@@ -337,7 +337,10 @@ _FORMAT: Final = _parameter(FORMAT)
 
 PATHS: Final[Mapping[str, Schema]] = {
     "/api/v1/rooms": _get(
-        "Every live session, the newest first", _ok("Rooms", or_=_CSV), (_FORMAT,), bad=_UNREADABLE
+        "Every live session, the newest first",
+        _ok("Rooms", or_=_CSV),
+        tuple(map(_parameter, (*FILTERS, FORMAT))),
+        bad=_UNREADABLE,
     ),
     "/api/v1/sessions": _get(
         "Sessions that are kept, the newest first; as CSV all of them, unless `limit` or `cursor` "

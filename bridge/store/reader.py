@@ -199,13 +199,16 @@ class Reader:
             Day(one.isoformat(), *totals.get(_midnight(one) // 86_400, nothing)) for one in dates
         ]
 
-    def rooms(self) -> list[Json]:
-        """Every live session, the newest first."""
+    def rooms(self, filters: Filters = ALL) -> list[Json]:
+        """Every live session, as far as the filters want it, the newest first."""
+        fixed, changing = _fixed(filters), _changing(filters)
+        sql = (
+            f"SELECT session, place, {changing} FROM sessions WHERE {fixed} "  # noqa: S608
+            "AND ended_at IS NULL ORDER BY place DESC"
+        )
         with transaction(self._db, "DEFERRED"):
-            found = self._db.execute(
-                "SELECT session, place, 1 FROM sessions WHERE ended_at IS NULL ORDER BY place DESC"
-            )
-            return [row for _, row in self._rows(found.fetchall())]
+            found = self._db.execute(sql, (*changing.values, *fixed.values))
+            return [row for _, row in self._rows(found.fetchall(), filters)]
 
     def live(self) -> list[LiveSession]:
         """The same as states, for whoever looks again and again: only what is new is read."""

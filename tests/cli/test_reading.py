@@ -183,6 +183,14 @@ def test_the_filters_are_those_of_the_api(data_dir: Path, room_actors: RunComman
         "RM_1",
         "RM_0",
     ]
+    live = {**given, "status": "active", "quality": "excellent"}
+    flags = [part for name, value in live.items() for part in (f"--{name}", value)]
+    for more, found in (((), []), (("--quality", "good"), ["RM_2"]), (("--room", "x"), [])):
+        done = room_actors("rooms", "--csv", *flags, *more)
+        assert ([row["id"] for row in rows_of(done.stdout)], done.returncode) == (found, 0)
+    wrong = room_actors("rooms", "--people", "few")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("room-actors: --people: ")
     wrong = room_actors("sessions", "--since", "yesterday")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == (

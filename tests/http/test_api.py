@@ -92,6 +92,22 @@ async def test_sessions_are_filtered(kept: Kept, query: str, found: list[str]):
     assert ids((await kept.get(f"/api/v1/sessions?{query}"))["sessions"]) == found
 
 
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("", ["RM_live"]),
+        ("room=live", ["RM_live"]),
+        ("room=team-*", []),
+        ("person=alice&people=1&status=active", ["RM_live"]),
+        ("person=nobody", []),
+        ("people=50", []),
+        ("status=ended", []),
+    ],
+)
+async def test_live_rooms_have_the_filters_of_sessions(kept: Kept, query: str, found: list[str]):
+    assert ids((await kept.get(f"/api/v1/rooms?{query}"))["rooms"]) == found
+
+
 async def test_a_session_is_the_contracts_object(kept: Kept):
     journal = kept.history.begin("whole", "RM_whole")
     kept.history.talk(journal, 3)
