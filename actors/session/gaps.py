@@ -51,9 +51,13 @@ def add(state: SessionState, gap: Gap) -> SessionState:
 
 
 def in_burst(state: SessionState, at: float) -> bool:
-    """Whether what is heard at `at` may have happened while we were suspended."""
+    """Whether what is heard at `at` may have happened while we were suspended.
+
+    A thread of the SDK may run again some milliseconds before the suspension is noticed: what
+    it takes in has a time just before the end of the gap.
+    """
     gap = state.suspended
-    return gap is not None and gap.until <= at <= gap.until + BURST
+    return gap is not None and gap.since <= at <= gap.until + BURST
 
 
 def counts_from(state: SessionState, at: float) -> float:

@@ -133,11 +133,13 @@ def test_a_suspension_is_a_gap_that_is_over_at_once() -> None:
     assert story.view(50)["coverage"] == 0.4
 
 
-def test_who_left_while_we_were_suspended_left_when_it_began() -> None:
+@pytest.mark.parametrize("heard", [39.998, 40.0, 40.1])
+def test_who_left_while_we_were_suspended_left_when_it_began(heard: float) -> None:
+    """Also where a thread of the SDK ran again just before the suspension was noticed."""
     story = Story(ALICE, BOB)
     story.suspended(10, 40)
-    story.unpublished(40.1, "bob", "TR_1")
-    story.left(40.1, "bob", "PA_2")
+    story.unpublished(heard, "bob", "TR_1")
+    story.left(heard, "bob", "PA_2")
     (join,) = story.of("bob")["joins"]
     assert (clock(join["left_at"]), join["leave_reason"]) == (10, LEFT)
     assert clock(story.track("TR_1")["unpublished_at"]) == 10
