@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 
 from actors.rooms.archive import ArchiveTrouble
 from bridge.filters import CURSOR, FILTERS, Filters
-from bridge.http.api_answer import JSON, Body, answer, body_of, wants_csv
+from bridge.http.api_answer import JSON, Body, answer, as_json, body_of, wants_csv
 from bridge.http.api_doc import openapi
 from bridge.http.api_query import (
     EVENTS_CURSOR,
@@ -199,7 +199,8 @@ class Api:
 
     async def _list_workers(self, request: Request) -> Response:
         asked(request)
-        return JSONResponse({"workers": self._workers()})
+        # In ASCII: names of rooms are in it.
+        return Response("".join(as_json({"workers": self._workers()})), media_type=JSON)
 
     async def _tree(self, request: Request) -> Response:
         asked(request)

@@ -158,6 +158,9 @@ async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
             found[f"API: {name}"] = (await get(f"/api/v1/{name}"), h.in_json)
         for name in ("rooms", "sessions", f"sessions/{one}"):
             found[f"API: {name}, CSV"] = (await get(f"/api/v1/{name}?format=csv"), h.in_csv)
+        found["page: saved history"] = (await get("/history.json"), h.in_json)
+        found["page: saved history, CSV"] = (await get("/history.csv"), h.in_csv)
+        found["page: saved session"] = (await get(f"/whole/{one}"), h.in_json)
         found["metrics"] = (await get("/metrics"), h.in_metrics)
         again = {"Last-Event-ID": "0-0"}
         async with http.stream("GET", "/api/v1/events", headers=again) as answer:

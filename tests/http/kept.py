@@ -39,7 +39,7 @@ WORKER: dict[str, Any] = {
     "draining": False,
     "rooms": 1,
     "max_rooms": 500,
-    "waiting": {"rooms": 1, "names": ["prepared"]},
+    "waiting": {"rooms": 1, "names": [f"{HOSTILE}\ud800"]},
     "load": 0.002,
     "store": {
         "trouble": None,

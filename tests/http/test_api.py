@@ -18,7 +18,7 @@ from actors.session import session_row, session_view
 from bridge.http import api, export
 from bridge.http.api_query import MOST, QUERY_BYTES
 from bridge.store.schema import FILE
-from tests.http.kept import HOSTILE, Kept, open_kept
+from tests.http.kept import HOSTILE, WORKER, Kept, open_kept
 from tests.http.site import HANG, answer_in, polite
 
 LISTS = ["/api/v1/rooms", "/api/v1/sessions", "/api/v1/workers", "/api/v1/actors", "/openapi.json"]
@@ -42,6 +42,13 @@ async def test_rooms_are_the_live_sessions(kept: Kept):
     found = await kept.get("/api/v1/rooms")
     assert ids(found["rooms"]) == ["RM_live"]
     assert found["rooms"][0]["people"]["current"] == 2
+
+
+async def test_a_worker_names_rooms_without_a_place_whatever_they_are_called(kept: Kept):
+    answer = await kept.site.http.get("/api/v1/workers")
+    assert answer.status_code == 200
+    assert answer.text.isascii()
+    assert answer.json() == {"workers": [WORKER]}
 
 
 async def test_a_live_room_is_as_of_the_newest_batch(kept: Kept):
