@@ -149,8 +149,9 @@ def networks(value: object) -> tuple[Network, ...]:
 
 
 OWN_PATHS: Final = frozenset({
-    "api", "healthz", "history", "livekit", "metrics", "now", "openapi.json", "readyz",
-    "sessions", "signin", "signout", "static", "system", "timelines",
+    "api", "healthz", "history", "history.csv", "history.json", "livekit", "metrics", "now",
+    "openapi.json", "readyz", "sessions", "signin", "signout", "static", "system", "timelines",
+    "whole",
 })  # fmt: skip
 """What paths of ours begin with: below one of these as a root, a path could mean either."""
 

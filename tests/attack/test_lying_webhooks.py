@@ -145,7 +145,7 @@ async def test_every_lie_leaves_possible_sessions(tmp_path: Path, lie: str) -> N
     assert here["status"] == "active"
     assert here["room"] == HERE
     assert here["data_messages"]["total"] == 3
-    assert "alice" in [one["identity"] for one in here["people"]]
+    assert "alice" in [one["identity"] for one in here["participants"]]
     for session in sessions:
         assert list(impossible(session, time.time())) == []
 
@@ -170,7 +170,7 @@ def impossible(session: Mapping[str, Any], now: float) -> Iterator[str]:
         yield f"it lasted from {session['started_at']} to {session['ended_at']}"
     if not 0.0 <= session["duration"] <= 3_600.0 or not 0.0 <= session["coverage"] <= 1.0:
         yield f"duration {session['duration']}, coverage {session['coverage']}"
-    for one in session["people"]:
+    for one in session["participants"]:
         if not 0.0 <= one["seconds"] <= session["duration"] + 5.0:
             yield f"{one['identity'][:30]!r} was there for {one['seconds']} s"
         if len(one["identity"]) > 300 or len(one["name"] or "") > 300:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,11 @@ def test_a_bug_is_found_cut_down_saved_and_replayed(
     """With a manager that does not find out what a crash cost it, as it once was."""
     monkeypatch.setattr("actors.rooms.manager.RoomManager._find_out", lambda _: None)
     # Few kinds of faults, so that a seed is found soon, and the same one whatever faults are new.
-    monkeypatch.setattr("actors.testing.rooms.plan.FAULTS", ("manager_crash", "room_closed"))
+    drawn = partial(draw, among=("manager_crash", "room_closed"))
+    monkeypatch.setattr(simulate, "draw", drawn)
     monkeypatch.chdir(tmp_path)
-    seed = next(n for n in range(100) if play(draw(n)).violations)
-    small = shrunk(draw(seed))
+    seed = next(n for n in range(100) if play(drawn(n)).violations)
+    small = shrunk(drawn(seed))
     assert len(small.steps) <= 4
     assert any(step.what == "manager_crash" for step in small.steps)
     assert simulate.run_seeds(range(seed, seed + 1), jobs=1) == 1

@@ -337,7 +337,7 @@ async def test_an_availability_answer_waits_on_nothing_a_room_does() -> None:
         async with running(worker):
             asked_at = trio.current_time()
             for number in range(200):
-                await server.send(m.offer(m.job(f"AJ_{number}")))
+                await server.send(m.offer(m.job(f"AJ_{number}", room=f"room-{number}")))
             await server.until(lambda: len(server.answers()) == 200)
             assert trio.current_time() - asked_at < 10.0
             assert all(server.answers().values())
