@@ -100,7 +100,9 @@ def _complain(text: str) -> None:
         sys.stderr.write(f"{PROG}: {harmless(redact(text), 1000)}\n")
         sys.stderr.flush()
     except OSError:
-        pass  # nobody listens: the exit code says it
+        # Nobody listens: the exit code says it.  Python would make it 120 if it could not
+        # write at its end what is left in the buffer.
+        machine.discard(sys.stderr)
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -162,6 +162,14 @@ def output_error() -> OSError | None:
     except OSError as error:
         return error
     return raw.error if isinstance(raw, _Output) else None
+
+
+def discard(stream: TextIO) -> None:
+    """Give up what could not be written to it, and all that follows."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    stream.flush()
 
 
 def require_descriptors() -> None:

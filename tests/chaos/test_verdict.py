@@ -79,6 +79,7 @@ CHANGES: dict[str, dict[tuple[str | int, ...], Any]] = {
     "joined": {("participants", 0, "joins", 0, "joined_at"): "2023-11-14T22:13:45.000Z"},
     "left": {("participants", 0, "joins", 0, "left_at"): "2023-11-14T22:14:55.000Z"},
     "still here": {("participants", 0, "joins", 0, "left_at"): None},
+    "on the way in": {("participants", 0, "joins", 0, "active"): False},
     "reason": {("participants", 0, "joins", 0, "leave_reason"): "participant_removed"},
     "track": {("tracks", 0, "sid"): "TR_9"},
     "track's owner": {("tracks", 0, "identity"): "bob"},

@@ -10,6 +10,8 @@ Forgiven is only what nobody could see:
   without webhooks when somebody left in it;
 * without webhooks, people who publish nothing and left before the server's tick announced
   them, and anybody who left within a second; with them, a track that ended within a second;
+* without webhooks, that people who publish nothing became active: somebody whom a tick announces
+  while they connect is active with the next one, and a gap or the leave may come first;
 * messages around the moment when a worker came or went: its data channel opens later than
   the room, and what was not yet on disk died with it.
 """
@@ -205,13 +207,24 @@ class Comparison:
             return True
         return stay.visible_from(self.blind) < stay.visible_until(self.blind) - SOON
 
+    def _must_be_active(self, stay: Stay) -> bool:
+        """Whether the tick after the one that announced them must have come, too."""
+        if self.webhooks or stay.tracks:
+            return self._must_be_seen(stay)
+        from_then = stay.visible_from(self.blind) + SILENT_TICK
+        return from_then < stay.visible_until(self.blind) - SOON
+
     def _counts(
         self, session: Mapping[str, Any], seen: Mapping[str, Any], both: Mapping[str, Stay]
     ) -> None:
         counts = session["people"]
-        who = {stay.identity for stay in both.values()}
-        here = sum(stay.left_at == inf for stay in both.values())
-        wanted = {"current": here, "unique": len(who), "joins": len(seen)}
+        active = {sid: stay for sid, stay in both.items() if seen[sid]["active"]}
+        for sid in sorted(both.keys() - active.keys()):
+            if self._must_be_active(both[sid]):
+                self.differs(f"{both[sid]} is not active, blind {self.blind}")
+        who = {stay.identity for stay in active.values()}
+        here = sum(stay.left_at == inf for stay in active.values())
+        wanted = {"current": here, "unique": len(who), "joins": len(active)}
         if any(counts[key] != number for key, number in wanted.items()):
             self.differs(f"{counts}, in truth {wanted}")
         for person in session["participants"]:
@@ -262,6 +275,7 @@ class Comparison:
         certain = [
             (both[sid].visible_from(self.blind), both[sid].visible_until(self.blind) - SOON)
             for sid in must & both.keys()
+            if self._must_be_active(both[sid])
         ]
         corrected = SILENT_TICK if self.webhooks else 0.001
         told = [

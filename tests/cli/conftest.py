@@ -16,8 +16,12 @@ RunCommand: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Ours without any setting, then `extra`."""
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(("LIVEKIT_", "ROOM_ACTORS_"))}
+    """Ours without any setting, then `extra`.
+
+    Without `PYTHONUNBUFFERED` too: it hides what is lost in a buffer at the end.
+    """
+    settings = ("LIVEKIT_", "ROOM_ACTORS_", "PYTHONUNBUFFERED")
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(settings)}
     return {**ours, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **extra}
 
 
