@@ -96,7 +96,8 @@ async def test_a_clock_that_is_off_is_in_no_time_of_a_session(
         assert abs(unix(join["joined_at"]) - alice.joined_at) < ABOUT, ahead
         assert abs(unix(join["left_at"]) - left_at) < ABOUT, ahead
         assert abs(session["clock_offset"] - ahead) < ABOUT
-        assert unix(session["started_at"]) <= left_at
+        # The session may begin before LiveKit told more than whole seconds.
+        assert unix(session["started_at"]) <= left_at + ABOUT
         assert left_at < unix(session["ended_at"]) < stopped_at + ABOUT
         assert 0.0 <= session["entered_after"] < 30.0
         assert (session["coverage"], session["gaps"]) == (1.0, [])
