@@ -81,7 +81,7 @@ class Found:
 
 @frozen
 class Removal:
-    """What was dropped."""
+    """The things that were dropped."""
 
     sessions: int = 0
     bytes: int = 0
@@ -99,7 +99,7 @@ NOTHING: Final = Removal()
 
 @frozen
 class PruneStep:
-    """What one step of pruning did."""
+    """The result of one step of pruning."""
 
     more: bool = False
     """There may be more to drop."""

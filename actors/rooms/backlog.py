@@ -58,7 +58,7 @@ class Changed:
 
 @define(eq=False)
 class _Share:
-    """What waits of one session."""
+    """The waiting lines of one session."""
 
     places: list[int] = field(factory=list[int])
     """Of its lines among all, the oldest first."""
@@ -80,7 +80,7 @@ class Health:
     lost: int = 0
     """Lines given up by this run, and those of its sessions that went with a store."""
     over_size: Removal = NOTHING
-    """What this run dropped because the file was too large."""
+    """The things that this run dropped because the file was too large."""
     written_at: float | None = None
     """Unix seconds of the newest batch."""
 
@@ -117,7 +117,7 @@ class Backlog:
         self._came = 0
         self._bytes = 0
         self._shares: dict[int, _Share] = {}
-        """What each session has of them."""
+        """The share of each session."""
         self._greediest: int | None = None
         """The session that has most bytes of them."""
         self._changed: dict[int, Changed] = {}

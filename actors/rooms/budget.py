@@ -10,7 +10,7 @@ So a session has a budget of bytes a minute.  Beyond it
 * joins, leaves, tracks of media and rosters are recorded as always, but without metadata and
   attributes.
 
-What is counted becomes a `MessagesThinned`, once a second at least.  The budget reads no clock: its
+The counts become a `MessagesThinned`, once a second at least.  The budget reads no clock: its
 minutes are those of the events.
 """
 
@@ -85,7 +85,7 @@ class Budget:
         self._data_tracks: set[str] = set()
         """SIDs of those that are published and recorded: their end is recorded too."""
         self._messages = self._bytes = self._changes = self._attachments = 0
-        """What was counted and is not recorded yet."""
+        """These counts are not recorded yet."""
         self._counting_since = 0.0
         """Unix seconds when the first of these came."""
 
@@ -101,7 +101,7 @@ class Budget:
         return None if self._since is None or not self._newest else self._since + WINDOW
 
     def admit(self, event: RoomEvent) -> Iterator[RoomEvent]:
-        """What to record now that `event` came, one by one, each before the next is asked for."""
+        """Give the records that `event` leads to.  Record each one before asking for the next."""
         at, since = event.at, self._since
         if since is None or at >= since + WINDOW or at < since:  # clocks are set back
             self._since, self._spent = at, 0
@@ -116,7 +116,7 @@ class Budget:
         yield self._without_texts(event)
 
     def rest(self, at: float) -> Iterator[RoomEvent]:
-        """What to record before the end of the session: nothing is left uncounted."""
+        """The last records before the end of the session: nothing is left uncounted."""
         self._give_up(tuple(self._newest), at)
         yield from self._told(at, now=True)
 

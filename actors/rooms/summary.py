@@ -53,8 +53,9 @@ class RunningSummary:
 
     def add(self, state: SessionState, now: float) -> None:
         """Add a session for good."""
-        self._sum = _plus(self._sum, state, now)
-        for person in _people(state):
+        people = _people(state)
+        self._sum = _plus(self._sum, state, now, len(people))
+        for person in people:
             if person in self._people:
                 continue
             if len(self._people) < self._remembered:
@@ -66,18 +67,19 @@ class RunningSummary:
         """The summary of what was added and of these, at `now` (Unix seconds)."""
         summary, people = self._sum, set[int]()
         for state in states:
-            summary = _plus(summary, state, now)
-            people |= _people(state)
+            known = _people(state)
+            summary = _plus(summary, state, now, len(known))
+            people |= known
         unique = len(self._people) + len(people - self._people)
         return evolve(summary, participants=summary.participants + unique)
 
 
-def _plus(summary: Summary, state: SessionState, now: float) -> Summary:
-    """The summary with a session, without the people whom `_people` gives."""
+def _plus(summary: Summary, state: SessionState, now: float, known: int) -> Summary:
+    """The summary with a session, without the `known` people whom `_people` gives."""
     one = totals(state, now)
     return Summary(
         summary.rooms + 1,
-        summary.participants + max(0, one.participants_total - len(_people(state))),
+        summary.participants + max(0, one.participants_total - known),
         summary.tracks + one.tracks_total,
         _messages(summary, one.messages),
         summary.duration + one.duration,

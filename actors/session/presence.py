@@ -275,7 +275,7 @@ def correct_leave(
         out.append(evolve(_gone(person, corrected), event="participant_left_at"))
     elif not join.effective and not join.end_observed:
         out.append(_gone(person, corrected))
-    was, person = person, change(person, joins=(*person.joins[:index], corrected, *after))
+    was, person = person, _with_join(person, index, corrected)
     return _replace(_recounted(state, was, person), person)
 
 
@@ -293,8 +293,7 @@ def correct_join(
     was, join = person, person.joins[index]
     if (join.kind or person.kind) != kind:
         join = change(join, kind=kind)
-        joins = (*person.joins[:index], join, *person.joins[index + 1 :])
-        person = _with_kind(change(person, joins=joins))
+        person = _with_kind(_with_join(person, index, join))
         state = _replace(_recounted(state, was, person), person)
         if was.counts(was.joins[index]):
             state = change(state, peak=_highest(state))
@@ -303,7 +302,7 @@ def correct_join(
     if join.left_at is None:
         return progress(state, person, at, out, active=True)
     was, join = person, change(join, active=True)
-    person = change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
+    person = _with_join(person, index, join)
     state = _replace(_recounted(state, was, person), person)
     if not join.effective:
         return state
@@ -737,6 +736,11 @@ def _with_key(state: SessionState, person: Person) -> Person:
     return person if key is None else change(person, key=key)
 
 
+def _with_join(person: Person, index: int, join: Join) -> Person:
+    """The person with this join in the place of the one at `index`."""
+    return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
+
+
 def _with_kind(person: Person) -> Person:
     """The kind of an identity: of its first join that is a person's, else of its first."""
     kinds = [person.kind] if person.older_visits else []
@@ -905,7 +909,7 @@ def _left_too(person: Person, event: ParticipantLeft) -> Person:
         within = announced_within(join, event.at)
         join = change(join, left_at=max(event.at, join.joined_at), left_within=within)
     join = change(join, reason=join.reason or event.reason)
-    return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
+    return _with_join(person, index, join)
 
 
 def knows(state: SessionState, info: ParticipantInfo) -> bool:

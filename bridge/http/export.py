@@ -22,9 +22,8 @@ from starlette.types import Receive, Scope, Send
 from bridge.filters import Filters
 from bridge.http.api_answer import CSV, JSON, members
 from bridge.http.budget import Budget
-from bridge.http.exchange import BUDGET, RETRY_AFTER
-from bridge.http.pieces import joined
-from bridge.http.problem import problem
+from bridge.http.exchange import BUDGET
+from bridge.http.pieces import busy, joined
 from bridge.sheet import SESSION_COLUMNS, csv_parts
 from bridge.store.reader import Json, Reader
 from bridge.store.timeline import TimelinePage
@@ -125,9 +124,7 @@ class Export(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._exports.count >= AT_ONCE:
-            name, value = RETRY_AFTER
-            headers = {name.decode(): value.decode()}
-            await problem(503, "too many files are being saved", headers)(scope, receive, send)
+            await busy("too many files are being saved")(scope, receive, send)
             return
         self._exports.count += 1
         try:

@@ -37,6 +37,12 @@ def joined(parts: Iterable[str]) -> Iterator[bytes]:
         yield "".join(found).encode()
 
 
+def busy(detail: str) -> Response:
+    """503: the client should come again in some seconds."""
+    name, value = RETRY_AFTER
+    return problem(503, detail, {name.decode(): value.decode()})
+
+
 @final
 class Pieces(Response):
     """An answer of these pieces.  It can be sent once."""
@@ -52,9 +58,7 @@ class Pieces(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         budget: Budget = scope["extensions"][BUDGET]
         if not budget.take(self._size):
-            name, value = RETRY_AFTER
-            headers = {name.decode(): value.decode()}
-            await problem(503, "too many answers are under way", headers)(scope, receive, send)
+            await busy("too many answers are under way")(scope, receive, send)
             return
         left = self._size
         try:

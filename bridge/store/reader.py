@@ -9,6 +9,7 @@ The objects are those of the contract, ready for any JSON encoder.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -304,6 +305,7 @@ class Reader:
         now, rows = self._now(), list[tuple[int, Json]]()
         wanted = frozenset(session for session, _, _ in found)
         newest: dict[int, list[Line]] | None = None
+        person = None if filters.person is None else regex_of(filters.person)
         for session, place, matches in found:
             ended, *body = self._db.execute(
                 "SELECT ended_at IS NOT NULL, row, form, iif(form = ?, x'', state) "
@@ -316,7 +318,7 @@ class Reader:
                 with suppress(ValueError):  # unreadable: as it was kept last
                     state = refold(self._db, session, newest.get(session, [])).state
                     row = session_row(state, now(state))
-                    matches = _matches(state, row, filters)
+                    matches = _matches(state, row, filters, person)
             if matches:
                 rows.append((place, decode_row(*body) if row is None else row))
         return rows
@@ -397,18 +399,19 @@ def _changing(filters: Filters) -> _Conditions:
     return _Conditions(tuple(conditions), tuple(values))
 
 
-def _matches(state: SessionState, row: Json, filters: Filters) -> bool:
-    """Whether a live session meets the conditions of `_changing` now."""
+def _matches(
+    state: SessionState, row: Json, filters: Filters, person: re.Pattern[str] | None
+) -> bool:
+    """Whether a live session meets the conditions of `_changing` now.
+
+    `person` is the filter of that name, made once for all sessions of a list.
+    """
     if filters.people is not None and (row["people"]["peak"] or 0) < filters.people:
         return False
     if filters.quality is not None and not row["quality"][filters.quality]:
         return False
-    if filters.person is None:
-        return True
-    matches = regex_of(filters.person).match
-    return any(
-        any(map(matches, (person.identity, person.name, person.person)))
-        for person in everyone(state)
+    return person is None or any(
+        any(map(person.match, (one.identity, one.name, one.person))) for one in everyone(state)
     )
 
 
