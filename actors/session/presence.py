@@ -7,8 +7,6 @@ the next; what is to be told goes to `out`.  The rules and where they come from 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from math import inf
 from typing import Final, Literal, TypeAlias
 
@@ -27,14 +25,21 @@ from actors.session.events import (
     RecorderFound,
 )
 from actors.session.gaps import counts_from, was_suspended
-from actors.session.person_key import person_of
+from actors.session.people import (
+    highest,
+    met,
+    peaked,
+    recounted,
+    returned,
+    with_join,
+    with_joins,
+    with_key,
+    with_kind,
+)
 from actors.session.signals import permissions_entry, take_attributes, take_metadata
 from actors.session.state import (
     BATCH,
-    COUNTED_KINDS,
-    MAX_JOINS,
     MAX_PEOPLE,
-    MAX_PERSONS,
     MAX_TEXT,
     RECONNECT_WINDOW,
     SETTLE,
@@ -210,15 +215,15 @@ def visit(
         within = stretch(join.joined_at, left_at) if join.left_at == inf else join.left_within
         join = change(join, left_within=within)
     join = change(join, left_at=max(left_at, join.joined_at))
-    told = _returned(state, person, before, join.joined_at)
+    told = returned(state, person, before, join.joined_at)
     if before:
         parted = min(before[-1].left_at or 0.0, join.joined_at)
         before = (*before[:-1], change(before[-1], left_at=max(parted, before[-1].joined_at)))
-    state, person = _with_joins(state, person, (*before, join, *after), at)
-    state = _recounted(state, was, person)
+    state, person = with_joins(state, person, (*before, join, *after), at)
+    state = recounted(state, was, person)
     if join.effective:
         if person.counts(join):
-            state = change(state, peak=max(state.peak, _met(state, person, join.since)))
+            state = change(state, peak=max(state.peak, met(state, person, join.since)))
         out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
     out.append(_gone(person, join))
     return _put(state, person) if identity in state.present else shelve(state, person)
@@ -275,8 +280,8 @@ def correct_leave(
         out.append(evolve(_gone(person, corrected), event="participant_left_at"))
     elif not join.effective and not join.end_observed:
         out.append(_gone(person, corrected))
-    was, person = person, _with_join(person, index, corrected)
-    return _replace(_recounted(state, was, person), person)
+    was, person = person, with_join(person, index, corrected)
+    return _replace(recounted(state, was, person), person)
 
 
 def correct_join(
@@ -293,22 +298,22 @@ def correct_join(
     was, join = person, person.joins[index]
     if (join.kind or person.kind) != kind:
         join = change(join, kind=kind)
-        person = _with_kind(_with_join(person, index, join))
-        state = _replace(_recounted(state, was, person), person)
+        person = with_kind(with_join(person, index, join))
+        state = _replace(recounted(state, was, person), person)
         if was.counts(was.joins[index]):
-            state = change(state, peak=_highest(state))
+            state = change(state, peak=highest(state))
     if not active or join.active:
         return state
     if join.left_at is None:
         return progress(state, person, at, out, active=True)
     was, join = person, change(join, active=True)
-    person = _with_join(person, index, join)
-    state = _replace(_recounted(state, was, person), person)
+    person = with_join(person, index, join)
+    state = _replace(recounted(state, was, person), person)
     if not join.effective:
         return state
     if person.counts(join):
-        state = change(state, peak=max(state.peak, _met(state, person, join.since)))
-    told = _returned(state, person, person.joins[:index], join.joined_at)
+        state = change(state, peak=max(state.peak, met(state, person, join.since)))
+    told = returned(state, person, person.joins[:index], join.joined_at)
     out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
     out.append(_gone(person, join))
     return state
@@ -334,10 +339,10 @@ def progress(
     if join is before:
         return state if person is was else _put(state, person)
     person = change(person, joins=(*person.joins[:-1], join))
-    state = _put(_recounted(state, was, person), person)
+    state = _put(recounted(state, was, person), person)
     if join.effective:
-        state = _peaked(state, join.since)
-        told = _returned(state, person, person.joins[:-1], join.joined_at)
+        state = peaked(state, join.since)
+        told = returned(state, person, person.joins[:-1], join.joined_at)
         out.append(Entry(at, "participant_connected", {**_who(person, join), **told}))
         if person.metadata:
             out.append(_metadata(at, person.identity, person.metadata))
@@ -488,7 +493,7 @@ def _first_seen(
     out: list[Entry],
 ) -> SessionState:
     state, person = _newcomer(state, info)
-    told = _returned(state, person, (), at if how == "announced" else joined_at)
+    told = returned(state, person, (), at if how == "announced" else joined_at)
     join = join_of(info, joined_at, how)
     return _enter(state, person, person, join, info, at, how, told, out)
 
@@ -509,7 +514,7 @@ def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState,
         info.attributes,
         data_messages=messages,
     )
-    return change(state, numbered=state.numbered + 1), _with_key(state, person)
+    return change(state, numbered=state.numbered + 1), with_key(state, person)
 
 
 def _again(
@@ -525,7 +530,7 @@ def _again(
     was, last = person, person.joins[-1]
     left_at = last.joined_at if last.left_at is None else last.left_at
     back = at if how == "announced" else joined_at
-    told = _returned(state, person, person.joins, back)
+    told = returned(state, person, person.joins, back)
     if left_at > joined_at:
         # The leave was heard late: nobody is in the room twice.
         within = last.left_within
@@ -574,11 +579,11 @@ def _enter(
     out: list[Entry],
 ) -> SessionState:
     """Open `join` of somebody who is not present; `was` is this person before, as counted."""
-    state, person = _with_joins(state, person, (*person.joins, join), at)
-    person = _with_key(state, _with_texts(_with_kind(person), info))
-    state = _put(_recounted(state, was, person), person)
+    state, person = with_joins(state, person, (*person.joins, join), at)
+    person = with_key(state, _with_texts(with_kind(person), info))
+    state = _put(recounted(state, was, person), person)
     if join.effective:
-        state = _peaked(state, join.since)
+        state = peaked(state, join.since)
         who = _who(person, join)
         out.append(Entry(at, _EVENT[how], who if how == "found" else {**who, **told}))
         if info.metadata:
@@ -603,7 +608,7 @@ def _stays(
         left = {other: wait for other, wait in state.leaving.items() if other != info.identity}
         state = with_leaving(state, left)
         person = change(person, quality=person.quality.to(leave.quality, leave.at))
-        state = _peaked(_put(state, person), at)
+        state = peaked(_put(state, person), at)
     state = _compared(state, person, info, at, out)
     state = progress(state, state.present[info.identity], at, out, active=info.active)
     return _with_tracks(state, info, at, how, out)
@@ -671,171 +676,13 @@ def _with_tracks(
     return state
 
 
-def _with_joins(
-    state: SessionState, person: Person, joins: tuple[Join, ...], at: float
-) -> tuple[SessionState, Person]:
-    """The person with these joins, at most one too many: then the oldest is only added up."""
-    if len(joins) <= MAX_JOINS:
-        return state, change(person, joins=joins)
-    folded = change(state.folded, joins=state.folded.joins + 1)
-    person = change(
-        person,
-        joins=joins[1:],
-        older_joins=person.older_joins + 1,
-        older_seconds=person.older_seconds + joins[0].seconds(at),
-        older_visits=person.older_visits + person.counts(joins[0]),
-        older_aborted=person.older_aborted + person.failed(joins[0]),
-    )
-    return change(state, folded=folded), person
-
-
-def _recounted(state: SessionState, was: Person, person: Person) -> SessionState:
-    """The counts of people, now that `person` is what was `was`.  They change nowhere else."""
-    first = state.first_person_at
-    if person.visits > was.visits:
-        known = () if first is None else (first,)
-        came = (join.joined_at for join in person.joins if person.counts(join))
-        first = min((*known, *came), default=None)
-    state = change(
-        state,
-        first_person_at=first,
-        joins=state.joins + person.visits - was.visits,
-        aborted_joins=state.aborted_joins + person.aborted - was.aborted,
-    )
-    state = _counted(state, was.person, -int(was.counted), -int(was.here))
-    return _counted(state, person.person, int(person.counted), int(person.here))
-
-
-def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:
-    """So many identities more count as this person, and are here."""
-    if not (counted or here):
-        return state
-    if state.person_key is not None:
-        persons = state.persons
-        if person in persons or len(persons) < MAX_PERSONS:
-            before = persons.get(person, (0, 0))
-            after = before[0] + counted, before[1] + here
-            state = change(state, persons={**persons, person: after})
-            counted, here = ((now > 0) - (was > 0) for was, now in zip(before, after, strict=True))
-    return change(state, current=state.current + here, unique=state.unique + counted)
-
-
 def _identified(state: SessionState, identity: str) -> SessionState:
     """Somebody present may have shown who they are."""
     was = state.present.get(identity)
     if was is None:
         return state
-    person = _with_key(state, was)
-    return state if person is was else _put(_recounted(state, was, person), person)
-
-
-def _with_key(state: SessionState, person: Person) -> Person:
-    if state.person_key is None or person.key is not None:
-        return person
-    key = person_of(state.person_key, person.metadata, person.attributes)
-    return person if key is None else change(person, key=key)
-
-
-def _with_join(person: Person, index: int, join: Join) -> Person:
-    """The person with this join in the place of the one at `index`."""
-    return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
-
-
-def _with_kind(person: Person) -> Person:
-    """The kind of an identity: of its first join that is a person's, else of its first."""
-    kinds = [person.kind] if person.older_visits else []
-    kinds += [join.kind or person.kind for join in person.joins]
-    kind = next((kind for kind in kinds if kind in COUNTED_KINDS), kinds[0])
-    if kind == person.kind:
-        return person
-    # Joins of old stores have the kind that their person had.
-    joins = tuple(change(join, kind=join.kind or person.kind) for join in person.joins)
-    return change(person, kind=kind, joins=joins)
-
-
-def _returned(
-    state: SessionState, person: Person, before: tuple[Join, ...], back: float
-) -> dict[str, bool]:
-    """Whether somebody who came `back` then had taken part before, and only just left."""
-    last = next((join for join in reversed(before) if join.effective), None)
-    left_at = None
-    if last is not None:
-        left_at = last.joined_at if last.left_at is None else last.left_at
-    if person.key is not None:
-        # Under other identities too; one that is here still is another device of theirs.
-        ends = [
-            join.left_at
-            for other in _everyone(state)
-            if other.key == person.key and other.identity != person.identity
-            for join in other.joins
-            if other.counts(join) and join.left_at is not None
-        ]
-        left_at = max((*ends, *(() if left_at is None else (left_at,))), default=None)
-    if left_at is None:
-        return {"rejoin": person.older_visits > 0, "reconnect": False}
-    return {"rejoin": True, "reconnect": back - left_at <= RECONNECT_WINDOW}
-
-
-def _peaked(state: SessionState, at: float) -> SessionState:
-    """Somebody came at `at`, or is here after all.
-
-    Whoever seems to have left by then does not count: if it was not true, they count once
-    that is known.
-    """
-    leaving = Counter(
-        state.present[identity].person
-        for identity, leave in state.leaving.items()
-        if leave.at <= at and state.present[identity].here
-    )
-    gone = len(leaving)
-    if state.person_key is not None and leaving:
-        # Who stays under another identity is not gone.
-        gone = sum(count >= state.persons.get(one, (0, 0))[1] for one, count in leaving.items())
-    return change(state, peak=max(state.peak, state.current - gone))
-
-
-def _met(state: SessionState, person: Person, at: float) -> int:
-    """How many people were there at `at`, when `person` came for a visit nobody saw."""
-    past = (other for other in state.past.values() if other.identity not in state.present)
-    leaving = state.leaving
-    here = (
-        other
-        for other in state.present.values()
-        if other.identity not in leaving or at < leaving[other.identity].at
-    )
-    others = {other.person for other in (*past, *here) if other.there(at)}
-    return 1 + len(others - {person.person})
-
-
-def _highest(state: SessionState) -> int:
-    """The peak once more, from the joins that are kept: one of them turned out to count less."""
-    if state.folded.people or state.folded.joins:
-        return state.peak
-    steps = sorted(step for person in _everyone(state) for step in _steps(state, person))
-    there, highest = Counter[str](), 0
-    for _, _, step, person in steps:
-        there[person] += step
-        if not there[person]:
-            del there[person]
-        highest = max(highest, len(there))
-    return highest
-
-
-def _everyone(state: SessionState) -> Iterator[Person]:
-    yield from state.present.values()
-    yield from (one for one in state.past.values() if one.identity not in state.present)
-
-
-def _steps(state: SessionState, person: Person) -> Iterator[tuple[float, int, int, str]]:
-    """Of each visit: when, in which order of what happens then, one more or one less, and
-    whose."""
-    for join in filter(person.counts, person.joins):
-        yield join.since, 1, 1, person.person
-        left_at, leave = join.left_at, state.leaving.get(person.identity)
-        if left_at is None and leave is not None:
-            left_at = max(leave.at, join.since)
-        if left_at is not None:
-            yield left_at, 0 if left_at > join.since else 2, -1, person.person
+    person = with_key(state, was)
+    return state if person is was else _put(recounted(state, was, person), person)
 
 
 def _part(
@@ -880,7 +727,7 @@ def _out(
     )
     person = change(_quiet(person, left_at), joins=(*person.joins[:-1], join), owed=None)
     present = {other: one for other, one in state.present.items() if other != identity}
-    state = change(_recounted(_silenced(state, identity), was, person), present=present)
+    state = change(recounted(_silenced(state, identity), was, person), present=present)
     if identity in state.leaving:
         left = {other: leave for other, leave in state.leaving.items() if other != identity}
         state = with_leaving(state, left)
@@ -909,7 +756,7 @@ def _left_too(person: Person, event: ParticipantLeft) -> Person:
         within = announced_within(join, event.at)
         join = change(join, left_at=max(event.at, join.joined_at), left_within=within)
     join = change(join, reason=join.reason or event.reason)
-    return _with_join(person, index, join)
+    return with_join(person, index, join)
 
 
 def knows(state: SessionState, info: ParticipantInfo) -> bool:

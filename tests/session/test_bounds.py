@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.session import presence, signals, totals, tracks, waiting
+from actors.session import people, presence, signals, totals, tracks, waiting
 from actors.session.shelf import Shelf
 from actors.session.state import OTHER
 from tests.session.story import T0, Story, camera, microphone, person
@@ -13,7 +13,7 @@ from tests.session.story import T0, Story, camera, microphone, person
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "MAX_PEOPLE", 3)
-    monkeypatch.setattr(presence, "MAX_JOINS", 3)
+    monkeypatch.setattr(people, "MAX_JOINS", 3)
     monkeypatch.setattr(presence, "MAX_TEXT", 20)
     monkeypatch.setattr(tracks, "MAX_TRACKS", 3)
     monkeypatch.setattr(signals, "MAX_TOPICS", 3)

@@ -95,7 +95,7 @@ def test_without_a_key_an_identity_is_a_person_and_nothing_is_kept_for_it() -> N
 
 
 def test_beyond_the_bound_a_person_is_not_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.session.presence.MAX_PERSONS", 1)
+    monkeypatch.setattr("actors.session.people.MAX_PERSONS", 1)
     assert bounds.MAX_PERSONS > 1
     story = Story(person_key=KEY)
     for number, who in enumerate(("dora", "erik", "erik", "dora")):

@@ -1,0 +1,180 @@
+"""How many people there are and were: each counted once, by what is known of their joins.
+
+The counts of a session change here and nowhere else (`recounted`).  With a person key one
+person may have several identities, also at the same time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from actors.session.person_key import person_of
+from actors.session.state import (
+    COUNTED_KINDS,
+    MAX_JOINS,
+    MAX_PERSONS,
+    RECONNECT_WINDOW,
+    Join,
+    Person,
+    SessionState,
+    change,
+)
+
+
+def with_joins(
+    state: SessionState, person: Person, joins: tuple[Join, ...], at: float
+) -> tuple[SessionState, Person]:
+    """The person with these joins, at most one too many: then the oldest is only added up."""
+    if len(joins) <= MAX_JOINS:
+        return state, change(person, joins=joins)
+    folded = change(state.folded, joins=state.folded.joins + 1)
+    person = change(
+        person,
+        joins=joins[1:],
+        older_joins=person.older_joins + 1,
+        older_seconds=person.older_seconds + joins[0].seconds(at),
+        older_visits=person.older_visits + person.counts(joins[0]),
+        older_aborted=person.older_aborted + person.failed(joins[0]),
+    )
+    return change(state, folded=folded), person
+
+
+def recounted(state: SessionState, was: Person, person: Person) -> SessionState:
+    """The counts of people, now that `person` is what was `was`.  They change nowhere else."""
+    first = state.first_person_at
+    if person.visits > was.visits:
+        known = () if first is None else (first,)
+        came = (join.joined_at for join in person.joins if person.counts(join))
+        first = min((*known, *came), default=None)
+    state = change(
+        state,
+        first_person_at=first,
+        joins=state.joins + person.visits - was.visits,
+        aborted_joins=state.aborted_joins + person.aborted - was.aborted,
+    )
+    state = _counted(state, was.person, -int(was.counted), -int(was.here))
+    return _counted(state, person.person, int(person.counted), int(person.here))
+
+
+def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:
+    """So many identities more count as this person, and are here."""
+    if not (counted or here):
+        return state
+    if state.person_key is not None:
+        persons = state.persons
+        if person in persons or len(persons) < MAX_PERSONS:
+            before = persons.get(person, (0, 0))
+            after = before[0] + counted, before[1] + here
+            state = change(state, persons={**persons, person: after})
+            counted, here = ((now > 0) - (was > 0) for was, now in zip(before, after, strict=True))
+    return change(state, current=state.current + here, unique=state.unique + counted)
+
+
+def with_key(state: SessionState, person: Person) -> Person:
+    if state.person_key is None or person.key is not None:
+        return person
+    key = person_of(state.person_key, person.metadata, person.attributes)
+    return person if key is None else change(person, key=key)
+
+
+def with_join(person: Person, index: int, join: Join) -> Person:
+    """The person with this join in the place of the one at `index`."""
+    return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
+
+
+def with_kind(person: Person) -> Person:
+    """The kind of an identity: of its first join that is a person's, else of its first."""
+    kinds = [person.kind] if person.older_visits else []
+    kinds += [join.kind or person.kind for join in person.joins]
+    kind = next((kind for kind in kinds if kind in COUNTED_KINDS), kinds[0])
+    if kind == person.kind:
+        return person
+    # Joins of old stores have the kind that their person had.
+    joins = tuple(change(join, kind=join.kind or person.kind) for join in person.joins)
+    return change(person, kind=kind, joins=joins)
+
+
+def returned(
+    state: SessionState, person: Person, before: tuple[Join, ...], back: float
+) -> dict[str, bool]:
+    """Whether somebody who came `back` then had taken part before, and only just left."""
+    last = next((join for join in reversed(before) if join.effective), None)
+    left_at = None
+    if last is not None:
+        left_at = last.joined_at if last.left_at is None else last.left_at
+    if person.key is not None:
+        # Under other identities too; one that is here still is another device of theirs.
+        ends = [
+            join.left_at
+            for other in _everyone(state)
+            if other.key == person.key and other.identity != person.identity
+            for join in other.joins
+            if other.counts(join) and join.left_at is not None
+        ]
+        left_at = max((*ends, *(() if left_at is None else (left_at,))), default=None)
+    if left_at is None:
+        return {"rejoin": person.older_visits > 0, "reconnect": False}
+    return {"rejoin": True, "reconnect": back - left_at <= RECONNECT_WINDOW}
+
+
+def peaked(state: SessionState, at: float) -> SessionState:
+    """Somebody came at `at`, or is here after all.
+
+    Whoever seems to have left by then does not count: if it was not true, they count once
+    that is known.
+    """
+    leaving = Counter(
+        state.present[identity].person
+        for identity, leave in state.leaving.items()
+        if leave.at <= at and state.present[identity].here
+    )
+    gone = len(leaving)
+    if state.person_key is not None and leaving:
+        # Who stays under another identity is not gone.
+        gone = sum(count >= state.persons.get(one, (0, 0))[1] for one, count in leaving.items())
+    return change(state, peak=max(state.peak, state.current - gone))
+
+
+def met(state: SessionState, person: Person, at: float) -> int:
+    """How many people were there at `at`, when `person` came for a visit nobody saw."""
+    past = (other for other in state.past.values() if other.identity not in state.present)
+    leaving = state.leaving
+    here = (
+        other
+        for other in state.present.values()
+        if other.identity not in leaving or at < leaving[other.identity].at
+    )
+    others = {other.person for other in (*past, *here) if other.there(at)}
+    return 1 + len(others - {person.person})
+
+
+def highest(state: SessionState) -> int:
+    """The peak once more, from the joins that are kept: one of them turned out to count less."""
+    if state.folded.people or state.folded.joins:
+        return state.peak
+    steps = sorted(step for person in _everyone(state) for step in _steps(state, person))
+    there, highest = Counter[str](), 0
+    for _, _, step, person in steps:
+        there[person] += step
+        if not there[person]:
+            del there[person]
+        highest = max(highest, len(there))
+    return highest
+
+
+def _everyone(state: SessionState) -> Iterator[Person]:
+    yield from state.present.values()
+    yield from (one for one in state.past.values() if one.identity not in state.present)
+
+
+def _steps(state: SessionState, person: Person) -> Iterator[tuple[float, int, int, str]]:
+    """Of each visit: when, in which order of what happens then, one more or one less, and
+    whose."""
+    for join in filter(person.counts, person.joins):
+        yield join.since, 1, 1, person.person
+        left_at, leave = join.left_at, state.leaving.get(person.identity)
+        if left_at is None and leave is not None:
+            left_at = max(leave.at, join.since)
+        if left_at is not None:
+            yield left_at, 0 if left_at > join.since else 2, -1, person.person
