@@ -2,8 +2,9 @@
 
 MessagePack by msgspec, every object a map by the names of its fields.  A body that was
 written before a field was added decodes with that field's default, and one that has a
-field which is gone decodes without it: so a new field must have a default, and a field
-or a class is renamed together with a migration of the store (a test pins them).
+field which is gone decodes without it: so a new field must have a default, and a field is
+renamed together with a migration of the store (a test pins them).  A class may be renamed
+at will: records are stored under the tags of `TAGS`.
 
 Bodies come from a disk.  What is torn, changed or of a kind nobody knows raises
 `Unreadable` and nothing else.
@@ -12,11 +13,12 @@ Bodies come from a disk.  What is torn, changed or of a kind nobody knows raises
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar, get_args
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from attrs import frozen
 
+from actors.session import events, record
 from actors.session.entry import Entry
 from actors.session.record import Record
 from actors.session.state import SessionState, change
@@ -40,12 +42,101 @@ _Told: TypeAlias = str | int | float | bool | tuple[str, ...] | dict[str, str] |
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
-_KINDS: Final[tuple[type[Record], ...]] = get_args(Record)
+TAGS: Final[Mapping[str, type[Record]]] = {
+    "session_began": record.Began,
+    "session_continued": record.Attached,
+    "session_ended": record.Ended,
+    "watching": events.Watching,
+    "resynced": events.Resynced,
+    "reconnecting": events.Reconnecting,
+    "reconnected": events.Reconnected,
+    "disconnected": events.Disconnected,
+    "suspended": events.Suspended,
+    "clock_compared": events.ClockCompared,
+    "participant_joined": events.ParticipantJoined,
+    "participant_active": events.ParticipantActive,
+    "recorder_detected": events.RecorderFound,
+    "participant_left": events.ParticipantLeft,
+    "name_changed": events.NameChanged,
+    "metadata_changed": events.MetadataChanged,
+    "attributes_changed": events.AttributesChanged,
+    "permissions_changed": events.PermissionsChanged,
+    "track_published": events.TrackPublished,
+    "track_unpublished": events.TrackUnpublished,
+    "track_muted": events.TrackMuted,
+    "track_unmuted": events.TrackUnmuted,
+    "track_subscribed": events.TrackSubscribed,
+    "track_subscription_failed": events.TrackSubscriptionFailed,
+    "data_track_published": events.DataTrackPublished,
+    "data_track_unpublished": events.DataTrackUnpublished,
+    "speakers_changed": events.SpeakersChanged,
+    "quality_changed": events.QualityChanged,
+    "data_received": events.DataReceived,
+    "attachment_received": events.AttachmentReceived,
+    "messages_dropped": events.MessagesThinned,
+    "room_metadata_changed": events.RoomMetadataChanged,
+    "recording_changed": events.RecordingChanged,
+    "tick": events.Tick,
+    "webhook_room_started": events.RoomTold,
+    "webhook_participant_joined": events.JoinTold,
+    "webhook_participant_left": events.LeaveTold,
+    "webhook_join_aborted": events.JoinAborted,
+    "webhook_track": events.TrackTold,
+    "webhook_room_finished": events.RoomEndTold,
+    "webhook_egress": events.EgressTold,
+}
+"""What each kind of record is called in a store.  A class may be renamed; its tag never is."""
+
+VERSION_1: Final[Mapping[str, str]] = {
+    "Began": "session_began",
+    "Attached": "session_continued",
+    "Ended": "session_ended",
+    "Watching": "watching",
+    "Resynced": "resynced",
+    "Reconnecting": "reconnecting",
+    "Reconnected": "reconnected",
+    "Disconnected": "disconnected",
+    "Suspended": "suspended",
+    "ClockCompared": "clock_compared",
+    "ParticipantJoined": "participant_joined",
+    "ParticipantActive": "participant_active",
+    "RecorderFound": "recorder_detected",
+    "ParticipantLeft": "participant_left",
+    "NameChanged": "name_changed",
+    "MetadataChanged": "metadata_changed",
+    "AttributesChanged": "attributes_changed",
+    "PermissionsChanged": "permissions_changed",
+    "TrackPublished": "track_published",
+    "TrackUnpublished": "track_unpublished",
+    "TrackMuted": "track_muted",
+    "TrackUnmuted": "track_unmuted",
+    "TrackSubscribed": "track_subscribed",
+    "TrackSubscriptionFailed": "track_subscription_failed",
+    "DataTrackPublished": "data_track_published",
+    "DataTrackUnpublished": "data_track_unpublished",
+    "SpeakersChanged": "speakers_changed",
+    "QualityChanged": "quality_changed",
+    "DataReceived": "data_received",
+    "AttachmentReceived": "attachment_received",
+    "MessagesThinned": "messages_dropped",
+    "RoomMetadataChanged": "room_metadata_changed",
+    "RecordingChanged": "recording_changed",
+    "Tick": "tick",
+    "RoomTold": "webhook_room_started",
+    "JoinTold": "webhook_participant_joined",
+    "LeaveTold": "webhook_participant_left",
+    "JoinAborted": "webhook_join_aborted",
+    "TrackTold": "webhook_track",
+    "RoomEndTold": "webhook_room_finished",
+    "EgressTold": "webhook_egress",
+}
+"""The tags of the first version, which were the names of its classes."""
+
+_TAG_OF: Final[Mapping[type[Record], str]] = {kind: tag for tag, kind in TAGS.items()}
 
 _DECODE: Final[Mapping[str, Callable[[bytes], Record]]] = {
-    kind.__name__: msgspec.msgpack.Decoder(kind).decode for kind in _KINDS
+    tag: msgspec.msgpack.Decoder(kind).decode for tag, kind in TAGS.items()
 }
-"""The kind of a record is the name of its class."""
 
 _decode_state: Final = msgspec.msgpack.Decoder(_StoredState).decode
 _decode_entries: Final = msgspec.msgpack.Decoder(
@@ -53,13 +144,13 @@ _decode_entries: Final = msgspec.msgpack.Decoder(
 ).decode
 
 
-def encode_record(record: Record) -> tuple[str, bytes]:
-    """The record's kind and body."""
-    return record.__class__.__name__, _encode(record)
+def encode_record(item: Record) -> tuple[str, bytes]:
+    """The record's tag and body."""
+    return _TAG_OF[item.__class__], _encode(item)
 
 
 def decode_record(kind: str, body: bytes) -> Record:
-    decode = _DECODE.get(kind)
+    decode = _DECODE.get(VERSION_1.get(kind, kind))
     if decode is None:
         raise Unreadable(f"no record is of kind {kind[:40]!r}")
     return _read(kind, decode, body)

@@ -171,14 +171,14 @@ def _session() -> SessionState:
     return fold(state, DataReceived(NOW + 1.0, "alice", "chat", 5, "text"))[0]
 
 
-_KINDS: Final = ("Began", "Watching", "ParticipantJoined", "DataReceived", "Ended", "nonsense")
+_KINDS: Final = ("session_began", "watching", "participant_joined", "data_received", "Ended", "no")
 
 
 def _journal(data: bytes) -> None:
     """A record, named by its first byte, and what a reader makes of it."""
-    kind = _KINDS[data[0] % len(_KINDS)] if data else "Began"
+    kind = _KINDS[data[0] % len(_KINDS)] if data else "session_began"
     record = decode_record(kind, data[1:])
-    state = None if kind == "Began" else _session()
+    state = None if kind == "session_began" else _session()
     after, entries = fold(state, record)
     json.dumps(session_view(after, NOW + 60.0, entries))
 

@@ -59,7 +59,10 @@ def test_a_batch_has_what_was_recorded_since_the_one_before() -> None:
     journal = Journal.begin(began(), backlog)
     journal.record(message())
     batch = backlog.take(T0)
-    assert [(line.seq, line.kind) for line in batch.lines] == [(0, "Began"), (1, "DataReceived")]
+    assert [(line.seq, line.kind) for line in batch.lines] == [
+        (0, "session_began"),
+        (1, "data_received"),
+    ]
     assert [(one.seq, one.state) for one in batch.checkpoints] == [(1, journal.state)]
     backlog.done()
     journal.record(message())

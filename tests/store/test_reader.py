@@ -353,7 +353,7 @@ async def test_a_line_that_cannot_be_read_ends_what_is_known_and_its_number_is_g
         history.publish(journal, "TR_1")
         history.talk(journal, 2)
         await history.write_to(archive)
-    damage_line(tmp_path, b"TrackPublished")
+    damage_line(tmp_path, b"track_published")
     with open_reader(tmp_path) as reader:
         session = reader.session("RM_1")
     assert session is not None
