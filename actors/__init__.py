@@ -1,0 +1,6 @@
+"""What is true without LiveKit, HTTP or a disk: actors, the fold of a session, what keeps it.
+
+`runtime` is actors on trio.  `session` is one room instance as a pure fold of its events.
+`journal` keeps what must outlive an actor.  `rooms` watches rooms with the three.  `testing` is a
+harness for anybody's actors; `simulation` is this program's own simulated world under it.
+"""

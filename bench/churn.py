@@ -35,7 +35,7 @@ from typing import Any, Final
 import attrs
 from attrs import define, frozen
 
-from actors.rooms.book import CLOSED_KEPT
+from actors.rooms.room_table import CLOSED_KEPT
 from bench.errors import BenchError
 from bench.measure import MIB, conclude, load, markdown
 from bench.rooms.sides import AGENT_NAME, OURS
@@ -43,8 +43,8 @@ from bench.scale.case import Look, Stage
 from bench.scale.load import ensure_load, running_load
 from bench.scale.observers import OBSERVERS, watching
 from bridge import __version__
-from bridge.progress import ProgressLine
-from bridge.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.output.progress import ProgressLine
 
 OFFERED: Final = 50
 """Rooms made within one second."""

@@ -40,8 +40,8 @@ from bench.scale.load import Answer, Load, ensure_load, running_load
 from bench.scale.observers import OBSERVERS, watching
 from bench.scale.seen import DONE, Verdict, unix
 from bridge import __version__
-from bridge.progress import ProgressLine
-from bridge.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.output.progress import ProgressLine
 
 QUIET_RATE: Final = 5.0
 """Messages a second in a quiet room."""

@@ -24,8 +24,8 @@ from typing import Any, Final
 from attrs import asdict, frozen
 
 from bench.measure import MIB, Memory, Spread, load, machine, markdown, memory_of_tree, save
-from bridge.progress import ProgressLine
-from bridge.server import PrivateServer, ensure_server
+from bridge.lab.server import PrivateServer, ensure_server
+from bridge.output.progress import ProgressLine
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SECONDS_GOAL: Final = 1.5

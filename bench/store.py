@@ -31,8 +31,8 @@ import attrs
 import trio
 from attrs import frozen
 
-from actors.rooms.backlog import Backlog
-from actors.rooms.journal import Journal
+from actors.journal.backlog import Backlog
+from actors.journal.journal import Journal
 from actors.session import Began, fold
 from actors.session.events import (
     AttributesChanged,
@@ -48,15 +48,15 @@ from actors.session.events import (
 )
 from bench.measure import MIB, Spread, conclude, load, markdown
 from bench.start import ROOT, measure
-from bridge.progress import ProgressLine
-from bridge.server import PrivateServer, ServerError, ensure_server
+from bridge.lab.server import PrivateServer, ServerError, ensure_server
+from bridge.output.progress import ProgressLine
 from bridge.store.reader import open_reader
-from bridge.store.sqlite import SqliteArchive, open_store
+from bridge.store.sqlite_archive import SqliteArchive, open_store
 
 ROOMS: Final = 100
 RATE: Final = 10.8
 BATCH_SECONDS: Final = 0.05
-"""As `actors.rooms.store` gathers."""
+"""As `actors.journal.store_actor` gathers."""
 PACED: Final = 400
 """Batches of the first measure."""
 LINES: Final = 1000

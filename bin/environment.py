@@ -25,7 +25,7 @@ from typing import NoReturn, TextIO
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bridge.progress import ProgressLine  # noqa: E402
+from bridge.output.progress import ProgressLine  # noqa: E402
 
 OURS = "made-by-room-actors"
 """Marks an environment that we made, and so may delete."""

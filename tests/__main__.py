@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from bridge.progress import ProgressLine
-from bridge.server import ServerUnavailableError, ensure_server
+from bridge.lab.server import ServerUnavailableError, ensure_server
+from bridge.output.progress import ProgressLine
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CODE: Final = ("actors", "bridge", "tests", "bin", "bench")

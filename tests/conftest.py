@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bridge.server import PrivateServer, ServerUnavailableError, find_server
+from bridge.lab.server import PrivateServer, ServerUnavailableError, find_server
 from tests import closing
 from tests.closing import NO_SERVER, not_run
 

@@ -16,8 +16,8 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from bridge.http.address import HttpAddress
-from bridge.server.ports import LOOPBACK, free_port
+from bridge.config.http_address import HttpAddress
+from bridge.lab.server.ports import LOOPBACK, free_port
 from tests.closing import NO_NGINX, not_run
 
 PLACES: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 
-from bridge.people import KeptProcess, People, open_people
-from bridge.server import PrivateServer
+from bridge.lab.people import KeptProcess, People, open_people
+from bridge.lab.server import PrivateServer
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, TypeAlias, final
 
-from actors.rooms.archive import Kept
-from actors.rooms.book import UNWATCHED_KEPT, Book, Held
-from actors.rooms.journal import Journal
+from actors.journal.archive import Kept
+from actors.journal.journal import Journal
 from actors.rooms.messages import (
     Assigned,
     Drain,
@@ -35,8 +34,9 @@ from actors.rooms.messages import (
     SayOpened,
     Terminated,
 )
-from actors.rooms.port import RoomJob
-from actors.rooms.room import Surroundings, room_group
+from actors.rooms.room_group import Surroundings, room_group
+from actors.rooms.room_port import RoomJob
+from actors.rooms.room_table import UNWATCHED_KEPT, Book, Held
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
 from actors.session import Began, Disconnected, RoomEndTold
 

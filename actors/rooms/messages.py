@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
-from actors.rooms.journal import Journal
-from actors.rooms.port import RoomJob
+from actors.journal.journal import Journal
+from actors.rooms.room_port import RoomJob
 from actors.runtime import Exit, Ref, ReplyTo
 from actors.session import ServerSaid, SessionState
 
@@ -215,9 +215,3 @@ class JobReports(Protocol):
     async def flush(self) -> None:
         """Wait until what was told is written, or cannot be."""
         ...
-
-
-class Announce(Protocol):
-    """Whoever writes the log: a name in snake_case and fields.  Must not raise, nor block."""
-
-    def __call__(self, event: str, /, **fields: Any) -> object: ...

@@ -14,11 +14,11 @@ from typing import Any, Final, TypeAlias, final
 
 import trio
 
-from actors.rooms.archive import Archive, ArchiveTrouble
-from actors.rooms.book import Book
-from actors.rooms.messages import Announce, FoundOver, Recovered
-from actors.rooms.port import RoomUnreachable
-from actors.rooms.session import Clock
+from actors.journal.archive import Archive, ArchiveTrouble
+from actors.journal.process_ports import Announce, Clock
+from actors.rooms.messages import FoundOver, Recovered
+from actors.rooms.room_port import RoomUnreachable
+from actors.rooms.room_table import Book
 from actors.runtime import Ref
 
 ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]

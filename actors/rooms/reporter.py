@@ -12,8 +12,8 @@ from typing import Final, TypeAlias, final
 import trio
 from attrs import frozen
 
-from actors.rooms.messages import Announce, ListRooms, Live, Rooms, Snapshot
-from actors.rooms.session import Clock
+from actors.journal.process_ports import Announce, Clock
+from actors.rooms.messages import ListRooms, Live, Rooms, Snapshot
 from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives
 from actors.session import SessionState, totals
 

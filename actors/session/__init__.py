@@ -7,7 +7,6 @@ from outside.  Pure: no I/O, no clock, nothing of LiveKit and nothing of trio.
 
 from __future__ import annotations
 
-from actors.session.entry import ENTRY_KEYS, Entry
 from actors.session.events import (
     QUALITIES,
     AttachmentReceived,
@@ -61,9 +60,10 @@ from actors.session.events import (
     TrackUnpublished,
     Watching,
 )
-from actors.session.fold import AnotherLife, apply, attach_job, begin, end, next_deadline
 from actors.session.record import Attached, Began, Ended, Record, fold
+from actors.session.reducer import AnotherLife, apply, attach_job, begin, end, next_deadline
 from actors.session.state import SessionState
+from actors.session.timeline_entry import ENTRY_KEYS, Entry
 from actors.session.view import Totals, entry_view, session_row, session_view, totals
 
 __all__ = [

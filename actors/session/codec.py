@@ -19,9 +19,9 @@ import msgspec
 from attrs import frozen
 
 from actors.session import events, record
-from actors.session.entry import Entry
 from actors.session.record import Record
 from actors.session.state import SessionState, change
+from actors.session.timeline_entry import Entry
 
 T = TypeVar("T")
 

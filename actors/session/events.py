@@ -1,7 +1,7 @@
 """What can happen in a room: the vocabulary between the bridge and a session.
 
 The bridge translates what the LiveKit SDK says into these frozen messages; the
-session folds them (`actors.session.fold`).  Nothing here knows LiveKit, asyncio
+session folds them (`actors.session.reducer`).  Nothing here knows LiveKit, asyncio
 or trio, so that a simulated room speaks exactly the same language.
 
 Conventions:

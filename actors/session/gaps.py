@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import Final
 
 from actors.session.events import GapReason
+from actors.session.intervals import stretch
 from actors.session.state import MAX_GAPS, Gap, SessionState, change
-from actors.session.steps import stretch
 
 BURST: Final = 1.0
 """Seconds after a suspension in which what happened meanwhile is still being taken in."""

@@ -2,7 +2,7 @@
 
 A person is an identity, a join is a participant SID.  Functions take a state and give
 the next; what is to be told goes to `out`.  The rules and where they come from are in
-`actors.session.fold`.
+`actors.session.reducer`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import evolve
 
-from actors.session.entry import Entry
+from actors.session.activity import permissions_entry, take_attributes, take_metadata
 from actors.session.estimate import Estimate
 from actors.session.events import (
     AttributesChanged,
@@ -25,7 +25,9 @@ from actors.session.events import (
     RecorderFound,
 )
 from actors.session.gaps import counts_from, was_suspended
-from actors.session.people import (
+from actors.session.intervals import add, stretch
+from actors.session.pending import anomaly, expect_no_more, hold, with_leaving
+from actors.session.people_counts import (
     highest,
     met,
     peaked,
@@ -36,7 +38,6 @@ from actors.session.people import (
     with_key,
     with_kind,
 )
-from actors.session.signals import permissions_entry, take_attributes, take_metadata
 from actors.session.state import (
     BATCH,
     MAX_PEOPLE,
@@ -49,10 +50,9 @@ from actors.session.state import (
     SessionState,
     change,
 )
-from actors.session.steps import add, stretch
 from actors.session.texts import TOLD, cut_attributes, cut_text
+from actors.session.timeline_entry import Entry
 from actors.session.tracks import finish, finish_all_of, show
-from actors.session.waiting import anomaly, expect_no_more, hold, with_leaving
 
 How: TypeAlias = Literal["announced", "found", "missed", "told"]
 """How somebody is seen: by an event, by the roster at our own arrival, by a later one, by a

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from actors.session.entry import Entry
 from actors.session.events import RoomEvent
-from actors.session.fold import apply, attach_job, begin, end
+from actors.session.reducer import apply, attach_job, begin, end
 from actors.session.state import SessionState
+from actors.session.timeline_entry import Entry
 
 
 @frozen

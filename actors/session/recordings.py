@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from actors.session.entry import Entry
 from actors.session.events import EgressTold, RecordingChanged
+from actors.session.pending import hold
 from actors.session.state import MAX_RECORDINGS, Recorded, Recording, SessionState, change
-from actors.session.waiting import hold
+from actors.session.timeline_entry import Entry
 
 OVER: Final = frozenset({"complete", "failed", "aborted", "limit_reached"})
 """Statuses after which a recording does not change any more."""

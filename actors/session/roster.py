@@ -9,10 +9,10 @@ people who publish nothing: then whoever is missing is only doubted until `due`.
 from __future__ import annotations
 
 from actors.session import presence, recordings, tracks
-from actors.session.entry import Entry
 from actors.session.events import Roster
 from actors.session.state import Leave, SessionState, change
 from actors.session.texts import TOLD, cut_text
+from actors.session.timeline_entry import Entry
 
 
 class AnotherLife(ValueError):

@@ -4,7 +4,7 @@ An accepted event makes a new state and leaves the old one valid: an actor that
 crashes in the middle of an event goes on from the state before it.  Sharing keeps
 that cheap.  Who and what is in the room now is in plain dicts that are copied on a
 change (a few hundred entries at most); who and what is over is on shelves
-(`actors.session.shelf`); everything else is replaced field by field by `change`.
+(`actors.session.persistent_map`); everything else is replaced field by field by `change`.
 
 What is kept is bounded, because names, topics and joins are chosen by whoever has a
 token.  The live room is bounded by the server; the history by the constants below.
@@ -29,8 +29,8 @@ from actors.session.events import (
     Source,
     TrackKind,
 )
-from actors.session.shelf import Shelf
-from actors.session.steps import OFF, UNKNOWN, Levels, QualitySeconds, Span, stretch
+from actors.session.intervals import OFF, UNKNOWN, Levels, QualitySeconds, Span, stretch
+from actors.session.persistent_map import Shelf
 
 RECONNECT_WINDOW: Final = 5.0
 """Seconds within which a person who comes back did not leave but lost the connection."""

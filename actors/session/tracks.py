@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from math import inf
 
-from actors.session.entry import Entry
 from actors.session.estimate import Estimate
 from actors.session.events import (
     DataTrackPublished,
@@ -27,6 +26,7 @@ from actors.session.events import (
     TrackUnpublished,
 )
 from actors.session.gaps import counts_from, in_burst
+from actors.session.pending import anomaly, hold, with_unpublishing
 from actors.session.state import (
     MAX_DATA_TRACKS,
     MAX_TRACKS,
@@ -36,7 +36,7 @@ from actors.session.state import (
     change,
 )
 from actors.session.texts import TOLD, cut_text
-from actors.session.waiting import anomaly, hold, with_unpublishing
+from actors.session.timeline_entry import Entry
 
 
 def on_published(state: SessionState, event: TrackPublished, out: list[Entry]) -> SessionState:

@@ -11,7 +11,7 @@
     run(scenario, seed=seed)
 
 With pytest: the plugin `actors.testing.plugin`.  The simulation of this project's own
-rooms is `actors.testing.rooms`.
+rooms is `actors.simulation`.
 """
 
 from __future__ import annotations

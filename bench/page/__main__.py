@@ -35,7 +35,7 @@ from bench.errors import BenchError
 from bench.measure import conclude, load, markdown
 from bench.page.phases import Options, run
 from bench.page.table import rows, unmet
-from bridge.progress import ProgressLine
+from bridge.output.progress import ProgressLine
 
 
 def main() -> int:

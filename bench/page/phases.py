@@ -16,8 +16,8 @@ from bench.page.browsers import Browser, Chromium, chromium_path, open_chromium
 from bench.page.rude import ask_for_events, say_half, sockets, until_all_ended, vanish
 from bench.page.stage import Served, serving, updates
 from bench.store import fill
-from bridge.progress import ProgressLine
-from bridge.store.sqlite import open_store
+from bridge.output.progress import ProgressLine
+from bridge.store.sqlite_archive import open_store
 
 ASKED: Final = (
     "/metrics",

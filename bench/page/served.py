@@ -19,15 +19,15 @@ from typing import Any, Final, final
 
 import trio
 
-from actors.rooms.port import RoomJob
+from actors.rooms.room_port import RoomJob
 from bench.page.traffic import Traffic
-from bridge.cli.interpreter import be_prompt
-from bridge.cli.log import running_log
-from bridge.cli.settings import Settings, load
-from bridge.cli.simulated import NoReports, open_simulated
-from bridge.cli.start import Rounds
-from bridge.cli.web import application
-from bridge.http.server import serve
+from bridge.app.interpreter import be_prompt
+from bridge.app.simulated_app import NoReports, open_simulated
+from bridge.app.web import application
+from bridge.app.worker_role import Rounds
+from bridge.config.settings import Settings, load
+from bridge.http.server.listener import serve
+from bridge.log.structured_log import running_log
 
 BEAT: Final = 0.001
 """Seconds between two looks at the clock."""

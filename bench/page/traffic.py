@@ -14,7 +14,7 @@ from typing import Final, final
 
 import trio
 
-from actors.rooms.simulated import SimulatedPerson, SimulatedRoom, SimulatedRooms
+from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom, SimulatedRooms
 
 NAMES: Final = ("alice", "bob", "carol")
 PROBES: Final = 2.0

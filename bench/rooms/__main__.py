@@ -19,10 +19,10 @@ from bench.measure import MIB, Spread, load, machine, markdown, save, verdict
 from bench.rooms.run import Outcome, Plan, run
 from bench.rooms.sides import OURS, PEER, SIDES
 from bridge import __version__
-from bridge.livekit.api import ApiError
-from bridge.people import PeopleError
-from bridge.progress import ProgressLine
-from bridge.server import ServerError, ensure_server
+from bridge.lab.people import PeopleError
+from bridge.lab.server import ServerError, ensure_server
+from bridge.livekit.server_api import ApiError
+from bridge.output.progress import ProgressLine
 
 MEMORY_GOAL: Final = 10.0
 """How many times more a room must cost the peer in memory."""

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-from bridge.people import Deed
+from bridge.lab.people import Deed
 
 Fact: TypeAlias = tuple[Any, ...]
 Facts: TypeAlias = Counter[Fact]

@@ -16,11 +16,11 @@ from bench.measure import Memory, cpu_seconds, memory_of_tree
 from bench.rooms import facts, story
 from bench.rooms.sides import AGENT_NAME, READY, Record, Worker, running
 from bench.rooms.story import Stage
-from bridge.livekit.api import ServerApi
+from bridge.lab.people import open_people
+from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
-from bridge.people import open_people
-from bridge.server import PrivateServer
 
 DEADLINE: Final = 60.0
 """Seconds for a worker to register, or for all rooms to be watched."""

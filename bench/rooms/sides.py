@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, field
 
-from bridge.server import PrivateServer
-from bridge.server.guarded import IN_ORDER, Guarded
+from bridge.lab.server import PrivateServer
+from bridge.lab.server.guarded_process import IN_ORDER, Guarded
 
 Record: TypeAlias = dict[str, Any]
 

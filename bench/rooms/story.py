@@ -14,8 +14,8 @@ from typing import Any, Final
 import trio
 from attrs import frozen
 
-from bridge.livekit.api import ServerApi
-from bridge.people import People, Person, Source
+from bridge.lab.people import People, Person, Source
+from bridge.livekit.server_api import ServerApi
 
 TALKER: Final = "alice"
 SILENT: Final = ("bob", "carol")

@@ -23,8 +23,8 @@ from bench.scale.load import ensure_load
 from bench.scale.observers import OBSERVERS, Observer
 from bench.scale.show import draw, short_table, tables
 from bridge import __version__
-from bridge.progress import ProgressLine
-from bridge.server import ServerError, ensure_server
+from bridge.lab.server import ServerError, ensure_server
+from bridge.output.progress import ProgressLine
 
 DOCS: Final = Path(__file__).resolve().parent.parent.parent / "docs"
 TRIES: Final = 2

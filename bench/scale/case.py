@@ -15,7 +15,7 @@ from bench.rooms.sides import AGENT_NAME
 from bench.scale.load import Load, running_load
 from bench.scale.observers import Observer, Watching, watching
 from bench.scale.seen import Seen, Verdict
-from bridge.server import PrivateServer
+from bridge.lab.server import PrivateServer
 
 DEADLINE: Final = 90.0
 """Seconds for an observer to be ready, or for all rooms to be watched."""

@@ -15,9 +15,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from bench.errors import BenchError
-from bridge.server import PrivateServer
-from bridge.server.build import GoProgram, Progress, build_program
-from bridge.server.find import cache_dir
+from bridge.lab.server import PrivateServer
+from bridge.lab.server.build import GoProgram, Progress, build_program
+from bridge.lab.server.find import cache_dir
 
 SOURCES: Final = Path(__file__).resolve().parent.parent / "load"
 CARRIED_OUT: Final = 180.0

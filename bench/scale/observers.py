@@ -14,10 +14,10 @@ from typing import IO, Any, Final, TypeAlias
 from attrs import define, field, frozen
 
 from bench.rooms.sides import AGENT_NAME, OURS, PEER
+from bridge.lab.server import PrivateServer
+from bridge.lab.server.guarded_process import IN_ORDER, Guarded
+from bridge.lab.server.ports import LOOPBACK, free_port
 from bridge.livekit.tokens import ApiKey, room_token
-from bridge.server import PrivateServer
-from bridge.server.guarded import IN_ORDER, Guarded
-from bridge.server.ports import LOOPBACK, free_port
 
 Record: TypeAlias = dict[str, Any]
 

@@ -25,7 +25,7 @@ from livekit import rtc
 from livekit.rtc._ffi_client import FfiClient, FfiHandle
 
 from bench.rooms.watcher import Watcher, record
-from bridge.livekit import seams
+from bridge.livekit.rooms import seams
 
 AT_ONCE: Final = 8
 """Rooms joined at the same time, as many as we do."""

@@ -24,23 +24,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actors.rooms.archive import ArchiveTrouble
-from bridge.cli import machine
-from bridge.cli.lines import line_of
-from bridge.cli.log import configure_logging
+from actors.journal.archive import ArchiveTrouble
 from bridge.cli.probes import NO_MEDIA, PROBES, Result, ServerCheck
-from bridge.cli.settings import BY_NAME, TABLE, Draft, Setting, draft
-from bridge.cli.text import plain
-from bridge.cli.values import HttpAddress
-from bridge.harmless import harmless
+from bridge.config import machine
+from bridge.config.settings import BY_NAME, TABLE, Draft, Setting, draft
+from bridge.config.values import HttpAddress
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.proxies import drop_proxies
 from bridge.livekit.tokens import ApiKey
-from bridge.redact import redact
-from bridge.store.errors import StoreRefused
-from bridge.store.lock import holder
+from bridge.log.structured_log import configure_logging
+from bridge.log.wording import line_of
+from bridge.output.harmless import harmless
+from bridge.output.redact import redact
+from bridge.output.text import plain
+from bridge.store.directory_lock import holder
 from bridge.store.reader import NoStore, open_reader
 from bridge.store.schema import FILE, open_for_writing
+from bridge.store.store_errors import StoreRefused
 
 FREE_SPACE: Final = 100 << 20
 """Bytes.  A session of an hour is some hundred kilobytes."""

@@ -21,12 +21,12 @@ from typing import Any, Final, NoReturn
 from attrs import frozen
 
 from bridge import __version__
-from bridge.cli import machine
-from bridge.cli.settings import BY_NAME, TABLE, Setting, Settings, SettingsError, load
-from bridge.cli.text import did_you_mean
-from bridge.cli.values import BadValue, whole_number
-from bridge.harmless import harmless
-from bridge.redact import redact
+from bridge.config import machine
+from bridge.config.settings import BY_NAME, TABLE, Setting, Settings, SettingsError, load
+from bridge.config.values import BadValue, whole_number
+from bridge.output.harmless import harmless
+from bridge.output.redact import redact
+from bridge.output.text import did_you_mean
 
 PROG: Final = "room-actors"
 
@@ -235,11 +235,11 @@ def _start(flags: Mapping[str, object]) -> int:
 
     proxies = drop_proxies()
     # First, as long as nobody has imported what is to be had for less.
-    from bridge.livekit.seams_import import import_lean
+    from bridge.livekit.rooms.lean_imports import import_lean
 
     lost = import_lean()
-    from bridge.cli import start
-    from bridge.cli.log import running_log
+    from bridge.app import worker_role
+    from bridge.log.structured_log import running_log
 
     with running_log(settings) as (log, sink):
         for package, error in lost.items():
@@ -250,7 +250,7 @@ def _start(flags: Mapping[str, object]) -> int:
         if proxies:
             log.warning("proxy_not_used", variables=proxies)
         try:
-            return start.run(settings, sink)
+            return worker_role.run(settings, sink)
         except SettingsError:
             raise
         except Exception as error:
@@ -279,9 +279,9 @@ def _require_data_dir(settings: Settings) -> None:
             f"{row.flag}: {harmless(str(settings.data_dir))} cannot be written to "
             f"({error.strerror}); name a directory that can, by {row.how()}"
         ) from None
-    from bridge.store.errors import StoreRefused
-    from bridge.store.lock import require_plain_files
+    from bridge.store.directory_lock import require_plain_files
     from bridge.store.schema import FILE
+    from bridge.store.store_errors import StoreRefused
 
     try:
         require_plain_files(settings.data_dir, FILE, f"{FILE}-wal", f"{FILE}-shm")
@@ -356,7 +356,7 @@ def _rooms_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _filter_flags(parser: argparse.ArgumentParser) -> None:
-    from bridge.filters import FILTERS
+    from bridge.store.filters import FILTERS
 
     for row in FILTERS:
         about = row.about[0].lower() + row.about[1:].rstrip(".")
@@ -431,14 +431,14 @@ def _demo(flags: Mapping[str, object]) -> int:
         options["svg"] = Path(str(flags["svg"]))
     machine.raise_descriptor_limit()
     _require_descriptors()
-    from bridge.cli import demo
-    from bridge.cli.log import running_log
-    from bridge.demo.plan import PlanError
-    from bridge.demo.run import DemoSettings
+    from bridge.app import demo_role
+    from bridge.lab.demo.demo_run import DemoSettings
+    from bridge.lab.demo.script import PlanError
+    from bridge.log.structured_log import running_log
 
-    with running_log(demo.demo_settings(None)):
+    with running_log(demo_role.demo_settings(None)):
         try:
-            return demo.run(DemoSettings(**options))
+            return demo_role.run(DemoSettings(**options))
         except PlanError as error:
             raise SettingsError(str(error)) from None
 

@@ -30,17 +30,16 @@ from attrs import Factory, define, field, frozen
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from bridge import __version__
-from bridge.cli.media import DEADLINE, MediaError, MediaPath, try_media
-from bridge.livekit import protocol
-from bridge.livekit.api import ApiError, NotSupported, ServerApi
-from bridge.livekit.decisions import CHECK_PREFIX
+from bridge.cli.media_probe import DEADLINE, MediaError, MediaPath, try_media
 from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.jobs import JobBook
-from bridge.livekit.protocol import Registered, Registration, WorkerProtocol
-from bridge.livekit.rejection import rejection
+from bridge.livekit.server_api import ApiError, NotSupported, ServerApi
 from bridge.livekit.server_clock import ServerClock
-from bridge.livekit.tokens import ApiKey, room_token, worker_token
+from bridge.livekit.tokens import CHECK_PREFIX, ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
+from bridge.livekit.worker import worker_protocol
+from bridge.livekit.worker.jobs import JobBook
+from bridge.livekit.worker.rejection import rejection
+from bridge.livekit.worker.worker_protocol import Registered, Registration, WorkerProtocol
 
 Status: TypeAlias = Literal["ok", "failed", "skipped", "left out"]
 """`skipped`: something else must be mended first; `left out`: the user did not want it."""
@@ -116,7 +115,7 @@ async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Re
         for data in worker.data_to_send():
             await socket.send_message(data)
         for event in worker.receive(await socket.get_message(), trio.current_time()):
-            if isinstance(event, protocol.Malformed):
+            if isinstance(event, worker_protocol.Malformed):
                 raise Rejected("other", f"the server's answer is none: {event.error}")
             if isinstance(event, Registered):
                 for data in worker.data_to_send():  # that we are full
@@ -133,7 +132,7 @@ async def _ask_time(
         await socket.send_message(data)
     while True:
         for event in worker.receive(await socket.get_message(), trio.current_time()):
-            if isinstance(event, protocol.Pong):
+            if isinstance(event, worker_protocol.Pong):
                 took = trio.current_time() - event.sent_at
                 clock.observe(clock.steady() - took, event.server_time)
                 return

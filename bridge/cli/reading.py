@@ -19,14 +19,13 @@ from shutil import get_terminal_size
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias, final
 
-from actors.rooms.archive import ArchiveTrouble
-from bridge.cli.settings import BY_NAME, SettingsError, data_dir_of
-from bridge.cli.text import go_duration, key_values, plain
-from bridge.cli.values import BadValue, duration
-from bridge.filters import CURSOR, Filters, WrongFilter, number, read_filters, read_value
-from bridge.harmless import harmless
-from bridge.sheet import PERSON_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
-from bridge.store.errors import StoreRefused
+from actors.journal.archive import ArchiveTrouble
+from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
+from bridge.config.values import BadValue, duration
+from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
+from bridge.output.harmless import harmless
+from bridge.output.text import go_duration, key_values, plain
+from bridge.store.filters import CURSOR, Filters, WrongFilter, number, read_filters, read_value
 from bridge.store.reader import (
     BadCursor,
     NoStore,
@@ -34,6 +33,7 @@ from bridge.store.reader import (
     SessionUnreadable,
     open_reader,
 )
+from bridge.store.store_errors import StoreRefused
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -325,7 +325,7 @@ def _ascii(text: str) -> str:
 
 
 def _print_rows(columns: Mapping[str, _Cell], rows: Sequence[Json]) -> None:
-    from bridge.cli.table import print_table
+    from bridge.output.table import print_table
 
     print_table(list(columns), [[cell(row) for cell in columns.values()] for row in rows])
 
@@ -462,7 +462,7 @@ _EVENTS: Final[Mapping[str, _Cell]] = {
 def _print_report(
     session: Json, drawing: Sequence[Text], newest: Sequence[Json] | None, count: int
 ) -> None:
-    from bridge.cli.table import print_lines
+    from bridge.output.table import print_lines
 
     lines = {
         "Session": f"{session['id'] or '-'} of room {harmless(session['room'])}",
@@ -528,7 +528,7 @@ def _offset(seconds: float | None) -> str:
 
 
 def _drawing(session: Json) -> Iterator[Text]:
-    from bridge.cli.timeline import ASCII, UNICODE, draw
+    from bridge.output.timeline_text import ASCII, UNICODE, draw
 
     glyphs = UNICODE
     try:

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from actors.testing.rooms import FAULTS, Outcome, Plan, draw, play, shrunk
-from bridge.cli.sources import read_text
+from actors.simulation import FAULTS, Outcome, Plan, draw, play, shrunk
+from bridge.config.setting_files import read_text
 
 LOT: Final = 20
 """Seeds that a process takes at once."""

@@ -21,22 +21,22 @@ from attrs import evolve, frozen
 from rich.console import Console
 from rich.text import Text
 
-from actors.rooms.archive import ArchiveTrouble
+from actors.journal.archive import ArchiveTrouble
 from actors.session import QUALITIES, SessionState
 from actors.session.view import coverage, totals
-from bridge.cli.cells import fit
 from bridge.cli.reading import CannotRead, no_store
 from bridge.cli.screen import Leave, Screen, is_ours, whole_screen
-from bridge.cli.settings import SettingsError, draft
-from bridge.cli.table import print_table
-from bridge.cli.text import go_duration
-from bridge.cli.timeline import STYLES
-from bridge.harmless import harmless
-from bridge.http.address import HttpAddress
-from bridge.store.errors import StoreRefused
-from bridge.store.live import LiveSession
+from bridge.config.http_address import HttpAddress
+from bridge.config.settings import SettingsError, draft
+from bridge.output.cells import fit
+from bridge.output.harmless import harmless
+from bridge.output.table import print_table
+from bridge.output.text import go_duration
+from bridge.output.timeline_text import STYLES
+from bridge.store.live_sessions import LiveSession
 from bridge.store.reader import NoStore, Seen, open_reader
 from bridge.store.schema import FILE
+from bridge.store.store_errors import StoreRefused
 
 EVERY: Final = 1.0
 """Seconds from one look at the store to the next."""

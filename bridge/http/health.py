@@ -8,7 +8,7 @@ from typing import TypeAlias
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bridge.http.app import Row
+from bridge.http.server.routes import Row
 
 Checks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By the name of a part: why it is not ready, None if it is.  Anybody may read the answer."""

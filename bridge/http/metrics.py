@@ -29,9 +29,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.rooms.backlog import Backlog
-from actors.rooms.journal import Journal
-from actors.rooms.metrics import Histogram, Tally
+from actors.journal.backlog import Backlog
+from actors.journal.journal import Journal
+from actors.rooms.run_counters import Histogram, Tally
 from actors.runtime import (
     ActorSystem,
     Crashed,
@@ -45,15 +45,15 @@ from actors.runtime import (
 )
 from actors.runtime.cell import Cell
 from actors.session import QUALITIES, SessionState
-from bridge.harmless import harmless
-from bridge.heartbeat import Heartbeat
-from bridge.http.api_query import asked
-from bridge.http.app import Row
-from bridge.http.events import Feed
-from bridge.http.exchange import App, Message
-from bridge.http.turns import Turns
+from bridge.http.api.event_stream import Feed
+from bridge.http.api.query import asked
+from bridge.http.server.exchange import App, Message
+from bridge.http.server.routes import Row
+from bridge.http.server.time_slices import Turns
+from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.server_clock import ServerClock
-from bridge.livekit.worker import Worker
+from bridge.livekit.worker.worker import Worker
+from bridge.output.harmless import harmless
 
 PREFIX: Final = "room_actors_"
 ROOMS: Final = 500

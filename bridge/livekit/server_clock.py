@@ -21,9 +21,9 @@ the estimate follows a clock that drifts.  The last two kinds are LiveKit's own 
 (`exact`): they outweigh a `Date` that contradicts them.
 
 **A paused virtual machine.**  Some hypervisors stop every clock of the guest while they pause
-it, the steady one too.  Then `bridge.heartbeat` notices nothing, and the server's clock seems
-to jump ahead by the length of the pause.  After `DOUBTS` answers the estimate follows it.  This
-is no gap of the reason ``suspended``, because a server whose clock was set ahead looks the
+it, the steady one too.  Then `bridge.livekit.heartbeat` notices nothing, and the server's clock
+seems to jump ahead by the length of the pause.  After `DOUBTS` answers the estimate follows it.
+This is no gap of the reason ``suspended``, because a server whose clock was set ahead looks the
 same:
 
 * No silence can be seen in either case.  The worker's socket and the rooms were silent for

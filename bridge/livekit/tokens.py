@@ -22,6 +22,12 @@ from attrs import field, frozen
 AGENT_NAME_ATTRIBUTE: Final = "lk.agent_name"
 """The attribute by which LiveKit marks an agent with the name it was dispatched under."""
 
+INSTANCE_ATTRIBUTE: Final = "room_actors.instance"
+"""Our participant's attribute that says which worker's it is."""
+
+CHECK_PREFIX: Final = "room-actors-check-"
+"""Rooms that `check` opens for an instant: nobody's rooms, never watched."""
+
 NO_SUCH_CONFIGURATION: Final = "room-actors-makes-no-room"
 """The name of a room configuration that no server has.
 

@@ -21,16 +21,15 @@ from typing import Any, Final, TypeAlias, final
 
 from attrs import frozen
 
-from actors.rooms.archive import Line
+from actors.journal.archive import Line
 from actors.session import Entry, SessionState, session_row, session_view
 from actors.session.view import everyone
-from bridge.filters import ALL, Filters, glob_of, is_pattern, regex_of
-from bridge.store.errors import StoreRefused, trouble
-from bridge.store.lines import newest_lines, unpack
-from bridge.store.live import Live, LiveSession
-from bridge.store.lock import holder
-from bridge.store.refold import refold, told
-from bridge.store.rows import FORM, decode_row
+from bridge.store.directory_lock import holder
+from bridge.store.filters import ALL, Filters, glob_of, is_pattern, regex_of
+from bridge.store.journal_rows import newest_lines, unpack
+from bridge.store.list_rows import FORM, decode_row
+from bridge.store.live_sessions import Live, LiveSession
+from bridge.store.replay import refold, told
 from bridge.store.schema import (
     FILE,
     VERSION,
@@ -40,7 +39,8 @@ from bridge.store.schema import (
     transaction,
     version_of,
 )
-from bridge.store.timeline import BadCursor, Timeline
+from bridge.store.store_errors import StoreRefused, trouble
+from bridge.store.timeline_reader import BadCursor, Timeline
 
 Json: TypeAlias = dict[str, Any]
 
@@ -249,7 +249,7 @@ class Reader:
     def told_after(self, position: Position, limit: int = 1_000) -> list[Placed]:
         """What all sessions told after a position, in the order in which it was written.
 
-        The journal goes back some minutes (`bridge.store.prune.REPLAY`).
+        The journal goes back some minutes (`bridge.store.retention.REPLAY`).
         """
         with transaction(self._db, "DEFERRED"):
             found: list[Placed] = []

@@ -3,7 +3,7 @@
     sessions   one narrow row a session: what lists filter and sort by
     states     the session whole (`actors.session.codec`), as it is after its record `seq`,
                and as the contract's JSON without people, tracks and timeline; `form` says
-               which keys that JSON has (`bridge.store.rows`)
+               which keys that JSON has (`bridge.store.list_rows`)
     journal    every batch of lines as it came, whatever sessions they are of; its numbers
                are positions in the store that a reader can come back to
     chunks     the lines of one session, moved there each time it is kept whole
@@ -33,8 +33,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from actors.rooms.archive import ArchiveTrouble
-from bridge.store.errors import StoreRefused
+from actors.journal.archive import ArchiveTrouble
+from bridge.store.store_errors import StoreRefused
 
 FILE: Final = "store.db"
 APPLICATION: Final = 0x526D4163

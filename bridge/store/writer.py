@@ -13,13 +13,13 @@ from typing import Any, Final, final
 import structlog
 from attrs import define, field
 
-from actors.rooms.archive import RECENT, Batch, Checkpoint, Found, Kept, Line
-from actors.rooms.book import CONTINUED
+from actors.journal.archive import RECENT, Batch, Checkpoint, Found, Kept, Line
+from actors.rooms.room_table import CONTINUED
 from actors.session.codec import Unreadable, decode_state, encode_state
 from actors.session.view import everyone
-from bridge.store.lines import NO_LINES, compress, newest_lines, pack, rows_of
-from bridge.store.refold import refold
-from bridge.store.rows import FORM, encode_row
+from bridge.store.journal_rows import NO_LINES, compress, newest_lines, pack, rows_of
+from bridge.store.list_rows import FORM, encode_row
+from bridge.store.replay import refold
 from bridge.store.schema import transaction
 
 log = structlog.get_logger()

@@ -44,23 +44,24 @@ from actors.session.codec import (
     encode_record,
     encode_state,
 )
-from bridge.cli.settings import SettingsError, draft
-from bridge.cli.sources import read_env_file, read_key_file
-from bridge.cli.values import BadValue
-from bridge.filters import NAME_LENGTH, regex_of
-from bridge.http import events, signin
-from bridge.http.translate import translate as translate_webhook
-from bridge.http.webhook import Promise, read_event, read_token
-from bridge.livekit import api
-from bridge.livekit.decisions import RoomSeen
-from bridge.livekit.jobs import JobBook
-from bridge.livekit.protocol import Registration, WorkerProtocol
-from bridge.livekit.rejection import clock_skew, rejection
-from bridge.livekit.translate import format_of
+from bridge.config.setting_files import read_env_file, read_key_file
+from bridge.config.settings import SettingsError, draft
+from bridge.config.values import BadValue
+from bridge.http.api import event_stream
+from bridge.http.server import sign_in
+from bridge.livekit import server_api
+from bridge.livekit.rooms.sdk_events import format_of
+from bridge.livekit.watching.decisions import RoomSeen
+from bridge.livekit.webhooks.verify import Promise, read_event, read_token
+from bridge.livekit.webhooks.webhook_events import translate as translate_webhook
+from bridge.livekit.worker.jobs import JobBook
+from bridge.livekit.worker.rejection import clock_skew, rejection
+from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
 from bridge.store import reader
-from bridge.store.lines import unpack, unpack_chunk
-from tests.http import forger
-from tests.worker import messages as m
+from bridge.store.filters import NAME_LENGTH, regex_of
+from bridge.store.journal_rows import unpack, unpack_chunk
+from tests.livekit.webhooks import webhook_sender
+from tests.livekit.worker import messages as m
 
 NOW: Final = 1_790_000_000.0
 SEEDS: Final = Path(__file__).parent / "seeds"
@@ -119,8 +120,8 @@ def _api_answer(data: bytes) -> None:
 
 def _api_error(data: bytes) -> None:
     for status in (200, 401, 404, 500):
-        error = api._from_response("RoomService/ListRooms", status, data)
-        assert isinstance(error, api.ApiError)
+        error = server_api._from_response("RoomService/ListRooms", status, data)
+        assert isinstance(error, server_api.ApiError)
         assert str(error).isprintable()
         assert len(str(error)) < 3_000
 
@@ -133,8 +134,8 @@ def _refused_upgrade(data: bytes) -> None:
 
 def _webhook(data: bytes) -> None:
     """A signed body, through the fold to the JSON of the session."""
-    read_token(data.decode("latin-1"), forger.KEY, NOW)
-    promise = read_token(forger.token_for(data, at=NOW), forger.KEY, NOW)
+    read_token(data.decode("latin-1"), webhook_sender.KEY, NOW)
+    promise = read_token(webhook_sender.token_for(data, at=NOW), webhook_sender.KEY, NOW)
     assert isinstance(promise, Promise)
     event = read_event(data, promise, NOW)
     if not isinstance(event, WebhookEvent):
@@ -203,7 +204,7 @@ def _positions(data: bytes) -> None:
 
 
 def _event_id(data: bytes) -> None:
-    events._position(data.decode("latin-1"))
+    event_stream._position(data.decode("latin-1"))
 
 
 # ---------------------------------------------------------------- HTTP and the command line
@@ -212,7 +213,7 @@ def _event_id(data: bytes) -> None:
 def _cookie(data: bytes) -> None:
     scope: Any = {"headers": [(b"cookie", data)], "server": ("localhost", 8088)}
     for name in (b"room_actors_8088", data[:20]):
-        list(signin._cookies(scope, name))
+        list(sign_in._cookies(scope, name))
 
 
 def _pattern(data: bytes) -> None:
@@ -275,8 +276,12 @@ DECODERS: Final = {
             "webhook",
             _webhook,
             [
-                forger.body_of(forger.event(name, created_at=int(NOW), participant=who,
-                                            track=models.TrackInfo(sid="TR_1")))
+                webhook_sender.body_of(
+                    webhook_sender.event(
+                        name, created_at=int(NOW), participant=who,
+                        track=models.TrackInfo(sid="TR_1"),
+                    )
+                )
                 for who in (models.ParticipantInfo(sid="PA_1", identity="alice", joined_at=1),)
                 for name in ("room_started", "participant_joined", "participant_left",
                              "participant_connection_aborted", "track_published",

@@ -2,7 +2,7 @@
 
 Whatever it was: a session's times never go back and are the server's once it told them; no kept
 session goes for it; lists have the order in which sessions were kept.  Real processes with a
-clock that is off are in `tests/program/test_time.py`.
+clock that is off are in `tests/app/test_time.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pytest
 
 from actors.session import session_view
 from bridge.livekit.server_clock import DOUBTS
-from bridge.store.prune import DAY, Retention
 from bridge.store.reader import open_reader
-from bridge.store.sqlite import open_store
-from tests.store.history import T0, History, prune_all
-from tests.worker.test_server_clock import World
+from bridge.store.retention import DAY, Retention
+from bridge.store.sqlite_archive import open_store
+from tests.livekit.test_server_clock import World
+from tests.store.stored_history import T0, History, prune_all
 
 YEAR: Final = 365 * DAY
 

@@ -3,7 +3,7 @@
 Whatever it was: the next worker takes the store, sets it aside whole, or refuses it with one
 line; readers give sessions or one line; and what is written afterwards is kept.  A disk that
 fails while a worker runs is in `tests/store` (test_file.py, test_killed.py) and
-`tests/program/test_store.py`.
+`tests/app/test_store.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Final, Literal, TypeAlias
 import pytest
 from structlog.testing import capture_logs
 
-from actors.rooms.archive import ArchiveTrouble
-from bridge.store.errors import StoreRefused
+from actors.journal.archive import ArchiveTrouble
 from bridge.store.reader import NoStore, SessionUnreadable, open_reader
 from bridge.store.schema import FILE
-from bridge.store.sqlite import open_store
-from tests.store.history import T0, History
+from bridge.store.sqlite_archive import open_store
+from bridge.store.store_errors import StoreRefused
+from tests.store.stored_history import T0, History
 
 Outcome: TypeAlias = Literal["taken", "set aside", "refused", "trouble"]
 """`taken`: the sessions are there; `set aside`: a new store, the old file whole beside it;

@@ -16,13 +16,13 @@ import pytest
 import trio
 from rich.console import Console
 
-from bridge.demo.compare import Comparison, Difference, FinalTotals
-from bridge.demo.page import closing_page
-from bridge.people import People, Person
-from bridge.people.process import PeopleError
-from bridge.server import PrivateServer
+from bridge.lab.demo.compare import Comparison, Difference, FinalTotals
+from bridge.lab.demo.last_page import closing_page
+from bridge.lab.people import People, Person
+from bridge.lab.people.process import PeopleError
+from bridge.lab.server import PrivateServer
+from tests.app.agent_program import WAIT, Agent, hears, running_agent, server_api
 from tests.attack import hostile as h
-from tests.program.agent import WAIT, Agent, hears, running_agent, server_api
 
 Check = Callable[[str], Iterator[str]]
 

@@ -2,7 +2,7 @@
 
 After each the reconciler lives, a room of which nobody lies is had, and what is asked and
 dispatched stays bounded.  Answers that cannot be read, are packed, endless or never come are in
-`tests/worker/test_api.py`.
+`tests/livekit/test_server_api.py`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from attrs import define, field
 from livekit.protocol import agent_dispatch, models
 from trio.testing import MockClock
 
-from bridge.livekit.protocol import INSTANCE_ATTRIBUTE
-from tests.worker.test_reconciler_loop import Rooms, Scene
+from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
+from tests.livekit.watching.test_reconciler_loop import Rooms, Scene
 
 HONEST = "atlas"
 SECONDS = 30.0

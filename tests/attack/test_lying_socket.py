@@ -13,10 +13,10 @@ import structlog.testing
 import trio
 from livekit.protocol import agent, models
 
-from bridge.livekit.jobs import MOST_JOBS_OF_ROOM
-from tests.worker import messages as m
-from tests.worker.fake_livekit import FakeLiveKit, fake_livekit
-from tests.worker.workers import PATIENCE, make_worker, running
+from bridge.livekit.worker.jobs import MOST_JOBS_OF_ROOM
+from tests.livekit.worker import messages as m
+from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit
+from tests.livekit.worker.workers import PATIENCE, make_worker, running
 
 PLACES = 5
 LINES = 100

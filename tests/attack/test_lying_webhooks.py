@@ -2,7 +2,7 @@
 
 After each the room that we are in goes on and what is shown of every session is possible.
 Bodies that cannot be read, other signatures, replays and old events are in
-`tests/http/test_webhook.py` and `tests/http/test_inbox.py`.
+`tests/livekit/webhooks/test_verify.py` and `tests/http/test_webhook_endpoint.py`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
 from bridge.livekit.tokens import ApiKey
-from tests.http.forger import body_of, event, headers_for
-from tests.program.test_visitors import Visited, visited
+from tests.app.test_visitors import Visited, visited
+from tests.livekit.webhooks.webhook_sender import body_of, event, headers_for
 
 KEY = ApiKey("none", "none-" * 8)
 """Of the site that `visited` opens."""

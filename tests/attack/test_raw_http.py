@@ -18,14 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from structlog.testing import capture_logs
 
-from bridge.http.app import Row, app
-from bridge.http.body import body_of
-from bridge.http.exchange import HEAD_BYTES
 from bridge.http.health import health
-from bridge.http.inbox import Inbox
-from bridge.http.signin_page import signin_rows
-from tests.http.forger import KEY
+from bridge.http.pages.sign_in_page import signin_rows
+from bridge.http.server.exchange import HEAD_BYTES
+from bridge.http.server.request_body import body_of
+from bridge.http.server.routes import Row, app
+from bridge.http.webhook_endpoint import Inbox
 from tests.http.site import HANG, Site, answer_in, open_site
+from tests.livekit.webhooks.webhook_sender import KEY
 
 HOST: Final = "Host: localhost"
 CHUNKED: Final = "Transfer-Encoding: chunked"

@@ -17,8 +17,8 @@ import h11
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.http.exchange import CHUNK_BYTES
-from tests.http.pages_stage import open_stage
+from bridge.http.server.exchange import CHUNK_BYTES
+from tests.http.page_stage import open_stage
 from tests.http.site import Site, answer_in
 
 SHORT: Final = 3_500

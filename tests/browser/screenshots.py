@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.rooms.journal import Journal
+from actors.journal.journal import Journal
 from actors.runtime.system import Node
 from actors.session import (
     DataReceived,
@@ -33,10 +33,10 @@ from actors.session import (
     TrackPublished,
     TrackSubscribed,
 )
-from bridge.http.pages import Part
-from bridge.http.rendering import moment, utc
+from bridge.http.pages.page_routes import Part
+from bridge.http.pages.rendering import moment, utc
 from tests.browser.driver import Driver, Scheme, Tab
-from tests.http.pages_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
+from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "screenshots"
 ROOMS: Final = (

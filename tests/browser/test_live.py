@@ -10,13 +10,13 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from bridge.cli.program import Program, open_program
-from bridge.cli.settings import load
-from bridge.people import People
-from bridge.server import PrivateServer
-from bridge.server.ports import LOOPBACK, free_port
+from bridge.app.program import Program, open_program
+from bridge.config.settings import load
+from bridge.lab.people import People
+from bridge.lab.server import PrivateServer
+from bridge.lab.server.ports import LOOPBACK, free_port
 from tests.browser.driver import Driver, Tab
-from tests.http.pages_stage import HOSTILE
+from tests.http.page_stage import HOSTILE
 
 ROOM = "seen-in-a-browser"
 METADATA = 62_000

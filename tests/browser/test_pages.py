@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from actors.session import MetadataChanged, ParticipantJoined
 from actors.session.events import ParticipantInfo
 from tests.browser.driver import HANG, Driver, Scheme
-from tests.http.pages_stage import HOSTILE, Stage, open_stage, tell_a_story
+from tests.http.page_stage import HOSTILE, Stage, open_stage, tell_a_story
 
 LIVE = ("/", "/sessions/RM_atlas", "/sessions/RM_hostile", "/system")
 STILL = ("/history", "/history?room=nobody", "/history?people=-1", "/sessions/RM_nobody")

@@ -8,9 +8,9 @@ from pathlib import Path
 import trio
 from structlog.testing import capture_logs
 
-from bridge.http.front import Front
+from bridge.config.public_address import Front
 from tests.browser.driver import Driver
-from tests.http.pages_stage import open_stage
+from tests.http.page_stage import open_stage
 from tests.nginx import StartNginx
 
 TOKEN = "the operator's token"

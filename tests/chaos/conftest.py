@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.server import PrivateServer, find_server
-from bridge.server.ports import free_port
-from tests.chaos.town import ACCOUNTS, Town, open_town
+from bridge.lab.server import PrivateServer, find_server
+from bridge.lab.server.ports import free_port
+from tests.chaos.cluster import ACCOUNTS, Town, open_town
 from tests.chaos.verdict import HEADER
 from tests.conftest import QUICK_ENDS
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.chaos.town import ROOMS, Town
+from tests.chaos.cluster import ROOMS, Town
 from tests.chaos.verdict import unix
 from tests.proxy import WORKER, Proxy, open_proxy
 

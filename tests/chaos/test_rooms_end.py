@@ -7,11 +7,11 @@ from contextlib import suppress
 import pytest
 import trio
 
-from bridge.livekit.api import ApiError
-from bridge.people import PeopleError
-from tests.chaos.town import ROOMS, Town
+from bridge.lab.people import PeopleError
+from bridge.livekit.server_api import ApiError
+from tests.app.agent_program import agents_in
+from tests.chaos.cluster import ROOMS, Town
 from tests.chaos.verdict import Account
-from tests.program.agent import agents_in
 
 
 async def test_an_agent_that_is_removed_comes_back(town: Town) -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 import trio
 
-from tests.chaos.town import ROOMS, Town
+from tests.chaos.cluster import ROOMS, Town
 from tests.chaos.verdict import Account
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from actors.session import begin, end, session_view
-from bridge.people import Deed, RoomTruth
+from bridge.lab.people import Deed, RoomTruth
 from tests.chaos.verdict import UNDONE, Account, Blind, Comparison, Life, made_by_us
-from tests.session.story import LEFT, T0, Story, microphone, person
+from tests.session.session_story import LEFT, T0, Story, microphone, person
 
 ALICE, BOB = person("alice", "PA_1", 20, microphone("TR_1")), person("bob", "PA_2", 30)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.chaos.town import ROOMS, Town
+from tests.chaos.cluster import ROOMS, Town
 from tests.chaos.verdict import BUSY, Account, unix
 
 

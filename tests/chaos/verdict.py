@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from bridge.people.truth import Deed, RoomTruth
+from bridge.lab.people.truth import Deed, RoomTruth
 
 SILENT_TICK: Final = 3.5
 """Seconds: who publishes nothing is announced, in and out, on a tick of the server's."""

@@ -24,7 +24,7 @@ from trio_websocket import WebSocketConnection
 
 from bridge.cli import check as check_module
 from bridge.cli import probes
-from bridge.cli.media import MediaPath
+from bridge.cli.media_probe import MediaPath
 from bridge.cli.probes import (
     CLOCK,
     KEY,
@@ -38,20 +38,19 @@ from bridge.cli.probes import (
     ServerCheck,
     version_problem,
 )  # fmt: skip
-from bridge.cli.settings import TABLE
+from bridge.config.settings import TABLE
+from bridge.lab.server import PrivateServer, find_server
 from bridge.livekit import server_clock, tokens
-from bridge.livekit.api import ServerApi
-from bridge.livekit.decisions import CHECK_PREFIX
 from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.tokens import ApiKey
-from bridge.server import PrivateServer, find_server
+from bridge.livekit.server_api import ServerApi
+from bridge.livekit.tokens import CHECK_PREFIX, ApiKey
 from bridge.store.schema import FILE
-from bridge.store.sqlite import open_store
+from bridge.store.sqlite_archive import open_store
 from tests.cli.conftest import RunCommand, clean_environment
-from tests.store.history import History
-from tests.worker import messages
-from tests.worker.fake_livekit import FakeLiveKit, fake_livekit, raw_server
-from tests.worker.workers import Told, make_worker, running
+from tests.livekit.worker import messages
+from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit, raw_server
+from tests.livekit.worker.workers import Told, make_worker, running
+from tests.store.stored_history import History
 
 ANY_KEY = ApiKey("devkey", "a-long-secret-word-of-no-server-at-all")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from bridge.cli.machine import rooms_for_descriptors
-from bridge.server import PrivateServer
+from bridge.config.machine import rooms_for_descriptors
+from bridge.lab.server import PrivateServer
 from tests.cli.conftest import RunCommand, clean_environment
 
 KEYS = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "a-long-secret-word"}

@@ -142,7 +142,7 @@ CASES = (
     # what is our own fault
     Case(
         "sessions",
-        "bridge/cli/settings.py:",
+        "bridge/config/settings.py:",
         1,
         first="import os; from bridge.cli import settings; settings.TABLE = (None,)",
         name="a bug",

@@ -26,12 +26,12 @@ from actors.session import (
     TrackPublished,
 )
 from bridge.cli import main, reading
-from bridge.filters import FILTERS
+from bridge.store.filters import FILTERS
 from bridge.store.schema import FILE
-from bridge.store.sqlite import open_store
+from bridge.store.sqlite_archive import open_store
 from tests.cli.conftest import RunCommand, clean_environment
 from tests.cli.terminal import in_a_terminal
-from tests.store.history import History
+from tests.store.stored_history import History
 
 HOSTILE = (
     '=HYPERLINK("http://evil","x")',

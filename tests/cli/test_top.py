@@ -22,7 +22,6 @@ import trio
 from attrs import evolve
 from rich.text import Text
 
-from bridge.cli.cells import cell_len, fit
 from bridge.cli.screen import Keys
 from bridge.cli.top import (
     NOT_REGISTERED,
@@ -38,14 +37,15 @@ from bridge.cli.top import (
     page_of,
     pressed,
 )
-from bridge.http.address import HttpAddress
-from bridge.store.live import LiveSession
+from bridge.config.http_address import HttpAddress
+from bridge.output.cells import cell_len, fit
+from bridge.store.live_sessions import LiveSession
 from bridge.store.reader import Seen
-from bridge.store.sqlite import SqliteArchive, open_store
+from bridge.store.sqlite_archive import SqliteArchive, open_store
 from tests.cli.conftest import clean_environment
 from tests.cli.terminal import Terminal, in_a_terminal
-from tests.session.story import Story
-from tests.store.history import History
+from tests.session.session_story import Story
+from tests.store.stored_history import History
 
 T = TypeVar("T")
 

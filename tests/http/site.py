@@ -13,10 +13,10 @@ from attrs import define, field, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.http.address import HttpAddress
-from bridge.http.app import Row, app
-from bridge.http.exchange import App
-from bridge.http.server import serve
+from bridge.config.http_address import HttpAddress
+from bridge.http.server.exchange import App
+from bridge.http.server.listener import serve
+from bridge.http.server.routes import Row, app
 
 HANG = 30.0
 """Seconds; only bounds a test that would hang."""

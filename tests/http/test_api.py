@@ -15,11 +15,11 @@ import trio
 from structlog.testing import capture_logs
 
 from actors.session import session_row, session_view
-from bridge.http import api, export
-from bridge.http.api_query import MOST, QUERY_BYTES
+from bridge.http.api import endpoints, export
+from bridge.http.api.query import MOST, QUERY_BYTES
 from bridge.store.schema import FILE
-from tests.http.kept import HOSTILE, WORKER, Kept, open_kept
 from tests.http.site import HANG, answer_in, polite
+from tests.http.stored_sessions import HOSTILE, WORKER, Kept, open_kept
 
 LISTS = ["/api/v1/rooms", "/api/v1/sessions", "/api/v1/workers", "/api/v1/actors", "/openapi.json"]
 
@@ -189,7 +189,7 @@ async def test_no_cell_is_a_formula_or_moves_a_terminal(kept: Kept, path: str):
 async def test_sessions_as_csv_are_whole_unless_a_limit_is_given(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(api, "PAGE", 2)
+    monkeypatch.setattr(endpoints, "PAGE", 2)
     monkeypatch.setattr(export, "ROWS", 2)
     url = "/api/v1/sessions?format=csv&status=ended"
     answer = await kept.site.http.get(url)

@@ -10,10 +10,10 @@ import pytest
 import trio
 from starlette.responses import Response
 
-from bridge.http import signin
-from bridge.http.api_doc import HEALTH, PATHS
-from bridge.http.signin import Access
-from tests.http.kept import Kept, open_kept
+from bridge.http.api.openapi import HEALTH, PATHS
+from bridge.http.server import sign_in
+from bridge.http.server.sign_in import Access
+from tests.http.stored_sessions import Kept, open_kept
 
 ITSELF = "/openapi.json"
 """Schemathesis does not ask for what it was given."""
@@ -30,13 +30,13 @@ def signed_in(kept: Kept) -> str:
 
 @pytest.mark.parametrize(
     "secured_by",
-    # Half a minute of one core each; tests/http/test_signin.py has each way in.
+    # Half a minute of one core each; tests/http/test_sign_in.py has each way in.
     ["token", *(pytest.param(way, marks=pytest.mark.chaos) for way in (None, "cookie"))],
 )
 async def test_every_answer_is_as_the_document_says(
     secured_by: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(signin, "FAILURES", 10_000)  # it shows many wrong tokens
+    monkeypatch.setattr(sign_in, "FAILURES", 10_000)  # it shows many wrong tokens
     token = None if secured_by is None else TOKEN
     async with open_kept(tmp_path / "store", token=token) as kept:
         await kept.fill()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from bridge.http import server
-from tests.http.kept import Kept, open_kept
+from bridge.http.server import listener
 from tests.http.site import HANG, answer_in, read_all
+from tests.http.stored_sessions import Kept, open_kept
 
 TOKEN = "a-token-of-the-operator"
 HOST = "Host: localhost"
@@ -67,7 +67,7 @@ async def test_bad_input_is_a_problem_with_the_right_status(kept: Kept, bad: tup
 async def test_a_slow_loris_is_told_that_it_took_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
     async with open_kept(tmp_path, token=TOKEN) as kept, await kept.site.open() as stream:
         await stream.send_all(b"GET /api/v1/rooms HTTP/1.1\r\nHo")
         with trio.fail_after(HANG):

@@ -17,8 +17,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from actors.rooms.journal import Journal
-from actors.rooms.metrics import LEAVE_REASONS, Tally
+from actors.journal.journal import Journal
+from actors.rooms.run_counters import LEAVE_REASONS, Tally
 from actors.runtime import Actor, ChildSpec, open_system, receives
 from actors.session import (
     DataReceived,
@@ -32,13 +32,13 @@ from actors.session import (
     session_row,
 )
 from bridge.http import metrics
-from bridge.http.api import Archives
-from bridge.http.app import app
-from bridge.http.events import Feed
+from bridge.http.api.endpoints import Archives
+from bridge.http.api.event_stream import Feed
 from bridge.http.metrics import PREFIX, Metrics, Sources, names
-from tests.http.kept import HOSTILE, sources_of
+from bridge.http.server.routes import app
 from tests.http.site import Site, open_site, polite
-from tests.store.history import History
+from tests.http.stored_sessions import HOSTILE, sources_of
+from tests.store.stored_history import History
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -389,7 +389,7 @@ def test_a_tally_forgets_a_session_with_its_end():
 
 
 def test_leave_reasons_are_those_of_livekit():
-    from bridge.http.translate import REASONS
+    from bridge.livekit.webhooks.webhook_events import REASONS
 
     assert set(REASONS.values()) == set(LEAVE_REASONS) - {"unknown", "other"}
 

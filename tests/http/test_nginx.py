@@ -15,15 +15,15 @@ from attrs import frozen
 from structlog.testing import capture_logs
 
 from actors.runtime.system import Node
-from bridge.http.address import HttpAddress
-from bridge.http.api import Archives
-from bridge.http.app import Row
-from bridge.http.front import Front
-from bridge.http.inbox import Inbox
-from bridge.http.pages import Pages, System
-from tests.http.forger import KEY, body_of, event, headers_for
-from tests.http.kept import Kept, open_kept
+from bridge.config.http_address import HttpAddress
+from bridge.config.public_address import Front
+from bridge.http.api.endpoints import Archives
+from bridge.http.pages.page_routes import Pages, System
+from bridge.http.server.routes import Row
+from bridge.http.webhook_endpoint import Inbox
 from tests.http.site import HANG
+from tests.http.stored_sessions import Kept, open_kept
+from tests.livekit.webhooks.webhook_sender import KEY, body_of, event, headers_for
 from tests.nginx import StartNginx
 
 TOKEN = "the operator's token"

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from actors.rooms.archive import ArchiveTrouble
+from actors.journal.archive import ArchiveTrouble
 from actors.runtime.system import Node
 from actors.session import (
     EgressTold,
@@ -25,11 +25,12 @@ from actors.session import (
     TrackPublished,
 )
 from actors.session.events import ParticipantInfo
-from bridge.filters import Filters
-from bridge.http import export, pages
-from bridge.http.files import FOLDER
+from bridge.http.api import export
+from bridge.http.pages import page_routes
+from bridge.http.pages.static_files import FOLDER
+from bridge.store.filters import Filters
 from bridge.store.reader import Reader, open_reader
-from tests.http.pages_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
+from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -266,7 +267,7 @@ async def test_a_file_that_cannot_be_read_to_its_end_breaks_off(
             raise ArchiveTrouble("gone")
         return read_sessions(reader, filters, cursor, csv=csv)
 
-    monkeypatch.setattr(pages, "read_sessions", read)
+    monkeypatch.setattr(page_routes, "read_sessions", read)
     with pytest.raises(httpx2.RemoteProtocolError):
         await stage.site.http.get("/history.csv")
 

@@ -10,14 +10,14 @@ from typing import Any, Final, get_args
 import pytest
 
 from actors.rooms.messages import EndReason
-from actors.session.entry import ENTRY_KEYS
 from actors.session.events import GapReason
 from actors.session.state import OTHER
+from actors.session.timeline_entry import ENTRY_KEYS
 from bridge.cli import commands
-from bridge.cli.lines import line_of
-from bridge.cli.settings import KEY_FILE, TABLE
-from bridge.filters import FILTERS
-from bridge.http.api_doc import HEALTH, PATHS, SCHEMAS
+from bridge.config.settings import KEY_FILE, TABLE
+from bridge.http.api.openapi import HEALTH, PATHS, SCHEMAS
+from bridge.log.wording import line_of
+from bridge.store.filters import FILTERS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "contract.md").read_text()

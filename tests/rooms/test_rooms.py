@@ -13,12 +13,12 @@ from attrs import evolve
 from actors.rooms.messages import Assigned, Drain, RosterWanted, Said, Terminated
 from actors.rooms.recovery import INSIDE_EVERY, MISSING
 from actors.rooms.reporter import ListSessions, Sessions
-from actors.rooms.simulated import SimulatedRoom
 from actors.runtime import Crashed, Ref
 from actors.runtime.signals import Restarting
 from actors.session import RoomTold, SessionState, Tick, totals
-from actors.testing.rooms.plan import Plan
-from actors.testing.rooms.stage import T0, Stage
+from actors.simulation.plan import Plan
+from actors.simulation.simulated_rooms import SimulatedRoom
+from actors.simulation.world import T0, Stage
 
 
 class Rooms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from actors.rooms.summary import RunningSummary
+from actors.rooms.final_summary import RunningSummary
 from actors.session import (
     DataReceived,
     ParticipantInfo,

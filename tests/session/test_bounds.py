@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from actors.session import people, presence, signals, totals, tracks, waiting
-from actors.session.shelf import Shelf
+from actors.session import activity, pending, people_counts, presence, totals, tracks
+from actors.session.persistent_map import Shelf
 from actors.session.state import OTHER
-from tests.session.story import T0, Story, camera, microphone, person
+from tests.session.session_story import T0, Story, camera, microphone, person
 
 
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "MAX_PEOPLE", 3)
-    monkeypatch.setattr(people, "MAX_JOINS", 3)
+    monkeypatch.setattr(people_counts, "MAX_JOINS", 3)
     monkeypatch.setattr(presence, "MAX_TEXT", 20)
     monkeypatch.setattr(tracks, "MAX_TRACKS", 3)
-    monkeypatch.setattr(signals, "MAX_TOPICS", 3)
-    monkeypatch.setattr(signals, "MAX_SENDERS", 3)
-    monkeypatch.setattr(signals, "MAX_TOPIC_LENGTH", 8)
-    monkeypatch.setattr(waiting, "MAX_HELD", 3)
+    monkeypatch.setattr(activity, "MAX_TOPICS", 3)
+    monkeypatch.setattr(activity, "MAX_SENDERS", 3)
+    monkeypatch.setattr(activity, "MAX_TOPIC_LENGTH", 8)
+    monkeypatch.setattr(pending, "MAX_HELD", 3)
 
 
 def test_people_beyond_the_bound_have_no_line_but_are_in_every_total() -> None:

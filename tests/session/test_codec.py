@@ -37,8 +37,8 @@ from actors.session.codec import (
     encode_record,
     encode_state,
 )
-from tests.session.anything import any_event, quick, texts, times
-from tests.session.story import T0, Story, microphone, person
+from tests.session.session_story import T0, Story, microphone, person
+from tests.session.strategies import any_event, quick, texts, times
 from tests.session.test_properties import folded, started
 
 HOSTILE: Final = "'; DROP TABLE x --\x00\x1b[31m\u202e\U0001f600\u2028<script>\ufffe\r\n\t\\"

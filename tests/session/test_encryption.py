@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from actors.session import DataTrackPublished, TrackInfo
-from tests.session.story import T0, Story, camera, microphone, person
+from tests.session.session_story import T0, Story, camera, microphone, person
 
 
 def encrypted(track: TrackInfo) -> TrackInfo:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from actors.session import ClockCompared, Disconnected, Roster, Watching, apply
 from actors.session.gaps import BURST
 from actors.session.state import MAX_GAPS
-from tests.session.anything import quick
-from tests.session.story import LEFT, T0, Story, clock, microphone, person
+from tests.session.session_story import LEFT, T0, Story, clock, microphone, person
+from tests.session.strategies import quick
 
 ALICE = person("alice", "PA_1", 0)
 BOB = person("bob", "PA_2", 0, microphone("TR_1"))

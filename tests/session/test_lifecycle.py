@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 
 from actors.session import RoomEvent, apply, attach_job, begin, end, next_deadline, totals
-from actors.session.corrections import CORRECTIONS
-from actors.session.fold import _HANDLERS
-from tests.session.story import LEFT, T0, Story, camera, clock, microphone, names, person
+from actors.session.reducer import _HANDLERS
+from actors.session.webhooks import CORRECTIONS
+from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 0)

@@ -10,7 +10,7 @@ from actors.session import ParticipantInfo
 from actors.session import state as bounds
 from actors.session.codec import decode_state, encode_state
 from actors.session.person_key import is_person_key, person_of
-from tests.session.story import LEFT, Story, person
+from tests.session.session_story import LEFT, Story, person
 
 KEY = "attributes.user_id"
 
@@ -95,7 +95,7 @@ def test_without_a_key_an_identity_is_a_person_and_nothing_is_kept_for_it() -> N
 
 
 def test_beyond_the_bound_a_person_is_not_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.session.people.MAX_PERSONS", 1)
+    monkeypatch.setattr("actors.session.people_counts.MAX_PERSONS", 1)
     assert bounds.MAX_PERSONS > 1
     story = Story(person_key=KEY)
     for number, who in enumerate(("dora", "erik", "erik", "dora")):

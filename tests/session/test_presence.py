@@ -8,7 +8,7 @@ import pytest
 
 from actors.session import ParticipantKind
 from actors.session.state import RECONNECT_WINDOW, SETTLE
-from tests.session.story import LEFT, T0, Story, camera, clock, microphone, names, person
+from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 
 def test_a_person_counts_from_the_servers_time_of_joining_until_the_leave() -> None:

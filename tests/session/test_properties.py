@@ -35,10 +35,10 @@ from actors.session import (
     totals,
 )
 from actors.session.view import every_track, everyone
-from tests.session.anything import any_event, quick, said, seen, times
-from tests.session.story import T0
+from tests.session.generated_truths import HORIZON, STEP, Truth, truths
+from tests.session.session_story import T0
+from tests.session.strategies import any_event, quick, said, seen, times
 from tests.session.test_view import check_shape
-from tests.session.truths import HORIZON, STEP, Truth, truths
 
 
 def started(*there: ParticipantInfo, key: str | None = None) -> SessionState:

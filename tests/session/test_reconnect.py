@@ -18,7 +18,7 @@ from actors.session import (
     totals,
 )
 from actors.session.state import MAX_HELD
-from tests.session.story import T0, Story, camera, clock, microphone, names, person
+from tests.session.session_story import T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 0)

@@ -8,7 +8,7 @@ import pytest
 
 from actors.session import EgressTold, Entry, RecordingChanged, Roster, Watching
 from actors.session.state import MAX_RECORDINGS
-from tests.session.story import T0, Story, clock, names, person
+from tests.session.session_story import T0, Story, clock, names, person
 
 ALICE = person("alice", "PA_1", -5)
 

@@ -24,11 +24,11 @@ from actors.session import (
     next_deadline,
     session_view,
 )
-from tests.session.anything import quick
-from tests.session.story import LEFT, T0, Story, clock, microphone, person
+from tests.session.generated_rooms import CLOSED, World, webhooks, worlds
+from tests.session.session_story import LEFT, T0, Story, clock, microphone, person
+from tests.session.strategies import quick
 from tests.session.test_properties import check_consistent, durations
 from tests.session.test_two_witnesses import BEGAN
-from tests.session.worlds import CLOSED, World, webhooks, worlds
 
 skews = pytest.mark.parametrize("skew", [-30.0, 30.0])
 

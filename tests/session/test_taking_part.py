@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.session import JoinAborted, JoinTold, LeaveTold, ParticipantInfo, Tick
-from tests.session.story import LEFT, T0, Story, camera, clock, microphone, names, person
+from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 
 def half(identity: str = "dora", sid: str = "PA_9", joined: float = 5) -> ParticipantInfo:

@@ -15,7 +15,7 @@ from actors.session.texts import (
     cut_text,
     size,
 )
-from tests.session.story import Story, person
+from tests.session.session_story import Story, person
 
 
 def test_what_is_within_the_bound_is_kept_as_it_is() -> None:

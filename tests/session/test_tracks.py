@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.session import TrackSubscriptionFailed
-from tests.session.story import T0, Story, camera, clock, microphone, names, person
+from tests.session.session_story import T0, Story, camera, clock, microphone, names, person
 
 
 def alone(*tracks: object) -> Story:

@@ -21,10 +21,10 @@ from actors.session import (
     fold,
     session_view,
 )
-from tests.session.anything import quick
-from tests.session.story import LEFT, T0, clock
+from tests.session.generated_rooms import CLOSED, LATEST, World, mixed, webhooks, worlds
+from tests.session.session_story import LEFT, T0, clock
+from tests.session.strategies import quick
 from tests.session.test_properties import check_consistent
-from tests.session.worlds import CLOSED, LATEST, World, mixed, webhooks, worlds
 
 BEGAN: Final = Began(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
 

@@ -11,7 +11,7 @@ import pytest
 from actors.session import ENTRY_KEYS, GapReason, begin, session_row, session_view
 from actors.session.state import OTHER, change
 from actors.session.view import MOST_LISTED, rfc3339
-from tests.session.story import T0, Story, camera, microphone, person
+from tests.session.session_story import T0, Story, camera, microphone, person
 
 ROW = {
     "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",

@@ -21,8 +21,8 @@ from actors.session import (
     fold,
     session_view,
 )
-from actors.session.corrections import moment
-from tests.session.story import LEFT, T0, Story, camera, clock, microphone, names, person
+from actors.session.webhooks import moment
+from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 10.2)

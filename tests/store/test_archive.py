@@ -9,11 +9,11 @@ from typing import Protocol
 import pytest
 from attrs import evolve
 
-from actors.rooms.archive import RECENT, Archive, Checkpoint, Found
-from actors.rooms.book import CONTINUED
-from actors.testing.rooms.disk import SimulatedDisk
-from bridge.store.sqlite import open_store
-from tests.store.history import T0, History
+from actors.journal.archive import RECENT, Archive, Checkpoint, Found
+from actors.rooms.room_table import CONTINUED
+from actors.simulation.simulated_disk import SimulatedDisk
+from bridge.store.sqlite_archive import open_store
+from tests.store.stored_history import T0, History
 
 
 class Runs(Protocol):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.filters import glob_of, is_pattern, regex_of
+from bridge.store.filters import glob_of, is_pattern, regex_of
 
 ALPHABET = "ab*?[]^!-\\\n"
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from actors.rooms.archive import ArchiveTrouble
+from actors.journal.archive import ArchiveTrouble
 from actors.session import (
     ParticipantInfo,
     ParticipantJoined,
@@ -23,7 +23,7 @@ from actors.session import (
     session_row,
     session_view,
 )
-from bridge.filters import Filters
+from bridge.store.filters import Filters
 from bridge.store.reader import (
     BadCursor,
     NoStore,
@@ -32,8 +32,8 @@ from bridge.store.reader import (
     open_reader,
 )
 from bridge.store.schema import FILE
-from bridge.store.sqlite import open_store
-from tests.store.history import T0, History, times
+from bridge.store.sqlite_archive import open_store
+from tests.store.stored_history import T0, History, times
 
 ROOT = Path(__file__).parents[2]
 
@@ -248,8 +248,8 @@ async def test_a_reader_sees_one_moment_and_never_holds_up_the_writer(tmp_path: 
 LEAVE_A_LOG = """
 import os, signal, sys, trio
 from pathlib import Path
-from bridge.store.sqlite import open_store
-from tests.store.history import History
+from bridge.store.sqlite_archive import open_store
+from tests.store.stored_history import History
 async def main():
     history = History()
     async with open_store(Path(sys.argv[1]), instance="w") as archive:

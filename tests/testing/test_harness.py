@@ -15,10 +15,10 @@ import trio.testing
 from attrs import frozen
 
 from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives
+from actors.simulation import FAULTS, Plan, draw, play, shrunk, world
+from actors.simulation.deeds import STEPS
+from actors.simulation.plan import DEEDS
 from actors.testing import SEEDABLE, Injected, Sim, TestProbe, open_sim, run, shrink, sweep
-from actors.testing.rooms import FAULTS, Plan, draw, play, shrunk, stage
-from actors.testing.rooms.plan import DEEDS
-from actors.testing.rooms.steps import STEPS
 from bridge.cli import simulate
 
 ROOT = Path(__file__).parent.parent.parent
@@ -222,7 +222,7 @@ def test_rooms_leave_nothing_behind_wherever_they_are_cancelled() -> None:
     plan = draw(3, rooms=2, deeds=12, faults=4, seconds=10.0)
 
     async def main() -> None:
-        await stage.Stage(plan).main()
+        await world.Stage(plan).main()
 
     assert sweep(main) > 100
 

@@ -1,0 +1,263 @@
+"""What the archive has not got yet: the lines of all journals, in order, and who changed.
+
+It outlives an incarnation of the store's actor, and it is bounded: where the archive
+cannot take anything for long, lines beyond the bound are given up and counted, and their
+session is kept by its checkpoint alone.  Its numbers stay right then; its timeline lacks
+those lines and says how many.  Whoever fills it pays for it: where most of what waits is of
+one session, it makes room for the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+from attrs import define, field
+
+from actors.journal import journal_budget
+from actors.journal.archive import NOTHING, Batch, Checkpoint, Line, Removal
+from actors.session import Attached, Began, Ended, Entry, Record
+from actors.session.codec import encode_entries, encode_record
+
+if TYPE_CHECKING:
+    from actors.journal.journal import Journal
+
+MOST_BYTES: Final = 64 << 20
+"""Of lines that wait."""
+MOST_LINES: Final = 200_000
+LINE_COST: Final = 300
+"""Bytes that a line takes beside its body."""
+CHECKPOINT_LINES: Final = 1_000
+"""Lines of a session after which it is kept whole again."""
+CHECKPOINT_BYTES: Final = 1 << 20
+"""Bytes of its lines after which it is too: the writer and every reader have them in memory."""
+CHECKPOINT_AGE: Final = 20.0
+"""Seconds after which a session that changed is kept whole again."""
+
+
+@define(eq=False)
+class Changed:
+    """A session that is not in the archive as it is now."""
+
+    journal: Journal
+    since: float
+    """Unix seconds of the first record after the newest checkpoint."""
+    lines: int = 0
+    bytes: int = 0
+    urgent: bool = False
+    """It began, ended or goes on, or some record has no line: only a checkpoint tells of it."""
+
+    def is_due(self, now: float) -> bool:
+        # Either way: clocks are set back now and then.
+        aged = abs(now - self.since) >= CHECKPOINT_AGE
+        many = self.lines >= CHECKPOINT_LINES or self.bytes >= CHECKPOINT_BYTES
+        return self.urgent or many or aged
+
+
+@define(eq=False)
+class _Share:
+    """The waiting lines of one session."""
+
+    places: list[int] = field(factory=list[int])
+    """Of its lines among all, the oldest first."""
+    bytes: int = 0
+
+
+@define(eq=False)
+class Health:
+    """How the store is."""
+
+    trouble: str = ""
+    """What is wrong, as last said; empty where nothing is."""
+    since: float | None = None
+    """Unix seconds since when."""
+    unreadable: str = ""
+    """Why somebody could not read what is kept, until it was read through; else empty."""
+    written: int = 0
+    """Lines written by this run."""
+    lost: int = 0
+    """Lines given up by this run, and those of its sessions that went with a store."""
+    over_size: Removal = NOTHING
+    """The things that this run dropped because the file was too large."""
+    written_at: float | None = None
+    """Unix seconds of the newest batch."""
+
+
+@final
+class Backlog:
+    """See the module.  The journals add, the store's actor takes."""
+
+    def __init__(
+        self,
+        *,
+        most_bytes: int = MOST_BYTES,
+        most_lines: int = MOST_LINES,
+        most_a_minute: int = journal_budget.MOST_BYTES,
+    ) -> None:
+        """`most_a_minute`: bytes of one session's lines (`actors.journal.journal_budget`)."""
+        self.health = Health()
+        self.taken: Batch | None = None
+        """The batch that is being written, or has to be written again."""
+        self.news = trio.Event()
+        """Set where something waits."""
+        self.opened = trio.Event()
+        """What earlier runs left is taken over.  Nothing is written before: a session that
+        began meanwhile may turn out to be one of theirs."""
+        self.kept = trio.Event()
+        """Set when the next batch is in the archive; then another event."""
+        self.most_a_minute = most_a_minute
+        self._most_bytes = most_bytes
+        self.doubt = trio.Event()
+        """Set where somebody could not read what is kept; then another event."""
+        self._most_lines = most_lines
+        self._lines: dict[int, Line] = {}
+        """By the order in which they came, so that one can be given up without a search."""
+        self._came = 0
+        self._bytes = 0
+        self._shares: dict[int, _Share] = {}
+        """The share of each session."""
+        self._greediest: int | None = None
+        """The session that has most bytes of them."""
+        self._changed: dict[int, Changed] = {}
+        self._last_number = 0
+
+    def number(self, at: float) -> int:
+        """A key for a new session that no earlier run gave: microseconds, made unique."""
+        self._last_number = max(self._last_number + 1, int(at * 1e6))
+        return self._last_number
+
+    @property
+    def waiting(self) -> int:
+        """Lines that are not in the archive."""
+        return len(self._lines) + (len(self.taken.lines) if self.taken else 0)
+
+    @property
+    def empty(self) -> bool:
+        """Everything is in the archive but checkpoints that can wait."""
+        due = any(one.urgent for one in self._changed.values())
+        return self.taken is None and not self._lines and not due
+
+    def add(self, journal: Journal, record: Record, entries: tuple[Entry, ...]) -> int:
+        """Take note of what `journal` has just recorded; its bytes.  Never raises, never waits."""
+        number, at = journal.number, record.at
+        changed = self._changed.get(number)
+        if changed is None:
+            changed = self._changed[number] = Changed(journal, at)
+        changed.urgent = changed.urgent or isinstance(record, Began | Attached | Ended)
+        kind, body = encode_record(record)
+        told = encode_entries(entries) if entries else b""
+        line = Line(number, journal.seq, at, kind, body, told)
+        cost = _cost(line)
+        if self._is_full(cost):
+            self._make_room(number, cost)
+        if self._is_full(cost):
+            self._lost(changed)
+        else:
+            changed.lines += 1
+            changed.bytes += cost
+            self._append(line, cost)
+        self.news.set()
+        return len(body) + len(told)
+
+    def _is_full(self, cost: int) -> bool:
+        return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines
+
+    def _append(self, line: Line, cost: int) -> None:
+        share = self._shares.get(line.session)
+        if share is None:
+            share = self._shares[line.session] = _Share()
+        self._came += 1
+        self._lines[self._came] = line
+        share.places.append(self._came)
+        share.bytes += cost
+        self._bytes += cost
+        greediest = self._greediest
+        if greediest is None or share.bytes > self._shares[greediest].bytes:
+            self._greediest = line.session
+
+    def _make_room(self, number: int, cost: int) -> None:
+        """Give up the newest lines, as few as will do, of another session that has half of them."""
+        greedy = self._greediest
+        if greedy is None or greedy == number:
+            return
+        share = self._shares[greedy]
+        while self._is_full(cost) and share.places and 2 * share.bytes >= self._bytes:
+            freed = _cost(self._lines.pop(share.places.pop()))
+            share.bytes -= freed
+            self._bytes -= freed
+            self._lost(self._changed[greedy])
+
+    def _lost(self, changed: Changed) -> None:
+        changed.journal.lost += 1
+        self.health.lost += 1
+        changed.urgent = True
+
+    def rewrite(self, journals: Iterable[Journal], now: float, *, lines_are_kept: bool) -> None:
+        """All of `journals` have to be kept whole, because the archive lost what it had or has
+        another state of them.
+
+        Unless `lines_are_kept`, their lines are gone from it, but for those that wait here.
+        """
+        batch = () if self.taken is None else self.taken.lines
+        taken = Counter(line.session for line in batch)
+        for journal in journals:
+            changed = self._changed.setdefault(journal.number, Changed(journal, now))
+            changed.urgent = True
+            if not lines_are_kept:
+                share = self._shares.get(journal.number)
+                waiting = taken[journal.number] + (len(share.places) if share else 0)
+                gone = max(0, journal.seq + 1 - journal.lost - waiting)
+                journal.lost += gone
+                self.health.lost += gone
+        self.news.set()
+
+    def report_unreadable(self, why: str) -> None:
+        """Somebody could not read the archive: have it read through.  On the loop's thread."""
+        self.health.unreadable = why
+        self.doubt.set()
+
+    def withdraw(self, journal: Journal) -> list[Line]:
+        """The lines of a session of which nothing was written yet; they do not wait any more."""
+        share = self._shares.pop(journal.number, _Share())
+        lines = [self._lines.pop(place) for place in share.places]
+        self._bytes -= share.bytes
+        if self._greediest == journal.number:
+            shares = self._shares
+            self._greediest = max(shares, key=lambda one: shares[one].bytes, default=None)
+        self._changed.pop(journal.number, None)
+        return lines
+
+    def take(self, now: float) -> Batch:
+        """Everything that waits, to be written; what was taken before and failed comes first.
+
+        `done` must follow once it is written.
+        """
+        if self.taken is None:
+            due = [one for one in self._changed.values() if one.is_due(now)]
+            checkpoints = tuple(
+                Checkpoint(j.number, j.seq, j.state, j.lost) for j in (one.journal for one in due)
+            )
+            self.taken = Batch(tuple(self._lines.values()), checkpoints, now)
+            self._lines, self._shares = {}, {}
+            self._bytes, self._greediest = 0, None
+            for one in due:
+                del self._changed[one.journal.number]
+        self.news = trio.Event()
+        return self.taken
+
+    def done(self) -> None:
+        """What was taken is in the archive."""
+        assert self.taken is not None
+        self.health.written += len(self.taken.lines)
+        self.health.written_at = self.taken.alive_at
+        self.taken = None
+        kept, self.kept = self.kept, trio.Event()
+        kept.set()
+        if self._lines:
+            self.news.set()
+
+
+def _cost(line: Line) -> int:
+    return LINE_COST + len(line.body) + len(line.told)

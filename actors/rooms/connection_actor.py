@@ -1,0 +1,309 @@
+"""The connection actor: keeps us in one room, for as long as that room lives.
+
+It enters through the port, hands every event to its session, and when the connection
+is lost finds out whether the same life of the room goes on: then it enters again and
+the session continues with a gap; otherwise the session ends.  A bug here is a crash,
+and the room's supervisor starts connection and session anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, Protocol, TypeAlias, cast, final
+
+import trio
+from attrs import define, evolve
+
+from actors.journal.process_ports import Announce, Clock
+from actors.rooms.messages import (
+    END_REASONS,
+    EndReason,
+    Finish,
+    Leave,
+    RosterWanted,
+)
+from actors.rooms.room_port import (
+    OpenRoom,
+    RoomError,
+    RoomJob,
+    RoomPort,
+    RoomRefused,
+    RoomUnreachable,
+)
+from actors.rooms.session_actor import SessionMessage
+from actors.runtime import Actor, Backoff, Ref, receives
+from actors.session import Reconnected, Reconnecting, Resynced, RoomEvent, Watching
+
+FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
+"""The job with a token that is good now, None where that life of the room is over.
+Raises `RoomUnreachable` where the server does not say."""
+
+
+class Undo(Protocol):
+    """Finds out about a room that our own entry made, and takes it back."""
+
+    async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
+        """Whether this life of the room of `job` began with our entry, and nobody else is
+        in it.  Raises `RoomUnreachable` where the server does not say."""
+        ...
+
+    async def delete(self, job: RoomJob, room_sid: str) -> None:
+        """Delete it, unless somebody came meanwhile.  Takes seconds at most; never raises."""
+        ...
+
+
+AGAIN: Final = Backoff(first=0.25, most=10.0, reset_after=30.0)
+"""Between tries to enter a room."""
+MOST_FAILURES: Final = 6
+"""Failed entries in a row, into a room that lives, after which the job has failed."""
+LOOK_WITHIN: Final = 2.0
+"""Seconds that the server has to say before the first entry whether the room lives."""
+DOUBT_WITHIN: Final = 1.5
+"""Seconds that the server has to say who made the room that we are in."""
+LISTED_AFTER: Final = (0.5, 2.5)
+"""Seconds after an entry at which the room must be in the server's list, and between that
+and a second look.  LiveKit can let an agent into a room that it is deleting, and keep it
+there."""
+DOWN_EVERY: Final = 1.5
+"""Seconds between two questions to the server while the room's connection is down."""
+ABSENT_ANSWERS: Final = 2
+"""Answers in a row without the room after which its life is over: whoever was in it may
+be making it anew."""
+_WITH_ROSTER: Final = frozenset({Watching, Resynced, Reconnected})
+
+
+class Refused(Exception):
+    """A room that lives could not be entered, with the server's reason."""
+
+
+@define
+class Stay:
+    """What outlives a crash of a connection."""
+
+    over: bool = False
+    """The session was told to end: a later incarnation does not go into the room again."""
+    room_sid: str = ""
+    """The life of the room that we are in, where it is another than the job's."""
+
+
+@final
+class ConnectionActor(Actor[Leave | RosterWanted]):
+    """One incarnation.  `job` is what LiveKit assigned."""
+
+    def __init__(
+        self,
+        job: RoomJob,
+        port: RoomPort,
+        *,
+        find_again: FindAgain,
+        undo: Undo,
+        clock: Clock,
+        announce: Announce,
+        entered: Callable[[], object],
+        stay: Stay,
+    ) -> None:
+        self._job = evolve(job, room_sid=stay.room_sid or job.room_sid)
+        self._port = port
+        self._find_again = find_again
+        self._undo = undo
+        self._clock = clock
+        self._announce = announce
+        self._entered = entered
+        self._told = stay
+        self._room: OpenRoom | None = None
+        self._stay = trio.CancelScope()
+        self._reason: EndReason = "server_lost"
+        """Why the session ends, as far as it is known."""
+        self._session_stays_open = False
+        self._down = False
+        """The room told that its connection broke, and not yet that it is back."""
+        self._lost_at: float | None = None
+        self._doubted: list[RoomEvent] | None = None
+        """What a room said of which it is not certain that anybody but us made it."""
+
+    async def started(self) -> None:
+        self._session: Ref[SessionMessage] = self.context.sibling("session")
+        self.context.start_soon(self._run)
+
+    @receives(Leave)
+    def leave(self, message: Leave) -> None:
+        if message.grace > 0:
+            self.context.start_soon(self._leave_later, message)
+        else:
+            self._reason, self._lost_at = message.reason, None
+            self._session_stays_open = message.session_stays_open
+            self._stay.cancel()
+
+    async def _leave_later(self, message: Leave) -> None:
+        """LiveKit also ends the job of an agent that it lets into a room that it is closing,
+        and then the end of the job is all we hear."""
+        await trio.sleep(message.grace)
+        reason = message.reason
+        with suppress(RoomUnreachable):
+            if await self._find_again(self._job) is None:
+                reason = "found_ended"
+        self.leave(Leave(reason))
+
+    @receives(RosterWanted)
+    def tell_roster(self, _: RosterWanted) -> None:
+        if self._room is not None:
+            up = not self._down
+            self._session.tell(Resynced(self._clock(), self._room.roster(), connected=up))
+
+    async def _run(self) -> None:
+        if not self._told.over:
+            with self._stay:
+                await self._stay_while_it_lives()
+            ended_at = self._clock() if self._lost_at is None else self._lost_at
+            self._told.over = True
+            if not self._session_stays_open:
+                self._session.tell(Finish(ended_at, self._reason))
+        self.context.stop()
+
+    async def _stay_while_it_lives(self) -> None:
+        failures = 0
+        job = await (self._same_life() if self.context.generation > 1 else self._first_look())
+        while job is not None:
+            error = await self._visit(job)
+            if error is None:
+                failures = 0
+                if self._lost_at is None:
+                    return
+            else:
+                failures += 1
+                await trio.sleep(AGAIN.delay(failures, self.context.random))
+            again = await self._same_life()
+            if error is not None and again is not None:
+                self._announce(
+                    "room_entry_failed", room=job.room, job_id=job.job_id, error=str(error)
+                )
+                if failures >= (2 if isinstance(error, RoomRefused) else MOST_FAILURES):
+                    raise Refused(f"room {job.room!r} could not be entered: {error}")
+            job = again
+        if self._lost_at is None:
+            self._reason = "found_ended"  # It was over before we were in.
+
+    async def _first_look(self) -> RoomJob | None:
+        """Whether the room of a new job lives.  Where the server does not say it in time, we
+        go there: its token makes no room, and the entry is compared with the job."""
+        with trio.move_on_after(LOOK_WITHIN), suppress(RoomUnreachable):
+            return await self._find_again(self._job)
+        return self._job
+
+    async def _visit(self, job: RoomJob) -> RoomError | None:
+        """Be in the room until we are out of it; the error where we never were."""
+        reason, undone = None, ""
+        try:
+            async with self._port.open(job, self._offer) as room:
+                room_sid = room.roster().room_sid
+                if self._doubted is not None and await self._only_we_made(job, room_sid):
+                    undone = room_sid
+                else:
+                    self._room = room
+                    self._believe()
+                    self._entered()
+                    self.context.start_soon(self._make_sure_it_is_listed, room)
+                    reason = await room.closed()
+        except RoomError as error:
+            return error
+        finally:
+            self._room, self._doubted = None, None
+            if undone:
+                with trio.CancelScope(shield=True):
+                    await self._undo.delete(job, undone)
+        if undone:
+            self._reason, self._lost_at = "found_ended", None
+            return None
+        end = END_REASONS.get(reason)
+        if end is not None:
+            self._reason, self._lost_at = end, None
+        else:
+            self._lost_at = self._clock()
+            self._announce("room_lost", room=job.room, job_id=job.job_id, reason=reason)
+        return None
+
+    async def _only_we_made(self, job: RoomJob, room_sid: str) -> bool:
+        """Ask who made the room that we are in.  Not to be cut short: a room that we made
+        would stay."""
+        with trio.move_on_after(DOUBT_WITHIN, shield=True), suppress(RoomUnreachable):
+            return await self._undo.only_we_made(job, room_sid)
+        return False
+
+    def _believe(self) -> None:
+        """The room is one to be watched: hand on what it said so far."""
+        doubted, self._doubted = self._doubted, None
+        for event in doubted or ():
+            self._offer(event)
+
+    async def _make_sure_it_is_listed(self, room: OpenRoom) -> None:
+        for seconds in LISTED_AFTER:
+            await trio.sleep(seconds)
+            if self._room is not room or self._down or await self._same_life() is not None:
+                return
+        if self._room is room:
+            self._reason, self._lost_at = "found_ended", None
+            self._stay.cancel()
+
+    def _offer(self, event: RoomEvent) -> None:
+        """Hand an event of the room to the session; note which life of the room it is."""
+        if self._doubted is None and self._room is None and self._is_doubtful(event):
+            self._doubted = []
+        if self._doubted is not None:
+            self._doubted.append(event)
+            return
+        self._session.tell(event)
+        if isinstance(event, Reconnecting):
+            self._down = True
+            self.context.start_soon(self._look_while_down, event.at)
+        elif type(event) in _WITH_ROSTER:
+            self._down = False
+            room_sid = cast("Watching | Resynced | Reconnected", event).roster.room_sid
+            if room_sid and room_sid != self._job.room_sid:
+                self._job = evolve(self._job, room_sid=room_sid)
+                self._told.room_sid = room_sid
+            if isinstance(event, Reconnected):
+                self.context.start_soon(self._make_sure)
+
+    def _is_doubtful(self, event: RoomEvent) -> bool:
+        """Whether we entered another life of the room than the job is for, and see nobody."""
+        return (
+            isinstance(event, Watching)
+            and self._job.room_sid not in ("", event.roster.room_sid)
+            and bool(event.roster.room_sid)
+            and not event.roster.participants
+        )
+
+    async def _look_while_down(self, since: float) -> None:
+        """A server that was killed and is back does not have the room, and LiveKit's SDK tries
+        for 20 s to get into it: ask, and go as soon as it is certain.  `since`: Unix seconds."""
+        room, missing = self._room, 0
+        while missing < ABSENT_ANSWERS:
+            await trio.sleep(DOWN_EVERY)
+            if not self._down or self._room is not room:
+                return
+            missing = missing + 1 if await self._same_life() is None else 0
+        if self._down and self._room is room:
+            self._lost_at = since
+            self._stay.cancel()
+
+    async def _make_sure(self) -> None:
+        """A server that was killed and came back lets us into a room that it made anew, and
+        where nobody else is there it does not say so: ask it."""
+        if await self._same_life() is None and self._room is not None:
+            self._lost_at = self._clock()
+            self._stay.cancel()
+
+    async def _same_life(self) -> RoomJob | None:
+        """Ask the server, as long as it takes, whether the room lives."""
+        attempt = 0
+        while True:
+            try:
+                return await self._find_again(self._job)
+            except RoomUnreachable as error:
+                attempt += 1
+                if attempt & (attempt - 1) == 0:
+                    self._announce(
+                        "room_unknown", room=self._job.room, attempt=attempt, error=str(error)
+                    )
+                await trio.sleep(AGAIN.delay(attempt, self.context.random))

@@ -1,0 +1,130 @@
+"""The actors of one room: a small rest_for_one of [connection, session].
+
+A session that crashes is restarted alone, and goes on from its journal.  A connection
+that crashes takes the session along, because a stream of events that broke off is not
+to be trusted, and both start anew.  Each is significant: when the connection is
+through with the room the group ends, and the session still folds what is queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from actors.journal.backlog import Backlog
+from actors.journal.journal import Journal
+from actors.journal.process_ports import Announce, Clock
+from actors.rooms.connection_actor import ConnectionActor, FindAgain, Stay, Undo
+from actors.rooms.messages import Entered, Gone, Opened
+from actors.rooms.room_port import RoomJob, RoomPort
+from actors.rooms.session_actor import MAILBOX, Heard, Publish, SessionActor
+from actors.runtime import (
+    Backoff,
+    ChildSpec,
+    Exit,
+    GroupSpec,
+    Intensity,
+    MailboxSpec,
+    Restart,
+    Strategy,
+)
+from actors.session import Began
+
+SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
+CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
+SOON: Final = Backoff(first=0.01, most=5.0)
+"""A session restarts at once: its mailbox fills meanwhile."""
+
+
+@frozen
+class Surroundings:
+    """What the actors of every room are given."""
+
+    port: RoomPort
+    find_again: FindAgain
+    undo: Undo
+    backlog: Backlog
+    """Where the records of every session go."""
+    clock: Clock
+    publish: Publish
+    announce: Announce
+    worker: str
+    """Who we are, as it stands in a session."""
+    agent_name: str
+    person_key: str | None = None
+    """Where it stands who a participant is, for new sessions."""
+    heard: Heard = lambda _: None
+    leave_within: float = 5.0
+    """Seconds for a connection to say goodbye."""
+    session_mailbox: MailboxSpec = MAILBOX
+
+
+def room_group(
+    key: str,
+    job: RoomJob,
+    journal: Journal,
+    around: Surroundings,
+    tell_manager: Callable[[Opened | Entered | Gone], object],
+    another_life: Callable[[Began], Journal | None],
+) -> GroupSpec:
+    """The supervisor of one room and its two children."""
+    latest, stay = [journal], Stay()
+
+    def opened(message: Opened) -> None:
+        # A room that was made anew under one connection goes on in another journal.
+        latest[0] = message.journal
+        tell_manager(message)
+
+    def connection() -> ConnectionActor:
+        return ConnectionActor(
+            job,
+            around.port,
+            find_again=around.find_again,
+            undo=around.undo,
+            clock=around.clock,
+            announce=around.announce,
+            entered=lambda: tell_manager(Entered(key)),
+            stay=stay,
+        )
+
+    def session() -> SessionActor:
+        return SessionActor(
+            key,
+            latest[0],
+            clock=around.clock,
+            publish=around.publish,
+            heard=around.heard,
+            opened=opened,
+            another_life=another_life,
+        )
+
+    def on_end(end: Exit) -> None:
+        tell_manager(Gone(key, end))
+
+    return GroupSpec(
+        key,
+        children=(
+            ChildSpec(
+                "connection",
+                connection,
+                restart=Restart.TRANSIENT,
+                shutdown=around.leave_within,
+                significant=True,
+                intensity=CONNECTION_RESTARTS,
+            ),
+            ChildSpec(
+                "session",
+                session,
+                restart=Restart.TRANSIENT,
+                significant=True,
+                intensity=SESSION_RESTARTS,
+                backoff=SOON,
+                mailbox=around.session_mailbox,
+            ),
+        ),
+        strategy=Strategy.REST_FOR_ONE,
+        intensity=Intensity(restarts=12, within=60.0),
+        on_end=on_end,
+    )

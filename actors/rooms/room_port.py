@@ -1,0 +1,82 @@
+"""The border between a session and a room: what a room connection must offer.
+
+Two things fill this port: LiveKit's SDK (`bridge.livekit.rooms.livekit_rooms`) and the
+simulated room (`actors.simulation.simulated_rooms`).  One contract suite in the tests runs
+over both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from actors.session.events import RoomEvent, Roster
+
+
+@frozen
+class RoomJob:
+    """One assignment from LiveKit: go and be in this room."""
+
+    job_id: str
+    room: str
+    room_sid: str
+    url: str
+    token: str = field(repr=False)
+    identity: str
+    """Our own participant identity in the room."""
+    created_at: float | None = None
+    """Unix seconds of the room's creation at the server."""
+    explicit: bool = False
+    """Somebody dispatched us to this room on purpose: we stay, also where nobody is in it."""
+    spare_token: str = field(default="", repr=False)
+    """Another token, for a server that lets nobody in with `token` although the room lives."""
+    dispatch_id: str = ""
+
+
+class RoomError(Exception):
+    """A room could not be entered, or was lost.  The text says why and holds no secret."""
+
+
+class RoomRefused(RoomError):
+    """The server said no (bad or expired token, missing grant): the same try will fail again."""
+
+
+class RoomUnreachable(RoomError):
+    """The server could not be reached or did not answer in time: worth another try."""
+
+
+Offer: TypeAlias = Callable[[RoomEvent], object]
+"""Takes an event at once: never raises, never waits.  Called on the trio thread."""
+
+
+class OpenRoom(Protocol):
+    """A room that we are in."""
+
+    def roster(self) -> Roster:
+        """Everyone who is there now.  Synchronous: nothing can happen in between."""
+        ...
+
+    async def closed(self) -> str | None:
+        """Wait until we are out for good; the reason, None where none was given.
+
+        By then `Disconnected` has been offered.
+        """
+        ...
+
+
+class RoomPort(Protocol):
+    """The way into rooms."""
+
+    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+        """Enter the room of `job`; leave it when the block ends, however it ends.
+
+        On entry `Watching` has been offered and is the first event; nobody who was
+        there, or came between the connection and the first callback, is missed or
+        told twice.  Raises `RoomRefused` or `RoomUnreachable`.  May be cancelled at
+        any moment; a connection that was still being made is then closed as soon as
+        it can be.
+        """
+        ...

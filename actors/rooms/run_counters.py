@@ -1,0 +1,181 @@
+"""Counts over all sessions of this run: a fold of what they tell, for whoever measures.
+
+`Tally.take` is called with every entry of every session, so it takes about a microsecond.
+Every key is one of a known set: participants choose names, not how many series there are.
+
+Seconds of quality and of talk are step functions (`actors.session.intervals`): they grow while
+nothing is told.  So they are read off the people who are there now and then, each time
+what came since the last; `advance` does that, and so do their joins, leaves and ends.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias, final, get_args
+
+from actors.rooms.messages import EndReason
+from actors.session import ENTRY_KEYS, QUALITIES, Entry, SessionState, totals
+from actors.session.events import ParticipantKind, Source
+from actors.session.state import Person
+from actors.session.view import coverage
+
+OTHER: Final = "other"
+UNKNOWN: Final = "unknown"
+
+KINDS: Final[tuple[str, ...]] = get_args(ParticipantKind)
+SOURCES: Final[tuple[str, ...]] = get_args(Source)
+END_REASONS: Final = (*get_args(EndReason), OTHER)
+LEAVE_REASONS: Final = (
+    "client_initiated", "duplicate_identity", "server_shutdown", "participant_removed",
+    "room_deleted", "state_mismatch", "join_failure", "migration", "signal_close",
+    "room_closed", "user_unavailable", "user_rejected", "sip_trunk_failure",
+    "connection_timeout", "media_failure", "agent_error", UNKNOWN, OTHER,
+)  # fmt: skip
+"""LiveKit's; `unknown` where the server gave none, `other` where it is a newer one's."""
+
+DURATION: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 86_400.0)
+"""Seconds."""
+COVERAGE: Final = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+"""Seconds."""
+
+
+@final
+class Histogram:
+    """How many values were at most so big."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """In each bucket alone; the last is for what is beyond the bounds."""
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+_Seconds: TypeAlias = tuple[float, float, float, float, float]
+"""Of a person: in each quality, in the order of `QUALITIES`, and talking."""
+
+_NONE: Final[_Seconds] = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@final
+class Tally:
+    """See the module.  All counts only grow."""
+
+    def __init__(self) -> None:
+        self.events: Counter[str] = Counter(dict.fromkeys(ENTRY_KEYS, 0))
+        """Entries by their event."""
+        self.joins: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        """By kind as it was known then, those included who were there before us.  A recorder by
+        the old grant counts as `standard`: it is known for one later, and no count goes down."""
+        self.leaves: Counter[str] = Counter(dict.fromkeys(LEAVE_REASONS, 0))
+        self.ends: Counter[str] = Counter(dict.fromkeys(END_REASONS, 0))
+        """Of sessions, by reason."""
+        self.tracks: Counter[str] = Counter(dict.fromkeys(SOURCES, 0))
+        self.data_messages = 0
+        """With those of a flood, of which only the number is known."""
+        self.data_bytes = 0
+        self.seconds: list[float] = list(_NONE)
+        """As `_Seconds`, of all people."""
+        self.duration = Histogram(DURATION)
+        self.coverage = Histogram(COVERAGE)
+        self.lag = Histogram(LAG)
+        self._there: dict[str, dict[str, _Seconds]] = {}
+        """By session and identity: what was added of who is there."""
+        self._count: Mapping[str, Callable[[SessionState, Entry], None]] = {
+            "participant_found": self._joined,
+            "participant_connected": self._joined,
+            "participant_disconnected": self._left,
+            "track_published": self._published,
+            "data_message": self._said,
+            "messages_thinned": self._thinned,
+            "session_ended": self._ended,
+        }
+
+    def heard(self, lag: float) -> None:
+        """An event was folded `lag` seconds after it came.  Clocks are set back now and then."""
+        self.lag.observe(max(0.0, lag))
+
+    def take(self, state: SessionState, entry: Entry) -> None:
+        """Count an entry of a session, which is now in `state`."""
+        self.events[entry.event] += 1
+        count = self._count.get(entry.event)
+        if count is not None:
+            count(state, entry)
+
+    def advance(self, state: SessionState, now: float) -> None:
+        """Add the seconds of a session's people since they were added last."""
+        there = self._there.get(state.room_sid)
+        if there is None:  # it goes on from an earlier run, which had what was before
+            there = self._there[state.room_sid] = {}
+        for identity, person in state.present.items():
+            if person.counted:
+                held = _held(person, now)
+                self._add(there.get(identity, held), held)
+                there[identity] = held
+
+    def _add(self, before: _Seconds, held: _Seconds) -> None:
+        for index, seconds in enumerate(held):
+            # A webhook may correct a leave, and make what was held less.
+            if seconds > before[index]:
+                self.seconds[index] += seconds - before[index]
+
+    # ------------------------------------------------------------ by event
+
+    def _joined(self, state: SessionState, entry: Entry) -> None:
+        self.joins[entry.data["kind"]] += 1
+        person = state.present.get(entry.data["identity"])
+        if person is not None and person.counted:
+            there = self._there.setdefault(state.room_sid, {})
+            there[person.identity] = _held(person, entry.at)
+
+    def _left(self, state: SessionState, entry: Entry) -> None:
+        reason = entry.data["reason"]
+        self.leaves[UNKNOWN if reason is None else _within(self.leaves, reason)] += 1
+        there = self._there.get(state.room_sid)
+        if there is not None:
+            self._gone(state, there, entry.data["identity"], entry.at)
+
+    def _gone(
+        self, state: SessionState, there: dict[str, _Seconds], identity: str, at: float
+    ) -> None:
+        before, person = there.pop(identity, None), state.past.get(identity)
+        if before is not None and person is not None:
+            self._add(before, _held(person, at))
+
+    def _published(self, _: SessionState, entry: Entry) -> None:
+        self.tracks[_within(self.tracks, entry.data["source"], UNKNOWN)] += 1
+
+    def _said(self, _: SessionState, entry: Entry) -> None:
+        self.data_messages += 1
+        self.data_bytes += entry.data["size"]
+
+    def _thinned(self, _: SessionState, entry: Entry) -> None:
+        self.data_messages += entry.data["count"]
+
+    def _ended(self, state: SessionState, entry: Entry) -> None:
+        self.ends[_within(self.ends, entry.data["reason"])] += 1
+        self.duration.observe(totals(state, entry.at).duration)
+        self.coverage.observe(coverage(state, entry.at))
+        there = self._there.pop(state.room_sid, {})
+        for identity in tuple(there):
+            self._gone(state, there, identity, entry.at)
+
+
+def _within(known: Mapping[str, int], name: str, otherwise: str = OTHER) -> str:
+    return name if name in known else otherwise
+
+
+def _held(person: Person, now: float) -> _Seconds:
+    quality = person.quality.totals(now) or _NONE[:4]
+    return (*quality, person.talk.total(now) if person.audible else 0.0)
+
+
+assert len(_NONE) == len(QUALITIES) + 1

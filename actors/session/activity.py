@@ -1,0 +1,261 @@
+"""What people do and how they fare: names, data, speaking, quality, the room's metadata.
+
+Functions take a state and an event and give the next state; what is to be told goes
+to `out`.  What is said of somebody who is not in the room is counted as an anomaly,
+except messages: those count always.
+"""
+
+from __future__ import annotations
+
+from actors.session.events import (
+    AttachmentReceived,
+    AttributesChanged,
+    DataReceived,
+    MessagesThinned,
+    MetadataChanged,
+    NameChanged,
+    Permissions,
+    PermissionsChanged,
+    QualityChanged,
+    RoomMetadataChanged,
+    SpeakersChanged,
+)
+from actors.session.pending import anomaly, hold
+from actors.session.state import (
+    MAX_HELD,
+    MAX_SENDERS,
+    MAX_TOPIC_LENGTH,
+    MAX_TOPICS,
+    OTHER,
+    Person,
+    SessionState,
+    change,
+)
+from actors.session.texts import TOLD, cut_attributes, cut_text
+from actors.session.timeline_entry import Entry
+
+
+def on_name(state: SessionState, event: NameChanged, out: list[Entry]) -> SessionState:
+    person = state.present.get(event.identity)
+    if person is None or person.name == event.name:
+        return anomaly(state)
+    told = {"identity": event.identity, "name": event.name}
+    out.append(Entry(event.at, "participant_name", told))
+    return _put(state, change(person, name=event.name))
+
+
+def take_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -> SessionState:
+    person = state.present.get(event.identity)
+    if person is None or person.metadata == event.metadata:
+        return anomaly(state)
+    told = {"identity": event.identity, "metadata": cut_text(event.metadata, TOLD)}
+    out.append(Entry(event.at, "participant_metadata", told))
+    return _put(state, change(person, metadata=event.metadata))
+
+
+def take_attributes(
+    state: SessionState, event: AttributesChanged, out: list[Entry]
+) -> SessionState:
+    person = state.present.get(event.identity)
+    if person is None:
+        return anomaly(state)
+    before = person.attributes or {}
+    changed = {key: value for key, value in event.changed.items() if before.get(key, "") != value}
+    if not changed:
+        return anomaly(state)
+    told = {"identity": event.identity, "changed": cut_attributes(changed, TOLD)}
+    out.append(Entry(event.at, "participant_attributes", told))
+    attributes = {key: value for key, value in {**before, **changed}.items() if value}
+    return _put(state, change(person, attributes=cut_attributes(attributes)))
+
+
+def on_permissions(
+    state: SessionState, event: PermissionsChanged, out: list[Entry]
+) -> SessionState:
+    person = state.present.get(event.identity)
+    if person is None or person.permissions == event.permissions:
+        return anomaly(state)
+    out.append(permissions_entry(event.at, event.identity, event.permissions))
+    return _put(state, change(person, permissions=event.permissions))
+
+
+def permissions_entry(at: float, identity: str, permissions: Permissions) -> Entry:
+    told = {
+        "identity": identity,
+        "can_publish": permissions.can_publish,
+        "can_subscribe": permissions.can_subscribe,
+        "can_publish_data": permissions.can_publish_data,
+        "sources": permissions.sources,
+    }
+    return Entry(at, "participant_permissions", told)
+
+
+def on_room_metadata(
+    state: SessionState, event: RoomMetadataChanged, out: list[Entry]
+) -> SessionState:
+    if state.reconnecting:
+        return hold(state, event)
+    if event.metadata == state.metadata:
+        return anomaly(state)
+    out.append(Entry(event.at, "room_metadata", {"metadata": cut_text(event.metadata, TOLD)}))
+    return change(state, metadata=event.metadata)
+
+
+def on_data(state: SessionState, event: DataReceived, out: list[Entry]) -> SessionState:
+    if state.reconnecting and len(state.held) < MAX_HELD // 2:
+        return hold(state, event)  # others that wait are more worth their place than a flood
+    return count_data(state, event, out)
+
+
+def on_attachment(state: SessionState, event: AttachmentReceived, out: list[Entry]) -> SessionState:
+    if state.reconnecting and len(state.held) < MAX_HELD // 2:
+        return hold(state, event)
+    return count_attachment(state, event, out)
+
+
+def count_attachment(
+    state: SessionState, event: AttachmentReceived, out: list[Entry]
+) -> SessionState:
+    told = {"identity": event.identity, "topic": event.topic, "size": event.size}
+    out.append(Entry(event.at, "attachment", told))
+    return change(state, data=change(state.data, attachments=state.data.attachments + 1))
+
+
+def count_data(state: SessionState, event: DataReceived, out: list[Entry]) -> SessionState:
+    identity, data = event.identity, state.data
+    topic = event.topic[:MAX_TOPIC_LENGTH]
+    if topic not in data.by_topic and len(data.by_topic) >= MAX_TOPICS:
+        topic = OTHER
+        state = _folded_message(state)
+    data = change(
+        data,
+        total=data.total + 1,
+        bytes=data.bytes + event.size,
+        unattributed=data.unattributed + (identity is None),
+        by_topic={**data.by_topic, topic: data.by_topic.get(topic, 0) + 1},
+    )
+    told = {
+        "identity": identity,
+        "topic": event.topic[:MAX_TOPIC_LENGTH],
+        "size": event.size,
+        "format": event.format,
+        "reliable": event.reliable,
+        "stream": event.stream,
+        "content": event.content,
+    }
+    out.append(Entry(event.at, "data_message", told))
+    state = change(state, data=data)
+    return state if identity is None else _attributed(state, identity)
+
+
+def on_thinned(state: SessionState, event: MessagesThinned, out: list[Entry]) -> SessionState:
+    data, count, folded = state.data, event.messages, state.folded
+    if count:
+        out.append(Entry(event.at, "messages_thinned", {"count": count}))
+        data = change(
+            data,
+            total=data.total + count,
+            bytes=data.bytes + event.bytes,
+            unattributed=data.unattributed + count,
+            by_topic={**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count},
+        )
+    if event.attachments:
+        out.append(Entry(event.at, "attachments_thinned", {"count": event.attachments}))
+        data = change(data, attachments=data.attachments + event.attachments)
+    if event.changes:
+        out.append(Entry(event.at, "changes_overtaken", {"count": event.changes}))
+    folded = change(
+        folded,
+        messages=folded.messages + count,
+        changes=folded.changes + event.changes,
+        truncated=folded.truncated + count + event.changes,
+    )
+    return change(state, data=data, folded=folded)
+
+
+def on_quality(state: SessionState, event: QualityChanged, out: list[Entry]) -> SessionState:
+    identity = event.identity
+    person = state.present.get(identity)
+    if person is None or identity in state.leaving:
+        return anomaly(state)
+    sid = person.joins[-1].sid
+    if event.sid and sid and event.sid != sid:
+        return anomaly(state)
+    if event.quality == person.quality.level:
+        return state  # the server repeats everybody's when one changes
+    told = {"identity": identity, "sid": sid, "quality": event.quality}
+    out.append(Entry(event.at, "quality_changed", told))
+    return _put(state, change(person, quality=person.quality.to(event.quality, event.at)))
+
+
+def on_speakers(state: SessionState, event: SpeakersChanged, out: list[Entry]) -> SessionState:
+    present, leaving = state.present, state.leaving
+    speaking = frozenset(
+        identity for identity in event.identities if identity in present and identity not in leaving
+    )
+    if speaking == state.speaking:
+        return state
+    people = dict(present)
+    for identity in speaking - state.speaking:
+        person = people[identity]
+        people[identity] = change(person, talk=person.talk.on(event.at), audible=True)
+    for identity in state.speaking - speaking:
+        person = people[identity]
+        people[identity] = change(person, talk=person.talk.off(event.at))
+    told = {"identities": tuple(dict.fromkeys(i for i in event.identities if i in speaking))}
+    out.append(Entry(event.at, "speakers_changed", told))
+    return change(state, present=people, speaking=speaking)
+
+
+def hush(state: SessionState, at: float) -> SessionState:
+    """Nobody is known to speak any more."""
+    if not state.speaking:
+        return state
+    people = dict(state.present)
+    for identity in state.speaking:
+        people[identity] = change(people[identity], talk=people[identity].talk.off(at))
+    return change(state, present=people, speaking=frozenset())
+
+
+def forget_quality(state: SessionState, at: float) -> SessionState:
+    """Nobody's quality is known from `at` on."""
+    people = {
+        identity: change(person, quality=person.quality.to(None, at))
+        for identity, person in state.present.items()
+    }
+    return change(state, present=people)
+
+
+def pause_quality(state: SessionState, since: float, until: float) -> SessionState:
+    """Nobody's quality is known in between; after it what was told last holds again."""
+    people = {
+        identity: change(
+            person, quality=person.quality.to(None, since).to(person.quality.level, until)
+        )
+        for identity, person in state.present.items()
+    }
+    return change(state, present=people)
+
+
+def _attributed(state: SessionState, identity: str) -> SessionState:
+    """Count a message for its sender: here, gone, or not announced yet."""
+    person = state.present.get(identity)
+    if person is not None:
+        return _put(state, change(person, data_messages=person.data_messages + 1))
+    gone = state.past.get(identity)
+    if gone is not None:
+        gone = change(gone, data_messages=gone.data_messages + 1)
+        return change(state, past=state.past.put(identity, gone))
+    early = state.early
+    if identity not in early and len(early) >= MAX_SENDERS:
+        return _folded_message(state)
+    return change(state, early={**early, identity: early.get(identity, 0) + 1})
+
+
+def _folded_message(state: SessionState) -> SessionState:
+    folded = state.folded
+    return change(state, folded=change(folded, messages=folded.messages + 1))
+
+
+def _put(state: SessionState, person: Person) -> SessionState:
+    return change(state, present={**state.present, person.identity: person})

@@ -1,0 +1,245 @@
+"""The laws of what is on the disk when all is over, compared with what really happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from actors.journal.archive import Kept
+from actors.runtime import Crashed
+from actors.session import Ended, SessionState, totals
+from actors.session.intervals import stretch
+from actors.session.view import coverage as coverage_of
+from actors.session.view import every_gap, everyone
+from actors.simulation.ground_truth import Truth
+
+if TYPE_CHECKING:
+    from actors.simulation.world import Stage
+
+ENTERED: Final = 3.0
+"""Seconds after which a life that was watched must be on the disk."""
+EXACTLY: Final = 0.05
+"""Seconds by which times may differ where nothing came in between."""
+BY_WEBHOOK: Final = 1.0
+"""Seconds by which they may differ where the server's clock was asked, which has whole ones."""
+GONE_ON: Final = frozenset({"worker_stopped", "removed", "dispatch_deleted", "server_lost"})
+"""End reasons of sessions whose room may live on."""
+
+
+def _all(stage: Stage) -> Iterator[tuple[Kept, Truth | None]]:
+    for number in stage.disk.numbers:
+        kept = stage.disk.session(number)
+        yield kept, stage.truths.by_sid.get(kept.state.room_sid)
+
+
+def nothing_waits(stage: Stage) -> list[str]:
+    """The disk has everything, and is said to be well."""
+    backlog, book = stage.program.backlog, stage.program.book
+    found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
+    if backlog.health.trouble:
+        found.append(f"still in trouble: {backlog.health.trouble}")
+    for journal in book.journals:
+        kept = stage.disk.seq(journal.number)
+        if kept != journal.seq:
+            found.append(f"{journal.state.room_sid} is on the disk to {kept}, not {journal.seq}")
+    return found
+
+
+def one_open_session_a_life(stage: Stage) -> list[str]:
+    sids = Counter(kept.state.room_sid for kept, _ in _all(stage) if not kept.state.ended)
+    return [f"{sid}: {count} open sessions" for sid, count in sids.items() if count > 1]
+
+
+def one_session_a_life(stage: Stage) -> list[str]:
+    sids = Counter(kept.state.room_sid for kept, _ in _all(stage))
+    return [
+        f"{sid}: {count} sessions"
+        for sid, count in sids.items()
+        if count > 1 and not _long_over(stage, sid)
+    ]
+
+
+def _long_over(stage: Stage, sid: str) -> bool:
+    """Whether a new run may not have been given its session.  A webhook that is late then
+    begins another."""
+    truth = stage.truths.by_sid.get(sid)
+    return truth is not None and truth.long_over and len(stage.programs) > 1
+
+
+def every_life_has_its_session(stage: Stage) -> list[str]:
+    """Whatever was watched, and could be kept, was."""
+    there = {kept.state.room_sid for kept, _ in _all(stage)}
+    return [
+        f"{sid} ({truth.room}) was watched for {truth.watched:g} s and has no session"
+        for sid, truth in stage.truths.by_sid.items()
+        if sid not in there and truth.watched - truth.forgotten > ENTERED
+    ]
+
+
+def numbers(stage: Stage) -> list[str]:
+    """A session never counts more than there was, and all of it where nothing was lost."""
+    return [one for kept, truth in _all(stage) for one in _wrong_numbers(stage, kept, truth)]
+
+
+def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[str]:
+    state = kept.state
+    if truth is None:
+        yield f"a session of {state.room_sid!r}, which never lived"
+        return
+    one = totals(state, stage.our_time())
+    most_aborted = truth.aborted
+    if state.room_sid in stage.disordered:  # That somebody is active came before their join.
+        most_aborted += sum(stay.active_late for stay in truth.stays.values())
+    for what, told, real, most in (
+        ("people", one.participants_total, len(truth.people), None),
+        ("joins", state.joins, truth.joins, None),
+        ("aborted joins", state.aborted_joins, truth.aborted, most_aborted),
+        ("tracks", one.tracks_total, len(truth.tracks), None),
+        ("messages", state.data.total, truth.messages, None),
+        ("attachments", state.data.attachments, truth.attachments, None),
+    ):
+        if told > (real if most is None else most) or (truth.exact and told != real):
+            yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
+
+
+def presence(stage: Stage) -> list[str]:
+    """Who was there, from when to when."""
+    return [
+        one
+        for kept, truth in _all(stage)
+        if truth is not None
+        for one in _wrong_stays(stage, kept.state, truth)
+    ]
+
+
+def _wrong_stays(stage: Stage, state: SessionState, truth: Truth) -> Iterator[str]:
+    bound = BY_WEBHOOK if stage.plan.webhooks else EXACTLY
+    for person in everyone(state):
+        for join in person.joins:
+            where = f"{state.room_sid}: {person.identity} ({join.sid})"
+            real = truth.stays.get(join.sid)
+            if real is None or real.identity != person.identity:
+                yield f"{where} never joined"
+            elif abs(join.joined_at - real.joined_at) > EXACTLY:
+                yield f"{where} joined at {join.joined_at}, in truth at {real.joined_at}"
+            elif join.left_at is None or join.left_at < join.joined_at:
+                yield f"{where} is there from {join.joined_at} to {join.left_at}"
+            elif (
+                truth.exact
+                and truth.timed
+                and real.left_at is not None
+                and abs(join.left_at - real.left_at) > bound
+            ):
+                yield f"{where} left at {join.left_at}, in truth at {real.left_at}"
+
+
+def coverage(stage: Stage) -> list[str]:
+    """Watched is what was, less what a killed program could not keep, and never more."""
+    return [
+        one
+        for kept, truth in _all(stage)
+        if truth is not None
+        for one in _wrong_coverage(stage, kept.state, truth)
+    ]
+
+
+def _wrong_coverage(stage: Stage, state: SessionState, truth: Truth) -> Iterator[str]:
+    now = stage.our_time()
+    share, watched = coverage_of(state, now), totals(state, now).watched
+    if not 0.0 <= share <= 1.0:
+        yield f"{state.room_sid}: coverage {share}"
+    if truth.timed:
+        least = truth.watched - truth.forgotten - EXACTLY
+        if not least <= watched <= truth.watched + EXACTLY:
+            yield (
+                f"{state.room_sid}: watched for {watched:.2f} s, in truth {truth.watched:.2f} s"
+                f" of which {truth.forgotten:.2f} s may be missing"
+            )
+
+
+def gaps(stage: Stage) -> list[str]:
+    """What was watched and the gaps are all of the time since our first entry."""
+    return [
+        one
+        for kept, truth in _all(stage)
+        if truth is not None and truth.timed
+        for one in _wrong_gaps(stage, kept.state)
+    ]
+
+
+def _wrong_gaps(stage: Stage, state: SessionState) -> Iterator[str]:
+    now = stage.our_time()
+    if state.watched_from is None:
+        return
+    until = now if state.ended_at is None else state.ended_at
+    found, watched = every_gap(state, now), totals(state, now).watched
+    unwatched = sum(gap.until - gap.since for gap in found) + state.folded.gap_seconds
+    if abs(watched + unwatched - stretch(state.watched_from, until)) > EXACTLY:
+        yield (
+            f"{state.room_sid}: watched for {watched:.2f} s, gaps of {unwatched:.2f} s, of"
+            f" {until - state.watched_from:.2f} s"
+        )
+    times = [state.watched_from, *(at for gap in found for at in (gap.since, gap.until)), until]
+    if times != sorted(times):
+        yield f"{state.room_sid}: gaps are not one after the other: {found}"
+
+
+def end_reasons(stage: Stage) -> list[str]:
+    """A session ends because its room, or our program, did only once that did.
+
+    A crash with the word in hand why a session ends leaves no better reason than that its
+    actors stopped.
+    """
+    drained_at = {
+        id(program.backlog): program.drained_at
+        for program in stage.programs
+        if not any(isinstance(signal, Crashed) for signal in program.signals)
+    }
+    stopped = [
+        f"{told.journal.state.room_sid}: ended as if the worker had stopped"
+        for told in stage.journals.all
+        for record, time in zip(told.records, told.times, strict=True)
+        if isinstance(record, Ended) and record.reason == "worker_stopped"
+        if time < drained_at.get(id(told.journal._backlog), -inf)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+    ]
+    return stopped + [
+        f"{told.journal.state.room_sid}: ended for {record.reason}, and the room"
+        f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
+        for told in stage.journals.all
+        for record in told.records
+        if isinstance(record, Ended) and record.reason not in GONE_ON
+        for truth in [stage.truths.by_sid.get(told.journal.state.room_sid, Truth())]
+        if truth.ended_at is None or (truth.timed and truth.ended_at > record.at + EXACTLY)
+    ]
+
+
+def webhooks_alone(stage: Stage) -> list[str]:
+    """A life that no agent saw has its session where all of its webhooks came."""
+    if not stage.plan.webhooks:
+        return []
+    kept = {one.state.room_sid: one.state for one, _ in _all(stage)}
+    found: list[str] = []
+    for sid, truth in stage.truths.by_sid.items():
+        if truth.watched or truth.untold or truth.ended_at is None or truth.told_at is None:
+            continue
+        state = kept.get(sid)
+        if state is None:
+            found.append(f"{sid}: its webhooks came, and it has no session")
+        elif (state.unique, state.tracks_total) != (len(truth.people), len(truth.tracks)):
+            found.append(
+                f"{sid}: {state.unique} people and {state.tracks_total} tracks, in truth"
+                f" {len(truth.people)} and {len(truth.tracks)}"
+            )
+    return found
+
+
+def lines(stage: Stage) -> list[str]:
+    """Of every session each line is there, or counted as lost."""
+    found: list[str] = []
+    for kept, _ in _all(stage):
+        missing = kept.seq + 1 - len(stage.disk.lines.get(kept.session, {}))
+        if missing != kept.lost:
+            found.append(f"{kept.state.room_sid}: {missing} lines missing, {kept.lost} counted")
+    return found

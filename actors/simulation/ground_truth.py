@@ -1,0 +1,178 @@
+"""What people really did and when we really watched, room by room and life by life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, final
+
+from attrs import define, field
+
+from actors.journal.archive import RECENT
+from actors.session import (
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    RoomEndTold,
+    RoomTold,
+    ServerSaid,
+    TrackTold,
+)
+from actors.simulation.simulated_rooms import SimulatedRoom
+
+SCENARIO: Final = 180.0
+"""Seconds that a scenario is long, at the most."""
+
+
+@define(eq=False)
+class Stay:
+    """One join of one person.  Times are Unix seconds of the server."""
+
+    identity: str
+    joined_at: float
+    left_at: float | None = None
+    active: bool = True
+    active_late: bool = False
+    """Whether the media connection stood only some time after the join."""
+
+
+@define(eq=False)
+class Truth:
+    """One life of one room.  Times are Unix seconds of the server."""
+
+    room: str = ""
+    stays: dict[str, Stay] = field(factory=dict[str, Stay])
+    """By the SID of the join."""
+    tracks: set[str] = field(factory=set[str])
+    messages: int = 0
+    attachments: int = 0
+    ended_at: float | None = None
+    exact: bool = True
+    """No fault has cost us anything: every number must be right to the last one."""
+    timed: bool = True
+    """Nor has one hidden from us when we were in the room, or moved a clock."""
+    watched: float = 0.0
+    """Seconds for which a program of ours was in the room."""
+    watched_since: float | None = None
+    forgotten: float = 0.0
+    """Seconds of those of which a killed program could not keep that it was there."""
+    told_at: float | None = None
+    """Virtual seconds when the newest of its webhooks came."""
+    long_over: bool = False
+    """By our clock it may end so long ago that a new run is not given its session."""
+    untold: int = 0
+    """Webhooks that never came."""
+
+    @property
+    def people(self) -> set[str]:
+        return {stay.identity for stay in self.stays.values() if stay.active}
+
+    @property
+    def joins(self) -> int:
+        return sum(stay.active for stay in self.stays.values())
+
+    @property
+    def aborted(self) -> int:
+        return len(self.stays) - self.joins
+
+
+@final
+class Truths:
+    """By the SID of the life.  `now` is the server's clock."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.by_sid: dict[str, Truth] = {}
+        self._now = now
+        self._clock_is_true = True
+        self._far_ahead = False
+
+    def of(self, room: SimulatedRoom) -> Truth:
+        if room.sid not in self.by_sid:
+            far = self._far_ahead
+            truth = Truth(room.name, timed=self._clock_is_true, exact=not far, long_over=far)
+            self.by_sid[room.sid] = truth
+        return self.by_sid[room.sid]
+
+    def hear(self, room: SimulatedRoom, event: ServerSaid) -> None:
+        """Note what the server says, which is what happened."""
+        note = _NOTES.get(type(event))
+        if note is not None:
+            note(self.of(room), event)
+
+    def inexact(self, room: SimulatedRoom, *, timed: bool = True) -> None:
+        """Something was, or may have been, lost on us; also when it was, if not `timed`."""
+        truth = self.of(room)
+        truth.exact = False
+        truth.timed = truth.timed and timed
+
+    def move_clock(self, jump: float, offset: float) -> None:
+        """From now on our clock is another than the server's: `offset` seconds ahead of it.
+
+        What the server tells of an end keeps the server's time, so a clock that is far ahead
+        makes each end one of long ago.
+        """
+        self._far_ahead = self._far_ahead or max(jump, offset) > RECENT - SCENARIO
+        for truth in self.by_sid.values():
+            truth.long_over, truth.exact = self._far_ahead, truth.exact and not self._far_ahead
+        self._clock_is_true = False
+        for truth in self.by_sid.values():
+            long_ago = truth.ended_at is not None and truth.ended_at < self._now() - 60.0
+            truth.timed = truth.timed and long_ago
+
+    # -- watching
+
+    def watch(self, room: SimulatedRoom) -> None:
+        """We see the room from now on."""
+        truth = self.of(room)
+        if truth.watched_since is None:
+            truth.watched_since = self._now()
+
+    def blind(self, sid: str) -> None:
+        """We do not see the room any more."""
+        truth = self.by_sid.get(sid)
+        if truth is not None and truth.watched_since is not None:
+            truth.watched += self._now() - truth.watched_since
+            truth.watched_since = None
+
+    def end(self, room: SimulatedRoom) -> None:
+        """This life of the room is over, whatever the server says of it."""
+        self.of(room).ended_at = self._now()
+        self.blind(room.sid)
+
+
+def _began(truth: Truth, event: RoomTold) -> None:
+    pass
+
+
+def _joined(truth: Truth, event: JoinTold) -> None:
+    who = event.participant
+    late = event.at > who.joined_at
+    truth.stays[who.sid] = Stay(who.identity, who.joined_at, active_late=late)
+
+
+def _left(truth: Truth, event: LeaveTold) -> None:
+    truth.stays[event.participant.sid].left_at = event.at
+
+
+def _aborted(truth: Truth, event: JoinAborted) -> None:
+    who = event.participant
+    truth.stays[who.sid] = Stay(who.identity, who.joined_at, event.at, active=False)
+
+
+def _published(truth: Truth, event: TrackTold) -> None:
+    truth.tracks.add(event.track.sid)
+
+
+def _ended(truth: Truth, event: RoomEndTold) -> None:
+    truth.ended_at = event.at
+
+
+_Note: TypeAlias = Callable[[Truth, Any], None]
+
+_NOTES: Final[Mapping[type[ServerSaid], _Note]] = {
+    RoomTold: _began,
+    JoinTold: _joined,
+    LeaveTold: _left,
+    JoinAborted: _aborted,
+    TrackTold: _published,
+    RoomEndTold: _ended,
+}

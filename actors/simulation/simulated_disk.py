@@ -1,0 +1,186 @@
+"""A simulated disk under the archive's port, for faults that a real one shows rarely.
+
+A session that is got back from it has gone through the codec and through the fold, line by
+line.  It knows by itself what it has and since when (`durable_until`), so that what the
+program promised can be held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Final, final
+
+import trio
+
+from actors.journal.archive import (
+    RECENT,
+    ArchiveLost,
+    ArchiveTrouble,
+    Batch,
+    Checkpoint,
+    Found,
+    Kept,
+    Line,
+    PruneStep,
+)
+from actors.rooms.room_table import CONTINUED
+from actors.session import SessionState, fold
+from actors.session.codec import decode_record, decode_state, encode_state
+
+REFUSALS: Final[Mapping[str, str]] = {
+    "disk_full": "disk full",
+    "disk_locked": "database is locked",
+    "disk_readonly": "read-only directory",
+}
+"""Fault to what is said of it."""
+UNREADABLE: Final = "database is locked"
+"""The one of them that keeps readers out too."""
+
+
+@final
+class SimulatedDisk:
+    """An `Archive` in memory.  It outlives the program that writes to it."""
+
+    def __init__(self, injected: Callable[[str], object] = lambda _: None) -> None:
+        self.refusal: str | None = None
+        """Why nothing can be written now."""
+        self.slow = 0.0
+        """Seconds that a batch takes."""
+        self.torn = 0
+        """Batches that will be kept although the writer is told that they were not."""
+        self.damaged = False
+        """Whether whoever reads it through finds that what is on it is not what was written."""
+        self.bug: Callable[[], Exception] | None = None
+        """Makes what the next write raises, and nothing in the program expects."""
+        self.keeps_what_is_cut_off = False
+        """Whether a batch is kept whose writer dies while it is being written."""
+        self.pruned_at: float | None = None
+        """The time up to which something was to go for its age last."""
+        self.durable_until = -inf
+        """Virtual seconds: what this run recorded before is here."""
+        self.troubled_at = -inf
+        """Virtual seconds: when something last went wrong here."""
+        self.lines: dict[int, dict[int, Line]] = {}
+        """By session and number."""
+        self._saved: dict[int, Checkpoint] = {}
+        self._run = 0
+        self._alive_at: dict[int, float] = {}
+        """By run."""
+        self._of_run: set[int] = set()
+        """Sessions of this run, until those of earlier ones were loaded."""
+        self._offered: tuple[Batch | None, float] = (None, -inf)
+        """The batch that was to be written last, and since when."""
+        self._injected = injected
+
+    def new_run(self) -> None:
+        """Another program has it from now on."""
+        self._run += 1
+        self._of_run = set()
+        self.bug = None
+        self.durable_until = -inf
+
+    async def load(self) -> Found:
+        await trio.sleep(self.slow)
+        if self.refusal == UNREADABLE:
+            self._refuse()
+        earlier = [run for run in self._alive_at if run != self._run]
+        alive_at = self._alive_at[max(earlier)] if earlier else None
+        sessions = [self.session(number) for number in sorted(self._saved.keys() - self._of_run)]
+        return Found(tuple(one for one in sessions if _matters(one.state, alive_at)), alive_at)
+
+    async def write(self, batch: Batch) -> None:
+        if self._offered[0] is not batch:
+            self._offered = batch, trio.current_time()
+        if self.bug is not None:
+            bug, self.bug = self.bug, None
+            self.troubled_at = trio.current_time()
+            raise bug()
+        if self.slow:
+            self.troubled_at = trio.current_time()
+        try:
+            await trio.sleep(self.slow)
+        except trio.Cancelled:
+            if self.keeps_what_is_cut_off and self.refusal is None:
+                self._keep(batch)
+            raise
+        if self.slow:
+            self._injected("disk_slow")
+        if self.refusal is not None:
+            self._refuse()
+        self._keep(batch)
+        if self.torn:
+            self.torn -= 1
+            self.troubled_at = trio.current_time()
+            self._injected("disk_torn")
+            raise ArchiveTrouble("input/output error")
+
+    async def verify(self, most: float = inf) -> None:  # noqa: ARG002
+        await trio.sleep(self.slow)
+        if self.refusal == UNREADABLE:
+            self._refuse()
+        if self.damaged:
+            self.damaged = False
+            self.lines, self._saved = {}, {}
+            raise ArchiveLost("damaged: a new one begins")
+
+    async def prune(self, now: float | None) -> PruneStep:
+        await trio.lowlevel.checkpoint()
+        self.pruned_at = now
+        return PruneStep()
+
+    def heal(self) -> None:
+        self.refusal, self.slow, self.torn, self.bug = None, 0.0, 0, None
+
+    # -- what is on it
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of every session on the disk."""
+        return sorted(self._saved)
+
+    @property
+    def sessions(self) -> list[SessionState]:
+        """Every session on the disk."""
+        return [self.session(number).state for number in self.numbers]
+
+    def session(self, number: int) -> Kept:
+        """A session as it can be got back now."""
+        saved, lines = self._saved[number], self.lines.get(number, {})
+        state, seq = decode_state(encode_state(saved.state)), saved.seq
+        while (line := lines.get(seq + 1)) is not None:
+            state, _ = fold(state, decode_record(line.kind, line.body))
+            seq += 1
+        return Kept(number, seq, state, saved.lost)
+
+    def seq(self, number: int) -> int:
+        """Of the last record that can be got back of a session; -1 where nothing can."""
+        if number not in self._saved:
+            return -1
+        seq, lines = self._saved[number].seq, self.lines.get(number, {})
+        while seq + 1 in lines:
+            seq += 1
+        return seq
+
+    def _keep(self, batch: Batch) -> None:
+        for line in batch.lines:
+            self.lines.setdefault(line.session, {})[line.seq] = line
+        for one in batch.checkpoints:
+            self._saved[one.session] = one
+            self._of_run.add(one.session)
+        self._alive_at[self._run] = batch.alive_at
+        self.durable_until = self._offered[1]
+
+    def _refuse(self) -> None:
+        self.troubled_at = trio.current_time()
+        for fault, refusal in REFUSALS.items():
+            if refusal == self.refusal:
+                self._injected(fault)
+        raise ArchiveTrouble(self.refusal or "")
+
+
+def _matters(state: SessionState, alive_at: float | None) -> bool:
+    """Whether a later run has to know of this session."""
+    if state.ended_at is None or state.end_reason in CONTINUED:
+        return True
+    return alive_at is None or state.ended_at > alive_at - RECENT

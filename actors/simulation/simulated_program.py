@@ -1,0 +1,335 @@
+"""One run of the program in a simulation: from its start to its end, or its death."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+from attrs import evolve
+
+from actors.journal.backlog import Backlog
+from actors.journal.store_actor import Flush, Store
+from actors.rooms import session_actor
+from actors.rooms.manager import RoomManager
+from actors.rooms.messages import Assigned, Drain, Terminated
+from actors.rooms.recovery import Recovery
+from actors.rooms.reporter import ListSessions, Reporter
+from actors.rooms.room_group import Surroundings
+from actors.rooms.room_port import Offer, RoomJob
+from actors.rooms.room_table import Book
+from actors.runtime import (
+    ActorDown,
+    ActorError,
+    ActorSystem,
+    Backoff,
+    ChildSpec,
+    GroupSpec,
+    Intensity,
+    MailboxSpec,
+    Ref,
+    Restart,
+    Restarting,
+    Service,
+    Signal,
+    Started,
+    open_system,
+)
+from actors.session import Entry, RoomEvent, SessionState
+from actors.simulation.event_delivery import WiredRooms
+from actors.simulation.simulated_rooms import SimulatedRoom
+from actors.testing.sabotage import Injected, Saboteur
+
+if TYPE_CHECKING:
+    from actors.simulation.world import Stage
+
+MAILBOX: Final = 200
+"""Small, so that a flood fills it."""
+BACKLOG: Final = 60
+"""Lines that may wait for the disk: few, so that some are given up."""
+HEARTBEAT: Final = 2.0
+"""Seconds, fewer than in real life: each costs the simulation time."""
+LOOK_EVERY: Final = 4.0
+"""Seconds between the recovery's looks at what lives."""
+RECONCILE_EVERY: Final = 10.0
+STOP_WITHIN: Final = 10.0
+"""Seconds for a graceful end."""
+OFTEN: Final = Intensity(restarts=1_000_000, within=1.0)
+
+
+@final
+class Jobs:
+    """LiveKit's side of the jobs of one run: what it was told of each."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, str] = {}
+        """Job id to the SID of its room."""
+        self.running: Counter[str] = Counter()
+        self.ends: dict[str, list[str | None]] = {}
+        self.capacities: list[int] = []
+
+    def job_running(self, job_id: str) -> None:
+        self.running[job_id] += 1
+
+    def job_ended(self, job_id: str, error: str | None = None) -> None:
+        self.ends.setdefault(job_id, []).append(error)
+
+    def capacity(self, active: int) -> None:
+        self.capacities.append(active)
+
+    async def flush(self) -> None:
+        await trio.sleep(0.01)
+
+
+@final
+class Program:
+    """Made by `Stage`.  Forgets everything when it ends but what is on the disk."""
+
+    system: ActorSystem
+    store: Ref[Any]
+    manager: Ref[Any]
+    reporter: Ref[Any]
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.number = len(stage.programs)
+        self.book, self.backlog = Book(), Backlog(most_lines=BACKLOG)
+        self.jobs = Jobs()
+        self.saboteur = Saboteur(stage.injected)
+        self.signals: list[Signal] = []
+        self.restarts: list[tuple[float, Restarting]] = []
+        self.started: Counter[str] = Counter()
+        self.began_at = 0.0
+        """Virtual seconds."""
+        self.drained_at = inf
+        """Virtual seconds since when it leaves every room."""
+        self.alive = False
+        """It runs, and what it does reaches the world."""
+        self.killed = False
+        self.ready = trio.Event()
+        """It takes jobs."""
+        self.over = trio.Event()
+        """Nothing of it is left."""
+        self._life = trio.CancelScope()
+        self._stopped = trio.Event()
+
+    @property
+    def takes_jobs(self) -> bool:
+        return self.alive and self.ready.is_set() and not self.book.draining
+
+    # -- from the start to the end
+
+    async def run(self) -> None:
+        self.alive, self.began_at = True, trio.current_time()
+        self._stage.disk.new_run()
+        with self._life:
+            async with (
+                open_system(
+                    rng=random.Random(f"{self._stage.plan.seed} {self.number}"),
+                    on_signal=self._on_signal,
+                    prepare=self.saboteur.prepare,
+                ) as self.system,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(self._ask_now_and_then, nursery)
+                await self._start()
+                self.ready.set()
+                await self._stopped.wait()
+                nursery.cancel_scope.cancel()
+        self.alive = False
+        self.over.set()
+
+    def kill(self) -> None:
+        """It is gone, at once and without a word."""
+        self.alive, self.killed = False, True
+        self._life.cancel()
+
+    async def stop(self) -> bool:
+        """As at a signal: leave every room, have everything kept.  False where that took too
+        long, and it was killed."""
+        with trio.move_on_after(STOP_WITHIN) as scope:
+            await self.drain()
+            await self._flush()
+        if scope.cancelled_caught or not self.alive:
+            return False
+        self._stopped.set()
+        await self.over.wait()
+        return True
+
+    async def drain(self) -> None:
+        """Leave every room."""
+        self.drained_at = min(self.drained_at, trio.current_time())
+        while self.alive:
+            try:
+                await self.manager.ask(Drain, timeout=float("inf"))
+            except ActorDown:  # It crashed with the question in hand.
+                await trio.sleep(0.1)
+            else:
+                return
+
+    async def _flush(self) -> None:
+        with suppress(ActorDown):
+            await self.store.ask(Flush, timeout=float("inf"))
+
+    async def _start(self) -> None:
+        await trio.lowlevel.checkpoint()  # It may be killed by now.
+        root = self.system.supervisor
+        around = Surroundings(
+            port=WiredRooms(self._stage.rooms, self._wired, self._entered, self._left),
+            find_again=self._stage.find_again,
+            undo=self._stage.undo,
+            backlog=self.backlog,
+            clock=self._stage.our_time,
+            publish=self._publish,
+            announce=self._announce,
+            worker="simulated",
+            agent_name="simulated",
+            session_mailbox=evolve(session_actor.MAILBOX, capacity=MAILBOX),
+        )
+        self.store = root.start_child(
+            ChildSpec("store", self._make_store, intensity=OFTEN, backoff=Backoff(first=0.01))
+        )
+        rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=OFTEN))
+        await rooms.running()
+        self.manager = root.start_child(
+            ChildSpec(
+                "manager",
+                lambda: RoomManager(self.book, rooms, self.jobs, around),
+                intensity=OFTEN,
+                backoff=Backoff(first=0.01),
+                mailbox=MailboxSpec(capacity=1_000_000),
+            )
+        )
+        recovery = Recovery(
+            self._stage.disk,
+            self.book,
+            self.manager,
+            self._stage.list_living,
+            clock=self._stage.our_time,
+            announce=self._announce,
+            look_every=LOOK_EVERY,
+        )
+        await recovery.load_once()
+        root.start_child(ChildSpec("recovery", lambda: Service(recovery.run)))
+        self.reporter = root.start_child(
+            ChildSpec("reporter", self._make_reporter, intensity=OFTEN)
+        )
+        if self._stage.plan.reconciled:
+            root.start_child(ChildSpec("reconciler", lambda: Service(self._reconcile)))
+
+    def _make_store(self) -> Store:
+        return Store(
+            self.backlog,
+            self._stage.disk,
+            journals=lambda: self.book.journals,
+            clock=self._stage.our_time,
+            announce=self._announce,
+            heartbeat=HEARTBEAT,
+        )
+
+    def _make_reporter(self) -> Reporter:
+        return Reporter(
+            self.manager,
+            announce=self._announce,
+            clock=self._stage.our_time,
+            status_every=30.0,
+            report_every=60.0,
+        )
+
+    async def _reconcile(self) -> None:
+        """Every room that lives is to be watched, as the reconciler of the bridge has it."""
+        while True:
+            await trio.sleep(0.5)
+            for room in self._stage.rooms.live:
+                known = self.book.find_room(room.sid) or room.sid in self.book.declined
+                if self.takes_jobs and not known:
+                    self.assign(room)
+            await trio.sleep(RECONCILE_EVERY - 0.5)
+
+    # -- what it says and hears
+
+    def _wired(self, room: str, offer: Offer) -> Offer:
+        """`offer` over the wire of this room, where what comes is stamped with our clock."""
+        stage = self._stage
+
+        def stamp(event: RoomEvent) -> None:
+            offset = stage.clock_offset
+            offer(evolve(event, at=event.at + offset) if offset else event)
+
+        return stage.wire(room).through(stamp)
+
+    def _entered(self, room: SimulatedRoom) -> None:
+        if self.alive:
+            self._stage.truths.watch(room)
+
+    def _left(self, room: SimulatedRoom) -> None:
+        if self.alive and not room.watchers:
+            self._stage.truths.blind(room.sid)
+
+    def _announce(self, event: str, /, **fields: Any) -> None:
+        if self.alive:
+            self._stage.announce(event, **fields)
+
+    def _publish(self, state: SessionState, entry: Entry) -> None:
+        if self.alive and self._stage.publish_faults > 0:
+            self._stage.publish_faults -= 1
+            self._stage.inject("publisher_crash")
+            error = Injected("publisher")
+            self.saboteur.raised.append(error)
+            raise error
+        self._stage.note("entry", state.room_sid, entry.event, entry.at)
+
+    def _on_signal(self, signal: Signal) -> None:
+        self.signals.append(signal)
+        kind = type(signal)
+        self._stage.note(kind.__name__, getattr(signal, "actor", ""))
+        if isinstance(signal, Restarting):
+            self.restarts.append((trio.current_time(), signal))
+        elif isinstance(signal, Started) and signal.generation == 1:
+            self.started[signal.actor] += 1
+
+    # -- rooms and jobs
+
+    def session_path(self, room: SimulatedRoom) -> str | None:
+        """Where the session of a room is in the tree."""
+        held = self.book.find_room(room.sid)
+        return None if held is None else f"/rooms/{held.key}/session"
+
+    def assign(self, room: SimulatedRoom) -> None:
+        """LiveKit gives us a job for a room."""
+        job_id = self._stage.next_job_id()
+        self.jobs.given[job_id] = room.sid
+        job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
+        self.book.given[job_id] = evolve(job, created_at=room.created_at)
+        self.manager.tell(Assigned(self.book.given[job_id]))
+
+    def terminate(self, room: SimulatedRoom, which: int) -> bool:
+        """LiveKit wants one of our jobs ended."""
+        jobs = [
+            job_id
+            for job_id, sid in self.jobs.given.items()
+            if sid == room.sid and job_id not in self.jobs.ends
+        ]
+        if jobs:
+            self.manager.tell(Terminated(jobs[which % len(jobs)]))
+        return bool(jobs)
+
+    async def _ask_now_and_then(self, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.sleep(23.0)
+            nursery.start_soon(self._ask, self._stage.next_question())
+
+    async def _ask(self, number: int) -> None:
+        stage, began = self._stage, trio.current_time()
+        try:
+            await self.reporter.ask(ListSessions, timeout=5.0)
+        except ActorError as error:
+            stage.note("asked", type(error).__name__)
+        finally:
+            stage.questions[number] += 1
+            took = trio.current_time() - began
+            if took > 5.001:
+                stage.violations.append(f"question {number} took {took:g} s")

@@ -1,0 +1,583 @@
+"""Rooms without a server, behind the same port as the real ones.
+
+For the demo where no LiveKit server can be had, for tests that need a fault the real
+server cannot be made to show, and for the deterministic simulation.  Hence: no clock
+but the injected `now`, nothing random, every change takes effect in the call that
+makes it, and ids count up.
+
+What a watcher may rely on is the same as with LiveKit: `Watching` is the first event,
+`Disconnected` the last, nothing comes after it; somebody who leaves has unpublished
+first; a person of a known identity who joins again first leaves, without a reason.
+What LiveKit gets wrong (a leave before `Reconnecting`, a message before its sender)
+is made on purpose, by `SimulatedRoom.storm` and `SimulatedRoom.tell`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from typing import Final, final
+
+import trio
+from attrs import evolve
+
+from actors.rooms.room_port import Offer, OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused
+from actors.session.events import (
+    AttachmentReceived,
+    AttributesChanged,
+    DataFormat,
+    DataReceived,
+    Disconnected,
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    MetadataChanged,
+    NameChanged,
+    ParticipantActive,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantKind,
+    ParticipantLeft,
+    Permissions,
+    PermissionsChanged,
+    Quality,
+    QualityChanged,
+    Reconnected,
+    Reconnecting,
+    RecordingChanged,
+    Resynced,
+    RoomEndTold,
+    RoomEvent,
+    RoomMetadataChanged,
+    RoomTold,
+    Roster,
+    ServerSaid,
+    Source,
+    SpeakersChanged,
+    TrackInfo,
+    TrackKind,
+    TrackMuted,
+    TrackPublished,
+    TrackSubscribed,
+    TrackTold,
+    TrackUnmuted,
+    TrackUnpublished,
+    Watching,
+)
+
+KIND_OF: Final[Mapping[Source, TrackKind]] = {
+    "camera": "video",
+    "screen": "video",
+    "microphone": "audio",
+    "screen_audio": "audio",
+    "unknown": "audio",
+}
+WATCHED: Final[tuple[Source, ...]] = ("microphone", "unknown", "camera", "screen")
+"""What a watcher takes of a person, the first of these that there is."""
+
+
+class SimulatedError(Exception):
+    """A person or a room was asked for something that it cannot do now."""
+
+
+@final
+class SimulatedRooms(RoomPort):
+    """A server of simulated rooms, and the port into them."""
+
+    def __init__(self, now: Callable[[], float], *, log_payloads: bool = False) -> None:
+        self.now = now
+        self.log_payloads = log_payloads
+        self.fault: Callable[[RoomJob], RoomError | None] = lambda _: None
+        """Asked at each entry; what it gives is raised there."""
+        self.delay: Callable[[RoomJob], float] = lambda _: 0.0
+        """Seconds that an entry takes."""
+        self.made: Callable[[SimulatedRoom], object] = lambda _: None
+        """Told of each room that a watcher made by joining it."""
+        self.tell: Callable[[SimulatedRoom, ServerSaid], object] = lambda _, __: None
+        """Told at once of all that the server has webhooks for."""
+        self._rooms: dict[str, SimulatedRoom] = {}
+        self._numbers = count(1)
+
+    def next_id(self, prefix: str) -> str:
+        return f"{prefix}_sim{next(self._numbers):06d}"
+
+    def room(self, name: str, *, metadata: str = "") -> SimulatedRoom:
+        """The room of this name, made where there is none."""
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = SimulatedRoom(self, name, metadata)
+            room.webhook(RoomTold(self.now(), int(self.now()), room.created_at, metadata))
+        return room
+
+    @property
+    def live(self) -> tuple[SimulatedRoom, ...]:
+        """Every room there is now."""
+        return tuple(self._rooms.values())
+
+    async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
+        """Whether this life of a room began with a watcher, and nobody came since."""
+        room = self._rooms.get(job.room)
+        return room is not None and room.sid == room_sid and room.made_by_watcher
+
+    async def delete(self, job: RoomJob, room_sid: str) -> None:
+        """Delete such a room."""
+        room = self._rooms.get(job.room)
+        if room is not None and await self.only_we_made(job, room_sid):
+            room.close("room_deleted")
+
+    def forget(self, room: SimulatedRoom) -> None:
+        if self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+
+    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+        return self._open(job, offer)
+
+    @asynccontextmanager
+    async def _open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+        await trio.sleep(self.delay(job))
+        if (fault := self.fault(job)) is not None:
+            raise fault
+        if not job.token:
+            raise RoomRefused("401 Unauthorized - no token")
+        is_new = job.room not in self._rooms
+        room = self.room(job.room)  # LiveKit makes a room for whoever joins it.
+        if is_new:
+            room.made_by_watcher = True
+            self.made(room)
+        watcher = Watcher(room, offer)
+        try:
+            yield watcher
+        finally:
+            watcher.leave("client_initiated")
+
+
+@final
+class Watcher(OpenRoom):
+    """One stay of an observer in a simulated room.  Hidden: not in anybody's roster."""
+
+    def __init__(self, room: SimulatedRoom, offer: Offer) -> None:
+        self._room = room
+        self._offer = offer
+        self._out = trio.Event()
+        self._reason: str | None = None
+        self._last = Roster(room_sid=room.sid)
+        self.watched: dict[str, str] = {}
+        """Identity to the SID of the track that is taken from this person."""
+        self.tell(Watching(room.now(), self.roster()))
+        room.watchers.append(self)
+        for person in room.people.values():
+            self.watch(person)
+
+    def roster(self) -> Roster:
+        if not self._out.is_set():
+            self._last = self._room.roster()
+        return self._last
+
+    async def closed(self) -> str | None:
+        await self._out.wait()
+        return self._reason
+
+    def tell(self, event: RoomEvent) -> None:
+        if not self._out.is_set():
+            self._offer(event)
+
+    def watch(self, person: SimulatedPerson) -> None:
+        """Take one track of this person, the best there is, as the real connection does."""
+        ranked = sorted(
+            (WATCHED.index(track.source), sid)
+            for sid, track in person.tracks.items()
+            if track.source in WATCHED
+        )
+        held = self.watched.get(person.identity)
+        best = ranked[0] if ranked else None
+        if best is None:
+            self.watched.pop(person.identity, None)
+        elif held not in person.tracks or WATCHED.index(person.tracks[held].source) > best[0]:
+            self.watched[person.identity] = best[1]
+            self.tell(TrackSubscribed(self._room.now(), person.identity, best[1]))
+
+    def forget(self, identity: str) -> None:
+        self.watched.pop(identity, None)
+
+    def leave(self, reason: str | None) -> None:
+        """Out of the room for good; again is harmless."""
+        if self._out.is_set():
+            return
+        self.roster()
+        self._reason = reason
+        self.tell(Disconnected(self._room.now(), reason))
+        self._out.set()
+        self._room.watchers.remove(self)
+
+
+@final
+class SimulatedRoom:
+    """One name, one life at a time.  Made by `SimulatedRooms.room`."""
+
+    def __init__(self, rooms: SimulatedRooms, name: str, metadata: str) -> None:
+        self._rooms = rooms
+        self.name = name
+        self.metadata = metadata
+        self.sid = rooms.next_id("RM")
+        self.created_at = rooms.now()
+        self.recording = False
+        self.people: dict[str, SimulatedPerson] = {}
+        """By identity."""
+        self.watchers: list[Watcher] = []
+        self.made_by_watcher = False
+        """It exists because a watcher joined it, and nobody else has been in it."""
+
+    def now(self) -> float:
+        return self._rooms.now()
+
+    def next_id(self, prefix: str) -> str:
+        return self._rooms.next_id(prefix)
+
+    @property
+    def log_payloads(self) -> bool:
+        return self._rooms.log_payloads
+
+    def roster(self) -> Roster:
+        return Roster(
+            room_sid=self.sid,
+            metadata=self.metadata,
+            participants=tuple(p.info() for p in self.people.values() if not p.hidden),
+            created_at=self.created_at,
+            recording=self.recording,
+        )
+
+    def tell(self, event: RoomEvent) -> None:
+        """Say something to every watcher, true or not."""
+        for watcher in tuple(self.watchers):
+            watcher.tell(event)
+
+    def webhook(self, event: ServerSaid) -> None:
+        """Say something that is true to whoever has the server's webhooks."""
+        self._rooms.tell(self, event)
+
+    # --- what people do ---------------------------------------------------------
+
+    def join(
+        self,
+        identity: str,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        kind: ParticipantKind = "standard",
+        hidden: bool = False,
+        active: bool = True,
+    ) -> SimulatedPerson:
+        """Somebody comes in.  A second one of the same identity pushes the first one out.
+
+        Where not `active` the media connection does not stand until `activate` is called.
+        """
+        if identity in self.people:
+            self.people[identity].leave(None)
+        info = ParticipantInfo(
+            identity=identity,
+            sid=self.next_id("PA"),
+            joined_at=self.now(),
+            kind=kind,
+            name=name,
+            metadata=metadata,
+            attributes=dict(attributes or {}),
+            active=active,
+            permissions=Permissions(),
+        )
+        self.made_by_watcher = False
+        person = SimulatedPerson(self, info, hidden)
+        self.people[identity] = person
+        if not hidden:
+            self.tell(ParticipantJoined(self.now(), person.info()))
+            if active:
+                self.webhook(JoinTold(self.now(), int(self.now()), person.info()))
+        return person
+
+    def set_metadata(self, metadata: str) -> None:
+        if metadata != self.metadata:
+            self.metadata = metadata
+            self.tell(RoomMetadataChanged(self.now(), metadata))
+
+    def send_data(
+        self,
+        payload: bytes,
+        *,
+        topic: str = "",
+        reliable: bool = True,
+        stream: bool = False,
+        sender: str | None = None,
+    ) -> None:
+        """A message; without a sender it is the server's, or came before its sender."""
+        self.tell(
+            DataReceived(
+                self.now(),
+                sender,
+                topic,
+                len(payload),
+                format_of(payload),
+                reliable=reliable,
+                stream=stream,
+                content=payload.decode("utf-8", "replace") if self.log_payloads else None,
+            )
+        )
+
+    def record(self, on: bool) -> None:
+        """A recorder comes in, or leaves."""
+        if on != self.recording:
+            self.recording = on
+            self.tell(RecordingChanged(self.now(), on))
+
+    def speak(self, identities: Iterable[str]) -> None:
+        """Who speaks now; whoever is not named is silent."""
+        wanted = set(identities)
+        self.tell(SpeakersChanged(self.now(), tuple(i for i in self.people if i in wanted)))
+
+    # --- what networks and servers do --------------------------------------------
+
+    def reconnecting(self) -> None:
+        """The watchers' connections are down."""
+        self.tell(Reconnecting(self.now()))
+
+    def reconnected(self) -> None:
+        """The watchers' connections are back."""
+        self.tell(Reconnected(self.now(), self.roster()))
+        self._watch_all()
+
+    def storm(self, *, early: bool = False) -> None:
+        """A full reconnect as LiveKit shows it: everybody seems to leave, and is back.
+
+        `early`: the leaves come before `Reconnecting`, as LiveKit has it in one case.
+        """
+        seen = [person for person in self.people.values() if not person.hidden]
+        if not early:
+            self.reconnecting()
+        for person in seen:
+            for sid in person.tracks:
+                self.tell(TrackUnpublished(self.now(), person.identity, sid))
+            self.tell(ParticipantLeft(self.now(), person.identity, person.sid, None))
+            for watcher in self.watchers:
+                watcher.forget(person.identity)
+        if early:
+            self.reconnecting()
+        for person in seen:
+            bare = evolve(person.info(), tracks=())
+            self.tell(ParticipantJoined(self.now(), bare))
+            for track in person.tracks.values():
+                self.tell(TrackPublished(self.now(), person.identity, track))
+        self.reconnected()
+
+    def resync(self) -> None:
+        """A full view for every watcher."""
+        self.tell(Resynced(self.now(), self.roster()))
+
+    def restart(self) -> None:
+        """The server was killed and is back: another life of the room, nobody in it yet.
+
+        Whoever was in it finds out by coming back; the watchers hold on.
+        """
+        self.reconnecting()
+        for person in tuple(self.people.values()):
+            person.leave(None)
+        self.sid = self.next_id("RM")
+        self.created_at = self.now()
+        self.recording = False
+        self.webhook(RoomTold(self.now(), int(self.now()), self.created_at, ""))
+        self.set_metadata("")
+        self.reconnected()
+
+    def drop(self, reason: str | None = None) -> None:
+        """The watchers lose the room for good; the people stay."""
+        for watcher in tuple(self.watchers):
+            watcher.leave(reason)
+
+    def close(self, reason: str = "room_closed") -> None:
+        """The end of the room: everybody is out, the name is free for another life."""
+        for person in tuple(self.people.values()):
+            person.leave(reason)
+        self.drop(reason)
+        self._rooms.forget(self)
+        self.webhook(RoomEndTold(self.now(), int(self.now())))
+
+    def watch(self, person: SimulatedPerson) -> None:
+        for watcher in self.watchers:
+            watcher.watch(person)
+
+    def _watch_all(self) -> None:
+        for person in self.people.values():
+            self.watch(person)
+
+
+@final
+class SimulatedPerson:
+    """One join of one person.  Made by `SimulatedRoom.join`."""
+
+    def __init__(self, room: SimulatedRoom, info: ParticipantInfo, hidden: bool) -> None:
+        self._room = room
+        self._info = info
+        self.hidden = hidden
+        self.tracks: dict[str, TrackInfo] = {}
+        self.left_reason: str | None = None
+        self.present = True
+
+    def __repr__(self) -> str:
+        return f"<SimulatedPerson {self.identity!r} {self.sid} in {self._room.name!r}>"
+
+    @property
+    def identity(self) -> str:
+        return self._info.identity
+
+    @property
+    def sid(self) -> str:
+        return self._info.sid
+
+    @property
+    def joined_at(self) -> float:
+        return self._info.joined_at
+
+    @property
+    def room_sid(self) -> str:
+        return self._room.sid
+
+    def info(self) -> ParticipantInfo:
+        return evolve(self._info, tracks=tuple(self.tracks.values()))
+
+    def activate(self) -> None:
+        """The media connection stands; again is harmless."""
+        self._must_be_here()
+        if self._info.active:
+            return
+        self._info = evolve(self._info, active=True)
+        now = self._room.now()
+        self._tell(ParticipantActive(now, self.identity, self.sid))
+        if not self.hidden:
+            self._room.webhook(JoinTold(now, int(now), self.info()))
+
+    def publish(self, source: Source, *, muted: bool = False, encrypted: bool = False) -> str:
+        """The new track's SID."""
+        self._must_be_here()
+        kind = KIND_OF[source]
+        track = TrackInfo(
+            self._room.next_id("TR"), kind, source, muted, name=source, encrypted=encrypted
+        )
+        self.tracks[track.sid] = track
+        self._tell(TrackPublished(self._room.now(), self.identity, track))
+        self._webhook_of(track, published=True)
+        self._room.watch(self)
+        return track.sid
+
+    def unpublish(self, track: str) -> None:
+        gone = self._track(track)
+        del self.tracks[track]
+        self._tell(TrackUnpublished(self._room.now(), self.identity, track))
+        self._webhook_of(gone, published=False)
+        self._room.watch(self)
+
+    def mute(self, track: str) -> None:
+        if not self._track(track).muted:
+            self.tracks[track] = evolve(self.tracks[track], muted=True)
+            self._tell(TrackMuted(self._room.now(), self.identity, track))
+
+    def unmute(self, track: str) -> None:
+        if self._track(track).muted:
+            self.tracks[track] = evolve(self.tracks[track], muted=False)
+            self._tell(TrackUnmuted(self._room.now(), self.identity, track))
+
+    def speak(self, on: bool) -> None:
+        """Alone: use `SimulatedRoom.speak` for several."""
+        self._must_be_here()
+        self._room.speak((self.identity,) if on else ())
+
+    def quality(self, quality: Quality) -> None:
+        """A new level for this person; the server would send it only on a change."""
+        self._must_be_here()
+        self._tell(QualityChanged(self._room.now(), self.identity, self.sid, quality))
+
+    def send_data(self, payload: bytes, *, topic: str = "", reliable: bool = True) -> None:
+        self._must_be_here()
+        self._room.send_data(payload, topic=topic, reliable=reliable, sender=self.identity)
+
+    def send_text(self, text: str, *, topic: str = "lk.chat") -> None:
+        self._must_be_here()
+        self._room.send_data(text.encode(), topic=topic, stream=True, sender=self.identity)
+
+    def send_file(self, payload: bytes, *, topic: str = "lk.chat") -> None:
+        self._must_be_here()
+        now = self._room.now()
+        self._tell(AttachmentReceived(now, self.identity, topic, len(payload)))
+
+    def permit(self, permissions: Permissions) -> None:
+        """What this person may do from now on."""
+        self._must_be_here()
+        self._info = evolve(self._info, permissions=permissions)
+        self._tell(PermissionsChanged(self._room.now(), self.identity, permissions))
+
+    def set_name(self, name: str) -> None:
+        self._must_be_here()
+        self._info = evolve(self._info, name=name)
+        self._tell(NameChanged(self._room.now(), self.identity, name))
+
+    def set_metadata(self, metadata: str) -> None:
+        self._must_be_here()
+        self._info = evolve(self._info, metadata=metadata)
+        self._tell(MetadataChanged(self._room.now(), self.identity, metadata))
+
+    def set_attributes(self, changed: Mapping[str, str]) -> None:
+        """Set some attributes; an empty value deletes one, the others stay."""
+        self._must_be_here()
+        merged = {**(self._info.attributes or {}), **changed}
+        self._info = evolve(self._info, attributes={k: v for k, v in merged.items() if v})
+        self._tell(AttributesChanged(self._room.now(), self.identity, dict(changed)))
+
+    def leave(self, reason: str | None = "client_initiated") -> None:
+        """Out of the room, every track first; again is harmless."""
+        if not self.present:
+            return
+        for sid, track in tuple(self.tracks.items()):
+            del self.tracks[sid]
+            self._tell(TrackUnpublished(self._room.now(), self.identity, sid))
+            self._webhook_of(track, published=False)
+        self.present = False
+        self.left_reason = reason
+        del self._room.people[self.identity]
+        for watcher in self._room.watchers:
+            watcher.forget(self.identity)
+        self._tell(ParticipantLeft(self._room.now(), self.identity, self.sid, reason))
+        if not self.hidden:
+            now = self._room.now()
+            over = LeaveTold if self._info.active else JoinAborted
+            self._room.webhook(over(now, int(now), self.info(), reason))
+
+    def _webhook_of(self, track: TrackInfo, *, published: bool) -> None:
+        if not self.hidden:
+            now = self._room.now()
+            told = TrackTold(now, int(now), self.identity, self.sid, track, published)
+            self._room.webhook(told)
+
+    def _tell(self, event: RoomEvent) -> None:
+        if not self.hidden:
+            self._room.tell(event)
+
+    def _must_be_here(self) -> None:
+        if not self.present:
+            raise SimulatedError(f"{self.identity!r} is not in the room any more")
+
+    def _track(self, sid: str) -> TrackInfo:
+        self._must_be_here()
+        if sid not in self.tracks:
+            raise SimulatedError(f"{self.identity!r} has no track {sid}")
+        return self.tracks[sid]
+
+
+def format_of(payload: bytes) -> DataFormat:
+    """What a message is: a JSON object or list, other text, or bytes."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return "binary"
+    try:
+        return "json" if isinstance(json.loads(text), dict | list) else "text"
+    except (ValueError, RecursionError):
+        return "text"

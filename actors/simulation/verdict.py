@@ -1,0 +1,159 @@
+"""What must hold at the end of a simulation, and what does not.
+
+Here are the laws of the actors and their rooms; `kept` has those of what the disk has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from actors.rooms.connection_actor import Refused
+from actors.simulation import durable_laws
+from actors.simulation.simulated_rooms import SimulatedRoom
+from actors.testing import checks
+from actors.testing.sabotage import Injected
+
+if TYPE_CHECKING:
+    from actors.simulation.simulated_program import Program
+    from actors.simulation.world import Stage
+
+POISON: Final = TypeError
+"""What the fold raises on an event without a time."""
+
+Law: TypeAlias = "Callable[[Stage], list[str]]"
+
+
+def judge(stage: Stage, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
+    """Look at every law of this moment: ``healed``, ``drained`` or ``over``."""
+    for sid in stage.journals.gave_up:
+        stage.truths.by_sid[sid].exact = stage.truths.by_sid[sid].timed = False
+    for name, law in LAWS[moment].items():
+        found = law(stage)
+        stage.checked[name] += 1
+        stage.violations.extend(f"{name}: {one}" for one in found)
+    if moment == "over":
+        stage.checked["tasks"] += 1
+        stage.violations.extend(checks.tasks_at_baseline(*tasks))
+
+
+def _agree(stage: Stage) -> list[str]:
+    """After healing, every live room and its session agree on who and what is in it."""
+    return [one for room in stage.rooms.live for one in _differences(stage, room)]
+
+
+def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
+    book = stage.program.book
+    held = book.find_room(room.sid)
+    if held is None or held.journal.ended:
+        if room.sid not in book.declined:
+            yield f"{room.name} ({room.sid}) lives and is not watched"
+        return
+    state = held.journal.state
+    people = {person.identity for person in room.people.values()}
+    if set(state.present) != people:
+        yield f"{room.name}: people {sorted(state.present)}, in truth {sorted(people)}"
+    tracks = {track.sid: track.muted for p in room.people.values() for track in p.tracks.values()}
+    told = {sid: track.muted.since is not None for sid, track in state.tracks.items()}
+    if told != tracks:
+        yield f"{room.name}: tracks {sorted(told.items())}, in truth {sorted(tracks.items())}"
+    encrypted = {t.sid: t.encrypted for p in room.people.values() for t in p.tracks.values()}
+    shown = {sid: track.encrypted for sid, track in state.tracks.items()}
+    if shown != encrypted or (any(encrypted.values()) and not state.encrypted):
+        yield f"{room.name}: encrypted {shown}, in truth {encrypted}"
+    permissions = {person.identity: person.info().permissions for person in room.people.values()}
+    known = {person.identity: person.permissions for person in state.present.values()}
+    if known != permissions:
+        yield f"{room.name}: permissions {known}, in truth {permissions}"
+    if state.recorded_now != room.recording:
+        yield f"{room.name}: recorded {state.recorded_now}, in truth {room.recording}"
+    if state.metadata != room.metadata:
+        yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
+
+
+def _no_room_of_ours(stage: Stage) -> list[str]:
+    """No room lives that only our own entry made.  A program that is killed at that moment
+    cannot take it back."""
+    return [
+        f"{room.name} ({room.sid}) lives, and nobody but us made it"
+        for room in stage.rooms.live
+        if room.made_by_watcher and room.sid not in stage.left_by_the_dead
+    ]
+
+
+def _jobs(stage: Stage) -> list[str]:
+    """Each job ended exactly once; those of a run that was killed at most once."""
+    return [one for program in stage.programs for one in _wrong_ends(program)]
+
+
+def _wrong_ends(program: Program) -> Iterator[str]:
+    jobs = program.jobs
+    for job_id in jobs.given:
+        ends = jobs.ends.get(job_id, [])
+        if len(ends) > 1 or (not ends and not program.killed):
+            yield f"{job_id}: ended {ends}"
+    for job_id in jobs.ends:
+        if job_id not in jobs.given:
+            yield f"{job_id}: never given"
+
+
+def _all_ended(stage: Stage) -> list[str]:
+    book = stage.program.book
+    held = [f"{key} is still held" for key in book.held]
+    return held + [
+        f"{one.state.room_sid}: not ended" for one in book.journals if not one.state.ended
+    ]
+
+
+def _of_actors(check: Callable[[Program], list[str]]) -> Law:
+    """A law of the actors of each run."""
+    return lambda stage: [one for program in stage.programs for one in check(program)]
+
+
+def _within_budget(program: Program) -> list[str]:
+    budgets = {path: spec.intensity for path, spec in program.saboteur.specs.items()}
+    return checks.restarts_within_budget(program.restarts, budgets)
+
+
+_MAILBOX_LAW: Final = _of_actors(
+    lambda program: checks.counters_balance(program.saboteur.counters())
+)
+
+LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
+    "healed": {
+        "agreement": _agree,
+        "no room of ours": _no_room_of_ours,
+        "numbers": durable_laws.numbers,
+        "mailbox law": _MAILBOX_LAW,
+        "nothing waits": durable_laws.nothing_waits,
+        "one open session a life": durable_laws.one_open_session_a_life,
+    },
+    "drained": {
+        "jobs": _jobs,
+        "all ended": _all_ended,
+        "nothing waits": durable_laws.nothing_waits,
+    },
+    "over": {
+        "numbers": durable_laws.numbers,
+        "one session a life": durable_laws.one_session_a_life,
+        "every life has its session": durable_laws.every_life_has_its_session,
+        "presence": durable_laws.presence,
+        "coverage": durable_laws.coverage,
+        "gaps": durable_laws.gaps,
+        "end reasons": durable_laws.end_reasons,
+        "webhooks alone": durable_laws.webhooks_alone,
+        "lines": durable_laws.lines,
+        "snapshot is the fold": lambda stage: stage.journals.differing(stage.disk),
+        "mailbox law": _MAILBOX_LAW,
+        "nothing queued": _of_actors(lambda p: checks.nothing_queued(p.saboteur.counters())),
+        "raised is reported": _of_actors(
+            lambda p: checks.raised_is_reported(p.saboteur.raised, p.signals)
+        ),
+        "crashes are expected": _of_actors(
+            lambda p: checks.crashes_are_expected(p.signals, (Injected, Refused, POISON))
+        ),
+        "restarts within budget": _of_actors(_within_budget),
+        "asks end once": lambda stage: checks.asks_end_once(stage.questions),
+        "ends once": _of_actors(lambda p: checks.ends_once(p.signals, p.started)),
+    },
+}

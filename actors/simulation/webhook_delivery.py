@@ -1,0 +1,87 @@
+"""LiveKit's webhooks: late, doubled, lost, and tried again for a while where nobody answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+import trio
+
+from actors.rooms.messages import Said
+from actors.session import ServerSaid
+from actors.simulation.simulated_rooms import SimulatedRoom
+
+DELAY: Final = 0.1
+"""Seconds from when it happens to when we hear of it."""
+AGAIN: Final = 2.0
+"""Seconds until one that nobody took is sent again."""
+PATIENCE: Final = 20.0
+"""Seconds after which it is given up."""
+
+
+@final
+class Webhooks:
+    """What will happen to the next ones."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        deliver: Callable[[Said], bool],
+        missed: Callable[[Said], object],
+        done: Callable[[str], object],
+    ) -> None:
+        """`deliver` says whether somebody took it, `missed` is told of one that is given up."""
+        self._nursery = nursery
+        self._deliver = deliver
+        self._missed = missed
+        self._done = done
+        self._next: list[Said] = []
+        self.lost = 0
+        """That many will be lost."""
+        self.doubled = 0
+        """That many will come twice, the second time seconds later."""
+        self.late = 0
+        """That many will be seconds late."""
+
+    def send(self, room: SimulatedRoom, event: ServerSaid) -> None:
+        """Something happened."""
+        said = Said(room.name, room.sid, event)
+        if self.lost:
+            self.lost -= 1
+            self._done("webhook_lost")
+            self._missed(said)
+        elif self.late:
+            self._nursery.start_soon(self._send_later, said, 3.0 * self.late)
+            self.late -= 1
+            self._done("webhook_late")
+        else:
+            if not self._next:
+                self._nursery.start_soon(self._send_soon)
+            self._next.append(said)
+            if self.doubled:
+                self._nursery.start_soon(self._send_later, said, 2.5 * self.doubled)
+                self.doubled -= 1
+                self._done("webhook_doubled")
+
+    def heal(self) -> None:
+        self.lost = self.doubled = self.late = 0
+
+    async def _send_soon(self) -> None:
+        await trio.sleep(DELAY)
+        now, self._next = self._next, []
+        refused = [said for said in now if not self._deliver(said)]
+        if refused:
+            await self._insist(refused)
+
+    async def _send_later(self, said: Said, seconds: float) -> None:
+        await trio.sleep(seconds)
+        if not self._deliver(said):
+            await self._insist([said])
+
+    async def _insist(self, refused: list[Said]) -> None:
+        began = trio.current_time()
+        while refused and trio.current_time() < began + PATIENCE:
+            await trio.sleep(AGAIN)
+            refused = [said for said in refused if not self._deliver(said)]
+        for said in refused:
+            self._missed(said)

@@ -1,0 +1,376 @@
+"""Plays a plan: people in simulated rooms, and the program that watches them, run after run."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final, final
+
+import trio
+from attrs import evolve, frozen
+
+from actors.journal.store_actor import GATHER, Flush
+from actors.rooms.connection_actor import Undo
+from actors.rooms.messages import Said
+from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
+from actors.session import RoomTold, ServerSaid, Tick
+from actors.simulation.deeds import STEPS, room_name
+from actors.simulation.event_delivery import Wire
+from actors.simulation.ground_truth import Truths
+from actors.simulation.journal_watch import Journals
+from actors.simulation.plan import Plan
+from actors.simulation.simulated_disk import SimulatedDisk
+from actors.simulation.simulated_program import HEARTBEAT, Program
+from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
+from actors.simulation.verdict import judge
+from actors.simulation.webhook_delivery import Webhooks
+from actors.testing.schedule import run
+from actors.testing.shrink import shrink
+
+T0: Final = 1_700_000_000.0
+"""Unix seconds at which every simulation begins."""
+SETTLING: Final = 60.0
+"""Virtual seconds between the end of the faults and the comparison."""
+LONGEST: Final = 600.0
+"""Virtual seconds after the end of the faults within which all is over."""
+CALM: Final = 15.0
+"""Virtual seconds after a trouble of the disk until it is written to in time again."""
+
+
+@frozen
+class Outcome:
+    """What one simulation came to."""
+
+    plan: Plan
+    violations: tuple[str, ...]
+    injected: Counter[str]
+    """Faults that really took effect, by kind."""
+    checked: Counter[str]
+    """How often each law was looked at."""
+    trace: str
+    """A hash of everything that was observed, in order."""
+
+
+def play(plan: Plan) -> Outcome:
+    """Run one scenario to its verdict.  Never raises for what the actors do."""
+    stage = Stage(plan)
+    try:
+        run(stage.main, seed=plan.seed)
+    except Exception:  # noqa: BLE001 (whatever comes out of it is the finding)
+        stage.violations.append(f"the run itself failed: {traceback.format_exc()}")
+    trace = hashlib.sha256(repr(stage.trace).encode()).hexdigest()
+    return Outcome(plan, tuple(stage.violations), stage.injected, stage.checked, trace)
+
+
+def shrunk(plan: Plan) -> Plan:
+    """The smallest part of a failing plan that was found to fail still."""
+    return evolve(plan, steps=shrink(plan.steps, lambda steps: _fails(evolve(plan, steps=steps))))
+
+
+def _fails(plan: Plan) -> bool:
+    return bool(play(plan).violations)
+
+
+@final
+class Stage:
+    """One simulation while it runs."""
+
+    nursery: trio.Nursery
+    webhooks: Webhooks
+    program: Program
+    """The newest run; while none is up, the one that comes next."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.violations: list[str] = []
+        self.checked: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
+        self.trace: list[tuple[object, ...]] = []
+        """Everything that was observed, in order."""
+        self.rooms = SimulatedRooms(self.server_time)
+        self.rooms.fault = self._entry_fault
+        self.rooms.delay = lambda job: self.entry_delays.get(job.room, 0.02)
+        self.rooms.tell = self._on_webhook
+        self.rooms.made = lambda _: self.inject("deleted_while_entering")
+        self.truths = Truths(self.server_time)
+        self.wires: dict[str, Wire] = {}
+        self.disk = SimulatedDisk(self.inject)
+        self.journals = Journals()
+        self.programs: list[Program] = []
+        self._new_program()
+        self.clock_offset = 0.0
+        self.server_down_until = 0.0
+        self.server_dying = False
+        """It is killed, and says nothing of what happens."""
+        self.refusals: Counter[str] = Counter()
+        """Room to entries that will be refused."""
+        self.entry_delays: dict[str, float] = {}
+        self.publish_faults = 0
+        """Entries that will make the publisher raise."""
+        self.left_by_the_dead: set[str] = set()
+        """SIDs of rooms that a killed program had made by joining them a moment before."""
+        self.disordered: set[str] = set()
+        """SIDs of rooms whose events came in another order, or not all."""
+        self.questions: Counter[int] = Counter()
+        """Each question of ours to its number of ends."""
+        self.outages = 0
+        """Runs that are to end, or to begin again."""
+        self._jobs = 0
+
+    # -- the world around the program
+
+    def server_time(self) -> float:
+        return T0 + trio.current_time()
+
+    def our_time(self) -> float:
+        return self.server_time() + self.clock_offset
+
+    def wire(self, room: str) -> Wire:
+        if room not in self.wires:
+            self.wires[room] = Wire(self.nursery, partial(self._on_wire, room))
+        return self.wires[room]
+
+    def _on_wire(self, name: str, kind: str) -> None:
+        self.inject(kind)
+        room = next((room for room in self.rooms.live if room.name == name), None)
+        if room is not None and kind != "duplicate":
+            self.disordered.add(room.sid)
+            self.truths.inexact(room)
+
+    def _on_webhook(self, room: SimulatedRoom, event: ServerSaid) -> None:
+        self.truths.hear(room, event)
+        if self.plan.webhooks and (isinstance(event, RoomTold) or not self.server_dying):
+            self.webhooks.send(room, event)
+
+    def _deliver(self, said: Said) -> bool:
+        """A webhook comes in; False where nobody takes it."""
+        if not self.program.takes_jobs:
+            return False
+        truth = self.truths.by_sid[said.room_sid]
+        truth.told_at = trio.current_time()
+        event = evolve(said.event, at=self.our_time())
+        self.program.manager.tell(evolve(said, event=event))
+        return True
+
+    def _miss(self, said: Said) -> None:
+        self.truths.by_sid[said.room_sid].untold += 1
+
+    def inject(self, kind: str) -> None:
+        """Count a fault that took effect."""
+        self.injected[kind] += 1
+
+    def note(self, *what: object) -> None:
+        """Into the trace."""
+        self.trace.append((trio.current_time(), *what))
+
+    def announce(self, event: str, /, **fields: Any) -> None:
+        self.note("announce", event, fields.get("room"))
+
+    def _entry_fault(self, job: RoomJob) -> RoomUnreachable | RoomRefused | None:
+        if trio.current_time() < self.server_down_until:
+            return RoomUnreachable("the server is down")
+        if self.refusals[job.room] > 0:
+            self.refusals[job.room] -= 1
+            self.inject("entry_refused")
+            return RoomRefused("401")
+        return None
+
+    async def find_again(self, job: RoomJob) -> RoomJob | None:
+        living = await self.list_living()
+        if job.room_sid:
+            return job if job.room_sid in living else None
+        return job if any(room.name == job.room for room in self.rooms.live) else None
+
+    @property
+    def undo(self) -> Undo:
+        """How a room that only we made is taken back."""
+        return self.rooms
+
+    async def list_living(self) -> frozenset[str]:
+        """The SIDs of all rooms that live."""
+        await trio.sleep(0.05)
+        if trio.current_time() < self.server_down_until:
+            self.inject("server_unreachable")
+            raise RoomUnreachable("the server is down")
+        return frozenset(room.sid for room in self.rooms.live)
+
+    # -- rooms and jobs
+
+    def live(self, index: int) -> SimulatedRoom | None:
+        """The room of this number, where it lives."""
+        name = room_name(index)
+        return next((room for room in self.rooms.live if room.name == name), None)
+
+    def assign(self, room: SimulatedRoom) -> None:
+        """LiveKit gives us a job for a room, if we are there."""
+        if self.program.takes_jobs:
+            self.program.assign(room)
+
+    def next_job_id(self) -> str:
+        self._jobs += 1
+        return f"AJ_{self._jobs - 1}"
+
+    def next_question(self) -> int:
+        number = len(self.questions)
+        self.questions[number] = 0
+        return number
+
+    # -- the program's death and its next run
+
+    def _new_program(self) -> None:
+        self.program = Program(self)
+        self.programs.append(self.program)
+
+    def kill(self) -> bool:
+        """The program is gone at once, with everything that it knew; False if it was not up."""
+        dying = self.program
+        if not dying.alive:
+            return False
+        self._look_at_the_dead(dying)
+        dying.kill()
+        self.left_by_the_dead.update(room.sid for room in self.rooms.live if room.made_by_watcher)
+        for room in self.rooms.live:
+            room.drop(None)
+            self.truths.blind(room.sid)
+        for wire in self.wires.values():
+            wire.clear()
+        self._new_program()
+        return True
+
+    def _look_at_the_dead(self, dying: Program, *, well: bool = False) -> None:
+        """Note what it could not keep; it must have kept all but that."""
+        now, durable_until = trio.current_time(), self.disk.durable_until
+        self.checked["durable"] += 1
+        calm_since = max(dying.began_at, self.disk.troubled_at)
+        late = now - durable_until - HEARTBEAT - 2 * GATHER
+        if not well and now - calm_since > CALM and late > 0:
+            self.violations.append(f"durable: nothing was written in the last {late:g} s or more")
+        for told in self.journals.of(dying.backlog):
+            truth = self.truths.by_sid[told.journal.state.room_sid]
+            seq, owed = self.disk.seq(told.journal.number), told.seq_before(durable_until)
+            if seq < owed:
+                sid = told.journal.state.room_sid
+                self.violations.append(f"durable: {sid} has {seq} on the disk, not {owed}")
+            if seq < told.journal.seq:
+                truth.exact = False
+            if seq < told.journal.seq or not well:
+                truth.forgotten += now - max(durable_until, dying.began_at)
+        for room in self.rooms.live:
+            path = dying.session_path(room)
+            mailboxes = dying.saboteur.mailboxes.get(path or "")
+            if path is None or mailboxes is None or len(mailboxes[-1]):
+                self.truths.inexact(room)
+        for truth in self.truths.by_sid.values():
+            if truth.told_at is not None and truth.told_at >= durable_until - GATHER:
+                truth.untold += 1  # It may have been on its way to the disk.
+
+    async def run_again(self, seconds: float) -> None:
+        """The next run begins, after so many seconds."""
+        program = self.program
+        await trio.sleep(seconds)
+        self.nursery.start_soon(program.run)
+        await trio.lowlevel.checkpoint()
+
+    async def stop(self) -> bool:
+        """End the program well, or kill it where that takes too long; False where somebody
+        else was faster."""
+        ending = self.program
+        well = await ending.stop()
+        if ending is not self.program:
+            return False
+        if not well:
+            return self.kill()
+        self._look_at_the_dead(ending, well=True)
+        for room in self.rooms.live:
+            self.truths.blind(room.sid)
+        self._new_program()
+        return True
+
+    # -- the scenario
+
+    async def main(self) -> None:
+        """The whole of it."""
+        before = trio.lowlevel.current_statistics().tasks_living
+        with trio.fail_after(self.plan.seconds + LONGEST):
+            await self._run()
+        after = trio.lowlevel.current_statistics().tasks_living
+        judge(self, "over", tasks=(before, after))
+
+    async def _run(self) -> None:
+        async with self.running():
+            for index in range(self.plan.rooms):
+                self.assign(self.rooms.room(room_name(index)))
+            await trio.sleep(0.5)
+            await self._play()
+            await self._heal()
+            judge(self, "healed")
+            await self._drain()
+            judge(self, "drained")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """The program and its rooms, for the length of a block."""
+        with self.journals.kept():
+            async with trio.open_nursery() as self.nursery:
+                self.webhooks = Webhooks(self.nursery, self._deliver, self._miss, self.inject)
+                self.nursery.start_soon(self.program.run)
+                await self.program.ready.wait()
+                yield
+                last = self.program
+                if last.alive and not await last.stop():
+                    self.violations.append("the last run did not end by itself")
+                    last.kill()
+                for program in self.programs:
+                    await program.over.wait()
+                self.nursery.cancel_scope.cancel()
+
+    async def _play(self) -> None:
+        began = trio.current_time()
+        for step in self.plan.steps:
+            await trio.sleep_until(began + step.at)
+            self.note(step.what, step.room)
+            STEPS[step.what](self, step)
+        await trio.sleep_until(began + self.plan.seconds)
+
+    async def _heal(self) -> None:
+        """Take every fault back and let things settle."""
+        while self.outages:  # noqa: ASYNC110 (virtual time)
+            await trio.sleep(1.0)
+        await self.program.ready.wait()
+        self.program.saboteur.heal()
+        self.disk.heal()
+        self.webhooks.heal()
+        self.publish_faults = 0
+        self.server_down_until = 0.0
+        self.refusals.clear()
+        self.entry_delays.clear()
+        for wire in self.wires.values():
+            wire.clear()
+        await trio.sleep(SETTLING * 2 / 3)
+        for room in self.rooms.live:
+            if room.sid in self.disordered:
+                room.resync()
+        await trio.sleep(SETTLING / 3)
+        if not await self.program.store.ask(Flush, timeout=30.0):
+            self.violations.append("not kept, although the disk is well")
+
+    async def _drain(self) -> None:
+        with trio.move_on_after(60.0) as scope:
+            await self.program.drain()
+            await self.program.store.ask(Flush, timeout=30.0)
+        if scope.cancelled_caught:
+            held = sorted(self.program.book.held)
+            self.violations.append(f"not drained within 60 s: {held}")
+        await trio.sleep(6.0)
+
+    # -- for steps
+
+    def tell_session(self, room: SimulatedRoom, tick: Tick) -> None:
+        """Past the wire: what no room would say."""
+        held = self.program.book.find_room(room.sid)
+        if held is not None and held.session is not None:
+            held.session.tell(tick)

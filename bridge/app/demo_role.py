@@ -1,0 +1,104 @@
+"""`demo`: the story of `bridge.lab.demo`, watched by the same program that `start` runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import structlog
+import trio
+import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
+from attrs import define
+
+from actors.rooms.room_port import RoomJob
+from actors.simulation.simulated_rooms import SimulatedRooms
+from bridge.app.program import Program, open_program
+from bridge.app.room_actors import RoomActors
+from bridge.app.simulated_app import NoReports, open_simulated
+from bridge.config.settings import Settings, load
+from bridge.lab.demo.compare import FinalTotals
+from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
+from bridge.store.reader import open_reader
+
+log = structlog.get_logger()
+
+STORY: Final[Mapping[str, object]] = {
+    "status-every": "10s",
+    "report-every": "20s",
+    "http": "off",
+}
+"""Intervals shorter than `start`'s, so that a story of 40 s shows both."""
+NOBODY: Final[Mapping[str, object]] = {"api-key": "none", "api-secret": "none-" * 8}
+"""For simulated rooms, which no key opens."""
+
+
+def run(demo: DemoSettings) -> int:
+    """Tell the story; returns the exit code."""
+    return trio.run(run_demo, demo, _real_worker, _simulated_worker)
+
+
+@define(eq=False)
+class _Watching:
+    """A running worker as the story sees it."""
+
+    rooms: RoomActors
+    data_dir: Path
+    program: Program | None = None
+    """None where the rooms are simulated."""
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        await self.rooms.flush()
+        return await trio.to_thread.run_sync(_kept_in, self.data_dir)
+
+    def assign(self, job: RoomJob) -> None:
+        self.rooms.assign(job)
+
+    async def stop(self) -> FinalTotals:
+        await (self.rooms.leave_all() if self.program is None else self.program.drain())
+        totals = self.rooms.summary()
+        log.info("final_summary", **totals.as_dict())
+        log.info("agent_stopped")
+        return FinalTotals(
+            totals.rooms, totals.participants, totals.tracks, totals.messages, totals.duration
+        )
+
+
+def _kept_in(data_dir: Path) -> list[dict[str, Any]]:
+    with open_reader(data_dir) as reader:
+        rows = reader.sessions(limit=1_000).sessions
+        return [session for row in rows if (session := reader.session(row["id"])) is not None]
+
+
+def demo_settings(target: Target | None) -> Settings:
+    """What the worker of a demo runs with; nothing of the user's environment."""
+    flags = dict(STORY)
+    if target is None:
+        flags |= NOBODY
+    else:
+        flags |= {
+            "url": target.url,
+            "api-key": target.api_key,
+            "api-secret": target.api_secret,
+            "data-dir": str(target.data_dir),
+        }
+    return load(flags, {})
+
+
+@asynccontextmanager
+async def _real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
+    log.info("agent_started")
+    async with open_program(demo_settings(target)) as program:
+        await program.worker.wait_registered()
+        yield _Watching(program.rooms, target.data_dir, program)
+
+
+@asynccontextmanager
+async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, None]:
+    log.info("agent_started")
+    with TemporaryDirectory(prefix="room-actors-simulated-") as name:
+        data_dir = Path(name)
+        async with open_simulated(demo_settings(None), rooms, data_dir, NoReports()) as running:
+            yield _Watching(running.actors, data_dir)

@@ -1,0 +1,124 @@
+"""The media path, tried: a real WebRTC connection to a room, and how it was made.
+
+Signalling and media take different ways: the websocket may pass every firewall while
+nothing comes through on the ports that LiveKit negotiates.  The SDK's `connect`
+returns only once the peer connection stands, so a connection is the proof; its
+statistics say over what.
+
+As in `bridge.livekit.rooms.livekit_rooms`, a connect is never cancelled (the native library
+ends the process 15 s later): who waits may walk away, the task closes its room when it
+is through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+import trio_asyncio
+from attrs import frozen
+from livekit import rtc
+
+from bridge.livekit.rooms import seams
+from bridge.livekit.rooms.livekit_rooms import connect_error
+from bridge.output.redact import redact
+
+DEADLINE: Final = 12.0
+"""Seconds for a connection; a good one takes a tenth of one, a bad one a minute."""
+STATS_DEADLINE: Final = 3.0
+GOODBYE: Final = 3.0
+
+
+class MediaError(Exception):
+    """No connection.  The text says what the SDK gave for a reason, and holds no token."""
+
+
+@frozen
+class MediaPath:
+    """How a connection was made; "" where its statistics do not tell."""
+
+    protocol: str
+    """`udp` or `tcp`."""
+    address: str
+    """The server's end, as `HOST:PORT`."""
+    kind: str
+    """`host`, `srflx`, `prflx`, or `relay` where a TURN server stands between."""
+
+
+async def try_media(url: str, token: str, *, deadline: float = DEADLINE) -> MediaPath:
+    """Join the room of `token`, see how, and leave.  Inside `trio_asyncio.open_loop()`.
+
+    Raises `MediaError`.
+    """
+    loop = trio_asyncio.current_loop.get()
+    assert loop is not None
+    seams.initialize()
+    attempt = _Attempt(loop, url, token)
+    with trio.move_on_after(deadline):
+        await attempt.over.wait()
+    if attempt.path is None:
+        attempt.given_up = True
+        raise MediaError(attempt.error or f"no connection within {deadline:g} s")
+    return attempt.path
+
+
+class _Attempt:
+    """One connection, in an asyncio task that nobody cancels."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, token: str) -> None:
+        self.over = trio.Event()
+        self.path: MediaPath | None = None
+        self.error = ""
+        self.given_up = False
+        self._room = rtc.Room(loop=loop)
+        self._task = loop.create_task(self._run(url, token))
+
+    async def _run(self, url: str, token: str) -> None:
+        options = rtc.RoomOptions(
+            auto_subscribe=False,
+            single_peer_connection=False,
+            rtc_config=rtc.RtcConfiguration(
+                continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
+            ),
+        )
+        try:
+            await self._room.connect(url, token, options)
+            path = await self._path()
+            if not self.given_up:
+                self.path = path
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._room.disconnect(), GOODBYE)
+        except rtc.ConnectError as error:
+            self.error = str(connect_error(error.message))
+        except Exception as error:  # noqa: BLE001 - told to whoever asked
+            self.error = redact(f"{type(error).__name__}: {error}")[:300]
+        self.over.set()
+
+    async def _path(self) -> MediaPath:
+        try:
+            stats = await asyncio.wait_for(self._room.get_rtc_stats(), STATS_DEADLINE)
+        except (TimeoutError, RuntimeError):
+            return MediaPath("", "", "")
+        return path_of([*stats.subscriber_stats, *stats.publisher_stats])
+
+
+def path_of(stats: list[Any]) -> MediaPath:
+    """The nominated pair of candidates among WebRTC's statistics."""
+    remotes = {
+        entry.remote_candidate.rtc.id: entry.remote_candidate.candidate
+        for entry in stats
+        if entry.WhichOneof("stats") == "remote_candidate"
+    }
+    for entry in stats:
+        if entry.WhichOneof("stats") != "candidate_pair":
+            continue
+        pair = entry.candidate_pair.candidate_pair
+        remote = remotes.get(pair.remote_candidate_id)
+        if pair.nominated and remote is not None:
+            host = f"[{remote.address}]" if ":" in remote.address else remote.address
+            kind = type(remote).DESCRIPTOR.fields_by_name["candidate_type"].enum_type
+            name = kind.values_by_number[remote.candidate_type].name.lower()
+            return MediaPath(remote.protocol, f"{host}:{remote.port}", name)
+    return MediaPath("", "", "")

@@ -1,0 +1,1 @@
+"""Every setting: one table, how a value is found, checked, and what the machine allows."""

@@ -1,0 +1,118 @@
+"""Answers of the API: JSON or CSV, and nothing at all to who has it already.
+
+Made in the thread that read the store: the answer of a big session takes a while, and
+piece by piece, because the C encoder lets no other thread run until it is through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, cast
+
+from attrs import frozen
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bridge.http.server.routes import root_of
+from bridge.http.server.streamed_answer import Pieces, joined
+from bridge.output.csv_columns import Columns, Json, as_csv
+
+JSON: Final = "application/json"
+CSV: Final = "text/csv"
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def as_json(whole: Mapping[str, Any]) -> Iterator[str]:
+    """The parts of an object whose long lists are at its top."""
+    yield from members(whole)
+    yield "}"
+
+
+def members(whole: Mapping[str, Any]) -> Iterator[str]:
+    """The same without its end: others may follow."""
+    for number, (key, value) in enumerate(whole.items()):
+        yield f"{',' if number else '{'}{_encode(key)}:"
+        if isinstance(value, list):
+            yield from _list(cast("list[Any]", value))
+        else:
+            yield _encode(value)
+
+
+def _list(values: list[Any]) -> Iterator[str]:
+    yield "["
+    for number, value in enumerate(values):
+        yield f",{_encode(value)}" if number else _encode(value)
+    yield "]"
+
+
+def wants_csv(request: Request, given: Literal["json", "csv"] | None) -> bool:
+    """By the query's `format`, else by `Accept`, where CSV must be named."""
+    if given is not None:
+        return given == "csv"
+    weights = dict(map(_weight, request.headers.get("accept", "").split(",")))
+    return weights.get(CSV, 0.0) > weights.get(JSON, 0.0)
+
+
+def _weight(accepted: str) -> tuple[str, float]:
+    kind, *parameters = (part.strip().lower() for part in accepted.split(";"))
+    weights = [name[2:] for name in parameters if name.startswith("q=")]
+    try:
+        return kind, float(weights[0]) if weights else 1.0
+    except ValueError:
+        return kind, 0.0
+
+
+@frozen
+class Body:
+    """What was made in the thread."""
+
+    content: tuple[bytes, ...]
+    """In pieces."""
+    kind: str
+    tag: str | None = None
+    """Its `ETag`, where it will be the same whenever it is asked for."""
+    next: str | None = None
+    """The cursor of the page after this."""
+
+
+def body_of(
+    whole: Mapping[str, Any],
+    rows: Sequence[Json],
+    columns: Columns,
+    *,
+    csv: bool,
+    lasts: bool = False,
+) -> Body:
+    """The object `whole` as JSON, or its `rows` as CSV; `lasts`: it gets an `ETag`."""
+    content = tuple(joined([as_csv(columns, rows)] if csv else as_json(whole)))
+    return Body(content, CSV if csv else JSON, _tag(content) if lasts else None)
+
+
+def _tag(content: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in content:
+        digest.update(piece)
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def answer(request: Request, body: Body) -> Response:
+    """The answer; 304 without a body for who has it."""
+    headers = {"vary": "accept"}
+    if body.next is not None:
+        url = request.url.include_query_params(cursor=body.next)
+        headers["link"] = f'<{root_of(request)}{url.path}?{url.query}>; rel="next"'
+    if body.kind == CSV:
+        headers["content-disposition"] = "attachment"
+    if body.tag is not None:
+        headers |= {"etag": body.tag, "cache-control": "private, no-cache"}
+        if _has(request.headers.get("if-none-match", ""), body.tag):
+            return Response(status_code=304, headers=headers)
+    return Pieces(body.content, headers, body.kind)
+
+
+def _has(tags: str, tag: str) -> bool:
+    """Whether `If-None-Match` names it (RFC 9110, 13.1.2: compared weakly)."""
+    return any(one.strip().removeprefix("W/") in (tag, "*") for one in tags.split(","))

@@ -1,0 +1,212 @@
+"""`/api/v1`: rooms, sessions, workers and actors, for programs and for the page.
+
+    api_query    what a request asks for
+    api_answer   JSON, CSV, ETags
+    api_doc      `/openapi.json`
+    events       `/api/v1/events`
+
+Sessions come from the store, over a read-only connection of the request's own and in a
+thread, so that no reader ever holds up an actor; a live room is what it was a tenth of a
+second ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, final
+
+import msgspec
+import structlog
+import trio
+from attrs import evolve
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from actors.journal.archive import ArchiveTrouble
+from bridge.http.api.answers import JSON, Body, answer, as_json, body_of, wants_csv
+from bridge.http.api.export import Export, Exports, FilePart, read_sessions
+from bridge.http.api.openapi import openapi
+from bridge.http.api.query import (
+    EVENTS_CURSOR,
+    EVENTS_LIMIT,
+    FORMAT,
+    LIMIT,
+    MOST_EVENTS,
+    PAGE,
+    asked,
+)
+from bridge.http.server.routes import Row, access_of, root_of
+from bridge.http.server.sign_in import cookie_name
+from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS
+from bridge.store.filters import CURSOR, FILTERS, Filters
+from bridge.store.reader import (
+    BadCursor,
+    NoStore,
+    Reader,
+    SessionUnreadable,
+    open_reader,
+)
+from bridge.store.store_errors import StoreRefused
+from bridge.store.timeline_reader import TimelinePage
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+READERS: Final = 2
+"""Requests that are read for at once; others wait."""
+
+
+class StoreUnreadable(HTTPException):
+    """503: nothing can be read now."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the store cannot be read; the log says why")
+
+
+@final
+class Archives:
+    """Reads the store of a directory in threads."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        at_once: int = READERS,
+        unreadable: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """`unreadable` is told why nothing could be read, in the loop."""
+        self._data_dir = data_dir
+        self._unreadable = unreadable
+        self._limiter = trio.CapacityLimiter(at_once)
+
+    async def read(self, function: Callable[[Reader], T]) -> T:
+        """Call `function` in a thread.  Raises what it raises, and `StoreUnreadable`."""
+
+        def call() -> T:
+            with open_reader(self._data_dir) as reader:
+                return function(reader)
+
+        try:
+            return await trio.to_thread.run_sync(
+                call, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except (NoStore, StoreRefused, ArchiveTrouble) as error:
+            log.warning("store_unreadable_for_http", error=str(error))
+            self._unreadable(str(error))
+            raise StoreUnreadable from None
+
+
+@final
+class Api:
+    """Gives the rows.  `workers` is called in the loop and must be quick, `actors` takes turns."""
+
+    def __init__(
+        self,
+        archives: Archives,
+        *,
+        workers: Callable[[], list[dict[str, Any]]],
+        actors: Callable[[], Awaitable[Mapping[str, Any]]],
+        version: str,
+    ) -> None:
+        self._archives = archives
+        self._workers = workers
+        self._actors = actors
+        self._version = version
+        self._exports = Exports()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (
+            Row("GET", "/api/v1/rooms", self._rooms),
+            Row("GET", "/api/v1/sessions", self._sessions),
+            Row("GET", "/api/v1/sessions/{id:path}", self._session),
+            Row("GET", "/api/v1/workers", self._list_workers),
+            Row("GET", "/api/v1/actors", self._tree),
+            Row("GET", "/openapi.json", self._openapi),
+        )
+
+    async def _rooms(self, request: Request) -> Response:
+        given = asked(request, (*FILTERS, FORMAT))
+        csv = wants_csv(request, given.pop("format", None))
+
+        def read(reader: Reader) -> Body:
+            live = reader.rooms(Filters(**given))
+            return body_of({"rooms": live}, live, SESSION_COLUMNS, csv=csv)
+
+        return answer(request, await self._archives.read(read))
+
+    async def _sessions(self, request: Request) -> Response:
+        given = asked(request, (*FILTERS, LIMIT, CURSOR, FORMAT))
+        csv = wants_csv(request, given.pop("format", None))
+        whole = csv and not given.keys() & {"limit", "cursor"}
+        limit, cursor = given.pop("limit", PAGE), given.pop("cursor", None)
+        if whole:
+            return await self._all_sessions(Filters(**given))
+
+        def read(reader: Reader) -> Body:
+            page = reader.sessions(limit, cursor, Filters(**given))
+            whole = {"sessions": page.sessions, "next": page.next}
+            body = body_of(whole, page.sessions, SESSION_COLUMNS, csv=csv)
+            return evolve(body, next=page.next)
+
+        try:
+            return answer(request, await self._archives.read(read))
+        except BadCursor:
+            raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
+
+    async def _all_sessions(self, filters: Filters) -> Response:
+        """As CSV, which has no place to say that there are more."""
+
+        async def read(cursor: str | None) -> FilePart:
+            return await self._archives.read(
+                lambda reader: read_sessions(reader, filters, cursor, csv=True)
+            )
+
+        return Export(self._exports, await read(None), read, "sessions.csv")
+
+    async def _session(self, request: Request) -> Response:
+        given = asked(request, (EVENTS_LIMIT, EVENTS_CURSOR, FORMAT))
+        csv = wants_csv(request, given.get("format"))
+        limit, cursor = given.get("limit", MOST_EVENTS), given.get("cursor")
+        name = request.path_params["id"]
+
+        def read(reader: Reader) -> Body | None:
+            with reader.open_session(name) as found:
+                if found is None:
+                    return None
+                lasts, timeline = found["status"] == "ended", found["timeline"]
+                page = TimelinePage(None, None)
+                if timeline is not None and not csv:
+                    page = timeline.page(limit, cursor)
+                whole = {**found, "timeline": page.entries, "next": page.next}
+            body = body_of(whole, whole["participants"], PERSON_COLUMNS, csv=csv, lasts=lasts)
+            return evolve(body, next=page.next)
+
+        try:
+            body = await self._archives.read(read) if name else None
+        except BadCursor:
+            raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
+        except SessionUnreadable as error:
+            log.warning("session_unreadable_for_http", error=str(error))
+            raise HTTPException(500, "what is kept of this session cannot be read") from None
+        if body is None:
+            raise HTTPException(
+                404, "no session with this id is kept, and no room of this name has one"
+            )
+        return answer(request, body)
+
+    async def _list_workers(self, request: Request) -> Response:
+        asked(request)
+        # In ASCII: names of rooms are in it.
+        return Response("".join(as_json({"workers": self._workers()})), media_type=JSON)
+
+    async def _tree(self, request: Request) -> Response:
+        asked(request)
+        return Response(msgspec.json.encode(await self._actors()), media_type=JSON)
+
+    async def _openapi(self, request: Request) -> Response:
+        asked(request)
+        cookie = None if access_of(request) is None else cookie_name(request.scope)
+        return JSONResponse(openapi(self._version, cookie, root_of(request)))

@@ -1,0 +1,145 @@
+"""What can be saved from the page: a file that is whole, written while its client reads it.
+
+All sessions that a search names, or one session with all of its timeline.
+
+The store is read part by part, each in a transaction of its own, so that a slow client holds
+up nobody who writes.  A file that breaks off ends its connection: what its client has is then
+known not to be whole (the body is chunked).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
+from typing import Final, TypeAlias, final
+from urllib.parse import quote
+
+from attrs import frozen
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from bridge.http.api.answers import CSV, JSON, members
+from bridge.http.server.answer_budget import Budget
+from bridge.http.server.exchange import BUDGET
+from bridge.http.server.streamed_answer import busy, joined
+from bridge.output.csv_columns import SESSION_COLUMNS, csv_parts
+from bridge.store.filters import Filters
+from bridge.store.reader import Json, Reader
+from bridge.store.timeline_reader import TimelinePage
+
+ROWS: Final = 100
+"""Sessions that are read, and in memory, at a time."""
+EVENTS: Final = 5_000
+"""The same of a session's events, and at most `bridge.store.timeline_reader.PAGE_BYTES` of them."""
+AT_ONCE: Final = 4
+"""Files that are written at the same time."""
+
+
+@frozen
+class FilePart:
+    """Of a file."""
+
+    pieces: tuple[bytes, ...]
+    next: str | None
+    """The cursor of the part after this; None where this is the last."""
+
+
+ReadPart: TypeAlias = Callable[[str], Awaitable[FilePart]]
+"""Reads the part of a cursor.  What it raises breaks the file off."""
+
+
+def read_sessions(reader: Reader, filters: Filters, cursor: str | None, *, csv: bool) -> FilePart:
+    """The part after `cursor`; of None the first."""
+    page = reader.sessions(ROWS, cursor, filters)
+    whole = _json(page.sessions, first=cursor is None, last=page.next is None)
+    if csv:
+        # Headings are in the first part only.
+        whole = islice(csv_parts(SESSION_COLUMNS, page.sessions), cursor is not None, None)
+    return FilePart(tuple(joined(whole)), page.next)
+
+
+def _json(rows: list[Json], *, first: bool, last: bool) -> Iterator[str]:
+    """The object that the API answers, a session a line, here without an end to it."""
+    if first:
+        yield '{"sessions":['
+    for number, row in enumerate(rows):
+        yield ("\n" if first and number == 0 else ",\n") + json.dumps(row, separators=(",", ":"))
+    if last:
+        yield '\n],"next":null}\n'
+
+
+def read_session(reader: Reader, name: str, cursor: str | None) -> FilePart | None:
+    """The same of one session: its events after `cursor`, of None also everything else.
+
+    None where it is not kept.  Raises `SessionUnreadable`.
+    """
+    with reader.open_session(name) as found:
+        if found is None:
+            return None
+        timeline = found.pop("timeline")
+        page = TimelinePage(None, None)
+        if timeline is not None:
+            page = timeline.page(EVENTS, cursor)
+        whole = _session_json(found, page, first=cursor is None)
+        return FilePart(tuple(joined(whole)), page.next)
+
+
+def _session_json(session: Json, page: TimelinePage, *, first: bool) -> Iterator[str]:
+    """The object that the API answers, an event a line."""
+    if first:
+        yield from members(session)
+        yield ',"timeline":'
+        yield "null" if page.entries is None else "["
+    for number, entry in enumerate(page.entries or ()):
+        yield ("\n" if first and number == 0 else ",\n") + json.dumps(entry, separators=(",", ":"))
+    if page.next is None:
+        yield ',"next":null}\n' if page.entries is None else '\n],"next":null}\n'
+
+
+@final
+class Exports:
+    """Counts those under way."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+@final
+class Export(Response):
+    """The answer: `first`, and what `more` reads after it."""
+
+    def __init__(self, exports: Exports, first: FilePart, more: ReadPart, name: str) -> None:
+        self._exports = exports
+        self._first = first
+        self._more = more
+        kind = CSV if name.endswith(".csv") else JSON
+        file = quote(name, safe="", errors="replace")
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{file}",
+            "vary": "accept",
+        }
+        super().__init__(None, 200, headers, kind)
+        del self.headers["content-length"]  # It is not known.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._exports.count >= AT_ONCE:
+            await busy("too many files are being saved")(scope, receive, send)
+            return
+        self._exports.count += 1
+        try:
+            await self._write(scope["extensions"][BUDGET], send)
+        finally:
+            self._exports.count -= 1
+
+    async def _write(self, budget: Budget, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        part = self._first
+        while True:
+            async with budget.room(sum(map(len, part.pieces))):
+                for piece in part.pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if part.next is None:
+                break
+            part = await self._more(part.next)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,55 @@
+"""What a request asks for: its query, read by the same table that `/openapi.json` shows.
+
+A query is taken whole or not at all: what nobody knows, is given twice or is of a wrong
+form is an error, so that nobody takes an unfiltered list for a filtered one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import evolve
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from bridge.store.filters import CURSOR, Parameter, WrongFilter, choice, number, read_value
+
+QUERY_BYTES: Final = 4_096
+"""Of a query; all parameters at their longest stay below."""
+PAGE: Final = 50
+MOST: Final = 500
+"""Sessions on one page."""
+
+FORMAT: Final = choice(
+    "format", "Takes precedence over `Accept`, for clients that cannot set it.", "json", "csv"
+)
+LIMIT: Final = number("limit", "Sessions on a page.", 1, MOST, PAGE)
+MOST_EVENTS: Final = 10_000
+EVENTS_LIMIT: Final = number(
+    "limit", "Events in `timeline` at most; 4 MiB of them.", 1, MOST_EVENTS, MOST_EVENTS
+)
+EVENTS_CURSOR: Final = evolve(
+    CURSOR, schema={"type": "string", "pattern": r"^[0-9]{1,15}\.[0-9]{1,15}$"}
+)
+
+
+def asked(request: Request, parameters: Sequence[Parameter] = ()) -> dict[str, Any]:
+    """The values of a GET's query, by name.  Raises `HTTPException`; it echoes nothing."""
+    headers = request.headers
+    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        raise HTTPException(400, "a GET has no body")
+    if len(request.scope["query_string"]) > QUERY_BYTES:
+        raise HTTPException(414, f"a query has at most {QUERY_BYTES} bytes")
+    given = request.query_params.multi_items()
+    by_name = {parameter.name: parameter for parameter in parameters}
+    if any(name not in by_name for name, _ in given):
+        known = ", ".join(by_name) or "none here"
+        raise HTTPException(400, f"an unknown parameter is in the query; there are: {known}")
+    if any(times > 1 for times in Counter(name for name, _ in given).values()):
+        raise HTTPException(400, "a parameter is in the query more than once")
+    try:
+        return {name: read_value(by_name[name], text) for name, text in given}
+    except WrongFilter as error:
+        raise HTTPException(400, str(error)) from None

@@ -1,0 +1,1 @@
+"""The pages for people: routes, pictures, templates, and the live view that they share."""

@@ -1,0 +1,220 @@
+"""What is live now, for everybody who looks: each room is drawn once a change.
+
+A session's state is immutable, so a room that is the same object as before needs no
+look; what did change is drawn once for all browsers, and a browser is sent only the rooms
+that are newer than what it has.  A row says nothing that changes by itself: ages and
+seconds of talk are told with when they began, and the browser counts on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+from typing import Any, Final, TypeAlias, final
+
+import msgspec
+import trio
+from attrs import define, frozen
+
+from actors.session import QUALITIES, Quality, SessionState
+from actors.session.state import Person
+from bridge.http.pages.rendering import render, utc
+from bridge.http.server.time_slices import Turns
+
+FACES: Final = 12
+"""People of a room who are named; of more the number is told."""
+AT_MOST_EVERY: Final = 0.1
+"""Seconds between two looks at all rooms."""
+ANSWERS: Final = 16
+"""Answers that are kept from one look to the next."""
+
+
+_Session: TypeAlias = tuple[str, str, float]
+"""SID and name of the room, begin."""
+
+
+@frozen
+class Face:
+    """One person as the page shows them."""
+
+    identity: str
+    name: str
+    kind: str
+    talking: bool
+    quality: Quality | None
+    devices: tuple[tuple[str, bool], ...]
+    """Source and whether it is muted."""
+
+
+@define(eq=False)
+class _Drawn:
+    key: str
+    """What a browser calls the row."""
+    state: SessionState
+    version: int
+    html: str
+
+
+@final
+class Board:
+    """Made once; `live` gives the sessions that have not ended."""
+
+    def __init__(
+        self,
+        live: Callable[[], Iterable[SessionState]],
+        clock: Callable[[], float] = time.time,
+        *,
+        root: str = "",
+    ) -> None:
+        self._live = live
+        self._clock = clock
+        self._root = root
+        """What links begin with."""
+        self._drawn: dict[_Session, _Drawn] = {}
+        self._drawing = trio.Lock()
+        self._keys = count(1)
+        self._version = 0
+        self._members = 0
+        """The version at which a room came or went last."""
+        self._figures = figures(())
+        self._said: dict[int, bytes] = {}
+        """Answers by the version that they begin at, as long as nothing was looked at anew."""
+        self._begun = self._done = 0
+        """Looks at all rooms; whoever asked for one may be gone before its end."""
+        self._looked = float("-inf")
+        """When the last look began."""
+        self._life = secrets.token_hex(4)
+        """Versions of another process mean nothing here."""
+
+    async def page(self) -> Mapping[str, Any]:
+        """Everything, as values."""
+        await self._be_fresh()
+        return self._news(-1)
+
+    async def since(self, place: str) -> bytes:
+        """What is new since the `place` of an earlier answer, as JSON; all if that is none."""
+        await self._be_fresh()
+        life, _, version = place.partition("-")
+        known = life == self._life and version.isascii() and version.isdigit()
+        begin = int(version[:15]) if known else -1
+        said = self._said.get(begin)
+        if said is None:
+            said = msgspec.json.encode(self._news(begin))
+            if len(self._said) < ANSWERS:
+                self._said[begin] = said
+        return said
+
+    def _news(self, version: int) -> dict[str, Any]:
+        drawn = self._drawn.values()
+        return {
+            "place": f"{self._life}-{self._version}",
+            "figures": self._figures,
+            "order": [one.key for one in drawn] if self._members > version else None,
+            "rows": {one.key: one.html for one in drawn if one.version > version},
+            "at": utc(self._clock()),
+        }
+
+    async def _be_fresh(self) -> None:
+        """Return once everything is drawn as it was now, or later.
+
+        All who ask within `AT_MOST_EVERY` are told the same, however many they are.
+        """
+        begun = self._begun
+        async with self._drawing:
+            if self._done <= begun:  # no look that began later has come to its end
+                await trio.sleep_until(self._looked + AT_MOST_EVERY)
+                self._begun += 1
+                self._looked = trio.current_time()
+                await self._refresh()
+                self._done = self._begun
+
+    async def _refresh(self) -> None:
+        live = {(state.room_sid, state.room, state.started_at): state for state in self._live()}
+        newest = sorted(live, key=lambda key: (-key[2], key))
+        if newest != list(self._drawn):
+            self._version += 1
+            self._members = self._version
+        drawn: dict[_Session, _Drawn] = {}
+        turns = Turns()
+        for key in newest:
+            state, before = live[key], self._drawn.get(key)
+            if before is None or before.state is not state:
+                before = self._redraw(state, before)
+                await turns.may_pass()
+            drawn[key] = before
+        self._drawn = drawn
+        self._figures = figures(one.state for one in drawn.values())
+        self._said.clear()
+
+    def _redraw(self, state: SessionState, before: _Drawn | None) -> _Drawn:
+        key = f"r{next(self._keys)}" if before is None else before.key
+        html = render("room.html", root=self._root, key=key, **room_values(state))
+        if before is not None and before.html == html:
+            before.state = state
+            return before
+        self._version += 1
+        return _Drawn(key, state, self._version, html)
+
+
+def figures(states: Iterable[SessionState]) -> dict[str, int]:
+    """What the top of the page says."""
+    rooms = people = tracks = talking = weak = 0
+    for state in states:
+        rooms += 1
+        people += state.current
+        tracks += len(state.tracks)
+        talking += sum(identity in state.present for identity in state.speaking)
+        weak += sum(person.quality.level in ("poor", "lost") for person in state.present.values())
+    return {"rooms": rooms, "people": people, "tracks": tracks, "talking": talking, "weak": weak}
+
+
+def room_values(state: SessionState) -> dict[str, Any]:
+    """What `room.html` shows."""
+    people = sorted(state.present.values(), key=lambda person: person.number)
+    levels = {person.quality.level for person in people}
+    seen = state.watched_from is not None or state.server_said
+    return {
+        "state": state,
+        "seen": seen,
+        "watching": state.watching,
+        "faces": [_face(state, person) for person in people[:FACES]],
+        "more": max(0, len(people) - FACES),
+        "worst": next((level for level in reversed(QUALITIES) if level in levels), None),
+        "talk": _talk(state, people),
+        "sources": _sources(state),
+        "began": utc(state.started_at),
+    }
+
+
+def _face(state: SessionState, person: Person) -> Face:
+    tracks = [track for track in state.tracks.values() if track.identity == person.identity]
+    devices = {track.source: track.muted.since is not None for track in tracks}
+    return Face(
+        identity=person.identity,
+        name=person.name,
+        kind=person.kind,
+        talking=person.identity in state.speaking,
+        quality=person.quality.level,
+        devices=tuple(sorted(devices.items())),
+    )
+
+
+def _talk(state: SessionState, people: list[Person]) -> dict[str, float | int] | None:
+    """Seconds as of `at`, and how many add to them each second since; None where unheard."""
+    left = [one for one in state.past.values() if one.identity not in state.present]
+    heard = [person for person in (*people, *left) if person.audible]
+    if not heard and state.folded.talk is None:
+        return None
+    open_ones = [person.talk.since for person in heard if person.talk.since is not None]
+    at = max(open_ones, default=state.started_at)
+    seconds = sum(person.talk.total(at) for person in heard) + (state.folded.talk or 0.0)
+    return {"seconds": round(seconds, 1), "at": round(at, 3), "rate": len(open_ones)}
+
+
+def _sources(state: SessionState) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for track in state.tracks.values():
+        found[track.source] = found.get(track.source, 0) + 1
+    return dict(sorted(found.items()))

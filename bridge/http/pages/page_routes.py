@@ -1,0 +1,348 @@
+"""The pages: what is live now, what was kept, one session, the system; sign-in and errors.
+
+Everything is made here, on the server, from templates; `static/page.js` only asks again
+and puts in what changed.  What comes from the store is read and drawn in a thread, and what
+is long in the loop is taken in turns, so that nobody who looks holds up an actor.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
+from urllib.parse import quote
+
+import trio
+from attrs import frozen
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.runtime.system import Node
+from actors.session import SessionState
+from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
+from bridge.http.pages import actor_tree
+from bridge.http.pages.days_svg import days_svg
+from bridge.http.pages.live_view import Board
+from bridge.http.pages.rendering import html, page, render
+from bridge.http.pages.search_form import WrongSearch, fields, search
+from bridge.http.pages.sign_in_page import signin_rows
+from bridge.http.pages.static_files import static_rows
+from bridge.http.pages.timeline_svg import STYLE_HASH, timeline_svg
+from bridge.http.server.problem import problem
+from bridge.http.server.routes import Row, access_of, root_of
+from bridge.output.timeline_lanes import starts_late
+from bridge.store.reader import BadCursor, Reader, SessionUnreadable
+
+T = TypeVar("T")
+
+SESSIONS: Final = 50
+"""On a page of the history."""
+EVENTS: Final = 100
+"""On a page of a session's events."""
+MOST_LINES: Final = 500
+"""People, tracks or topics of a session that are listed."""
+
+
+UNREADABLE: Final = "What is kept of this session cannot be read."
+NOT_KEPT: Final = "No session with this id is kept, and no room of this name has one."
+
+
+class Read(Protocol):
+    """Calls a function with the store, in a thread.  Raises what it raises, and
+    `HTTPException` where there is no store to be read."""
+
+    async def __call__(self, function: Callable[[Reader], T]) -> T: ...
+
+
+Facts: TypeAlias = Sequence[tuple[str, object]]
+"""What they are called, and what they are; whole numbers are told with gaps."""
+
+
+@frozen
+class Part:
+    """How one part of the program is."""
+
+    title: str
+    well: str
+    """What it is where nothing is wrong."""
+    trouble: str | None
+    facts: Facts
+
+    @property
+    def key(self) -> str:
+        return self.title.lower()
+
+
+@frozen
+class System:
+    """How the program is.  `parts` and `dead_letters` are called in the loop and must be quick."""
+
+    tree: Callable[[], Awaitable[Node]]
+    parts: Callable[[], Iterable[Part]]
+    dead_letters: Callable[[], Mapping[str, int]]
+    """How many, by actor's path and message: `/a/b Add`."""
+
+
+@final
+class Pages:
+    """Gives the rows."""
+
+    def __init__(
+        self,
+        read: Read,
+        live: Callable[[], Iterable[SessionState]],
+        system: System,
+        *,
+        root: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock`: Unix seconds on the clock of the sessions."""
+        self._read = read
+        self._live = live
+        self._board = Board(live, clock, root=root)
+        self._system = system
+        self._exports = Exports()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (
+            Row("GET", "/", self._now),
+            Row("GET", "/now", self._news),
+            Row("GET", "/history", self._history),
+            Row("GET", "/history.csv", self._save),
+            Row("GET", "/history.json", self._save),
+            Row("GET", "/sessions/{id:path}", self._session),
+            Row("GET", "/timelines/{id:path}", self._timeline),
+            Row("GET", "/whole/{id:path}", self._save_session),
+            Row("GET", "/system", self._show_system),
+            *signin_rows(),
+            *static_rows(),
+        )
+
+    # ------------------------------------------------------------ now
+
+    async def _now(self, request: Request) -> Response:
+        news = await self._board.page()
+        rows = Markup().join(Markup(news["rows"][key]) for key in news["order"])  # noqa: S704
+        return page(
+            "now.html",
+            **_frame(request, "/"),
+            figures=news["figures"],
+            place=news["place"],
+            rows=rows,
+        )
+
+    async def _news(self, request: Request) -> Response:
+        """What changed on the page since `?since=`."""
+        news = await self._board.since(request.query_params.get("since", ""))
+        return Response(news, media_type="application/json")
+
+    # ------------------------------------------------------------ what was kept
+
+    async def _history(self, request: Request) -> Response:
+        given, cursor = fields(request.query_params), request.query_params.get("cursor")
+        frame = {**_frame(request, "/history"), "given": given, "cursor": cursor}
+        try:
+            wanted = search(given)
+        except WrongSearch as error:
+            nothing = {"sessions": (), "next": None, "plot": None}
+            text = render("history.html", **frame, **nothing, filtered=True, wrong=str(error))
+            return html(text, 400)
+
+        def draw(reader: Reader) -> str:
+            found = reader.sessions(SESSIONS, cursor, wanted.filters)
+            days = [] if cursor else reader.days(*wanted.days, wanted.filters)
+            return render(
+                "history.html",
+                **frame,
+                filtered=any(given.values()),
+                wrong="",
+                sessions=found.sessions,
+                next=found.next,
+                days=days,
+                plot=days_svg(days) if any(day.sessions for day in days) else None,
+            )
+
+        try:
+            return html(await self._read(draw))
+        except BadCursor:
+            raise HTTPException(400, "There is no such page of the list.") from None
+
+    async def _save(self, request: Request) -> Response:
+        """All that the form names, as a file."""
+        csv = request.url.path.endswith(".csv")
+        try:
+            wanted = search(fields(request.query_params))
+        except WrongSearch as error:
+            raise HTTPException(400, str(error)) from None
+
+        async def read(cursor: str | None) -> FilePart:
+            return await self._read(
+                lambda reader: read_sessions(reader, wanted.filters, cursor, csv=csv)
+            )
+
+        return Export(self._exports, await read(None), read, f"sessions.{'csv' if csv else 'json'}")
+
+    async def _save_session(self, request: Request) -> Response:
+        """One session with all of its timeline, as a file."""
+        name = request.path_params["id"]
+
+        async def read(cursor: str | None) -> FilePart:
+            try:
+                part = await self._read(lambda reader: read_session(reader, name, cursor))
+            except SessionUnreadable:
+                raise HTTPException(500, UNREADABLE) from None
+            if part is None:
+                raise HTTPException(404, NOT_KEPT)
+            return part
+
+        return Export(self._exports, await read(None), read, f"{name}.json")
+
+    async def _session(self, request: Request) -> Response:
+        at = _page_number(request.query_params.get("page", "1"))
+
+        def draw(session: Mapping[str, Any]) -> str:
+            # What ended with its worker goes on with the next one, if its room still lives.
+            live = session["status"] == "active" or session["end_reason"] == "worker_stopped"
+            frame = _frame(request, "/history", live=live)
+            return render("session.html", **frame, **_session_values(session, at))
+
+        return html(await self._of_session(request, draw))
+
+    async def _timeline(self, request: Request) -> Response:
+        picture = await self._of_session(request, lambda one: str(timeline_svg(one, alone=True)))
+        name = quote(f"{request.path_params['id']}.svg", safe="", errors="replace")
+        return Response(
+            picture,
+            media_type="image/svg+xml",
+            headers={
+                "content-disposition": f"attachment; filename*=UTF-8''{name}",
+                "content-security-policy": f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'",
+            },
+        )
+
+    async def _of_session(self, request: Request, draw: Callable[[Mapping[str, Any]], str]) -> str:
+        """What is drawn of the session that is asked for."""
+        name = request.path_params["id"]
+
+        def read(reader: Reader) -> str | None:
+            if not name:
+                return None
+            with reader.open_session(name) as session:
+                return None if session is None else draw(session)
+
+        try:
+            drawn = await self._read(read)
+        except SessionUnreadable:
+            raise HTTPException(500, UNREADABLE) from None
+        if drawn is None:
+            raise HTTPException(404, NOT_KEPT)
+        return drawn
+
+    # ------------------------------------------------------------ the system
+
+    async def _show_system(self, request: Request) -> Response:
+        root = await self._system.tree()
+        letters = dict(self._system.dead_letters())
+        names = {state.room_sid: state.room for state in self._live()}
+        parts = list(self._system.parts())
+
+        def draw() -> str:
+            found = sorted(letters.items(), key=lambda item: -item[1])
+            split = ((key.rpartition(" "), times) for key, times in found)
+            return render(
+                "system.html",
+                **_frame(request, "/system", live=True),
+                parts=parts,
+                rows=list(actor_tree.rows(root, names)),
+                letters=[
+                    (actor or message, message, count) for (actor, _, message), count in split
+                ],
+                letters_total=sum(letters.values()),
+            )
+
+        return html(await trio.to_thread.run_sync(draw))
+
+
+def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]:
+    """What every page needs.  `live`: it is asked for again and again."""
+    secured = access_of(request) is not None
+    return {"here": here, "live": live, "secured": secured, "root": root_of(request)}
+
+
+# ---------------------------------------------------------------- a session
+
+
+def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
+    timeline = session["timeline"]
+    pages = max(1, math.ceil(len(timeline or ()) / EVENTS))
+    at = min(at, pages)
+    newest = None
+    if timeline is not None:
+        newest = islice(timeline.backwards(), (at - 1) * EVENTS, at * EVENTS)
+    messages = session["data_messages"] or {"by_topic": {}}
+    topics = sorted(messages["by_topic"].items(), key=lambda item: -item[1])
+    return {
+        "session": session,
+        "picture": timeline_svg(session),
+        "late": starts_late(session),
+        "people": session["participants"][:MOST_LINES],
+        "tracks": session["tracks"][:MOST_LINES],
+        "topics": topics[:MOST_LINES],
+        "recordings": (session["recordings"] or ())[:MOST_LINES],
+        "events": None if newest is None else list(map(_event, newest)),
+        "at": at,
+        "pages": pages,
+    }
+
+
+_SAID: Final = frozenset({"at", "event", "identity", "identities", "joined_at"})
+
+
+def _event(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry as a line: who, and the rest of what it says."""
+    what = [
+        (key, _value(value))
+        for key, value in entry.items()
+        if key not in _SAID and value not in (None, "", False)
+    ]
+    who = entry.get("identity")
+    if "identities" in entry:
+        who = ", ".join(entry["identities"]) or "nobody"
+    return {"at": entry["at"], "event": entry["event"], "who": who, "what": what}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    return "yes" if value is True else str(value)
+
+
+def _page_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text) else 1
+
+
+# ---------------------------------------------------------------- errors
+
+
+def explain(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None
+) -> Response:
+    """An error: a page for who reads pages, a problem for programs."""
+    programs = request.url.path.startswith(("/api/", "/livekit/", "/metrics", "/openapi"))
+    if programs or "text/html" not in request.headers.get("accept", ""):
+        return problem(status, detail, headers)
+    title = HTTPStatus(status).phrase
+    text = render(
+        "error.html",
+        **_frame(request, "none"),
+        status=status,
+        title=title,
+        detail="" if detail in ("", title) else f"{detail[0].upper()}{detail[1:].rstrip('.')}.",
+    )
+    return html(text, status, headers)

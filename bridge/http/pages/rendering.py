@@ -1,0 +1,186 @@
+"""Templates, and what turns values into text on a page.
+
+Everything a template prints is text of strangers until shown otherwise: it passes
+`harmless` (control characters and bidi overrides become visible) and is then escaped.
+Only `Markup`, which we made ourselves, goes through as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.responses import HTMLResponse
+
+from bridge.output.harmless import harmless
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+LONG: Final = 4_096
+"""Characters shown of metadata."""
+UNKNOWN: Final = Markup("–")
+"""What was not observed."""
+
+CSP: Final = (
+    "default-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, no script and no style in the page itself, in nobody's frame."""
+
+
+def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A whole page."""
+    return html(render(template, **values), status)
+
+
+def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+    return HTMLResponse(text, status, {"content-security-policy": CSP, **(headers or {})})
+
+
+def render(template: str, **values: Any) -> str:
+    """What a template makes of these values.  Any thread may."""
+    return _ENVIRONMENT.get_template(template).render(values)
+
+
+# ---------------------------------------------------------------- filters
+
+
+def shown(value: object) -> object:
+    """What is printed for `value`."""
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return UNKNOWN
+    return harmless(value) if isinstance(value, str) else value
+
+
+def long(text: str) -> Markup:
+    """Metadata: more of it than of a name."""
+    return escape(harmless(text, LONG))
+
+
+def name(text: str) -> Markup:
+    """A name among others, whatever direction it is written in."""
+    inner = harmless(text) if text else Markup('<span class="soft">(empty)</span>')
+    return Markup("<bdi>{}</bdi>").format(inner)
+
+
+def clock(at: str | None) -> Markup:
+    """The time of day of an RFC 3339 time, as a `time` element."""
+    return _time(at, slice(11, 19))
+
+
+def moment(at: str | None) -> Markup:
+    """Day and time of day."""
+    return _time(at, slice(0, 19))
+
+
+def _time(at: str | None, part: slice) -> Markup:
+    if at is None:
+        return UNKNOWN
+    return Markup('<time datetime="{}">{}</time>').format(at, at.replace("T", " ")[part])
+
+
+def duration(seconds: float | None) -> str:
+    """`2 h 05 m`, `3 m 20 s`, `7 s`: two places at most."""
+    if seconds is None:
+        return UNKNOWN
+    total = int(max(seconds, 0.0) + 0.5)
+    minutes, secs = divmod(total, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02d} h"
+    if hours:
+        return f"{hours} h {minutes:02d} m"
+    return f"{minutes} m {secs:02d} s" if minutes else f"{secs} s"
+
+
+def number(value: float | None) -> str:
+    """With thin gaps between thousands."""
+    return UNKNOWN if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def size(count: float | None) -> str:
+    """Bytes, short."""
+    if count is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1; only what is whole is 100 %."""
+    if share is None:
+        return UNKNOWN
+    return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %"
+
+
+def words(code: str | None) -> str:
+    """`client_initiated` as words."""
+    return UNKNOWN if code is None else code.replace("_", " ")
+
+
+def url(text: str) -> str:
+    """One part of a path or a query."""
+    return quote(text, safe="", errors="replace")
+
+
+def query(pairs: Mapping[str, object], **more: object) -> str:
+    """`?a=b&c=d` of what is given; nothing of nothing."""
+    given = {key: str(value) for key, value in {**pairs, **more}.items() if value not in (None, "")}
+    joined = "&".join(f"{url(key)}={url(value)}" for key, value in given.items())
+    return f"?{joined}" if joined else ""
+
+
+def shares(seconds: Mapping[str, float | None]) -> Sequence[tuple[str, float, float]]:
+    """Of the qualities that were held: level, where its bar begins, its length; all of 100."""
+    total = sum(held or 0.0 for held in seconds.values())
+    found: list[tuple[str, float, float]] = []
+    begin = 0.0
+    for level, held in seconds.items():
+        if held and total:
+            found.append((level, round(begin, 2), round(100 * held / total, 2)))
+            begin += 100 * held / total
+    return found
+
+
+def utc(at: float | None) -> str | None:
+    """Unix seconds as RFC 3339."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_ENVIRONMENT: Final = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=shown,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_PRINTED: Final = (duration, number, size, percent, words)
+"""Filters whose text is ours, as their spaces and dashes are."""
+
+
+def _ours(function: Any) -> Any:
+    def printed(value: Any) -> Markup:
+        return escape(function(value))
+
+    return printed
+
+
+_ENVIRONMENT.filters |= {function.__name__: _ours(function) for function in _PRINTED}
+_ENVIRONMENT.filters |= {
+    function.__name__: function for function in (long, name, clock, moment, url, shares, utc)
+}
+_ENVIRONMENT.globals["query"] = query

@@ -1,0 +1,1 @@
+"""The laboratory of `demo` and the tests: a private LiveKit server, real people, their story."""

@@ -1,0 +1,290 @@
+"""The demo as a whole: server, people, worker, story, comparison, last page.
+
+How the worker runs is not known here: whoever calls gives a way to start one.  So the
+same story serves the command, the tests and the rooms that are only simulated.
+
+Nothing is left running, however it ends: the server and the people end with us, and the
+data directory goes with the last of them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Protocol, TypeAlias
+
+import trio
+from attrs import define, field, frozen
+from rich.console import Console
+
+from actors.rooms.room_port import RoomJob
+from actors.simulation.simulated_rooms import SimulatedRooms
+from bridge.lab.demo.compare import FinalTotals, compare
+from bridge.lab.demo.last_page import closing_page, save_svg
+from bridge.lab.demo.performance import (
+    Administrator,
+    Cast,
+    Crowd,
+    StoryError,
+    WatchingWorker,
+    open_early,
+    tell_story,
+)
+from bridge.lab.demo.script import Plan, draw
+from bridge.lab.demo.simulated_people import SimulatedCrowd
+from bridge.lab.people import PeopleError, open_people
+from bridge.lab.server import PrivateServer, ServerError, ServerUnavailableError, ensure_server
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.proxies import drop_proxies
+from bridge.livekit.server_api import ApiError, ServerApi
+from bridge.livekit.tokens import ApiKey
+from bridge.output.harmless import harmless
+from bridge.output.progress import ProgressLine
+
+ROOMS: Final = 4
+SECONDS: Final = 40.0
+SEED: Final = 1
+PEOPLE_A_ROOM: Final = 3
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+STOP_SECONDS: Final = 15.0
+"""A worker that was asked to stop has its own, shorter, deadline; this is the last one."""
+
+
+@frozen
+class DemoSettings:
+    """What the user may choose; None takes the default that fits the rest."""
+
+    rooms: int | None = None
+    people: int | None = None
+    """In all rooms together; at least one a room."""
+    seconds: float = SECONDS
+    seed: int = SEED
+    svg: Path | None = None
+    """Where to save the last page as a picture."""
+
+    def plan(self) -> Plan:
+        """The story.  Raises `PlanError` where the settings do not fit."""
+        rooms, people = self.rooms, self.people
+        if rooms is None:
+            rooms = ROOMS if people is None else min(ROOMS, people)
+        if people is None:
+            people = PEOPLE_A_ROOM * rooms
+        return draw(rooms, people, self.seconds, self.seed)
+
+    @property
+    def command(self) -> str:
+        """The command line that tells the same story again."""
+        chosen = {"rooms": self.rooms, "people": self.people}
+        flags = [f"--{name} {value}" for name, value in chosen.items() if value is not None]
+        flags += [f"--seconds {self.seconds:g}"] if self.seconds != SECONDS else []
+        flags += [f"--seed {self.seed}"] if self.seed != SEED else []
+        return " ".join(["bin/room-actors demo", *flags])
+
+
+@frozen
+class Target:
+    """The server that the worker is started against."""
+
+    url: str
+    api_key: str
+    api_secret: str = field(repr=False)
+    data_dir: Path
+
+
+class DemoWorker(WatchingWorker, Protocol):
+    """A running worker.  Its start and its end are a context manager's."""
+
+    async def stop(self) -> FinalTotals:
+        """Drain, end every session as `worker_stopped`, say the Final Summary and return
+        it.  `sessions` still answers afterwards."""
+        ...
+
+
+class SimulatedWorker(DemoWorker, Protocol):
+    """The same without a LiveKit server."""
+
+    def assign(self, job: RoomJob) -> None:
+        """Watch this room: what LiveKit's dispatch would have done."""
+        ...
+
+
+StartWorker: TypeAlias = Callable[[Target], AbstractAsyncContextManager[DemoWorker]]
+"""Yields once the worker is registered and will find every room by itself."""
+StartSimulated: TypeAlias = Callable[[SimulatedRooms], AbstractAsyncContextManager[SimulatedWorker]]
+
+
+class Interrupted(Exception):
+    """The first signal came while something ran that cannot be cancelled."""
+
+
+async def run_demo(
+    settings: DemoSettings,
+    start_worker: StartWorker,
+    start_simulated: StartSimulated | None = None,
+    *,
+    console: Console | None = None,
+) -> int:
+    """Tell the story, compare, and show the last page on stdout; the exit code.
+
+    0 if every number is right, 1 if one is not or the story could not be told.  Takes
+    SIGINT and SIGTERM itself: the first ends the story and everything that runs, the
+    second the process (130).  Raises `PlanError` for settings that do not fit.
+    """
+    plan = settings.plan()
+    with TemporaryDirectory(prefix="room-actors-demo-", ignore_cleanup_errors=True) as name:
+        demo = _Demo(
+            settings, plan, Path(name), start_worker, start_simulated, console or Console()
+        )
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(demo.listen, signals)
+                code = await demo.run()
+                nursery.cancel_scope.cancel()
+    return code
+
+
+@define(eq=False)
+class _Demo:
+    """One run."""
+
+    settings: DemoSettings
+    plan: Plan
+    data_dir: Path
+    start_worker: StartWorker
+    start_simulated: StartSimulated | None
+    console: Console
+    work: trio.CancelScope = field(factory=trio.CancelScope)
+    interrupted: bool = False
+
+    async def listen(self, signals: AsyncIterator[int]) -> None:
+        async for _ in signals:
+            if self.interrupted:
+                # The server and the people end with us, by their own guards.
+                shutil.rmtree(self.data_dir, ignore_errors=True)
+                os._exit(INTERRUPTED)
+            self.interrupted = True
+            self.work.cancel()
+
+    async def run(self) -> int:
+        code, failure = FAILED, None
+        try:
+            with self.work:
+                code = await self._run()
+        except Interrupted:
+            pass  # said below
+        except Exception as error:
+            failure = _told_failure(error)
+            if failure is None:
+                raise
+        if self.interrupted:
+            failure = "The demo was interrupted; nothing is left running."
+        if failure is not None:
+            Console(stderr=True).print(failure, markup=False, highlight=False)
+        return code
+
+    async def _run(self) -> int:
+        try:
+            binary = await self._find_server()
+        except ServerUnavailableError as error:
+            self.console.print(f"There is no LiveKit server: {error}", markup=False)
+            if self.start_simulated is None:
+                return FAILED
+            self.console.print("So the same actors watch simulated rooms instead.")
+            return await self._simulated(self.start_simulated)
+        return await self._real(binary)
+
+    async def _find_server(self) -> Path:
+        """The server's binary; with progress where it has to be built."""
+        with ProgressLine(sys.stderr) as line:
+
+            def progress(text: str) -> None:
+                if self.interrupted:
+                    raise Interrupted
+                line(text)
+
+            return await trio.to_thread.run_sync(ensure_server, progress)
+
+    async def _real(self, binary: Path) -> int:
+        drop_proxies()  # The people, and the worker, would go through one to loopback.
+        async with (
+            _private_server(binary, self.data_dir / "livekit") as server,
+            open_people(server.url, server.api_key, server.api_secret) as people,
+            ServerApi(Endpoint.parse(server.url), ApiKey(server.api_key, server.api_secret)) as api,
+        ):
+            target = Target(server.url, server.api_key, server.api_secret, self.data_dir / "worker")
+            self._say_what("a private LiveKit server on loopback, real people over WebRTC")
+            early = await open_early(self.plan, people, api)
+            async with self.start_worker(target) as worker:
+                return await self._tell(people, api, worker, early)
+
+    async def _simulated(self, start_simulated: StartSimulated) -> int:
+        rooms = SimulatedRooms(time.time)
+        crowd = SimulatedCrowd(rooms)
+        self._say_what("simulated rooms")
+        early = await open_early(self.plan, crowd, crowd)
+        async with start_simulated(rooms) as worker:
+            crowd.dispatch_to(worker.assign)
+            return await self._tell(crowd, crowd, worker, early)
+
+    async def _tell(
+        self, crowd: Crowd, api: Administrator, worker: DemoWorker, early: Mapping[str, Cast]
+    ) -> int:
+        """The story, the worker's end, and the verdict.  An interrupted story still lets the
+        worker say its summary."""
+        try:
+            stories = await tell_story(self.plan, crowd, api, worker, early)
+        except BaseException:
+            with trio.move_on_after(STOP_SECONDS, shield=True):
+                await worker.stop()
+            raise
+        totals = await worker.stop()
+        sessions = await worker.sessions()
+        comparison = compare(stories, sessions, totals)
+        page = closing_page(stories, sessions, totals, comparison)
+        self.console.print(page)
+        if self.settings.svg is not None:
+            save_svg(page, self.settings.svg, self.settings.command)
+        return FAILED if comparison.differences else 0
+
+    def _say_what(self, where: str) -> None:
+        people = len({who for room in self.plan.rooms for who in room.people})
+        self.console.print(
+            f"A story of {self.plan.seconds:g} s with {people} people and bots in "
+            f"{len(self.plan.rooms)} rooms: {where}.\nTell it again: {self.settings.command}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@asynccontextmanager
+async def _private_server(binary: Path, data_dir: Path) -> AsyncGenerator[PrivateServer, None]:
+    server = await trio.to_thread.run_sync(PrivateServer.start, binary, data_dir)
+    try:
+        yield server
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(server.__exit__, None, None, None)
+
+
+_FAILURES: Final = (StoryError, PeopleError, ApiError, ServerError)
+"""What can go wrong on this machine without being a fault of the program."""
+
+
+def _told_failure(error: Exception) -> str | None:
+    """What to tell of `error`, also where nurseries wrapped it; None for a fault of ours."""
+    if isinstance(error, ExceptionGroup):
+        told = [_told_failure(one) for one in error.exceptions]
+        return told[0] if all(told) else None
+    if isinstance(error, _FAILURES):
+        return f"The demo could not go on: {harmless(str(error), 500)}"
+    return None

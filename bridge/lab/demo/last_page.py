@@ -1,0 +1,132 @@
+"""The demo's last page: what the people did beside what was seen.
+
+Names are shown harmless: the demo's own people try to break the terminal.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bridge.lab.demo.compare import Comparison, FinalTotals, expected
+from bridge.lab.demo.performance import RoomStory, SessionJson
+from bridge.lab.demo.script import Ending
+from bridge.output.harmless import harmless
+
+WIDTH: Final = 84
+ROOM_WIDTH: Final = 15
+"""Columns of a room's name, so that all numbers have room in a terminal of 80."""
+SHOWN_DIFFERENCES: Final = 30
+_FONT_FACE: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+_ENDINGS: Final[Mapping[Ending, str]] = {
+    "left": "all left",
+    "deleted": "deleted",
+    "open": "our stop",
+}
+
+
+@frozen
+class _Column:
+    title: str
+    number: Callable[[Mapping[str, Any]], Any]
+    """Of a session, expected or seen."""
+
+
+def _mutes(session: Mapping[str, Any]) -> int:
+    """Expected sessions have the mutes on their tracks, seen ones in the timeline."""
+    if isinstance(session["tracks"], Mapping):
+        return sum(track["mutes"] for track in session["tracks"].values())
+    return sum(entry["event"] == "track_muted" for entry in session["timeline"] or ())
+
+
+_COLUMNS: Final = (
+    _Column("people", lambda session: session["people"]["unique"]),
+    _Column("peak", lambda session: session["people"]["peak"]),
+    _Column("joins", lambda session: session["people"]["joins"]),
+    _Column("tracks", lambda session: session["track_counts"]["total"]),
+    _Column("messages", lambda session: session["data_messages"]["total"]),
+    _Column("bytes", lambda session: session["data_messages"]["bytes"]),
+    _Column("mutes", _mutes),
+)
+
+
+def closing_page(
+    stories: Sequence[RoomStory],
+    sessions: Sequence[SessionJson],
+    totals: FinalTotals,
+    comparison: Comparison,
+) -> RenderableType:
+    """The whole page, for a rich console."""
+    by_sid = {session["room_sid"]: session for session in sessions}
+    table = Table(
+        title="What people did, and what was seen",
+        title_justify="left",
+        box=SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("room", no_wrap=True, overflow="ellipsis", max_width=ROOM_WIDTH)
+    table.add_column("end", no_wrap=True, min_width=8)
+    for column in _COLUMNS:
+        table.add_column(column.title, justify="right", no_wrap=True, min_width=len(column.title))
+    for story in stories:
+        session = by_sid.get(story.truth.room_sid)
+        name = Text(harmless(story.plan.room))
+        if session is None:
+            table.add_row(name, Text("not seen", style="bold red"))
+            continue
+        wanted = expected(story, session)
+        cells = [_cell(column.number(wanted), column.number(session)) for column in _COLUMNS]
+        table.add_row(name, _ENDINGS[story.plan.ending], *cells)
+    final = Text(
+        f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "
+        f"{totals.tracks} tracks, {totals.data_messages} messages, {totals.seconds:.0f} s watched"
+    )
+    return Group(table, final, *_verdict(comparison))
+
+
+def _cell(expected: object, seen: object) -> Text:
+    if expected == seen:
+        return Text(str(seen), style="green")
+    return Text(f"{seen}≠{expected}", style="bold red")
+
+
+def _verdict(comparison: Comparison) -> Iterator[RenderableType]:
+    if not comparison.differences:
+        text = f"All {comparison.numbers} numbers compared are what the people really did."
+        yield Panel(Text(text, style="bold green"), expand=False, border_style="green")
+        return
+    differences = Table(
+        title="Differences", title_justify="left", title_style="bold red", box=SIMPLE
+    )
+    for title in ("where", "what", "they did", "seen"):
+        differences.add_column(title, overflow="fold")
+    for one in comparison.differences[:SHOWN_DIFFERENCES]:
+        row = (one.room, one.path, one.expected, one.seen)
+        differences.add_row(*(Text(harmless(text, 80)) for text in row))
+    yield differences
+    count = len(comparison.differences)
+    text = f"{count} of {comparison.numbers} numbers are not what the people really did."
+    yield Panel(Text(text, style="bold red"), expand=False, border_style="red")
+
+
+def save_svg(page: RenderableType, path: Path, command: str) -> None:
+    """The page as an SVG picture of a terminal that ran `command`."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(f"[bold]$[/] {escape(command)}")
+    console.print(page)
+    # Without the fonts that rich would have the reader's browser fetch from elsewhere.
+    svg = _FONT_FACE.sub("", console.export_svg(title="room-actors"))
+    path.write_text(svg, encoding="utf-8")

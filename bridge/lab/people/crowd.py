@@ -1,0 +1,166 @@
+"""Everyone there is: who joins, and what all of them did."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import Final, final
+
+import attrs
+import trio
+
+from bridge.lab.people.person import Person
+from bridge.lab.people.process import END_SECONDS, PeopleError, Process
+from bridge.lab.people.process_protocol import Grants, Kind
+from bridge.lab.people.truth import Deed, RoomTruth, by_room
+
+_NO_GRANTS: Final = Grants()
+_numbers: Final = count(1)
+"""Of persons.  A process that is kept must not take somebody for one of an earlier block."""
+
+
+@final
+class KeptProcess:
+    """A process for people that one `open_people` leaves to the next, also over trio runs.
+
+    Its start costs a second.  Where it ended, the next block starts another.
+    """
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+
+    async def open(self, nursery: trio.Nursery, hello: Mapping[str, str]) -> Process:
+        """Have the process read in `nursery`; `Process.detach` gives it back."""
+        if self._process is not None:
+            self._process.attach(nursery)
+            if self._process.over is None:
+                return self._process
+            await self.end()
+        self._process = await Process.start(nursery, hello)
+        return self._process
+
+    async def end(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.end()
+
+
+@final
+class People:
+    """Everyone there is.  Made by `open_people`."""
+
+    def __init__(self, nursery: trio.Nursery, hello: Mapping[str, str]) -> None:
+        self._nursery = nursery
+        self._hello = hello
+        self._processes: list[Process] = []
+        self._kept: Process | None = None
+        self._everyone: list[Person] = []
+        self._deeds: list[Deed] = []
+
+    async def join(
+        self,
+        room: str,
+        identity: str,
+        *,
+        name: str = "",
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        kind: Kind = "standard",
+        grants: Grants = _NO_GRANTS,
+        subscribe: bool = False,
+        own_process: bool = False,
+        secret: str = "",
+    ) -> Person:
+        """Bring a person into a room; returns once the person is in.
+
+        `subscribe` makes the person receive everybody's media (and costs accordingly).
+        `secret` is the key of end-to-end encryption; an empty one leaves it off.
+        `own_process` starts another process for this person, so that `vanish` can kill it.
+        """
+        process = await self.start() if own_process else self._processes[0]
+        who = {
+            "room": room,
+            "identity": identity,
+            "name": name,
+            "metadata": metadata,
+            "attributes": dict(attributes or {}),
+            "kind": kind,
+            "grants": attrs.asdict(grants),
+        }
+        person = Person(process, next(_numbers), who, self._deeds.append, own_process=own_process)
+        await person.enter(subscribe=subscribe, secret=secret)
+        self._everyone.append(person)
+        return person
+
+    @property
+    def present(self) -> tuple[Person, ...]:
+        """Everyone who is in some room now."""
+        return tuple(person for person in self._everyone if person.present)
+
+    def truth(self) -> tuple[RoomTruth, ...]:
+        """What everybody did until now, one entry for each life of a room."""
+        return by_room(self._deeds)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that still live."""
+        return tuple(process.pid for process in self._processes if process.over is None)
+
+    async def start(self) -> Process:
+        """One more process for people."""
+        process = await Process.start(self._nursery, self._hello)
+        self._processes.append(process)
+        return process
+
+    async def borrow(self, kept: KeptProcess) -> None:
+        """Begin with a process that is there already."""
+        self._kept = await kept.open(self._nursery, self._hello)
+        self._processes.append(self._kept)
+
+    async def close(self) -> None:
+        """Everybody leaves, every process ends that is not kept."""
+        with trio.move_on_after(END_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for person in self.present:
+                    nursery.start_soon(_leave_or_not, person)
+        async with trio.open_nursery() as nursery:
+            for process in self._processes:
+                nursery.start_soon(process.detach if process is self._kept else process.end)
+
+
+async def _leave_or_not(person: Person) -> None:
+    with suppress(PeopleError):  # its process is gone, and so is the person
+        await person.leave()
+
+
+@asynccontextmanager
+async def open_people(
+    url: str, api_key: str, api_secret: str, *, kept: KeptProcess | None = None
+) -> AsyncIterator[People]:
+    """A process for people at the server `url`; everybody leaves when the block ends.
+
+    With `kept`, which is for this server, the process outlives the block.
+    Raises `PeopleError` where the process does not start.
+    """
+    hello = {"url": url, "api_key": api_key, "api_secret": api_secret}
+    failure: BaseException | None = None
+    # What the block raises is kept out of the nursery, so that it comes out as it is and
+    # not inside an exception group: the nursery is nobody else's business.
+    async with trio.open_nursery() as nursery:
+        people = People(nursery, hello)
+        try:
+            if kept is None:
+                await people.start()
+            else:
+                await people.borrow(kept)
+            yield people
+        except BaseException as error:  # noqa: BLE001  raised again below
+            failure = error
+        finally:
+            with trio.CancelScope(shield=True):
+                await people.close()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,451 @@
+"""Every place where we reach behind the SDK's public face, and nothing else.
+
+The stock SDK (livekit 1.2.1) wakes every room for every event of the process, looks at
+the signature of every callback each time it is called, sends each native debug record
+through Python, has no call to pause a subscribed track and throws away the streams
+nobody registered for.  Each of these is a seam here: a
+probe that says whether the SDK still looks as it did when the seam was written, and
+a public way that is taken instead, with one warning, when it does not.  A canary
+test per seam (`tests/livekit/rooms/test_seams.py`) says what broke after an upgrade.
+
+The native library's own logs go to stderr once Python does not capture them, and at
+level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.  Its runtime
+would take a thread a core; hence `TOKIO_WORKER_THREADS`.
+"""
+
+# ruff: noqa: SLF001  (private members of the SDK are this module's subject)
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import structlog
+from attrs import frozen
+from livekit import rtc
+from livekit.rtc import _ffi_client as ffi_client
+from livekit.rtc._ffi_client import FfiClient, FfiHandle, FfiQueue
+from livekit.rtc._proto import ffi_pb2, handle_pb2, room_pb2
+from livekit.rtc.data_stream import ByteStreamHandler, TextStreamHandler
+from livekit.rtc.room import EventTypes
+
+from bridge.output.redact import redact
+
+log = structlog.get_logger()
+
+SeamName: TypeAlias = Literal["native_logs", "demux", "room_filter", "pause_track", "any_stream"]
+
+
+@frozen
+class Seam:
+    """One private detail of the SDK that we build on."""
+
+    probe: Callable[[], object]
+    """True while the SDK looks as expected.  May raise: that counts as False."""
+    lost: str
+    """What a user loses where the public way must be taken."""
+
+
+def _uses(function: Any, *names: str) -> bool:
+    """Whether the code of this function still names all of these."""
+    return set(names) <= set(function.__code__.co_names)
+
+
+def _native_logs_fit() -> bool:
+    return _uses(FfiClient.__init__, "get_ffi_lib", "livekit_ffi_initialize")
+
+
+def _room_filter_fits() -> bool:
+    """A scratch queue of the SDK's own class shows the shape of a subscription."""
+    queue: FfiQueue[Any] = FfiQueue()
+    loop = cast("Any", object())
+    mine = queue.subscribe(loop, filter_fn=None)
+    (entry,) = queue._subscribers
+    return (
+        entry == (mine, loop, None)
+        and ffi_pb2.FfiEvent().room_event.room_handle == 0
+        and ffi_pb2.FfiEvent().rpc_method_invocation.local_participant_handle == 0
+        and _uses(rtc.Room.connect, "_ffi_queue", "_ffi_handle")
+    )
+
+
+def _pause_track_fits() -> bool:
+    request = ffi_pb2.FfiRequest()
+    disable = {field.name for field in request.enable_remote_track.DESCRIPTOR.fields}
+    tell = request.update_remote_track_publication_dimension
+    return (
+        disable == {"track_handle", "enabled"}
+        and {field.name for field in tell.DESCRIPTOR.fields}
+        == {"track_publication_handle", "width", "height"}
+        and _uses(rtc.RemoteTrackPublication.set_subscribed, "_ffi_handle")
+        and _uses(rtc.Track.get_stats, "_ffi_handle")
+    )
+
+
+def _any_stream_fits() -> bool:
+    return _uses(rtc.Room._handle_text_stream_opened, "_text_stream_handlers", "get") and _uses(
+        rtc.Room._handle_byte_stream_opened, "_byte_stream_handlers", "get"
+    )
+
+
+def _demux_fits() -> bool:
+    """Sends an event of a room that does not exist through the SDK's own callback."""
+    initialize()
+    came: list[ffi_pb2.FfiEvent] = []
+    event = ffi_pb2.FfiEvent()
+    event.room_event.room_handle = _NOBODY
+    _look_first()
+    _routes[_NOBODY] = came.append
+    try:
+        data = event.SerializeToString()
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        ffi_client.ffi_event_callback(buffer, len(data))
+    finally:
+        del _routes[_NOBODY]
+    messages = set(room_pb2.RoomEvent.DESCRIPTOR.fields_by_name)
+    return (
+        came == [event]
+        and messages >= {"eos", "data_packet_received", "active_speakers_changed"}
+        and _uses(rtc.Room.connect, "_listen_task", "_ffi_queue", "ready_for_room_event")
+        and _uses(rtc.Room._listen_task, "_ffi_queue", "_on_room_event")
+        and _uses(rtc.Room._on_room_event, "emit", "handle", "data_ptr", "data_len")
+        and _uses(FfiHandle.dispose, "_disposed", "livekit_ffi_drop_handle")
+    )
+
+
+SEAMS: Final[dict[SeamName, Seam]] = {
+    "native_logs": Seam(_native_logs_fit, "native debug records pass through Python: more CPU"),
+    "demux": Seam(_demux_fits, "events take the SDK's own way to their room: more CPU"),
+    "room_filter": Seam(_room_filter_fits, "every room wakes for every event: more CPU"),
+    "pause_track": Seam(_pause_track_fits, "watched microphones send their sound: more traffic"),
+    "any_stream": Seam(_any_stream_fits, "text streams count on the topic lk.chat only"),
+}
+
+_fit: dict[SeamName, bool] = {}
+
+
+def fits(name: SeamName) -> bool:
+    """Whether the seam can be used; the first no of each is logged, once."""
+    if name not in _fit:
+        try:
+            _fit[name] = bool(SEAMS[name].probe())
+            error = ""
+        except Exception as exc:  # noqa: BLE001  whatever it is, the seam does not fit
+            _fit[name] = False
+            error = f"{type(exc).__name__}: {exc}"
+        if not _fit[name]:
+            _warn_lost(name, error)
+    return _fit[name]
+
+
+def _warn_lost(name: SeamName, error: str) -> None:
+    log.warning("sdk_seam_lost", seam=name, lost=SEAMS[name].lost, error=redact(error))
+
+
+# --- the native library's logs -------------------------------------------------
+
+
+class _InitializeQuietly:
+    """Stands in for the native `livekit_ffi_initialize` and turns log capture off."""
+
+    _function: Any
+
+    def __init__(self, function: Any) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._function, name, value)
+
+    def __call__(self, callback: Any, _capture_logs: bool, *rest: Any) -> Any:
+        return self._function(callback, False, *rest)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Generator[None, None, None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+WORKERS: Final = "TOKIO_WORKER_THREADS"
+"""How many threads the native library's own tasks share, where nobody set it: one.  They
+hand each event on a few times and spend no time on it, so a second thread is mostly woken
+for nothing, and waits for the interpreter's lock: 10 % of what an event costs."""
+
+
+def initialize(*, native_logs: bool = False) -> None:
+    """Start the native library, quietly.  Call before the first `rtc.Room` is made.
+
+    A library that somebody else has started already is left as it is.
+    """
+    quiet_loggers()
+    if FfiClient._instance is not None:
+        return
+    with _environment(WORKERS, os.environ.get(WORKERS, "1")):
+        _start(native_logs)
+
+
+def _start(native_logs: bool) -> None:
+    if native_logs or not fits("native_logs"):
+        _ = FfiClient.instance
+        return
+    original = ffi_client.get_ffi_lib
+
+    def quiet_lib() -> ctypes.CDLL:
+        lib: Any = original()
+        lib.livekit_ffi_initialize = _InitializeQuietly(lib.livekit_ffi_initialize)
+        return lib
+
+    ffi_client.get_ffi_lib = quiet_lib
+    try:
+        with _environment("RUST_LOG", "off"):
+            _ = FfiClient.instance
+    finally:
+        ffi_client.get_ffi_lib = original
+
+
+class _SdkRecords(logging.Filter):
+    """Makes the SDK's log records fit to be shown: one line, no token, no payload dump.
+
+    The SDK writes to the logger `livekit` and, for streams and failed callbacks, to
+    the root logger itself.  Records of other loggers do not pass here: a filter on a
+    logger sees only what is logged on that very logger.
+    """
+
+    IGNORED: Final = ("ignoring text stream", "ignoring byte stream")
+    LIMIT: Final = 500
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001  somebody else's broken log call
+            text = str(record.msg)
+        if text.startswith(self.IGNORED):
+            return False
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            text = f"{text} ({type(error).__name__}: {error})"
+        record.msg = redact(" ".join(text.split()))[: self.LIMIT]
+        record.args = None
+        record.exc_info = record.exc_text = None
+        return True
+
+
+_records: Final = _SdkRecords()
+
+
+def quiet_loggers() -> None:
+    """Put the filter on the two loggers that the SDK writes to (again is harmless)."""
+    for name in ("livekit", None):
+        logging.getLogger(name).addFilter(_records)
+
+
+# --- one demux for all rooms ------------------------------------------------------
+
+Route: TypeAlias = Callable[[ffi_pb2.FfiEvent], None]
+
+_NOBODY: Final = 2**64 - 1
+"""A handle that the native side, which counts upwards, gives to nobody."""
+_routes: Final[dict[int, Route]] = {}
+"""By handle (of a room, of a local participant): who takes what comes for it."""
+
+
+def _look_first() -> None:
+    """Look at every event before the SDK's queue does, which knows no rooms.
+
+    Stays for the life of the process; what has no route goes the SDK's way.
+    """
+    queue: Any = FfiClient.instance.queue
+    if "put" in vars(queue):
+        return
+    stock: Route = queue.put
+
+    def put(event: ffi_pb2.FfiEvent) -> None:
+        handle = (
+            event.room_event.room_handle or event.rpc_method_invocation.local_participant_handle
+        )
+        _routes.get(handle, stock)(event)
+
+    queue.put = put
+
+
+class DemuxedRoom(rtc.Room):
+    """A Room that sees of its events what it is driven through, in the step in which it is.
+
+    So what it shows is never behind what was told, nor ahead of it.  `happened` is called
+    with the name of each of the SDK's events and what the SDK says of it; `arrived` takes
+    every event of the room as it comes, on a thread of the native library.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        happened: Callable[..., None],
+        arrived: Route,
+    ) -> None:
+        super().__init__(loop=loop)
+        self._happened = happened
+        self._arrived = arrived
+
+    def emit(self, event: EventTypes, *args: Any) -> None:
+        self._happened(event, *args)
+
+    def _listen_task(self) -> Any:
+        """Called by `connect` once the room has its handle, and before the native side
+        hears that we are ready for what it held back: nothing can come past the route."""
+        room, calls = cast("Any", self._ffi_handle).handle, self.local_participant._ffi_handle
+        _routes[room] = self._arrived
+        _routes[calls.handle] = self._called
+        FfiClient.instance.queue.unsubscribe(self._ffi_queue)
+        return self._listen_until_the_end(room, calls.handle)
+
+    async def _listen_until_the_end(self, *handles: int) -> None:
+        try:
+            await super()._listen_task()
+        finally:
+            for handle in handles:
+                _routes.pop(handle, None)
+            _let_go(self)
+
+    def _called(self, event: ffi_pb2.FfiEvent) -> None:
+        """Somebody calls a method of ours; the SDK answers that there is none."""
+        self._loop.call_soon_threadsafe(self._ffi_queue.put_nowait, event)
+
+    def drive(self, event: ffi_pb2.FfiEvent) -> None:
+        """Show the Room one of its events; it calls back before this returns."""
+        if event.room_event.HasField("eos"):
+            self._ffi_queue.put_nowait(event)
+            return
+        with suppress(KeyError, AssertionError):  # of somebody, or a track, that is gone
+            self._on_room_event(event.room_event)
+
+
+def _let_go(room: rtc.Room) -> None:
+    """Give back what the native side holds for a room that has ended: 250 KB and its sockets.
+
+    Rooms, people and tracks refer to one another, so Python would do it only when its
+    collector comes to them, many rooms later.
+    """
+    owners: list[Any] = [room]
+    for person in (room.local_participant, *room.remote_participants.values()):
+        owners.append(person)
+        for publication in person.track_publications.values():
+            owners += (publication, publication.track)
+    for owner in owners:
+        if owner is not None:  # Where nothing is subscribed there is no track.
+            with suppress(AssertionError):  # The native side has let go of it already.
+                owner._ffi_handle.dispose()
+
+
+def take_payload(message: room_pb2.UserPacket) -> bytes:
+    """Copy a message out of the native memory that it is in, and give that back."""
+    content = message.data.data
+    payload = ctypes.string_at(content.data_ptr, content.data_len)
+    drop(message.data.handle)
+    return payload
+
+
+def drop(owned: handle_pb2.FfiOwnedHandle) -> None:
+    """Give something of the native library back that is not wanted.  On any thread."""
+    FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(owned.id)
+
+
+# --- one room's events only ------------------------------------------------------
+
+
+def watch_only_own_events(room: rtc.Room) -> None:
+    """Narrow the room's subscription to its own events.
+
+    Call after connect, in the same step: until then the room's handle is unknown.
+    """
+    if not fits("room_filter"):
+        return
+    handle = cast("Any", room._ffi_handle).handle
+    local = room.local_participant._ffi_handle.handle
+
+    def mine(event: ffi_pb2.FfiEvent) -> bool:
+        which = event.WhichOneof("message")
+        if which == "room_event":
+            return event.room_event.room_handle == handle
+        return (
+            which == "rpc_method_invocation"
+            and event.rpc_method_invocation.local_participant_handle == local
+        )
+
+    queue = FfiClient.instance.queue
+    with queue._lock:
+        for index, (subscriber, loop, _) in enumerate(queue._subscribers):
+            if subscriber is room._ffi_queue:
+                queue._subscribers[index] = (subscriber, loop, mine)
+
+
+# --- a subscribed track without its media ----------------------------------------
+
+
+def pause(publication: rtc.RemoteTrackPublication) -> None:
+    """Stop the media of a subscribed track; its owner's quality and speech still come.
+
+    There is one request for it, `enable_remote_track_publication`, which ends the process
+    where the track goes at that very moment: the native library looks whether it is there,
+    and then takes it for granted.  So it is done in two that do not: the track is disabled,
+    and the server is told of its size, which tells that it is disabled, too.
+    """
+    track = publication.track
+    if track is None or not fits("pause_track"):
+        return
+    disable = ffi_pb2.FfiRequest()
+    disable.enable_remote_track.track_handle = track._ffi_handle.handle
+    disable.enable_remote_track.enabled = False
+    tell = ffi_pb2.FfiRequest()
+    about = tell.update_remote_track_publication_dimension
+    about.track_publication_handle = publication._ffi_handle.handle
+    about.width, about.height = publication.width, publication.height
+    for request in (disable, tell):
+        try:
+            FfiClient.instance.request(request)
+        except AssertionError:  # the SDK's word for a handle that is gone: so is the track
+            return
+
+
+# --- streams of every topic ------------------------------------------------------
+
+
+class _EveryTopic(dict[str, Any]):
+    """A handler table that has one answer for all wanted topics."""
+
+    def __init__(self, handler: Any, wanted: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._handler = handler
+        self._wanted = wanted
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._handler if self._wanted(key) else default
+
+
+def handle_streams(
+    room: rtc.Room,
+    wanted: Callable[[str], bool],
+    on_text: TextStreamHandler,
+    on_bytes: ByteStreamHandler,
+    public_topic: str,
+) -> None:
+    """Hand the text and byte streams of every wanted topic to the two handlers.
+
+    The public way knows a handler per topic only: there it is `public_topic` alone.
+    """
+    if fits("any_stream"):
+        room._text_stream_handlers = _EveryTopic(on_text, wanted)
+        room._byte_stream_handlers = _EveryTopic(on_bytes, wanted)
+    else:
+        room.register_text_stream_handler(public_topic, on_text)

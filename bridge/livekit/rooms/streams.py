@@ -1,0 +1,167 @@
+"""Text and byte streams: each one is read to its end and told as one message.
+
+A byte stream of a chat is no message but a file that was attached to one.
+
+A stream that nobody reads would stay subscribed in the SDK for the life of the process,
+so every reader that we are given is read or closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+from livekit import rtc
+from livekit.rtc._proto import data_stream_pb2, room_pb2
+
+from actors.session.events import AttachmentReceived, RoomEvent
+from actors.session.texts import cut_identity, cut_name
+from bridge.livekit.rooms import sdk_events, seams
+
+DEADLINE: Final = 600.0
+"""Seconds until a stream counts as ended, whatever its sender says."""
+OPEN: Final = 64
+"""Streams of one room read at the same time; of more only their header counts."""
+CHAT: Final = "lk.chat"
+RESERVED: Final = "lk."
+"""Prefix of LiveKit's own topics: transcriptions, calls between agents.  Not messages."""
+
+ANNOUNCED: Final = 1_000
+"""Files of one room that messages announced and that did not come yet; the oldest are forgotten."""
+CREATED: Final = data_stream_pb2.TextStreamInfo.OperationType.CREATE
+
+Reader: TypeAlias = rtc.TextStreamReader | rtc.ByteStreamReader
+
+
+What: TypeAlias = Literal["text", "bytes", "attachment"]
+Lost: TypeAlias = Literal["message", "attachment"]
+
+
+def is_message(topic: str) -> bool:
+    return topic == CHAT or not topic.startswith(RESERVED)
+
+
+MESSAGES: Final = frozenset({"data_packet_received", "text_stream_opened", "byte_stream_opened"})
+"""Names of the native messages by which a message of somebody's comes."""
+
+
+def give_up(event: room_pb2.RoomEvent, name: str) -> Lost | None:
+    """Give back what one of `MESSAGES` holds, unread; what it would have been.
+
+    On any thread.  Which files were announced by a message is not known here: a file counts
+    as one on the chat's own topic.
+    """
+    if name == "data_packet_received":
+        packet = event.data_packet_received
+        if not packet.HasField("user"):
+            return None
+        payload = seams.take_payload(packet.user)
+        return "message" if sdk_events.is_news(packet.user.topic, payload) else None
+    reader = getattr(event, name).reader
+    seams.drop(reader.handle)
+    if not is_message(reader.info.topic) or is_correction(event, name):
+        return None
+    is_file = name == "byte_stream_opened" and reader.info.topic == CHAT
+    return "attachment" if is_file else "message"
+
+
+def is_correction(event: room_pb2.RoomEvent, name: str) -> bool:
+    """Whether this is the stream of a text that changes, deletes or marks an earlier one."""
+    if name != "text_stream_opened":
+        return False
+    return event.text_stream_opened.reader.info.operation_type != CREATED
+
+
+class Streams:
+    """The streams of one room."""
+
+    def __init__(
+        self,
+        here: sdk_events.Here,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[RoomEvent], None],
+        fault: Callable[[str, BaseException], None],
+    ) -> None:
+        self._here = here
+        self._loop = loop
+        self._tell = tell
+        self._fault = fault
+        self._reading: set[asyncio.Task[None]] = set()
+        self._announced: dict[str, None] = {}
+        """Ids of the files that messages announced, oldest first."""
+        self._over = False
+
+    def close(self) -> None:
+        """We are out of the room: nothing that comes now is told."""
+        self._over = True
+
+    def on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        for file in (reader.info.attachments or ())[:ANNOUNCED]:
+            self._announced[file] = None
+        while len(self._announced) > ANNOUNCED:
+            del self._announced[next(iter(self._announced))]
+        self._read(reader, identity, "text")
+
+    def on_bytes(self, reader: rtc.ByteStreamReader, identity: str) -> None:
+        announced = reader.info.stream_id in self._announced
+        self._announced.pop(reader.info.stream_id, None)
+        attached = announced or reader.info.topic == CHAT
+        self._read(reader, identity, "attachment" if attached else "bytes")
+
+    def _read(self, reader: Reader, identity: str, what: What) -> None:
+        if self._over or identity == self._here.me:
+            reader.close()
+        elif len(self._reading) >= OPEN:
+            reader.close()
+            self._count(reader, identity, self._here.now(), b"", reader.info.size or 0, what)
+        else:
+            task = self._loop.create_task(
+                self._read_to_end(reader, identity, self._here.now(), what)
+            )
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
+
+    async def _read_to_end(self, reader: Reader, identity: str, at: float, what: What) -> None:
+        """Count one stream as one message, at the time it began.
+
+        One that breaks off was never a message.  One that never ends counts when its
+        time is up, with what came until then.
+        """
+        head = bytearray()
+        size = 0
+        try:
+            async with asyncio.timeout(DEADLINE):
+                async for chunk in reader:
+                    data = chunk.encode() if isinstance(chunk, str) else chunk
+                    size += len(data)
+                    head += data[: sdk_events.KEEP - len(head)]
+        except TimeoutError:
+            reader.close()
+        except rtc.StreamError:
+            return
+        except Exception as exc:  # noqa: BLE001  counted and logged
+            self._fault("stream", exc)
+            return
+        if not self._over:
+            self._count(reader, identity, at, bytes(head), size, what)
+
+    def _count(
+        self, reader: Reader, identity: str, at: float, head: bytes, size: int, what: What
+    ) -> None:
+        if what == "attachment":
+            topic = cut_name(reader.info.topic)
+            self._tell(AttachmentReceived(at, cut_identity(identity), topic, size))
+            return
+        self._tell(
+            sdk_events.message(
+                self._here,
+                at=at,
+                identity=identity,
+                topic=reader.info.topic,
+                payload=head,
+                size=size,
+                stream=True,
+                binary=what == "bytes",
+            )
+        )

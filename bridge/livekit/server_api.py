@@ -1,0 +1,415 @@
+"""LiveKit's server API, as far as we need it, on trio.
+
+Why not `livekit.api`: it speaks aiohttp, which does not run on trio, and the timeout it
+documents is not applied, so a silent server hangs it.  The messages are
+livekit-protocol's own; Twirp is a POST of one and an answer with another.
+
+Every call has a deadline, a token with the least grant that it needs, and fails with a
+subclass of `ApiError` and nothing else.  The texts of errors never hold what the server
+wrote in plain text: the body of a 401 quotes the whole token.
+
+Facts about the real server that callers should know:
+
+* `list_participants` of a room that does not exist is an empty list.
+* `list_dispatch` and `create_dispatch` go to the room itself.  `list_dispatch` of a room
+  that does not exist is "unavailable" after three seconds, so its own deadline here is
+  shorter; `create_dispatch` makes the room.
+* `delete_room` takes 3 s and may answer "unavailable" although the room is gone.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx2
+import msgspec
+import trio
+from attrs import define, field
+from google.protobuf.message import Message
+from livekit.protocol import agent_dispatch, models, room
+
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.server_clock import ServerClock
+from bridge.livekit.tokens import ApiKey
+from bridge.livekit.websocket import cause_of
+from bridge.output.harmless import harmless
+from bridge.output.redact import redact
+
+M = TypeVar("M", bound=Message)
+
+DEADLINE: Final = 5.0
+"""Seconds for a call, from its beginning to the last byte of its answer."""
+
+LIST_DISPATCH_DEADLINE: Final = 2.0
+"""Seconds: a living room answers in milliseconds, a missing one takes three seconds."""
+
+MOST_BYTES: Final = 32 << 20
+"""Of an answer: the list of 50,000 rooms without metadata has 10 MB."""
+
+MOST_ERROR_BYTES: Final = 64 << 10
+"""Of an answer that is an error."""
+
+CONNECTIONS: Final = 8
+"""At once; further calls wait for one of these within their own deadline."""
+
+
+class ApiError(Exception):
+    """A call to LiveKit's server API failed.  The text names the call and holds no token."""
+
+
+class Unauthorized(ApiError):
+    """The key, the secret, a grant or this machine's clock is wrong."""
+
+
+class NotFound(ApiError):
+    """There is no such room, participant or dispatch."""
+
+
+class NotSupported(ApiError):
+    """The server does not know this call: it is too old, or the URL is not LiveKit's."""
+
+
+class Refused(ApiError):
+    """The server understood the call and will not do it (invalid argument, wrong state)."""
+
+
+class Unavailable(ApiError):
+    """The server cannot be reached or cannot answer now: worth another try."""
+
+
+class TimedOut(Unavailable):
+    """No answer within the deadline."""
+
+
+class MalformedAnswer(ApiError):
+    """The server answered something that is not what this call answers."""
+
+
+_BY_CODE: Final[Mapping[str, type[ApiError]]] = {
+    "unauthenticated": Unauthorized,
+    "permission_denied": Unauthorized,
+    "not_found": NotFound,
+    "bad_route": NotSupported,
+    "unimplemented": NotSupported,
+    "malformed": Refused,
+    "invalid_argument": Refused,
+    "already_exists": Refused,
+    "failed_precondition": Refused,
+    "out_of_range": Refused,
+    "aborted": Unavailable,
+    "resource_exhausted": Unavailable,
+    "unavailable": Unavailable,
+    "deadline_exceeded": TimedOut,
+}
+"""Twirp's error codes."""
+
+_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    401: Unauthorized,
+    403: Unauthorized,
+    404: NotSupported,
+    405: NotSupported,
+    408: TimedOut,
+    429: Unavailable,
+    502: Unavailable,
+    503: Unavailable,
+    504: TimedOut,
+}
+"""Answers without a Twirp code, from a proxy or from LiveKit's own 401."""
+
+_BY_EXCEPTION: Final[tuple[tuple[type[Exception], type[ApiError], str], ...]] = (
+    (httpx2.TimeoutException, TimedOut, "no answer in time"),
+    (httpx2.ConnectError, Unavailable, "cannot reach the server"),
+    (httpx2.NetworkError, Unavailable, "the connection broke"),
+    (httpx2.RemoteProtocolError, Unavailable, "the answer broke off or is not HTTP"),
+    (httpx2.HTTPError, Unavailable, "the request failed"),
+)
+"""What our HTTP client raises, in this order."""
+
+
+@define(eq=False)
+class ServerApi:
+    """LiveKit's server API at one endpoint.  A context manager: leaving it closes it."""
+
+    endpoint: Endpoint
+    api_key: ApiKey
+    deadline: float = DEADLINE
+    clock: ServerClock = field(factory=ServerClock)
+    """The server's clock.  Each answer is fed to it."""
+    _http: httpx2.AsyncClient = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=self.endpoint.http_url,
+            headers={"Accept-Encoding": "identity"},
+            timeout=None,  # One deadline around the whole call instead.
+            limits=httpx2.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS
+            ),
+            # Reading the system's certificates takes 20 ms and 2 MiB: only where needed.
+            verify=ssl.create_default_context() if self.endpoint.secure else False,
+            # No proxy: the worker's socket and the media could not take it either.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def ask_time(self) -> None:
+        """Have the server tell its time, if it can be reached.  Needs no valid token."""
+        sent_at = self.clock.steady()
+        with trio.move_on_after(self.deadline), suppress(httpx2.HTTPError, ApiError):
+            async with self._http.stream("GET", "/") as response:
+                self.clock.observe_date(response.headers.raw, sent_at)
+                await _read("GET /", response)
+
+    # ------------------------------------------------------------------- rooms
+
+    async def list_rooms(self, names: Sequence[str] = ()) -> list[models.Room]:
+        """All rooms, or those of `names` that exist."""
+        answer = await self._call(
+            "RoomService/ListRooms",
+            room.ListRoomsRequest(names=names),
+            room.ListRoomsResponse,
+            {"roomList": True},
+        )
+        # By another name we would take, and even delete, a room that was not asked for.
+        return [room for room in answer.rooms if not names or room.name in names]
+
+    async def alive(self) -> frozenset[str]:
+        """The SIDs of all rooms that there are."""
+        return frozenset(room.sid for room in await self.list_rooms())
+
+    async def create_room(
+        self,
+        name: str,
+        *,
+        metadata: str = "",
+        empty_timeout: int = 0,
+        departure_timeout: int = 0,
+        agents: Sequence[str] = (),
+    ) -> models.Room:
+        """Make a room, with a dispatch for each name of `agents`.
+
+        Timeouts are in whole seconds, 0 for the server's default.  A room that exists is
+        given back as it is.
+        """
+        return await self._call(
+            "RoomService/CreateRoom",
+            room.CreateRoomRequest(
+                name=name,
+                metadata=metadata,
+                empty_timeout=empty_timeout,
+                departure_timeout=departure_timeout,
+                agents=[agent_dispatch.RoomAgentDispatch(agent_name=agent) for agent in agents],
+            ),
+            models.Room,
+            {"roomCreate": True},
+        )
+
+    async def delete_room(self, name: str) -> None:
+        await self._call(
+            "RoomService/DeleteRoom",
+            room.DeleteRoomRequest(room=name),
+            room.DeleteRoomResponse,
+            {"roomCreate": True},
+        )
+
+    async def update_room_metadata(self, name: str, metadata: str) -> models.Room:
+        return await self._call(
+            "RoomService/UpdateRoomMetadata",
+            room.UpdateRoomMetadataRequest(room=name, metadata=metadata),
+            models.Room,
+            _admin(name),
+        )
+
+    # ------------------------------------------------------------- participants
+
+    async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
+        """Everyone in a room, hidden ones too; empty where there is no such room."""
+        answer = await self._call(
+            "RoomService/ListParticipants",
+            room.ListParticipantsRequest(room=name),
+            room.ListParticipantsResponse,
+            _admin(name),
+        )
+        return list(answer.participants)
+
+    async def remove_participant(self, name: str, identity: str) -> None:
+        await self._call(
+            "RoomService/RemoveParticipant",
+            room.RoomParticipantIdentity(room=name, identity=identity),
+            room.RemoveParticipantResponse,
+            _admin(name),
+        )
+
+    async def mute_track(
+        self, name: str, identity: str, track_sid: str, *, muted: bool = True
+    ) -> None:
+        """Mute somebody's track.  Servers refuse to unmute unless told otherwise."""
+        await self._call(
+            "RoomService/MutePublishedTrack",
+            room.MuteRoomTrackRequest(
+                room=name, identity=identity, track_sid=track_sid, muted=muted
+            ),
+            room.MuteRoomTrackResponse,
+            _admin(name),
+        )
+
+    async def send_data(
+        self, name: str, data: bytes, *, topic: str = "", identities: Sequence[str] = ()
+    ) -> None:
+        """Send a reliable data message to all in a room, or to `identities`."""
+        await self._call(
+            "RoomService/SendData",
+            room.SendDataRequest(
+                room=name,
+                data=data,
+                kind=models.DataPacket.Kind.RELIABLE,
+                topic=topic,
+                destination_identities=identities,
+            ),
+            room.SendDataResponse,
+            _admin(name),
+        )
+
+    # ---------------------------------------------------------------- dispatches
+
+    async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
+        """The dispatches of a room, dead ones too.  `Unavailable` where there is no such room."""
+        answer = await self._call(
+            "AgentDispatchService/ListDispatch",
+            agent_dispatch.ListAgentDispatchRequest(room=name),
+            agent_dispatch.ListAgentDispatchResponse,
+            _admin(name),
+            deadline=min(self.deadline, LIST_DISPATCH_DEADLINE),
+        )
+        return list(answer.agent_dispatches)
+
+    async def create_dispatch(
+        self, name: str, agent_name: str, metadata: str = ""
+    ) -> agent_dispatch.AgentDispatch:
+        """Send an agent to a room.  Makes the room if it does not exist; does not look
+        whether such an agent is there or on its way."""
+        return await self._call(
+            "AgentDispatchService/CreateDispatch",
+            agent_dispatch.CreateAgentDispatchRequest(
+                room=name, agent_name=agent_name, metadata=metadata
+            ),
+            agent_dispatch.AgentDispatch,
+            _admin(name),
+        )
+
+    async def delete_dispatch(self, name: str, dispatch_id: str) -> None:
+        """Take a dispatch back: its agent is told to leave and removed if it does not."""
+        await self._call(
+            "AgentDispatchService/DeleteDispatch",
+            agent_dispatch.DeleteAgentDispatchRequest(room=name, dispatch_id=dispatch_id),
+            agent_dispatch.AgentDispatch,
+            _admin(name),
+        )
+
+    # ---------------------------------------------------------------------- Twirp
+
+    async def _call(
+        self,
+        method: str,
+        request: Message,
+        answer: type[M],
+        grant: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+    ) -> M:
+        seconds, sent_at = self.deadline if deadline is None else deadline, self.clock.steady()
+        sent = self._http.stream(
+            "POST",
+            f"/twirp/livekit.{method}",
+            content=request.SerializeToString(),
+            headers={
+                "Content-Type": "application/protobuf",
+                "Authorization": f"Bearer {self.api_key.sign(grant)}",
+            },
+        )
+        try:
+            with trio.fail_after(seconds):
+                async with sent as response:
+                    self.clock.observe_date(response.headers.raw, sent_at)
+                    body = await _read(method, response)
+        except trio.TooSlowError:
+            raise TimedOut(f"{method}: no answer within {seconds:g} s") from None
+        except httpx2.HTTPError as error:
+            raise _from_exception(method, error) from None
+        if response.status_code != 200:
+            raise _from_response(method, response.status_code, body)
+        try:
+            return answer.FromString(body)
+        except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
+            raise MalformedAnswer(f"{method}: not a {answer.DESCRIPTOR.name}") from None
+
+
+async def _read(method: str, response: httpx2.Response) -> bytes:
+    """The body as it was sent, as long as it has a bound.
+
+    Nothing is unpacked: a kilobyte can be a gigabyte then, and we asked for no encoding.
+    """
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise MalformedAnswer(f"{method}: an answer that is encoded, which was not asked for")
+    most = MOST_BYTES if response.status_code == 200 else MOST_ERROR_BYTES
+    body = bytearray()
+    with trio.CancelScope() as reading:
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > most:
+                # The client's generators end by a cancellation, not by being left alone.
+                reading.cancel()
+    if len(body) > most:
+        raise MalformedAnswer(f"{method}: an answer of more than {most} bytes")
+    return bytes(body)
+
+
+def _admin(name: str) -> Mapping[str, Any]:
+    return {"roomAdmin": True, "room": name}
+
+
+def _from_exception(method: str, error: httpx2.HTTPError) -> ApiError:
+    for raised, kind, text in _BY_EXCEPTION:
+        if isinstance(error, raised):
+            why = f": {cause_of(error)}" if isinstance(error, httpx2.ConnectError) else ""
+            return kind(f"{method}: {text}{why}")
+    raise AssertionError(error)  # HTTPError itself is in the table.
+
+
+class _TwirpError(msgspec.Struct):
+    """https://twitchtv.github.io/twirp/docs/spec_v7.html#error-codes; all else is passed over."""
+
+    code: str
+    msg: str = ""
+
+
+_decode_error: Final = msgspec.json.Decoder(_TwirpError).decode
+
+
+def _from_response(method: str, status: int, body: bytes) -> ApiError:
+    try:
+        error = _decode_error(body)
+    except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
+        kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
+        return kind(f"{method}: HTTP {status}")
+    kind = _BY_CODE.get(error.code, _BY_STATUS.get(status, ApiError))
+    code = harmless(error.code, 64)
+    return kind(f"{method}: {harmless(redact(error.msg), 200) or code} (HTTP {status}, {code})")

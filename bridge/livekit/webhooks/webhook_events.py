@@ -1,0 +1,259 @@
+"""LiveKit's webhooks in our own words (`actors.session.events.ServerSaid`).  Pure.
+
+The room view of the SDK shows nobody who is hidden, and of ourselves only that we are
+hidden or carry our agent's name: so neither is told here, and a session is the same with
+and without webhooks.  A recorder by its old grant has the kind of a person; it is an egress
+here, whose kind took the grant's place.  Webhooks of tracks name a participant by SID and
+identity only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from attrs import frozen
+from google.protobuf.message import Message
+from livekit.protocol import egress, models
+from livekit.protocol.webhook import WebhookEvent
+
+from actors.session.events import (
+    EgressTold,
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    ParticipantInfo,
+    ParticipantKind,
+    Permissions,
+    RoomEndTold,
+    RoomTold,
+    ServerSaid,
+    Source,
+    TrackInfo,
+    TrackKind,
+    TrackTold,
+)
+from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
+from bridge.livekit.server_clock import joined_at
+from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX
+from bridge.livekit.worker.jobs import LONGEST as LONGEST_NAME
+
+_Kind = models.ParticipantInfo.Kind
+KINDS: Final[Mapping[int, ParticipantKind]] = {
+    _Kind.STANDARD: "standard",
+    _Kind.INGRESS: "ingress",
+    _Kind.EGRESS: "egress",
+    _Kind.SIP: "sip",
+    _Kind.AGENT: "agent",
+    _Kind.CONNECTOR: "sip",  # a person on a WhatsApp or Twilio call
+    _Kind.BRIDGE: "ingress",  # a camera's RTSP stream
+}
+"""The server's numbers, which are not those of the SDK (`bridge.livekit.rooms.sdk_events`)."""
+TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
+    models.TrackType.AUDIO: "audio",
+    models.TrackType.VIDEO: "video",
+}
+SOURCES: Final[Mapping[int, Source]] = {
+    models.TrackSource.CAMERA: "camera",
+    models.TrackSource.MICROPHONE: "microphone",
+    models.TrackSource.SCREEN_SHARE: "screen",
+    models.TrackSource.SCREEN_SHARE_AUDIO: "screen_audio",
+}
+REASONS: Final[Mapping[int, str]] = {
+    number: name.lower() for name, number in models.DisconnectReason.items() if number
+}
+"""0 is UNKNOWN_REASON: the server gave none."""
+
+
+@frozen
+class WebhookSaid:
+    """What LiveKit told of one room."""
+
+    room: str
+    room_sid: str
+    event: ServerSaid
+
+
+def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid | None:
+    """What `webhook`, received `at` (Unix seconds), says of a room.
+
+        None where it says nothing to us: another kind of event (ingress, a newer server's), a
+    participant who is hidden or the agent `agent_name`, a room without a name or SID, with one
+        that is longer than a job's may be, or of `check`.
+    """
+    translator = TRANSLATORS.get(webhook.event)
+    room, room_sid = _room_of(webhook)
+    if translator is None or not room or not room_sid or room.startswith(CHECK_PREFIX):
+        return None
+    if max(len(room), len(room_sid)) > LONGEST_NAME:
+        return None
+    if _unseen(webhook.participant, agent_name):
+        return None
+    return WebhookSaid(room, room_sid, translator(webhook, at, float(webhook.created_at)))
+
+
+def _room_of(webhook: WebhookEvent) -> tuple[str, str]:
+    """The name and SID of the room; in webhooks of egress they stand with the egress."""
+    room = webhook.room
+    if room.name:
+        return room.name, room.sid
+    return webhook.egress_info.room_name, webhook.egress_info.room_id
+
+
+def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
+    ours = (
+        participant.kind == _Kind.AGENT
+        and participant.attributes.get(AGENT_NAME_ATTRIBUTE) == agent_name
+    )
+    return participant.permission.hidden or ours
+
+
+def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantInfo:
+    told_at = info.joined_at_ms / 1000 or float(info.joined_at)
+    return ParticipantInfo(
+        identity=cut_identity(info.identity),
+        sid=cut_identity(info.sid),
+        joined_at=joined_at(told_at, otherwise),
+        kind="egress" if info.permission.recorder else KINDS.get(info.kind, "standard"),
+        name=cut_name(info.name),
+        metadata=cut_text(info.metadata),
+        attributes=cut_attributes(info.attributes),
+        tracks=tuple(_track(track) for track in info.tracks),
+        permissions=_permissions(info.permission) if info.HasField("permission") else None,
+    )
+
+
+def _permissions(given: models.ParticipantPermission) -> Permissions:
+    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
+    return Permissions(
+        can_publish=given.can_publish,
+        can_subscribe=given.can_subscribe,
+        can_publish_data=given.can_publish_data,
+        sources=tuple(sorted(sources)),
+    )
+
+
+def _track(track: models.TrackInfo) -> TrackInfo:
+    return TrackInfo(
+        sid=cut_identity(track.sid),
+        kind=TRACK_KINDS.get(track.type, "video"),
+        source=SOURCES.get(track.source, "unknown"),
+        muted=track.muted,
+        name=cut_name(track.name),
+        encrypted=track.encryption != models.Encryption.NONE,
+    )
+
+
+def _reason(number: int) -> str | None:
+    return REASONS.get(number, f"reason_{number}") if number else None
+
+
+def _room_started(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    created_at = w.room.creation_time_ms / 1000 or float(w.room.creation_time) or None
+    return RoomTold(at, said_at, created_at, cut_text(w.room.metadata))
+
+
+def _joined(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return JoinTold(at, said_at, _participant(w.participant, said_at))
+
+
+def _left(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    who = w.participant
+    return LeaveTold(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
+
+
+def _aborted(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    who = w.participant
+    return JoinAborted(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
+
+
+def _track_told(w: WebhookEvent, at: float, said_at: float, published: bool) -> ServerSaid:
+    identity, sid = cut_identity(w.participant.identity), cut_identity(w.participant.sid)
+    return TrackTold(at, said_at, identity, sid, _track(w.track), published)
+
+
+def _published(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return _track_told(w, at, said_at, True)
+
+
+def _unpublished(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return _track_told(w, at, said_at, False)
+
+
+def _finished(_: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    return RoomEndTold(at, said_at)
+
+
+STATUS_PREFIX: Final = "EGRESS_"
+LONGEST: Final = 2_000
+"""Characters of an egress' error and of its file that are kept."""
+
+
+def _egress(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+    info = w.egress_info
+    return EgressTold(
+        at,
+        said_at,
+        egress_id=info.egress_id,
+        kind=_egress_kind(info),
+        status=_egress_status(info.status),
+        started_at=_seconds(info.started_at),
+        ended_at=_seconds(info.ended_at),
+        error=info.error[:LONGEST] or None,
+        file=_egress_file(info),
+        updated_at=_seconds(info.updated_at) or said_at,
+    )
+
+
+def _egress_kind(info: egress.EgressInfo) -> str:
+    """The name of LiveKit's request: ``room_composite``, ``track``, ``web``, ...; of the unified
+    request that of its source: ``template``, ``web`` or ``media``."""
+    name = info.WhichOneof("request") or ""
+    if name not in ("egress", "replay"):
+        return name
+    unified: Message = getattr(info, name)
+    return unified.WhichOneof("source") or name
+
+
+def _egress_status(number: int) -> str:
+    try:
+        return egress.EgressStatus.Name(number).removeprefix(STATUS_PREFIX).lower()
+    except ValueError:
+        return f"status_{number}"
+
+
+def _egress_file(info: egress.EgressInfo) -> str | None:
+    """Where the recording is, without what a signed address carries after its `?`.
+
+    The address of a live stream is not a file, and holds the key to it.
+    """
+    files = [
+        *(one.location or one.filename for one in info.file_results),
+        *(one.playlist_location or one.playlist_name for one in info.segment_results),
+        info.file.location or info.file.filename,
+        info.segments.playlist_location or info.segments.playlist_name,
+        info.manifest_location,
+    ]
+    found = next((one for one in files if one), "")
+    return found.partition("?")[0][:LONGEST] or None
+
+
+def _seconds(nanoseconds: int) -> float | None:
+    return nanoseconds / 1e9 if nanoseconds else None
+
+
+Translator: TypeAlias = Callable[[WebhookEvent, float, float], ServerSaid]
+
+TRANSLATORS: Final[Mapping[str, Translator]] = {
+    "room_started": _room_started,
+    "participant_joined": _joined,
+    "participant_left": _left,
+    "participant_connection_aborted": _aborted,
+    "track_published": _published,
+    "track_unpublished": _unpublished,
+    "room_finished": _finished,
+    "egress_started": _egress,
+    "egress_updated": _egress,
+    "egress_ended": _egress,
+}
+"""By the name LiveKit gives an event."""

@@ -1,0 +1,273 @@
+"""The text log: which event reads how.
+
+A line is for a person (and for whoever greps for the wording of the seed); the JSON
+log is for a machine.  An event of the table reads as its template says, any other as
+`event key=value`, with its level before it from warning upwards.
+
+A template is a format string over the event's fields, or a function of them.  A
+format string's fields are made harmless as they are put in (`bridge.output.text`) and
+read `-` where they are missing; a function is given them raw and must see to both.
+A template with several lines makes several lines of the log, so no field may bring
+a newline in: a test throws hostile values at each.
+
+A line of a session that does not name its room ends in ` room=NAME`, and that of a leave
+in ` room=NAME reason=REASON`: the lines of many rooms stand among each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from actors.session.texts import length_before_cut
+from bridge.output.harmless import harmless
+from bridge.output.text import BODY_LIMIT, compact_json, go_duration, key_values, plain
+
+Raw: TypeAlias = Mapping[str, Any]
+Template: TypeAlias = "str | Callable[[Raw], str]"
+
+
+class _Shown(dict[str, str]):
+    """Fields as a format string takes them, each made harmless when it is asked for."""
+
+    def __init__(self, raw: Raw) -> None:
+        super().__init__()
+        self._raw = raw
+
+    def __missing__(self, key: str) -> str:
+        value = self._raw.get(key)
+        return "-" if value is None else harmless(plain(value))
+
+
+def _metadata(raw: Raw) -> str:
+    metadata = plain(raw.get("metadata") or "")
+    identity = harmless(plain(raw.get("identity")))
+    if not metadata:
+        return f"Participant metadata cleared: {identity}"
+    before_cut = length_before_cut(metadata)
+    if before_cut is not None:
+        return f"Participant metadata of {identity} is too long to show: {before_cut}"
+    as_json = compact_json(metadata)
+    if as_json is None:
+        size = len(metadata.encode(errors="surrogatepass"))
+        return f"Participant metadata of {identity} is not JSON: {size} bytes"
+    return f"Participant metadata: {harmless(as_json, BODY_LIMIT)}"
+
+
+def _room_metadata(raw: Raw) -> str:
+    metadata = plain(raw.get("metadata") or "")
+    return f"Room metadata changed: {harmless(compact_json(metadata) or metadata, BODY_LIMIT)}"
+
+
+_FORMATS: Final = {"json": "JSON", "text": "text", "binary": "binary data"}
+
+
+def _data_message(raw: Raw) -> str:
+    """The content is there only with `--log-payloads`."""
+    sender = raw.get("identity")
+    start = "Data message from " + ("(unknown)" if sender is None else harmless(plain(sender)))
+    content = raw.get("content")
+    if content is not None:
+        content = plain(content)
+        return f"{start}: {harmless(compact_json(content) or content, BODY_LIMIT)}"
+    form = _FORMATS.get(plain(raw.get("format")), "data")
+    topic = plain(raw.get("topic") or "")
+    on_topic = f", {key_values({'topic': topic})}" if topic else ""
+    return f"{start}: {_plain(raw, 'size')} bytes of {form}{on_topic}"
+
+
+def _attachment(raw: Raw) -> str:
+    sender = raw.get("identity")
+    who = "(unknown)" if sender is None else harmless(plain(sender))
+    topic = plain(raw.get("topic") or "")
+    on_topic = f", {key_values({'topic': topic})}" if topic else ""
+    return f"Attachment from {who}: {_plain(raw, 'size')} bytes{on_topic}"
+
+
+_RIGHTS: Final = {
+    "can_publish": "publish",
+    "can_subscribe": "subscribe",
+    "can_publish_data": "send data",
+}
+
+
+def _permissions(raw: Raw) -> str:
+    may = [what for key, what in _RIGHTS.items() if raw.get(key)]
+    sources = [harmless(plain(source)) for source in raw.get("sources") or ()]
+    only = f" (only {', '.join(sources)})" if sources and raw.get("can_publish") else ""
+    identity = harmless(plain(raw.get("identity")))
+    return f"Participant permissions changed: {identity} may {', '.join(may) or 'do nothing'}{only}"
+
+
+def _recording_ended(raw: Raw) -> str:
+    line = f"Recording ended: {_plain(raw, 'kind')} ({_plain(raw, 'id')}) {_plain(raw, 'status')}"
+    more = {key: raw.get(key) for key in ("error", "file") if raw.get(key)}
+    return f"{line}, {key_values(more)}" if more else line
+
+
+def _plain(raw: Raw, key: str) -> str:
+    value = raw.get(key)
+    return "-" if value is None else harmless(plain(value))
+
+
+def _attributes(raw: Raw) -> str:
+    changed = raw.get("changed")
+    pairs = key_values(changed) if isinstance(changed, Mapping) else harmless(plain(changed))
+    return f"Participant attributes changed: {harmless(plain(raw.get('identity')))} {pairs}"
+
+
+def _speakers(raw: Raw) -> str:
+    who = ", ".join(harmless(plain(identity)) for identity in raw.get("identities") or ())
+    return f"Active speakers: {who or 'nobody'}"
+
+
+UNKNOWN: Final = "unknown"
+"""Instead of a number of messages: all of them are encrypted."""
+
+
+def _numbers(raw: Raw) -> str:
+    messages = raw.get("messages", 0)
+    return (
+        f"Participants: {raw.get('participants', 0)}, Tracks: {raw.get('tracks', 0)}, "
+        f"Messages: {UNKNOWN if messages is None else messages}, "
+        f"Duration: {go_duration(raw.get('duration') or 0.0)}"
+    )
+
+
+def _room(raw: Raw) -> str:
+    return harmless(plain(raw.get("room")))
+
+
+def _summary(raw: Raw) -> str:
+    messages = raw.get("messages", 0)
+    return "\n".join(
+        (
+            "=== Final Summary ===",
+            f"Total rooms monitored: {raw.get('rooms', 0)}",
+            f"Total participants: {raw.get('participants', 0)}",
+            f"Total tracks: {raw.get('tracks', 0)}",
+            f"Total data messages: {UNKNOWN if messages is None else messages}",
+            f"Total monitoring time: {go_duration(raw.get('duration') or 0.0)}",
+            "====================",
+        )
+    )
+
+
+SESSION_LINES: Final[Mapping[str, Template]] = {
+    "session_started": "Session started for room: {room} (SID: {room_sid})",
+    "participant_found": "Found existing participant: {identity}",
+    "participant_connected": "Participant connected: {identity} (SID: {sid})",
+    "participant_disconnected": "Participant disconnected: {identity}",
+    "participant_metadata": _metadata,
+    "participant_name": "Participant name changed: {identity} is now {name}",
+    "participant_attributes": _attributes,
+    "participant_permissions": _permissions,
+    "track_published": "Track published: {source} {kind} by {identity} (SID: {sid})",
+    "track_unpublished": "Track unpublished: {sid} by {identity}",
+    "track_muted": "Track muted: {sid} by {identity}",
+    "track_unmuted": "Track unmuted: {sid} by {identity}",
+    "track_subscribed": "Successfully subscribed to track: {sid}",
+    "track_subscription_failed": "Could not subscribe to track: {sid} by {identity}: {error}",
+    "data_track_published": "Data track published by {identity} (SID: {sid})",
+    "data_track_unpublished": "Data track unpublished: {sid} by {identity}",
+    "data_message": _data_message,
+    "attachment": _attachment,
+    "messages_thinned": "Data messages that came too fast, only counted: {count}",
+    "attachments_thinned": "Attachments that came too fast, only counted: {count}",
+    "changes_overtaken": "Changes that came too fast, of which only the last are told: {count}",
+    "quality_changed": "Connection quality changed for {sid}: {quality}",
+    "speakers_changed": _speakers,
+    "room_metadata": _room_metadata,
+    "room_recording": lambda raw: (
+        f"Room {'is' if raw.get('active') else 'is no longer'} being recorded"
+    ),
+    "reconnecting": "Connection to room lost, reconnecting: {room}",
+    "reconnected": "Reconnected to room: {room} (after {gap} s)",
+    "suspended": "Nothing was seen of room: {room} (for {gap} s, suspended)",
+    "session_ended": "Analytics session ended for room: {room}",
+    "participant_left_at": "Time of leaving corrected: {identity} (SID: {sid})",
+    "participant_connection_aborted": "Participant could not connect: {identity} (SID: {sid})",
+    "room_ended": "Room had ended: {room}",
+    "recording_started": "Recording started: {kind} ({id})",
+    "recording_ended": _recording_ended,
+}
+"""One for every entry of a session (`actors.session.timeline_entry.ENTRY_KEYS`)."""
+
+WORKER_LINES: Final[Mapping[str, Template]] = {
+    "agent_started": "Starting room analytics agent...",
+    "worker_suspended": "This worker did not run for {seconds} s (stopped, or its machine slept):"
+    " each of {rooms} rooms has a gap",
+    "clock_off": "This machine's clock is off by {offset} s (ahead of LiveKit's where positive):"
+    " set it (NTP); sessions have LiveKit's time",
+    "clock_right": "This machine's clock agrees with LiveKit's again ({offset} s)",
+    "max_rooms": "Watching up to {rooms} rooms at once ({open_files} open files)",
+    "room_started": "Starting analytics for room: {room} (Job ID: {job_id})",
+    "messages_not_logged": "Data messages not logged one by one: {count} in {room}",
+    "changes_not_logged": "Changes not logged one by one: {count} in {room}",
+    "room_status": lambda raw: f"Room status - Name: {_room(raw)}, {_numbers(raw)}",
+    "report_started": "=== Analytics Report ===",
+    "report_room": lambda raw: (
+        f"Room: {_room(raw)} ({harmless(plain(raw.get('status')))}) - {_numbers(raw)}"
+    ),
+    "report_ended": "=======================",
+    "final_summary": _summary,
+    "signal_received": "Received signal {signal}, shutting down...",
+    "agent_stopped": "Agent stopped",
+    "unnamed_worker": (
+        "WARNING --agent-name is empty: an unnamed worker takes jobs from your other unnamed agents"
+    ),
+    "max_rooms_lowered": (
+        "WARNING --max-rooms lowered from {asked} to {max_rooms}: the open-file limit is "
+        "{open_files}; raise it (ulimit -n) for more"
+    ),
+    "secret_on_command_line": (
+        "WARNING {flag} is on the command line, where other users of this machine can read it: "
+        "set it by {variable} or {file_variable}"
+    ),
+    "secret_file_readable": (
+        "WARNING {flag}: every user of this machine can read {file}, which has {setting} in it: "
+        "chmod 600 it"
+    ),
+    "proxy_not_used": (
+        "WARNING not used: {variables}: LiveKit is reached without a proxy, the SDK does not "
+        "get these variables"
+    ),
+    "http_token_short": (
+        "WARNING --http-token is so short that it can be guessed: take {least} characters or more"
+    ),
+}
+
+TEMPLATES: Final[Mapping[str, Template]] = {**SESSION_LINES, **WORKER_LINES}
+
+_NAME_THEIR_ROOM: Final = frozenset(
+    event
+    for event, template in SESSION_LINES.items()
+    if isinstance(template, str) and "{room}" in template
+)
+_LEAVES: Final = frozenset(("participant_disconnected", "participant_connection_aborted"))
+
+_SHOWN_LEVELS: Final = {"warning": "WARNING ", "error": "ERROR ", "critical": "ERROR "}
+
+
+def line_of(event: str, level: str, fields: Raw) -> str:
+    """The text of an event; more than one line only where its template has more."""
+    template = TEMPLATES.get(event)
+    if template is None:
+        pairs = key_values(
+            {key: value for key, value in fields.items() if value is not None}, BODY_LIMIT
+        )
+        return f"{_SHOWN_LEVELS.get(level, '')}{harmless(event)} {pairs}".rstrip()
+    line = template.format_map(_Shown(fields)) if isinstance(template, str) else template(fields)
+    if event not in SESSION_LINES or event in _NAME_THEIR_ROOM:
+        return line
+    room, reason = fields.get("room"), fields.get("reason") if event in _LEAVES else None
+    if room is not None:
+        line += _room_of(plain(room))
+    return line if reason is None else f"{line} {key_values({'reason': reason})}"
+
+
+@lru_cache(maxsize=1024)
+def _room_of(room: str) -> str:
+    """Made once a room: a line costs as much as all the rest that is done about an event."""
+    return f" {key_values({'room': room})}"

@@ -1,0 +1,59 @@
+"""What can be wrong with a store, and what to do about it.
+
+SQLite's own words ("disk I/O error") help nobody: each of its codes is told here as what
+it means for a data directory.  Three things can follow: the same is tried again
+(`ArchiveTrouble`), the file is set aside (`is_damage`), or the program must not go on
+with it (`StoreRefused`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from actors.journal.archive import ArchiveTrouble
+
+
+class StoreRefused(Exception):
+    """Not ours to use: somebody else's.  The text says whose, and what to do."""
+
+
+_DAMAGE: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+
+_TEXTS: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full: make room",
+    sqlite3.SQLITE_READONLY: "may not be written to: give this user the right to (chmod, chown)",
+    sqlite3.SQLITE_PERM: "may not be written to: give this user the right to (chmod, chown)",
+    sqlite3.SQLITE_BUSY: "is locked by another program: end it (an open sqlite3, a backup)",
+    sqlite3.SQLITE_LOCKED: "is locked by another program: end it (an open sqlite3, a backup)",
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot be opened: see that the directory is there, that this user may write to it, "
+        "and that the open-file limit is not reached"
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk fails to read or write: see the system's log, and whether a quota is used up"
+    ),
+    sqlite3.SQLITE_NOMEM: "there is not enough memory to work with it",
+}
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The first byte of SQLite's code; the rest says more than there is to do about."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """The file is not what was written."""
+    return _primary(error) in _DAMAGE
+
+
+def trouble(path: Path, error: sqlite3.Error | OSError) -> ArchiveTrouble:
+    """The same as the port tells it."""
+    if isinstance(error, OSError):
+        return ArchiveTrouble(f"{error.filename or path}: {error.strerror or error}")
+    text = _TEXTS.get(_primary(error))
+    name = getattr(error, "sqlite_errorname", "")
+    return ArchiveTrouble(
+        f"{path}: {text} ({name})" if text else f"{path}: {error} {name}".rstrip()
+    )

@@ -1,0 +1,70 @@
+"""Thousands of rooms come and go, and the program is as it was."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from actors.rooms.room_table import CLOSED_KEPT
+from tests.app.simulated import World, open_world
+
+AT_ONCE = 100
+
+
+@pytest.mark.parametrize(
+    # Settled: all that is kept for a while (the newest ended sessions) is full.
+    "settled,rooms",
+    [(400, 800), pytest.param(1_000, 2_000, marks=pytest.mark.chaos)],
+)
+async def test_rooms_that_came_and_went_leave_nothing_behind(
+    tmp_path: Path, settled: int, rooms: int
+) -> None:
+    assert settled > CLOSED_KEPT
+    async with open_world(tmp_path) as world:
+        await live(world, 0, settled)
+        before = await held(world)
+        await live(world, settled, rooms)
+        after = await held(world)
+        assert world.ended == {None: rooms}
+        assert world.actors.book.held == {}
+        assert len(world.actors.book.ended) == CLOSED_KEPT
+        assert world.actors.book.summary(0.0).rooms == rooms
+    grown = {
+        name: (before[name], after[name])
+        for name in after
+        if after[name] - before[name] > (rooms - settled) // 20
+    }
+    assert grown == {}
+
+
+async def live(world: World, first: int, end: int) -> None:
+    """Rooms in which something happens, from the first of their numbers to the last."""
+    for number in range(first, end, AT_ONCE):
+        rooms = await world.watch(*(f"room-{number + n}" for n in range(AT_ONCE)))
+        for room in rooms:
+            bob = room.join("bob")
+            bob.send_data(b"{}")
+            bob.leave()
+            room.storm()
+            room.close()
+        await world.until(lambda: not world.running)
+
+
+async def held(world: World) -> Counter[str]:
+    """How many of each of our classes there are, and of trio's tasks."""
+    for _ in range(3):
+        await world.actors.flush()  # The newest batches are in somebody's hand.
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    gc.collect()
+    found = Counter(type(one) for one in gc.get_objects())
+    ours = {
+        f"{kind.__module__}.{kind.__qualname__}": count
+        for kind, count in found.items()
+        if str(kind.__module__).startswith(("actors.", "bridge."))
+    }
+    return Counter({**ours, "tasks": trio.lowlevel.current_statistics().tasks_living})

@@ -1,0 +1,172 @@
+"""Sessions in a store, and the API that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import define, field
+
+from actors.journal.journal import Journal
+from actors.rooms.run_counters import Tally
+from actors.runtime import ActorSystem, open_system
+from actors.session import AttributesChanged, MetadataChanged
+from bridge.config.public_address import Front
+from bridge.http.api.endpoints import Api, Archives
+from bridge.http.api.event_stream import Feed
+from bridge.http.health import health
+from bridge.http.metrics import Metrics, Requests, Sources, Vitals
+from bridge.http.server.routes import Row, app
+from bridge.http.server.time_slices import in_turns
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.tokens import ApiKey
+from bridge.livekit.worker.worker import Worker, WorkerConfig
+from bridge.store.sqlite_archive import SqliteArchive, open_store
+from tests.http.site import Site, open_site
+from tests.store.stored_history import History
+
+HOSTILE = '=HYPERLINK("http://evil.example")\x1b[31m\u202e<script>'
+
+WORKER: dict[str, Any] = {
+    "id": "0123456789ab",
+    "livekit_id": "AW_1",
+    "agent_name": "agent",
+    "version": "0",
+    "registered": True,
+    "draining": False,
+    "rooms": 1,
+    "max_rooms": 500,
+    "waiting": {"rooms": 1, "names": [f"{HOSTILE}\ud800"]},
+    "load": 0.002,
+    "store": {
+        "trouble": None,
+        "written_at": "2026-09-21T14:13:20.000Z",
+        "lines_waiting": 0,
+        "lines_written": 1,
+        "lines_lost": 0,
+    },
+}
+
+
+def sources_of(
+    history: History, system: ActorSystem, feed: Feed, journals: list[Journal]
+) -> Sources:
+    """What is measured of a worker that never was at LiveKit."""
+    config = WorkerConfig(
+        endpoint=Endpoint.parse("ws://localhost:1"),
+        api_key=ApiKey("key", "secret"),
+        agent_name="agent",
+        max_rooms=8,
+        version="0",
+        instance="w",
+        visible=False,
+    )
+    vitals = Vitals()
+    system.listen(vitals.take)
+    return Sources(
+        journals=lambda: journals,
+        tally=Tally(),
+        vitals=vitals,
+        system=system,
+        backlog=history.backlog,
+        worker=Worker(config, on_assignment=lambda _: None, on_termination=lambda _: None),
+        webhooks={"accepted": 2},
+        webhooks_dropped=lambda: 1,
+        feed=feed,
+        requests=Requests(),
+        clock=lambda: history.now,
+    )
+
+
+@define(eq=False)
+class Kept:
+    """A worker that writes, and whoever reads."""
+
+    site: Site
+    history: History
+    archive: SqliteArchive
+    feed: Feed
+    system: ActorSystem
+    rows: tuple[Row, ...]
+    live: Journal = field(init=False)
+    """The session `RM_live`."""
+    _feeding: trio.CancelScope = field(factory=trio.CancelScope)
+
+    def stop_feed(self) -> None:
+        """As the end of the server does."""
+        self._feeding.cancel()
+
+    async def run_feed(self) -> None:
+        with self._feeding:
+            await self.feed.run()
+
+    async def get(self, path: str, **parameters: str | int) -> Any:
+        """The JSON of an answer that must be good."""
+        answer = await self.site.http.get(path, params=parameters or None)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        return answer.json()
+
+    async def write(self) -> None:
+        """Keep what was recorded since the last time, as the store's actor does."""
+        await self.archive.write(self.history.backlog.take(self.history.now))
+        self.history.backlog.done()
+
+    async def fill(self, ended: int = 5) -> None:
+        """`RM_0` and on have ended; `RM_0` is hostile in all its words."""
+        history = self.history
+        for number in range(ended):
+            room = HOSTILE if number == 0 else f"team-{number % 2}"
+            people = [HOSTILE] if number == 0 else [f"person-{n}" for n in range(number + 1)]
+            journal = history.begin(room, f"RM_{number}", *people)
+            history.talk(journal, 3, people[0])
+            journal.record(MetadataChanged(history.now, people[0], HOSTILE))
+            journal.record(AttributesChanged(history.now, people[0], {"to": HOSTILE}))
+            journal.end(history.now, "room_closed")
+            history.now += 3_600.0
+        self.live = history.begin("live", "RM_live")
+        history.talk(self.live, 2)
+        await self.write()
+
+
+@asynccontextmanager
+async def open_kept(
+    data_dir: Path,
+    *,
+    token: str | None = None,
+    front: Front | None = None,
+    more: Callable[[Archives], tuple[Row, ...]] = lambda _: (),
+    **limits: int,
+) -> AsyncGenerator[Kept, None]:
+    """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
+    history = History()
+    async with open_store(data_dir, instance="w") as archive, open_system() as system:
+        archives = Archives(data_dir)
+        feed = Feed(archives, lambda: history.backlog.kept, **limits)
+
+        async def actors() -> dict[str, Any]:
+            return {
+                "tree": await in_turns(system.tree_in_steps()),
+                "dead_letters": system.dead_letters.total(),
+                "recent_dead_letters": list(system.recent_dead_letters),
+            }
+
+        api = Api(
+            archives,
+            workers=lambda: [WORKER],
+            actors=actors,
+            version="0",
+        )
+        metrics = Metrics(sources_of(history, system, feed, []))
+        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows, *more(archives))
+        async with (
+            trio.open_nursery() as nursery,
+            open_site(app(rows, loopback=True, token=token, front=front)) as site,
+        ):
+            kept = Kept(site, history, archive, feed, system, rows)
+            nursery.start_soon(kept.run_feed)
+            yield kept
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,348 @@
+"""`/api/v1/events`: live, from where one was, and what becomes of who cannot follow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import h11
+import pytest
+import trio
+from attrs import frozen
+
+from actors.session import entry_view
+from bridge.http.api import event_stream
+from bridge.http.api.event_stream import Behind, Ring, Told
+from bridge.store.reader import Position, open_reader
+from bridge.store.schema import FILE
+from tests.http.site import HANG, polite
+from tests.http.stored_sessions import HOSTILE, Kept, open_kept
+
+PATH = "/api/v1/events"
+
+
+@frozen
+class Message:
+    """One event as a browser has it."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+
+class Listener:
+    """A client, as a browser is one: it knows the last id."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.last_id = ""
+        self.comments = 0
+        self._stream = stream
+        self._http = h11.Connection(h11.CLIENT)
+        self._text = b""
+
+    async def ask(self, last_id: str, query: str) -> h11.Response:
+        headers = [("Host", "localhost"), *([("Last-Event-ID", last_id)] if last_id else [])]
+        request = h11.Request(method="GET", target=PATH + query, headers=headers)
+        data = self._http.send(request) or b""
+        await self._stream.send_all(data + (self._http.send(h11.EndOfMessage()) or b""))
+        response = await self._event()
+        assert isinstance(response, h11.Response)
+        return response
+
+    async def _event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._stream.receive_some())
+        return event
+
+    async def block(self) -> Message | None:
+        """Up to the next empty line; None where that is no event.  EOFError at the end."""
+        with trio.fail_after(HANG):
+            while b"\n\n" not in self._text:
+                event = await self._event()
+                if type(event) is h11.EndOfMessage:
+                    raise EOFError
+                assert isinstance(event, h11.Data)
+                self._text += event.data
+        block, _, self._text = self._text.partition(b"\n\n")
+        name, data = "message", ""
+        for line in block.decode().split("\n"):
+            field, _, value = line.partition(": ")
+            if line.startswith(":"):
+                self.comments += 1
+            elif field == "id":
+                self.last_id = value
+            elif field == "event":
+                name = value
+            elif field == "data":
+                data += value
+        return Message(self.last_id, name, json.loads(data)) if data else None
+
+    async def next(self, count: int) -> list[Message]:
+        found: list[Message] = []
+        while len(found) < count:
+            message = await self.block()
+            if message is not None:
+                found.append(message)
+        return found
+
+
+@asynccontextmanager
+async def listening(
+    kept: Kept, last_id: str = "", query: str = ""
+) -> AsyncGenerator[Listener, None]:
+    """A client that was let in and has its first id."""
+    stream = await kept.site.open()
+    async with stream:
+        listener = Listener(stream)
+        response = await listener.ask(last_id, query)
+        headers = dict(response.headers)
+        assert response.status_code == 200
+        assert headers[b"content-type"] == b"text/event-stream; charset=utf-8"
+        assert headers[b"cache-control"] == b"no-store"
+        assert await listener.block() is None
+        assert re.fullmatch(r"\d+-\d+", listener.last_id)
+        yield listener
+
+
+async def left(kept: Kept, clients: int = 0) -> None:
+    """Wait until so many are."""
+    with trio.fail_after(HANG):
+        while kept.feed.clients != clients:  # noqa: ASYNC110 (nothing tells of it)
+            await trio.sleep(0.01)
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncGenerator[Kept, None]:
+    async with open_kept(tmp_path) as running:
+        await running.fill(ended=1)
+        yield running
+
+
+# ---------------------------------------------------------------- live
+
+
+async def test_what_is_told_from_now_on_comes_as_it_is_kept(kept: Kept):
+    async with listening(kept) as listener:
+        told = len(kept.live.untold)
+        kept.history.talk(kept.live, 2)
+        entries = list(kept.live.untold)[told:]
+        await kept.write()
+        found = await listener.next(len(entries))
+    about = {"room": "live", "session": "RM_live"}
+    assert [one.data for one in found] == [
+        about | json.loads(json.dumps(entry_view(entry))) for entry in entries
+    ]
+    assert len({one.id for one in found}) == len(found)
+    assert {one.name for one in found} == {"message"}
+
+
+async def test_all_listeners_hear_the_same(kept: Kept):
+    async with listening(kept) as one, listening(kept) as other:
+        kept.history.talk(kept.live, 5)
+        await kept.write()
+        assert await one.next(5) == await other.next(5)
+        assert kept.feed.clients == 2
+    await left(kept)
+
+
+async def test_rooms_are_chosen_by_a_pattern(kept: Kept):
+    async with listening(kept, query="?room=te%5Ba-m%5D*") as listener:
+        kept.history.talk(kept.live, 1)
+        journal = kept.history.begin("team-1", "RM_team")
+        await kept.write()
+        (found,) = await listener.next(1)
+        assert (found.data["room"], found.data["event"]) == ("team-1", "session_started")
+    assert journal.number
+
+
+async def test_a_hostile_word_stays_within_its_line(kept: Kept):
+    async with listening(kept) as listener:
+        kept.history.begin(f"{HOSTILE}\n\ndata: forged\r\n", "RM_odd", "a\nid: 1-1")
+        await kept.write()
+        (found, *_) = await listener.next(2)
+    assert found.data["room"] == f"{HOSTILE}\n\ndata: forged\r\n"
+
+
+# ---------------------------------------------------------------- coming back
+
+
+async def test_who_comes_back_misses_nothing(kept: Kept):
+    async with listening(kept) as listener:
+        kept.history.talk(kept.live, 3)
+        await kept.write()
+        seen = await listener.next(4)
+        last_id = seen[-1].id
+    await left(kept)
+    for _ in range(3):  # nobody listens meanwhile
+        kept.history.talk(kept.live, 2)
+        await kept.write()
+    with open_reader(kept.archive.path.parent) as reader:
+        there = reader.told_after(Position(*map(int, last_id.split("-"))))
+    async with listening(kept, last_id) as listener:
+        missed = await listener.next(len(there))
+        kept.history.talk(kept.live, 1)
+        await kept.write()
+        live = await listener.next(1)
+    assert [one.id for one in missed] == [
+        f"{one.position.batch}-{one.position.number}" for one in there
+    ]
+    assert len({one.id for one in (*seen, *missed, *live)}) == len(seen) + len(missed) + 1
+    assert {one.name for one in missed} == {"message"}
+
+
+async def test_one_comes_back_while_others_listen(kept: Kept):
+    async with listening(kept) as first:
+        start = first.last_id
+        kept.history.talk(kept.live, 3)
+        await kept.write()
+        heard = await first.next(5)
+        async with listening(kept, start) as second:
+            assert await second.next(5) == heard
+
+
+async def test_more_than_is_read_at_once_comes_in_order(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(event_stream, "AT_ONCE", 3)
+    async with listening(kept) as listener:
+        start = listener.last_id
+    await left(kept)
+    kept.history.talk(kept.live, 20)
+    await kept.write()
+    async with listening(kept, start) as listener:
+        found = await listener.next(20)
+    numbers = [int(one.id.partition("-")[2]) for one in found]
+    assert numbers == list(range(1, 21))
+
+
+async def test_what_the_journal_has_dropped_is_told_as_a_gap(kept: Kept):
+    async with listening(kept, "1-1") as listener:
+        found = await listener.next(3)
+    assert (found[0].name, found[0].data) == ("gap", {})
+    assert {one.name for one in found[1:]} == {"message"}
+
+
+async def test_an_id_of_another_store_is_a_gap_and_goes_on_live(kept: Kept):
+    async with listening(kept, f"{'9' * 17}-1") as listener:
+        (gap,) = await listener.next(1)
+        kept.history.talk(kept.live, 1)
+        await kept.write()
+        (found,) = await listener.next(1)
+    assert gap.name == "gap"
+    assert found.data["room"] == "live"
+
+
+# ---------------------------------------------------------------- who cannot follow
+
+
+async def test_a_client_that_hardly_reads_is_dropped_and_costs_nobody_anything(tmp_path: Path):
+    async with open_kept(tmp_path, ring_bytes=400_000) as kept:
+        await kept.fill(ended=0)
+        stream = await kept.site.open()
+        async with stream:
+            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
+            await stream.send_all(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            async with listening(kept) as polite_one:
+                with trio.fail_after(HANG):
+                    while not kept.feed.dropped:
+                        kept.history.talk(kept.live, 300)
+                        await kept.write()
+                        await polite_one.next(300)
+                        await take_a_little(stream)
+                await left(kept, 1)
+
+
+async def take_a_little(stream: trio.SocketStream) -> None:
+    """So that the server looks at this client again."""
+    with trio.move_on_after(0.01):
+        await stream.receive_some(4_096)
+
+
+async def test_a_client_that_vanishes_leaves_its_place(kept: Kept):
+    stream = await kept.site.open()
+    await stream.send_all(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    async with stream:
+        assert await stream.receive_some(1)
+        assert kept.feed.clients == 1
+    await left(kept)
+    assert kept.feed.dropped == 0
+
+
+async def test_there_are_places_for_so_many(tmp_path: Path):
+    async with open_kept(tmp_path, clients=1) as kept:
+        await kept.fill(ended=0)
+        async with listening(kept):
+            answer = polite(await kept.site.http.get(PATH))
+            assert answer.status == 503
+            assert answer.headers["retry-after"] == "10"
+            assert answer.problem
+        await left(kept)
+        assert kept.feed.refused == 1
+        async with listening(kept):
+            pass
+
+
+def test_a_ring_has_the_newest_within_its_bounds():
+    ring = Ring(Position(1, 0), events=3, size=100)
+    for number in range(1, 6):
+        ring.put(Told(Position(1, number), "room", b"x" * 10))
+    assert [told.position.number for told in ring.after(Position(1, 2))] == [3, 4, 5]
+    with pytest.raises(Behind):
+        ring.after(Position(1, 1))
+    ring.put(Told(Position(2, 1), "room", b"x" * 95))
+    assert [told.position for told in ring.after(Position(1, 5))] == [Position(2, 1)]
+
+
+# ---------------------------------------------------------------- the rest
+
+
+async def test_a_quiet_stream_shows_that_it_is_there(kept: Kept, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(event_stream, "HEARTBEAT", 0.05)
+    async with listening(kept) as listener:
+        assert await listener.block() is None
+    assert listener.comments == 1
+
+
+async def test_the_end_of_the_server_ends_every_stream(tmp_path: Path):
+    async with open_kept(tmp_path) as kept:
+        await kept.fill(ended=0)
+        async with listening(kept) as listener:
+            kept.stop_feed()
+            with pytest.raises(EOFError):
+                await listener.block()
+
+
+async def test_a_store_that_cannot_be_read_for_a_while_is_waited_for(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(event_stream, "AGAIN", 0.01)
+    async with listening(kept) as listener:
+        (tmp_path / FILE).rename(tmp_path / "away")
+        kept.history.talk(kept.live, 1)
+        kept.history.backlog.kept.set()
+        (tmp_path / "away").rename(tmp_path / FILE)
+        await kept.write()
+        assert (await listener.next(1))[0].data["room"] == "live"
+
+
+@pytest.mark.parametrize("last_id", ["x", "1", "-1-1", "1-", f"{'9' * 30}-1", "\u0661-1"])
+async def test_an_id_that_is_none_is_refused(kept: Kept, last_id: str):
+    headers = [(b"Last-Event-ID", last_id.encode())]
+    answer = polite(await kept.site.http.get(PATH, headers=headers))
+    assert answer.status == 400
+    assert answer.problem
+
+
+async def test_head_is_an_answer_without_a_stream(kept: Kept):
+    answer = await kept.site.http.head(PATH)
+    assert (answer.status_code, kept.feed.clients) == (200, 0)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("query", ["room=", "room=a&room=b", "session=RM_1"])
+async def test_a_wrong_query_is_refused(kept: Kept, query: str):
+    assert polite(await kept.site.http.get(f"{PATH}?{query}")).problem["status"] == 400

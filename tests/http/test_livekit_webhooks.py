@@ -1,0 +1,231 @@
+"""A real LiveKit server's webhooks of real people."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import jwt
+import pytest
+import trio
+from attrs import define, field
+from trio_websocket import open_websocket_url
+
+from actors.session.events import (
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    RoomEndTold,
+    RoomTold,
+    ServerSaid,
+    TrackTold,
+)
+from bridge.http.server.exchange import App, Message
+from bridge.http.server.routes import app
+from bridge.http.webhook_endpoint import Inbox
+from bridge.lab.people import People, open_people
+from bridge.lab.people.process_protocol import Grants
+from bridge.lab.server import PrivateServer, find_server
+from bridge.lab.server.ports import LOOPBACK, free_port
+from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.server_api import ServerApi
+from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, ApiKey
+from bridge.livekit.webhooks.verify import CONTENT_TYPE
+from bridge.livekit.webhooks.webhook_events import WebhookSaid
+from tests.http.site import HANG, Site, open_site
+from tests.livekit.webhooks.webhook_sender import OTHER, token_for
+
+AGENT = "watcher"
+
+
+@define(eq=False)
+class Listener:
+    """What LiveKit told us, in our words and as it came."""
+
+    heard: list[WebhookSaid] = field(factory=list[WebhookSaid])
+    requests: list[tuple[dict[str, str], bytearray]] = field(
+        factory=list[tuple[dict[str, str], bytearray]]
+    )
+    _news: trio.Event = field(factory=trio.Event)
+
+    def hear(self, said: WebhookSaid) -> None:
+        self.heard.append(said)
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, kind: type[ServerSaid], holds: Callable[..., bool]) -> WebhookSaid:
+        """The first event of this kind that `holds`; waits for it."""
+        with trio.fail_after(HANG):
+            while True:
+                for said in self.heard:
+                    if isinstance(said.event, kind) and holds(said.event):
+                        return said
+                await self._news.wait()
+
+    async def joined(self, identity: str, sid: str) -> JoinTold:
+        said = await self.until(
+            JoinTold, lambda it: (it.participant.identity, it.participant.sid) == (identity, sid)
+        )
+        assert isinstance(said.event, JoinTold)
+        return said.event
+
+    async def left(self, sid: str) -> LeaveTold:
+        said = await self.until(LeaveTold, lambda it: it.participant.sid == sid)
+        assert isinstance(said.event, LeaveTold)
+        return said.event
+
+    async def track(self, sid: str, *, published: bool) -> TrackTold:
+        said = await self.until(
+            TrackTold, lambda it: (it.track.sid, it.published) == (sid, published)
+        )
+        assert isinstance(said.event, TrackTold)
+        return said.event
+
+    def recording(self, inner: App) -> App:
+        """`inner`, with every request kept."""
+
+        async def outer(scope: Message, receive: Callable[..., object], send: object) -> None:
+            body = bytearray()
+            headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+            self.requests.append((headers, body))
+
+            async def receive_and_keep() -> Message:
+                message = await receive()  # pyright: ignore[reportGeneralTypeIssues]
+                body.extend(message.get("body", b""))
+                return message
+
+            await inner(scope, receive_and_keep, send)  # pyright: ignore[reportArgumentType]
+
+        return outer
+
+
+@define(eq=False)
+class Stage:
+    """A LiveKit server that tells our site of its rooms."""
+
+    server: PrivateServer
+    key: ApiKey
+    api: ServerApi
+    people: People
+    site: Site
+    inbox: Inbox
+    listener: Listener
+
+
+@pytest.fixture
+async def stage(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerator[Stage, None]:
+    """Asks for the shared server only because a machine without one cannot run this either."""
+    binary = find_server()
+    assert binary is not None
+    port = free_port(socket.SOCK_STREAM)
+    urls = [f"http://{LOOPBACK}:{port}/livekit/webhook"]
+    listener = Listener()
+    with PrivateServer.start(binary, tmp_path, webhook_urls=urls) as server:
+        key = ApiKey(server.api_key, server.api_secret)
+        inbox = Inbox(key, AGENT, listener.hear)
+        async with (
+            open_site(listener.recording(app(inbox.rows, loopback=True)), port) as site,
+            ServerApi(Endpoint.parse(server.url), key) as api,
+            open_people(server.url, server.api_key, server.api_secret) as people,
+        ):
+            yield Stage(server, key, api, people, site, inbox, listener)
+
+
+async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Stage):
+    people, told = stage.people, stage.listener
+    alice = await people.join("lobby", "alice", name="Alice", metadata="m", attributes={"k": "v"})
+    microphone = await alice.publish("microphone")
+    screen = await alice.publish("screen")
+
+    room = await told.until(RoomTold, lambda _: True)
+    assert (room.room, room.room_sid) == ("lobby", alice.room_sid)
+    assert isinstance(room.event, RoomTold)
+    assert room.event.created_at == pytest.approx(time.time(), abs=HANG)
+    assert room.event.said_at == pytest.approx(room.event.at, abs=HANG)
+
+    who = (await told.joined("alice", alice.sid)).participant
+    assert (who.name, who.metadata, who.attributes) == ("Alice", "m", {"k": "v"})
+    assert (who.kind, who.joined_at) == ("standard", alice.joined_at)
+
+    published = await told.track(microphone, published=True)
+    assert (published.identity, published.sid) == ("alice", alice.sid)
+    assert (published.track.kind, published.track.source) == ("audio", "microphone")
+    # A track that is gone before its media came is never told of.
+    assert (await told.track(screen, published=True)).track.source == "screen"
+    await alice.unpublish(screen)
+    assert (await told.track(screen, published=False)).sid == alice.sid
+
+    bob = await people.join("lobby", "bob")
+    # Of somebody who leaves before the media connection stands it would tell `JoinAborted`.
+    assert (await told.joined("bob", bob.sid)).participant.kind == "standard"
+    await bob.leave()
+    assert (await told.left(bob.sid)).reason == "client_initiated"
+
+    again = await people.join("lobby", "alice")
+    await told.joined("alice", again.sid)
+    assert (await told.left(alice.sid)).reason == "duplicate_identity"
+
+    carol = await people.join("lobby", "carol")
+    await told.joined("carol", carol.sid)
+    await stage.api.remove_participant("lobby", "carol")
+    assert (await told.left(carol.sid)).reason == "participant_removed"
+
+    token = stage.key.sign({"roomJoin": True, "room": "lobby"}, claims={"sub": "dora"})
+    async with open_websocket_url(f"{stage.server.url}/rtc?access_token={token}") as half_joined:
+        await half_joined.get_message()
+    aborted = await told.until(JoinAborted, lambda it: it.participant.identity == "dora")
+    assert isinstance(aborted.event, JoinAborted)
+    assert aborted.event.reason == "signal_close"
+
+    await stage.api.delete_room("lobby")
+    ended = await told.until(RoomEndTold, lambda _: True)
+    assert (ended.room, ended.room_sid) == ("lobby", alice.room_sid)
+    assert (await told.left(again.sid)).reason == "room_deleted"
+    assert set(stage.inbox.counts) == {"accepted"}
+
+
+async def test_agents_are_told_as_such_and_we_and_the_hidden_not_at_all(stage: Stage):
+    people, told = stage.people, stage.listener
+    hidden = Grants(hidden=True)
+    us = {AGENT_NAME_ATTRIBUTE: AGENT}
+    await people.join("lobby", "we", kind="agent", attributes=us, grants=hidden)
+    await people.join("lobby", "we, visible", kind="agent", attributes=us)
+    await people.join("lobby", "ghost", grants=hidden)
+    helper = await people.join(
+        "lobby", "helper", kind="agent", attributes={AGENT_NAME_ATTRIBUTE: "helper"}
+    )
+    assert (await told.joined("helper", helper.sid)).participant.kind == "agent"
+    await stage.api.delete_room("lobby")
+    await told.until(RoomEndTold, lambda _: True)
+    await told.left(helper.sid)
+    seen = {
+        said.event.participant.identity
+        for said in told.heard
+        if isinstance(said.event, JoinTold | LeaveTold)
+    }
+    assert seen == {"helper"}
+    assert stage.inbox.counts["ignored"] >= 3
+
+
+async def test_our_forger_signs_as_livekit_does_and_nobody_else_can(stage: Stage):
+    await stage.api.create_room("lobby")
+    await stage.listener.until(RoomTold, lambda _: True)
+    headers, body = stage.listener.requests[0][0], bytes(stage.listener.requests[0][1])
+    token = headers["authorization"]
+    claims = jwt.decode(token, options={"verify_signature": False}, algorithms=["HS256"])
+    times = {name: claims[name] for name in ("exp", "nbf", "iat")}
+    assert headers["content-type"] == CONTENT_TYPE
+    assert token == token_for(body, stage.key, **times)
+    assert times["exp"] - times["iat"] == 300
+
+    async def send(content: bytes, authorization: str) -> int:
+        sent = {"Authorization": authorization, "Content-Type": CONTENT_TYPE}
+        answer = await stage.site.http.post("/livekit/webhook", content=content, headers=sent)
+        return answer.status_code
+
+    assert await send(body, token) == 200
+    assert await send(body.replace(b"lobby", b"hobby"), token) == 401
+    assert await send(body, token_for(body, OTHER)) == 401
+    assert stage.inbox.counts == {"accepted": 1, "duplicate": 1, "altered": 1, "forged": 1}

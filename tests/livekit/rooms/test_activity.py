@@ -1,0 +1,90 @@
+"""Quality and speech of people whose media never reaches us."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import trio
+import trio_asyncio
+
+from actors.rooms.room_port import OpenRoom
+from actors.session.events import QualityChanged, Reconnected, SpeakersChanged, TrackSubscribed
+from tests.livekit.rooms.room_stage import RealStage, Recorder, simulate
+
+
+async def received(room: OpenRoom) -> int:
+    """Bytes of media that came to us so far."""
+    sdk = cast("Any", room)._room
+    stats = await trio_asyncio.aio_as_trio(sdk.get_rtc_stats)()
+    return sum(
+        one.inbound_rtp.inbound.bytes_received
+        for one in [*stats.publisher_stats, *stats.subscriber_stats]
+        if one.WhichOneof("stats") == "inbound_rtp"
+    )
+
+
+async def falls_silent(room: OpenRoom) -> bool:
+    """Whether our media stops, which it does about a second after we asked for it.
+
+    Speech is 4,000 bytes a second, a small camera 20,000.
+    """
+    for _ in range(15):
+        before = await received(room)
+        await trio.sleep(1)
+        if await received(room) - before < 300:
+            return True
+    return False
+
+
+async def test_speech_and_quality_come_while_sound_and_picture_do_not(real: RealStage) -> None:
+    alice, bob = await real.join("alice"), await real.join("bob")
+    microphone, camera = await alice.publish("microphone"), await bob.publish("camera")
+    await real.visible(microphone, camera)
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed, count=2)
+        await alice.speak(True)
+        await told.wait(SpeakersChanged, identities=("alice",))
+        assert (await real.quality(told, "alice")).sid == alice.sid
+        assert (await real.quality(told, "bob")).sid == bob.sid
+        assert await falls_silent(room)
+        await simulate(room, "SIMULATE_FULL_RECONNECT")
+        await told.wait(Reconnected)
+        await told.wait(TrackSubscribed, count=4)
+        await told.wait(SpeakersChanged, count=2, identities=("alice",))
+        assert await falls_silent(room), "after a reconnect it is stopped again"
+    assert {event.identity for event in told.all(QualityChanged)} <= {"alice", "bob"}
+
+
+async def test_a_camera_is_taken_again_when_the_microphone_is_gone(real: RealStage) -> None:
+    alice = await real.join("alice")
+    camera, microphone = await alice.publish("camera"), await alice.publish("microphone")
+    await real.visible(camera, microphone)
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed, track_sid=microphone)
+        await alice.unpublish(microphone)
+        await told.wait(TrackSubscribed, track_sid=camera)
+        again = await alice.publish("microphone")
+        await told.wait(TrackSubscribed, track_sid=again)
+        await alice.unpublish(again)
+        # The SDK does not tell that a track it had before is there again, but it counts:
+        bob = await real.join("bob")
+        await bob.publish("microphone")
+        await real.quality(told, "bob")
+        await real.quality(told, "alice")
+        assert await falls_silent(room)
+
+
+async def test_a_microphone_that_was_muted_before_us_is_watched_as_well(real: RealStage) -> None:
+    alice = await real.join("alice")
+    microphone = await alice.publish("microphone")
+    await real.visible(microphone)
+    await alice.mute(microphone)
+    told = Recorder()
+    async with real.open(told):
+        await told.wait(TrackSubscribed, track_sid=microphone)
+        await alice.unmute(microphone)
+        await alice.speak(True)
+        await told.wait(SpeakersChanged, identities=("alice",))
+        await real.quality(told, "alice")

@@ -1,0 +1,194 @@
+"""Many threads put, trio takes: in order, each room in its turn, with few wake-ups."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+
+import pytest
+import trio
+import trio.testing
+
+from bridge.livekit.rooms import demux
+from bridge.livekit.rooms.demux import Inbox, Lane
+
+COLOUR: ContextVar[str] = ContextVar("colour", default="none")
+
+
+@pytest.fixture
+async def inbox() -> AsyncIterator[Inbox]:
+    one = Inbox()
+    yield one
+    one.close()
+
+
+async def test_what_many_threads_put_is_taken_in_the_order_of_each(inbox: Inbox) -> None:
+    taken: list[tuple[int, int]] = []
+    all_there = trio.Event()
+
+    def take(item: tuple[int, int]) -> None:
+        taken.append(item)
+        if len(taken) == 4 * 500:
+            all_there.set()
+
+    lanes: list[Lane[tuple[int, int]]] = [inbox.lane(take) for _ in range(4)]
+
+    def put(lane: int) -> None:
+        for number in range(500):
+            lanes[lane].put((lane, number))
+
+    threads = [threading.Thread(target=put, args=(lane,)) for lane in range(4)]
+    for thread in threads:
+        thread.start()
+    with trio.fail_after(30):
+        await all_there.wait()
+    for thread in threads:
+        thread.join()
+    for lane in range(4):
+        assert [number for one, number in taken if one == lane] == list(range(500))
+
+
+async def test_no_room_waits_for_anothers_burst(inbox: Inbox) -> None:
+    taken: list[str] = []
+    loud, quiet = inbox.lane(taken.append), inbox.lane(taken.append)
+    for _ in range(10 * demux.TURN):
+        loud.put("loud")
+    quiet.put("quiet")
+    await trio.testing.wait_all_tasks_blocked()
+    assert taken.index("quiet") == demux.TURN
+    assert taken.count("loud") == 10 * demux.TURN
+
+
+async def test_of_many_items_of_a_key_the_newest_is_taken_when_it_came(inbox: Inbox) -> None:
+    taken: list[str] = []
+    lane = inbox.lane(taken.append, lambda first, newest: f"{first} to {newest}")
+    lane.put("a join")
+    overtaken = [lane.overtake(item[0], item) for item in ("a1", "b1", "a2", "c1", "b2", "a3")]
+    assert overtaken == [False, False, True, False, True, True]
+    assert len(lane) == 2
+    await trio.testing.wait_all_tasks_blocked()
+    assert taken == ["a join", "c1", "b1 to b2", "a1 to a3"]
+
+
+async def test_nothing_overtakes_what_is_not_to_be_lost(inbox: Inbox) -> None:
+    taken: list[str] = []
+    lane = inbox.lane(taken.append)
+    lane.overtake("a", "a1")
+    lane.put("a leave")
+    assert not lane.overtake("a", "a2")
+    lane.take_turn()
+    assert not lane.overtake("a", "a3"), "what was taken does not wait any more"
+    lane.take_turn()
+    assert taken == ["a1", "a leave", "a2", "a3"]
+
+
+async def test_no_room_waits_for_another_in_which_very_much_changed(inbox: Inbox) -> None:
+    taken: list[int | str] = []
+    loud, quiet = inbox.lane(taken.append), inbox.lane(taken.append)
+    for number in range(10 * demux.TURN):
+        loud.overtake(number, number)
+    quiet.put("quiet")
+    await trio.testing.wait_all_tasks_blocked()
+    assert taken.index("quiet") == 1, "a lane's length is what it was when its turn began"
+    assert [one for one in taken if one != "quiet"] == list(range(10 * demux.TURN))
+
+
+async def test_what_a_thread_changes_over_and_over_ends_as_it_was_last(inbox: Inbox) -> None:
+    taken: list[int] = []
+    overtaken = 0
+    lane: Lane[int] = inbox.lane(taken.append)
+
+    def change() -> None:
+        nonlocal overtaken
+        for number in range(20_000):
+            overtaken += lane.overtake(number % 7, number)
+
+    await trio.to_thread.run_sync(change)
+    while len(lane):
+        lane.take_turn()
+    assert taken[-7:] == list(range(20_000 - 7, 20_000))
+    assert taken == sorted(taken)
+    assert len(taken) + overtaken == 20_000
+
+
+async def test_other_tasks_run_in_between(inbox: Inbox) -> None:
+    taken: list[int] = []
+    seen: list[int] = []
+    for _ in range(10 * demux.LOOK):
+        lane = inbox.lane(taken.append)
+        lane.put(1)
+    while len(taken) < 10 * demux.LOOK:
+        await trio.lowlevel.checkpoint()
+        seen.append(len(taken))
+    assert len(set(seen)) >= 5
+
+
+async def test_after_a_wake_up_it_looks_by_itself_until_all_is_calm(
+    inbox: Inbox, autojump_clock: trio.testing.MockClock
+) -> None:
+    taken: list[tuple[float, int]] = []
+    wakes = 0
+
+    def take(item: int) -> None:
+        taken.append((trio.current_time(), item))
+
+    def wake() -> None:
+        nonlocal wakes
+        wakes += 1
+        Inbox._wake(inbox)
+
+    lane = inbox.lane(take)
+    inbox._wake = wake
+    began = trio.current_time()
+    for number in range(20):
+        lane.put(number)
+        await trio.sleep(demux.PAUSE / 4)
+    assert wakes == 1
+    delays = [at - began - number * demux.PAUSE / 4 for number, (at, _) in enumerate(taken)]
+    assert delays[0] == pytest.approx(0)
+    assert max(delays) <= demux.PAUSE * 1.001
+    await trio.sleep(2 * demux.PAUSE)
+    lane.put(20)
+    await trio.sleep(demux.PAUSE)
+    assert (wakes, [number for _, number in taken]) == (2, list(range(21)))
+
+
+async def test_it_is_taken_in_the_context_in_which_the_inbox_was_made() -> None:
+    COLOUR.set("red")
+    inbox = Inbox()
+    COLOUR.set("blue")
+    colours: list[str] = []
+    inbox.lane(lambda _: colours.append(COLOUR.get())).put(None)
+    await trio.testing.wait_all_tasks_blocked()
+    inbox.close()
+    assert colours == ["red"]
+
+
+async def test_whoever_takes_may_put(inbox: Inbox) -> None:
+    taken: list[int] = []
+
+    def take(number: int) -> None:
+        taken.append(number)
+        if number < 100:
+            lane.put(number + 1)
+
+        else:
+            done.set()
+
+    done = trio.Event()
+    lane = inbox.lane(take)
+    lane.put(0)
+    with trio.fail_after(30):
+        await done.wait()
+    assert taken == list(range(101))
+
+
+def test_what_comes_after_the_end_of_trio_disturbs_nobody() -> None:
+    async def main() -> Lane[int]:
+        return Inbox().lane(taken.append)
+
+    taken: list[int] = []
+    lane = trio.run(main)
+    lane.put(1)
+    assert taken == []

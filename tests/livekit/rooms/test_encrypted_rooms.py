@@ -1,0 +1,73 @@
+"""Rooms whose people encrypt from end to end, with the SDK's own encryption."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.session import apply, begin, session_view
+from actors.session.events import DataReceived, DataTrackPublished, TrackSubscribed
+from bridge.livekit.rooms.sdk_options import SdkOptions
+from tests.livekit.rooms.room_stage import RealStage, Recorder
+
+
+def view_of(told: Recorder) -> dict[str, Any]:
+    state = begin("room", "", ("AJ_1",), "worker", "agent", told.events[0].at)
+    for event in told.events:
+        state, _ = apply(state, event)
+    return session_view(state, told.events[-1].at)
+
+
+@pytest.mark.parametrize("options", [SdkOptions(), SdkOptions(demux=False)], ids=["demux", "stock"])
+async def test_messages_of_encrypted_people_do_not_reach_us_and_are_null(real: RealStage) -> None:
+    alice = await real.join("alice", secret="a shared key")
+    await real.visible(await alice.publish("microphone"))
+    told = Recorder()
+    async with real.open(told):
+        await told.wait(TrackSubscribed)
+        await alice.send_data(b"hello", topic="t")
+        await alice.send_text("hello")
+        await alice.send_file(b"hello", name="hello.txt")
+        camera = await alice.publish("camera")
+        await told.published(camera)
+        view = view_of(told)
+        assert (view["encrypted"], view["data_messages"]) == (True, None)
+        assert [track["encrypted"] for track in view["tracks"]] == [True, True]
+        bob = await real.join("bob")
+        await told.published(await bob.publish("camera"))
+        await bob.send_data(b"in the open", topic="t")
+        await told.wait(DataReceived)
+    view = view_of(told)
+    assert view["encrypted"] is True
+    assert view["data_messages"] == {
+        "total": 1,
+        "bytes": 11,
+        "by_topic": {"t": 1},
+        "attachments": 0,
+        "lower_bound": True,
+    }
+    people = {one["identity"]: one["data_messages"] for one in view["participants"]}
+    assert people == {"alice": None, "bob": 1}
+
+
+async def test_a_room_without_encryption_says_so(real: RealStage) -> None:
+    alice = await real.join("alice")
+    await real.visible(await alice.publish("microphone"))
+    told = Recorder()
+    async with real.open(told):
+        await alice.send_data(b"hello", topic="t")
+        await told.wait(DataReceived)
+    view = view_of(told)
+    assert view["encrypted"] is False
+    messages = view["data_messages"]
+    assert (messages["total"], messages["lower_bound"]) == (1, False)
+
+
+async def test_a_data_track_says_that_its_publisher_encrypts(real: RealStage) -> None:
+    alice = await real.join("alice", secret="a shared key")
+    told = Recorder()
+    async with real.open(told):
+        await alice.publish_data_track("pose")
+        assert (await told.wait(DataTrackPublished)).encrypted is True
+    assert view_of(told)["encrypted"] is True

@@ -1,0 +1,153 @@
+"""A room in which more is said and changed than can be taken in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+import pytest
+import trio
+
+from actors.session.events import (
+    AttributesChanged,
+    DataReceived,
+    MessagesThinned,
+    MetadataChanged,
+    NameChanged,
+    ParticipantLeft,
+    TrackMuted,
+    TrackSubscribed,
+    TrackUnmuted,
+)
+from bridge.livekit.rooms import livekit_rooms, seams
+from tests.livekit.rooms.room_stage import PATIENCE, RealStage, Recorder
+
+LIMIT = 8
+SENT = 3 * LIMIT
+
+
+class Jam:
+    """From here on nothing of a room is taken, as if its turn were long in coming."""
+
+    def __init__(self, room: object, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(livekit_rooms, "MOST_WAITING", LIMIT)
+        inside = cast("Any", room)
+        self.came: list[Any] = []
+        """Native messages."""
+        self.lane = inside._lane
+        self.lane._in_line = True
+        handle = inside._room._ffi_handle.handle
+        route = seams._routes[handle]
+
+        def note(event: Any) -> None:
+            route(event)
+            self.came.append(event.room_event)
+
+        patch.setitem(seams._routes, handle, note)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(event.WhichOneof("message") for event in tuple(self.came))
+
+    async def until(self, name: str, count: int = 1) -> None:
+        """Native threads put, and tell nobody."""
+        with trio.fail_after(PATIENCE):
+            while self.counts[name] < count:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+    async def until_metadata(self, text: str) -> None:
+        """What somebody changes in a moment LiveKit may send as one, with a summary at its end."""
+        with trio.fail_after(PATIENCE):
+            while True:
+                came = tuple(self.came)
+                said = [
+                    n
+                    for n, one in enumerate(came)
+                    if one.participant_metadata_changed.metadata == text
+                ]
+                if said and any(one.HasField("participants_updated") for one in came[said[0] :]):
+                    return
+                await trio.sleep(0.01)
+
+    def end(self) -> None:
+        while len(self.lane):
+            self.lane.take_turn()
+
+
+async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is_lost(
+    real: RealStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await real.join("alice"), await real.join("bob")
+    await alice.publish("microphone")
+    await bob.publish("microphone")
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed, count=2)
+        jam = Jam(room, monkeypatch)
+        for number in range(SENT):
+            await alice.send_data(bytes(number + 1))
+        await jam.until("data_packet_received", SENT)
+        for _ in range(LIMIT):
+            await alice.send_text("too much")
+        await bob.leave()
+        await jam.until("text_stream_opened", LIMIT)
+        await jam.until("participant_disconnected")
+        assert told.all(DataReceived) == []
+        jam.end()
+        await told.wait(ParticipantLeft, identity="bob")
+        heard, thinned = told.all(DataReceived), told.all(MessagesThinned)
+        assert [event.size for event in heard] == list(range(1, len(heard) + 1))
+        assert 0 < len(heard) <= LIMIT
+        assert len(heard) + sum(event.messages for event in thinned) == SENT + LIMIT
+        await alice.send_data(bytes(1000))
+        await told.wait(DataReceived, size=1000)
+    assert told.all(MessagesThinned) == thinned
+    told.check_frame()
+
+
+CHANGES = {
+    "participant_metadata_changed": MetadataChanged,
+    "participant_name_changed": NameChanged,
+    "participant_attributes_changed": AttributesChanged,
+    "track_muted": TrackMuted,
+    "track_unmuted": TrackUnmuted,
+}
+
+
+async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told(
+    real: RealStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await real.join("alice", attributes={"gone": "soon", "kept": "yes"})
+    bob = await real.join("bob")
+    microphone = await alice.publish("microphone")
+    await bob.publish("microphone")
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed, count=2)
+        jam = Jam(room, monkeypatch)
+        for _ in range(LIMIT):
+            await alice.send_data(b"{}")
+        await jam.until("data_packet_received", LIMIT)
+        for number in range(LIMIT):
+            await alice.set_metadata(f"step {number}")
+            await alice.set_name(f"Alice {number}")
+            await alice.set_attributes({"gone": "", f"key {number % 3}": f"{number}"})
+            await alice.mute(microphone)
+            await alice.unmute(microphone)
+        await alice.set_metadata("the end")
+        await jam.until_metadata("the end")
+        await bob.leave()
+        await jam.until("participant_disconnected")
+        assert len(jam.lane) < 3 * LIMIT < LIMIT * len(CHANGES)
+        jam.end()
+        await told.wait(ParticipantLeft, identity="bob")
+        (after,) = [one for one in told.folded().participants if one.identity == "alice"]
+        assert (after.metadata, after.name) == ("the end", f"Alice {LIMIT - 1}")
+        assert after.attributes == {"kept": "yes", "key 0": "6", "key 1": "7", "key 2": "5"}
+        assert [track.muted for track in after.tracks] == [False]
+        assert room.roster().participants == told.folded().participants
+        overtaken = sum(event.changes for event in told.all(MessagesThinned))
+        seen = sum(len(told.all(kind)) for kind in CHANGES.values())
+        assert seen < 2 * len(CHANGES)
+        assert seen + overtaken >= sum(jam.counts[name] for name in CHANGES)
+    told.check_frame()

@@ -1,0 +1,296 @@
+"""LiveKit's webhooks in our words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from livekit.protocol import egress, models
+from livekit.protocol.webhook import WebhookEvent
+
+from actors.session.events import (
+    EgressTold,
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    ParticipantInfo,
+    Permissions,
+    RoomEndTold,
+    RoomTold,
+    ServerSaid,
+    TrackInfo,
+    TrackTold,
+)
+from bridge.livekit.rooms import sdk_events as sdk
+from bridge.livekit.tokens import CHECK_PREFIX
+from bridge.livekit.webhooks.webhook_events import (
+    KINDS,
+    LONGEST,
+    REASONS,
+    SOURCES,
+    TRACK_KINDS,
+    WebhookSaid,
+    translate,
+)
+from tests.livekit.webhooks.webhook_sender import event
+
+Kind = models.ParticipantInfo.Kind
+AT, SAID_AT = 1_000_000_000.5, 1_000_000_000
+
+ANNA = models.ParticipantInfo(
+    sid="PA_1",
+    identity="anna",
+    name="Anna",
+    metadata="m",
+    attributes={"k": "v"},
+    joined_at=999_999_999,
+    joined_at_ms=999_999_999_250,
+    tracks=[models.TrackInfo(sid="TR_1", source="CAMERA", type="VIDEO", muted=True)],
+    disconnect_reason=models.DisconnectReason.PARTICIPANT_REMOVED,
+    permission=models.ParticipantPermission(
+        can_subscribe=True, can_publish=True, can_publish_sources=["MICROPHONE", "CAMERA"]
+    ),
+)
+ANNA_IN_OUR_WORDS = ParticipantInfo(
+    identity="anna",
+    sid="PA_1",
+    joined_at=999_999_999.25,
+    name="Anna",
+    metadata="m",
+    attributes={"k": "v"},
+    tracks=(TrackInfo("TR_1", "video", "camera", muted=True),),
+    permissions=Permissions(can_publish_data=False, sources=("camera", "microphone")),
+)
+MICROPHONE = models.TrackInfo(
+    sid="TR_2",
+    name="mic",
+    source=models.TrackSource.MICROPHONE,
+    encryption=models.Encryption.GCM,
+)
+MICROPHONE_IN_OUR_WORDS = TrackInfo("TR_2", "audio", "microphone", name="mic", encrypted=True)
+
+
+def said(webhook: WebhookEvent) -> WebhookSaid | None:
+    return translate(webhook, "watcher", AT)
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("participant_joined", JoinTold(AT, SAID_AT, ANNA_IN_OUR_WORDS)),
+        ("participant_left", LeaveTold(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed")),
+        (
+            "participant_connection_aborted",
+            JoinAborted(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed"),
+        ),
+        (
+            "track_published",
+            TrackTold(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, True),
+        ),
+        (
+            "track_unpublished",
+            TrackTold(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, False),
+        ),
+        ("room_finished", RoomEndTold(AT, SAID_AT)),
+    ],
+)
+def test_each_webhook_says_what_happened_when_and_in_which_room(name: str, words: ServerSaid):
+    webhook = event(name, created_at=SAID_AT, participant=ANNA, track=MICROPHONE)
+    assert said(webhook) == WebhookSaid("lobby", "RM_1", words)
+
+
+def test_a_room_tells_when_it_was_created_to_the_millisecond_if_the_server_does():
+    def room(**fields: Any) -> WebhookEvent:
+        room = models.Room(sid="RM_1", name="lobby", metadata="m", **fields)
+        return event("room_started", created_at=SAID_AT, room=room)
+
+    def told(created_at: float | None) -> WebhookSaid:
+        return WebhookSaid("lobby", "RM_1", RoomTold(AT, SAID_AT, created_at, "m"))
+
+    assert said(room(creation_time=9, creation_time_ms=9250)) == told(9.25)
+    assert said(room(creation_time=9)) == told(9.0)
+    assert said(room()) == told(None)
+
+
+def test_a_recorder_by_its_old_grant_is_no_person():
+    recorder = models.ParticipantInfo(
+        sid="PA_1", identity="bot", permission=models.ParticipantPermission(recorder=True)
+    )
+    said = translate(event("participant_joined", participant=recorder), "agent", AT)
+    assert said is not None
+    assert isinstance(said.event, JoinTold)
+    assert said.event.participant.kind == "egress"
+
+
+def test_who_has_no_join_time_joined_when_it_was_said():
+    found = said(
+        event("participant_joined", created_at=SAID_AT, participant=models.ParticipantInfo())
+    )
+    assert found is not None
+    assert isinstance(found.event, JoinTold)
+    assert found.event.participant.joined_at == SAID_AT
+
+
+def test_a_leave_without_a_reason_has_none_and_a_reason_of_tomorrow_its_number():
+    def reason(number: int) -> str | None:
+        who = models.ParticipantInfo(sid="PA_1", disconnect_reason=number)  # pyright: ignore[reportArgumentType]
+        found = said(event("participant_left", participant=who))
+        assert found is not None
+        assert isinstance(found.event, LeaveTold)
+        return found.event.reason
+
+    assert reason(0) is None
+    assert reason(999) == "reason_999"
+
+
+@pytest.mark.parametrize(
+    "participant",
+    [
+        models.ParticipantInfo(
+            kind=Kind.AGENT,
+            attributes={"lk.agent_name": "watcher"},
+            permission=models.ParticipantPermission(hidden=True),
+        ),
+        models.ParticipantInfo(kind=Kind.AGENT, attributes={"lk.agent_name": "watcher"}),
+        models.ParticipantInfo(permission=models.ParticipantPermission(hidden=True)),
+        models.ParticipantInfo(
+            kind=Kind.EGRESS, permission=models.ParticipantPermission(hidden=True, recorder=True)
+        ),
+    ],
+    ids=["we", "we, visible", "a hidden person", "a hidden recorder"],
+)
+@pytest.mark.parametrize("name", ["participant_joined", "participant_left"])
+def test_whom_the_room_view_does_not_show_nobody_tells_of(
+    name: str, participant: models.ParticipantInfo
+):
+    assert said(event(name, participant=participant)) is None
+
+
+@pytest.mark.parametrize(
+    "participant",
+    [
+        models.ParticipantInfo(kind=Kind.AGENT, attributes={"lk.agent_name": "another"}),
+        models.ParticipantInfo(kind=Kind.STANDARD, attributes={"lk.agent_name": "watcher"}),
+    ],
+    ids=["another agent", "a person who claims our name"],
+)
+def test_others_are_told_of_with_their_kind(participant: models.ParticipantInfo):
+    found = said(event("participant_joined", participant=participant))
+    assert found is not None
+    assert isinstance(found.event, JoinTold)
+    assert found.event.participant.kind == KINDS[participant.kind]
+
+
+def egress_event(name: str = "egress_updated", **fields: Any) -> EgressTold:
+    """What is told of an egress, in a webhook that names its room as LiveKit's do."""
+    info = egress.EgressInfo(egress_id="EG_1", room_name="lobby", room_id="RM_1", **fields)
+    found = said(event(name, created_at=SAID_AT, room=models.Room(), egress_info=info))
+    assert found is not None
+    assert (found.room, found.room_sid) == ("lobby", "RM_1")
+    assert isinstance(found.event, EgressTold)
+    return found.event
+
+
+@pytest.mark.parametrize("name", ["egress_started", "egress_updated", "egress_ended"])
+def test_an_egress_is_told_with_its_room_its_times_and_its_file(name: str):
+    told = egress_event(
+        name,
+        status=egress.EGRESS_COMPLETE,
+        started_at=999_999_990_500_000_000,
+        ended_at=999_999_999_250_000_000,
+        updated_at=999_999_999_500_000_000,
+        room_composite=egress.RoomCompositeEgressRequest(room_name="lobby"),
+        file_results=[egress.FileInfo(filename="a.mp4", location="https://s3/a.mp4?signature=x")],
+    )
+    assert told == EgressTold(
+        AT,
+        SAID_AT,
+        "EG_1",
+        "room_composite",
+        "complete",
+        999_999_990.5,
+        999_999_999.25,
+        None,
+        "https://s3/a.mp4",
+        999_999_999.5,
+    )
+
+
+@pytest.mark.parametrize(
+    "fields, kind",
+    [
+        ({"track": egress.TrackEgressRequest()}, "track"),
+        ({"web": egress.WebEgressRequest()}, "web"),
+        ({"egress": egress.StartEgressRequest(media=egress.MediaSource())}, "media"),
+        ({"egress": egress.StartEgressRequest()}, "egress"),
+        ({}, ""),
+    ],
+)
+def test_the_kind_of_an_egress_is_the_name_of_its_request(fields: dict[str, Any], kind: str):
+    assert egress_event(**fields).kind == kind
+
+
+def test_an_egress_that_has_not_begun_or_streams_has_neither_times_nor_a_file():
+    told = egress_event(
+        status=egress.EGRESS_STARTING,
+        stream_results=[egress.StreamInfo(url="rtmp://host/a-secret-key")],
+    )
+    assert (told.status, told.started_at, told.ended_at, told.file) == (
+        "starting",
+        None,
+        None,
+        None,
+    )
+    assert told.updated_at == SAID_AT
+
+
+def test_an_egress_that_failed_says_why_within_bounds_and_a_new_status_has_its_number():
+    told = egress_event(status=99, error="x" * 10_000)
+    assert told.status == "status_99"
+    assert told.error == "x" * LONGEST
+    segments = egress.SegmentsInfo(playlist_name="p.m3u8")
+    assert egress_event(segment_results=[segments]).file == "p.m3u8"
+
+
+def test_an_egress_of_no_room_says_nothing():
+    info = egress.EgressInfo(egress_id="EG_1")
+    assert said(event("egress_started", room=models.Room(), egress_info=info)) is None
+
+
+@pytest.mark.parametrize("name", ["ingress_started", "ingress_ended", "of_tomorrow"])
+def test_other_webhooks_say_nothing(name: str):
+    assert said(event(name, participant=ANNA)) is None
+    assert said(event("room_finished", room=models.Room(sid="RM_1"))) is None
+
+
+def test_rooms_of_check_are_nobodys():
+    room = models.Room(sid="RM_1", name=f"{CHECK_PREFIX}1a2b")
+    assert said(event("room_started", room=room)) is None
+
+
+def test_both_translations_speak_the_same_words():
+    """The SDK numbers kinds and sources in its own way; the words are the same."""
+    assert set(KINDS.values()) == set(sdk.KINDS.values())
+    assert set(SOURCES.values()) == set(sdk.SOURCES.values())
+    assert set(TRACK_KINDS.values()) == set(sdk.TRACK_KINDS.values())
+    assert set(sdk.REASONS.values()) <= set(REASONS.values())
+
+
+def test_every_kind_the_server_knows_has_a_word():
+    assert set(KINDS) == set(Kind.values())
+
+
+def test_texts_of_strangers_are_cut_where_they_enter():
+    long = "x" * 100_000
+    who = models.ParticipantInfo(
+        sid="PA_1", identity=long, name=long, metadata=long, attributes={"a": "1", "b": long}
+    )
+    said = translate(event("participant_joined", participant=who), "agent", AT)
+    assert said is not None
+    assert isinstance(said.event, JoinTold)
+    told = said.event.participant
+    assert told.metadata is not None
+    assert (len(told.identity), len(told.name)) == (256, 256)
+    assert told.metadata.endswith("…[100000 bytes]")
+    assert len(told.metadata.encode()) == 64 * 1024
+    assert told.attributes == {"a": "1", "…": "[1 more, 100001 bytes]"}

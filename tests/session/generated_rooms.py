@@ -1,0 +1,170 @@
+"""Made-up rooms as two witnesses tell of them: the room itself, and LiveKit's webhooks.
+
+A world is drawn first: who visited and when.  What an agent hears of it has the blindness of
+the real one (facts, 7): people who publish nothing are announced on a tick of 3 s, so short
+visits are never seen.  Webhooks have a clock of whole seconds and come late, doubled or not
+at all.  Times are seconds after `T0`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import floor
+from typing import Final
+
+from attrs import frozen
+from hypothesis import strategies as st
+
+from actors.session import (
+    Disconnected,
+    JoinTold,
+    LeaveTold,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantLeft,
+    RoomEndTold,
+    RoomEvent,
+    Roster,
+    ServerSaid,
+    Tick,
+    TrackInfo,
+    TrackPublished,
+    TrackTold,
+    TrackUnpublished,
+    Watching,
+)
+from tests.session.session_story import LEFT, T0
+
+TICK: Final = 3.0
+CLOSED: Final = 120.0
+"""When the room is closed: everybody left before."""
+LATEST: Final = 29.0
+"""How late a webhook comes at most."""
+DELAY: Final = 0.02
+"""How late the room tells of people who publish."""
+
+
+@frozen
+class Stay:
+    identity: str
+    sid: str
+    start: float
+    end: float
+    publishes: bool
+
+    def there(self, at: float) -> bool:
+        return self.start <= at < self.end
+
+    @property
+    def track(self) -> TrackInfo:
+        return TrackInfo(f"TR_{self.sid}", "audio", "microphone")
+
+    def info(self, at: float | None = None) -> ParticipantInfo:
+        """As a roster shows it; without a time, as a webhook does."""
+        tracks = (self.track,) if self.publishes and at is not None else ()
+        return ParticipantInfo(self.identity, self.sid, T0 + self.start, tracks=tracks)
+
+    def told(self) -> Iterator[tuple[float, type[ServerSaid]]]:
+        yield self.start, JoinTold
+        if self.publishes:
+            yield self.start, TrackTold
+            yield self.end, TrackTold
+        yield self.end, LeaveTold
+
+
+@frozen
+class World:
+    stays: tuple[Stay, ...]
+
+    def of(self, identity: str) -> list[Stay]:
+        return [stay for stay in self.stays if stay.identity == identity]
+
+    @property
+    def identities(self) -> list[str]:
+        return list(dict.fromkeys(stay.identity for stay in self.stays))
+
+    def watched(self, start: float, stop: float) -> list[RoomEvent]:
+        """What an agent hears that is in the room from `start` to `stop`."""
+        there = tuple(stay.info(start) for stay in self.stays if stay.there(start))
+        heard: list[RoomEvent] = []
+        for stay in self.stays:
+            if stay.publishes:
+                heard.extend(_loud(stay, start))
+        for identity in self.identities:
+            heard.extend(self._silent(identity, start, stop))
+        heard = sorted((e for e in heard if e.at < T0 + stop), key=lambda e: e.at)
+        return [Watching(T0 + start, Roster("RM_1", "", there)), *heard]
+
+    def _silent(self, identity: str, start: float, stop: float) -> Iterator[RoomEvent]:
+        stays = [stay for stay in self.of(identity) if not stay.publishes]
+        known = next((stay for stay in stays if stay.there(start)), None)
+        at = start + TICK / 2
+        while at < stop:
+            now = next((stay for stay in stays if stay.there(at)), None)
+            if known is not None and now is not known:
+                yield ParticipantLeft(T0 + at, identity, known.sid, LEFT if now is None else None)
+            if now is not None and now is not known:
+                yield ParticipantJoined(T0 + at, now.info())
+            known, at = now, at + TICK
+
+
+def _loud(stay: Stay, start: float) -> Iterator[RoomEvent]:
+    identity = stay.identity
+    if stay.start > start:
+        yield ParticipantJoined(T0 + stay.start + DELAY, stay.info())
+        yield TrackPublished(T0 + stay.start + DELAY, identity, stay.track)
+    if stay.end > start:
+        yield TrackUnpublished(T0 + stay.end + DELAY, identity, stay.track.sid)
+        yield ParticipantLeft(T0 + stay.end + DELAY, identity, stay.sid, LEFT)
+
+
+def said(stay: Stay, kind: type[ServerSaid], happened: float, late: float) -> ServerSaid:
+    at, said_at = T0 + happened + late, float(floor(T0 + happened))
+    if kind is JoinTold:
+        return JoinTold(at, said_at, stay.info())
+    if kind is LeaveTold:
+        return LeaveTold(at, said_at, stay.info(), LEFT)
+    return TrackTold(at, said_at, stay.identity, stay.sid, stay.track, happened == stay.start)
+
+
+_moments = st.integers(0, int(CLOSED * 10) - 1).map(lambda tenth: tenth / 10)
+_latenesses = st.one_of(st.floats(0.02, 0.15), st.floats(0.02, 3.0), st.floats(0.02, LATEST))
+
+
+@st.composite
+def worlds(draw: st.DrawFn, longest_blindness: bool = True) -> World:
+    """`longest_blindness`: with visits and absences that an agent cannot see."""
+    stays: list[Stay] = []
+    for number in range(draw(st.integers(1, 4))):
+        identity, publishes = f"p{number}", draw(st.booleans())
+        times = sorted(draw(st.lists(_moments, unique=True, min_size=2, max_size=8)))
+        apart = 0.0 if longest_blindness else 2 * TICK
+        for start, end in zip(times[::2], times[1::2], strict=False):
+            ended = stays[-1].end if stays and stays[-1].identity == identity else -apart
+            if end - start > apart and start - ended >= apart:
+                stays.append(Stay(identity, f"PA_{number}_{start}", start, end, publishes))
+    return World(tuple(stays))
+
+
+@st.composite
+def webhooks(draw: st.DrawFn, world: World, complete: bool) -> list[ServerSaid]:
+    """What the server told, late and doubled; and with losses where not `complete`."""
+    heard: list[ServerSaid] = []
+    for stay in world.stays:
+        for happened, kind in stay.told():
+            times = draw(st.sampled_from([1, 1, 2] if complete else [0, 1, 2]))
+            heard.extend(said(stay, kind, happened, draw(_latenesses)) for _ in range(times))
+    if complete or draw(st.booleans()):
+        late = draw(_latenesses)
+        heard.append(RoomEndTold(T0 + CLOSED + late, float(floor(T0 + CLOSED))))
+    return heard
+
+
+def mixed(*stories: list[RoomEvent] | list[ServerSaid]) -> list[RoomEvent]:
+    """All of them in the order in which we received them."""
+    return sorted((event for story in stories for event in story), key=lambda event: event.at)
+
+
+def over() -> list[RoomEvent]:
+    """What an agent hears when the room is closed, and time to settle."""
+    return [Disconnected(T0 + CLOSED + DELAY, "room_closed"), Tick(T0 + CLOSED + 2 * LATEST)]

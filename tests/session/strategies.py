@@ -1,0 +1,177 @@
+"""Strategies for anything that a session can be told, sense or nonsense."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from actors.session import (
+    QUALITIES,
+    AttachmentReceived,
+    AttributesChanged,
+    ClockCompared,
+    DataReceived,
+    DataTrackPublished,
+    DataTrackUnpublished,
+    Disconnected,
+    EgressTold,
+    JoinAborted,
+    JoinTold,
+    LeaveTold,
+    MetadataChanged,
+    NameChanged,
+    ParticipantActive,
+    ParticipantInfo,
+    ParticipantJoined,
+    ParticipantLeft,
+    Permissions,
+    PermissionsChanged,
+    QualityChanged,
+    Reconnected,
+    Reconnecting,
+    RecorderFound,
+    RecordingChanged,
+    Resynced,
+    RoomEndTold,
+    RoomEvent,
+    RoomMetadataChanged,
+    RoomTold,
+    Roster,
+    ServerSaid,
+    SpeakersChanged,
+    Suspended,
+    Tick,
+    TrackInfo,
+    TrackMuted,
+    TrackPublished,
+    TrackSubscribed,
+    TrackSubscriptionFailed,
+    TrackTold,
+    TrackUnmuted,
+    TrackUnpublished,
+    Watching,
+)
+from tests.session.session_story import T0
+
+quick: Final = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+"""For a law of sessions: the same examples on every run, however slow the machine.
+
+How many they are is the profile's (tests/conftest.py).
+"""
+
+identities = st.sampled_from(["alice", "bob", "carol", ""])
+sids = st.sampled_from(["PA_1", "PA_2", "PA_3", "PA_4", ""])
+track_sids = st.sampled_from(["TR_1", "TR_2", "TR_3"])
+times = st.floats(T0 - 10, T0 + 60, allow_nan=False)
+seconds = times.map(float.__floor__).map(float)
+texts = st.sampled_from(["", "a", "b"])
+track_infos = st.builds(
+    TrackInfo,
+    track_sids,
+    st.sampled_from(["audio", "video"]),
+    st.sampled_from(["camera", "microphone", "screen", "screen_audio", "unknown"]),
+    st.booleans(),
+    texts,
+    st.booleans(),
+)
+permissions = st.builds(
+    Permissions, st.booleans(), st.booleans(), st.booleans(), st.sampled_from([(), ("camera",)])
+)
+statuses = st.sampled_from(["", "dialing", "ringing", "active", "hangup"])
+attributes = st.one_of(
+    st.dictionaries(st.sampled_from(["x", "y"]), texts, max_size=2),
+    st.dictionaries(st.just("sip.callStatus"), statuses, max_size=1),
+)
+infos = st.builds(
+    ParticipantInfo,
+    identities,
+    sids,
+    st.one_of(times, st.just(0.0)),
+    st.sampled_from(["standard", "agent", "egress", "ingress", "sip"]),
+    texts,
+    texts,
+    attributes,
+    st.lists(track_infos, max_size=2).map(tuple),
+    st.one_of(st.none(), permissions),
+    st.booleans(),
+)
+rosters = st.builds(
+    Roster,
+    st.sampled_from(["RM_1", ""]),
+    texts,
+    st.lists(infos, max_size=3).map(tuple),
+    st.none(),
+    st.sampled_from([None, False, True]),
+)
+reasons = st.sampled_from([None, None, "client_initiated", "duplicate_identity"])
+said: st.SearchStrategy[ServerSaid] = st.one_of(
+    st.builds(RoomTold, times, seconds, st.one_of(st.none(), times), texts),
+    st.builds(JoinTold, times, seconds, infos),
+    st.builds(LeaveTold, times, seconds, infos, reasons),
+    st.builds(JoinAborted, times, seconds, infos, reasons),
+    st.builds(TrackTold, times, seconds, identities, sids, track_infos, st.booleans()),
+    st.builds(RoomEndTold, times, seconds),
+    st.builds(
+        EgressTold,
+        times,
+        seconds,
+        st.sampled_from(["EG_1", "EG_2"]),
+        st.sampled_from(["track", "room_composite"]),
+        st.sampled_from(["starting", "active", "complete", "failed"]),
+        st.one_of(st.none(), times),
+        st.one_of(st.none(), times),
+        st.one_of(st.none(), texts),
+        st.one_of(st.none(), texts),
+        times,
+    ),
+)
+seen: st.SearchStrategy[RoomEvent] = st.one_of(
+    st.builds(Watching, times, rosters, st.one_of(st.none(), st.floats(0, 5))),
+    st.builds(Suspended, times, times),
+    st.builds(ClockCompared, times, st.floats(0, 5)),
+    st.builds(Resynced, times, rosters),
+    st.builds(Reconnecting, times),
+    st.builds(Reconnected, times, rosters),
+    st.builds(Disconnected, times, reasons),
+    st.builds(ParticipantJoined, times, infos),
+    st.builds(ParticipantJoined, times, infos),
+    st.builds(ParticipantActive, times, identities, sids),
+    st.builds(RecorderFound, times, identities, sids),
+    st.builds(ParticipantLeft, times, identities, sids, reasons),
+    st.builds(ParticipantLeft, times, identities, sids, reasons),
+    st.builds(NameChanged, times, identities, texts),
+    st.builds(MetadataChanged, times, identities, texts),
+    st.builds(AttributesChanged, times, identities, attributes),
+    st.builds(TrackPublished, times, identities, track_infos),
+    st.builds(TrackPublished, times, identities, track_infos),
+    st.builds(TrackUnpublished, times, identities, track_sids),
+    st.builds(TrackMuted, times, identities, track_sids),
+    st.builds(TrackUnmuted, times, identities, track_sids),
+    st.builds(TrackSubscribed, times, identities, track_sids),
+    st.builds(TrackSubscriptionFailed, times, identities, track_sids, texts),
+    st.builds(SpeakersChanged, times, st.lists(identities, max_size=3).map(tuple)),
+    st.builds(QualityChanged, times, identities, sids, st.sampled_from(QUALITIES)),
+    st.builds(
+        DataReceived,
+        times,
+        st.one_of(st.none(), identities),
+        texts,
+        st.integers(0, 100),
+        st.sampled_from(["json", "text", "binary"]),
+    ),
+    st.builds(AttachmentReceived, times, st.one_of(st.none(), identities), texts, st.just(7)),
+    st.builds(PermissionsChanged, times, identities, permissions),
+    st.builds(DataTrackPublished, times, identities, track_sids, texts, st.booleans()),
+    st.builds(DataTrackUnpublished, times, track_sids),
+    st.builds(RecordingChanged, times, st.booleans()),
+    st.builds(RoomMetadataChanged, times, texts),
+    st.builds(Tick, times),
+)
+any_event: st.SearchStrategy[RoomEvent] = st.one_of(seen, seen, said)

@@ -1,0 +1,98 @@
+"""The program dies in the simulation, and the next run goes on where it was."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from actors.journal.store_actor import Flush
+from actors.session import SessionState
+from actors.simulation import Plan, Step, play
+from actors.simulation.world import Stage, room_name
+from actors.testing.schedule import run
+
+TALK = tuple(Step(4.0 + n / 2, "data", n % 2, 0, 1, 0.0) for n in range(8))
+JOIN = tuple(Step(1.0, "join", n, 0, 1, 0.0) for n in range(2))
+
+
+def plan(*steps: Step, webhooks: bool = False) -> Plan:
+    """Two rooms in which alice talks from second 4 to 8, and what strikes."""
+    ordered = sorted((*JOIN, *TALK, *steps), key=lambda step: step.at)
+    return Plan(1, tuple(ordered), 2, 20.0, webhooks=webhooks, reconciled=True)
+
+
+@pytest.mark.parametrize("what", ["kill", "kill_recovering", "ends_while_down"])
+def test_at_whatever_step_it_is_killed_every_law_holds(what: str) -> None:
+    for n in range(40):
+        outcome = play(plan(Step(6.0, what, 0, n % 2, 3, n / 40), webhooks=n % 3 == 0))
+        assert outcome.injected[what] == 1
+        assert outcome.violations == (), f"killed at step {n}"
+
+
+@pytest.mark.parametrize("trouble", ["disk_full", "disk_locked", "disk_readonly", "disk_slow"])
+def test_it_is_killed_while_the_disk_is_in_trouble(trouble: str) -> None:
+    for n in range(10):
+        struck = Step(3.0, trouble, 0, 0, 7, 0.0)
+        outcome = play(plan(struck, Step(6.0, "kill", 0, n % 2, 2, n / 10)))
+        assert outcome.injected[trouble] > 0
+        assert outcome.violations == (), f"killed at step {n}"
+
+
+def test_a_clock_that_jumps_makes_an_old_session_of_a_new_one() -> None:
+    """A run is given only sessions of the last minutes; a webhook that comes twice then makes
+    another.  Where the clock does not jump there is one."""
+    twice = Step(4.0, "webhook_doubled", 0, 2, 7, 0.6)
+    ends = Step(4.5, "room_closed", 0, 0, 1, 0.7)
+    jump = Step(6.0, "clock_jump", 0, 0, 1, 0.712)
+    dies = Step(8.0, "kill", 0, 3, 4, 0.0)
+    for steps in ((twice, ends, jump, dies), (twice, ends, dies)):
+        assert play(plan(*steps, webhooks=True)).violations == ()
+
+
+def one_session_of(what: str) -> SessionState:
+    """What the disk has of room 0 after a life in which `what` struck."""
+    stage = Stage(plan(Step(6.0, what, 1, 0, 5, 0.0)))
+    run(stage.main)
+    assert stage.violations == []
+    (state,) = [one for one in stage.disk.sessions if one.room == room_name(0)]
+    return state
+
+
+@pytest.mark.parametrize("what, most", [("kill", 6.5), ("stop", 4.4)])
+def test_the_session_goes_on_in_the_next_run_with_a_gap(what: str, most: float) -> None:
+    state = one_session_of(what)
+    assert len(state.job_ids) == 2
+    assert state.ended_at is not None
+    gap = state.ended_at - state.started_at - state.watched.seconds
+    assert 3.5 < gap < most
+    assert [len(person.joins) for person in state.past.values()] == [1]
+
+
+async def test_a_disk_that_cannot_be_read_at_first_costs_no_session_its_name(
+    virtual_time: int,
+) -> None:
+    """What was recorded before earlier runs were known goes on in their sessions."""
+    stage = Stage(Plan(0, (), rooms=0, reconciled=True))
+    async with stage.running():
+        room = stage.rooms.room("atlas")
+        alice = room.join("alice")
+        stage.assign(room)
+        await trio.sleep(5.0)
+        assert await stage.program.store.ask(Flush, timeout=10.0)
+        stage.kill()
+        stage.disk.refusal = "database is locked"
+        await stage.run_again(1.0)
+        await trio.sleep(3.0)
+        assert not await stage.program.store.ask(Flush, timeout=10.0)
+        alice.send_data(b"{}", topic="t")
+        room.join("bob")
+        await trio.sleep(1.0)
+        assert stage.program.backlog.health.trouble
+        stage.disk.heal()
+        await trio.sleep(10.0)
+        assert await stage.program.store.ask(Flush, timeout=10.0)
+        (state,) = stage.disk.sessions
+        assert (state.data.total, state.joins, state.current) == (1, 2, 2)
+        assert not state.ended
+        assert stage.program.backlog.health.trouble == ""
+        assert virtual_time == 0
