@@ -64,6 +64,7 @@ class Watching:
 
     observer: Observer
     pid: int
+    agent_name: str
     _server: PrivateServer
     _records: Path
     _jobs: IO[str] | None
@@ -90,7 +91,9 @@ class Watching:
             return
         key = ApiKey(self._server.api_key, self._server.api_secret)
         for room in rooms:
-            token = room_token(key, room=room, identity="watcher", agent_name=AGENT_NAME)
+            # Two observers of one identity would drive each other out of the room.
+            name = self.agent_name
+            token = room_token(key, room=room, identity=name, agent_name=name)
             self._order({"url": self._server.url, "room": room, "token": token})
 
     def prepare(self) -> None:
@@ -106,17 +109,29 @@ class Watching:
 
 @contextmanager
 def watching(
-    observer: Observer, server: PrivateServer, load_binary: Path, folder: Path
+    observer: Observer,
+    server: PrivateServer,
+    load_binary: Path,
+    folder: Path,
+    *,
+    agent_name: str = AGENT_NAME,
+    program: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Watching]:
-    """Start an observer; it and everything it started end with the block, or with us."""
+    """Start an observer; it and everything it started end with the block, or with us.
+
+    `program` starts another room-actors for the observer of that name (`BIN/room-actors start
+    FLAGS`, to which the flags of a measure are added). `variables` go into its environment.
+    """
     records = folder / "records"
     records.mkdir(parents=True)
     jobs = folder / "jobs"
     os.mkfifo(jobs)
     commands = {
         OURS: [
-            *(sys.executable, "-P", "-m", "bridge.cli", "start", "--log-format", "json"),
-            *("--agent-name", AGENT_NAME, "--data-dir", str(folder / "data")),
+            *(program or (sys.executable, "-P", "-m", "bridge.cli", "start")),
+            *("--log-format", "json"),
+            *("--agent-name", agent_name, "--data-dir", str(folder / "data")),
             *("--http", f"{LOOPBACK}:{free_port(socket.SOCK_STREAM)}"),
         ],
         PEER: [os.environ.get("BENCH_PEER_PYTHON", "python3"), str(_AGENT), "start"],
@@ -129,15 +144,16 @@ def watching(
         "LIVEKIT_URL": server.url,
         "LIVEKIT_API_KEY": server.api_key,
         "LIVEKIT_API_SECRET": server.api_secret,
-        "BENCH_AGENT_NAME": AGENT_NAME,
+        "BENCH_AGENT_NAME": agent_name,
         "BENCH_EXECUTOR": "PROCESS",
         "BENCH_RECORDS": str(records),
+        **(variables or {}),
     }
     # The log of some is the record; what others say beside theirs is for whoever looks.
     log = records / "log.jsonl" if observer.name in (OURS, GO) else folder / "log"
     process = Guarded(commands[observer.name], log=log, environment=environment)
     try:
         with os.fdopen(os.open(jobs, os.O_RDWR), "w") as orders:
-            yield Watching(observer, process.pid, server, records, orders)
+            yield Watching(observer, process.pid, agent_name, server, records, orders)
     finally:
         process.end(IN_ORDER, STOP_SECONDS)
