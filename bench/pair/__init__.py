@@ -5,8 +5,8 @@
 Each REV is a git commit. The working tree takes part as well; without REV it is compared
 with HEAD. All checkouts are workers of one private livekit-server, under different agent
 names, and each of them watches every room. A disturbance of the machine therefore hits all
-of them alike. Only ratios to the first one are printed: a ratio spreads by about 5 % where an
-absolute figure spreads by 40 %.
+of them alike. Only ratios are printed, to the first one and to each other product beside them: a
+ratio spreads by about 5 % where an absolute figure spreads by 40 %.
 
 A run:
 
