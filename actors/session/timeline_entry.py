@@ -2,8 +2,7 @@
 
 An entry is what the fold accepted, not what the wire said: a duplicate makes no
 entry, a provisional leave makes one only once it is certain.  The same entry is a
-row of the timeline (`{"at", "event", ...}` in the contract), a line of the log and
-a message to whoever subscribed.
+row of the timeline (`docs/contract.md`), a line of the log and a message to whoever subscribed.
 """
 
 from __future__ import annotations

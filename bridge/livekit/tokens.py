@@ -95,7 +95,8 @@ def room_token(
     configuration: Mapping[str, Any] | None = None,
     may_make: bool = True,
 ) -> str:
-    """Joins `room` as an agent that watches: no job is needed for it (facts, 1).
+    """Joins `room` as an agent that watches.  LiveKit lets an agent in without a job
+    (docs/livekit-facts.md#own-agent-token).
 
     `configuration` (LiveKit's RoomConfiguration as JSON) is for the room that this join
     makes, where there is none.

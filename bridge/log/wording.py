@@ -1,8 +1,8 @@
 """The text log: which event reads how.
 
-A line is for a person (and for whoever greps for the wording of the seed); the JSON
-log is for a machine.  An event of the table reads as its template says, any other as
-`event key=value`, with its level before it from warning upwards.
+A line is for a person, and for scripts that search for the wording that `docs/contract.md`
+promises; the JSON log is for a machine.  An event of the table reads as its template says, any
+other as `event key=value`, with its level before it from warning upwards.
 
 A template is a format string over the event's fields, or a function of them.  A
 format string's fields are made harmless as they are put in (`bridge.output.text`) and

@@ -2,7 +2,7 @@
 
     sessions   one narrow row a session: what lists filter and sort by
     states     the session whole (`actors.session.codec`), as it is after its record `seq`,
-               and as the contract's JSON without people, tracks and timeline; `form` says
+               and as the JSON of a list (`docs/contract.md`); `form` says
                which keys that JSON has (`bridge.store.list_rows`)
     journal    every batch of lines as it came, whatever sessions they are of; its numbers
                are positions in the store that a reader can come back to

@@ -1,6 +1,6 @@
 """Sessions as the program tells them, with a real server and real people.
 
-One part of what the seed could do a test, and each of the seed's faults.
+One ability a test, and each fault that an observer without a record of the past has.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tests.app.agent_program import (
 NAMES = ("--agent-name", "sessions-test")
 
 
-async def test_every_event_of_the_seed_is_told_and_counted(
+async def test_every_kind_of_event_is_logged_and_counted(
     livekit_server: PrivateServer, people: People, tmp_path: Path
 ) -> None:
     async with (
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "seed-*") as agent,
     ):
-        await api.create_room("seed-1")
-        await agent.said("session_started", room="seed-1")
-        alice = await people.join("seed-1", "alice", metadata='{"role": "host"}')
+        await api.create_room("story-1")
+        await agent.said("session_started", room="story-1")
+        alice = await people.join("story-1", "alice", metadata='{"role": "host"}')
         await agent.said("participant_connected", identity="alice", sid=alice.sid)
         await agent.said("participant_metadata", identity="alice", metadata='{"role": "host"}')
         microphone = await alice.publish("microphone")
@@ -48,16 +48,16 @@ async def test_every_event_of_the_seed_is_told_and_counted(
         await agent.said("data_message", identity="alice", topic="poll", size=8, format="json")
         await alice.send_text("hello")
         await agent.said("data_message", identity="alice", topic="lk.chat", format="text")
-        await api.update_room_metadata("seed-1", "now")
-        await agent.said("room_metadata", room="seed-1", metadata="now")
+        await api.update_room_metadata("story-1", "now")
+        await agent.said("room_metadata", room="story-1", metadata="now")
         await alice.unpublish(camera)
         await agent.said("track_unpublished", identity="alice", sid=camera)
         await alice.leave()
         await agent.said("track_unpublished", identity="alice", sid=microphone)
         await agent.said("participant_disconnected", identity="alice", reason="client_initiated")
-        await agent.said("session_ended", room="seed-1", reason="room_closed")
+        await agent.said("session_ended", room="story-1", reason="room_closed")
         summary = await agent.stop()
-    # The seed's summary said 0 participants, since by then they have all left.
+    # Everybody has left by now: a count of who is there would be 0.
     assert {key: summary[key] for key in ("rooms", "participants", "tracks", "messages")} == {
         "rooms": 1,
         "participants": 1,
@@ -127,7 +127,7 @@ async def test_two_lives_of_one_room_name_are_two_sessions(
 async def test_a_second_job_for_a_room_continues_its_session(
     livekit_server: PrivateServer, people: People, tmp_path: Path
 ) -> None:
-    """The seed overwrote the session, and forgot everyone in it."""
+    """It must not overwrite the session, and forget everyone in it."""
     async with (
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "") as agent,

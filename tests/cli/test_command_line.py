@@ -215,7 +215,7 @@ def test_start_warns_of_what_it_does_not_refuse(
 
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
     program = (
-        "import resource as r; from bridge.cli import machine\n"
+        "import resource as r; from bridge.config import machine\n"
         "r.setrlimit(r.RLIMIT_NOFILE, (200, 700))\n"
         "print(machine.raise_descriptor_limit(), r.getrlimit(r.RLIMIT_NOFILE))\n"
     )
@@ -228,7 +228,7 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
 
 def test_where_the_system_grants_no_more_open_files_rooms_are_fewer() -> None:
     program = (
-        "import resource as r; from bridge.cli import machine\n"
+        "import resource as r; from bridge.config import machine\n"
         "r.setrlimit(r.RLIMIT_NOFILE, (200, 700))\n"
         "def refuse(which, limits): raise PermissionError(1, 'Operation not permitted')\n"
         "r.setrlimit = refuse\n"

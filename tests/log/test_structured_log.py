@@ -224,7 +224,7 @@ Total monitoring time: 1m0s
 
 
 @pytest.mark.parametrize("event, fields, line", LINES)
-def test_an_event_reads_as_the_contract_says(event: str, fields: dict[str, Any], line: str) -> None:
+def test_an_event_reads_as_it_always_did(event: str, fields: dict[str, Any], line: str) -> None:
     assert line_of(event, "info", fields) == line
 
 
@@ -564,7 +564,7 @@ def test_a_full_disk_costs_lines_and_nothing_else() -> None:
 
 def test_the_worker_lives_on_when_stderr_is_closed_from_the_start(tmp_path: Path) -> None:
     program = (
-        "from bridge.cli import machine\n"
+        "from bridge.config import machine\n"
         "machine.open_standard_streams()\n"
         "import os, structlog, attrs\n"
         "from bridge.log.structured_log import configure_logging\n"

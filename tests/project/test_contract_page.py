@@ -13,10 +13,12 @@ from actors.rooms.messages import EndReason
 from actors.session.events import GapReason
 from actors.session.state import OTHER
 from actors.session.timeline_entry import ENTRY_KEYS
+from bridge.app import worker_id
 from bridge.cli import commands
 from bridge.config.settings import KEY_FILE, TABLE
 from bridge.http.api.openapi import HEALTH, PATHS, SCHEMAS
 from bridge.log.wording import line_of
+from bridge.store import directory_lock, schema
 from bridge.store.filters import FILTERS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -128,6 +130,15 @@ def test_each_event_of_a_timeline_stands_on_the_page_with_its_keys() -> None:
 def test_each_address_stands_on_the_page() -> None:
     documented = {f"GET {path}" for path in (*PATHS, *HEALTH)}
     assert set(first_names("address")) == documented | {"GET /", "POST /livekit/webhook"}
+
+
+def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
+    said = PAGE[PAGE.index("## Files") :].split("\n## ")[0]
+    assert [name for name in names(said) if "TIME" not in name] == [
+        schema.FILE,
+        worker_id.FILE,
+        directory_lock.NAME,
+    ]
 
 
 _ROOM: Final = {"room": "standup"}

@@ -1,4 +1,4 @@
-"""Begin, gaps, end, and on again; and what the seed got wrong."""
+"""Begin, gaps, end, and on again; and numbers that are easily wrong."""
 
 from __future__ import annotations
 
@@ -180,10 +180,10 @@ def test_a_job_that_is_attached_twice_is_one_job() -> None:
     assert story.state.job_ids == ("AJ_1", "AJ_2")
 
 
-# -- what the seed got wrong
+# -- numbers that are easily wrong
 
 
-def test_seed_the_final_summary_counts_everyone_who_ever_was_there() -> None:
+def test_the_final_summary_counts_everyone_who_ever_was_there() -> None:
     story = Story(ALICE)
     story.joined(1, person("bob", "PA_2", 1, camera("TR_2")))
     story.left(5, "bob", "PA_2")
@@ -196,17 +196,17 @@ def test_seed_the_final_summary_counts_everyone_who_ever_was_there() -> None:
     assert (found.messages, found.duration, found.active) == (1, 30.0, False)
 
 
-def test_seed_the_tracks_of_leavers_do_not_stay_open() -> None:
+def test_the_tracks_of_leavers_do_not_stay_open() -> None:
     story = Story(ALICE)
     story.left(5, "alice", "PA_1")
     assert story.tracks() == (0, 1)
 
 
-def test_seed_tracks_that_were_there_before_us_are_counted() -> None:
+def test_tracks_that_were_there_before_us_are_counted() -> None:
     assert Story(ALICE).tracks() == (1, 1)
 
 
-def test_seed_a_second_job_for_the_room_does_not_overwrite_the_session() -> None:
+def test_a_second_job_for_the_room_does_not_overwrite_the_session() -> None:
     story = Story(ALICE)
     story.data(1, "alice")
     again = attach_job(story.state, "AJ_2")
@@ -215,7 +215,7 @@ def test_seed_a_second_job_for_the_room_does_not_overwrite_the_session() -> None
     assert (again.started_at, again.present) == (story.state.started_at, story.state.present)
 
 
-def test_seed_status_counts_what_is_there_now() -> None:
+def test_status_counts_what_is_there_now() -> None:
     story = Story(ALICE, BOB)
     story.left(5, "bob", "PA_2", LEFT)
     found = totals(story.state, T0 + 30)

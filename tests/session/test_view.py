@@ -1,4 +1,4 @@
-"""The contract's JSON."""
+"""The JSON of a session, as `docs/contract.md` has it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def check_shape(view: dict[str, Any]) -> None:
-    """`view` has exactly the keys of the contract, and is JSON."""
+    """`view` has exactly the keys of `docs/contract.md`, and is JSON."""
     assert set(view) == ROW | {"participants", "tracks", "timeline"}
     assert set(view["people"]) == {"current", "peak", "unique", "joins", "aborted"}
     assert set(view["track_counts"]) == {"current", "total", "by_source"}
