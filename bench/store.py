@@ -33,7 +33,7 @@ from attrs import frozen
 
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
-from actors.session import Began, fold
+from actors.session import SessionBegan, fold
 from actors.session.events import (
     AttributesChanged,
     DataReceived,
@@ -102,7 +102,9 @@ def happen(number: int, at: float) -> RoomEvent:
 def begin(name: str, at: float, backlog: Backlog) -> Journal:
     """A session in which three people are."""
     sid = f"RM_{name}"
-    journal = Journal.begin(Began(at, name, sid, (f"AJ_{name}",), "bench", "watcher", at), backlog)
+    journal = Journal.begin(
+        SessionBegan(at, name, sid, (f"AJ_{name}",), "bench", "watcher", at), backlog
+    )
     journal.record(Watching(at, Roster(sid, "", PEOPLE, at)))
     return journal
 

@@ -7,20 +7,22 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 
-from bridge.lab.people import KeptProcess, People, open_people
+from bridge.lab.people import People, SharedProcess, open_people
 from bridge.lab.server import PrivateServer
 
 
 @pytest.fixture(scope="session")
-def kept_people(livekit_server: PrivateServer) -> Iterator[KeptProcess]:
+def kept_people(livekit_server: PrivateServer) -> Iterator[SharedProcess]:
     """One process for the people of all tests: each start of it costs a second of a core."""
-    kept = KeptProcess()
+    kept = SharedProcess()
     yield kept
     trio.run(kept.end)
 
 
 @pytest.fixture
-async def people(livekit_server: PrivateServer, kept_people: KeptProcess) -> AsyncIterator[People]:
+async def people(
+    livekit_server: PrivateServer, kept_people: SharedProcess
+) -> AsyncIterator[People]:
     """People at `livekit_server`, who have left after the test.  Take room names of your own."""
     async with open_people(
         livekit_server.url, livekit_server.api_key, livekit_server.api_secret, kept=kept_people

@@ -3,7 +3,7 @@
 SQLite fills this port (`bridge.store`), and a simulated disk that can be full, locked,
 slow or torn (`actors.simulation`).  One contract suite in the tests runs over both.
 
-What is kept of a session is its journal, a `Line` a record, and now and then the
+What is kept of a session is its journal, a `JournalRow` a record, and now and then the
 session itself as it was after one of them, a `Checkpoint`.  A session is got back by
 folding the lines after its newest checkpoint into it.
 """
@@ -22,7 +22,7 @@ RECENT: Final = 600.0
 
 
 @frozen
-class Line:
+class JournalRow:
     """One record of one session's journal, encoded (`actors.session.codec`)."""
 
     session: int
@@ -51,14 +51,14 @@ class Checkpoint:
 class Batch:
     """What is to be written in one go.  Of each session the lines are in order."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[JournalRow, ...]
     checkpoints: tuple[Checkpoint, ...]
     alive_at: float
     """Unix seconds: all that was recorded until then is in this batch or an earlier one."""
 
 
 @frozen
-class Kept:
+class StoredSession:
     """A session as the archive has it."""
 
     session: int
@@ -69,10 +69,10 @@ class Kept:
 
 
 @frozen
-class Found:
+class RecoveredSessions:
     """What an earlier run of this worker left."""
 
-    sessions: tuple[Kept, ...]
+    sessions: tuple[StoredSession, ...]
     """Those that are open, of those that ended without their room the newest ones, and all
     that ended in the last `RECENT` seconds before `alive_at`."""
     alive_at: float | None
@@ -126,7 +126,7 @@ class ArchiveLost(ArchiveTrouble):
 class Archive(Protocol):
     """Where sessions are kept.  One writer at a time."""
 
-    async def load(self) -> Found:
+    async def load(self) -> RecoveredSessions:
         """What earlier runs left; nothing of what this one wrote.  Raises `ArchiveTrouble`."""
         ...
 

@@ -17,8 +17,8 @@ import trio
 from attrs import define, field
 
 from actors.journal import journal_budget
-from actors.journal.archive import NOTHING, Batch, Checkpoint, Line, Removal
-from actors.session import Attached, Began, Ended, Entry, Record
+from actors.journal.archive import NOTHING, Batch, Checkpoint, JournalRow, Removal
+from actors.session import Entry, Record, SessionBegan, SessionContinued, SessionEnded
 from actors.session.codec import encode_entries, encode_record
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ CHECKPOINT_AGE: Final = 20.0
 
 
 @define(eq=False)
-class Changed:
+class ChangedSession:
     """A session that is not in the archive as it is now."""
 
     journal: Journal
@@ -57,7 +57,7 @@ class Changed:
 
 
 @define(eq=False)
-class _Share:
+class _SessionShare:
     """The waiting lines of one session."""
 
     places: list[int] = field(factory=list[int])
@@ -112,15 +112,15 @@ class Backlog:
         self.doubt = trio.Event()
         """Set where somebody could not read what is kept; then another event."""
         self._most_lines = most_lines
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, JournalRow] = {}
         """By the order in which they came, so that one can be given up without a search."""
         self._came = 0
         self._bytes = 0
-        self._shares: dict[int, _Share] = {}
+        self._shares: dict[int, _SessionShare] = {}
         """The share of each session."""
         self._greediest: int | None = None
         """The session that has most bytes of them."""
-        self._changed: dict[int, Changed] = {}
+        self._changed: dict[int, ChangedSession] = {}
         self._last_number = 0
 
     def number(self, at: float) -> int:
@@ -144,11 +144,13 @@ class Backlog:
         number, at = journal.number, record.at
         changed = self._changed.get(number)
         if changed is None:
-            changed = self._changed[number] = Changed(journal, at)
-        changed.urgent = changed.urgent or isinstance(record, Began | Attached | Ended)
+            changed = self._changed[number] = ChangedSession(journal, at)
+        changed.urgent = changed.urgent or isinstance(
+            record, SessionBegan | SessionContinued | SessionEnded
+        )
         kind, body = encode_record(record)
         told = encode_entries(entries) if entries else b""
-        line = Line(number, journal.seq, at, kind, body, told)
+        line = JournalRow(number, journal.seq, at, kind, body, told)
         cost = _cost(line)
         if self._is_full(cost):
             self._make_room(number, cost)
@@ -164,10 +166,10 @@ class Backlog:
     def _is_full(self, cost: int) -> bool:
         return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines
 
-    def _append(self, line: Line, cost: int) -> None:
+    def _append(self, line: JournalRow, cost: int) -> None:
         share = self._shares.get(line.session)
         if share is None:
-            share = self._shares[line.session] = _Share()
+            share = self._shares[line.session] = _SessionShare()
         self._came += 1
         self._lines[self._came] = line
         share.places.append(self._came)
@@ -189,7 +191,7 @@ class Backlog:
             self._bytes -= freed
             self._lost(self._changed[greedy])
 
-    def _lost(self, changed: Changed) -> None:
+    def _lost(self, changed: ChangedSession) -> None:
         changed.journal.lost += 1
         self.health.lost += 1
         changed.urgent = True
@@ -203,7 +205,7 @@ class Backlog:
         batch = () if self.taken is None else self.taken.lines
         taken = Counter(line.session for line in batch)
         for journal in journals:
-            changed = self._changed.setdefault(journal.number, Changed(journal, now))
+            changed = self._changed.setdefault(journal.number, ChangedSession(journal, now))
             changed.urgent = True
             if not lines_are_kept:
                 share = self._shares.get(journal.number)
@@ -218,9 +220,9 @@ class Backlog:
         self.health.unreadable = why
         self.doubt.set()
 
-    def withdraw(self, journal: Journal) -> list[Line]:
+    def withdraw(self, journal: Journal) -> list[JournalRow]:
         """The lines of a session of which nothing was written yet; they do not wait any more."""
-        share = self._shares.pop(journal.number, _Share())
+        share = self._shares.pop(journal.number, _SessionShare())
         lines = [self._lines.pop(place) for place in share.places]
         self._bytes -= share.bytes
         if self._greediest == journal.number:
@@ -259,5 +261,5 @@ class Backlog:
             self.news.set()
 
 
-def _cost(line: Line) -> int:
+def _cost(line: JournalRow) -> int:
     return LINE_COST + len(line.body) + len(line.told)

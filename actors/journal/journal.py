@@ -12,17 +12,17 @@ from collections import deque
 from math import inf
 from typing import final
 
-from actors.journal.archive import Kept
+from actors.journal.archive import StoredSession
 from actors.journal.backlog import Backlog
-from actors.journal.journal_budget import WINDOW, Budget
+from actors.journal.journal_budget import WINDOW, JournalBudget
 from actors.session import (
-    Attached,
-    Began,
     Disconnected,
-    Ended,
     Entry,
     Record,
     RoomEvent,
+    SessionBegan,
+    SessionContinued,
+    SessionEnded,
     SessionState,
     fold,
     next_deadline,
@@ -49,10 +49,10 @@ class Journal:
         self.untold: deque[Entry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
         self._backlog = backlog
-        self._budget = Budget(backlog.most_a_minute)
+        self._budget = JournalBudget(backlog.most_a_minute)
 
     @classmethod
-    def begin(cls, began: Began, backlog: Backlog) -> Journal:
+    def begin(cls, began: SessionBegan, backlog: Backlog) -> Journal:
         """The journal of a new session."""
         state, entries = fold(None, began)
         journal = cls(backlog.number(began.at), state, backlog, seq=-1)
@@ -67,7 +67,7 @@ class Journal:
     def record(self, event: RoomEvent) -> None:
         """Fold `event`, or what the budget leaves of it.
 
-        Raises `AnotherLife` for a roster of another room SID.
+        Raises `RoomInstanceChanged` for a roster of another room SID.
         """
         for one in self._budget.admit(event):
             self._keep(one, *fold(self.state, one))
@@ -83,14 +83,14 @@ class Journal:
         if not self.ended:
             for one in self._budget.rest(at):
                 self._keep(one, *fold(self.state, one))
-            ended = Ended(at, reason)
+            ended = SessionEnded(at, reason)
             self._keep(ended, *fold(self.state, ended))
 
     def attach(self, at: float, job_id: str | None, worker: str | None = None) -> None:
         """Another job for the same life of the room; an ended session is active again."""
         self.ours = True
         if self.ended or worker not in (None, self.state.worker) or job_id not in self._job_ids:
-            attached = Attached(at, job_id, worker)
+            attached = SessionContinued(at, job_id, worker)
             self._keep(attached, *fold(self.state, attached))
 
     @property
@@ -98,11 +98,11 @@ class Journal:
         return (None, *self.state.job_ids)
 
     @classmethod
-    def found(cls, kept: Kept, backlog: Backlog) -> Journal:
+    def found(cls, kept: StoredSession, backlog: Backlog) -> Journal:
         """The journal of a session that an earlier run left."""
         return cls(kept.session, kept.state, backlog, seq=kept.seq, lost=kept.lost)
 
-    def follow(self, kept: Kept, seen_until: float) -> None:
+    def follow(self, kept: StoredSession, seen_until: float) -> None:
         """It turns out that an earlier run had this session: go on from there.
 
         What was recorded since is recorded again, without being told again.  Only while
@@ -115,7 +115,7 @@ class Journal:
         if not self.ended:
             self.record(Disconnected(seen_until, None, "worker_failed"))
         for record in records:
-            if isinstance(record, Began):
+            if isinstance(record, SessionBegan):
                 for job_id in record.job_ids:
                     self.attach(record.at, job_id, record.worker)
             else:

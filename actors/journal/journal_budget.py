@@ -10,7 +10,7 @@ So a session has a budget of bytes a minute.  Beyond it
 * joins, leaves, tracks of media and rosters are recorded as always, but without metadata and
   attributes.
 
-The counts become a `MessagesThinned`, once a second at least.  The budget reads no clock: its
+The counts become a `MessagesDropped`, once a second at least.  The budget reads no clock: its
 minutes are those of the events.
 """
 
@@ -28,10 +28,7 @@ from actors.session.events import (
     DataTrackPublished,
     DataTrackUnpublished,
     Disconnected,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
-    MessagesThinned,
+    MessagesDropped,
     MetadataChanged,
     NameChanged,
     ParticipantInfo,
@@ -46,6 +43,9 @@ from actors.session.events import (
     TrackUnmuted,
     TrackUnpublished,
     Watching,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
 )
 from actors.session.state import MAX_DATA_TRACKS
 from actors.session.texts import cut_attributes, size
@@ -71,7 +71,7 @@ _OF_A_PERSON: Final = ("name", "metadata", "attributes", "quality")
 
 
 @final
-class Budget:
+class JournalBudget:
     """Of one journal.  Its owner records what `admit` gives and tells its cost by `spend`."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
@@ -182,7 +182,7 @@ class Budget:
         """The record of what was counted, where it is time for one."""
         since = self._counting_since
         if self._counts and (now or at >= since + EVERY or at < since):
-            thinned = MessagesThinned(
+            thinned = MessagesDropped(
                 at, self._messages, self._changes, self._bytes, self._attachments
             )
             self._messages = self._bytes = self._changes = self._attachments = 0
@@ -218,7 +218,7 @@ class Budget:
         """`event` without the metadata and attributes for which there is no room."""
         if isinstance(event, Watching | Resynced | Reconnected):
             return self._roster_without(event)
-        if isinstance(event, ParticipantJoined | JoinTold | LeaveTold | JoinAborted):
+        if isinstance(event, ParticipantJoined | WebhookJoined | WebhookLeft | WebhookJoinAborted):
             who, at = event.participant, event.at
             return evolve(event, participant=self._bare(who, at)) if self._is_spent else event
         return event

@@ -46,7 +46,7 @@ StoreMessage: TypeAlias = Flush
 
 
 @final
-class Store(Actor[StoreMessage]):
+class StoreActor(Actor[StoreMessage]):
     """One incarnation; `backlog` is what earlier ones left."""
 
     def __init__(

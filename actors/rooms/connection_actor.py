@@ -19,8 +19,8 @@ from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import (
     END_REASONS,
     EndReason,
-    Finish,
-    Leave,
+    EndSession,
+    LeaveRoom,
     RosterWanted,
 )
 from actors.rooms.room_port import (
@@ -73,12 +73,12 @@ be making it anew."""
 _WITH_ROSTER: Final = frozenset({Watching, Resynced, Reconnected})
 
 
-class Refused(Exception):
+class EntryRefused(Exception):
     """A room that lives could not be entered, with the server's reason."""
 
 
 @define
-class Stay:
+class ConnectionMemory:
     """What outlives a crash of a connection."""
 
     over: bool = False
@@ -88,7 +88,7 @@ class Stay:
 
 
 @final
-class ConnectionActor(Actor[Leave | RosterWanted]):
+class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     """One incarnation.  `job` is what LiveKit assigned."""
 
     def __init__(
@@ -101,7 +101,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         clock: Clock,
         announce: Announce,
         entered: Callable[[], object],
-        stay: Stay,
+        stay: ConnectionMemory,
     ) -> None:
         self._job = evolve(job, room_sid=stay.room_sid or job.room_sid)
         self._port = port
@@ -126,8 +126,8 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         self._session: Ref[SessionMessage] = self.context.sibling("session")
         self.context.start_soon(self._run)
 
-    @receives(Leave)
-    def leave(self, message: Leave) -> None:
+    @receives(LeaveRoom)
+    def leave(self, message: LeaveRoom) -> None:
         if message.grace > 0:
             self.context.start_soon(self._leave_later, message)
         else:
@@ -135,7 +135,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
             self._session_stays_open = message.session_stays_open
             self._stay.cancel()
 
-    async def _leave_later(self, message: Leave) -> None:
+    async def _leave_later(self, message: LeaveRoom) -> None:
         """LiveKit also ends the job of an agent that it lets into a room that it is closing,
         and then the end of the job is all we hear."""
         await trio.sleep(message.grace)
@@ -143,7 +143,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
         with suppress(RoomUnreachable):
             if await self._find_again(self._job) is None:
                 reason = "found_ended"
-        self.leave(Leave(reason))
+        self.leave(LeaveRoom(reason))
 
     @receives(RosterWanted)
     def tell_roster(self, _: RosterWanted) -> None:
@@ -158,7 +158,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
             ended_at = self._clock() if self._lost_at is None else self._lost_at
             self._told.over = True
             if not self._session_stays_open:
-                self._session.tell(Finish(ended_at, self._reason))
+                self._session.tell(EndSession(ended_at, self._reason))
         self.context.stop()
 
     async def _stay_while_it_lives(self) -> None:
@@ -179,7 +179,7 @@ class ConnectionActor(Actor[Leave | RosterWanted]):
                     "room_entry_failed", room=job.room, job_id=job.job_id, error=str(error)
                 )
                 if failures >= (2 if isinstance(error, RoomRefused) else MOST_FAILURES):
-                    raise Refused(f"room {job.room!r} could not be entered: {error}")
+                    raise EntryRefused(f"room {job.room!r} could not be entered: {error}")
             job = again
         if self._lost_at is None:
             self._reason = "found_ended"  # It was over before we were in.

@@ -11,34 +11,34 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, TypeAlias, final
 
-from actors.journal.archive import Kept
+from actors.journal.archive import StoredSession
 from actors.journal.journal import Journal
 from actors.rooms.messages import (
     Assigned,
     Drain,
     EndReason,
-    Entered,
-    FoundOver,
     GiveUp,
-    Gone,
     JobAttached,
     JobReports,
-    Leave,
+    LeaveRoom,
     ListRooms,
-    Live,
-    Opened,
+    LiveRoom,
+    ReannounceSession,
     Recovered,
-    Rooms,
+    RoomEntered,
+    RoomGroupEnded,
+    RoomList,
+    RoomsVanished,
     RosterWanted,
-    Said,
-    SayOpened,
+    SessionReady,
     Terminated,
+    WebhookReceived,
 )
-from actors.rooms.room_group import Surroundings, room_group
+from actors.rooms.room_group import RoomDependencies, room_group
 from actors.rooms.room_port import RoomJob
-from actors.rooms.room_table import UNWATCHED_KEPT, Book, Held
+from actors.rooms.room_table import UNWATCHED_KEPT, RoomRecord, RoomTable
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
-from actors.session import Began, Disconnected, RoomEndTold
+from actors.session import Disconnected, SessionBegan, WebhookRoomFinished
 
 GRACE: Final = 1.0
 """Seconds between LiveKit's word that a job is to end and our leaving by ourselves.
@@ -53,13 +53,13 @@ SENT_OUT: Final = ("removed", "dispatch_deleted")
 ManagerMessage: TypeAlias = (
     Assigned
     | Terminated
-    | Opened
-    | Entered
-    | Gone
+    | SessionReady
+    | RoomEntered
+    | RoomGroupEnded
     | Recovered
-    | FoundOver
+    | RoomsVanished
     | GiveUp
-    | Said
+    | WebhookReceived
     | Drain
     | ListRooms
 )
@@ -74,7 +74,7 @@ class RoomManager(Actor[ManagerMessage]):
     """
 
     def __init__(
-        self, book: Book, rooms: Supervisor, reports: JobReports, around: Surroundings
+        self, book: RoomTable, rooms: Supervisor, reports: JobReports, around: RoomDependencies
     ) -> None:
         self._book = book
         self._rooms = rooms
@@ -93,9 +93,9 @@ class RoomManager(Actor[ManagerMessage]):
             if group is None:
                 # Sessions end their journal themselves, unless they could not.
                 kind = ExitKind.NORMAL if held.journal.ended else ExitKind.CRASHED
-                self.gone(Gone(held.key, Exit(kind)))
+                self.gone(RoomGroupEnded(held.key, Exit(kind)))
             elif isinstance(group.unit, Supervisor) and "session" in group.unit.children:
-                group.unit.ref("session").tell(SayOpened())
+                group.unit.ref("session").tell(ReannounceSession())
         self.context.ref.tell(Recovered())
         for job in self._book.given.values():
             self.context.ref.tell(Assigned(job))
@@ -141,7 +141,7 @@ class RoomManager(Actor[ManagerMessage]):
         around.announce(
             "room_started", room=job.room, room_sid=job.room_sid or None, job_id=job.job_id
         )
-        self._book.held[key] = Held(key, job, journal, jobs)
+        self._book.held[key] = RoomRecord(key, job, journal, jobs)
         self._book.declined.pop(key, None)
         another_life = partial(self._book.another_life, key, backlog=around.backlog)
         self._rooms.start_group(
@@ -149,8 +149,8 @@ class RoomManager(Actor[ManagerMessage]):
         )
         self._reports.capacity(len(self._book.held))
 
-    @receives(Opened)
-    def opened(self, message: Opened) -> None:
+    @receives(SessionReady)
+    def opened(self, message: SessionReady) -> None:
         held = self._book.held.get(message.key)
         if held is None:
             return
@@ -163,8 +163,8 @@ class RoomManager(Actor[ManagerMessage]):
         if held.leaving is not None:
             held.connection.tell(held.leaving)
 
-    @receives(Entered)
-    def entered(self, message: Entered) -> None:
+    @receives(RoomEntered)
+    def entered(self, message: RoomEntered) -> None:
         held = self._book.held.get(message.key)
         if held is None:
             return
@@ -179,12 +179,12 @@ class RoomManager(Actor[ManagerMessage]):
             return
         if message.job_id == held.job.job_id:
             if not self._comes_back(held):
-                self._leave(held, Leave("dispatch_deleted", GRACE))
+                self._leave(held, LeaveRoom("dispatch_deleted", GRACE))
         else:
             del held.jobs[message.job_id]
             self._reports.job_ended(message.job_id)
 
-    def _comes_back(self, held: Held) -> bool:
+    def _comes_back(self, held: RoomRecord) -> bool:
         """Whether our own connection is, or was just, down.
 
         Whoever connects anew is another participant for LiveKit, and it ends the job of the
@@ -210,22 +210,22 @@ class RoomManager(Actor[ManagerMessage]):
             self._end_unwatched(journal, self._around.clock(), "worker_stopped")
         await self._reports.flush()
         for held in self._book.held.values():
-            self._leave(held, Leave("worker_stopped"))
+            self._leave(held, LeaveRoom("worker_stopped"))
         self._answer_drained()
 
     @receives(GiveUp)
     def give_up(self, message: GiveUp) -> None:
         held = self._book.find_room(message.room_sid)
         if held is not None and held.key in self._book.vacant_keys:
-            self._leave(held, Leave("worker_stopped", session_stays_open=True))
+            self._leave(held, LeaveRoom("worker_stopped", session_stays_open=True))
 
-    def _leave(self, held: Held, order: Leave) -> None:
+    def _leave(self, held: RoomRecord, order: LeaveRoom) -> None:
         held.leaving = order
         if held.connection is not None:
             held.connection.tell(order)
 
-    @receives(Gone)
-    def gone(self, message: Gone) -> None:
+    @receives(RoomGroupEnded)
+    def gone(self, message: RoomGroupEnded) -> None:
         held = self._book.held.get(message.key)
         if held is None:
             return
@@ -249,7 +249,7 @@ class RoomManager(Actor[ManagerMessage]):
         self._reports.capacity(len(self._book.held))
         self._answer_drained()
 
-    def _end_jobs(self, held: Held, end: Exit, *, sent_out: bool) -> None:
+    def _end_jobs(self, held: RoomRecord, end: Exit, *, sent_out: bool) -> None:
         state = held.journal.state
         error = end.reason if end.kind is ExitKind.CRASHED else None
         others: dict[str, RoomJob] = {}
@@ -281,7 +281,7 @@ class RoomManager(Actor[ManagerMessage]):
         if book.loaded:
             self._around.backlog.opened.set()
 
-    def _take_over(self, kept: Kept) -> None:
+    def _take_over(self, kept: StoredSession) -> None:
         book, state = self._book, kept.state
         seen_until = max(state.last_at, book.alive_at or 0.0)
         held = book.find_room(state.room_sid)
@@ -304,18 +304,18 @@ class RoomManager(Actor[ManagerMessage]):
         self._tell(journal)
         book.file(journal)
 
-    @receives(FoundOver)
-    def found_over(self, message: FoundOver) -> None:
+    @receives(RoomsVanished)
+    def found_over(self, message: RoomsVanished) -> None:
         for sid in sorted(message.room_sids):
             journal = self._book.unwatched.get(sid)
             if journal is not None:
                 self._end_unwatched(journal, message.at, "found_ended")
             held = self._book.find_room(sid)
             if held is not None and held.leaving is None:
-                self._leave(held, Leave("found_ended"))
+                self._leave(held, LeaveRoom("found_ended"))
 
-    @receives(Said)
-    def said(self, message: Said) -> None:
+    @receives(WebhookReceived)
+    def said(self, message: WebhookReceived) -> None:
         """What a webhook told goes to the session of that life of the room."""
         event, sid = message.event, message.room_sid
         held = self._book.find_room(sid)
@@ -331,7 +331,7 @@ class RoomManager(Actor[ManagerMessage]):
             self._book.file(journal)
         journal.record(event)
         self._tell(journal)
-        if isinstance(event, RoomEndTold) and not journal.ended:
+        if isinstance(event, WebhookRoomFinished) and not journal.ended:
             self._end_unwatched(journal, event.at, "found_ended")
 
     def _end_unwatched(self, journal: Journal, at: float, reason: EndReason) -> None:
@@ -344,7 +344,7 @@ class RoomManager(Actor[ManagerMessage]):
         self, room: str, room_sid: str, job_ids: tuple[str, ...], created_at: float | None
     ) -> Journal:
         around = self._around
-        began = Began(
+        began = SessionBegan(
             around.clock(),
             room=room,
             room_sid=room_sid,
@@ -365,9 +365,9 @@ class RoomManager(Actor[ManagerMessage]):
     @receives(ListRooms)
     def list_rooms(self, message: ListRooms) -> None:
         live = tuple(
-            Live(held.job.room, held.journal.state.room_sid, held.session)
+            LiveRoom(held.job.room, held.journal.state.room_sid, held.session)
             for held in self._book.held.values()
             if held.session is not None
         )
         ended = tuple(journal.state for journal in self._book.ended)
-        message.reply_to.send(Rooms(live, ended, self._book.ended_count))
+        message.reply_to.send(RoomList(live, ended, self._book.ended_count))

@@ -13,7 +13,7 @@ from attrs import frozen
 from actors.journal.journal import Journal
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Exit, Ref, ReplyTo
-from actors.session import ServerSaid, SessionState
+from actors.session import SessionState, WebhookReport
 
 EndReason: TypeAlias = Literal[
     "room_closed",
@@ -39,7 +39,7 @@ the connection was lost and the room may live on."""
 
 
 @frozen
-class Leave:
+class LeaveRoom:
     """Go out of the room; the session ends for `reason` unless the server says another.
 
     `grace`: seconds to wait for the server's own word first.
@@ -67,7 +67,7 @@ class JobAttached:
 
 
 @frozen
-class Finish:
+class EndSession:
     """Nothing more will come from the room: end the session."""
 
     at: float
@@ -75,8 +75,8 @@ class Finish:
 
 
 @frozen
-class SayOpened:
-    """The manager has lost track of you: tell it `Opened` again."""
+class ReannounceSession:
+    """The manager has lost track of you: tell it `SessionReady` again."""
 
 
 @frozen
@@ -104,7 +104,7 @@ class Terminated:
 
 
 @frozen
-class Opened:
+class SessionReady:
     """The session of `key` runs, in its first or a later incarnation.
 
     `journal` is another one than before when the room began another life.
@@ -112,19 +112,19 @@ class Opened:
 
     key: str
     session: Ref[Any]
-    connection: Ref[Leave | RosterWanted]
+    connection: Ref[LeaveRoom | RosterWanted]
     journal: Journal
 
 
 @frozen
-class Entered:
+class RoomEntered:
     """The connection of `key` is in the room."""
 
     key: str
 
 
 @frozen
-class Gone:
+class RoomGroupEnded:
     """Nothing of the room's actors runs any more."""
 
     key: str
@@ -137,7 +137,7 @@ class Recovered:
 
 
 @frozen
-class FoundOver:
+class RoomsVanished:
     """LiveKit does not have these rooms any more: their sessions are over, and where we are
     still in one, nothing will come from it."""
 
@@ -154,12 +154,12 @@ class GiveUp:
 
 
 @frozen
-class Said:
+class WebhookReceived:
     """One of LiveKit's webhooks told this of a room, whether we watch it or not."""
 
     room: str
     room_sid: str
-    event: ServerSaid
+    event: WebhookReport
 
 
 @frozen
@@ -170,7 +170,7 @@ class Drain:
 
 
 @frozen
-class Live:
+class LiveRoom:
     """One live room as the manager knows it."""
 
     room: str
@@ -179,10 +179,10 @@ class Live:
 
 
 @frozen
-class Rooms:
+class RoomList:
     """The answer to `ListRooms`."""
 
-    live: tuple[Live, ...]
+    live: tuple[LiveRoom, ...]
     """Rooms whose sessions can be asked."""
     ended: tuple[SessionState, ...]
     """Sessions that ended, oldest first; very old ones are in the summary only."""
@@ -194,7 +194,7 @@ class Rooms:
 class ListRooms:
     """Ask for every room of this run."""
 
-    reply_to: ReplyTo[Rooms]
+    reply_to: ReplyTo[RoomList]
 
 
 class JobReports(Protocol):

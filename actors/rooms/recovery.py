@@ -16,9 +16,9 @@ import trio
 
 from actors.journal.archive import Archive, ArchiveTrouble
 from actors.journal.process_ports import Announce, Clock
-from actors.rooms.messages import FoundOver, Recovered
+from actors.rooms.messages import Recovered, RoomsVanished
 from actors.rooms.room_port import RoomUnreachable
-from actors.rooms.room_table import Book
+from actors.rooms.room_table import RoomTable
 from actors.runtime import Ref
 
 ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
@@ -42,7 +42,7 @@ class Recovery:
     def __init__(
         self,
         archive: Archive,
-        book: Book,
+        book: RoomTable,
         manager: Ref[Any],
         list_living: ListLiving,
         *,
@@ -102,4 +102,4 @@ class Recovery:
         gone = frozenset(sid for sid, at in self._missing.items() if now - at >= MISSING)
         over = gone | unwatched - living
         if over:
-            self._manager.tell(FoundOver(asked_at, over))
+            self._manager.tell(RoomsVanished(asked_at, over))

@@ -13,7 +13,7 @@ import trio
 from attrs import frozen
 
 from actors.journal.process_ports import Announce, Clock
-from actors.rooms.messages import ListRooms, Live, Rooms, Snapshot
+from actors.rooms.messages import ListRooms, LiveRoom, RoomList, Snapshot
 from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives
 from actors.session import SessionState, totals
 
@@ -38,9 +38,9 @@ class Sessions:
     """The answer to `ListSessions`."""
 
     active: tuple[SessionState, ...]
-    silent: tuple[Live, ...]
+    silent: tuple[LiveRoom, ...]
     """Rooms whose session did not answer."""
-    rooms: Rooms
+    rooms: RoomList
 
 
 @frozen
@@ -129,7 +129,7 @@ class Reporter(Actor[ReporterMessage]):
             [live.session for live in rooms.live], Snapshot, timeout=POLL_DEADLINE
         )
         active: list[SessionState] = []
-        silent: list[Live] = []
+        silent: list[LiveRoom] = []
         for live, answer in zip(rooms.live, answers, strict=True):
             if isinstance(answer, ActorError):
                 silent.append(live)

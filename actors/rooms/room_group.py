@@ -16,8 +16,8 @@ from attrs import frozen
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Announce, Clock
-from actors.rooms.connection_actor import ConnectionActor, FindAgain, Stay, Undo
-from actors.rooms.messages import Entered, Gone, Opened
+from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory, FindAgain, Undo
+from actors.rooms.messages import RoomEntered, RoomGroupEnded, SessionReady
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.session_actor import MAILBOX, Heard, Publish, SessionActor
 from actors.runtime import (
@@ -30,7 +30,7 @@ from actors.runtime import (
     Restart,
     Strategy,
 )
-from actors.session import Began
+from actors.session import SessionBegan
 
 SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
 CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
@@ -39,7 +39,7 @@ SOON: Final = Backoff(first=0.01, most=5.0)
 
 
 @frozen
-class Surroundings:
+class RoomDependencies:
     """What the actors of every room are given."""
 
     port: RoomPort
@@ -65,14 +65,14 @@ def room_group(
     key: str,
     job: RoomJob,
     journal: Journal,
-    around: Surroundings,
-    tell_manager: Callable[[Opened | Entered | Gone], object],
-    another_life: Callable[[Began], Journal | None],
+    around: RoomDependencies,
+    tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object],
+    another_life: Callable[[SessionBegan], Journal | None],
 ) -> GroupSpec:
     """The supervisor of one room and its two children."""
-    latest, stay = [journal], Stay()
+    latest, stay = [journal], ConnectionMemory()
 
-    def opened(message: Opened) -> None:
+    def opened(message: SessionReady) -> None:
         # A room that was made anew under one connection goes on in another journal.
         latest[0] = message.journal
         tell_manager(message)
@@ -85,7 +85,7 @@ def room_group(
             undo=around.undo,
             clock=around.clock,
             announce=around.announce,
-            entered=lambda: tell_manager(Entered(key)),
+            entered=lambda: tell_manager(RoomEntered(key)),
             stay=stay,
         )
 
@@ -101,7 +101,7 @@ def room_group(
         )
 
     def on_end(end: Exit) -> None:
-        tell_manager(Gone(key, end))
+        tell_manager(RoomGroupEnded(key, end))
 
     return GroupSpec(
         key,

@@ -11,14 +11,14 @@ from typing import Any, Final, final
 
 from attrs import define, field
 
-from actors.journal.archive import Kept
+from actors.journal.archive import StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.rooms.final_summary import RunningSummary, Summary
-from actors.rooms.messages import Leave, RosterWanted
+from actors.rooms.messages import LeaveRoom, RosterWanted
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
-from actors.session import Began
+from actors.session import SessionBegan
 
 CLOSED_KEPT: Final = 300
 """Sessions whose room is gone and that are kept in memory; older ones are only added up.
@@ -38,7 +38,7 @@ DECLINED_KEPT: Final = 10_000
 
 
 @define(eq=False)
-class Held:
+class RoomRecord:
     """One room that we are in, or on the way into or out of."""
 
     key: str
@@ -49,14 +49,14 @@ class Held:
     jobs: dict[str, RoomJob] = field(factory=dict[str, RoomJob])
     """Every job of ours for this room that has not ended, `job` among them."""
     session: Ref[Any] | None = None
-    connection: Ref[Leave | RosterWanted] | None = None
+    connection: Ref[LeaveRoom | RosterWanted] | None = None
     entered: bool = False
-    leaving: Leave | None = None
+    leaving: LeaveRoom | None = None
     """The order to go, once there is one."""
 
 
 @final
-class Book:
+class RoomTable:
     """See the module."""
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ class Book:
         """No job is taken any more, and every room is being left."""
         self.given: dict[str, RoomJob] = {}
         """Jobs by id that LiveKit gave us and the manager has not looked at yet."""
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, RoomRecord] = {}
         """By key."""
         self.declined: OrderedDict[str, None] = OrderedDict()
         """SIDs of rooms whose dispatch was deleted: watching them again is not wanted."""
-        self.found: deque[Kept] = deque()
+        self.found: deque[StoredSession] = deque()
         """What the archive had, and the manager has not looked at yet."""
         self.loaded = False
         """It is known what the archive had."""
@@ -155,11 +155,11 @@ class Book:
         held = (held.journal for held in self.held.values())
         return (*held, *(journal for kept in idle for journal in kept.values()))
 
-    def find_job(self, job_id: str) -> Held | None:
+    def find_job(self, job_id: str) -> RoomRecord | None:
         """The room that a job of ours is for."""
         return next((held for held in self.held.values() if job_id in held.jobs), None)
 
-    def find_room(self, room_sid: str) -> Held | None:
+    def find_room(self, room_sid: str) -> RoomRecord | None:
         """The room with this SID, which can differ from its key after another life."""
         return next(
             (held for held in self.held.values() if held.journal.state.room_sid == room_sid), None
@@ -176,7 +176,7 @@ class Book:
                 return kept[room_sid]
         return None
 
-    def another_life(self, key: str, began: Began, backlog: Backlog) -> Journal | None:
+    def another_life(self, key: str, began: SessionBegan, backlog: Backlog) -> Journal | None:
         """The room of `key` was made anew under its connection: the session that goes on.
 
         A webhook may have told of that life already.  None where a job for it came first, and

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias, final, get_args
 from actors.rooms.messages import EndReason
 from actors.session import ENTRY_KEYS, QUALITIES, Entry, SessionState, totals
 from actors.session.events import ParticipantKind, Source
-from actors.session.state import Person
+from actors.session.state import Participant
 from actors.session.view import coverage
 
 OTHER: Final = "other"
@@ -66,7 +66,7 @@ _NONE: Final[_Seconds] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @final
-class Tally:
+class RunCounters:
     """See the module.  All counts only grow."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ def _within(known: Mapping[str, int], name: str, otherwise: str = OTHER) -> str:
     return name if name in known else otherwise
 
 
-def _held(person: Person, now: float) -> _Seconds:
+def _held(person: Participant, now: float) -> _Seconds:
     quality = person.quality.totals(now) or _NONE[:4]
     return (*quality, person.talk.total(now) if person.audible else 0.0)
 

@@ -17,24 +17,24 @@ import trio
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Clock
 from actors.rooms.messages import (
-    Finish,
+    EndSession,
     JobAttached,
-    Leave,
-    Opened,
+    LeaveRoom,
+    ReannounceSession,
     RosterWanted,
-    SayOpened,
+    SessionReady,
     Snapshot,
 )
 from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, receives
 from actors.session import (
-    AnotherLife,
-    Began,
     Entry,
-    MessagesThinned,
+    MessagesDropped,
     QualityChanged,
     Reconnected,
     Resynced,
     RoomEvent,
+    RoomInstanceChanged,
+    SessionBegan,
     SessionState,
     SpeakersChanged,
     Tick,
@@ -47,7 +47,7 @@ Publish: TypeAlias = Callable[[SessionState, Entry], object]
 Heard: TypeAlias = Callable[[float], object]
 """Takes the seconds from when an event came until it was folded."""
 
-SessionMessage: TypeAlias = RoomEvent | Finish | JobAttached | SayOpened | Snapshot
+SessionMessage: TypeAlias = RoomEvent | EndSession | JobAttached | ReannounceSession | Snapshot
 
 EVENTS: Final[tuple[type[RoomEvent], ...]] = get_args(RoomEvent)
 
@@ -75,8 +75,8 @@ class SessionActor(Actor[SessionMessage]):
         clock: Clock,
         publish: Publish,
         heard: Heard,
-        opened: Callable[[Opened], object],
-        another_life: Callable[[Began], Journal | None],
+        opened: Callable[[SessionReady], object],
+        another_life: Callable[[SessionBegan], Journal | None],
     ) -> None:
         """`another_life` gives the journal of the next life of the room; None where others of
         ours are in it."""
@@ -91,7 +91,7 @@ class SessionActor(Actor[SessionMessage]):
         self._due: float | None = None
 
     async def started(self) -> None:
-        self._connection: Ref[Leave | RosterWanted] = self.context.sibling("connection")
+        self._connection: Ref[LeaveRoom | RosterWanted] = self.context.sibling("connection")
         self._say_opened()
         self._tell()
         if self.context.generation > 1:
@@ -101,8 +101,8 @@ class SessionActor(Actor[SessionMessage]):
     def overflowed(self) -> None:
         self._connection.tell(RosterWanted())
 
-    @receives(Finish)
-    def finish(self, message: Finish) -> None:
+    @receives(EndSession)
+    def finish(self, message: EndSession) -> None:
         self._journal.end(message.at, message.reason)
         self._tell()
 
@@ -112,8 +112,8 @@ class SessionActor(Actor[SessionMessage]):
         if not self._journal.ended:
             self._journal.attach(self._clock(), message.job_id)
 
-    @receives(SayOpened)
-    def introduce(self, _: SayOpened) -> None:
+    @receives(ReannounceSession)
+    def introduce(self, _: ReannounceSession) -> None:
         self._say_opened()
 
     @receives(Snapshot)
@@ -125,10 +125,10 @@ class SessionActor(Actor[SessionMessage]):
         thinned = self.context.take_thinned(DataReceived)
         files = self.context.take_thinned(AttachmentReceived)
         if thinned or files:
-            self._journal.record(MessagesThinned(event.at, thinned, attachments=files))
+            self._journal.record(MessagesDropped(event.at, thinned, attachments=files))
         try:
             self._journal.record(event)
-        except AnotherLife:
+        except RoomInstanceChanged:
             self._begin_again(event)
         self._heard(self._clock() - event.at)
         self._tell()
@@ -141,7 +141,7 @@ class SessionActor(Actor[SessionMessage]):
         self._journal.end(event.at, "server_lost")
         self._tell()
         journal = self._another_life(
-            Began(
+            SessionBegan(
                 event.at,
                 room=before.room,
                 room_sid=roster.room_sid,
@@ -153,7 +153,7 @@ class SessionActor(Actor[SessionMessage]):
             )
         )
         if journal is None:
-            self._connection.tell(Leave("server_lost"))
+            self._connection.tell(LeaveRoom("server_lost"))
             return
         self._journal = journal
         self._say_opened()
@@ -162,7 +162,7 @@ class SessionActor(Actor[SessionMessage]):
             self._journal.record(waiting)
 
     def _say_opened(self) -> None:
-        self._opened(Opened(self._key, self.context.ref, self._connection, self._journal))
+        self._opened(SessionReady(self._key, self.context.ref, self._connection, self._journal))
 
     def _tell(self) -> None:
         """Publish what was recorded, in order.

@@ -4,7 +4,7 @@ A small library of its own: nothing in it knows what a room is.
 """
 
 from actors.runtime.actor import Actor, Down, receives
-from actors.runtime.cell import Context, State
+from actors.runtime.cell import Context, LifeCycle
 from actors.runtime.errors import (
     ActorDown,
     ActorError,
@@ -20,11 +20,11 @@ from actors.runtime.ref import Ref, ask_all
 from actors.runtime.reply import ReplyTo
 from actors.runtime.service import Service
 from actors.runtime.signals import (
+    ActorEnded,
     Crashed,
     DeadLetter,
-    Ended,
-    EscalatedUp,
     Failed,
+    GroupEscalated,
     Overran,
     Restarting,
     Signal,
@@ -43,6 +43,7 @@ from actors.runtime.system import (
 __all__ = [
     "Actor",
     "ActorDown",
+    "ActorEnded",
     "ActorError",
     "ActorSystem",
     "AskTimeout",
@@ -52,14 +53,14 @@ __all__ = [
     "Crashed",
     "DeadLetter",
     "Down",
-    "Ended",
     "Escalated",
-    "EscalatedUp",
     "Exit",
     "ExitKind",
     "Failed",
+    "GroupEscalated",
     "GroupSpec",
     "Intensity",
+    "LifeCycle",
     "MailboxSpec",
     "Node",
     "Overflow",
@@ -74,7 +75,6 @@ __all__ = [
     "Signal",
     "StartTimeout",
     "Started",
-    "State",
     "Strategy",
     "Supervisor",
     "ask_all",

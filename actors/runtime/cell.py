@@ -46,7 +46,7 @@ REMEMBERED: Final = 8
 """How many classes of last messages are kept for introspection."""
 
 
-class State(Enum):
+class LifeCycle(Enum):
     """Where an actor or a group is in its life."""
 
     WAITING = "waiting"
@@ -170,7 +170,7 @@ class Cell(Generic[M]):
         self.mailbox: Mailbox[M] = Mailbox(spec.mailbox)
         self.ref: Ref[M] = Ref(self)
         self.generation = 0
-        self.state = State.WAITING
+        self.state = LifeCycle.WAITING
         self.reason = "not started"
         """Why it is down, where it is."""
         self.last: deque[type] = deque(maxlen=REMEMBERED)
@@ -208,7 +208,7 @@ class Cell(Generic[M]):
         if not self.live or (self._ending and not final):
             return
         self._ending = True
-        self.state = State.STOPPING
+        self.state = LifeCycle.STOPPING
         assert self._scope is not None
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.spec.shutdown)
         self.mailbox.attend()
@@ -222,7 +222,7 @@ class Cell(Generic[M]):
     async def live_once(self) -> Exit:
         """Run one incarnation to its end.  Raises nothing but a cancellation from outside."""
         self.generation += 1
-        self.state = State.STARTING
+        self.state = LifeCycle.STARTING
         self.task = trio.lowlevel.current_task()
         self._ending = False
         scope = self._scope = trio.CancelScope()
@@ -247,7 +247,7 @@ class Cell(Generic[M]):
         return end
 
     def _was_asked(self) -> bool:
-        return self.state is State.STOPPING
+        return self.state is LifeCycle.STOPPING
 
     async def _incarnate(self, nursery: trio.Nursery) -> None:
         actor = self.spec.start()
@@ -257,8 +257,8 @@ class Cell(Generic[M]):
             await actor.started()
         if starting.cancelled_caught:
             raise StartTimeout(f"{self.path} did not start within {self.spec.start_timeout:g} s")
-        if self.state is State.STARTING:
-            self.state = State.RUNNING
+        if self.state is LifeCycle.STARTING:
+            self.state = LifeCycle.RUNNING
         self.parent.changed()
         self.system.emit(Started(self.path, self.generation))
         mailbox = self.mailbox
@@ -326,7 +326,7 @@ class Cell(Generic[M]):
     def _close_incarnation(self, end: Exit) -> None:
         """Whatever was begun is ended: the message in hand, and questions not answered yet."""
         self.task = None
-        self.state = State.WAITING
+        self.state = LifeCycle.WAITING
         self.reason = end.reason
         message = self.mailbox.in_hand
         self.mailbox.fail()
@@ -378,8 +378,8 @@ class Cell(Generic[M]):
 
     def gone(self, end: Exit) -> None:
         """No incarnation follows.  Synchronous: whoever sees the `Down` sees no entry."""
-        if self.state is not State.FAILED:
-            self.state = State.ENDED
+        if self.state is not LifeCycle.FAILED:
+            self.state = LifeCycle.ENDED
         for unwatch in self._watching.values():
             unwatch()
         self._watching.clear()

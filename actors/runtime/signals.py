@@ -48,7 +48,7 @@ class Failed:
 
 
 @frozen
-class EscalatedUp:
+class GroupEscalated:
     """A supervisor spent its own budget because of `child` and ends."""
 
     supervisor: str
@@ -57,7 +57,7 @@ class EscalatedUp:
 
 
 @frozen
-class Ended:
+class ActorEnded:
     """An actor or a group is gone for good."""
 
     actor: str
@@ -86,5 +86,5 @@ class DeadLetter:
 
 
 Signal: TypeAlias = (
-    Started | Crashed | Restarting | Failed | EscalatedUp | Ended | Overran | DeadLetter
+    Started | Crashed | Restarting | Failed | GroupEscalated | ActorEnded | Overran | DeadLetter
 )

@@ -130,7 +130,7 @@ AnySpec: TypeAlias = ChildSpec[Any] | GroupSpec
 
 
 @final
-class Budget:
+class RestartBudget:
     """A sliding window over restarts."""
 
     __slots__ = ("_intensity", "_times", "spent")

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import trio
 
-from actors.runtime.cell import Cell, State
+from actors.runtime.cell import Cell, LifeCycle
 from actors.runtime.errors import ActorDown, Escalated, Exit, ExitKind
 from actors.runtime.ref import Ref
-from actors.runtime.signals import Ended, EscalatedUp, Failed, Overran, Restarting
-from actors.runtime.spec import AnySpec, Budget, ChildSpec, GroupSpec, Strategy
+from actors.runtime.signals import ActorEnded, Failed, GroupEscalated, Overran, Restarting
+from actors.runtime.spec import AnySpec, ChildSpec, GroupSpec, RestartBudget, Strategy
 
 if TYPE_CHECKING:
     from actors.runtime.system import ActorSystem
@@ -58,7 +58,7 @@ class Child:
     def __init__(self, spec: AnySpec, unit: Cell[Any] | Supervisor) -> None:
         self.spec = spec
         self.unit = unit
-        self.budget = Budget(spec.intensity)
+        self.budget = RestartBudget(spec.intensity)
         self.attempt = 0
         """Restarts in a row, for the backoff."""
         self.stop_requested = False
@@ -73,7 +73,7 @@ class Child:
     @property
     def up(self) -> bool:
         """Ready, or gone for good: what depends on it may start."""
-        return self.gone.is_set() or (self.unit.live and self.unit.state is State.RUNNING)
+        return self.gone.is_set() or (self.unit.live and self.unit.state is LifeCycle.RUNNING)
 
 
 @final
@@ -92,14 +92,14 @@ class Supervisor:
         self.path = path
         self.spec = spec
         self.generation = 0
-        self.state = State.WAITING
+        self.state = LifeCycle.WAITING
         self.reason = "not started"
         self.children: dict[str, Child] = {}
         self.failed: deque[tuple[str, str]] = deque(maxlen=FAILED_REMEMBERED)
         """(path, reason) of children that spent their budget, newest last."""
         self._members: dict[str, Ref[Any]] = {}
         """Of the children that are in the spec: those who depend on each other."""
-        self._budget = Budget(spec.intensity)
+        self._budget = RestartBudget(spec.intensity)
         self._nursery: trio.Nursery | None = None
         self._end = trio.Event()
         self._changed = trio.Event()
@@ -163,8 +163,8 @@ class Supervisor:
 
     async def running(self) -> None:
         """Wait until children can be started.  Raises `ActorDown` where that will not be."""
-        over = (State.ENDED, State.FAILED)
-        await self._until(lambda: self.state is State.RUNNING or self.state in over)
+        over = (LifeCycle.ENDED, LifeCycle.FAILED)
+        await self._until(lambda: self.state is LifeCycle.RUNNING or self.state in over)
         if self.state in over:
             raise ActorDown(self.path, self.reason)
 
@@ -173,20 +173,20 @@ class Supervisor:
     async def live_once(self) -> Exit:
         """Run the group until it is asked to end, a significant child ends, or it escalates."""
         self.generation += 1
-        self.state = State.STARTING
+        self.state = LifeCycle.STARTING
         self._end, self._asked, self._escalated = trio.Event(), False, None
-        self._budget = Budget(self.spec.intensity)
+        self._budget = RestartBudget(self.spec.intensity)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for spec in self.spec.children:
                     self._members[spec.id] = self.start_child(spec)
-                self.state = State.RUNNING
+                self.state = LifeCycle.RUNNING
                 self.changed()
                 if self._parent is not None:
                     self._parent.changed()
                 await self._end.wait()
-                self.state = State.STOPPING
+                self.state = LifeCycle.STOPPING
                 await self._stop_everybody()
                 nursery.cancel_scope.cancel()  # only overrun reporters are left
         finally:
@@ -213,15 +213,15 @@ class Supervisor:
 
     def gone(self, end: Exit) -> None:
         """Nothing of the group runs any more."""
-        if self.state is not State.FAILED:
-            self.state = State.ENDED
+        if self.state is not LifeCycle.FAILED:
+            self.state = LifeCycle.ENDED
         self.changed()
         self.system.call(self.spec.on_end, end)
 
     # -- the life of a child
 
     def _adopt(self, spec: AnySpec, unit: Cell[Any] | Supervisor) -> None:
-        if self._nursery is None or self.state is State.STOPPING:
+        if self._nursery is None or self.state is LifeCycle.STOPPING:
             raise RuntimeError(f"supervisor {self.path} is not running")
         if spec.id in self.children:
             raise ValueError(f"{self.path} has a child {spec.id!r} already")
@@ -288,13 +288,13 @@ class Supervisor:
         now = trio.current_time()
         unit = child.unit
         if not child.budget.charge(now):
-            unit.state = State.FAILED
+            unit.state = LifeCycle.FAILED
             self.failed.append((unit.path, end.reason))
             self.system.emit(Failed(unit.path, child.budget.spent - 1, end.error))
             return False
         if not self._budget.charge(now):
             self._escalated = end
-            self.system.emit(EscalatedUp(self.path, unit.path, end.error))
+            self.system.emit(GroupEscalated(self.path, unit.path, end.error))
             self._end.set()
             return False
         return True
@@ -304,13 +304,13 @@ class Supervisor:
         child.attempt = 1 if lived >= backoff.reset_after else child.attempt + 1
         delay = backoff.delay(child.attempt, self.system.random)
         unit = child.unit
-        unit.state = State.BACKOFF
+        unit.state = LifeCycle.BACKOFF
         self.system.emit(Restarting(unit.path, unit.generation, child.attempt, delay))
         with trio.CancelScope() as child.pause:
             if not child.stop_requested:
                 await trio.sleep(delay)
         child.pause = None
-        unit.state = State.WAITING
+        unit.state = LifeCycle.WAITING
 
     def _bury(self, child: Child, end: Exit | None) -> None:
         """The child is gone: registry, Down and events in one synchronous step."""
@@ -321,11 +321,11 @@ class Supervisor:
         never_ran = Exit(ExitKind.SHUTDOWN if child.stop_requested else ExitKind.KILLED)
         unit.gone(end or never_ran)
         counters = unit.mailbox.counters if isinstance(unit, Cell) else None
-        self.system.emit(Ended(unit.path, unit.generation, end or never_ran, counters))
+        self.system.emit(ActorEnded(unit.path, unit.generation, end or never_ran, counters))
         child.gone.set()
         self.changed()
         if child.spec.significant and not child.stop_requested:
-            if unit.state is State.FAILED:
+            if unit.state is LifeCycle.FAILED:
                 self._escalated = end
             self._end.set()
 

@@ -17,7 +17,7 @@ from actors.runtime.cell import Cell
 from actors.runtime.deadlines import Deadlines
 from actors.runtime.errors import Exit, ExitKind
 from actors.runtime.ref import Ref
-from actors.runtime.signals import DeadLetter, Ended, Signal
+from actors.runtime.signals import ActorEnded, DeadLetter, Signal
 from actors.runtime.spec import GroupSpec, Intensity
 from actors.runtime.supervisor import Supervisor
 
@@ -249,7 +249,7 @@ async def open_system(
             root.request_stop(final=True)
     end = end or Exit(ExitKind.KILLED)
     root.gone(end)
-    system.emit(Ended("/", root.generation, end))
+    system.emit(ActorEnded("/", root.generation, end))
     _raise(failure, end.error)
 
 

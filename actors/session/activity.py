@@ -11,7 +11,7 @@ from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
     DataReceived,
-    MessagesThinned,
+    MessagesDropped,
     MetadataChanged,
     NameChanged,
     Permissions,
@@ -27,7 +27,7 @@ from actors.session.state import (
     MAX_TOPIC_LENGTH,
     MAX_TOPICS,
     OTHER,
-    Person,
+    Participant,
     SessionState,
     change,
 )
@@ -148,7 +148,7 @@ def count_data(state: SessionState, event: DataReceived, out: list[Entry]) -> Se
     return state if identity is None else _attributed(state, identity)
 
 
-def on_thinned(state: SessionState, event: MessagesThinned, out: list[Entry]) -> SessionState:
+def on_thinned(state: SessionState, event: MessagesDropped, out: list[Entry]) -> SessionState:
     data, count, folded = state.data, event.messages, state.folded
     if count:
         out.append(Entry(event.at, "messages_thinned", {"count": count}))
@@ -257,5 +257,5 @@ def _folded_message(state: SessionState) -> SessionState:
     return change(state, folded=change(folded, messages=folded.messages + 1))
 
 
-def _put(state: SessionState, person: Person) -> SessionState:
+def _put(state: SessionState, person: Participant) -> SessionState:
     return change(state, present={**state.present, person.identity: person})

@@ -43,9 +43,9 @@ _Told: TypeAlias = str | int | float | bool | tuple[str, ...] | dict[str, str] |
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 TAGS: Final[Mapping[str, type[Record]]] = {
-    "session_began": record.Began,
-    "session_continued": record.Attached,
-    "session_ended": record.Ended,
+    "session_began": record.SessionBegan,
+    "session_continued": record.SessionContinued,
+    "session_ended": record.SessionEnded,
     "watching": events.Watching,
     "resynced": events.Resynced,
     "reconnecting": events.Reconnecting,
@@ -55,7 +55,7 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "clock_compared": events.ClockCompared,
     "participant_joined": events.ParticipantJoined,
     "participant_active": events.ParticipantActive,
-    "recorder_detected": events.RecorderFound,
+    "recorder_detected": events.RecorderDetected,
     "participant_left": events.ParticipantLeft,
     "name_changed": events.NameChanged,
     "metadata_changed": events.MetadataChanged,
@@ -73,17 +73,17 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "quality_changed": events.QualityChanged,
     "data_received": events.DataReceived,
     "attachment_received": events.AttachmentReceived,
-    "messages_dropped": events.MessagesThinned,
+    "messages_dropped": events.MessagesDropped,
     "room_metadata_changed": events.RoomMetadataChanged,
     "recording_changed": events.RecordingChanged,
     "tick": events.Tick,
-    "webhook_room_started": events.RoomTold,
-    "webhook_participant_joined": events.JoinTold,
-    "webhook_participant_left": events.LeaveTold,
-    "webhook_join_aborted": events.JoinAborted,
-    "webhook_track": events.TrackTold,
-    "webhook_room_finished": events.RoomEndTold,
-    "webhook_egress": events.EgressTold,
+    "webhook_room_started": events.WebhookRoomStarted,
+    "webhook_participant_joined": events.WebhookJoined,
+    "webhook_participant_left": events.WebhookLeft,
+    "webhook_join_aborted": events.WebhookJoinAborted,
+    "webhook_track": events.WebhookTrack,
+    "webhook_room_finished": events.WebhookRoomFinished,
+    "webhook_egress": events.WebhookEgress,
 }
 """What each kind of record is called in a store.  A class may be renamed; its tag never is."""
 

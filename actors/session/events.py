@@ -13,7 +13,7 @@ Conventions:
   that person, ``PA_...``).  ``sid`` is "" where the SDK does not tell it.
 * Reasons are LiveKit's ``DisconnectReason`` in lower case (``client_initiated``),
   None where the server gave none.
-* What LiveKit's webhooks say (`ServerSaid`) carries two times: ``at``, when we received
+* What LiveKit's webhooks say (`WebhookReport`) carries two times: ``at``, when we received
   it, and ``said_at``, the webhook's own ``createdAt`` in whole seconds, so that the
   thing happened in [said_at, said_at + 1).  They are lossy, doubled, in no order and
   up to 30 s late: they correct what was heard in the room.
@@ -196,7 +196,7 @@ class ParticipantActive:
 
 
 @frozen
-class RecorderFound:
+class RecorderDetected:
     """The server's list says that this join has the old `recorder` grant: it is no person."""
 
     at: float
@@ -356,7 +356,7 @@ class AttachmentReceived:
 
 
 @frozen
-class MessagesThinned:
+class MessagesDropped:
     """So much came faster than it could be taken in, and is only counted."""
 
     at: float
@@ -395,7 +395,7 @@ class Tick:
 
 
 @frozen
-class RoomTold:
+class WebhookRoomStarted:
     """`room_started`."""
 
     at: float
@@ -406,7 +406,7 @@ class RoomTold:
 
 
 @frozen
-class JoinTold:
+class WebhookJoined:
     """`participant_joined`: it is sent once the media connection stands."""
 
     at: float
@@ -415,7 +415,7 @@ class JoinTold:
 
 
 @frozen
-class LeaveTold:
+class WebhookLeft:
     """`participant_left`."""
 
     at: float
@@ -426,7 +426,7 @@ class LeaveTold:
 
 
 @frozen
-class JoinAborted:
+class WebhookJoinAborted:
     """`participant_connection_aborted`: the media connection never stood."""
 
     at: float
@@ -436,7 +436,7 @@ class JoinAborted:
 
 
 @frozen
-class TrackTold:
+class WebhookTrack:
     """`track_published` or `track_unpublished`."""
 
     at: float
@@ -449,7 +449,7 @@ class TrackTold:
 
 
 @frozen
-class RoomEndTold:
+class WebhookRoomFinished:
     """`room_finished`."""
 
     at: float
@@ -457,7 +457,7 @@ class RoomEndTold:
 
 
 @frozen
-class EgressTold:
+class WebhookEgress:
     """`egress_started`, `egress_updated` or `egress_ended`: LiveKit's own recording service."""
 
     at: float
@@ -477,8 +477,14 @@ class EgressTold:
     """Unix seconds of this state of it: an older one that comes later changes nothing."""
 
 
-ServerSaid: TypeAlias = (
-    RoomTold | JoinTold | LeaveTold | JoinAborted | TrackTold | RoomEndTold | EgressTold
+WebhookReport: TypeAlias = (
+    WebhookRoomStarted
+    | WebhookJoined
+    | WebhookLeft
+    | WebhookJoinAborted
+    | WebhookTrack
+    | WebhookRoomFinished
+    | WebhookEgress
 )
 
 RoomEvent: TypeAlias = (
@@ -491,7 +497,7 @@ RoomEvent: TypeAlias = (
     | ClockCompared
     | ParticipantJoined
     | ParticipantActive
-    | RecorderFound
+    | RecorderDetected
     | ParticipantLeft
     | NameChanged
     | MetadataChanged
@@ -509,9 +515,9 @@ RoomEvent: TypeAlias = (
     | QualityChanged
     | DataReceived
     | AttachmentReceived
-    | MessagesThinned
+    | MessagesDropped
     | RoomMetadataChanged
     | RecordingChanged
     | Tick
-    | ServerSaid
+    | WebhookReport
 )

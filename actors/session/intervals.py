@@ -30,7 +30,7 @@ def stretch(since: float, until: float) -> float:
 
 
 @frozen
-class Span:
+class Interval:
     """Something that is on or off: talking, muted, watched."""
 
     seconds: float = 0.0
@@ -38,11 +38,11 @@ class Span:
     since: float | None = None
     """Unix seconds since when it is on; None while it is off."""
 
-    def on(self, at: float) -> Span:
-        return self if self.since is not None else Span(self.seconds, at)
+    def on(self, at: float) -> Interval:
+        return self if self.since is not None else Interval(self.seconds, at)
 
-    def off(self, at: float) -> Span:
-        return self if self.since is None else Span(self.seconds + stretch(self.since, at))
+    def off(self, at: float) -> Interval:
+        return self if self.since is None else Interval(self.seconds + stretch(self.since, at))
 
     def total(self, now: float) -> float:
         """Seconds on, until `now`."""
@@ -77,7 +77,7 @@ class Levels:
 
 _NOTHING: Final[QualitySeconds] = (0.0, 0.0, 0.0, 0.0)
 
-OFF: Final = Span()
+OFF: Final = Interval()
 UNKNOWN: Final = Levels()
 
 

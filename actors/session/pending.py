@@ -11,14 +11,21 @@ from collections.abc import Mapping
 from math import inf
 
 from actors.session.events import ParticipantInfo, RoomEvent
-from actors.session.state import MAX_EXPECTED, MAX_HELD, Expected, Leave, SessionState, change
+from actors.session.state import (
+    MAX_EXPECTED,
+    MAX_HELD,
+    Departure,
+    ExpectedJoin,
+    SessionState,
+    change,
+)
 
 
-def with_leaving(state: SessionState, leaving: Mapping[str, Leave]) -> SessionState:
+def with_leaving(state: SessionState, leaving: Mapping[str, Departure]) -> SessionState:
     return _with_due(change(state, leaving=leaving))
 
 
-def with_unpublishing(state: SessionState, unpublishing: Mapping[str, Leave]) -> SessionState:
+def with_unpublishing(state: SessionState, unpublishing: Mapping[str, Departure]) -> SessionState:
     return _with_due(change(state, unpublishing=unpublishing))
 
 
@@ -26,7 +33,7 @@ def expect(state: SessionState, info: ParticipantInfo, due: float) -> SessionSta
     """Somebody is in the room, as a webhook says; the room itself will say so by `due`."""
     if len(state.expected) >= MAX_EXPECTED:
         return anomaly(state)
-    return _with_due(change(state, expected={**state.expected, info.sid: Expected(info, due)}))
+    return _with_due(change(state, expected={**state.expected, info.sid: ExpectedJoin(info, due)}))
 
 
 def expect_no_more(state: SessionState, sid: str) -> SessionState:
@@ -39,11 +46,11 @@ def expect_no_more(state: SessionState, sid: str) -> SessionState:
 def all_due(state: SessionState, due: float) -> SessionState:
     """Give everything that waits the same due time (infinite: wait on)."""
     leaving = {
-        key: Leave(leave.at, due, leave.quality, leave.within, leave.observed)
+        key: Departure(leave.at, due, leave.quality, leave.within, leave.observed)
         for key, leave in state.leaving.items()
     }
-    ending = {key: Leave(leave.at, due) for key, leave in state.unpublishing.items()}
-    expected = {sid: Expected(one.info, due) for sid, one in state.expected.items()}
+    ending = {key: Departure(leave.at, due) for key, leave in state.unpublishing.items()}
+    expected = {sid: ExpectedJoin(one.info, due) for sid, one in state.expected.items()}
     return _with_due(change(state, leaving=leaving, unpublishing=ending, expected=expected))
 
 

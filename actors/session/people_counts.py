@@ -16,15 +16,15 @@ from actors.session.state import (
     MAX_PERSONS,
     RECONNECT_WINDOW,
     Join,
-    Person,
+    Participant,
     SessionState,
     change,
 )
 
 
 def with_joins(
-    state: SessionState, person: Person, joins: tuple[Join, ...], at: float
-) -> tuple[SessionState, Person]:
+    state: SessionState, person: Participant, joins: tuple[Join, ...], at: float
+) -> tuple[SessionState, Participant]:
     """The person with these joins, at most one too many: then the oldest is only added up."""
     if len(joins) <= MAX_JOINS:
         return state, change(person, joins=joins)
@@ -40,7 +40,7 @@ def with_joins(
     return change(state, folded=folded), person
 
 
-def recounted(state: SessionState, was: Person, person: Person) -> SessionState:
+def recounted(state: SessionState, was: Participant, person: Participant) -> SessionState:
     """The counts of people, now that `person` is what was `was`.  They change nowhere else."""
     first = state.first_person_at
     if person.visits > was.visits:
@@ -71,19 +71,19 @@ def _counted(state: SessionState, person: str, counted: int, here: int) -> Sessi
     return change(state, current=state.current + here, unique=state.unique + counted)
 
 
-def with_key(state: SessionState, person: Person) -> Person:
+def with_key(state: SessionState, person: Participant) -> Participant:
     if state.person_key is None or person.key is not None:
         return person
     key = person_of(state.person_key, person.metadata, person.attributes)
     return person if key is None else change(person, key=key)
 
 
-def with_join(person: Person, index: int, join: Join) -> Person:
+def with_join(person: Participant, index: int, join: Join) -> Participant:
     """The person with this join in the place of the one at `index`."""
     return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
 
 
-def with_kind(person: Person) -> Person:
+def with_kind(person: Participant) -> Participant:
     """The kind of an identity: of its first join that is a person's, else of its first."""
     kinds = [person.kind] if person.older_visits else []
     kinds += [join.kind or person.kind for join in person.joins]
@@ -96,7 +96,7 @@ def with_kind(person: Person) -> Person:
 
 
 def returned(
-    state: SessionState, person: Person, before: tuple[Join, ...], back: float
+    state: SessionState, person: Participant, before: tuple[Join, ...], back: float
 ) -> dict[str, bool]:
     """Whether somebody who came `back` then had taken part before, and only just left."""
     last = next((join for join in reversed(before) if join.effective), None)
@@ -136,7 +136,7 @@ def peaked(state: SessionState, at: float) -> SessionState:
     return change(state, peak=max(state.peak, state.current - gone))
 
 
-def met(state: SessionState, person: Person, at: float) -> int:
+def met(state: SessionState, person: Participant, at: float) -> int:
     """How many people were there at `at`, when `person` came for a visit nobody saw."""
     past = (other for other in state.past.values() if other.identity not in state.present)
     leaving = state.leaving
@@ -163,12 +163,12 @@ def highest(state: SessionState) -> int:
     return highest
 
 
-def _everyone(state: SessionState) -> Iterator[Person]:
+def _everyone(state: SessionState) -> Iterator[Participant]:
     yield from state.present.values()
     yield from (one for one in state.past.values() if one.identity not in state.present)
 
 
-def _steps(state: SessionState, person: Person) -> Iterator[tuple[float, int, int, str]]:
+def _steps(state: SessionState, person: Participant) -> Iterator[tuple[float, int, int, str]]:
     """Of each visit: when, in which order of what happens then, one more or one less, and
     whose."""
     for join in filter(person.counts, person.joins):

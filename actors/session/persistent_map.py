@@ -21,7 +21,7 @@ _SMALL: Final = 32
 
 
 @frozen
-class Shelf(Generic[T]):
+class PersistentMap(Generic[T]):
     """Maps names to what is kept under them; `put` gives a new shelf."""
 
     settled: Mapping[str, T] = field(factory=dict[str, T])
@@ -33,12 +33,12 @@ class Shelf(Generic[T]):
         found = self.recent.get(key)
         return self.settled.get(key) if found is None else found
 
-    def put(self, key: str, value: T) -> Shelf[T]:
+    def put(self, key: str, value: T) -> PersistentMap[T]:
         size = self.size + (key not in self)
         recent = {**self.recent, key: value}
         if len(recent) <= max(_SMALL, isqrt(len(self.settled))):
-            return Shelf(self.settled, recent, size)
-        return Shelf({**self.settled, **recent}, {}, size)
+            return PersistentMap(self.settled, recent, size)
+        return PersistentMap({**self.settled, **recent}, {}, size)
 
     def __contains__(self, key: str) -> bool:
         return key in self.recent or key in self.settled

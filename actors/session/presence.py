@@ -22,7 +22,7 @@ from actors.session.events import (
     ParticipantJoined,
     ParticipantKind,
     ParticipantLeft,
-    RecorderFound,
+    RecorderDetected,
 )
 from actors.session.gaps import counts_from, was_suspended
 from actors.session.intervals import add, stretch
@@ -44,9 +44,9 @@ from actors.session.state import (
     MAX_TEXT,
     RECONNECT_WINDOW,
     SETTLE,
+    Departure,
     Join,
-    Leave,
-    Person,
+    Participant,
     SessionState,
     change,
 )
@@ -112,7 +112,7 @@ def on_metadata(state: SessionState, event: MetadataChanged, out: list[Entry]) -
     return _identified(take_metadata(state, event, out), event.identity)
 
 
-def on_recorder(state: SessionState, event: RecorderFound, out: list[Entry]) -> SessionState:
+def on_recorder(state: SessionState, event: RecorderDetected, out: list[Entry]) -> SessionState:
     person = state.present.get(event.identity) or state.past.get(event.identity)
     index = None if person is None else find_join(person, event.sid)
     if person is None or index is None:
@@ -247,7 +247,7 @@ def depart(
 
 def correct_leave(
     state: SessionState,
-    person: Person,
+    person: Participant,
     index: int,
     told: Estimate,
     reason: str | None,
@@ -286,7 +286,7 @@ def correct_leave(
 
 def correct_join(
     state: SessionState,
-    person: Person,
+    person: Participant,
     index: int,
     kind: ParticipantKind,
     at: float,
@@ -321,7 +321,7 @@ def correct_join(
 
 def progress(
     state: SessionState,
-    person: Person,
+    person: Participant,
     at: float,
     out: list[Entry],
     *,
@@ -383,7 +383,7 @@ def doubt(
     What is measured of them stops at `at`; quality goes on if it was not true.
     """
     person = state.present[identity]
-    leave = Leave(at, due, person.quality.level, within, observed)
+    leave = Departure(at, due, person.quality.level, within, observed)
     leaving = {**state.leaving, identity: leave}
     state = with_leaving(state, leaving)
     return _put(_silenced(state, identity), _quiet(person, at))
@@ -423,7 +423,7 @@ def leave_silently(
     return shelve(state, person)
 
 
-def shelve(state: SessionState, person: Person) -> SessionState:
+def shelve(state: SessionState, person: Participant) -> SessionState:
     """Put somebody who left to the past, as far as there is room for them."""
     past, folded = state.past, state.folded
     before = past.get(person.identity)
@@ -452,7 +452,7 @@ def shelve(state: SessionState, person: Person) -> SessionState:
 
 def _seen_again(
     state: SessionState,
-    person: Person,
+    person: Participant,
     info: ParticipantInfo,
     joined_at: float,
     at: float,
@@ -498,14 +498,14 @@ def _first_seen(
     return _enter(state, person, person, join, info, at, how, told, out)
 
 
-def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState, Person]:
+def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState, Participant]:
     """Somebody of whom nothing was known, and the messages that came before them."""
     identity = info.identity
     messages = state.early.get(identity, 0)
     if messages:
         early = {other: count for other, count in state.early.items() if other != identity}
         state = change(state, early=early)
-    person = Person(
+    person = Participant(
         state.numbered,
         identity,
         info.kind,
@@ -519,7 +519,7 @@ def _newcomer(state: SessionState, info: ParticipantInfo) -> tuple[SessionState,
 
 def _again(
     state: SessionState,
-    person: Person,
+    person: Participant,
     info: ParticipantInfo,
     joined_at: float,
     at: float,
@@ -544,7 +544,7 @@ def _again(
 
 def _reopen(
     state: SessionState,
-    person: Person,
+    person: Participant,
     known: int,
     info: ParticipantInfo,
     at: float,
@@ -569,8 +569,8 @@ def _reopen(
 
 def _enter(
     state: SessionState,
-    was: Person,
-    person: Person,
+    was: Participant,
+    person: Participant,
     join: Join,
     info: ParticipantInfo,
     at: float,
@@ -593,7 +593,7 @@ def _enter(
 
 def _stays(
     state: SessionState,
-    person: Person,
+    person: Participant,
     info: ParticipantInfo,
     at: float,
     how: How,
@@ -615,7 +615,7 @@ def _stays(
 
 
 def _compared(
-    state: SessionState, person: Person, info: ParticipantInfo, at: float, out: list[Entry]
+    state: SessionState, person: Participant, info: ParticipantInfo, at: float, out: list[Entry]
 ) -> SessionState:
     """Take over what `info` says of somebody present, and tell what differs."""
     identity = info.identity
@@ -641,7 +641,7 @@ def _compared(
     return _identified(_put(state, _with_texts(person, info)), identity)
 
 
-def _with_texts(person: Person, info: ParticipantInfo) -> Person:
+def _with_texts(person: Participant, info: ParticipantInfo) -> Participant:
     """With what `info` says of them; what it leaves out stays as it was."""
     return change(
         person,
@@ -694,7 +694,7 @@ def _part(
     out: list[Entry],
     told: bool = False,
     observed: bool = True,
-) -> tuple[SessionState, Person]:
+) -> tuple[SessionState, Participant]:
     """Close somebody's join and tracks, and tell it."""
     state = finish_all_of(state, identity, at, out)
     state, person = _out(state, identity, at, reason, within, told, observed)
@@ -712,7 +712,7 @@ def _out(
     within: float | None,
     told: bool = False,
     observed: bool = True,
-) -> tuple[SessionState, Person]:
+) -> tuple[SessionState, Participant]:
     """Take somebody out of the room, with what was measured closed at `at`."""
     was = person = state.present[identity]
     join = person.joins[-1]
@@ -734,7 +734,7 @@ def _out(
     return state, person
 
 
-def _quiet(person: Person, at: float) -> Person:
+def _quiet(person: Participant, at: float) -> Participant:
     return change(person, quality=person.quality.to(None, at), talk=person.talk.off(at))
 
 
@@ -744,7 +744,7 @@ def _silenced(state: SessionState, identity: str) -> SessionState:
     return change(state, speaking=state.speaking - {identity})
 
 
-def _left_too(person: Person, event: ParticipantLeft) -> Person:
+def _left_too(person: Participant, event: ParticipantLeft) -> Participant:
     """A leave was heard of a join that is over: it may say why, and no later than when."""
     index = find_join(person, event.sid)
     if index is None or event.reason is None:
@@ -765,7 +765,7 @@ def knows(state: SessionState, info: ParticipantInfo) -> bool:
     return person is not None and find_join(person, info.sid) is not None
 
 
-def find_join(person: Person, sid: str) -> int | None:
+def find_join(person: Participant, sid: str) -> int | None:
     """Index of the join with this SID; the empty SID is nobody's."""
     if sid:
         for index in range(len(person.joins) - 1, -1, -1):
@@ -774,18 +774,18 @@ def find_join(person: Person, sid: str) -> int | None:
     return None
 
 
-def _replace(state: SessionState, person: Person) -> SessionState:
+def _replace(state: SessionState, person: Participant) -> SessionState:
     """Put another version of somebody where they are."""
     if person.identity in state.present:
         return _put(state, person)
     return change(state, past=state.past.put(person.identity, person))
 
 
-def _put(state: SessionState, person: Person) -> SessionState:
+def _put(state: SessionState, person: Participant) -> SessionState:
     return change(state, present={**state.present, person.identity: person})
 
 
-def _text(person: Person) -> int:
+def _text(person: Participant) -> int:
     attributes = person.attributes or {}
     return len(person.metadata or "") + sum(
         len(key) + len(value) for key, value in attributes.items()
@@ -797,7 +797,7 @@ def _metadata(at: float, identity: str, metadata: str) -> Entry:
     return Entry(at, "participant_metadata", told)
 
 
-def _who(person: Person, join: Join) -> dict[str, object]:
+def _who(person: Participant, join: Join) -> dict[str, object]:
     return {
         "identity": person.identity,
         "sid": join.sid,
@@ -807,7 +807,7 @@ def _who(person: Person, join: Join) -> dict[str, object]:
     }
 
 
-def _gone(person: Person, join: Join) -> Entry:
+def _gone(person: Participant, join: Join) -> Entry:
     """The end of a join.  One in which nobody took part was not told before."""
     left_at = join.joined_at if join.left_at is None else join.left_at
     told: dict[str, object] = {

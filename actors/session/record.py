@@ -1,9 +1,9 @@
 """What a session's journal keeps, and the one function that makes a session of it.
 
-A journal is a row of records: `Began`, then whatever was heard of the room, `Attached`
-for every further watch of it and `Ended` for the end of each.  A worker that lives folds
-them as they come; one that was killed folds them again from the store and has the same
-state, because nothing else goes into it.
+A journal is a list of records: `SessionBegan`, then each event of the room, `SessionContinued`
+for every further watch of it and `SessionEnded` for the end of each watch.  A running worker
+folds them as they come.  A worker that was killed folds them again from the store.  It then
+has the same state, because nothing else goes into it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from actors.session.timeline_entry import Entry
 
 
 @frozen
-class Began:
+class SessionBegan:
     """The first record of every journal."""
 
     at: float
@@ -38,7 +38,7 @@ class Began:
 
 
 @frozen
-class Attached:
+class SessionContinued:
     """Another watch of the same life of the room, by `worker` (None: the one before)."""
 
     at: float
@@ -47,35 +47,35 @@ class Attached:
 
 
 @frozen
-class Ended:
+class SessionEnded:
     """Nobody watches any more, or the room is gone."""
 
     at: float
     reason: str
 
 
-Record: TypeAlias = RoomEvent | Began | Attached | Ended
+Record: TypeAlias = RoomEvent | SessionBegan | SessionContinued | SessionEnded
 
 
 def fold(state: SessionState | None, record: Record) -> tuple[SessionState, tuple[Entry, ...]]:
     """The state after `record`, and what there is to tell of it.
 
-    `state` is None for the first record, which is `Began`, and for no other: anything
-    else is no journal (ValueError).  Raises `AnotherLife` (a ValueError too) for a roster
+    `state` is None for the first record, which is `SessionBegan`, and for no other: anything
+    else is no journal (ValueError).  Raises `RoomInstanceChanged` (a ValueError too) for a roster
     of another room SID.
     """
-    if isinstance(record, Began):
+    if isinstance(record, SessionBegan):
         return _begun(state, record), ()
     if state is None:
         raise ValueError(f"a journal begins with Began, not with {type(record).__name__}")
-    if isinstance(record, Attached):
+    if isinstance(record, SessionContinued):
         return attach_job(state, record.job_id, record.worker), ()
-    if isinstance(record, Ended):
+    if isinstance(record, SessionEnded):
         return end(state, record.at, record.reason)
     return apply(state, record)
 
 
-def _begun(state: SessionState | None, record: Began) -> SessionState:
+def _begun(state: SessionState | None, record: SessionBegan) -> SessionState:
     if state is not None:
         raise ValueError(f"the session of room {state.room_sid!r} began already")
     return begin(

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from actors.session.events import EgressTold, RecordingChanged
+from actors.session.events import RecordingChanged, WebhookEgress
 from actors.session.pending import hold
-from actors.session.state import MAX_RECORDINGS, Recorded, Recording, SessionState, change
+from actors.session.state import MAX_RECORDINGS, RecordedInterval, Recording, SessionState, change
 from actors.session.timeline_entry import Entry
 
 OVER: Final = frozenset({"complete", "failed", "aborted", "limit_reached"})
@@ -37,7 +37,7 @@ def show(state: SessionState, active: bool | None, at: float, out: list[Entry]) 
     out.append(Entry(at, "room_recording", {"active": active}))
     stretches = state.recorded
     if active:
-        stretches = (*stretches[1 - MAX_RECORDINGS :], Recorded(at))
+        stretches = (*stretches[1 - MAX_RECORDINGS :], RecordedInterval(at))
     else:
         stretches = (*stretches[:-1], change(stretches[-1], ended_at=at))
     return change(state, recorded=stretches)
@@ -51,7 +51,7 @@ def close(state: SessionState, at: float) -> SessionState:
     return change(state, recorded=(*state.recorded[:-1], last))
 
 
-def on_egress(state: SessionState, event: EgressTold, out: list[Entry]) -> SessionState:
+def on_egress(state: SessionState, event: WebhookEgress, out: list[Entry]) -> SessionState:
     state = change(state, server_said=True)
     before = state.recordings.get(event.egress_id)
     if before is None and len(state.recordings) >= MAX_RECORDINGS:
@@ -79,14 +79,14 @@ def on_egress(state: SessionState, event: EgressTold, out: list[Entry]) -> Sessi
     return change(state, recordings={**state.recordings, now.id: now})
 
 
-def unexplained(state: SessionState) -> Iterable[Recorded]:
+def unexplained(state: SessionState) -> Iterable[RecordedInterval]:
     """The stretches of recording of which no webhook told."""
     for one in state.recorded:
         if not any(_overlap(one, other) for other in state.recordings.values()):
             yield one
 
 
-def _overlap(one: Recorded, other: Recording) -> bool:
+def _overlap(one: RecordedInterval, other: Recording) -> bool:
     begins_before_its_end = (
         one.ended_at is None or other.started_at is None or other.started_at <= one.ended_at + NEAR
     )

@@ -96,7 +96,7 @@ from actors.session.events import (
     DataTrackUnpublished,
     Disconnected,
     GapReason,
-    MessagesThinned,
+    MessagesDropped,
     MetadataChanged,
     NameChanged,
     ParticipantActive,
@@ -106,7 +106,7 @@ from actors.session.events import (
     QualityChanged,
     Reconnected,
     Reconnecting,
-    RecorderFound,
+    RecorderDetected,
     RecordingChanged,
     Resynced,
     RoomEvent,
@@ -125,12 +125,12 @@ from actors.session.events import (
 from actors.session.gaps import AFTER_END
 from actors.session.intervals import OFF, stretch
 from actors.session.pending import all_due, anomaly, with_leaving
-from actors.session.roster import AnotherLife, compare, same_life
+from actors.session.roster import RoomInstanceChanged, compare, same_instance
 from actors.session.state import SETTLE, Gap, SessionState, change
 from actors.session.timeline_entry import Entry
 from actors.session.webhooks import CORRECTIONS, FOUND_ENDED, SEEN_ENDS, true_end
 
-__all__ = ["AnotherLife", "apply", "attach_job", "begin", "end", "next_deadline"]
+__all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_deadline"]
 
 SERVER_LOST: Final = "server_lost"
 """The end reason where the server closed the room without a word, and may have made it anew."""
@@ -169,7 +169,7 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
     """The state after `event`, and what there is to tell of it, in order.
 
     An entry's `at` can be earlier than the event: a provisional leave is told when it
-    is believed and counts from when it was heard.  Raises `AnotherLife` (a ValueError)
+    is believed and counts from when it was heard.  Raises `RoomInstanceChanged` (a ValueError)
     for a roster of another room SID; the state is then what it was.
     """
     out = list[Entry]()
@@ -235,7 +235,7 @@ def next_deadline(state: SessionState) -> float | None:
 
 def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry]) -> SessionState:
     at, roster = event.at, event.roster
-    state = same_life(state, roster)
+    state = same_instance(state, roster)
     if isinstance(event, Watching):
         state = change(state, clock_offset=event.clock_offset)
     if state.watched_from is None:
@@ -256,7 +256,7 @@ def _resynced(state: SessionState, event: Resynced, out: list[Entry]) -> Session
         return _watching(state, event, out)
     if state.reconnecting and event.connected:
         return _reconnected(state, event, out)
-    state = same_life(state, event.roster)
+    state = same_instance(state, event.roster)
     at = event.at
     due = inf if state.reconnecting else state.settle_at if at < state.settle_at else None
     unseen = stretch(state.last_at, at)
@@ -274,7 +274,7 @@ def _reconnecting(state: SessionState, event: Reconnecting, out: list[Entry]) ->
 def _reconnected(
     state: SessionState, event: Reconnected | Resynced, out: list[Entry]
 ) -> SessionState:
-    state = same_life(state, event.roster)
+    state = same_instance(state, event.roster)
     if state.watched_from is None:
         state = change(state, watched_from=event.at)
     return _seeing_again(state, event, "missed", out)
@@ -385,7 +385,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     ClockCompared: _clock_compared,
     ParticipantJoined: presence.on_joined,
     ParticipantActive: presence.on_active,
-    RecorderFound: presence.on_recorder,
+    RecorderDetected: presence.on_recorder,
     ParticipantLeft: presence.on_left,
     NameChanged: activity.on_name,
     MetadataChanged: presence.on_metadata,
@@ -403,7 +403,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     QualityChanged: activity.on_quality,
     DataReceived: activity.on_data,
     AttachmentReceived: activity.on_attachment,
-    MessagesThinned: activity.on_thinned,
+    MessagesDropped: activity.on_thinned,
     RoomMetadataChanged: activity.on_room_metadata,
     RecordingChanged: recordings.on_recording,
     Tick: _ticked,

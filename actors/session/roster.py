@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from actors.session import presence, recordings, tracks
 from actors.session.events import Roster
-from actors.session.state import Leave, SessionState, change
+from actors.session.state import Departure, SessionState, change
 from actors.session.texts import TOLD, cut_text
 from actors.session.timeline_entry import Entry
 
 
-class AnotherLife(ValueError):
+class RoomInstanceChanged(ValueError):
     """An event of another life of the room was given to this session.
 
     The server closed the room and made it anew (facts, 6): end this session and
@@ -31,12 +31,12 @@ class AnotherLife(ValueError):
         self.room_sid = room_sid
 
 
-def same_life(state: SessionState, roster: Roster) -> SessionState:
-    """The state with the roster's room SID; raises `AnotherLife` if it has another."""
+def same_instance(state: SessionState, roster: Roster) -> SessionState:
+    """The state with the roster's room SID; raises `RoomInstanceChanged` if it has another."""
     if not roster.room_sid or roster.room_sid == state.room_sid:
         return state
     if state.room_sid:
-        raise AnotherLife(state.room_sid, roster.room_sid)
+        raise RoomInstanceChanged(state.room_sid, roster.room_sid)
     return change(state, room_sid=roster.room_sid)
 
 
@@ -71,7 +71,7 @@ def compare(
         for identity in missing:
             leave = state.leaving.get(identity)
             if leave is None:
-                leave = Leave(
+                leave = Departure(
                     gone_at,
                     within=_within(state, identity, gone_at, gone_within),
                     observed=False,

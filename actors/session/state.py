@@ -8,7 +8,7 @@ change (a few hundred entries at most); who and what is over is on shelves
 
 What is kept is bounded, because names, topics and joins are chosen by whoever has a
 token.  The live room is bounded by the server; the history by the constants below.
-Beyond them totals still count, and `Folded` says how much lost its own line.
+Beyond them totals still count, and `Truncated` says how much lost its own line.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from actors.session.events import (
     Source,
     TrackKind,
 )
-from actors.session.intervals import OFF, UNKNOWN, Levels, QualitySeconds, Span, stretch
-from actors.session.persistent_map import Shelf
+from actors.session.intervals import OFF, UNKNOWN, Interval, Levels, QualitySeconds, stretch
+from actors.session.persistent_map import PersistentMap
 
 RECONNECT_WINDOW: Final = 5.0
 """Seconds within which a person who comes back did not leave but lost the connection."""
@@ -153,7 +153,7 @@ class Join:
 
 
 @frozen(slots=False)
-class Person:
+class Participant:
     """Everything known of one identity."""
 
     number: int
@@ -171,7 +171,7 @@ class Person:
     """Joins beyond `MAX_JOINS`, and their seconds."""
     older_seconds: float = 0.0
     quality: Levels = UNKNOWN
-    talk: Span = OFF
+    talk: Interval = OFF
     audible: bool = False
     """Whether we would have heard of it if they talked (a microphone was subscribed)."""
     data_messages: int = 0
@@ -252,7 +252,7 @@ class Track:
     published_at: float | None
     """Unix seconds; None where it was there before us, for nobody knows how long."""
     unpublished_at: float | None = None
-    muted: Span = OFF
+    muted: Interval = OFF
     subscribed: bool = False
     encrypted: bool = False
     published_within: float | None = None
@@ -270,7 +270,7 @@ class Gap:
 
 
 @frozen
-class Leave:
+class Departure:
     """A leave, or an unpublish, that may not be true: it waits until it is."""
 
     at: float
@@ -286,7 +286,7 @@ class Leave:
 
 
 @frozen
-class Expected:
+class ExpectedJoin:
     """Somebody of whom LiveKit's webhook told before the room announced them."""
 
     info: ParticipantInfo
@@ -295,7 +295,7 @@ class Expected:
 
 
 @frozen(slots=False)
-class Data:
+class MessageTotals:
     """The messages of a session."""
 
     total: int = 0
@@ -308,7 +308,7 @@ class Data:
 
 
 @frozen(slots=False)
-class Recorded:
+class RecordedInterval:
     """A stretch of time in which the room said that it is recorded."""
 
     started_at: float
@@ -319,7 +319,7 @@ class Recorded:
 
 @frozen(slots=False)
 class Recording:
-    """One egress, as LiveKit's webhooks told it last (`actors.session.events.EgressTold`)."""
+    """One egress, as LiveKit's webhooks told it last (`actors.session.events.WebhookEgress`)."""
 
     id: str
     kind: str
@@ -332,7 +332,7 @@ class Recording:
 
 
 @frozen(slots=False)
-class Folded:
+class Truncated:
     """What is counted but has no line of its own any more, because of the bounds."""
 
     people: int = 0
@@ -381,7 +381,7 @@ class SessionState:
 
     watched_from: float | None = None
     """Unix seconds of the first `Watching`; None before."""
-    watched: Span = OFF
+    watched: Interval = OFF
     blind_since: float | None = None
     """Unix seconds since when we do not see the room; None while we do, and before."""
     blind_because: GapReason | None = None
@@ -396,21 +396,21 @@ class SessionState:
     settle_at: float = -inf
     """Until then a roster may lack people who are there (after a reconnect)."""
 
-    present: Mapping[str, Person] = field(factory=dict[str, Person])
+    present: Mapping[str, Participant] = field(factory=dict[str, Participant])
     """Who is in the room, by identity; those on a provisional leave are still here."""
-    past: Shelf[Person] = field(factory=Shelf[Person])
+    past: PersistentMap[Participant] = field(factory=PersistentMap[Participant])
     """Who left.  Somebody who came back is in both: `present` is right then."""
     tracks: Mapping[str, Track] = field(factory=dict[str, Track])
     """What is published now, by SID."""
-    past_tracks: Shelf[Track] = field(factory=Shelf[Track])
+    past_tracks: PersistentMap[Track] = field(factory=PersistentMap[Track])
     past_text: int = 0
     """Characters of metadata and attributes in `past`."""
 
-    leaving: Mapping[str, Leave] = field(factory=dict[str, Leave])
+    leaving: Mapping[str, Departure] = field(factory=dict[str, Departure])
     """Provisional leaves, by identity."""
-    unpublishing: Mapping[str, Leave] = field(factory=dict[str, Leave])
+    unpublishing: Mapping[str, Departure] = field(factory=dict[str, Departure])
     """Provisional ends of tracks, by SID."""
-    expected: Mapping[str, Expected] = field(factory=dict[str, Expected])
+    expected: Mapping[str, ExpectedJoin] = field(factory=dict[str, ExpectedJoin])
     """Joins that are to be announced, by SID."""
     due: float | None = None
     """Unix seconds when the first of these three is due."""
@@ -437,19 +437,19 @@ class SessionState:
     """Unix seconds, the earliest join of a person that is known."""
     tracks_total: int = 0
     by_source: Mapping[Source, int] = field(factory=dict[Source, int])
-    data: Data = Data()
+    data: MessageTotals = MessageTotals()
     early: Mapping[str, int] = field(factory=dict[str, int])
     """Messages of senders who were not announced yet, by identity."""
     encrypted: bool | None = None
     """Whether any track was encrypted end to end; None before the first track."""
     data_tracks: Mapping[str, str] = field(factory=dict[str, str])
     """Data tracks that are published now: SID to the identity of their publisher."""
-    recorded: tuple[Recorded, ...] = ()
+    recorded: tuple[RecordedInterval, ...] = ()
     """Oldest first.  Only the last may be open."""
     recordings: Mapping[str, Recording] = field(factory=dict[str, Recording])
     """By egress id, in the order in which they were told."""
 
-    folded: Folded = Folded()
+    folded: Truncated = Truncated()
     anomalies: int = 0
     """Events that made no sense here: duplicates, late ones, leaves of strangers."""
 

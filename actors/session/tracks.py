@@ -30,7 +30,7 @@ from actors.session.pending import anomaly, hold, with_unpublishing
 from actors.session.state import (
     MAX_DATA_TRACKS,
     MAX_TRACKS,
-    Leave,
+    Departure,
     SessionState,
     Track,
     change,
@@ -259,7 +259,7 @@ def until(state: SessionState, track: Track, at: float) -> SessionState:
 
 def doubt(state: SessionState, sid: str, at: float, due: float) -> SessionState:
     """The track ended, or it only looks so because our own connection did."""
-    return with_unpublishing(state, {**state.unpublishing, sid: Leave(at, due)})
+    return with_unpublishing(state, {**state.unpublishing, sid: Departure(at, due)})
 
 
 def _too_late(state: SessionState, event: TrackPublished, out: list[Entry]) -> SessionState:

@@ -30,7 +30,7 @@ from actors.session import recordings
 from actors.session.events import QUALITIES
 from actors.session.intervals import QualitySeconds, add, stretch
 from actors.session.presence import CALL_STATUS
-from actors.session.state import OTHER, Gap, Join, Person, SessionState, Track
+from actors.session.state import OTHER, Gap, Join, Participant, SessionState, Track
 from actors.session.timeline_entry import Entry
 from actors.session.webhooks import FOUND_ENDED
 
@@ -78,7 +78,7 @@ def totals(state: SessionState, now: float) -> Totals:
     )
 
 
-def everyone(state: SessionState) -> list[Person]:
+def everyone(state: SessionState) -> list[Participant]:
     """Everyone who was ever seen and is still kept, in the order of first sight."""
     present = state.present
     people = [person for person in state.past.values() if person.identity not in present]
@@ -190,7 +190,7 @@ def _until(state: SessionState, now: float) -> float:
     return now if state.ended_at is None else state.ended_at
 
 
-def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, Any]:
+def _row(state: SessionState, until: float, people: list[Participant]) -> dict[str, Any]:
     counted = [person for person in people if person.counted]
     folded = state.folded
     quality, talk = folded.quality, {OTHER: folded.talk} if folded.talk is not None else {}
@@ -246,7 +246,7 @@ def _row(state: SessionState, until: float, people: list[Person]) -> dict[str, A
     }
 
 
-def _people_seconds(state: SessionState, counted: list[Person], until: float) -> float:
+def _people_seconds(state: SessionState, counted: list[Participant], until: float) -> float:
     """Seconds in which people were present, added up: of each person, whether under one
     identity or under several at once."""
     if state.person_key is None:
@@ -345,7 +345,7 @@ def _recordings(state: SessionState) -> list[dict[str, Any]]:
     return [shown for _, shown in sorted(known, key=lambda pair: pair[0] or inf)]
 
 
-def _person(person: Person, until: float, encrypted: bool) -> dict[str, Any]:
+def _person(person: Participant, until: float, encrypted: bool) -> dict[str, Any]:
     """`encrypted` is the room: then only of somebody whose tracks are plain it is known that
     they sent nothing."""
     unknown = encrypted and person.encrypted is not False and not person.data_messages
@@ -366,7 +366,7 @@ def _person(person: Person, until: float, encrypted: bool) -> dict[str, Any]:
     }
 
 
-def _join(person: Person, join: Join) -> dict[str, Any]:
+def _join(person: Participant, join: Join) -> dict[str, Any]:
     return {
         "sid": join.sid,
         "kind": join.kind or person.kind,
@@ -378,7 +378,7 @@ def _join(person: Person, join: Join) -> dict[str, Any]:
     }
 
 
-def _call(person: Person, until: float) -> dict[str, Any] | None:
+def _call(person: Participant, until: float) -> dict[str, Any] | None:
     """The newest telephone call of somebody, as LiveKit's SIP service describes it in the
     attributes ``sip.*``; None of whoever never called."""
     join = next((j for j in reversed(person.joins) if (j.kind or person.kind) == "sip"), None)

@@ -42,19 +42,19 @@ from attrs import evolve
 from actors.session import presence, recordings, tracks
 from actors.session.estimate import Estimate
 from actors.session.events import (
-    EgressTold,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
     ParticipantInfo,
-    RoomEndTold,
     RoomEvent,
-    RoomTold,
-    ServerSaid,
-    TrackTold,
+    WebhookEgress,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 from actors.session.pending import anomaly, expect, expect_no_more
-from actors.session.state import MAX_ABORTED, SETTLE, Person, SessionState, change
+from actors.session.state import MAX_ABORTED, SETTLE, Participant, SessionState, change
 from actors.session.timeline_entry import Entry
 
 FOUND_ENDED: Final = "found_ended"
@@ -64,12 +64,12 @@ SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
 """End reasons of sessions that saw the room end."""
 
 
-def moment(event: ServerSaid) -> float:
+def moment(event: WebhookReport) -> float:
     """When it happened, as near as can be told."""
     return estimate(event).at
 
 
-def estimate(event: ServerSaid) -> Estimate:
+def estimate(event: WebhookReport) -> Estimate:
     """When it happened.  The server's clock has whole seconds here."""
     at, said_at = event.at, event.said_at
     if said_at <= at < said_at + 1.0:
@@ -86,7 +86,7 @@ def true_end(state: SessionState, ended_at: float, reason: str) -> tuple[float, 
     return closed_at, FOUND_ENDED if closed_at > ended_at else reason
 
 
-def _room(state: SessionState, event: RoomTold, _out: list[Entry]) -> SessionState:
+def _room(state: SessionState, event: WebhookRoomStarted, _out: list[Entry]) -> SessionState:
     return change(
         state,
         server_said=True,
@@ -95,7 +95,7 @@ def _room(state: SessionState, event: RoomTold, _out: list[Entry]) -> SessionSta
     )
 
 
-def _join(state: SessionState, event: JoinTold, out: list[Entry]) -> SessionState:
+def _join(state: SessionState, event: WebhookJoined, out: list[Entry]) -> SessionState:
     state = change(state, server_said=True)
     info = _bare(event)
     person, index = _known(state, info)
@@ -114,12 +114,12 @@ def _join(state: SessionState, event: JoinTold, out: list[Entry]) -> SessionStat
     return expect(state, info, inf if state.reconnecting else event.at + SETTLE)
 
 
-def _leave(state: SessionState, event: LeaveTold, out: list[Entry]) -> SessionState:
+def _leave(state: SessionState, event: WebhookLeft, out: list[Entry]) -> SessionState:
     state = expect_no_more(change(state, server_said=True), event.participant.sid)
     return _over(state, event, True, out)
 
 
-def _aborted(state: SessionState, event: JoinAborted, out: list[Entry]) -> SessionState:
+def _aborted(state: SessionState, event: WebhookJoinAborted, out: list[Entry]) -> SessionState:
     sid = event.participant.sid
     if sid in state.aborted:
         return state
@@ -128,7 +128,7 @@ def _aborted(state: SessionState, event: JoinAborted, out: list[Entry]) -> Sessi
 
 
 def _over(
-    state: SessionState, event: LeaveTold | JoinAborted, active: bool, out: list[Entry]
+    state: SessionState, event: WebhookLeft | WebhookJoinAborted, active: bool, out: list[Entry]
 ) -> SessionState:
     """A join ended, which was `active` before or never."""
     info, told = _bare(event), estimate(event)
@@ -156,7 +156,7 @@ def _over(
     return presence.correct_leave(state, person, index, told, event.reason, out)
 
 
-def _track(state: SessionState, event: TrackTold, out: list[Entry]) -> SessionState:
+def _track(state: SessionState, event: WebhookTrack, out: list[Entry]) -> SessionState:
     state, at, info = change(state, server_said=True), moment(event), event.track
     within = estimate(event).within
     track = state.tracks.get(info.sid) or state.past_tracks.get(info.sid)
@@ -182,7 +182,7 @@ def _track(state: SessionState, event: TrackTold, out: list[Entry]) -> SessionSt
     return tracks.finish(state, info.sid, at, out)
 
 
-def _room_end(state: SessionState, event: RoomEndTold, out: list[Entry]) -> SessionState:
+def _room_end(state: SessionState, event: WebhookRoomFinished, out: list[Entry]) -> SessionState:
     if state.closed_at is not None:
         return state
     state = change(state, closed_at=moment(event))
@@ -194,13 +194,13 @@ def _room_end(state: SessionState, event: RoomEndTold, out: list[Entry]) -> Sess
     return change(state, ended_at=ended_at, end_reason=reason)
 
 
-def _known(state: SessionState, info: ParticipantInfo) -> tuple[Person | None, int | None]:
+def _known(state: SessionState, info: ParticipantInfo) -> tuple[Participant | None, int | None]:
     """Whose join this is, and which of them."""
     person = state.present.get(info.identity) or state.past.get(info.identity)
     return person, None if person is None else presence.find_join(person, info.sid)
 
 
-def _bare(event: JoinTold | LeaveTold | JoinAborted) -> ParticipantInfo:
+def _bare(event: WebhookJoined | WebhookLeft | WebhookJoinAborted) -> ParticipantInfo:
     """Who it is.  Tracks are told by events of their own."""
     info = event.participant
     joined_at = info.joined_at if info.joined_at > 0 else moment(event)
@@ -210,12 +210,12 @@ def _bare(event: JoinTold | LeaveTold | JoinAborted) -> ParticipantInfo:
 _Correction: TypeAlias = Callable[[SessionState, Any, list[Entry]], SessionState]
 
 CORRECTIONS: Final[Mapping[type[RoomEvent], _Correction]] = {
-    RoomTold: _room,
-    JoinTold: _join,
-    LeaveTold: _leave,
-    JoinAborted: _aborted,
-    TrackTold: _track,
-    RoomEndTold: _room_end,
-    EgressTold: recordings.on_egress,
+    WebhookRoomStarted: _room,
+    WebhookJoined: _join,
+    WebhookLeft: _leave,
+    WebhookJoinAborted: _aborted,
+    WebhookTrack: _track,
+    WebhookRoomFinished: _room_end,
+    WebhookEgress: recordings.on_egress,
 }
-"""One row a word of `ServerSaid`."""
+"""One row a word of `WebhookReport`."""

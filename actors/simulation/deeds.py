@@ -14,7 +14,7 @@ from actors.simulation.plan import Step
 from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom
 
 if TYPE_CHECKING:
-    from actors.simulation.world import Stage
+    from actors.simulation.world import World
 
 PEOPLE: Final = ("alice", "bob", "carol", "dave")
 SOURCES: Final[tuple[Source, ...]] = ("microphone", "camera", "screen", "screen_audio")
@@ -27,13 +27,13 @@ def room_name(index: int) -> str:
     return f"room-{index}"
 
 
-Play: TypeAlias = Callable[["Stage", Step], None]
+Play: TypeAlias = Callable[["World", Step], None]
 
 
 # ---------------------------------------------------------------- what people do
 
 
-def _join(stage: Stage, step: Step) -> None:
+def _join(stage: World, step: Step) -> None:
     room = stage.live(step.room)
     if room is None:  # The first one in makes the room anew, and LiveKit dispatches us.
         room = stage.rooms.room(f"room-{step.room}")
@@ -47,19 +47,19 @@ def _join(stage: Stage, step: Step) -> None:
     room.join(identity)
 
 
-def _somebody(stage: Stage, step: Step) -> tuple[SimulatedRoom, SimulatedPerson] | None:
+def _somebody(stage: World, step: Step) -> tuple[SimulatedRoom, SimulatedPerson] | None:
     room = stage.live(step.room)
     person = None if room is None else room.people.get(PEOPLE[step.who])
     return None if room is None or person is None else (room, person)
 
 
-def _losing_unwatched(stage: Stage, room: SimulatedRoom) -> None:
+def _losing_unwatched(stage: World, room: SimulatedRoom) -> None:
     if not room.watchers:
         stage.truths.inexact(room)
 
 
-def _deed(what: Callable[[Stage, SimulatedRoom, SimulatedPerson, Step], None]) -> Play:
-    def play(stage: Stage, step: Step) -> None:
+def _deed(what: Callable[[World, SimulatedRoom, SimulatedPerson, Step], None]) -> Play:
+    def play(stage: World, step: Step) -> None:
         found = _somebody(stage, step)
         if found is not None:
             what(stage, *found, step)
@@ -67,34 +67,34 @@ def _deed(what: Callable[[Stage, SimulatedRoom, SimulatedPerson, Step], None]) -
     return play
 
 
-def _leave(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
+def _leave(stage: World, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
     _losing_unwatched(stage, room)
     person.leave()
 
 
-def _vanish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
+def _vanish(stage: World, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
     _losing_unwatched(stage, room)
     person.leave(None)
 
 
-def _publish(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _publish(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     if len(person.tracks) < 4:
         person.publish(SOURCES[step.n % 4], muted=step.x < 0.2, encrypted=step.x > 0.95)
 
 
-def _unpublish(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _unpublish(stage: World, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     if person.tracks:
         _losing_unwatched(stage, room)
         person.unpublish(sorted(person.tracks)[step.n % len(person.tracks)])
 
 
-def _mute(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _mute(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     if person.tracks:
         track = sorted(person.tracks)[step.n % len(person.tracks)]
         (person.mute if step.what == "mute" else person.unmute)(track)
 
 
-def _data(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _data(stage: World, room: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     _losing_unwatched(stage, room)
     for _ in range(step.n):
         stage.truths.of(room).messages += 1
@@ -104,43 +104,43 @@ def _data(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, step: Step
             person.send_data(b"{}", topic="t")
 
 
-def _attach(stage: Stage, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
+def _attach(stage: World, room: SimulatedRoom, person: SimulatedPerson, _: Step) -> None:
     _losing_unwatched(stage, room)
     stage.truths.of(room).attachments += 1
     person.send_file(b"file")
 
 
-def _permit(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _permit(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     person.permit(Permissions(can_publish=step.x < 0.5, sources=SOURCES[: step.n % 3]))
 
 
-def _quality(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _quality(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     person.quality(QUALITIES[step.n % 4])
 
 
-def _speak(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _speak(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     person.speak(step.x < 0.6)
 
 
-def _name(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _name(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     person.set_name(f"name {step.n}")
 
 
-def _metadata(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _metadata(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     person.set_metadata(f"metadata {step.n}")
 
 
-def _attributes(_: Stage, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
+def _attributes(_: World, __: SimulatedRoom, person: SimulatedPerson, step: Step) -> None:
     person.set_attributes({"key": "value" if step.x < 0.5 else ""})
 
 
-def _room_metadata(stage: Stage, step: Step) -> None:
+def _room_metadata(stage: World, step: Step) -> None:
     room = stage.live(step.room)
     if room is not None:
         room.set_metadata(f"metadata {step.n}")
 
 
-def _record(stage: Stage, step: Step) -> None:
+def _record(stage: World, step: Step) -> None:
     room = stage.live(step.room)
     if room is not None:
         room.record(step.x < 0.5)
@@ -149,10 +149,10 @@ def _record(stage: Stage, step: Step) -> None:
 # ---------------------------------------------------------------- what the nemesis does
 
 
-def _watched(what: Callable[[Stage, SimulatedRoom, Step], object]) -> Play:
+def _watched(what: Callable[[World, SimulatedRoom, Step], object]) -> Play:
     """A fault of a room that we are in; elsewhere it does nothing."""
 
-    def play(stage: Stage, step: Step) -> None:
+    def play(stage: World, step: Step) -> None:
         room = stage.live(step.room)
         if room is not None and room.watchers and what(stage, room, step) is not False:
             stage.inject(step.what)
@@ -160,10 +160,10 @@ def _watched(what: Callable[[Stage, SimulatedRoom, Step], object]) -> Play:
     return play
 
 
-def _in_room(what: Callable[[Stage, SimulatedRoom, Step], None]) -> Play:
+def _in_room(what: Callable[[World, SimulatedRoom, Step], None]) -> Play:
     """As `_watched`, but its effect is counted where it happens."""
 
-    def play(stage: Stage, step: Step) -> None:
+    def play(stage: World, step: Step) -> None:
         room = stage.live(step.room)
         if room is not None and room.watchers:
             what(stage, room, step)
@@ -171,18 +171,18 @@ def _in_room(what: Callable[[Stage, SimulatedRoom, Step], None]) -> Play:
     return play
 
 
-def _disconnect(stage: Stage, room: SimulatedRoom, _: Step) -> None:
+def _disconnect(stage: World, room: SimulatedRoom, _: Step) -> None:
     stage.truths.inexact(room)
     room.drop(None)
 
 
-def _storm(stage: Stage, room: SimulatedRoom, step: Step) -> None:
+def _storm(stage: World, room: SimulatedRoom, step: Step) -> None:
     for _n in range(step.n):
         room.storm(early=step.what == "early_storm")
     stage.truths.watch(room)
 
 
-def _half_join(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
+def _half_join(stage: World, room: SimulatedRoom, step: Step) -> bool:
     """Somebody whose media never connects, and who is put out after a while; every other one
     connects at last.  Who is there still tries again, which ends the first try."""
     identity = f"half-{PEOPLE[step.who]}"
@@ -205,7 +205,7 @@ def _half_join(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
     return True
 
 
-def _gap(stage: Stage, room: SimulatedRoom, step: Step) -> None:
+def _gap(stage: World, room: SimulatedRoom, step: Step) -> None:
     async def gap() -> None:
         await trio.sleep(step.n)
         if stage.live(step.room) is room:
@@ -219,7 +219,7 @@ def _gap(stage: Stage, room: SimulatedRoom, step: Step) -> None:
     stage.nursery.start_soon(gap)
 
 
-def _wire(stage: Stage, step: Step) -> None:
+def _wire(stage: World, step: Step) -> None:
     """Its effect is counted when an event passes."""
     room = stage.live(step.room)
     if room is None or not room.watchers:
@@ -236,7 +236,7 @@ def _wire(stage: Stage, step: Step) -> None:
         wire.late = 5.0 * step.x
 
 
-def _flood(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
+def _flood(stage: World, room: SimulatedRoom, step: Step) -> bool:
     path = stage.program.session_path(room)
     if path is None or path not in stage.program.saboteur.actors:
         return False
@@ -247,14 +247,14 @@ def _flood(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
     return True
 
 
-def _in_session(stage: Stage, room: SimulatedRoom) -> str | None:
+def _in_session(stage: World, room: SimulatedRoom) -> str | None:
     path = stage.program.session_path(room)
     if path is not None:
         stage.truths.inexact(room, timed=False)
     return path
 
 
-def _crash(stage: Stage, step: Step) -> None:
+def _crash(stage: World, step: Step) -> None:
     """Counted when it happens, as are all that hit an actor."""
     room = stage.live(step.room)
     path = None if room is None else _in_session(stage, room)
@@ -262,16 +262,16 @@ def _crash(stage: Stage, step: Step) -> None:
         stage.program.saboteur.raise_at(path, step.n)
 
 
-def _publisher_crash(stage: Stage, _: Step) -> None:
+def _publisher_crash(stage: World, _: Step) -> None:
     stage.publish_faults += 1
 
 
-def _poison(stage: Stage, room: SimulatedRoom, _: Step) -> None:
+def _poison(stage: World, room: SimulatedRoom, _: Step) -> None:
     stage.truths.inexact(room, timed=False)
     stage.tell_session(room, Tick(cast("Any", None)))
 
 
-def _slow(stage: Stage, step: Step) -> None:
+def _slow(stage: World, step: Step) -> None:
     room = stage.live(step.room)
     path = None if room is None else stage.program.session_path(room)
     if room is not None and path is not None:
@@ -282,13 +282,13 @@ def _slow(stage: Stage, step: Step) -> None:
 
 
 def _actor_crash(path: str) -> Play:
-    def play(stage: Stage, step: Step) -> None:
+    def play(stage: World, step: Step) -> None:
         stage.program.saboteur.raise_at(path, 1 + step.n % 2, step.what)
 
     return play
 
 
-def _connection_crash(stage: Stage, room: SimulatedRoom, step: Step) -> None:
+def _connection_crash(stage: World, room: SimulatedRoom, step: Step) -> None:
     held = stage.program.book.find_room(room.sid)
     if held is None or held.connection is None:
         return
@@ -298,7 +298,7 @@ def _connection_crash(stage: Stage, room: SimulatedRoom, step: Step) -> None:
     held.connection.tell(RosterWanted())
 
 
-def _next_start(stage: Stage, step: Step) -> None:
+def _next_start(stage: World, step: Step) -> None:
     """The session crashes, and its next start fails or hangs."""
     room = stage.live(step.room)
     path = None if room is None or not room.watchers else _in_session(stage, room)
@@ -312,21 +312,21 @@ def _next_start(stage: Stage, step: Step) -> None:
     stage.inject("poison")
 
 
-def _stubborn_stop(stage: Stage, step: Step) -> None:
+def _stubborn_stop(stage: World, step: Step) -> None:
     room = stage.live(step.room)
     path = None if room is None else stage.program.session_path(room)
     if path is not None:
         stage.program.saboteur.stubborn_stop(path, 2.0 * step.n)
 
 
-def _clock_jump(stage: Stage, step: Step) -> None:
+def _clock_jump(stage: World, step: Step) -> None:
     jump = (step.x - 0.5) * (7200.0 if step.who == 0 else 20.0)
     stage.clock_offset += jump
     stage.truths.move_clock(jump, stage.clock_offset)
     stage.inject("clock_jump")
 
 
-def _server_restart(stage: Stage, room: SimulatedRoom, _: Step) -> None:
+def _server_restart(stage: World, room: SimulatedRoom, _: Step) -> None:
     stage.truths.inexact(room)
     timed = stage.truths.of(room).timed
     stage.truths.end(room)
@@ -338,7 +338,7 @@ def _server_restart(stage: Stage, room: SimulatedRoom, _: Step) -> None:
         stage.truths.watch(room)
 
 
-def _server_unreachable(stage: Stage, step: Step) -> None:
+def _server_unreachable(stage: World, step: Step) -> None:
     """Its effect is counted where somebody asks the server."""
     stage.server_down_until = trio.current_time() + 2.0 * step.n
     room = stage.live(step.room)
@@ -346,17 +346,17 @@ def _server_unreachable(stage: Stage, step: Step) -> None:
         _disconnect(stage, room, step)
 
 
-def _entry_refused(stage: Stage, room: SimulatedRoom, step: Step) -> None:
+def _entry_refused(stage: World, room: SimulatedRoom, step: Step) -> None:
     stage.refusals[room.name] += 1 + step.n % 3
     _disconnect(stage, room, step)
 
 
-def _entry_slow(stage: Stage, room: SimulatedRoom, step: Step) -> None:
+def _entry_slow(stage: World, room: SimulatedRoom, step: Step) -> None:
     stage.entry_delays[room.name] = float(step.n)
     _disconnect(stage, room, step)
 
 
-def _deleted_while_entering(stage: Stage, step: Step) -> None:
+def _deleted_while_entering(stage: World, step: Step) -> None:
     """A room ends while we are on our way in: into a new one, or back into one that we lost."""
     name = room_name(step.room)
     room = next((one for one in stage.rooms.live if one.name == name), None)
@@ -378,7 +378,7 @@ def _deleted_while_entering(stage: Stage, step: Step) -> None:
     stage.nursery.start_soon(delete)
 
 
-def _place_wanted(stage: Stage, step: Step) -> None:
+def _place_wanted(stage: World, step: Step) -> None:
     """A room that nobody is in is left for another one; it lives on, and so does its session."""
     vacant = stage.program.book.vacant if stage.program.takes_jobs else ()
     if vacant:
@@ -390,20 +390,20 @@ def _place_wanted(stage: Stage, step: Step) -> None:
             stage.inject(step.what)
 
 
-def _room_closed(_: Stage, room: SimulatedRoom, step: Step) -> None:
+def _room_closed(_: World, room: SimulatedRoom, step: Step) -> None:
     room.close("room_closed" if step.x < 0.5 else "room_deleted")
 
 
-def _removed(stage: Stage, room: SimulatedRoom, _: Step) -> None:
+def _removed(stage: World, room: SimulatedRoom, _: Step) -> None:
     stage.truths.inexact(room)
     room.drop("participant_removed")
 
 
-def _second_job(stage: Stage, room: SimulatedRoom, _: Step) -> None:
+def _second_job(stage: World, room: SimulatedRoom, _: Step) -> None:
     stage.assign(room)
 
 
-def _dispatch_deleted(stage: Stage, room: SimulatedRoom, step: Step) -> bool:
+def _dispatch_deleted(stage: World, room: SimulatedRoom, step: Step) -> bool:
     stage.truths.inexact(room)
     return stage.program.terminate(room, step.n)
 

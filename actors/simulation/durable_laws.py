@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from actors.journal.archive import Kept
+from actors.journal.archive import StoredSession
 from actors.runtime import Crashed
-from actors.session import Ended, SessionState, totals
+from actors.session import SessionEnded, SessionState, totals
 from actors.session.intervals import stretch
 from actors.session.view import coverage as coverage_of
 from actors.session.view import every_gap, everyone
 from actors.simulation.ground_truth import Truth
 
 if TYPE_CHECKING:
-    from actors.simulation.world import Stage
+    from actors.simulation.world import World
 
 ENTERED: Final = 3.0
 """Seconds after which a life that was watched must be on the disk."""
@@ -28,13 +28,13 @@ GONE_ON: Final = frozenset({"worker_stopped", "removed", "dispatch_deleted", "se
 """End reasons of sessions whose room may live on."""
 
 
-def _all(stage: Stage) -> Iterator[tuple[Kept, Truth | None]]:
+def _all(stage: World) -> Iterator[tuple[StoredSession, Truth | None]]:
     for number in stage.disk.numbers:
         kept = stage.disk.session(number)
         yield kept, stage.truths.by_sid.get(kept.state.room_sid)
 
 
-def nothing_waits(stage: Stage) -> list[str]:
+def nothing_waits(stage: World) -> list[str]:
     """The disk has everything, and is said to be well."""
     backlog, book = stage.program.backlog, stage.program.book
     found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
@@ -47,12 +47,12 @@ def nothing_waits(stage: Stage) -> list[str]:
     return found
 
 
-def one_open_session_a_life(stage: Stage) -> list[str]:
+def one_open_session_a_life(stage: World) -> list[str]:
     sids = Counter(kept.state.room_sid for kept, _ in _all(stage) if not kept.state.ended)
     return [f"{sid}: {count} open sessions" for sid, count in sids.items() if count > 1]
 
 
-def one_session_a_life(stage: Stage) -> list[str]:
+def one_session_a_life(stage: World) -> list[str]:
     sids = Counter(kept.state.room_sid for kept, _ in _all(stage))
     return [
         f"{sid}: {count} sessions"
@@ -61,14 +61,14 @@ def one_session_a_life(stage: Stage) -> list[str]:
     ]
 
 
-def _long_over(stage: Stage, sid: str) -> bool:
+def _long_over(stage: World, sid: str) -> bool:
     """Whether a new run may not have been given its session.  A webhook that is late then
     begins another."""
     truth = stage.truths.by_sid.get(sid)
     return truth is not None and truth.long_over and len(stage.programs) > 1
 
 
-def every_life_has_its_session(stage: Stage) -> list[str]:
+def every_life_has_its_session(stage: World) -> list[str]:
     """Whatever was watched, and could be kept, was."""
     there = {kept.state.room_sid for kept, _ in _all(stage)}
     return [
@@ -78,12 +78,12 @@ def every_life_has_its_session(stage: Stage) -> list[str]:
     ]
 
 
-def numbers(stage: Stage) -> list[str]:
+def numbers(stage: World) -> list[str]:
     """A session never counts more than there was, and all of it where nothing was lost."""
     return [one for kept, truth in _all(stage) for one in _wrong_numbers(stage, kept, truth)]
 
 
-def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[str]:
+def _wrong_numbers(stage: World, kept: StoredSession, truth: Truth | None) -> Iterator[str]:
     state = kept.state
     if truth is None:
         yield f"a session of {state.room_sid!r}, which never lived"
@@ -104,7 +104,7 @@ def _wrong_numbers(stage: Stage, kept: Kept, truth: Truth | None) -> Iterator[st
             yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
 
 
-def presence(stage: Stage) -> list[str]:
+def presence(stage: World) -> list[str]:
     """Who was there, from when to when."""
     return [
         one
@@ -114,7 +114,7 @@ def presence(stage: Stage) -> list[str]:
     ]
 
 
-def _wrong_stays(stage: Stage, state: SessionState, truth: Truth) -> Iterator[str]:
+def _wrong_stays(stage: World, state: SessionState, truth: Truth) -> Iterator[str]:
     bound = BY_WEBHOOK if stage.plan.webhooks else EXACTLY
     for person in everyone(state):
         for join in person.joins:
@@ -135,7 +135,7 @@ def _wrong_stays(stage: Stage, state: SessionState, truth: Truth) -> Iterator[st
                 yield f"{where} left at {join.left_at}, in truth at {real.left_at}"
 
 
-def coverage(stage: Stage) -> list[str]:
+def coverage(stage: World) -> list[str]:
     """Watched is what was, less what a killed program could not keep, and never more."""
     return [
         one
@@ -145,7 +145,7 @@ def coverage(stage: Stage) -> list[str]:
     ]
 
 
-def _wrong_coverage(stage: Stage, state: SessionState, truth: Truth) -> Iterator[str]:
+def _wrong_coverage(stage: World, state: SessionState, truth: Truth) -> Iterator[str]:
     now = stage.our_time()
     share, watched = coverage_of(state, now), totals(state, now).watched
     if not 0.0 <= share <= 1.0:
@@ -159,7 +159,7 @@ def _wrong_coverage(stage: Stage, state: SessionState, truth: Truth) -> Iterator
             )
 
 
-def gaps(stage: Stage) -> list[str]:
+def gaps(stage: World) -> list[str]:
     """What was watched and the gaps are all of the time since our first entry."""
     return [
         one
@@ -169,7 +169,7 @@ def gaps(stage: Stage) -> list[str]:
     ]
 
 
-def _wrong_gaps(stage: Stage, state: SessionState) -> Iterator[str]:
+def _wrong_gaps(stage: World, state: SessionState) -> Iterator[str]:
     now = stage.our_time()
     if state.watched_from is None:
         return
@@ -186,7 +186,7 @@ def _wrong_gaps(stage: Stage, state: SessionState) -> Iterator[str]:
         yield f"{state.room_sid}: gaps are not one after the other: {found}"
 
 
-def end_reasons(stage: Stage) -> list[str]:
+def end_reasons(stage: World) -> list[str]:
     """A session ends because its room, or our program, did only once that did.
 
     A crash with the word in hand why a session ends leaves no better reason than that its
@@ -201,7 +201,7 @@ def end_reasons(stage: Stage) -> list[str]:
         f"{told.journal.state.room_sid}: ended as if the worker had stopped"
         for told in stage.journals.all
         for record, time in zip(told.records, told.times, strict=True)
-        if isinstance(record, Ended) and record.reason == "worker_stopped"
+        if isinstance(record, SessionEnded) and record.reason == "worker_stopped"
         if time < drained_at.get(id(told.journal._backlog), -inf)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
     ]
     return stopped + [
@@ -209,13 +209,13 @@ def end_reasons(stage: Stage) -> list[str]:
         f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
         for told in stage.journals.all
         for record in told.records
-        if isinstance(record, Ended) and record.reason not in GONE_ON
+        if isinstance(record, SessionEnded) and record.reason not in GONE_ON
         for truth in [stage.truths.by_sid.get(told.journal.state.room_sid, Truth())]
         if truth.ended_at is None or (truth.timed and truth.ended_at > record.at + EXACTLY)
     ]
 
 
-def webhooks_alone(stage: Stage) -> list[str]:
+def webhooks_alone(stage: World) -> list[str]:
     """A life that no agent saw has its session where all of its webhooks came."""
     if not stage.plan.webhooks:
         return []
@@ -235,7 +235,7 @@ def webhooks_alone(stage: Stage) -> list[str]:
     return found
 
 
-def lines(stage: Stage) -> list[str]:
+def lines(stage: World) -> list[str]:
     """Of every session each line is there, or counted as lost."""
     found: list[str] = []
     for kept, _ in _all(stage):

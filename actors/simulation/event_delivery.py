@@ -27,7 +27,7 @@ KEPT_IN_PLACE: Final = (Watching, Disconnected, Reconnecting, Reconnected, Resyn
 
 
 @final
-class Wire:
+class EventDelivery:
     """What will happen to the next events of one room."""
 
     def __init__(self, nursery: trio.Nursery, done: Callable[[str], object]) -> None:
@@ -110,7 +110,7 @@ class Wire:
 
 
 @final
-class WiredRooms:
+class DelayedRooms:
     """A `RoomPort`: simulated rooms, each behind its wire.
 
     Tells of every room that is entered, and once nobody is in it any more.

@@ -9,13 +9,13 @@ from attrs import define, field
 
 from actors.journal.archive import RECENT
 from actors.session import (
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
-    RoomEndTold,
-    RoomTold,
-    ServerSaid,
-    TrackTold,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 from actors.simulation.simulated_rooms import SimulatedRoom
 
@@ -24,7 +24,7 @@ SCENARIO: Final = 180.0
 
 
 @define(eq=False)
-class Stay:
+class Visit:
     """One join of one person.  Times are Unix seconds of the server."""
 
     identity: str
@@ -40,7 +40,7 @@ class Truth:
     """One life of one room.  Times are Unix seconds of the server."""
 
     room: str = ""
-    stays: dict[str, Stay] = field(factory=dict[str, Stay])
+    stays: dict[str, Visit] = field(factory=dict[str, Visit])
     """By the SID of the join."""
     tracks: set[str] = field(factory=set[str])
     messages: int = 0
@@ -76,7 +76,7 @@ class Truth:
 
 
 @final
-class Truths:
+class GroundTruth:
     """By the SID of the life.  `now` is the server's clock."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -92,7 +92,7 @@ class Truths:
             self.by_sid[room.sid] = truth
         return self.by_sid[room.sid]
 
-    def hear(self, room: SimulatedRoom, event: ServerSaid) -> None:
+    def hear(self, room: SimulatedRoom, event: WebhookReport) -> None:
         """Note what the server says, which is what happened."""
         note = _NOTES.get(type(event))
         if note is not None:
@@ -139,40 +139,40 @@ class Truths:
         self.blind(room.sid)
 
 
-def _began(truth: Truth, event: RoomTold) -> None:
+def _began(truth: Truth, event: WebhookRoomStarted) -> None:
     pass
 
 
-def _joined(truth: Truth, event: JoinTold) -> None:
+def _joined(truth: Truth, event: WebhookJoined) -> None:
     who = event.participant
     late = event.at > who.joined_at
-    truth.stays[who.sid] = Stay(who.identity, who.joined_at, active_late=late)
+    truth.stays[who.sid] = Visit(who.identity, who.joined_at, active_late=late)
 
 
-def _left(truth: Truth, event: LeaveTold) -> None:
+def _left(truth: Truth, event: WebhookLeft) -> None:
     truth.stays[event.participant.sid].left_at = event.at
 
 
-def _aborted(truth: Truth, event: JoinAborted) -> None:
+def _aborted(truth: Truth, event: WebhookJoinAborted) -> None:
     who = event.participant
-    truth.stays[who.sid] = Stay(who.identity, who.joined_at, event.at, active=False)
+    truth.stays[who.sid] = Visit(who.identity, who.joined_at, event.at, active=False)
 
 
-def _published(truth: Truth, event: TrackTold) -> None:
+def _published(truth: Truth, event: WebhookTrack) -> None:
     truth.tracks.add(event.track.sid)
 
 
-def _ended(truth: Truth, event: RoomEndTold) -> None:
+def _ended(truth: Truth, event: WebhookRoomFinished) -> None:
     truth.ended_at = event.at
 
 
 _Note: TypeAlias = Callable[[Truth, Any], None]
 
-_NOTES: Final[Mapping[type[ServerSaid], _Note]] = {
-    RoomTold: _began,
-    JoinTold: _joined,
-    LeaveTold: _left,
-    JoinAborted: _aborted,
-    TrackTold: _published,
-    RoomEndTold: _ended,
+_NOTES: Final[Mapping[type[WebhookReport], _Note]] = {
+    WebhookRoomStarted: _began,
+    WebhookJoined: _joined,
+    WebhookLeft: _left,
+    WebhookJoinAborted: _aborted,
+    WebhookTrack: _published,
+    WebhookRoomFinished: _ended,
 }

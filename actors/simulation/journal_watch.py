@@ -11,7 +11,7 @@ from unittest.mock import patch
 import trio
 from attrs import define, field
 
-from actors.journal.archive import Kept
+from actors.journal.archive import StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.session import Record, SessionState, fold
@@ -19,7 +19,7 @@ from actors.simulation.simulated_disk import SimulatedDisk
 
 
 @define(eq=False)
-class Told:
+class WatchedJournal:
     """One journal, and what it accepted."""
 
     journal: Journal
@@ -45,11 +45,11 @@ class Told:
 
 
 @final
-class Journals:
+class JournalWatch:
     """All journals that are made while `kept` is entered."""
 
     def __init__(self) -> None:
-        self.all: list[Told] = []
+        self.all: list[WatchedJournal] = []
         self.gave_up: set[str] = set()
         """SIDs of lives of which records were given up before it was known that they were
         recorded before: not even a checkpoint has those."""
@@ -59,11 +59,11 @@ class Journals:
         """Note what is accepted by every journal that is made from here on."""
         real_init, real_keep = Journal.__init__, Journal._keep  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
         real_follow = Journal.follow
-        by_id: dict[int, Told] = {}
+        by_id: dict[int, WatchedJournal] = {}
 
         def init(journal: Journal, number: int, state: SessionState, *args: Any, **more: Any):
             real_init(journal, number, state, *args, **more)
-            told = Told(journal, None if journal.seq < 0 else state, journal.seq)
+            told = WatchedJournal(journal, None if journal.seq < 0 else state, journal.seq)
             by_id[id(journal)] = told
             self.all.append(told)
 
@@ -73,7 +73,7 @@ class Journals:
             told.records.append(record)
             told.times.append(trio.current_time())
 
-        def follow(journal: Journal, kept: Kept, seen_until: float) -> None:
+        def follow(journal: Journal, kept: StoredSession, seen_until: float) -> None:
             told = by_id[id(journal)]
             if journal.lost:
                 self.gave_up.add(journal.state.room_sid)
@@ -85,7 +85,7 @@ class Journals:
         with patch.multiple(Journal, __init__=init, _keep=keep, follow=follow):
             yield
 
-    def of(self, backlog: Backlog) -> list[Told]:
+    def of(self, backlog: Backlog) -> list[WatchedJournal]:
         """The journals of one run of the program."""
         return [
             told

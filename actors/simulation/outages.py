@@ -17,14 +17,14 @@ from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing.sabotage import Injected
 
 if TYPE_CHECKING:
-    from actors.simulation.world import Stage
+    from actors.simulation.world import World
 
-Outage: TypeAlias = Callable[["Stage", Step], None]
+Outage: TypeAlias = Callable[["World", Step], None]
 
 # ---------------------------------------------------------------- the disk
 
 
-def _refuses(stage: Stage, step: Step) -> None:
+def _refuses(stage: World, step: Step) -> None:
     """Counted where somebody wants to write."""
     refusal = REFUSALS[step.what]
 
@@ -37,7 +37,7 @@ def _refuses(stage: Stage, step: Step) -> None:
     stage.nursery.start_soon(until_it_is_over)
 
 
-def _slow(stage: Stage, step: Step) -> None:
+def _slow(stage: World, step: Step) -> None:
     async def until_it_is_over() -> None:
         stage.disk.slow = 0.5 * step.n
         await trio.sleep(3.0 * step.n)
@@ -46,11 +46,11 @@ def _slow(stage: Stage, step: Step) -> None:
     stage.nursery.start_soon(until_it_is_over)
 
 
-def _torn(stage: Stage, step: Step) -> None:
+def _torn(stage: World, step: Step) -> None:
     stage.disk.torn += step.n
 
 
-def _store_crash(stage: Stage, step: Step) -> None:
+def _store_crash(stage: World, step: Step) -> None:
     """While it writes, or by a message of its own."""
     program = stage.program
     if not program.alive or "/store" not in program.saboteur.actors:
@@ -63,14 +63,14 @@ def _store_crash(stage: Stage, step: Step) -> None:
         stage.nursery.start_soon(_ask_to_flush, stage)
 
 
-def _raised(stage: Stage, step: Step) -> Exception:
+def _raised(stage: World, step: Step) -> Exception:
     stage.inject(step.what)
     error = Injected("while writing")
     stage.program.saboteur.raised.append(error)
     return error
 
 
-async def _ask_to_flush(stage: Stage) -> None:
+async def _ask_to_flush(stage: World) -> None:
     number, program = stage.next_question(), stage.program
     with trio.move_on_after(30.0):
         try:
@@ -83,17 +83,17 @@ async def _ask_to_flush(stage: Stage) -> None:
 # ---------------------------------------------------------------- the program
 
 
-def _kill(stage: Stage, step: Step) -> None:
+def _kill(stage: World, step: Step) -> None:
     stage.nursery.start_soon(_outage, stage, _die_and_come_back, step)
 
 
-async def _outage(stage: Stage, what: Callable[[Stage, Step], Awaitable[None]], step: Step) -> None:
+async def _outage(stage: World, what: Callable[[World, Step], Awaitable[None]], step: Step) -> None:
     stage.outages += 1
     await what(stage, step)
     stage.outages -= 1
 
 
-async def _die_and_come_back(stage: Stage, step: Step) -> None:
+async def _die_and_come_back(stage: World, step: Step) -> None:
     """Dead for seconds, in which the world goes on; then it is there again."""
     if not await _die(stage, step):
         return
@@ -107,7 +107,7 @@ async def _die_and_come_back(stage: Stage, step: Step) -> None:
         await stage.run_again(1.0)
 
 
-async def _die(stage: Stage, step: Step) -> bool:
+async def _die(stage: World, step: Step) -> bool:
     """At any step of the scheduler within the moment."""
     for _ in range(int(40 * step.x)):
         await trio.lowlevel.checkpoint()
@@ -115,7 +115,7 @@ async def _die(stage: Stage, step: Step) -> bool:
     return stage.kill()
 
 
-def _end_unseen(stage: Stage, step: Step) -> None:
+def _end_unseen(stage: World, step: Step) -> None:
     """Every second room ends; every second of these begins another life."""
     for n, room in enumerate(stage.rooms.live):
         if n % 2 == step.n % 2:
@@ -125,17 +125,17 @@ def _end_unseen(stage: Stage, step: Step) -> None:
                 stage.rooms.room(room.name).join("alice")
 
 
-def unseen(stage: Stage, room: SimulatedRoom) -> None:
+def unseen(stage: World, room: SimulatedRoom) -> None:
     """Whatever happens in it now, nobody of ours sees it."""
     if not room.watchers:
         stage.truths.inexact(room)
 
 
-def _suspend(stage: Stage, step: Step) -> None:
+def _suspend(stage: World, step: Step) -> None:
     stage.nursery.start_soon(_outage, stage, _sleep_and_go_on, step)
 
 
-async def _sleep_and_go_on(stage: Stage, step: Step) -> None:
+async def _sleep_and_go_on(stage: World, step: Step) -> None:
     """The program hears nothing for seconds, then everything at once, and knows it.
 
     (Its timers run on: what a process does without news of its rooms is not looked at.)
@@ -176,11 +176,11 @@ async def _sleep_and_go_on(stage: Stage, step: Step) -> None:
         stage.truths.by_sid[sid].forgotten += BURST
 
 
-def _stop(stage: Stage, step: Step) -> None:
+def _stop(stage: World, step: Step) -> None:
     stage.nursery.start_soon(_outage, stage, _stop_and_come_back, step)
 
 
-async def _stop_and_come_back(stage: Stage, step: Step) -> None:
+async def _stop_and_come_back(stage: World, step: Step) -> None:
     if not stage.program.takes_jobs:
         return
     stage.inject(step.what)
@@ -193,20 +193,20 @@ async def _stop_and_come_back(stage: Stage, step: Step) -> None:
 # ---------------------------------------------------------------- webhooks
 
 
-def _webhook_lost(stage: Stage, step: Step) -> None:
+def _webhook_lost(stage: World, step: Step) -> None:
     """Their effect is counted where one is sent."""
     stage.webhooks.lost += step.n
 
 
-def _webhook_doubled(stage: Stage, step: Step) -> None:
+def _webhook_doubled(stage: World, step: Step) -> None:
     stage.webhooks.doubled += step.n
 
 
-def _webhook_late(stage: Stage, step: Step) -> None:
+def _webhook_late(stage: World, step: Step) -> None:
     stage.webhooks.late += step.n
 
 
-def _brief_room(stage: Stage, step: Step) -> None:
+def _brief_room(stage: World, step: Step) -> None:
     """A room that is over before anybody sends us there."""
 
     async def live() -> None:

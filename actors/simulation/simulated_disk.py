@@ -19,10 +19,10 @@ from actors.journal.archive import (
     ArchiveTrouble,
     Batch,
     Checkpoint,
-    Found,
-    Kept,
-    Line,
+    JournalRow,
     PruneStep,
+    RecoveredSessions,
+    StoredSession,
 )
 from actors.rooms.room_table import CONTINUED
 from actors.session import SessionState, fold
@@ -61,7 +61,7 @@ class SimulatedDisk:
         """Virtual seconds: what this run recorded before is here."""
         self.troubled_at = -inf
         """Virtual seconds: when something last went wrong here."""
-        self.lines: dict[int, dict[int, Line]] = {}
+        self.lines: dict[int, dict[int, JournalRow]] = {}
         """By session and number."""
         self._saved: dict[int, Checkpoint] = {}
         self._run = 0
@@ -80,14 +80,16 @@ class SimulatedDisk:
         self.bug = None
         self.durable_until = -inf
 
-    async def load(self) -> Found:
+    async def load(self) -> RecoveredSessions:
         await trio.sleep(self.slow)
         if self.refusal == UNREADABLE:
             self._refuse()
         earlier = [run for run in self._alive_at if run != self._run]
         alive_at = self._alive_at[max(earlier)] if earlier else None
         sessions = [self.session(number) for number in sorted(self._saved.keys() - self._of_run)]
-        return Found(tuple(one for one in sessions if _matters(one.state, alive_at)), alive_at)
+        return RecoveredSessions(
+            tuple(one for one in sessions if _matters(one.state, alive_at)), alive_at
+        )
 
     async def write(self, batch: Batch) -> None:
         if self._offered[0] is not batch:
@@ -144,14 +146,14 @@ class SimulatedDisk:
         """Every session on the disk."""
         return [self.session(number).state for number in self.numbers]
 
-    def session(self, number: int) -> Kept:
+    def session(self, number: int) -> StoredSession:
         """A session as it can be got back now."""
         saved, lines = self._saved[number], self.lines.get(number, {})
         state, seq = decode_state(encode_state(saved.state)), saved.seq
         while (line := lines.get(seq + 1)) is not None:
             state, _ = fold(state, decode_record(line.kind, line.body))
             seq += 1
-        return Kept(number, seq, state, saved.lost)
+        return StoredSession(number, seq, state, saved.lost)
 
     def seq(self, number: int) -> int:
         """Of the last record that can be got back of a session; -1 where nothing can."""

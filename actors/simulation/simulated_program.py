@@ -12,15 +12,15 @@ import trio
 from attrs import evolve
 
 from actors.journal.backlog import Backlog
-from actors.journal.store_actor import Flush, Store
+from actors.journal.store_actor import Flush, StoreActor
 from actors.rooms import session_actor
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, Terminated
 from actors.rooms.recovery import Recovery
 from actors.rooms.reporter import ListSessions, Reporter
-from actors.rooms.room_group import Surroundings
+from actors.rooms.room_group import RoomDependencies
 from actors.rooms.room_port import Offer, RoomJob
-from actors.rooms.room_table import Book
+from actors.rooms.room_table import RoomTable
 from actors.runtime import (
     ActorDown,
     ActorError,
@@ -39,12 +39,12 @@ from actors.runtime import (
     open_system,
 )
 from actors.session import Entry, RoomEvent, SessionState
-from actors.simulation.event_delivery import WiredRooms
+from actors.simulation.event_delivery import DelayedRooms
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing.sabotage import Injected, Saboteur
 
 if TYPE_CHECKING:
-    from actors.simulation.world import Stage
+    from actors.simulation.world import World
 
 MAILBOX: Final = 200
 """Small, so that a flood fills it."""
@@ -85,18 +85,18 @@ class Jobs:
 
 
 @final
-class Program:
-    """Made by `Stage`.  Forgets everything when it ends but what is on the disk."""
+class SimulatedProgram:
+    """Made by `World`.  Forgets everything when it ends but what is on the disk."""
 
     system: ActorSystem
     store: Ref[Any]
     manager: Ref[Any]
     reporter: Ref[Any]
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: World) -> None:
         self._stage = stage
         self.number = len(stage.programs)
-        self.book, self.backlog = Book(), Backlog(most_lines=BACKLOG)
+        self.book, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
         self.jobs = Jobs()
         self.saboteur = Saboteur(stage.injected)
         self.signals: list[Signal] = []
@@ -177,8 +177,8 @@ class Program:
     async def _start(self) -> None:
         await trio.lowlevel.checkpoint()  # It may be killed by now.
         root = self.system.supervisor
-        around = Surroundings(
-            port=WiredRooms(self._stage.rooms, self._wired, self._entered, self._left),
+        around = RoomDependencies(
+            port=DelayedRooms(self._stage.rooms, self._wired, self._entered, self._left),
             find_again=self._stage.find_again,
             undo=self._stage.undo,
             backlog=self.backlog,
@@ -220,8 +220,8 @@ class Program:
         if self._stage.plan.reconciled:
             root.start_child(ChildSpec("reconciler", lambda: Service(self._reconcile)))
 
-    def _make_store(self) -> Store:
-        return Store(
+    def _make_store(self) -> StoreActor:
+        return StoreActor(
             self.backlog,
             self._stage.disk,
             journals=lambda: self.book.journals,

@@ -30,9 +30,6 @@ from actors.session.events import (
     DataFormat,
     DataReceived,
     Disconnected,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
     MetadataChanged,
     NameChanged,
     ParticipantActive,
@@ -48,12 +45,9 @@ from actors.session.events import (
     Reconnecting,
     RecordingChanged,
     Resynced,
-    RoomEndTold,
     RoomEvent,
     RoomMetadataChanged,
-    RoomTold,
     Roster,
-    ServerSaid,
     Source,
     SpeakersChanged,
     TrackInfo,
@@ -61,10 +55,16 @@ from actors.session.events import (
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
-    TrackTold,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 
 KIND_OF: Final[Mapping[Source, TrackKind]] = {
@@ -95,7 +95,7 @@ class SimulatedRooms(RoomPort):
         """Seconds that an entry takes."""
         self.made: Callable[[SimulatedRoom], object] = lambda _: None
         """Told of each room that a watcher made by joining it."""
-        self.tell: Callable[[SimulatedRoom, ServerSaid], object] = lambda _, __: None
+        self.tell: Callable[[SimulatedRoom, WebhookReport], object] = lambda _, __: None
         """Told at once of all that the server has webhooks for."""
         self._rooms: dict[str, SimulatedRoom] = {}
         self._numbers = count(1)
@@ -108,7 +108,7 @@ class SimulatedRooms(RoomPort):
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = SimulatedRoom(self, name, metadata)
-            room.webhook(RoomTold(self.now(), int(self.now()), room.created_at, metadata))
+            room.webhook(WebhookRoomStarted(self.now(), int(self.now()), room.created_at, metadata))
         return room
 
     @property
@@ -253,7 +253,7 @@ class SimulatedRoom:
         for watcher in tuple(self.watchers):
             watcher.tell(event)
 
-    def webhook(self, event: ServerSaid) -> None:
+    def webhook(self, event: WebhookReport) -> None:
         """Say something that is true to whoever has the server's webhooks."""
         self._rooms.tell(self, event)
 
@@ -293,7 +293,7 @@ class SimulatedRoom:
         if not hidden:
             self.tell(ParticipantJoined(self.now(), person.info()))
             if active:
-                self.webhook(JoinTold(self.now(), int(self.now()), person.info()))
+                self.webhook(WebhookJoined(self.now(), int(self.now()), person.info()))
         return person
 
     def set_metadata(self, metadata: str) -> None:
@@ -384,7 +384,7 @@ class SimulatedRoom:
         self.sid = self.next_id("RM")
         self.created_at = self.now()
         self.recording = False
-        self.webhook(RoomTold(self.now(), int(self.now()), self.created_at, ""))
+        self.webhook(WebhookRoomStarted(self.now(), int(self.now()), self.created_at, ""))
         self.set_metadata("")
         self.reconnected()
 
@@ -399,7 +399,7 @@ class SimulatedRoom:
             person.leave(reason)
         self.drop(reason)
         self._rooms.forget(self)
-        self.webhook(RoomEndTold(self.now(), int(self.now())))
+        self.webhook(WebhookRoomFinished(self.now(), int(self.now())))
 
     def watch(self, person: SimulatedPerson) -> None:
         for watcher in self.watchers:
@@ -453,7 +453,7 @@ class SimulatedPerson:
         now = self._room.now()
         self._tell(ParticipantActive(now, self.identity, self.sid))
         if not self.hidden:
-            self._room.webhook(JoinTold(now, int(now), self.info()))
+            self._room.webhook(WebhookJoined(now, int(now), self.info()))
 
     def publish(self, source: Source, *, muted: bool = False, encrypted: bool = False) -> str:
         """The new track's SID."""
@@ -547,13 +547,13 @@ class SimulatedPerson:
         self._tell(ParticipantLeft(self._room.now(), self.identity, self.sid, reason))
         if not self.hidden:
             now = self._room.now()
-            over = LeaveTold if self._info.active else JoinAborted
+            over = WebhookLeft if self._info.active else WebhookJoinAborted
             self._room.webhook(over(now, int(now), self.info(), reason))
 
     def _webhook_of(self, track: TrackInfo, *, published: bool) -> None:
         if not self.hidden:
             now = self._room.now()
-            told = TrackTold(now, int(now), self.identity, self.sid, track, published)
+            told = WebhookTrack(now, int(now), self.identity, self.sid, track, published)
             self._room.webhook(told)
 
     def _tell(self, event: RoomEvent) -> None:

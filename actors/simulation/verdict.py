@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from actors.rooms.connection_actor import Refused
+from actors.rooms.connection_actor import EntryRefused
 from actors.simulation import durable_laws
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing import checks
 from actors.testing.sabotage import Injected
 
 if TYPE_CHECKING:
-    from actors.simulation.simulated_program import Program
-    from actors.simulation.world import Stage
+    from actors.simulation.simulated_program import SimulatedProgram
+    from actors.simulation.world import World
 
 POISON: Final = TypeError
 """What the fold raises on an event without a time."""
 
-Law: TypeAlias = "Callable[[Stage], list[str]]"
+Law: TypeAlias = "Callable[[World], list[str]]"
 
 
-def judge(stage: Stage, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
+def judge(stage: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
     """Look at every law of this moment: ``healed``, ``drained`` or ``over``."""
     for sid in stage.journals.gave_up:
         stage.truths.by_sid[sid].exact = stage.truths.by_sid[sid].timed = False
@@ -37,12 +37,12 @@ def judge(stage: Stage, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None
         stage.violations.extend(checks.tasks_at_baseline(*tasks))
 
 
-def _agree(stage: Stage) -> list[str]:
+def _agree(stage: World) -> list[str]:
     """After healing, every live room and its session agree on who and what is in it."""
     return [one for room in stage.rooms.live for one in _differences(stage, room)]
 
 
-def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
+def _differences(stage: World, room: SimulatedRoom) -> Iterator[str]:
     book = stage.program.book
     held = book.find_room(room.sid)
     if held is None or held.journal.ended:
@@ -71,7 +71,7 @@ def _differences(stage: Stage, room: SimulatedRoom) -> Iterator[str]:
         yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
 
 
-def _no_room_of_ours(stage: Stage) -> list[str]:
+def _no_room_of_ours(stage: World) -> list[str]:
     """No room lives that only our own entry made.  A program that is killed at that moment
     cannot take it back."""
     return [
@@ -81,12 +81,12 @@ def _no_room_of_ours(stage: Stage) -> list[str]:
     ]
 
 
-def _jobs(stage: Stage) -> list[str]:
+def _jobs(stage: World) -> list[str]:
     """Each job ended exactly once; those of a run that was killed at most once."""
     return [one for program in stage.programs for one in _wrong_ends(program)]
 
 
-def _wrong_ends(program: Program) -> Iterator[str]:
+def _wrong_ends(program: SimulatedProgram) -> Iterator[str]:
     jobs = program.jobs
     for job_id in jobs.given:
         ends = jobs.ends.get(job_id, [])
@@ -97,7 +97,7 @@ def _wrong_ends(program: Program) -> Iterator[str]:
             yield f"{job_id}: never given"
 
 
-def _all_ended(stage: Stage) -> list[str]:
+def _all_ended(stage: World) -> list[str]:
     book = stage.program.book
     held = [f"{key} is still held" for key in book.held]
     return held + [
@@ -105,12 +105,12 @@ def _all_ended(stage: Stage) -> list[str]:
     ]
 
 
-def _of_actors(check: Callable[[Program], list[str]]) -> Law:
+def _of_actors(check: Callable[[SimulatedProgram], list[str]]) -> Law:
     """A law of the actors of each run."""
     return lambda stage: [one for program in stage.programs for one in check(program)]
 
 
-def _within_budget(program: Program) -> list[str]:
+def _within_budget(program: SimulatedProgram) -> list[str]:
     budgets = {path: spec.intensity for path, spec in program.saboteur.specs.items()}
     return checks.restarts_within_budget(program.restarts, budgets)
 
@@ -150,7 +150,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
             lambda p: checks.raised_is_reported(p.saboteur.raised, p.signals)
         ),
         "crashes are expected": _of_actors(
-            lambda p: checks.crashes_are_expected(p.signals, (Injected, Refused, POISON))
+            lambda p: checks.crashes_are_expected(p.signals, (Injected, EntryRefused, POISON))
         ),
         "restarts within budget": _of_actors(_within_budget),
         "asks end once": lambda stage: checks.asks_end_once(stage.questions),

@@ -7,8 +7,8 @@ from typing import Final, final
 
 import trio
 
-from actors.rooms.messages import Said
-from actors.session import ServerSaid
+from actors.rooms.messages import WebhookReceived
+from actors.session import WebhookReport
 from actors.simulation.simulated_rooms import SimulatedRoom
 
 DELAY: Final = 0.1
@@ -20,14 +20,14 @@ PATIENCE: Final = 20.0
 
 
 @final
-class Webhooks:
+class WebhookDelivery:
     """What will happen to the next ones."""
 
     def __init__(
         self,
         nursery: trio.Nursery,
-        deliver: Callable[[Said], bool],
-        missed: Callable[[Said], object],
+        deliver: Callable[[WebhookReceived], bool],
+        missed: Callable[[WebhookReceived], object],
         done: Callable[[str], object],
     ) -> None:
         """`deliver` says whether somebody took it, `missed` is told of one that is given up."""
@@ -35,7 +35,7 @@ class Webhooks:
         self._deliver = deliver
         self._missed = missed
         self._done = done
-        self._next: list[Said] = []
+        self._next: list[WebhookReceived] = []
         self.lost = 0
         """That many will be lost."""
         self.doubled = 0
@@ -43,9 +43,9 @@ class Webhooks:
         self.late = 0
         """That many will be seconds late."""
 
-    def send(self, room: SimulatedRoom, event: ServerSaid) -> None:
+    def send(self, room: SimulatedRoom, event: WebhookReport) -> None:
         """Something happened."""
-        said = Said(room.name, room.sid, event)
+        said = WebhookReceived(room.name, room.sid, event)
         if self.lost:
             self.lost -= 1
             self._done("webhook_lost")
@@ -73,12 +73,12 @@ class Webhooks:
         if refused:
             await self._insist(refused)
 
-    async def _send_later(self, said: Said, seconds: float) -> None:
+    async def _send_later(self, said: WebhookReceived, seconds: float) -> None:
         await trio.sleep(seconds)
         if not self._deliver(said):
             await self._insist([said])
 
-    async def _insist(self, refused: list[Said]) -> None:
+    async def _insist(self, refused: list[WebhookReceived]) -> None:
         began = trio.current_time()
         while refused and trio.current_time() < began + PATIENCE:
             await trio.sleep(AGAIN)

@@ -15,19 +15,19 @@ from attrs import evolve, frozen
 
 from actors.journal.store_actor import GATHER, Flush
 from actors.rooms.connection_actor import Undo
-from actors.rooms.messages import Said
+from actors.rooms.messages import WebhookReceived
 from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
-from actors.session import RoomTold, ServerSaid, Tick
+from actors.session import Tick, WebhookReport, WebhookRoomStarted
 from actors.simulation.deeds import STEPS, room_name
-from actors.simulation.event_delivery import Wire
-from actors.simulation.ground_truth import Truths
-from actors.simulation.journal_watch import Journals
+from actors.simulation.event_delivery import EventDelivery
+from actors.simulation.ground_truth import GroundTruth
+from actors.simulation.journal_watch import JournalWatch
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_disk import SimulatedDisk
-from actors.simulation.simulated_program import HEARTBEAT, Program
+from actors.simulation.simulated_program import HEARTBEAT, SimulatedProgram
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from actors.simulation.verdict import judge
-from actors.simulation.webhook_delivery import Webhooks
+from actors.simulation.webhook_delivery import WebhookDelivery
 from actors.testing.schedule import run
 from actors.testing.shrink import shrink
 
@@ -57,7 +57,7 @@ class Outcome:
 
 def play(plan: Plan) -> Outcome:
     """Run one scenario to its verdict.  Never raises for what the actors do."""
-    stage = Stage(plan)
+    stage = World(plan)
     try:
         run(stage.main, seed=plan.seed)
     except Exception:  # noqa: BLE001 (whatever comes out of it is the finding)
@@ -76,12 +76,12 @@ def _fails(plan: Plan) -> bool:
 
 
 @final
-class Stage:
+class World:
     """One simulation while it runs."""
 
     nursery: trio.Nursery
-    webhooks: Webhooks
-    program: Program
+    webhooks: WebhookDelivery
+    program: SimulatedProgram
     """The newest run; while none is up, the one that comes next."""
 
     def __init__(self, plan: Plan) -> None:
@@ -96,11 +96,11 @@ class Stage:
         self.rooms.delay = lambda job: self.entry_delays.get(job.room, 0.02)
         self.rooms.tell = self._on_webhook
         self.rooms.made = lambda _: self.inject("deleted_while_entering")
-        self.truths = Truths(self.server_time)
-        self.wires: dict[str, Wire] = {}
+        self.truths = GroundTruth(self.server_time)
+        self.wires: dict[str, EventDelivery] = {}
         self.disk = SimulatedDisk(self.inject)
-        self.journals = Journals()
-        self.programs: list[Program] = []
+        self.journals = JournalWatch()
+        self.programs: list[SimulatedProgram] = []
         self._new_program()
         self.clock_offset = 0.0
         self.server_down_until = 0.0
@@ -129,9 +129,9 @@ class Stage:
     def our_time(self) -> float:
         return self.server_time() + self.clock_offset
 
-    def wire(self, room: str) -> Wire:
+    def wire(self, room: str) -> EventDelivery:
         if room not in self.wires:
-            self.wires[room] = Wire(self.nursery, partial(self._on_wire, room))
+            self.wires[room] = EventDelivery(self.nursery, partial(self._on_wire, room))
         return self.wires[room]
 
     def _on_wire(self, name: str, kind: str) -> None:
@@ -141,12 +141,12 @@ class Stage:
             self.disordered.add(room.sid)
             self.truths.inexact(room)
 
-    def _on_webhook(self, room: SimulatedRoom, event: ServerSaid) -> None:
+    def _on_webhook(self, room: SimulatedRoom, event: WebhookReport) -> None:
         self.truths.hear(room, event)
-        if self.plan.webhooks and (isinstance(event, RoomTold) or not self.server_dying):
+        if self.plan.webhooks and (isinstance(event, WebhookRoomStarted) or not self.server_dying):
             self.webhooks.send(room, event)
 
-    def _deliver(self, said: Said) -> bool:
+    def _deliver(self, said: WebhookReceived) -> bool:
         """A webhook comes in; False where nobody takes it."""
         if not self.program.takes_jobs:
             return False
@@ -156,7 +156,7 @@ class Stage:
         self.program.manager.tell(evolve(said, event=event))
         return True
 
-    def _miss(self, said: Said) -> None:
+    def _miss(self, said: WebhookReceived) -> None:
         self.truths.by_sid[said.room_sid].untold += 1
 
     def inject(self, kind: str) -> None:
@@ -222,7 +222,7 @@ class Stage:
     # -- the program's death and its next run
 
     def _new_program(self) -> None:
-        self.program = Program(self)
+        self.program = SimulatedProgram(self)
         self.programs.append(self.program)
 
     def kill(self) -> bool:
@@ -241,7 +241,7 @@ class Stage:
         self._new_program()
         return True
 
-    def _look_at_the_dead(self, dying: Program, *, well: bool = False) -> None:
+    def _look_at_the_dead(self, dying: SimulatedProgram, *, well: bool = False) -> None:
         """Note what it could not keep; it must have kept all but that."""
         now, durable_until = trio.current_time(), self.disk.durable_until
         self.checked["durable"] += 1
@@ -316,7 +316,9 @@ class Stage:
         """The program and its rooms, for the length of a block."""
         with self.journals.kept():
             async with trio.open_nursery() as self.nursery:
-                self.webhooks = Webhooks(self.nursery, self._deliver, self._miss, self.inject)
+                self.webhooks = WebhookDelivery(
+                    self.nursery, self._deliver, self._miss, self.inject
+                )
                 self.nursery.start_soon(self.program.run)
                 await self.program.ready.wait()
                 yield

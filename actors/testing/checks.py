@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from actors.runtime import Crashed, Ended, Failed, Intensity, Restarting, Signal
+from actors.runtime import ActorEnded, Crashed, Failed, Intensity, Restarting, Signal
 from actors.runtime.mailbox import Counters
 
 
@@ -87,8 +87,8 @@ def restarts_within_budget(
 
 
 def ends_once(signals: Sequence[Signal], started: Mapping[str, int]) -> list[str]:
-    """Every place in the tree that was ever taken is given up as often: one `Ended` each."""
-    ended = Counter(signal.actor for signal in signals if isinstance(signal, Ended))
+    """Every place in the tree that was ever taken is given up as often: one `ActorEnded` each."""
+    ended = Counter(signal.actor for signal in signals if isinstance(signal, ActorEnded))
     return [
         f"{path}: taken {count} times, ended {ended[path]} times"
         for path, count in started.items()

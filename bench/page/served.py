@@ -21,10 +21,10 @@ import trio
 
 from actors.rooms.room_port import RoomJob
 from bench.page.traffic import Traffic
-from bridge.app.interpreter import be_prompt
-from bridge.app.simulated_app import NoReports, open_simulated
+from bridge.app.interpreter import tune_interpreter
+from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.app.web import application
-from bridge.app.worker_role import Rounds
+from bridge.app.worker_role import FlushEachTick
 from bridge.config.settings import Settings, load
 from bridge.http.server.listener import serve
 from bridge.log.structured_log import running_log
@@ -74,7 +74,7 @@ async def main(settings: Settings, traffic: Traffic) -> None:
     assert settings.http is not None
     gaps = Gaps()
     async with (
-        open_simulated(settings, traffic.rooms, settings.data_dir, NoReports()) as running,
+        open_simulated_app(settings, traffic.rooms, settings.data_dir, NoReports()) as running,
         trio.open_nursery() as nursery,
     ):
         site = application(settings, running.program(settings))
@@ -99,8 +99,8 @@ def run(data_dir: str, rooms: str, rate: str) -> None:
     settings = load({**flags, "http": "127.0.0.1:0", "max-rooms": rooms}, {})
     traffic = Traffic([f"room-{number}" for number in range(int(rooms))], float(rate))
     with running_log(settings) as (_, sink):
-        be_prompt()
-        trio.run(main, settings, traffic, instruments=[Rounds(sink)])
+        tune_interpreter()
+        trio.run(main, settings, traffic, instruments=[FlushEachTick(sink)])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from actors.rooms.room_port import RoomJob
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.app.program import Program, open_program
 from bridge.app.room_actors import RoomActors
-from bridge.app.simulated_app import NoReports, open_simulated
+from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.config.settings import Settings, load
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
@@ -100,5 +100,5 @@ async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, 
     log.info("agent_started")
     with TemporaryDirectory(prefix="room-actors-simulated-") as name:
         data_dir = Path(name)
-        async with open_simulated(demo_settings(None), rooms, data_dir, NoReports()) as running:
+        async with open_simulated_app(demo_settings(None), rooms, data_dir, NoReports()) as running:
             yield _Watching(running.actors, data_dir)

@@ -28,7 +28,7 @@ where it does not say."""
 
 
 @define(eq=False)
-class Entries:
+class EntryHealth:
     """Of this run, until now."""
 
     failed_in_a_row: int = 0
@@ -60,7 +60,7 @@ class Entries:
 class CountedRooms(RoomPort):
     """A port whose entries are counted.  A cancelled one is neither."""
 
-    def __init__(self, port: RoomPort, entries: Entries, lives: Lives) -> None:
+    def __init__(self, port: RoomPort, entries: EntryHealth, lives: Lives) -> None:
         self._port = port
         self._entries = entries
         self._lives = lives

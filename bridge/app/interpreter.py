@@ -10,7 +10,7 @@ SWITCH: Final = 0.001
 """Seconds for which a thread may go on when another wants the interpreter; 0.005 is Python's."""
 
 
-def be_prompt() -> None:
+def tune_interpreter() -> None:
     """Call it once, when all that lives for ever is imported.
 
     No full collection, which stops everything for as long as it takes, looks at that again.

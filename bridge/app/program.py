@@ -31,8 +31,8 @@ from actors.rooms.recovery import ListLiving
 from actors.rooms.room_port import RoomJob, RoomUnreachable
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from bridge import __version__
-from bridge.app.entry_health import CountedRooms, Entries
-from bridge.app.room_actors import Outside, RoomActors, on_signal, start_room_actors
+from bridge.app.entry_health import CountedRooms, EntryHealth
+from bridge.app.room_actors import Ports, RoomActors, on_signal, start_room_actors
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
@@ -40,7 +40,7 @@ from bridge.config.settings import Settings, SettingsError
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.rooms.livekit_rooms import ListRecorders, LiveKitRooms, LookUp
-from bridge.livekit.rooms.room_instances import RoomLives
+from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.server_api import ApiError, ServerApi
 from bridge.livekit.server_clock import WORTH_A_WARNING, ServerClock
@@ -73,7 +73,7 @@ class Program:
     reconciler: Reconciler | None = None
     http: HttpAddress | None = None
     """Where the HTTP server listens."""
-    entries: Entries = field(factory=Entries)
+    entries: EntryHealth = field(factory=EntryHealth)
     """How entering rooms goes."""
     closing: str = ""
     """What `drain` waits for."""
@@ -151,7 +151,7 @@ async def _start_everything(
         visible=settings.visible,
         reserve=Reserve(settings.reserve, settings.watch[0] if settings.watch else ""),
     )
-    lives = RoomLives(api)
+    lives = RoomInstances(api)
     worker = Worker(
         config,
         on_assignment=lambda job: rooms.assign(_with_our_tokens(job, config)),
@@ -161,8 +161,8 @@ async def _start_everything(
         stragglers=lambda: port.stragglers,
         rng=rng,
     )
-    entries, find_again = Entries(), _finder(lives, config)
-    outside = Outside(
+    entries, find_again = EntryHealth(), _finder(lives, config)
+    outside = Ports(
         port=CountedRooms(port, entries, find_again),
         find_again=find_again,
         undo=_Undoing(lives),
@@ -319,7 +319,7 @@ def _living(api: ServerApi) -> ListLiving:
 
 @frozen
 class _Undoing(Undo):
-    lives: RoomLives
+    lives: RoomInstances
 
     async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
         with _asking():
@@ -329,7 +329,7 @@ class _Undoing(Undo):
         await self.lives.delete(job.room, room_sid)
 
 
-def _finder(lives: RoomLives, config: WorkerConfig) -> FindAgain:
+def _finder(lives: RoomInstances, config: WorkerConfig) -> FindAgain:
     """How a room is found before it is entered, and found again: by LiveKit's list."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:

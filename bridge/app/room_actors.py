@@ -16,25 +16,25 @@ from attrs import define
 from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
 from actors.journal.process_ports import Clock
-from actors.journal.store_actor import Flush, Store
+from actors.journal.store_actor import Flush, StoreActor
 from actors.rooms.connection_actor import FindAgain, Undo
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Said, Terminated
+from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Terminated, WebhookReceived
 from actors.rooms.recovery import ListLiving, Recovery
 from actors.rooms.reporter import Reporter
-from actors.rooms.room_group import Surroundings
+from actors.rooms.room_group import RoomDependencies
 from actors.rooms.room_port import RoomJob, RoomPort
-from actors.rooms.room_table import Book
-from actors.rooms.run_counters import Tally
+from actors.rooms.room_table import RoomTable
+from actors.rooms.run_counters import RunCounters
 from actors.rooms.session_actor import Publish
 from actors.runtime import (
     ActorDown,
     ActorSystem,
     ChildSpec,
     Crashed,
-    EscalatedUp,
     Failed,
+    GroupEscalated,
     GroupSpec,
     Intensity,
     MailboxSpec,
@@ -45,7 +45,7 @@ from actors.runtime import (
     Service,
     Signal,
 )
-from actors.session import ClockCompared, Entry, ServerSaid, SessionState, Suspended
+from actors.session import ClockCompared, Entry, SessionState, Suspended, WebhookReport
 from bridge.config.settings import Settings
 from bridge.log.session_log import SessionLog
 
@@ -65,13 +65,13 @@ FLUSH_AGAIN: Final = 0.2
 class RoomActors:
     """The actors that watch rooms, whoever sends them there."""
 
-    book: Book
+    book: RoomTable
     backlog: Backlog
     manager: Ref[Any]
     reporter: Ref[Any]
     store: Ref[Any]
     publish: Publish
-    tally: Tally
+    tally: RunCounters
     """Counts over everything that was published."""
     clock: Clock
 
@@ -88,9 +88,9 @@ class RoomActors:
         """Leave this room, which nobody is in, so that another one has its place."""
         self.manager.tell(GiveUp(room_sid))
 
-    def said(self, room: str, room_sid: str, event: ServerSaid) -> None:
+    def said(self, room: str, room_sid: str, event: WebhookReport) -> None:
         """LiveKit said this of a room."""
-        self.manager.tell(Said(room, room_sid, event))
+        self.manager.tell(WebhookReceived(room, room_sid, event))
 
     def suspended(self, since: float, until: float) -> None:
         """Nothing of us ran in between: every session has a gap.
@@ -149,7 +149,7 @@ _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
         "actor_restarting", actor=s.actor, attempt=s.attempt, after=round(s.delay, 3)
     ),
     Failed: lambda s: log.error("actor_failed", actor=s.actor, restarts=s.restarts, error=s.error),
-    EscalatedUp: lambda s: log.error(
+    GroupEscalated: lambda s: log.error(
         "supervisor_escalated", actor=s.supervisor, child=s.child, error=s.error
     ),
     Overran: lambda s: log.warning(
@@ -180,7 +180,7 @@ def announce(event: str, /, **fields: Any) -> None:
 
 
 @define(eq=False)
-class Outside:
+class Ports:
     """What the actors of rooms need of the world around them."""
 
     port: RoomPort
@@ -197,21 +197,19 @@ class Outside:
     """The clock of all times of sessions."""
 
 
-async def start_room_actors(
-    settings: Settings, system: ActorSystem, outside: Outside
-) -> RoomActors:
+async def start_room_actors(settings: Settings, system: ActorSystem, outside: Ports) -> RoomActors:
     """Start the store, the supervisor of all rooms, their manager and the reporter.
 
     When this returns, what earlier runs left is known, unless the archive is in trouble.
     """
-    book, backlog, root = Book(), Backlog(), system.supervisor
-    tell, tally = SessionLog(), Tally()
+    book, backlog, root = RoomTable(), Backlog(), system.supervisor
+    tell, tally = SessionLog(), RunCounters()
 
     def publish(state: SessionState, entry: Entry) -> None:
         tally.take(state, entry)
         tell(state, entry)
 
-    around = Surroundings(
+    around = RoomDependencies(
         port=outside.port,
         find_again=outside.find_again,
         undo=outside.undo,
@@ -228,7 +226,7 @@ async def start_room_actors(
     store: Ref[Any] = root.start_child(
         ChildSpec(
             "store",
-            lambda: Store(
+            lambda: StoreActor(
                 backlog,
                 outside.archive,
                 journals=lambda: book.journals,

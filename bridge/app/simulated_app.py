@@ -14,7 +14,7 @@ from actors.runtime import ActorSystem, open_system
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge import __version__
 from bridge.app.program import Program
-from bridge.app.room_actors import Outside, RoomActors, on_signal, start_room_actors
+from bridge.app.room_actors import Ports, RoomActors, on_signal, start_room_actors
 from bridge.config.settings import Settings
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
@@ -32,7 +32,7 @@ class NoReports:
 
 
 @frozen
-class Simulated:
+class SimulatedApp:
     """What runs."""
 
     actors: RoomActors
@@ -54,9 +54,9 @@ class Simulated:
 
 
 @asynccontextmanager
-async def open_simulated(
+async def open_simulated_app(
     settings: Settings, rooms: SimulatedRooms, data_dir: Path, reports: JobReports
-) -> AsyncGenerator[Simulated, None]:
+) -> AsyncGenerator[SimulatedApp, None]:
     """Run them for the length of a block; `reports` hears of the jobs."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:
@@ -70,7 +70,7 @@ async def open_simulated(
         open_store(data_dir, instance="simulated") as archive,
         open_system(on_signal=on_signal) as system,
     ):
-        outside = Outside(
+        outside = Ports(
             port=rooms,
             find_again=find_again,
             undo=rooms,
@@ -79,4 +79,4 @@ async def open_simulated(
             archive=archive,
             worker="simulated",
         )
-        yield Simulated(await start_room_actors(settings, system, outside), system)
+        yield SimulatedApp(await start_room_actors(settings, system, outside), system)

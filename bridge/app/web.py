@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from actors.session import JoinTold, RoomTold, SessionState
+from actors.session import SessionState, WebhookJoined, WebhookRoomStarted
 from actors.session.view import rfc3339
 from bridge import __version__
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from bridge.config.settings import Settings
 from bridge.http.api.endpoints import Api, Archives
-from bridge.http.api.event_stream import Feed
+from bridge.http.api.event_stream import EventSource
 from bridge.http.health import Checks, health
-from bridge.http.metrics import Metrics, Requests, Sources, Vitals
-from bridge.http.pages.page_routes import Facts, Pages, Part, System, explain
+from bridge.http.metrics import Metrics, Requests, RuntimeCounters, Sources
+from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
 from bridge.http.pages.rendering import moment, utc
 from bridge.http.server.exchange import App
 from bridge.http.server.routes import app
-from bridge.http.server.time_slices import in_turns
-from bridge.http.webhook_endpoint import Inbox
+from bridge.http.server.time_slices import in_slices
+from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.watching.decisions import watches
-from bridge.livekit.webhooks.webhook_events import WebhookSaid
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
 if TYPE_CHECKING:
     from bridge.app.program import Program
@@ -37,7 +37,7 @@ MOST_NAMED: Final = 100
 
 
 @frozen
-class Site:
+class WebSide:
     """What is served at `--http`, and what has to run beside the server for it."""
 
     app: App
@@ -46,10 +46,10 @@ class Site:
     """Whether connections from this address are bounded by number."""
 
 
-def application(settings: Settings, program: Program) -> Site:
+def application(settings: Settings, program: Program) -> WebSide:
     """Everything that is served at `--http`."""
     assert settings.http is not None
-    inbox = Inbox(
+    inbox = WebhookEndpoint(
         ApiKey(settings.api_key, settings.api_secret),
         settings.agent_name,
         lambda said: _take(settings, program, said),
@@ -63,9 +63,11 @@ def application(settings: Settings, program: Program) -> Site:
         actors=lambda: _actors(program),
         version=__version__,
     )
-    feed = Feed(archives, lambda: backlog.kept)
+    feed = EventSource(archives, lambda: backlog.kept)
     sources = _measured(program, inbox, feed)
-    front = Front(frozenset(settings.http_host), settings.http_root, settings.trusted_proxies)
+    front = PublicAddress(
+        frozenset(settings.http_host), settings.http_root, settings.trusted_proxies
+    )
     pages = Pages(
         archives.read,
         lambda: _live(program),
@@ -83,16 +85,16 @@ def application(settings: Settings, program: Program) -> Site:
     )
     token = settings.http_token
     served = app(rows, loopback=settings.http.loopback, token=token, explain=explain, front=front)
-    return Site(
+    return WebSide(
         sources.requests.around(served),
         feed.run,
         bounded=lambda address: bool(token) and not front.trusts(address),
     )
 
 
-def _measured(program: Program, inbox: Inbox, feed: Feed) -> Sources:
+def _measured(program: Program, inbox: WebhookEndpoint, feed: EventSource) -> Sources:
     """What `/metrics` reads."""
-    rooms, vitals = program.rooms, Vitals()
+    rooms, vitals = program.rooms, RuntimeCounters()
     program.system.listen(vitals.take)
     return Sources(
         journals=lambda: [held.journal for held in rooms.book.held.values()],
@@ -146,7 +148,7 @@ async def _actors(program: Program) -> dict[str, Any]:
     """The tree of supervision, as `/api/v1/actors` has it."""
     system = program.system
     return {
-        "tree": await in_turns(system.tree_in_steps()),
+        "tree": await in_slices(system.tree_in_steps()),
         "dead_letters": system.dead_letters.total(),
         "recent_dead_letters": list(system.recent_dead_letters),
     }
@@ -161,14 +163,14 @@ def _system(program: Program) -> System:
     """What the page says of the program."""
     system, checks = program.system, _checks(program)
 
-    def parts() -> tuple[Part, ...]:
+    def parts() -> tuple[Section, ...]:
         return (
-            Part("Worker", "registered", checks["livekit"](), _worker_facts(program)),
-            Part("Rooms", "can be entered", checks["rooms"](), ()),
-            Part("Store", "writes", checks["store"](), _store_facts(program)),
+            Section("Worker", "registered", checks["livekit"](), _worker_facts(program)),
+            Section("Rooms", "can be entered", checks["rooms"](), ()),
+            Section("Store", "writes", checks["store"](), _store_facts(program)),
         )
 
-    return System(lambda: in_turns(system.tree_in_steps()), parts, lambda: system.dead_letters)
+    return System(lambda: in_slices(system.tree_in_steps()), parts, lambda: system.dead_letters)
 
 
 def _worker_facts(program: Program) -> Facts:
@@ -214,10 +216,13 @@ def _checks(program: Program) -> Checks:
     return {"livekit": livekit, "rooms": lambda: program.entries.trouble, "store": store}
 
 
-def _take(settings: Settings, program: Program, said: WebhookSaid) -> None:
+def _take(settings: Settings, program: Program, said: TranslatedWebhook) -> None:
     """Only of rooms that we watch, or have watched, is anything kept."""
     rooms = program.rooms
     if rooms.book.knows(said.room_sid) or watches(settings.watch, said.room):
         rooms.said(said.room, said.room_sid, said.event)
-        if isinstance(said.event, RoomTold | JoinTold) and program.reconciler is not None:
+        if (
+            isinstance(said.event, WebhookRoomStarted | WebhookJoined)
+            and program.reconciler is not None
+        ):
             program.reconciler.look_now(said.room_sid)

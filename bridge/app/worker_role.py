@@ -25,7 +25,7 @@ import trio_asyncio  # noqa: F401 (before anything that takes functions out of a
 from attrs import define, field
 
 from actors.runtime import render_running
-from bridge.app.interpreter import be_prompt
+from bridge.app.interpreter import tune_interpreter
 from bridge.app.program import Program, open_program
 from bridge.config.machine import descriptor_limit
 from bridge.config.settings import Settings, SettingsError
@@ -44,7 +44,7 @@ INTERRUPTED: Final = 130
 
 
 @final
-class Rounds(trio.abc.Instrument):
+class FlushEachTick(trio.abc.Instrument):
     """The lines of the log leave once a round of the loop, before it sleeps."""
 
     def __init__(self, sink: Sink) -> None:
@@ -64,8 +64,8 @@ def run(settings: Settings, sink: Sink) -> int:
     """
     # Straight to the tree, past trio: it also answers where the loop itself is stuck.
     signal.signal(signal.SIGUSR1, _show_actors)
-    be_prompt()
-    return trio.run(_main, settings, sink, instruments=[Rounds(sink)])
+    tune_interpreter()
+    return trio.run(_main, settings, sink, instruments=[FlushEachTick(sink)])
 
 
 def _show_actors(_: int, __: FrameType | None) -> None:

@@ -27,7 +27,7 @@ from rich.text import Text
 from actors.journal.archive import ArchiveTrouble
 from bridge.cli.probes import NO_MEDIA, PROBES, Result, ServerCheck
 from bridge.config import machine
-from bridge.config.settings import BY_NAME, TABLE, Draft, Setting, draft
+from bridge.config.settings import BY_NAME, TABLE, Setting, UncheckedSettings, read_settings
 from bridge.config.values import HttpAddress
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.proxies import drop_proxies
@@ -64,7 +64,7 @@ def run_check(flags: Mapping[str, object], *, as_json: bool, media: bool) -> int
     With `media` a room is made on the server, which is said before.
     """
     machine.raise_descriptor_limit()  # The settings are bounded by it.
-    read = draft(flags)
+    read = read_settings(flags)
 
     def announce(room: str) -> None:
         # JSON alone on stdout; and where it is read by people it belongs to what they read.
@@ -91,7 +91,7 @@ def _holds(result: Result) -> bool:
 # ---------------------------------------------------------------- settings
 
 
-def _setting(row: Setting, read: Draft) -> Result:
+def _setting(row: Setting, read: UncheckedSettings) -> Result:
     name = row.flag
     if row.name in read.problems:
         return Result(name, "failed", *_found_and_advice(row, read.problems[row.name]))
@@ -161,7 +161,7 @@ def _in_units(value: float, units: Sequence[tuple[str, int]]) -> str:
 # ---------------------------------------------------------------- this machine
 
 
-def _machine(read: Draft) -> list[Result]:
+def _machine(read: UncheckedSettings) -> list[Result]:
     return [_open_files(), _data_dir(read), _store(read), _http_port(read)]
 
 
@@ -175,7 +175,7 @@ def _open_files() -> Result:
     return Result(OPEN_FILES, "ok", found)
 
 
-def _data_dir(read: Draft) -> Result:
+def _data_dir(read: UncheckedSettings) -> Result:
     name, folder = "data directory", read.values.get("data-dir")
     if folder is None:
         return _first_mend(name, "--data-dir")
@@ -198,7 +198,7 @@ def _unwritable(name: str, folder: Path, error: OSError) -> Result:
     return Result(name, "failed", found, f"name another by {BY_NAME['data-dir'].how()}")
 
 
-def _store(read: Draft) -> Result:
+def _store(read: UncheckedSettings) -> Result:
     """SQLite with its log beside it, in the very directory: some file systems cannot."""
     name, folder = "store", read.values.get("data-dir")
     if folder is None:
@@ -234,7 +234,7 @@ def _kept(name: str, folder: Path) -> Result:
     return Result(name, "ok", found)
 
 
-def _http_port(read: Draft) -> Result:
+def _http_port(read: UncheckedSettings) -> Result:
     name = "HTTP port"
     if "http" in read.problems:
         return _first_mend(name, "--http")
@@ -264,7 +264,9 @@ class _Silence:
     secrets: tuple[str, ...] = ()
 
 
-def _server(read: Draft, announce: Callable[[str], None] | None, *, media: bool) -> list[Result]:
+def _server(
+    read: UncheckedSettings, announce: Callable[[str], None] | None, *, media: bool
+) -> list[Result]:
     missing = [name for name in _SERVER_SETTINGS if name in read.problems]
     if missing:
         return [_first_mend(name, f"--{missing[0]}") for name in PROBES]

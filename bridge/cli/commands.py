@@ -333,7 +333,7 @@ def _read(show: str) -> Callable[[Mapping[str, object]], int]:
 
         try:
             getattr(reading, show)(flags)
-        except reading.CannotRead as error:
+        except reading.StoreUnavailable as error:
             _complain(str(error))
             return FAILED
         return 0
@@ -374,12 +374,12 @@ def _sessions_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _top(flags: Mapping[str, object]) -> int:
-    from bridge.cli.reading import CannotRead
+    from bridge.cli.reading import StoreUnavailable
     from bridge.cli.top import top
 
     try:
         top(flags)
-    except CannotRead as error:
+    except StoreUnavailable as error:
         _complain(str(error))
         return FAILED
     return 0

@@ -57,14 +57,14 @@ EVENTS: Final = 25
 """Newest ones that the report for people has."""
 
 
-class CannotRead(Exception):
+class StoreUnavailable(Exception):
     """There is nothing to show.  One line, exit code 1."""
 
 
 def sessions(flags: Flags) -> None:
     """What is kept, as far as the filters want it: all of it, or `--limit` of it.
 
-    Raises `CannotRead` and `SettingsError`; so do the others.
+    Raises `StoreUnavailable` and `SettingsError`; so do the others.
     """
     try:
         filters = read_filters(flags)
@@ -203,9 +203,11 @@ def report(flags: Flags) -> None:
         try:
             show = _report_of(reader, name, flags)
         except SessionUnreadable as error:
-            raise CannotRead(f"what is kept of this session cannot be read: {error}") from None
+            raise StoreUnavailable(
+                f"what is kept of this session cannot be read: {error}"
+            ) from None
         if show is None:
-            raise CannotRead(_there_is(reader, name))
+            raise StoreUnavailable(_there_is(reader, name))
     show()
 
 
@@ -255,9 +257,9 @@ def _store(flags: Flags) -> Generator[Reader, None, None]:
         with open_reader(directory) as reader:
             yield reader
     except NoStore:
-        raise CannotRead(no_store(directory)) from None
+        raise StoreUnavailable(no_store(directory)) from None
     except (StoreRefused, ArchiveTrouble) as error:
-        raise CannotRead(str(error)) from None
+        raise StoreUnavailable(str(error)) from None
 
 
 def no_store(directory: Path) -> str:

@@ -2,7 +2,7 @@
 
 Inside `whole_screen` nothing else writes to the terminal, keys come one by one without an
 echo, and Ctrl-C is a key.  A signal that asks us to go (SIGTERM, SIGHUP, SIGINT, SIGQUIT),
-or a terminal that is gone, raises `Leave` wherever we are, also in a write to a terminal
+or a terminal that is gone, raises `LeaveScreen` wherever we are, also in a write to a terminal
 that takes nothing more; the block's end restores all modes first and never waits long.
 """
 
@@ -35,7 +35,7 @@ _ESCAPE: Final = 0.05
 """Seconds after which an escape is the key, not the begin of another key's sequence."""
 
 
-class Leave(BaseException):
+class LeaveScreen(BaseException):
     """We are asked to go, or there is nobody left to show anything to."""
 
 
@@ -46,7 +46,7 @@ def is_ours() -> bool:
 
 @contextmanager
 def whole_screen() -> Generator[Screen, None, None]:
-    """Raises `Leave`, also within the block."""
+    """Raises `LeaveScreen`, also within the block."""
     keyboard, display = sys.stdin.fileno(), sys.stdout.fileno()
     modes = termios.tcgetattr(keyboard)
     leaving = False
@@ -55,7 +55,7 @@ def whole_screen() -> Generator[Screen, None, None]:
         nonlocal leaving
         if not leaving:
             leaving = True
-            raise Leave
+            raise LeaveScreen
 
     before = {number: signal.getsignal(number) for number in (*_LEAVING, signal.SIGWINCH)}
     news, waker = socket.socketpair()
@@ -95,7 +95,7 @@ def _key_by_key(keyboard: int) -> None:
 
 @final
 class Screen:
-    """Made by `whole_screen`.  Every method may raise `Leave`."""
+    """Made by `whole_screen`.  Every method may raise `LeaveScreen`."""
 
     def __init__(self, keyboard: int, display: int, news: socket.socket) -> None:
         self._keyboard = keyboard
@@ -146,7 +146,7 @@ class Screen:
 
 
 def _gone() -> NoReturn:
-    raise Leave
+    raise LeaveScreen
 
 
 # ---------------------------------------------------------------- keys

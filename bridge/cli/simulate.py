@@ -37,7 +37,7 @@ FAILED: Final = 1
 
 
 @define
-class Tally:
+class SimulationTally:
     """What some seeds came to."""
 
     seeds: int = 0
@@ -56,7 +56,7 @@ class Tally:
         if outcome.violations:
             self.failed[seed] = outcome.violations
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: SimulationTally) -> None:
         self.seeds += other.seeds
         self.injected += other.injected
         self.checked += other.checked
@@ -97,9 +97,9 @@ def _be_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends us.
 
 
-def play_lot(seeds: range) -> Tally:
+def play_lot(seeds: range) -> SimulationTally:
     """Run some seeds in this process."""
-    tally = Tally()
+    tally = SimulationTally()
     gc.disable()  # One scenario makes little garbage; collected in between.
     try:
         for seed in seeds:
@@ -115,7 +115,7 @@ def play_lot(seeds: range) -> Tally:
 def run_seeds(seeds: range, *, jobs: int | None = None) -> int:
     """Simulate every seed; the exit code."""
     jobs = jobs or os.cpu_count() or 1
-    began, tally = time.monotonic(), Tally()
+    began, tally = time.monotonic(), SimulationTally()
     with _progress() as progress:
         bar = progress.add_task("simulating", total=len(seeds), failed=0)
         for part in _parts(seeds, jobs):
@@ -131,7 +131,7 @@ def run_seeds(seeds: range, *, jobs: int | None = None) -> int:
     return FAILED if tally.failed or tally.never_injected else 0
 
 
-def _parts(seeds: range, jobs: int) -> Iterator[Tally]:
+def _parts(seeds: range, jobs: int) -> Iterator[SimulationTally]:
     lots = [seeds[start : start + LOT] for start in range(0, len(seeds), LOT)]
     if jobs == 1 or len(lots) == 1:
         yield from map(play_lot, lots)
@@ -139,7 +139,7 @@ def _parts(seeds: range, jobs: int) -> Iterator[Tally]:
     context = multiprocessing.get_context("spawn")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with ProcessPoolExecutor(jobs, context, _be_worker, (os.getpid(),)) as pool:
-        futures: list[Future[Tally]] = [pool.submit(play_lot, lot) for lot in lots]
+        futures: list[Future[SimulationTally]] = [pool.submit(play_lot, lot) for lot in lots]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -172,7 +172,7 @@ def _progress() -> Progress:
     )
 
 
-def _summary(tally: Tally, seconds: float, jobs: int) -> None:
+def _summary(tally: SimulationTally, seconds: float, jobs: int) -> None:
     table = Table(title="Simulation", title_justify="left")
     for title in ("fault", "injected", "law", "checked"):
         table.add_column(title, justify="right" if title in ("injected", "checked") else "left")
@@ -191,7 +191,7 @@ def _summary(tally: Tally, seconds: float, jobs: int) -> None:
     )
 
 
-def _show_failures(tally: Tally) -> None:
+def _show_failures(tally: SimulationTally) -> None:
     for seed in sorted(tally.failed)[:FAILURES_SHOWN]:
         for violation in tally.failed[seed][:FAILURES_SHOWN]:
             sys.stdout.write(f"seed {seed}: {violation}\n")

@@ -24,17 +24,17 @@ from rich.text import Text
 from actors.journal.archive import ArchiveTrouble
 from actors.session import QUALITIES, SessionState
 from actors.session.view import coverage, totals
-from bridge.cli.reading import CannotRead, no_store
-from bridge.cli.screen import Leave, Screen, is_ours, whole_screen
+from bridge.cli.reading import StoreUnavailable, no_store
+from bridge.cli.screen import LeaveScreen, Screen, is_ours, whole_screen
 from bridge.config.http_address import HttpAddress
-from bridge.config.settings import SettingsError, draft
+from bridge.config.settings import SettingsError, read_settings
 from bridge.output.cells import fit
 from bridge.output.harmless import harmless
 from bridge.output.table import print_table
 from bridge.output.text import go_duration
 from bridge.output.timeline_text import STYLES
 from bridge.store.live_sessions import LiveSession
-from bridge.store.reader import NoStore, Seen, open_reader
+from bridge.store.reader import NoStore, WorkerRow, open_reader
 from bridge.store.schema import FILE
 from bridge.store.store_errors import StoreRefused
 
@@ -47,8 +47,8 @@ SILENT: Final = 5.0
 
 
 def top(flags: Mapping[str, object]) -> None:
-    """Until it is left.  Raises `CannotRead` and `SettingsError`."""
-    read = draft(flags)
+    """Until it is left.  Raises `StoreUnavailable` and `SettingsError`."""
+    read = read_settings(flags)
     for name in ("data-dir", "http"):
         if name in read.problems:
             raise SettingsError(read.problems[name])
@@ -57,13 +57,13 @@ def top(flags: Mapping[str, object]) -> None:
     with closing(looks(data_dir)) as following:
         look = next(following)
         if look.trouble is not None:
-            raise CannotRead(look.trouble)
+            raise StoreUnavailable(look.trouble)
         if "once" in flags or not is_ours():
             worker = look.worker if look.runs else None
             _print_once(look, ask(address, worker.instance) if worker and address else UNKNOWN)
             return
         asking = _Asking(address)
-        with suppress(Leave), whole_screen() as screen:
+        with suppress(LeaveScreen), whole_screen() as screen:
             _run(screen, look, following, asking)
 
 
@@ -76,7 +76,7 @@ class Look:
 
     at: float
     """Unix seconds: now, or the last sign of life where no worker runs."""
-    worker: Seen | None
+    worker: WorkerRow | None
     live: Sequence[LiveSession]
     trouble: str | None = None
     """Why the store cannot be read; the rest is then as it was before."""

@@ -22,7 +22,7 @@ HOPS: Final = 32
 
 
 @frozen
-class Front:
+class PublicAddress:
     """How clients reach us.  Without a proxy: as it is by default."""
 
     hosts: frozenset[str] = frozenset()

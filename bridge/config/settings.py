@@ -358,7 +358,7 @@ class Settings:
 
 
 @frozen
-class Draft:
+class UncheckedSettings:
     """Settings as far as they could be read: for `check`, which shows all that is wrong."""
 
     values: Mapping[str, Any] = field(repr=False)
@@ -394,18 +394,20 @@ def load(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> S
     `flags` is by setting's name, only what was given, and may have "config" (a path).
     Raises `SettingsError`.
     """
-    return draft(flags, env).settings()
+    return read_settings(flags, env).settings()
 
 
 def data_dir_of(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Path:
     """For a command that only reads: no other setting need be there.  Raises `SettingsError`."""
-    read = draft(flags, env)
+    read = read_settings(flags, env)
     if "data-dir" in read.problems:
         raise SettingsError(read.problems["data-dir"])
     return read.values["data-dir"]
 
 
-def draft(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Draft:
+def read_settings(
+    flags: Mapping[str, object], env: Mapping[str, str] | None = None
+) -> UncheckedSettings:
     """Read and check everything; raises `SettingsError` only for files and unknown keys."""
     env = os.environ if env is None else env
     given = _Given.read(flags, env)
@@ -430,7 +432,7 @@ def draft(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> 
             del found[row.name]
     notices = (*_judge(found, problems, origins), *_exposed(given, found, origins))
     ordered = {row.name: problems[row.name] for row in TABLE if row.name in problems}
-    return Draft(found, ordered, origins, notices)
+    return UncheckedSettings(found, ordered, origins, notices)
 
 
 class _BadSource(values.BadValue):

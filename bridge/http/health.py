@@ -8,13 +8,13 @@ from typing import TypeAlias
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bridge.http.server.routes import Row
+from bridge.http.server.routes import HttpRoute
 
 Checks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By the name of a part: why it is not ready, None if it is.  Anybody may read the answer."""
 
 
-def health(checks: Checks, worker: str) -> tuple[Row, ...]:
+def health(checks: Checks, worker: str) -> tuple[HttpRoute, ...]:
     """The two addresses; neither needs a token, a name of ours in `Host`, or minds a slash
     at its end: a probe asks as its maker thought right (HAProxy's has no `Host` at all).
 
@@ -34,7 +34,7 @@ def health(checks: Checks, worker: str) -> tuple[Row, ...]:
 
     rows = (("/healthz", alive), ("/readyz", ready))
     return tuple(
-        Row("GET", path + slash, answer, open=True, any_host=True)
+        HttpRoute("GET", path + slash, answer, open=True, any_host=True)
         for path, answer in rows
         for slash in ("", "/")
     )

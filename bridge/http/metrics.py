@@ -31,25 +31,25 @@ from starlette.responses import Response
 
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
-from actors.rooms.run_counters import Histogram, Tally
+from actors.rooms.run_counters import Histogram, RunCounters
 from actors.runtime import (
+    ActorEnded,
     ActorSystem,
     Crashed,
     DeadLetter,
-    Ended,
-    EscalatedUp,
     Failed,
+    GroupEscalated,
     Overran,
     Restarting,
     Signal,
 )
 from actors.runtime.cell import Cell
 from actors.session import QUALITIES, SessionState
-from bridge.http.api.event_stream import Feed
+from bridge.http.api.event_stream import EventSource
 from bridge.http.api.query import asked
 from bridge.http.server.exchange import App, Message
-from bridge.http.server.routes import Row
-from bridge.http.server.time_slices import Turns
+from bridge.http.server.routes import HttpRoute
+from bridge.http.server.time_slices import TimeSlices
 from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.worker.worker import Worker
@@ -69,7 +69,7 @@ ENDS: Final = ("handled", "dropped", "coalesced", "dead_lettered", "failed")
 
 
 @final
-class Vitals:
+class RuntimeCounters:
     """What the runtime reports, counted.  `take` is for `ActorSystem.listen`."""
 
     def __init__(self) -> None:
@@ -81,9 +81,9 @@ class Vitals:
     def take(self, signal: Signal) -> None:
         if isinstance(signal, DeadLetter):
             return
-        path = signal.supervisor if isinstance(signal, EscalatedUp) else signal.actor
+        path = signal.supervisor if isinstance(signal, GroupEscalated) else signal.actor
         self.signals[type(signal), role_of(path)] += 1
-        if isinstance(signal, Ended) and signal.counters is not None:
+        if isinstance(signal, ActorEnded) and signal.counters is not None:
             for end in ENDS:
                 self.gone[role_of(path), end] += getattr(signal.counters, end)
 
@@ -127,14 +127,14 @@ class Sources:
 
     journals: Callable[[], Iterable[Journal]]
     """Of the sessions that we are in."""
-    tally: Tally
-    vitals: Vitals
+    tally: RunCounters
+    vitals: RuntimeCounters
     system: ActorSystem
     backlog: Backlog
     worker: Worker
     webhooks: Mapping[str, int]
     webhooks_dropped: Callable[[], int]
-    feed: Feed
+    feed: EventSource
     requests: Requests
     server_clock: ServerClock = field(factory=ServerClock)
     heartbeat: Heartbeat = field(factory=Heartbeat)
@@ -145,7 +145,7 @@ class Sources:
 
 
 @define
-class Live:
+class LiveTotals:
     """The sessions that we are in, added up."""
 
     rooms: dict[str, tuple[float, ...]] = field(factory=dict[str, tuple[float, ...]])
@@ -219,10 +219,10 @@ class Mailboxes:
 
 
 @frozen
-class Seen:
+class Scrape:
     """What one scrape has seen."""
 
-    live: Live
+    live: LiveTotals
     mailboxes: Mailboxes
     now: float
 
@@ -239,15 +239,15 @@ class Family:
     kind: Literal["gauge", "counter"]
     name: str
     about: str
-    read: Callable[[Sources, Seen], Values]
+    read: Callable[[Sources, Scrape], Values]
     labels: tuple[str, ...] = ()
 
 
-def _load(sources: Sources, seen: Seen) -> float:
+def _load(sources: Sources, seen: Scrape) -> float:
     return min(1.0, seen.live.sessions / sources.worker.config.max_rooms)
 
 
-def _store_lag(sources: Sources, seen: Seen) -> float:
+def _store_lag(sources: Sources, seen: Scrape) -> float:
     written_at = sources.backlog.health.written_at
     return float("nan") if written_at is None else max(0.0, seen.now - written_at)
 
@@ -256,11 +256,11 @@ def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _quality_seconds(sources: Sources, _: Seen) -> Mapping[str, float]:
+def _quality_seconds(sources: Sources, _: Scrape) -> Mapping[str, float]:
     return dict(zip(QUALITIES, sources.tally.seconds, strict=False))
 
 
-def _mailbox_ends(sources: Sources, seen: Seen) -> Mapping[tuple[str, str], float]:
+def _mailbox_ends(sources: Sources, seen: Scrape) -> Mapping[tuple[str, str], float]:
     return sources.vitals.gone + seen.mailboxes.ends
 
 
@@ -313,7 +313,7 @@ FAMILIES: Final = (
     Family("counter", "actor_failures", "Actors that spent their restarts.",
            lambda s, _: s.vitals.of(Failed), ("actor",)),
     Family("counter", "actor_escalations", "Supervisors that spent their restarts.",
-           lambda s, _: s.vitals.of(EscalatedUp), ("actor",)),
+           lambda s, _: s.vitals.of(GroupEscalated), ("actor",)),
     Family("counter", "actor_overruns", "Actors that did not stop in time.",
            lambda s, _: s.vitals.of(Overran), ("actor",)),
     Family("counter", "dead_letters", "Messages that nobody read.",
@@ -364,7 +364,7 @@ FAMILIES: Final = (
 )  # fmt: skip
 """Names are without `PREFIX`, and counters' without `_total`."""
 
-HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[Tally], Histogram]], ...]] = (
+HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...]] = (
     ("session_duration_seconds", "Of sessions that ended.", lambda tally: tally.duration),
     ("session_coverage_ratio", "Share of the time since our entry.", lambda tally: tally.coverage),
     ("event_lag_seconds", "From the SDK's callback to the fold.", lambda tally: tally.lag),
@@ -428,8 +428,8 @@ class Metrics:
         self._one_at_a_time = trio.Lock()
 
     @property
-    def rows(self) -> tuple[Row, ...]:
-        return (Row("GET", "/metrics", self._answer),)
+    def rows(self) -> tuple[HttpRoute, ...]:
+        return (HttpRoute("GET", "/metrics", self._answer),)
 
     async def _answer(self, request: Request) -> Response:
         asked(request)
@@ -459,9 +459,9 @@ class Metrics:
 
             return await trio.to_thread.run_sync(make)
 
-    async def _look(self) -> Seen:
-        sources, live, mailboxes = self._sources, Live(), Mailboxes()
-        now, turns = sources.clock(), Turns()
+    async def _look(self) -> Scrape:
+        sources, live, mailboxes = self._sources, LiveTotals(), Mailboxes()
+        now, turns = sources.clock(), TimeSlices()
         for journal in sources.journals():
             await turns.may_pass()
             state = journal.state
@@ -472,7 +472,7 @@ class Metrics:
             await turns.may_pass()
             if isinstance(unit, Cell):
                 mailboxes.add(path, unit)
-        return Seen(live, mailboxes, now)
+        return Scrape(live, mailboxes, now)
 
 
 def _copy(values: Values) -> Values:

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bridge.http.server.request_body import body_of, refuse_long
-from bridge.http.server.routes import Row
+from bridge.http.server.routes import HttpRoute
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.webhooks.verify import BODY_LIMIT, CONTENT_TYPE, Refusal, read_event, read_token
-from bridge.livekit.webhooks.webhook_events import WebhookSaid, translate
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook, translate
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ _REFUSED: Final[Mapping[Refusal, tuple[int, str]]] = {
 
 
 @final
-class Inbox:
+class WebhookEndpoint:
     """Takes LiveKit's webhooks and passes on what they say.
 
     `on_webhook` is called in the loop and must not wait; where it raises, LiveKit gets a
@@ -47,7 +47,7 @@ class Inbox:
         self,
         api_key: ApiKey,
         agent_name: str,
-        on_webhook: Callable[[WebhookSaid], object],
+        on_webhook: Callable[[TranslatedWebhook], object],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -63,9 +63,9 @@ class Inbox:
         self._said: dict[Refusal, float] = {}
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[HttpRoute, ...]:
         """Needs neither token nor a name of ours: a webhook has LiveKit's own signature."""
-        return (Row("POST", "/livekit/webhook", self._answer, open=True, any_host=True),)
+        return (HttpRoute("POST", "/livekit/webhook", self._answer, open=True, any_host=True),)
 
     async def _answer(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:

@@ -163,7 +163,7 @@ WEBHOOK_FIELDS: Final[Mapping[str, Fate]] = {
         "Why a room ended is heard in the room; one that ended unseen is `found_ended`."
     ),
 }
-"""By the field of `WebhookEvent`.  A webhook of something new comes with a field of its own."""
+"""By the field of `WebhookReport`.  A webhook of something new comes with a field of its own."""
 
 TABLES: Final[Mapping[str, Mapping[str, Fate]]] = {
     "Events of the SDK": SDK,

@@ -73,7 +73,7 @@ class NotSupported(ApiError):
     """The server does not know this call: it is too old, or the URL is not LiveKit's."""
 
 
-class Refused(ApiError):
+class ApiRefused(ApiError):
     """The server understood the call and will not do it (invalid argument, wrong state)."""
 
 
@@ -95,11 +95,11 @@ _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
     "not_found": NotFound,
     "bad_route": NotSupported,
     "unimplemented": NotSupported,
-    "malformed": Refused,
-    "invalid_argument": Refused,
-    "already_exists": Refused,
-    "failed_precondition": Refused,
-    "out_of_range": Refused,
+    "malformed": ApiRefused,
+    "invalid_argument": ApiRefused,
+    "already_exists": ApiRefused,
+    "failed_precondition": ApiRefused,
+    "out_of_range": ApiRefused,
     "aborted": Unavailable,
     "resource_exhausted": Unavailable,
     "unavailable": Unavailable,

@@ -24,19 +24,19 @@ Json: TypeAlias = Mapping[str, Any]
 
 
 @frozen(order=True)
-class Span:
+class LaneSpan:
     """From `start` to `end`, never longer than the session and never empty."""
 
     start: float
     end: float
 
 
-Spans: TypeAlias = tuple[Span, ...]
+Spans: TypeAlias = tuple[LaneSpan, ...]
 """In order."""
 
 
 @frozen
-class Lane:
+class TimelineLane:
     """One person.  Texts are as they were typed: not yet harmless."""
 
     identity: str
@@ -86,7 +86,7 @@ def gaps(session: Json) -> Spans:
     return clock.spans(found)
 
 
-def lanes(session: Json) -> list[Lane]:
+def lanes(session: Json) -> list[TimelineLane]:
     """One for everyone who is kept one by one, in the order of first sight."""
     clock = _Clock(session)
     heard, tracks = _heard(session, clock), _tracks(session)
@@ -264,7 +264,7 @@ def _tracks(session: Json) -> Mapping[str, Sequence[Json]]:
 _LEVELS: Final = ("excellent", "good", "poor", "lost")
 
 
-def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) -> Lane:
+def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) -> TimelineLane:
     identity = person["identity"]
     present = clock.spans(_stays(person, clock, heard))
     published, muted = defaultdict[str, list[_Pair]](list), defaultdict[str, list[_Pair]](list)
@@ -273,7 +273,7 @@ def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) ->
         published[track["source"]].append(span)
         muted[track["source"]].extend(_cut(heard.muted.pairs[track["sid"]], *span))
     levels = {level: heard.quality.pairs[identity, level] for level in _LEVELS}
-    return Lane(
+    return TimelineLane(
         identity=identity,
         name=person["name"],
         kind=person["kind"],
@@ -324,10 +324,10 @@ def _cut(pairs: _Pairs, start: float, end: float) -> _Pairs:
 
 
 def _merged(pairs: _Pairs) -> Spans:
-    found = list[Span]()
+    found = list[LaneSpan]()
     for start, end in sorted(pair for pair in pairs if pair[0] < pair[1]):
         if found and start <= found[-1].end:
-            found[-1] = Span(found[-1].start, max(end, found[-1].end))
+            found[-1] = LaneSpan(found[-1].start, max(end, found[-1].end))
         else:
-            found.append(Span(start, end))
+            found.append(LaneSpan(start, end))
     return tuple(found)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bridge.output.cells import cell_len, fit
 from bridge.output.text import go_duration
-from bridge.output.timeline_lanes import Lane, Spans, gaps, lanes, length, starts_late
+from bridge.output.timeline_lanes import Spans, TimelineLane, gaps, lanes, length, starts_late
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -155,7 +155,7 @@ def _row(title: str, label: int, cells: _Cells) -> Text:
 
 
 def _lane(
-    lane: Lane, slots: _Slots, label: int, blind: Sequence[float], glyphs: Glyphs
+    lane: TimelineLane, slots: _Slots, label: int, blind: Sequence[float], glyphs: Glyphs
 ) -> Iterator[Text]:
     rows: Mapping[str, Callable[[], _Cells]] = {
         lane.identity: lambda: _voice(lane, slots, glyphs),
@@ -174,7 +174,7 @@ def _lane(
         yield _row(title, label, hatched)
 
 
-def _worst(lane: Lane, slots: _Slots) -> list[str | None]:
+def _worst(lane: TimelineLane, slots: _Slots) -> list[str | None]:
     """The worst quality in each cell."""
     shares = {level: slots.shares(lane.quality.get(level, ())) for level in _LEVELS}
     return [
@@ -183,7 +183,7 @@ def _worst(lane: Lane, slots: _Slots) -> list[str | None]:
     ]
 
 
-def _voice(lane: Lane, slots: _Slots, glyphs: Glyphs) -> _Cells:
+def _voice(lane: TimelineLane, slots: _Slots, glyphs: Glyphs) -> _Cells:
     present, talk = slots.shares(lane.present), slots.shares(lane.talk)
     open_ = slots.shares(lane.published.get("microphone", ()))
     muted = slots.shares(lane.muted.get("microphone", ()))
@@ -200,7 +200,7 @@ def _voice(lane: Lane, slots: _Slots, glyphs: Glyphs) -> _Cells:
     return [(char(slot), STYLES.get(worst[slot] or "", "")) for slot in range(slots.count)]
 
 
-def _video(lane: Lane, slots: _Slots) -> _Cells:
+def _video(lane: TimelineLane, slots: _Slots) -> _Cells:
     camera, screen = (_shown(lane, source, slots) for source in ("camera", "screen"))
     chars = {
         (True, True): _BOTH,
@@ -211,21 +211,21 @@ def _video(lane: Lane, slots: _Slots) -> _Cells:
     return [(chars[pair], "") for pair in zip(camera, screen, strict=True)]
 
 
-def _shown(lane: Lane, source: str, slots: _Slots) -> list[bool]:
+def _shown(lane: TimelineLane, source: str, slots: _Slots) -> list[bool]:
     """Where it was published and not muted."""
     published = slots.shares(lane.published.get(source, ()))
     muted = slots.shares(lane.muted.get(source, ()))
     return [one - other > _NOTHING for one, other in zip(published, muted, strict=True)]
 
 
-def _data(lane: Lane, slots: _Slots) -> _Cells:
+def _data(lane: TimelineLane, slots: _Slots) -> _Cells:
     return [
         (" " if not count else str(count) if count < 10 else "+", "")
         for count in slots.counts(lane.data)
     ]
 
 
-def _quality(lane: Lane, slots: _Slots) -> _Cells:
+def _quality(lane: TimelineLane, slots: _Slots) -> _Cells:
     return [
         (" ", "") if level is None else (_LEVELS[level], STYLES[level])
         for level in _worst(lane, slots)

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from actors.journal.archive import Line
+from actors.journal.archive import JournalRow
 from actors.session.codec import Unreadable
 
 MOST_BYTES: Final = 1 << 20
@@ -31,7 +31,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[_Fields]).decode
 
 
-def pack(line: Line) -> bytes:
+def pack(line: JournalRow) -> bytes:
     return _encode((line.session, line.seq, line.at, line.kind, line.body, line.told))
 
 
@@ -55,10 +55,10 @@ def _row(packed: Sequence[bytes]) -> bytes:
 NO_LINES: Final = _row(())
 
 
-def unpack(row: bytes, of: Collection[int] | None = None) -> list[Line]:
+def unpack(row: bytes, of: Collection[int] | None = None) -> list[JournalRow]:
     """All lines, or those of some sessions.  Raises `Unreadable`."""
     try:
-        return [Line(*fields) for fields in _decode(row) if of is None or fields[0] in of]
+        return [JournalRow(*fields) for fields in _decode(row) if of is None or fields[0] in of]
     except (msgspec.MsgspecError, ValueError) as error:
         raise Unreadable(f"lines: {error}") from None
 
@@ -67,7 +67,7 @@ def compress(row: bytes) -> bytes:
     return zlib.compress(row, _LEVEL)
 
 
-def unpack_chunk(chunk: bytes) -> list[Line]:
+def unpack_chunk(chunk: bytes) -> list[JournalRow]:
     """Raises `Unreadable`."""
     try:
         return unpack(zlib.decompress(chunk))
@@ -77,14 +77,14 @@ def unpack_chunk(chunk: bytes) -> list[Line]:
 
 def newest_lines(
     db: sqlite3.Connection, of: Collection[int] | None = None
-) -> dict[int, list[Line]]:
+) -> dict[int, list[JournalRow]]:
     """Lines that are in no chunk, by session, in order; and some that are.
 
     Of all sessions, or of some: with 500 rooms most of what it takes is to make the lines.
     A row that cannot be read is left out: of the sessions in it nothing after it counts
     (`refold` sees the gap).
     """
-    found: dict[int, list[Line]] = {}
+    found: dict[int, list[JournalRow]] = {}
     rows = db.execute(
         "SELECT lines FROM journal WHERE batch >= "
         "(SELECT floor FROM journal ORDER BY batch DESC LIMIT 1) ORDER BY batch"

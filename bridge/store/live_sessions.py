@@ -15,11 +15,11 @@ from typing import Final, final
 
 from attrs import frozen
 
-from actors.journal.archive import Line
+from actors.journal.archive import JournalRow
 from actors.session import SessionState, fold
 from actors.session.codec import Unreadable, decode_record
 from bridge.store.journal_rows import newest_lines, unpack
-from bridge.store.replay import refold
+from bridge.store.replay import replay
 
 
 @frozen
@@ -36,7 +36,7 @@ class LiveSession:
 
 
 @final
-class Live:
+class LiveSessions:
     """What one connection has seen so far."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -89,7 +89,7 @@ class Live:
             for line in lines:
                 self._fold(line)
 
-    def _fold(self, line: Line) -> None:
+    def _fold(self, line: JournalRow) -> None:
         state, seq = self._known.get(line.session, (None, 0))
         if state is None or line.seq <= seq:
             return
@@ -108,5 +108,5 @@ class Live:
         for session in sessions:
             self._known.pop(session, None)
             with suppress(ValueError):
-                found = refold(self._db, session, newest.get(session, ()))
+                found = replay(self._db, session, newest.get(session, ()))
                 self._known[session] = (found.state, found.seq)

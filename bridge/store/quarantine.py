@@ -12,7 +12,7 @@ _COMPANIONS: Final = ("-wal", "-shm", "")
 """The file itself last: a log that is left without it would be taken for the next file's."""
 
 
-def set_aside(path: Path) -> Path:
+def quarantine(path: Path) -> Path:
     """Rename the file and what belongs to it; the new name.  Raises OSError.
 
     The companions keep their endings, so SQLite's own `.recover` finds them.

@@ -21,15 +21,15 @@ from typing import Any, Final, TypeAlias, final
 
 from attrs import frozen
 
-from actors.journal.archive import Line
+from actors.journal.archive import JournalRow
 from actors.session import Entry, SessionState, session_row, session_view
 from actors.session.view import everyone
 from bridge.store.directory_lock import holder
 from bridge.store.filters import ALL, Filters, glob_of, is_pattern, regex_of
 from bridge.store.journal_rows import newest_lines, unpack
 from bridge.store.list_rows import FORM, decode_row
-from bridge.store.live_sessions import Live, LiveSession
-from bridge.store.replay import refold, told
+from bridge.store.live_sessions import LiveSession, LiveSessions
+from bridge.store.replay import entries_of, replay
 from bridge.store.schema import (
     FILE,
     VERSION,
@@ -39,7 +39,7 @@ from bridge.store.schema import (
     transaction,
     version_of,
 )
-from bridge.store.store_errors import StoreRefused, trouble
+from bridge.store.store_errors import StoreRefused, trouble_of
 from bridge.store.timeline_reader import BadCursor, Timeline
 
 Json: TypeAlias = dict[str, Any]
@@ -84,7 +84,7 @@ class Position:
 
 
 @frozen
-class Placed:
+class PositionedEntry:
     """One entry of one session, with its place among those of all."""
 
     position: Position
@@ -94,7 +94,7 @@ class Placed:
 
 
 @frozen
-class Seen:
+class WorkerRow:
     """The worker that writes, or wrote last."""
 
     instance: str
@@ -122,7 +122,7 @@ def open_reader(data_dir: Path) -> Generator[Reader, None, None]:
     except FileNotFoundError:
         raise NoStore(f"no sessions are kept in {data_dir}") from None
     except OSError as error:
-        raise trouble(path, error) from error
+        raise trouble_of(path, error) from error
     try:
         with closing(open_for_reading(path)) as db:
             require_ours(db, path)
@@ -136,7 +136,7 @@ def open_reader(data_dir: Path) -> Generator[Reader, None, None]:
                 )
             yield Reader(db, data_dir)
     except sqlite3.Error as error:
-        raise trouble(path, error) from error
+        raise trouble_of(path, error) from error
 
 
 @final
@@ -146,14 +146,14 @@ class Reader:
     def __init__(self, db: sqlite3.Connection, data_dir: Path) -> None:
         self._db = db
         self._data_dir = data_dir
-        self._live = Live(db)
+        self._live = LiveSessions(db)
 
-    def worker(self) -> Seen | None:
+    def worker(self) -> WorkerRow | None:
         """The newest worker; None where none has written yet."""
         row = self._db.execute(
             "SELECT instance, pid, started_at, alive_at FROM runs ORDER BY id DESC LIMIT 1"
         ).fetchone()
-        return row and Seen(*row, running=holder(self._data_dir) is not None)
+        return row and WorkerRow(*row, running=holder(self._data_dir) is not None)
 
     def count(self) -> int:
         """Sessions that are kept."""
@@ -239,20 +239,20 @@ class Reader:
             session, has_lines = found
             newest = newest_lines(self._db, (session,)).get(session, [])
             try:
-                found = refold(self._db, session, newest)
+                found = replay(self._db, session, newest)
             except ValueError as error:
                 raise SessionUnreadable(str(error)) from error
             whole = session_view(found.state, self._now()(found.state))
             whole["timeline"] = Timeline(self._db, session, found.folded) if has_lines else None
             yield whole
 
-    def told_after(self, position: Position, limit: int = 1_000) -> list[Placed]:
+    def told_after(self, position: Position, limit: int = 1_000) -> list[PositionedEntry]:
         """What all sessions told after a position, in the order in which it was written.
 
         The journal goes back some minutes (`bridge.store.retention.REPLAY`).
         """
         with transaction(self._db, "DEFERRED"):
-            found: list[Placed] = []
+            found: list[PositionedEntry] = []
             for placed in self._told(position):
                 found.append(placed)
                 if len(found) == limit:
@@ -304,7 +304,7 @@ class Reader:
         was kept last; of a live one counts how it is now."""
         now, rows = self._now(), list[tuple[int, Json]]()
         wanted = frozenset(session for session, _, _ in found)
-        newest: dict[int, list[Line]] | None = None
+        newest: dict[int, list[JournalRow]] | None = None
         person = None if filters.person is None else regex_of(filters.person)
         for session, place, matches in found:
             ended, *body = self._db.execute(
@@ -316,14 +316,14 @@ class Reader:
             if not ended:
                 newest = newest_lines(self._db, wanted) if newest is None else newest
                 with suppress(ValueError):  # unreadable: as it was kept last
-                    state = refold(self._db, session, newest.get(session, [])).state
+                    state = replay(self._db, session, newest.get(session, [])).state
                     row = session_row(state, now(state))
                     matches = _matches(state, row, filters, person)
             if matches:
                 rows.append((place, decode_row(*body) if row is None else row))
         return rows
 
-    def _told(self, after: Position) -> Iterator[Placed]:
+    def _told(self, after: Position) -> Iterator[PositionedEntry]:
         rooms: dict[int, tuple[str, str]] = {}
         rows = self._db.execute(
             "SELECT batch, lines FROM journal WHERE batch >= ? ORDER BY batch", (after.batch,)
@@ -333,11 +333,11 @@ class Reader:
             for line in unpack(row):
                 if line.session not in rooms:
                     rooms[line.session] = self._room(line.session)
-                for entry in told((line,)):
+                for entry in entries_of((line,)):
                     number += 1
                     position = Position(batch, number)
                     if position > after:
-                        yield Placed(position, *rooms[line.session], entry)
+                        yield PositionedEntry(position, *rooms[line.session], entry)
 
     def _room(self, session: int) -> tuple[str, str]:
         found = self._db.execute(

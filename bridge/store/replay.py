@@ -7,25 +7,25 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from actors.journal.archive import Line
+from actors.journal.archive import JournalRow
 from actors.session import Entry, SessionState, fold
 from actors.session.codec import Unreadable, decode_entries, decode_record, decode_state
 
 
 @frozen
-class Refolded:
+class Replayed:
     """A session as of its last line that could be read."""
 
     state: SessionState
     seq: int
     """Of that line."""
-    folded: tuple[Line, ...]
+    folded: tuple[JournalRow, ...]
     """The lines that were."""
     broken: Exception | None = None
     """Why the next one could not be; it and those after it count for nothing."""
 
 
-def refold(db: sqlite3.Connection, session: int, newest: Sequence[Line]) -> Refolded:
+def replay(db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> Replayed:
     """The session as it is now; within one transaction with where `newest` is from.
 
     Raises `Unreadable` (a ValueError) where its state is none.
@@ -35,7 +35,7 @@ def refold(db: sqlite3.Connection, session: int, newest: Sequence[Line]) -> Refo
         (session,),
     ).fetchone()
     state = decode_state(body)
-    folded: list[Line] = []
+    folded: list[JournalRow] = []
     for line in newest:
         if line.seq <= seq:
             continue
@@ -44,13 +44,13 @@ def refold(db: sqlite3.Connection, session: int, newest: Sequence[Line]) -> Refo
                 raise Unreadable(f"line {seq + 1} is missing")
             state, _ = fold(state, decode_record(line.kind, line.body))
         except Exception as error:  # noqa: BLE001 - whatever a line does, the others are right
-            return Refolded(state, seq, tuple(folded), error)
+            return Replayed(state, seq, tuple(folded), error)
         seq = line.seq
         folded.append(line)
-    return Refolded(state, seq, tuple(folded))
+    return Replayed(state, seq, tuple(folded))
 
 
-def told(lines: Sequence[Line]) -> list[Entry]:
+def entries_of(lines: Sequence[JournalRow]) -> list[Entry]:
     """The entries of these lines, in order; without those that cannot be read."""
     entries: list[Entry] = []
     for line in lines:

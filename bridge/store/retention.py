@@ -79,7 +79,7 @@ class Ration:
 
 
 @define
-class _Step:
+class _PruneStep:
     db: sqlite3.Connection
     retention: Retention
     now: float | None
@@ -105,7 +105,7 @@ def prune(
 ) -> PruneStep:
     """One step.  `now` is Unix seconds, None where no clock is trusted.  Raises sqlite3.Error."""
     until = time.monotonic() + STEP
-    step = _Step(db, retention, now, ration)
+    step = _PruneStep(db, retention, now, ration)
     more = False
     with transaction(db):
         ration.renew(db, retention.an_hour)
@@ -122,7 +122,7 @@ def prune(
 # Each drops a little and returns whether there was something to drop.
 
 
-def _old_lines(step: _Step) -> bool:
+def _old_lines(step: _PruneStep) -> bool:
     if step.now is None or step.ration.bytes <= 0:
         return False
     dropped = _drop_chunk(step.db, step.now - step.retention.events)
@@ -133,7 +133,7 @@ def _old_lines(step: _Step) -> bool:
     return True
 
 
-def _old_sessions(step: _Step) -> bool:
+def _old_sessions(step: _PruneStep) -> bool:
     if step.now is None or step.ration.sessions <= 0:
         return False
     dropped = _drop_session(step.db, _ENDED_BEFORE, step.now - step.retention.sessions)
@@ -144,7 +144,7 @@ def _old_sessions(step: _Step) -> bool:
     return True
 
 
-def _lines_over_size(step: _Step) -> bool:
+def _lines_over_size(step: _PruneStep) -> bool:
     if not step.is_over_size:
         return False
     dropped = _drop_chunk_of_the_greediest(step.db)
@@ -154,11 +154,11 @@ def _lines_over_size(step: _Step) -> bool:
     return True
 
 
-def _batches_over_size(step: _Step) -> bool:
+def _batches_over_size(step: _PruneStep) -> bool:
     return _size(step.db) > step.retention.size and _drop_batches(step.db, "1")
 
 
-def _sessions_over_size(step: _Step) -> bool:
+def _sessions_over_size(step: _PruneStep) -> bool:
     if not step.is_over_size:
         return False
     dropped = _drop_session(step.db, _FIRST_ENDED, None)
@@ -168,7 +168,7 @@ def _sessions_over_size(step: _Step) -> bool:
     return True
 
 
-def _old_batches(step: _Step) -> bool:
+def _old_batches(step: _PruneStep) -> bool:
     # By the times that were written, either way: clocks are set.
     newest = "(SELECT alive_at FROM runs ORDER BY id DESC LIMIT 1)"
     return _drop_batches(step.db, f"abs(at - {newest}) > {REPLAY}")
@@ -185,12 +185,12 @@ def _drop_batches(db: sqlite3.Connection, condition: str) -> bool:
     return dropped.rowcount > 0
 
 
-def _old_runs(step: _Step) -> bool:
+def _old_runs(step: _PruneStep) -> bool:
     sql = "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?"
     return step.db.execute(sql, (_RUNS,)).rowcount > 0
 
 
-def _free_pages(step: _Step) -> bool:
+def _free_pages(step: _PruneStep) -> bool:
     if step.db.execute("PRAGMA freelist_count").fetchone()[0] <= _FREE_PAGES:
         return False
     # A page for each row fetched.
@@ -198,7 +198,7 @@ def _free_pages(step: _Step) -> bool:
     return True
 
 
-_KINDS: Final[tuple[Callable[[_Step], bool], ...]] = (
+_KINDS: Final[tuple[Callable[[_PruneStep], bool], ...]] = (
     _old_batches,
     _old_lines,
     _old_sessions,

@@ -22,9 +22,9 @@ from typing import Final, TypeVar, final
 import structlog
 import trio
 
-from actors.journal.archive import ArchiveLost, ArchiveTrouble, Batch, Found, PruneStep
+from actors.journal.archive import ArchiveLost, ArchiveTrouble, Batch, PruneStep, RecoveredSessions
 from bridge.store.directory_lock import DirectoryLock
-from bridge.store.quarantine import set_aside
+from bridge.store.quarantine import quarantine
 from bridge.store.retention import DEFAULT, Ration, Retention, prune
 from bridge.store.schema import (
     CHECKPOINT_EVERY,
@@ -34,7 +34,7 @@ from bridge.store.schema import (
     require_ours,
     require_whole,
 )
-from bridge.store.store_errors import StoreRefused, is_damage, trouble
+from bridge.store.store_errors import StoreRefused, is_damage, trouble_of
 from bridge.store.writer import Run, Writer
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class SqliteArchive:
         """Open the file.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is vain."""
         await self._in_thread(self._ready)
 
-    async def load(self) -> Found:
+    async def load(self) -> RecoveredSessions:
         """See `Archive`."""
         return await self._call(Writer.load)
 
@@ -104,7 +104,7 @@ class SqliteArchive:
             except StoreRefused as refused:
                 raise ArchiveTrouble(str(refused)) from None
             except OSError as error:
-                raise trouble(self.path, error) from error
+                raise trouble_of(self.path, error) from error
 
         def look_again() -> None:
             self._ready()
@@ -188,7 +188,7 @@ class SqliteArchive:
             before, self._inode = self._inode, _identity(self.path)
             self._log_inode = _identity(self._log_path)
         except OSError as error:
-            raise trouble(self.path, error) from error
+            raise trouble_of(self.path, error) from error
         except sqlite3.Error as error:
             raise self._failed(error) from error
         if before not in (None, self._inode):
@@ -227,11 +227,11 @@ class SqliteArchive:
     def _failed(self, error: sqlite3.Error) -> ArchiveTrouble:
         self._disconnect()
         if not is_damage(error):
-            return trouble(self.path, error)
+            return trouble_of(self.path, error)
         try:
-            target = set_aside(self.path)
+            target = quarantine(self.path)
         except OSError as failure:
-            return trouble(self.path, failure)
+            return trouble_of(self.path, failure)
         self._inode = None
         log.error("store_set_aside", path=str(self.path), kept_as=str(target), error=error)
         return ArchiveLost(

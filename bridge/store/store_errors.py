@@ -48,7 +48,7 @@ def is_damage(error: sqlite3.Error) -> bool:
     return _primary(error) in _DAMAGE
 
 
-def trouble(path: Path, error: sqlite3.Error | OSError) -> ArchiveTrouble:
+def trouble_of(path: Path, error: sqlite3.Error | OSError) -> ArchiveTrouble:
     """The same as the port tells it."""
     if isinstance(error, OSError):
         return ArchiveTrouble(f"{error.filename or path}: {error.strerror or error}")

@@ -14,11 +14,11 @@ from typing import Any, Final, TypeAlias, final
 
 from attrs import frozen
 
-from actors.journal.archive import Line
+from actors.journal.archive import JournalRow
 from actors.session import Entry, entry_view
 from actors.session.codec import Unreadable
 from bridge.store.journal_rows import unpack_chunk
-from bridge.store.replay import told
+from bridge.store.replay import entries_of
 
 Json: TypeAlias = dict[str, Any]
 
@@ -31,7 +31,7 @@ class BadCursor(ValueError):
 
 
 @frozen(order=True)
-class Place:
+class TimelinePosition:
     """Where an entry is."""
 
     seq: int
@@ -58,7 +58,7 @@ class Timeline:
     Entries that cannot be read are left out.  To be used within the transaction of its reader.
     """
 
-    def __init__(self, db: sqlite3.Connection, session: int, newest: Sequence[Line]) -> None:
+    def __init__(self, db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> None:
         """`newest` are the lines that are in no chunk."""
         self._db = db
         self._session = session
@@ -77,7 +77,7 @@ class Timeline:
         """The newest first."""
         for lines in self._pieces("DESC"):
             for line in reversed(lines):
-                for entry in reversed(told((line,))):
+                for entry in reversed(entries_of((line,))):
                     yield entry_view(entry)
 
     def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
@@ -93,20 +93,22 @@ class Timeline:
 
     # ------------------------------------------------------------ inside
 
-    def _forwards(self, after: Place | None = None) -> Iterator[tuple[Place, Entry, int]]:
+    def _forwards(
+        self, after: TimelinePosition | None = None
+    ) -> Iterator[tuple[TimelinePosition, Entry, int]]:
         """Each with its place and about its bytes."""
         begin = -1 if after is None else after.seq
         for lines in self._pieces("ASC", begin):
             for line in lines:
                 if line.seq < begin:
                     continue
-                entries = told((line,))
+                entries = entries_of((line,))
                 for number, entry in enumerate(entries):
-                    place = Place(line.seq, number)
+                    place = TimelinePosition(line.seq, number)
                     if after is None or place > after:
                         yield place, entry, len(line.told) // len(entries)
 
-    def _pieces(self, order: str, begin: int = -1) -> Iterator[Sequence[Line]]:
+    def _pieces(self, order: str, begin: int = -1) -> Iterator[Sequence[JournalRow]]:
         if order == "DESC":
             yield self._newest
         chunks: Iterable[tuple[bytes]] = self._db.execute(
@@ -124,13 +126,13 @@ class Timeline:
             yield self._newest
 
 
-def _place_of(cursor: str | None) -> Place | None:
+def _place_of(cursor: str | None) -> TimelinePosition | None:
     if cursor is None:
         return None
     seq, dot, number = cursor.partition(".")
     if not (dot and all(map(_is_number, (seq, number)))):
         raise BadCursor("this is no cursor of a timeline")
-    return Place(int(seq), int(number))
+    return TimelinePosition(int(seq), int(number))
 
 
 def _is_number(text: str) -> bool:

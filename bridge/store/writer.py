@@ -13,13 +13,20 @@ from typing import Any, Final, final
 import structlog
 from attrs import define, field
 
-from actors.journal.archive import RECENT, Batch, Checkpoint, Found, Kept, Line
+from actors.journal.archive import (
+    RECENT,
+    Batch,
+    Checkpoint,
+    JournalRow,
+    RecoveredSessions,
+    StoredSession,
+)
 from actors.rooms.room_table import CONTINUED
 from actors.session.codec import Unreadable, decode_state, encode_state
 from actors.session.view import everyone
 from bridge.store.journal_rows import NO_LINES, compress, newest_lines, pack, rows_of
 from bridge.store.list_rows import FORM, encode_row
-from bridge.store.replay import refold
+from bridge.store.replay import replay
 from bridge.store.schema import transaction
 
 log = structlog.get_logger()
@@ -49,7 +56,7 @@ class _Pending:
 
     batch: int
     """In which they begin."""
-    lines: list[Line] = field(factory=list[Line])
+    lines: list[JournalRow] = field(factory=list[JournalRow])
     packed: list[bytes] = field(factory=list[bytes])
 
 
@@ -189,7 +196,7 @@ class Writer:
 
     # ------------------------------------------------------------ what was left
 
-    def load(self) -> Found:
+    def load(self) -> RecoveredSessions:
         """What earlier runs left, the oldest session first."""
         db, run = self.db, self._run
         alive_at = self.alive_before()
@@ -201,7 +208,7 @@ class Writer:
             sessions |= {session for (session,) in db.execute(_RECENT, (since, MOST_ENDED))}
         found = [self._load(session) for session in sorted(sessions - (run.written or set()))]
         run.written = None
-        return Found(tuple(one for one in found if one is not None), alive_at)
+        return RecoveredSessions(tuple(one for one in found if one is not None), alive_at)
 
     def alive_before(self) -> float | None:
         """Unix seconds of the last sign of life of the run before this one; None without any."""
@@ -210,14 +217,14 @@ class Writer:
         ).fetchone()
         return None if found is None else found[0]
 
-    def _load(self, session: int) -> Kept | None:
+    def _load(self, session: int) -> StoredSession | None:
         seq, lost, body = self.db.execute(
             "SELECT seq, lines_lost, state FROM sessions JOIN states USING (session) "
             "WHERE session = ?",
             (session,),
         ).fetchone()
         try:
-            return Kept(session, seq, decode_state(body), lost)
+            return StoredSession(session, seq, decode_state(body), lost)
         except Unreadable as error:
             log.exception("stored_session_unreadable", session=session, error=error)
             return None
@@ -236,7 +243,7 @@ class Writer:
                 continue
             room, _, lost = kept
             try:
-                found = refold(self.db, session, lines)
+                found = replay(self.db, session, lines)
             except Unreadable as error:
                 log.exception("stored_session_unreadable", session=session, room=room, error=error)
                 continue

@@ -13,12 +13,12 @@ import structlog
 import trio
 
 from actors.rooms.room_port import RoomJob
-from actors.rooms.room_table import Held
+from actors.rooms.room_table import RoomRecord
 from actors.runtime import ActorSystem
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from bridge.app.demo_role import demo_settings
 from bridge.app.room_actors import RoomActors
-from bridge.app.simulated_app import open_simulated
+from bridge.app.simulated_app import open_simulated_app
 
 Logged = MutableMapping[str, Any]
 
@@ -80,7 +80,7 @@ class World:
         await self.until(lambda: jobs <= self.running)
         return rooms
 
-    def held(self, room: SimulatedRoom) -> Held:
+    def held(self, room: SimulatedRoom) -> RoomRecord:
         held = self.actors.book.find_room(room.sid)
         assert held is not None
         return held
@@ -109,7 +109,7 @@ async def open_world(
     """The world; all rooms are left at its end.  `take` is given what is logged."""
     world = World()
     with log_to(take):
-        async with open_simulated(demo_settings(None), world.rooms, data_dir, world) as running:
+        async with open_simulated_app(demo_settings(None), world.rooms, data_dir, world) as running:
             world.actors, world.system = running.actors, running.system
             yield world
             await world.actors.leave_all()

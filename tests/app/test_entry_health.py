@@ -12,7 +12,7 @@ import trio
 
 from actors.rooms.room_port import RoomJob, RoomUnreachable
 from actors.simulation.simulated_rooms import SimulatedRooms
-from bridge.app.entry_health import ENOUGH, CountedRooms, Entries
+from bridge.app.entry_health import ENOUGH, CountedRooms, EntryHealth
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.proxies import VARIABLES, drop_proxies
@@ -113,7 +113,7 @@ class Refusing:
 
 
 async def test_an_entry_that_fails_because_its_room_has_ended_is_no_failure() -> None:
-    entries = Entries()
+    entries = EntryHealth()
     refusing: Any = Refusing()
 
     async def has_ended(_job: RoomJob) -> RoomJob | None:
@@ -138,7 +138,7 @@ async def test_an_entry_that_fails_because_its_room_has_ended_is_no_failure() ->
 
 
 def test_one_room_that_lets_nobody_in_is_no_trouble_while_we_are_in_another() -> None:
-    entries = Entries(inside=1)
+    entries = EntryHealth(inside=1)
     for _ in range(ENOUGH):
         entries.failed("full", RoomUnreachable("500"))
     assert entries.trouble is None
@@ -150,7 +150,7 @@ def test_one_room_that_lets_nobody_in_is_no_trouble_while_we_are_in_another() ->
 
 
 async def test_entries_count_until_one_succeeds_and_cancelled_ones_do_not() -> None:
-    entries, rooms = Entries(), SimulatedRooms(lambda: 0.0)
+    entries, rooms = EntryHealth(), SimulatedRooms(lambda: 0.0)
     port = CountedRooms(rooms, entries, lives)
 
     async def enter() -> None:
@@ -168,7 +168,7 @@ async def test_entries_count_until_one_succeeds_and_cancelled_ones_do_not() -> N
 
 
 async def test_what_a_room_raises_while_we_are_in_it_is_no_failed_entry() -> None:
-    entries = Entries()
+    entries = EntryHealth()
     entries.failed("standup", RoomUnreachable("before"))
 
     class Open:

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from actors.simulation.simulated_rooms import SimulatedRoom
-from bridge.app.simulated_app import Simulated
+from bridge.app.simulated_app import SimulatedApp
 from bridge.app.web import application
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import load
@@ -65,7 +65,7 @@ async def visited(data_dir: Path) -> AsyncGenerator[Visited, None]:
     settings = load({**flags, "http": "127.0.0.1:0"}, {})
     assert settings.http is not None
     async with open_world(data_dir) as world, httpx2.AsyncClient(timeout=HANG) as http:
-        program = Simulated(world.actors, world.system).program(settings)
+        program = SimulatedApp(world.actors, world.system).program(settings)
         site = application(settings, program)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(site.beside)

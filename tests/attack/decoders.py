@@ -23,12 +23,12 @@ from livekit.protocol.webhook import WebhookEvent
 from starlette.exceptions import HTTPException
 
 from actors.session import (
-    Began,
     DataReceived,
     Entry,
     ParticipantInfo,
     Record,
     Roster,
+    SessionBegan,
     SessionState,
     TrackInfo,
     Watching,
@@ -45,14 +45,14 @@ from actors.session.codec import (
     encode_state,
 )
 from bridge.config.setting_files import read_env_file, read_key_file
-from bridge.config.settings import SettingsError, draft
+from bridge.config.settings import SettingsError, read_settings
 from bridge.config.values import BadValue
 from bridge.http.api import event_stream
 from bridge.http.server import sign_in
 from bridge.livekit import server_api
 from bridge.livekit.rooms.sdk_events import format_of
-from bridge.livekit.watching.decisions import RoomSeen
-from bridge.livekit.webhooks.verify import Promise, read_event, read_token
+from bridge.livekit.watching.decisions import ListedRoom
+from bridge.livekit.webhooks.verify import ClaimedDigest, read_event, read_token
 from bridge.livekit.webhooks.webhook_events import translate as translate_webhook
 from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.rejection import clock_skew, rejection
@@ -115,7 +115,7 @@ def _api_answer(data: bytes) -> None:
         except Exception:  # noqa: BLE001  `ServerApi` takes any for a malformed answer
             continue
         for one in getattr(answer, "rooms", ()):
-            RoomSeen.of(one)
+            ListedRoom.of(one)
 
 
 def _api_error(data: bytes) -> None:
@@ -136,7 +136,7 @@ def _webhook(data: bytes) -> None:
     """A signed body, through the fold to the JSON of the session."""
     read_token(data.decode("latin-1"), webhook_sender.KEY, NOW)
     promise = read_token(webhook_sender.token_for(data, at=NOW), webhook_sender.KEY, NOW)
-    assert isinstance(promise, Promise)
+    assert isinstance(promise, ClaimedDigest)
     event = read_event(data, promise, NOW)
     if not isinstance(event, WebhookEvent):
         return
@@ -162,7 +162,7 @@ def _message(data: bytes) -> None:
 
 
 def _session() -> SessionState:
-    began = Began(NOW, "atlas", "RM_1", ("AJ_1",), "w", "agent", NOW - 1.0)
+    began = SessionBegan(NOW, "atlas", "RM_1", ("AJ_1",), "w", "agent", NOW - 1.0)
     alice = ParticipantInfo(
         "alice", "PA_1", NOW - 1.0, name="Alice", metadata="{}",
         tracks=(TrackInfo("TR_1", "audio", "microphone"),),
@@ -191,7 +191,7 @@ def _state(data: bytes) -> None:
 def _records() -> list[bytes]:
     alice = ParticipantInfo("alice", "PA_1", NOW)
     records: list[Record] = [
-        Began(NOW, "atlas", "RM_1", (), "w", "agent", None),
+        SessionBegan(NOW, "atlas", "RM_1", (), "w", "agent", None),
         Watching(NOW, Roster("RM_1", "", (alice,), None)),
         DataReceived(NOW, "alice", "chat", 5, "text"),
     ]
@@ -311,7 +311,7 @@ DECODERS: Final = {
         Decoder("cookie", _cookie, [b"room_actors_8088=1790000000.abc; other=1", b'a="b\\"c"']),
         Decoder(
             "config",
-            _in_a_file(lambda path: draft({"config": str(path)}, {})),
+            _in_a_file(lambda path: read_settings({"config": str(path)}, {})),
             [_TOML],
             (SettingsError,),
             in_a_file=True,

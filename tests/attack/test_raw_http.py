@@ -22,8 +22,8 @@ from bridge.http.health import health
 from bridge.http.pages.sign_in_page import signin_rows
 from bridge.http.server.exchange import HEAD_BYTES
 from bridge.http.server.request_body import body_of
-from bridge.http.server.routes import Row, app
-from bridge.http.webhook_endpoint import Inbox
+from bridge.http.server.routes import HttpRoute, app
+from bridge.http.webhook_endpoint import WebhookEndpoint
 from tests.http.site import HANG, Site, answer_in, open_site
 from tests.livekit.webhooks.webhook_sender import KEY
 
@@ -283,11 +283,11 @@ async def echo(request: Request) -> Response:
 async def site() -> AsyncGenerator[Site, None]:
     rows = (
         *health({}, "w"),
-        *Inbox(KEY, "watcher", lambda _: None).rows,
+        *WebhookEndpoint(KEY, "watcher", lambda _: None).rows,
         *signin_rows(),
-        Row("GET", "/open", well, open=True),
-        Row("POST", "/echo", echo, open=True),
-        Row("GET", "/secret", well),
+        HttpRoute("GET", "/open", well, open=True),
+        HttpRoute("POST", "/echo", echo, open=True),
+        HttpRoute("GET", "/secret", well),
     )
     with capture_logs():
         async with open_site(app(rows, loopback=True, token="the token")) as running:

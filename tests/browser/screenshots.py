@@ -33,7 +33,7 @@ from actors.session import (
     TrackPublished,
     TrackSubscribed,
 )
-from bridge.http.pages.page_routes import Part
+from bridge.http.pages.page_routes import Section
 from bridge.http.pages.rendering import moment, utc
 from tests.browser.driver import Driver, Scheme, Tab
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
@@ -178,7 +178,7 @@ async def main() -> None:
                 ("Rooms", "240 of at most 500"),
                 ("Takes jobs", "yes"),
             )
-            stage.parts = (Part("Worker", "registered", None, worker),)
+            stage.parts = (Section("Worker", "registered", None, worker),)
             stage.dead_letters["/rooms/RM_now_3/session Snapshot"] = 2
             await stage.keep()
             pages = {

@@ -8,13 +8,13 @@ from pathlib import Path
 import trio
 from structlog.testing import capture_logs
 
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from tests.browser.driver import Driver
 from tests.http.page_stage import open_stage
 from tests.nginx import StartNginx
 
 TOKEN = "the operator's token"
-FRONT = Front(frozenset({"rooms.example.org"}), "/rooms")
+FRONT = PublicAddress(frozenset({"rooms.example.org"}), "/rooms")
 
 
 async def test_the_page_is_signed_in_to_and_live_under_its_path(

@@ -316,7 +316,7 @@ def test_a_data_directory_that_is_none_and_a_port_that_is_taken(
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(check_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=5 << 20))
-    read = check_module.draft({"data-dir": str(tmp_path)}, {})
+    read = check_module.read_settings({"data-dir": str(tmp_path)}, {})
     result = check_module._data_dir(read)
     assert result.status == "failed"
     assert "5 MiB free" in result.found
@@ -324,7 +324,7 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 async def store_check(data_dir: Path) -> Result:
-    read = check_module.draft({"data-dir": str(data_dir)}, {})
+    read = check_module.read_settings({"data-dir": str(data_dir)}, {})
     return await trio.to_thread.run_sync(check_module._store, read)
 
 
@@ -352,7 +352,7 @@ def test_too_few_open_files_are_told_with_the_number_that_is_enough(
     result = check_module._open_files()
     assert result.status == "failed"
     assert result.do == "raise it: ulimit -n 304 or more"
-    read = check_module.draft({"max-rooms": "100"}, {})
+    read = check_module.read_settings({"max-rooms": "100"}, {})
     rooms = next(row for row in TABLE if row.name == "max-rooms")
     asked = check_module._setting(rooms, read)
     assert asked.status == "failed"

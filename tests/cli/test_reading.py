@@ -19,11 +19,11 @@ import pytest
 import trio
 
 from actors.session import (
-    EgressTold,
     ParticipantInfo,
     ParticipantJoined,
     TrackInfo,
     TrackPublished,
+    WebhookEgress,
 )
 from bridge.cli import main, reading
 from bridge.store.filters import FILTERS
@@ -296,7 +296,9 @@ def test_an_encrypted_session_has_no_number_of_messages_in_any_form(
             hidden = TrackInfo("TR_2", "video", "camera", encrypted=True)
             journal.record(TrackPublished(at + 1, "alice", hidden))
             journal.record(
-                EgressTold(at + 2, at + 2, "EG_1", "track", "failed", at, at, "no space", None, at)
+                WebhookEgress(
+                    at + 2, at + 2, "EG_1", "track", "failed", at, at, "no space", None, at
+                )
             )
             journal.end(at + 5, "room_closed")
             await history.write_to(archive)

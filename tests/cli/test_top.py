@@ -40,7 +40,7 @@ from bridge.cli.top import (
 from bridge.config.http_address import HttpAddress
 from bridge.output.cells import cell_len, fit
 from bridge.store.live_sessions import LiveSession
-from bridge.store.reader import Seen
+from bridge.store.reader import WorkerRow
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from tests.cli.conftest import clean_environment
 from tests.cli.terminal import Terminal, in_a_terminal
@@ -261,14 +261,14 @@ def test_whoever_serves_readyz_is_asked(status: int, body: object, said: str) ->
 def test_what_is_wrong_with_the_worker_stands_out(
     changed: dict[str, Any], registered: str, red: list[str]
 ) -> None:
-    seen = evolve(Seen("w1", 7, 100.0, 1_000.0, running=True), **changed)
+    seen = evolve(WorkerRow("w1", 7, 100.0, 1_000.0, running=True), **changed)
     line = health(Look(1_000.0, seen, ()), registered, 1_000.0)
     assert [line.plain[s.start : s.end] for s in line.spans if s.style == "bold red"] == red
 
 
 def test_lines_that_were_lost_stand_out() -> None:
     state = Story().state
-    look = Look(1.0, Seen("w1", 7, 0.0, 1.0, running=True), [LiveSession(1, state, 9, 3)])
+    look = Look(1.0, WorkerRow("w1", 7, 0.0, 1.0, running=True), [LiveSession(1, state, 9, 3)])
     line = health(look, "registered", 1.0)
     assert [line.plain[s.start : s.end] for s in line.spans if s.style] == ["lines lost 3"]
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from bridge.config import setting_files
-from bridge.config.settings import KEY_FILE, TABLE, Setting, Settings, SettingsError, draft, load
+from bridge.config.settings import (
+    KEY_FILE,
+    TABLE,
+    Setting,
+    Settings,
+    SettingsError,
+    load,
+    read_settings,
+)
 
 KEYS = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "a-long-secret-word"}
 BY_FILE = [row for row in TABLE if row.in_file]
@@ -283,6 +291,6 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_warned_of(
 
 def test_no_notice_has_a_secret_in_it(tmp_path: Path) -> None:
     config = put(tmp_path / "c.toml", "api-secret = 'hunter2'\n", 0o644)
-    read = draft({"config": config, "http-token": "hunter2"}, {"LIVEKIT_API_KEY": "k"})
+    read = read_settings({"config": config, "http-token": "hunter2"}, {"LIVEKIT_API_KEY": "k"})
     assert len(read.notices) == 3
     assert "hunter2" not in repr(read)

@@ -17,7 +17,7 @@ from bridge.config.machine import (
     descriptors_for_rooms,
     rooms_for_descriptors,
 )
-from bridge.config.settings import BY_NAME, TABLE, Settings, SettingsError, draft, load
+from bridge.config.settings import BY_NAME, TABLE, Settings, SettingsError, load, read_settings
 from bridge.config.values import HttpAddress
 
 KEYS: Mapping[str, object] = {"api-key": "devkey", "api-secret": "a-long-secret-word"}
@@ -164,7 +164,7 @@ def test_without_a_usable_data_home_the_home_is_taken(data_home: str | None) -> 
 @pytest.mark.parametrize("row", [r for r in TABLE if not r.empty_env_counts], ids=lambda r: r.name)
 def test_an_empty_variable_counts_as_not_set(row: Any) -> None:
     keys = {name: value for name, value in KEYS.items() if name != row.name}
-    read = draft(keys, {row.env: ""})
+    read = read_settings(keys, {row.env: ""})
     assert read.origins[row.name] == "default"
     assert (row.name in read.problems) == row.required
 
@@ -378,7 +378,7 @@ def test_no_secret_is_in_a_repr() -> None:
         {**KEYS, "http-token": "t0ken-word", "database-url": "postgresql://a:p4ss@h/d"}, {}
     )
     assert settings.secrets == ("a-long-secret-word", "t0ken-word", "p4ss")
-    shown = repr(settings) + repr(draft(KEYS, {})) + repr(evolve(settings, visible=True))
+    shown = repr(settings) + repr(read_settings(KEYS, {})) + repr(evolve(settings, visible=True))
     assert not [word for word in settings.secrets if word in shown]
 
 

@@ -30,10 +30,10 @@ from actors.session import (
     TrackUnmuted,
 )
 from actors.session.events import ParticipantInfo
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from bridge.http.api.endpoints import Archives
-from bridge.http.pages.page_routes import Facts, Pages, Part, System, explain
-from bridge.http.server.routes import Row, app
+from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
+from bridge.http.server.routes import HttpRoute, app
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from tests.http.site import Site, open_site
 from tests.store.stored_history import History
@@ -52,14 +52,14 @@ class Stage:
     site: Site
     history: History
     archive: SqliteArchive
-    rows: tuple[Row, ...]
+    rows: tuple[HttpRoute, ...]
     journals: list[Journal] = field(factory=list[Journal])
     tree: Node = field(factory=lambda: Node("/", "supervisor", "running", 1, 0))
     dead_letters: dict[str, int] = field(factory=dict[str, int])
     trouble: str | None = None
     facts: Facts = (("Lines written", 7),)
     """Of the store."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Section, ...] = ()
     """Other parts than the store."""
 
     async def keep(self) -> None:
@@ -75,14 +75,14 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    data_dir: Path, *, token: str | None = None, port: int = 0, front: Front | None = None
+    data_dir: Path, *, token: str | None = None, port: int = 0, front: PublicAddress | None = None
 ) -> AsyncGenerator[Stage, None]:
     """Everything is as of now."""
     async with open_store(data_dir, instance="w") as archive:
         stages: list[Stage] = []
 
-        def parts() -> tuple[Part, ...]:
-            store = Part("Store", "writes", stages[0].trouble, stages[0].facts)
+        def parts() -> tuple[Section, ...]:
+            store = Section("Store", "writes", stages[0].trouble, stages[0].facts)
             return (*stages[0].parts, store)
 
         async def tree() -> Node:

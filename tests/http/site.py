@@ -16,7 +16,7 @@ from starlette.responses import Response
 from bridge.config.http_address import HttpAddress
 from bridge.http.server.exchange import App
 from bridge.http.server.listener import serve
-from bridge.http.server.routes import Row, app
+from bridge.http.server.routes import HttpRoute, app
 
 HANG = 30.0
 """Seconds; only bounds a test that would hang."""
@@ -119,4 +119,4 @@ def one_row(
     answer: Callable[[Request], Awaitable[Response]], path: str = "/", *, token: str | None = None
 ) -> App:
     """An application of one GET."""
-    return app([Row("GET", path, answer)], loopback=True, token=token)
+    return app([HttpRoute("GET", path, answer)], loopback=True, token=token)

@@ -11,16 +11,16 @@ import trio
 from attrs import define, field
 
 from actors.journal.journal import Journal
-from actors.rooms.run_counters import Tally
+from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem, open_system
 from actors.session import AttributesChanged, MetadataChanged
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from bridge.http.api.endpoints import Api, Archives
-from bridge.http.api.event_stream import Feed
+from bridge.http.api.event_stream import EventSource
 from bridge.http.health import health
-from bridge.http.metrics import Metrics, Requests, Sources, Vitals
-from bridge.http.server.routes import Row, app
-from bridge.http.server.time_slices import in_turns
+from bridge.http.metrics import Metrics, Requests, RuntimeCounters, Sources
+from bridge.http.server.routes import HttpRoute, app
+from bridge.http.server.time_slices import in_slices
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.worker.worker import Worker, WorkerConfig
@@ -52,7 +52,7 @@ WORKER: dict[str, Any] = {
 
 
 def sources_of(
-    history: History, system: ActorSystem, feed: Feed, journals: list[Journal]
+    history: History, system: ActorSystem, feed: EventSource, journals: list[Journal]
 ) -> Sources:
     """What is measured of a worker that never was at LiveKit."""
     config = WorkerConfig(
@@ -64,11 +64,11 @@ def sources_of(
         instance="w",
         visible=False,
     )
-    vitals = Vitals()
+    vitals = RuntimeCounters()
     system.listen(vitals.take)
     return Sources(
         journals=lambda: journals,
-        tally=Tally(),
+        tally=RunCounters(),
         vitals=vitals,
         system=system,
         backlog=history.backlog,
@@ -88,9 +88,9 @@ class Kept:
     site: Site
     history: History
     archive: SqliteArchive
-    feed: Feed
+    feed: EventSource
     system: ActorSystem
-    rows: tuple[Row, ...]
+    rows: tuple[HttpRoute, ...]
     live: Journal = field(init=False)
     """The session `RM_live`."""
     _feeding: trio.CancelScope = field(factory=trio.CancelScope)
@@ -137,19 +137,19 @@ async def open_kept(
     data_dir: Path,
     *,
     token: str | None = None,
-    front: Front | None = None,
-    more: Callable[[Archives], tuple[Row, ...]] = lambda _: (),
+    front: PublicAddress | None = None,
+    more: Callable[[Archives], tuple[HttpRoute, ...]] = lambda _: (),
     **limits: int,
 ) -> AsyncGenerator[Kept, None]:
     """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
     history = History()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
         archives = Archives(data_dir)
-        feed = Feed(archives, lambda: history.backlog.kept, **limits)
+        feed = EventSource(archives, lambda: history.backlog.kept, **limits)
 
         async def actors() -> dict[str, Any]:
             return {
-                "tree": await in_turns(system.tree_in_steps()),
+                "tree": await in_slices(system.tree_in_steps()),
                 "dead_letters": system.dead_letters.total(),
                 "recent_dead_letters": list(system.recent_dead_letters),
             }

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from actors.session import entry_view
 from bridge.http.api import event_stream
-from bridge.http.api.event_stream import Behind, Ring, Told
+from bridge.http.api.event_stream import Lagging, ReplayBuffer, SseEvent
 from bridge.store.reader import Position, open_reader
 from bridge.store.schema import FILE
 from tests.http.site import HANG, polite
@@ -287,13 +287,13 @@ async def test_there_are_places_for_so_many(tmp_path: Path):
 
 
 def test_a_ring_has_the_newest_within_its_bounds():
-    ring = Ring(Position(1, 0), events=3, size=100)
+    ring = ReplayBuffer(Position(1, 0), events=3, size=100)
     for number in range(1, 6):
-        ring.put(Told(Position(1, number), "room", b"x" * 10))
+        ring.put(SseEvent(Position(1, number), "room", b"x" * 10))
     assert [told.position.number for told in ring.after(Position(1, 2))] == [3, 4, 5]
-    with pytest.raises(Behind):
+    with pytest.raises(Lagging):
         ring.after(Position(1, 1))
-    ring.put(Told(Position(2, 1), "room", b"x" * 95))
+    ring.put(SseEvent(Position(2, 1), "room", b"x" * 95))
     assert [told.position for told in ring.after(Position(1, 5))] == [Position(2, 1)]
 
 

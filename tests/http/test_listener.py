@@ -17,12 +17,12 @@ from structlog.testing import capture_logs
 
 from bridge.config.http_address import HttpAddress
 from bridge.http.server import exchange, listener
-from bridge.http.server.answer_budget import Budget
+from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import App, Message
 from bridge.http.server.listener import ListenError, serve
 from bridge.http.server.request_body import body_of
-from bridge.http.server.routes import Row, app
-from bridge.http.server.streamed_answer import Pieces
+from bridge.http.server.routes import HttpRoute, app
+from bridge.http.server.streamed_answer import StreamedAnswer
 from tests.http.site import HANG, Site, answer_in, one_row, open_site, polite, read_all
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -190,7 +190,7 @@ async def test_a_body_on_a_get_is_nobodys_business(site: Site):
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])
 async def test_a_body_that_is_none_is_read_at_once(length: bytes):
-    async with open_site(app([Row("POST", "/", echo)], loopback=True)) as site:
+    async with open_site(app([HttpRoute("POST", "/", echo)], loopback=True)) as site:
         head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + length
         said = await site.say(head + b"\r\n", end=False)
     assert answer_in(said).body == b"<>"
@@ -294,7 +294,7 @@ async def echo(request: Request) -> Response:
     return Response(b"<" + await body_of(request, 100) + b">")
 
 
-ALIVE = Row("GET", "/healthz", well, open=True)
+ALIVE = HttpRoute("GET", "/healthz", well, open=True)
 HALF_A_BODY = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
 
 
@@ -312,7 +312,7 @@ async def open_many(site: Site, count: int, said: bytes, address: str = "127.0.0
 
 async def test_bodies_that_never_come_keep_nobody_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(listener, "CONNECTIONS", 32)
-    rows = [ALIVE, Row("GET", "/", well), Row("POST", "/echo", echo)]
+    rows = [ALIVE, HttpRoute("GET", "/", well), HttpRoute("POST", "/echo", echo)]
     async with open_site(app(rows, loopback=True)) as site:
         slow = await open_many(site, 60, HALF_A_BODY)
         for path in (b"/healthz", b"/", b"/healthz"):
@@ -338,7 +338,7 @@ async def test_while_everything_is_busy_we_still_say_that_we_are_alive(
         await go_on.wait()
         return Response("well")
 
-    async with open_site(app([ALIVE, Row("GET", "/", slow)], loopback=True)) as site:
+    async with open_site(app([ALIVE, HttpRoute("GET", "/", slow)], loopback=True)) as site:
         with capture_logs() as logs:
             streams = await open_many(site, 30, GET)
             with trio.fail_after(HANG):
@@ -377,13 +377,13 @@ async def test_one_address_of_strangers_has_its_share_and_no_more(monkeypatch: p
 
 async def test_answers_that_nobody_reads_have_a_budget(monkeypatch: pytest.MonkeyPatch):
     size = 4 << 20
-    budget = Budget(3 * size)
+    budget = AnswerBudget(3 * size)
     monkeypatch.setattr(listener, "Budget", lambda: budget)
 
     async def large(_: Request) -> Response:
         return Response(b"x" * size)
 
-    rows = [ALIVE, Row("GET", "/", large), Row("GET", "/small", well)]
+    rows = [ALIVE, HttpRoute("GET", "/", large), HttpRoute("GET", "/small", well)]
     async with open_site(app(rows, loopback=True)) as site:
         with capture_logs():
             streams = await open_many(site, 20, GET)
@@ -406,11 +406,11 @@ async def test_answers_that_nobody_reads_have_a_budget(monkeypatch: pytest.Monke
 
 async def test_an_answer_in_pieces_gives_back_what_was_taken(monkeypatch: pytest.MonkeyPatch):
     pieces, size = 32, 1 << 20  # the system holds a few of them
-    budget = Budget(pieces * size)
+    budget = AnswerBudget(pieces * size)
     monkeypatch.setattr(listener, "Budget", lambda: budget)
 
     async def large(_: Request) -> Response:
-        return Pieces((b"x" * size for _ in range(pieces)), {}, "text/plain")
+        return StreamedAnswer((b"x" * size for _ in range(pieces)), {}, "text/plain")
 
     async with open_site(one_row(large)) as site, await site.open() as stream:
         await stream.send_all(GET)
@@ -432,7 +432,7 @@ async def test_an_answer_in_pieces_gives_back_what_was_taken(monkeypatch: pytest
 
 
 async def test_an_answer_larger_than_the_budget_goes_alone():
-    budget = Budget(10)
+    budget = AnswerBudget(10)
     assert budget.take(100)
     assert not budget.take(1)
     budget.give_back(100)
@@ -441,7 +441,7 @@ async def test_an_answer_larger_than_the_budget_goes_alone():
 
 
 async def test_a_stream_waits_for_its_part_of_the_budget(autojump_clock: trio.testing.MockClock):
-    budget = Budget(10)
+    budget = AnswerBudget(10)
     order: list[str] = []
 
     async def take(name: str) -> None:

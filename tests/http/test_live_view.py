@@ -11,7 +11,7 @@ import trio.testing
 
 from actors.journal.journal import Journal
 from actors.session import SessionState
-from bridge.http.pages.live_view import ANSWERS, AT_MOST_EVERY, Board
+from bridge.http.pages.live_view import ANSWERS, AT_MOST_EVERY, LiveView
 from tests.store.stored_history import History
 
 
@@ -24,7 +24,7 @@ class Rooms:
             self.history.begin(f"room-{number}", f"RM_{number}", "alice") for number in range(count)
         ]
         self.looks = 0
-        self.board = Board(self._live)
+        self.board = LiveView(self._live)
 
     def _live(self) -> Iterator[SessionState]:
         self.looks += 1

@@ -14,17 +14,17 @@ from attrs import define, field
 from trio_websocket import open_websocket_url
 
 from actors.session.events import (
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
-    RoomEndTold,
-    RoomTold,
-    ServerSaid,
-    TrackTold,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 from bridge.http.server.exchange import App, Message
 from bridge.http.server.routes import app
-from bridge.http.webhook_endpoint import Inbox
+from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.lab.people import People, open_people
 from bridge.lab.people.process_protocol import Grants
 from bridge.lab.server import PrivateServer, find_server
@@ -33,7 +33,7 @@ from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, ApiKey
 from bridge.livekit.webhooks.verify import CONTENT_TYPE
-from bridge.livekit.webhooks.webhook_events import WebhookSaid
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from tests.http.site import HANG, Site, open_site
 from tests.livekit.webhooks.webhook_sender import OTHER, token_for
 
@@ -44,18 +44,20 @@ AGENT = "watcher"
 class Listener:
     """What LiveKit told us, in our words and as it came."""
 
-    heard: list[WebhookSaid] = field(factory=list[WebhookSaid])
+    heard: list[TranslatedWebhook] = field(factory=list[TranslatedWebhook])
     requests: list[tuple[dict[str, str], bytearray]] = field(
         factory=list[tuple[dict[str, str], bytearray]]
     )
     _news: trio.Event = field(factory=trio.Event)
 
-    def hear(self, said: WebhookSaid) -> None:
+    def hear(self, said: TranslatedWebhook) -> None:
         self.heard.append(said)
         self._news.set()
         self._news = trio.Event()
 
-    async def until(self, kind: type[ServerSaid], holds: Callable[..., bool]) -> WebhookSaid:
+    async def until(
+        self, kind: type[WebhookReport], holds: Callable[..., bool]
+    ) -> TranslatedWebhook:
         """The first event of this kind that `holds`; waits for it."""
         with trio.fail_after(HANG):
             while True:
@@ -64,23 +66,24 @@ class Listener:
                         return said
                 await self._news.wait()
 
-    async def joined(self, identity: str, sid: str) -> JoinTold:
+    async def joined(self, identity: str, sid: str) -> WebhookJoined:
         said = await self.until(
-            JoinTold, lambda it: (it.participant.identity, it.participant.sid) == (identity, sid)
+            WebhookJoined,
+            lambda it: (it.participant.identity, it.participant.sid) == (identity, sid),
         )
-        assert isinstance(said.event, JoinTold)
+        assert isinstance(said.event, WebhookJoined)
         return said.event
 
-    async def left(self, sid: str) -> LeaveTold:
-        said = await self.until(LeaveTold, lambda it: it.participant.sid == sid)
-        assert isinstance(said.event, LeaveTold)
+    async def left(self, sid: str) -> WebhookLeft:
+        said = await self.until(WebhookLeft, lambda it: it.participant.sid == sid)
+        assert isinstance(said.event, WebhookLeft)
         return said.event
 
-    async def track(self, sid: str, *, published: bool) -> TrackTold:
+    async def track(self, sid: str, *, published: bool) -> WebhookTrack:
         said = await self.until(
-            TrackTold, lambda it: (it.track.sid, it.published) == (sid, published)
+            WebhookTrack, lambda it: (it.track.sid, it.published) == (sid, published)
         )
-        assert isinstance(said.event, TrackTold)
+        assert isinstance(said.event, WebhookTrack)
         return said.event
 
     def recording(self, inner: App) -> App:
@@ -110,7 +113,7 @@ class Stage:
     api: ServerApi
     people: People
     site: Site
-    inbox: Inbox
+    inbox: WebhookEndpoint
     listener: Listener
 
 
@@ -124,7 +127,7 @@ async def stage(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerator
     listener = Listener()
     with PrivateServer.start(binary, tmp_path, webhook_urls=urls) as server:
         key = ApiKey(server.api_key, server.api_secret)
-        inbox = Inbox(key, AGENT, listener.hear)
+        inbox = WebhookEndpoint(key, AGENT, listener.hear)
         async with (
             open_site(listener.recording(app(inbox.rows, loopback=True)), port) as site,
             ServerApi(Endpoint.parse(server.url), key) as api,
@@ -139,9 +142,9 @@ async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Sta
     microphone = await alice.publish("microphone")
     screen = await alice.publish("screen")
 
-    room = await told.until(RoomTold, lambda _: True)
+    room = await told.until(WebhookRoomStarted, lambda _: True)
     assert (room.room, room.room_sid) == ("lobby", alice.room_sid)
-    assert isinstance(room.event, RoomTold)
+    assert isinstance(room.event, WebhookRoomStarted)
     assert room.event.created_at == pytest.approx(time.time(), abs=HANG)
     assert room.event.said_at == pytest.approx(room.event.at, abs=HANG)
 
@@ -158,7 +161,7 @@ async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Sta
     assert (await told.track(screen, published=False)).sid == alice.sid
 
     bob = await people.join("lobby", "bob")
-    # Of somebody who leaves before the media connection stands it would tell `JoinAborted`.
+    # Of somebody who leaves before the media connection stands it would tell `WebhookJoinAborted`.
     assert (await told.joined("bob", bob.sid)).participant.kind == "standard"
     await bob.leave()
     assert (await told.left(bob.sid)).reason == "client_initiated"
@@ -175,12 +178,12 @@ async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Sta
     token = stage.key.sign({"roomJoin": True, "room": "lobby"}, claims={"sub": "dora"})
     async with open_websocket_url(f"{stage.server.url}/rtc?access_token={token}") as half_joined:
         await half_joined.get_message()
-    aborted = await told.until(JoinAborted, lambda it: it.participant.identity == "dora")
-    assert isinstance(aborted.event, JoinAborted)
+    aborted = await told.until(WebhookJoinAborted, lambda it: it.participant.identity == "dora")
+    assert isinstance(aborted.event, WebhookJoinAborted)
     assert aborted.event.reason == "signal_close"
 
     await stage.api.delete_room("lobby")
-    ended = await told.until(RoomEndTold, lambda _: True)
+    ended = await told.until(WebhookRoomFinished, lambda _: True)
     assert (ended.room, ended.room_sid) == ("lobby", alice.room_sid)
     assert (await told.left(again.sid)).reason == "room_deleted"
     assert set(stage.inbox.counts) == {"accepted"}
@@ -198,12 +201,12 @@ async def test_agents_are_told_as_such_and_we_and_the_hidden_not_at_all(stage: S
     )
     assert (await told.joined("helper", helper.sid)).participant.kind == "agent"
     await stage.api.delete_room("lobby")
-    await told.until(RoomEndTold, lambda _: True)
+    await told.until(WebhookRoomFinished, lambda _: True)
     await told.left(helper.sid)
     seen = {
         said.event.participant.identity
         for said in told.heard
-        if isinstance(said.event, JoinTold | LeaveTold)
+        if isinstance(said.event, WebhookJoined | WebhookLeft)
     }
     assert seen == {"helper"}
     assert stage.inbox.counts["ignored"] >= 3
@@ -211,7 +214,7 @@ async def test_agents_are_told_as_such_and_we_and_the_hidden_not_at_all(stage: S
 
 async def test_our_forger_signs_as_livekit_does_and_nobody_else_can(stage: Stage):
     await stage.api.create_room("lobby")
-    await stage.listener.until(RoomTold, lambda _: True)
+    await stage.listener.until(WebhookRoomStarted, lambda _: True)
     headers, body = stage.listener.requests[0][0], bytes(stage.listener.requests[0][1])
     token = headers["authorization"]
     claims = jwt.decode(token, options={"verify_signature": False}, algorithms=["HS256"])

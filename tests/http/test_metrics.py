@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from actors.journal.journal import Journal
-from actors.rooms.run_counters import LEAVE_REASONS, Tally
+from actors.rooms.run_counters import LEAVE_REASONS, RunCounters
 from actors.runtime import Actor, ChildSpec, open_system, receives
 from actors.session import (
     DataReceived,
@@ -33,7 +33,7 @@ from actors.session import (
 )
 from bridge.http import metrics
 from bridge.http.api.endpoints import Archives
-from bridge.http.api.event_stream import Feed
+from bridge.http.api.event_stream import EventSource
 from bridge.http.metrics import PREFIX, Metrics, Sources, names
 from bridge.http.server.routes import app
 from tests.http.site import Site, open_site, polite
@@ -86,7 +86,7 @@ class Fragile(Actor[str]):
 async def measured(tmp_path: Path) -> AsyncGenerator[Measured, None]:
     history, journals = History(), list[Journal]()
     async with open_system() as system:
-        feed = Feed(Archives(tmp_path), lambda: history.backlog.kept)
+        feed = EventSource(Archives(tmp_path), lambda: history.backlog.kept)
         sources = sources_of(history, system, feed, journals)
         served = sources.requests.around(app(Metrics(sources).rows, loopback=True))
         async with open_site(served) as site:
@@ -318,14 +318,14 @@ async def test_a_rooms_group_has_no_series_of_its_own(measured: Measured):
 # ---------------------------------------------------------------- seconds
 
 
-def seconds(tally: Tally) -> tuple[float, float]:
+def seconds(tally: RunCounters) -> tuple[float, float]:
     """Of good quality, and of talk."""
     return round(tally.seconds[1], 3), round(tally.seconds[-1], 3)
 
 
 @pytest.mark.parametrize("every", [0.3, 1.0, 100.0])
 def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every: float):
-    history, tally, seen = History(), Tally(), [0.0]
+    history, tally, seen = History(), RunCounters(), [0.0]
     journal = history.begin("atlas", "RM_1")
 
     def tell() -> None:
@@ -365,7 +365,7 @@ def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every
 
 
 def test_a_session_of_an_earlier_run_is_counted_from_where_it_goes_on():
-    history, tally = History(), Tally()
+    history, tally = History(), RunCounters()
     journal = history.begin("atlas", "RM_1")
     history.talk(journal, 3)
     history.now += 100.0
@@ -376,7 +376,7 @@ def test_a_session_of_an_earlier_run_is_counted_from_where_it_goes_on():
 
 
 def test_a_tally_forgets_a_session_with_its_end():
-    history, tally = History(), Tally()
+    history, tally = History(), RunCounters()
     for number in range(3):
         journal = history.begin("atlas", f"RM_{number}")
         journal.record(DataReceived(history.now, "alice", "chat", 5, "text"))

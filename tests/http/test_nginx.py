@@ -16,18 +16,18 @@ from structlog.testing import capture_logs
 
 from actors.runtime.system import Node
 from bridge.config.http_address import HttpAddress
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from bridge.http.api.endpoints import Archives
 from bridge.http.pages.page_routes import Pages, System
-from bridge.http.server.routes import Row
-from bridge.http.webhook_endpoint import Inbox
+from bridge.http.server.routes import HttpRoute
+from bridge.http.webhook_endpoint import WebhookEndpoint
 from tests.http.site import HANG
 from tests.http.stored_sessions import Kept, open_kept
 from tests.livekit.webhooks.webhook_sender import KEY, body_of, event, headers_for
 from tests.nginx import StartNginx
 
 TOKEN = "the operator's token"
-FRONT = Front(frozenset({"rooms.example.org"}), "/rooms", (ip_network("127.0.0.1"),))
+FRONT = PublicAddress(frozenset({"rooms.example.org"}), "/rooms", (ip_network("127.0.0.1"),))
 
 
 @frozen
@@ -50,15 +50,15 @@ class Proxied:
             yield client
 
 
-def rows_of(heard: Callable[[Any], object]) -> Callable[[Archives], tuple[Row, ...]]:
+def rows_of(heard: Callable[[Any], object]) -> Callable[[Archives], tuple[HttpRoute, ...]]:
     """The pages and the inbox, as the program has them."""
 
     async def tree() -> Node:
         return Node("/", "supervisor", "running", 1, 0)
 
-    def rows(archives: Archives) -> tuple[Row, ...]:
+    def rows(archives: Archives) -> tuple[HttpRoute, ...]:
         pages = Pages(archives.read, lambda: (), System(tree, lambda: (), dict), root=FRONT.root)
-        return (*pages.rows, *Inbox(KEY, "watcher", heard).rows)
+        return (*pages.rows, *WebhookEndpoint(KEY, "watcher", heard).rows)
 
     return rows
 

@@ -18,11 +18,11 @@ from structlog.testing import capture_logs
 from actors.journal.archive import ArchiveTrouble
 from actors.runtime.system import Node
 from actors.session import (
-    EgressTold,
     ParticipantJoined,
     ParticipantLeft,
     TrackInfo,
     TrackPublished,
+    WebhookEgress,
 )
 from actors.session.events import ParticipantInfo
 from bridge.http.api import export
@@ -67,7 +67,7 @@ def encrypted_and_recorded(stage: Stage) -> None:
     hidden = TrackInfo("TR_hidden", "video", "camera", encrypted=True)
     journal.record(TrackPublished(at + 1, "alice", hidden))
     journal.record(
-        EgressTold(
+        WebhookEgress(
             at + 2, at + 2, "EG_1", "room_composite", "complete", at, at + 2, None, HOSTILE, at
         )
     )

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.config.public_address import HOPS, Front
+from bridge.config.public_address import HOPS, PublicAddress
 from bridge.config.values import OWN_PATHS
 from tests.http.page_stage import open_stage
 from tests.http.site import polite
 
-PROXIES = Front(proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("::1")))
+PROXIES = PublicAddress(
+    proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("::1"))
+)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_the_client_is_the_rightmost_address_that_is_no_proxy_of_ours(
     address: str, forwarded: list[bytes], client: str
 ):
     assert PROXIES.client(address, forwarded) == client
-    assert Front().client(address, forwarded) == address
+    assert PublicAddress().client(address, forwarded) == address
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,8 @@ def test_the_client_is_the_rightmost_address_that_is_no_proxy_of_ours(
     ],
 )
 def test_a_proxy_may_keep_the_root_or_take_it_away(path: str, inner: str):
-    assert Front(root="/rooms").inner(path) == inner
-    assert Front().inner(path) == path
+    assert PublicAddress(root="/rooms").inner(path) == inner
+    assert PublicAddress().inner(path) == path
 
 
 @pytest.mark.parametrize(
@@ -76,14 +78,14 @@ def test_a_proxy_may_keep_the_root_or_take_it_away(path: str, inner: str):
     ],
 )
 def test_names_that_a_proxy_calls_us_by_are_known(host: bytes, on_loopback: bool, elsewhere: bool):
-    front = Front(hosts=frozenset({"rooms.example.org"}))
+    front = PublicAddress(hosts=frozenset({"rooms.example.org"}))
     assert front.knows(host, loopback=True) == on_loopback
     assert front.knows(host, loopback=False) == elsewhere
-    assert Front().knows(host, loopback=False)
+    assert PublicAddress().knows(host, loopback=False)
 
 
 async def test_every_link_begins_with_the_root(tmp_path: Path):
-    front = Front(root="/at/rooms", hosts=frozenset({"example.org"}))
+    front = PublicAddress(root="/at/rooms", hosts=frozenset({"example.org"}))
     async with open_stage(tmp_path / "data", front=front) as stage:
         stage.journals.append(stage.history.begin("lobby", "RM_1", "alice"))
         await stage.keep()
@@ -105,7 +107,7 @@ async def test_every_link_begins_with_the_root(tmp_path: Path):
 async def test_a_sign_in_stays_below_the_root(tmp_path: Path):
     with capture_logs():
         async with open_stage(
-            tmp_path / "data", token="the token", front=Front(root="/rooms")
+            tmp_path / "data", token="the token", front=PublicAddress(root="/rooms")
         ) as stage:
             http = stage.site.http
             away = await http.get("/rooms/history?room=x", headers={"accept": "text/html"})
@@ -127,7 +129,7 @@ async def test_a_sign_in_stays_below_the_root(tmp_path: Path):
 
 
 async def test_who_guesses_through_a_proxy_slows_no_other_client(tmp_path: Path):
-    front = Front(proxies=(ip_network("127.0.0.1"),))
+    front = PublicAddress(proxies=(ip_network("127.0.0.1"),))
     with capture_logs():
         async with open_stage(tmp_path / "data", token="the token", front=front) as stage:
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from bridge.http.health import health
 from bridge.http.server.request_guard import SAFE_HEADERS
-from bridge.http.server.routes import Row, app
+from bridge.http.server.routes import HttpRoute, app
 from tests.http.site import Site, answer_in, open_site, polite
 
 TOKEN = "a token of the operator"
@@ -35,11 +35,11 @@ async def own_policy(_: Request) -> Response:
 
 
 ROWS = (
-    Row("GET", "/numbers/{room}", secret_numbers),
-    Row("GET", "/broken", broken, open=True),
-    Row("GET", "/picky", picky, open=True),
-    Row("GET", "/policy", own_policy, open=True),
-    Row("POST", "/order", secret_numbers, open=True),
+    HttpRoute("GET", "/numbers/{room}", secret_numbers),
+    HttpRoute("GET", "/broken", broken, open=True),
+    HttpRoute("GET", "/picky", picky, open=True),
+    HttpRoute("GET", "/policy", own_policy, open=True),
+    HttpRoute("POST", "/order", secret_numbers, open=True),
 )
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.config.public_address import Front, Network
+from bridge.config.public_address import Network, PublicAddress
 from bridge.http.server.sign_in import ADDRESSES, FAILURES, FORGET_ONE, SIGNED_IN, Access, Failures
 from tests.http.page_stage import Stage, open_stage
 
@@ -74,7 +74,7 @@ async def test_who_shows_the_token_is_remembered_until_they_sign_out(stage: Stag
 async def test_behind_https_of_a_trusted_proxy_the_cookie_stays_there(
     tmp_path: Path, proxies: tuple[Network, ...], said: str, secure: bool
 ):
-    front = Front(proxies=proxies)
+    front = PublicAddress(proxies=proxies)
     async with open_stage(tmp_path / "data", token=TOKEN, front=front) as stage:
         answer = await sign_in(stage, **{"x-forwarded-proto": said})
     assert ("; Secure" in answer.headers["set-cookie"]) is secure

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from bridge.http.server import time_slices
-from bridge.http.server.time_slices import in_turns
+from bridge.http.server.time_slices import in_slices
 
 
 def steps(count: int) -> Generator[None, None, str]:
@@ -31,7 +31,7 @@ async def test_others_have_their_turn_between_the_steps_of_long_work(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
-        assert await in_turns(steps(50)) == "done"
+        assert await in_slices(steps(50)) == "done"
         nursery.cancel_scope.cancel()
     assert had >= 40
 
@@ -40,5 +40,5 @@ async def test_short_work_is_done_in_one_turn(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(time_slices, "SLICE", 60.0)
     with trio.CancelScope() as scope:
         scope.cancel()  # a checkpoint would end it
-        assert await in_turns(steps(50)) == "done"
+        assert await in_slices(steps(50)) == "done"
     assert not scope.cancelled_caught

@@ -11,13 +11,13 @@ from attrs import define, field
 from livekit.protocol import models
 from structlog.testing import capture_logs
 
-from actors.session.events import RoomEndTold
+from actors.session.events import WebhookRoomFinished
 from bridge.http import webhook_endpoint as inbox_module
 from bridge.http.server import request_body as body_module
 from bridge.http.server.routes import app
-from bridge.http.webhook_endpoint import Inbox
+from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.livekit.webhooks.verify import BODY_LIMIT, CONTENT_TYPE, OLDEST
-from bridge.livekit.webhooks.webhook_events import WebhookSaid
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from tests.http.site import HANG, Answer, Site, answer_in, open_site, polite, read_all
 from tests.livekit.webhooks.webhook_sender import KEY, OTHER, body_of, event, headers_for
 
@@ -29,8 +29,8 @@ class Post:
     """A site that takes webhooks, and what it heard."""
 
     site: Site
-    inbox: Inbox
-    heard: list[WebhookSaid]
+    inbox: WebhookEndpoint
+    heard: list[TranslatedWebhook]
     broken: bool = False
     """Whoever is told raises."""
     clock: float = field(factory=time.time)
@@ -49,14 +49,14 @@ class Post:
 
 @pytest.fixture
 async def post() -> AsyncGenerator[Post, None]:
-    heard: list[WebhookSaid] = []
+    heard: list[TranslatedWebhook] = []
 
-    def hear(said: WebhookSaid) -> None:
+    def hear(said: TranslatedWebhook) -> None:
         if it.broken:
             raise ZeroDivisionError
         heard.append(said)
 
-    inbox = Inbox(KEY, "watcher", hear, lambda: it.clock)
+    inbox = WebhookEndpoint(KEY, "watcher", hear, lambda: it.clock)
     async with open_site(app(inbox.rows, loopback=True, token="operators only")) as site:
         it = Post(site, inbox, heard)
         yield it
@@ -66,7 +66,7 @@ async def test_a_webhook_of_livekit_is_passed_on_with_its_times(post: Post):
     body = body_of(event(created_at=int(post.clock)))
     assert (await post.send(body, headers_for(body))).status == 200
     assert post.heard == [
-        WebhookSaid("lobby", "RM_1", RoomEndTold(post.clock, float(int(post.clock))))
+        TranslatedWebhook("lobby", "RM_1", WebhookRoomFinished(post.clock, float(int(post.clock))))
     ]
     assert post.inbox.counts == {"accepted": 1}
 

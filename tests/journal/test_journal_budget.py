@@ -6,11 +6,10 @@ import trio
 
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
-from actors.journal.journal_budget import WINDOW, Budget
+from actors.journal.journal_budget import WINDOW, JournalBudget
 from actors.session import (
     AttachmentReceived,
     AttributesChanged,
-    Began,
     DataReceived,
     DataTrackPublished,
     DataTrackUnpublished,
@@ -22,6 +21,7 @@ from actors.session import (
     Resynced,
     RoomEvent,
     Roster,
+    SessionBegan,
     Tick,
     TrackInfo,
     TrackMuted,
@@ -31,7 +31,7 @@ from actors.session import (
 from actors.session.texts import TEXT
 from actors.session.view import session_row
 from actors.simulation.plan import Plan
-from actors.simulation.world import Stage
+from actors.simulation.world import World
 
 T0 = 1_700_000_000.0
 MOST = 100_000
@@ -39,7 +39,7 @@ MOST = 100_000
 
 def watched(*people: ParticipantInfo) -> tuple[Journal, Backlog]:
     backlog = Backlog(most_a_minute=MOST)
-    began = Began(T0, "atlas", "RM_1", ("AJ_1",), "worker", "agent", None)
+    began = SessionBegan(T0, "atlas", "RM_1", ("AJ_1",), "worker", "agent", None)
     journal = Journal.begin(began, backlog)
     journal.record(Watching(T0, Roster("RM_1", participants=people)))
     return journal, backlog
@@ -161,7 +161,7 @@ def test_the_end_of_a_session_leaves_nothing_uncounted() -> None:
 
 
 def test_a_clock_that_is_set_back_begins_another_minute() -> None:
-    budget = Budget(10)
+    budget = JournalBudget(10)
 
     def admitted(event: RoomEvent) -> list[RoomEvent]:
         return list(budget.admit(event))
@@ -177,7 +177,7 @@ def test_a_clock_that_is_set_back_begins_another_minute() -> None:
 async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is_right_at_last(
     virtual_time: int,
 ) -> None:
-    stage = Stage(Plan(0, (), rooms=0))
+    stage = World(Plan(0, (), rooms=0))
     async with stage.running():
         stage.program.backlog.most_a_minute = MOST
         room = stage.rooms.room("atlas")

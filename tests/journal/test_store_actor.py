@@ -8,45 +8,45 @@ import pytest
 import trio
 
 from actors.journal import backlog as backlog_module
-from actors.journal.archive import Batch, Line
+from actors.journal.archive import Batch, JournalRow
 from actors.journal.backlog import CHECKPOINT_LINES, Backlog
 from actors.journal.journal import Journal
 from actors.journal.store_actor import AGAIN, PRUNE_EVERY, Flush
-from actors.rooms.messages import FoundOver, Recovered, Said
+from actors.rooms.messages import Recovered, RoomsVanished, WebhookReceived
 from actors.session import (
-    Began,
     DataReceived,
-    JoinTold,
     ParticipantInfo,
-    RoomEndTold,
     RoomMetadataChanged,
+    SessionBegan,
     SessionState,
+    WebhookJoined,
+    WebhookRoomFinished,
 )
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_disk import UNREADABLE, SimulatedDisk
-from actors.simulation.world import T0, Stage
+from actors.simulation.world import T0, World
 
 
 @pytest.fixture
-async def stage(virtual_time: int) -> AsyncIterator[Stage]:
-    stage = Stage(Plan(0, (), rooms=0))
+async def stage(virtual_time: int) -> AsyncIterator[World]:
+    stage = World(Plan(0, (), rooms=0))
     async with stage.running():
         yield stage
 
 
-def began(at: float = T0, room_sid: str = "RM_1") -> Began:
-    return Began(at, "atlas", room_sid, ("AJ_1",), "worker", "agent", None)
+def began(at: float = T0, room_sid: str = "RM_1") -> SessionBegan:
+    return SessionBegan(at, "atlas", room_sid, ("AJ_1",), "worker", "agent", None)
 
 
 def message(at: float = T0, topic: str = "chat") -> DataReceived:
     return DataReceived(at, "alice", topic, 10, "text")
 
 
-async def flushed(stage: Stage) -> bool:
+async def flushed(stage: World) -> bool:
     return await stage.program.store.ask(Flush, timeout=100.0)
 
 
-def on_disk(stage: Stage, room_sid: str) -> SessionState:
+def on_disk(stage: World, room_sid: str) -> SessionState:
     (state,) = [state for state in stage.disk.sessions if state.room_sid == room_sid]
     return state
 
@@ -137,9 +137,9 @@ def test_a_full_one_looks_at_few_lines_however_many_wait(
     loud, quiet = (Journal.begin(began(), backlog) for _ in range(2))
     for _ in range(waiting):
         loud.record(message())
-    looked_at = list[Line]()
+    looked_at = list[JournalRow]()
 
-    def counted(line: Line) -> int:
+    def counted(line: JournalRow) -> int:
         looked_at.append(line)
         return cost(line)
 
@@ -201,7 +201,7 @@ def test_lines_that_went_with_a_store_are_counted_and_those_that_wait_are_not() 
         assert (journal.lost, backlog.health.lost) == (4, 4)
 
 
-async def test_what_a_session_accepted_is_on_the_disk(stage: Stage) -> None:
+async def test_what_a_session_accepted_is_on_the_disk(stage: World) -> None:
     room = stage.rooms.room("atlas")
     room.join("alice").publish("microphone")
     stage.assign(room)
@@ -213,7 +213,7 @@ async def test_what_a_session_accepted_is_on_the_disk(stage: Stage) -> None:
     assert on_disk(stage, room.sid) == held.journal.state
 
 
-async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Stage) -> None:
+async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: World) -> None:
     room = stage.rooms.room("atlas")
     alice = room.join("alice")
     stage.assign(room)
@@ -235,7 +235,7 @@ async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Sta
     assert len(lines) == health.written
 
 
-async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(stage: Stage) -> None:
+async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(stage: World) -> None:
     room = stage.rooms.room("atlas")
     alice = room.join("alice")
     stage.assign(room)
@@ -249,7 +249,7 @@ async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(sta
     assert on_disk(stage, room.sid).data.total == 5
 
 
-async def test_a_store_that_crashes_writes_the_same_batch_again(stage: Stage) -> None:
+async def test_a_store_that_crashes_writes_the_same_batch_again(stage: World) -> None:
     room = stage.rooms.room("atlas")
     stage.assign(room)
     await trio.sleep(1.0)
@@ -272,7 +272,7 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: Stage) ->
 # ---------------------------------------------------------------- after a restart
 
 
-async def recovered(disk: SimulatedDisk, stage: Stage) -> None:
+async def recovered(disk: SimulatedDisk, stage: World) -> None:
     disk.new_run()
     found = await disk.load()
     stage.program.book.found.extend(found.sessions)
@@ -282,23 +282,23 @@ async def recovered(disk: SimulatedDisk, stage: Stage) -> None:
 
 
 @pytest.fixture
-async def disk(stage: Stage) -> SimulatedDisk:
+async def disk(stage: World) -> SimulatedDisk:
     """What a worker left that was killed: one open session, alice in it."""
     disk, backlog = SimulatedDisk(), Backlog()
     journal = Journal.begin(began(T0 - 60.0), backlog)
     room = stage.rooms.room("before")
     info = room.join("alice").info()
-    journal.record(JoinTold(T0 - 50.0, T0 - 50.0, info))
+    journal.record(WebhookJoined(T0 - 50.0, T0 - 50.0, info))
     await disk.write(backlog.take(T0 - 40.0))
     return disk
 
 
 async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
-    stage: Stage, disk: SimulatedDisk
+    stage: World, disk: SimulatedDisk
 ) -> None:
     await recovered(disk, stage)
     assert stage.program.book.wanted == {"RM_1"}
-    stage.program.manager.tell(FoundOver(T0 + 5.0, frozenset({"RM_1", "RM_other"})))
+    stage.program.manager.tell(RoomsVanished(T0 + 5.0, frozenset({"RM_1", "RM_other"})))
     await trio.sleep(0.1)
     assert stage.program.book.wanted == frozenset()
     journal = stage.program.book.find_idle("RM_1")
@@ -313,7 +313,7 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
 
 
 async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept_anew(
-    stage: Stage,
+    stage: World,
 ) -> None:
     room = stage.rooms.room("atlas")
     room.join("alice").publish("microphone")
@@ -334,7 +334,7 @@ async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept
     assert missing == kept.lost == backlog.health.lost > 0
 
 
-async def test_damage_that_nobody_reads_is_found_all_the_same(stage: Stage) -> None:
+async def test_damage_that_nobody_reads_is_found_all_the_same(stage: World) -> None:
     room = stage.rooms.room("atlas")
     room.join("alice")
     stage.assign(room)
@@ -347,7 +347,7 @@ async def test_damage_that_nobody_reads_is_found_all_the_same(stage: Stage) -> N
     assert set(on_disk(stage, room.sid).present) == {"alice"}
 
 
-async def test_a_reader_that_was_mistaken_changes_nothing(stage: Stage) -> None:
+async def test_a_reader_that_was_mistaken_changes_nothing(stage: World) -> None:
     room = stage.rooms.room("atlas")
     stage.assign(room)
     await trio.sleep(1.0)
@@ -359,7 +359,7 @@ async def test_a_reader_that_was_mistaken_changes_nothing(stage: Stage) -> None:
     assert backlog.health.written == written
 
 
-async def test_what_cannot_be_read_for_a_while_is_said_until_it_can(stage: Stage) -> None:
+async def test_what_cannot_be_read_for_a_while_is_said_until_it_can(stage: World) -> None:
     stage.disk.refusal = UNREADABLE
     backlog = stage.program.backlog
     backlog.report_unreadable("locked")
@@ -373,22 +373,22 @@ async def test_what_cannot_be_read_for_a_while_is_said_until_it_can(stage: Stage
 # ---------------------------------------------------------------- webhooks
 
 
-async def test_a_visit_that_only_a_webhook_told_is_a_session(stage: Stage) -> None:
+async def test_a_visit_that_only_a_webhook_told_is_a_session(stage: World) -> None:
     for event in (
-        JoinTold(T0 + 1.0, T0 + 1.0, ParticipantInfo("bob", "PA_1", T0 + 1.0)),
-        RoomEndTold(T0 + 3.0, T0 + 3.0),
+        WebhookJoined(T0 + 1.0, T0 + 1.0, ParticipantInfo("bob", "PA_1", T0 + 1.0)),
+        WebhookRoomFinished(T0 + 3.0, T0 + 3.0),
     ):
-        stage.program.manager.tell(Said("borealis", "RM_2", event))
+        stage.program.manager.tell(WebhookReceived("borealis", "RM_2", event))
     await trio.sleep(0.1)
     assert await flushed(stage)
     state = on_disk(stage, "RM_2")
     assert (state.room, state.unique, state.end_reason) == ("borealis", 1, "found_ended")
 
 
-async def test_a_job_continues_the_session_that_a_webhook_began(stage: Stage) -> None:
+async def test_a_job_continues_the_session_that_a_webhook_began(stage: World) -> None:
     room = stage.rooms.room("borealis")
-    told = JoinTold(T0, T0, room.join("bob").info())
-    stage.program.manager.tell(Said(room.name, room.sid, told))
+    told = WebhookJoined(T0, T0, room.join("bob").info())
+    stage.program.manager.tell(WebhookReceived(room.name, room.sid, told))
     await trio.sleep(0.1)
     stage.assign(room)
     await trio.sleep(1.0)
@@ -399,13 +399,13 @@ async def test_a_job_continues_the_session_that_a_webhook_began(stage: Stage) ->
     assert room.sid not in stage.program.book.unwatched
 
 
-async def test_a_webhook_that_comes_after_a_restart_begins_no_session_anew(stage: Stage) -> None:
+async def test_a_webhook_that_comes_after_a_restart_begins_no_session_anew(stage: World) -> None:
     disk, backlog = SimulatedDisk(), Backlog()
     journal = Journal.begin(began(T0 - 60.0), backlog)
     journal.end(T0 - 30.0, "room_closed")
     await disk.write(backlog.take(T0 - 20.0))
     await recovered(disk, stage)
-    stage.program.manager.tell(Said("atlas", "RM_1", RoomEndTold(T0, T0 - 30.0)))
+    stage.program.manager.tell(WebhookReceived("atlas", "RM_1", WebhookRoomFinished(T0, T0 - 30.0)))
     await trio.sleep(0.1)
     (found,) = stage.program.book.journals
     assert (found.number, found.state.end_reason) == (journal.number, "room_closed")

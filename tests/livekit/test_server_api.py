@@ -209,7 +209,7 @@ JSON = "Content-Type: application/json"
          a.NotFound, "participant does not exist"),
         (answering(http_answer("412 Precondition Failed",
                                b'{"code":"failed_precondition","msg":"remote unmute"}')),
-         a.Refused, "remote unmute"),
+         a.ApiRefused, "remote unmute"),
         (answering(http_answer("503 Service Unavailable",
                                b'{"code":"unavailable","msg":"no response from servers"}')),
          a.Unavailable, "no response"),

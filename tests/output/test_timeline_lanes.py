@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import ParticipantInfo, RoomEvent
-from bridge.output.timeline_lanes import Lane, Spans, gaps, lanes, length, starts_late
+from bridge.output.timeline_lanes import Spans, TimelineLane, gaps, lanes, length, starts_late
 from tests.session.session_story import Story, camera, microphone, person
 from tests.session.strategies import any_event, quick
 
 ALICE = person("alice", "PA_1", 0.0, microphone("TR_1"), name="Alice")
 
 
-def lane_of(session: dict[str, Any], identity: str) -> Lane:
+def lane_of(session: dict[str, Any], identity: str) -> TimelineLane:
     (found,) = [lane for lane in lanes(session) if lane.identity == identity]
     return found
 

@@ -10,21 +10,21 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from actors.rooms.messages import Assigned, Drain, RosterWanted, Said, Terminated
+from actors.rooms.messages import Assigned, Drain, RosterWanted, Terminated, WebhookReceived
 from actors.rooms.recovery import INSIDE_EVERY, MISSING
 from actors.rooms.reporter import ListSessions, Sessions
 from actors.runtime import Crashed, Ref
 from actors.runtime.signals import Restarting
-from actors.session import RoomTold, SessionState, Tick, totals
+from actors.session import SessionState, Tick, WebhookRoomStarted, totals
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_rooms import SimulatedRoom
-from actors.simulation.world import T0, Stage
+from actors.simulation.world import T0, World
 
 
 class Rooms:
     """A stage without a plan: the test does what happens."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: World) -> None:
         self.stage = stage
         self.said: list[tuple[str, dict[str, Any]]] = []
 
@@ -74,7 +74,7 @@ class Rooms:
 
 @pytest.fixture
 async def rooms(virtual_time: int) -> AsyncIterator[Rooms]:
-    stage = Stage(Plan(0, (), rooms=0))
+    stage = World(Plan(0, (), rooms=0))
     rooms = Rooms(stage)
     announce = stage.announce
 
@@ -569,7 +569,9 @@ async def test_a_room_made_anew_goes_on_in_the_session_that_a_webhook_began(room
     await rooms.settled()
     restart_sid = room.next_id("RM")
     room.reconnecting()
-    told = Said(room.name, restart_sid, RoomTold(T0 + 1.0, T0 + 1.0, T0 + 1.0, ""))
+    told = WebhookReceived(
+        room.name, restart_sid, WebhookRoomStarted(T0 + 1.0, T0 + 1.0, T0 + 1.0, "")
+    )
     rooms.stage.program.manager.tell(told)
     await trio.sleep(0.1)
     room.sid = restart_sid

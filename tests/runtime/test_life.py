@@ -12,12 +12,12 @@ import trio.testing
 
 from actors.runtime import (
     Actor,
+    ActorEnded,
     AskTimeout,
     Backoff,
     ChildSpec,
     Crashed,
     Down,
-    Ended,
     ExitKind,
     MailboxSpec,
     Overflow,
@@ -242,7 +242,7 @@ async def test_the_context_of_an_earlier_incarnation_does_not_stop_a_later_one(
     await ref.ask(Notes, timeout=1)
     contexts[0].stop()
     assert await ref.ask(Notes, timeout=1) == ()
-    assert world.of(Ended) == []
+    assert world.of(ActorEnded) == []
 
 
 # ---------------------------------------------------------------- services
@@ -261,7 +261,7 @@ async def test_a_service_runs_ends_and_is_restarted_like_any_actor(world: World)
         "s", lambda: Service(work), restart=Restart.TRANSIENT, backoff=Backoff(first=1, jitter=0)
     )
     world.root.start_child(spec)
-    (end,) = await world.until(Ended, actor="/s")
+    (end,) = await world.until(ActorEnded, actor="/s")
     assert len(runs) == 3
     assert end.exit.kind is ExitKind.NORMAL
     assert len(world.of(Crashed)) == 2
@@ -371,7 +371,7 @@ async def test_the_end_of_the_block_stops_everybody_in_order() -> None:
         ref.tell(Note(1))
         await ref.ask(Notes, timeout=1)
     assert world.diary.lines[-1] == ("stopped", "a")
-    assert [signal.actor for signal in world.of(Ended)] == ["/g/a", "/g", "/"]
+    assert [signal.actor for signal in world.of(ActorEnded)] == ["/g/a", "/g", "/"]
     assert world.system.registry == {}
 
 
@@ -400,7 +400,7 @@ async def test_a_cancellation_from_outside_ends_everybody_and_is_not_swallowed(
             world.start().tell(Do(forever))
             await trio.sleep_forever()
     assert scope.cancelled_caught
-    (end,) = [signal for signal in worlds[0].of(Ended) if signal.actor == "/a"]
+    (end,) = [signal for signal in worlds[0].of(ActorEnded) if signal.actor == "/a"]
     assert end.exit.kind is ExitKind.KILLED
     assert worlds[0].system.registry == {}
 

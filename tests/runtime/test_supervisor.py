@@ -23,11 +23,11 @@ from actors.runtime import (
     open_system,
 )
 from actors.runtime.signals import (
+    ActorEnded,
     Crashed,
     DeadLetter,
-    Ended,
-    EscalatedUp,
     Failed,
+    GroupEscalated,
     Overran,
     Restarting,
     Started,
@@ -58,7 +58,7 @@ async def test_an_empty_supervisor_starts_and_stops(world: World) -> None:
     group = await world.group()
     assert names(group) == []
     await world.root.stop_child("g").wait()
-    assert world.of(Ended)[-1].exit.kind is ExitKind.SHUTDOWN
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.SHUTDOWN
 
 
 async def test_children_of_a_group_start_in_order(world: World) -> None:
@@ -129,7 +129,7 @@ async def test_a_constructor_that_fails_is_a_crash(world: World) -> None:
 
 async def test_a_start_that_always_fails_spends_its_budget_and_no_more(world: World) -> None:
     world.start(on_start=boom, intensity=Intensity(2, 1.0))
-    await world.until(Ended, actor="/a")
+    await world.until(ActorEnded, actor="/a")
     assert len(world.of(Crashed)) == 3
     assert names(world.root) == []
 
@@ -159,7 +159,7 @@ async def test_a_start_that_hangs_can_be_stopped(world: World) -> None:
     began = trio.current_time()
     await world.root.stop_child("a").wait()
     assert trio.current_time() == began + 2
-    assert world.of(Ended)[-1].exit.kind is ExitKind.KILLED
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.KILLED
 
 
 async def test_a_child_stopped_before_it_started_never_starts(world: World) -> None:
@@ -172,7 +172,7 @@ async def test_a_child_stopped_before_it_started_never_starts(world: World) -> N
 
 async def test_an_actor_may_end_itself_while_it_starts(world: World) -> None:
     world.start(on_start=lambda actor: actor.context.stop(), restart=Restart.TRANSIENT)
-    (end,) = await world.until(Ended, actor="/a")
+    (end,) = await world.until(ActorEnded, actor="/a")
     assert end.exit.kind is ExitKind.NORMAL
 
 
@@ -205,7 +205,7 @@ async def test_whether_a_child_is_restarted_by_how_it_ended(
         await world.until(Started, generation=2)
         assert world.system.find("/a") is ref
     else:
-        (end,) = await world.until(Ended, actor="/a")
+        (end,) = await world.until(ActorEnded, actor="/a")
         assert (end.exit.kind, end.generation) == (how, 1)
         assert world.system.find("/a") is None
 
@@ -217,7 +217,7 @@ async def test_a_child_that_its_supervisor_stopped_is_never_restarted(
     world.start(restart=restart)
     await world.until(Started)
     await world.root.stop_child("a").wait()
-    assert world.of(Ended)[-1].exit.kind is ExitKind.SHUTDOWN
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.SHUTDOWN
     assert world.of(Restarting) == []
 
 
@@ -229,7 +229,7 @@ async def test_a_child_that_was_killed_by_its_supervisor_is_never_restarted(
     ref.tell(Do(forever))
     await trio.testing.wait_all_tasks_blocked()
     await world.root.stop_child("a").wait()
-    assert world.of(Ended)[-1].exit.kind is ExitKind.KILLED
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.KILLED
     assert world.of(Restarting) == []
 
 
@@ -239,7 +239,7 @@ async def test_a_crash_harms_no_bystander(world: World) -> None:
         other.tell(Note(1))
     ref = world.start("a", restart=Restart.TEMPORARY)
     ref.tell(BOOM)
-    await world.until(Ended, actor="/a")
+    await world.until(ActorEnded, actor="/a")
     for other in others:
         assert await other.ask(Notes, timeout=1) == (1,)
     assert [signal.actor for signal in world.of(Crashed)] == ["/a"]
@@ -343,7 +343,7 @@ async def test_a_child_that_spends_its_budget_fails_and_its_siblings_live(world:
         ref.tell(BOOM)
     (failed,) = await world.until(Failed)
     assert (failed.actor, failed.restarts) == ("/a", 2)
-    await world.until(Ended, actor="/a")
+    await world.until(ActorEnded, actor="/a")
     assert await other.ask(Notes, timeout=1) == ()
     assert list(world.root.failed) == [("/a", "crashed: Boom: ")]
     assert not ref.tell(Note(1))
@@ -374,12 +374,12 @@ async def test_a_supervisor_that_spends_its_own_budget_escalates_and_stops_every
     refs = [world.start(name, under=group) for name in "abcd"]
     for ref in refs:
         ref.tell(BOOM)
-    (end,) = await world.until(Ended, actor="/g")
+    (end,) = await world.until(ActorEnded, actor="/g")
     assert len(world.of(Restarting)) == 3
-    assert len(world.of(EscalatedUp)) == 1
+    assert len(world.of(GroupEscalated)) == 1
     assert isinstance(end.exit.error, Escalated)
     assert isinstance(end.exit.error.__cause__, Boom)
-    assert {signal.actor for signal in world.of(Ended)} >= {f"/g/{name}" for name in "abcd"}
+    assert {signal.actor for signal in world.of(ActorEnded)} >= {f"/g/{name}" for name in "abcd"}
     assert all(world.system.find(ref.path) is None for ref in refs)
 
 
@@ -391,7 +391,7 @@ async def test_an_escalated_group_is_restarted_by_its_parent_with_its_children(
     )
     for _ in range(2):
         group.ref("a").tell(BOOM)
-    await world.until(EscalatedUp)
+    await world.until(GroupEscalated)
     await world.until(Restarting, actor="/g")
     await group.running()
     assert await group.ref("a").ask(Notes, timeout=1) == ()
@@ -420,7 +420,7 @@ async def test_a_flapping_child_takes_nobody_along(world: World) -> None:
             flapping.tell(BOOM)
     await world.until(Failed, times=50)
     assert await steady.ask(Notes, timeout=1) == ()
-    assert world.of(EscalatedUp) == []
+    assert world.of(GroupEscalated) == []
 
 
 # ---------------------------------------------------------------- backoff
@@ -510,7 +510,7 @@ async def test_a_stop_that_hangs_is_cancelled_after_its_time(world: World) -> No
     began = trio.current_time()
     await world.root.stop_child("a").wait()
     assert trio.current_time() == began + 4
-    assert world.of(Ended)[-1].exit.kind is ExitKind.KILLED
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.KILLED
     assert world.of(Overran) == []
 
 
@@ -521,14 +521,14 @@ async def test_no_time_to_stop_is_a_kill_at_once(world: World) -> None:
     began = trio.current_time()
     await world.root.stop_child("a").wait()
     assert trio.current_time() == began
-    assert world.of(Ended)[-1].exit.kind is ExitKind.KILLED
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.KILLED
 
 
 async def test_all_the_time_there_is_waits_for_a_slow_stop(world: World) -> None:
     world.start(on_stop=pause(1000), shutdown=float("inf"))
     await world.until(Started)
     await world.root.stop_child("a").wait()
-    assert world.of(Ended)[-1].exit.kind is ExitKind.SHUTDOWN
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.SHUTDOWN
 
 
 async def test_a_child_that_does_not_even_obey_a_cancel_is_named_and_waited_for(
@@ -587,7 +587,7 @@ async def test_a_crash_during_the_stop_is_reported_and_the_rest_is_dead_letters(
         ref.tell(message)
     await world.root.stop_child("a").wait()
     assert len(world.of(Crashed)) == 1
-    assert world.of(Ended)[-1].exit.kind is ExitKind.CRASHED
+    assert world.of(ActorEnded)[-1].exit.kind is ExitKind.CRASHED
     assert world.of(DeadLetter) == [DeadLetter("/a", "Note")]
     assert world.of(Restarting) == []
 
@@ -604,7 +604,7 @@ async def test_a_child_that_ends_by_itself_during_the_shutdown_is_gone_once(worl
     await world.diary.has(("started", "b", 1))
     group.ref("a").tell(QUIT)
     await world.root.stop_child("g").wait()
-    assert [signal.actor for signal in world.of(Ended)].count("/g/a") == 1
+    assert [signal.actor for signal in world.of(ActorEnded)].count("/g/a") == 1
 
 
 async def test_a_supervisor_that_stops_takes_nobody_in(world: World) -> None:
@@ -621,7 +621,9 @@ async def test_many_children_start_and_stop_in_linear_time(world: World) -> None
     refs = [world.start(str(n), under=group) for n in range(2000)]
     assert await refs[-1].ask(Notes, timeout=1) == ()
     await world.root.stop_child("g").wait()
-    assert len([signal for signal in world.of(Ended) if signal.actor.startswith("/g/")]) == 2000
+    assert (
+        len([signal for signal in world.of(ActorEnded) if signal.actor.startswith("/g/")]) == 2000
+    )
 
 
 # ---------------------------------------------------------------- rest_for_one
@@ -709,9 +711,9 @@ async def test_the_budget_of_the_group_ends_rest_for_one_too(world: World) -> No
     group = await rest_for_one(world, intensity=Intensity(1, 10.0), restart=Restart.TEMPORARY)
     group.ref("a").tell(BOOM)
     group.ref("a").tell(BOOM)
-    (end,) = await world.until(Ended, actor="/g")
+    (end,) = await world.until(ActorEnded, actor="/g")
     assert isinstance(end.exit.error, Escalated)
-    assert len(world.of(EscalatedUp)) == 1
+    assert len(world.of(GroupEscalated)) == 1
 
 
 async def test_a_halted_sibling_that_had_ended_itself_is_not_brought_back(world: World) -> None:
@@ -749,7 +751,7 @@ async def test_the_end_of_a_significant_child_ends_its_group(
         children=(world.spec("a", significant=True, restart=restart), world.spec("b"))
     )
     group.ref("a").tell(QUIT)
-    (end,) = await world.until(Ended, actor="/g")
+    (end,) = await world.until(ActorEnded, actor="/g")
     assert end.exit.kind is ExitKind.NORMAL
     assert ("stopped", "b") in world.diary.lines
 
@@ -770,7 +772,7 @@ async def test_a_significant_child_that_fails_ends_its_group_as_crashed(world: W
         on_end=ends.append,
     )
     group.ref("a").tell(BOOM)
-    await world.until(Ended, actor="/g")
+    await world.until(ActorEnded, actor="/g")
     assert [end.kind for end in ends] == [ExitKind.CRASHED]
 
 
@@ -778,7 +780,7 @@ async def test_a_significant_child_that_fails_ends_its_group_as_crashed(world: W
 async def test_the_end_of_any_other_child_ends_nothing(world: World, restart: Restart) -> None:
     group = await world.group(children=(world.spec("a", restart=restart), world.spec("b")))
     group.ref("a").tell(QUIT)
-    await world.until(Ended, actor="/g/a")
+    await world.until(ActorEnded, actor="/g/a")
     assert await group.ref("b").ask(Notes, timeout=1) == ()
 
 
@@ -803,7 +805,7 @@ async def test_significance_climbs_through_nested_groups(world: World) -> None:
     )
     await inner.running()
     inner.ref("a").tell(QUIT)
-    (end,) = await world.until(Ended, actor="/outer")
+    (end,) = await world.until(ActorEnded, actor="/outer")
     assert end.exit.kind is ExitKind.NORMAL
 
 

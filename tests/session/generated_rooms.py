@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 
 from actors.session import (
     Disconnected,
-    JoinTold,
-    LeaveTold,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
-    RoomEndTold,
     RoomEvent,
     Roster,
-    ServerSaid,
     Tick,
     TrackInfo,
     TrackPublished,
-    TrackTold,
     TrackUnpublished,
     Watching,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookTrack,
 )
 from tests.session.session_story import LEFT, T0
 
@@ -64,12 +64,12 @@ class Stay:
         tracks = (self.track,) if self.publishes and at is not None else ()
         return ParticipantInfo(self.identity, self.sid, T0 + self.start, tracks=tracks)
 
-    def told(self) -> Iterator[tuple[float, type[ServerSaid]]]:
-        yield self.start, JoinTold
+    def told(self) -> Iterator[tuple[float, type[WebhookReport]]]:
+        yield self.start, WebhookJoined
         if self.publishes:
-            yield self.start, TrackTold
-            yield self.end, TrackTold
-        yield self.end, LeaveTold
+            yield self.start, WebhookTrack
+            yield self.end, WebhookTrack
+        yield self.end, WebhookLeft
 
 
 @frozen
@@ -118,13 +118,13 @@ def _loud(stay: Stay, start: float) -> Iterator[RoomEvent]:
         yield ParticipantLeft(T0 + stay.end + DELAY, identity, stay.sid, LEFT)
 
 
-def said(stay: Stay, kind: type[ServerSaid], happened: float, late: float) -> ServerSaid:
+def said(stay: Stay, kind: type[WebhookReport], happened: float, late: float) -> WebhookReport:
     at, said_at = T0 + happened + late, float(floor(T0 + happened))
-    if kind is JoinTold:
-        return JoinTold(at, said_at, stay.info())
-    if kind is LeaveTold:
-        return LeaveTold(at, said_at, stay.info(), LEFT)
-    return TrackTold(at, said_at, stay.identity, stay.sid, stay.track, happened == stay.start)
+    if kind is WebhookJoined:
+        return WebhookJoined(at, said_at, stay.info())
+    if kind is WebhookLeft:
+        return WebhookLeft(at, said_at, stay.info(), LEFT)
+    return WebhookTrack(at, said_at, stay.identity, stay.sid, stay.track, happened == stay.start)
 
 
 _moments = st.integers(0, int(CLOSED * 10) - 1).map(lambda tenth: tenth / 10)
@@ -147,20 +147,20 @@ def worlds(draw: st.DrawFn, longest_blindness: bool = True) -> World:
 
 
 @st.composite
-def webhooks(draw: st.DrawFn, world: World, complete: bool) -> list[ServerSaid]:
+def webhooks(draw: st.DrawFn, world: World, complete: bool) -> list[WebhookReport]:
     """What the server told, late and doubled; and with losses where not `complete`."""
-    heard: list[ServerSaid] = []
+    heard: list[WebhookReport] = []
     for stay in world.stays:
         for happened, kind in stay.told():
             times = draw(st.sampled_from([1, 1, 2] if complete else [0, 1, 2]))
             heard.extend(said(stay, kind, happened, draw(_latenesses)) for _ in range(times))
     if complete or draw(st.booleans()):
         late = draw(_latenesses)
-        heard.append(RoomEndTold(T0 + CLOSED + late, float(floor(T0 + CLOSED))))
+        heard.append(WebhookRoomFinished(T0 + CLOSED + late, float(floor(T0 + CLOSED))))
     return heard
 
 
-def mixed(*stories: list[RoomEvent] | list[ServerSaid]) -> list[RoomEvent]:
+def mixed(*stories: list[RoomEvent] | list[WebhookReport]) -> list[RoomEvent]:
     """All of them in the order in which we received them."""
     return sorted((event for story in stories for event in story), key=lambda event: event.at)
 

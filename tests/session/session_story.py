@@ -14,8 +14,6 @@ from actors.session import (
     DataReceived,
     Disconnected,
     Entry,
-    JoinTold,
-    LeaveTold,
     MetadataChanged,
     NameChanged,
     ParticipantActive,
@@ -27,12 +25,10 @@ from actors.session import (
     QualityChanged,
     Reconnected,
     Reconnecting,
-    RecorderFound,
+    RecorderDetected,
     Resynced,
-    RoomEndTold,
     RoomEvent,
     RoomMetadataChanged,
-    RoomTold,
     Roster,
     SessionState,
     SpeakersChanged,
@@ -42,10 +38,14 @@ from actors.session import (
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
-    TrackTold,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
     apply,
     attach_job,
     begin,
@@ -116,7 +116,7 @@ class Story:
         return self.hear(ParticipantActive(T0 + at, identity, sid))
 
     def recorder(self, at: float, identity: str, sid: str) -> list[Entry]:
-        return self.hear(RecorderFound(T0 + at, identity, sid))
+        return self.hear(RecorderDetected(T0 + at, identity, sid))
 
     def left(self, at: float, identity: str, sid: str, reason: str | None = LEFT) -> list[Entry]:
         return self.hear(ParticipantLeft(T0 + at, identity, sid, reason))
@@ -184,25 +184,25 @@ class Story:
 
     def told_room(self, at: float, created: float | None, metadata: str = "") -> list[Entry]:
         created_at = None if created is None else T0 + created
-        return self.hear(RoomTold(T0 + at, floor(T0 + at), created_at, metadata))
+        return self.hear(WebhookRoomStarted(T0 + at, floor(T0 + at), created_at, metadata))
 
     def told_join(self, at: float, info: ParticipantInfo) -> list[Entry]:
-        return self.hear(JoinTold(T0 + at, floor(info.joined_at), info))
+        return self.hear(WebhookJoined(T0 + at, floor(info.joined_at), info))
 
     def told_leave(
         self, at: float, info: ParticipantInfo, said: float | None = None, reason: str | None = LEFT
     ) -> list[Entry]:
         said_at = floor(T0 + (at if said is None else said))
-        return self.hear(LeaveTold(T0 + at, said_at, info, reason))
+        return self.hear(WebhookLeft(T0 + at, said_at, info, reason))
 
     def told_track(
         self, at: float, identity: str, track: TrackInfo, published: bool, said: float | None = None
     ) -> list[Entry]:
         said_at = floor(T0 + (at if said is None else said))
-        return self.hear(TrackTold(T0 + at, said_at, identity, "", track, published))
+        return self.hear(WebhookTrack(T0 + at, said_at, identity, "", track, published))
 
     def told_room_end(self, at: float, said: float | None = None) -> list[Entry]:
-        return self.hear(RoomEndTold(T0 + at, floor(T0 + (at if said is None else said))))
+        return self.hear(WebhookRoomFinished(T0 + at, floor(T0 + (at if said is None else said))))
 
     def ends(self, at: float, reason: str = "room_closed") -> list[Entry]:
         self.state, entries = end(self.state, T0 + at, reason)

@@ -9,7 +9,7 @@ from actors.session import (
     AttachmentReceived,
     DataTrackPublished,
     DataTrackUnpublished,
-    MessagesThinned,
+    MessagesDropped,
     Permissions,
     PermissionsChanged,
     tracks,
@@ -125,7 +125,7 @@ def test_messages_count_by_topic_by_size_and_by_sender() -> None:
 def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
     story = Story(ALICE)
     story.data(1, "alice", "t", 10)
-    (told,) = story.hear(MessagesThinned(T0 + 2, 40))
+    (told,) = story.hear(MessagesDropped(T0 + 2, 40))
     assert (told.event, told.data) == ("messages_thinned", {"count": 40})
     assert story.view()["data_messages"] == {
         "total": 41,
@@ -142,7 +142,7 @@ def test_attachments_are_counted_apart_from_messages() -> None:
     (told,) = story.hear(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5_000))
     assert told.event == "attachment"
     assert told.data == {"identity": "alice", "topic": "lk.chat", "size": 5_000}
-    (thinned,) = story.hear(MessagesThinned(T0 + 3, 0, attachments=2))
+    (thinned,) = story.hear(MessagesDropped(T0 + 3, 0, attachments=2))
     assert (thinned.event, thinned.data) == ("attachments_thinned", {"count": 2})
     messages = story.view()["data_messages"]
     assert (messages["total"], messages["bytes"], messages["attachments"]) == (1, 100, 3)
@@ -229,7 +229,7 @@ def test_data_tracks_known_by_their_sid_are_bounded(monkeypatch: pytest.MonkeyPa
 
 def test_changes_that_newer_ones_overtook_are_counted_and_said_to_be_so() -> None:
     story = Story(ALICE)
-    (told,) = story.hear(MessagesThinned(T0 + 2, 0, changes=40))
+    (told,) = story.hear(MessagesDropped(T0 + 2, 0, changes=40))
     assert (told.event, told.data) == ("changes_overtaken", {"count": 40})
     assert story.view()["data_messages"]["total"] == 0
     assert story.state.folded.changes == 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.session import activity, pending, people_counts, presence, totals, tracks
-from actors.session.persistent_map import Shelf
+from actors.session.persistent_map import PersistentMap
 from actors.session.state import OTHER
 from tests.session.session_story import T0, Story, camera, microphone, person
 
@@ -138,7 +138,7 @@ def test_events_held_beyond_the_bound_are_made_up_for_by_the_roster() -> None:
 
 
 def test_a_shelf_keeps_everything_and_older_shelves_stay_as_they_were() -> None:
-    shelf, shelves = Shelf[int](), list[Shelf[int]]()
+    shelf, shelves = PersistentMap[int](), list[PersistentMap[int]]()
     for number in range(3000):
         shelf = shelf.put(str(number % 1500), number)
         shelves.append(shelf)

@@ -11,16 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.session import (
-    AnotherLife,
-    Attached,
-    Began,
     DataReceived,
-    Ended,
     Entry,
     ParticipantInfo,
     ParticipantJoined,
     Record,
     RoomEvent,
+    RoomInstanceChanged,
+    SessionBegan,
+    SessionContinued,
+    SessionEnded,
     SessionState,
     apply,
     fold,
@@ -47,7 +47,7 @@ names = st.one_of(texts, st.just(HOSTILE), st.text(st.characters(codec="utf-8"))
 any_record: st.SearchStrategy[Record] = st.one_of(
     any_event,
     st.builds(
-        Began,
+        SessionBegan,
         times,
         names,
         names,
@@ -56,8 +56,8 @@ any_record: st.SearchStrategy[Record] = st.one_of(
         names,
         st.one_of(st.none(), times),
     ),
-    st.builds(Attached, times, st.one_of(st.none(), names), st.one_of(st.none(), names)),
-    st.builds(Ended, times, names),
+    st.builds(SessionContinued, times, st.one_of(st.none(), names), st.one_of(st.none(), names)),
+    st.builds(SessionEnded, times, names),
     st.builds(DataReceived, times, st.one_of(st.none(), names), names, st.just(1), st.just("json")),
     st.builds(
         ParticipantJoined,
@@ -88,7 +88,7 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 def test_a_state_is_read_as_it_was_written_and_folds_on_as_it_would_have(
     watching: bool, events: list[RoomEvent], more: list[RoomEvent]
 ) -> None:
-    state = started() if watching else fold(None, Began(T0, "r", "", (), "w", "a", None))[0]
+    state = started() if watching else fold(None, SessionBegan(T0, "r", "", (), "w", "a", None))[0]
     timeline: list[Entry] = []
     for event in events:
         state, entries = apply(state, event)
@@ -256,14 +256,14 @@ def test_a_record_of_the_first_version_is_read_by_the_name_that_its_class_had(
 
 
 def test_a_journal_folds_to_the_session_that_was() -> None:
-    began = Began(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
+    began = SessionBegan(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
     story = Story(created=0.0)
     state, _ = fold(None, began)
     assert (state.room, state.job_ids, state.created_at) == ("room", ("AJ_1",), T0)
     for record in (
-        Attached(T0 + 1, "AJ_2", "other"),
-        Ended(T0 + 2, "worker_stopped"),
-        Attached(T0 + 3, None, None),
+        SessionContinued(T0 + 1, "AJ_2", "other"),
+        SessionEnded(T0 + 2, "worker_stopped"),
+        SessionContinued(T0 + 3, None, None),
     ):
         state, _ = fold(state, record)
     assert (state.job_ids, state.worker, state.ended) == (("AJ_1", "AJ_2"), "other", False)
@@ -271,9 +271,9 @@ def test_a_journal_folds_to_the_session_that_was() -> None:
 
 
 def test_what_is_no_journal_is_refused() -> None:
-    began = Began(T0, "room", "RM_1", (), "worker", "agent", None)
+    began = SessionBegan(T0, "room", "RM_1", (), "worker", "agent", None)
     with pytest.raises(ValueError, match="begins with Began"):
-        fold(None, Ended(T0, "removed"))
+        fold(None, SessionEnded(T0, "removed"))
     with pytest.raises(ValueError, match="began already"):
         fold(fold(None, began)[0], began)
 
@@ -281,6 +281,6 @@ def test_what_is_no_journal_is_refused() -> None:
 def test_another_life_of_the_room_is_told_by_the_journal_too() -> None:
     story = Story()
     before = story.state
-    with pytest.raises(AnotherLife):
+    with pytest.raises(RoomInstanceChanged):
         story.reconnected(5, sid="RM_2")
     assert story.state is before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.session.intervals import OFF, UNKNOWN, Levels, Span, add
+from actors.session.intervals import OFF, UNKNOWN, Interval, Levels, add
 
 
 def test_a_span_adds_up_the_stretches_in_which_it_was_on() -> None:
@@ -11,7 +11,7 @@ def test_a_span_adds_up_the_stretches_in_which_it_was_on() -> None:
 
 
 def test_a_span_that_is_on_stays_on_since_its_beginning() -> None:
-    assert OFF.on(1).on(5) == Span(0.0, 1)
+    assert OFF.on(1).on(5) == Interval(0.0, 1)
     assert OFF.off(5) is OFF
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from actors.session import (
-    AnotherLife,
     DataReceived,
     ParticipantInfo,
     ParticipantJoined,
     Reconnecting,
     Resynced,
+    RoomInstanceChanged,
     Roster,
     Watching,
     apply,
@@ -159,7 +159,7 @@ def test_another_life_of_the_room_is_refused_and_leaves_no_trace() -> None:
     story.joined(13, person("alice", "PA_9", 12, microphone("TR_9")))
     story.published(13, "alice", microphone("TR_9"))
     before = story.state
-    with pytest.raises(AnotherLife, match=r"RM_1.*RM_2") as caught:
+    with pytest.raises(RoomInstanceChanged, match=r"RM_1.*RM_2") as caught:
         story.reconnected(14, person("alice", "PA_9", 12), sid="RM_2")
     assert isinstance(caught.value, ValueError)
     assert caught.value.room_sid == "RM_2"
@@ -427,7 +427,7 @@ def test_a_message_while_reconnecting_waits_until_it_is_known_whose_it_is() -> N
     story = Story(ALICE)
     story.reconnecting(10)
     assert story.data(12, "bob") == []
-    with pytest.raises(AnotherLife):
+    with pytest.raises(RoomInstanceChanged):
         story.reconnected(14, sid="RM_2")
     assert [type(waiting) for waiting in story.state.held] == [DataReceived]
     story.ends(14, "server_lost")

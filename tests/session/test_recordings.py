@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.session import EgressTold, Entry, RecordingChanged, Roster, Watching
+from actors.session import Entry, RecordingChanged, Roster, Watching, WebhookEgress
 from actors.session.state import MAX_RECORDINGS
 from tests.session.session_story import T0, Story, clock, names, person
 
@@ -15,8 +15,8 @@ ALICE = person("alice", "PA_1", -5)
 
 def told(
     at: float, status: str, *, egress: str = "EG_1", updated: float | None = None, **more: Any
-) -> EgressTold:
-    return EgressTold(
+) -> WebhookEgress:
+    return WebhookEgress(
         T0 + at,
         float(int(T0 + at)),
         egress,

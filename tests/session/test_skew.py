@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from actors.session import (
     Disconnected,
-    Ended,
     Record,
-    RoomTold,
-    ServerSaid,
+    SessionEnded,
+    WebhookReport,
+    WebhookRoomStarted,
     apply,
     fold,
     next_deadline,
@@ -33,14 +33,14 @@ from tests.session.test_two_witnesses import BEGAN
 skews = pytest.mark.parametrize("skew", [-30.0, 30.0])
 
 
-def seen(world: World, skew: float, hooks: list[ServerSaid]) -> dict[str, Any]:
+def seen(world: World, skew: float, hooks: list[WebhookReport]) -> dict[str, Any]:
     """What a session makes of the world when our clock is `skew` ahead of the server's."""
     last: list[Record] = [
         Disconnected(T0 + CLOSED, "room_closed"),
-        Ended(T0 + CLOSED, "room_closed"),
+        SessionEnded(T0 + CLOSED, "room_closed"),
     ]
     records: list[Record] = [
-        RoomTold(T0, T0, T0, ""),
+        WebhookRoomStarted(T0, T0, T0, ""),
         *world.watched(0, CLOSED),
         *hooks,
         *last,
@@ -98,7 +98,7 @@ def test_a_clock_that_is_set_back_never_takes_anything_back() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.tick(100)
     before = story.state
-    story.state, _ = apply(story.state, evolve(RoomTold(T0, T0, None, ""), at=T0 - 3600))
+    story.state, _ = apply(story.state, evolve(WebhookRoomStarted(T0, T0, None, ""), at=T0 - 3600))
     story.left(-3500, "alice", "PA_1")
     assert story.state.last_at == before.last_at
     assert story.of("alice", -3500)["seconds"] == 0.0

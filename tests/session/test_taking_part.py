@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.session import JoinAborted, JoinTold, LeaveTold, ParticipantInfo, Tick
+from actors.session import ParticipantInfo, Tick, WebhookJoinAborted, WebhookJoined, WebhookLeft
 from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 
@@ -117,7 +117,7 @@ def test_an_aborted_agent_is_no_persons_aborted_join() -> None:
 @pytest.mark.parametrize("told", ["never", "before", "after", "alone"])
 def test_an_aborted_join_is_one_with_and_without_webhooks(told: str) -> None:
     story = Story()
-    said = JoinAborted(T0 + 20.1, T0 + 20, half(), "signal_close")
+    said = WebhookJoinAborted(T0 + 20.1, T0 + 20, half(), "signal_close")
     if told == "alone":
         story.hear(said)
     else:
@@ -166,7 +166,7 @@ def test_who_was_connecting_before_a_gap_and_left_in_it_may_have_taken_part(
     story.tick(20)
     assert counts(story) == of(0, 0, 0, 0, 0)
     assert story.entries[-1].event == "reconnected"
-    story.hear(JoinAborted(T0 + 20.1, T0 + 8, half(), "signal_close"))
+    story.hear(WebhookJoinAborted(T0 + 20.1, T0 + 8, half(), "signal_close"))
     assert counts(story) == of(0, 0, 0, 0, 1)
     (told,) = [one for one in story.entries if one.event == "participant_connection_aborted"]
     assert told.data["reason"] == "signal_close"
@@ -178,14 +178,14 @@ def test_who_left_in_a_gap_took_part_where_the_server_says_so() -> None:
     story.reconnecting(6)
     story.reconnected(10)
     story.tick(20)
-    story.hear(LeaveTold(T0 + 20.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
+    story.hear(WebhookLeft(T0 + 20.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
     assert counts(story) == of(0, 1, 1, 1, 0)
 
 
 @pytest.mark.parametrize("when", ["before", "while", "after"])
 def test_a_webhook_of_a_join_says_that_it_became_active(when: str) -> None:
     story = Story()
-    said = JoinTold(T0 + 6.1, T0 + 6, person("dora", "PA_9", 5))
+    said = WebhookJoined(T0 + 6.1, T0 + 6, person("dora", "PA_9", 5))
     if when == "before":
         story.hear(said)
     story.joined(6.5, half())
@@ -193,7 +193,7 @@ def test_a_webhook_of_a_join_says_that_it_became_active(when: str) -> None:
         story.hear(said)
     story.left(8, "dora", "PA_9")
     if when == "after":
-        story.hear(LeaveTold(T0 + 8.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
+        story.hear(WebhookLeft(T0 + 8.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
     assert counts(story) == of(0, 1, 1, 1, 0)
     assert story.view()["people_seconds"] == 3
     assert [join["active"] for join in joins(story, "dora")] == [True]
@@ -247,7 +247,7 @@ def test_the_peak_without_the_recorder_is_that_of_the_others() -> None:
 def test_a_webhook_says_that_it_is_a_recorder_too() -> None:
     story = Story()
     story.joined(1, person("bot", "PA_9", 1))
-    story.hear(JoinTold(T0 + 1.2, T0 + 1, person("bot", "PA_9", 1, kind="egress")))
+    story.hear(WebhookJoined(T0 + 1.2, T0 + 1, person("bot", "PA_9", 1, kind="egress")))
     assert counts(story) == of(0, 0, 0, 0, 0)
 
 
@@ -360,20 +360,20 @@ def test_a_leave_in_a_gap_was_sometime_in_it() -> None:
 def test_a_webhook_narrows_the_leave_of_somebody_silent() -> None:
     story = Story(person("alice", "PA_1", -5))
     story.left(8.9, "alice", "PA_1")
-    story.hear(LeaveTold(T0 + 20, T0 + 7, person("alice", "PA_1", -5), LEFT))
+    story.hear(WebhookLeft(T0 + 20, T0 + 7, person("alice", "PA_1", -5), LEFT))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (7.5, 0.5)
 
 
 def test_a_webhook_does_not_make_an_observed_leave_less_exact() -> None:
     story = Story(person("alice", "PA_1", -5, microphone("TR_1")))
     story.left(8.9, "alice", "PA_1")
-    story.hear(LeaveTold(T0 + 20, T0 + 8, person("alice", "PA_1", -5), LEFT))
+    story.hear(WebhookLeft(T0 + 20, T0 + 8, person("alice", "PA_1", -5), LEFT))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (8.9, 0)
 
 
 def test_a_leave_that_only_a_webhook_told_is_known_to_the_second() -> None:
     story = Story()
-    story.hear(LeaveTold(T0 + 8.25, T0 + 8, person("alice", "PA_1", 2), LEFT))
+    story.hear(WebhookLeft(T0 + 8.25, T0 + 8, person("alice", "PA_1", 2), LEFT))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (8.25, 0.25)
 
 
@@ -388,6 +388,6 @@ def test_where_the_watch_ended_the_leave_is_not_known_and_where_the_room_ended_i
 
 def test_a_visit_that_was_too_short_to_be_announced_took_less_than_a_tick() -> None:
     story = Story()
-    story.hear(JoinTold(T0 + 5.1, T0 + 5, person("alice", "PA_1", 5)))
+    story.hear(WebhookJoined(T0 + 5.1, T0 + 5, person("alice", "PA_1", 5)))
     story.hear(Tick(T0 + 10))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (5, 3)

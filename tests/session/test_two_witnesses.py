@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
-    Attached,
-    Began,
     Disconnected,
-    Ended,
     Record,
     RoomEvent,
-    ServerSaid,
+    SessionBegan,
+    SessionContinued,
+    SessionEnded,
     SessionState,
+    WebhookReport,
     apply,
     fold,
     session_view,
@@ -26,7 +26,7 @@ from tests.session.session_story import LEFT, T0, clock
 from tests.session.strategies import quick
 from tests.session.test_properties import check_consistent
 
-BEGAN: Final = Began(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
+BEGAN: Final = SessionBegan(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
 
 
 def told(records: list[Record]) -> SessionState:
@@ -38,14 +38,14 @@ def told(records: list[Record]) -> SessionState:
 
 
 def ended(at: float, reason: str = "worker_stopped") -> list[Record]:
-    return [Disconnected(T0 + at, None), Ended(T0 + at, reason)]
+    return [Disconnected(T0 + at, None), SessionEnded(T0 + at, reason)]
 
 
 def view(state: SessionState) -> dict[str, Any]:
     return session_view(state, T0 + CLOSED + 3 * LATEST)
 
 
-def in_order(room: list[Record], hooks: list[ServerSaid]) -> list[Record]:
+def in_order(room: list[Record], hooks: list[WebhookReport]) -> list[Record]:
     return sorted([*room, *hooks], key=lambda record: record.at)
 
 
@@ -97,7 +97,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_though_the_worker_was_away(
         away = ended(stop)
     returns: list[Record] = []
     if data.draw(st.booleans()):
-        returns = [Attached(T0 + back, "AJ_2", None), *world.watched(back, CLOSED)]
+        returns = [SessionContinued(T0 + back, "AJ_2", None), *world.watched(back, CLOSED)]
     last = ended(CLOSED, "found_ended")
     records = in_order([*world.watched(0, stop), *away, *returns, *last], hooks)
     state = told(records)
@@ -160,5 +160,5 @@ def test_a_webhook_said_twice_is_a_webhook_said_once(world: World, data: st.Data
     state, _ = fold(None, BEGAN)
     for event in events:
         state, _ = apply(state, event)
-        if isinstance(event, ServerSaid):
+        if isinstance(event, WebhookReport):
             assert apply(state, event) == (state, ())

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from actors.session import (
-    Attached,
-    Began,
     Disconnected,
-    Ended,
     Entry,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
     Record,
-    RoomEndTold,
     RoomEvent,
-    RoomTold,
+    SessionBegan,
+    SessionContinued,
+    SessionEnded,
     Tick,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
     fold,
     session_view,
 )
@@ -49,7 +49,7 @@ def joins(story: Story, identity: str) -> list[tuple[str, float | None, float | 
 def test_a_webhook_that_came_at_once_says_when_and_a_late_one_half_a_second_to_either_side(
     at: float, said: float, happened: float
 ) -> None:
-    assert moment(RoomEndTold(T0 + at, T0 + said)) == T0 + happened
+    assert moment(WebhookRoomFinished(T0 + at, T0 + said)) == T0 + happened
 
 
 # -- joins
@@ -255,7 +255,7 @@ def test_when_the_room_was_created_is_taken_where_no_roster_told_it() -> None:
 
 def test_an_aborted_join_is_a_line_of_the_timeline_and_counts_as_nothing_else() -> None:
     story = Story(ALICE)
-    event = JoinAborted(T0 + 5.2, T0 + 5, person("bob", "PA_2", 5), "signal_close")
+    event = WebhookJoinAborted(T0 + 5.2, T0 + 5, person("bob", "PA_2", 5), "signal_close")
     before = story.view(10)["people"]
     (told,) = story.hear(event)
     assert (told.event, told.at) == ("participant_connection_aborted", T0 + 5.2)
@@ -406,7 +406,7 @@ def test_a_track_of_which_only_the_end_was_told_was_there() -> None:
 
 
 def journal(*records: Record) -> tuple[dict[str, object], list[Entry]]:
-    state, told = fold(None, Began(T0, "room", "RM_1", (), "worker", "", None))
+    state, told = fold(None, SessionBegan(T0, "room", "RM_1", (), "worker", "", None))
     timeline = list(told)
     for record in records:
         state, told = fold(state, record)
@@ -417,13 +417,13 @@ def journal(*records: Record) -> tuple[dict[str, object], list[Entry]]:
 def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_not_tell() -> None:
     alice, bob = person("alice", "PA_1", 1.1), person("bob", "PA_2", 10.2)
     view, timeline = journal(
-        RoomTold(T0 + 0.2, T0, T0 + 0.1, "m"),
-        JoinTold(T0 + 1.2, T0 + 1, alice),
-        JoinTold(T0 + 10.3, T0 + 10, bob),
-        LeaveTold(T0 + 11.4, T0 + 11, bob, LEFT),
-        LeaveTold(T0 + 30.2, T0 + 30, alice, LEFT),
-        RoomEndTold(T0 + 50.3, T0 + 50),
-        Ended(T0 + 50.3, "found_ended"),
+        WebhookRoomStarted(T0 + 0.2, T0, T0 + 0.1, "m"),
+        WebhookJoined(T0 + 1.2, T0 + 1, alice),
+        WebhookJoined(T0 + 10.3, T0 + 10, bob),
+        WebhookLeft(T0 + 11.4, T0 + 11, bob, LEFT),
+        WebhookLeft(T0 + 30.2, T0 + 30, alice, LEFT),
+        WebhookRoomFinished(T0 + 50.3, T0 + 50),
+        SessionEnded(T0 + 50.3, "found_ended"),
     )
     assert view["people"] == {"current": 0, "peak": 2, "unique": 2, "joins": 2, "aborted": 0}
     assert view["people_seconds"] == pytest.approx(30.3)
@@ -449,19 +449,21 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
 
 
 def test_a_room_of_which_only_the_end_was_told_has_no_known_people() -> None:
-    view, _ = journal(RoomEndTold(T0 + 50.3, T0 + 50), Ended(T0 + 50.3, "found_ended"))
+    view, _ = journal(
+        WebhookRoomFinished(T0 + 50.3, T0 + 50), SessionEnded(T0 + 50.3, "found_ended")
+    )
     assert view["people"] == dict.fromkeys(("current", "peak", "unique", "joins", "aborted"))
 
 
 def test_a_room_that_was_told_first_and_watched_later_is_one_session() -> None:
     story = Story(created=None)
-    state, _ = fold(None, Began(T0, "room", "RM_1", (), "worker", "", None))
+    state, _ = fold(None, SessionBegan(T0, "room", "RM_1", (), "worker", "", None))
     story.state, story.entries = state, []
     alice, bob = person("alice", "PA_1", 1.1), person("bob", "PA_2", 1.2)
     story.told_join(1.2, alice)
     story.told_join(1.3, bob)
     assert story.counts() == (2, 2, 2, 2)
-    story.state, _ = fold(story.state, Attached(T0 + 2, "AJ_1", "worker"))
+    story.state, _ = fold(story.state, SessionContinued(T0 + 2, "AJ_1", "worker"))
     assert names(story.watching(2, alice)) == ["session_started"]
     story.tick(6)
     assert story.counts() == (1, 2, 2, 2)

@@ -13,18 +13,18 @@ from attrs import evolve
 from actors.journal.archive import Batch
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
-from actors.journal.store_actor import Store
+from actors.journal.store_actor import StoreActor
 from actors.rooms.connection_actor import ConnectionActor
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import FoundOver, GiveUp, Leave, RosterWanted, Said
+from actors.rooms.messages import GiveUp, LeaveRoom, RoomsVanished, RosterWanted, WebhookReceived
 from actors.rooms.recovery import Recovery
 from actors.runtime import Backoff, ChildSpec, Crashed, Exit, ExitKind, Intensity
 from actors.runtime.cell import Cell
 from actors.runtime.deadlines import Deadlines
 from actors.runtime.mailbox import Counters, Mailbox
 from actors.runtime.reply import ReplyTo
-from actors.runtime.signals import Ended, Failed, Restarting
-from actors.runtime.spec import Budget
+from actors.runtime.signals import ActorEnded, Failed, Restarting
+from actors.runtime.spec import RestartBudget
 from actors.runtime.supervisor import Supervisor
 from actors.session import (
     AttachmentReceived,
@@ -42,7 +42,7 @@ from actors.session import (
     TrackPublished,
     gaps,
 )
-from actors.session.state import Join, Person
+from actors.session.state import Join, Participant
 from actors.simulation import draw, play
 from actors.simulation.simulated_disk import SimulatedDisk
 from actors.testing import checks, open_sim, run
@@ -106,7 +106,7 @@ BROKEN: dict[str, tuple[Callable[[], list[str]], Callable[[], list[str]]]] = {
         lambda: checks.failed_only_after_budget([Failed("/a", 1, None)], {"/a": Intensity(2)}),
     ),
     "ended": (
-        lambda: checks.ends_once([Ended("/a", 1, Exit(ExitKind.NORMAL))], {"/a": 1}),
+        lambda: checks.ends_once([ActorEnded("/a", 1, Exit(ExitKind.NORMAL))], {"/a": 1}),
         lambda: checks.ends_once([], {"/a": 1}),
     ),
     "asks": (
@@ -190,22 +190,22 @@ def leave_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def restart_once_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Budget.charge
+    real = RestartBudget.charge
 
-    def charge(budget: Budget, now: float) -> bool:
+    def charge(budget: RestartBudget, now: float) -> bool:
         within = real(budget, now)
         return within or budget.spent == budget._intensity.restarts + 1
 
-    monkeypatch.setattr(Budget, "charge", charge)
+    monkeypatch.setattr(RestartBudget, "charge", charge)
 
 
 def fail_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Budget, "charge", lambda budget, now: False)
-    monkeypatch.setattr(Budget, "spent", 1, raising=False)
+    monkeypatch.setattr(RestartBudget, "charge", lambda budget, now: False)
+    monkeypatch.setattr(RestartBudget, "spent", 1, raising=False)
 
 
 def forget_to_say_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.runtime.supervisor.Ended", lambda *_: None)
+    monkeypatch.setattr("actors.runtime.supervisor.ActorEnded", lambda *_: None)
 
 
 def leave_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,7 @@ def never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hear_no_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = dict(RoomManager.handlers) | {Said: lambda _, __: None}
+    handlers = dict(RoomManager.handlers) | {WebhookReceived: lambda _, __: None}
     monkeypatch.setattr(RoomManager, "handlers", handlers)
 
 
@@ -321,12 +321,12 @@ def take_everybody_for_active(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_every_end_for_observed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Person.failed
+    real = Participant.failed
 
-    def failed(person: Person, join: Join) -> bool:
+    def failed(person: Participant, join: Join) -> bool:
         return real(person, evolve(join, end_observed=True))
 
-    monkeypatch.setattr(Person, "failed", failed)
+    monkeypatch.setattr(Participant, "failed", failed)
 
 
 def take_every_track_for_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +342,7 @@ def end_what_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(manager: RoomManager, message: GiveUp) -> None:
         held = manager._book.find_room(message.room_sid)
         if held is not None:
-            manager._leave(held, Leave("worker_stopped"))
+            manager._leave(held, LeaveRoom("worker_stopped"))
 
     handlers = dict(RoomManager.handlers) | {GiveUp: give_up}
     monkeypatch.setattr(RoomManager, "handlers", handlers)
@@ -402,13 +402,13 @@ def test_a_session_that_breaks_a_law_is_caught(
 
 
 def say_done_before_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Store._try_to_write
+    real = StoreActor._try_to_write
 
-    async def try_to_write(store: Store, failures: int) -> bool:
+    async def try_to_write(store: StoreActor, failures: int) -> bool:
         await real(store, failures)
         return True
 
-    monkeypatch.setattr(Store, "_try_to_write", try_to_write)
+    monkeypatch.setattr(StoreActor, "_try_to_write", try_to_write)
 
 
 def write_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +452,7 @@ def take_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def believe_that_no_room_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     async def look(recovery: Recovery) -> None:
         over = frozenset(recovery._book.unwatched)
-        recovery._manager.tell(FoundOver(recovery._clock(), over))
+        recovery._manager.tell(RoomsVanished(recovery._clock(), over))
 
     monkeypatch.setattr(Recovery, "_look", look)
 

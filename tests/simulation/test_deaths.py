@@ -8,7 +8,7 @@ import trio
 from actors.journal.store_actor import Flush
 from actors.session import SessionState
 from actors.simulation import Plan, Step, play
-from actors.simulation.world import Stage, room_name
+from actors.simulation.world import World, room_name
 from actors.testing.schedule import run
 
 TALK = tuple(Step(4.0 + n / 2, "data", n % 2, 0, 1, 0.0) for n in range(8))
@@ -51,7 +51,7 @@ def test_a_clock_that_jumps_makes_an_old_session_of_a_new_one() -> None:
 
 def one_session_of(what: str) -> SessionState:
     """What the disk has of room 0 after a life in which `what` struck."""
-    stage = Stage(plan(Step(6.0, what, 1, 0, 5, 0.0)))
+    stage = World(plan(Step(6.0, what, 1, 0, 5, 0.0)))
     run(stage.main)
     assert stage.violations == []
     (state,) = [one for one in stage.disk.sessions if one.room == room_name(0)]
@@ -72,7 +72,7 @@ async def test_a_disk_that_cannot_be_read_at_first_costs_no_session_its_name(
     virtual_time: int,
 ) -> None:
     """What was recorded before earlier runs were known goes on in their sessions."""
-    stage = Stage(Plan(0, (), rooms=0, reconciled=True))
+    stage = World(Plan(0, (), rooms=0, reconciled=True))
     async with stage.running():
         room = stage.rooms.room("atlas")
         alice = room.join("alice")

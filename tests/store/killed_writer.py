@@ -21,15 +21,15 @@ from typing import NoReturn
 
 import trio
 
-from actors.journal.archive import Kept
+from actors.journal.archive import StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.session import (
-    Attached,
-    Began,
     DataReceived,
     Record,
     Roster,
+    SessionBegan,
+    SessionContinued,
     SessionState,
     Watching,
     fold,
@@ -43,15 +43,15 @@ SEQ = struct.Struct("q")
 def record(seq: int) -> Record:
     """Line `seq` of the session, whoever writes it."""
     if seq == 0:
-        return Began(T0, "atlas", "RM_1", ("AJ_1",), "worker", "agent", T0)
+        return SessionBegan(T0, "atlas", "RM_1", ("AJ_1",), "worker", "agent", T0)
     if seq == 1:
         return Watching(T0, Roster("RM_1"))
     if seq % 100 == 50:  # kept whole at once
-        return Attached(T0 + seq, f"AJ_{seq}", None)
+        return SessionContinued(T0 + seq, f"AJ_{seq}", None)
     return DataReceived(T0 + seq, "alice", "chat" * (seq % 7), seq, "text")
 
 
-async def found(data_dir: Path) -> Kept | None:
+async def found(data_dir: Path) -> StoredSession | None:
     async with open_store(data_dir, instance="w") as archive:
         sessions = (await archive.load()).sessions
     assert len(sessions) < 2
@@ -64,14 +64,14 @@ async def write_for_ever(data_dir: Path, tell: int) -> NoReturn:
         kept = (*(await archive.load()).sessions, None)[0]
         if kept is None:
             first = record(0)
-            assert isinstance(first, Began)
+            assert isinstance(first, SessionBegan)
             journal = Journal.begin(first, backlog)
         else:
             journal = Journal.found(kept, backlog)
         while True:
             for seq in range(journal.seq + 1, journal.seq + random.randint(2, 60)):
                 one = record(seq)
-                if isinstance(one, Attached):
+                if isinstance(one, SessionContinued):
                     journal.attach(one.at, one.job_id)
                 else:
                     assert isinstance(one, Watching | DataReceived)

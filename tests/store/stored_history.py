@@ -8,12 +8,12 @@ from actors.journal.archive import Archive, Batch
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.session import (
-    Began,
     DataReceived,
     ParticipantInfo,
     ParticipantJoined,
     QualityChanged,
     Roster,
+    SessionBegan,
     SpeakersChanged,
     TrackInfo,
     TrackPublished,
@@ -35,7 +35,7 @@ class History:
 
     def begin(self, room: str = "atlas", sid: str = "RM_1", *people: str) -> Journal:
         """A room that is watched, with these people in it, each with a microphone."""
-        began = Began(
+        began = SessionBegan(
             self.now, room, sid, ("AJ_1",), "worker", "agent", self.now - 1.0,
             person_key=self.person_key,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 from attrs import evolve
 
-from actors.journal.archive import RECENT, Archive, Checkpoint, Found
+from actors.journal.archive import RECENT, Archive, Checkpoint, RecoveredSessions
 from actors.rooms.room_table import CONTINUED
 from actors.simulation.simulated_disk import SimulatedDisk
 from bridge.store.sqlite_archive import open_store
@@ -50,14 +50,14 @@ def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
     return request.param(tmp_path / "data")
 
 
-async def left(runs: Runs) -> Found:
+async def left(runs: Runs) -> RecoveredSessions:
     """What the next run finds."""
     async with runs.run() as archive:
         return await archive.load()
 
 
 async def test_a_new_archive_has_nothing(runs: Runs) -> None:
-    assert await left(runs) == Found((), None)
+    assert await left(runs) == RecoveredSessions((), None)
 
 
 async def test_what_a_run_left_is_found_by_the_next_one(runs: Runs) -> None:

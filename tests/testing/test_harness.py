@@ -155,7 +155,7 @@ def test_every_law_holds_under_this_seed(seed: int) -> None:
 
 
 def test_every_fault_of_the_list_strikes_within_a_hundred_seeds() -> None:
-    tally = simulate.Tally()
+    tally = simulate.SimulationTally()
     for seed in range(1000, 1100):
         tally.add(seed, play(draw(seed, deeds=60, faults=20)))
         if not tally.never_injected:
@@ -222,7 +222,7 @@ def test_rooms_leave_nothing_behind_wherever_they_are_cancelled() -> None:
     plan = draw(3, rooms=2, deeds=12, faults=4, seconds=10.0)
 
     async def main() -> None:
-        await world.Stage(plan).main()
+        await world.World(plan).main()
 
     assert sweep(main) > 100
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bridge.http.server.routes import root_of
-from bridge.http.server.streamed_answer import Pieces, joined
+from bridge.http.server.streamed_answer import StreamedAnswer, joined
 from bridge.output.csv_columns import Columns, Json, as_csv
 
 JSON: Final = "application/json"
@@ -110,7 +110,7 @@ def answer(request: Request, body: Body) -> Response:
         headers |= {"etag": body.tag, "cache-control": "private, no-cache"}
         if _has(request.headers.get("if-none-match", ""), body.tag):
             return Response(status_code=304, headers=headers)
-    return Pieces(body.content, headers, body.kind)
+    return StreamedAnswer(body.content, headers, body.kind)
 
 
 def _has(tags: str, tag: str) -> bool:

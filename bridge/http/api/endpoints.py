@@ -37,7 +37,7 @@ from bridge.http.api.query import (
     PAGE,
     asked,
 )
-from bridge.http.server.routes import Row, access_of, root_of
+from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.http.server.sign_in import cookie_name
 from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS
 from bridge.store.filters import CURSOR, FILTERS, Filters
@@ -117,14 +117,14 @@ class Api:
         self._exports = Exports()
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[HttpRoute, ...]:
         return (
-            Row("GET", "/api/v1/rooms", self._rooms),
-            Row("GET", "/api/v1/sessions", self._sessions),
-            Row("GET", "/api/v1/sessions/{id:path}", self._session),
-            Row("GET", "/api/v1/workers", self._list_workers),
-            Row("GET", "/api/v1/actors", self._tree),
-            Row("GET", "/openapi.json", self._openapi),
+            HttpRoute("GET", "/api/v1/rooms", self._rooms),
+            HttpRoute("GET", "/api/v1/sessions", self._sessions),
+            HttpRoute("GET", "/api/v1/sessions/{id:path}", self._session),
+            HttpRoute("GET", "/api/v1/workers", self._list_workers),
+            HttpRoute("GET", "/api/v1/actors", self._tree),
+            HttpRoute("GET", "/openapi.json", self._openapi),
         )
 
     async def _rooms(self, request: Request) -> Response:

@@ -35,9 +35,9 @@ from starlette.types import Receive, Scope, Send
 from actors.session import entry_view
 from bridge.http.api.endpoints import Archives, StoreUnreadable
 from bridge.http.api.query import asked
-from bridge.http.server.routes import Row
+from bridge.http.server.routes import HttpRoute
 from bridge.store.filters import ROOM, regex_of
-from bridge.store.reader import Placed, Position, Reader
+from bridge.store.reader import Position, PositionedEntry, Reader
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ _ID: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,9})", re.ASCII)
 
 
 @frozen
-class Told:
+class SseEvent:
     """One event, ready to be sent."""
 
     position: Position
@@ -69,20 +69,20 @@ class Told:
 
 
 @frozen
-class News:
+class EventBatch:
     """What was read of the journal at once."""
 
-    told: list[Told]
+    told: list[SseEvent]
     gap: bool
     """The journal has dropped something after the place that was asked for."""
 
 
-class Behind(Exception):
+class Lagging(Exception):
     """What comes after this place is not in the ring any more."""
 
 
 @final
-class Ring:
+class ReplayBuffer:
     """The newest events of all, bounded by number and bytes."""
 
     def __init__(self, begin: Position, *, events: int, size: int) -> None:
@@ -90,12 +90,12 @@ class Ring:
         """Everything up to here was put in."""
         self.oldest = begin
         """Everything after this is in it."""
-        self._told: deque[Told] = deque()
+        self._told: deque[SseEvent] = deque()
         self._bytes = 0
         self._most_events = events
         self._most_bytes = size
 
-    def put(self, told: Told) -> None:
+    def put(self, told: SseEvent) -> None:
         self._told.append(told)
         self._bytes += len(told.text)
         self.newest = told.position
@@ -104,12 +104,12 @@ class Ring:
             self._bytes -= len(dropped.text)
             self.oldest = dropped.position
 
-    def after(self, position: Position) -> list[Told]:
-        """The next events, as many as are sent at once.  Raises `Behind`."""
+    def after(self, position: Position) -> list[SseEvent]:
+        """The next events, as many as are sent at once.  Raises `Lagging`."""
         if position < self.oldest:
-            raise Behind
+            raise Lagging
         begin = bisect_right(self._told, position, key=lambda told: told.position)
-        found: list[Told] = []
+        found: list[SseEvent] = []
         size = 0
         for told in islice(self._told, begin, begin + AT_ONCE):
             found.append(told)
@@ -120,7 +120,7 @@ class Ring:
 
 
 @final
-class Feed:
+class EventSource:
     """Gives the row.  `run` must run beside the server; `kept` is the store's next batch."""
 
     def __init__(
@@ -143,15 +143,15 @@ class Feed:
         self._most_clients = clients
         self._ring_events = ring_events
         self._ring_bytes = ring_bytes
-        self._ring: Ring | None = None
+        self._ring: ReplayBuffer | None = None
         """None while nobody listens: then nothing is read."""
         self._wanted = trio.Event()
         self._news = trio.Event()
         self._over = trio.Event()
 
     @property
-    def rows(self) -> tuple[Row, ...]:
-        return (Row("GET", "/api/v1/events", self._answer),)
+    def rows(self) -> tuple[HttpRoute, ...]:
+        return (HttpRoute("GET", "/api/v1/events", self._answer),)
 
     # ------------------------------------------------------------ following the store
 
@@ -181,7 +181,7 @@ class Feed:
     async def _read_news(self) -> None:
         if self._ring is None:
             begin = await self._archives.read(Reader.newest_position)
-            self._ring = Ring(begin, events=self._ring_events, size=self._ring_bytes)
+            self._ring = ReplayBuffer(begin, events=self._ring_events, size=self._ring_bytes)
             self._tell()
         while True:
             news = await self._read(self._ring.newest)
@@ -192,10 +192,10 @@ class Feed:
             if len(news.told) < AT_ONCE:
                 return
 
-    async def _read(self, position: Position) -> News:
-        def read(reader: Reader) -> News:
+    async def _read(self, position: Position) -> EventBatch:
+        def read(reader: Reader) -> EventBatch:
             gap = position.batch < reader.oldest_batch()
-            return News(list(map(_told, reader.told_after(position, AT_ONCE))), gap)
+            return EventBatch(list(map(_told, reader.told_after(position, AT_ONCE))), gap)
 
         return await self._archives.read(read)
 
@@ -236,7 +236,7 @@ class Feed:
             if self._over.is_set():
                 return
             await self._news.wait()
-        place = _Place(self._ring, last)
+        place = _Cursor(self._ring, last)
         yield RETRY + _id(place.position) + b"\n"
         said_at = trio.current_time()
         while not self._over.is_set():
@@ -245,7 +245,7 @@ class Feed:
                 told = await place.next(self._read)
             except StoreUnreadable:
                 return  # whoever comes back goes on from its last id
-            except Behind:
+            except Lagging:
                 self.dropped += 1
                 return
             wanted = [one.text for one in told if room is None or room.match(one.room)]
@@ -263,22 +263,22 @@ class Feed:
 
 
 @final
-class _Place:
+class _Cursor:
     """How far one client has come."""
 
-    def __init__(self, ring: Ring, last: Position | None) -> None:
+    def __init__(self, ring: ReplayBuffer, last: Position | None) -> None:
         self.position = ring.newest if last is None else min(last, ring.newest)
         self.gap = last is not None and last > ring.newest  # no id of this store
         self._ring = ring
         self._live = False
         """It had all that was in the ring once."""
 
-    async def next(self, read: Callable[[Position], Awaitable[News]]) -> list[Told]:
-        """What comes next, nothing where nothing does yet.  Raises `Behind`."""
+    async def next(self, read: Callable[[Position], Awaitable[EventBatch]]) -> list[SseEvent]:
+        """What comes next, nothing where nothing does yet.  Raises `Lagging`."""
         try:
             told = self._ring.after(self.position)
             self._live = True
-        except Behind:
+        except Lagging:
             if self._live:
                 raise
             oldest = self._ring.oldest
@@ -304,10 +304,10 @@ def _id(position: Position) -> bytes:
     return b"id: %d-%d\n" % (position.batch, position.number)
 
 
-def _told(placed: Placed) -> Told:
+def _told(placed: PositionedEntry) -> SseEvent:
     about = {"room": placed.room, "session": placed.room_sid, **entry_view(placed.entry)}
     data = json.dumps(about, separators=(",", ":")).encode()
-    return Told(placed.position, placed.room, _id(placed.position) + b"data: " + data + b"\n\n")
+    return SseEvent(placed.position, placed.room, _id(placed.position) + b"data: " + data + b"\n\n")
 
 
 _HEADERS: Final = {
@@ -321,7 +321,9 @@ _HEADERS: Final = {
 class _Stream(Response):
     """Starlette's own leaves its generator open when the client goes."""
 
-    def __init__(self, feed: Feed, last: Position | None, room: re.Pattern[str] | None) -> None:
+    def __init__(
+        self, feed: EventSource, last: Position | None, room: re.Pattern[str] | None
+    ) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._feed = feed

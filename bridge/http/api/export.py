@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bridge.http.api.answers import CSV, JSON, members
-from bridge.http.server.answer_budget import Budget
+from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import BUDGET
 from bridge.http.server.streamed_answer import busy, joined
 from bridge.output.csv_columns import SESSION_COLUMNS, csv_parts
@@ -132,7 +132,7 @@ class Export(Response):
         finally:
             self._exports.count -= 1
 
-    async def _write(self, budget: Budget, send: Send) -> None:
+    async def _write(self, budget: AnswerBudget, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         part = self._first
         while True:

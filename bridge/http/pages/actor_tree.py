@@ -22,7 +22,7 @@ MOST_DEPTH: Final = 6
 
 
 @frozen
-class Row:
+class TreeRow:
     """One line of the table."""
 
     depth: int
@@ -43,7 +43,7 @@ class Row:
     """Instead of all this: what is not shown."""
 
 
-def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[Row]:
+def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[TreeRow]:
     """The lines of a node and of what is under it; `names` of rooms by SID."""
     yield _row(node, names, depth)
     ill = [child for child in node.children if is_ill(child)]
@@ -56,7 +56,7 @@ def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[Row]:
     if hidden:
         hidden_ill = max(0, len(ill) - ILL_SHOWN)
         said = f"{hidden_ill} of them not well" if hidden_ill else "all well"
-        yield Row(min(depth + 1, MOST_DEPTH), f"{hidden} more", rest=said)
+        yield TreeRow(min(depth + 1, MOST_DEPTH), f"{hidden} more", rest=said)
 
 
 def is_ill(node: Node) -> bool:
@@ -68,10 +68,10 @@ def _ill(node: Node) -> bool:
     return bool(node.restarts) or node.state != "running" or node.queued >= BUSY
 
 
-def _row(node: Node, names: Mapping[str, str], depth: int) -> Row:
+def _row(node: Node, names: Mapping[str, str], depth: int) -> TreeRow:
     counters = node.counters or {}
     label = node.path.rsplit("/", 1)[-1] or "/"
-    return Row(
+    return TreeRow(
         depth=depth,
         label=label,
         name=names.get(label, ""),

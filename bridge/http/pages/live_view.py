@@ -19,9 +19,9 @@ import trio
 from attrs import define, frozen
 
 from actors.session import QUALITIES, Quality, SessionState
-from actors.session.state import Person
+from actors.session.state import Participant
 from bridge.http.pages.rendering import render, utc
-from bridge.http.server.time_slices import Turns
+from bridge.http.server.time_slices import TimeSlices
 
 FACES: Final = 12
 """People of a room who are named; of more the number is told."""
@@ -36,7 +36,7 @@ _Session: TypeAlias = tuple[str, str, float]
 
 
 @frozen
-class Face:
+class PersonCell:
     """One person as the page shows them."""
 
     identity: str
@@ -58,7 +58,7 @@ class _Drawn:
 
 
 @final
-class Board:
+class LiveView:
     """Made once; `live` gives the sessions that have not ended."""
 
     def __init__(
@@ -137,7 +137,7 @@ class Board:
             self._version += 1
             self._members = self._version
         drawn: dict[_Session, _Drawn] = {}
-        turns = Turns()
+        turns = TimeSlices()
         for key in newest:
             state, before = live[key], self._drawn.get(key)
             if before is None or before.state is not state:
@@ -188,10 +188,10 @@ def room_values(state: SessionState) -> dict[str, Any]:
     }
 
 
-def _face(state: SessionState, person: Person) -> Face:
+def _face(state: SessionState, person: Participant) -> PersonCell:
     tracks = [track for track in state.tracks.values() if track.identity == person.identity]
     devices = {track.source: track.muted.since is not None for track in tracks}
-    return Face(
+    return PersonCell(
         identity=person.identity,
         name=person.name,
         kind=person.kind,
@@ -201,7 +201,7 @@ def _face(state: SessionState, person: Person) -> Face:
     )
 
 
-def _talk(state: SessionState, people: list[Person]) -> dict[str, float | int] | None:
+def _talk(state: SessionState, people: list[Participant]) -> dict[str, float | int] | None:
     """Seconds as of `at`, and how many add to them each second since; None where unheard."""
     left = [one for one in state.past.values() if one.identity not in state.present]
     heard = [person for person in (*people, *left) if person.audible]

@@ -27,14 +27,14 @@ from actors.session import SessionState
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.pages import actor_tree
 from bridge.http.pages.days_svg import days_svg
-from bridge.http.pages.live_view import Board
+from bridge.http.pages.live_view import LiveView
 from bridge.http.pages.rendering import html, page, render
 from bridge.http.pages.search_form import WrongSearch, fields, search
 from bridge.http.pages.sign_in_page import signin_rows
 from bridge.http.pages.static_files import static_rows
 from bridge.http.pages.timeline_svg import STYLE_HASH, timeline_svg
 from bridge.http.server.problem import problem
-from bridge.http.server.routes import Row, access_of, root_of
+from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.output.timeline_lanes import starts_late
 from bridge.store.reader import BadCursor, Reader, SessionUnreadable
 
@@ -64,7 +64,7 @@ Facts: TypeAlias = Sequence[tuple[str, object]]
 
 
 @frozen
-class Part:
+class Section:
     """How one part of the program is."""
 
     title: str
@@ -83,7 +83,7 @@ class System:
     """How the program is.  `parts` and `dead_letters` are called in the loop and must be quick."""
 
     tree: Callable[[], Awaitable[Node]]
-    parts: Callable[[], Iterable[Part]]
+    parts: Callable[[], Iterable[Section]]
     dead_letters: Callable[[], Mapping[str, int]]
     """How many, by actor's path and message: `/a/b Add`."""
 
@@ -104,22 +104,22 @@ class Pages:
         """`clock`: Unix seconds on the clock of the sessions."""
         self._read = read
         self._live = live
-        self._board = Board(live, clock, root=root)
+        self._board = LiveView(live, clock, root=root)
         self._system = system
         self._exports = Exports()
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[HttpRoute, ...]:
         return (
-            Row("GET", "/", self._now),
-            Row("GET", "/now", self._news),
-            Row("GET", "/history", self._history),
-            Row("GET", "/history.csv", self._save),
-            Row("GET", "/history.json", self._save),
-            Row("GET", "/sessions/{id:path}", self._session),
-            Row("GET", "/timelines/{id:path}", self._timeline),
-            Row("GET", "/whole/{id:path}", self._save_session),
-            Row("GET", "/system", self._show_system),
+            HttpRoute("GET", "/", self._now),
+            HttpRoute("GET", "/now", self._news),
+            HttpRoute("GET", "/history", self._history),
+            HttpRoute("GET", "/history.csv", self._save),
+            HttpRoute("GET", "/history.json", self._save),
+            HttpRoute("GET", "/sessions/{id:path}", self._session),
+            HttpRoute("GET", "/timelines/{id:path}", self._timeline),
+            HttpRoute("GET", "/whole/{id:path}", self._save_session),
+            HttpRoute("GET", "/system", self._show_system),
             *signin_rows(),
             *static_rows(),
         )

@@ -12,18 +12,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from bridge.http.pages.rendering import html, render
 from bridge.http.server.request_body import body_of
 from bridge.http.server.request_guard import SIGN_IN
-from bridge.http.server.routes import Row, access_of, root_of
+from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.http.server.sign_in import client_of
 
 FORM_BYTES: Final = 4_096
 
 
-def signin_rows() -> tuple[Row, ...]:
+def signin_rows() -> tuple[HttpRoute, ...]:
     """Open to everybody; where there is no token they lead to the first page."""
     return (
-        Row("GET", SIGN_IN, _ask, open=True),
-        Row("POST", SIGN_IN, _sign_in, open=True),
-        Row("POST", "/signout", _sign_out, open=True),
+        HttpRoute("GET", SIGN_IN, _ask, open=True),
+        HttpRoute("POST", SIGN_IN, _sign_in, open=True),
+        HttpRoute("POST", "/signout", _sign_out, open=True),
     )
 
 

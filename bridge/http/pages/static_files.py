@@ -14,7 +14,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.http.server.routes import Row
+from bridge.http.server.routes import HttpRoute
 
 FOLDER: Final = Path(__file__).parent / "static"
 
@@ -27,10 +27,10 @@ KINDS: Final[Mapping[str, str]] = {
 }
 
 
-def static_rows() -> tuple[Row, ...]:
+def static_rows() -> tuple[HttpRoute, ...]:
     """One for each file."""
     return tuple(
-        Row("GET", f"/static/{path.name}", _answer(path), open=True)
+        HttpRoute("GET", f"/static/{path.name}", _answer(path), open=True)
         for path in sorted(FOLDER.iterdir())
         if path.suffix in KINDS
     )

@@ -25,7 +25,7 @@ from attrs import frozen
 from markupsafe import Markup
 
 from bridge.output.harmless import harmless
-from bridge.output.timeline_lanes import Lane, Span, gaps, lanes, length
+from bridge.output.timeline_lanes import LaneSpan, TimelineLane, gaps, lanes, length
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -157,7 +157,7 @@ def _grid(scale: _Scale, bottom: int, times: Sequence[int]) -> Iterator[Markup]:
         at += step
 
 
-def _lane(lane: Lane, index: int, scale: _Scale) -> Iterator[Markup]:
+def _lane(lane: TimelineLane, index: int, scale: _Scale) -> Iterator[Markup]:
     top = TOP + LANE * index
     yield Markup('<g><path class="rule" d="M0 {y}H{width}"/>').format(y=top, width=WIDTH)
     yield _name(lane, top + 21)
@@ -177,7 +177,7 @@ def _lane(lane: Lane, index: int, scale: _Scale) -> Iterator[Markup]:
     yield Markup("</g>")
 
 
-def _name(lane: Lane, y: int) -> Markup:
+def _name(lane: TimelineLane, y: int) -> Markup:
     full = harmless(lane.name or lane.identity)
     short = full if len(full) <= NAME_LENGTH else full[: NAME_LENGTH - 1] + "…"
     machine = "" if lane.kind in ("standard", "sip") else " machine"
@@ -192,7 +192,7 @@ _BAR: Final = Markup(
 
 
 def _bars(
-    kind: str, spans: Iterable[Span], scale: _Scale, y: int, height: int, title: str = ""
+    kind: str, spans: Iterable[LaneSpan], scale: _Scale, y: int, height: int, title: str = ""
 ) -> Iterator[Markup]:
     about = Markup("<title>{}</title>").format(title) if title else ""
     for x, right in _pixels(spans, scale):
@@ -200,7 +200,7 @@ def _bars(
         yield _BAR.format(kind=kind, x=x, y=y, width=width, height=height, about=about)
 
 
-def _pixels(spans: Iterable[Span], scale: _Scale) -> Iterator[tuple[float, float]]:
+def _pixels(spans: Iterable[LaneSpan], scale: _Scale) -> Iterator[tuple[float, float]]:
     """Left and right of each; what touches is one, and nothing is too short to be seen."""
     left = right = None
     for span in spans:

@@ -18,7 +18,7 @@ MOST: Final = 64 << 20
 
 
 @final
-class Budget:
+class AnswerBudget:
     """Counts the bytes under way.  Used within one event loop."""
 
     def __init__(self, most: int = MOST) -> None:

@@ -9,7 +9,7 @@ What a client can cost is bounded: `HEAD_BYTES` of a request line and headers, h
 arrive, that must be there in `HEAD_SECONDS`; `STALL_SECONDS` without taking any of our
 answer; `LINGER_SECONDS` at the end.  How much of a body is read, and for how long, is the
 application's to say.  A connection that waits for its client can be closed to make place
-for another (`Place`), and all answers under way share one `Budget` of bytes.
+for another (`ConnectionSlot`), and all answers under way share one `AnswerBudget` of bytes.
 
 A head is collected here and given to h11 whole: h11 itself bounds only a head that is not
 complete.  What makes its pattern of a header line slow (quadratic in blanks before a
@@ -32,7 +32,7 @@ import h11
 import structlog
 import trio
 
-from bridge.http.server.answer_budget import Budget
+from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.problem import PROBLEM_JSON, problem_body
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ LINGER_BYTES: Final = 4 * 1024 * 1024
 PIECE: Final = 64 * 1024
 """Bytes read or written at once."""
 BUDGET: Final = "room_actors.budget"
-"""The ASGI extension under which a request finds the `Budget` of all answers."""
+"""The ASGI extension under which a request finds the `AnswerBudget` of all answers."""
 
 RETRY_AFTER: Final = (b"retry-after", b"5")
 """Seconds, of an answer that is refused because there is no place for it."""
@@ -77,11 +77,11 @@ class ClientGoneError(OSError):
     """Nobody is there to take the answer.  An `OSError`, as ASGI wants it."""
 
 
-class Place(Protocol):
+class ConnectionSlot(Protocol):
     """A connection's place among all connections; the server gives it."""
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> AnswerBudget:
         """Of all answers together."""
         ...
 
@@ -95,7 +95,7 @@ class Place(Protocol):
         ...
 
 
-async def converse(stream: trio.SocketStream, app: App, place: Place) -> None:
+async def converse(stream: trio.SocketStream, app: App, place: ConnectionSlot) -> None:
     """Answer the requests of one connection until one side has had enough."""
     try:
         wire = _Wire(stream, place)
@@ -147,7 +147,7 @@ def _wrong(request: h11.Request) -> int:
 class _Wire:
     """A socket that speaks HTTP/1.1.  Raises `ClientGoneError` and h11's errors."""
 
-    def __init__(self, stream: trio.SocketStream, place: Place) -> None:
+    def __init__(self, stream: trio.SocketStream, place: ConnectionSlot) -> None:
         self.stream = stream
         self.place = place
         self.client, self.server = stream.socket.getpeername()[:2], stream.socket.getsockname()[:2]

@@ -19,7 +19,7 @@ import trio
 from attrs import define
 
 from bridge.config.http_address import HttpAddress, network_of
-from bridge.http.server.answer_budget import Budget
+from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import HEAD_SECONDS, App, converse
 
 log = structlog.get_logger()
@@ -112,14 +112,14 @@ class _Wait:
     scope: trio.CancelScope
     since: float
     """When it began, or the request that it is part of did."""
-    place: _Place
+    place: _Slot
 
 
 @final
 class _Connections:
     def __init__(self, app: App, bounded: Callable[[str], bool], most: int | None) -> None:
         self.end = trio.Event()
-        self.budget = Budget()
+        self.budget = AnswerBudget()
         self.waits: dict[_Wait, None] = {}
         self._app = app
         self._bounded = bounded
@@ -160,7 +160,7 @@ class _Connections:
         if network is not None:
             self._by_network[network] += 1
         try:
-            await converse(stream, self._app, _Place(self, network))
+            await converse(stream, self._app, _Slot(self, network))
         except Exception:
             log.exception("http_connection_failed")
         finally:
@@ -216,7 +216,7 @@ class _Connections:
 
 
 @final
-class _Place:
+class _Slot:
     """A connection among all: see `exchange.Place`."""
 
     def __init__(self, connections: _Connections, network: str | None) -> None:

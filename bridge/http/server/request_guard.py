@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
 
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from bridge.http.server.exchange import App, Message
 from bridge.http.server.problem import problem
 from bridge.http.server.sign_in import Access, Verdict, client_of
@@ -42,7 +42,7 @@ class Guard:
         *,
         loopback: bool,
         access: Access | None,
-        front: Front,
+        front: PublicAddress,
         open_paths: Collection[str],
         any_host: Collection[str],
     ) -> None:

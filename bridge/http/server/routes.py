@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bridge.config.public_address import Front
+from bridge.config.public_address import PublicAddress
 from bridge.http.server.exchange import App
 from bridge.http.server.problem import problem
 from bridge.http.server.request_guard import Guard
@@ -24,7 +24,7 @@ from bridge.http.server.sign_in import Access
 
 
 @frozen
-class Row:
+class HttpRoute:
     """One address."""
 
     method: Literal["GET", "POST"]
@@ -51,12 +51,12 @@ def _as_problem(
 
 
 def app(
-    rows: Sequence[Row],
+    rows: Sequence[HttpRoute],
     *,
     loopback: bool,
     token: str | None = None,
     explain: Explain = _as_problem,
-    front: Front | None = None,
+    front: PublicAddress | None = None,
 ) -> App:
     """The application.
 
@@ -66,7 +66,7 @@ def app(
     request.  `explain` answers errors.  `front` is what stands before us; rows find its
     path as `root_of` their request.
     """
-    front = front or Front()
+    front = front or PublicAddress()
 
     def failed(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):

@@ -14,7 +14,7 @@ from typing import Final, final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bridge.http.server.answer_budget import Budget
+from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import BUDGET, RETRY_AFTER
 from bridge.http.server.problem import problem
 
@@ -44,7 +44,7 @@ def busy(detail: str) -> Response:
 
 
 @final
-class Pieces(Response):
+class StreamedAnswer(Response):
     """An answer of these pieces.  It can be sent once."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Pieces(Response):
         super().__init__(None, 200, {**headers, **length}, media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        budget: Budget = scope["extensions"][BUDGET]
+        budget: AnswerBudget = scope["extensions"][BUDGET]
         if not budget.take(self._size):
             await busy("too many answers are under way")(scope, receive, send)
             return

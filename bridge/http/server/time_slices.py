@@ -15,7 +15,7 @@ SLICE: Final = 0.002
 
 
 @final
-class Turns:
+class TimeSlices:
     """Gives others their turn after each `SLICE`."""
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class Turns:
             self._until = time.perf_counter() + SLICE
 
 
-async def in_turns(steps: Generator[None, None, T]) -> T:
+async def in_slices(steps: Generator[None, None, T]) -> T:
     """What `steps` return, with others at work between them."""
-    turns = Turns()
+    turns = TimeSlices()
     while True:
         try:
             next(steps)

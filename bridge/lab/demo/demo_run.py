@@ -37,7 +37,7 @@ from bridge.lab.demo.performance import (
     open_early,
     tell_story,
 )
-from bridge.lab.demo.script import Plan, draw
+from bridge.lab.demo.script import Script, draw
 from bridge.lab.demo.simulated_people import SimulatedCrowd
 from bridge.lab.people import PeopleError, open_people
 from bridge.lab.server import PrivateServer, ServerError, ServerUnavailableError, ensure_server
@@ -71,7 +71,7 @@ class DemoSettings:
     svg: Path | None = None
     """Where to save the last page as a picture."""
 
-    def plan(self) -> Plan:
+    def plan(self) -> Script:
         """The story.  Raises `PlanError` where the settings do not fit."""
         rooms, people = self.rooms, self.people
         if rooms is None:
@@ -157,7 +157,7 @@ class _Demo:
     """One run."""
 
     settings: DemoSettings
-    plan: Plan
+    plan: Script
     data_dir: Path
     start_worker: StartWorker
     start_simulated: StartSimulated | None

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import trio
 from attrs import define, field, frozen
 
-from bridge.lab.demo.script import Plan, RoomPlan, Step
+from bridge.lab.demo.script import RoomScript, Script, ScriptStep
 from bridge.lab.people import Kind, RoomTruth, Scenario, Source
 from bridge.livekit.server_api import Unavailable
 
@@ -117,7 +117,7 @@ class WatchingWorker(Protocol):
 class RoomStory:
     """What really happened in one room."""
 
-    plan: RoomPlan
+    plan: RoomScript
     truth: RoomTruth
     metadata: str
     """The room's own, as it was last set."""
@@ -127,97 +127,97 @@ class RoomStory:
 class Cast:
     """One room and its people while its story is told."""
 
-    plan: RoomPlan
+    plan: RoomScript
     people: Crowd
     api: Administrator
     metadata: str = ""
     here: dict[str, Somebody] = field(factory=dict[str, Somebody])
     everyone: list[Somebody] = field(factory=list[Somebody])
 
-    def person(self, step: Step) -> Somebody:
+    def person(self, step: ScriptStep) -> Somebody:
         return self.here[step.who]
 
-    def track(self, step: Step) -> str:
+    def track(self, step: ScriptStep) -> str:
         """The SID of what the person published from the source that the step names."""
         source: Source = step.data["source"]
         tracks = self.person(step).tracks
         return next(sid for sid, its_source in tracks.items() if its_source == source)
 
 
-async def _join(cast: Cast, step: Step) -> None:
+async def _join(cast: Cast, step: ScriptStep) -> None:
     person = await cast.people.join(cast.plan.room, step.who, **step.data)
     cast.here[step.who] = person
     cast.everyone.append(person)
 
 
-async def _publish(cast: Cast, step: Step) -> None:
+async def _publish(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).publish(step.data["source"])
 
 
-async def _unpublish(cast: Cast, step: Step) -> None:
+async def _unpublish(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).unpublish(cast.track(step))
 
 
-async def _mute(cast: Cast, step: Step) -> None:
+async def _mute(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).mute(cast.track(step))
 
 
-async def _unmute(cast: Cast, step: Step) -> None:
+async def _unmute(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).unmute(cast.track(step))
 
 
-async def _talk(cast: Cast, step: Step) -> None:
+async def _talk(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).talk(step.data["seconds"])
 
 
-async def _send_data(cast: Cast, step: Step) -> None:
+async def _send_data(cast: Cast, step: ScriptStep) -> None:
     data = dict(step.data)
     await cast.person(step).send_data(data.pop("payload"), **data)
 
 
-async def _send_text(cast: Cast, step: Step) -> None:
+async def _send_text(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).send_text(step.data["text"])
 
 
-async def _set_name(cast: Cast, step: Step) -> None:
+async def _set_name(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).set_name(step.data["name"])
 
 
-async def _set_metadata(cast: Cast, step: Step) -> None:
+async def _set_metadata(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).set_metadata(step.data["metadata"])
 
 
-async def _set_attributes(cast: Cast, step: Step) -> None:
+async def _set_attributes(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).set_attributes(step.data["changed"])
 
 
-async def _simulate(cast: Cast, step: Step) -> None:
+async def _simulate(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).simulate(step.data["scenario"])
 
 
-async def _leave(cast: Cast, step: Step) -> None:
+async def _leave(cast: Cast, step: ScriptStep) -> None:
     await cast.person(step).leave()
 
 
-async def _kick(cast: Cast, step: Step) -> None:
+async def _kick(cast: Cast, step: ScriptStep) -> None:
     identity: str = step.data["identity"]
     await cast.api.remove_participant(cast.plan.room, identity)
     await cast.here[identity].out()
 
 
-async def _set_room_metadata(cast: Cast, step: Step) -> None:
+async def _set_room_metadata(cast: Cast, step: ScriptStep) -> None:
     cast.metadata = step.data["metadata"]
     await cast.api.update_room_metadata(cast.plan.room, cast.metadata)
 
 
-async def _delete(cast: Cast, step: Step) -> None:  # noqa: ARG001  one table, one shape
+async def _delete(cast: Cast, step: ScriptStep) -> None:  # noqa: ARG001  one table, one shape
     with suppress(Unavailable):  # The call may say so although the room is gone.
         await cast.api.delete_room(cast.plan.room)
     for person in cast.everyone:
         await person.out()
 
 
-DEEDS: Final[Mapping[str, Callable[[Cast, Step], Awaitable[None]]]] = {
+DEEDS: Final[Mapping[str, Callable[[Cast, ScriptStep], Awaitable[None]]]] = {
     "join": _join,
     "publish": _publish,
     "unpublish": _unpublish,
@@ -238,13 +238,13 @@ DEEDS: Final[Mapping[str, Callable[[Cast, Step], Awaitable[None]]]] = {
 """Every `Step.do`."""
 
 
-async def open_early(plan: Plan, people: Crowd, api: Administrator) -> dict[str, Cast]:
+async def open_early(plan: Script, people: Crowd, api: Administrator) -> dict[str, Cast]:
     """Open the rooms that are older than the worker; hand the result to `tell_story`."""
     return {room.room: await _open(room, people, api) for room in plan.rooms if room.before_worker}
 
 
 async def tell_story(
-    plan: Plan,
+    plan: Script,
     people: Crowd,
     api: Administrator,
     worker: WatchingWorker,
@@ -260,7 +260,7 @@ async def tell_story(
     stories: dict[str, Cast] = dict(early)
     limit = trio.CapacityLimiter(AT_ONCE)
 
-    async def tell(room: RoomPlan) -> None:
+    async def tell(room: RoomScript) -> None:
         await trio.sleep(room.starts_at)
         if room.room not in stories:
             async with limit:
@@ -282,7 +282,7 @@ async def tell_story(
     )
 
 
-async def _open(room: RoomPlan, people: Crowd, api: Administrator) -> Cast:
+async def _open(room: RoomScript, people: Crowd, api: Administrator) -> Cast:
     """The room and its first people, who join one after the other."""
     await api.create_room(room.room, departure_timeout=DEPARTURE_SECONDS)
     cast = Cast(room, people, api)
@@ -299,12 +299,12 @@ DEPARTURE_SECONDS: Final = 2
 async def _perform(cast: Cast) -> None:
     """Every later step at its time, each person's one after the other."""
     begin = trio.current_time()
-    steps: dict[str, list[Step]] = {}
+    steps: dict[str, list[ScriptStep]] = {}
     for step in cast.plan.steps:
         if step.at >= 0:
             steps.setdefault(step.who, []).append(step)
 
-    async def one(mine: list[Step]) -> None:
+    async def one(mine: list[ScriptStep]) -> None:
         for step in mine:
             await trio.sleep_until(begin + step.at)
             await DEEDS[step.do](cast, step)

@@ -50,7 +50,7 @@ class PlanError(ValueError):
 
 
 @frozen
-class Step:
+class ScriptStep:
     """One thing that somebody does."""
 
     at: float
@@ -63,14 +63,14 @@ class Step:
 
 
 @frozen
-class RoomPlan:
+class RoomScript:
     room: str
     starts_at: float
     """Seconds since the story's beginning."""
     before_worker: bool
     """Whether the room is open before the worker starts."""
     ending: Ending
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     """In the order of time."""
 
     @property
@@ -80,11 +80,11 @@ class RoomPlan:
 
 
 @frozen
-class Plan:
+class Script:
     seed: int
     seconds: float
     """How long the story takes from its beginning to the worker's stop, about."""
-    rooms: tuple[RoomPlan, ...]
+    rooms: tuple[RoomScript, ...]
 
 
 class _Scene:
@@ -94,22 +94,22 @@ class _Scene:
         self.rng = rng
         self.length = length
         self.ending: Ending = ending
-        self.steps: list[Step] = []
+        self.steps: list[ScriptStep] = []
         self._openings = 0
 
     def opening(self, who: str, do: str, **data: Any) -> None:
         self._openings += 1
-        self.steps.append(Step(-1000.0 + self._openings, who, do, data))
+        self.steps.append(ScriptStep(-1000.0 + self._openings, who, do, data))
 
     def at(self, share: float) -> float:
         """Seconds at `share` of the script, a little off, as people are."""
         return round(self.length * (share + self.rng.uniform(-0.01, 0.01)), 3)
 
     def later(self, share: float, who: str, do: str, **data: Any) -> None:
-        self.steps.append(Step(self.at(share), who, do, data))
+        self.steps.append(ScriptStep(self.at(share), who, do, data))
 
-    def after(self, step: Step, seconds: float, do: str, **data: Any) -> None:
-        self.steps.append(Step(round(step.at + seconds, 3), step.who, do, data))
+    def after(self, step: ScriptStep, seconds: float, do: str, **data: Any) -> None:
+        self.steps.append(ScriptStep(round(step.at + seconds, 3), step.who, do, data))
 
     def leave(self, share: float, who: str) -> None:
         """Leave for good, in a room whose people do leave."""
@@ -227,7 +227,7 @@ _ROLES: Final[tuple[Callable[[_Scene, str], None], ...]] = (
 _ENDINGS: Final[tuple[Ending, ...]] = ("left", "deleted", "open", "left")
 
 
-def draw(rooms: int, people: int, seconds: float, seed: int) -> Plan:
+def draw(rooms: int, people: int, seconds: float, seed: int) -> Script:
     """The story of `people` people in `rooms` rooms, in about `seconds` seconds.
 
     Raises `PlanError` where there are fewer people than rooms, or too little time.
@@ -249,11 +249,11 @@ def draw(rooms: int, people: int, seconds: float, seed: int) -> Plan:
             scene.opening(f"assistant-{i + 1}", "join", kind="agent")
         if scene.ending == "deleted":
             scene.later(0.95, SERVER, "delete")
-    return Plan(
+    return Script(
         seed,
         seconds,
         tuple(
-            RoomPlan(
+            RoomScript(
                 room=_room_name(i),
                 starts_at=round(rng.uniform(0, _STAGGER) * seconds, 3) if i else 0.0,
                 before_worker=i == 0,

@@ -18,7 +18,7 @@ take the program with it.
         people.truth()  # what really happened, room by room
 """
 
-from bridge.lab.people.crowd import KeptProcess, People, open_people
+from bridge.lab.people.crowd import People, SharedProcess, open_people
 from bridge.lab.people.person import Person
 from bridge.lab.people.process import PeopleError
 from bridge.lab.people.process_protocol import SCENARIOS, SOURCES, Grants, Kind, Scenario, Source
@@ -30,13 +30,13 @@ __all__ = [
     "SOURCES",
     "Deed",
     "Grants",
-    "KeptProcess",
     "Kind",
     "People",
     "PeopleError",
     "Person",
     "RoomTruth",
     "Scenario",
+    "SharedProcess",
     "Source",
     "open_people",
 ]

@@ -21,7 +21,7 @@ _numbers: Final = count(1)
 
 
 @final
-class KeptProcess:
+class SharedProcess:
     """A process for people that one `open_people` leaves to the next, also over trio runs.
 
     Its start costs a second.  Where it ended, the next block starts another.
@@ -114,7 +114,7 @@ class People:
         self._processes.append(process)
         return process
 
-    async def borrow(self, kept: KeptProcess) -> None:
+    async def borrow(self, kept: SharedProcess) -> None:
         """Begin with a process that is there already."""
         self._kept = await kept.open(self._nursery, self._hello)
         self._processes.append(self._kept)
@@ -137,7 +137,7 @@ async def _leave_or_not(person: Person) -> None:
 
 @asynccontextmanager
 async def open_people(
-    url: str, api_key: str, api_secret: str, *, kept: KeptProcess | None = None
+    url: str, api_key: str, api_secret: str, *, kept: SharedProcess | None = None
 ) -> AsyncIterator[People]:
     """A process for people at the server `url`; everybody leaves when the block ends.
 

@@ -37,7 +37,7 @@ LOOK: Final = 16
 """Turns, before other tasks may run: about 10 ms of work."""
 
 
-class _Newest(Generic[T]):
+class _LatestChanges(Generic[T]):
     """Items of which the newest of a key is enough: one place in a lane, at its end."""
 
     __slots__ = ("by_key", "taken")
@@ -48,15 +48,15 @@ class _Newest(Generic[T]):
         self.taken = False
 
 
-class Lane(Generic[T]):
+class RoomQueue(Generic[T]):
     """What came for one room, in order, and who takes it."""
 
     def __init__(self, inbox: Inbox, take: Callable[[T], None], merge: Callable[[T, T], T]) -> None:
         self._inbox = inbox
         self._take = take
         self._merge = merge
-        self._items: deque[T | _Newest[T]] = deque()
-        self._newest: _Newest[T] | None = None
+        self._items: deque[T | _LatestChanges[T]] = deque()
+        self._newest: _LatestChanges[T] | None = None
         """The last of the items, where it is one of those."""
         self._overtaking = threading.Lock()
         self._in_line = False
@@ -82,11 +82,11 @@ class Lane(Generic[T]):
                 first, older = newest.by_key.pop(key, (item, None))
                 newest.by_key[key] = first, item
                 return older is not None
-            newest = self._newest = _Newest(key, item)
+            newest = self._newest = _LatestChanges(key, item)
         self._append(newest)
         return False
 
-    def _append(self, item: T | _Newest[T]) -> None:
+    def _append(self, item: T | _LatestChanges[T]) -> None:
         self._items.append(item)
         if not self._in_line:
             self._in_line = True
@@ -97,14 +97,14 @@ class Lane(Generic[T]):
         self._in_line = False  # First: what comes from here on lines up again.
         for _ in range(min(TURN, len(self._items))):
             item = self._items.popleft()
-            if isinstance(item, _Newest):
+            if isinstance(item, _LatestChanges):
                 item = self._first_of(item)
             self._take(item)
         if self._items and not self._in_line:
             self._in_line = True
             self._inbox.line_up(self)
 
-    def _first_of(self, newest: _Newest[T]) -> T:
+    def _first_of(self, newest: _LatestChanges[T]) -> T:
         """From here on its items wait as any other does."""
         with self._overtaking:
             newest.taken = True
@@ -125,7 +125,7 @@ class Inbox:
     """
 
     def __init__(self) -> None:
-        self._line: deque[Lane[Any]] = deque()
+        self._line: deque[RoomQueue[Any]] = deque()
         self._token = trio.lowlevel.current_trio_token()
         self._awake = False
         self._news = trio.Event()
@@ -134,19 +134,19 @@ class Inbox:
 
     def lane(
         self, take: Callable[[T], None], merge: Callable[[T, T], T] = lambda _, newest: newest
-    ) -> Lane[T]:
+    ) -> RoomQueue[T]:
         """A lane of its own for one room.
 
         Both functions are called on the trio thread, and must not raise.
         """
-        return Lane(self, take, merge)
+        return RoomQueue(self, take, merge)
 
     def close(self) -> None:
         """Nobody is interested any more."""
         self._closed = True
         self._news.set()
 
-    def line_up(self, lane: Lane[Any]) -> None:
+    def line_up(self, lane: RoomQueue[Any]) -> None:
         """Called on any thread."""
         self._line.append(lane)
         if not self._awake:

@@ -53,7 +53,7 @@ from actors.rooms.room_port import (
 )
 from actors.session.events import (
     Disconnected,
-    MessagesThinned,
+    MessagesDropped,
     ParticipantJoined,
     Reconnected,
     Reconnecting,
@@ -66,7 +66,7 @@ from actors.session.events import (
     Watching,
 )
 from bridge.livekit.rooms import sdk_events, seams, streams
-from bridge.livekit.rooms.demux import Inbox, Lane
+from bridge.livekit.rooms.demux import Inbox, RoomQueue
 from bridge.livekit.rooms.native_memory import Trimmer
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
@@ -537,7 +537,7 @@ class _Connection(OpenRoom):
         else:
             self._put_in_a_flood(self._lane, item)
 
-    def _put_in_a_flood(self, lane: Lane[_Item], item: _Item) -> None:
+    def _put_in_a_flood(self, lane: RoomQueue[_Item], item: _Item) -> None:
         _, name, event = item
         subject = sdk_events.subject_of(event.room_event, name)
         if subject is not None:
@@ -572,7 +572,7 @@ class _Connection(OpenRoom):
     def _tell_given_up(self) -> None:
         before, self._told = self._told, self._given_up
         self._tell(
-            MessagesThinned(
+            MessagesDropped(
                 self.now(),
                 self._told.messages - before.messages,
                 self._told.changes - before.changes,

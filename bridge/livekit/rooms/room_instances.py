@@ -40,7 +40,7 @@ class _Batch:
 
 
 @define(eq=False)
-class RoomLives:
+class RoomInstances:
     """Questions about single rooms.  What is asked while a call is under way is asked
     together in the next one, so that 100 rooms at once are a few calls."""
 

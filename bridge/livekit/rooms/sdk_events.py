@@ -37,7 +37,7 @@ from actors.session.events import (
     PermissionsChanged,
     Quality,
     QualityChanged,
-    RecorderFound,
+    RecorderDetected,
     RoomEvent,
     RoomMetadataChanged,
     Roster,
@@ -94,7 +94,7 @@ KEEP: Final = 64 * 1024
 """Bytes of a message that are looked at (and kept, where payloads are wanted)."""
 
 
-class Here(Protocol):
+class RoomContext(Protocol):
     """What a translator may ask of the room it translates for."""
 
     @property
@@ -266,7 +266,7 @@ def format_of(payload: bytes, whole: bool = True) -> DataFormat:
 
 
 def message(
-    here: Here,
+    here: RoomContext,
     *,
     at: float,
     identity: str | None,
@@ -306,12 +306,12 @@ def _whose(participant: rtc.Participant, track_sid: str) -> tuple[str, str]:
     return cut_identity(participant.identity), cut_identity(track_sid)
 
 
-def _joined(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
+def _joined(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     now = here.now()
     return ParticipantJoined(now, participant_info(participant, now))
 
 
-def _active(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
+def _active(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     return ParticipantActive(here.now(), *_who(participant))
 
 
@@ -320,29 +320,31 @@ def is_person(participant: rtc.RemoteParticipant) -> bool:
     return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
 
 
-def recorder_found(participant: rtc.RemoteParticipant, at: float) -> RecorderFound:
-    return RecorderFound(at, *_who(participant))
+def recorder_found(participant: rtc.RemoteParticipant, at: float) -> RecorderDetected:
+    return RecorderDetected(at, *_who(participant))
 
 
-def _left(here: Here, participant: rtc.RemoteParticipant) -> RoomEvent:
+def _left(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     reason = reason_of(participant.disconnect_reason)
     return ParticipantLeft(here.now(), *_who(participant), reason)
 
 
-def _name(here: Here, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
+def _name(here: RoomContext, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
     return NameChanged(here.now(), cut_identity(participant.identity), cut_name(new))
 
 
-def _metadata(here: Here, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
+def _metadata(
+    here: RoomContext, participant: rtc.Participant, _old: str, new: str
+) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
     return MetadataChanged(here.now(), cut_identity(participant.identity), cut_text(new))
 
 
 def _attributes(
-    here: Here, changed: Mapping[str, str], participant: rtc.Participant
+    here: RoomContext, changed: Mapping[str, str], participant: rtc.Participant
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -352,19 +354,19 @@ def _attributes(
 
 
 def _published(
-    here: Here, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    here: RoomContext, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
 ) -> RoomEvent:
     return TrackPublished(here.now(), cut_identity(participant.identity), track_info(publication))
 
 
 def _unpublished(
-    here: Here, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    here: RoomContext, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
 ) -> RoomEvent:
     return TrackUnpublished(here.now(), *_whose(participant, publication.sid))
 
 
 def _muted(
-    here: Here, participant: rtc.Participant, publication: rtc.TrackPublication
+    here: RoomContext, participant: rtc.Participant, publication: rtc.TrackPublication
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -372,7 +374,7 @@ def _muted(
 
 
 def _unmuted(
-    here: Here, participant: rtc.Participant, publication: rtc.TrackPublication
+    here: RoomContext, participant: rtc.Participant, publication: rtc.TrackPublication
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -380,7 +382,7 @@ def _unmuted(
 
 
 def _subscribed(
-    here: Here,
+    here: RoomContext,
     _track: object,
     publication: rtc.RemoteTrackPublication,
     participant: rtc.RemoteParticipant,
@@ -389,26 +391,28 @@ def _subscribed(
 
 
 def _subscription_failed(
-    here: Here, participant: rtc.RemoteParticipant, track_sid: str, error: str
+    here: RoomContext, participant: rtc.RemoteParticipant, track_sid: str, error: str
 ) -> RoomEvent:
     return TrackSubscriptionFailed(
         here.now(), *_whose(participant, track_sid), cut_text(error, TOLD)
     )
 
 
-def _speakers(here: Here, speakers: list[rtc.Participant]) -> RoomEvent:
+def _speakers(here: RoomContext, speakers: list[rtc.Participant]) -> RoomEvent:
     others = tuple(cut_identity(p.identity) for p in speakers if p.identity != here.me)
     return SpeakersChanged(here.now(), others)
 
 
-def _quality(here: Here, participant: rtc.Participant | None, quality: int) -> RoomEvent | None:
+def _quality(
+    here: RoomContext, participant: rtc.Participant | None, quality: int
+) -> RoomEvent | None:
     level = QUALITIES.get(quality)
     if participant is None or participant.identity == here.me or level is None:
         return None
     return QualityChanged(here.now(), *_who(participant), level)
 
 
-def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent | None:
+def _data(here: RoomContext, packet: rtc.DataPacket) -> RoomEvent | None:
     if not is_news(packet.topic or "", packet.data):
         return None
     return message(
@@ -422,7 +426,7 @@ def _data(here: Here, packet: rtc.DataPacket) -> RoomEvent | None:
 
 
 def _permissions(
-    here: Here,
+    here: RoomContext,
     participant: rtc.Participant,
     permissions: participant_pb2.ParticipantPermission,
 ) -> RoomEvent | None:
@@ -433,7 +437,7 @@ def _permissions(
     )
 
 
-def _data_track_published(here: Here, track: rtc.RemoteDataTrack) -> RoomEvent | None:
+def _data_track_published(here: RoomContext, track: rtc.RemoteDataTrack) -> RoomEvent | None:
     if track.publisher_identity == here.me:
         return None
     info = track.info
@@ -446,11 +450,11 @@ def _data_track_published(here: Here, track: rtc.RemoteDataTrack) -> RoomEvent |
     )
 
 
-def _data_track_unpublished(here: Here, sid: str) -> RoomEvent:
+def _data_track_unpublished(here: RoomContext, sid: str) -> RoomEvent:
     return DataTrackUnpublished(here.now(), cut_identity(sid))
 
 
-def _room_metadata(here: Here, _old: str, new: str) -> RoomEvent:
+def _room_metadata(here: RoomContext, _old: str, new: str) -> RoomEvent:
     return RoomMetadataChanged(here.now(), cut_text(new))
 
 
@@ -490,7 +494,7 @@ Not here: what happens to the connection itself (`bridge.livekit.rooms.livekit_r
 # --- straight from the native library ----------------------------------------------
 
 
-def _raw_data(here: Here, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
+def _raw_data(here: RoomContext, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
     if packet.WhichOneof("value") != "user":
         return None  # a telephone key
     payload = seams.take_payload(packet.user)
@@ -506,7 +510,7 @@ def _raw_data(here: Here, packet: room_pb2.DataPacketReceived) -> RoomEvent | No
     )
 
 
-def _raw_quality(here: Here, changed: room_pb2.ConnectionQualityChanged) -> RoomEvent | None:
+def _raw_quality(here: RoomContext, changed: room_pb2.ConnectionQualityChanged) -> RoomEvent | None:
     identity = changed.participant_identity
     sid, level = here.sid_of(identity), QUALITIES.get(changed.quality)
     if sid is None or level is None:
@@ -514,7 +518,7 @@ def _raw_quality(here: Here, changed: room_pb2.ConnectionQualityChanged) -> Room
     return QualityChanged(here.now(), cut_identity(identity), cut_identity(sid), level)
 
 
-def _raw_speakers(here: Here, changed: room_pb2.ActiveSpeakersChanged) -> RoomEvent:
+def _raw_speakers(here: RoomContext, changed: room_pb2.ActiveSpeakersChanged) -> RoomEvent:
     others = (one for one in changed.participant_identities if here.sid_of(one) is not None)
     return SpeakersChanged(here.now(), tuple(map(cut_identity, others)))
 

@@ -78,7 +78,7 @@ class Streams:
 
     def __init__(
         self,
-        here: sdk_events.Here,
+        here: sdk_events.RoomContext,
         loop: asyncio.AbstractEventLoop,
         tell: Callable[[RoomEvent], None],
         fault: Callable[[str, BaseException], None],

@@ -17,7 +17,7 @@ from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX, INSTANCE_A
 from bridge.livekit.worker.jobs import LONGEST
 from bridge.livekit.worker.worker_protocol import OUR_DISPATCH
 
-FRESH: Final = 3.5
+DISPATCH_GRACE: Final = 3.5
 """Seconds for which somebody's dispatch counts as being under way: LiveKit gives a worker
 3 s to answer."""
 
@@ -59,7 +59,7 @@ NANOSECONDS: Final = 1e9
 
 
 @frozen
-class RoomSeen:
+class ListedRoom:
     """A room as `ListRooms` shows it."""
 
     sid: str
@@ -70,17 +70,17 @@ class RoomSeen:
     """As the list has them, which lags by up to 3 s."""
 
     @classmethod
-    def of(cls, room: models.Room) -> RoomSeen:
+    def of(cls, room: models.Room) -> ListedRoom:
         # Servers before 1.8 tell whole seconds only.
         created_at = room.creation_time_ms / 1000 or float(room.creation_time)
         return cls(room.sid, room.name, created_at, room.num_participants)
 
 
-def rooms_in(listed: Iterable[models.Room]) -> list[RoomSeen]:
+def rooms_in(listed: Iterable[models.Room]) -> list[ListedRoom]:
     """Each life of a room once, however often the list has it; none without name or SID, and
     none whose name is longer than a job's may be."""
     found = {
-        room.sid: RoomSeen.of(room)
+        room.sid: ListedRoom.of(room)
         for room in listed
         if room.sid and room.name and max(len(room.sid), len(room.name)) <= LONGEST
     }
@@ -88,7 +88,7 @@ def rooms_in(listed: Iterable[models.Room]) -> list[RoomSeen]:
 
 
 @frozen
-class AgentSeen:
+class ListedAgent:
     """An agent of our name as `ListParticipants` shows it."""
 
     identity: str
@@ -133,19 +133,19 @@ def watches(patterns: Iterable[str], room: str) -> bool:
 
 
 def candidates(
-    rooms: Iterable[RoomSeen],
+    rooms: Iterable[ListedRoom],
     memory: Mapping[str, RoomMemory],
     *,
     patterns: Sequence[str],
     wanted: Collection[str],
     excluded: Callable[[str, str], bool],
-) -> list[RoomSeen]:
+) -> list[ListedRoom]:
     """The rooms that are ours, and those that should be.
 
     `wanted` are the SIDs of rooms to be watched whatever the patterns say.
     """
 
-    def should_be_ours(room: RoomSeen) -> bool:
+    def should_be_ours(room: ListedRoom) -> bool:
         return (
             (room.sid in wanted or watches(patterns, room.name))
             and not room.name.startswith(CHECK_PREFIX)
@@ -160,11 +160,11 @@ def candidates(
 
 def our_agents(
     participants: Iterable[models.ParticipantInfo], agent_name: str
-) -> tuple[AgentSeen, ...]:
+) -> tuple[ListedAgent, ...]:
     """The agents of our name that are workers of ours: they carry an instance id.  Others may
     bear the same name (`namesakes`)."""
     return tuple(
-        AgentSeen(
+        ListedAgent(
             who.identity,
             who.attributes.get(INSTANCE_ATTRIBUTE, ""),
             who.joined_at_ms / 1000 or float(who.joined_at),
@@ -196,8 +196,8 @@ def namesakes(participants: Iterable[models.ParticipantInfo], agent_name: str) -
     )
 
 
-def superfluous(
-    agents: Iterable[AgentSeen], mine: Collection[str], instance: str
+def duplicate_agents(
+    agents: Iterable[ListedAgent], mine: Collection[str], instance: str
 ) -> tuple[str, ...]:
     """Which of our own identities, `mine`, must leave a room because it has another agent.
 
@@ -218,7 +218,7 @@ def under_way(
     agent_name: str,
     server_time: float,
     in_vain: Collection[str] = (),
-    fresh: float = FRESH,
+    fresh: float = DISPATCH_GRACE,
 ) -> float:
     """Seconds for which a dispatch of our name may still bring an agent, whoever made it;
     0 where none can.
@@ -265,17 +265,17 @@ def superseded(
     return any(
         other.agent_name == mine.agent_name
         and not other.state.deleted_at
-        and created_at - FRESH * NANOSECONDS < other.state.created_at
+        and created_at - DISPATCH_GRACE * NANOSECONDS < other.state.created_at
         and (other.state.created_at, other.id) < (created_at, mine.id)
         for other in dispatches
     )
 
 
-def patience(at_once: int) -> float:
+def dispatch_grace(at_once: int) -> float:
     """Seconds to wait for a job where `at_once` rooms were dispatched to at once."""
-    return FRESH if at_once <= LAUNCHES_AT_ONCE else LATE
+    return DISPATCH_GRACE if at_once <= LAUNCHES_AT_ONCE else LATE
 
 
 def retry_delay(tries: int, at_once: int = 1) -> float:
     """Seconds until a room is tried again, after `tries` tries."""
-    return min(RETRY_LONGEST, patience(at_once) * 2.0 ** min(tries - 1, 16))
+    return min(RETRY_LONGEST, dispatch_grace(at_once) * 2.0 ** min(tries - 1, 16))

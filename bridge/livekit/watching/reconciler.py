@@ -13,7 +13,7 @@ is registered and not draining:
    Those with people come first; of the places, rooms with nobody in them leave a tenth free.
 2. In a room that is not ours, `our_agents` and `under_way` say from its participants and
    dispatches whether an agent of our name is there or on its way; if not, we get it.
-3. In a room that is ours, `superfluous` says whether another worker was there before us:
+3. In a room that is ours, `duplicate_agents` says whether another worker was there before us:
    then we leave it, and our session of it ends.
 
 There are two ways to get a room:
@@ -51,23 +51,23 @@ from livekit.protocol import models
 from bridge.livekit.server_api import ApiError, NotFound, ServerApi
 from bridge.livekit.watching.decisions import (
     CLOCKS_APART,
-    FRESH,
+    DISPATCH_GRACE,
     FRESH_IN_A_BURST,
     KEPT_AFTER,
     LATE,
     LAUNCH,
     LAUNCHES_AT_ONCE,
-    AgentSeen,
+    ListedAgent,
+    ListedRoom,
     RoomMemory,
-    RoomSeen,
     candidates,
+    dispatch_grace,
+    duplicate_agents,
     has_people,
     namesakes,
     our_agents,
-    patience,
     retry_delay,
     rooms_in,
-    superfluous,
     superseded,
     under_way,
 )
@@ -133,7 +133,7 @@ ERROR_BACKOFF_LONGEST: Final = 15.0
 """Seconds between passes while the server cannot answer."""
 
 
-class Holder(Protocol):
+class WorkerView(Protocol):
     """What the reconciler asks the worker."""
 
     @property
@@ -190,7 +190,7 @@ class Reconciler:
     """
 
     api: ServerApi
-    worker: Holder
+    worker: WorkerView
     agent_name: str
     instance: str
     watch: Sequence[str]
@@ -323,7 +323,7 @@ class Reconciler:
         recheck = max(RECHECK, others / LOOKS_PER_SECOND)
         errors: list[str] = []
 
-        async def look(room: RoomSeen) -> None:
+        async def look(room: ListedRoom) -> None:
             known = memory[room.sid]
             known.next_look = trio.current_time() + recheck
             try:
@@ -360,7 +360,7 @@ class Reconciler:
         return self.worker.rooms | frozenset(self.held())
 
     def _remember(
-        self, seen: Iterable[RoomSeen], ours: Collection[str], nudges: Collection[str], now: float
+        self, seen: Iterable[ListedRoom], ours: Collection[str], nudges: Collection[str], now: float
     ) -> dict[str, RoomMemory]:
         """Forget the rooms that are gone; note which became ours, and which are no more."""
         before = self._memory
@@ -382,20 +382,22 @@ class Reconciler:
         self._memory = memory
         return memory
 
-    def _count(self, memory: dict[str, RoomMemory], due: Sequence[RoomSeen], now: float) -> None:
+    def _count(self, memory: dict[str, RoomMemory], due: Sequence[ListedRoom], now: float) -> None:
         """How many rooms are under way, and how many more we can take."""
         hoped_for = sum(not memory[room.sid].ours for room in due)
         lately = sum(now - known.tried_at < LAUNCH for known in memory.values())
         self._at_once = hoped_for + lately
         waits = [now - known.tried_at for known in memory.values() if not known.ours]
-        self._places = self.worker.free - sum(wait < patience(self._at_once) for wait in waits)
+        self._places = self.worker.free - sum(
+            wait < dispatch_grace(self._at_once) for wait in waits
+        )
         unanswered = sum(wait < CLAIM_ANSWERED for wait in waits)
         self._claims = CLAIMED_AT_ONCE - self.worker.under_way - unanswered
         self._backlog = False
 
     # ------------------------------------------------------------------------ a room
 
-    async def _look_inside(self, room: RoomSeen, known: RoomMemory) -> None:
+    async def _look_inside(self, room: ListedRoom, known: RoomMemory) -> None:
         """Look at a room that is ours, and leave it to whoever was there first."""
         participants = await self.api.list_participants(room.name)
         self._note_namesakes(room, known, participants)
@@ -405,12 +407,12 @@ class Reconciler:
         mine = self.worker.identities
         if any(agent.identity in mine for agent in agents):
             known.next_look += OURS_RECHECK * self.rng.uniform(0.5, 1.0)
-        for identity in superfluous(agents, mine, self.instance):
+        for identity in duplicate_agents(agents, mine, self.instance):
             log.info("room_left_to_another", room=room.name, room_sid=room.sid)
             with suppress(NotFound):  # It may have left by itself.
                 await self.api.remove_participant(room.name, identity)
 
-    async def _look(self, room: RoomSeen, known: RoomMemory) -> None:
+    async def _look(self, room: ListedRoom, known: RoomMemory) -> None:
         """Look at a room that should be ours, and get it if need be."""
         if self._must_wait(self._is_to_be_claimed(room, known), known):
             return
@@ -447,7 +449,7 @@ class Reconciler:
             return True
         return False
 
-    def _has_place(self, room: RoomSeen, known: RoomMemory) -> bool:
+    def _has_place(self, room: ListedRoom, known: RoomMemory) -> bool:
         """Whether there is a place for this room: rooms with nobody in them leave some free,
         and others are reserved."""
         kept = self.worker.kept_from(room.name)
@@ -455,7 +457,7 @@ class Reconciler:
             kept += self.worker.kept_for_people
         return self._places > kept
 
-    async def _make_place(self, room: RoomSeen, known: RoomMemory) -> None:
+    async def _make_place(self, room: ListedRoom, known: RoomMemory) -> None:
         """Have an empty room of ours give its place to this one, which has people.
 
         One that is not reserved for goes first, then the newest.  A room that cannot use
@@ -484,7 +486,7 @@ class Reconciler:
         known.place_asked_at = float("-inf")
         known.next_look = now + RECHECK
 
-    def _is_to_be_claimed(self, room: RoomSeen, known: RoomMemory) -> bool:
+    def _is_to_be_claimed(self, room: ListedRoom, known: RoomMemory) -> bool:
         if not self.agent_name or self._namesakes:
             return True
         many = self._at_once > LAUNCHES_AT_ONCE
@@ -495,7 +497,7 @@ class Reconciler:
 
     async def _is_unwatched(
         self,
-        room: RoomSeen,
+        room: ListedRoom,
         known: RoomMemory,
         participants: Sequence[models.ParticipantInfo],
     ) -> bool:
@@ -521,16 +523,16 @@ class Reconciler:
             self.agent_name,
             self.api.clock.now(),
             in_vain=known.dispatches,
-            fresh=FRESH_IN_A_BURST if self._at_once > LAUNCHES_AT_ONCE else FRESH,
+            fresh=FRESH_IN_A_BURST if self._at_once > LAUNCHES_AT_ONCE else DISPATCH_GRACE,
         )
         if waiting:
             known.next_look = min(known.next_look, trio.current_time() + waiting)
         return not waiting
 
-    async def _lives(self, room: RoomSeen) -> bool:
+    async def _lives(self, room: ListedRoom) -> bool:
         return any(one.sid == room.sid for one in await self.api.list_rooms([room.name]))
 
-    def _left_behind(self, agents: Collection[AgentSeen], known: RoomMemory) -> bool:
+    def _left_behind(self, agents: Collection[ListedAgent], known: RoomMemory) -> bool:
         """Whether all of `agents` are of our own instance, and not for too long."""
         instances = {agent.instance for agent in agents}
         if not instances or not instances <= {self.instance, *self._former()}:
@@ -549,7 +551,7 @@ class Reconciler:
         fresh = trio.current_time() - self._began_at < GHOST_LIFE
         return self.former if fresh else frozenset()
 
-    def _is_ours_by_now(self, room: RoomSeen) -> bool:
+    def _is_ours_by_now(self, room: ListedRoom) -> bool:
         """Whether we got the room, or lost interest, while we looked."""
         ours = self._ours()
         return (
@@ -560,7 +562,7 @@ class Reconciler:
             or not self.worker.registered
         )
 
-    async def _dispatch(self, room: RoomSeen, known: RoomMemory) -> None:
+    async def _dispatch(self, room: ListedRoom, known: RoomMemory) -> None:
         asked_at = self.api.clock.now()
         mine = await self.api.create_dispatch(room.name, self.agent_name, OUR_DISPATCH)
         known.dispatches.add(mine.id)
@@ -578,14 +580,14 @@ class Reconciler:
             known.tries -= 1
             log.info("dispatch_taken_back", room=room.name, dispatch_id=mine.id)
 
-    async def _was_made_anew(self, room: RoomSeen, asked_at: float) -> bool:
+    async def _was_made_anew(self, room: ListedRoom, asked_at: float) -> bool:
         """Whether our dispatch made a room that was deleted in that moment anew; it is then
         deleted again, unless somebody is there, or it may be somebody's: with metadata, or
         made before we asked (`asked_at`, by the server's clock)."""
         lives = await self.api.list_rooms([room.name])
         if not lives or any(one.sid == room.sid for one in lives):
             return False
-        ours = RoomSeen.of(lives[0]).created_at >= asked_at - CLOCKS_APART
+        ours = ListedRoom.of(lives[0]).created_at >= asked_at - CLOCKS_APART
         if not ours or lives[0].metadata or await self.api.list_participants(room.name):
             return True
         log.info("room_undone", room=room.name, room_sid=lives[0].sid)
@@ -604,7 +606,7 @@ class Reconciler:
         return f"a fault in this program: {type(error).__name__}"
 
     def _note_namesakes(
-        self, room: RoomSeen, known: RoomMemory, participants: Iterable[models.ParticipantInfo]
+        self, room: ListedRoom, known: RoomMemory, participants: Iterable[models.ParticipantInfo]
     ) -> None:
         """Say once a room, in so many rooms, that another agent bears our name."""
         others = namesakes(participants, self.agent_name)
@@ -656,7 +658,9 @@ def _was_lost(known: RoomMemory, now: float) -> None:
         known.next_look = known.tried_at + retry_delay(known.tries)
 
 
-async def _each_of(rooms: Sequence[RoomSeen], look: Callable[[RoomSeen], Awaitable[None]]) -> None:
+async def _each_of(
+    rooms: Sequence[ListedRoom], look: Callable[[ListedRoom], Awaitable[None]]
+) -> None:
     """Call `look` for each of `rooms`, `AT_ONCE` at a time."""
     queue = iter(rooms)
 

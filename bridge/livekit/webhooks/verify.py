@@ -39,14 +39,14 @@ for another body; `malformed`: no event; `old`: an event of long ago;
 
 
 @frozen
-class Promise:
+class ClaimedDigest:
     """What LiveKit's token says of the body that comes with it."""
 
     sha256: str
     """Base64."""
 
 
-def read_token(authorization: str, api_key: ApiKey, now: float) -> Promise | Refusal:
+def read_token(authorization: str, api_key: ApiKey, now: float) -> ClaimedDigest | Refusal:
     """What `authorization` promises, if LiveKit signed it and it holds `now` (Unix seconds).
 
     Before the body is read: nobody else shall make us keep a megabyte.
@@ -69,10 +69,10 @@ def read_token(authorization: str, api_key: ApiKey, now: float) -> Promise | Ref
         )
     except (jwt.InvalidTokenError, RecursionError):  # the latter: a header of many brackets
         return "forged"
-    return Promise(str(claims.get("sha256"))) if _holds_at(now, claims) else "forged"
+    return ClaimedDigest(str(claims.get("sha256"))) if _holds_at(now, claims) else "forged"
 
 
-def read_event(body: bytes, promise: Promise, now: float) -> WebhookEvent | Refusal:
+def read_event(body: bytes, promise: ClaimedDigest, now: float) -> WebhookEvent | Refusal:
     """The event in `body`, if that is what was promised.  A refusal tells nothing of it."""
     digest = base64.b64encode(hashlib.sha256(body).digest())
     if not hmac.compare_digest(digest, promise.sha256.encode("utf-8", "replace")):

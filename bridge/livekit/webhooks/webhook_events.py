@@ -1,4 +1,4 @@
-"""LiveKit's webhooks in our own words (`actors.session.events.ServerSaid`).  Pure.
+"""LiveKit's webhooks in our own words (`actors.session.events.WebhookReport`).  Pure.
 
 The room view of the SDK shows nobody who is hidden, and of ourselves only that we are
 hidden or carry our agent's name: so neither is told here, and a session is the same with
@@ -18,20 +18,20 @@ from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
 from actors.session.events import (
-    EgressTold,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
     ParticipantInfo,
     ParticipantKind,
     Permissions,
-    RoomEndTold,
-    RoomTold,
-    ServerSaid,
     Source,
     TrackInfo,
     TrackKind,
-    TrackTold,
+    WebhookEgress,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.server_clock import joined_at
@@ -66,15 +66,15 @@ REASONS: Final[Mapping[int, str]] = {
 
 
 @frozen
-class WebhookSaid:
+class TranslatedWebhook:
     """What LiveKit told of one room."""
 
     room: str
     room_sid: str
-    event: ServerSaid
+    event: WebhookReport
 
 
-def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid | None:
+def translate(webhook: WebhookEvent, agent_name: str, at: float) -> TranslatedWebhook | None:
     """What `webhook`, received `at` (Unix seconds), says of a room.
 
         None where it says nothing to us: another kind of event (ingress, a newer server's), a
@@ -89,7 +89,7 @@ def translate(webhook: WebhookEvent, agent_name: str, at: float) -> WebhookSaid 
         return None
     if _unseen(webhook.participant, agent_name):
         return None
-    return WebhookSaid(room, room_sid, translator(webhook, at, float(webhook.created_at)))
+    return TranslatedWebhook(room, room_sid, translator(webhook, at, float(webhook.created_at)))
 
 
 def _room_of(webhook: WebhookEvent) -> tuple[str, str]:
@@ -148,40 +148,41 @@ def _reason(number: int) -> str | None:
     return REASONS.get(number, f"reason_{number}") if number else None
 
 
-def _room_started(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+def _room_started(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     created_at = w.room.creation_time_ms / 1000 or float(w.room.creation_time) or None
-    return RoomTold(at, said_at, created_at, cut_text(w.room.metadata))
+    return WebhookRoomStarted(at, said_at, created_at, cut_text(w.room.metadata))
 
 
-def _joined(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
-    return JoinTold(at, said_at, _participant(w.participant, said_at))
+def _joined(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
+    return WebhookJoined(at, said_at, _participant(w.participant, said_at))
 
 
-def _left(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+def _left(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     who = w.participant
-    return LeaveTold(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
+    return WebhookLeft(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
 
 
-def _aborted(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+def _aborted(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     who = w.participant
-    return JoinAborted(at, said_at, _participant(who, said_at), _reason(who.disconnect_reason))
+    reason = _reason(who.disconnect_reason)
+    return WebhookJoinAborted(at, said_at, _participant(who, said_at), reason)
 
 
-def _track_told(w: WebhookEvent, at: float, said_at: float, published: bool) -> ServerSaid:
+def _track_told(w: WebhookEvent, at: float, said_at: float, published: bool) -> WebhookReport:
     identity, sid = cut_identity(w.participant.identity), cut_identity(w.participant.sid)
-    return TrackTold(at, said_at, identity, sid, _track(w.track), published)
+    return WebhookTrack(at, said_at, identity, sid, _track(w.track), published)
 
 
-def _published(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+def _published(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     return _track_told(w, at, said_at, True)
 
 
-def _unpublished(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+def _unpublished(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     return _track_told(w, at, said_at, False)
 
 
-def _finished(_: WebhookEvent, at: float, said_at: float) -> ServerSaid:
-    return RoomEndTold(at, said_at)
+def _finished(_: WebhookEvent, at: float, said_at: float) -> WebhookReport:
+    return WebhookRoomFinished(at, said_at)
 
 
 STATUS_PREFIX: Final = "EGRESS_"
@@ -189,9 +190,9 @@ LONGEST: Final = 2_000
 """Characters of an egress' error and of its file that are kept."""
 
 
-def _egress(w: WebhookEvent, at: float, said_at: float) -> ServerSaid:
+def _egress(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     info = w.egress_info
-    return EgressTold(
+    return WebhookEgress(
         at,
         said_at,
         egress_id=info.egress_id,
@@ -242,7 +243,7 @@ def _seconds(nanoseconds: int) -> float | None:
     return nanoseconds / 1e9 if nanoseconds else None
 
 
-Translator: TypeAlias = Callable[[WebhookEvent, float, float], ServerSaid]
+Translator: TypeAlias = Callable[[WebhookEvent, float, float], WebhookReport]
 
 TRANSLATORS: Final[Mapping[str, Translator]] = {
     "room_started": _room_started,

@@ -22,7 +22,7 @@ from typing import Final
 from attrs import Factory, define, field, frozen
 
 
-class Stage(Enum):
+class JobStage(Enum):
     """Where a job stands between LiveKit and us."""
 
     ACCEPTED = auto()
@@ -41,16 +41,16 @@ class Verb(Enum):
     FAIL = auto()
 
 
-MOVES: Final[Mapping[tuple[Stage, Verb], Stage]] = {
-    (Stage.ACCEPTED, Verb.ASSIGN): Stage.ASSIGNED,
-    (Stage.ASSIGNED, Verb.RUN): Stage.RUNNING,
-    (Stage.ASSIGNED, Verb.SUCCEED): Stage.SUCCEEDED,
-    (Stage.ASSIGNED, Verb.FAIL): Stage.FAILED,
-    (Stage.RUNNING, Verb.SUCCEED): Stage.SUCCEEDED,
-    (Stage.RUNNING, Verb.FAIL): Stage.FAILED,
+MOVES: Final[Mapping[tuple[JobStage, Verb], JobStage]] = {
+    (JobStage.ACCEPTED, Verb.ASSIGN): JobStage.ASSIGNED,
+    (JobStage.ASSIGNED, Verb.RUN): JobStage.RUNNING,
+    (JobStage.ASSIGNED, Verb.SUCCEED): JobStage.SUCCEEDED,
+    (JobStage.ASSIGNED, Verb.FAIL): JobStage.FAILED,
+    (JobStage.RUNNING, Verb.SUCCEED): JobStage.SUCCEEDED,
+    (JobStage.RUNNING, Verb.FAIL): JobStage.FAILED,
 }
 
-HELD: Final = frozenset({Stage.ASSIGNED, Stage.RUNNING})
+HELD: Final = frozenset({JobStage.ASSIGNED, JobStage.RUNNING})
 """The stages in which a job is ours and takes a place."""
 
 MOST_JOBS_OF_ROOM: Final = 20
@@ -63,9 +63,9 @@ LONGEST: Final = 1_024
 LONGEST_TOKEN: Final = 256 << 10
 """Characters of a job's token, which carries our attributes."""
 
-UNDER_WAY: Final = frozenset({Stage.ACCEPTED, Stage.ASSIGNED})
+UNDER_WAY: Final = frozenset({JobStage.ACCEPTED, JobStage.ASSIGNED})
 
-ENDED: Final = frozenset({Stage.SUCCEEDED, Stage.FAILED})
+ENDED: Final = frozenset({JobStage.SUCCEEDED, JobStage.FAILED})
 
 
 @frozen
@@ -92,7 +92,7 @@ class Job:
     """One job in the book."""
 
     offer: Offer
-    stage: Stage
+    stage: JobStage
     expires_at: float | None = None
     """Until when its assignment may come, on trio's clock; None once it came."""
     error: str = ""
@@ -206,7 +206,7 @@ class JobBook:
 
     def accept(self, offer: Offer, expires_at: float) -> None:
         """Hold a place for `offer` until its assignment comes.  Saying it twice is once."""
-        self._jobs[offer.job_id] = Job(offer, Stage.ACCEPTED, expires_at)
+        self._jobs[offer.job_id] = Job(offer, JobStage.ACCEPTED, expires_at)
 
     def move(self, job_id: str, verb: Verb, error: str = "") -> bool:
         """Take a job one step along `MOVES`; False if there is no such step for it."""
@@ -221,7 +221,7 @@ class JobBook:
     def forget(self, job_id: str) -> bool:
         """Give up a job that was accepted and never assigned."""
         job = self._jobs.get(job_id)
-        if job is None or job.stage is not Stage.ACCEPTED:
+        if job is None or job.stage is not JobStage.ACCEPTED:
             return False
         del self._jobs[job_id]
         return True
@@ -249,19 +249,19 @@ class JobBook:
 
     def disconnected(self) -> None:
         """The server forgot what we promised it; what we hold is told it again."""
-        for job_id in [i for i, job in self._jobs.items() if job.stage is Stage.ACCEPTED]:
+        for job_id in [i for i, job in self._jobs.items() if job.stage is JobStage.ACCEPTED]:
             del self._jobs[job_id]
         for job_id, job in self._jobs.items():
-            if job.stage is Stage.RUNNING:
+            if job.stage is JobStage.RUNNING:
                 self._untold.setdefault(job_id)
 
     @property
     def all_told(self) -> bool:
         return not self._untold
 
-    def take_untold(self) -> list[tuple[str, Stage, str]]:
+    def take_untold(self) -> list[tuple[str, JobStage, str]]:
         """Job id, stage and error of what the server must hear now; an end leaves the book."""
-        told: list[tuple[str, Stage, str]] = []
+        told: list[tuple[str, JobStage, str]] = []
         for job_id in self._untold:
             job = self._jobs[job_id]
             told.append((job_id, job.stage, job.error))

@@ -53,7 +53,7 @@ STABLE_AFTER: Final = 10.0
 
 
 @frozen
-class Backoff:
+class ReconnectBackoff:
     """Full jitter: a delay between nothing and a bound that doubles with each failure."""
 
     first: float
@@ -67,10 +67,10 @@ class Backoff:
         return rng.uniform(0, min(self.longest, self.first * 2.0 ** min(failures - 1, 32)))
 
 
-LOST_BACKOFF: Final = Backoff(first=0.5, longest=10.0)
+LOST_BACKOFF: Final = ReconnectBackoff(first=0.5, longest=10.0)
 """For a server that is not there, is silent or breaks off."""
 
-REJECTED_BACKOFF: Final = Backoff(first=5.0, longest=60.0)
+REJECTED_BACKOFF: Final = ReconnectBackoff(first=5.0, longest=60.0)
 """For a server that says no to a worker it had taken before."""
 
 

@@ -31,7 +31,7 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import agent, models
 
 from actors.rooms.room_port import RoomJob
-from bridge.livekit.worker.jobs import LONGEST, LONGEST_TOKEN, Job, JobBook, Offer, Stage, Verb
+from bridge.livekit.worker.jobs import LONGEST, LONGEST_TOKEN, Job, JobBook, JobStage, Offer, Verb
 
 ASSIGNMENT_TIMEOUT: Final = 5.0
 """Seconds an acceptance holds its place while its assignment does not come."""
@@ -249,7 +249,7 @@ def _fault_of(token: str) -> str:
 
 
 def _is_ours(job: Job | None) -> bool:
-    return job is not None and job.stage is not Stage.ACCEPTED
+    return job is not None and job.stage is not JobStage.ACCEPTED
 
 
 def _refusal(job: agent.Job, book: JobBook) -> Refusal | None:
@@ -262,10 +262,10 @@ def _job_type(job: agent.Job) -> str:
     return value.name if value is not None else str(job.type)
 
 
-_STATUS: Final[Mapping[Stage, agent.JobStatus]] = {
-    Stage.RUNNING: agent.JobStatus.JS_RUNNING,
-    Stage.SUCCEEDED: agent.JobStatus.JS_SUCCESS,
-    Stage.FAILED: agent.JobStatus.JS_FAILED,
+_STATUS: Final[Mapping[JobStage, agent.JobStatus]] = {
+    JobStage.RUNNING: agent.JobStatus.JS_RUNNING,
+    JobStage.SUCCEEDED: agent.JobStatus.JS_SUCCESS,
+    JobStage.FAILED: agent.JobStatus.JS_FAILED,
 }
 
 
@@ -378,13 +378,13 @@ class WorkerProtocol:
         if len(job_id) > LONGEST:
             return [self._too_long()]
         job = self.book.get(job_id)
-        if job is not None and job.stage is not Stage.ACCEPTED:
+        if job is not None and job.stage is not JobStage.ACCEPTED:
             return [AssignmentRejected(job_id, "we already have it")]
         fault = _fault_of(assignment.token)
         if job is None or fault:
             reason = fault if job else "we did not accept it, or too long ago"
             self.book.forget(job_id)
-            self._tell_job(job_id, Stage.FAILED, f"bad assignment: {reason}")
+            self._tell_job(job_id, JobStage.FAILED, f"bad assignment: {reason}")
             return [AssignmentRejected(job_id, reason)]
         self.book.move(job_id, Verb.ASSIGN)
         return [
@@ -492,7 +492,7 @@ class WorkerProtocol:
             room = models.Room(name=name, sid=sid, creation_time_ms=round((created_at or 0) * 1000))
             self._out.append(agent.WorkerMessage(simulate_job=agent.SimulateJobRequest(room=room)))
 
-    def _tell_job(self, job_id: str, stage: Stage, error: str = "") -> None:
+    def _tell_job(self, job_id: str, stage: JobStage, error: str = "") -> None:
         self._out.append(
             agent.WorkerMessage(
                 update_job=agent.UpdateJobStatus(job_id=job_id, status=_STATUS[stage], error=error)

@@ -5,18 +5,26 @@ from __future__ import annotations
 import pytest
 
 from bridge.lab.demo.performance import ANNOUNCED_SECONDS, DEEDS
-from bridge.lab.demo.script import LEAST_SECONDS, SERVER, Plan, PlanError, RoomPlan, Step, draw
+from bridge.lab.demo.script import (
+    LEAST_SECONDS,
+    SERVER,
+    PlanError,
+    RoomScript,
+    Script,
+    ScriptStep,
+    draw,
+)
 
 SIZES = [(1, 1, 10), (1, 9, 10), (4, 12, 40), (5, 23, 10), (50, 200, 600)]
 
 
 @pytest.fixture(params=SIZES, ids=lambda size: "rooms={} people={} seconds={}".format(*size))
-def plan(request: pytest.FixtureRequest) -> Plan:
+def plan(request: pytest.FixtureRequest) -> Script:
     rooms, people, seconds = request.param
     return draw(rooms, people, seconds, seed=5)
 
 
-def of(room: RoomPlan, who: str) -> list[Step]:
+def of(room: RoomScript, who: str) -> list[ScriptStep]:
     return [step for step in room.steps if step.who == who]
 
 
@@ -45,7 +53,7 @@ def test_the_default_story_has_everything_that_the_demo_promises():
 
 
 def test_there_are_as_many_people_as_asked_for_and_nobody_is_in_two_rooms(
-    plan: Plan, request: pytest.FixtureRequest
+    plan: Script, request: pytest.FixtureRequest
 ):
     _, people, _ = request.node.callspec.params["plan"]
     everyone = [who for room in plan.rooms for who in room.people]
@@ -53,20 +61,20 @@ def test_there_are_as_many_people_as_asked_for_and_nobody_is_in_two_rooms(
     assert len(everyone) == len(set(everyone)) == people + len(bots)
 
 
-def test_steps_are_in_order_and_within_the_story(plan: Plan):
+def test_steps_are_in_order_and_within_the_story(plan: Script):
     for room in plan.rooms:
         times = [step.at for step in room.steps]
         assert times == sorted(times)
         assert room.starts_at + times[-1] <= plan.seconds
 
 
-def test_a_room_is_opened_by_somebody_who_publishes_at_once(plan: Plan):
+def test_a_room_is_opened_by_somebody_who_publishes_at_once(plan: Script):
     for room in plan.rooms:
         assert [step.do for step in room.steps[:2]] == ["join", "publish"]
         assert room.steps[1].at < 0
 
 
-def test_everybody_joins_first_and_does_nothing_after_leaving(plan: Plan):
+def test_everybody_joins_first_and_does_nothing_after_leaving(plan: Script):
     for room in plan.rooms:
         for who in room.people:
             inside = False
@@ -75,7 +83,7 @@ def test_everybody_joins_first_and_does_nothing_after_leaving(plan: Plan):
                 inside = step.do != "leave"
 
 
-def test_only_what_is_published_is_muted_or_unpublished(plan: Plan):
+def test_only_what_is_published_is_muted_or_unpublished(plan: Script):
     for room in plan.rooms:
         for who in room.people:
             published: set[str] = set()
@@ -88,7 +96,7 @@ def test_only_what_is_published_is_muted_or_unpublished(plan: Plan):
                     assert step.data["source"] in published
 
 
-def test_whoever_writes_has_published_a_second_before(plan: Plan):
+def test_whoever_writes_has_published_a_second_before(plan: Script):
     """Otherwise the message may come before its sender and cannot be attributed."""
     for room in plan.rooms:
         for who in room.people:
@@ -103,7 +111,7 @@ def test_whoever_writes_has_published_a_second_before(plan: Plan):
                     assert step.at - max(published, 0.0) >= 0.3
 
 
-def test_whoever_publishes_nothing_stays_long_enough_to_be_announced(plan: Plan):
+def test_whoever_publishes_nothing_stays_long_enough_to_be_announced(plan: Script):
     for room in plan.rooms:
         for who in room.people:
             steps = of(room, who)
@@ -116,13 +124,13 @@ def test_whoever_publishes_nothing_stays_long_enough_to_be_announced(plan: Plan)
                 assert last - leaves[0] > ANNOUNCED_SECONDS - 0.4
 
 
-def test_whoever_is_removed_does_nothing_afterwards(plan: Plan):
+def test_whoever_is_removed_does_nothing_afterwards(plan: Script):
     for room in plan.rooms:
         for kick in (step for step in of(room, SERVER) if step.do == "kick"):
             assert all(step.at < kick.at for step in of(room, kick.data["identity"]))
 
 
-def test_nobody_joins_after_somebody_silent_left(plan: Plan):
+def test_nobody_joins_after_somebody_silent_left(plan: Script):
     """A silent leave is heard up to 3 s late, and the peak would depend on who counts."""
     for room in plan.rooms:
         silent = [who for who in room.people if not any(s.do == "publish" for s in of(room, who))]

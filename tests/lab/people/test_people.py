@@ -16,7 +16,15 @@ import trio
 from livekit.api import AccessToken, VideoGrants
 from livekit.protocol import models
 
-from bridge.lab.people import Grants, KeptProcess, People, PeopleError, Person, Source, open_people
+from bridge.lab.people import (
+    Grants,
+    People,
+    PeopleError,
+    Person,
+    SharedProcess,
+    Source,
+    open_people,
+)
 from bridge.lab.people.goodbye import Goodbye
 from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
@@ -354,7 +362,7 @@ async def test_a_kept_process_goes_on_in_the_next_block_and_nobody_stays(
     livekit_server: PrivateServer, api: ServerApi, room: str
 ):
     keys = livekit_server.url, livekit_server.api_key, livekit_server.api_secret
-    kept = KeptProcess()
+    kept = SharedProcess()
     async with open_people(*keys, kept=kept) as people:
         alice = await people.join(room, "alice")
         with trio.move_on_after(0.01):

@@ -13,7 +13,7 @@ import pytest
 from actors.session.events import (
     AttachmentReceived,
     DataReceived,
-    MessagesThinned,
+    MessagesDropped,
     ParticipantLeft,
     TrackSubscribed,
 )
@@ -77,7 +77,7 @@ async def test_what_nobody_has_time_for_counts_once_as_well(
         await jam.until("participant_disconnected")
         jam.end()
         await told.wait(ParticipantLeft, identity="bob")
-        thinned = told.all(MessagesThinned)
+        thinned = told.all(MessagesDropped)
         lost = sum(event.messages for event in thinned)
         files = sum(event.attachments for event in thinned)
         assert lost > 0

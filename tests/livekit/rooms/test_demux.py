@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from bridge.livekit.rooms import demux
-from bridge.livekit.rooms.demux import Inbox, Lane
+from bridge.livekit.rooms.demux import Inbox, RoomQueue
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -32,7 +32,7 @@ async def test_what_many_threads_put_is_taken_in_the_order_of_each(inbox: Inbox)
         if len(taken) == 4 * 500:
             all_there.set()
 
-    lanes: list[Lane[tuple[int, int]]] = [inbox.lane(take) for _ in range(4)]
+    lanes: list[RoomQueue[tuple[int, int]]] = [inbox.lane(take) for _ in range(4)]
 
     def put(lane: int) -> None:
         for number in range(500):
@@ -97,7 +97,7 @@ async def test_no_room_waits_for_another_in_which_very_much_changed(inbox: Inbox
 async def test_what_a_thread_changes_over_and_over_ends_as_it_was_last(inbox: Inbox) -> None:
     taken: list[int] = []
     overtaken = 0
-    lane: Lane[int] = inbox.lane(taken.append)
+    lane: RoomQueue[int] = inbox.lane(taken.append)
 
     def change() -> None:
         nonlocal overtaken
@@ -185,7 +185,7 @@ async def test_whoever_takes_may_put(inbox: Inbox) -> None:
 
 
 def test_what_comes_after_the_end_of_trio_disturbs_nobody() -> None:
-    async def main() -> Lane[int]:
+    async def main() -> RoomQueue[int]:
         return Inbox().lane(taken.append)
 
     taken: list[int] = []

@@ -11,7 +11,7 @@ import trio
 from actors.session.events import (
     AttributesChanged,
     DataReceived,
-    MessagesThinned,
+    MessagesDropped,
     MetadataChanged,
     NameChanged,
     ParticipantLeft,
@@ -95,13 +95,13 @@ async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is
         assert told.all(DataReceived) == []
         jam.end()
         await told.wait(ParticipantLeft, identity="bob")
-        heard, thinned = told.all(DataReceived), told.all(MessagesThinned)
+        heard, thinned = told.all(DataReceived), told.all(MessagesDropped)
         assert [event.size for event in heard] == list(range(1, len(heard) + 1))
         assert 0 < len(heard) <= LIMIT
         assert len(heard) + sum(event.messages for event in thinned) == SENT + LIMIT
         await alice.send_data(bytes(1000))
         await told.wait(DataReceived, size=1000)
-    assert told.all(MessagesThinned) == thinned
+    assert told.all(MessagesDropped) == thinned
     told.check_frame()
 
 
@@ -146,7 +146,7 @@ async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told
         assert after.attributes == {"kept": "yes", "key 0": "6", "key 1": "7", "key 2": "5"}
         assert [track.muted for track in after.tracks] == [False]
         assert room.roster().participants == told.folded().participants
-        overtaken = sum(event.changes for event in told.all(MessagesThinned))
+        overtaken = sum(event.changes for event in told.all(MessagesDropped))
         seen = sum(len(told.all(kind)) for kind in CHANGES.values())
         assert seen < 2 * len(CHANGES)
         assert seen + overtaken >= sum(jam.counts[name] for name in CHANGES)

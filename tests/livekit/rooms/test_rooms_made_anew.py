@@ -12,7 +12,7 @@ from livekit.protocol.models import Room
 
 from actors.rooms.room_port import RoomJob, RoomUnreachable
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
-from bridge.livekit.rooms.room_instances import RoomLives
+from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE, ApiKey, room_token
 from tests.livekit.rooms.room_stage import RealStage, Recorder
@@ -61,7 +61,7 @@ async def test_a_room_that_only_our_entry_made_is_told_from_all_others_and_delet
     real: RealStage,
 ) -> None:
     """As on a server that is too old for tokens that make no room."""
-    lives = RoomLives(real.api)
+    lives = RoomInstances(real.api)
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
         made = room.roster().room_sid
         assert await lives.only_we_made(real.room, made, "agent-1")
@@ -76,7 +76,7 @@ async def test_a_room_that_only_our_entry_made_is_told_from_all_others_and_delet
 async def test_a_room_with_somebody_in_it_or_with_metadata_is_not_ours_to_delete(
     real: RealStage,
 ) -> None:
-    lives = RoomLives(real.api)
+    lives = RoomInstances(real.api)
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
         made = room.roster().room_sid
         await real.join("alice")
@@ -98,7 +98,7 @@ async def test_a_hundred_questions_at_once_are_a_few_calls(real: RealStage) -> N
             calls.append(len(names))
             return await real.api.list_rooms(names)
 
-    lives = RoomLives(cast("ServerApi", Counted()))
+    lives = RoomInstances(cast("ServerApi", Counted()))
 
     async def look(number: int) -> None:
         found.append(await lives.sid_of(real.room if number % 2 else f"{real.room}-{number}"))

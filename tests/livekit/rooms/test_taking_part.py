@@ -17,18 +17,18 @@ from attrs import define
 from trio_websocket import open_websocket_url
 
 from actors.session import (
-    JoinAborted,
-    JoinTold,
     RoomEvent,
     SessionState,
     Watching,
+    WebhookJoinAborted,
+    WebhookJoined,
     apply,
     begin,
     session_view,
 )
-from actors.session.events import ParticipantActive, RecorderFound
+from actors.session.events import ParticipantActive, RecorderDetected
 from bridge.http.server.routes import app
-from bridge.http.webhook_endpoint import Inbox
+from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.lab.people import Grants, open_people
 from bridge.lab.server import PrivateServer, find_server
 from bridge.lab.server.ports import LOOPBACK, free_port
@@ -37,7 +37,7 @@ from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
-from bridge.livekit.webhooks.webhook_events import WebhookSaid
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from tests.http.site import open_site
 from tests.livekit.rooms.room_stage import RealStage, Recorder
 
@@ -98,13 +98,13 @@ async def telling(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerat
     assert binary is not None
     port, told, room_only = free_port(socket.SOCK_STREAM), Recorder(), Recorder()
 
-    def hear(said: WebhookSaid) -> None:
+    def hear(said: TranslatedWebhook) -> None:
         told(said.event)
 
     urls = [f"http://{LOOPBACK}:{port}/livekit/webhook"]
     with PrivateServer.start(binary, tmp_path, webhook_urls=urls) as server:
         key = ApiKey(server.api_key, server.api_secret)
-        inbox = Inbox(key, "watcher", hear)
+        inbox = WebhookEndpoint(key, "watcher", hear)
         async with (
             open_site(app(inbox.rows, loopback=True), port),
             ServerApi(Endpoint.parse(server.url), key) as api,
@@ -137,7 +137,7 @@ async def test_who_never_connects_is_aborted_with_and_without_webhooks(telling: 
             await room_only.until(
                 lambda: set(folded(room_only.events).present) == {"alice", "bob"}, "seen to leave"
             )
-            await told.until(lambda: len(told.all(JoinTold)) == 2, "alice and bob")
+            await told.until(lambda: len(told.all(WebhookJoined)) == 2, "alice and bob")
     alone = folded(room_only.events)
     both = folded(sorted([*room_only.events, *told.events], key=_when))
     for state in (alone, both):
@@ -151,7 +151,7 @@ def _when(event: RoomEvent) -> float:
 
 
 def aborted(told: Recorder) -> set[str]:
-    return {event.participant.identity for event in told.all(JoinAborted)}
+    return {event.participant.identity for event in told.all(WebhookJoinAborted)}
 
 
 @BOTH
@@ -189,10 +189,10 @@ async def test_a_visible_recorder_is_no_person(
     await real.visible(await bot.publish("camera"))
     told = Recorder()
     async with real.open(told):
-        await told.wait(RecorderFound, identity="early")
+        await told.wait(RecorderDetected, identity="early")
         late = await real.people.join(real.room, "late", grants=Grants(recorder=True))
         await late.publish("camera")
-        await told.wait(RecorderFound, identity="late")
+        await told.wait(RecorderDetected, identity="late")
         state = folded(told.events)
         assert (state.current, state.unique, state.joins, state.peak) == (1, 1, 1, 1)
         assert {one["identity"]: one["kind"] for one in seen(state)["participants"]} == {
@@ -215,7 +215,7 @@ async def test_nobody_asks_for_recorders_where_nothing_is_recorded(
         alice = await real.join("alice")
         await alice.publish("microphone")
         await told.joined("alice")
-    assert not told.all(RecorderFound)
+    assert not told.all(RecorderDetected)
 
 
 async def test_a_call_is_there_from_when_it_was_answered(real: RealStage) -> None:

@@ -120,8 +120,8 @@ def test_an_agent_that_only_bears_our_name_is_a_namesake(
     assert r.namesakes([who], agent_name) == found
 
 
-def at(joined_at: float, identity: str, instance: str) -> r.AgentSeen:
-    return r.AgentSeen(identity, instance, joined_at)
+def at(joined_at: float, identity: str, instance: str) -> r.ListedAgent:
+    return r.ListedAgent(identity, instance, joined_at)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def at(joined_at: float, identity: str, instance: str) -> r.AgentSeen:
     ],
 )
 def test_of_two_workers_in_a_room_the_one_that_came_first_stays_whoever_looks(
-    agents: list[r.AgentSeen], goes: list[str]
+    agents: list[r.ListedAgent], goes: list[str]
 ) -> None:
     mine = {"here": {"a", "a2"}, "there": {"b"}, "third": {"c"}}
     told = [
         identity
         for instance, identities in mine.items()
-        for identity in r.superfluous(agents, identities, instance)
+        for identity in r.duplicate_agents(agents, identities, instance)
     ]
     assert told == goes
 
@@ -206,8 +206,8 @@ def test_of_two_dispatches_in_the_same_moment_the_older_stays(
         assert not r.superseded(other, [mine, other]), "never both"
 
 
-def room(name: str) -> r.RoomSeen:
-    return r.RoomSeen(f"RM_{name}", name)
+def room(name: str) -> r.ListedRoom:
+    return r.ListedRoom(f"RM_{name}", name)
 
 
 def test_candidates_are_the_rooms_that_are_ours_and_those_that_should_be() -> None:

@@ -9,17 +9,17 @@ from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
 from actors.session.events import (
-    EgressTold,
-    JoinAborted,
-    JoinTold,
-    LeaveTold,
     ParticipantInfo,
     Permissions,
-    RoomEndTold,
-    RoomTold,
-    ServerSaid,
     TrackInfo,
-    TrackTold,
+    WebhookEgress,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 from bridge.livekit.rooms import sdk_events as sdk
 from bridge.livekit.tokens import CHECK_PREFIX
@@ -29,7 +29,7 @@ from bridge.livekit.webhooks.webhook_events import (
     REASONS,
     SOURCES,
     TRACK_KINDS,
-    WebhookSaid,
+    TranslatedWebhook,
     translate,
 )
 from tests.livekit.webhooks.webhook_sender import event
@@ -70,33 +70,33 @@ MICROPHONE = models.TrackInfo(
 MICROPHONE_IN_OUR_WORDS = TrackInfo("TR_2", "audio", "microphone", name="mic", encrypted=True)
 
 
-def said(webhook: WebhookEvent) -> WebhookSaid | None:
+def said(webhook: WebhookEvent) -> TranslatedWebhook | None:
     return translate(webhook, "watcher", AT)
 
 
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("participant_joined", JoinTold(AT, SAID_AT, ANNA_IN_OUR_WORDS)),
-        ("participant_left", LeaveTold(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed")),
+        ("participant_joined", WebhookJoined(AT, SAID_AT, ANNA_IN_OUR_WORDS)),
+        ("participant_left", WebhookLeft(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed")),
         (
             "participant_connection_aborted",
-            JoinAborted(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed"),
+            WebhookJoinAborted(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed"),
         ),
         (
             "track_published",
-            TrackTold(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, True),
+            WebhookTrack(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, True),
         ),
         (
             "track_unpublished",
-            TrackTold(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, False),
+            WebhookTrack(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, False),
         ),
-        ("room_finished", RoomEndTold(AT, SAID_AT)),
+        ("room_finished", WebhookRoomFinished(AT, SAID_AT)),
     ],
 )
-def test_each_webhook_says_what_happened_when_and_in_which_room(name: str, words: ServerSaid):
+def test_each_webhook_says_what_happened_when_and_in_which_room(name: str, words: WebhookReport):
     webhook = event(name, created_at=SAID_AT, participant=ANNA, track=MICROPHONE)
-    assert said(webhook) == WebhookSaid("lobby", "RM_1", words)
+    assert said(webhook) == TranslatedWebhook("lobby", "RM_1", words)
 
 
 def test_a_room_tells_when_it_was_created_to_the_millisecond_if_the_server_does():
@@ -104,8 +104,8 @@ def test_a_room_tells_when_it_was_created_to_the_millisecond_if_the_server_does(
         room = models.Room(sid="RM_1", name="lobby", metadata="m", **fields)
         return event("room_started", created_at=SAID_AT, room=room)
 
-    def told(created_at: float | None) -> WebhookSaid:
-        return WebhookSaid("lobby", "RM_1", RoomTold(AT, SAID_AT, created_at, "m"))
+    def told(created_at: float | None) -> TranslatedWebhook:
+        return TranslatedWebhook("lobby", "RM_1", WebhookRoomStarted(AT, SAID_AT, created_at, "m"))
 
     assert said(room(creation_time=9, creation_time_ms=9250)) == told(9.25)
     assert said(room(creation_time=9)) == told(9.0)
@@ -118,7 +118,7 @@ def test_a_recorder_by_its_old_grant_is_no_person():
     )
     said = translate(event("participant_joined", participant=recorder), "agent", AT)
     assert said is not None
-    assert isinstance(said.event, JoinTold)
+    assert isinstance(said.event, WebhookJoined)
     assert said.event.participant.kind == "egress"
 
 
@@ -127,7 +127,7 @@ def test_who_has_no_join_time_joined_when_it_was_said():
         event("participant_joined", created_at=SAID_AT, participant=models.ParticipantInfo())
     )
     assert found is not None
-    assert isinstance(found.event, JoinTold)
+    assert isinstance(found.event, WebhookJoined)
     assert found.event.participant.joined_at == SAID_AT
 
 
@@ -136,7 +136,7 @@ def test_a_leave_without_a_reason_has_none_and_a_reason_of_tomorrow_its_number()
         who = models.ParticipantInfo(sid="PA_1", disconnect_reason=number)  # pyright: ignore[reportArgumentType]
         found = said(event("participant_left", participant=who))
         assert found is not None
-        assert isinstance(found.event, LeaveTold)
+        assert isinstance(found.event, WebhookLeft)
         return found.event.reason
 
     assert reason(0) is None
@@ -177,17 +177,17 @@ def test_whom_the_room_view_does_not_show_nobody_tells_of(
 def test_others_are_told_of_with_their_kind(participant: models.ParticipantInfo):
     found = said(event("participant_joined", participant=participant))
     assert found is not None
-    assert isinstance(found.event, JoinTold)
+    assert isinstance(found.event, WebhookJoined)
     assert found.event.participant.kind == KINDS[participant.kind]
 
 
-def egress_event(name: str = "egress_updated", **fields: Any) -> EgressTold:
+def egress_event(name: str = "egress_updated", **fields: Any) -> WebhookEgress:
     """What is told of an egress, in a webhook that names its room as LiveKit's do."""
     info = egress.EgressInfo(egress_id="EG_1", room_name="lobby", room_id="RM_1", **fields)
     found = said(event(name, created_at=SAID_AT, room=models.Room(), egress_info=info))
     assert found is not None
     assert (found.room, found.room_sid) == ("lobby", "RM_1")
-    assert isinstance(found.event, EgressTold)
+    assert isinstance(found.event, WebhookEgress)
     return found.event
 
 
@@ -202,7 +202,7 @@ def test_an_egress_is_told_with_its_room_its_times_and_its_file(name: str):
         room_composite=egress.RoomCompositeEgressRequest(room_name="lobby"),
         file_results=[egress.FileInfo(filename="a.mp4", location="https://s3/a.mp4?signature=x")],
     )
-    assert told == EgressTold(
+    assert told == WebhookEgress(
         AT,
         SAID_AT,
         "EG_1",
@@ -287,7 +287,7 @@ def test_texts_of_strangers_are_cut_where_they_enter():
     )
     said = translate(event("participant_joined", participant=who), "agent", AT)
     assert said is not None
-    assert isinstance(said.event, JoinTold)
+    assert isinstance(said.event, WebhookJoined)
     told = said.event.participant
     assert told.metadata is not None
     assert (len(told.identity), len(told.name)) == (256, 256)

@@ -19,7 +19,7 @@ from actors.rooms.room_port import RoomJob
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.websocket import SocketFailed, use_websocket
 from bridge.livekit.worker.rejection import WorkerRejected
-from bridge.livekit.worker.worker import LINES, LOST_BACKOFF, Backoff
+from bridge.livekit.worker.worker import LINES, LOST_BACKOFF, ReconnectBackoff
 from tests.livekit.worker import messages as m
 from tests.livekit.worker.fake_livekit import (
     FakeLiveKit,
@@ -86,7 +86,7 @@ async def test_the_backoff_begins_anew_after_a_stable_time(clock: trio.testing.M
 
 
 def test_a_night_of_failures_does_not_overflow_the_backoff() -> None:
-    backoff, rng = Backoff(0.5, 10.0), random.Random(1)
+    backoff, rng = ReconnectBackoff(0.5, 10.0), random.Random(1)
     assert all(0 <= backoff.delay(failures, rng) <= 10 for failures in range(1, 100_000, 97))
     assert all(backoff.delay(1, rng) <= 0.5 for _ in range(100))
 
