@@ -105,7 +105,8 @@ def make_checkout(root: Path, home: Path) -> Checkout:
     shutil.copytree(ROOT / "bin", root / "bin")
     (root / "actors").mkdir()
     (root / "bridge" / "cli").mkdir(parents=True)
-    for name in ("__init__.py", "progress.py"):
+    (root / "bridge" / "output").mkdir()
+    for name in ("__init__.py", "output/__init__.py", "output/progress.py"):
         shutil.copy(ROOT / "bridge" / name, root / "bridge" / name)
     (root / "bridge" / "cli" / "__main__.py").write_text(COMMAND_LINE)
     for version in ("1.0", "2.0"):
