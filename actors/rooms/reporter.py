@@ -1,8 +1,8 @@
 """The reporter: polls every session by message and says how the rooms are.
 
 A status line a room, and at longer intervals the Analytics Report over active and
-ended rooms, as the seed had them.  One deadline covers a whole poll, so a session that
-is stuck costs the others nothing: it is named and passed over.
+ended rooms, in the words of `docs/contract.md`.  One deadline covers a whole poll, so a session
+that is stuck costs the others nothing: it is named and passed over.
 """
 
 from __future__ import annotations

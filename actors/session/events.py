@@ -329,9 +329,9 @@ class QualityChanged:
 class DataReceived:
     """One data packet or one text stream that was read to its end.
 
-    `identity` is None when the sender was not announced yet (facts: a message can
-    come before its sender).  `content` is None unless the operator asked for
-    payloads in the log.
+    `identity` is None when the sender was not announced yet: a data packet can come before
+    its sender (docs/livekit-facts.md#unattributed).  `content` is None unless the operator
+    asked for payloads in the log.
     """
 
     at: float

@@ -18,8 +18,9 @@ from actors.session.timeline_entry import Entry
 class RoomInstanceChanged(ValueError):
     """An event of another life of the room was given to this session.
 
-    The server closed the room and made it anew (facts, 6): end this session and
-    begin another for `room_sid`.
+    The room was closed and made again under its name.  A restarted server does that within one
+    connection (docs/livekit-facts.md#server-restart).  End this session and begin another for
+    `room_sid`.
     """
 
     def __init__(self, expected: str, room_sid: str) -> None:

@@ -301,7 +301,8 @@ class MessageTotals:
     total: int = 0
     bytes: int = 0
     unattributed: int = 0
-    """Those whose sender was not announced yet and is not known (facts, 10)."""
+    """Those that came before their sender was announced.  LiveKit does not say later who it
+    was (docs/livekit-facts.md#unattributed)."""
     by_topic: Mapping[str, int] = field(factory=dict[str, int])
     attachments: int = 0
     """Files that were sent with messages; in none of the other counts."""

@@ -1,4 +1,4 @@
-"""A session as others see it: the contract's JSON, and the totals of a status line.
+"""A session as others see it: the JSON of `docs/contract.md`, and the totals of a status line.
 
 Everything here is a plain dict of str, int, float, bool, None, list and dict, ready
 for any JSON encoder.  Times are RFC 3339 in UTC with milliseconds, durations seconds.

@@ -91,7 +91,8 @@ class Setting:
     empty_env_counts: bool = False
     kind: Literal["value", "switch", "list"] = "value"
     planned: bool = False
-    """Part of the contract and checked, but what it sets is not built yet: not in the help."""
+    """Its value is checked, but what it sets is not built yet: not in the help, and not in
+    `docs/contract.md`."""
     in_file: bool = False
     """The value may also be in a file that `ENV_FILE` names."""
     hidden: bool = False

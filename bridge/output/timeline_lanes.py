@@ -1,7 +1,7 @@
 """A session as lanes, one a person: what the page and the terminal draw its timeline from.
 
-Made from the contract's JSON of one session, with its `timeline`.  Who was there and what
-was published come from `people` and `tracks`, which have the corrections and outlive the
+Made from the JSON of one session (`docs/contract.md`), with its `timeline`.  Who was there and
+what was published come from `participants` and `tracks`, which have the corrections and outlive the
 timeline; talk, quality, mutes and messages come from the timeline and are missing as far as
 it is not kept any more.  Nobody is heard beyond what was seen: talk and quality end where a
 gap begins, and where their person leaves.  A telephone call that rings is no presence: its

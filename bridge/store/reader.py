@@ -4,7 +4,7 @@ A reader never writes, makes no file and holds nobody up.  What it shows of a li
 is as of now: the state that was kept last with the lines after it folded in.  Where no
 worker runs, it is as of the last sign of life.
 
-The objects are those of the contract, ready for any JSON encoder.
+The objects are those of `docs/contract.md`, ready for any JSON encoder.
 """
 
 from __future__ import annotations

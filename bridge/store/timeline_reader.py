@@ -53,7 +53,7 @@ class TimelinePage:
 
 @final
 class Timeline:
-    """Every entry as the contract's JSON, oldest first, as often as somebody iterates.
+    """Every entry as JSON (`docs/contract.md`), oldest first, as often as somebody iterates.
 
     Entries that cannot be read are left out.  To be used within the transaction of its reader.
     """

@@ -110,7 +110,7 @@ COMMANDS = ("sessions", "rooms", "report")
 # ---------------------------------------------------------------- lists
 
 
-def test_sessions_as_json_are_the_contract_s_page(data_dir: Path, room_actors: RunCommand) -> None:
+def test_sessions_as_json_are_one_page(data_dir: Path, room_actors: RunCommand) -> None:
     fill(data_dir)
     done = room_actors("sessions", "--json", "--limit", "2")
     assert done.returncode == 0

@@ -209,7 +209,7 @@ async def test_a_mailbox_that_overflows_makes_the_session_compare_with_the_room(
 
 
 async def test_a_second_job_for_a_room_joins_its_session(rooms: Rooms) -> None:
-    """The seed overwrites the session of the same room name, and counts anew."""
+    """It must not overwrite the session of that room name, and count from 0."""
     room = rooms.make()
     await rooms.settled()
     rooms.stage.assign(room)
@@ -473,7 +473,7 @@ async def test_status_and_report_say_what_is_there_now(rooms: Rooms) -> None:
 
 
 async def test_the_summary_counts_everyone_and_everything_ever(rooms: Rooms) -> None:
-    """The seed says 0 participants here, and holds the tracks of leavers open."""
+    """It is not a count of who is there at the end, and no leaver's track stays open."""
     room = rooms.make()
     await rooms.settled()
     bob = room.join("bob")

@@ -1,9 +1,9 @@
 """Made-up rooms as two witnesses tell of them: the room itself, and LiveKit's webhooks.
 
-A world is drawn first: who visited and when.  What an agent hears of it has the blindness of
-the real one (facts, 7): people who publish nothing are announced on a tick of 3 s, so short
-visits are never seen.  Webhooks have a clock of whole seconds and come late, doubled or not
-at all.  Times are seconds after `T0`.
+A world is drawn first: who visited and when.  An agent hears as little of it as a real one:
+people who publish nothing are announced on a tick of 3 s, so short visits are never seen
+(docs/livekit-facts.md#batch-tick).  Webhooks have a clock of whole seconds and come late, doubled
+or not at all.  Times are seconds after `T0`.
 """
 
 from __future__ import annotations

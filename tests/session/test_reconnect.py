@@ -1,4 +1,7 @@
-"""While our own connection is down everybody seems to leave (facts, 6)."""
+"""While our own connection is down everybody seems to leave.
+
+Such leaves have no reason (docs/livekit-facts.md#everybody-leaves).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session as one picture: a lane a person, time to the right.  Pure: the contract's JSON in.
+"""A session as one picture: a lane a person, time to the right.  Pure: a session's JSON in.
 
 Above the lanes is what the colours mean.  In a lane, from the top: data messages as ticks,
 presence as a bar in the colour of the connection's quality, talk as a line on it, then a thin

@@ -19,7 +19,7 @@ from bridge.lab.people import Kind, RoomTruth, Scenario, Source
 from bridge.livekit.server_api import Unavailable
 
 SessionJson: TypeAlias = Mapping[str, Any]
-"""One session as the contract shows it, with people, tracks and timeline."""
+"""One session as `docs/contract.md` has it, with participants, tracks and timeline."""
 
 WATCHED_SECONDS: Final = 20.0
 """Within this a room must be watched, otherwise the story cannot go on."""

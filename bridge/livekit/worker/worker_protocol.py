@@ -132,7 +132,8 @@ class AssignmentOverdue:
 
 @frozen
 class JobTerminated:
-    """The server wants the job to end.  Only a hint: sometimes it never comes (facts, 5)."""
+    """The server wants the job to end.  Only a hint: in the first seconds of a job it may never
+    come (docs/livekit-facts.md#job-termination)."""
 
     job_id: str
     room: str
