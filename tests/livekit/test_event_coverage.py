@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, get_args
@@ -18,6 +19,7 @@ from bridge.livekit.rooms import livekit_rooms, sdk_events, streams
 from bridge.livekit.webhooks.webhook_events import TRANSLATORS as FROM_WEBHOOKS
 
 ROOT: Final = Path(__file__).parents[2]
+WEBHOOK_CLASS: Final = re.compile(r"\bWebhook\w+")
 
 
 def handled(table: Mapping[str, Fate]) -> set[str]:
@@ -56,6 +58,8 @@ def test_a_native_message_that_the_room_emits_is_handled_where_the_room_s_event_
 
 def test_every_event_of_ours_that_a_table_names_exists() -> None:
     ours = {name for name in vars(events) if name[0].isupper()}
+    for fate in event_coverage.WEBHOOK_FIELDS.values():
+        assert isinstance(fate, LeftOut) or set(WEBHOOK_CLASS.findall(fate.by)) <= ours
     for table in (event_coverage.SDK, event_coverage.WEBHOOKS):
         for fate in table.values():
             if isinstance(fate, Handled) and not fate.by.startswith("bridge."):
