@@ -89,7 +89,7 @@ def lag(line: dict[str, Any]) -> float:
 
 BREAK_THE_SEAMS = """
 import attrs
-from bridge.livekit import seams
+from bridge.livekit.rooms import seams
 
 def moved():
     raise AttributeError("the SDK has changed")

@@ -144,7 +144,7 @@ CASES = (
         "sessions",
         "bridge/config/settings.py:",
         1,
-        first="import os; from bridge.cli import settings; settings.TABLE = (None,)",
+        first="import os; from bridge.config import settings; settings.TABLE = (None,)",
         name="a bug",
     ),
 )  # fmt: skip

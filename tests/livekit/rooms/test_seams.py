@@ -92,7 +92,7 @@ def test_the_native_library_logs_nothing_neither_through_python_nor_on_stderr() 
     program = f"""
 import asyncio, logging, os, sys
 logging.basicConfig(level=1, stream=sys.stdout)
-from bridge.livekit import seams
+from bridge.livekit.rooms import seams
 from livekit import rtc
 seams.initialize()
 assert "RUST_LOG" not in os.environ
