@@ -145,10 +145,10 @@ class Pages:
     # ------------------------------------------------------------ what was kept
 
     async def _history(self, request: Request) -> Response:
-        given, cursor = fields(request.query_params), request.query_params.get("cursor")
-        frame = {**_frame(request, "/history"), "given": given, "cursor": cursor}
+        pending_jobs, cursor = fields(request.query_params), request.query_params.get("cursor")
+        frame = {**_frame(request, "/history"), "pending_jobs": pending_jobs, "cursor": cursor}
         try:
-            wanted = search(given)
+            wanted = search(pending_jobs)
         except WrongSearch as error:
             nothing = {"sessions": (), "next": None, "plot": None}
             text = render("history.html", **frame, **nothing, filtered=True, wrong=str(error))
@@ -160,7 +160,7 @@ class Pages:
             return render(
                 "history.html",
                 **frame,
-                filtered=any(given.values()),
+                filtered=any(pending_jobs.values()),
                 wrong="",
                 sessions=found.sessions,
                 next=found.next,
