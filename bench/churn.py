@@ -16,7 +16,7 @@ One worker, started as its users start it, on a private livekit-server:
 
 What a process pays once is paid in 1 and 2 and in 150 rooms more (native threads, caches,
 the newest ended sessions, which it keeps); what it holds then is the base that everything
-later is records against.  *Growth* is what it holds after the last quarter over that base, for
+later is held against.  *Growth* is what it holds after the last quarter over that base, for
 memory the anonymous one: what a file's pages count for depends on who else has them.
 """
 
@@ -35,7 +35,7 @@ from typing import Any, Final
 import attrs
 from attrs import define, frozen
 
-from actors.rooms.room_table import FINISHED_LIMIT
+from actors.rooms.room_table import CLOSED_KEPT
 from bench.errors import BenchError
 from bench.measure import MIB, conclude, load, markdown
 from bench.rooms.sides import AGENT_NAME, OURS
@@ -49,7 +49,7 @@ from bridge.output.progress import ProgressLine
 OFFERED: Final = 50
 """Rooms made within one second."""
 AT_ONCE: Final = 100
-KEPT: Final = FINISHED_LIMIT - OFFERED - AT_ONCE
+KEPT: Final = CLOSED_KEPT - OFFERED - AT_ONCE
 """Rooms more, until as many ended sessions are in memory as are kept there."""
 WATCHED_GOAL: Final = 5.0
 """Seconds in which all of `AT_ONCE` must be watched."""
@@ -105,7 +105,7 @@ class Life(Stage):
             lambda: f"sessions still open: {len(wanted - self.seen.ended)}",
         )
 
-    def records(self, after: str, actors: int) -> Held:
+    def held(self, after: str, actors: int) -> Held:
         """At rest, once there are no more actors than so many, or after `GONE` seconds."""
         deadline = time.monotonic() + GONE
         self.settle()
@@ -140,36 +140,36 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
             offered = life.burst("offered", OFFERED, 1.0)
             at_once = life.burst("at-once", AT_ONCE, 0.0)
             life.burst("kept", KEPT, KEPT / options.rate)
-            records = [life.records("the bursts", actors)]
+            held = [life.held("the bursts", actors)]
             rooms = [f"churn-{number}" for number in range(options.rooms)]
             quarter = -(-len(rooms) // QUARTERS)
             missed: list[str] = []
             for begin in range(0, len(rooms), quarter):
                 part = rooms[begin : begin + quarter]
                 missed += life.churn(part, options.rate, options.lives)
-                records.append(life.records(f"{begin + len(part)} rooms", actors))
-                print(records[-1], file=sys.stderr, flush=True)
+                held.append(life.held(f"{begin + len(part)} rooms", actors))
+                print(held[-1], file=sys.stderr, flush=True)
     watched = len(rooms) - len(missed)
     return {
         "offered_s": offered,
         "at_once_s": at_once,
         "churned": len(rooms),
         "not_watched": missed,
-        "sessions_too_many": life.seen.said["session_started"] - FINISHED_LIMIT - watched,
-        "records": [attrs.asdict(one) for one in records],
+        "sessions_too_many": life.seen.said["session_started"] - CLOSED_KEPT - watched,
+        "held": [attrs.asdict(one) for one in held],
         "growth": {
-            name: _growth(records[0], records[-1], name)
+            name: _growth(held[0], held[-1], name)
             for name in ("anonymous", "descriptors", "threads", "actors")
         },
     }
 
 
-def _value(records: Held, name: str) -> float:
+def _value(held: Held, name: str) -> float:
     return {
-        "anonymous": records.look.memory.pss_anonymous / MIB,
-        "descriptors": records.look.descriptors,
-        "threads": records.look.threads,
-        "actors": records.actors,
+        "anonymous": held.look.memory.pss_anonymous / MIB,
+        "descriptors": held.look.descriptors,
+        "threads": held.look.threads,
+        "actors": held.actors,
     }[name]
 
 
@@ -192,17 +192,17 @@ def show(result: dict[str, Any]) -> None:
         f"{result['sessions_too_many']} sessions of rooms that nobody made\n"
     )
     head = ("after", "PSS, MiB", "anonymous, MiB", "descriptors", "threads", "actors")
-    print(markdown(head, map(_row, result["records"])), end="\n\n")
+    print(markdown(head, map(_row, result["held"])), end="\n\n")
 
 
-def _row(records: Mapping[str, Any]) -> Sequence[str]:
-    look = records["look"]
+def _row(held: Mapping[str, Any]) -> Sequence[str]:
+    look = held["look"]
     memory = look["memory"]
     return (
-        records["after"],
+        held["after"],
         f"{memory['pss'] / MIB:.1f}",
         f"{memory['pss_anonymous'] / MIB:.1f}",
-        *(str(count) for count in (look["descriptors"], look["threads"], records["actors"])),
+        *(str(count) for count in (look["descriptors"], look["threads"], held["actors"])),
     )
 
 

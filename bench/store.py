@@ -4,7 +4,7 @@
 
 1. *At the pace of 100 rooms*: 10.8 events a second in each, as `bench/run scale` has them,
    written twenty times a second as the worker does.  The CPU of all threads: to encode an
-   event (recorded, less folded alone), and to write it.  What each costs is records against
+   event (recorded, less folded alone), and to write it.  What each costs is held against
    the CPU an event of `bench/results/scale.json`, where that is.
 2. *Sustained*: `--sessions` with `--events` each, one after the other, a thousand lines a
    batch; each batch is durable (fsync) before the next.  By the time spent in writing.
@@ -127,7 +127,7 @@ async def pace(archive: SqliteArchive) -> dict[str, float]:
         folded = time.process_time()
         for journal, event in events:
             journal.record(event)
-            journal.unpublished.clear()
+            journal.untold.clear()
         recorded = time.process_time()
         await archive.write(backlog.take(at))
         backlog.done()
@@ -158,7 +158,7 @@ async def fill(
         journal = begin(f"room-{number}", at, backlog)
         for event in range(events - 3):  # It also begins, is watched and ends.
             journal.record(happen(event, at + event * 0.1))
-            journal.unpublished.clear()
+            journal.untold.clear()
         journal.end(at + events * 0.1, "room_closed")
         if backlog.waiting >= LINES or number == sessions - 1:
             batch = backlog.take(time.time())

@@ -65,9 +65,9 @@ class PrepareError(Exception):
 def main(venv: Path, lock: Path, arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ends pip too.
     try:
-        with ProgressLine(sys.stderr) as progress, exclusive(venv, progress) as records:
+        with ProgressLine(sys.stderr) as progress, exclusive(venv, progress) as held:
             if not is_current(venv, lock):
-                prepare(venv, lock, progress, records)
+                prepare(venv, lock, progress, held)
                 progress.close("ready")
     except PrepareError as error:
         print(f"room-actors: {error}", file=sys.stderr)
@@ -92,20 +92,20 @@ def exclusive(venv: Path, progress: ProgressLine) -> Iterator[int]:
     path = venv.with_name(f"{venv.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        records = path.open("a")
+        held = path.open("a")
     except OSError as error:
         raise PrepareError(
             f"cannot write to {path.parent} ({error.strerror}): make it writable, or set "
             f"ROOM_ACTORS_VENV to a folder for the environment",
             code=2,
         ) from error
-    with records:
+    with held:
         try:
-            fcntl.flock(records, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress.say("waiting for another one that prepares the environment")
-            fcntl.flock(records, fcntl.LOCK_EX)
-        yield records.fileno()
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield held.fileno()
 
 
 def is_current(venv: Path, lock: Path) -> bool:
@@ -118,7 +118,7 @@ def is_current(venv: Path, lock: Path) -> bool:
     return same_lock and packages.is_dir() and os.access(venv / "bin" / "python", os.X_OK)
 
 
-def prepare(venv: Path, lock: Path, progress: ProgressLine, records: int) -> None:
+def prepare(venv: Path, lock: Path, progress: ProgressLine, held: int) -> None:
     remove_old(venv)
     progress.say(f"preparing the environment in {venv} (once)")
     venv.mkdir()
@@ -128,12 +128,12 @@ def prepare(venv: Path, lock: Path, progress: ProgressLine, records: int) -> Non
     base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     python = str(venv / "bin" / "python")
     with log.open("w") as output:
-        run([base, "-I", "-m", "venv", str(venv)], output, Pip(progress, 0), records)
+        run([base, "-I", "-m", "venv", str(venv)], output, Pip(progress, 0), held)
         total = sum("==" in line.split(";")[0] for line in lock.read_text().splitlines())
         install = [python, "-I", "-m", "pip", "install", "--no-input", "--progress-bar=off"]
         exact = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
         quiet = ["--disable-pip-version-check"]
-        run([*install, *exact, *quiet, "-r", str(lock)], output, Pip(progress, total), records)
+        run([*install, *exact, *quiet, "-r", str(lock)], output, Pip(progress, total), held)
         progress("preparing the environment: compiling")
         for jobs, folder in (("0", venv / "lib"), ("1", ROOT / "actors"), ("1", ROOT / "bridge")):
             # Only speed hangs on it: a checkout that cannot be written to is well.
@@ -179,7 +179,7 @@ class Pip:
         self._progress(f"preparing the environment: {self._doing}")
 
 
-def run(command: list[str], log: TextIO, pip: Pip, records: int) -> None:
+def run(command: list[str], log: TextIO, pip: Pip, held: int) -> None:
     """Run a step, showing its progress; raise `PrepareError` with what to do if it fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ELSEWHERE}
     with subprocess.Popen(
@@ -190,7 +190,7 @@ def run(command: list[str], log: TextIO, pip: Pip, records: int) -> None:
         text=True,
         errors="replace",
         env=environment | {"PYTHONUNBUFFERED": "1"},
-        pass_fds=(records,),
+        pass_fds=(held,),
     ) as process:
         assert process.stdout is not None
 

@@ -27,7 +27,7 @@ class JournalRow:
 
     session: int
     seq: int
-    """From 0 on, without a gap unless lines were pending_jobs up (`Checkpoint.lost`)."""
+    """From 0 on, without a gap unless lines were given up (`Checkpoint.lost`)."""
     at: float
     """Unix seconds of the record."""
     kind: str
@@ -44,7 +44,7 @@ class Checkpoint:
     seq: int
     state: SessionState
     lost: int
-    """Lines that were pending_jobs up in all, because the archive could not take them for too long."""
+    """Lines that were given up in all, because the archive could not take them for too long."""
 
 
 @frozen

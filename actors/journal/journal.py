@@ -38,15 +38,15 @@ class Journal:
     def __init__(
         self, number: int, state: SessionState, backlog: Backlog, *, seq: int, lost: int = 0
     ) -> None:
-        """A session as it was after its record `seq`; `lost` of its lines were pending_jobs up."""
+        """A session as it was after its record `seq`; `lost` of its lines were given up."""
         self.number = number
         """Its key in the archive."""
         self.state = state
         self.seq = seq
         self.lost = lost
-        self.of_this_run = seq < 0
+        self.ours = seq < 0
         """This run watched it, or heard of it first."""
-        self.unpublished: deque[Entry] = deque()
+        self.untold: deque[Entry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
         self._backlog = backlog
         self._budget = JournalBudget(backlog.most_a_minute)
@@ -88,7 +88,7 @@ class Journal:
 
     def attach(self, at: float, job_id: str | None, worker: str | None = None) -> None:
         """Another job for the same life of the room; an ended session is active again."""
-        self.of_this_run = True
+        self.ours = True
         if self.ended or worker not in (None, self.state.worker) or job_id not in self._job_ids:
             attached = SessionContinued(at, job_id, worker)
             self._keep(attached, *fold(self.state, attached))
@@ -98,18 +98,18 @@ class Journal:
         return (None, *self.state.job_ids)
 
     @classmethod
-    def resume(cls, kept: StoredSession, backlog: Backlog) -> Journal:
+    def found(cls, kept: StoredSession, backlog: Backlog) -> Journal:
         """The journal of a session that an earlier run left."""
         return cls(kept.session, kept.state, backlog, seq=kept.seq, lost=kept.lost)
 
-    def adopt(self, kept: StoredSession, seen_until: float) -> None:
+    def follow(self, kept: StoredSession, seen_until: float) -> None:
         """It turns out that an earlier run had this session: go on from there.
 
         What was recorded since is recorded again, without being told again.  Only while
         nothing of this session is in the archive.
         """
         records = [decode_record(line.kind, line.body) for line in self._backlog.withdraw(self)]
-        told = tuple(self.unpublished)
+        told = tuple(self.untold)
         self.number, self.state = kept.session, kept.state
         self.seq, self.lost = kept.seq + self.lost, kept.lost + self.lost
         if not self.ended:
@@ -120,11 +120,11 @@ class Journal:
                     self.attach(record.at, job_id, record.worker)
             else:
                 self._keep(record, *fold(self.state, record))
-        self.unpublished = deque(told)
+        self.untold = deque(told)
         self._backlog.rewrite((self,), seen_until, lines_are_kept=True)
 
     def _keep(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
         self.state = state
         self.seq += 1
-        self.unpublished.extend(entries)
+        self.untold.extend(entries)
         self._budget.spend(self._backlog.add(self, record, entries))

@@ -179,7 +179,7 @@ class StoreActor(Actor[StoreMessage]):
         self._backlog.rewrite(self._journals(), self._clock(), lines_are_kept=kept)
 
     async def _prune_now_and_then(self) -> None:
-        """Step by step, so that writing is never records up for long."""
+        """Step by step, so that writing is never held up for long."""
         more, by_age, by_size = False, NOTHING, NOTHING
         while True:
             await self._sleep_and_verify(GATHER if more else PRUNE_EVERY)

@@ -209,7 +209,7 @@ class JobReports(Protocol):
         ...
 
     def capacity(self, active: int) -> None:
-        """How many rooms are records, those still being left included."""
+        """How many rooms are held, those still being left included."""
         ...
 
     async def flush(self) -> None:

@@ -40,7 +40,7 @@ SOON: Final = Backoff(first=0.01, most=5.0)
 
 @frozen
 class RoomDependencies:
-    """What the actors of every room are pending_jobs."""
+    """What the actors of every room are given."""
 
     port: RoomPort
     find_again: FindAgain
@@ -65,9 +65,9 @@ def room_group(
     key: str,
     job: RoomJob,
     journal: Journal,
-    dependencies: RoomDependencies,
+    around: RoomDependencies,
     tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object],
-    next_instance: Callable[[SessionBegan], Journal | None],
+    another_life: Callable[[SessionBegan], Journal | None],
 ) -> GroupSpec:
     """The supervisor of one room and its two children."""
     latest, stay = [journal], ConnectionMemory()
@@ -80,11 +80,11 @@ def room_group(
     def connection() -> ConnectionActor:
         return ConnectionActor(
             job,
-            dependencies.port,
-            find_again=dependencies.find_again,
-            undo=dependencies.undo,
-            clock=dependencies.clock,
-            announce=dependencies.announce,
+            around.port,
+            find_again=around.find_again,
+            undo=around.undo,
+            clock=around.clock,
+            announce=around.announce,
             entered=lambda: tell_manager(RoomEntered(key)),
             stay=stay,
         )
@@ -93,11 +93,11 @@ def room_group(
         return SessionActor(
             key,
             latest[0],
-            clock=dependencies.clock,
-            publish=dependencies.publish,
-            heard=dependencies.heard,
+            clock=around.clock,
+            publish=around.publish,
+            heard=around.heard,
             opened=opened,
-            next_instance=next_instance,
+            another_life=another_life,
         )
 
     def on_end(end: Exit) -> None:
@@ -110,7 +110,7 @@ def room_group(
                 "connection",
                 connection,
                 restart=Restart.TRANSIENT,
-                shutdown=dependencies.leave_within,
+                shutdown=around.leave_within,
                 significant=True,
                 intensity=CONNECTION_RESTARTS,
             ),
@@ -121,7 +121,7 @@ def room_group(
                 significant=True,
                 intensity=SESSION_RESTARTS,
                 backoff=SOON,
-                mailbox=dependencies.session_mailbox,
+                mailbox=around.session_mailbox,
             ),
         ),
         strategy=Strategy.REST_FOR_ONE,

@@ -60,7 +60,7 @@ class OpenRoom(Protocol):
         ...
 
     async def closed(self) -> str | None:
-        """Wait until we are out for good; the reason, None where none was pending_jobs.
+        """Wait until we are out for good; the reason, None where none was given.
 
         By then `Disconnected` has been offered.
         """

@@ -117,13 +117,13 @@ class RunCounters:
             there = self._there[state.room_sid] = {}
         for identity, person in state.present.items():
             if person.counted:
-                records = _held(person, now)
-                self._add(there.get(identity, records), records)
-                there[identity] = records
+                held = _held(person, now)
+                self._add(there.get(identity, held), held)
+                there[identity] = held
 
-    def _add(self, before: _Seconds, records: _Seconds) -> None:
-        for index, seconds in enumerate(records):
-            # A webhook may correct a leave, and make what was records less.
+    def _add(self, before: _Seconds, held: _Seconds) -> None:
+        for index, seconds in enumerate(held):
+            # A webhook may correct a leave, and make what was held less.
             if seconds > before[index]:
                 self.seconds[index] += seconds - before[index]
 

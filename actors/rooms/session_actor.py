@@ -76,9 +76,9 @@ class SessionActor(Actor[SessionMessage]):
         publish: Publish,
         heard: Heard,
         opened: Callable[[SessionReady], object],
-        next_instance: Callable[[SessionBegan], Journal | None],
+        another_life: Callable[[SessionBegan], Journal | None],
     ) -> None:
-        """`next_instance` gives the journal of the next life of the room; None where others of
+        """`another_life` gives the journal of the next life of the room; None where others of
         ours are in it."""
         self._key = key
         self._journal = journal
@@ -86,7 +86,7 @@ class SessionActor(Actor[SessionMessage]):
         self._publish = publish
         self._heard = heard
         self._opened = opened
-        self._next_instance = next_instance
+        self._another_life = another_life
         self._timer: trio.CancelScope | None = None
         self._due: float | None = None
 
@@ -140,7 +140,7 @@ class SessionActor(Actor[SessionMessage]):
         before, roster = self._journal.state, event.roster
         self._journal.end(event.at, "server_lost")
         self._tell()
-        journal = self._next_instance(
+        journal = self._another_life(
             SessionBegan(
                 event.at,
                 room=before.room,
@@ -158,7 +158,7 @@ class SessionActor(Actor[SessionMessage]):
         self._journal = journal
         self._say_opened()
         self._journal.record(Watching(event.at, roster))
-        for waiting in before.records:
+        for waiting in before.held:
             self._journal.record(waiting)
 
     def _say_opened(self) -> None:

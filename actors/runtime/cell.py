@@ -72,7 +72,7 @@ class Context(Generic[M]):
 
     @property
     def ref(self) -> Ref[M]:
-        """The actor's own address, to be pending_jobs to others."""
+        """The actor's own address, to be given to others."""
         return self._cell.ref
 
     def sibling(self, child_id: str) -> Ref[Any]:
@@ -304,7 +304,7 @@ class Cell(Generic[M]):
         result = handler(actor, item.message)
         if result is not None:
             await result
-        # An answer may be pending_jobs later than its handler returns; until then it is kept.
+        # An answer may be given later than its handler returns; until then it is kept.
         if reply.over and deferred[-1] is reply:
             deferred.pop()
         elif len(deferred) > self._deferred_most:

@@ -102,13 +102,13 @@ def on_room_metadata(
 
 
 def on_data(state: SessionState, event: DataReceived, out: list[Entry]) -> SessionState:
-    if state.reconnecting and len(state.records) < MAX_HELD // 2:
+    if state.reconnecting and len(state.held) < MAX_HELD // 2:
         return hold(state, event)  # others that wait are more worth their place than a flood
     return count_data(state, event, out)
 
 
 def on_attachment(state: SessionState, event: AttachmentReceived, out: list[Entry]) -> SessionState:
-    if state.reconnecting and len(state.records) < MAX_HELD // 2:
+    if state.reconnecting and len(state.held) < MAX_HELD // 2:
         return hold(state, event)
     return count_attachment(state, event, out)
 

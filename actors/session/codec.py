@@ -34,7 +34,7 @@ class Unreadable(ValueError):
 class _StoredState(SessionState):
     """A state whose waiting events are encoded one by one: msgspec knows no union of classes."""
 
-    records: tuple[tuple[str, bytes], ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    held: tuple[tuple[str, bytes], ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 _Told: TypeAlias = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
@@ -157,16 +157,16 @@ def decode_record(kind: str, body: bytes) -> Record:
 
 
 def encode_state(state: SessionState) -> bytes:
-    if state.records:
-        state = change(state, records=tuple(map(encode_record, state.records)))
+    if state.held:
+        state = change(state, held=tuple(map(encode_record, state.held)))
     return _encode(state)
 
 
 def decode_state(body: bytes) -> SessionState:
     """The state that was encoded: equal to it, and folding on as it would have."""
     stored = _read("state", _decode_state, body)
-    records = tuple(decode_record(kind, event) for kind, event in stored.records)
-    fields: dict[str, Any] = {**stored.__dict__, "records": records}
+    held = tuple(decode_record(kind, event) for kind, event in stored.held)
+    fields: dict[str, Any] = {**stored.__dict__, "held": held}
     return SessionState(**fields)
 
 

@@ -2,7 +2,7 @@
 
 LiveKit tells quality, speakers and mute only when they change, so a count of such
 events says nothing and the last value says little.  What says something is for how
-long each value records: these classes keep the value, since when it holds, and the
+long each value held: these classes keep the value, since when it holds, and the
 seconds that went to values which are over.
 
 Times are Unix seconds of whatever clock the event carried.  Clocks are set back now
@@ -70,9 +70,9 @@ class Levels:
         if self.level is None or self.seconds is None:
             return self.seconds
         index = _INDEX[self.level]
-        records = self.seconds[index] + stretch(self.since, now)
+        held = self.seconds[index] + stretch(self.since, now)
         before, after = self.seconds[:index], self.seconds[index + 1 :]
-        return (*before, records, *after)  # pyright: ignore[reportReturnType]  (four, as before)
+        return (*before, held, *after)  # pyright: ignore[reportReturnType]  (four, as before)
 
 
 _NOTHING: Final[QualitySeconds] = (0.0, 0.0, 0.0, 0.0)

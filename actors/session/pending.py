@@ -56,9 +56,9 @@ def all_due(state: SessionState, due: float) -> SessionState:
 
 def hold(state: SessionState, event: RoomEvent) -> SessionState:
     """Let `event` wait until `Reconnected` tells which life of the room it belongs to."""
-    if len(state.records) >= MAX_HELD:
-        return change(state, folded=change(state.folded, records=state.folded.records + 1))
-    return change(state, records=(*state.records, event))
+    if len(state.held) >= MAX_HELD:
+        return change(state, folded=change(state.folded, held=state.folded.held + 1))
+    return change(state, held=(*state.held, event))
 
 
 def anomaly(state: SessionState) -> SessionState:

@@ -133,12 +133,12 @@ def _left(
     if person is None:
         gone = state.past.get(event.identity)
         if gone is None or find_join(gone, event.sid) is None:
-            return hold(state, event) if state.records else anomaly(state)
+            return hold(state, event) if state.held else anomaly(state)
         return change(anomaly(state), past=state.past.put(gone.identity, _left_too(gone, event)))
     join = person.joins[-1]
     if event.sid and join.sid and event.sid != join.sid:
         # Of an earlier join, which the later one has closed already.
-        if state.records and find_join(person, event.sid) is None:
+        if state.held and find_join(person, event.sid) is None:
             return hold(state, event)
         return _put(anomaly(state), change(_left_too(person, event), owed=None))
     if person.owed is not None:

@@ -55,10 +55,10 @@ for ever; tracks of somebody who is gone are counted and over at once.
 **Reconnecting.**  Tracks end and come back with the same SID: the same track.  What
 names a SID that was never seen, and every message, waits until ``Reconnected``, because a
 server that died and came back within 20 s goes on under the same connection with another
-life of the room, and those people and messages belong to the next session, which is pending_jobs
-what waited (`SessionState.records`).  Where the connection ends instead, the messages are
+life of the room, and those people and messages belong to the next session, which is given
+what waited (`SessionState.held`).  Where the connection ends instead, the messages are
 this session's.  Speakers are told on change
-only, so nobody is records to be speaking across a gap; quality is records.
+only, so nobody is held to be speaking across a gap; quality is held.
 
 **Rosters.**  ``Resynced`` is the truth.  ``Reconnected`` and a ``Watching`` that
 continues a session are too, but may lack somebody for 4 s.  Whoever went missing
@@ -243,7 +243,7 @@ def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry])
         since = state.started_at
         unseen = stretch(since, at)
         state = compare(state, roster, at, "found", since, unseen, at + SETTLE, out)
-        return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, records=())
+        return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, held=())
     gap_since = state.last_at if state.blind_since is None else state.blind_since
     state = _blind(state, gap_since, "worker_failed")
     state = activity.forget_quality(state, gap_since)
@@ -290,9 +290,9 @@ def _seeing_again(
     at, roster = event.at, event.roster
     since = at if state.blind_since is None else state.blind_since
     out.append(Entry(at, "reconnected", {"gap": round(stretch(since, at), 3)}))
-    records = state.records  # of this life of the room, as the roster's SID says
-    state = change(state, reconnecting=False, records=())
-    for waiting in records:
+    held = state.held  # of this life of the room, as the roster's SID says
+    state = change(state, reconnecting=False, held=())
+    for waiting in held:
         state = _HANDLERS[type(waiting)](state, waiting, out)
     due = at + SETTLE
     state = all_due(state, due)
@@ -342,12 +342,12 @@ def _unwatched(
 
 def _with_messages(state: SessionState, out: list[Entry]) -> SessionState:
     """It will not be known to which life the messages belong that waited: to this one then."""
-    for waiting in state.records:
+    for waiting in state.held:
         if isinstance(waiting, DataReceived):
             state = activity.count_data(state, waiting, out)
         elif isinstance(waiting, AttachmentReceived):
             state = activity.count_attachment(state, waiting, out)
-    return change(state, records=())
+    return change(state, held=())
 
 
 def _out_of_the_room(state: SessionState, at: float, because: GapReason | None) -> SessionState:
@@ -356,7 +356,7 @@ def _out_of_the_room(state: SessionState, at: float, because: GapReason | None) 
         state = change(state, blind_because=because)
     state = _blind(state, at, because)
     state = activity.forget_quality(state, at if state.blind_since is None else state.blind_since)
-    return change(state, reconnecting=False, records=())
+    return change(state, reconnecting=False, held=())
 
 
 def _blind(state: SessionState, at: float, because: GapReason | None) -> SessionState:

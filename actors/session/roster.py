@@ -16,7 +16,7 @@ from actors.session.timeline_entry import Entry
 
 
 class RoomInstanceChanged(ValueError):
-    """An event of another life of the room was pending_jobs to this session.
+    """An event of another life of the room was given to this session.
 
     The room was closed and made again under its name.  A restarted server does that within one
     connection (docs/livekit-facts.md#server-restart).  End this session and begin another for

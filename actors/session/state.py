@@ -163,7 +163,7 @@ class Participant:
     """Of the first join that is a person's, otherwise of the first one."""
     name: str = ""
     metadata: str | None = ""
-    """None where it had to be pending_jobs up (`MAX_TEXT`); so with the attributes."""
+    """None where it had to be given up (`MAX_TEXT`); so with the attributes."""
     attributes: Mapping[str, str] | None = field(factory=dict[str, str])
     joins: tuple[Join, ...] = ()
     """Oldest first.  Of somebody present the last one is open, and only that one."""
@@ -278,7 +278,7 @@ class Departure:
     due: float = inf
     """Unix seconds when it becomes true; infinite while the connection is down."""
     quality: Quality | None = None
-    """What records until then, and holds again if it was not true."""
+    """What held until then, and holds again if it was not true."""
     within: float | None = None
     """Seconds by which `at` may be wrong."""
     observed: bool = True
@@ -344,8 +344,8 @@ class Truncated:
     changes: int = 0
     """That a newer one of the same overtook before they could be told."""
     texts: int = 0
-    """People whose metadata and attributes were pending_jobs up."""
-    records: int = 0
+    """People whose metadata and attributes were given up."""
+    held: int = 0
     truncated: int = 0
     """Messages and changes of which only the number is known: they came too fast, or were too much
     for the journal."""
@@ -415,7 +415,7 @@ class SessionState:
     """Joins that are to be announced, by SID."""
     due: float | None = None
     """Unix seconds when the first of these three is due."""
-    records: tuple[RoomEvent, ...] = ()
+    held: tuple[RoomEvent, ...] = ()
     """What came while reconnecting and may belong to another life of the room."""
     speaking: frozenset[str] = frozenset()
 

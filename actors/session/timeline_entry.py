@@ -68,7 +68,7 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 The last five come from LiveKit's webhooks only.  What was told is not told again:
 ``participant_left_at`` corrects the time or the reason of a leave that was, or of one that
 nobody saw because the watch was over; ``room_ended`` says when the room of an ended
-session really was, and what `session_ended` should have pending_jobs as reason.
+session really was, and what `session_ended` should have given as reason.
 """
 
 

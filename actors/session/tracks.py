@@ -57,7 +57,7 @@ def on_published(state: SessionState, event: TrackPublished, out: list[Entry]) -
 def on_unpublished(state: SessionState, event: TrackUnpublished, out: list[Entry]) -> SessionState:
     sid, at = event.track_sid, counts_from(state, event.at)
     if sid not in state.tracks:
-        return hold(state, event) if state.records else anomaly(state)
+        return hold(state, event) if state.held else anomaly(state)
     leave = state.unpublishing.get(sid)
     if state.reconnecting:
         return anomaly(state) if leave else doubt(state, sid, at, inf)
@@ -276,7 +276,7 @@ def _set_muted(
 ) -> SessionState:
     track = state.tracks.get(event.track_sid)
     if track is None:
-        return hold(state, event) if state.records else anomaly(state)
+        return hold(state, event) if state.held else anomaly(state)
     if (track.muted.since is not None) == muted:
         return anomaly(state)
     return _mute(state, track, muted, event.at, out)

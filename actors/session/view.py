@@ -425,7 +425,7 @@ def _track(track: Track, until: float) -> dict[str, Any]:
 def _quality(seconds: QualitySeconds | None) -> dict[str, float | None]:
     if seconds is None:
         return dict.fromkeys(QUALITIES)
-    return {level: _seconds(records) for level, records in zip(QUALITIES, seconds, strict=True)}
+    return {level: _seconds(held) for level, held in zip(QUALITIES, seconds, strict=True)}
 
 
 def _within(seconds: float | None) -> float | None:

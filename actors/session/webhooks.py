@@ -78,7 +78,7 @@ def estimate(event: WebhookReport) -> Estimate:
 
 
 def true_end(state: SessionState, ended_at: float, reason: str) -> tuple[float, str]:
-    """When and why the session ended, pending_jobs what the server told of the room's end."""
+    """When and why the session ended, given what the server told of the room's end."""
     if state.closed_at is None or reason in SEEN_ENDS:
         return ended_at, reason
     seen_until = state.started_at if state.blind_since is None else state.blind_since

@@ -36,11 +36,11 @@ def _all(stage: World) -> Iterator[tuple[StoredSession, Truth | None]]:
 
 def nothing_waits(stage: World) -> list[str]:
     """The disk has everything, and is said to be well."""
-    backlog, table = stage.program.backlog, stage.program.table
+    backlog, book = stage.program.backlog, stage.program.book
     found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
     if backlog.health.trouble:
         found.append(f"still in trouble: {backlog.health.trouble}")
-    for journal in table.journals:
+    for journal in book.journals:
         kept = stage.disk.seq(journal.number)
         if kept != journal.seq:
             found.append(f"{journal.state.room_sid} is on the disk to {kept}, not {journal.seq}")
@@ -62,7 +62,7 @@ def one_session_a_life(stage: World) -> list[str]:
 
 
 def _long_over(stage: World, sid: str) -> bool:
-    """Whether a new run may not have been pending_jobs its session.  A webhook that is late then
+    """Whether a new run may not have been given its session.  A webhook that is late then
     begins another."""
     truth = stage.truths.by_sid.get(sid)
     return truth is not None and truth.long_over and len(stage.programs) > 1

@@ -62,10 +62,10 @@ class EventDelivery:
         self.flush()
 
     def flush(self) -> None:
-        """Let go of what was records back."""
-        records, self._held = self._held, None
-        if records is not None:
-            records[0](records[1])
+        """Let go of what was held back."""
+        held, self._held = self._held, None
+        if held is not None:
+            held[0](held[1])
         delayed, self._delayed = self._delayed, []
         for offer, event in delayed:
             offer(event)

@@ -58,7 +58,7 @@ class Truth:
     told_at: float | None = None
     """Virtual seconds when the newest of its webhooks came."""
     long_over: bool = False
-    """By our clock it may end so long ago that a new run is not pending_jobs its session."""
+    """By our clock it may end so long ago that a new run is not given its session."""
     untold: int = 0
     """Webhooks that never came."""
 

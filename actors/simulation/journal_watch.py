@@ -51,7 +51,7 @@ class JournalWatch:
     def __init__(self) -> None:
         self.all: list[WatchedJournal] = []
         self.gave_up: set[str] = set()
-        """SIDs of lives of which records were pending_jobs up before it was known that they were
+        """SIDs of lives of which records were given up before it was known that they were
         recorded before: not even a checkpoint has those."""
 
     @contextmanager

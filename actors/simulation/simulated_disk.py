@@ -2,7 +2,7 @@
 
 A session that is got back from it has gone through the codec and through the fold, line by
 line.  It knows by itself what it has and since when (`durable_until`), so that what the
-program promised can be records against it.
+program promised can be held against it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 MAILBOX: Final = 200
 """Small, so that a flood fills it."""
 BACKLOG: Final = 60
-"""Lines that may wait for the disk: few, so that some are pending_jobs up."""
+"""Lines that may wait for the disk: few, so that some are given up."""
 HEARTBEAT: Final = 2.0
 """Seconds, fewer than in real life: each costs the simulation time."""
 LOOK_EVERY: Final = 4.0
@@ -65,7 +65,7 @@ class Jobs:
     """LiveKit's side of the jobs of one run: what it was told of each."""
 
     def __init__(self) -> None:
-        self.pending_jobs: dict[str, str] = {}
+        self.given: dict[str, str] = {}
         """Job id to the SID of its room."""
         self.running: Counter[str] = Counter()
         self.ends: dict[str, list[str | None]] = {}
@@ -96,7 +96,7 @@ class SimulatedProgram:
     def __init__(self, stage: World) -> None:
         self._stage = stage
         self.number = len(stage.programs)
-        self.table, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
+        self.book, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
         self.jobs = Jobs()
         self.saboteur = Saboteur(stage.injected)
         self.signals: list[Signal] = []
@@ -118,7 +118,7 @@ class SimulatedProgram:
 
     @property
     def takes_jobs(self) -> bool:
-        return self.alive and self.ready.is_set() and not self.table.draining
+        return self.alive and self.ready.is_set() and not self.book.draining
 
     # -- from the start to the end
 
@@ -197,7 +197,7 @@ class SimulatedProgram:
         self.manager = root.start_child(
             ChildSpec(
                 "manager",
-                lambda: RoomManager(self.table, rooms, self.jobs, around),
+                lambda: RoomManager(self.book, rooms, self.jobs, around),
                 intensity=OFTEN,
                 backoff=Backoff(first=0.01),
                 mailbox=MailboxSpec(capacity=1_000_000),
@@ -205,7 +205,7 @@ class SimulatedProgram:
         )
         recovery = Recovery(
             self._stage.disk,
-            self.table,
+            self.book,
             self.manager,
             self._stage.list_living,
             clock=self._stage.our_time,
@@ -224,7 +224,7 @@ class SimulatedProgram:
         return StoreActor(
             self.backlog,
             self._stage.disk,
-            journals=lambda: self.table.journals,
+            journals=lambda: self.book.journals,
             clock=self._stage.our_time,
             announce=self._announce,
             heartbeat=HEARTBEAT,
@@ -244,7 +244,7 @@ class SimulatedProgram:
         while True:
             await trio.sleep(0.5)
             for room in self._stage.rooms.live:
-                known = self.table.find_room(room.sid) or room.sid in self.table.declined
+                known = self.book.find_room(room.sid) or room.sid in self.book.declined
                 if self.takes_jobs and not known:
                     self.assign(room)
             await trio.sleep(RECONCILE_EVERY - 0.5)
@@ -295,22 +295,22 @@ class SimulatedProgram:
 
     def session_path(self, room: SimulatedRoom) -> str | None:
         """Where the session of a room is in the tree."""
-        records = self.table.find_room(room.sid)
-        return None if records is None else f"/rooms/{records.key}/session"
+        held = self.book.find_room(room.sid)
+        return None if held is None else f"/rooms/{held.key}/session"
 
     def assign(self, room: SimulatedRoom) -> None:
         """LiveKit gives us a job for a room."""
         job_id = self._stage.next_job_id()
-        self.jobs.pending_jobs[job_id] = room.sid
+        self.jobs.given[job_id] = room.sid
         job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
-        self.table.pending_jobs[job_id] = evolve(job, created_at=room.created_at)
-        self.manager.tell(Assigned(self.table.pending_jobs[job_id]))
+        self.book.given[job_id] = evolve(job, created_at=room.created_at)
+        self.manager.tell(Assigned(self.book.given[job_id]))
 
     def terminate(self, room: SimulatedRoom, which: int) -> bool:
         """LiveKit wants one of our jobs ended."""
         jobs = [
             job_id
-            for job_id, sid in self.jobs.pending_jobs.items()
+            for job_id, sid in self.jobs.given.items()
             if sid == room.sid and job_id not in self.jobs.ends
         ]
         if jobs:

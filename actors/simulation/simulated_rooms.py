@@ -190,11 +190,11 @@ class Watcher(OpenRoom):
             for sid, track in person.tracks.items()
             if track.source in WATCHED
         )
-        records = self.watched.get(person.identity)
+        held = self.watched.get(person.identity)
         best = ranked[0] if ranked else None
         if best is None:
             self.watched.pop(person.identity, None)
-        elif records not in person.tracks or WATCHED.index(person.tracks[records].source) > best[0]:
+        elif held not in person.tracks or WATCHED.index(person.tracks[held].source) > best[0]:
             self.watched[person.identity] = best[1]
             self.tell(TrackSubscribed(self._room.now(), person.identity, best[1]))
 

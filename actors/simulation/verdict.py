@@ -43,13 +43,13 @@ def _agree(stage: World) -> list[str]:
 
 
 def _differences(stage: World, room: SimulatedRoom) -> Iterator[str]:
-    table = stage.program.table
-    records = table.find_room(room.sid)
-    if records is None or records.journal.ended:
-        if room.sid not in table.declined:
+    book = stage.program.book
+    held = book.find_room(room.sid)
+    if held is None or held.journal.ended:
+        if room.sid not in book.declined:
             yield f"{room.name} ({room.sid}) lives and is not watched"
         return
-    state = records.journal.state
+    state = held.journal.state
     people = {person.identity for person in room.people.values()}
     if set(state.present) != people:
         yield f"{room.name}: people {sorted(state.present)}, in truth {sorted(people)}"
@@ -88,20 +88,20 @@ def _jobs(stage: World) -> list[str]:
 
 def _wrong_ends(program: SimulatedProgram) -> Iterator[str]:
     jobs = program.jobs
-    for job_id in jobs.pending_jobs:
+    for job_id in jobs.given:
         ends = jobs.ends.get(job_id, [])
         if len(ends) > 1 or (not ends and not program.killed):
             yield f"{job_id}: ended {ends}"
     for job_id in jobs.ends:
-        if job_id not in jobs.pending_jobs:
-            yield f"{job_id}: never pending_jobs"
+        if job_id not in jobs.given:
+            yield f"{job_id}: never given"
 
 
 def _all_ended(stage: World) -> list[str]:
-    table = stage.program.table
-    records = [f"{key} is still records" for key in table.records]
-    return records + [
-        f"{one.state.room_sid}: not ended" for one in table.journals if not one.state.ended
+    book = stage.program.book
+    held = [f"{key} is still held" for key in book.held]
+    return held + [
+        f"{one.state.room_sid}: not ended" for one in book.journals if not one.state.ended
     ]
 
 

@@ -16,7 +16,7 @@ DELAY: Final = 0.1
 AGAIN: Final = 2.0
 """Seconds until one that nobody took is sent again."""
 PATIENCE: Final = 20.0
-"""Seconds after which it is pending_jobs up."""
+"""Seconds after which it is given up."""
 
 
 @final
@@ -30,7 +30,7 @@ class WebhookDelivery:
         missed: Callable[[WebhookReceived], object],
         done: Callable[[str], object],
     ) -> None:
-        """`deliver` says whether somebody took it, `missed` is told of one that is pending_jobs up."""
+        """`deliver` says whether somebody took it, `missed` is told of one that is given up."""
         self._nursery = nursery
         self._deliver = deliver
         self._missed = missed

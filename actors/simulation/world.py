@@ -365,14 +365,14 @@ class World:
             await self.program.drain()
             await self.program.store.ask(Flush, timeout=30.0)
         if scope.cancelled_caught:
-            records = sorted(self.program.table.records)
-            self.violations.append(f"not drained within 60 s: {records}")
+            held = sorted(self.program.book.held)
+            self.violations.append(f"not drained within 60 s: {held}")
         await trio.sleep(6.0)
 
     # -- for steps
 
     def tell_session(self, room: SimulatedRoom, tick: Tick) -> None:
         """Past the wire: what no room would say."""
-        records = self.program.table.find_room(room.sid)
-        if records is not None and records.session is not None:
-            records.session.tell(tick)
+        held = self.program.book.find_room(room.sid)
+        if held is not None and held.session is not None:
+            held.session.tell(tick)

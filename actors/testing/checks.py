@@ -65,7 +65,7 @@ def restarts_within_budget(
 ) -> list[str]:
     """No child was restarted more often than its intensity allows.  Times in seconds.
 
-    A child that takes a place which was pending_jobs up, and so begins with the first generation
+    A child that takes a place which was given up, and so begins with the first generation
     again, has a budget of its own.
     """
     times: defaultdict[str, list[float]] = defaultdict(list)
@@ -87,7 +87,7 @@ def restarts_within_budget(
 
 
 def ends_once(signals: Sequence[Signal], started: Mapping[str, int]) -> list[str]:
-    """Every place in the tree that was ever taken is pending_jobs up as often: one `ActorEnded` each."""
+    """Every place in the tree that was ever taken is given up as often: one `ActorEnded` each."""
     ended = Counter(signal.actor for signal in signals if isinstance(signal, ActorEnded))
     return [
         f"{path}: taken {count} times, ended {ended[path]} times"

@@ -1,4 +1,4 @@
-"""One run of somebody's actors under one seed, and the laws that records in it."""
+"""One run of somebody's actors under one seed, and the laws that held in it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ machine, is everybody who looks:
    it, in chromium in its document.  *Lag* is the worker's own
    `room_actors_event_lag_seconds`: from when an event should have happened to its fold.
 3. *Slow clients*, with the browsers still there: `--slow` hold the event stream and never
-   read, as many are reset.  Until the last is pending_jobs up.
+   read, as many are reset.  Until the last is given up.
 4. *Half-open*, with the browsers still there: `--half-open` connections that say half a
    request, or nothing, and stay.  Until the last is ended.
 """

@@ -33,7 +33,7 @@ SETTLE: Final = 5.0
 LATEST: Final = 2.0
 """Seconds of probes at the end of a part that browsers need not have seen."""
 MOST: Final = 150.0
-"""Seconds until all slow clients must have been pending_jobs up."""
+"""Seconds until all slow clients must have been given up."""
 EVENTS: Final = 5
 """Of each session that was before."""
 

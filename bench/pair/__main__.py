@@ -97,7 +97,7 @@ def temporary() -> Iterator[Path]:
 
 
 def all_sides(options: argparse.Namespace, folder: Path) -> list[Side]:
-    """The first one is what the others are records against."""
+    """The first one is what the others are held against."""
     checkouts = Checkouts(folder)
     sides = [checkouts.commit(one) for one in dict.fromkeys(options.revisions or ["HEAD"])]
     sides.append(checkouts.tree())

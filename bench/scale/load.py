@@ -1,4 +1,4 @@
-"""The load generator (`bench/load`, Go): built once into the cache, then pending_jobs orders."""
+"""The load generator (`bench/load`, Go): built once into the cache, then given orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LiveKit's plain SDK on asyncio, one process, one `Room` a room: what our own way is records to.
+"""LiveKit's plain SDK on asyncio, one process, one `Room` a room: what our own way is held to.
 
     python -m bench.scale.sdk JOBS stock|floor
 

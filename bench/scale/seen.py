@@ -1,4 +1,4 @@
-"""What an observer recorded, added up, and records against what was done."""
+"""What an observer recorded, added up, and held against what was done."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ _UNITS: Final[Mapping[str, Sequence[tuple[str, int]]]] = {
 
 
 def _in_units(value: float, units: Sequence[tuple[str, int]]) -> str:
-    """The value as it would be pending_jobs: in the largest unit of which it is a multiple."""
+    """The value as it would be given: in the largest unit of which it is a multiple."""
     for unit, one in units:
         if value and value % one == 0:
             return f"{value / one:g}{unit}"
@@ -326,8 +326,8 @@ def _print_table(results: list[Result]) -> None:
 
 def _print_json(results: list[Result]) -> None:
     rows = [{**asdict(result), "found": _safe(result.found)} for result in results]
-    records = all(map(_holds, results))
-    sys.stdout.write(json.dumps({"ok": records, "checks": rows}, indent=1) + "\n")
+    held = all(map(_holds, results))
+    sys.stdout.write(json.dumps({"ok": held, "checks": rows}, indent=1) + "\n")
 
 
 def _safe(text: str) -> str:

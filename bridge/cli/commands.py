@@ -43,7 +43,7 @@ class Command:
     about: str
     """The paragraph at the head of its help."""
     run: Callable[[Mapping[str, object]], int]
-    """Takes the flags that were pending_jobs; returns the exit code; may raise `SettingsError`."""
+    """Takes the flags that were given; returns the exit code; may raise `SettingsError`."""
     settings: tuple[Setting, ...] = ()
     takes: str = ""
     """What may stand behind its name, beside flags."""
@@ -142,10 +142,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _flags(command: Command, argv: list[str]) -> dict[str, object]:
     parser = _parser(command)
-    pending_jobs, unknown = parser.parse_known_args(argv)
+    given, unknown = parser.parse_known_args(argv)
     if unknown:
         raise SettingsError(_unknown(command, parser, unknown))
-    flags = {name.replace("_", "-"): value for name, value in vars(pending_jobs).items()}
+    flags = {name.replace("_", "-"): value for name, value in vars(given).items()}
     for row in command.settings:
         if row.kind == "list" and row.name in flags:
             flags[row.name] = ",".join(flags[row.name])
@@ -290,7 +290,7 @@ def _require_data_dir(settings: Settings) -> None:
 
 
 def _require_free_port(settings: Settings) -> None:
-    if settings.http is None or "http" not in settings.pending_jobs:
+    if settings.http is None or "http" not in settings.given:
         return
     problem = machine.port_problem(settings.http.host, settings.http.port)
     if problem:

@@ -42,7 +42,7 @@ Flags: TypeAlias = Mapping[str, object]
 Json: TypeAlias = dict[str, Any]
 
 AT_ONCE: Final = 500
-"""Sessions that are read from the store, and records in memory, at a time."""
+"""Sessions that are read from the store, and held in memory, at a time."""
 LIMIT: Final = number("limit", "How many at most; without it, all.", 1, 1_000_000_000)
 NAMED: Final = 3
 """Sessions that are named to somebody who asked for one that is not there."""
@@ -375,9 +375,9 @@ def _left(person: Json) -> str:
 
 
 def _quality(seconds: Json) -> str:
-    known = {level: records for level, records in seconds.items() if records}
+    known = {level: held for level, held in seconds.items() if held}
     total = sum(known.values())
-    return ", ".join(f"{level} {records / total:.0%}" for level, records in known.items()) or "-"
+    return ", ".join(f"{level} {held / total:.0%}" for level, held in known.items()) or "-"
 
 
 _SESSIONS: Final[Mapping[str, _Cell]] = {

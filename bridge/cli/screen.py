@@ -1,4 +1,4 @@
-"""The whole terminal for one command, and pending_jobs back as it was, however the command ends.
+"""The whole terminal for one command, and given back as it was, however the command ends.
 
 Inside `whole_screen` nothing else writes to the terminal, keys come one by one without an
 echo, and Ctrl-C is a key.  A signal that asks us to go (SIGTERM, SIGHUP, SIGINT, SIGQUIT),

@@ -1,7 +1,7 @@
 """Every setting in one table, and how a value is found.
 
 A setting comes from its flag, else from its environment variable, else from the
-`--env-file`, else from the TOML file pending_jobs with `--config`, else it has its default.
+`--env-file`, else from the TOML file given with `--config`, else it has its default.
 All are read and checked by the same parser, so that a value is right or wrong wherever
 it stands.  Whatever is wrong ends as one line that names the setting and says how to set it.
 
@@ -346,7 +346,7 @@ class Settings:
     sdk_gather_once: bool
     sdk_dual_connection: bool
     sdk_pause_microphones: bool
-    pending_jobs: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
     """Names of the settings that somebody set; the others have their default."""
     notices: tuple[Notice, ...] = ()
 
@@ -375,8 +375,8 @@ class UncheckedSettings:
         if self.problems:
             raise SettingsError(_first(self.problems, self.origins))
         found = {BY_NAME[name].field: value for name, value in self.values.items()}
-        pending_jobs = frozenset(name for name, origin in self.origins.items() if origin != "default")
-        return Settings(**found, pending_jobs=pending_jobs, notices=self.notices)
+        given = frozenset(name for name, origin in self.origins.items() if origin != "default")
+        return Settings(**found, given=given, notices=self.notices)
 
 
 def _first(problems: Mapping[str, str], origins: Mapping[str, str]) -> str:
@@ -384,7 +384,7 @@ def _first(problems: Mapping[str, str], origins: Mapping[str, str]) -> str:
     if len(missing) > 1:
         return (
             f"{' and '.join(r.flag for r in missing)} are missing; set them by these flags, by "
-            f"{' and '.join(r.env for r in missing)}, or in the file pending_jobs with --config"
+            f"{' and '.join(r.env for r in missing)}, or in the file given with --config"
         )
     return next(iter(problems.values()))
 
@@ -392,7 +392,7 @@ def _first(problems: Mapping[str, str], origins: Mapping[str, str]) -> str:
 def load(flags: Mapping[str, object], env: Mapping[str, str] | None = None) -> Settings:
     """The settings of one command.
 
-    `flags` is by setting's name, only what was pending_jobs, and may have "config" (a path).
+    `flags` is by setting's name, only what was given, and may have "config" (a path).
     Raises `SettingsError`.
     """
     return read_settings(flags, env).settings()
@@ -411,14 +411,14 @@ def read_settings(
 ) -> UncheckedSettings:
     """Read and check everything; raises `SettingsError` only for files and unknown keys."""
     env = os.environ if env is None else env
-    pending_jobs = _Given.read(flags, env)
+    given = _Given.read(flags, env)
     found: dict[str, Any] = {}
     problems: dict[str, str] = {}
     origins: dict[str, str] = {}
     for row in TABLE:
         origin = "default"
         try:
-            origin, raw = pending_jobs.raw(row, found.get("api-key"))
+            origin, raw = given.raw(row, found.get("api-key"))
             origins[row.name] = origin
             found[row.name] = row.default(env) if origin == "default" else row.parse(raw)
         except _BadSource as error:
@@ -431,7 +431,7 @@ def read_settings(
         if row.required and not found[row.name]:
             problems[row.name] = f"{row.flag} is missing; set it by {row.how()}"
             del found[row.name]
-    notices = (*_judge(found, problems, origins), *_exposed(pending_jobs, found, origins))
+    notices = (*_judge(found, problems, origins), *_exposed(given, found, origins))
     ordered = {row.name: problems[row.name] for row in TABLE if row.name in problems}
     return UncheckedSettings(found, ordered, origins, notices)
 
@@ -585,7 +585,7 @@ def _judge(
     return tuple(notices)
 
 
-def _exposed(pending_jobs: _Given, found: Mapping[str, Any], origins: Mapping[str, str]) -> list[Notice]:
+def _exposed(given: _Given, found: Mapping[str, Any], origins: Mapping[str, str]) -> list[Notice]:
     """Secrets that other users of this machine can read, or others can guess."""
     notices: list[Notice] = []
     secrets = [row for row in TABLE if row.hidden]
@@ -593,12 +593,12 @@ def _exposed(pending_jobs: _Given, found: Mapping[str, Any], origins: Mapping[st
         if origins[row.name] == row.flag and found.get(row.name):
             fields = {"flag": row.flag, "variable": row.env, "file_variable": row.env_file}
             notices.append(Notice("secret_on_command_line", fields, row.name))
-    if pending_jobs.config is not None and others_can_read(pending_jobs.config):
-        there = [row for row in secrets if row.name in pending_jobs.file]
-        notices += [_readable("--config", pending_jobs.config, row) for row in there[:1]]
-    if pending_jobs.env_file is not None and others_can_read(pending_jobs.env_file):
-        there = [row for row in secrets if pending_jobs.layers[-1].has(row.env)]
-        notices += [_readable("--env-file", pending_jobs.env_file, row) for row in there[:1]]
+    if given.config is not None and others_can_read(given.config):
+        there = [row for row in secrets if row.name in given.file]
+        notices += [_readable("--config", given.config, row) for row in there[:1]]
+    if given.env_file is not None and others_can_read(given.env_file):
+        there = [row for row in secrets if given.layers[-1].has(row.env)]
+        notices += [_readable("--env-file", given.env_file, row) for row in there[:1]]
     token = found.get("http-token")
     if token and len(token) < LONG_TOKEN:
         notices.append(Notice("http_token_short", {"least": LONG_TOKEN}, "http-token"))

@@ -1,4 +1,4 @@
-"""One value of one setting: from what was pending_jobs to what is used, or why not.
+"""One value of one setting: from what was given to what is used, or why not.
 
 Each parser takes text (from a flag or the environment) or what TOML makes of a
 value, and raises `BadValue` with a text that says what is wrong and what to give
@@ -89,35 +89,35 @@ _HOST: Final = re.compile(r"(?i)[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?|[0-9a-f:.]+(%
 
 def livekit_url(value: object) -> str:
     """A LiveKit server's address, always as ws or wss and without a slash at its end."""
-    pending_jobs = text(value)
-    if "@" in pending_jobs:  # may be a password: not repeated
+    given = text(value)
+    if "@" in given:  # may be a password: not repeated
         raise BadValue("has a user name or password in it; use --api-key and --api-secret")
-    wrong = f"{shown(pending_jobs)} is not the URL of a LiveKit server"
+    wrong = f"{shown(given)} is not the URL of a LiveKit server"
     try:
-        endpoint = Endpoint.parse(pending_jobs)
+        endpoint = Endpoint.parse(given)
     except BadUrl as error:
-        raise BadValue(f"{wrong}: {error}{_with_scheme(pending_jobs)}; {_URL_FORMS}") from None
+        raise BadValue(f"{wrong}: {error}{_with_scheme(given)}; {_URL_FORMS}") from None
     parts = urlsplit(endpoint.room_url)
     if not _HOST.fullmatch(parts.hostname or ""):
         raise BadValue(f"{wrong}: its host is malformed; {_URL_FORMS}")
     return endpoint.room_url
 
 
-def _with_scheme(pending_jobs: str) -> str:
-    return f" (you may mean ws://{pending_jobs})" if re.fullmatch(r"[\w.-]+(:\d+)?", pending_jobs) else ""
+def _with_scheme(given: str) -> str:
+    return f" (you may mean ws://{given})" if re.fullmatch(r"[\w.-]+(:\d+)?", given) else ""
 
 
 def http_address(value: object) -> HttpAddress | None:
     """`HOST:PORT`, `[IPv6]:PORT`, or `off` (None).  Port 0 takes a free one."""
-    pending_jobs = text("off" if value is False else value)
-    if pending_jobs == "off":
+    given = text("off" if value is False else value)
+    if given == "off":
         return None
     match = re.fullmatch(
-        r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", pending_jobs
+        r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>\d{1,5})", given
     )
     if match is None or int(match["port"]) > 65535:
         raise BadValue(
-            f"{shown(pending_jobs)} is not an address; give HOST:PORT, as 127.0.0.1:8088, or off"
+            f"{shown(given)} is not an address; give HOST:PORT, as 127.0.0.1:8088, or off"
         )
     return HttpAddress(match["v6"] or match["host"], int(match["port"]))
 
@@ -158,23 +158,23 @@ OWN_PATHS: Final = frozenset({
 
 def url_root(value: object) -> str:
     """A path without a slash at its end; empty for `/`."""
-    pending_jobs = text(value)
-    if not re.fullmatch(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", pending_jobs):
+    given = text(value)
+    if not re.fullmatch(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", given):
         raise BadValue(
-            f"{shown(pending_jobs)} is not a path; give one of letters, digits and -._~ that begins "
+            f"{shown(given)} is not a path; give one of letters, digits and -._~ that begins "
             "with a slash, as /rooms"
         )
-    if pending_jobs.split("/")[1] in OWN_PATHS:
-        raise BadValue(f"{shown(pending_jobs)} begins like a path of our own; give another, as /rooms")
-    return pending_jobs.rstrip("/")
+    if given.split("/")[1] in OWN_PATHS:
+        raise BadValue(f"{shown(given)} begins like a path of our own; give another, as /rooms")
+    return given.rstrip("/")
 
 
 def database_url(value: object) -> str:
     """Never repeated in an error: it may hold a password."""
-    pending_jobs = text(value)
-    if not re.match(r"(postgresql|postgres)://[^\s]+$", pending_jobs):
+    given = text(value)
+    if not re.match(r"(postgresql|postgres)://[^\s]+$", given):
         raise BadValue("is not a database; give postgresql://USER:PASSWORD@HOST/NAME")
-    return pending_jobs
+    return given
 
 
 # ---------------------------------------------------------------- plain kinds
@@ -205,11 +205,11 @@ def _seconds(value: object) -> float | None:
         return float(value)
     if not isinstance(value, str):
         return None
-    pending_jobs = value.strip().lower()
-    if _DURATION.fullmatch(pending_jobs):
-        return sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(pending_jobs))
+    given = value.strip().lower()
+    if _DURATION.fullmatch(given):
+        return sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(given))
     try:
-        return float(pending_jobs)
+        return float(given)
     except ValueError:
         return None
 
@@ -230,8 +230,8 @@ def size(least: int, most: int) -> Parser[int]:
     forms = f"give {least // 10**6}MB or more, as 500MB or 10GB"
 
     def parse(value: object) -> int:
-        pending_jobs = value if isinstance(value, str) else str(value) if _is_whole(value) else ""
-        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?B?)", pending_jobs.strip().upper())
+        given = value if isinstance(value, str) else str(value) if _is_whole(value) else ""
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?B?)", given.strip().upper())
         if match is None:
             raise BadValue(f"{shown(value)} is not a size; {forms}")
         unit = match[2] if match[2].endswith("B") or not match[2] else f"{match[2]}B"
@@ -249,14 +249,14 @@ def _is_whole(value: object) -> bool:
 
 def whole_number(least: int, most: int) -> Parser[int]:
     def parse(value: object) -> int:
-        pending_jobs = value.strip() if isinstance(value, str) else value
-        if isinstance(pending_jobs, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", pending_jobs):
-            pending_jobs = int(pending_jobs)
-        if not isinstance(pending_jobs, int) or isinstance(pending_jobs, bool):
+        given = value.strip() if isinstance(value, str) else value
+        if isinstance(given, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", given):
+            given = int(given)
+        if not isinstance(given, int) or isinstance(given, bool):
             raise BadValue(f"{shown(value)} is not a whole number; give {least} to {most}")
-        if not least <= pending_jobs <= most:
+        if not least <= given <= most:
             raise BadValue(f"{shown(value)} is out of range; give {least} to {most}")
-        return pending_jobs
+        return given
 
     return parse
 
@@ -310,14 +310,14 @@ def _items(value: object) -> Iterable[object]:
 
 
 def directory(value: object) -> Path:
-    pending_jobs = _text(value)
-    if not pending_jobs or "\0" in pending_jobs:
-        raise BadValue(f"{shown(pending_jobs)} is not a directory; give a path")
+    given = _text(value)
+    if not given or "\0" in given:
+        raise BadValue(f"{shown(given)} is not a directory; give a path")
     try:
-        return Path(pending_jobs).expanduser().absolute()
+        return Path(given).expanduser().absolute()
     except RuntimeError:
-        raise BadValue(f"{shown(pending_jobs)} names a home that is not known; give a full path") from None
+        raise BadValue(f"{shown(given)} names a home that is not known; give a full path") from None
     except OSError:  # of the working directory, which somebody deleted
         raise BadValue(
-            f"{shown(pending_jobs)} is below a working directory that is gone; give a full path"
+            f"{shown(given)} is below a working directory that is gone; give a full path"
         ) from None

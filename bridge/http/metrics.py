@@ -347,7 +347,7 @@ FAMILIES: Final = (
            lambda s, _: s.backlog.health.over_size.sessions),
     Family("counter", "store_over_size_bytes", "Bytes of lines dropped because of --keep-size.",
            lambda s, _: s.backlog.health.over_size.bytes),
-    Family("counter", "store_lost_lines", "Lines pending_jobs up.", lambda s, _: s.backlog.health.lost),
+    Family("counter", "store_lost_lines", "Lines given up.", lambda s, _: s.backlog.health.lost),
     # HTTP.
     Family("counter", "webhooks", "LiveKit's webhooks by what became of them.",
            lambda s, _: dict(s.webhooks), ("outcome",)),

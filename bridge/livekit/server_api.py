@@ -206,7 +206,7 @@ class ServerApi:
         """Make a room, with a dispatch for each name of `agents`.
 
         Timeouts are in whole seconds, 0 for the server's default.  A room that exists is
-        pending_jobs back as it is.
+        given back as it is.
         """
         return await self._call(
             "RoomService/CreateRoom",

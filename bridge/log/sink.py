@@ -29,7 +29,7 @@ WAITING_LIMIT: Final = 4 << 20
 """Bytes that may wait for a reader; about 40,000 lines."""
 
 HELD_LIMIT: Final = 64 << 10
-"""Bytes that are records at most until a round is over."""
+"""Bytes that are held at most until a round is over."""
 
 _CHUNK: Final = select.PIPE_BUF
 
@@ -89,7 +89,7 @@ class Sink:
         self._held = True
 
     def let_go(self) -> None:
-        """Write what was records as far as the reader takes it, and every line at once again."""
+        """Write what was held as far as the reader takes it, and every line at once again."""
         with self._lock:
             self._held = False
             self._drain(0.0)

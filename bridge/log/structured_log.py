@@ -9,7 +9,7 @@ UTC, milliseconds), `level` (`info`, `warning`, `error`), `event`.  Then, where 
 event is about one: `room`, `room_sid`, `job_id`, `identity`; then the event's own
 keys (for a session's entries those of `actors.session.timeline_entry.ENTRY_KEYS`).  Every
 `at` and every key that ends in `_at` is RFC 3339 too; durations are seconds.
-Strings over 4096 characters are cut and say so, bytes are pending_jobs as their number.
+Strings over 4096 characters are cut and say so, bytes are given as their number.
 Records of other libraries are the event `library_log` with `logger` and `message`.
 
 In both, tokens and the configured secrets are taken out of every value, and what a

@@ -6,7 +6,7 @@ other as `event key=value`, with its level before it from warning upwards.
 
 A template is a format string over the event's fields, or a function of them.  A
 format string's fields are made harmless as they are put in (`bridge.output.text`) and
-read `-` where they are missing; a function is pending_jobs them raw and must see to both.
+read `-` where they are missing; a function is given them raw and must see to both.
 A template with several lines makes several lines of the log, so no field may bring
 a newline in: a test throws hostile values at each.
 

@@ -101,9 +101,9 @@ class _Slots:
             first = self.index(span.start)
             for index in range(first, self.index(span.end) + 1):
                 begin = index * self.step
-                records = min(span.end, begin + self.step) - max(span.start, begin)
-                if records > _NOTHING * self.step:
-                    taken[index] += records / self.step
+                held = min(span.end, begin + self.step) - max(span.start, begin)
+                if held > _NOTHING * self.step:
+                    taken[index] += held / self.step
         return taken
 
     def counts(self, moments: Iterable[float]) -> list[int]:

@@ -255,12 +255,12 @@ CURSOR: Final = Parameter(
 )
 
 
-def read_filters(pending_jobs: Mapping[str, object]) -> Filters:
+def read_filters(given: Mapping[str, object]) -> Filters:
     """The filters among these flags.  Raises `WrongFilter`."""
     found: dict[str, Any] = {}
     for row in FILTERS:
-        if row.name in pending_jobs:
-            found[row.name] = read_value(row, str(pending_jobs[row.name]))
+        if row.name in given:
+            found[row.name] = read_value(row, str(given[row.name]))
     return Filters(**found)
 
 

@@ -32,7 +32,7 @@ class LiveSession:
     seq: int
     """Of that line."""
     lost: int
-    """Lines of it that were pending_jobs up."""
+    """Lines of it that were given up."""
 
 
 @final

@@ -39,7 +39,7 @@ _BATCHES: Final = 20
 _FREE_PAGES: Final = 1_024
 """Pages without content that a file may have: they are used again."""
 _VACUUM: Final = 64
-"""Pages pending_jobs back to the disk at once."""
+"""Pages given back to the disk at once."""
 _RUNS: Final = 1_000
 """Newest runs that are kept."""
 

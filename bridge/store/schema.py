@@ -185,7 +185,7 @@ def open_for_writing(
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """The file as it is: nothing is made, nothing brought up to date, no writer records up.
+    """The file as it is: nothing is made, nothing brought up to date, no writer held up.
 
     Without a write-ahead log beside it nobody has it open, and it is whole by itself; SQLite
     would leave an empty log there.  A worker that starts meanwhile writes to its log first,

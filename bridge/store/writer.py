@@ -232,7 +232,7 @@ class Writer:
     def _settle(self) -> None:
         """Fold what an earlier writer left in the journal: every session is kept whole then.
 
-        What cannot be read ends here: the numbers of such lines are pending_jobs again.
+        What cannot be read ends here: the numbers of such lines are given again.
         """
         newest = newest_lines(self.db)
         for session, lines in newest.items():

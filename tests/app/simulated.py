@@ -80,15 +80,15 @@ class World:
         await self.until(lambda: jobs <= self.running)
         return rooms
 
-    def records(self, room: SimulatedRoom) -> RoomRecord:
-        records = self.actors.table.find_room(room.sid)
-        assert records is not None
-        return records
+    def held(self, room: SimulatedRoom) -> RoomRecord:
+        held = self.actors.book.find_room(room.sid)
+        assert held is not None
+        return held
 
 
 @contextmanager
 def log_to(take: Callable[[Logged], object]) -> Generator[None, None, None]:
-    """Every event of the log is pending_jobs to `take`, and written nowhere."""
+    """Every event of the log is given to `take`, and written nowhere."""
 
     def process(_logger: object, _level: str, event: Logged) -> Logged:
         take(event)
@@ -106,7 +106,7 @@ def log_to(take: Callable[[Logged], object]) -> Generator[None, None, None]:
 async def open_world(
     data_dir: Path, take: Callable[[Logged], object] = lambda _: None
 ) -> AsyncGenerator[World, None]:
-    """The world; all rooms are left at its end.  `take` is pending_jobs what is logged."""
+    """The world; all rooms are left at its end.  `take` is given what is logged."""
     world = World()
     with log_to(take):
         async with open_simulated_app(demo_settings(None), world.rooms, data_dir, world) as running:

@@ -19,8 +19,8 @@ KEYS = {"api-key": "devkey", "api-secret": "a-long-secret-word"}
 
 
 def who(data_dir: Path, **flags: str) -> WorkerId:
-    pending_jobs = {name.replace("_", "-"): value for name, value in flags.items()}
-    return worker_id(load({**KEYS, "data-dir": str(data_dir), **pending_jobs}, {}))
+    given = {name.replace("_", "-"): value for name, value in flags.items()}
+    return worker_id(load({**KEYS, "data-dir": str(data_dir), **given}, {}))
 
 
 def test_the_id_stays_with_the_directory_and_is_random(tmp_path: Path) -> None:

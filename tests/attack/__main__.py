@@ -21,19 +21,19 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(DECODERS))
     parser.add_argument("--seconds", type=float, default=60.0, help="for each; default: 60")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
-    pending_jobs = parser.parse_args()
-    unknown = [name for name in pending_jobs.names if name not in DECODERS]
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in DECODERS]
     if unknown:
         parser.error(f"no decoder is called {unknown[0]}; there are: {', '.join(DECODERS)}")
-    faults = [_fuzz(DECODERS[name], pending_jobs) for name in pending_jobs.names or DECODERS]
+    faults = [_fuzz(DECODERS[name], given) for name in given.names or DECODERS]
     return 1 if any(faults) else 0
 
 
-def _fuzz(decoder: Decoder, pending_jobs: argparse.Namespace) -> int:
+def _fuzz(decoder: Decoder, given: argparse.Namespace) -> int:
     tried = faults = 0
     shown = set[str]()
-    ends = time.monotonic() + pending_jobs.seconds
-    for data in mutations([*decoder.samples, *decoder.seeds()], pending_jobs.seed):
+    ends = time.monotonic() + given.seconds
+    for data in mutations([*decoder.samples, *decoder.seeds()], given.seed):
         tried += 1
         try:
             decoder.try_on(data)
@@ -48,7 +48,7 @@ def _fuzz(decoder: Decoder, pending_jobs: argparse.Namespace) -> int:
                 sys.stdout.write(f"{decoder.name}: {path.name}\n{''.join(where)}")
         if time.monotonic() > ends:
             break
-    sys.stdout.write(f"{decoder.name}: seed {pending_jobs.seed}, {tried} inputs, {faults} faults\n")
+    sys.stdout.write(f"{decoder.name}: seed {given.seed}, {tried} inputs, {faults} faults\n")
     return faults
 
 

@@ -143,11 +143,11 @@ async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
 
         found: dict[str, tuple[str, Check]] = {}
         [session] = await listed(get)
-        one, pending_jobs = quote(session["id"], safe=""), quote(room, safe="")
+        one, given = quote(session["id"], safe=""), quote(room, safe="")
         pages = {
             "page: now": "/",
             "page: history": "/history",
-            "page: a search": f"/history?room={pending_jobs}&person={pending_jobs}",
+            "page: a search": f"/history?room={given}&person={given}",
             "page: session": f"/sessions/{one}",
             "page: timeline": f"/timelines/{one}",
             "page: system": "/system",

@@ -115,8 +115,8 @@ def in_a_terminal(
     """`room-actors` with these arguments, in this folder, with its data in `folder/data`."""
     master, slave = pty.openpty()
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    pending_jobs = {"XDG_DATA_HOME": str(folder / "data"), "TERM": "xterm-256color", **(env or {})}
-    environment = clean_environment(pending_jobs)
+    given = {"XDG_DATA_HOME": str(folder / "data"), "TERM": "xterm-256color", **(env or {})}
+    environment = clean_environment(given)
     environment.pop("COLUMNS", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "bridge.cli", *args],

@@ -467,7 +467,7 @@ print(json.dumps({row.name: asdict(row) for row in trio.run(main)}))
 
 def test_media_that_does_not_come_through(livekit_server: PrivateServer, tmp_path: Path) -> None:
     """A server that tells its clients an address nobody answers at.  In a process of its
-    own, for it dies of a connection that was pending_jobs up."""
+    own, for it dies of a connection that was given up."""
     binary = find_server()
     assert binary is not None
     nowhere = {"rtc": {"node_ip": "198.51.100.7", "ips": {"includes": ["198.51.100.7/32"]}}}

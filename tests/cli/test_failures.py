@@ -1,4 +1,4 @@
-"""Whatever the command line is pending_jobs: an exit code, one line on stderr, no traceback.
+"""Whatever the command line is given: an exit code, one line on stderr, no traceback.
 
 Each row is a way to call the program that cannot work, with arguments, streams, limits,
 files and folders that somebody once had.

@@ -173,17 +173,17 @@ def test_a_list_without_a_limit_is_whole_in_every_form(
 
 def test_the_filters_are_those_of_the_api(data_dir: Path, room_actors: RunCommand) -> None:
     fill(data_dir)
-    pending_jobs = {
+    given = {
         "room": "room-[0-2]", "person": "b*", "status": "ended", "since": "2020-01-01",
         "until": "2100-01-01T00:00:00Z", "people": "2", "quality": "good",
     }  # fmt: skip
-    flags = [part for name, value in pending_jobs.items() for part in (f"--{name}", value)]
-    assert list(pending_jobs) == [row.name for row in FILTERS]
+    flags = [part for name, value in given.items() for part in (f"--{name}", value)]
+    assert list(given) == [row.name for row in FILTERS]
     assert [row["id"] for row in rows_of(room_actors("sessions", "--csv", *flags).stdout)] == [
         "RM_1",
         "RM_0",
     ]
-    live = {**pending_jobs, "status": "active", "quality": "excellent"}
+    live = {**given, "status": "active", "quality": "excellent"}
     flags = [part for name, value in live.items() for part in (f"--{name}", value)]
     for more, found in (((), []), (("--quality", "good"), ["RM_2"]), (("--room", "x"), [])):
         done = room_actors("rooms", "--csv", *flags, *more)

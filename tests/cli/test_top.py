@@ -1,4 +1,4 @@
-"""`top`: what it shows, what keys do, and that the terminal is pending_jobs back."""
+"""`top`: what it shows, what keys do, and that the terminal is given back."""
 
 from __future__ import annotations
 

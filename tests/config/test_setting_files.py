@@ -71,10 +71,10 @@ def test_a_file_of_a_secret_is_read_without_its_line_end(
         config = put(tmp_path / "ours.toml", f'{row.name}-file = "{path}"\n')
         settings = load({"config": config}, env)
     assert getattr(settings, row.field) == value
-    assert row.name in settings.pending_jobs
+    assert row.name in settings.given
     # A flag still wins.
-    pending_jobs = load({row.name: value.replace("2", "3")}, {**env, row.env_file: path})
-    assert getattr(pending_jobs, row.field) == value.replace("2", "3")
+    given = load({row.name: value.replace("2", "3")}, {**env, row.env_file: path})
+    assert getattr(given, row.field) == value.replace("2", "3")
 
 
 def test_what_a_secrets_file_can_be_wrong_in(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_file(
     assert value_of(load(with_file, {}), name) == by_file
     assert value_of(load(with_file, env), name) == by_variable
     assert value_of(load({**with_file, name: flag}, env), name) == by_flag
-    assert name in load({**with_file, name: flag}, env).pending_jobs
+    assert name in load({**with_file, name: flag}, env).given
 
 
 def test_without_anything_given_the_defaults_hold() -> None:
@@ -150,7 +150,7 @@ def test_without_anything_given_the_defaults_hold() -> None:
         sdk_gather_once=True,
         sdk_dual_connection=True,
         sdk_pause_microphones=True,
-        pending_jobs=frozenset(KEYS),
+        given=frozenset(KEYS),
     )
     assert settings == expected
 
@@ -233,14 +233,14 @@ WRONG: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("name, pending_jobs, said", WRONG)
+@pytest.mark.parametrize("name, given, said", WRONG)
 @pytest.mark.parametrize("source", [FLAG, VARIABLE])
 def test_a_wrong_value_is_named_with_the_way_to_set_it_right(
-    name: str, pending_jobs: str, said: str, source: str
+    name: str, given: str, said: str, source: str
 ) -> None:
     row = BY_NAME[name]
-    flags = {**KEYS, **({name: pending_jobs} if source == FLAG else {})}
-    env = {row.env: pending_jobs} if source == VARIABLE else {}
+    flags = {**KEYS, **({name: given} if source == FLAG else {})}
+    env = {row.env: given} if source == VARIABLE else {}
     with pytest.raises(SettingsError) as caught:
         load(flags, env)
     text = str(caught.value)

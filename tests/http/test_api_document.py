@@ -16,7 +16,7 @@ from bridge.http.server.sign_in import Access
 from tests.http.stored_sessions import Kept, open_kept
 
 ITSELF = "/openapi.json"
-"""Schemathesis does not ask for what it was pending_jobs."""
+"""Schemathesis does not ask for what it was given."""
 TOKEN = "a-token-of-the-operator"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import pending_jobs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import ParticipantInfo, RoomEvent
@@ -75,8 +75,8 @@ def test_lanes_add_up_to_the_numbers_of_the_session() -> None:
         assert seconds(lane.present) == told["seconds"]
         assert seconds(lane.talk) == (told["talk_seconds"] or 0.0)
         assert len(lane.data) == told["data_messages"]
-        for level, records in told["quality"].items():
-            assert seconds(lane.quality.get(level, ())) == (records or 0.0)
+        for level, held in told["quality"].items():
+            assert seconds(lane.quality.get(level, ())) == (held or 0.0)
     muted = [track["muted_seconds"] for track in session["tracks"]]
     assert muted == [seconds(lanes(session)[0].muted["microphone"]), 0.0]
 
@@ -184,7 +184,7 @@ def test_without_its_timeline_a_session_still_has_people_and_tracks() -> None:
 
 
 @quick
-@pending_jobs(st.lists(any_event, max_size=20), st.booleans(), st.booleans())
+@given(st.lists(any_event, max_size=20), st.booleans(), st.booleans())
 def test_whatever_was_told_lanes_are_in_order_and_within_the_session(
     events: list[RoomEvent], in_order: bool, ended: bool
 ) -> None:

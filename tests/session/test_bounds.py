@@ -130,11 +130,11 @@ def test_events_held_beyond_the_bound_are_made_up_for_by_the_roster() -> None:
     ]
     for one in people:
         story.joined(2, one)
-    assert len(story.state.records) == 3
+    assert len(story.state.held) == 3
     story.reconnected(3, *people)
     assert story.counts() == (5, 5, 5, 5)
     assert story.tracks() == (5, 5)
-    assert story.state.folded.records == 2
+    assert story.state.folded.held == 2
 
 
 def test_a_shelf_keeps_everything_and_older_shelves_stay_as_they_were() -> None:

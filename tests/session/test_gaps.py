@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import pending_jobs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import ClockCompared, Disconnected, Roster, Watching, apply
@@ -246,7 +246,7 @@ steps = st.lists(
 
 
 @quick
-@pending_jobs(steps)
+@given(steps)
 def test_watched_and_gaps_add_up_to_the_time_since_our_entry(
     steps: list[tuple[float, str]],
 ) -> None:

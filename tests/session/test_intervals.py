@@ -1,4 +1,4 @@
-"""Step functions: what records, and for how long."""
+"""Step functions: what held, and for how long."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import pending_jobs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -100,7 +100,7 @@ def check_consistent(state: SessionState) -> None:
         )
     ]
     assert (state.due or float("inf")) == min(waiting, default=float("inf"))
-    assert not state.records or state.reconnecting
+    assert not state.held or state.reconnecting
     assert state.data.total == sum(state.data.by_topic.values())
     known = sum(person.data_messages for person in people) + sum(state.early.values())
     assert state.data.total == known + state.data.unattributed
@@ -116,7 +116,7 @@ def durations(value: Any) -> list[float]:
 
 
 @quick
-@pending_jobs(st.booleans(), st.lists(any_event, max_size=40), times, person_keys)
+@given(st.booleans(), st.lists(any_event, max_size=40), times, person_keys)
 def test_no_sequence_of_events_breaks_the_fold(
     watching: bool, events: list[RoomEvent], now: float, key: str | None
 ) -> None:
@@ -138,7 +138,7 @@ def test_no_sequence_of_events_breaks_the_fold(
 
 
 @quick
-@pending_jobs(st.lists(any_event, max_size=30))
+@given(st.lists(any_event, max_size=30))
 def test_the_same_events_give_the_same_state_and_older_states_stay_as_they_were(
     events: list[RoomEvent],
 ) -> None:
@@ -154,7 +154,7 @@ def test_the_same_events_give_the_same_state_and_older_states_stay_as_they_were(
 
 
 @quick
-@pending_jobs(st.lists(any_event, max_size=30), st.floats(T0, T0 + 100), st.lists(seen), st.lists(said))
+@given(st.lists(any_event, max_size=30), st.floats(T0, T0 + 100), st.lists(seen), st.lists(said))
 def test_the_end_leaves_nothing_open_and_only_webhooks_correct_it(
     events: list[RoomEvent], at: float, late: list[RoomEvent], corrections: list[RoomEvent]
 ) -> None:
@@ -179,7 +179,7 @@ def test_the_end_leaves_nothing_open_and_only_webhooks_correct_it(
 
 
 @quick
-@pending_jobs(truths(), st.data())
+@given(truths(), st.data())
 def test_in_any_order_and_however_often_told_the_counts_are_those_of_the_truth(
     truth: Truth, data: st.DataObject
 ) -> None:
@@ -215,7 +215,7 @@ def check_counts(state: SessionState, truth: Truth) -> None:
 
 
 @quick
-@pending_jobs(truths())
+@given(truths())
 def test_seconds_in_each_state_are_those_of_the_truth(truth: Truth) -> None:
     state, _ = folded(started(), truth.events())
     check_counts(state, truth)
@@ -281,7 +281,7 @@ def blackout(draw: st.DrawFn, truth: Truth, at: int) -> list[RoomEvent]:
 
 
 @quick
-@pending_jobs(truths(), st.data())
+@given(truths(), st.data())
 def test_reconnects_of_our_own_change_nothing_but_the_coverage(
     truth: Truth, data: st.DataObject
 ) -> None:
@@ -303,7 +303,7 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
 
 
 @quick
-@pending_jobs(truths(), st.data())
+@given(truths(), st.data())
 def test_ticks_change_nothing_that_is_known_in_the_end(truth: Truth, data: st.DataObject) -> None:
     """Whether the actor's timer or the next event comes first must not matter."""
     events = data.draw(blackouts(truth))

@@ -394,7 +394,7 @@ def test_nothing_waits_any_more_once_the_room_is_watched() -> None:
         Watching(T0 + 1, Roster("RM_1", "", (ALICE,))),
     ):
         state, _ = apply(state, event)
-    assert state.records == ()
+    assert state.held == ()
     assert totals(state, T0 + 2).participants == 1
 
 
@@ -432,7 +432,7 @@ def test_a_message_while_reconnecting_waits_until_it_is_known_whose_it_is() -> N
     assert story.data(12, "bob") == []
     with pytest.raises(RoomInstanceChanged):
         story.reconnected(14, sid="RM_2")
-    assert [type(waiting) for waiting in story.state.records] == [DataReceived]
+    assert [type(waiting) for waiting in story.state.held] == [DataReceived]
     story.ends(14, "server_lost")
     assert story.view()["data_messages"]["total"] == 0
 
@@ -462,6 +462,6 @@ def test_a_flood_while_reconnecting_counts_at_once() -> None:
     story.reconnecting(10)
     for _ in range(MAX_HELD):
         story.data(12, "alice")
-    assert len(story.state.records) == MAX_HELD // 2
+    assert len(story.state.held) == MAX_HELD // 2
     story.reconnected(14, ALICE)
     assert story.view()["data_messages"]["total"] == MAX_HELD

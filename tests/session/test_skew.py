@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import pending_jobs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -57,7 +57,7 @@ def seen(world: World, skew: float, hooks: list[WebhookReport]) -> dict[str, Any
 
 @skews
 @quick
-@pending_jobs(world=worlds(), data=st.data())
+@given(world=worlds(), data=st.data())
 def test_counts_are_right_and_nothing_is_negative(
     skew: float, world: World, data: st.DataObject
 ) -> None:

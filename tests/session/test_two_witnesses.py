@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
-from hypothesis import pending_jobs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import (
@@ -75,7 +75,7 @@ def check_tracks_are_the_truth(state: SessionState, world: World) -> None:
 
 
 @quick
-@pending_jobs(worlds(), st.data())
+@given(worlds(), st.data())
 def test_with_all_webhooks_the_joins_are_the_truth_whatever_an_agent_could_see(
     world: World, data: st.DataObject
 ) -> None:
@@ -85,7 +85,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_whatever_an_agent_could_see(
 
 
 @quick
-@pending_jobs(worlds(), st.data())
+@given(worlds(), st.data())
 def test_with_all_webhooks_the_joins_are_the_truth_though_the_worker_was_away(
     world: World, data: st.DataObject
 ) -> None:
@@ -110,7 +110,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_though_the_worker_was_away(
 
 
 @quick
-@pending_jobs(worlds(), st.data())
+@given(worlds(), st.data())
 def test_with_all_webhooks_the_joins_are_the_truth_though_nobody_watched(
     world: World, data: st.DataObject
 ) -> None:
@@ -124,7 +124,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_though_nobody_watched(
 
 
 @quick
-@pending_jobs(worlds(longest_blindness=False), st.data())
+@given(worlds(longest_blindness=False), st.data())
 def test_with_or_without_webhooks_the_result_is_the_same_where_both_can_see(
     world: World, data: st.DataObject
 ) -> None:
@@ -152,7 +152,7 @@ def test_with_or_without_webhooks_the_result_is_the_same_where_both_can_see(
 
 
 @quick
-@pending_jobs(worlds(), st.data())
+@given(worlds(), st.data())
 def test_a_webhook_said_twice_is_a_webhook_said_once(world: World, data: st.DataObject) -> None:
     hooks = data.draw(webhooks(world, complete=False))
     stop = data.draw(st.floats(0, CLOSED))

@@ -245,10 +245,10 @@ def is_caught(found: str, faults: Sequence[str]) -> bool:
 def end_a_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     real = RoomManager._end_jobs
 
-    def end_jobs(manager: RoomManager, records: Any, end: Exit, *, sent_out: bool) -> None:
-        jobs = dict(records.jobs)
-        real(manager, records, end, sent_out=sent_out)
-        records.jobs.update(jobs)
+    def end_jobs(manager: RoomManager, held: Any, end: Exit, *, sent_out: bool) -> None:
+        jobs = dict(held.jobs)
+        real(manager, held, end, sent_out=sent_out)
+        held.jobs.update(jobs)
         for job_id in jobs:
             manager._reports.job_ended(job_id)
 
@@ -340,9 +340,9 @@ def take_every_track_for_plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def end_what_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(manager: RoomManager, message: GiveUp) -> None:
-        records = manager._book.find_room(message.room_sid)
-        if records is not None:
-            manager._leave(records, LeaveRoom("worker_stopped"))
+        held = manager._book.find_room(message.room_sid)
+        if held is not None:
+            manager._leave(held, LeaveRoom("worker_stopped"))
 
     handlers = dict(RoomManager.handlers) | {GiveUp: give_up}
     monkeypatch.setattr(RoomManager, "handlers", handlers)

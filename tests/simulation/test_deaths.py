@@ -39,7 +39,7 @@ def test_it_is_killed_while_the_disk_is_in_trouble(trouble: str) -> None:
 
 
 def test_a_clock_that_jumps_makes_an_old_session_of_a_new_one() -> None:
-    """A run is pending_jobs only sessions of the last minutes; a webhook that comes twice then makes
+    """A run is given only sessions of the last minutes; a webhook that comes twice then makes
     another.  Where the clock does not jump there is one."""
     twice = Step(4.0, "webhook_doubled", 0, 2, 7, 0.6)
     ends = Step(4.5, "room_closed", 0, 0, 1, 0.7)

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from hypothesis import example, pending_jobs
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.store.filters import glob_of, is_pattern, regex_of
@@ -14,7 +14,7 @@ from bridge.store.filters import glob_of, is_pattern, regex_of
 ALPHABET = "ab*?[]^!-\\\n"
 
 
-@pending_jobs(st.text(ALPHABET, max_size=8), st.text(ALPHABET, max_size=6))
+@given(st.text(ALPHABET, max_size=8), st.text(ALPHABET, max_size=6))
 @example("[!a]", "!")
 @example("[^!]", "!")
 @example("[!]", "!")
@@ -28,7 +28,7 @@ def test_a_pattern_finds_the_same_in_the_store_and_in_memory(pattern: str, text:
     assert bool(regex_of(pattern).match(text)) == bool(in_store)
 
 
-@pending_jobs(st.text(ALPHABET, max_size=8))
+@given(st.text(ALPHABET, max_size=8))
 def test_an_escaped_text_finds_itself_and_nothing_else(text: str) -> None:
     escaped = "".join(f"\\{char}" if char in "*?[\\" else char for char in text)
     assert regex_of(escaped).match(text)

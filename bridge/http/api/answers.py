@@ -48,10 +48,10 @@ def _list(values: list[Any]) -> Iterator[str]:
     yield "]"
 
 
-def wants_csv(request: Request, pending_jobs: Literal["json", "csv"] | None) -> bool:
+def wants_csv(request: Request, given: Literal["json", "csv"] | None) -> bool:
     """By the query's `format`, else by `Accept`, where CSV must be named."""
-    if pending_jobs is not None:
-        return pending_jobs == "csv"
+    if given is not None:
+        return given == "csv"
     weights = dict(map(_weight, request.headers.get("accept", "").split(",")))
     return weights.get(CSV, 0.0) > weights.get(JSON, 0.0)
 

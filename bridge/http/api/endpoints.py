@@ -128,25 +128,25 @@ class Api:
         )
 
     async def _rooms(self, request: Request) -> Response:
-        pending_jobs = asked(request, (*FILTERS, FORMAT))
-        csv = wants_csv(request, pending_jobs.pop("format", None))
+        given = asked(request, (*FILTERS, FORMAT))
+        csv = wants_csv(request, given.pop("format", None))
 
         def read(reader: Reader) -> Body:
-            live = reader.rooms(Filters(**pending_jobs))
+            live = reader.rooms(Filters(**given))
             return body_of({"rooms": live}, live, SESSION_COLUMNS, csv=csv)
 
         return answer(request, await self._archives.read(read))
 
     async def _sessions(self, request: Request) -> Response:
-        pending_jobs = asked(request, (*FILTERS, LIMIT, CURSOR, FORMAT))
-        csv = wants_csv(request, pending_jobs.pop("format", None))
-        whole = csv and not pending_jobs.keys() & {"limit", "cursor"}
-        limit, cursor = pending_jobs.pop("limit", PAGE), pending_jobs.pop("cursor", None)
+        given = asked(request, (*FILTERS, LIMIT, CURSOR, FORMAT))
+        csv = wants_csv(request, given.pop("format", None))
+        whole = csv and not given.keys() & {"limit", "cursor"}
+        limit, cursor = given.pop("limit", PAGE), given.pop("cursor", None)
         if whole:
-            return await self._all_sessions(Filters(**pending_jobs))
+            return await self._all_sessions(Filters(**given))
 
         def read(reader: Reader) -> Body:
-            page = reader.sessions(limit, cursor, Filters(**pending_jobs))
+            page = reader.sessions(limit, cursor, Filters(**given))
             whole = {"sessions": page.sessions, "next": page.next}
             body = body_of(whole, page.sessions, SESSION_COLUMNS, csv=csv)
             return evolve(body, next=page.next)
@@ -167,9 +167,9 @@ class Api:
         return Export(self._exports, await read(None), read, "sessions.csv")
 
     async def _session(self, request: Request) -> Response:
-        pending_jobs = asked(request, (EVENTS_LIMIT, EVENTS_CURSOR, FORMAT))
-        csv = wants_csv(request, pending_jobs.get("format"))
-        limit, cursor = pending_jobs.get("limit", MOST_EVENTS), pending_jobs.get("cursor")
+        given = asked(request, (EVENTS_LIMIT, EVENTS_CURSOR, FORMAT))
+        csv = wants_csv(request, given.get("format"))
+        limit, cursor = given.get("limit", MOST_EVENTS), given.get("cursor")
         name = request.path_params["id"]
 
         def read(reader: Reader) -> Body | None:

@@ -206,7 +206,7 @@ class EventSource:
     # ------------------------------------------------------------ one client
 
     async def _answer(self, request: Request) -> Response:
-        pending_jobs = asked(request, (ROOM,))
+        given = asked(request, (ROOM,))
         last = _position(request.headers.get("last-event-id"))
         if self.clients >= self._most_clients:
             self.refused += 1
@@ -215,7 +215,7 @@ class EventSource:
             )
         if request.method == "HEAD":
             return Response(headers=_HEADERS)
-        pattern = regex_of(pending_jobs["room"]) if "room" in pending_jobs else None
+        pattern = regex_of(given["room"]) if "room" in given else None
         return _Stream(self, last, pattern)
 
     @contextmanager

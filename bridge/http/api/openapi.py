@@ -344,7 +344,7 @@ PATHS: Final[Mapping[str, Schema]] = {
     ),
     "/api/v1/sessions": _get(
         "Sessions that are kept, the newest first; as CSV all of them, unless `limit` or `cursor` "
-        "is pending_jobs",
+        "is given",
         _ok("Sessions", or_=_CSV, headers=_LINK),
         tuple(map(_parameter, (*FILTERS, LIMIT, CURSOR, FORMAT))),
         bad=_UNREADABLE,

@@ -1,6 +1,6 @@
 """What a request asks for: its query, read by the same table that `/openapi.json` shows.
 
-A query is taken whole or not at all: what nobody knows, is pending_jobs twice or is of a wrong
+A query is taken whole or not at all: what nobody knows, is given twice or is of a wrong
 form is an error, so that nobody takes an unfiltered list for a filtered one.
 """
 
@@ -42,14 +42,14 @@ def asked(request: Request, parameters: Sequence[Parameter] = ()) -> dict[str, A
         raise HTTPException(400, "a GET has no body")
     if len(request.scope["query_string"]) > QUERY_BYTES:
         raise HTTPException(414, f"a query has at most {QUERY_BYTES} bytes")
-    pending_jobs = request.query_params.multi_items()
+    given = request.query_params.multi_items()
     by_name = {parameter.name: parameter for parameter in parameters}
-    if any(name not in by_name for name, _ in pending_jobs):
+    if any(name not in by_name for name, _ in given):
         known = ", ".join(by_name) or "none here"
         raise HTTPException(400, f"an unknown parameter is in the query; there are: {known}")
-    if any(times > 1 for times in Counter(name for name, _ in pending_jobs).values()):
+    if any(times > 1 for times in Counter(name for name, _ in given).values()):
         raise HTTPException(400, "a parameter is in the query more than once")
     try:
-        return {name: read_value(by_name[name], text) for name, text in pending_jobs}
+        return {name: read_value(by_name[name], text) for name, text in given}
     except WrongFilter as error:
         raise HTTPException(400, str(error)) from None

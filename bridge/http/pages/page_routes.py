@@ -145,10 +145,10 @@ class Pages:
     # ------------------------------------------------------------ what was kept
 
     async def _history(self, request: Request) -> Response:
-        pending_jobs, cursor = fields(request.query_params), request.query_params.get("cursor")
-        frame = {**_frame(request, "/history"), "pending_jobs": pending_jobs, "cursor": cursor}
+        given, cursor = fields(request.query_params), request.query_params.get("cursor")
+        frame = {**_frame(request, "/history"), "given": given, "cursor": cursor}
         try:
-            wanted = search(pending_jobs)
+            wanted = search(given)
         except WrongSearch as error:
             nothing = {"sessions": (), "next": None, "plot": None}
             text = render("history.html", **frame, **nothing, filtered=True, wrong=str(error))
@@ -160,7 +160,7 @@ class Pages:
             return render(
                 "history.html",
                 **frame,
-                filtered=any(pending_jobs.values()),
+                filtered=any(given.values()),
                 wrong="",
                 sessions=found.sessions,
                 next=found.next,

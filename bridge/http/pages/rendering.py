@@ -134,21 +134,21 @@ def url(text: str) -> str:
 
 
 def query(pairs: Mapping[str, object], **more: object) -> str:
-    """`?a=b&c=d` of what is pending_jobs; nothing of nothing."""
-    pending_jobs = {key: str(value) for key, value in {**pairs, **more}.items() if value not in (None, "")}
-    joined = "&".join(f"{url(key)}={url(value)}" for key, value in pending_jobs.items())
+    """`?a=b&c=d` of what is given; nothing of nothing."""
+    given = {key: str(value) for key, value in {**pairs, **more}.items() if value not in (None, "")}
+    joined = "&".join(f"{url(key)}={url(value)}" for key, value in given.items())
     return f"?{joined}" if joined else ""
 
 
 def shares(seconds: Mapping[str, float | None]) -> Sequence[tuple[str, float, float]]:
-    """Of the qualities that were records: level, where its bar begins, its length; all of 100."""
-    total = sum(records or 0.0 for records in seconds.values())
+    """Of the qualities that were held: level, where its bar begins, its length; all of 100."""
+    total = sum(held or 0.0 for held in seconds.values())
     found: list[tuple[str, float, float]] = []
     begin = 0.0
-    for level, records in seconds.items():
-        if records and total:
-            found.append((level, round(begin, 2), round(100 * records / total, 2)))
-            begin += 100 * records / total
+    for level, held in seconds.items():
+        if held and total:
+            found.append((level, round(begin, 2), round(100 * held / total, 2)))
+            begin += 100 * held / total
     return found
 
 

@@ -37,16 +37,16 @@ def fields(query: QueryParams) -> dict[str, str]:
     return {name: query.get(name, "").strip() for name in FIELDS}
 
 
-def search(pending_jobs: Mapping[str, str], now: float | None = None) -> Search:
+def search(given: Mapping[str, str], now: float | None = None) -> Search:
     """What these fields mean.  Raises `WrongSearch`."""
-    since, until = _day(pending_jobs["since"], "From"), _day(pending_jobs["until"], "Through")
+    since, until = _day(given["since"], "From"), _day(given["until"], "Through")
     after = None if until is None else until + timedelta(1)
     found: dict[str, Any] = {
-        "room": _part_of(pending_jobs["room"]),
-        "person": _part_of(pending_jobs["person"]),
-        "people": _people(pending_jobs["people"]),
-        "quality": _one_of(pending_jobs["quality"], *QUALITIES),
-        "status": _one_of(pending_jobs["status"], "active", "ended"),
+        "room": _part_of(given["room"]),
+        "person": _part_of(given["person"]),
+        "people": _people(given["people"]),
+        "quality": _one_of(given["quality"], *QUALITIES),
+        "status": _one_of(given["status"], "active", "ended"),
     }
     return Search(
         filters=Filters(**found, since=_midnight(since), until=_midnight(after)),

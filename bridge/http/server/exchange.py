@@ -11,7 +11,7 @@ answer; `LINGER_SECONDS` at the end.  How much of a body is read, and for how lo
 application's to say.  A connection that waits for its client can be closed to make place
 for another (`ConnectionSlot`), and all answers under way share one `AnswerBudget` of bytes.
 
-A head is collected here and pending_jobs to h11 whole: h11 itself bounds only a head that is not
+A head is collected here and given to h11 whole: h11 itself bounds only a head that is not
 complete.  What makes its pattern of a header line slow (quadratic in blanks before a
 character that no header may have) is refused before (`_illegal`).  Trailers of a chunked
 body, which have the same pattern, are bounded by `CHUNK_BYTES`.

@@ -56,10 +56,10 @@ class Guard:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                pending_jobs = list(message.get("headers", ()))
-                names = {name.lower() for name, _ in pending_jobs}
-                pending_jobs += [row for row in SAFE_HEADERS if row[0] not in names]
-                message = {**message, "headers": pending_jobs}
+                given = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in given}
+                given += [row for row in SAFE_HEADERS if row[0] not in names]
+                message = {**message, "headers": given}
             await send(message)
 
         scope = self._as_meant(scope)

@@ -319,8 +319,8 @@ class Host:
         grants: dict[str, bool],
     ) -> str:
         video = api.VideoGrants(room_join=True, room=room, agent=kind == "agent" or None)
-        for grant, pending_jobs in grants.items():
-            setattr(video, grant, pending_jobs)
+        for grant, given in grants.items():
+            setattr(video, grant, given)
         token = (
             api.AccessToken(*self._key)
             .with_identity(identity)

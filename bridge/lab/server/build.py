@@ -29,7 +29,7 @@ from bridge.lab.server.guarded_process import AT_ONCE, Guarded
 from bridge.lab.server.server_errors import ServerUnavailableError
 
 Progress: TypeAlias = Callable[[str], None]
-"""Told what is going on, a few times a second.  If it raises, the build is pending_jobs up."""
+"""Told what is going on, a few times a second.  If it raises, the build is given up."""
 
 MODULE: Final = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
 GO_NEEDED: Final = (1, 26)
@@ -66,7 +66,7 @@ class GoProgram:
     target: Path
     """Where it will be, in the cache; of another version, somewhere else."""
     arguments: Callable[[Path], Sequence[str]]
-    """Of `go`, pending_jobs a folder for what it makes; they include `-v`."""
+    """Of `go`, given a folder for what it makes; they include `-v`."""
     made: str
     """The name of what it makes in that folder."""
     packages: int
@@ -129,10 +129,10 @@ def build_program(program: GoProgram, progress: Progress) -> Path:
 @contextlib.contextmanager
 def _exclusive(path: Path, program: GoProgram, progress: Progress) -> Iterator[None]:
     """One build at a time; the system frees the lock however its holder ends."""
-    with path.open("a") as records:
+    with path.open("a") as held:
         while True:
             try:
-                fcntl.flock(records, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 progress(f"waiting for another one that builds {program.name}")
                 time.sleep(EVERY)

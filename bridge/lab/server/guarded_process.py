@@ -29,7 +29,7 @@ class Guarded:
     ) -> None:
         """Start `command`; what it says is added to `log`.
 
-        `folder`, if pending_jobs, is where it runs; if it still runs when we end, the folder
+        `folder`, if given, is where it runs; if it still runs when we end, the folder
         is removed after us.  Raises `ServerStartError` where it cannot be run.
         """
         # A session of its own: Ctrl-C at the terminal is for us, who end the command.

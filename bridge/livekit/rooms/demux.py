@@ -9,7 +9,7 @@ halves the price of Python's part and adds no more than itself to the delay.
 Trio takes a handful from each lane in turn, so that no room waits for another's burst,
 and lets other tasks run in between.
 
-A lane has no bound, because some of what it is pending_jobs may never be lost.  It is empty after
+A lane has no bound, because some of what it is given may never be lost.  It is empty after
 a `PAUSE` unless more comes than can be taken: whoever puts looks at its length, and then
 knows what can be done without (`connection`), and where the newest is enough (`overtake`).
 """

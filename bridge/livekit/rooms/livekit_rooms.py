@@ -92,7 +92,7 @@ EXAMINATION: Final = 20.0
 MOST_WAITING: Final = 2_000
 """Events of one room that wait for the trio thread, from which on its messages are only
 counted, and of what changes over and over only the newest is kept.  With LiveKit's largest
-messages (15 KB) these are 30 MB.  Everything else is never pending_jobs up: who comes and goes,
+messages (15 KB) these are 30 MB.  Everything else is never given up: who comes and goes,
 what is published, how the connection is."""
 
 LookUp: TypeAlias = Callable[[str], Awaitable[str]]
@@ -117,12 +117,12 @@ def connect_error(text: str) -> RoomError:
     """The SDK's one `ConnectError`, sorted by its text; no token and one line."""
     clean = " ".join(redact(text).split())[:300]
     kind = RoomRefused if any(mark in text for mark in REFUSALS) else RoomUnreachable
-    return kind(clean or "no reason pending_jobs")
+    return kind(clean or "no reason given")
 
 
 @frozen
 class _GivenUp:
-    """How much of a room was pending_jobs up in all."""
+    """How much of a room was given up in all."""
 
     messages: int = 0
     changes: int = 0
@@ -493,7 +493,7 @@ class _Connection(OpenRoom):
         """Begin, in the very step in which `connect` returned.
 
         What the room's lane (or the SDK's task) has for us is looked at in a later step,
-        and the native side records everything back until there was somebody to take it: so
+        and the native side held everything back until there was somebody to take it: so
         nothing can be told before `Watching`, and nobody is missed between it and the
         first event.
         """

@@ -1,4 +1,4 @@
-"""What ended rooms leave behind in the C library, pending_jobs back to the system.
+"""What ended rooms leave behind in the C library, given back to the system.
 
 A room is 0.8 MiB in thousands of pieces, among those of others.  The C library (glibc)
 keeps what was freed for later, all but the last piece of each of its arenas: after 180 rooms

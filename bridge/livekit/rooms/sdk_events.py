@@ -135,12 +135,12 @@ def track_info(publication: rtc.TrackPublication) -> TrackInfo:
     )
 
 
-def permissions_of(pending_jobs: participant_pb2.ParticipantPermission) -> Permissions:
-    sources: set[Source] = {SOURCES.get(source, "unknown") for source in pending_jobs.can_publish_sources}
+def permissions_of(given: participant_pb2.ParticipantPermission) -> Permissions:
+    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
     return Permissions(
-        can_publish=pending_jobs.can_publish,
-        can_subscribe=pending_jobs.can_subscribe,
-        can_publish_data=pending_jobs.can_publish_data,
+        can_publish=given.can_publish,
+        can_subscribe=given.can_subscribe,
+        can_publish_data=given.can_publish_data,
         sources=tuple(sorted(sources)),
     )
 

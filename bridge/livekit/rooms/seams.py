@@ -303,7 +303,7 @@ class DemuxedRoom(rtc.Room):
 
     def _listen_task(self) -> Any:
         """Called by `connect` once the room has its handle, and before the native side
-        hears that we are ready for what it records back: nothing can come past the route."""
+        hears that we are ready for what it held back: nothing can come past the route."""
         room, calls = cast("Any", self._ffi_handle).handle, self.local_participant._ffi_handle
         _routes[room] = self._arrived
         _routes[calls.handle] = self._called

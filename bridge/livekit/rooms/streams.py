@@ -3,7 +3,7 @@
 A byte stream of a chat is no message but a file that was attached to one.
 
 A stream that nobody reads would stay subscribed in the SDK for the life of the process,
-so every reader that we are pending_jobs is read or closed.
+so every reader that we are given is read or closed.
 """
 
 from __future__ import annotations

@@ -51,11 +51,11 @@ class Subscriptions:
         tracks = participant.track_publications.values()
         ranked = [pub for pub in tracks if (pub.kind, pub.source) in RANK]
         best = min(ranked, key=lambda pub: RANK[pub.kind, pub.source], default=None)
-        records = self._chosen.get(identity)
-        if records is not None and records in ranked:
-            if best is None or RANK[records.kind, records.source] <= RANK[best.kind, best.source]:
+        held = self._chosen.get(identity)
+        if held is not None and held in ranked:
+            if best is None or RANK[held.kind, held.source] <= RANK[best.kind, best.source]:
                 return
-            records.set_subscribed(False)
+            held.set_subscribed(False)
         self._chosen.pop(identity, None)
         if best is not None:
             self._chosen[identity] = best
@@ -82,8 +82,8 @@ class Subscriptions:
 
         What was asked for while the connection was down is lost, hence asked anew.
         """
-        self._chosen = {who: records for who, records in self._chosen.items() if records.subscribed}
-        for records in self._chosen.values():
-            self.subscribed(records)
+        self._chosen = {who: held for who, held in self._chosen.items() if held.subscribed}
+        for held in self._chosen.values():
+            self.subscribed(held)
         for participant in participants.values():
             self.settle(participant)

@@ -223,7 +223,7 @@ def under_way(
     """Seconds for which a dispatch of our name may still bring an agent, whoever made it;
     0 where none can.
 
-    Somebody else's may for `fresh` seconds.  `in_vain` are the ids of those that were pending_jobs
+    Somebody else's may for `fresh` seconds.  `in_vain` are the ids of those that were given
     up; a job that came of one counts.  A time that is further in the future than the clocks of
     two nodes are apart tells nothing: a room must not wait for it for ever.
     """

@@ -177,7 +177,7 @@ def _never(_room: str, _sid: str) -> bool:
 class Reconciler:
     """Gets `agent_name` into every room that matches `watch` and has none.
 
-    `records` are the names of rooms in which we are, or to which a connection of ours may
+    `held` are the names of rooms in which we are, or to which a connection of ours may
     come back: the life of such a room that we do not know is left to that connection.
     What is only being left does not belong to them.
     `excluded` is asked with a room's name and SID: true where it must be left alone (the
@@ -197,7 +197,7 @@ class Reconciler:
     former: frozenset[str] = frozenset()
     """Instance ids that this worker had before it was started, perhaps after a crash.  They
     are ours for `GHOST_LIFE` after the start: by then LiveKit has dropped what a crash left."""
-    records: Callable[[], Collection[str]] = _nothing
+    held: Callable[[], Collection[str]] = _nothing
     excluded: Callable[[str, str], bool] = _never
     wanted: Callable[[], Collection[str]] = _nothing
     claims_when_alone: bool = False
@@ -357,7 +357,7 @@ class Reconciler:
 
     def _ours(self) -> frozenset[str]:
         """The SIDs of the rooms that are ours, and names where those are all we know."""
-        return self.worker.rooms | frozenset(self.records())
+        return self.worker.rooms | frozenset(self.held())
 
     def _remember(
         self, seen: Iterable[ListedRoom], ours: Collection[str], nudges: Collection[str], now: float

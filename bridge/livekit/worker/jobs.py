@@ -145,13 +145,13 @@ class JobBook:
     @property
     def used(self) -> int:
         """Places that are taken or promised."""
-        records, promised = set[str](), set[str]()
+        held, promised = set[str](), set[str]()
         for job in self._jobs.values():
             # A second job for a room takes no second place.
-            rooms = records if job.stage in HELD else promised
+            rooms = held if job.stage in HELD else promised
             if job.stage not in ENDED:
                 rooms.add(job.offer.room_key)
-        return max(self._active, len(records)) + self.stragglers() + len(promised - records)
+        return max(self._active, len(held)) + self.stragglers() + len(promised - held)
 
     @property
     def free(self) -> int:
@@ -182,7 +182,7 @@ class JobBook:
         return self._jobs.get(job_id)
 
     @property
-    def records(self) -> tuple[str, ...]:
+    def held(self) -> tuple[str, ...]:
         """The ids of the jobs that are ours now."""
         return tuple(job_id for job_id, job in self._jobs.items() if job.stage in HELD)
 

@@ -1,7 +1,7 @@
 """The worker: keeps the socket to LiveKit open and turns its messages into calls.
 
 What the protocol means is in `protocol`, what we owe LiveKit in `jobs`; here are the
-clock, the log and the way back after a failure.  It knows no actors: it is pending_jobs two
+clock, the log and the way back after a failure.  It knows no actors: it is given two
 callables and is told what happens by a few plain methods.
 
 Failure story:
@@ -226,7 +226,7 @@ class Worker:
     @property
     def jobs(self) -> tuple[str, ...]:
         """The ids of the jobs that are ours and have not ended."""
-        return self._book.records
+        return self._book.held
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -237,7 +237,7 @@ class Worker:
     @property
     def identities(self) -> frozenset[str]:
         """Who we are in the rooms of our jobs."""
-        return frozenset(map(worker_protocol.identity, self._book.records))
+        return frozenset(map(worker_protocol.identity, self._book.held))
 
     @property
     def under_way(self) -> int:
@@ -288,7 +288,7 @@ class Worker:
         """Take no more jobs.  Those we have go on."""
         if not self._book.draining:
             self._book.draining = True
-            log.info("worker_draining", jobs=len(self._book.records))
+            log.info("worker_draining", jobs=len(self._book.held))
             self._poke()
 
     async def flush(self) -> None:
@@ -307,7 +307,7 @@ class Worker:
         Takes at most `3 * CLOSE_TIMEOUT`; may be called where `run` never was.
         """
         self.drain()
-        for job_id in self._book.records:
+        for job_id in self._book.held:
             self.job_ended(job_id)
         await self.flush()
         self._closing.set()
@@ -378,7 +378,7 @@ class Worker:
         if rejected:
             log.error("worker_rejected", **keys)
         elif was_registered and failures == 1:
-            log.warning("worker_disconnected", jobs=len(self._book.records), **keys)
+            log.warning("worker_disconnected", jobs=len(self._book.held), **keys)
         elif failures & (failures - 1) == 0:
             # The 1st, 2nd, 4th, 8th ... failure: an outage of a night is a page, not a book.
             log.warning("worker_connect_failed", **keys)
@@ -501,7 +501,7 @@ class Worker:
                 worker_id=event.worker_id,
                 server_version=event.server_version,
                 agent_name=self.config.agent_name,
-                jobs=len(self._book.records),
+                jobs=len(self._book.held),
             )
         elif isinstance(event, worker_protocol.Pong):
             took = trio.current_time() - event.sent_at

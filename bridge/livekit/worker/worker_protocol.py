@@ -275,7 +275,7 @@ _STATUS: Final[Mapping[JobStage, agent.JobStatus]] = {
 
 @define(eq=False)
 class WorkerProtocol:
-    """One connection.  All times are seconds on one monotonic clock, pending_jobs by the caller."""
+    """One connection.  All times are seconds on one monotonic clock, given by the caller."""
 
     registration: Registration
     book: JobBook

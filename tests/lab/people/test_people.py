@@ -1,6 +1,6 @@
 """People do what they are told, over real WebRTC, and know the truth about it.
 
-What a person claims is records against what the server's own API says.
+What a person claims is held against what the server's own API says.
 """
 
 from __future__ import annotations

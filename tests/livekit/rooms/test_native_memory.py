@@ -1,4 +1,4 @@
-"""Memory is pending_jobs back to the system once rooms have ended."""
+"""Memory is given back to the system once rooms have ended."""
 
 from __future__ import annotations
 

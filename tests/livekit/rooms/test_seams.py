@@ -151,7 +151,7 @@ async def test_native_memory_is_given_back_with_the_room_and_not_by_the_collecto
     assert all(owner._ffi_handle.disposed for owner in owners)
     for owner in owners:
         drop = FfiClient.instance._ffi_lib.livekit_ffi_drop_handle
-        assert not drop(owner._ffi_handle.handle), "still records by the native side"
+        assert not drop(owner._ffi_handle.handle), "still held by the native side"
 
 
 async def test_a_call_to_a_method_of_ours_still_reaches_the_sdk(real: RealStage) -> None:

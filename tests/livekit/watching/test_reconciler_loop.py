@@ -205,7 +205,7 @@ class Scene:
     nursery: trio.Nursery
     rooms: Rooms
     places: Places = field(factory=Places)
-    records: set[str] = field(factory=set[str])
+    held: set[str] = field(factory=set[str])
     excluded: set[str] = field(factory=set[str])
     wanted: set[str] = field(factory=set[str])
     vacant: list[str] = field(factory=list[str])
@@ -234,7 +234,7 @@ class Scene:
             instance=instance,
             former=frozenset(former),
             watch=watch,
-            records=lambda: self.records,
+            held=lambda: self.held,
             excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
             wanted=lambda: self.wanted,
             claims_when_alone=claims_when_alone,
@@ -292,7 +292,7 @@ async def test_what_is_held_excluded_or_does_not_match_is_left_alone(
 ) -> None:
     scene.rooms.rooms = ["team-1", "team-2", "team-3", "team-4", "private"]
     scene.places.take("team-1")
-    scene.records = {"team-2"}
+    scene.held = {"team-2"}
     scene.excluded = {"team-3"}
     scene.start(watch=("team-*",))
     await trio.sleep(30)
@@ -772,11 +772,11 @@ async def test_another_life_of_a_name_is_watched_while_the_last_one_is_still_bei
 ) -> None:
     scene.rooms.rooms = ["standup"]
     scene.places.take("standup")
-    scene.records = {"standup"}
+    scene.held = {"standup"}
     scene.start()
     await trio.sleep(60)
     scene.rooms.sids["standup"] = "RM_2"
-    scene.records = set()  # Its session has ended; the job of its first life has not.
+    scene.held = set()  # Its session has ended; the job of its first life has not.
     again = trio.current_time()
     await trio.sleep(3)
     assert scene.rooms.times("standup")[0] - again <= r.INTERVAL + r.GRACE
@@ -787,7 +787,7 @@ async def test_another_life_of_a_room_to_which_our_connection_may_come_back_is_l
 ) -> None:
     scene.rooms.rooms = ["standup"]
     scene.places.take("standup")
-    scene.records = {"standup"}
+    scene.held = {"standup"}
     scene.start()
     await trio.sleep(60)
     scene.rooms.sids["standup"] = "RM_2"  # The server was killed and came back.
@@ -796,7 +796,7 @@ async def test_another_life_of_a_room_to_which_our_connection_may_come_back_is_l
     # It did come back, under the identity of its job, but ended there.
     scene.rooms.guests = {"standup": "agent-1@here"}
     scene.places.identities = frozenset({"agent-1"})
-    scene.records = set()
+    scene.held = set()
     await trio.sleep(20)
     assert scene.rooms.dispatched == []
 

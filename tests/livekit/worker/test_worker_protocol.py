@@ -113,7 +113,7 @@ def test_a_second_job_for_a_room_takes_no_second_place() -> None:
     for number in range(2):
         book.accept(p._offer(m.job(f"AJ_{number}")), 200)
         book.move(f"AJ_{number}", Verb.ASSIGN)
-    assert (book.used, len(book.records)) == (1, 2)
+    assert (book.used, len(book.held)) == (1, 2)
 
 
 def test_a_job_offered_before_the_registration_is_reported_and_not_answered() -> None:
@@ -198,7 +198,7 @@ def test_an_offer_of_a_job_we_hold_is_refused() -> None:
     (event,) = line.hear(m.offer(m.job()))
     assert isinstance(event, p.JobRefused)
     assert event.reason == "we already have it"
-    assert line.book.records == ("AJ_1",)
+    assert line.book.held == ("AJ_1",)
 
 
 def test_a_second_dispatch_of_a_reconciler_for_a_room_we_watch_is_done_with() -> None:
@@ -285,7 +285,7 @@ def test_an_assignment_that_comes_twice_is_one_job_and_the_first_goes_on() -> No
     (event,) = line.hear(m.assignment(m.job()))
     assert isinstance(event, p.AssignmentRejected)
     assert job_statuses(line.says()) == []
-    assert line.book.records == ("AJ_1",)
+    assert line.book.held == ("AJ_1",)
 
 
 # ------------------------------------------------------------------- terminations
@@ -295,7 +295,7 @@ def test_a_termination_of_a_job_we_hold_is_passed_on_and_ends_nothing_by_itself(
     line = Line().register()
     line.take("AJ_1")
     assert line.hear(m.termination("AJ_1")) == [p.JobTerminated("AJ_1", "standup")]
-    assert line.book.records == ("AJ_1",)
+    assert line.book.held == ("AJ_1",)
 
 
 def test_a_termination_of_an_unknown_job_is_only_reported() -> None:
@@ -480,7 +480,7 @@ def test_a_cut_or_garbled_frame_is_reported_and_changes_nothing(frame: bytes | s
     assert isinstance(event, p.Malformed)
     assert event.size == len(frame)
     assert line.says() == []
-    assert line.book.records == ("AJ_1",)
+    assert line.book.held == ("AJ_1",)
     line.hear(m.offer(m.job("AJ_2")))
     assert line.says()[-1].availability.available
 
