@@ -16,7 +16,8 @@ import pytest
 import trio
 from rich.console import Console
 
-from bridge.lab.demo.compare import Comparison, Difference, FinalTotals
+from bridge.lab.demo.compare import Comparison, FinalTotals
+from bridge.lab.demo.differences import Difference
 from bridge.lab.demo.last_page import closing_page
 from bridge.lab.people import People, Person
 from bridge.lab.people.process import PeopleError

@@ -19,7 +19,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bridge.lab.demo.compare import Comparison, FinalTotals, expected
+from bridge.lab.demo.compare import Comparison, FinalTotals
+from bridge.lab.demo.expected_session import expected
 from bridge.lab.demo.performance import RoomStory, SessionJson
 from bridge.lab.demo.script import Ending
 from bridge.output.harmless import harmless

@@ -18,7 +18,8 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from actors.simulation.simulated_rooms import SimulatedRooms
-from bridge.lab.demo.compare import Comparison, FinalTotals, Near, OneOf, compare
+from bridge.lab.demo.compare import Comparison, FinalTotals, compare
+from bridge.lab.demo.differences import Near, OneOf
 from bridge.lab.demo.last_page import closing_page
 from bridge.lab.demo.performance import RoomStory, open_early, tell_story
 from bridge.lab.demo.script import draw
