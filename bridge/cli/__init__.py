@@ -19,6 +19,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     # imported, unless told before.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    from bridge.cli.commands import run
+    from bridge.cli.command_line import run
 
     return run(argv)

@@ -39,7 +39,7 @@ class LeaveScreen(BaseException):
     """We are asked to go, or there is nobody left to show anything to."""
 
 
-def is_ours() -> bool:
+def is_drawable() -> bool:
     """Whether there is a terminal at both ends that can be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 

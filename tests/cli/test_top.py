@@ -22,20 +22,17 @@ import trio
 from attrs import evolve
 from rich.text import Text
 
+from bridge.cli.live_rooms import NOT_REGISTERED, RoomRow, StoreSnapshot, ask_registration
 from bridge.cli.screen import Keys
-from bridge.cli.top import (
-    NOT_REGISTERED,
+from bridge.cli.top_frame import (
     ORDERS,
-    Look,
-    Room,
-    View,
-    ask,
-    chosen,
+    TableView,
+    after_key,
     columns_for,
-    frame,
-    health,
-    page_of,
-    pressed,
+    draw_frame,
+    page_size,
+    select_rooms,
+    worker_line,
 )
 from bridge.config.http_address import HttpAddress
 from bridge.output.cells import cell_len, fit
@@ -49,7 +46,7 @@ from tests.store.stored_history import History
 
 T = TypeVar("T")
 
-ROOM = Room("atlas", 2, 3, 40, 0.5, ("alice",), "good", 75.0, 1.0)
+ROOM = RoomRow("atlas", 2, 3, 40, 0.5, ("alice",), "good", 75.0, 1.0)
 HOSTILE = (
     "\x1b[31mred\x1b]0;title\x07", "two\nlines\r\tand\x7f", "\u202eright to left", "李雷" * 40,
     "e" + "\u0301" * 500, "❤️🇩🇪👍🏽👨‍👩‍👧" * 9, "x" * 5_000, "", "[red]markup[/red]",
@@ -57,9 +54,9 @@ HOSTILE = (
 
 
 def drawn(
-    rooms: list[Room], view: View | None = None, width: int = 80, height: int = 24
+    rooms: list[RoomRow], view: TableView | None = None, width: int = 80, height: int = 24
 ) -> list[str]:
-    lines = frame(rooms, Text("worker"), None, view or View(), width, height)
+    lines = draw_frame(rooms, Text("worker"), None, view or TableView(), width, height)
     return [line.plain for line in lines]
 
 
@@ -89,7 +86,7 @@ def test_a_frame_has_the_worker_the_totals_the_rooms_and_the_keys() -> None:
 @pytest.mark.parametrize("width", [1, 10, 20, 33, 47, 60, 79, 80, 200])
 def test_whatever_names_are_a_frame_is_as_large_as_the_terminal(width: int, height: int) -> None:
     rooms = [evolve(ROOM, name=name, talking=HOSTILE, messages=10**12) for name in HOSTILE]
-    lines = drawn(rooms, View(filter=""), width, height)
+    lines = drawn(rooms, TableView(filter=""), width, height)
     assert len(lines) == height
     for line in lines:
         assert cell_len(line) <= width
@@ -127,16 +124,16 @@ def test_a_name_is_cut_to_its_cells(text: str, cells: int, shown: str) -> None:
 
 def test_no_room_and_no_match_are_said() -> None:
     assert drawn([])[3] == "no room is live"
-    assert drawn([ROOM], View(filter="z"))[3] == "no room has that in its name"
+    assert drawn([ROOM], TableView(filter="z"))[3] == "no room has that in its name"
 
 
 # ---------------------------------------------------------------- keys
 
 
-def after(*keys: str, page: int = 20) -> View:
-    view = View()
+def after(*keys: str, page: int = 20) -> TableView:
+    view = TableView()
     for key in keys:
-        found = pressed(view, key, page)
+        found = after_key(view, key, page)
         assert found is not None
         view = found
     return view
@@ -157,12 +154,12 @@ TOWN = [
     ],
 )  # fmt: skip
 def test_a_key_sorts_and_once_more_the_other_way_round(keys: str, order: str) -> None:
-    assert "".join(room.name for room in chosen(TOWN, after(*keys))) == order
+    assert "".join(room.name for room in select_rooms(TOWN, after(*keys))) == order
 
 
 def test_every_order_marks_its_column() -> None:
     for key, order in ORDERS.items():
-        headings = drawn(TOWN, View(order=key))[2]
+        headings = drawn(TOWN, TableView(order=key))[2]
         assert re.search(rf"{re.escape(order.title)}[▾▴]", headings)
 
 
@@ -171,14 +168,14 @@ def test_the_filter_is_typed_kept_and_dropped() -> None:
     assert (view.typing, view.filter) == (True, "qL")
     assert drawn(TOWN, view)[-1] == "/qL_"
     kept = after("/", "c", "enter")
-    assert [room.name for room in chosen(TOWN, kept)] == ["C"]
+    assert [room.name for room in select_rooms(TOWN, kept)] == ["C"]
     assert "with 'c', Esc for all" in drawn(TOWN, kept)[-1]
-    assert after("/", "c", "enter", "escape") == after("/", "c", "escape") == View()
+    assert after("/", "c", "enter", "escape") == after("/", "c", "escape") == TableView()
 
 
 def test_arrows_and_pages_stay_within_the_rows() -> None:
     town = [evolve(ROOM, name=f"{number:03}") for number in range(100)]
-    assert page_of(24) == 20
+    assert page_size(24) == 20
     assert names(drawn(town))[0] == "000"
     assert names(drawn(town, after("down", "down", "up")))[0] == "001"
     assert names(drawn(town, after("up", "page_up")))[0] == "000"
@@ -189,8 +186,8 @@ def test_arrows_and_pages_stay_within_the_rows() -> None:
 
 @pytest.mark.parametrize("key", ["q", "interrupt"])
 def test_q_and_ctrl_c_leave(key: str) -> None:
-    assert pressed(View(), key, 20) is None
-    assert pressed(View(typing=True), "interrupt", 20) is None
+    assert after_key(TableView(), key, 20) is None
+    assert after_key(TableView(typing=True), "interrupt", 20) is None
 
 
 @pytest.mark.parametrize(
@@ -244,9 +241,9 @@ def test_whoever_serves_readyz_is_asked(status: int, body: object, said: str) ->
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         address = HttpAddress("127.0.0.1", server.server_address[1])
-        assert ask(address, "w1").startswith(said)
+        assert ask_registration(address, "w1").startswith(said)
         thread.join()
-    assert ask(address, "w1") == f"registration unknown (nothing at {address})"
+    assert ask_registration(address, "w1") == f"registration unknown (nothing at {address})"
 
 
 @pytest.mark.parametrize(
@@ -262,14 +259,16 @@ def test_what_is_wrong_with_the_worker_stands_out(
     changed: dict[str, Any], registered: str, red: list[str]
 ) -> None:
     seen = evolve(WorkerRow("w1", 7, 100.0, 1_000.0, running=True), **changed)
-    line = health(Look(1_000.0, seen, ()), registered, 1_000.0)
+    line = worker_line(StoreSnapshot(1_000.0, seen, ()), registered, 1_000.0)
     assert [line.plain[s.start : s.end] for s in line.spans if s.style == "bold red"] == red
 
 
 def test_lines_that_were_lost_stand_out() -> None:
     state = Story().state
-    look = Look(1.0, WorkerRow("w1", 7, 0.0, 1.0, running=True), [LiveSession(1, state, 9, 3)])
-    line = health(look, "registered", 1.0)
+    snapshot = StoreSnapshot(
+        1.0, WorkerRow("w1", 7, 0.0, 1.0, running=True), [LiveSession(1, state, 9, 3)]
+    )
+    line = worker_line(snapshot, "registered", 1.0)
     assert [line.plain[s.start : s.end] for s in line.spans if s.style] == ["lines lost 3"]
 
 

@@ -14,7 +14,7 @@ from actors.session.events import GapReason
 from actors.session.state import OTHER
 from actors.session.timeline_entry import ENTRY_KEYS
 from bridge.app import worker_id
-from bridge.cli import commands
+from bridge.cli import command, command_line, commands
 from bridge.config.settings import KEY_FILE, TABLE
 from bridge.http.api.openapi import HEALTH, PATHS, SCHEMAS
 from bridge.log.wording import line_of
@@ -56,7 +56,7 @@ def test_a_command_has_the_flags_that_the_page_names(
         named |= {setting.flag for setting in SETTINGS}
     if "the filters" in row[2]:
         named |= {f"--{filter_.name}" for filter_ in FILTERS}
-    assert commands.run([names(row[0])[0], "--help"]) == 0
+    assert command_line.run([names(row[0])[0], "--help"]) == 0
     shown = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE))
     assert shown - EVERYWHERE == named
 
@@ -69,7 +69,7 @@ def test_the_filters_are_those_of_the_program() -> None:
 
 def test_the_exit_codes_are_those_of_the_program() -> None:
     said = PAGE[PAGE.index("**Exit codes**") :].split(". ")[0]
-    codes = [0, commands.FAILED, commands.WRONG_USE, commands.INTERRUPTED]
+    codes = [0, command.FAILED, command.WRONG_USE, command.INTERRUPTED]
     assert [int(code) for code in re.findall(r"\d+", said)] == codes
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from actors.session import MetadataChanged
-from bridge.cli import reading
+from bridge.cli import reading_tables
 from bridge.store import timeline_reader as timeline_module
 from bridge.store.reader import BadCursor, open_reader
 from bridge.store.sqlite_archive import open_store
@@ -99,7 +99,7 @@ async def test_going_through_it_or_printing_it_takes_memory_for_a_piece(tmp_path
         for use in (
             lambda: sum(1 for _ in timeline),
             lambda: sum(1 for _ in timeline.backwards()),
-            lambda: reading._write_json(len, {"timeline": None}, timeline),
+            lambda: reading_tables.write_json(len, {"timeline": None}, timeline),
         ):
             tracemalloc.start()
             try:
@@ -117,5 +117,5 @@ def test_json_in_pieces_is_the_json_of_the_whole(count: int) -> None:
         "timeline": [{"at": "now", "changed": {"a": "]\n}"}}] * count,
     }
     out = io.StringIO()
-    reading._write_json(out.write, session, iter(session["timeline"]))
+    reading_tables.write_json(out.write, session, iter(session["timeline"]))
     assert out.getvalue() == json.dumps(session, indent=1) + "\n"

@@ -1,0 +1,195 @@
+"""What `top` shows: the live rooms in the store, and what the worker says of itself.
+
+Nothing here draws.  `bridge.cli.top_frame` makes the lines of a screen from it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, final
+
+from attrs import evolve, frozen
+
+from actors.journal.archive import ArchiveTrouble
+from actors.session import QUALITIES, SessionState
+from actors.session.view import coverage, totals
+from bridge.cli.store_access import no_store
+from bridge.config.http_address import HttpAddress
+from bridge.store.live_sessions import LiveSession
+from bridge.store.reader import NoStore, WorkerRow, open_reader
+from bridge.store.schema import FILE
+from bridge.store.store_errors import StoreRefused
+
+RATE_OVER: Final = 10.0
+"""Seconds over which a rate is taken."""
+
+# ---------------------------------------------------------------- the store
+
+
+@frozen
+class StoreSnapshot:
+    """What the store had at one moment."""
+
+    at: float
+    """Unix seconds: now, or the last sign of life where no worker runs."""
+    worker: WorkerRow | None
+    live: Sequence[LiveSession]
+    trouble: str | None = None
+    """Why the store cannot be read; the rest is then as it was before."""
+
+    @property
+    def runs(self) -> bool:
+        return self.worker is not None and self.worker.running
+
+    @property
+    def now(self) -> float:
+        """Unix seconds by the clock of the sessions, which is ours where no session is live."""
+        offsets = (one.state.clock_offset for one in self.live)
+        return time.time() - next((offset for offset in offsets if offset is not None), 0.0)
+
+
+def snapshots(data_dir: Path) -> Generator[StoreSnapshot, None, None]:
+    """One each time it is asked for, for ever.
+
+    The file is opened anew where it is another one, and where a worker begins or ends: what
+    nobody writes is read without its log (`bridge.store.schema.open_for_reading`).
+    """
+    snapshot = StoreSnapshot(time.time(), None, ())
+    while True:
+        try:
+            opened = _identity(data_dir)
+            with open_reader(data_dir) as reader:
+                while True:
+                    worker = reader.worker()
+                    at = worker.alive_at if worker else time.time()
+                    snapshot = StoreSnapshot(at, worker, reader.live())
+                    yield snapshot
+                    if _identity(data_dir) != opened:
+                        break
+        except NoStore:
+            yield evolve(snapshot, trouble=no_store(data_dir))
+        except (StoreRefused, ArchiveTrouble) as error:
+            yield evolve(snapshot, trouble=str(error))
+
+
+def _identity(data_dir: Path) -> tuple[int, int, bool] | None:
+    path = data_dir / FILE
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, Path(f"{path}-wal").exists()
+
+
+@frozen
+class RoomRow:
+    """One row."""
+
+    name: str
+    people: int
+    tracks: int
+    messages: int | None
+    """None where they are encrypted."""
+    rate: float | None
+    """Messages a second, over the last ten; None until two snapshots were taken."""
+    talking: tuple[str, ...]
+    """Identities."""
+    quality: str | None
+    """The worst that somebody has now."""
+    age: float
+    """Seconds since the session began."""
+    coverage: float
+
+
+@final
+class MessageRates:
+    """How fast messages come: their numbers at earlier snapshots, the oldest first."""
+
+    def __init__(self) -> None:
+        self._earlier: deque[tuple[float, Mapping[int, int]]] = deque()
+
+    def take(self, snapshot: StoreSnapshot) -> Mapping[int, float]:
+        """Messages a second by session.  Nothing of one that was not there before."""
+        counts = {one.number: one.state.data.total for one in snapshot.live}
+        while self._earlier and not 0.0 <= snapshot.at - self._earlier[0][0] <= RATE_OVER:
+            self._earlier.popleft()
+        self._earlier.append((snapshot.at, counts))
+        since, before = self._earlier[0]
+        passed = snapshot.at - since
+        if not passed:
+            return {}
+        return {
+            number: (count - before[number]) / passed
+            for number, count in counts.items()
+            if number in before
+        }
+
+
+def room_rows(snapshot: StoreSnapshot, rates: Mapping[int, float]) -> list[RoomRow]:
+    return [_room(one.state, snapshot.at, rates.get(one.number)) for one in snapshot.live]
+
+
+def _room(state: SessionState, now: float, rate: float | None) -> RoomRow:
+    numbers = totals(state, now)
+    levels = [person.quality.level for person in state.present.values() if person.quality.level]
+    return RoomRow(
+        name=state.room,
+        people=numbers.participants,
+        tracks=numbers.tracks,
+        messages=numbers.messages,
+        rate=rate,
+        talking=tuple(sorted(state.speaking)),
+        quality=max(levels, key=QUALITIES.index, default=None),
+        age=numbers.duration,
+        coverage=coverage(state, now),
+    )
+
+
+# ---------------------------------------------------------------- the worker
+
+UNKNOWN: Final = "registration unknown"
+NOT_REGISTERED: Final = "NOT REGISTERED"
+
+
+def ask_registration(address: HttpAddress, instance: str) -> str:
+    """What the worker `instance`, if it listens there, says of its registration at LiveKit."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, address.port, timeout=1.0)
+    try:
+        connection.request("GET", "/readyz")
+        answer = json.loads(connection.getresponse().read(10_000))
+        worker, problem = answer["worker"], answer["checks"]["livekit"]
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return f"{UNKNOWN} (nothing at {address})"
+    finally:
+        connection.close()
+    if worker != instance:
+        return f"{UNKNOWN} (another worker is at {address})"
+    return "registered" if problem is None else NOT_REGISTERED
+
+
+@final
+class RegistrationCheck:
+    """The same in a thread of its own, so that nothing waits for an answer."""
+
+    def __init__(self, address: HttpAddress | None) -> None:
+        self.answer = UNKNOWN
+        self._address = address
+        self._thread: threading.Thread | None = None
+
+    def again(self, snapshot: StoreSnapshot) -> None:
+        """Ask the worker, if one runs, unless there is a question already."""
+        waits = self._thread is not None and self._thread.is_alive()
+        if self._address and snapshot.worker and snapshot.runs and not waits:
+            about = (self._address, snapshot.worker.instance)
+            self._thread = threading.Thread(target=self._ask, args=about, daemon=True)
+            self._thread.start()
+
+    def _ask(self, address: HttpAddress, instance: str) -> None:
+        self.answer = ask_registration(address, instance)

@@ -1,0 +1,125 @@
+"""One session for people: what `report` prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Final
+
+from bridge.cli.reading_tables import (
+    EVENTS,
+    RECORDINGS,
+    TRACKS,
+    CellText,
+    Json,
+    clock_text,
+    people_columns,
+    print_rows,
+    quality_text,
+    seconds_text,
+    time_text,
+    value_text,
+)
+from bridge.output.harmless import harmless
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+GAPS: Final = 5
+"""Newest ones that the report for people has."""
+EVENTS_SHOWN: Final = 25
+"""Newest ones that the report for people has."""
+
+
+def print_report(
+    session: Json, drawing: Sequence[Text], newest: Sequence[Json] | None, count: int
+) -> None:
+    from bridge.output.table import print_lines
+
+    lines = {
+        "Session": f"{session['id'] or '-'} of room {harmless(session['room'])}",
+        "Status": session["end_reason"] or session["status"],
+        "Time": f"{time_text(session['started_at'])} to {time_text(session['ended_at'])}"
+        f" ({seconds_text(session['duration'])}), watched {session['coverage']:.0%} of it"
+        f"{_entered(session['entered_after'])}",
+        "Unwatched": _gaps(session["gaps"]),
+        "Clock": _offset(session["clock_offset"]),
+        "People": _counts(session["people"])
+        + f"; present {seconds_text(session['people_seconds'])} in all",
+        "Tracks": _counts(session["track_counts"]),
+        "Messages": _messages(session),
+        "Quality": quality_text(session["quality"]),
+        "Talk": seconds_text(session["talk"]["seconds"]),
+        "Metadata": harmless(session["metadata"] or "-"),
+    }
+    if session["encrypted"]:
+        lines["Encrypted"] = "end to end"
+    sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
+    sys.stdout.write("\nTimeline\n")
+    print_lines(drawing)
+    _print_part("People", people_columns(session["participants"]), session["participants"])
+    _print_part("Tracks", TRACKS, session["tracks"])
+    _print_part("Recordings", RECORDINGS, session["recordings"] or ())
+    if newest is None:
+        sys.stdout.write("\nIts events are not kept any more.\n")
+        return
+    all_of_it = f"the last {len(newest)} of {count}, --json has all"
+    title = "Events" if len(newest) == count else f"Events ({all_of_it})"
+    _print_part(title, EVENTS, newest)
+
+
+def _messages(session: Json) -> str:
+    counts = dict(session["data_messages"] or {})
+    if not counts:
+        return "unknown: the room is encrypted end to end"
+    more = " (or more)" if counts.pop("lower_bound") else ""
+    return _counts(counts) + more
+
+
+def _entered(after: float | None) -> str:
+    return f", entered {seconds_text(after)} after the first person" if after else ""
+
+
+def _gaps(gaps: Sequence[Json]) -> str:
+    """The newest ones, with their reasons."""
+    shown = [
+        f"{clock_text(gap['from'])} to {(gap['to'] and clock_text(gap['to'])) or 'now'}"
+        f" ({gap['reason']})"
+        for gap in gaps[-GAPS:]
+    ]
+    more = f"{len(gaps) - GAPS} before, " if len(gaps) > GAPS else ""
+    return more + ", ".join(shown) or "-"
+
+
+def _offset(seconds: float | None) -> str:
+    if seconds is None:
+        return "not compared with LiveKit's"
+    if abs(seconds) < 0.001:
+        return "times are LiveKit's; the worker's clock agreed with it"
+    side = "ahead of" if seconds > 0 else "behind"
+    return f"times are LiveKit's; the worker's clock was {abs(seconds):.3f} s {side} it"
+
+
+def timeline_drawing(session: Json) -> Iterator[Text]:
+    from bridge.output.timeline_text import ASCII, UNICODE, draw
+
+    glyphs = UNICODE
+    try:
+        UNICODE.all.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        glyphs = ASCII
+    return draw(session, get_terminal_size().columns, glyphs)
+
+
+def _counts(counts: Json) -> str:
+    """`current 1, peak 2, by_source microphone=1, camera=1`."""
+    return ", ".join(
+        f"{name} {harmless(value_text(count))}" for name, count in counts.items() if count != {}
+    )
+
+
+def _print_part(title: str, columns: Mapping[str, CellText], rows: Sequence[Json]) -> None:
+    if rows:
+        sys.stdout.write(f"\n{title}\n")
+        print_rows(columns, rows)

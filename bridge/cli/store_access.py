@@ -1,0 +1,43 @@
+"""The store of a worker, opened for the commands that only read it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from actors.journal.archive import ArchiveTrouble
+from bridge.cli.command import Flags
+from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
+from bridge.store.reader import NoStore, Reader, open_reader
+from bridge.store.store_errors import StoreRefused
+
+
+class StoreUnavailable(Exception):
+    """There is nothing to show.  The text is one line; the exit code is 1."""
+
+
+@contextmanager
+def open_store_of(flags: Flags) -> Generator[Reader, None, None]:
+    if "json" in flags and "csv" in flags:
+        raise SettingsError("--json and --csv: give one of them")
+    # Names may have characters that the terminal's encoding lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    directory = data_dir_of(flags)
+    try:
+        with open_reader(directory) as reader:
+            yield reader
+    except NoStore:
+        raise StoreUnavailable(no_store(directory)) from None
+    except (StoreRefused, ArchiveTrouble) as error:
+        raise StoreUnavailable(str(error)) from None
+
+
+def no_store(directory: Path) -> str:
+    """What to say where no session was ever kept."""
+    row = BY_NAME["data-dir"]
+    return (
+        f"no sessions are kept in {directory}: name the directory of the worker by {row.how()}, "
+        "or start one"
+    )
