@@ -15,6 +15,7 @@ from actors.runtime.errors import (
     SelfAsk,
     StartTimeout,
 )
+from actors.runtime.first_of import first_of
 from actors.runtime.mailbox import MailboxSpec, Overflow, Policy
 from actors.runtime.ref import Ref, ask_all
 from actors.runtime.reply import ReplyTo
@@ -78,6 +79,7 @@ __all__ = [
     "Strategy",
     "Supervisor",
     "ask_all",
+    "first_of",
     "open_system",
     "receives",
     "render_running",

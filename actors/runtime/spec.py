@@ -74,11 +74,14 @@ class Backoff:
     reset_after: float = field(default=30.0, validator=_SECONDS)
     """Seconds an incarnation must live for the row to begin anew."""
 
+    def bound(self, attempt: int) -> float:
+        """Seconds before restart number `attempt` (1, 2, ...) in a row, without jitter."""
+        # The exponent is capped: 2.0**1024 is an OverflowError, and that has taken workers down.
+        return min(self.most, self.first * self.factor ** min(attempt - 1, 64))
+
     def delay(self, attempt: int, random: random.Random) -> float:
         """Seconds before restart number `attempt` (1, 2, ...) in a row."""
-        # The exponent is capped: 2.0**1024 is an OverflowError, and that has taken workers down.
-        full = min(self.most, self.first * self.factor ** min(attempt - 1, 64))
-        return full * (1.0 - self.jitter * random.random())
+        return self.bound(attempt) * (1.0 - self.jitter * random.random())
 
 
 @frozen

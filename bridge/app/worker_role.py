@@ -24,7 +24,7 @@ import trio
 import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
 from attrs import define, field
 
-from actors.runtime import render_running
+from actors.runtime import first_of, render_running
 from bridge.app.interpreter import tune_interpreter
 from bridge.app.program import Program, open_program
 from bridge.config.machine import descriptor_limit
@@ -157,7 +157,7 @@ async def _watch_until_asked(settings: Settings, end: End) -> None:
 async def _watch(settings: Settings, end: End) -> None:
     async with open_program(settings) as program:
         end.program = program
-        await _first_of(end.asked, program.over)
+        await first_of(end.asked.wait, program.over.wait)
         end.refused = program.refused
         if end.refused:
             return
@@ -172,14 +172,3 @@ async def _watch(settings: Settings, end: End) -> None:
                 rooms=rooms,
             )
             end.hurry(FAILED)
-
-
-async def _first_of(*events: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        for event in events:
-            nursery.start_soon(wait, event)

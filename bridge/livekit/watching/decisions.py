@@ -13,6 +13,7 @@ from typing import Final
 from attrs import define, field, frozen
 from livekit.protocol import agent_dispatch, models
 
+from actors.runtime import Backoff
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX, INSTANCE_ATTRIBUTE
 from bridge.livekit.worker.jobs import LONGEST
 from bridge.livekit.worker.worker_protocol import OUR_DISPATCH
@@ -43,9 +44,11 @@ LATE: Final = 10.0
 """Seconds for which a dispatch counts as being under way where many were made at once.
 Measured: of 300 the last became a job after 7 s."""
 
-RETRY_LONGEST: Final = 60.0
-"""Seconds: the first retry comes when the last try is not under way any more, each
-further one after twice as long, up to this."""
+RETRY: Final = Backoff(first=DISPATCH_GRACE, most=60.0)
+"""The first retry comes when the last try is not under way any more."""
+
+BURST_RETRY: Final = Backoff(first=LATE, most=60.0)
+"""The same where many rooms were dispatched to at once."""
 
 KEPT_AFTER: Final = 30.0
 """Seconds after its last try for which a room must be ours for its tries to be forgotten:
@@ -278,4 +281,4 @@ def dispatch_grace(at_once: int) -> float:
 
 def retry_delay(tries: int, at_once: int = 1) -> float:
     """Seconds until a room is tried again, after `tries` tries."""
-    return min(RETRY_LONGEST, dispatch_grace(at_once) * 2.0 ** min(tries - 1, 16))
+    return (RETRY if at_once <= LAUNCHES_AT_ONCE else BURST_RETRY).bound(tries)

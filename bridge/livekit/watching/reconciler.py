@@ -48,6 +48,7 @@ import trio
 from attrs import Factory, define, field
 from livekit.protocol import models
 
+from actors.runtime import Backoff
 from bridge.livekit.server_api import ApiError, NotFound, ServerApi
 from bridge.livekit.watching.decisions import (
     CLOCKS_APART,
@@ -129,8 +130,8 @@ ALONE_AFTER: Final = 60.0
 NAMESAKES_LOGGED: Final = 20
 """Rooms in which it is said that another agent bears our name."""
 
-ERROR_BACKOFF_LONGEST: Final = 15.0
-"""Seconds between passes while the server cannot answer."""
+ERROR_BACKOFF: Final = Backoff(first=2 * INTERVAL, most=15.0, jitter=0.5)
+"""Between passes while the server cannot answer."""
 
 
 class WorkerView(Protocol):
@@ -271,8 +272,7 @@ class Reconciler:
             except Exception as error:  # noqa: BLE001  must not end the process with all rooms
                 self._failures += 1
                 self._complain(self._text_of(error))
-                bound = min(ERROR_BACKOFF_LONGEST, INTERVAL * 2.0 ** min(self._failures, 16))
-                await trio.sleep(self.rng.uniform(INTERVAL, max(INTERVAL, bound)))
+                await trio.sleep(ERROR_BACKOFF.delay(self._failures, self.rng))
             else:
                 self._failures = 0
                 await self._rest(pause)

@@ -9,7 +9,7 @@ Failure story:
 * The socket is refused, lost, silent or closed right after it opened: rooms go on,
   the next try comes after an exponential backoff with full jitter, from the first
   failure on.  The backoff begins anew only after the worker stayed registered for
-  `STABLE_AFTER` seconds, so a server that closes at once is not hammered.
+  `reset_after` seconds, so a server that closes at once is not hammered.
 * The server says no (wrong key or secret, clock skew, no `/agent`): before the first
   registration `run` raises `WorkerRejected`, since trying again cannot help; later it
   is logged and tried again slowly, because rooms depend on us.
@@ -32,6 +32,7 @@ from attrs import Factory, define, field, frozen
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.rooms.room_port import RoomJob
+from actors.runtime import Backoff, first_of
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE, ApiKey, worker_token
@@ -48,30 +49,12 @@ from bridge.livekit.worker.worker_protocol import Connection, Event, Registratio
 
 log = structlog.get_logger()
 
-STABLE_AFTER: Final = 10.0
-"""Seconds of registration after which earlier failures are forgotten."""
+LOST_BACKOFF: Final = Backoff(first=0.5, most=10.0, jitter=1.0, reset_after=10.0)
+"""For a server that cannot be reached, is silent or closes the connection.  Full jitter: many
+workers lose the same server in the same moment."""
 
-
-@frozen
-class ReconnectBackoff:
-    """Full jitter: a delay between nothing and a bound that doubles with each failure."""
-
-    first: float
-    """Seconds: the bound after the first failure."""
-    longest: float
-    """Seconds: the bound in the end."""
-
-    def delay(self, failures: int, rng: random.Random) -> float:
-        """Seconds to wait after the `failures`th failure in a row, counted from 1."""
-        # The exponent is bounded first: a night of failures would overflow a float.
-        return rng.uniform(0, min(self.longest, self.first * 2.0 ** min(failures - 1, 32)))
-
-
-LOST_BACKOFF: Final = ReconnectBackoff(first=0.5, longest=10.0)
-"""For a server that is not there, is silent or breaks off."""
-
-REJECTED_BACKOFF: Final = ReconnectBackoff(first=5.0, longest=60.0)
-"""For a server that says no to a worker it had taken before."""
+REJECTED_BACKOFF: Final = Backoff(first=5.0, most=60.0, jitter=1.0, reset_after=10.0)
+"""For a server that refuses a worker which it had accepted before."""
 
 
 MOST_UNSENT: Final = 1_000
@@ -361,12 +344,13 @@ class Worker:
             if self._closing.is_set():
                 return
             was_registered = self._registered_at is not None
+            backoff = REJECTED_BACKOFF if rejected else LOST_BACKOFF
             stable = (
                 self._registered_at is not None
-                and trio.current_time() - self._registered_at >= STABLE_AFTER
+                and trio.current_time() - self._registered_at >= backoff.reset_after
             )
             failures = 1 if stable else failures + 1
-            delay = (REJECTED_BACKOFF if rejected else LOST_BACKOFF).delay(failures, self.rng)
+            delay = backoff.delay(failures, self.rng)
             self._log_failure(error, was_registered, rejected, failures, delay)
             with trio.move_on_after(delay):
                 await self._closing.wait()
@@ -428,7 +412,7 @@ class Worker:
             seq=self._seq,
         )
         try:
-            return await _first_of(
+            return await first_of(
                 lambda: self._read(socket, connection, accepted),
                 lambda: self._write(socket, connection),
                 self._until_closing,
@@ -510,20 +494,6 @@ class Worker:
             self.on_assignment(event.job)
         elif isinstance(event, worker_protocol.JobTerminated):
             self.on_termination(event.job_id)
-
-
-async def _first_of(*functions: Callable[[], Awaitable[str]]) -> str:
-    """What the first of `functions` to end returns; the others are cancelled."""
-    results: list[str] = []
-    async with trio.open_nursery() as nursery:
-
-        async def run(function: Callable[[], Awaitable[str]]) -> None:
-            results.append(await function())
-            nursery.cancel_scope.cancel()
-
-        for function in functions:
-            nursery.start_soon(run, function)
-    return results[0]
 
 
 def _why(closed: ConnectionClosed) -> str:

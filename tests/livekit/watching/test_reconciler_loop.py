@@ -580,9 +580,9 @@ async def test_a_server_that_fails_is_survived_and_logged_once_and_its_return_no
     scene.start()
     with structlog.testing.capture_logs() as logs:
         await trio.sleep(300)
-        assert 300 / r.ERROR_BACKOFF_LONGEST <= scene.rooms.lists <= 60
+        assert 300 / r.ERROR_BACKOFF.most <= scene.rooms.lists <= 60
         scene.rooms.error = None
-        await trio.sleep(r.ERROR_BACKOFF_LONGEST)
+        await trio.sleep(r.ERROR_BACKOFF.most)
     assert [line["event"] for line in logs][:3] == [
         "reconcile_failed",
         "room_dispatched",
@@ -616,16 +616,17 @@ async def test_a_fault_that_nobody_thought_of_ends_neither_the_reconciler_nor_th
         assert scene.rooms.lists <= 60
         scene.rooms.error = None
         scene.rooms.dispatch_error = OverflowError("of another")
-        await trio.sleep(r.ERROR_BACKOFF_LONGEST)
+        await trio.sleep(r.ERROR_BACKOFF.most)
         scene.rooms.dispatch_error = None
         await trio.sleep(30)
-    assert names(scene.rooms.dispatched) == ["standup"]
+    assert set(names(scene.rooms.dispatched)) == {"standup"}
     failed = [line["error"] for line in logs if line["event"] == "reconcile_failed"]
     assert list(dict.fromkeys(failed)) == [
         "a fault in this program: RecursionError",
         "a fault in this program: OverflowError",
     ]
-    assert "reconcile_recovered" in [line["event"] for line in logs[-2:]]
+    passes = [line["event"] for line in logs if line["event"].startswith("reconcile_")]
+    assert passes[-1] == "reconcile_recovered"
 
 
 # ------------------------------------------------------------------------------ claims
