@@ -35,7 +35,7 @@ from typing import Any, Final
 import attrs
 from attrs import define, frozen
 
-from actors.rooms.room_table import CLOSED_KEPT
+from actors.rooms.room_table import FINISHED_LIMIT
 from bench.errors import BenchError
 from bench.measure import MIB, conclude, load, markdown
 from bench.rooms.sides import AGENT_NAME, OURS
@@ -49,7 +49,7 @@ from bridge.output.progress import ProgressLine
 OFFERED: Final = 50
 """Rooms made within one second."""
 AT_ONCE: Final = 100
-KEPT: Final = CLOSED_KEPT - OFFERED - AT_ONCE
+KEPT: Final = FINISHED_LIMIT - OFFERED - AT_ONCE
 """Rooms more, until as many ended sessions are in memory as are kept there."""
 WATCHED_GOAL: Final = 5.0
 """Seconds in which all of `AT_ONCE` must be watched."""
@@ -155,7 +155,7 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
         "at_once_s": at_once,
         "churned": len(rooms),
         "not_watched": missed,
-        "sessions_too_many": life.seen.said["session_started"] - CLOSED_KEPT - watched,
+        "sessions_too_many": life.seen.said["session_started"] - FINISHED_LIMIT - watched,
         "held": [attrs.asdict(one) for one in held],
         "growth": {
             name: _growth(held[0], held[-1], name)

@@ -127,7 +127,7 @@ async def pace(archive: SqliteArchive) -> dict[str, float]:
         folded = time.process_time()
         for journal, event in events:
             journal.record(event)
-            journal.untold.clear()
+            journal.unpublished.clear()
         recorded = time.process_time()
         await archive.write(backlog.take(at))
         backlog.done()
@@ -158,7 +158,7 @@ async def fill(
         journal = begin(f"room-{number}", at, backlog)
         for event in range(events - 3):  # It also begins, is watched and ends.
             journal.record(happen(event, at + event * 0.1))
-            journal.untold.clear()
+            journal.unpublished.clear()
         journal.end(at + events * 0.1, "room_closed")
         if backlog.waiting >= LINES or number == sessions - 1:
             batch = backlog.take(time.time())

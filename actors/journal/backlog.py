@@ -98,18 +98,18 @@ class Backlog:
     ) -> None:
         """`most_a_minute`: bytes of one session's lines (`actors.journal.journal_budget`)."""
         self.health = Health()
-        self.taken: Batch | None = None
+        self.in_flight: Batch | None = None
         """The batch that is being written, or has to be written again."""
-        self.news = trio.Event()
+        self.has_work = trio.Event()
         """Set where something waits."""
-        self.opened = trio.Event()
+        self.ready = trio.Event()
         """What earlier runs left is taken over.  Nothing is written before: a session that
         began meanwhile may turn out to be one of theirs."""
-        self.kept = trio.Event()
+        self.batch_written = trio.Event()
         """Set when the next batch is in the archive; then another event."""
         self.most_a_minute = most_a_minute
         self._most_bytes = most_bytes
-        self.doubt = trio.Event()
+        self.verify_wanted = trio.Event()
         """Set where somebody could not read what is kept; then another event."""
         self._most_lines = most_lines
         self._lines: dict[int, JournalRow] = {}
@@ -131,13 +131,13 @@ class Backlog:
     @property
     def waiting(self) -> int:
         """Lines that are not in the archive."""
-        return len(self._lines) + (len(self.taken.lines) if self.taken else 0)
+        return len(self._lines) + (len(self.in_flight.lines) if self.in_flight else 0)
 
     @property
     def empty(self) -> bool:
         """Everything is in the archive but checkpoints that can wait."""
         due = any(one.urgent for one in self._changed.values())
-        return self.taken is None and not self._lines and not due
+        return self.in_flight is None and not self._lines and not due
 
     def add(self, journal: Journal, record: Record, entries: tuple[Entry, ...]) -> int:
         """Take note of what `journal` has just recorded; its bytes.  Never raises, never waits."""
@@ -160,7 +160,7 @@ class Backlog:
             changed.lines += 1
             changed.bytes += cost
             self._append(line, cost)
-        self.news.set()
+        self.has_work.set()
         return len(body) + len(told)
 
     def _is_full(self, cost: int) -> bool:
@@ -202,7 +202,7 @@ class Backlog:
 
         Unless `lines_are_kept`, their lines are gone from it, but for those that wait here.
         """
-        batch = () if self.taken is None else self.taken.lines
+        batch = () if self.in_flight is None else self.in_flight.lines
         taken = Counter(line.session for line in batch)
         for journal in journals:
             changed = self._changed.setdefault(journal.number, ChangedSession(journal, now))
@@ -213,12 +213,12 @@ class Backlog:
                 gone = max(0, journal.seq + 1 - journal.lost - waiting)
                 journal.lost += gone
                 self.health.lost += gone
-        self.news.set()
+        self.has_work.set()
 
     def report_unreadable(self, why: str) -> None:
         """Somebody could not read the archive: have it read through.  On the loop's thread."""
         self.health.unreadable = why
-        self.doubt.set()
+        self.verify_wanted.set()
 
     def withdraw(self, journal: Journal) -> list[JournalRow]:
         """The lines of a session of which nothing was written yet; they do not wait any more."""
@@ -236,29 +236,29 @@ class Backlog:
 
         `done` must follow once it is written.
         """
-        if self.taken is None:
+        if self.in_flight is None:
             due = [one for one in self._changed.values() if one.is_due(now)]
             checkpoints = tuple(
                 Checkpoint(j.number, j.seq, j.state, j.lost) for j in (one.journal for one in due)
             )
-            self.taken = Batch(tuple(self._lines.values()), checkpoints, now)
+            self.in_flight = Batch(tuple(self._lines.values()), checkpoints, now)
             self._lines, self._shares = {}, {}
             self._bytes, self._greediest = 0, None
             for one in due:
                 del self._changed[one.journal.number]
-        self.news = trio.Event()
-        return self.taken
+        self.has_work = trio.Event()
+        return self.in_flight
 
     def done(self) -> None:
         """What was taken is in the archive."""
-        assert self.taken is not None
-        self.health.written += len(self.taken.lines)
-        self.health.written_at = self.taken.alive_at
-        self.taken = None
-        kept, self.kept = self.kept, trio.Event()
+        assert self.in_flight is not None
+        self.health.written += len(self.in_flight.lines)
+        self.health.written_at = self.in_flight.alive_at
+        self.in_flight = None
+        kept, self.batch_written = self.batch_written, trio.Event()
         kept.set()
         if self._lines:
-            self.news.set()
+            self.has_work.set()
 
 
 def _cost(line: JournalRow) -> int:

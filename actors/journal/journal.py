@@ -44,9 +44,9 @@ class Journal:
         self.state = state
         self.seq = seq
         self.lost = lost
-        self.ours = seq < 0
+        self.of_this_run = seq < 0
         """This run watched it, or heard of it first."""
-        self.untold: deque[Entry] = deque()
+        self.unpublished: deque[Entry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
         self._backlog = backlog
         self._budget = JournalBudget(backlog.most_a_minute)
@@ -56,7 +56,7 @@ class Journal:
         """The journal of a new session."""
         state, entries = fold(None, began)
         journal = cls(backlog.number(began.at), state, backlog, seq=-1)
-        journal._keep(began, state, entries)
+        journal._append(began, state, entries)
         return journal
 
     @property
@@ -70,7 +70,7 @@ class Journal:
         Raises `RoomInstanceChanged` for a roster of another room SID.
         """
         for one in self._budget.admit(event):
-            self._keep(one, *fold(self.state, one))
+            self._append(one, *fold(self.state, one))
 
     @property
     def deadlines(self) -> list[tuple[float, float]]:
@@ -82,34 +82,34 @@ class Journal:
         """Close everything; harmless where it is closed already."""
         if not self.ended:
             for one in self._budget.rest(at):
-                self._keep(one, *fold(self.state, one))
+                self._append(one, *fold(self.state, one))
             ended = SessionEnded(at, reason)
-            self._keep(ended, *fold(self.state, ended))
+            self._append(ended, *fold(self.state, ended))
 
     def attach(self, at: float, job_id: str | None, worker: str | None = None) -> None:
         """Another job for the same life of the room; an ended session is active again."""
-        self.ours = True
+        self.of_this_run = True
         if self.ended or worker not in (None, self.state.worker) or job_id not in self._job_ids:
             attached = SessionContinued(at, job_id, worker)
-            self._keep(attached, *fold(self.state, attached))
+            self._append(attached, *fold(self.state, attached))
 
     @property
     def _job_ids(self) -> tuple[str | None, ...]:
         return (None, *self.state.job_ids)
 
     @classmethod
-    def found(cls, kept: StoredSession, backlog: Backlog) -> Journal:
+    def resume(cls, kept: StoredSession, backlog: Backlog) -> Journal:
         """The journal of a session that an earlier run left."""
         return cls(kept.session, kept.state, backlog, seq=kept.seq, lost=kept.lost)
 
-    def follow(self, kept: StoredSession, seen_until: float) -> None:
+    def adopt(self, kept: StoredSession, seen_until: float) -> None:
         """It turns out that an earlier run had this session: go on from there.
 
         What was recorded since is recorded again, without being told again.  Only while
         nothing of this session is in the archive.
         """
         records = [decode_record(line.kind, line.body) for line in self._backlog.withdraw(self)]
-        told = tuple(self.untold)
+        told = tuple(self.unpublished)
         self.number, self.state = kept.session, kept.state
         self.seq, self.lost = kept.seq + self.lost, kept.lost + self.lost
         if not self.ended:
@@ -119,12 +119,12 @@ class Journal:
                 for job_id in record.job_ids:
                     self.attach(record.at, job_id, record.worker)
             else:
-                self._keep(record, *fold(self.state, record))
-        self.untold = deque(told)
+                self._append(record, *fold(self.state, record))
+        self.unpublished = deque(told)
         self._backlog.rewrite((self,), seen_until, lines_are_kept=True)
 
-    def _keep(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
+    def _append(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
         self.state = state
         self.seq += 1
-        self.untold.extend(entries)
+        self.unpublished.extend(entries)
         self._budget.spend(self._backlog.add(self, record, entries))

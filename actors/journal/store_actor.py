@@ -80,9 +80,9 @@ class StoreActor(Actor[StoreMessage]):
 
     @receives(Flush)
     def flush(self, message: Flush) -> None:
-        if self._backlog.opened.is_set():
+        if self._backlog.ready.is_set():
             self._flushes.append(message.reply_to)
-            self._backlog.news.set()
+            self._backlog.has_work.set()
         else:
             message.reply_to.send(False)
 
@@ -90,8 +90,8 @@ class StoreActor(Actor[StoreMessage]):
         await self._wait_for_earlier_runs()
         while True:
             with trio.move_on_after(self._heartbeat):
-                await self._backlog.news.wait()
-            retried = self._backlog.taken is not None
+                await self._backlog.has_work.wait()
+            retried = self._backlog.in_flight is not None
             flushes, self._flushes = self._flushes, []
             batch = self._backlog.take(self._clock())
             if retried:
@@ -108,12 +108,12 @@ class StoreActor(Actor[StoreMessage]):
             for reply_to in flushes:
                 reply_to.send(True)
             if self._flushes:
-                self._backlog.news.set()
+                self._backlog.has_work.set()
             if batch.lines:
                 await trio.sleep(GATHER)
 
     async def _wait_for_earlier_runs(self) -> None:
-        opened, health = self._backlog.opened, self._backlog.health
+        opened, health = self._backlog.ready, self._backlog.health
         with trio.move_on_after(self._heartbeat):
             await opened.wait()
         if not opened.is_set():
@@ -121,7 +121,7 @@ class StoreActor(Actor[StoreMessage]):
             await opened.wait()
 
     async def _try_to_write(self, failures: int) -> bool:
-        health, batch = self._backlog.health, self._backlog.taken
+        health, batch = self._backlog.health, self._backlog.in_flight
         assert batch is not None
         try:
             await self._archive.write(batch)
@@ -149,10 +149,10 @@ class StoreActor(Actor[StoreMessage]):
         health, failures, until = self._backlog.health, 0, trio.current_time() + seconds
         while trio.current_time() < until:
             with trio.move_on_at(until):
-                await self._backlog.doubt.wait()
-            if not self._backlog.doubt.is_set():
+                await self._backlog.verify_wanted.wait()
+            if not self._backlog.verify_wanted.is_set():
                 return
-            self._backlog.doubt = trio.Event()
+            self._backlog.verify_wanted = trio.Event()
             try:
                 await self._archive.verify()
             except ArchiveLost as lost:
@@ -162,7 +162,7 @@ class StoreActor(Actor[StoreMessage]):
                     self._announce("store_unreadable", error=str(trouble))
                 health.unreadable, failures = str(trouble), failures + 1
                 await trio.sleep(AGAIN.delay(failures, self.context.random))
-                self._backlog.doubt.set()
+                self._backlog.verify_wanted.set()
                 continue
             health.unreadable, failures = "", 0
 

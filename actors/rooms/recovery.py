@@ -42,7 +42,7 @@ class Recovery:
     def __init__(
         self,
         archive: Archive,
-        book: RoomTable,
+        table: RoomTable,
         manager: Ref[Any],
         list_living: ListLiving,
         *,
@@ -51,7 +51,7 @@ class Recovery:
         look_every: float = LOOK_EVERY,
     ) -> None:
         self._archive = archive
-        self._book = book
+        self._table = table
         self._manager = manager
         self._list_living = list_living
         self._clock = clock
@@ -68,9 +68,9 @@ class Recovery:
         except ArchiveTrouble as trouble:
             self._announce("store_unreadable", error=str(trouble))
             return
-        self._book.loaded = True
-        self._book.found.extend(found.sessions)
-        self._book.alive_at = found.alive_at
+        self._table.loaded = True
+        self._table.recovered.extend(found.sessions)
+        self._table.alive_at = found.alive_at
         self._manager.tell(Recovered())
         still_open = sum(not kept.state.ended for kept in found.sessions)
         if still_open:
@@ -79,8 +79,8 @@ class Recovery:
     async def run(self) -> None:
         """For as long as the program runs."""
         while True:
-            if self._book.loaded:
-                if self._book.unwatched or trio.current_time() >= self._looked_at + INSIDE_EVERY:
+            if self._table.loaded:
+                if self._table.unwatched or trio.current_time() >= self._looked_at + INSIDE_EVERY:
                     await self._look()
                 await trio.sleep(self._look_every)
             else:
@@ -88,8 +88,8 @@ class Recovery:
                 await self.load_once()
 
     async def _look(self) -> None:
-        book, asked_at, now = self._book, self._clock(), trio.current_time()
-        unwatched, inside = frozenset(book.unwatched), book.inside
+        table, asked_at, now = self._table, self._clock(), trio.current_time()
+        unwatched, inside = frozenset(table.unwatched), table.connected_sids
         self._looked_at = now
         if not (unwatched or inside):
             return
@@ -97,7 +97,7 @@ class Recovery:
             living = await self._list_living()
         except RoomUnreachable:
             return
-        missing = (inside & book.inside) - living
+        missing = (inside & table.connected_sids) - living
         self._missing = {sid: self._missing.get(sid, now) for sid in missing}
         gone = frozenset(sid for sid, at in self._missing.items() if now - at >= MISSING)
         over = gone | unwatched - living

@@ -65,9 +65,9 @@ def room_group(
     key: str,
     job: RoomJob,
     journal: Journal,
-    around: RoomDependencies,
+    dependencies: RoomDependencies,
     tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object],
-    another_life: Callable[[SessionBegan], Journal | None],
+    next_instance: Callable[[SessionBegan], Journal | None],
 ) -> GroupSpec:
     """The supervisor of one room and its two children."""
     latest, stay = [journal], ConnectionMemory()
@@ -80,11 +80,11 @@ def room_group(
     def connection() -> ConnectionActor:
         return ConnectionActor(
             job,
-            around.port,
-            find_again=around.find_again,
-            undo=around.undo,
-            clock=around.clock,
-            announce=around.announce,
+            dependencies.port,
+            find_again=dependencies.find_again,
+            undo=dependencies.undo,
+            clock=dependencies.clock,
+            announce=dependencies.announce,
             entered=lambda: tell_manager(RoomEntered(key)),
             stay=stay,
         )
@@ -93,11 +93,11 @@ def room_group(
         return SessionActor(
             key,
             latest[0],
-            clock=around.clock,
-            publish=around.publish,
-            heard=around.heard,
+            clock=dependencies.clock,
+            publish=dependencies.publish,
+            heard=dependencies.heard,
             opened=opened,
-            another_life=another_life,
+            next_instance=next_instance,
         )
 
     def on_end(end: Exit) -> None:
@@ -110,7 +110,7 @@ def room_group(
                 "connection",
                 connection,
                 restart=Restart.TRANSIENT,
-                shutdown=around.leave_within,
+                shutdown=dependencies.leave_within,
                 significant=True,
                 intensity=CONNECTION_RESTARTS,
             ),
@@ -121,7 +121,7 @@ def room_group(
                 significant=True,
                 intensity=SESSION_RESTARTS,
                 backoff=SOON,
-                mailbox=around.session_mailbox,
+                mailbox=dependencies.session_mailbox,
             ),
         ),
         strategy=Strategy.REST_FOR_ONE,

@@ -20,12 +20,12 @@ from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
 from actors.session import SessionBegan
 
-CLOSED_KEPT: Final = 300
+FINISHED_LIMIT: Final = 300
 """Sessions whose room is gone and that are kept in memory; older ones are only added up.
 LiveKit's webhooks may still correct these, and the report names the newest."""
-LEFT_KEPT: Final = 1_000
+CONTINUABLE_LIMIT: Final = 1_000
 """Sessions whose room may live on and that are kept in memory, to be continued."""
-UNWATCHED_KEPT: Final = 5_000
+UNWATCHED_LIMIT: Final = 5_000
 """Sessions that are known from webhooks only, or from an earlier run."""
 CONTINUED: Final = frozenset({"worker_stopped", "server_lost", "removed", "dispatch_deleted"})
 """Ends of a session after which its room may live on."""
@@ -33,7 +33,7 @@ SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
 """Ends of the room itself."""
 MISSED: Final = frozenset({"worker_stopped", "server_lost"})
 """Ends that nobody wanted: a room that lives on is watched again, whatever `--watch` says."""
-DECLINED_KEPT: Final = 10_000
+DECLINED_LIMIT: Final = 10_000
 """Rooms out of which we were sent by a deleted dispatch and which we remember."""
 
 
@@ -62,13 +62,13 @@ class RoomTable:
     def __init__(self) -> None:
         self.draining = False
         """No job is taken any more, and every room is being left."""
-        self.given: dict[str, RoomJob] = {}
+        self.pending_jobs: dict[str, RoomJob] = {}
         """Jobs by id that LiveKit gave us and the manager has not looked at yet."""
-        self.held: dict[str, RoomRecord] = {}
+        self.records: dict[str, RoomRecord] = {}
         """By key."""
         self.declined: OrderedDict[str, None] = OrderedDict()
         """SIDs of rooms whose dispatch was deleted: watching them again is not wanted."""
-        self.found: deque[StoredSession] = deque()
+        self.recovered: deque[StoredSession] = deque()
         """What the archive had, and the manager has not looked at yet."""
         self.loaded = False
         """It is known what the archive had."""
@@ -76,37 +76,37 @@ class RoomTable:
         """Unix seconds until when the run before this one watched."""
         self.unwatched: dict[str, Journal] = {}
         """Open sessions that no actor of ours is in, by room SID."""
-        self._closed: OrderedDict[str, Journal] = OrderedDict()
-        self._left: OrderedDict[str, Journal] = OrderedDict()
+        self._finished: OrderedDict[str, Journal] = OrderedDict()
+        self._continuable: OrderedDict[str, Journal] = OrderedDict()
         self._older = RunningSummary()
 
     @property
-    def rooms(self) -> frozenset[str]:
+    def names(self) -> frozenset[str]:
         """Names of the rooms that are held."""
-        return frozenset(held.job.room for held in self.held.values())
+        return frozenset(held.job.room for held in self.records.values())
 
     @property
-    def staying(self) -> frozenset[str]:
+    def watched_names(self) -> frozenset[str]:
         """Names of the rooms that are held and are not being left."""
         return frozenset(
             held.job.room
-            for held in self.held.values()
+            for held in self.records.values()
             if held.leaving is None and not held.journal.ended
         )
 
     @property
-    def inside(self) -> frozenset[str]:
+    def connected_sids(self) -> frozenset[str]:
         """SIDs of the rooms that we are in, with a connection that is up."""
         return frozenset(
             held.journal.state.room_sid
-            for held in self.held.values()
+            for held in self.records.values()
             if held.entered and held.leaving is None and not held.journal.state.reconnecting
         )
 
     @property
     def sessions(self) -> tuple[Ref[Any], ...]:
         """The actors of the sessions that we are in, or on the way into or out of."""
-        return tuple(held.session for held in self.held.values() if held.session is not None)
+        return tuple(held.session for held in self.records.values() if held.session is not None)
 
     @property
     def vacant_keys(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class RoomTable:
         newest first."""
         those = [
             held
-            for held in self.held.values()
+            for held in self.records.values()
             if held.entered
             and held.leaving is None
             and held.journal.state.watching
@@ -125,22 +125,26 @@ class RoomTable:
         return tuple(held.key for held in those)
 
     @property
-    def vacant(self) -> tuple[tuple[str, str], ...]:
+    def vacant_rooms(self) -> tuple[tuple[str, str], ...]:
         """SID and name of these rooms."""
-        those = [self.held[key] for key in self.vacant_keys]
+        those = [self.records[key] for key in self.vacant_keys]
         return tuple((held.journal.state.room_sid, held.job.room) for held in those)
 
     @property
-    def wanted(self) -> frozenset[str]:
+    def interrupted_sids(self) -> frozenset[str]:
         """SIDs of the rooms that we were in and did not want to leave."""
         unwatched = (sid for sid, journal in self.unwatched.items() if journal.state.job_ids)
-        left = (sid for sid, j in self._left.items() if j.state.end_reason in MISSED)
+        left = (sid for sid, j in self._continuable.items() if j.state.end_reason in MISSED)
         return frozenset((*unwatched, *left))
 
     @property
     def ended(self) -> tuple[Journal, ...]:
         """The journals of sessions that ended in this run, in the order of their ends."""
-        ours = [one for one in (*self._closed.values(), *self._left.values()) if one.ours]
+        ours = [
+            one
+            for one in (*self._finished.values(), *self._continuable.values())
+            if one.of_this_run
+        ]
         return tuple(sorted(ours, key=lambda journal: journal.state.ended_at or 0.0))
 
     @property
@@ -151,18 +155,19 @@ class RoomTable:
     @property
     def journals(self) -> tuple[Journal, ...]:
         """Every session that is in memory."""
-        idle = (self.unwatched, self._left, self._closed)
-        held = (held.journal for held in self.held.values())
+        idle = (self.unwatched, self._continuable, self._finished)
+        held = (held.journal for held in self.records.values())
         return (*held, *(journal for kept in idle for journal in kept.values()))
 
     def find_job(self, job_id: str) -> RoomRecord | None:
         """The room that a job of ours is for."""
-        return next((held for held in self.held.values() if job_id in held.jobs), None)
+        return next((held for held in self.records.values() if job_id in held.jobs), None)
 
     def find_room(self, room_sid: str) -> RoomRecord | None:
         """The room with this SID, which can differ from its key after another life."""
         return next(
-            (held for held in self.held.values() if held.journal.state.room_sid == room_sid), None
+            (held for held in self.records.values() if held.journal.state.room_sid == room_sid),
+            None,
         )
 
     def knows(self, room_sid: str) -> bool:
@@ -171,12 +176,12 @@ class RoomTable:
 
     def find_idle(self, room_sid: str) -> Journal | None:
         """A session that no actor of ours is in, open or ended."""
-        for kept in (self.unwatched, self._left, self._closed):
+        for kept in (self.unwatched, self._continuable, self._finished):
             if room_sid in kept:
                 return kept[room_sid]
         return None
 
-    def another_life(self, key: str, began: SessionBegan, backlog: Backlog) -> Journal | None:
+    def next_instance(self, key: str, began: SessionBegan, backlog: Backlog) -> Journal | None:
         """The room of `key` was made anew under its connection: the session that goes on.
 
         A webhook may have told of that life already.  None where a job for it came first, and
@@ -184,49 +189,49 @@ class RoomTable:
         """
         if self.find_room(began.room_sid) is not None:
             return None
-        journal = self.take(began.room_sid)
+        journal = self.remove_idle(began.room_sid)
         if journal is None:
             journal = Journal.begin(began, backlog)
         else:
             for job_id in began.job_ids:
                 journal.attach(began.at, job_id, began.worker)
-        held = self.held.get(key)
+        held = self.records.get(key)
         if held is not None:
-            self.file(held.journal)
+            self.add_idle(held.journal)
             held.journal = journal
         return journal
 
     def is_over(self, room_sid: str) -> bool:
         """Whether we saw this life of a room end: its SID never comes back."""
-        journal = self._closed.get(room_sid)
+        journal = self._finished.get(room_sid)
         return journal is not None and journal.state.end_reason in SEEN_ENDS
 
     def decline(self, room_sid: str) -> None:
         """Remember that we were sent out of this life of a room."""
         self.declined[room_sid] = None
-        if len(self.declined) > DECLINED_KEPT:
+        if len(self.declined) > DECLINED_LIMIT:
             self.declined.popitem(last=False)
 
-    def file(self, journal: Journal) -> None:
+    def add_idle(self, journal: Journal) -> None:
         """Keep a session that no actor of ours is in (any more)."""
         state = journal.state
         if not journal.ended:
             self.unwatched[state.room_sid] = journal
         elif state.end_reason in CONTINUED:
-            self._put(self._left, journal, LEFT_KEPT)
+            self._put(self._continuable, journal, CONTINUABLE_LIMIT)
         else:
-            self._put(self._closed, journal, CLOSED_KEPT)
+            self._put(self._finished, journal, FINISHED_LIMIT)
 
     def _put(self, kept: OrderedDict[str, Journal], journal: Journal, most: int) -> None:
         kept[journal.state.room_sid] = journal
         if len(kept) > most:
             _, oldest = kept.popitem(last=False)
-            if oldest.ours:
+            if oldest.of_this_run:
                 self._older.add(oldest.state, 0.0)
 
-    def take(self, room_sid: str) -> Journal | None:
+    def remove_idle(self, room_sid: str) -> Journal | None:
         """Take a session that no actor of ours is in out of the book, to be continued."""
-        for kept in (self.unwatched, self._left, self._closed):
+        for kept in (self.unwatched, self._continuable, self._finished):
             if room_sid in kept:
                 return kept.pop(room_sid)
         return None
@@ -235,7 +240,7 @@ class RoomTable:
         """All sessions of this run, those that have not ended too."""
         journals = (
             *self.ended,
-            *(held.journal for held in self.held.values()),
-            *(one for one in self.unwatched.values() if one.ours),
+            *(held.journal for held in self.records.values()),
+            *(one for one in self.unwatched.values() if one.of_this_run),
         )
         return self._older.with_sessions((journal.state for journal in journals), now)

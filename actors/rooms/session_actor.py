@@ -76,9 +76,9 @@ class SessionActor(Actor[SessionMessage]):
         publish: Publish,
         heard: Heard,
         opened: Callable[[SessionReady], object],
-        another_life: Callable[[SessionBegan], Journal | None],
+        next_instance: Callable[[SessionBegan], Journal | None],
     ) -> None:
-        """`another_life` gives the journal of the next life of the room; None where others of
+        """`next_instance` gives the journal of the next life of the room; None where others of
         ours are in it."""
         self._key = key
         self._journal = journal
@@ -86,7 +86,7 @@ class SessionActor(Actor[SessionMessage]):
         self._publish = publish
         self._heard = heard
         self._opened = opened
-        self._another_life = another_life
+        self._next_instance = next_instance
         self._timer: trio.CancelScope | None = None
         self._due: float | None = None
 
@@ -140,7 +140,7 @@ class SessionActor(Actor[SessionMessage]):
         before, roster = self._journal.state, event.roster
         self._journal.end(event.at, "server_lost")
         self._tell()
-        journal = self._another_life(
+        journal = self._next_instance(
             SessionBegan(
                 event.at,
                 room=before.room,
@@ -170,9 +170,9 @@ class SessionActor(Actor[SessionMessage]):
         An entry is taken before it is published: one that makes a publisher raise is
         lost to the publishers (not to the session), and is not tried for ever.
         """
-        untold, state = self._journal.untold, self._journal.state
-        while untold:
-            self._publish(state, untold.popleft())
+        unpublished, state = self._journal.unpublished, self._journal.state
+        while unpublished:
+            self._publish(state, unpublished.popleft())
 
     def _set_timer(self) -> None:
         """Have a `Tick` when the fold wants one."""

@@ -289,7 +289,7 @@ def _actor_crash(path: str) -> Play:
 
 
 def _connection_crash(stage: World, room: SimulatedRoom, step: Step) -> None:
-    held = stage.program.book.find_room(room.sid)
+    held = stage.program.table.find_room(room.sid)
     if held is None or held.connection is None:
         return
     path = held.connection.path
@@ -380,7 +380,7 @@ def _deleted_while_entering(stage: World, step: Step) -> None:
 
 def _place_wanted(stage: World, step: Step) -> None:
     """A room that nobody is in is left for another one; it lives on, and so does its session."""
-    vacant = stage.program.book.vacant if stage.program.takes_jobs else ()
+    vacant = stage.program.table.vacant_rooms if stage.program.takes_jobs else ()
     if vacant:
         sid, _ = vacant[step.n % len(vacant)]
         room = next((one for one in stage.rooms.live if one.sid == sid), None)

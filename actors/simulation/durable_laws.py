@@ -36,11 +36,11 @@ def _all(stage: World) -> Iterator[tuple[StoredSession, Truth | None]]:
 
 def nothing_waits(stage: World) -> list[str]:
     """The disk has everything, and is said to be well."""
-    backlog, book = stage.program.backlog, stage.program.book
+    backlog, table = stage.program.backlog, stage.program.table
     found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
     if backlog.health.trouble:
         found.append(f"still in trouble: {backlog.health.trouble}")
-    for journal in book.journals:
+    for journal in table.journals:
         kept = stage.disk.seq(journal.number)
         if kept != journal.seq:
             found.append(f"{journal.state.room_sid} is on the disk to {kept}, not {journal.seq}")

@@ -57,8 +57,8 @@ class JournalWatch:
     @contextmanager
     def kept(self) -> Generator[None, None, None]:
         """Note what is accepted by every journal that is made from here on."""
-        real_init, real_keep = Journal.__init__, Journal._keep  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
-        real_follow = Journal.follow
+        real_init, real_append = Journal.__init__, Journal._append  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+        real_adopt = Journal.adopt
         by_id: dict[int, WatchedJournal] = {}
 
         def init(journal: Journal, number: int, state: SessionState, *args: Any, **more: Any):
@@ -67,22 +67,22 @@ class JournalWatch:
             by_id[id(journal)] = told
             self.all.append(told)
 
-        def keep(journal: Journal, record: Record, *args: Any) -> None:
-            real_keep(journal, record, *args)
+        def append(journal: Journal, record: Record, *args: Any) -> None:
+            real_append(journal, record, *args)
             told = by_id[id(journal)]
             told.records.append(record)
             told.times.append(trio.current_time())
 
-        def follow(journal: Journal, kept: StoredSession, seen_until: float) -> None:
+        def adopt(journal: Journal, kept: StoredSession, seen_until: float) -> None:
             told = by_id[id(journal)]
             if journal.lost:
                 self.gave_up.add(journal.state.room_sid)
             told.before, told.seq = kept.state, kept.seq + journal.lost
             told.records.clear()
             told.times.clear()
-            real_follow(journal, kept, seen_until)
+            real_adopt(journal, kept, seen_until)
 
-        with patch.multiple(Journal, __init__=init, _keep=keep, follow=follow):
+        with patch.multiple(Journal, __init__=init, _append=append, adopt=adopt):
             yield
 
     def of(self, backlog: Backlog) -> list[WatchedJournal]:

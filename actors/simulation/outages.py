@@ -161,7 +161,7 @@ async def _sleep_and_go_on(stage: World, step: Step) -> None:
             truth.timed = False  # It was entered meanwhile, which no stopped program does.
     slept = stage.program is program and program.alive
     if slept:
-        for session in program.book.sessions:
+        for session in program.table.sessions:
             session.tell(Suspended(until, since))
     for sid, room in seen.items():
         moved = stage.wire(room.name).go_on(stage.server_time())

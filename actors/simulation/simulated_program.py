@@ -96,7 +96,7 @@ class SimulatedProgram:
     def __init__(self, stage: World) -> None:
         self._stage = stage
         self.number = len(stage.programs)
-        self.book, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
+        self.table, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
         self.jobs = Jobs()
         self.saboteur = Saboteur(stage.injected)
         self.signals: list[Signal] = []
@@ -118,7 +118,7 @@ class SimulatedProgram:
 
     @property
     def takes_jobs(self) -> bool:
-        return self.alive and self.ready.is_set() and not self.book.draining
+        return self.alive and self.ready.is_set() and not self.table.draining
 
     # -- from the start to the end
 
@@ -197,7 +197,7 @@ class SimulatedProgram:
         self.manager = root.start_child(
             ChildSpec(
                 "manager",
-                lambda: RoomManager(self.book, rooms, self.jobs, around),
+                lambda: RoomManager(self.table, rooms, self.jobs, around),
                 intensity=OFTEN,
                 backoff=Backoff(first=0.01),
                 mailbox=MailboxSpec(capacity=1_000_000),
@@ -205,7 +205,7 @@ class SimulatedProgram:
         )
         recovery = Recovery(
             self._stage.disk,
-            self.book,
+            self.table,
             self.manager,
             self._stage.list_living,
             clock=self._stage.our_time,
@@ -224,7 +224,7 @@ class SimulatedProgram:
         return StoreActor(
             self.backlog,
             self._stage.disk,
-            journals=lambda: self.book.journals,
+            journals=lambda: self.table.journals,
             clock=self._stage.our_time,
             announce=self._announce,
             heartbeat=HEARTBEAT,
@@ -244,7 +244,7 @@ class SimulatedProgram:
         while True:
             await trio.sleep(0.5)
             for room in self._stage.rooms.live:
-                known = self.book.find_room(room.sid) or room.sid in self.book.declined
+                known = self.table.find_room(room.sid) or room.sid in self.table.declined
                 if self.takes_jobs and not known:
                     self.assign(room)
             await trio.sleep(RECONCILE_EVERY - 0.5)
@@ -295,7 +295,7 @@ class SimulatedProgram:
 
     def session_path(self, room: SimulatedRoom) -> str | None:
         """Where the session of a room is in the tree."""
-        held = self.book.find_room(room.sid)
+        held = self.table.find_room(room.sid)
         return None if held is None else f"/rooms/{held.key}/session"
 
     def assign(self, room: SimulatedRoom) -> None:
@@ -303,8 +303,8 @@ class SimulatedProgram:
         job_id = self._stage.next_job_id()
         self.jobs.given[job_id] = room.sid
         job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
-        self.book.given[job_id] = evolve(job, created_at=room.created_at)
-        self.manager.tell(Assigned(self.book.given[job_id]))
+        self.table.pending_jobs[job_id] = evolve(job, created_at=room.created_at)
+        self.manager.tell(Assigned(self.table.pending_jobs[job_id]))
 
     def terminate(self, room: SimulatedRoom, which: int) -> bool:
         """LiveKit wants one of our jobs ended."""

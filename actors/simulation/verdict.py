@@ -43,10 +43,10 @@ def _agree(stage: World) -> list[str]:
 
 
 def _differences(stage: World, room: SimulatedRoom) -> Iterator[str]:
-    book = stage.program.book
-    held = book.find_room(room.sid)
+    table = stage.program.table
+    held = table.find_room(room.sid)
     if held is None or held.journal.ended:
-        if room.sid not in book.declined:
+        if room.sid not in table.declined:
             yield f"{room.name} ({room.sid}) lives and is not watched"
         return
     state = held.journal.state
@@ -98,10 +98,10 @@ def _wrong_ends(program: SimulatedProgram) -> Iterator[str]:
 
 
 def _all_ended(stage: World) -> list[str]:
-    book = stage.program.book
-    held = [f"{key} is still held" for key in book.held]
+    table = stage.program.table
+    held = [f"{key} is still held" for key in table.records]
     return held + [
-        f"{one.state.room_sid}: not ended" for one in book.journals if not one.state.ended
+        f"{one.state.room_sid}: not ended" for one in table.journals if not one.state.ended
     ]
 
 

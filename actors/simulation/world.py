@@ -365,7 +365,7 @@ class World:
             await self.program.drain()
             await self.program.store.ask(Flush, timeout=30.0)
         if scope.cancelled_caught:
-            held = sorted(self.program.book.held)
+            held = sorted(self.program.table.records)
             self.violations.append(f"not drained within 60 s: {held}")
         await trio.sleep(6.0)
 
@@ -373,6 +373,6 @@ class World:
 
     def tell_session(self, room: SimulatedRoom, tick: Tick) -> None:
         """Past the wire: what no room would say."""
-        held = self.program.book.find_room(room.sid)
+        held = self.program.table.find_room(room.sid)
         if held is not None and held.session is not None:
             held.session.tell(tick)

@@ -192,7 +192,7 @@ async def _start_everything(
     }
     if settings.http is not None:
         services["http"] = _http_server(settings.http, settings, program)
-    book = rooms.book
+    table = rooms.table
     program.reconciler = Reconciler(
         api=api,
         worker=worker,
@@ -200,11 +200,11 @@ async def _start_everything(
         instance=instance,
         former=who.former,
         watch=settings.watch if settings.agent_name else (),
-        held=lambda: book.staying,
-        excluded=lambda _name, sid: sid in book.declined or book.is_over(sid),
-        wanted=lambda: book.wanted,
+        held=lambda: table.watched_names,
+        excluded=lambda _name, sid: sid in table.declined or table.is_over(sid),
+        wanted=lambda: table.interrupted_sids,
         claims_when_alone=True,
-        vacant=lambda: book.vacant,
+        vacant=lambda: table.vacant_rooms,
         give_up=rooms.give_up,
         rng=rng,
     )
@@ -218,7 +218,9 @@ async def _start_everything(
 def _suspended(program: Program, seconds: float) -> None:
     """This process did not run for so long: every room has a gap."""
     until = program.clock.now()
-    log.warning("worker_suspended", seconds=round(seconds, 1), rooms=len(program.rooms.book.held))
+    log.warning(
+        "worker_suspended", seconds=round(seconds, 1), rooms=len(program.rooms.table.records)
+    )
     program.rooms.suspended(until - seconds, until)
 
 

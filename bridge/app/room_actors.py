@@ -65,7 +65,7 @@ FLUSH_AGAIN: Final = 0.2
 class RoomActors:
     """The actors that watch rooms, whoever sends them there."""
 
-    book: RoomTable
+    table: RoomTable
     backlog: Backlog
     manager: Ref[Any]
     reporter: Ref[Any]
@@ -77,7 +77,7 @@ class RoomActors:
 
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
-        self.book.given[job.job_id] = job
+        self.table.pending_jobs[job.job_id] = job
         self.manager.tell(Assigned(job))
 
     def terminate(self, job_id: str) -> None:
@@ -97,12 +97,12 @@ class RoomActors:
 
         Told past the manager, so that it comes before whatever is queued for a session.
         """
-        for session in self.book.sessions:
+        for session in self.table.sessions:
             session.tell(Suspended(until, since))
 
     def clock_offset(self, at: float, seconds: float) -> None:
         """This machine's clock is that far ahead of the server's."""
-        for session in self.book.sessions:
+        for session in self.table.sessions:
             session.tell(ClockCompared(at, seconds))
 
     async def flush(self) -> None:
@@ -125,15 +125,15 @@ class RoomActors:
 
     def close_books(self) -> None:
         """End what a hurried end left open.  Only when no actor will run any more."""
-        held = (held.journal for held in self.book.held.values())
-        for journal in (*held, *self.book.unwatched.values()):
+        held = (held.journal for held in self.table.records.values())
+        for journal in (*held, *self.table.unwatched.values()):
             journal.end(self.clock(), "worker_stopped")
-            while journal.untold:
-                self.publish(journal.state, journal.untold.popleft())
+            while journal.unpublished:
+                self.publish(journal.state, journal.unpublished.popleft())
 
     def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
-        return self.book.summary(self.clock())
+        return self.table.summary(self.clock())
 
 
 _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
@@ -202,7 +202,7 @@ async def start_room_actors(settings: Settings, system: ActorSystem, outside: Po
 
     When this returns, what earlier runs left is known, unless the archive is in trouble.
     """
-    book, backlog, root = RoomTable(), Backlog(), system.supervisor
+    table, backlog, root = RoomTable(), Backlog(), system.supervisor
     tell, tally = SessionLog(), RunCounters()
 
     def publish(state: SessionState, entry: Entry) -> None:
@@ -229,7 +229,7 @@ async def start_room_actors(settings: Settings, system: ActorSystem, outside: Po
             lambda: StoreActor(
                 backlog,
                 outside.archive,
-                journals=lambda: book.journals,
+                journals=lambda: table.journals,
                 clock=outside.clock,
                 announce=announce,
                 trusted_clock=outside.trusted_clock,
@@ -243,14 +243,14 @@ async def start_room_actors(settings: Settings, system: ActorSystem, outside: Po
     manager: Ref[Any] = root.start_child(
         ChildSpec(
             "manager",
-            lambda: RoomManager(book, rooms, outside.reports, around),
+            lambda: RoomManager(table, rooms, outside.reports, around),
             significant=True,
             mailbox=MANAGER_MAILBOX,
         )
     )
     recovery = Recovery(
         outside.archive,
-        book,
+        table,
         manager,
         outside.list_living,
         clock=outside.clock,
@@ -270,4 +270,4 @@ async def start_room_actors(settings: Settings, system: ActorSystem, outside: Po
             ),
         )
     )
-    return RoomActors(book, backlog, manager, reporter, store, publish, tally, outside.clock)
+    return RoomActors(table, backlog, manager, reporter, store, publish, tally, outside.clock)

@@ -63,7 +63,7 @@ def application(settings: Settings, program: Program) -> WebSide:
         actors=lambda: _actors(program),
         version=__version__,
     )
-    feed = EventSource(archives, lambda: backlog.kept)
+    feed = EventSource(archives, lambda: backlog.batch_written)
     sources = _measured(program, inbox, feed)
     front = PublicAddress(
         frozenset(settings.http_host), settings.http_root, settings.trusted_proxies
@@ -97,7 +97,7 @@ def _measured(program: Program, inbox: WebhookEndpoint, feed: EventSource) -> So
     rooms, vitals = program.rooms, RuntimeCounters()
     program.system.listen(vitals.take)
     return Sources(
-        journals=lambda: [held.journal for held in rooms.book.held.values()],
+        journals=lambda: [held.journal for held in rooms.table.records.values()],
         tally=rooms.tally,
         vitals=vitals,
         system=program.system,
@@ -115,7 +115,7 @@ def _measured(program: Program, inbox: WebhookEndpoint, feed: EventSource) -> So
 def _worker(program: Program) -> dict[str, Any]:
     """This worker, as `/api/v1/workers` has it."""
     worker, backlog = program.worker, program.rooms.backlog
-    rooms, most = len(program.rooms.book.held), worker.config.max_rooms
+    rooms, most = len(program.rooms.table.records), worker.config.max_rooms
     return {
         "id": worker.config.instance,
         "livekit_id": worker.worker_id or None,
@@ -156,7 +156,7 @@ async def _actors(program: Program) -> dict[str, Any]:
 
 def _live(program: Program) -> Iterator[SessionState]:
     """Every session that has not ended."""
-    return (one.state for one in program.rooms.book.journals if not one.ended)
+    return (one.state for one in program.rooms.table.journals if not one.ended)
 
 
 def _system(program: Program) -> System:
@@ -181,7 +181,7 @@ def _worker_facts(program: Program) -> Facts:
         ("Agent name", config.agent_name or "(none)"),
         ("Worker", f"{config.instance}, {worker.worker_id or 'no id at LiveKit'}"),
         ("Version", config.version),
-        ("Rooms", f"{len(program.rooms.book.held)} of at most {config.max_rooms}"),
+        ("Rooms", f"{len(program.rooms.table.records)} of at most {config.max_rooms}"),
         ("Jobs not entered yet", worker.under_way),
         ("Rooms without a place", _waiting(program)["rooms"]),
         ("Takes jobs", "no, it drains" if worker.draining else "yes" if worker.free else "no"),
@@ -219,7 +219,7 @@ def _checks(program: Program) -> Checks:
 def _take(settings: Settings, program: Program, said: TranslatedWebhook) -> None:
     """Only of rooms that we watch, or have watched, is anything kept."""
     rooms = program.rooms
-    if rooms.book.knows(said.room_sid) or watches(settings.watch, said.room):
+    if rooms.table.knows(said.room_sid) or watches(settings.watch, said.room):
         rooms.said(said.room, said.room_sid, said.event)
         if (
             isinstance(said.event, WebhookRoomStarted | WebhookJoined)

@@ -164,7 +164,7 @@ async def _watch(settings: Settings, end: End) -> None:
         with trio.move_on_after(settings.stop_timeout) as draining:
             await program.drain()
         if draining.cancelled_caught:
-            rooms = sorted(program.rooms.book.rooms)
+            rooms = sorted(program.rooms.table.names)
             log.warning(
                 "stop_timeout",
                 after=settings.stop_timeout,

@@ -81,7 +81,7 @@ class World:
         return rooms
 
     def held(self, room: SimulatedRoom) -> RoomRecord:
-        held = self.actors.book.find_room(room.sid)
+        held = self.actors.table.find_room(room.sid)
         assert held is not None
         return held
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.rooms.room_table import CLOSED_KEPT
+from actors.rooms.room_table import FINISHED_LIMIT
 from tests.app.simulated import World, open_world
 
 AT_ONCE = 100
@@ -24,16 +24,16 @@ AT_ONCE = 100
 async def test_rooms_that_came_and_went_leave_nothing_behind(
     tmp_path: Path, settled: int, rooms: int
 ) -> None:
-    assert settled > CLOSED_KEPT
+    assert settled > FINISHED_LIMIT
     async with open_world(tmp_path) as world:
         await live(world, 0, settled)
         before = await held(world)
         await live(world, settled, rooms)
         after = await held(world)
         assert world.ended == {None: rooms}
-        assert world.actors.book.held == {}
-        assert len(world.actors.book.ended) == CLOSED_KEPT
-        assert world.actors.book.summary(0.0).rooms == rooms
+        assert world.actors.table.records == {}
+        assert len(world.actors.table.ended) == FINISHED_LIMIT
+        assert world.actors.table.summary(0.0).rooms == rooms
     grown = {
         name: (before[name], after[name])
         for name in after

@@ -168,7 +168,7 @@ async def test_a_hundred_rooms_that_cannot_be_entered_leave_the_others_alone(
         [other] = await world.watch("other")
         await world.until(lambda: world.ended.total() == 100)
         assert world.ended[None] == 0, "each of them failed"
-        assert world.actors.book.held.keys() == {good.sid, other.sid}
+        assert world.actors.table.records.keys() == {good.sid, other.sid}
         good.people["alice"].send_data(b"{}")
         good.close()
         await world.until(lambda: world.ended[None] == 1)

@@ -145,7 +145,7 @@ async def open_kept(
     history = History()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
         archives = Archives(data_dir)
-        feed = EventSource(archives, lambda: history.backlog.kept, **limits)
+        feed = EventSource(archives, lambda: history.backlog.batch_written, **limits)
 
         async def actors() -> dict[str, Any]:
             return {

@@ -119,7 +119,7 @@ async def test_a_session_is_the_contracts_object(kept: Kept):
     journal = kept.history.begin("whole", "RM_whole")
     kept.history.talk(journal, 3)
     journal.end(kept.history.now, "room_deleted")
-    entries = tuple(journal.untold)
+    entries = tuple(journal.unpublished)
     await kept.write()
     view = session_view(journal.state, kept.history.now, entries)
     whole = {**json.loads(json.dumps(view)), "next": None}

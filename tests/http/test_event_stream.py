@@ -127,9 +127,9 @@ async def kept(tmp_path: Path) -> AsyncGenerator[Kept, None]:
 
 async def test_what_is_told_from_now_on_comes_as_it_is_kept(kept: Kept):
     async with listening(kept) as listener:
-        told = len(kept.live.untold)
+        told = len(kept.live.unpublished)
         kept.history.talk(kept.live, 2)
-        entries = list(kept.live.untold)[told:]
+        entries = list(kept.live.unpublished)[told:]
         await kept.write()
         found = await listener.next(len(entries))
     about = {"room": "live", "session": "RM_live"}
@@ -323,7 +323,7 @@ async def test_a_store_that_cannot_be_read_for_a_while_is_waited_for(
     async with listening(kept) as listener:
         (tmp_path / FILE).rename(tmp_path / "away")
         kept.history.talk(kept.live, 1)
-        kept.history.backlog.kept.set()
+        kept.history.backlog.batch_written.set()
         (tmp_path / "away").rename(tmp_path / FILE)
         await kept.write()
         assert (await listener.next(1))[0].data["room"] == "live"

@@ -60,8 +60,8 @@ class Measured:
 
     def tell(self, journal: Journal) -> None:
         """As a session's actor does."""
-        while journal.untold:
-            self.sources.tally.take(journal.state, journal.untold.popleft())
+        while journal.unpublished:
+            self.sources.tally.take(journal.state, journal.unpublished.popleft())
 
     async def scrape(self) -> dict[tuple[str, ...], float]:
         """Samples by name and labels' values, as Prometheus has them."""
@@ -86,7 +86,7 @@ class Fragile(Actor[str]):
 async def measured(tmp_path: Path) -> AsyncGenerator[Measured, None]:
     history, journals = History(), list[Journal]()
     async with open_system() as system:
-        feed = EventSource(Archives(tmp_path), lambda: history.backlog.kept)
+        feed = EventSource(Archives(tmp_path), lambda: history.backlog.batch_written)
         sources = sources_of(history, system, feed, journals)
         served = sources.requests.around(app(Metrics(sources).rows, loopback=True))
         async with open_site(served) as site:
@@ -329,8 +329,8 @@ def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every
     journal = history.begin("atlas", "RM_1")
 
     def tell() -> None:
-        while journal.untold:
-            tally.take(journal.state, journal.untold.popleft())
+        while journal.unpublished:
+            tally.take(journal.state, journal.unpublished.popleft())
 
     def look(until: float) -> None:
         while history.now + every <= until:
@@ -382,8 +382,8 @@ def test_a_tally_forgets_a_session_with_its_end():
         journal.record(DataReceived(history.now, "alice", "chat", 5, "text"))
         tally.advance(journal.state, history.now)
         journal.end(history.now, "room_closed")
-        while journal.untold:
-            tally.take(journal.state, journal.untold.popleft())
+        while journal.unpublished:
+            tally.take(journal.state, journal.unpublished.popleft())
     assert tally._there == {}
     assert tally.ends["room_closed"] == 3
 

@@ -71,7 +71,7 @@ def test_messages_beyond_it_are_counted_with_their_bytes_and_tell_nothing() -> N
     assert row["data_messages"]["total"] == 10_000
     assert row["data_messages"]["bytes"] == 10_000 * 60_000
     assert row["truncated"] > 9_000
-    thinned = [entry for entry in journal.untold if entry.event == "messages_thinned"]
+    thinned = [entry for entry in journal.unpublished if entry.event == "messages_thinned"]
     assert len(thinned) <= 11, "one a second"
     assert sum(entry.data["count"] for entry in thinned) == row["truncated"]
 
@@ -84,7 +84,7 @@ def test_attachments_beyond_it_are_counted_and_tell_nothing() -> None:
     journal.record(Tick(T0 + 11))
     messages = session_row(journal.state, T0 + 11)["data_messages"]
     assert (messages["total"], messages["attachments"]) == (0, 10_000)
-    thinned = [entry for entry in journal.untold if entry.event == "attachments_thinned"]
+    thinned = [entry for entry in journal.unpublished if entry.event == "attachments_thinned"]
     assert 0 < len(thinned) <= 11, "one a second"
 
 
@@ -195,7 +195,7 @@ async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is
         bob = room.join("bob")
         bob.publish("camera")
         await trio.sleep(2 * WINDOW)
-        held = stage.program.book.find_room(room.sid)
+        held = stage.program.table.find_room(room.sid)
         assert held is not None
         state = held.journal.state
         assert state.data.total == 12_000

@@ -208,7 +208,7 @@ async def test_what_a_session_accepted_is_on_the_disk(stage: World) -> None:
     await trio.sleep(1.0)
     room.people["alice"].send_data(b"{}", topic="t")
     assert await flushed(stage)
-    held = stage.program.book.find_room(room.sid)
+    held = stage.program.table.find_room(room.sid)
     assert held is not None
     assert on_disk(stage, room.sid) == held.journal.state
 
@@ -275,8 +275,8 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: World) ->
 async def recovered(disk: SimulatedDisk, stage: World) -> None:
     disk.new_run()
     found = await disk.load()
-    stage.program.book.found.extend(found.sessions)
-    stage.program.book.alive_at = found.alive_at
+    stage.program.table.recovered.extend(found.sessions)
+    stage.program.table.alive_at = found.alive_at
     stage.program.manager.tell(Recovered())
     await trio.sleep(0.1)
 
@@ -297,16 +297,16 @@ async def test_a_session_whose_room_is_gone_is_ended_as_found_ended(
     stage: World, disk: SimulatedDisk
 ) -> None:
     await recovered(disk, stage)
-    assert stage.program.book.wanted == {"RM_1"}
+    assert stage.program.table.interrupted_sids == {"RM_1"}
     stage.program.manager.tell(RoomsVanished(T0 + 5.0, frozenset({"RM_1", "RM_other"})))
     await trio.sleep(0.1)
-    assert stage.program.book.wanted == frozenset()
-    journal = stage.program.book.find_idle("RM_1")
+    assert stage.program.table.interrupted_sids == frozenset()
+    journal = stage.program.table.find_idle("RM_1")
     assert journal is not None
     assert (journal.state.end_reason, journal.state.ended_at) == ("found_ended", T0 + 5.0)
     assert await flushed(stage)
     assert on_disk(stage, "RM_1").end_reason == "found_ended"
-    assert stage.program.book.summary(T0).rooms == 0, "no room of this run"
+    assert stage.program.table.summary(T0).rooms == 0, "no room of this run"
 
 
 # ---------------------------------------------------------------- what readers find
@@ -392,11 +392,11 @@ async def test_a_job_continues_the_session_that_a_webhook_began(stage: World) ->
     await trio.sleep(0.1)
     stage.assign(room)
     await trio.sleep(1.0)
-    held = stage.program.book.find_room(room.sid)
+    held = stage.program.table.find_room(room.sid)
     assert held is not None
     assert held.journal.state.job_ids == ("AJ_0",)
     assert held.journal.state.joins == 1
-    assert room.sid not in stage.program.book.unwatched
+    assert room.sid not in stage.program.table.unwatched
 
 
 async def test_a_webhook_that_comes_after_a_restart_begins_no_session_anew(stage: World) -> None:
@@ -407,5 +407,5 @@ async def test_a_webhook_that_comes_after_a_restart_begins_no_session_anew(stage
     await recovered(disk, stage)
     stage.program.manager.tell(WebhookReceived("atlas", "RM_1", WebhookRoomFinished(T0, T0 - 30.0)))
     await trio.sleep(0.1)
-    (found,) = stage.program.book.journals
+    (found,) = stage.program.table.journals
     assert (found.number, found.state.end_reason) == (journal.number, "room_closed")

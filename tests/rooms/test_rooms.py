@@ -39,11 +39,11 @@ class Rooms:
         await trio.sleep(seconds)
 
     def state(self, room_sid: str) -> SessionState:
-        held = self.stage.program.book.find_room(room_sid)
+        held = self.stage.program.table.find_room(room_sid)
         if held is not None:
             return held.journal.state
         (journal,) = [
-            one for one in self.stage.program.book.ended if one.state.room_sid == room_sid
+            one for one in self.stage.program.table.ended if one.state.room_sid == room_sid
         ]
         return journal.state
 
@@ -56,7 +56,7 @@ class Rooms:
         return f"/rooms/{room_sid}/session"
 
     def connection(self, room_sid: str) -> Ref[Any]:
-        held = self.stage.program.book.held[room_sid]
+        held = self.stage.program.table.records[room_sid]
         assert held.connection is not None
         return held.connection
 
@@ -121,10 +121,10 @@ async def test_a_job_that_comes_after_the_end_of_its_room_opens_nothing(rooms: R
     await rooms.settled()
     room.close("room_deleted")
     await rooms.settled()
-    assert rooms.stage.program.book.held == {}
+    assert rooms.stage.program.table.records == {}
     rooms.stage.assign(room)
     await rooms.settled()
-    assert rooms.stage.program.book.held == {}
+    assert rooms.stage.program.table.records == {}
     assert rooms.state(room.sid).end_reason == "room_deleted"
     assert rooms.stage.program.jobs.ends == {"AJ_0": [None], "AJ_1": [None]}
 
@@ -177,7 +177,7 @@ async def test_a_connection_that_crashes_on_its_way_out_does_not_go_in_again(
     await rooms.settled(5.0)
     assert room.watchers == []
     assert rooms.state(room.sid).end_reason == "removed"
-    assert rooms.stage.program.book.held == {}
+    assert rooms.stage.program.table.records == {}
 
 
 async def test_a_session_whose_connection_is_gone_already_restarts_without_it(
@@ -223,7 +223,7 @@ async def test_a_second_job_for_a_room_joins_its_session(rooms: Rooms) -> None:
 async def test_a_job_told_twice_is_taken_once(rooms: Rooms) -> None:
     room = rooms.make()
     await rooms.settled()
-    job = rooms.stage.program.book.held[room.sid].job
+    job = rooms.stage.program.table.records[room.sid].job
     rooms.stage.program.manager.tell(Assigned(job))
     await rooms.settled()
     assert rooms.stage.program.jobs.running == {"AJ_0": 1}
@@ -258,7 +258,7 @@ async def test_a_room_whose_dispatch_was_deleted_is_left_and_not_wanted_again(
     rooms.stage.program.manager.tell(Terminated("AJ_0"))
     await rooms.settled(3.0)
     assert rooms.state(room.sid).end_reason == "dispatch_deleted"
-    assert room.sid in rooms.stage.program.book.declined
+    assert room.sid in rooms.stage.program.table.declined
     assert room.watchers == []
 
 
@@ -272,7 +272,7 @@ async def test_the_end_of_a_job_in_a_room_that_is_gone_is_the_end_of_the_room(
     rooms.stage.program.manager.tell(Terminated("AJ_0"))
     await rooms.settled(3.0)
     assert rooms.state(room.sid).end_reason == "found_ended"
-    assert room.sid not in rooms.stage.program.book.declined
+    assert room.sid not in rooms.stage.program.table.declined
 
 
 async def test_the_end_of_a_job_because_we_connected_anew_is_not_the_end_of_our_stay(
@@ -290,7 +290,7 @@ async def test_the_end_of_a_job_because_we_connected_anew_is_not_the_end_of_our_
     await rooms.settled(5.0)
     assert rooms.state(room.sid).watching
     assert len(room.watchers) == 1
-    assert room.sid not in rooms.stage.program.book.declined
+    assert room.sid not in rooms.stage.program.table.declined
 
 
 async def test_a_job_ended_beside_the_one_that_watches_ends_alone(rooms: Rooms) -> None:
@@ -382,7 +382,7 @@ async def test_another_life_of_a_room_under_one_connection_is_another_session(
     assert rooms.state(first).end_reason == "server_lost"
     assert rooms.numbers(first)[2:] == (1, 1)
     assert rooms.numbers(room.sid) == (1, 0, 1, 0)
-    assert rooms.stage.program.book.summary(rooms.stage.our_time()).rooms == 2
+    assert rooms.stage.program.table.summary(rooms.stage.our_time()).rooms == 2
 
 
 async def test_a_message_while_reconnecting_is_of_the_life_that_is_found_then(rooms: Rooms) -> None:
@@ -418,7 +418,7 @@ async def test_the_same_life_later_continues_its_session(rooms: Rooms) -> None:
     await rooms.settled()
     assert not rooms.state(room.sid).ended
     assert rooms.state(room.sid).job_ids == ("AJ_0", "AJ_1")
-    assert rooms.stage.program.book.summary(rooms.stage.our_time()).rooms == 1
+    assert rooms.stage.program.table.summary(rooms.stage.our_time()).rooms == 1
 
 
 async def test_a_room_that_was_being_deleted_when_we_came_in_is_left_once_livekit_has_none(
@@ -486,7 +486,7 @@ async def test_the_summary_counts_everyone_and_everything_ever(rooms: Rooms) -> 
     assert rooms.numbers(room.sid) == (0, 0, 2, 2)
     room.close()
     await rooms.settled()
-    summary = rooms.stage.program.book.summary(rooms.stage.our_time())
+    summary = rooms.stage.program.table.summary(rooms.stage.our_time())
     assert (summary.rooms, summary.participants, summary.tracks, summary.messages) == (1, 2, 2, 1)
 
 
@@ -509,7 +509,7 @@ async def test_the_end_of_a_room_is_found_out_by_the_next_manager(rooms: Rooms) 
     room.close()
     await rooms.settled()
     assert rooms.crashes() == ["/manager"]
-    assert rooms.stage.program.book.held == {}
+    assert rooms.stage.program.table.records == {}
     assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
 
 
@@ -533,7 +533,7 @@ async def test_a_publisher_that_raises_at_the_end_of_a_room_costs_no_job_its_end
     room.close()
     await rooms.settled(10.0)
     assert rooms.crashes() == ["/manager"]
-    assert rooms.stage.program.book.held == {}
+    assert rooms.stage.program.table.records == {}
     assert len(rooms.stage.program.jobs.ends["AJ_0"]) == 1
 
 
@@ -554,11 +554,11 @@ async def test_a_job_whose_room_sid_is_not_known_takes_it_from_the_room(rooms: R
     room = rooms.stage.rooms.room("atlas")
     room.join("alice")
     rooms.stage.assign(room)
-    job = evolve(rooms.stage.program.book.given["AJ_0"], room_sid="")
+    job = evolve(rooms.stage.program.table.pending_jobs["AJ_0"], room_sid="")
     await rooms.settled()
-    rooms.stage.program.book.given["AJ_9"] = evolve(job, job_id="AJ_9", room="borealis")
+    rooms.stage.program.table.pending_jobs["AJ_9"] = evolve(job, job_id="AJ_9", room="borealis")
     rooms.stage.rooms.room("borealis").join("bob")
-    rooms.stage.program.manager.tell(Assigned(rooms.stage.program.book.given["AJ_9"]))
+    rooms.stage.program.manager.tell(Assigned(rooms.stage.program.table.pending_jobs["AJ_9"]))
     await rooms.settled()
     assert rooms.state(rooms.stage.rooms.room("borealis").sid).room == "borealis"
 
@@ -577,9 +577,9 @@ async def test_a_room_made_anew_goes_on_in_the_session_that_a_webhook_began(room
     room.sid = restart_sid
     room.reconnected()
     await trio.sleep(0.1)
-    journals = rooms.stage.program.book.journals
+    journals = rooms.stage.program.table.journals
     assert sorted(one.state.room_sid for one in journals).count(restart_sid) == 1
-    held = rooms.stage.program.book.find_room(restart_sid)
+    held = rooms.stage.program.table.find_room(restart_sid)
     assert held is not None
     assert not held.journal.ended
     assert held.journal.state.watched_from is not None
@@ -597,9 +597,9 @@ async def test_a_job_for_a_room_made_anew_that_comes_first_makes_no_second_sessi
     await trio.sleep(0.1)
     room.reconnected()
     await trio.sleep(1.0)
-    journals = rooms.stage.program.book.journals
+    journals = rooms.stage.program.table.journals
     assert [one.state.room_sid for one in journals].count(room.sid) == 1
-    assert [held.journal.state.room_sid for held in rooms.stage.program.book.held.values()] == [
+    assert [held.journal.state.room_sid for held in rooms.stage.program.table.records.values()] == [
         room.sid
     ]
     assert len(room.watchers) == 1

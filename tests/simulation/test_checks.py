@@ -256,13 +256,13 @@ def end_a_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forget_an_event_in_the_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, seen = Journal._keep, Counter[int]()
+    real, seen = Journal._append, Counter[int]()
 
     def keep(journal: Journal, record: Record, state: SessionState, entries: Any) -> None:
         seen[0] += 1
         real(journal, record, journal.state if seen[0] % 50 == 0 else state, entries)
 
-    monkeypatch.setattr(Journal, "_keep", keep)
+    monkeypatch.setattr(Journal, "_append", keep)
 
 
 def do_not_compare_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +340,7 @@ def take_every_track_for_plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def end_what_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(manager: RoomManager, message: GiveUp) -> None:
-        held = manager._book.find_room(message.room_sid)
+        held = manager._table.find_room(message.room_sid)
         if held is not None:
             manager._leave(held, LeaveRoom("worker_stopped"))
 
@@ -430,7 +430,7 @@ def forget_when_the_run_before_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def load_once(recovery: Recovery) -> None:
         await real(recovery)
-        recovery._book.alive_at = recovery._clock()
+        recovery._table.alive_at = recovery._clock()
 
     monkeypatch.setattr(Recovery, "load_once", load_once)
 
@@ -451,7 +451,7 @@ def take_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def believe_that_no_room_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     async def look(recovery: Recovery) -> None:
-        over = frozenset(recovery._book.unwatched)
+        over = frozenset(recovery._table.unwatched)
         recovery._manager.tell(RoomsVanished(recovery._clock(), over))
 
     monkeypatch.setattr(Recovery, "_look", look)
@@ -475,7 +475,7 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(disk: SimulatedDisk, batch: Batch) -> None:
         real(disk, evolve(batch, lines=batch.lines[::2]))
 
-    monkeypatch.setattr(SimulatedDisk, "_keep", keep)
+    monkeypatch.setattr(SimulatedDisk, "_append", keep)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def write_for_ever(data_dir: Path, tell: int) -> NoReturn:
             assert isinstance(first, SessionBegan)
             journal = Journal.begin(first, backlog)
         else:
-            journal = Journal.found(kept, backlog)
+            journal = Journal.resume(kept, backlog)
         while True:
             for seq in range(journal.seq + 1, journal.seq + random.randint(2, 60)):
                 one = record(seq)

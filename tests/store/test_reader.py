@@ -171,7 +171,7 @@ async def test_objects_are_those_of_the_session(tmp_path: Path) -> None:
         journal = history.begin()
         history.talk(journal, 3)
         journal.end(history.now, "room_closed")
-        entries = tuple(journal.untold)
+        entries = tuple(journal.unpublished)
         await history.write_to(archive)
     with open_reader(tmp_path) as reader:
         assert reader.sessions().sessions == [session_row(journal.state, history.now)]
@@ -201,7 +201,7 @@ async def test_a_live_session_is_shown_as_of_now(tmp_path: Path) -> None:
         for _ in range(4):
             history.talk(journal)
             assert not (await history.write_to(archive)).checkpoints
-        entries = len(journal.untold)
+        entries = len(journal.unpublished)
         with open_reader(tmp_path) as reader:
             assert reader.worker() is not None
             (room,) = reader.rooms()
@@ -305,7 +305,7 @@ async def test_a_follower_is_told_everything_once_and_in_order(tmp_path: Path) -
             assert reader.told_after(reader.newest_position()) == []
     for journal in journals:
         of_it = [at for sid, at in told if sid == journal.state.room_sid]
-        assert of_it == [entry.at for entry in journal.untold]
+        assert of_it == [entry.at for entry in journal.unpublished]
 
 
 # ---------------------------------------------------------------- what is not there
@@ -371,7 +371,7 @@ async def test_a_line_that_cannot_be_read_ends_what_is_known_and_its_number_is_g
     assert whole.state == other.state
 
     again = History(history.now)
-    goes_on = type(journal).found(kept, again.backlog)
+    goes_on = type(journal).resume(kept, again.backlog)
     for _ in range(2):  # also where no checkpoint came since
         with capture_logs() as logs:
             async with open_store(tmp_path, instance="w") as archive:

@@ -153,7 +153,7 @@ async def test_the_journal_is_kept_for_those_who_follow_it(tmp_path: Path) -> No
         await history.write_to(archive)
         with open_reader(tmp_path) as reader:
             start = reader.newest_position()
-        before = len(journal.untold)
+        before = len(journal.unpublished)
         history.talk(journal, 5)
         journal.end(history.now, "room_closed")
         await history.write_to(archive)
@@ -161,7 +161,7 @@ async def test_the_journal_is_kept_for_those_who_follow_it(tmp_path: Path) -> No
         await history.write_to(archive)
         await prune_all(archive, None)
         with open_reader(tmp_path) as reader:
-            assert len(reader.told_after(start)) == len(journal.untold) - before
+            assert len(reader.told_after(start)) == len(journal.unpublished) - before
         history.now += 20
         history.begin("borealis", "RM_2")
         await history.write_to(archive)
