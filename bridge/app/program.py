@@ -39,7 +39,9 @@ from bridge.config.machine import clients_for_descriptors, descriptor_limit
 from bridge.config.settings import Settings, SettingsError
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
-from bridge.livekit.rooms.livekit_rooms import ListRecorders, LiveKitRooms, LookUp
+from bridge.livekit.rooms.instance_tracker import LookUp
+from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
+from bridge.livekit.rooms.recorder_search import ListRecorders
 from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.server_api import ApiError, ServerApi
@@ -158,7 +160,7 @@ async def _start_everything(
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         clock=api.clock,
         ask_time=api.ask_time,
-        stragglers=lambda: port.stragglers,
+        stragglers=lambda: port.abandoned,
         rng=rng,
     )
     entries, find_again = EntryHealth(), _finder(lives, config)

@@ -22,7 +22,7 @@ from attrs import frozen
 from livekit import rtc
 
 from bridge.livekit.rooms import seams
-from bridge.livekit.rooms.livekit_rooms import connect_error
+from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.output.redact import redact
 
 DEADLINE: Final = 12.0

@@ -50,7 +50,7 @@ from bridge.config.values import BadValue
 from bridge.http.api import event_stream
 from bridge.http.server import sign_in
 from bridge.livekit import server_api
-from bridge.livekit.rooms.sdk_events import format_of
+from bridge.livekit.rooms.data_messages import format_of
 from bridge.livekit.watching.decisions import ListedRoom
 from bridge.livekit.webhooks.verify import ClaimedDigest, read_event, read_token
 from bridge.livekit.webhooks.webhook_events import translate as translate_webhook

@@ -15,36 +15,25 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final, Protocol, TypeAlias
 
-import msgspec
 from livekit import rtc
 from livekit.rtc._proto import participant_pb2, room_pb2
 from livekit.rtc.room import EventTypes
 
 from actors.session.events import (
     AttributesChanged,
-    DataFormat,
-    DataReceived,
     DataTrackPublished,
     DataTrackUnpublished,
     MetadataChanged,
     NameChanged,
     ParticipantActive,
-    ParticipantInfo,
     ParticipantJoined,
-    ParticipantKind,
     ParticipantLeft,
-    Permissions,
     PermissionsChanged,
-    Quality,
     QualityChanged,
     RecorderDetected,
     RoomEvent,
     RoomMetadataChanged,
-    Roster,
-    Source,
     SpeakersChanged,
-    TrackInfo,
-    TrackKind,
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
@@ -53,45 +42,7 @@ from actors.session.events import (
     TrackUnpublished,
 )
 from actors.session.texts import TOLD, cut_attributes, cut_identity, cut_name, cut_text
-from bridge.livekit.rooms import seams
-from bridge.livekit.server_clock import joined_at
-
-KINDS: Final[Mapping[int, ParticipantKind]] = {
-    rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD: "standard",
-    rtc.ParticipantKind.PARTICIPANT_KIND_INGRESS: "ingress",
-    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS: "egress",
-    rtc.ParticipantKind.PARTICIPANT_KIND_SIP: "sip",
-    rtc.ParticipantKind.PARTICIPANT_KIND_AGENT: "agent",
-    5: "sip",  # CONNECTOR: a person on a WhatsApp or Twilio call
-    6: "ingress",  # BRIDGE: a camera's RTSP stream
-}
-CONNECTING: Final = frozenset(
-    {participant_pb2.PARTICIPANT_STATE_JOINING, participant_pb2.PARTICIPANT_STATE_JOINED}
-)
-"""States of a participant whose media connection does not stand yet."""
-TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
-    rtc.TrackKind.KIND_AUDIO: "audio",
-    rtc.TrackKind.KIND_VIDEO: "video",
-}
-SOURCES: Final[Mapping[int, Source]] = {
-    rtc.TrackSource.SOURCE_CAMERA: "camera",
-    rtc.TrackSource.SOURCE_MICROPHONE: "microphone",
-    rtc.TrackSource.SOURCE_SCREENSHARE: "screen",
-    rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO: "screen_audio",
-}
-QUALITIES: Final[Mapping[int, Quality]] = {
-    rtc.ConnectionQuality.QUALITY_EXCELLENT: "excellent",
-    rtc.ConnectionQuality.QUALITY_GOOD: "good",
-    rtc.ConnectionQuality.QUALITY_POOR: "poor",
-    rtc.ConnectionQuality.QUALITY_LOST: "lost",
-}
-REASONS: Final[Mapping[int, str]] = {
-    number: name.lower() for name, number in rtc.DisconnectReason.items() if number
-}
-"""LiveKit's DisconnectReason in lower case.  0 is UNKNOWN_REASON: the server gave none."""
-
-KEEP: Final = 64 * 1024
-"""Bytes of a message that are looked at (and kept, where payloads are wanted)."""
+from bridge.livekit.rooms import data_messages, sdk_values, seams
 
 
 class RoomContext(Protocol):
@@ -114,185 +65,6 @@ class RoomContext(Protocol):
         ...
 
 
-# --- descriptions ----------------------------------------------------------------
-
-
-def reason_of(number: int | None) -> str | None:
-    """A DisconnectReason by its name; None for unknown, a number we do not know as such."""
-    if not number:
-        return None
-    return REASONS.get(number, f"reason_{number}")
-
-
-def track_info(publication: rtc.TrackPublication) -> TrackInfo:
-    return TrackInfo(
-        sid=cut_identity(publication.sid),
-        kind=TRACK_KINDS.get(publication.kind, "video"),
-        source=SOURCES.get(publication.source, "unknown"),
-        muted=publication.muted,
-        name=cut_name(publication.name),
-        encrypted=publication.encryption_type != rtc.EncryptionType.NONE,
-    )
-
-
-def permissions_of(given: participant_pb2.ParticipantPermission) -> Permissions:
-    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
-    return Permissions(
-        can_publish=given.can_publish,
-        can_subscribe=given.can_subscribe,
-        can_publish_data=given.can_publish_data,
-        sources=tuple(sorted(sources)),
-    )
-
-
-def told_joined_at(participant: rtc.Participant) -> float:
-    """Unix seconds; 0 where the server told none, or one that no calendar has."""
-    try:
-        told = participant.joined_at
-    except (ValueError, OverflowError, OSError):
-        return 0.0
-    return 0.0 if told is None else told.timestamp()
-
-
-def participant_info(participant: rtc.RemoteParticipant, now: float) -> ParticipantInfo:
-    """One join as the SDK shows it; `now` stands in where the server's join time is missing."""
-    told = told_joined_at(participant)
-    return ParticipantInfo(
-        identity=cut_identity(participant.identity),
-        sid=cut_identity(participant.sid),
-        joined_at=joined_at(told, now),
-        kind=KINDS.get(participant.kind, "standard"),
-        name=cut_name(participant.name),
-        metadata=cut_text(participant.metadata),
-        attributes=cut_attributes(participant.attributes),
-        tracks=tuple(track_info(pub) for pub in participant.track_publications.values()),
-        permissions=permissions_of(participant.permissions),
-        active=participant.state not in CONNECTING,
-    )
-
-
-def room_sid(room: rtc.Room) -> str:
-    """The room's SID if the SDK knows it already, else ""; never waits.
-
-    `Room.sid` is a coroutine that ends at once when the SID is there.
-    """
-    waiting = room.sid
-    try:
-        waiting.send(None)
-    except StopIteration as done:
-        return str(done.value)
-    except RuntimeError:  # the room is disconnected
-        return ""
-    finally:
-        waiting.close()
-    return ""
-
-
-def roster_of(room: rtc.Room, now: float, life: str) -> Roster:
-    """Everyone whom the SDK shows in the room.  Our own participant is never among them.
-
-    `life` is the room's SID; what the SDK shows of a room with another is of the past.
-    """
-    current = room_sid(room) in (life, "")
-    return Roster(
-        room_sid=life,
-        metadata=cut_text(room.metadata) if current else "",
-        participants=tuple(participant_info(p, now) for p in room.remote_participants.values()),
-        created_at=(room.creation_time.timestamp() or None) if current else None,
-        recording=room.is_recording if current else None,
-    )
-
-
-# --- messages --------------------------------------------------------------------
-
-
-class _LegacyChat(msgspec.Struct):
-    """What LiveKit's chat components send as a packet, as far as it concerns us."""
-
-    message: str
-    ignore_legacy: bool = msgspec.field(default=False, name="ignoreLegacy")
-
-
-_read_legacy_chat: Final = msgspec.json.Decoder(_LegacyChat).decode
-_MARK: Final = b"ignoreLegacy"
-
-
-def is_news(topic: str, payload: bytes) -> bool:
-    """Whether a data packet is a message, and not the second telling of one or a correction.
-
-    LiveKit's chat components send each message twice: as a text stream, and as a packet with
-    ``"ignoreLegacy": true`` for clients that know no streams.  The packet is on the topic
-    ``lk-chat-topic``, or on that of the stream where the application chose one
-    (components-js, ``packages/core/src/components/chat.ts``).  A packet without the mark is
-    from a client that sends no stream.  Components before March 2025 sent the new text of an
-    edited message on a topic of its own.
-    """
-    if topic == CHAT_UPDATE:
-        return False
-    if _MARK not in payload[:KEEP]:
-        return True
-    try:
-        return not _read_legacy_chat(payload[:KEEP]).ignore_legacy
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return True
-
-
-CHAT_UPDATE: Final = "lk-chat-update-topic"
-
-
-def format_of(payload: bytes, whole: bool = True) -> DataFormat:
-    """What a message is: a JSON object or array, other text, or bytes.
-
-    A bare number or word is text, as it is for the reader of a chat.  Of a message
-    that is not `whole` only the beginning is there to judge by.
-    """
-    if not whole:
-        start = payload[:-4] if len(payload) > 4 else payload  # a cut character is no fault
-        text = start.decode("utf-8", "ignore")
-        broken = len(start) - len(text.encode()) > 3
-        if broken or "\x00" in text:
-            return "binary"
-        return "json" if text.lstrip()[:1] in ("{", "[") else "text"
-    if payload.lstrip()[:1] in (b"{", b"["):
-        try:
-            msgspec.json.decode(payload)
-            return "json"
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            pass
-    try:
-        return "binary" if "\x00" in payload.decode() else "text"
-    except UnicodeDecodeError:
-        return "binary"
-
-
-def message(
-    here: RoomContext,
-    *,
-    at: float,
-    identity: str | None,
-    topic: str,
-    payload: bytes,
-    size: int | None = None,
-    reliable: bool = True,
-    stream: bool = False,
-    binary: bool = False,
-) -> DataReceived:
-    """One message that came.  `size` says how long it was where `payload` is only its start."""
-    length = len(payload) if size is None else size
-    head = payload[:KEEP]
-    kind: DataFormat = "binary" if binary else format_of(head, whole=len(head) == length)
-    return DataReceived(
-        at=at,
-        identity=None if identity is None else cut_identity(identity),
-        topic=cut_name(topic),
-        size=length,
-        format=kind,
-        reliable=reliable,
-        stream=stream,
-        content=cut_text(head.decode("utf-8", "replace"), TOLD) if here.log_payloads else None,
-    )
-
-
 # --- one translator per event ----------------------------------------------------
 
 
@@ -308,24 +80,19 @@ def _whose(participant: rtc.Participant, track_sid: str) -> tuple[str, str]:
 
 def _joined(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     now = here.now()
-    return ParticipantJoined(now, participant_info(participant, now))
+    return ParticipantJoined(now, sdk_values.participant_info(participant, now))
 
 
 def _active(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     return ParticipantActive(here.now(), *_who(participant))
 
 
-def is_person(participant: rtc.RemoteParticipant) -> bool:
-    """As far as the SDK shows it: a recorder by its old grant looks like one."""
-    return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
-
-
-def recorder_found(participant: rtc.RemoteParticipant, at: float) -> RecorderDetected:
+def recorder_detected(participant: rtc.RemoteParticipant, at: float) -> RecorderDetected:
     return RecorderDetected(at, *_who(participant))
 
 
 def _left(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
-    reason = reason_of(participant.disconnect_reason)
+    reason = sdk_values.reason_of(participant.disconnect_reason)
     return ParticipantLeft(here.now(), *_who(participant), reason)
 
 
@@ -356,7 +123,9 @@ def _attributes(
 def _published(
     here: RoomContext, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
 ) -> RoomEvent:
-    return TrackPublished(here.now(), cut_identity(participant.identity), track_info(publication))
+    return TrackPublished(
+        here.now(), cut_identity(participant.identity), sdk_values.track_info(publication)
+    )
 
 
 def _unpublished(
@@ -406,18 +175,18 @@ def _speakers(here: RoomContext, speakers: list[rtc.Participant]) -> RoomEvent:
 def _quality(
     here: RoomContext, participant: rtc.Participant | None, quality: int
 ) -> RoomEvent | None:
-    level = QUALITIES.get(quality)
+    level = sdk_values.QUALITIES.get(quality)
     if participant is None or participant.identity == here.me or level is None:
         return None
     return QualityChanged(here.now(), *_who(participant), level)
 
 
 def _data(here: RoomContext, packet: rtc.DataPacket) -> RoomEvent | None:
-    if not is_news(packet.topic or "", packet.data):
+    if not data_messages.is_news(packet.topic or "", packet.data):
         return None
-    return message(
-        here,
+    return data_messages.message(
         at=here.now(),
+        log_payloads=here.log_payloads,
         identity=None if packet.participant is None else packet.participant.identity,
         topic=packet.topic or "",
         payload=packet.data,
@@ -433,7 +202,7 @@ def _permissions(
     if participant.identity == here.me:
         return None
     return PermissionsChanged(
-        here.now(), cut_identity(participant.identity), permissions_of(permissions)
+        here.now(), cut_identity(participant.identity), sdk_values.permissions_of(permissions)
     )
 
 
@@ -498,11 +267,11 @@ def _raw_data(here: RoomContext, packet: room_pb2.DataPacketReceived) -> RoomEve
     if packet.WhichOneof("value") != "user":
         return None  # a telephone key
     payload = seams.take_payload(packet.user)
-    if not is_news(packet.user.topic, payload):
+    if not data_messages.is_news(packet.user.topic, payload):
         return None
-    return message(
-        here,
+    return data_messages.message(
         at=here.now(),
+        log_payloads=here.log_payloads,
         identity=packet.participant_identity or None,
         topic=packet.user.topic,
         payload=payload,
@@ -512,7 +281,7 @@ def _raw_data(here: RoomContext, packet: room_pb2.DataPacketReceived) -> RoomEve
 
 def _raw_quality(here: RoomContext, changed: room_pb2.ConnectionQualityChanged) -> RoomEvent | None:
     identity = changed.participant_identity
-    sid, level = here.sid_of(identity), QUALITIES.get(changed.quality)
+    sid, level = here.sid_of(identity), sdk_values.QUALITIES.get(changed.quality)
     if sid is None or level is None:
         return None
     return QualityChanged(here.now(), cut_identity(identity), cut_identity(sid), level)

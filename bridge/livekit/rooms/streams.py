@@ -17,7 +17,7 @@ from livekit.rtc._proto import data_stream_pb2, room_pb2
 
 from actors.session.events import AttachmentReceived, RoomEvent
 from actors.session.texts import cut_identity, cut_name
-from bridge.livekit.rooms import sdk_events, seams
+from bridge.livekit.rooms import data_messages, sdk_events, seams
 
 DEADLINE: Final = 600.0
 """Seconds until a stream counts as ended, whatever its sender says."""
@@ -34,8 +34,8 @@ CREATED: Final = data_stream_pb2.TextStreamInfo.OperationType.CREATE
 Reader: TypeAlias = rtc.TextStreamReader | rtc.ByteStreamReader
 
 
-What: TypeAlias = Literal["text", "bytes", "attachment"]
-Lost: TypeAlias = Literal["message", "attachment"]
+StreamKind: TypeAlias = Literal["text", "bytes", "attachment"]
+DiscardedKind: TypeAlias = Literal["message", "attachment"]
 
 
 def is_message(topic: str) -> bool:
@@ -46,7 +46,7 @@ MESSAGES: Final = frozenset({"data_packet_received", "text_stream_opened", "byte
 """Names of the native messages by which a message of somebody's comes."""
 
 
-def give_up(event: room_pb2.RoomEvent, name: str) -> Lost | None:
+def discard(event: room_pb2.RoomEvent, name: str) -> DiscardedKind | None:
     """Give back what one of `MESSAGES` holds, unread; what it would have been.
 
     On any thread.  Which files were announced by a message is not known here: a file counts
@@ -57,7 +57,7 @@ def give_up(event: room_pb2.RoomEvent, name: str) -> Lost | None:
         if not packet.HasField("user"):
             return None
         payload = seams.take_payload(packet.user)
-        return "message" if sdk_events.is_news(packet.user.topic, payload) else None
+        return "message" if data_messages.is_news(packet.user.topic, payload) else None
     reader = getattr(event, name).reader
     seams.drop(reader.handle)
     if not is_message(reader.info.topic) or is_correction(event, name):
@@ -80,21 +80,21 @@ class Streams:
         self,
         here: sdk_events.RoomContext,
         loop: asyncio.AbstractEventLoop,
-        tell: Callable[[RoomEvent], None],
+        offer: Callable[[RoomEvent], None],
         fault: Callable[[str, BaseException], None],
     ) -> None:
         self._here = here
         self._loop = loop
-        self._tell = tell
+        self._offer = offer
         self._fault = fault
         self._reading: set[asyncio.Task[None]] = set()
         self._announced: dict[str, None] = {}
         """Ids of the files that messages announced, oldest first."""
-        self._over = False
+        self._ended = False
 
     def close(self) -> None:
         """We are out of the room: nothing that comes now is told."""
-        self._over = True
+        self._ended = True
 
     def on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
         for file in (reader.info.attachments or ())[:ANNOUNCED]:
@@ -109,20 +109,22 @@ class Streams:
         attached = announced or reader.info.topic == CHAT
         self._read(reader, identity, "attachment" if attached else "bytes")
 
-    def _read(self, reader: Reader, identity: str, what: What) -> None:
-        if self._over or identity == self._here.me:
+    def _read(self, reader: Reader, identity: str, kind: StreamKind) -> None:
+        if self._ended or identity == self._here.me:
             reader.close()
         elif len(self._reading) >= OPEN:
             reader.close()
-            self._count(reader, identity, self._here.now(), b"", reader.info.size or 0, what)
+            self._count(reader, identity, self._here.now(), b"", reader.info.size or 0, kind)
         else:
             task = self._loop.create_task(
-                self._read_to_end(reader, identity, self._here.now(), what)
+                self._read_to_end(reader, identity, self._here.now(), kind)
             )
             self._reading.add(task)
             task.add_done_callback(self._reading.discard)
 
-    async def _read_to_end(self, reader: Reader, identity: str, at: float, what: What) -> None:
+    async def _read_to_end(
+        self, reader: Reader, identity: str, at: float, kind: StreamKind
+    ) -> None:
         """Count one stream as one message, at the time it began.
 
         One that breaks off was never a message.  One that never ends counts when its
@@ -135,7 +137,7 @@ class Streams:
                 async for chunk in reader:
                     data = chunk.encode() if isinstance(chunk, str) else chunk
                     size += len(data)
-                    head += data[: sdk_events.KEEP - len(head)]
+                    head += data[: data_messages.KEEP - len(head)]
         except TimeoutError:
             reader.close()
         except rtc.StreamError:
@@ -143,25 +145,25 @@ class Streams:
         except Exception as exc:  # noqa: BLE001  counted and logged
             self._fault("stream", exc)
             return
-        if not self._over:
-            self._count(reader, identity, at, bytes(head), size, what)
+        if not self._ended:
+            self._count(reader, identity, at, bytes(head), size, kind)
 
     def _count(
-        self, reader: Reader, identity: str, at: float, head: bytes, size: int, what: What
+        self, reader: Reader, identity: str, at: float, head: bytes, size: int, kind: StreamKind
     ) -> None:
-        if what == "attachment":
+        if kind == "attachment":
             topic = cut_name(reader.info.topic)
-            self._tell(AttachmentReceived(at, cut_identity(identity), topic, size))
+            self._offer(AttachmentReceived(at, cut_identity(identity), topic, size))
             return
-        self._tell(
-            sdk_events.message(
-                self._here,
+        self._offer(
+            data_messages.message(
                 at=at,
                 identity=identity,
                 topic=reader.info.topic,
                 payload=head,
                 size=size,
                 stream=True,
-                binary=what == "bytes",
+                binary=kind == "bytes",
+                log_payloads=self._here.log_payloads,
             )
         )

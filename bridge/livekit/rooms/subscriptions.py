@@ -43,7 +43,7 @@ class Subscriptions:
         """Identity to the SID of the track that we take from this person."""
         return {identity: pub.sid for identity, pub in self._chosen.items()}
 
-    def settle(self, participant: rtc.RemoteParticipant) -> None:
+    def choose(self, participant: rtc.RemoteParticipant) -> None:
         """Ask for the best track this person has now, and for no other."""
         identity = participant.identity
         if self.visible and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
@@ -51,11 +51,11 @@ class Subscriptions:
         tracks = participant.track_publications.values()
         ranked = [pub for pub in tracks if (pub.kind, pub.source) in RANK]
         best = min(ranked, key=lambda pub: RANK[pub.kind, pub.source], default=None)
-        held = self._chosen.get(identity)
-        if held is not None and held in ranked:
-            if best is None or RANK[held.kind, held.source] <= RANK[best.kind, best.source]:
+        current = self._chosen.get(identity)
+        if current is not None and current in ranked:
+            if best is None or RANK[current.kind, current.source] <= RANK[best.kind, best.source]:
                 return
-            held.set_subscribed(False)
+            current.set_subscribed(False)
         self._chosen.pop(identity, None)
         if best is not None:
             self._chosen[identity] = best
@@ -82,8 +82,8 @@ class Subscriptions:
 
         What was asked for while the connection was down is lost, hence asked anew.
         """
-        self._chosen = {who: held for who, held in self._chosen.items() if held.subscribed}
-        for held in self._chosen.values():
-            self.subscribed(held)
+        self._chosen = {who: current for who, current in self._chosen.items() if current.subscribed}
+        for current in self._chosen.values():
+            self.subscribed(current)
         for participant in participants.values():
-            self.settle(participant)
+            self.choose(participant)

@@ -48,7 +48,7 @@ KINDS: Final[Mapping[int, ParticipantKind]] = {
     _Kind.CONNECTOR: "sip",  # a person on a WhatsApp or Twilio call
     _Kind.BRIDGE: "ingress",  # a camera's RTSP stream
 }
-"""The server's numbers, which are not those of the SDK (`bridge.livekit.rooms.sdk_events`)."""
+"""The server's numbers, which are not those of the SDK (`bridge.livekit.rooms.sdk_values`)."""
 TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
     models.TrackType.AUDIO: "audio",
     models.TrackType.VIDEO: "video",

@@ -26,8 +26,9 @@ from actors.session.events import (
 from bridge.lab.people import open_people
 from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.rooms import livekit_rooms
-from bridge.livekit.rooms.livekit_rooms import LiveKitRooms, connect_error
+from bridge.livekit.rooms import instance_tracker
+from bridge.livekit.rooms.connect_errors import connect_error
+from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from tests.livekit.rooms.room_stage import RealStage, Recorder, simulate
@@ -126,7 +127,7 @@ async def test_a_question_to_the_server_that_fails_ends_nothing(
     async def look_up(room: str) -> str:
         raise ValueError(room)
 
-    monkeypatch.setattr(livekit_rooms, "SID_DEADLINE", 3.0)
+    monkeypatch.setattr(instance_tracker, "SID_DEADLINE", 3.0)
     rooms.look_up = look_up
     told = Recorder()
     async with real.open(told) as room:
@@ -220,7 +221,7 @@ async def test_a_signalling_connection_that_breaks_is_resumed_and_nobody_left(
 async def test_leaving_does_not_wait_for_a_server_that_hangs(own: RealStage) -> None:
     told = Recorder()
     async with trio_asyncio.open_loop():
-        port = LiveKitRooms(leave_deadline=0.5, straggler_deadline=0.1)
+        port = LiveKitRooms(leave_deadline=0.5, abandoned_deadline=0.1)
         async with port:
             async with port.open(own.job(), told):
                 os.kill(own.server.pid, signal.SIGSTOP)
@@ -237,13 +238,13 @@ async def test_a_server_that_never_answers_is_unreachable_within_the_deadline(
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     async with listener, trio_asyncio.open_loop():
-        patient = LiveKitRooms(connect_deadline=0.3, straggler_deadline=0.1)
+        patient = LiveKitRooms(connect_deadline=0.3, abandoned_deadline=0.1)
         async with patient:
             with pytest.raises(RoomUnreachable, match=r"within 0\.3 s"):
                 async with patient.open(real.job(url=f"ws://127.0.0.1:{port}"), Recorder()):
                     raise AssertionError("not reached")
             assert patient.busy == 1, "its place stays taken until the SDK gives up"
-            assert patient.stragglers == 1
+            assert patient.abandoned == 1
 
 
 async def test_while_a_connect_hangs_the_others_go_on(real: RealStage) -> None:
@@ -255,7 +256,7 @@ async def test_while_a_connect_hangs_the_others_go_on(real: RealStage) -> None:
             raise AssertionError("not reached")
 
     async with listener, trio_asyncio.open_loop(), trio.open_nursery() as nursery:
-        async with LiveKitRooms(at_once=2, straggler_deadline=0.1) as port:
+        async with LiveKitRooms(at_once=2, abandoned_deadline=0.1) as port:
             nursery.start_soon(hang, port)
             stream = await listener.accept()
             for number in range(3):
@@ -278,7 +279,7 @@ async def test_only_so_many_connections_are_made_at_the_same_time(real: RealStag
     async with (
         listener,
         trio_asyncio.open_loop(),
-        LiveKitRooms(at_once=2, straggler_deadline=0.1) as port,
+        LiveKitRooms(at_once=2, abandoned_deadline=0.1) as port,
         trio.open_nursery() as nursery,
     ):
         for _ in range(5):

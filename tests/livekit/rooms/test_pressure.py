@@ -19,7 +19,7 @@ from actors.session.events import (
     TrackSubscribed,
     TrackUnmuted,
 )
-from bridge.livekit.rooms import livekit_rooms, seams
+from bridge.livekit.rooms import intake, seams
 from tests.livekit.rooms.room_stage import PATIENCE, RealStage, Recorder
 
 LIMIT = 8
@@ -30,12 +30,12 @@ class Jam:
     """From here on nothing of a room is taken, as if its turn were long in coming."""
 
     def __init__(self, room: object, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(livekit_rooms, "MOST_WAITING", LIMIT)
+        patch.setattr(intake, "QUEUE_LIMIT", LIMIT)
         inside = cast("Any", room)
         self.came: list[Any] = []
         """Native messages."""
-        self.lane = inside._lane
-        self.lane._in_line = True
+        self.queue = inside.intake.queue
+        self.queue._scheduled = True
         handle = inside._room._ffi_handle.handle
         route = seams._routes[handle]
 
@@ -70,8 +70,8 @@ class Jam:
                 await trio.sleep(0.01)
 
     def end(self) -> None:
-        while len(self.lane):
-            self.lane.take_turn()
+        while len(self.queue):
+            self.queue.take_turn()
 
 
 async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is_lost(
@@ -138,7 +138,7 @@ async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told
         await jam.until_metadata("the end")
         await bob.leave()
         await jam.until("participant_disconnected")
-        assert len(jam.lane) < 3 * LIMIT < LIMIT * len(CHANGES)
+        assert len(jam.queue) < 3 * LIMIT < LIMIT * len(CHANGES)
         jam.end()
         await told.wait(ParticipantLeft, identity="bob")
         (after,) = [one for one in told.folded().participants if one.identity == "alice"]

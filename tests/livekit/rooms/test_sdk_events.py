@@ -12,7 +12,7 @@ from livekit.rtc._proto import room_pb2
 from livekit.rtc._proto.room_pb2 import RoomEvent
 
 from actors.session.events import DataFormat, QualityChanged, SpeakersChanged
-from bridge.livekit.rooms import sdk_events, streams
+from bridge.livekit.rooms import data_messages, sdk_events, sdk_values, streams
 from bridge.livekit.server_clock import joined_at
 from bridge.output.redact import redact
 
@@ -52,12 +52,14 @@ class Here:
 )
 def test_a_message_is_json_text_or_bytes(payload: bytes, kind: DataFormat) -> None:
     before = time.thread_time()
-    told = sdk_events.message(Here(), at=1.0, identity=None, topic="", payload=payload)
+    told = data_messages.message(
+        at=1.0, identity=None, topic="", payload=payload, log_payloads=True
+    )
     assert time.thread_time() - before < 0.2
     assert told.format == kind
     assert told.size == len(payload)
     assert told.content is not None
-    assert len(told.content) <= sdk_events.KEEP
+    assert len(told.content) <= data_messages.KEEP
 
 
 CHAT, PACKET, MINE = "lk.chat", "lk-chat-topic", "mine"
@@ -89,12 +91,14 @@ CHAT, PACKET, MINE = "lk.chat", "lk-chat-topic", "mine"
 def test_what_a_chat_sends_twice_or_corrects_is_no_message(
     topic: str, payload: bytes, news: bool
 ) -> None:
-    assert sdk_events.is_news(topic, payload) is news
+    assert data_messages.is_news(topic, payload) is news
 
 
 def test_texts_of_strangers_are_cut_where_they_enter() -> None:
     long = "x" * 100_000
-    told = sdk_events.message(Here(), at=1.0, identity=long, topic=long, payload=long.encode())
+    told = data_messages.message(
+        at=1.0, identity=long, topic=long, payload=long.encode(), log_payloads=True
+    )
     assert told.identity is not None
     assert told.content is not None
     assert (len(told.identity), len(told.topic), len(told.content.encode())) == (256, 256, 4096)
@@ -105,13 +109,13 @@ def test_texts_of_strangers_are_cut_where_they_enter() -> None:
 def test_every_reason_kind_source_and_quality_of_the_sdk_has_a_word() -> None:
     for name, number in rtc.DisconnectReason.items():
         expected = None if name == "UNKNOWN_REASON" else name.lower()
-        assert sdk_events.reason_of(number) == expected
-    assert sdk_events.reason_of(None) is None
-    assert sdk_events.reason_of(99) == "reason_99"
-    assert set(sdk_events.KINDS) == set(rtc.ParticipantKind.values())
+        assert sdk_values.reason_of(number) == expected
+    assert sdk_values.reason_of(None) is None
+    assert sdk_values.reason_of(99) == "reason_99"
+    assert set(sdk_values.KINDS) == set(rtc.ParticipantKind.values())
     unknown = {rtc.TrackSource.SOURCE_UNKNOWN}
-    assert set(sdk_events.SOURCES) == set(rtc.TrackSource.values()) - unknown
-    assert set(sdk_events.QUALITIES) == {q for q in rtc.ConnectionQuality if q >= 0}
+    assert set(sdk_values.SOURCES) == set(rtc.TrackSource.values()) - unknown
+    assert set(sdk_values.QUALITIES) == {q for q in rtc.ConnectionQuality if q >= 0}
 
 
 def test_every_translated_event_is_one_that_the_sdk_emits() -> None:
@@ -219,7 +223,7 @@ def test_a_room_that_is_not_connected_has_no_sid() -> None:
         async def sid(self) -> str:
             raise RuntimeError("cannot get sid of a disconnected room")
 
-    assert sdk_events.room_sid(Waiting()) == ""  # type: ignore[arg-type]
+    assert sdk_values.room_sid(Waiting()) == ""  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -249,4 +253,4 @@ def test_a_join_before_or_beyond_all_time_is_one_of_now(told: int) -> None:
 
     now = 1_790_000_000.0
     participant: Any = Told()
-    assert joined_at(sdk_events.told_joined_at(participant), now) == now
+    assert joined_at(sdk_values.server_joined_at(participant), now) == now

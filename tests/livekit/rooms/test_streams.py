@@ -18,8 +18,9 @@ from livekit import rtc
 
 from actors.rooms.room_port import RoomJob
 from actors.session.events import AttachmentReceived, DataReceived
-from bridge.livekit.rooms import livekit_rooms, streams
+from bridge.livekit.rooms import room_connection, streams
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
+from bridge.livekit.rooms.room_connection import RoomConnection
 from tests.livekit.rooms.room_stage import Recorder
 
 Chunk = str | bytes | None
@@ -68,15 +69,16 @@ async def opened(told: Recorder) -> AsyncIterator[Any]:
         job = RoomJob(
             job_id="AJ_1", room="standup", room_sid="RM_1", url="", token="", identity="agent-1"
         )
-        one: Any = livekit_rooms._Connection(LiveKitRooms(), loop, None, job, told)
-        one._stage = livekit_rooms._Stage.OPEN
+        one: Any = RoomConnection(LiveKitRooms(), loop, None, job, told)
+        one._stage = room_connection._Stage.OPEN
+        one.intake._open = True
         yield one
 
 
 async def test_bytes_are_counted_and_are_binary_whatever_is_in_them(
     opened: Any, told: Recorder
 ) -> None:
-    opened._streams.on_bytes(Reader(b"{}", b"x" * 100_000), "alice")
+    opened.streams.on_bytes(Reader(b"{}", b"x" * 100_000), "alice")
     message = await told.wait(DataReceived)
     assert (message.identity, message.topic, message.size) == ("alice", "files", 100_002)
     assert (message.format, message.stream, message.content) == ("binary", True, None)
@@ -85,10 +87,10 @@ async def test_bytes_are_counted_and_are_binary_whatever_is_in_them(
 async def test_a_file_of_a_chat_is_an_attachment_whatever_the_topic_of_the_chat(
     opened: Any, told: Recorder
 ) -> None:
-    opened._streams.on_bytes(Reader(b"x" * 30, topic="lk.chat"), "alice")
-    opened._streams.on_text(Reader("see this", topic="mine", attachments=["file-1"]), "alice")
-    opened._streams.on_bytes(Reader(b"x" * 40, topic="mine", stream_id="file-1"), "alice")
-    opened._streams.on_bytes(Reader(b"x" * 50, topic="mine", stream_id="file-2"), "alice")
+    opened.streams.on_bytes(Reader(b"x" * 30, topic="lk.chat"), "alice")
+    opened.streams.on_text(Reader("see this", topic="mine", attachments=["file-1"]), "alice")
+    opened.streams.on_bytes(Reader(b"x" * 40, topic="mine", stream_id="file-1"), "alice")
+    opened.streams.on_bytes(Reader(b"x" * 50, topic="mine", stream_id="file-2"), "alice")
     await told.wait(DataReceived, count=2)
     await told.wait(AttachmentReceived, count=2)
     assert {(one.topic, one.size) for one in told.all(AttachmentReceived)} == {
@@ -102,14 +104,14 @@ async def test_of_the_files_that_messages_announce_only_so_many_are_remembered(
     opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "ANNOUNCED", 3)
-    opened._streams.on_text(Reader("a", attachments=[f"a{n}" for n in range(9)]), "mallory")
-    opened._streams.on_text(Reader("b", attachments=["b1", "b2"]), "mallory")
-    assert list(opened._streams._announced) == ["a2", "b1", "b2"]
+    opened.streams.on_text(Reader("a", attachments=[f"a{n}" for n in range(9)]), "mallory")
+    opened.streams.on_text(Reader("b", attachments=["b1", "b2"]), "mallory")
+    assert list(opened.streams._announced) == ["a2", "b1", "b2"]
 
 
 async def test_a_stream_that_breaks_off_was_no_message(opened: Any, told: Recorder) -> None:
-    opened._streams.on_text(Reader("half", error=rtc.StreamError("aborted")), "alice")
-    opened._streams.on_text(Reader("whole"), "alice")
+    opened.streams.on_text(Reader("half", error=rtc.StreamError("aborted")), "alice")
+    opened.streams.on_text(Reader("whole"), "alice")
     assert (await told.wait(DataReceived)).size == 5
     assert len(told.events) == 1
 
@@ -119,7 +121,7 @@ async def test_a_stream_that_never_ends_counts_when_its_time_is_up(
 ) -> None:
     monkeypatch.setattr(streams, "DEADLINE", 0.05)
     endless = Reader("begun ", None)
-    opened._streams.on_text(endless, "alice")
+    opened.streams.on_text(endless, "alice")
     assert (await told.wait(DataReceived)).size == 6
     assert endless.closed
 
@@ -130,7 +132,7 @@ async def test_of_too_many_at_once_the_header_counts(
     monkeypatch.setattr(streams, "OPEN", 2)
     readers = [Reader(None, size=70) for _ in range(5)]
     for reader in readers:
-        opened._streams.on_bytes(reader, "mallory")
+        opened.streams.on_bytes(reader, "mallory")
     assert [event.size for event in told.all(DataReceived)] == [70, 70, 70]
     assert [reader.closed for reader in readers] == [False, False, True, True, True]
 
@@ -139,9 +141,9 @@ async def test_our_own_streams_and_those_after_the_end_are_not_read(
     opened: Any, told: Recorder
 ) -> None:
     mine, late = Reader("mine"), Reader("late")
-    opened._streams.on_text(mine, "agent-1")
+    opened.streams.on_text(mine, "agent-1")
     opened._close(None)
-    opened._streams.on_text(late, "alice")
+    opened.streams.on_text(late, "alice")
     await trio.testing.wait_all_tasks_blocked()
     assert (mine.closed, late.closed) == (True, True)
     assert not told.all(DataReceived)

@@ -21,7 +21,7 @@ from actors.session.events import (
     WebhookRoomStarted,
     WebhookTrack,
 )
-from bridge.livekit.rooms import sdk_events as sdk
+from bridge.livekit.rooms import sdk_values as sdk
 from bridge.livekit.tokens import CHECK_PREFIX
 from bridge.livekit.webhooks.webhook_events import (
     KINDS,

@@ -2,7 +2,7 @@
 
 The native library calls back on threads of its own.  What it says of a room is put into
 that room's lane.  The first of a calm time wakes trio at once; after that trio looks by
-itself, every `PAUSE`, until it finds nothing.  Waking it for every event is what costs
+itself, every `INTERVAL`, until it finds nothing.  Waking it for every event is what costs
 most of an event (a system call here, a scheduler's round there), so the pause more than
 halves the price of Python's part and adds no more than itself to the delay.
 
@@ -10,7 +10,7 @@ Trio takes a handful from each lane in turn, so that no room waits for another's
 and lets other tasks run in between.
 
 A lane has no bound, because some of what it is given may never be lost.  It is empty after
-a `PAUSE` unless more comes than can be taken: whoever puts looks at its length, and then
+a `INTERVAL` unless more comes than can be taken: whoever puts looks at its length, and then
 knows what can be done without (`connection`), and where the newest is enough (`overtake`).
 """
 
@@ -27,17 +27,17 @@ import trio
 
 T = TypeVar("T")
 
-PAUSE: Final = 0.005
+INTERVAL: Final = 0.005
 """Seconds between two looks while there is something.  What the goal for the delay allows
 (15 ms from send to fold for 99 of 100).  Measured at 540 events/s: without a pause 122 µs
 of the trio thread an event, with 2 ms 118, with 5 ms 60, with 10 ms 36."""
-TURN: Final = 32
+TURN_ITEMS: Final = 32
 """Items of one lane before the next lane's."""
-LOOK: Final = 16
+PASS_TURNS: Final = 16
 """Turns, before other tasks may run: about 10 ms of work."""
 
 
-class _LatestChanges(Generic[T]):
+class _LatestByKey(Generic[T]):
     """Items of which the newest of a key is enough: one place in a lane, at its end."""
 
     __slots__ = ("by_key", "taken")
@@ -55,11 +55,11 @@ class RoomQueue(Generic[T]):
         self._inbox = inbox
         self._take = take
         self._merge = merge
-        self._items: deque[T | _LatestChanges[T]] = deque()
-        self._newest: _LatestChanges[T] | None = None
+        self._items: deque[T | _LatestByKey[T]] = deque()
+        self._latest: _LatestByKey[T] | None = None
         """The last of the items, where it is one of those."""
-        self._overtaking = threading.Lock()
-        self._in_line = False
+        self._latest_lock = threading.Lock()
+        self._scheduled = False
 
     def __len__(self) -> int:
         """How many items wait."""
@@ -67,46 +67,46 @@ class RoomQueue(Generic[T]):
 
     def put(self, item: T) -> None:
         """Called on any thread."""
-        self._newest = None
+        self._latest = None
         self._append(item)
 
-    def overtake(self, key: Hashable, item: T) -> bool:
+    def put_latest(self, key: Hashable, item: T) -> bool:
         """Put an item that makes those under its key needless which came since the last `put`.
 
         Called on any thread.  True where one of them waited: then `merge` will make one of
         the first that waited and this one.
         """
-        with self._overtaking:
-            newest = self._newest
+        with self._latest_lock:
+            newest = self._latest
             if newest is not None and not newest.taken:
                 first, older = newest.by_key.pop(key, (item, None))
                 newest.by_key[key] = first, item
                 return older is not None
-            newest = self._newest = _LatestChanges(key, item)
+            newest = self._latest = _LatestByKey(key, item)
         self._append(newest)
         return False
 
-    def _append(self, item: T | _LatestChanges[T]) -> None:
+    def _append(self, item: T | _LatestByKey[T]) -> None:
         self._items.append(item)
-        if not self._in_line:
-            self._in_line = True
-            self._inbox.line_up(self)
+        if not self._scheduled:
+            self._scheduled = True
+            self._inbox.schedule(self)
 
     def take_turn(self) -> None:
         """Hand out a handful; with more than that, line up again."""
-        self._in_line = False  # First: what comes from here on lines up again.
-        for _ in range(min(TURN, len(self._items))):
+        self._scheduled = False  # First: what comes from here on lines up again.
+        for _ in range(min(TURN_ITEMS, len(self._items))):
             item = self._items.popleft()
-            if isinstance(item, _LatestChanges):
-                item = self._first_of(item)
+            if isinstance(item, _LatestByKey):
+                item = self._open_latest(item)
             self._take(item)
-        if self._items and not self._in_line:
-            self._in_line = True
-            self._inbox.line_up(self)
+        if self._items and not self._scheduled:
+            self._scheduled = True
+            self._inbox.schedule(self)
 
-    def _first_of(self, newest: _LatestChanges[T]) -> T:
+    def _open_latest(self, newest: _LatestByKey[T]) -> T:
         """From here on its items wait as any other does."""
-        with self._overtaking:
+        with self._latest_lock:
             newest.taken = True
         merged = [
             one if one is first else self._merge(first, one)
@@ -125,14 +125,14 @@ class Inbox:
     """
 
     def __init__(self) -> None:
-        self._line: deque[RoomQueue[Any]] = deque()
+        self._ready: deque[RoomQueue[Any]] = deque()
         self._token = trio.lowlevel.current_trio_token()
         self._awake = False
         self._news = trio.Event()
         self._closed = False
         trio.lowlevel.spawn_system_task(self._run, context=copy_context())
 
-    def lane(
+    def queue(
         self, take: Callable[[T], None], merge: Callable[[T, T], T] = lambda _, newest: newest
     ) -> RoomQueue[T]:
         """A lane of its own for one room.
@@ -146,9 +146,9 @@ class Inbox:
         self._closed = True
         self._news.set()
 
-    def line_up(self, lane: RoomQueue[Any]) -> None:
+    def schedule(self, queue: RoomQueue[Any]) -> None:
         """Called on any thread."""
-        self._line.append(lane)
+        self._ready.append(queue)
         if not self._awake:
             self._awake = True
             with suppress(trio.RunFinishedError):
@@ -161,13 +161,13 @@ class Inbox:
         while not self._closed:
             await self._news.wait()
             self._news = trio.Event()
-            while self._line:
-                self._look()
-                await trio.sleep(0 if self._line else PAUSE)
+            while self._ready:
+                self._pass()
+                await trio.sleep(0 if self._ready else INTERVAL)
             self._awake = False  # First: what comes from here on wakes us.
-            if self._line:
+            if self._ready:
                 self._news.set()
 
-    def _look(self) -> None:
-        for _ in range(min(LOOK, len(self._line))):
-            self._line.popleft().take_turn()
+    def _pass(self) -> None:
+        for _ in range(min(PASS_TURNS, len(self._ready))):
+            self._ready.popleft().take_turn()

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from bridge.livekit.rooms import demux
-from bridge.livekit.rooms.demux import Inbox, RoomQueue
+from bridge.livekit.rooms import inbox as inboxes
+from bridge.livekit.rooms.inbox import Inbox, RoomQueue
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -32,93 +32,93 @@ async def test_what_many_threads_put_is_taken_in_the_order_of_each(inbox: Inbox)
         if len(taken) == 4 * 500:
             all_there.set()
 
-    lanes: list[RoomQueue[tuple[int, int]]] = [inbox.lane(take) for _ in range(4)]
+    queues: list[RoomQueue[tuple[int, int]]] = [inbox.queue(take) for _ in range(4)]
 
-    def put(lane: int) -> None:
+    def put(queue: int) -> None:
         for number in range(500):
-            lanes[lane].put((lane, number))
+            queues[queue].put((queue, number))
 
-    threads = [threading.Thread(target=put, args=(lane,)) for lane in range(4)]
+    threads = [threading.Thread(target=put, args=(queue,)) for queue in range(4)]
     for thread in threads:
         thread.start()
     with trio.fail_after(30):
         await all_there.wait()
     for thread in threads:
         thread.join()
-    for lane in range(4):
-        assert [number for one, number in taken if one == lane] == list(range(500))
+    for queue in range(4):
+        assert [number for one, number in taken if one == queue] == list(range(500))
 
 
 async def test_no_room_waits_for_anothers_burst(inbox: Inbox) -> None:
     taken: list[str] = []
-    loud, quiet = inbox.lane(taken.append), inbox.lane(taken.append)
-    for _ in range(10 * demux.TURN):
+    loud, quiet = inbox.queue(taken.append), inbox.queue(taken.append)
+    for _ in range(10 * inboxes.TURN_ITEMS):
         loud.put("loud")
     quiet.put("quiet")
     await trio.testing.wait_all_tasks_blocked()
-    assert taken.index("quiet") == demux.TURN
-    assert taken.count("loud") == 10 * demux.TURN
+    assert taken.index("quiet") == inboxes.TURN_ITEMS
+    assert taken.count("loud") == 10 * inboxes.TURN_ITEMS
 
 
 async def test_of_many_items_of_a_key_the_newest_is_taken_when_it_came(inbox: Inbox) -> None:
     taken: list[str] = []
-    lane = inbox.lane(taken.append, lambda first, newest: f"{first} to {newest}")
-    lane.put("a join")
-    overtaken = [lane.overtake(item[0], item) for item in ("a1", "b1", "a2", "c1", "b2", "a3")]
-    assert overtaken == [False, False, True, False, True, True]
-    assert len(lane) == 2
+    queue = inbox.queue(taken.append, lambda first, newest: f"{first} to {newest}")
+    queue.put("a join")
+    replaced = [queue.put_latest(item[0], item) for item in ("a1", "b1", "a2", "c1", "b2", "a3")]
+    assert replaced == [False, False, True, False, True, True]
+    assert len(queue) == 2
     await trio.testing.wait_all_tasks_blocked()
     assert taken == ["a join", "c1", "b1 to b2", "a1 to a3"]
 
 
 async def test_nothing_overtakes_what_is_not_to_be_lost(inbox: Inbox) -> None:
     taken: list[str] = []
-    lane = inbox.lane(taken.append)
-    lane.overtake("a", "a1")
-    lane.put("a leave")
-    assert not lane.overtake("a", "a2")
-    lane.take_turn()
-    assert not lane.overtake("a", "a3"), "what was taken does not wait any more"
-    lane.take_turn()
+    queue = inbox.queue(taken.append)
+    queue.put_latest("a", "a1")
+    queue.put("a leave")
+    assert not queue.put_latest("a", "a2")
+    queue.take_turn()
+    assert not queue.put_latest("a", "a3"), "what was taken does not wait any more"
+    queue.take_turn()
     assert taken == ["a1", "a leave", "a2", "a3"]
 
 
 async def test_no_room_waits_for_another_in_which_very_much_changed(inbox: Inbox) -> None:
     taken: list[int | str] = []
-    loud, quiet = inbox.lane(taken.append), inbox.lane(taken.append)
-    for number in range(10 * demux.TURN):
-        loud.overtake(number, number)
+    loud, quiet = inbox.queue(taken.append), inbox.queue(taken.append)
+    for number in range(10 * inboxes.TURN_ITEMS):
+        loud.put_latest(number, number)
     quiet.put("quiet")
     await trio.testing.wait_all_tasks_blocked()
-    assert taken.index("quiet") == 1, "a lane's length is what it was when its turn began"
-    assert [one for one in taken if one != "quiet"] == list(range(10 * demux.TURN))
+    assert taken.index("quiet") == 1, "a queue's length is what it was when its turn began"
+    assert [one for one in taken if one != "quiet"] == list(range(10 * inboxes.TURN_ITEMS))
 
 
 async def test_what_a_thread_changes_over_and_over_ends_as_it_was_last(inbox: Inbox) -> None:
     taken: list[int] = []
-    overtaken = 0
-    lane: RoomQueue[int] = inbox.lane(taken.append)
+    replaced = 0
+    queue: RoomQueue[int] = inbox.queue(taken.append)
 
     def change() -> None:
-        nonlocal overtaken
+        nonlocal replaced
         for number in range(20_000):
-            overtaken += lane.overtake(number % 7, number)
+            replaced += queue.put_latest(number % 7, number)
 
     await trio.to_thread.run_sync(change)
-    while len(lane):
-        lane.take_turn()
+    while len(queue):
+        queue.take_turn()
     assert taken[-7:] == list(range(20_000 - 7, 20_000))
     assert taken == sorted(taken)
-    assert len(taken) + overtaken == 20_000
+    assert len(taken) + replaced == 20_000
 
 
 async def test_other_tasks_run_in_between(inbox: Inbox) -> None:
     taken: list[int] = []
     seen: list[int] = []
-    for _ in range(10 * demux.LOOK):
-        lane = inbox.lane(taken.append)
-        lane.put(1)
-    while len(taken) < 10 * demux.LOOK:
+    for _ in range(10 * inboxes.PASS_TURNS):
+        queue = inbox.queue(taken.append)
+        queue.put(1)
+    while len(taken) < 10 * inboxes.PASS_TURNS:
         await trio.lowlevel.checkpoint()
         seen.append(len(taken))
     assert len(set(seen)) >= 5
@@ -138,19 +138,19 @@ async def test_after_a_wake_up_it_looks_by_itself_until_all_is_calm(
         wakes += 1
         Inbox._wake(inbox)
 
-    lane = inbox.lane(take)
+    queue = inbox.queue(take)
     inbox._wake = wake
     began = trio.current_time()
     for number in range(20):
-        lane.put(number)
-        await trio.sleep(demux.PAUSE / 4)
+        queue.put(number)
+        await trio.sleep(inboxes.INTERVAL / 4)
     assert wakes == 1
-    delays = [at - began - number * demux.PAUSE / 4 for number, (at, _) in enumerate(taken)]
+    delays = [at - began - number * inboxes.INTERVAL / 4 for number, (at, _) in enumerate(taken)]
     assert delays[0] == pytest.approx(0)
-    assert max(delays) <= demux.PAUSE * 1.001
-    await trio.sleep(2 * demux.PAUSE)
-    lane.put(20)
-    await trio.sleep(demux.PAUSE)
+    assert max(delays) <= inboxes.INTERVAL * 1.001
+    await trio.sleep(2 * inboxes.INTERVAL)
+    queue.put(20)
+    await trio.sleep(inboxes.INTERVAL)
     assert (wakes, [number for _, number in taken]) == (2, list(range(21)))
 
 
@@ -159,7 +159,7 @@ async def test_it_is_taken_in_the_context_in_which_the_inbox_was_made() -> None:
     inbox = Inbox()
     COLOUR.set("blue")
     colours: list[str] = []
-    inbox.lane(lambda _: colours.append(COLOUR.get())).put(None)
+    inbox.queue(lambda _: colours.append(COLOUR.get())).put(None)
     await trio.testing.wait_all_tasks_blocked()
     inbox.close()
     assert colours == ["red"]
@@ -171,14 +171,14 @@ async def test_whoever_takes_may_put(inbox: Inbox) -> None:
     def take(number: int) -> None:
         taken.append(number)
         if number < 100:
-            lane.put(number + 1)
+            queue.put(number + 1)
 
         else:
             done.set()
 
     done = trio.Event()
-    lane = inbox.lane(take)
-    lane.put(0)
+    queue = inbox.queue(take)
+    queue.put(0)
     with trio.fail_after(30):
         await done.wait()
     assert taken == list(range(101))
@@ -186,9 +186,9 @@ async def test_whoever_takes_may_put(inbox: Inbox) -> None:
 
 def test_what_comes_after_the_end_of_trio_disturbs_nobody() -> None:
     async def main() -> RoomQueue[int]:
-        return Inbox().lane(taken.append)
+        return Inbox().queue(taken.append)
 
     taken: list[int] = []
-    lane = trio.run(main)
-    lane.put(1)
+    queue = trio.run(main)
+    queue.put(1)
     assert taken == []

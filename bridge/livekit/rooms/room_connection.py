@@ -1,0 +1,401 @@
+"""One connection to one room: from entering it to leaving it.
+
+The stages go one way only:
+
+    CONNECTING -> OPEN -> CLOSED          `Watching` is offered when OPEN begins,
+         `------> ABANDONED -> CLOSED     `Disconnected` when OPEN ends.
+
+The SDK is asyncio's, the rest of the program is trio's, and both share one thread
+(`trio_asyncio`).  So an SDK callback may offer an event to an actor directly, and an asyncio
+task may set a trio event.  Cancellation must not cross: after a cancelled `Room.connect` the
+native library waits for an answer, and ends the whole process 15 s later.  Therefore every SDK
+call runs in an asyncio task of its own that nobody cancels.  The trio side waits for a
+`trio.Event` and may stop waiting at any moment.  An abandoned connection closes itself as soon
+as it is made.
+
+Events come through `bridge.livekit.rooms.intake`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol, cast
+
+import structlog
+import trio
+from attrs import evolve
+from livekit import rtc
+from livekit.rtc._proto import ffi_pb2
+from livekit.rtc.room import EventTypes
+
+from actors.rooms.room_port import Offer, OpenRoom, RoomError, RoomJob, RoomUnreachable
+from actors.session.events import (
+    Disconnected,
+    Reconnected,
+    Reconnecting,
+    RecordingChanged,
+    Resynced,
+    Roster,
+    Watching,
+)
+from bridge.livekit.rooms import sdk_events, sdk_values, seams, streams
+from bridge.livekit.rooms.connect_errors import connect_error
+from bridge.livekit.rooms.inbox import Inbox
+from bridge.livekit.rooms.instance_tracker import InstanceTracker, LookUp
+from bridge.livekit.rooms.intake import Intake
+from bridge.livekit.rooms.recorder_search import ListRecorders, RecorderSearch
+from bridge.livekit.rooms.sdk_options import SdkOptions
+from bridge.livekit.rooms.subscriptions import Subscriptions
+from bridge.livekit.server_clock import ServerClock
+from bridge.output.redact import redact
+
+log = structlog.get_logger()
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs of the port that made it."""
+
+    log_payloads: bool
+    options: SdkOptions
+    look_up: LookUp | None
+    clock: ServerClock
+    list_recorders: ListRecorders | None
+    connect_deadline: float
+    leave_deadline: float
+
+    def now(self) -> float:
+        """Unix seconds."""
+        ...
+
+    def slot_free(self) -> None:
+        """A connect call has ended, however it ended."""
+        ...
+
+    def release(self, connection: RoomConnection) -> None:
+        """Nothing of this connection is left at the server."""
+        ...
+
+    def fault(self, name: str, error: BaseException) -> None:
+        """Count something that failed where no caller can get the error."""
+        ...
+
+
+class _Stage(enum.Enum):
+    CONNECTING = enum.auto()
+    OPEN = enum.auto()
+    ABANDONED = enum.auto()
+    CLOSED = enum.auto()
+
+
+class RoomConnection(OpenRoom):
+    """A room of a real LiveKit server that we are in, or are about to enter."""
+
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        loop: asyncio.AbstractEventLoop,
+        inbox: Inbox | None,
+        job: RoomJob,
+        offer: Offer,
+    ) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._job = job
+        self.abandoned = False
+        """The caller who wanted the connection does not wait for it any more."""
+        self._stage = _Stage.CONNECTING
+        self._room: rtc.Room | None = None
+        self._error: RoomError | None = None
+        self._reason: str | None = None
+        self._recording = False
+        """Whether the room was being recorded when that was last offered."""
+        self.intake: Final = Intake(
+            offer,
+            identity=job.identity,
+            inbox=inbox,
+            clock=owner.now,
+            drive=self._drive,
+            follow_up=self._follow_up,
+            fault=owner.fault,
+            log_payloads=owner.log_payloads,
+        )
+        self._instance = InstanceTracker(
+            job.room,
+            job.room_sid,
+            loop=loop,
+            look_up=owner.look_up,
+            announce=self._announce_reconnected,
+            fault=owner.fault,
+        )
+        self._recorders = RecorderSearch(
+            job.room,
+            owner.list_recorders,
+            offer=self.intake.offer,
+            clock=owner.now,
+            fault=owner.fault,
+        )
+        self._subscriptions = Subscriptions(
+            seams.pause if owner.options.pause_microphones else _leave_playing
+        )
+        self.streams: Final = streams.Streams(self.intake, loop, self.intake.offer, owner.fault)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settled = trio.Event()
+        """The connect call has ended."""
+        self._closed = trio.Event()
+        self._left = trio.Event()
+
+    def roster(self) -> Roster:
+        """Everyone who is there.  While the room instance is uncertain, only participants
+        who are known from before the reconnect."""
+        if self._room is None:
+            return Roster(room_sid=self._instance.room_sid)
+        room_sid = self._instance.current_sid(self._room)
+        roster = sdk_values.roster_of(self._room, self.intake.now(), room_sid)
+        if not self._instance.reconnecting:
+            return roster
+        known = self._instance.participants
+        return evolve(roster, participants=tuple(p for p in roster.participants if p.sid in known))
+
+    async def closed(self) -> str | None:
+        await self._closed.wait()
+        return self._reason
+
+    # --- the trio side: in and out --------------------------------------------------
+
+    async def enter(self) -> None:
+        """Wait until the room is open.  `leave` must follow, whatever this raises."""
+        connect = self._spawn(self._connect())
+        connect.add_done_callback(lambda _: self._owner.slot_free())
+        with trio.move_on_after(self._owner.connect_deadline):
+            await self._settled.wait()
+        if not self._settled.is_set():
+            seconds = self._owner.connect_deadline
+            raise RoomUnreachable(f"no connection to the room within {seconds:g} s")
+        if self._error is not None:
+            raise self._error
+
+    async def leave(self) -> None:
+        """Disconnect within the deadline.  A connection that is still being made is abandoned."""
+        if self._stage is _Stage.CONNECTING and not self._settled.is_set():
+            self._stage = _Stage.ABANDONED
+            return
+        if self._room is not None:
+            self._spawn(self._disconnect())
+            with trio.move_on_after(self._owner.leave_deadline, shield=True) as waiting:
+                await self._left.wait()
+            if waiting.cancelled_caught:
+                log.warning("room_leave_timeout", room=self._job.room)
+        self._close("client_initiated")
+
+    # --- the asyncio side ----------------------------------------------------------
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _connect(self) -> None:
+        room = self._make_room()
+        seams.handle_streams(
+            room,
+            streams.is_message,
+            self.streams.on_text,
+            self.streams.on_bytes,
+            streams.CHAT,
+        )
+        options = rtc.RoomOptions(auto_subscribe=False)
+        if self._owner.options.dual_peer_connection:
+            options.single_peer_connection = False
+        if self._owner.options.gather_once:
+            options.rtc_config = rtc.RtcConfiguration(
+                continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
+            )
+        sent_at = self._owner.clock.steady()
+        try:
+            await room.connect(self._job.url, self._job.token, options)
+        except rtc.ConnectError as exc:
+            self._error = connect_error(exc.message)
+        except Exception as exc:  # noqa: BLE001  `enter` raises it
+            self._error = RoomUnreachable(redact(f"{type(exc).__name__}: {exc}")[:300])
+        else:
+            self._room = room
+            self._note_clock(room, sent_at)
+        if self._room is None:
+            self._owner.release(self)
+        elif self._stage is _Stage.ABANDONED:
+            await self._disconnect()
+        else:
+            self._watch(self._room)
+        self._settled.set()
+
+    def _note_clock(self, room: rtc.Room, sent_at: float) -> None:
+        """The server let our participant in between the begin and the end of the call."""
+        joined_at = sdk_values.server_joined_at(room.local_participant)
+        if joined_at:
+            # Servers before 1.8 send whole seconds only.
+            within = 1.0 if joined_at.is_integer() else 0.001
+            self._owner.clock.observe(sent_at, joined_at, within=within)
+
+    def _make_room(self) -> rtc.Room:
+        on_event = self.intake.on_sdk_event
+        if self.intake.queue is not None:
+            return seams.DemuxedRoom(self._loop, on_event, self.intake.arrived)
+        room = rtc.Room(loop=self._loop)
+        for name in sdk_events.TRANSLATORS.keys() | FOLLOW_UPS.keys():
+            room.on(name, partial(on_event, name))
+        return room
+
+    def _watch(self, room: rtc.Room) -> None:
+        """Begin, in the step in which `connect` returned.
+
+        The room's queue (or the SDK's task) is looked at in a later step only, and the
+        native side held everything back until a taker was there.  So nothing can be offered
+        before `Watching`, and nobody is missed between it and the first event.
+        """
+        self.intake.begin(room)
+        self._subscriptions.visible = not room.local_participant.permissions.hidden
+        if self.intake.queue is None:
+            self._guarded("room_filter", seams.watch_only_own_events, room)
+        roster = self.roster()
+        self.intake.note_roster(roster)
+        self._instance.participants.update(one.sid for one in roster.participants)
+        self._recording = room.is_recording
+        self._stage = _Stage.OPEN
+        offset = self._owner.clock.offset
+        self.intake.offer(Watching(self.intake.now(), roster, clock_offset=offset))
+        self._guarded("subscribe", self._subscriptions.restore, room.remote_participants)
+        self._recorders.begin(room)
+
+    async def _disconnect(self) -> None:
+        room = self._room
+        assert room is not None
+        try:
+            await room.disconnect()
+        except Exception as exc:  # noqa: BLE001  counted and logged
+            self._owner.fault("disconnect", exc)
+        finally:
+            self._left.set()
+            self._owner.release(self)
+
+    def _guarded(self, name: str, function: Callable[..., object], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as exc:  # noqa: BLE001  counted and logged
+            self._owner.fault(name, exc)
+
+    def _close(self, reason: str | None) -> None:
+        """Out for good: offered once, and nothing after it."""
+        if self._stage is not _Stage.OPEN:
+            return
+        self._instance.cancel_recheck()
+        self._reason = reason
+        self.intake.offer(Disconnected(self.intake.now(), reason))
+        self._stage = _Stage.CLOSED
+        self.intake.end()
+        self._recorders.end()
+        self.streams.close()
+        self._closed.set()
+
+    # --- after an event of the SDK was offered ----------------------------------------
+
+    def _drive(self, event: ffi_pb2.FfiEvent) -> None:
+        cast("seams.DemuxedRoom", self._room).drive(event)
+
+    def _follow_up(self, name: EventTypes, *args: Any) -> None:
+        follow_up = FOLLOW_UPS.get(name)
+        if follow_up is not None:
+            follow_up(self, *args)
+
+    def on_disconnected(self, reason: int) -> None:
+        self._close(sdk_values.reason_of(reason))
+
+    def on_reconnecting(self) -> None:
+        if self._instance.on_reconnecting():
+            self.intake.offer(Reconnecting(self.intake.now()))
+
+    def on_reconnected(self) -> None:
+        """Subscribe again.  `Reconnected` is offered once the room instance is certain."""
+        assert self._room is not None
+        self._subscriptions.restore(self._room.remote_participants)
+        self._instance.on_reconnected(self._room)
+
+    def _announce_reconnected(self) -> None:
+        if self._stage is _Stage.OPEN:
+            roster = self.roster()
+            self._instance.participants = {one.sid for one in roster.participants}
+            self._recording = bool(roster.recording)
+            self.intake.offer(Reconnected(self._owner.now(), roster))
+
+    def on_room_updated(self) -> None:
+        """The room changed.  Its SID may be the awaited one, or a new one without a reconnect.
+
+        Another SID without a reconnect (we were moved) is another room instance, too.
+        """
+        assert self._room is not None
+        before = self._instance.room_sid
+        if self._instance.uncertain:
+            self._instance.confirm()
+        elif not self._instance.reconnecting and self._instance.current_sid(self._room) != before:
+            self.intake.offer(Resynced(self.intake.now(), self.roster()))
+        if not self._instance.reconnecting and self._room.is_recording != self._recording:
+            self._recording = self._room.is_recording
+            self.intake.offer(RecordingChanged(self.intake.now(), self._recording))
+        self._recorders.search()
+
+    def on_participant(self, participant: rtc.RemoteParticipant) -> None:
+        """A participant or one of its tracks came or went.
+
+        Nothing can be requested while the connection is down.  `on_reconnected` does it then.
+        """
+        assert self._room is not None
+        if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
+            self._subscriptions.choose(participant)
+        self._recorders.search()
+
+    def on_participant_joined(self, participant: rtc.RemoteParticipant) -> None:
+        self._instance.on_participant(participant.sid)
+        self.on_participant(participant)
+
+    def on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
+        self._subscriptions.left(participant)
+        self._recorders.left(participant.sid)
+
+    def on_published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:
+        self.on_participant(participant)
+
+    def on_subscribed(
+        self, _track: object, publication: rtc.RemoteTrackPublication, _participant: object
+    ) -> None:
+        self._subscriptions.subscribed(publication)
+
+    def on_unsubscribed(
+        self,
+        _track: object,
+        publication: rtc.RemoteTrackPublication,
+        participant: rtc.RemoteParticipant,
+    ) -> None:
+        self._subscriptions.unsubscribed(publication, participant)
+
+
+FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
+    "participant_connected": RoomConnection.on_participant_joined,
+    "participant_disconnected": RoomConnection.on_participant_left,
+    "track_published": RoomConnection.on_published,
+    "track_unpublished": RoomConnection.on_published,
+    "track_subscribed": RoomConnection.on_subscribed,
+    "track_unsubscribed": RoomConnection.on_unsubscribed,
+    "reconnecting": RoomConnection.on_reconnecting,
+    "reconnected": RoomConnection.on_reconnected,
+    "room_updated": RoomConnection.on_room_updated,
+    "moved": RoomConnection.on_room_updated,
+    "disconnected": RoomConnection.on_disconnected,
+}
+"""The reaction to an event of the SDK, after the event was offered."""
+
+
+def _leave_playing(_publication: rtc.RemoteTrackPublication) -> None:
+    """A subscription that is not paused."""
