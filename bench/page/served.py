@@ -24,7 +24,7 @@ from bench.page.traffic import Traffic
 from bridge.app.interpreter import tune_interpreter
 from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.app.web import application
-from bridge.app.worker_role import FlushEachTick
+from bridge.app.worker_role import FlushPerTick
 from bridge.config.settings import Settings, load
 from bridge.http.server.listener import serve
 from bridge.log.structured_log import running_log
@@ -77,7 +77,7 @@ async def main(settings: Settings, traffic: Traffic) -> None:
         open_simulated_app(settings, traffic.rooms, settings.data_dir, NoReports()) as running,
         trio.open_nursery() as nursery,
     ):
-        site = application(settings, running.program(settings))
+        site = application(settings, running.web_ports())
         for number, room in enumerate(traffic.rooms.live):
             running.actors.assign(
                 RoomJob(f"AJ_{number}", room.name, room.sid, "simulated", "none", "agent")
@@ -100,7 +100,7 @@ def run(data_dir: str, rooms: str, rate: str) -> None:
     traffic = Traffic([f"room-{number}" for number in range(int(rooms))], float(rate))
     with running_log(settings) as (_, sink):
         tune_interpreter()
-        trio.run(main, settings, traffic, instruments=[FlushEachTick(sink)])
+        trio.run(main, settings, traffic, instruments=[FlushPerTick(sink)])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The actors that watch rooms, whoever sends them there: put together, and spoken to.
+"""The actors that watch rooms: put together, and the calls by which other parts reach them.
 
-The demo's simulated rooms, the demo on a real server and `start` all run these.
+`start`, the demo on a real server and the demo's simulated rooms all run these.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
@@ -63,7 +63,7 @@ FLUSH_AGAIN: Final = 0.2
 
 @define(eq=False)
 class RoomActors:
-    """The actors that watch rooms, whoever sends them there."""
+    """The actors that watch rooms, as other parts of the program see them."""
 
     table: RoomTable
     backlog: Backlog
@@ -71,8 +71,8 @@ class RoomActors:
     reporter: Ref[Any]
     store: Ref[Any]
     publish: Publish
-    tally: RunCounters
-    """Counts over everything that was published."""
+    counters: RunCounters
+    """Counts over every entry of every session."""
     clock: Clock
 
     def assign(self, job: RoomJob) -> None:
@@ -85,48 +85,48 @@ class RoomActors:
         self.manager.tell(Terminated(job_id))
 
     def give_up(self, room_sid: str) -> None:
-        """Leave this room, which nobody is in, so that another one has its place."""
+        """Leave this room, which is empty, so that another one has its place."""
         self.manager.tell(GiveUp(room_sid))
 
-    def said(self, room: str, room_sid: str, event: WebhookReport) -> None:
-        """LiveKit said this of a room."""
+    def take_webhook(self, room: str, room_sid: str, event: WebhookReport) -> None:
+        """LiveKit has reported this about a room."""
         self.manager.tell(WebhookReceived(room, room_sid, event))
 
-    def suspended(self, since: float, until: float) -> None:
-        """Nothing of us ran in between: every session has a gap.
+    def report_suspension(self, since: float, until: float) -> None:
+        """Nothing of this process ran in between: every session has a gap.
 
-        Told past the manager, so that it comes before whatever is queued for a session.
+        It goes past the manager, so that it comes before the events that wait for a session.
         """
         for session in self.table.sessions:
             session.tell(Suspended(until, since))
 
-    def clock_offset(self, at: float, seconds: float) -> None:
-        """This machine's clock is that far ahead of the server's."""
+    def report_clock_offset(self, at: float, seconds: float) -> None:
+        """This machine's clock is so many seconds ahead of the server's."""
         for session in self.table.sessions:
             session.tell(ClockCompared(at, seconds))
 
     async def flush(self) -> None:
-        """Wait until everything that was recorded by now is kept, also for a disk in trouble."""
+        """Wait until everything that was recorded by now is on disk, also for a disk that fails."""
         while True:
             if await self.store.ask(Flush, timeout=float("inf")):
                 return
             await trio.sleep(FLUSH_AGAIN)
 
     async def leave_all(self) -> None:
-        """Leave every room and close every session, once LiveKit has heard of it."""
+        """Leave every room and close every session, after LiveKit was informed."""
         for tries in range(1, DRAIN_TRIES + 1):
             try:
                 await self.manager.ask(Drain, timeout=float("inf"))
                 break
             except ActorDown:
-                # It crashed with the question in hand, and goes on when it is back.
+                # It crashed while it had the question; after its restart it is asked again.
                 if tries == DRAIN_TRIES:
                     raise
 
-    def close_books(self) -> None:
-        """End what a hurried end left open.  Only when no actor will run any more."""
-        held = (held.journal for held in self.table.records.values())
-        for journal in (*held, *self.table.unwatched.values()):
+    def end_open_sessions(self) -> None:
+        """End the sessions that a hurried end left open.  Only when no actor will run any more."""
+        watched = (record.journal for record in self.table.records.values())
+        for journal in (*watched, *self.table.unwatched.values()):
             journal.end(self.clock(), "worker_stopped")
             while journal.unpublished:
                 self.publish(journal.state, journal.unpublished.popleft())
@@ -134,6 +134,24 @@ class RoomActors:
     def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
         return self.table.summary(self.clock())
+
+    def open_sessions(self) -> Iterator[SessionState]:
+        """Every session that has not ended."""
+        return (journal.state for journal in self.table.journals if not journal.ended)
+
+    def watched_sessions(self) -> Iterator[SessionState]:
+        """The sessions of the watched rooms, each as it is when the iterator gets to it."""
+        journals = [record.journal for record in self.table.records.values()]
+        return (journal.state for journal in journals)
+
+    def store_problem(self) -> str | None:
+        """Why the store does not work; None while it does.  For anybody to read."""
+        health = self.backlog.health
+        if health.trouble:
+            return "the store cannot be written; the log says why"
+        if health.unreadable:
+            return "the store cannot be read; the log says why"
+        return None if health.written_at is not None else "the store was not written yet"
 
 
 _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
@@ -156,32 +174,28 @@ _SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
         "actor_overran", actor=s.actor, after=s.after, awaiting=s.awaiting
     ),
 }
-"""What the log says of the runtime.  Starts, ends and dead letters are data, not news."""
+"""How the log reports the runtime.  Starts, ends and dead letters are counted, not logged."""
 
 
-def on_signal(signal: Signal) -> None:
+def log_signal(signal: Signal) -> None:
     """Log what the runtime reports."""
-    say = _SIGNALS.get(type(signal))
-    if say is not None:
-        say(signal)
+    log_it = _SIGNALS.get(type(signal))
+    if log_it is not None:
+        log_it(signal)
 
 
-def _announce(event: str, /, **fields: Any) -> None:
-    log.info(event, **fields)
-
-
-_LOUD: Final = frozenset({"store_trouble", "store_unreadable"})
-"""What somebody has to do something about."""
+_ERRORS: Final = frozenset({"store_trouble", "store_unreadable"})
+"""Announcements that somebody has to act upon."""
 
 
 def announce(event: str, /, **fields: Any) -> None:
     """Log what the actors announce."""
-    (log.error if event in _LOUD else log.info)(event, **fields)
+    (log.error if event in _ERRORS else log.info)(event, **fields)
 
 
 @define(eq=False)
-class Ports:
-    """What the actors of rooms need of the world around them."""
+class RoomActorPorts:
+    """What the actors of rooms need from outside: LiveKit's side, a store, a clock."""
 
     port: RoomPort
     find_again: FindAgain
@@ -190,49 +204,51 @@ class Ports:
     reports: JobReports
     archive: Archive
     worker: str
-    """Who we are, as it stands in a session."""
+    """This worker's id, as it stands in a session."""
     trusted_clock: Callable[[], float | None] = lambda: None
     """Unix seconds where LiveKit's clock and this machine's agree, else None."""
     clock: Clock = time.time
     """The clock of all times of sessions."""
 
 
-async def start_room_actors(settings: Settings, system: ActorSystem, outside: Ports) -> RoomActors:
+async def start_room_actors(
+    settings: Settings, system: ActorSystem, ports: RoomActorPorts
+) -> RoomActors:
     """Start the store, the supervisor of all rooms, their manager and the reporter.
 
-    When this returns, what earlier runs left is known, unless the archive is in trouble.
+    When this returns, the sessions of earlier runs are loaded, unless the archive fails.
     """
     table, backlog, root = RoomTable(), Backlog(), system.supervisor
-    tell, tally = SessionLog(), RunCounters()
+    log_entry, counters = SessionLog(), RunCounters()
 
     def publish(state: SessionState, entry: Entry) -> None:
-        tally.take(state, entry)
-        tell(state, entry)
+        counters.take(state, entry)
+        log_entry(state, entry)
 
-    around = RoomDependencies(
-        port=outside.port,
-        find_again=outside.find_again,
-        undo=outside.undo,
+    dependencies = RoomDependencies(
+        port=ports.port,
+        find_again=ports.find_again,
+        undo=ports.undo,
         backlog=backlog,
-        clock=outside.clock,
+        clock=ports.clock,
         publish=publish,
-        heard=tally.heard,
+        heard=counters.heard,
         announce=announce,
-        worker=outside.worker,
+        worker=ports.worker,
         agent_name=settings.agent_name,
         person_key=settings.person_key,
     )
-    # The first to start is the last to stop: it writes what the others say in the end.
+    # Started first, so that it stops last and writes what the others record at their end.
     store: Ref[Any] = root.start_child(
         ChildSpec(
             "store",
             lambda: StoreActor(
                 backlog,
-                outside.archive,
+                ports.archive,
                 journals=lambda: table.journals,
-                clock=outside.clock,
+                clock=ports.clock,
                 announce=announce,
-                trusted_clock=outside.trusted_clock,
+                trusted_clock=ports.trusted_clock,
             ),
             restart=Restart.PERMANENT,
             significant=True,
@@ -243,17 +259,17 @@ async def start_room_actors(settings: Settings, system: ActorSystem, outside: Po
     manager: Ref[Any] = root.start_child(
         ChildSpec(
             "manager",
-            lambda: RoomManager(table, rooms, outside.reports, around),
+            lambda: RoomManager(table, rooms, ports.reports, dependencies),
             significant=True,
             mailbox=MANAGER_MAILBOX,
         )
     )
     recovery = Recovery(
-        outside.archive,
+        ports.archive,
         table,
         manager,
-        outside.list_living,
-        clock=outside.clock,
+        ports.list_living,
+        clock=ports.clock,
         announce=announce,
     )
     await recovery.load_once()
@@ -264,10 +280,10 @@ async def start_room_actors(settings: Settings, system: ActorSystem, outside: Po
             lambda: Reporter(
                 manager,
                 announce=announce,
-                clock=outside.clock,
+                clock=ports.clock,
                 status_every=settings.status_every,
                 report_every=settings.report_every,
             ),
         )
     )
-    return RoomActors(table, backlog, manager, reporter, store, publish, tally, outside.clock)
+    return RoomActors(table, backlog, manager, reporter, store, publish, counters, ports.clock)

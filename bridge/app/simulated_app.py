@@ -1,4 +1,7 @@
-"""The program's actors and store as `start` runs them, in simulated rooms."""
+"""The program's actors and store as `start` runs them, in simulated rooms.
+
+There is no LiveKit and so no worker: the HTTP side is shown one that is not registered.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ from actors.rooms.room_port import RoomJob
 from actors.runtime import ActorSystem, open_system
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge import __version__
-from bridge.app.program import Program
-from bridge.app.room_actors import Ports, RoomActors, on_signal, start_room_actors
+from bridge.app.room_actors import RoomActorPorts, RoomActors, log_signal, start_room_actors
+from bridge.app.web_ports import WebPorts, WorkerSnapshot
 from bridge.config.settings import Settings
-from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.tokens import ApiKey
-from bridge.livekit.worker.worker import Worker, WorkerConfig
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from bridge.store.sqlite_archive import open_store
+
+NAME = "simulated"
+"""The worker's id in sessions."""
 
 
 class NoReports:
-    """Nobody hears of the jobs."""
+    """Takes the reports on jobs where no LiveKit is there to get them."""
 
     def job_running(self, job_id: str) -> None: ...
     def job_ended(self, job_id: str, error: str | None = None) -> None: ...
@@ -33,50 +37,74 @@ class NoReports:
 
 @frozen
 class SimulatedApp:
-    """What runs."""
+    """The running actors."""
 
     actors: RoomActors
     system: ActorSystem
+    settings: Settings
 
-    def program(self, settings: Settings) -> Program:
-        """It as the HTTP side wants it.  The worker is never run: there is no LiveKit."""
-        config = WorkerConfig(
-            endpoint=Endpoint.parse(settings.url),
-            api_key=ApiKey(settings.api_key, settings.api_secret),
-            agent_name=settings.agent_name,
-            max_rooms=settings.max_rooms,
-            version=__version__,
-            instance="simulated",
-            visible=settings.visible,
+    def web_ports(self) -> WebPorts:
+        """What the HTTP side looks at."""
+        return WebPorts(
+            worker=self._worker,
+            checks={
+                "livekit": lambda: "not registered at LiveKit",
+                "rooms": lambda: None,
+                "store": self.actors.store_problem,
+            },
+            open_sessions=self.actors.open_sessions,
+            watched_sessions=self.actors.watched_sessions,
+            take_webhook=self._take_webhook,
+            backlog=self.actors.backlog,
+            counters=self.actors.counters,
+            system=self.system,
         )
-        worker = Worker(config, on_assignment=lambda _: None, on_termination=lambda _: None)
-        return Program(self.actors, worker, self.system)
+
+    def _worker(self) -> WorkerSnapshot:
+        return WorkerSnapshot(
+            name=NAME,
+            livekit_id="",
+            livekit_url=self.settings.url,
+            agent_name=self.settings.agent_name,
+            version=__version__,
+            registered=False,
+            draining=False,
+            max_rooms=self.settings.max_rooms,
+            watched_rooms=len(self.actors.table.records),
+            entering=0,
+            takes_jobs=False,
+        )
+
+    def _take_webhook(self, webhook: TranslatedWebhook) -> None:
+        self.actors.take_webhook(webhook.room, webhook.room_sid, webhook.event)
 
 
 @asynccontextmanager
 async def open_simulated_app(
     settings: Settings, rooms: SimulatedRooms, data_dir: Path, reports: JobReports
 ) -> AsyncGenerator[SimulatedApp, None]:
-    """Run them for the length of a block; `reports` hears of the jobs."""
+    """Run them for the length of a block; `reports` takes the reports on jobs."""
 
     async def find_again(job: RoomJob) -> RoomJob | None:
-        lives = any(room.name == job.room and job.room_sid in ("", room.sid) for room in rooms.live)
-        return job if lives else None
+        exists = any(
+            room.name == job.room and job.room_sid in ("", room.sid) for room in rooms.live
+        )
+        return job if exists else None
 
     async def list_living() -> frozenset[str]:
         return frozenset(room.sid for room in rooms.live)
 
     async with (
-        open_store(data_dir, instance="simulated") as archive,
-        open_system(on_signal=on_signal) as system,
+        open_store(data_dir, instance=NAME) as archive,
+        open_system(on_signal=log_signal) as system,
     ):
-        outside = Ports(
+        ports = RoomActorPorts(
             port=rooms,
             find_again=find_again,
             undo=rooms,
             list_living=list_living,
             reports=reports,
             archive=archive,
-            worker="simulated",
+            worker=NAME,
         )
-        yield SimulatedApp(await start_room_actors(settings, system, outside), system)
+        yield SimulatedApp(await start_room_actors(settings, system, ports), system, settings)

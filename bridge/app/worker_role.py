@@ -1,21 +1,14 @@
-"""`start`: run until a signal, then leave every room in order; a second Ctrl-C ends at once.
+"""The role of `start`: watch rooms until a signal, then leave every room in order.
 
-The ladder of an end: the first SIGINT, SIGTERM or SIGHUP drains within `--stop-timeout`;
-what is not through by then is named and cancelled.  A second SIGINT cancels right away.
-SIGTERM comes from programs, which send it twice without meaning more by it (to a process
-and to its group): one that follows within `REPEAT` seconds changes nothing, a later one
-cancels too.  SIGHUP means the terminal is gone; it is left alone where it was ignored
-before us (nohup).
-After a cancellation the program has `HURRY` seconds for its goodbyes and is then gone
-whatever hangs.  However it ends, the Final Summary is the last thing but one it says.
-SIGUSR1 shows every actor at any time.
+`bridge.app.shutdown` has the ladder of an end.  An orderly end drains within `--stop-timeout`; the
+log names what is not done by then, and it is cancelled.  However the run ends, the final summary is
+its last line but one.  SIGUSR1 shows every actor at any time.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 from types import FrameType
 from typing import Final, final
 
@@ -27,34 +20,29 @@ from attrs import define, field
 from actors.runtime import first_of, render_running
 from bridge.app.interpreter import tune_interpreter
 from bridge.app.program import Program, open_program
+from bridge.app.shutdown import Shutdown
 from bridge.config.machine import descriptor_limit
 from bridge.config.settings import Settings, SettingsError
 from bridge.log.sink import Sink
-from bridge.log.structured_log import FLUSH_SECONDS
 from bridge.output.text import harmless
 
 log = structlog.get_logger()
 
-REPEAT: Final = 1.0
-"""Seconds in which another SIGTERM or SIGHUP is the same request."""
-HURRY: Final = 1.0
-"""Seconds for goodbyes after a cancellation."""
 FAILED: Final = 1
-INTERRUPTED: Final = 130
 
 
 @final
-class FlushEachTick(trio.abc.Instrument):
-    """The lines of the log leave once a round of the loop, before it sleeps."""
+class FlushPerTick(trio.abc.Instrument):
+    """Writes the lines of the log once a round of trio's loop, before it sleeps."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 (trio's signature)
-        self._sink.let_go()
+        self._sink.release()
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002
-        self._sink.hold()
+        self._sink.buffer()
 
 
 def run(settings: Settings, sink: Sink) -> int:
@@ -62,113 +50,69 @@ def run(settings: Settings, sink: Sink) -> int:
 
     `sink` is where the log goes.  Raises `SettingsError` where LiveKit refuses the worker.
     """
-    # Straight to the tree, past trio: it also answers where the loop itself is stuck.
-    signal.signal(signal.SIGUSR1, _show_actors)
+    # A signal handler of Python, not trio's: it also answers where the loop itself is stuck.
+    signal.signal(signal.SIGUSR1, show_actors)
     tune_interpreter()
-    return trio.run(_main, settings, sink, instruments=[FlushEachTick(sink)])
+    return trio.run(_main, settings, sink, instruments=[FlushPerTick(sink)])
 
 
-def _show_actors(_: int, __: FrameType | None) -> None:
+def show_actors(_: int, __: FrameType | None) -> None:
     """SIGUSR1: every actor, its state, queue and counters, and what it awaits, on stderr."""
     for line in render_running().splitlines():
         os.write(2, f"{harmless(line, 2_000)}\n".encode())
 
 
 @define(eq=False)
-class End:
-    """How the run is asked to end."""
+class _WorkerRun:
+    """One run of the worker, and why it ended."""
 
+    settings: Settings
     sink: Sink
-    asked: trio.Event = field(factory=trio.Event)
-    """By a first signal."""
-    hurried: trio.Event = field(factory=trio.Event)
-    """By a later one, or because the stop timeout has passed."""
-    _first_at: float = float("inf")
-    """When the first signal came, on trio's clock."""
-    _interrupts: int = 0
-    work: trio.CancelScope = field(factory=trio.CancelScope)
-    """Around everything that a hurried end cancels."""
-    code: int = 0
+    program: Program | None = None
     refused: str = ""
     """Why nothing can work with these settings."""
-    program: Program | None = None
+    shutdown: Shutdown = field(init=False)
 
-    def hurry(self, code: int) -> None:
-        self.code = code
-        self.hurried.set()
-
-    async def listen(self, signals: AsyncIterator[int]) -> None:
-        async for number in signals:
-            now = trio.current_time()
-            self._first_at = min(self._first_at, now)
-            self._interrupts += number == signal.SIGINT
-            if self._interrupts > 1 or now - self._first_at > REPEAT:
-                log.info("signal_received", signal=signal.Signals(number).name)
-                self.hurry(INTERRUPTED)
-            elif not self.asked.is_set():
-                log.info("signal_received", signal=signal.Signals(number).name)
-                self.asked.set()
-
-    async def see_that_it_ends(self) -> None:
-        await self.hurried.wait()
-        self.work.cancel()
-        await trio.sleep(HURRY)
-        log.warning("end_forced", after=HURRY)
-        self.say_goodbye()
-        self.sink.flush(FLUSH_SECONDS)
-        os._exit(self.code)
+    def __attrs_post_init__(self) -> None:
+        self.shutdown = Shutdown(self.sink, self.say_goodbye)
 
     def say_goodbye(self) -> None:
         if self.program is not None:
-            self.program.rooms.close_books()
-            log.info("final_summary", **self.program.rooms.summary().as_dict())
+            self.program.say_goodbye()
         log.info("agent_stopped")
+
+    async def watch(self) -> None:
+        try:
+            await self._watch()
+        except SettingsError as error:
+            self.refused = str(error)
+
+    async def _watch(self) -> None:
+        settings, shutdown = self.settings, self.shutdown
+        async with open_program(settings) as program:
+            self.program = program
+            await first_of(shutdown.requested.wait, program.over.wait)
+            self.refused = program.refused
+            if self.refused:
+                return
+            with trio.move_on_after(settings.stop_timeout) as draining:
+                await program.drain()
+            if draining.cancelled_caught:
+                log.warning(
+                    "stop_timeout",
+                    after=settings.stop_timeout,
+                    waiting_for=program.closing,
+                    rooms=sorted(program.rooms.table.names),
+                )
+                shutdown.hurry(FAILED)
 
 
 async def _main(settings: Settings, sink: Sink) -> int:
     log.info("agent_started")
     log.info("max_rooms", rooms=settings.max_rooms, open_files=descriptor_limit())
-    end = End(sink)
-    with trio.open_signal_receiver(*_end_signals()) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(end.listen, signals)
-            nursery.start_soon(end.see_that_it_ends)
-            with end.work:
-                await _watch_until_asked(settings, end)
-            nursery.cancel_scope.cancel()
-    if end.refused:
-        raise SettingsError(end.refused)
-    end.say_goodbye()
-    return end.code
-
-
-def _end_signals() -> tuple[signal.Signals, ...]:
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,))
-
-
-async def _watch_until_asked(settings: Settings, end: End) -> None:
-    try:
-        await _watch(settings, end)
-    except SettingsError as error:
-        end.refused = str(error)
-
-
-async def _watch(settings: Settings, end: End) -> None:
-    async with open_program(settings) as program:
-        end.program = program
-        await first_of(end.asked.wait, program.over.wait)
-        end.refused = program.refused
-        if end.refused:
-            return
-        with trio.move_on_after(settings.stop_timeout) as draining:
-            await program.drain()
-        if draining.cancelled_caught:
-            rooms = sorted(program.rooms.table.names)
-            log.warning(
-                "stop_timeout",
-                after=settings.stop_timeout,
-                waiting_for=program.closing,
-                rooms=rooms,
-            )
-            end.hurry(FAILED)
+    worker_run = _WorkerRun(settings, sink)
+    code = await worker_run.shutdown.run(worker_run.watch)
+    if worker_run.refused:
+        raise SettingsError(worker_run.refused)
+    worker_run.say_goodbye()
+    return code

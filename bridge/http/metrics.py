@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 import trio
 from attrs import Factory, define, field, frozen
@@ -30,7 +30,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.journal.backlog import Backlog
-from actors.journal.journal import Journal
 from actors.rooms.run_counters import Histogram, RunCounters
 from actors.runtime import (
     ActorEnded,
@@ -52,7 +51,6 @@ from bridge.http.server.routes import HttpRoute
 from bridge.http.server.time_slices import TimeSlices
 from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.server_clock import ServerClock
-from bridge.livekit.worker.worker import Worker
 from bridge.output.harmless import harmless
 
 PREFIX: Final = "room_actors_"
@@ -121,17 +119,26 @@ class Requests:
 # ---------------------------------------------------------------- what is read
 
 
+class MeasuredWorker(Protocol):
+    """What is measured of a worker."""
+
+    @property
+    def registered(self) -> bool: ...
+    @property
+    def max_rooms(self) -> int: ...
+
+
 @frozen
 class Sources:
     """Everything that has something to measure."""
 
-    journals: Callable[[], Iterable[Journal]]
-    """Of the sessions that we are in."""
+    sessions: Callable[[], Iterable[SessionState]]
+    """Of the rooms that are watched; each is read when a scrape gets to it."""
     tally: RunCounters
     vitals: RuntimeCounters
     system: ActorSystem
     backlog: Backlog
-    worker: Worker
+    worker: Callable[[], MeasuredWorker]
     webhooks: Mapping[str, int]
     webhooks_dropped: Callable[[], int]
     feed: EventSource
@@ -244,7 +251,7 @@ class Family:
 
 
 def _load(sources: Sources, seen: Scrape) -> float:
-    return min(1.0, seen.live.sessions / sources.worker.config.max_rooms)
+    return min(1.0, seen.live.sessions / sources.worker().max_rooms)
 
 
 def _store_lag(sources: Sources, seen: Scrape) -> float:
@@ -320,9 +327,9 @@ FAMILIES: Final = (
            lambda s, _: s.system.dead_letters.total()),
     # The worker.
     Family("gauge", "worker_registered", "1 while LiveKit knows this worker, else 0.",
-           lambda s, _: float(s.worker.registered)),
+           lambda s, _: float(s.worker().registered)),
     Family("gauge", "worker_max_rooms", "Rooms that are watched at most.",
-           lambda s, _: s.worker.config.max_rooms),
+           lambda s, _: s.worker().max_rooms),
     Family("gauge", "worker_load_ratio", "Share of those that is watched.", _load),
     # Time.
     Family("gauge", "clock_offset_seconds",
@@ -462,9 +469,8 @@ class Metrics:
     async def _look(self) -> Scrape:
         sources, live, mailboxes = self._sources, LiveTotals(), Mailboxes()
         now, turns = sources.clock(), TimeSlices()
-        for journal in sources.journals():
+        for state in sources.sessions():
             await turns.may_pass()
-            state = journal.state
             if not state.ended:
                 sources.tally.advance(state, now)
                 live.add(state)

@@ -83,7 +83,7 @@ def configure_logging(settings: LogSettings, *, fd: int = 2) -> Sink:
     May be called again; the last call holds.  Flush the sink before leaving.
     """
     renderer = _Renderer(settings)
-    sink = Sink(fd, told_lost=lambda count: renderer.render(_lost_event(count)))
+    sink = Sink(fd, lost_line=lambda count: renderer.render(_lost_event(count)))
 
     def emit(event: Mapping[str, Any]) -> None:
         sink.write(renderer.render(event))

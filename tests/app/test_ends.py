@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bridge.app.worker_role import End
+from bridge.app.shutdown import Shutdown
 from bridge.lab.people import People, open_people
 from bridge.lab.server import PrivateServer
 from bridge.log.sink import Sink
@@ -149,10 +149,10 @@ INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 async def test_the_hurry_belongs_to_a_second_interrupt_or_a_later_signal(
     those: list[tuple[float, signal.Signals]], hurried: bool, autojump_clock: MockClock
 ) -> None:
-    end = End(Sink(os.open(os.devnull, os.O_WRONLY), told_lost=str))
-    await end.listen(Signals(*those).all())
-    assert end.asked.is_set()
-    assert (end.hurried.is_set(), end.code) == ((True, 130) if hurried else (False, 0))
+    shutdown = Shutdown(Sink(os.open(os.devnull, os.O_WRONLY), lost_line=str), lambda: None)
+    await shutdown.listen(Signals(*those).all())
+    assert shutdown.requested.is_set()
+    assert (shutdown.hurried.is_set(), shutdown.code) == ((True, 130) if hurried else (False, 0))
 
 
 async def test_a_wrong_secret_is_one_clear_line_and_exit_code_2(

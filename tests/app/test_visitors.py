@@ -65,8 +65,8 @@ async def visited(data_dir: Path) -> AsyncGenerator[Visited, None]:
     settings = load({**flags, "http": "127.0.0.1:0"}, {})
     assert settings.http is not None
     async with open_world(data_dir) as world, httpx2.AsyncClient(timeout=HANG) as http:
-        program = SimulatedApp(world.actors, world.system).program(settings)
-        site = application(settings, program)
+        ports = SimulatedApp(world.actors, world.system, settings).web_ports()
+        site = application(settings, ports)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(site.beside)
             address: HttpAddress = await nursery.start(serve, settings.http, site.app)

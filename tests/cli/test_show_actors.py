@@ -13,9 +13,9 @@ from actors.runtime import ChildSpec, Service, open_system
 
 
 async def test_sigusr1_shows_every_actor_at_once(capfd: pytest.CaptureFixture[str]) -> None:
-    from bridge.app.worker_role import _show_actors
+    from bridge.app.worker_role import show_actors
 
-    before = signal.signal(signal.SIGUSR1, _show_actors)
+    before = signal.signal(signal.SIGUSR1, show_actors)
     try:
         async with open_system() as system:
             system.supervisor.start_child(

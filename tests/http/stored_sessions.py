@@ -14,6 +14,7 @@ from actors.journal.journal import Journal
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem, open_system
 from actors.session import AttributesChanged, MetadataChanged
+from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
 from bridge.http.api.endpoints import Api, Archives
 from bridge.http.api.event_stream import EventSource
@@ -21,9 +22,6 @@ from bridge.http.health import health
 from bridge.http.metrics import Metrics, Requests, RuntimeCounters, Sources
 from bridge.http.server.routes import HttpRoute, app
 from bridge.http.server.time_slices import in_slices
-from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.tokens import ApiKey
-from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from tests.http.site import Site, open_site
 from tests.store.stored_history import History
@@ -55,24 +53,28 @@ def sources_of(
     history: History, system: ActorSystem, feed: EventSource, journals: list[Journal]
 ) -> Sources:
     """What is measured of a worker that never was at LiveKit."""
-    config = WorkerConfig(
-        endpoint=Endpoint.parse("ws://localhost:1"),
-        api_key=ApiKey("key", "secret"),
+    worker = WorkerSnapshot(
+        name="w",
+        livekit_id="",
+        livekit_url="http://localhost:1",
         agent_name="agent",
-        max_rooms=8,
         version="0",
-        instance="w",
-        visible=False,
+        registered=False,
+        draining=False,
+        max_rooms=8,
+        watched_rooms=0,
+        entering=0,
+        takes_jobs=False,
     )
     vitals = RuntimeCounters()
     system.listen(vitals.take)
     return Sources(
-        journals=lambda: journals,
+        sessions=lambda: (journal.state for journal in journals),
         tally=RunCounters(),
         vitals=vitals,
         system=system,
         backlog=history.backlog,
-        worker=Worker(config, on_assignment=lambda _: None, on_termination=lambda _: None),
+        worker=lambda: worker,
         webhooks={"accepted": 2},
         webhooks_dropped=lambda: 1,
         feed=feed,

@@ -23,7 +23,7 @@ from attrs import frozen
 
 from actors.session.texts import TOLD, cut_text
 from actors.session.timeline_entry import ENTRY_KEYS, Entry
-from bridge.log.sink import HELD_LIMIT, Sink
+from bridge.log.sink import BUFFER_LIMIT, Sink
 from bridge.log.structured_log import configure_logging, log_entry, rfc3339
 from bridge.log.wording import SESSION_LINES, TEMPLATES, line_of
 
@@ -477,7 +477,7 @@ def test_a_reader_that_is_gone_ends_the_log_not_the_worker() -> None:
 
 def test_a_reader_that_does_not_read_never_blocks_and_loses_only_what_is_over_the_bound() -> None:
     reader, writer = os.pipe()
-    sink = Sink(writer, limit=100_000, told_lost=lambda count: f"lost {count}")
+    sink = Sink(writer, limit=100_000, lost_line=lambda count: f"lost {count}")
     began = time.monotonic()
     for number in range(3000):
         sink.write(f"{number:04} " + "x" * 95)
@@ -521,11 +521,11 @@ def test_the_lines_of_a_round_leave_together_and_whole() -> None:
     reader, writer = os.pipe()
     sink = Sink(writer)
     lines = [f"{number:04} " + "x" * 200 for number in range(100)]
-    sink.hold()
+    sink.buffer()
     for line in lines:
         sink.write(line)
     assert select.select([reader], [], [], 0)[0] == []
-    sink.let_go()
+    sink.release()
     assert sink.waiting == 0
     sink.write("at once")
     assert os.read(reader, 1 << 16).decode().split("\n") == [*lines, "at once", ""]
@@ -536,9 +536,9 @@ def test_the_lines_of_a_round_leave_together_and_whole() -> None:
 def test_no_more_than_its_bound_is_held_and_a_flush_ends_the_round() -> None:
     reader, writer = os.pipe()
     sink = Sink(writer)
-    sink.hold()
+    sink.buffer()
     for _ in range(3):
-        sink.write("x" * HELD_LIMIT)
+        sink.write("x" * BUFFER_LIMIT)
     assert len(os.read(reader, 1 << 16)) >= select.PIPE_BUF
     sink.flush(0.0)
     while sink.waiting:
@@ -553,7 +553,7 @@ def test_no_more_than_its_bound_is_held_and_a_flush_ends_the_round() -> None:
 
 def test_a_full_disk_costs_lines_and_nothing_else() -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
-    sink = Sink(fd, told_lost=lambda count: f"lost {count}")
+    sink = Sink(fd, lost_line=lambda count: f"lost {count}")
     sink.write("one")
     sink.write("two")
     assert sink.lost == 2

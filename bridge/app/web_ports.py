@@ -1,0 +1,66 @@
+"""What the HTTP side needs of the program that it belongs to, whatever that program's role is.
+
+A role fills these ports: `start` from its worker, tests and benchmarks from simulated rooms.  The
+HTTP side may look through them at any time, and it passes LiveKit's webhooks on.  It can change
+nothing else.  Nothing here imports the HTTP side, which a worker with `--http off` does not load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from actors.journal.backlog import Backlog
+from actors.rooms.run_counters import RunCounters
+from actors.runtime import ActorSystem
+from actors.session import SessionState
+from bridge.livekit.heartbeat import Heartbeat
+from bridge.livekit.server_clock import ServerClock
+from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
+
+ReadinessChecks: TypeAlias = Mapping[str, Callable[[], str | None]]
+"""By part: why it is not ready, None if it is.  Quick, and without a secret."""
+
+
+@frozen
+class WorkerSnapshot:
+    """A worker as it is at one moment."""
+
+    name: str
+    """The id of this worker (`bridge.app.worker_id`)."""
+    livekit_id: str
+    """LiveKit's id of its registration; empty while it has none."""
+    livekit_url: str
+    agent_name: str
+    version: str
+    registered: bool
+    draining: bool
+    max_rooms: int
+    watched_rooms: int
+    entering: int
+    """Jobs that are not entered yet."""
+    takes_jobs: bool
+    """There is a free place."""
+    rooms_without_place: Sequence[str] = ()
+    """Names of rooms that are known and not entered."""
+
+
+@frozen
+class WebPorts:
+    """What the HTTP side looks at.  All functions are called in the loop and are quick."""
+
+    worker: Callable[[], WorkerSnapshot]
+    checks: ReadinessChecks
+    open_sessions: Callable[[], Iterable[SessionState]]
+    """Sessions that have not ended, also those of rooms that are not watched at this moment."""
+    watched_sessions: Callable[[], Iterable[SessionState]]
+    """Sessions of the rooms that are watched."""
+    take_webhook: Callable[[TranslatedWebhook], object]
+    backlog: Backlog
+    counters: RunCounters
+    system: ActorSystem
+    clock: ServerClock = field(factory=ServerClock)
+    """The clock of the sessions' times."""
+    heartbeat: Heartbeat = field(factory=Heartbeat)
