@@ -21,7 +21,7 @@ from bench.rooms.sides import OURS, PEER, SIDES
 from bridge import __version__
 from bridge.lab.people import PeopleError
 from bridge.lab.server import ServerError, ensure_server
-from bridge.livekit.server_api import ApiError
+from bridge.livekit.api_errors import ApiError
 from bridge.output.progress import ProgressLine
 
 MEMORY_GOAL: Final = 10.0

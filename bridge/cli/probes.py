@@ -31,8 +31,9 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from bridge import __version__
 from bridge.cli.media_probe import DEADLINE, MediaError, MediaPath, try_media
+from bridge.livekit.api_errors import ApiError, NotSupported
 from bridge.livekit.endpoint import Endpoint
-from bridge.livekit.server_api import ApiError, NotSupported, ServerApi
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import CHECK_PREFIX, ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket

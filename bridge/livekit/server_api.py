@@ -26,18 +26,21 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import httpx2
-import msgspec
 import trio
 from attrs import define, field
 from google.protobuf.message import Message
 from livekit.protocol import agent_dispatch, models, room
 
+from bridge.livekit.api_errors import (
+    ApiError,
+    MalformedAnswer,
+    TimedOut,
+    error_of_exception,
+    error_of_response,
+)
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey
-from bridge.livekit.websocket import cause_of
-from bridge.output.harmless import harmless
-from bridge.output.redact import redact
 
 M = TypeVar("M", bound=Message)
 
@@ -55,79 +58,6 @@ MOST_ERROR_BYTES: Final = 64 << 10
 
 CONNECTIONS: Final = 8
 """At once; further calls wait for one of these within their own deadline."""
-
-
-class ApiError(Exception):
-    """A call to LiveKit's server API failed.  The text names the call and holds no token."""
-
-
-class Unauthorized(ApiError):
-    """The key, the secret, a grant or this machine's clock is wrong."""
-
-
-class NotFound(ApiError):
-    """There is no such room, participant or dispatch."""
-
-
-class NotSupported(ApiError):
-    """The server does not know this call: it is too old, or the URL is not LiveKit's."""
-
-
-class ApiRefused(ApiError):
-    """The server understood the call and will not do it (invalid argument, wrong state)."""
-
-
-class Unavailable(ApiError):
-    """The server cannot be reached or cannot answer now: worth another try."""
-
-
-class TimedOut(Unavailable):
-    """No answer within the deadline."""
-
-
-class MalformedAnswer(ApiError):
-    """The server answered something that is not what this call answers."""
-
-
-_BY_CODE: Final[Mapping[str, type[ApiError]]] = {
-    "unauthenticated": Unauthorized,
-    "permission_denied": Unauthorized,
-    "not_found": NotFound,
-    "bad_route": NotSupported,
-    "unimplemented": NotSupported,
-    "malformed": ApiRefused,
-    "invalid_argument": ApiRefused,
-    "already_exists": ApiRefused,
-    "failed_precondition": ApiRefused,
-    "out_of_range": ApiRefused,
-    "aborted": Unavailable,
-    "resource_exhausted": Unavailable,
-    "unavailable": Unavailable,
-    "deadline_exceeded": TimedOut,
-}
-"""Twirp's error codes."""
-
-_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
-    401: Unauthorized,
-    403: Unauthorized,
-    404: NotSupported,
-    405: NotSupported,
-    408: TimedOut,
-    429: Unavailable,
-    502: Unavailable,
-    503: Unavailable,
-    504: TimedOut,
-}
-"""Answers without a Twirp code, from a proxy or from LiveKit's own 401."""
-
-_BY_EXCEPTION: Final[tuple[tuple[type[Exception], type[ApiError], str], ...]] = (
-    (httpx2.TimeoutException, TimedOut, "no answer in time"),
-    (httpx2.ConnectError, Unavailable, "cannot reach the server"),
-    (httpx2.NetworkError, Unavailable, "the connection broke"),
-    (httpx2.RemoteProtocolError, Unavailable, "the answer broke off or is not HTTP"),
-    (httpx2.HTTPError, Unavailable, "the request failed"),
-)
-"""What our HTTP client raises, in this order."""
 
 
 @define(eq=False)
@@ -352,9 +282,9 @@ class ServerApi:
         except trio.TooSlowError:
             raise TimedOut(f"{method}: no answer within {seconds:g} s") from None
         except httpx2.HTTPError as error:
-            raise _from_exception(method, error) from None
+            raise error_of_exception(method, error) from None
         if response.status_code != 200:
-            raise _from_response(method, response.status_code, body)
+            raise error_of_response(method, response.status_code, body)
         try:
             return answer.FromString(body)
         except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
@@ -384,32 +314,3 @@ async def _read(method: str, response: httpx2.Response) -> bytes:
 
 def _admin(name: str) -> Mapping[str, Any]:
     return {"roomAdmin": True, "room": name}
-
-
-def _from_exception(method: str, error: httpx2.HTTPError) -> ApiError:
-    for raised, kind, text in _BY_EXCEPTION:
-        if isinstance(error, raised):
-            why = f": {cause_of(error)}" if isinstance(error, httpx2.ConnectError) else ""
-            return kind(f"{method}: {text}{why}")
-    raise AssertionError(error)  # HTTPError itself is in the table.
-
-
-class _TwirpError(msgspec.Struct):
-    """https://twitchtv.github.io/twirp/docs/spec_v7.html#error-codes; all else is passed over."""
-
-    code: str
-    msg: str = ""
-
-
-_decode_error: Final = msgspec.json.Decoder(_TwirpError).decode
-
-
-def _from_response(method: str, status: int, body: bytes) -> ApiError:
-    try:
-        error = _decode_error(body)
-    except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
-        kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
-        return kind(f"{method}: HTTP {status}")
-    kind = _BY_CODE.get(error.code, _BY_STATUS.get(status, ApiError))
-    code = harmless(error.code, 64)
-    return kind(f"{method}: {harmless(redact(error.msg), 200) or code} (HTTP {status}, {code})")

@@ -49,7 +49,7 @@ from bridge.config.settings import SettingsError, read_settings
 from bridge.config.values import BadValue
 from bridge.http.api import event_stream
 from bridge.http.server import sign_in
-from bridge.livekit import server_api
+from bridge.livekit import api_errors
 from bridge.livekit.rooms.data_messages import format_of
 from bridge.livekit.watching.decisions import ListedRoom
 from bridge.livekit.webhooks.verify import ClaimedDigest, read_event, read_token
@@ -120,8 +120,8 @@ def _api_answer(data: bytes) -> None:
 
 def _api_error(data: bytes) -> None:
     for status in (200, 401, 404, 500):
-        error = server_api._from_response("RoomService/ListRooms", status, data)
-        assert isinstance(error, server_api.ApiError)
+        error = api_errors.error_of_response("RoomService/ListRooms", status, data)
+        assert isinstance(error, api_errors.ApiError)
         assert str(error).isprintable()
         assert len(str(error)) < 3_000
 

@@ -17,7 +17,8 @@ from livekit.protocol.models import ParticipantInfo
 
 from bridge.lab.people import Deed, People, PeopleError, Person, RoomTruth, open_people
 from bridge.lab.server import PrivateServer
-from bridge.livekit.server_api import ApiError, ServerApi
+from bridge.livekit.api_errors import ApiError
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.store.reader import NoStore, open_reader
 from tests.app.agent_program import Agent, running_agent, server_api

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from bridge.lab.people import PeopleError
-from bridge.livekit.server_api import ApiError
+from bridge.livekit.api_errors import ApiError
 from tests.app.agent_program import agents_in
 from tests.chaos.cluster import ROOMS, Town
 from tests.chaos.verdict import Account

@@ -13,8 +13,19 @@ from livekit.protocol.room import ListRoomsResponse
 
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
-from bridge.livekit import server_api as a
+from bridge.livekit import server_api
+from bridge.livekit.api_errors import (
+    ApiError,
+    ApiRefused,
+    MalformedAnswer,
+    NotFound,
+    NotSupported,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+)
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from tests.livekit.conftest import key_of
 from tests.livekit.worker.fake_livekit import http_answer, raw_server, read_request
@@ -25,7 +36,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 # ------------------------------------------------------------------- a real server
 
 
-async def test_rooms_come_are_listed_changed_and_go(api: a.ServerApi, name: str) -> None:
+async def test_rooms_come_are_listed_changed_and_go(api: ServerApi, name: str) -> None:
     made = await api.create_room(name, metadata="before", empty_timeout=30)
     assert made.sid.startswith("RM_")
     (listed,) = await api.list_rooms([name])
@@ -36,7 +47,7 @@ async def test_rooms_come_are_listed_changed_and_go(api: a.ServerApi, name: str)
     assert await api.list_rooms([name]) == []
 
 
-async def test_dispatches_are_made_listed_and_taken_back(api: a.ServerApi, name: str) -> None:
+async def test_dispatches_are_made_listed_and_taken_back(api: ServerApi, name: str) -> None:
     made = await api.create_dispatch(name, "nobody", "about it")
     (ours,) = [each for each in await api.list_dispatch(name) if each.agent_name == "nobody"]
     assert (ours.id, ours.metadata) == (made.id, "about it")
@@ -46,7 +57,7 @@ async def test_dispatches_are_made_listed_and_taken_back(api: a.ServerApi, name:
 
 
 async def test_participants_are_listed_muted_written_to_and_removed(
-    api: a.ServerApi, people: People, name: str
+    api: ServerApi, people: People, name: str
 ) -> None:
     alice = await people.join(name, "alice", metadata="hello")
     microphone = await alice.publish("microphone")
@@ -63,26 +74,26 @@ async def test_participants_are_listed_muted_written_to_and_removed(
 
 
 async def test_the_participants_of_a_room_that_is_not_there_are_none(
-    api: a.ServerApi, name: str
+    api: ServerApi, name: str
 ) -> None:
     assert await api.list_participants(name) == []
 
 
-async def test_what_is_not_there_is_not_found(api: a.ServerApi, name: str) -> None:
-    with pytest.raises(a.NotFound, match="RoomService/DeleteRoom"):
+async def test_what_is_not_there_is_not_found(api: ServerApi, name: str) -> None:
+    with pytest.raises(NotFound, match="RoomService/DeleteRoom"):
         await api.delete_room(name)
     await api.create_room(name)
-    with pytest.raises(a.NotFound):
+    with pytest.raises(NotFound):
         await api.remove_participant(name, "nobody")
-    with pytest.raises(a.NotFound):
+    with pytest.raises(NotFound):
         await api.delete_dispatch(name, "AD_none")
 
 
 async def test_the_dispatches_of_a_room_that_is_not_there_are_unavailable_in_two_seconds(
-    api: a.ServerApi, name: str
+    api: ServerApi, name: str
 ) -> None:
     """LiveKit itself says so after 3 s."""
-    with pytest.raises(a.TimedOut, match="no answer within 2 s"):
+    with pytest.raises(TimedOut, match="no answer within 2 s"):
         await api.list_dispatch(name)
 
 
@@ -91,8 +102,8 @@ async def test_a_wrong_key_or_secret_is_unauthorized_and_the_token_is_in_no_text
     livekit_server: PrivateServer, key: str | None, secret: str
 ) -> None:
     wrong = ApiKey(key or livekit_server.api_key, secret)
-    async with a.ServerApi(Endpoint.parse(livekit_server.url), wrong) as api:
-        with pytest.raises(a.Unauthorized) as caught:
+    async with ServerApi(Endpoint.parse(livekit_server.url), wrong) as api:
+        with pytest.raises(Unauthorized) as caught:
             await api.list_rooms()
     assert "eyJ" not in str(caught.value) + repr(caught.value)
     assert caught.value.__cause__ is None
@@ -100,21 +111,24 @@ async def test_a_wrong_key_or_secret_is_unauthorized_and_the_token_is_in_no_text
 
 
 async def test_each_token_has_the_least_grant(
-    livekit_server: PrivateServer, api: a.ServerApi, name: str
+    livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    with pytest.raises(a.Unauthorized, match="permissions denied"):
+    with pytest.raises(Unauthorized, match="permissions denied"):
         await api._call(
             "RoomService/ListParticipants",
-            a.room.ListParticipantsRequest(room=name),
-            a.room.ListParticipantsResponse,
-            a._admin("another room"),
+            server_api.room.ListParticipantsRequest(room=name),
+            server_api.room.ListParticipantsResponse,
+            server_api._admin("another room"),
         )
 
 
-async def test_an_unknown_call_is_not_supported(api: a.ServerApi) -> None:
-    with pytest.raises(a.NotSupported, match="bad_route"):
+async def test_an_unknown_call_is_not_supported(api: ServerApi) -> None:
+    with pytest.raises(NotSupported, match="bad_route"):
         await api._call(
-            "RoomService/ReadMinds", a.room.ListRoomsRequest(), a.room.ListRoomsResponse, {}
+            "RoomService/ReadMinds",
+            server_api.room.ListRoomsRequest(),
+            server_api.room.ListRoomsResponse,
+            {},
         )
 
 
@@ -122,12 +136,12 @@ async def test_a_url_without_livekit_behind_it_is_not_supported(
     livekit_server: PrivateServer,
 ) -> None:
     endpoint = Endpoint.parse(f"{livekit_server.url}/elsewhere")
-    async with a.ServerApi(endpoint, key_of(livekit_server)) as api:
-        with pytest.raises(a.NotSupported):
+    async with ServerApi(endpoint, key_of(livekit_server)) as api:
+        with pytest.raises(NotSupported):
             await api.list_rooms()
 
 
-async def test_the_servers_clock_is_known_after_the_first_answer(api: a.ServerApi) -> None:
+async def test_the_servers_clock_is_known_after_the_first_answer(api: ServerApi) -> None:
     assert api.clock.offset is None
     await api.ask_time()
     assert api.clock.offset is not None
@@ -135,17 +149,17 @@ async def test_the_servers_clock_is_known_after_the_first_answer(api: a.ServerAp
     assert abs(api.clock.offset) <= api.clock.uncertainty, "one clock"
 
 
-async def test_many_calls_at_once_share_a_few_connections(api: a.ServerApi, name: str) -> None:
+async def test_many_calls_at_once_share_a_few_connections(api: ServerApi, name: str) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(100):
             nursery.start_soon(api.list_rooms, [name])
 
 
 async def test_a_server_that_was_restarted_is_called_again(own_server: PrivateServer) -> None:
-    async with a.ServerApi(Endpoint.parse(own_server.url), key_of(own_server)) as api:
+    async with ServerApi(Endpoint.parse(own_server.url), key_of(own_server)) as api:
         assert await api.list_rooms() == []
         own_server.kill()
-        with pytest.raises(a.Unavailable):
+        with pytest.raises(Unavailable):
             await api.list_rooms()
         await trio.to_thread.run_sync(own_server.restart)
         assert await api.list_rooms() == []
@@ -201,50 +215,52 @@ JSON = "Content-Type: application/json"
     "handler, kind, text",
     [
         (answering(http_answer("401 Unauthorized", f"invalid token: {TOKEN}".encode())),
-         a.Unauthorized, "HTTP 401"),
-        (answering(http_answer("403 Forbidden", b"<html>no</html>")), a.Unauthorized, "HTTP 403"),
-        (answering(http_answer("404 Not Found")), a.NotSupported, "HTTP 404"),
+         Unauthorized, "HTTP 401"),
+        (answering(http_answer("403 Forbidden", b"<html>no</html>")), Unauthorized, "HTTP 403"),
+        (answering(http_answer("404 Not Found")), NotSupported, "HTTP 404"),
         (answering(http_answer("404 Not Found",
                                b'{"code":"not_found","msg":"participant does not exist"}')),
-         a.NotFound, "participant does not exist"),
+         NotFound, "participant does not exist"),
         (answering(http_answer("412 Precondition Failed",
                                b'{"code":"failed_precondition","msg":"remote unmute"}')),
-         a.ApiRefused, "remote unmute"),
+         ApiRefused, "remote unmute"),
         (answering(http_answer("503 Service Unavailable",
                                b'{"code":"unavailable","msg":"no response from servers"}')),
-         a.Unavailable, "no response"),
-        (answering(http_answer("502 Bad Gateway", b"<html>")), a.Unavailable, "HTTP 502"),
-        (answering(http_answer("500 Internal", b"oops")), a.Unavailable, "HTTP 500"),
-        (answering(http_answer("418 Teapot", b"[]")), a.ApiError, "HTTP 418"),
-        (answering(http_answer("400 Bad", b'{"code":7,"msg":null}')), a.ApiError, "HTTP 400"),
+         Unavailable, "no response"),
+        (answering(http_answer("502 Bad Gateway", b"<html>")), Unavailable, "HTTP 502"),
+        (answering(http_answer("500 Internal", b"oops")), Unavailable, "HTTP 500"),
+        (answering(http_answer("418 Teapot", b"[]")), ApiError, "HTTP 418"),
+        (answering(http_answer("400 Bad", b'{"code":7,"msg":null}')), ApiError, "HTTP 400"),
         (answering(http_answer("301 Moved", b"", "Location: https://elsewhere")),
-         a.ApiError, "HTTP 301"),
-        (answering(http_answer("200 OK", b"\xff\xff\xff")), a.MalformedAnswer, "ListRoomsResponse"),
-        (answering(http_answer("500 Internal", deep(30_000))), a.Unavailable, "HTTP 500"),
-        (answering(http_answer("500 Internal", b"[" * 60_000)), a.Unavailable, "HTTP 500"),
-        (answering(http_answer("500 Internal", b"[" * 70_000)), a.MalformedAnswer, "65536 bytes"),
-        (endless("HTTP/1.1 200 OK", "Connection: close"), a.MalformedAnswer, "33554432 bytes"),
-        (endless("HTTP/1.1 401 No", "Connection: close"), a.MalformedAnswer, "65536 bytes"),
+         ApiError, "HTTP 301"),
+        (answering(http_answer("200 OK", b"\xff\xff\xff")), MalformedAnswer, "ListRoomsResponse"),
+        (answering(http_answer("500 Internal", deep(30_000))), Unavailable, "HTTP 500"),
+        (answering(http_answer("500 Internal", b"[" * 60_000)), Unavailable, "HTTP 500"),
+        (answering(http_answer("500 Internal", b"[" * 70_000)), MalformedAnswer, "65536 bytes"),
+        (endless("HTTP/1.1 200 OK", "Connection: close"), MalformedAnswer, "33554432 bytes"),
+        (endless("HTTP/1.1 401 No", "Connection: close"), MalformedAnswer, "65536 bytes"),
         (answering(http_answer("200 OK", gzip.compress(bytes(1 << 20)), "Content-Encoding: gzip")),
-         a.MalformedAnswer, "encoded"),
+         MalformedAnswer, "encoded"),
         (answering(http_answer("200 OK", b"x", "Content-Encoding: br")),
-         a.MalformedAnswer, "encoded"),
-        (answering(http_answer("200 OK", b"\x0a\x02" * 1000)), a.MalformedAnswer, "ListRoomsResp"),
+         MalformedAnswer, "encoded"),
+        (answering(http_answer("200 OK", b"\x0a\x02" * 1000)), MalformedAnswer, "ListRoomsResp"),
         (answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ncut"),
-         a.Unavailable, "broke off"),
-        (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), a.Unavailable, "not HTTP"),
-        (answering(b""), a.Unavailable, "broke off"),
-        (silent, a.TimedOut, "no answer within 0.3 s"),
-        (dripping, a.TimedOut, "no answer within 0.3 s"),
+         Unavailable, "broke off"),
+        (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), Unavailable, "not HTTP"),
+        (answering(b""), Unavailable, "broke off"),
+        (silent, TimedOut, "no answer within 0.3 s"),
+        (dripping, TimedOut, "no answer within 0.3 s"),
     ],
 )  # fmt: skip
 async def test_every_way_to_fail_is_one_kind_of_error_with_a_clear_text(
-    handler: Callable[[trio.SocketStream], Awaitable[None]], kind: type[a.ApiError], text: str
+    handler: Callable[[trio.SocketStream], Awaitable[None]],
+    kind: type[ApiError],
+    text: str,
 ) -> None:
     async with raw_server(handler) as address:
-        deadline = 0.3 if kind is a.TimedOut else 30.0
-        api = a.ServerApi(Endpoint.parse(f"ws://{address}"), KEY, deadline=deadline)
-        with pytest.raises(a.ApiError) as caught:
+        deadline = 0.3 if kind is TimedOut else 30.0
+        api = ServerApi(Endpoint.parse(f"ws://{address}"), KEY, deadline=deadline)
+        with pytest.raises(ApiError) as caught:
             await api.list_rooms()
         await api.aclose()
     assert type(caught.value) is kind
@@ -260,7 +276,7 @@ async def test_of_named_rooms_only_those_are_taken_that_have_the_name() -> None:
     answer = http_answer("200 OK", listed.SerializeToString())
     async with (
         raw_server(answering(answer)) as address,
-        a.ServerApi(Endpoint.parse(f"ws://{address}"), KEY) as api,
+        ServerApi(Endpoint.parse(f"ws://{address}"), KEY) as api,
     ):
         assert [one.sid for one in await api.list_rooms(["asked"])] == ["RM_1"]
 
@@ -281,14 +297,14 @@ async def test_of_named_rooms_only_those_are_taken_that_have_the_name() -> None:
 async def test_an_odd_date_is_no_date(date: str) -> None:
     async with (
         raw_server(answering(http_answer("200 OK", b"", f"Date: {date}"))) as address,
-        a.ServerApi(Endpoint.parse(f"ws://{address}"), KEY) as api,
+        ServerApi(Endpoint.parse(f"ws://{address}"), KEY) as api,
     ):
         assert await api.list_rooms() == []
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
-    async with a.ServerApi(Endpoint.parse("ws://127.0.0.1:1"), KEY) as api:
-        with pytest.raises(a.Unavailable, match="cannot reach the server: Connection refused"):
+    async with ServerApi(Endpoint.parse("ws://127.0.0.1:1"), KEY) as api:
+        with pytest.raises(Unavailable, match="cannot reach the server: Connection refused"):
             await api.list_rooms()
 
 
@@ -296,8 +312,8 @@ async def test_what_the_server_says_is_made_harmless_and_short() -> None:
     said = f"token {TOKEN} \x1b[31mred\\n" + "x" * 1000
     body = '{"code":"internal","msg":"' + said.replace("\x1b", "\\u001b") + '"}'
     async with raw_server(answering(http_answer("500 Internal", body.encode()))) as address:
-        api = a.ServerApi(Endpoint.parse(f"ws://{address}"), KEY)
-        with pytest.raises(a.ApiError) as caught:
+        api = ServerApi(Endpoint.parse(f"ws://{address}"), KEY)
+        with pytest.raises(ApiError) as caught:
             await api.list_rooms()
         await api.aclose()
     text = str(caught.value)

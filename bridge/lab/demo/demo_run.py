@@ -41,9 +41,10 @@ from bridge.lab.demo.script import Script, draw
 from bridge.lab.demo.simulated_people import SimulatedCrowd
 from bridge.lab.people import PeopleError, open_people
 from bridge.lab.server import PrivateServer, ServerError, ServerUnavailableError, ensure_server
+from bridge.livekit.api_errors import ApiError
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.proxies import drop_proxies
-from bridge.livekit.server_api import ApiError, ServerApi
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from bridge.output.harmless import harmless
 from bridge.output.progress import ProgressLine

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from bridge.lab.demo.script import RoomScript, Script, ScriptStep
 from bridge.lab.people import Kind, RoomTruth, Scenario, Source
-from bridge.livekit.server_api import Unavailable
+from bridge.livekit.api_errors import Unavailable
 
 SessionJson: TypeAlias = Mapping[str, Any]
 """One session as `docs/contract.md` has it, with participants, tracks and timeline."""

@@ -15,7 +15,8 @@ import trio
 from attrs import define, field
 from livekit.protocol import models
 
-from bridge.livekit.server_api import ApiError, ServerApi
+from bridge.livekit.api_errors import ApiError
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 
 log = structlog.get_logger()

@@ -49,7 +49,8 @@ from attrs import Factory, define, field
 from livekit.protocol import models
 
 from actors.runtime import Backoff
-from bridge.livekit.server_api import ApiError, NotFound, ServerApi
+from bridge.livekit.api_errors import ApiError, NotFound
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.watching.decisions import (
     CLOCKS_APART,
     DISPATCH_GRACE,

@@ -14,7 +14,8 @@ from attrs import define, field
 from livekit.protocol import agent_dispatch, models
 from trio.testing import MockClock
 
-from bridge.livekit.server_api import ServerApi, Unavailable
+from bridge.livekit.api_errors import Unavailable
+from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.livekit.watching import reconciler as r
 from bridge.livekit.watching.decisions import LAUNCHES_AT_ONCE
