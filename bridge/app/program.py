@@ -43,7 +43,6 @@ from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import Settings, SettingsError
-from bridge.livekit.api_errors import ApiError
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
