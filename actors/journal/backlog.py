@@ -18,7 +18,7 @@ from attrs import define, field
 
 from actors.journal import journal_budget
 from actors.journal.archive import NOTHING, Batch, Checkpoint, JournalRow, Removal
-from actors.session import Entry, Record, SessionBegan, SessionContinued, SessionEnded
+from actors.session import Record, SessionBegan, SessionContinued, SessionEnded, TimelineEntry
 from actors.session.codec import encode_entries, encode_record
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Backlog:
         due = any(one.urgent for one in self._changed.values())
         return self.in_flight is None and not self._lines and not due
 
-    def add(self, journal: Journal, record: Record, entries: tuple[Entry, ...]) -> int:
+    def add(self, journal: Journal, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
         """Take note of what `journal` has just recorded; its bytes.  Never raises, never waits."""
         number, at = journal.number, record.at
         changed = self._changed.get(number)

@@ -17,18 +17,18 @@ from actors.journal.backlog import Backlog
 from actors.journal.journal_budget import WINDOW, JournalBudget
 from actors.session import (
     Disconnected,
-    Entry,
     Record,
     RoomEvent,
     SessionBegan,
     SessionContinued,
     SessionEnded,
     SessionState,
+    TimelineEntry,
     fold,
     next_deadline,
 )
 from actors.session.codec import decode_record
-from actors.session.state import SETTLE
+from actors.session.state import CONFIRM_AFTER
 
 
 @final
@@ -46,7 +46,7 @@ class Journal:
         self.lost = lost
         self.of_this_run = seq < 0
         """This run watched it, or heard of it first."""
-        self.unpublished: deque[Entry] = deque()
+        self.unpublished: deque[TimelineEntry] = deque()
         """Entries that were recorded and not published yet: a crash in between keeps them."""
         self._backlog = backlog
         self._budget = JournalBudget(backlog.most_a_minute)
@@ -75,7 +75,7 @@ class Journal:
     @property
     def deadlines(self) -> list[tuple[float, float]]:
         """Unix seconds when a `Tick` is wanted, each with the seconds it may be away at most."""
-        wanted = ((next_deadline(self.state), SETTLE), (self._budget.due, WINDOW))
+        wanted = ((next_deadline(self.state), CONFIRM_AFTER), (self._budget.due, WINDOW))
         return [(due, most) for due, most in wanted if due is not None and due != inf]
 
     def end(self, at: float, reason: str) -> None:
@@ -123,7 +123,9 @@ class Journal:
         self.unpublished = deque(told)
         self._backlog.rewrite((self,), seen_until, lines_are_kept=True)
 
-    def _append(self, record: Record, state: SessionState, entries: tuple[Entry, ...]) -> None:
+    def _append(
+        self, record: Record, state: SessionState, entries: tuple[TimelineEntry, ...]
+    ) -> None:
         self.state = state
         self.seq += 1
         self.unpublished.extend(entries)

@@ -196,7 +196,7 @@ class RoomManager(Actor[ManagerMessage]):
         """
         state = held.journal.state
         blind = state.watched_from is not None and not state.watching
-        return blind or self._dependencies.clock() < state.settle_at
+        return blind or self._dependencies.clock() < state.roster_complete_at
 
     @receives(Drain)
     def drain(self, message: Drain) -> None:

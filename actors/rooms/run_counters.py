@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, final, get_args
 
 from actors.rooms.messages import EndReason
-from actors.session import ENTRY_KEYS, QUALITIES, Entry, SessionState, totals
-from actors.session.events import ParticipantKind, Source
+from actors.session import ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
+from actors.session.events import ParticipantKind, TrackSource
 from actors.session.state import Participant
 from actors.session.view import coverage
 
@@ -25,7 +25,7 @@ OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 
 KINDS: Final[tuple[str, ...]] = get_args(ParticipantKind)
-SOURCES: Final[tuple[str, ...]] = get_args(Source)
+SOURCES: Final[tuple[str, ...]] = get_args(TrackSource)
 END_REASONS: Final = (*get_args(EndReason), OTHER)
 LEAVE_REASONS: Final = (
     "client_initiated", "duplicate_identity", "server_shutdown", "participant_removed",
@@ -89,7 +89,7 @@ class RunCounters:
         self.lag = Histogram(LAG)
         self._there: dict[str, dict[str, _Seconds]] = {}
         """By session and identity: what was added of who is there."""
-        self._count: Mapping[str, Callable[[SessionState, Entry], None]] = {
+        self._count: Mapping[str, Callable[[SessionState, TimelineEntry], None]] = {
             "participant_found": self._joined,
             "participant_connected": self._joined,
             "participant_disconnected": self._left,
@@ -103,7 +103,7 @@ class RunCounters:
         """An event was folded `lag` seconds after it came.  Clocks are set back now and then."""
         self.lag.observe(max(0.0, lag))
 
-    def take(self, state: SessionState, entry: Entry) -> None:
+    def take(self, state: SessionState, entry: TimelineEntry) -> None:
         """Count an entry of a session, which is now in `state`."""
         self.events[entry.event] += 1
         count = self._count.get(entry.event)
@@ -129,14 +129,14 @@ class RunCounters:
 
     # ------------------------------------------------------------ by event
 
-    def _joined(self, state: SessionState, entry: Entry) -> None:
+    def _joined(self, state: SessionState, entry: TimelineEntry) -> None:
         self.joins[entry.data["kind"]] += 1
         person = state.present.get(entry.data["identity"])
         if person is not None and person.counted:
             there = self._there.setdefault(state.room_sid, {})
             there[person.identity] = _held(person, entry.at)
 
-    def _left(self, state: SessionState, entry: Entry) -> None:
+    def _left(self, state: SessionState, entry: TimelineEntry) -> None:
         reason = entry.data["reason"]
         self.leaves[UNKNOWN if reason is None else _within(self.leaves, reason)] += 1
         there = self._there.get(state.room_sid)
@@ -150,17 +150,17 @@ class RunCounters:
         if before is not None and person is not None:
             self._add(before, _held(person, at))
 
-    def _published(self, _: SessionState, entry: Entry) -> None:
+    def _published(self, _: SessionState, entry: TimelineEntry) -> None:
         self.tracks[_within(self.tracks, entry.data["source"], UNKNOWN)] += 1
 
-    def _said(self, _: SessionState, entry: Entry) -> None:
+    def _said(self, _: SessionState, entry: TimelineEntry) -> None:
         self.data_messages += 1
         self.data_bytes += entry.data["size"]
 
-    def _thinned(self, _: SessionState, entry: Entry) -> None:
+    def _thinned(self, _: SessionState, entry: TimelineEntry) -> None:
         self.data_messages += entry.data["count"]
 
-    def _ended(self, state: SessionState, entry: Entry) -> None:
+    def _ended(self, state: SessionState, entry: TimelineEntry) -> None:
         self.ends[_within(self.ends, entry.data["reason"])] += 1
         self.duration.observe(totals(state, entry.at).duration)
         self.coverage.observe(coverage(state, entry.at))

@@ -27,7 +27,6 @@ from actors.rooms.messages import (
 )
 from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, receives
 from actors.session import (
-    Entry,
     MessagesDropped,
     QualityChanged,
     Reconnected,
@@ -38,11 +37,12 @@ from actors.session import (
     SessionState,
     SpeakersChanged,
     Tick,
+    TimelineEntry,
     Watching,
 )
 from actors.session.events import AttachmentReceived, DataReceived
 
-Publish: TypeAlias = Callable[[SessionState, Entry], object]
+Publish: TypeAlias = Callable[[SessionState, TimelineEntry], object]
 """Takes one entry of a session, with the session's state after it."""
 Heard: TypeAlias = Callable[[float], object]
 """Takes the seconds from when an event came until it was folded."""
@@ -158,7 +158,7 @@ class SessionActor(Actor[SessionMessage]):
         self._journal = journal
         self._say_opened()
         self._journal.record(Watching(event.at, roster))
-        for waiting in before.held:
+        for waiting in before.deferred:
             self._journal.record(waiting)
 
     def _say_opened(self) -> None:

@@ -38,7 +38,6 @@ from actors.session.events import (
     RoomEvent,
     RoomMetadataChanged,
     Roster,
-    Source,
     SpeakersChanged,
     Suspended,
     Tick,
@@ -46,6 +45,7 @@ from actors.session.events import (
     TrackKind,
     TrackMuted,
     TrackPublished,
+    TrackSource,
     TrackSubscribed,
     TrackSubscriptionFailed,
     TrackUnmuted,
@@ -63,7 +63,7 @@ from actors.session.events import (
 from actors.session.record import Record, SessionBegan, SessionContinued, SessionEnded, fold
 from actors.session.reducer import RoomInstanceChanged, apply, attach_job, begin, end, next_deadline
 from actors.session.state import SessionState
-from actors.session.timeline_entry import ENTRY_KEYS, Entry
+from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 from actors.session.view import Totals, entry_view, session_row, session_view, totals
 
 __all__ = [
@@ -77,7 +77,6 @@ __all__ = [
     "DataTrackPublished",
     "DataTrackUnpublished",
     "Disconnected",
-    "Entry",
     "GapReason",
     "MessagesDropped",
     "MetadataChanged",
@@ -105,15 +104,16 @@ __all__ = [
     "SessionContinued",
     "SessionEnded",
     "SessionState",
-    "Source",
     "SpeakersChanged",
     "Suspended",
     "Tick",
+    "TimelineEntry",
     "Totals",
     "TrackInfo",
     "TrackKind",
     "TrackMuted",
     "TrackPublished",
+    "TrackSource",
     "TrackSubscribed",
     "TrackSubscriptionFailed",
     "TrackUnmuted",

@@ -1,10 +1,10 @@
 """Sessions as bytes: what a store keeps of them, and nothing of how it keeps it.
 
 MessagePack by msgspec, every object a map by the names of its fields.  A body that was
-written before a field was added decodes with that field's default, and one that has a
-field which is gone decodes without it: so a new field must have a default, and a field is
-renamed together with a migration of the store (a test pins them).  A class may be renamed
-at will: records are stored under the tags of `TAGS`.
+written before a field was added decodes with that field's default, and a field that exists
+no more is passed over.  So a new field must have a default.  A field may be renamed with a
+row in `actors.session.stored_names`.  A class may be renamed at will: records are stored
+under the tags of `TAGS`.
 
 Bodies come from a disk.  What is torn, changed or of a kind nobody knows raises
 `Unreadable` and nothing else.
@@ -21,7 +21,8 @@ from attrs import frozen
 from actors.session import events, record
 from actors.session.record import Record
 from actors.session.state import SessionState, change
-from actors.session.timeline_entry import Entry
+from actors.session.stored_names import NAMES, RENAMED_FIELDS, VERSION_1_TAGS, with_new_names
+from actors.session.timeline_entry import TimelineEntry
 
 T = TypeVar("T")
 
@@ -34,10 +35,10 @@ class Unreadable(ValueError):
 class _StoredState(SessionState):
     """A state whose waiting events are encoded one by one: msgspec knows no union of classes."""
 
-    held: tuple[tuple[str, bytes], ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
+    deferred: tuple[tuple[str, bytes], ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-_Told: TypeAlias = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
+_EntryValue: TypeAlias = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
 """A value of an entry's data."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -87,61 +88,44 @@ TAGS: Final[Mapping[str, type[Record]]] = {
 }
 """What each kind of record is called in a store.  A class may be renamed; its tag never is."""
 
-VERSION_1: Final[Mapping[str, str]] = {
-    "Began": "session_began",
-    "Attached": "session_continued",
-    "Ended": "session_ended",
-    "Watching": "watching",
-    "Resynced": "resynced",
-    "Reconnecting": "reconnecting",
-    "Reconnected": "reconnected",
-    "Disconnected": "disconnected",
-    "Suspended": "suspended",
-    "ClockCompared": "clock_compared",
-    "ParticipantJoined": "participant_joined",
-    "ParticipantActive": "participant_active",
-    "RecorderFound": "recorder_detected",
-    "ParticipantLeft": "participant_left",
-    "NameChanged": "name_changed",
-    "MetadataChanged": "metadata_changed",
-    "AttributesChanged": "attributes_changed",
-    "PermissionsChanged": "permissions_changed",
-    "TrackPublished": "track_published",
-    "TrackUnpublished": "track_unpublished",
-    "TrackMuted": "track_muted",
-    "TrackUnmuted": "track_unmuted",
-    "TrackSubscribed": "track_subscribed",
-    "TrackSubscriptionFailed": "track_subscription_failed",
-    "DataTrackPublished": "data_track_published",
-    "DataTrackUnpublished": "data_track_unpublished",
-    "SpeakersChanged": "speakers_changed",
-    "QualityChanged": "quality_changed",
-    "DataReceived": "data_received",
-    "AttachmentReceived": "attachment_received",
-    "MessagesThinned": "messages_dropped",
-    "RoomMetadataChanged": "room_metadata_changed",
-    "RecordingChanged": "recording_changed",
-    "Tick": "tick",
-    "RoomTold": "webhook_room_started",
-    "JoinTold": "webhook_participant_joined",
-    "LeaveTold": "webhook_participant_left",
-    "JoinAborted": "webhook_join_aborted",
-    "TrackTold": "webhook_track",
-    "RoomEndTold": "webhook_room_finished",
-    "EgressTold": "webhook_egress",
-}
-"""The tags of the first version, which were the names of its classes."""
-
 _TAG_OF: Final[Mapping[type[Record], str]] = {kind: tag for tag, kind in TAGS.items()}
 
-_DECODE: Final[Mapping[str, Callable[[bytes], Record]]] = {
-    tag: msgspec.msgpack.Decoder(kind).decode for tag, kind in TAGS.items()
-}
-
+_decode_plain: Final = msgspec.msgpack.Decoder().decode
+_decode_version: Final = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw]).decode
 _decode_state: Final = msgspec.msgpack.Decoder(_StoredState).decode
 _decode_entries: Final = msgspec.msgpack.Decoder(
-    tuple[tuple[float, str, dict[str, _Told]], ...]
+    tuple[tuple[float, str, dict[str, _EntryValue]], ...]
 ).decode
+
+_PAIR: Final = b"\x92"
+"""The first byte of a MessagePack array of two: the version of its names, and the state.
+
+States of the first version have no version: they are maps.
+"""
+
+
+def _decode_renamed(kind: type[Any], body: bytes, into: type[T]) -> T:
+    """An object whose fields may have the names of an earlier version."""
+    return msgspec.convert(with_new_names(kind, _decode_plain(body)), into)
+
+
+def _decoder(kind: type[Record]) -> Callable[[bytes], Record]:
+    decode: Callable[[bytes], Record] = msgspec.msgpack.Decoder(kind).decode
+    if kind not in RENAMED_FIELDS:
+        return decode
+
+    def decode_any(body: bytes) -> Record:
+        try:
+            return decode(body)
+        except msgspec.ValidationError:
+            return _decode_renamed(kind, body, kind)
+
+    return decode_any
+
+
+_DECODE: Final[Mapping[str, Callable[[bytes], Record]]] = {
+    tag: _decoder(kind) for tag, kind in TAGS.items()
+}
 
 
 def encode_record(item: Record) -> tuple[str, bytes]:
@@ -149,37 +133,46 @@ def encode_record(item: Record) -> tuple[str, bytes]:
     return _TAG_OF[item.__class__], _encode(item)
 
 
-def decode_record(kind: str, body: bytes) -> Record:
-    decode = _DECODE.get(VERSION_1.get(kind, kind))
+def decode_record(tag: str, body: bytes) -> Record:
+    decode = _DECODE.get(VERSION_1_TAGS.get(tag, tag))
     if decode is None:
-        raise Unreadable(f"no record is of kind {kind[:40]!r}")
-    return _read(kind, decode, body)
+        raise Unreadable(f"no record has the tag {tag[:40]!r}")
+    return _read(tag, decode, body)
 
 
 def encode_state(state: SessionState) -> bytes:
-    if state.held:
-        state = change(state, held=tuple(map(encode_record, state.held)))
-    return _encode(state)
+    if state.deferred:
+        state = change(state, deferred=tuple(map(encode_record, state.deferred)))
+    return _encode((NAMES, state))
 
 
 def decode_state(body: bytes) -> SessionState:
     """The state that was encoded: equal to it, and folding on as it would have."""
-    stored = _read("state", _decode_state, body)
-    held = tuple(decode_record(kind, event) for kind, event in stored.held)
-    fields: dict[str, Any] = {**stored.__dict__, "held": held}
+    stored = _read("state", _decode_stored_state, body)
+    deferred = tuple(decode_record(tag, event) for tag, event in stored.deferred)
+    fields: dict[str, Any] = {**stored.__dict__, "deferred": deferred}
     return SessionState(**fields)
 
 
-def encode_entries(entries: Iterable[Entry]) -> bytes:
+def _decode_stored_state(body: bytes) -> _StoredState:
+    if body[:1] != _PAIR:
+        return _decode_renamed(SessionState, body, _StoredState)
+    version, state = _decode_version(body)
+    if version >= NAMES:
+        return _decode_state(state)
+    return _decode_renamed(SessionState, state, _StoredState)
+
+
+def encode_entries(entries: Iterable[TimelineEntry]) -> bytes:
     return _encode([(entry.at, entry.event, entry.data) for entry in entries])
 
 
-def decode_entries(body: bytes) -> tuple[Entry, ...]:
-    return tuple(Entry(*row) for row in _read("entries", _decode_entries, body))
+def decode_entries(body: bytes) -> tuple[TimelineEntry, ...]:
+    return tuple(TimelineEntry(*row) for row in _read("entries", _decode_entries, body))
 
 
 def _read(what: str, decode: Callable[[bytes], T], body: bytes) -> T:
     try:
         return decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise Unreadable(f"{what}: {error}") from None

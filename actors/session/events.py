@@ -31,7 +31,7 @@ from attrs import field, frozen
 
 ParticipantKind: TypeAlias = Literal["standard", "agent", "egress", "ingress", "sip"]
 TrackKind: TypeAlias = Literal["audio", "video"]
-Source: TypeAlias = Literal["camera", "microphone", "screen", "screen_audio", "unknown"]
+TrackSource: TypeAlias = Literal["camera", "microphone", "screen", "screen_audio", "unknown"]
 Quality: TypeAlias = Literal["excellent", "good", "poor", "lost"]
 DataFormat: TypeAlias = Literal["json", "text", "binary"]
 
@@ -57,7 +57,7 @@ class TrackInfo:
 
     sid: str
     kind: TrackKind
-    source: Source
+    source: TrackSource
     muted: bool = False
     name: str = ""
     encrypted: bool = False
@@ -71,7 +71,7 @@ class Permissions:
     can_publish: bool = True
     can_subscribe: bool = True
     can_publish_data: bool = True
-    sources: tuple[Source, ...] = ()
+    sources: tuple[TrackSource, ...] = ()
     """What may be published; empty for everything."""
 
 
@@ -399,7 +399,7 @@ class WebhookRoomStarted:
     """`room_started`."""
 
     at: float
-    said_at: float
+    sent_at: float
     created_at: float | None
     """Unix seconds of the room's creation at the server, None where it was not told."""
     metadata: str
@@ -410,7 +410,7 @@ class WebhookJoined:
     """`participant_joined`: it is sent once the media connection stands."""
 
     at: float
-    said_at: float
+    sent_at: float
     participant: ParticipantInfo
 
 
@@ -419,7 +419,7 @@ class WebhookLeft:
     """`participant_left`."""
 
     at: float
-    said_at: float
+    sent_at: float
     participant: ParticipantInfo
     """As it was when they left."""
     reason: str | None
@@ -430,7 +430,7 @@ class WebhookJoinAborted:
     """`participant_connection_aborted`: the media connection never stood."""
 
     at: float
-    said_at: float
+    sent_at: float
     participant: ParticipantInfo
     reason: str | None
 
@@ -440,7 +440,7 @@ class WebhookTrack:
     """`track_published` or `track_unpublished`."""
 
     at: float
-    said_at: float
+    sent_at: float
     identity: str
     sid: str
     """Of the participant."""
@@ -453,7 +453,7 @@ class WebhookRoomFinished:
     """`room_finished`."""
 
     at: float
-    said_at: float
+    sent_at: float
 
 
 @frozen
@@ -461,7 +461,7 @@ class WebhookEgress:
     """`egress_started`, `egress_updated` or `egress_ended`: LiveKit's own recording service."""
 
     at: float
-    said_at: float
+    sent_at: float
     egress_id: str
     kind: str
     """LiveKit's name of the request: ``room_composite``, ``track``, ``participant``, ..."""

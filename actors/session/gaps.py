@@ -29,25 +29,27 @@ AFTER_END: Final[dict[str, GapReason]] = {
 """Why there is a gap where a session that ended for this reason goes on."""
 
 
-def close(state: SessionState, at: float) -> SessionState:
+def end_gap(state: SessionState, at: float) -> SessionState:
     """The room is seen again from `at` on."""
-    since = state.blind_since
+    since = state.gap_since
     if since is None:
         return state
-    gap = Gap(since, at, state.blind_because or "connection_lost")
-    return add(change(state, blind_since=None, blind_because=None), gap)
+    gap = Gap(since, at, state.gap_reason or "connection_lost")
+    return add_gap(change(state, gap_since=None, gap_reason=None), gap)
 
 
-def add(state: SessionState, gap: Gap) -> SessionState:
+def add_gap(state: SessionState, gap: Gap) -> SessionState:
     """Keep one more; beyond `MAX_GAPS` they are only added up."""
     seconds = stretch(gap.since, gap.until)
     if seconds == 0.0:
         return state
     if len(state.gaps) < MAX_GAPS:
         return change(state, gaps=(*state.gaps, gap))
-    folded = state.folded
-    folded = change(folded, gaps=folded.gaps + 1, gap_seconds=folded.gap_seconds + seconds)
-    return change(state, folded=folded)
+    truncated = state.truncated
+    truncated = change(
+        truncated, gaps=truncated.gaps + 1, gap_seconds=truncated.gap_seconds + seconds
+    )
+    return change(state, truncated=truncated)
 
 
 def in_burst(state: SessionState, at: float) -> bool:
@@ -71,7 +73,7 @@ def was_suspended(state: SessionState, at: float) -> bool:
     return any(gap.reason == "suspended" and gap.since <= at <= gap.until for gap in state.gaps)
 
 
-def begins(state: SessionState, at: float, because: GapReason | None) -> SessionState:
+def begin_gap(state: SessionState, at: float, because: GapReason | None) -> SessionState:
     """Nobody sees the room from `at` on.
 
     What ends the watch right after a suspension ended it during that: one gap, not two.
@@ -84,5 +86,5 @@ def begins(state: SessionState, at: float, because: GapReason | None) -> Session
         else:
             at = gap.until
     return change(
-        state, watched=state.watched.off(at), blind_since=at, blind_because=because, suspended=None
+        state, watched=state.watched.off(at), gap_since=at, gap_reason=because, suspended=None
     )

@@ -12,21 +12,23 @@ from math import inf
 
 from actors.session.events import ParticipantInfo, RoomEvent
 from actors.session.state import (
+    MAX_DEFERRED,
     MAX_EXPECTED,
-    MAX_HELD,
-    Departure,
     ExpectedJoin,
+    ProvisionalEnd,
     SessionState,
     change,
 )
 
 
-def with_leaving(state: SessionState, leaving: Mapping[str, Departure]) -> SessionState:
-    return _with_due(change(state, leaving=leaving))
+def with_leaving(state: SessionState, leaving: Mapping[str, ProvisionalEnd]) -> SessionState:
+    return _with_due(change(state, provisional_leaves=leaving))
 
 
-def with_unpublishing(state: SessionState, unpublishing: Mapping[str, Departure]) -> SessionState:
-    return _with_due(change(state, unpublishing=unpublishing))
+def with_unpublishing(
+    state: SessionState, unpublishing: Mapping[str, ProvisionalEnd]
+) -> SessionState:
+    return _with_due(change(state, provisional_unpublishes=unpublishing))
 
 
 def expect(state: SessionState, info: ParticipantInfo, due: float) -> SessionState:
@@ -36,29 +38,35 @@ def expect(state: SessionState, info: ParticipantInfo, due: float) -> SessionSta
     return _with_due(change(state, expected={**state.expected, info.sid: ExpectedJoin(info, due)}))
 
 
-def expect_no_more(state: SessionState, sid: str) -> SessionState:
+def stop_expecting(state: SessionState, sid: str) -> SessionState:
     if sid not in state.expected:
         return state
     left = {other: one for other, one in state.expected.items() if other != sid}
     return _with_due(change(state, expected=left))
 
 
-def all_due(state: SessionState, due: float) -> SessionState:
+def with_all_due(state: SessionState, due: float) -> SessionState:
     """Give everything that waits the same due time (infinite: wait on)."""
     leaving = {
-        key: Departure(leave.at, due, leave.quality, leave.within, leave.observed)
-        for key, leave in state.leaving.items()
+        key: ProvisionalEnd(leave.at, due, leave.quality, leave.within, leave.observed)
+        for key, leave in state.provisional_leaves.items()
     }
-    ending = {key: Departure(leave.at, due) for key, leave in state.unpublishing.items()}
+    ending = {
+        key: ProvisionalEnd(leave.at, due) for key, leave in state.provisional_unpublishes.items()
+    }
     expected = {sid: ExpectedJoin(one.info, due) for sid, one in state.expected.items()}
-    return _with_due(change(state, leaving=leaving, unpublishing=ending, expected=expected))
+    return _with_due(
+        change(state, provisional_leaves=leaving, provisional_unpublishes=ending, expected=expected)
+    )
 
 
-def hold(state: SessionState, event: RoomEvent) -> SessionState:
+def defer(state: SessionState, event: RoomEvent) -> SessionState:
     """Let `event` wait until `Reconnected` tells which life of the room it belongs to."""
-    if len(state.held) >= MAX_HELD:
-        return change(state, folded=change(state.folded, held=state.folded.held + 1))
-    return change(state, held=(*state.held, event))
+    if len(state.deferred) >= MAX_DEFERRED:
+        return change(
+            state, truncated=change(state.truncated, deferred=state.truncated.deferred + 1)
+        )
+    return change(state, deferred=(*state.deferred, event))
 
 
 def anomaly(state: SessionState) -> SessionState:
@@ -68,7 +76,7 @@ def anomaly(state: SessionState) -> SessionState:
 
 def _with_due(state: SessionState) -> SessionState:
     due = inf
-    for waiting in (state.leaving, state.unpublishing, state.expected):
+    for waiting in (state.provisional_leaves, state.provisional_unpublishes, state.expected):
         for one in waiting.values():
             due = min(due, one.due)
     return change(state, due=None if due == inf else due)

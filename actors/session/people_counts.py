@@ -28,16 +28,16 @@ def with_joins(
     """The person with these joins, at most one too many: then the oldest is only added up."""
     if len(joins) <= MAX_JOINS:
         return state, change(person, joins=joins)
-    folded = change(state.folded, joins=state.folded.joins + 1)
+    truncated = change(state.truncated, joins=state.truncated.joins + 1)
     person = change(
         person,
         joins=joins[1:],
         older_joins=person.older_joins + 1,
         older_seconds=person.older_seconds + joins[0].seconds(at),
-        older_visits=person.older_visits + person.counts(joins[0]),
-        older_aborted=person.older_aborted + person.failed(joins[0]),
+        older_visits=person.older_visits + person.is_visit(joins[0]),
+        older_aborted=person.older_aborted + person.is_aborted(joins[0]),
     )
-    return change(state, folded=folded), person
+    return change(state, truncated=truncated), person
 
 
 def recounted(state: SessionState, was: Participant, person: Participant) -> SessionState:
@@ -45,16 +45,16 @@ def recounted(state: SessionState, was: Participant, person: Participant) -> Ses
     first = state.first_person_at
     if person.visits > was.visits:
         known = () if first is None else (first,)
-        came = (join.joined_at for join in person.joins if person.counts(join))
+        came = (join.joined_at for join in person.joins if person.is_visit(join))
         first = min((*known, *came), default=None)
     state = change(
         state,
         first_person_at=first,
         joins=state.joins + person.visits - was.visits,
-        aborted_joins=state.aborted_joins + person.aborted - was.aborted,
+        aborted_joins=state.aborted_joins + person.aborted_joins - was.aborted_joins,
     )
-    state = _counted(state, was.person, -int(was.counted), -int(was.here))
-    return _counted(state, person.person, int(person.counted), int(person.here))
+    state = _counted(state, was.person, -int(was.counted), -int(was.takes_part))
+    return _counted(state, person.person, int(person.counted), int(person.takes_part))
 
 
 def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:
@@ -95,7 +95,7 @@ def with_kind(person: Participant) -> Participant:
     return change(person, kind=kind, joins=joins)
 
 
-def returned(
+def rejoin_data(
     state: SessionState, person: Participant, before: tuple[Join, ...], back: float
 ) -> dict[str, bool]:
     """Whether somebody who came `back` then had taken part before, and only just left."""
@@ -110,7 +110,7 @@ def returned(
             for other in _everyone(state)
             if other.key == person.key and other.identity != person.identity
             for join in other.joins
-            if other.counts(join) and join.left_at is not None
+            if other.is_visit(join) and join.left_at is not None
         ]
         left_at = max((*ends, *(() if left_at is None else (left_at,))), default=None)
     if left_at is None:
@@ -118,7 +118,7 @@ def returned(
     return {"rejoin": True, "reconnect": back - left_at <= RECONNECT_WINDOW}
 
 
-def peaked(state: SessionState, at: float) -> SessionState:
+def with_peak(state: SessionState, at: float) -> SessionState:
     """Somebody came at `at`, or is here after all.
 
     Whoever seems to have left by then does not count: if it was not true, they count once
@@ -126,8 +126,8 @@ def peaked(state: SessionState, at: float) -> SessionState:
     """
     leaving = Counter(
         state.present[identity].person
-        for identity, leave in state.leaving.items()
-        if leave.at <= at and state.present[identity].here
+        for identity, leave in state.provisional_leaves.items()
+        if leave.at <= at and state.present[identity].takes_part
     )
     gone = len(leaving)
     if state.person_key is not None and leaving:
@@ -136,22 +136,22 @@ def peaked(state: SessionState, at: float) -> SessionState:
     return change(state, peak=max(state.peak, state.current - gone))
 
 
-def met(state: SessionState, person: Participant, at: float) -> int:
+def people_at(state: SessionState, person: Participant, at: float) -> int:
     """How many people were there at `at`, when `person` came for a visit nobody saw."""
     past = (other for other in state.past.values() if other.identity not in state.present)
-    leaving = state.leaving
+    leaving = state.provisional_leaves
     here = (
         other
         for other in state.present.values()
         if other.identity not in leaving or at < leaving[other.identity].at
     )
-    others = {other.person for other in (*past, *here) if other.there(at)}
+    others = {other.person for other in (*past, *here) if other.took_part_at(at)}
     return 1 + len(others - {person.person})
 
 
-def highest(state: SessionState) -> int:
+def peak_of_joins(state: SessionState) -> int:
     """The peak once more, from the joins that are kept: one of them turned out to count less."""
-    if state.folded.people or state.folded.joins:
+    if state.truncated.people or state.truncated.joins:
         return state.peak
     steps = sorted(step for person in _everyone(state) for step in _steps(state, person))
     there, highest = Counter[str](), 0
@@ -171,9 +171,9 @@ def _everyone(state: SessionState) -> Iterator[Participant]:
 def _steps(state: SessionState, person: Participant) -> Iterator[tuple[float, int, int, str]]:
     """Of each visit: when, in which order of what happens then, one more or one less, and
     whose."""
-    for join in filter(person.counts, person.joins):
+    for join in filter(person.is_visit, person.joins):
         yield join.since, 1, 1, person.person
-        left_at, leave = join.left_at, state.leaving.get(person.identity)
+        left_at, leave = join.left_at, state.provisional_leaves.get(person.identity)
         if left_at is None and leave is not None:
             left_at = max(leave.at, join.since)
         if left_at is not None:

@@ -15,7 +15,7 @@ from attrs import frozen
 from actors.session.events import RoomEvent
 from actors.session.reducer import apply, attach_job, begin, end
 from actors.session.state import SessionState
-from actors.session.timeline_entry import Entry
+from actors.session.timeline_entry import TimelineEntry
 
 
 @frozen
@@ -57,7 +57,9 @@ class SessionEnded:
 Record: TypeAlias = RoomEvent | SessionBegan | SessionContinued | SessionEnded
 
 
-def fold(state: SessionState | None, record: Record) -> tuple[SessionState, tuple[Entry, ...]]:
+def fold(
+    state: SessionState | None, record: Record
+) -> tuple[SessionState, tuple[TimelineEntry, ...]]:
     """The state after `record`, and what there is to tell of it.
 
     `state` is None for the first record, which is `SessionBegan`, and for no other: anything

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from actors.session.events import RecordingChanged, WebhookEgress
-from actors.session.pending import hold
+from actors.session.pending import defer
 from actors.session.state import MAX_RECORDINGS, RecordedInterval, Recording, SessionState, change
-from actors.session.timeline_entry import Entry
+from actors.session.timeline_entry import TimelineEntry
 
 OVER: Final = frozenset({"complete", "failed", "aborted", "limit_reached"})
 """Statuses after which a recording does not change any more."""
@@ -24,35 +24,39 @@ NEAR: Final = 5.0
 its recorder up to 3 s late, and an egress starts before its recorder joins."""
 
 
-def on_recording(state: SessionState, event: RecordingChanged, out: list[Entry]) -> SessionState:
+def on_recording(
+    state: SessionState, event: RecordingChanged, out: list[TimelineEntry]
+) -> SessionState:
     if state.reconnecting:
-        return hold(state, event)
-    return show(state, event.active, event.at, out)
+        return defer(state, event)
+    return set_recorded(state, event.active, event.at, out)
 
 
-def show(state: SessionState, active: bool | None, at: float, out: list[Entry]) -> SessionState:
+def set_recorded(
+    state: SessionState, active: bool | None, at: float, out: list[TimelineEntry]
+) -> SessionState:
     """The room says whether it is recorded; None where it does not say."""
     if active is None or active == state.recorded_now:
         return state
-    out.append(Entry(at, "room_recording", {"active": active}))
-    stretches = state.recorded
+    out.append(TimelineEntry(at, "room_recording", {"active": active}))
+    stretches = state.recorded_intervals
     if active:
         stretches = (*stretches[1 - MAX_RECORDINGS :], RecordedInterval(at))
     else:
         stretches = (*stretches[:-1], change(stretches[-1], ended_at=at))
-    return change(state, recorded=stretches)
+    return change(state, recorded_intervals=stretches)
 
 
-def close(state: SessionState, at: float) -> SessionState:
+def close_interval(state: SessionState, at: float) -> SessionState:
     """The session is over, and nothing more is known of a recorder that is inside."""
     if not state.recorded_now:
         return state
-    last = change(state.recorded[-1], ended_at=at)
-    return change(state, recorded=(*state.recorded[:-1], last))
+    last = change(state.recorded_intervals[-1], ended_at=at)
+    return change(state, recorded_intervals=(*state.recorded_intervals[:-1], last))
 
 
-def on_egress(state: SessionState, event: WebhookEgress, out: list[Entry]) -> SessionState:
-    state = change(state, server_said=True)
+def on_egress(state: SessionState, event: WebhookEgress, out: list[TimelineEntry]) -> SessionState:
+    state = change(state, webhook_received=True)
     before = state.recordings.get(event.egress_id)
     if before is None and len(state.recordings) >= MAX_RECORDINGS:
         return state
@@ -70,18 +74,18 @@ def on_egress(state: SessionState, event: WebhookEgress, out: list[Entry]) -> Se
     )
     about = {"id": now.id, "kind": now.kind}
     if before is None:
-        started_at = event.said_at if now.started_at is None else now.started_at
-        out.append(Entry(started_at, "recording_started", about))
+        started_at = event.sent_at if now.started_at is None else now.started_at
+        out.append(TimelineEntry(started_at, "recording_started", about))
     if now.status in OVER:
         how = {"status": now.status, "error": now.error, "file": now.file}
-        ended_at = event.said_at if now.ended_at is None else now.ended_at
-        out.append(Entry(ended_at, "recording_ended", {**about, **how}))
+        ended_at = event.sent_at if now.ended_at is None else now.ended_at
+        out.append(TimelineEntry(ended_at, "recording_ended", {**about, **how}))
     return change(state, recordings={**state.recordings, now.id: now})
 
 
-def unexplained(state: SessionState) -> Iterable[RecordedInterval]:
+def intervals_without_recording(state: SessionState) -> Iterable[RecordedInterval]:
     """The stretches of recording of which no webhook told."""
-    for one in state.recorded:
+    for one in state.recorded_intervals:
         if not any(_overlap(one, other) for other in state.recordings.values()):
             yield one
 

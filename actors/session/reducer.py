@@ -124,10 +124,10 @@ from actors.session.events import (
 )
 from actors.session.gaps import AFTER_END
 from actors.session.intervals import OFF, stretch
-from actors.session.pending import all_due, anomaly, with_leaving
-from actors.session.roster import RoomInstanceChanged, compare, same_instance
-from actors.session.state import SETTLE, Gap, SessionState, change
-from actors.session.timeline_entry import Entry
+from actors.session.pending import anomaly, with_all_due, with_leaving
+from actors.session.roster import RoomInstanceChanged, apply_roster, check_instance
+from actors.session.state import CONFIRM_AFTER, Gap, SessionState, change
+from actors.session.timeline_entry import TimelineEntry
 from actors.session.webhooks import CORRECTIONS, FOUND_ENDED, SEEN_ENDS, true_end
 
 __all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_deadline"]
@@ -135,7 +135,7 @@ __all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_d
 SERVER_LOST: Final = "server_lost"
 """The end reason where the server closed the room without a word, and may have made it anew."""
 
-Result: TypeAlias = tuple[SessionState, tuple[Entry, ...]]
+Result: TypeAlias = tuple[SessionState, tuple[TimelineEntry, ...]]
 
 
 def begin(
@@ -172,13 +172,13 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
     is believed and counts from when it was heard.  Raises `RoomInstanceChanged` (a ValueError)
     for a roster of another room SID; the state is then what it was.
     """
-    out = list[Entry]()
+    out = list[TimelineEntry]()
     at, correct = event.at, CORRECTIONS.get(type(event))
     if correct is not None:
         state = correct(state, event, out)
     elif state.ended_at is None:
         if state.due is not None and at >= state.due and type(event) is not Suspended:
-            state = presence.settle(state, at, out)
+            state = presence.confirm_due(state, at, out)
         state = _HANDLERS[type(event)](state, event, out)
     if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
         state = change(state, last_at=at)
@@ -194,25 +194,25 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     """
     if state.ended_at is not None:
         return state, ()
-    out = list[Entry]()
-    if state.blind_since is not None and state.blind_because is None:
-        at = min(at, state.blind_since)  # Our own goodbye, or the room's end: no gap.
+    out = list[TimelineEntry]()
+    if state.gap_since is not None and state.gap_reason is None:
+        at = min(at, state.gap_since)  # Our own goodbye, or the room's end: no gap.
     seen_until = state.last_at if reason == FOUND_ENDED else at
     because = AFTER_END.get(reason, "connection_lost")
     if reason != SERVER_LOST:
         state = _with_messages(state, out)
     state = _unwatched(state, seen_until, because, out)
-    if state.blind_since is not None and state.blind_because is None:
-        state = change(state, blind_because=because)
+    if state.gap_since is not None and state.gap_reason is None:
+        state = change(state, gap_reason=because)
     ended_at, reason = true_end(state, max(at, state.started_at), reason)
-    last_seen = ended_at if state.blind_since is None else state.blind_since
+    last_seen = ended_at if state.gap_since is None else state.gap_since
     for sid in state.tracks:
         state, _ = tracks.close(state, sid, last_seen)
-    state = recordings.close(change(state, data_tracks={}), last_seen)
+    state = recordings.close_interval(change(state, data_tracks={}), last_seen)
     for identity in state.present:
         within = 0.0 if reason in SEEN_ENDS else None
-        state = presence.leave_silently(state, identity, last_seen, within)
-    out.append(Entry(ended_at, "session_ended", {"reason": reason}))
+        state = presence.close_without_leave(state, identity, last_seen, within)
+    out.append(TimelineEntry(ended_at, "session_ended", {"reason": reason}))
     return change(state, ended_at=ended_at, end_reason=reason), tuple(out)
 
 
@@ -233,48 +233,58 @@ def next_deadline(state: SessionState) -> float | None:
     return state.due if state.ended_at is None else None
 
 
-def _watching(state: SessionState, event: Watching | Resynced, out: list[Entry]) -> SessionState:
+def _watching(
+    state: SessionState, event: Watching | Resynced, out: list[TimelineEntry]
+) -> SessionState:
     at, roster = event.at, event.roster
-    state = same_instance(state, roster)
+    state = check_instance(state, roster)
     if isinstance(event, Watching):
         state = change(state, clock_offset=event.clock_offset)
     if state.watched_from is None:
-        out.append(Entry(at, "session_started", {"existing": len(roster.participants)}))
+        out.append(TimelineEntry(at, "session_started", {"existing": len(roster.participants)}))
         since = state.started_at
         unseen = stretch(since, at)
-        state = compare(state, roster, at, "found", since, unseen, at + SETTLE, out)
-        return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, held=())
-    gap_since = state.last_at if state.blind_since is None else state.blind_since
+        state = apply_roster(state, roster, at, "found", since, unseen, at + CONFIRM_AFTER, out)
+        return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, deferred=())
+    gap_since = state.last_at if state.gap_since is None else state.gap_since
     state = _blind(state, gap_since, "worker_failed")
-    state = activity.forget_quality(state, gap_since)
-    leaving = {one: evolve(leave, quality=None) for one, leave in state.leaving.items()}
+    state = activity.clear_quality(state, gap_since)
+    leaving = {one: evolve(leave, quality=None) for one, leave in state.provisional_leaves.items()}
     return _seeing_again(with_leaving(state, leaving), event, "found", out)
 
 
-def _resynced(state: SessionState, event: Resynced, out: list[Entry]) -> SessionState:
-    if state.watched_from is None or (state.blind_since is not None and not state.reconnecting):
+def _resynced(state: SessionState, event: Resynced, out: list[TimelineEntry]) -> SessionState:
+    if state.watched_from is None or (state.gap_since is not None and not state.reconnecting):
         return _watching(state, event, out)
     if state.reconnecting and event.connected:
         return _reconnected(state, event, out)
-    state = same_instance(state, event.roster)
+    state = check_instance(state, event.roster)
     at = event.at
-    due = inf if state.reconnecting else state.settle_at if at < state.settle_at else None
+    due = (
+        inf
+        if state.reconnecting
+        else state.roster_complete_at
+        if at < state.roster_complete_at
+        else None
+    )
     unseen = stretch(state.last_at, at)
-    return compare(state, event.roster, at, "missed", at, unseen, due, out)
+    return apply_roster(state, event.roster, at, "missed", at, unseen, due, out)
 
 
-def _reconnecting(state: SessionState, event: Reconnecting, out: list[Entry]) -> SessionState:
-    if state.reconnecting or state.blind_since is not None:
+def _reconnecting(
+    state: SessionState, event: Reconnecting, out: list[TimelineEntry]
+) -> SessionState:
+    if state.reconnecting or state.gap_since is not None:
         return anomaly(state)
-    out.append(Entry(event.at, "reconnecting"))
-    state = all_due(_blind(state, event.at, "reconnecting"), inf)
+    out.append(TimelineEntry(event.at, "reconnecting"))
+    state = with_all_due(_blind(state, event.at, "reconnecting"), inf)
     return change(state, reconnecting=True)
 
 
 def _reconnected(
-    state: SessionState, event: Reconnected | Resynced, out: list[Entry]
+    state: SessionState, event: Reconnected | Resynced, out: list[TimelineEntry]
 ) -> SessionState:
-    state = same_instance(state, event.roster)
+    state = check_instance(state, event.roster)
     if state.watched_from is None:
         state = change(state, watched_from=event.at)
     return _seeing_again(state, event, "missed", out)
@@ -283,25 +293,27 @@ def _reconnected(
 def _seeing_again(
     state: SessionState,
     event: Watching | Resynced | Reconnected,
-    how: presence.How,
-    out: list[Entry],
+    how: presence.SightingSource,
+    out: list[TimelineEntry],
 ) -> SessionState:
     """The end of a gap: what waited is taken, and the roster compared."""
     at, roster = event.at, event.roster
-    since = at if state.blind_since is None else state.blind_since
-    out.append(Entry(at, "reconnected", {"gap": round(stretch(since, at), 3)}))
-    held = state.held  # of this life of the room, as the roster's SID says
-    state = change(state, reconnecting=False, held=())
+    since = at if state.gap_since is None else state.gap_since
+    out.append(TimelineEntry(at, "reconnected", {"gap": round(stretch(since, at), 3)}))
+    held = state.deferred  # of this life of the room, as the roster's SID says
+    state = change(state, reconnecting=False, deferred=())
     for waiting in held:
         state = _HANDLERS[type(waiting)](state, waiting, out)
-    due = at + SETTLE
-    state = all_due(state, due)
-    state = compare(state, roster, at, how, since, stretch(since, at), due, out)
-    state = gaps.close(state, at)
-    return change(state, watched=state.watched.on(at), settle_at=due)
+    due = at + CONFIRM_AFTER
+    state = with_all_due(state, due)
+    state = apply_roster(state, roster, at, how, since, stretch(since, at), due, out)
+    state = gaps.end_gap(state, at)
+    return change(state, watched=state.watched.on(at), roster_complete_at=due)
 
 
-def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) -> SessionState:
+def _disconnected(
+    state: SessionState, event: Disconnected, out: list[TimelineEntry]
+) -> SessionState:
     # That we left by ourselves says nothing yet: the end that follows knows why.  The end of
     # the room is the end of the session: what is between the two is no time without a view.
     because: GapReason | None = event.gap
@@ -312,7 +324,7 @@ def _disconnected(state: SessionState, event: Disconnected, out: list[Entry]) ->
     return _out_of_the_room(_with_messages(state, out), event.at, because)
 
 
-def _suspended(state: SessionState, event: Suspended, out: list[Entry]) -> SessionState:
+def _suspended(state: SessionState, event: Suspended, out: list[TimelineEntry]) -> SessionState:
     """Before what was queued meanwhile.  We are still connected, as far as anybody knows."""
     if not state.watching or state.watched.since is None:
         return change(state, suspended=Gap(event.since, event.at, "suspended"))
@@ -320,60 +332,64 @@ def _suspended(state: SessionState, event: Suspended, out: list[Entry]) -> Sessi
     if at <= since:
         return state
     if state.due is not None and state.due <= since:
-        state = presence.settle(state, since, out)
-    state = all_due(state, at + SETTLE)
-    state = activity.pause_quality(activity.hush(state, since), since, at)
+        state = presence.confirm_due(state, since, out)
+    state = with_all_due(state, at + CONFIRM_AFTER)
+    state = activity.pause_quality(activity.clear_speakers(state, since), since, at)
     gap = Gap(since, at, "suspended")
-    out.append(Entry(at, "suspended", {"gap": round(at - since, 3)}))
-    state = gaps.add(change(state, watched=state.watched.off(since).on(at)), gap)
-    return change(state, suspended=gap, settle_at=at + SETTLE)
+    out.append(TimelineEntry(at, "suspended", {"gap": round(at - since, 3)}))
+    state = gaps.add_gap(change(state, watched=state.watched.off(since).on(at)), gap)
+    return change(state, suspended=gap, roster_complete_at=at + CONFIRM_AFTER)
 
 
-def _clock_compared(state: SessionState, event: ClockCompared, _: list[Entry]) -> SessionState:
+def _clock_compared(
+    state: SessionState, event: ClockCompared, _: list[TimelineEntry]
+) -> SessionState:
     return change(state, clock_offset=event.offset)
 
 
 def _unwatched(
-    state: SessionState, at: float, because: GapReason, out: list[Entry]
+    state: SessionState, at: float, because: GapReason, out: list[TimelineEntry]
 ) -> SessionState:
     """It is over: what was doubted is believed, nothing more is known."""
-    return _out_of_the_room(presence.settle(state, inf, out), at, because)
+    return _out_of_the_room(presence.confirm_due(state, inf, out), at, because)
 
 
-def _with_messages(state: SessionState, out: list[Entry]) -> SessionState:
+def _with_messages(state: SessionState, out: list[TimelineEntry]) -> SessionState:
     """It will not be known to which life the messages belong that waited: to this one then."""
-    for waiting in state.held:
+    for waiting in state.deferred:
         if isinstance(waiting, DataReceived):
             state = activity.count_data(state, waiting, out)
         elif isinstance(waiting, AttachmentReceived):
             state = activity.count_attachment(state, waiting, out)
-    return change(state, held=())
+    return change(state, deferred=())
 
 
 def _out_of_the_room(state: SessionState, at: float, because: GapReason | None) -> SessionState:
     """Nobody watches any more; the next watch, or the end, decides what is in doubt."""
     if state.reconnecting:
-        state = change(state, blind_because=because)
+        state = change(state, gap_reason=because)
     state = _blind(state, at, because)
-    state = activity.forget_quality(state, at if state.blind_since is None else state.blind_since)
-    return change(state, reconnecting=False, held=())
+    state = activity.clear_quality(state, at if state.gap_since is None else state.gap_since)
+    return change(state, reconnecting=False, deferred=())
 
 
 def _blind(state: SessionState, at: float, because: GapReason | None) -> SessionState:
     """The view of the room stops, if it had not already."""
     if state.watched.since is None:
         return state
-    state = gaps.begins(state, at, because)
+    state = gaps.begin_gap(state, at, because)
     # LiveKit tells leaves before a reconnect too: those may have been in it.
-    leaving = {who: evolve(leave, observed=False) for who, leave in state.leaving.items()}
-    return activity.hush(change(state, leaving=leaving), at)
+    leaving = {
+        who: evolve(leave, observed=False) for who, leave in state.provisional_leaves.items()
+    }
+    return activity.clear_speakers(change(state, provisional_leaves=leaving), at)
 
 
-def _ticked(state: SessionState, _event: Tick, _out: list[Entry]) -> SessionState:
+def _ticked(state: SessionState, _event: Tick, _out: list[TimelineEntry]) -> SessionState:
     return state  # what was due is settled before any event
 
 
-_Handler: TypeAlias = Callable[[SessionState, Any, list[Entry]], SessionState]
+_Handler: TypeAlias = Callable[[SessionState, Any, list[TimelineEntry]], SessionState]
 
 _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     Watching: _watching,
@@ -403,7 +419,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     QualityChanged: activity.on_quality,
     DataReceived: activity.on_data,
     AttachmentReceived: activity.on_attachment,
-    MessagesDropped: activity.on_thinned,
+    MessagesDropped: activity.on_messages_dropped,
     RoomMetadataChanged: activity.on_room_metadata,
     RecordingChanged: recordings.on_recording,
     Tick: _ticked,

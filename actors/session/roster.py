@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from actors.session import presence, recordings, tracks
 from actors.session.events import Roster
-from actors.session.state import Departure, SessionState, change
-from actors.session.texts import TOLD, cut_text
-from actors.session.timeline_entry import Entry
+from actors.session.state import ProvisionalEnd, SessionState, change
+from actors.session.texts import MAX_ENTRY_TEXT, cut_text
+from actors.session.timeline_entry import TimelineEntry
 
 
 class RoomInstanceChanged(ValueError):
@@ -32,7 +32,7 @@ class RoomInstanceChanged(ValueError):
         self.room_sid = room_sid
 
 
-def same_instance(state: SessionState, roster: Roster) -> SessionState:
+def check_instance(state: SessionState, roster: Roster) -> SessionState:
     """The state with the roster's room SID; raises `RoomInstanceChanged` if it has another."""
     if not roster.room_sid or roster.room_sid == state.room_sid:
         return state
@@ -41,15 +41,15 @@ def same_instance(state: SessionState, roster: Roster) -> SessionState:
     return change(state, room_sid=roster.room_sid)
 
 
-def compare(
+def apply_roster(
     state: SessionState,
     roster: Roster,
     at: float,
-    how: presence.How,
+    how: presence.SightingSource,
     gone_at: float,
     gone_within: float,
     due: float | None,
-    out: list[Entry],
+    out: list[TimelineEntry],
 ) -> SessionState:
     """Make the state agree with `roster`.
 
@@ -62,22 +62,24 @@ def compare(
     if due is not None:
         # Before the arrivals, whom they may not have met.
         for identity in missing:
-            if identity not in state.leaving:
+            if identity not in state.provisional_leaves:
                 within = _within(state, identity, gone_at, gone_within)
-                state = presence.doubt(state, identity, gone_at, due, within, observed=False)
+                state = presence.mark_provisional(
+                    state, identity, gone_at, due, within, observed=False
+                )
     for info in roster.participants:
         state = presence.arrive(state, info, at, how, out)
     state = _tracks(state, roster, frozenset(missing), gone_at, due, out)
     if due is None:
         for identity in missing:
-            leave = state.leaving.get(identity)
+            leave = state.provisional_leaves.get(identity)
             if leave is None:
-                leave = Departure(
+                leave = ProvisionalEnd(
                     gone_at,
                     within=_within(state, identity, gone_at, gone_within),
                     observed=False,
                 )
-            state = presence.depart(
+            state = presence.record_leave(
                 state, identity, leave.at, None, leave.within, out, observed=leave.observed
             )
     return state
@@ -85,7 +87,7 @@ def compare(
 
 def _within(state: SessionState, identity: str, gone_at: float, gone_within: float) -> float:
     join = state.present[identity].joins[-1]
-    return gone_within + presence.announced_within(join, gone_at)
+    return gone_within + presence.announce_delay(join, gone_at)
 
 
 def _tracks(
@@ -94,7 +96,7 @@ def _tracks(
     missing: frozenset[str],
     gone_at: float,
     due: float | None,
-    out: list[Entry],
+    out: list[TimelineEntry],
 ) -> SessionState:
     shown = {track.sid for info in roster.participants for track in info.tracks}
     for sid, track in state.tracks.items():
@@ -102,14 +104,18 @@ def _tracks(
             continue  # the tracks of those who leave end with their join
         if due is None:
             state = tracks.finish(state, sid, gone_at, out)
-        elif sid not in state.unpublishing:
-            state = tracks.doubt(state, sid, gone_at, due)
+        elif sid not in state.provisional_unpublishes:
+            state = tracks.mark_provisional(state, sid, gone_at, due)
     return state
 
 
-def _room(state: SessionState, roster: Roster, at: float, out: list[Entry]) -> SessionState:
+def _room(state: SessionState, roster: Roster, at: float, out: list[TimelineEntry]) -> SessionState:
     created_at = state.created_at if state.created_at is not None else roster.created_at
     if state.metadata is not None and state.metadata != roster.metadata:
-        out.append(Entry(at, "room_metadata", {"metadata": cut_text(roster.metadata, TOLD)}))
-    state = recordings.show(state, roster.recording, at, out)
+        out.append(
+            TimelineEntry(
+                at, "room_metadata", {"metadata": cut_text(roster.metadata, MAX_ENTRY_TEXT)}
+            )
+        )
+    state = recordings.set_recorded(state, roster.recording, at, out)
     return change(state, created_at=created_at, metadata=roster.metadata)

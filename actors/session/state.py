@@ -26,8 +26,8 @@ from actors.session.events import (
     Permissions,
     Quality,
     RoomEvent,
-    Source,
     TrackKind,
+    TrackSource,
 )
 from actors.session.intervals import OFF, UNKNOWN, Interval, Levels, QualitySeconds, stretch
 from actors.session.persistent_map import PersistentMap
@@ -35,22 +35,22 @@ from actors.session.persistent_map import PersistentMap
 RECONNECT_WINDOW: Final = 5.0
 """Seconds within which a person who comes back did not leave but lost the connection."""
 
-SETTLE: Final = 4.0
+CONFIRM_AFTER: Final = 4.0
 """Seconds after which a leave without a reason is believed.
 
 People who publish nothing are announced by the server on a tick of 3 s.
 """
 
-BATCH: Final = 3.0
+ANNOUNCE_INTERVAL: Final = 3.0
 """Seconds between two announcements of people who publish nothing."""
 
-MAX_PEOPLE: Final = 10_000
+MAX_PAST_PARTICIPANTS: Final = 10_000
 """People who left and are kept one by one; those beyond are in the totals only."""
 
 MAX_PERSONS: Final = 20_000
 """With a person key: people who are known again under another identity."""
 
-MAX_TRACKS: Final = 20_000
+MAX_PAST_TRACKS: Final = 20_000
 """Ended tracks that are kept one by one."""
 
 MAX_JOINS: Final = 100
@@ -68,16 +68,16 @@ MAX_RECORDINGS: Final = 100
 MAX_DATA_TRACKS: Final = 1_000
 """Data tracks that are open at the same time and are known by their SID."""
 
-MAX_SENDERS: Final = 1_000
+MAX_UNANNOUNCED_SENDERS: Final = 1_000
 """Senders who were not announced yet, whose messages are kept for when they are."""
 
-MAX_TEXT: Final = 16 * 1024 * 1024
+MAX_PAST_TEXT: Final = 16 * 1024 * 1024
 """Characters of metadata and attributes kept of all people who left (one may have 128 KB)."""
 
-MAX_HELD: Final = 2_000
+MAX_DEFERRED: Final = 2_000
 """Events that wait for the end of a reconnect; the roster makes up for those beyond."""
 
-MAX_ABORTED: Final = 100
+MAX_ABORTED_SIDS: Final = 100
 """Aborted joins that are remembered."""
 
 MAX_EXPECTED: Final = 2_000
@@ -118,7 +118,7 @@ class Join:
     left_at: float | None = None
     """Unix seconds; None while it lasts.  Never before `joined_at`."""
     reason: str | None = None
-    told: bool = False
+    end_from_webhook: bool = False
     """Whether LiveKit's webhook told of its end: then `left_at` is the server's word."""
     kind: ParticipantKind | None = None
     """None in joins of old stores: the kind of their person."""
@@ -178,7 +178,7 @@ class Participant:
     encrypted: bool | None = None
     """Whether a track of theirs is encrypted end to end; None while they published nothing."""
     permissions: Permissions | None = None
-    owed: float | None = None
+    pending_leave_since: float | None = None
     """When a new join replaced one whose leave was not heard yet, else None."""
     older_visits: int = 0
     older_aborted: int = 0
@@ -191,43 +191,43 @@ class Participant:
         """Whom this identity counts as."""
         return self.identity if self.key is None else self.key
 
-    def human(self, join: Join) -> bool:
+    def is_person(self, join: Join) -> bool:
         """Whether this join is of a person, not of a machine."""
         return (join.kind or self.kind) in COUNTED_KINDS
 
-    def counts(self, join: Join) -> bool:
+    def is_visit(self, join: Join) -> bool:
         """Whether a person took part in this join."""
-        return join.effective and self.human(join)
+        return join.effective and self.is_person(join)
 
-    def failed(self, join: Join) -> bool:
+    def is_aborted(self, join: Join) -> bool:
         """Whether a person's join ended before anybody took part.  False where nobody knows."""
         over = join.left_at is not None and join.end_observed
-        return over and not join.effective and self.human(join)
+        return over and not join.effective and self.is_person(join)
 
     @property
     def visits(self) -> int:
         """Joins in which a person took part."""
-        return self.older_visits + sum(map(self.counts, self.joins))
+        return self.older_visits + sum(map(self.is_visit, self.joins))
 
     @property
-    def aborted(self) -> int:
+    def aborted_joins(self) -> int:
         """Joins of a person that ended before anybody took part."""
-        return self.older_aborted + sum(map(self.failed, self.joins))
+        return self.older_aborted + sum(map(self.is_aborted, self.joins))
 
     @property
     def counted(self) -> bool:
         """Whether this is one of the people: a person took part in one of the joins."""
-        return self.older_visits > 0 or any(map(self.counts, self.joins))
+        return self.older_visits > 0 or any(map(self.is_visit, self.joins))
 
     @property
-    def here(self) -> bool:
+    def takes_part(self) -> bool:
         """Whether a person takes part in the newest join, of somebody who is present."""
-        return bool(self.joins) and self.joins[-1].left_at is None and self.counts(self.joins[-1])
+        return bool(self.joins) and self.joins[-1].left_at is None and self.is_visit(self.joins[-1])
 
-    def there(self, at: float) -> bool:
+    def took_part_at(self, at: float) -> bool:
         """Whether they took part then, as far as their joins are kept."""
         return any(
-            self.counts(join) and join.since <= at and (join.left_at is None or at < join.left_at)
+            self.is_visit(join) and join.since <= at and (join.left_at is None or at < join.left_at)
             for join in self.joins
         )
 
@@ -235,7 +235,7 @@ class Participant:
         """Seconds present, over all joins; of one of the people over those of a person."""
         counted = self.counted
         return self.older_seconds + sum(
-            join.seconds(now) for join in self.joins if not counted or self.human(join)
+            join.seconds(now) for join in self.joins if not counted or self.is_person(join)
         )
 
 
@@ -248,7 +248,7 @@ class Track:
     sid: str
     identity: str
     kind: TrackKind
-    source: Source
+    source: TrackSource
     published_at: float | None
     """Unix seconds; None where it was there before us, for nobody knows how long."""
     unpublished_at: float | None = None
@@ -270,7 +270,7 @@ class Gap:
 
 
 @frozen
-class Departure:
+class ProvisionalEnd:
     """A leave, or an unpublish, that may not be true: it waits until it is."""
 
     at: float
@@ -345,8 +345,8 @@ class Truncated:
     """That a newer one of the same overtook before they could be told."""
     texts: int = 0
     """People whose metadata and attributes were given up."""
-    held: int = 0
-    truncated: int = 0
+    deferred: int = 0
+    dropped: int = 0
     """Messages and changes of which only the number is known: they came too fast, or were too much
     for the journal."""
     seconds: float = 0.0
@@ -383,9 +383,9 @@ class SessionState:
     watched_from: float | None = None
     """Unix seconds of the first `Watching`; None before."""
     watched: Interval = OFF
-    blind_since: float | None = None
+    gap_since: float | None = None
     """Unix seconds since when we do not see the room; None while we do, and before."""
-    blind_because: GapReason | None = None
+    gap_reason: GapReason | None = None
     """Why; None where we left by ourselves, until the end says why."""
     gaps: tuple[Gap, ...] = ()
     """Those that are over, oldest first."""
@@ -394,7 +394,7 @@ class SessionState:
     clock_offset: float | None = None
     """Seconds by which the worker's own clock was ahead, as compared last; None if unknown."""
     reconnecting: bool = False
-    settle_at: float = -inf
+    roster_complete_at: float = -inf
     """Until then a roster may lack people who are there (after a reconnect)."""
 
     present: Mapping[str, Participant] = field(factory=dict[str, Participant])
@@ -404,18 +404,18 @@ class SessionState:
     tracks: Mapping[str, Track] = field(factory=dict[str, Track])
     """What is published now, by SID."""
     past_tracks: PersistentMap[Track] = field(factory=PersistentMap[Track])
-    past_text: int = 0
+    past_text_size: int = 0
     """Characters of metadata and attributes in `past`."""
 
-    leaving: Mapping[str, Departure] = field(factory=dict[str, Departure])
+    provisional_leaves: Mapping[str, ProvisionalEnd] = field(factory=dict[str, ProvisionalEnd])
     """Provisional leaves, by identity."""
-    unpublishing: Mapping[str, Departure] = field(factory=dict[str, Departure])
+    provisional_unpublishes: Mapping[str, ProvisionalEnd] = field(factory=dict[str, ProvisionalEnd])
     """Provisional ends of tracks, by SID."""
     expected: Mapping[str, ExpectedJoin] = field(factory=dict[str, ExpectedJoin])
     """Joins that are to be announced, by SID."""
     due: float | None = None
     """Unix seconds when the first of these three is due."""
-    held: tuple[RoomEvent, ...] = ()
+    deferred: tuple[RoomEvent, ...] = ()
     """What came while reconnecting and may belong to another life of the room."""
     speaking: frozenset[str] = frozenset()
 
@@ -424,7 +424,7 @@ class SessionState:
     persons: Mapping[str, tuple[int, int]] = field(factory=dict[str, tuple[int, int]])
     """With a person key, of each person: identities who took part, and who are here."""
 
-    numbered: int = 0
+    next_number: int = 0
     """People and tracks that got a number."""
     current: int = 0
     peak: int = 0
@@ -437,28 +437,28 @@ class SessionState:
     first_person_at: float | None = None
     """Unix seconds, the earliest join of a person that is known."""
     tracks_total: int = 0
-    by_source: Mapping[Source, int] = field(factory=dict[Source, int])
-    data: MessageTotals = MessageTotals()
-    early: Mapping[str, int] = field(factory=dict[str, int])
+    by_source: Mapping[TrackSource, int] = field(factory=dict[TrackSource, int])
+    messages: MessageTotals = MessageTotals()
+    unannounced_senders: Mapping[str, int] = field(factory=dict[str, int])
     """Messages of senders who were not announced yet, by identity."""
     encrypted: bool | None = None
     """Whether any track was encrypted end to end; None before the first track."""
     data_tracks: Mapping[str, str] = field(factory=dict[str, str])
     """Data tracks that are published now: SID to the identity of their publisher."""
-    recorded: tuple[RecordedInterval, ...] = ()
+    recorded_intervals: tuple[RecordedInterval, ...] = ()
     """Oldest first.  Only the last may be open."""
     recordings: Mapping[str, Recording] = field(factory=dict[str, Recording])
     """By egress id, in the order in which they were told."""
 
-    folded: Truncated = Truncated()
+    truncated: Truncated = Truncated()
     anomalies: int = 0
     """Events that made no sense here: duplicates, late ones, leaves of strangers."""
 
-    server_said: bool = False
+    webhook_received: bool = False
     """Whether a webhook told who or what is in the room."""
     closed_at: float | None = None
     """Unix seconds when the server closed the room, where a webhook told it."""
-    aborted: tuple[str, ...] = ()
+    aborted_sids: tuple[str, ...] = ()
     """SIDs of the last joins that came to nothing, so that none is told twice."""
 
     @property
@@ -469,12 +469,12 @@ class SessionState:
     @property
     def messages_hidden(self) -> bool:
         """Whether messages are encrypted, so that none came to us: their number is not known."""
-        return bool(self.encrypted) and not self.data.total and not self.data.attachments
+        return bool(self.encrypted) and not self.messages.total and not self.messages.attachments
 
     @property
     def recorded_now(self) -> bool:
         """Whether the room said last that it is recorded."""
-        return bool(self.recorded) and self.recorded[-1].ended_at is None
+        return bool(self.recorded_intervals) and self.recorded_intervals[-1].ended_at is None
 
     @property
     def ended(self) -> bool:

@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-NAME: Final = 256
+MAX_NAME: Final = 256
 """Characters of an identity, a name, a topic."""
-TEXT: Final = 64 * 1024
+MAX_STATE_TEXT: Final = 64 * 1024
 """Bytes of metadata, and of all attributes of one participant, in the state."""
-TOLD: Final = 4 * 1024
+MAX_ENTRY_TEXT: Final = 4 * 1024
 """Bytes of the same in an entry of a timeline."""
 
 _MARK: Final = re.compile(r"…\[(([0-9]{1,15}) (bytes|characters))(?:, [0-9a-f]{16})?\]\Z")
@@ -27,22 +27,22 @@ _MARK: Final = re.compile(r"…\[(([0-9]{1,15}) (bytes|characters))(?:, [0-9a-f]
 
 def cut_name(text: str) -> str:
     """At most `NAME` characters."""
-    if len(text) <= NAME:
+    if len(text) <= MAX_NAME:
         return text
     mark = f"…[{len(text)} characters]"
-    return text[: NAME - len(mark)] + mark
+    return text[: MAX_NAME - len(mark)] + mark
 
 
 def cut_identity(text: str) -> str:
     """The same, and two that differ stay two: a long one ends in its hash too."""
-    if len(text) <= NAME:
+    if len(text) <= MAX_NAME:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     mark = f"…[{len(text)} characters, {digest}]"
-    return text[: NAME - len(mark)] + mark
+    return text[: MAX_NAME - len(mark)] + mark
 
 
-def cut_text(text: str, most: int = TEXT) -> str:
+def cut_text(text: str, most: int = MAX_STATE_TEXT) -> str:
     """At most `most` bytes of UTF-8.  A text that was cut before keeps its true length."""
     if 4 * len(text) <= most:
         return text
@@ -65,8 +65,12 @@ def _mark(text: str, length: int) -> re.Match[str] | None:
     if mark is None:
         return None
     if mark[3] == "characters":
-        return mark if len(text) == NAME else None
-    return mark if any(most - 3 <= length <= most for most in (TEXT, TOLD)) else None
+        return mark if len(text) == MAX_NAME else None
+    return (
+        mark
+        if any(most - 3 <= length <= most for most in (MAX_STATE_TEXT, MAX_ENTRY_TEXT))
+        else None
+    )
 
 
 def _cut(encoded: bytes, most: int, length: int) -> str:
@@ -77,7 +81,7 @@ def _cut(encoded: bytes, most: int, length: int) -> str:
     return encoded[:end].decode("utf-8", "surrogatepass") + mark
 
 
-def cut_attributes(attributes: Mapping[str, str], most: int = TEXT) -> dict[str, str]:
+def cut_attributes(attributes: Mapping[str, str], most: int = MAX_STATE_TEXT) -> dict[str, str]:
     """At most `most` bytes of keys and values: the first that fit.
 
     What did not fit is told under the key ``…``, which tells their number and their bytes.

@@ -73,7 +73,7 @@ session really was, and what `session_ended` should have given as reason.
 
 
 @frozen
-class Entry:
+class TimelineEntry:
     """One line of a session's timeline."""
 
     at: float

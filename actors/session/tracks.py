@@ -26,57 +26,65 @@ from actors.session.events import (
     TrackUnpublished,
 )
 from actors.session.gaps import counts_from, in_burst
-from actors.session.pending import anomaly, hold, with_unpublishing
+from actors.session.pending import anomaly, defer, with_unpublishing
 from actors.session.state import (
     MAX_DATA_TRACKS,
-    MAX_TRACKS,
-    Departure,
+    MAX_PAST_TRACKS,
+    ProvisionalEnd,
     SessionState,
     Track,
     change,
 )
-from actors.session.texts import TOLD, cut_text
-from actors.session.timeline_entry import Entry
+from actors.session.texts import MAX_ENTRY_TEXT, cut_text
+from actors.session.timeline_entry import TimelineEntry
 
 
-def on_published(state: SessionState, event: TrackPublished, out: list[Entry]) -> SessionState:
+def on_published(
+    state: SessionState, event: TrackPublished, out: list[TimelineEntry]
+) -> SessionState:
     track, at = event.track, event.at
     if track.sid in state.tracks:
-        if track.sid not in state.unpublishing:
+        if track.sid not in state.provisional_unpublishes:
             return anomaly(state)
-        return keep(state, track, at, out)
+        return confirm_open(state, track, at, out)
     if state.past_tracks.get(track.sid) is None and state.reconnecting:
-        return hold(state, event)
+        return defer(state, event)
     if event.identity not in state.present and state.past.get(event.identity) is not None:
         return _too_late(state, event, out)
     if in_burst(state, at):
-        return show(state, event.identity, track, at, None, False, out, None)
-    return show(state, event.identity, track, at, at, False, out)
+        return ensure_published(state, event.identity, track, at, None, False, out, None)
+    return ensure_published(state, event.identity, track, at, at, False, out)
 
 
-def on_unpublished(state: SessionState, event: TrackUnpublished, out: list[Entry]) -> SessionState:
+def on_unpublished(
+    state: SessionState, event: TrackUnpublished, out: list[TimelineEntry]
+) -> SessionState:
     sid, at = event.track_sid, counts_from(state, event.at)
     if sid not in state.tracks:
-        return hold(state, event) if state.held else anomaly(state)
-    leave = state.unpublishing.get(sid)
+        return defer(state, event) if state.deferred else anomaly(state)
+    leave = state.provisional_unpublishes.get(sid)
     if state.reconnecting:
-        return anomaly(state) if leave else doubt(state, sid, at, inf)
+        return anomaly(state) if leave else mark_provisional(state, sid, at, inf)
     return finish(state, sid, leave.at if leave else at, out)
 
 
-def on_muted(state: SessionState, event: TrackMuted, out: list[Entry]) -> SessionState:
+def on_muted(state: SessionState, event: TrackMuted, out: list[TimelineEntry]) -> SessionState:
     return _set_muted(state, event, True, out)
 
 
-def on_unmuted(state: SessionState, event: TrackUnmuted, out: list[Entry]) -> SessionState:
+def on_unmuted(state: SessionState, event: TrackUnmuted, out: list[TimelineEntry]) -> SessionState:
     return _set_muted(state, event, False, out)
 
 
-def on_subscribed(state: SessionState, event: TrackSubscribed, out: list[Entry]) -> SessionState:
+def on_subscribed(
+    state: SessionState, event: TrackSubscribed, out: list[TimelineEntry]
+) -> SessionState:
     track = state.tracks.get(event.track_sid)
     if track is None or track.subscribed:
         return anomaly(state)
-    out.append(Entry(event.at, "track_subscribed", {"identity": track.identity, "sid": track.sid}))
+    out.append(
+        TimelineEntry(event.at, "track_subscribed", {"identity": track.identity, "sid": track.sid})
+    )
     state = _put(state, change(track, subscribed=True))
     person = state.present.get(track.identity)
     if track.kind == "audio" and person is not None and not person.audible:
@@ -86,41 +94,41 @@ def on_subscribed(state: SessionState, event: TrackSubscribed, out: list[Entry])
 
 
 def on_subscription_failed(
-    state: SessionState, event: TrackSubscriptionFailed, out: list[Entry]
+    state: SessionState, event: TrackSubscriptionFailed, out: list[TimelineEntry]
 ) -> SessionState:
     told = {
         "identity": event.identity,
         "sid": event.track_sid,
-        "error": cut_text(event.error, TOLD),
+        "error": cut_text(event.error, MAX_ENTRY_TEXT),
     }
-    out.append(Entry(event.at, "track_subscription_failed", told))
+    out.append(TimelineEntry(event.at, "track_subscription_failed", told))
     return state
 
 
-def show(
+def ensure_published(
     state: SessionState,
     identity: str,
     info: TrackInfo,
     at: float,
     published_at: float | None,
     existing: bool,
-    out: list[Entry],
+    out: list[TimelineEntry],
     within: float | None = 0.0,
 ) -> SessionState:
     """Make sure that the track is there, whatever it was before: new, over, or still there."""
     if info.sid in state.tracks:
-        return keep(state, info, at, out)
+        return confirm_open(state, info, at, out)
     track = state.past_tracks.get(info.sid)
     if track is None:
         by_source = state.by_source
         state = change(
             state,
-            numbered=state.numbered + 1,
+            next_number=state.next_number + 1,
             tracks_total=state.tracks_total + 1,
             by_source={**by_source, info.source: by_source.get(info.source, 0) + 1},
         )
         track = Track(
-            state.numbered,
+            state.next_number,
             info.sid,
             identity,
             info.kind,
@@ -128,7 +136,7 @@ def show(
             published_at,
             published_within=within,
         )
-        state = _publisher(state, identity)
+        state = _mark_publisher(state, identity)
     state = note_encryption(state, identity, info.encrypted)
     track = change(track, encrypted=track.encrypted or info.encrypted)
     muted = track.muted.on(at) if info.muted else track.muted
@@ -136,11 +144,15 @@ def show(
     return _put(state, change(track, unpublished_at=None, subscribed=False, muted=muted))
 
 
-def keep(state: SessionState, info: TrackInfo, at: float, out: list[Entry]) -> SessionState:
+def confirm_open(
+    state: SessionState, info: TrackInfo, at: float, out: list[TimelineEntry]
+) -> SessionState:
     """An open track was seen again: it did not end, and is muted or not as it is now."""
     track = state.tracks[info.sid]
-    if info.sid in state.unpublishing:
-        left = {sid: leave for sid, leave in state.unpublishing.items() if sid != info.sid}
+    if info.sid in state.provisional_unpublishes:
+        left = {
+            sid: leave for sid, leave in state.provisional_unpublishes.items() if sid != info.sid
+        }
         state = with_unpublishing(state, left)
         track = change(track, subscribed=False)
         state = _put(state, track)
@@ -149,18 +161,20 @@ def keep(state: SessionState, info: TrackInfo, at: float, out: list[Entry]) -> S
     return _mute(state, track, info.muted, at, out)
 
 
-def finish(state: SessionState, sid: str, at: float, out: list[Entry]) -> SessionState:
+def finish(state: SessionState, sid: str, at: float, out: list[TimelineEntry]) -> SessionState:
     """The track ended, and it is told."""
     state, track = close(state, sid, at)
     told = {"identity": track.identity, "sid": sid}
-    out.append(Entry(track.unpublished_at or at, "track_unpublished", told))
+    out.append(TimelineEntry(track.unpublished_at or at, "track_unpublished", told))
     return state
 
 
-def finish_all_of(state: SessionState, identity: str, at: float, out: list[Entry]) -> SessionState:
+def finish_all_of(
+    state: SessionState, identity: str, at: float, out: list[TimelineEntry]
+) -> SessionState:
     """Whoever leaves takes their tracks along, also those whose end was not heard."""
     for sid in [sid for sid, track in state.tracks.items() if track.identity == identity]:
-        leave = state.unpublishing.get(sid)
+        leave = state.provisional_unpublishes.get(sid)
         state = finish(state, sid, min(leave.at, at) if leave else at, out)
     for sid in [sid for sid, owner in state.data_tracks.items() if owner == identity]:
         state = _finish_data(state, sid, at, out)
@@ -188,10 +202,10 @@ def note_encryption(state: SessionState, identity: str, encrypted: bool) -> Sess
 
 
 def on_data_published(
-    state: SessionState, event: DataTrackPublished, out: list[Entry]
+    state: SessionState, event: DataTrackPublished, out: list[TimelineEntry]
 ) -> SessionState:
     if state.reconnecting:
-        return hold(state, event)
+        return defer(state, event)
     if event.track_sid in state.data_tracks:
         return anomaly(state)
     state = note_encryption(state, event.identity, event.encrypted)
@@ -201,25 +215,27 @@ def on_data_published(
         "name": event.name,
         "encrypted": event.encrypted,
     }
-    out.append(Entry(event.at, "data_track_published", told))
+    out.append(TimelineEntry(event.at, "data_track_published", told))
     if len(state.data_tracks) >= MAX_DATA_TRACKS:
         return state
     return change(state, data_tracks={**state.data_tracks, event.track_sid: event.identity})
 
 
 def on_data_unpublished(
-    state: SessionState, event: DataTrackUnpublished, out: list[Entry]
+    state: SessionState, event: DataTrackUnpublished, out: list[TimelineEntry]
 ) -> SessionState:
     if state.reconnecting:
-        return hold(state, event)
+        return defer(state, event)
     if event.track_sid not in state.data_tracks:
         return anomaly(state)
     return _finish_data(state, event.track_sid, event.at, out)
 
 
-def _finish_data(state: SessionState, sid: str, at: float, out: list[Entry]) -> SessionState:
+def _finish_data(
+    state: SessionState, sid: str, at: float, out: list[TimelineEntry]
+) -> SessionState:
     told = {"identity": state.data_tracks[sid], "sid": sid}
-    out.append(Entry(at, "data_track_unpublished", told))
+    out.append(TimelineEntry(at, "data_track_unpublished", told))
     left = {other: owner for other, owner in state.data_tracks.items() if other != sid}
     return change(state, data_tracks=left)
 
@@ -229,14 +245,16 @@ def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track
     track = state.tracks[sid]
     end = at if track.published_at is None else max(at, track.published_at)
     track = change(track, unpublished_at=end, muted=track.muted.off(end), subscribed=False)
-    if sid in state.unpublishing:
-        left = {other: leave for other, leave in state.unpublishing.items() if other != sid}
+    if sid in state.provisional_unpublishes:
+        left = {
+            other: leave for other, leave in state.provisional_unpublishes.items() if other != sid
+        }
         state = with_unpublishing(state, left)
     tracks = {other: open_ for other, open_ in state.tracks.items() if other != sid}
-    return _remember(change(state, tracks=tracks), track), track
+    return _archive_track(change(state, tracks=tracks), track), track
 
 
-def since(state: SessionState, track: Track, told: Estimate) -> SessionState:
+def correct_published_at(state: SessionState, track: Track, told: Estimate) -> SessionState:
     """The server's word on when it was published, where we did not observe that."""
     if track.published_at is None:
         best = told
@@ -250,43 +268,43 @@ def since(state: SessionState, track: Track, told: Estimate) -> SessionState:
     return _replace(state, change(track, published_at=best.at, published_within=best.within))
 
 
-def until(state: SessionState, track: Track, at: float) -> SessionState:
+def correct_unpublished_at(state: SessionState, track: Track, at: float) -> SessionState:
     """It ended at `at`, give or take half a second; what we heard ourselves is as exact."""
     if track.unpublished_at is None or abs(track.unpublished_at - at) <= 0.5:
         return state
     return _replace(state, change(track, unpublished_at=max(at, track.published_at or at)))
 
 
-def doubt(state: SessionState, sid: str, at: float, due: float) -> SessionState:
+def mark_provisional(state: SessionState, sid: str, at: float, due: float) -> SessionState:
     """The track ended, or it only looks so because our own connection did."""
-    return with_unpublishing(state, {**state.unpublishing, sid: Departure(at, due)})
+    return with_unpublishing(state, {**state.provisional_unpublishes, sid: ProvisionalEnd(at, due)})
 
 
-def _too_late(state: SessionState, event: TrackPublished, out: list[Entry]) -> SessionState:
+def _too_late(state: SessionState, event: TrackPublished, out: list[TimelineEntry]) -> SessionState:
     """Published by somebody who left: a late event.  The track was there, and is no more."""
     track, at = event.track, event.at
     if state.past_tracks.get(track.sid) is not None:
         return anomaly(state)
-    state = show(state, event.identity, track, at, at, False, out)
+    state = ensure_published(state, event.identity, track, at, at, False, out)
     return finish(state, track.sid, at, out)
 
 
 def _set_muted(
-    state: SessionState, event: TrackMuted | TrackUnmuted, muted: bool, out: list[Entry]
+    state: SessionState, event: TrackMuted | TrackUnmuted, muted: bool, out: list[TimelineEntry]
 ) -> SessionState:
     track = state.tracks.get(event.track_sid)
     if track is None:
-        return hold(state, event) if state.held else anomaly(state)
+        return defer(state, event) if state.deferred else anomaly(state)
     if (track.muted.since is not None) == muted:
         return anomaly(state)
     return _mute(state, track, muted, event.at, out)
 
 
 def _mute(
-    state: SessionState, track: Track, muted: bool, at: float, out: list[Entry]
+    state: SessionState, track: Track, muted: bool, at: float, out: list[TimelineEntry]
 ) -> SessionState:
     told = {"identity": track.identity, "sid": track.sid}
-    out.append(Entry(at, "track_muted" if muted else "track_unmuted", told))
+    out.append(TimelineEntry(at, "track_muted" if muted else "track_unmuted", told))
     span = track.muted.on(at) if muted else track.muted.off(at)
     return _put(state, change(track, muted=span))
 
@@ -295,7 +313,7 @@ def _put(state: SessionState, track: Track) -> SessionState:
     return change(state, tracks={**state.tracks, track.sid: track})
 
 
-def _publisher(state: SessionState, identity: str) -> SessionState:
+def _mark_publisher(state: SessionState, identity: str) -> SessionState:
     """From now on the server announces at once what becomes of this join."""
     person = state.present.get(identity)
     if person is None or person.joins[-1].publisher:
@@ -312,14 +330,14 @@ def _replace(state: SessionState, track: Track) -> SessionState:
     return change(state, past_tracks=state.past_tracks.put(track.sid, track))
 
 
-def _remember(state: SessionState, track: Track) -> SessionState:
+def _archive_track(state: SessionState, track: Track) -> SessionState:
     past = state.past_tracks
-    if len(past) >= MAX_TRACKS and track.sid not in past:
-        return change(state, folded=change(state.folded, tracks=state.folded.tracks + 1))
+    if len(past) >= MAX_PAST_TRACKS and track.sid not in past:
+        return change(state, truncated=change(state.truncated, tracks=state.truncated.tracks + 1))
     return change(state, past_tracks=past.put(track.sid, track))
 
 
-def _published(at: float, track: Track, muted: bool, existing: bool) -> Entry:
+def _published(at: float, track: Track, muted: bool, existing: bool) -> TimelineEntry:
     told = {
         "identity": track.identity,
         "sid": track.sid,
@@ -329,4 +347,4 @@ def _published(at: float, track: Track, muted: bool, existing: bool) -> Entry:
         "existing": existing,
         "encrypted": track.encrypted,
     }
-    return Entry(at, "track_published", told)
+    return TimelineEntry(at, "track_published", told)

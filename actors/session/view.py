@@ -31,7 +31,7 @@ from actors.session.events import QUALITIES
 from actors.session.intervals import QualitySeconds, add, stretch
 from actors.session.presence import CALL_STATUS
 from actors.session.state import OTHER, Gap, Join, Participant, SessionState, Track
-from actors.session.timeline_entry import Entry
+from actors.session.timeline_entry import TimelineEntry
 from actors.session.webhooks import FOUND_ENDED
 
 MOST_LISTED: Final = 100
@@ -71,8 +71,8 @@ def totals(state: SessionState, now: float) -> Totals:
         participants_total=state.unique,
         tracks=len(state.tracks),
         tracks_total=state.tracks_total,
-        messages=None if state.messages_hidden else state.data.total,
-        unattributed=state.data.unattributed,
+        messages=None if state.messages_hidden else state.messages.total,
+        unattributed=state.messages.unattributed,
         duration=stretch(state.started_at, until),
         watched=state.watched.total(until),
     )
@@ -108,7 +108,7 @@ def session_row(state: SessionState, now: float) -> dict[str, Any]:
 
 
 def session_view(
-    state: SessionState, now: float, timeline: Iterable[Entry] | None = None
+    state: SessionState, now: float, timeline: Iterable[TimelineEntry] | None = None
 ) -> dict[str, Any]:
     """The whole session.  Without a `timeline` that key is None: it was not kept."""
     until = _until(state, now)
@@ -121,7 +121,7 @@ def session_view(
     }
 
 
-def entry_view(entry: Entry) -> dict[str, Any]:
+def entry_view(entry: TimelineEntry) -> dict[str, Any]:
     """One row of a timeline."""
     return {
         "at": rfc3339(entry.at),
@@ -171,10 +171,10 @@ def entered_after(state: SessionState) -> float | None:
 
 def every_gap(state: SessionState, now: float) -> list[Gap]:
     """The gaps that are kept, and the one that is open at the end or at `now`."""
-    since, until = state.blind_since, _until(state, now)
+    since, until = state.gap_since, _until(state, now)
     if since is None or until <= since:
         return list(state.gaps)
-    return [*state.gaps, Gap(since, until, state.blind_because or "connection_lost")]
+    return [*state.gaps, Gap(since, until, state.gap_reason or "connection_lost")]
 
 
 def _largest(amounts: dict[str, Any]) -> dict[str, Any]:
@@ -192,9 +192,9 @@ def _until(state: SessionState, now: float) -> float:
 
 def _row(state: SessionState, until: float, people: list[Participant]) -> dict[str, Any]:
     counted = [person for person in people if person.counted]
-    folded = state.folded
-    quality, talk = folded.quality, {OTHER: folded.talk} if folded.talk is not None else {}
-    seconds = folded.seconds
+    truncated = state.truncated
+    quality, talk = truncated.quality, {OTHER: truncated.talk} if truncated.talk is not None else {}
+    seconds = truncated.seconds
     for person in counted:
         quality = add(quality, person.quality.totals(until))
         if person.audible:
@@ -202,7 +202,7 @@ def _row(state: SessionState, until: float, people: list[Participant]) -> dict[s
     seconds += _people_seconds(state, counted, until)
     entered, offset = entered_after(state), state.clock_offset
     watched = state.watched_from is not None
-    seen = watched or state.server_said
+    seen = watched or state.webhook_received
     return {
         "id": state.room_sid,
         "room": state.room,
@@ -236,7 +236,7 @@ def _row(state: SessionState, until: float, people: list[Participant]) -> dict[s
             "by_source": dict(state.by_source),
         },
         "data_messages": _messages(state, until),
-        "truncated": folded.truncated,
+        "truncated": truncated.dropped,
         "quality": _quality(quality),
         "talk": {
             "seconds": _seconds(sum(talk.values())) if talk else None,
@@ -257,7 +257,7 @@ def _people_seconds(state: SessionState, counted: list[Participant], until: floa
         spans.setdefault(person.person, []).extend(
             (join.since, until if join.left_at is None else join.left_at)
             for join in person.joins
-            if person.counts(join)
+            if person.is_visit(join)
         )
     for of_one in spans.values():
         reached = -inf
@@ -280,7 +280,7 @@ def _gaps(state: SessionState, until: float) -> list[dict[str, Any]]:
 
 def _messages(state: SessionState, until: float) -> dict[str, Any] | None:
     """None where messages are encrypted, so that none of them came to us."""
-    data = state.data
+    data = state.messages
     if state.messages_hidden:
         return None
     watched = state.watched_from is not None
@@ -304,7 +304,7 @@ def _missed_something(state: SessionState, until: float) -> bool:
     since = state.watched_from
     if since is None:
         return False
-    last = state.blind_since
+    last = state.gap_since
     if last is not None and state.ended and state.end_reason != FOUND_ENDED:
         until = min(last, until)
     return stretch(since, until) - state.watched.total(until) > 0.001
@@ -340,7 +340,7 @@ def _recordings(state: SessionState) -> list[dict[str, Any]]:
                 "file": None,
             },
         )
-        for one in recordings.unexplained(state)
+        for one in recordings.intervals_without_recording(state)
     ]
     return [shown for _, shown in sorted(known, key=lambda pair: pair[0] or inf)]
 

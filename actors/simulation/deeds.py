@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import trio
 
 from actors.rooms.messages import GiveUp, RosterWanted
-from actors.session import QUALITIES, Permissions, Source, Tick
+from actors.session import QUALITIES, Permissions, Tick, TrackSource
 from actors.simulation.outages import OUTAGES, unseen
 from actors.simulation.plan import Step
 from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.simulation.world import World
 
 PEOPLE: Final = ("alice", "bob", "carol", "dave")
-SOURCES: Final[tuple[Source, ...]] = ("microphone", "camera", "screen", "screen_audio")
+SOURCES: Final[tuple[TrackSource, ...]] = ("microphone", "camera", "screen", "screen_audio")
 
 SHUTDOWN: Final = 5.0
 """Seconds that a session has to end, as its spec says."""

@@ -97,8 +97,8 @@ def _wrong_numbers(stage: World, kept: StoredSession, truth: Truth | None) -> It
         ("joins", state.joins, truth.joins, None),
         ("aborted joins", state.aborted_joins, truth.aborted, most_aborted),
         ("tracks", one.tracks_total, len(truth.tracks), None),
-        ("messages", state.data.total, truth.messages, None),
-        ("attachments", state.data.attachments, truth.attachments, None),
+        ("messages", state.messages.total, truth.messages, None),
+        ("attachments", state.messages.attachments, truth.attachments, None),
     ):
         if told > (real if most is None else most) or (truth.exact and told != real):
             yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
@@ -175,7 +175,7 @@ def _wrong_gaps(stage: World, state: SessionState) -> Iterator[str]:
         return
     until = now if state.ended_at is None else state.ended_at
     found, watched = every_gap(state, now), totals(state, now).watched
-    unwatched = sum(gap.until - gap.since for gap in found) + state.folded.gap_seconds
+    unwatched = sum(gap.until - gap.since for gap in found) + state.truncated.gap_seconds
     if abs(watched + unwatched - stretch(state.watched_from, until)) > EXACTLY:
         yield (
             f"{state.room_sid}: watched for {watched:.2f} s, gaps of {unwatched:.2f} s, of"

@@ -38,7 +38,7 @@ from actors.runtime import (
     Started,
     open_system,
 )
-from actors.session import Entry, RoomEvent, SessionState
+from actors.session import RoomEvent, SessionState, TimelineEntry
 from actors.simulation.event_delivery import DelayedRooms
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing.sabotage import Injected, Saboteur
@@ -273,7 +273,7 @@ class SimulatedProgram:
         if self.alive:
             self._stage.announce(event, **fields)
 
-    def _publish(self, state: SessionState, entry: Entry) -> None:
+    def _publish(self, state: SessionState, entry: TimelineEntry) -> None:
         if self.alive and self._stage.publish_faults > 0:
             self._stage.publish_faults -= 1
             self._stage.inject("publisher_crash")

@@ -48,12 +48,12 @@ from actors.session.events import (
     RoomEvent,
     RoomMetadataChanged,
     Roster,
-    Source,
     SpeakersChanged,
     TrackInfo,
     TrackKind,
     TrackMuted,
     TrackPublished,
+    TrackSource,
     TrackSubscribed,
     TrackUnmuted,
     TrackUnpublished,
@@ -67,14 +67,14 @@ from actors.session.events import (
     WebhookTrack,
 )
 
-KIND_OF: Final[Mapping[Source, TrackKind]] = {
+KIND_OF: Final[Mapping[TrackSource, TrackKind]] = {
     "camera": "video",
     "screen": "video",
     "microphone": "audio",
     "screen_audio": "audio",
     "unknown": "audio",
 }
-WATCHED: Final[tuple[Source, ...]] = ("microphone", "unknown", "camera", "screen")
+WATCHED: Final[tuple[TrackSource, ...]] = ("microphone", "unknown", "camera", "screen")
 """What a watcher takes of a person, the first of these that there is."""
 
 
@@ -455,7 +455,7 @@ class SimulatedPerson:
         if not self.hidden:
             self._room.webhook(WebhookJoined(now, int(now), self.info()))
 
-    def publish(self, source: Source, *, muted: bool = False, encrypted: bool = False) -> str:
+    def publish(self, source: TrackSource, *, muted: bool = False, encrypted: bool = False) -> str:
         """The new track's SID."""
         self._must_be_here()
         kind = KIND_OF[source]

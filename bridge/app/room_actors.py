@@ -45,7 +45,7 @@ from actors.runtime import (
     Service,
     Signal,
 )
-from actors.session import ClockCompared, Entry, SessionState, Suspended, WebhookReport
+from actors.session import ClockCompared, SessionState, Suspended, TimelineEntry, WebhookReport
 from bridge.config.settings import Settings
 from bridge.log.session_log import SessionLog
 
@@ -221,7 +221,7 @@ async def start_room_actors(
     table, backlog, root = RoomTable(), Backlog(), system.supervisor
     log_entry, counters = SessionLog(), RunCounters()
 
-    def publish(state: SessionState, entry: Entry) -> None:
+    def publish(state: SessionState, entry: TimelineEntry) -> None:
         counters.take(state, entry)
         log_entry(state, entry)
 

@@ -116,7 +116,7 @@ class MessageRates:
 
     def take(self, snapshot: StoreSnapshot) -> Mapping[int, float]:
         """Messages a second by session.  Nothing of one that was not there before."""
-        counts = {one.number: one.state.data.total for one in snapshot.live}
+        counts = {one.number: one.state.messages.total for one in snapshot.live}
         while self._earlier and not 0.0 <= snapshot.at - self._earlier[0][0] <= RATE_OVER:
             self._earlier.popleft()
         self._earlier.append((snapshot.at, counts))

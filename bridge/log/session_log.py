@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import structlog
 from attrs import Factory, define
 
-from actors.session import Entry, SessionState, session_row
+from actors.session import SessionState, TimelineEntry, session_row
 from bridge.log.structured_log import log_entry
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class SessionLog:
         self._seconds: dict[str, _Second] = {}
         """By room SID, of open sessions in which something was said or changed."""
 
-    def __call__(self, state: SessionState, entry: Entry) -> None:
+    def __call__(self, state: SessionState, entry: TimelineEntry) -> None:
         """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
         if self._is_too_much(state, entry):
             return
@@ -66,7 +66,7 @@ class SessionLog:
             about["session"] = session_row(state, entry.at)
         log_entry(self._log, entry, **about)
 
-    def _is_too_much(self, state: SessionState, entry: Entry) -> bool:
+    def _is_too_much(self, state: SessionState, entry: TimelineEntry) -> bool:
         second = self._seconds.get(state.room_sid)
         ended = entry.event == "session_ended"
         if second is not None and (ended or int(entry.at) != second.number):

@@ -36,7 +36,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from actors.session.texts import length_before_cut
-from actors.session.timeline_entry import Entry
+from actors.session.timeline_entry import TimelineEntry
 from bridge.log.sink import Sink
 from bridge.log.wording import line_of
 from bridge.output.harmless import harmless
@@ -113,7 +113,7 @@ def running_log(settings: LogSettings) -> Generator[tuple[Logger, Sink], None, N
         sink.flush(FLUSH_SECONDS)
 
 
-def log_entry(log: Logger, entry: Entry, **about: Any) -> None:
+def log_entry(log: Logger, entry: TimelineEntry, **about: Any) -> None:
     """One entry of a session's timeline; `about` is room, room_sid and job_id."""
     method: Callable[..., Any] = getattr(log, _ENTRY_LEVELS.get(entry.event, "info"))
     method(entry.event, **{**entry.data, **about, "at": entry.at})

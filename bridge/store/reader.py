@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias, final
 from attrs import frozen
 
 from actors.journal.archive import JournalRow
-from actors.session import Entry, SessionState, session_row, session_view
+from actors.session import SessionState, TimelineEntry, session_row, session_view
 from actors.session.view import everyone
 from bridge.store.directory_lock import holder
 from bridge.store.filters import ALL, Filters, glob_of, is_pattern, regex_of
@@ -90,7 +90,7 @@ class PositionedEntry:
     position: Position
     room: str
     room_sid: str
-    entry: Entry
+    entry: TimelineEntry
 
 
 @frozen

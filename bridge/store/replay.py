@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from actors.journal.archive import JournalRow
-from actors.session import Entry, SessionState, fold
+from actors.session import SessionState, TimelineEntry, fold
 from actors.session.codec import Unreadable, decode_entries, decode_record, decode_state
 
 
@@ -50,9 +50,9 @@ def replay(db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -
     return Replayed(state, seq, tuple(folded))
 
 
-def entries_of(lines: Sequence[JournalRow]) -> list[Entry]:
+def entries_of(lines: Sequence[JournalRow]) -> list[TimelineEntry]:
     """The entries of these lines, in order; without those that cannot be read."""
-    entries: list[Entry] = []
+    entries: list[TimelineEntry] = []
     for line in lines:
         if line.told:
             try:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, final
 from attrs import frozen
 
 from actors.journal.archive import JournalRow
-from actors.session import Entry, entry_view
+from actors.session import TimelineEntry, entry_view
 from actors.session.codec import Unreadable
 from bridge.store.journal_rows import unpack_chunk
 from bridge.store.replay import entries_of
@@ -95,7 +95,7 @@ class Timeline:
 
     def _forwards(
         self, after: TimelinePosition | None = None
-    ) -> Iterator[tuple[TimelinePosition, Entry, int]]:
+    ) -> Iterator[tuple[TimelinePosition, TimelineEntry, int]]:
         """Each with its place and about its bytes."""
         begin = -1 if after is None else after.seq
         for lines in self._pieces("ASC", begin):

@@ -51,11 +51,11 @@ class Visited:
         """What is said in the rooms now is kept."""
         for room in rooms:
             journal = self.world.held(room).journal
-            wanted = journal.state.data.total + messages
+            wanted = journal.state.messages.total + messages
             for _ in range(messages):
                 room.people["alice"].send_data(b"{}")
             with trio.fail_after(HANG):
-                while journal.state.data.total < wanted:  # noqa: ASYNC110 (nothing tells of it)
+                while journal.state.messages.total < wanted:  # noqa: ASYNC110 (nothing tells of it)
                     await trio.sleep(0.01)
 
 

@@ -24,12 +24,12 @@ from starlette.exceptions import HTTPException
 
 from actors.session import (
     DataReceived,
-    Entry,
     ParticipantInfo,
     Record,
     Roster,
     SessionBegan,
     SessionState,
+    TimelineEntry,
     TrackInfo,
     Watching,
     fold,
@@ -295,7 +295,7 @@ DECODERS: Final = {
         Decoder(
             "journal-entries",
             decode_entries,
-            [encode_entries([Entry(NOW, "data_message", {"size": 5, "topic": None})])],
+            [encode_entries([TimelineEntry(NOW, "data_message", {"size": 5, "topic": None})])],
             (Unreadable,),
         ),
         Decoder("journal-lines", unpack, [bytes.fromhex("dd00000000")], (Unreadable,)),

@@ -146,7 +146,7 @@ async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Sta
     assert (room.room, room.room_sid) == ("lobby", alice.room_sid)
     assert isinstance(room.event, WebhookRoomStarted)
     assert room.event.created_at == pytest.approx(time.time(), abs=HANG)
-    assert room.event.said_at == pytest.approx(room.event.at, abs=HANG)
+    assert room.event.sent_at == pytest.approx(room.event.at, abs=HANG)
 
     who = (await told.joined("alice", alice.sid)).participant
     assert (who.name, who.metadata, who.attributes) == ("Alice", "m", {"k": "v"})

@@ -23,12 +23,12 @@ from actors.runtime import Actor, ChildSpec, open_system, receives
 from actors.session import (
     DataReceived,
     Disconnected,
-    Entry,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
     QualityChanged,
     Suspended,
+    TimelineEntry,
     session_row,
 )
 from bridge.http import metrics
@@ -360,7 +360,9 @@ def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every
     tell()
     row = session_row(journal.state, history.now)
     assert seconds(tally) == (row["quality"]["good"], row["talk"]["seconds"])
-    tally.take(journal.state, Entry(history.now, "session_ended", {"reason": "room_closed"}))
+    tally.take(
+        journal.state, TimelineEntry(history.now, "session_ended", {"reason": "room_closed"})
+    )
     assert seconds(tally) == (row["quality"]["good"], row["talk"]["seconds"])
 
 

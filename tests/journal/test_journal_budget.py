@@ -28,7 +28,7 @@ from actors.session import (
     TrackPublished,
     Watching,
 )
-from actors.session.texts import TEXT
+from actors.session.texts import MAX_STATE_TEXT
 from actors.session.view import session_row
 from actors.simulation.plan import Plan
 from actors.simulation.world import World
@@ -104,7 +104,7 @@ def test_the_newest_of_each_change_is_recorded_in_the_next_minute() -> None:
     assert alice.name == "name 999"
     assert alice.attributes == {str(index % 7): str(index) for index in range(993, 1_000)}
     assert journal.state.tracks["TR_1"].muted.since == T0 + 2, "the time at which it came"
-    assert journal.state.folded.truncated > 2_500
+    assert journal.state.truncated.dropped > 2_500
     assert not journal.deadlines
 
 
@@ -115,12 +115,12 @@ def test_joins_leaves_tracks_and_rosters_are_never_refused_and_lose_their_texts(
     before = written(backlog)
     assert before > MOST
     for index in range(50):
-        journal.record(ParticipantJoined(T0 + 2, person(f"p{index}", "m" * TEXT)))
+        journal.record(ParticipantJoined(T0 + 2, person(f"p{index}", "m" * MAX_STATE_TEXT)))
         track = TrackInfo(f"TR_{index}", "audio", "microphone")
         journal.record(TrackPublished(T0 + 2, f"p{index}", track))
     journal.record(ParticipantLeft(T0 + 3, "p0", "PA_p0", "client_initiated"))
-    everyone = [person("alice", "n" * TEXT)] + [
-        person(f"p{n}", "m" * TEXT, TrackInfo(f"TR_{n}", "audio", "microphone"))
+    everyone = [person("alice", "n" * MAX_STATE_TEXT)] + [
+        person(f"p{n}", "m" * MAX_STATE_TEXT, TrackInfo(f"TR_{n}", "audio", "microphone"))
         for n in range(1, 50)
     ]
     journal.record(Resynced(T0 + 4, Roster("RM_1", participants=tuple(everyone))))
@@ -129,7 +129,7 @@ def test_joins_leaves_tracks_and_rosters_are_never_refused_and_lose_their_texts(
     assert (state.current, state.joins, len(state.tracks)) == (50, 51, 49)
     assert state.present["alice"].metadata == "of alice", "what is not told stays as it was"
     assert state.present["p7"].metadata is None
-    assert state.folded.truncated >= 100
+    assert state.truncated.dropped >= 100
 
 
 def test_a_roster_that_is_larger_than_it_has_the_texts_of_the_first() -> None:
@@ -157,7 +157,7 @@ def test_the_end_of_a_session_leaves_nothing_uncounted() -> None:
     for index in range(5_000):
         journal.record(message(T0 + index / 10_000))
     journal.end(T0 + 1, "room_closed")
-    assert journal.state.data.total == 5_000
+    assert journal.state.messages.total == 5_000
 
 
 def test_a_clock_that_is_set_back_begins_another_minute() -> None:
@@ -198,14 +198,14 @@ async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is
         held = stage.program.table.find_room(room.sid)
         assert held is not None
         state = held.journal.state
-        assert state.data.total == 12_000
+        assert state.messages.total == 12_000
         assert state.present["alice"].metadata == "599" + "m" * 5_000
         assert state.tracks[microphone].muted.since is not None
         assert len(state.tracks) == 2
-        assert not state.leaving
+        assert not state.provisional_leaves
         lines = stage.disk.lines[held.journal.number].values()
         assert sum(len(line.body) + len(line.told) for line in lines) < 2 * MOST
-        assert state.folded.truncated > 10_000
+        assert state.truncated.dropped > 10_000
 
 
 def test_data_tracks_beyond_the_budget_are_counted_and_what_was_recorded_ends() -> None:
@@ -216,6 +216,6 @@ def test_data_tracks_beyond_the_budget_are_counted_and_what_was_recorded_ends() 
         journal.record(DataTrackPublished(at, "alice", sid, "n" * 256))
         journal.record(DataTrackUnpublished(at, sid))
     assert written(backlog) < 1.1 * MOST
-    assert journal.state.folded.truncated > 1_000
+    assert journal.state.truncated.dropped > 1_000
     journal.record(DataTrackUnpublished(T0 + 31.0, "DTR_first"))
     assert journal.state.data_tracks == {}

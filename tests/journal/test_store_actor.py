@@ -104,7 +104,7 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted() -> None:
     assert len(batch.lines) == 10
     (checkpoint,) = batch.checkpoints
     assert (checkpoint.seq, checkpoint.lost) == (99, 90)
-    assert checkpoint.state.data.total == 99
+    assert checkpoint.state.messages.total == 99
     assert backlog.health.lost == 90
 
 
@@ -126,7 +126,7 @@ def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
     assert quiet.lost == 0
     assert loud.lost == backlog.health.lost == 1_021 - len(kept[loud.number])
     of_loud = next(one for one in batch.checkpoints if one.session == loud.number)
-    assert (of_loud.seq, of_loud.lost, of_loud.state.data.total) == (1_020, loud.lost, 1_020)
+    assert (of_loud.seq, of_loud.lost, of_loud.state.messages.total) == (1_020, loud.lost, 1_020)
 
 
 @pytest.mark.parametrize("waiting", [100, 10_000])
@@ -230,7 +230,7 @@ async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Wor
     await trio.sleep(AGAIN.most)
     assert await flushed(stage)
     assert (health.trouble, health.since) == ("", None)
-    assert on_disk(stage, room.sid).data.total == 50
+    assert on_disk(stage, room.sid).messages.total == 50
     (lines,) = stage.disk.lines.values()
     assert len(lines) == health.written
 
@@ -246,7 +246,7 @@ async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(sta
         await trio.sleep(1.0)
     assert await flushed(stage)
     assert stage.disk.torn == 0
-    assert on_disk(stage, room.sid).data.total == 5
+    assert on_disk(stage, room.sid).messages.total == 5
 
 
 async def test_a_store_that_crashes_writes_the_same_batch_again(stage: World) -> None:

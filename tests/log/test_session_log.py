@@ -7,7 +7,7 @@ from typing import Any
 from attrs import evolve
 from structlog.testing import capture_logs
 
-from actors.session import Entry, SessionState, begin
+from actors.session import SessionState, TimelineEntry, begin
 from bridge.log.session_log import MOST_MESSAGES, SessionLog
 
 NOW = 1_700_000_000.0
@@ -15,11 +15,11 @@ STANDUP = begin("standup", "RM_1", (), "worker", "agent", NOW)
 RETRO = begin("retro", "RM_2", (), "worker", "agent", NOW)
 
 
-def message(at: float, size: int = 1) -> Entry:
-    return Entry(at, "data_message", {"identity": "alice", "topic": "", "size": size})
+def message(at: float, size: int = 1) -> TimelineEntry:
+    return TimelineEntry(at, "data_message", {"identity": "alice", "topic": "", "size": size})
 
 
-def logged(*told: tuple[SessionState, Entry]) -> list[Any]:
+def logged(*told: tuple[SessionState, TimelineEntry]) -> list[Any]:
     """Name and number of what is in the log."""
     say = SessionLog()
     with capture_logs() as logs:
@@ -32,7 +32,7 @@ def logged(*told: tuple[SessionState, Entry]) -> list[Any]:
 def test_a_session_that_only_webhooks_told_of_is_logged_without_a_job() -> None:
     """LiveKit's webhook of a new room is often here before the job."""
     with capture_logs() as logs:
-        SessionLog()(STANDUP, Entry(NOW, "reconnecting"))
+        SessionLog()(STANDUP, TimelineEntry(NOW, "reconnecting"))
     assert [(line["room_sid"], line["job_id"]) for line in logs] == [("RM_1", None)]
 
 
@@ -46,7 +46,7 @@ def test_a_flood_of_messages_is_logged_as_their_number_once_the_second_is_over()
 
 def test_a_flood_takes_no_line_from_another_room_and_no_other_line_from_its_own() -> None:
     flood = [(STANDUP, message(NOW)) for _ in range(MOST_MESSAGES + 1)]
-    joined = Entry(NOW, "participant_connected", {"identity": "bob", "sid": "PA_2"})
+    joined = TimelineEntry(NOW, "participant_connected", {"identity": "bob", "sid": "PA_2"})
     lines = logged(*flood, (RETRO, message(NOW)), (STANDUP, joined))
     assert lines[MOST_MESSAGES:] == [
         ("data_message", None, "retro"),
@@ -56,11 +56,11 @@ def test_a_flood_takes_no_line_from_another_room_and_no_other_line_from_its_own(
 
 def test_changes_are_spared_as_messages_are_and_each_have_lines_of_their_own() -> None:
     changes = [
-        Entry(NOW, "participant_metadata", {"identity": "alice", "metadata": f"{n}"})
+        TimelineEntry(NOW, "participant_metadata", {"identity": "alice", "metadata": f"{n}"})
         for n in range(MOST_MESSAGES)
     ]
     more = ("track_muted", "track_unmuted", "data_track_published", "data_track_unpublished")
-    mutes = [Entry(NOW, event, {"identity": "alice"}) for event in more]
+    mutes = [TimelineEntry(NOW, event, {"identity": "alice"}) for event in more]
     told = [*changes, *mutes, *[message(NOW)] * (MOST_MESSAGES + 1), message(NOW + 1)]
     lines = logged(*((STANDUP, one) for one in told))
     assert lines == [
@@ -78,7 +78,7 @@ def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_
     with capture_logs() as logs:
         for _ in range(MOST_MESSAGES + 7):
             say(STANDUP, message(NOW))
-        say(ended, Entry(NOW, "session_ended", {"reason": "room_closed"}))
+        say(ended, TimelineEntry(NOW, "session_ended", {"reason": "room_closed"}))
     assert [(line["event"], line.get("count")) for line in logs[-2:]] == [
         ("messages_not_logged", 7),
         ("session_ended", None),

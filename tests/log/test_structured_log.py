@@ -21,8 +21,8 @@ import pytest
 import structlog
 from attrs import frozen
 
-from actors.session.texts import TOLD, cut_text
-from actors.session.timeline_entry import ENTRY_KEYS, Entry
+from actors.session.texts import MAX_ENTRY_TEXT, cut_text
+from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 from bridge.log.sink import BUFFER_LIMIT, Sink
 from bridge.log.structured_log import configure_logging, log_entry, rfc3339
 from bridge.log.wording import SESSION_LINES, TEMPLATES, line_of
@@ -114,7 +114,7 @@ LINES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "participant_metadata",
-        {"identity": "alice", "metadata": cut_text('{"a":"' + 62_000 * "x" + '"}', TOLD)},
+        {"identity": "alice", "metadata": cut_text('{"a":"' + 62_000 * "x" + '"}', MAX_ENTRY_TEXT)},
         "Participant metadata of alice is too long to show: 62008 bytes",
     ),
     (
@@ -300,8 +300,10 @@ def test_warnings_without_a_template_say_that_they_are(logged: Callable[..., Log
 
 def test_entries_and_reports_are_logged_with_their_room(logged: Callable[..., Logged]) -> None:
     log = logged(log_format="json")
-    log_entry(log.log, Entry(1.5, "participant_connected", {**ALICE, "joined_at": 1.0}), **ROOM)
-    log_entry(log.log, Entry(1.5, "speakers_changed", {"identities": ()}), **ROOM)
+    log_entry(
+        log.log, TimelineEntry(1.5, "participant_connected", {**ALICE, "joined_at": 1.0}), **ROOM
+    )
+    log_entry(log.log, TimelineEntry(1.5, "speakers_changed", {"identities": ()}), **ROOM)
     log.log.info("report_started")
     log.log.info("report_room", **{**ROOM, **NUMBERS, "status": "active"})
     log.log.info("report_ended")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.session.texts import TOLD, cut_identity, cut_text
+from actors.session.texts import MAX_ENTRY_TEXT, cut_identity, cut_text
 from bridge.output.harmless import harmless
 from bridge.output.text import compact_json, did_you_mean, go_duration, key_values
 
@@ -74,8 +74,10 @@ def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
 
 def test_a_text_that_was_cut_where_it_entered_says_its_true_length() -> None:
     whole = "x" * 62_000
-    assert harmless(cut_text(whole, TOLD), limit=4) == "xxxx... (62000 bytes)"
-    assert harmless(cut_text(cut_text(whole * 2), TOLD), limit=4) == "xxxx... (124000 bytes)"
+    assert harmless(cut_text(whole, MAX_ENTRY_TEXT), limit=4) == "xxxx... (62000 bytes)"
+    assert (
+        harmless(cut_text(cut_text(whole * 2), MAX_ENTRY_TEXT), limit=4) == "xxxx... (124000 bytes)"
+    )
     assert harmless(cut_identity(whole), limit=4) == "xxxx... (62000 characters)"
     forged = "x" * 1_000 + "…[7 bytes]"
     assert harmless(forged, limit=4) == f"xxxx... ({len(forged)} characters)"

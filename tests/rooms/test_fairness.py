@@ -64,7 +64,7 @@ async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
         await all_folded(world, loud)
         await all_folded(world, quiet)
         state = world.held(loud).journal.state
-        assert state.data.total == sent, "what was thinned is counted"
+        assert state.messages.total == sent, "what was thinned is counted"
     lags = sorted(lag for lag, _ in folded)
     assert len(lags) == len(told_at)
     waited = [now - before for (_, now), before in zip(folded, told_at, strict=True)]
@@ -92,7 +92,7 @@ async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thous
         assert folded_before
         assert folded_before[0] <= BATCH
         await all_folded(world, loud)
-        assert world.held(loud).journal.state.data.total == 100 * BATCH
+        assert world.held(loud).journal.state.messages.total == 100 * BATCH
 
 
 async def all_folded(world: World, room: SimulatedRoom) -> None:
@@ -114,8 +114,8 @@ async def test_what_a_session_cannot_take_in_is_counted_in_it_and_joins_are_not_
         room.join("bob").publish("camera")
         await all_folded(world, room)
         state = world.held(room).journal.state
-        assert state.data.total == 30_000
-        assert state.data.by_topic == {"": 10_000, OTHER: 20_000}
+        assert state.messages.total == 30_000
+        assert state.messages.by_topic == {"": 10_000, OTHER: 20_000}
         assert set(state.present) == {"alice", "bob"}
     assert events["messages_thinned"] == 1
     assert events["data_message"] <= 10_000

@@ -393,8 +393,8 @@ async def test_a_message_while_reconnecting_is_of_the_life_that_is_found_then(ro
     room.send_data(b"of the new life, whose sender is not announced yet")
     room.restart()
     await rooms.settled()
-    assert rooms.state(first).data.total == 0
-    assert rooms.state(room.sid).data.total == 1
+    assert rooms.state(first).messages.total == 0
+    assert rooms.state(room.sid).messages.total == 1
 
 
 async def test_a_room_of_the_same_name_later_is_another_session(rooms: Rooms) -> None:

@@ -13,7 +13,6 @@ from actors.session import (
     AttributesChanged,
     DataReceived,
     Disconnected,
-    Entry,
     MetadataChanged,
     NameChanged,
     ParticipantActive,
@@ -34,6 +33,7 @@ from actors.session import (
     SpeakersChanged,
     Suspended,
     Tick,
+    TimelineEntry,
     TrackInfo,
     TrackMuted,
     TrackPublished,
@@ -96,11 +96,11 @@ class Story:
         self.state: SessionState = begin(
             "room", "RM_1", ("AJ_1",), "worker", "agent", T0, created_at, person_key
         )
-        self.entries: list[Entry] = []
+        self.entries: list[TimelineEntry] = []
         self.now = 0.0
         self.hear(Watching(T0, Roster("RM_1", "", there)))
 
-    def hear(self, event: RoomEvent) -> list[Entry]:
+    def hear(self, event: RoomEvent) -> list[TimelineEntry]:
         """Apply `event`; what it made the session tell."""
         self.state, entries = apply(self.state, event)
         self.entries.extend(entries)
@@ -109,102 +109,110 @@ class Story:
 
     # -- what can be heard, with times in seconds after T0
 
-    def joined(self, at: float, info: ParticipantInfo) -> list[Entry]:
+    def joined(self, at: float, info: ParticipantInfo) -> list[TimelineEntry]:
         return self.hear(ParticipantJoined(T0 + at, info))
 
-    def active(self, at: float, identity: str, sid: str) -> list[Entry]:
+    def active(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
         return self.hear(ParticipantActive(T0 + at, identity, sid))
 
-    def recorder(self, at: float, identity: str, sid: str) -> list[Entry]:
+    def recorder(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
         return self.hear(RecorderDetected(T0 + at, identity, sid))
 
-    def left(self, at: float, identity: str, sid: str, reason: str | None = LEFT) -> list[Entry]:
+    def left(
+        self, at: float, identity: str, sid: str, reason: str | None = LEFT
+    ) -> list[TimelineEntry]:
         return self.hear(ParticipantLeft(T0 + at, identity, sid, reason))
 
-    def published(self, at: float, identity: str, track: TrackInfo) -> list[Entry]:
+    def published(self, at: float, identity: str, track: TrackInfo) -> list[TimelineEntry]:
         return self.hear(TrackPublished(T0 + at, identity, track))
 
-    def unpublished(self, at: float, identity: str, sid: str) -> list[Entry]:
+    def unpublished(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
         return self.hear(TrackUnpublished(T0 + at, identity, sid))
 
-    def muted(self, at: float, identity: str, sid: str) -> list[Entry]:
+    def muted(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
         return self.hear(TrackMuted(T0 + at, identity, sid))
 
-    def unmuted(self, at: float, identity: str, sid: str) -> list[Entry]:
+    def unmuted(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
         return self.hear(TrackUnmuted(T0 + at, identity, sid))
 
-    def subscribed(self, at: float, identity: str, sid: str) -> list[Entry]:
+    def subscribed(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
         return self.hear(TrackSubscribed(T0 + at, identity, sid))
 
-    def speaking(self, at: float, *identities: str) -> list[Entry]:
+    def speaking(self, at: float, *identities: str) -> list[TimelineEntry]:
         return self.hear(SpeakersChanged(T0 + at, identities))
 
-    def quality(self, at: float, identity: str, sid: str, quality: Quality) -> list[Entry]:
+    def quality(self, at: float, identity: str, sid: str, quality: Quality) -> list[TimelineEntry]:
         return self.hear(QualityChanged(T0 + at, identity, sid, quality))
 
-    def data(self, at: float, identity: str | None, topic: str = "", size: int = 10) -> list[Entry]:
+    def data(
+        self, at: float, identity: str | None, topic: str = "", size: int = 10
+    ) -> list[TimelineEntry]:
         return self.hear(DataReceived(T0 + at, identity, topic, size, "text"))
 
-    def named(self, at: float, identity: str, name: str) -> list[Entry]:
+    def named(self, at: float, identity: str, name: str) -> list[TimelineEntry]:
         return self.hear(NameChanged(T0 + at, identity, name))
 
-    def metadata(self, at: float, identity: str, metadata: str) -> list[Entry]:
+    def metadata(self, at: float, identity: str, metadata: str) -> list[TimelineEntry]:
         return self.hear(MetadataChanged(T0 + at, identity, metadata))
 
-    def attributes(self, at: float, identity: str, **changed: str) -> list[Entry]:
+    def attributes(self, at: float, identity: str, **changed: str) -> list[TimelineEntry]:
         return self.hear(AttributesChanged(T0 + at, identity, changed))
 
-    def room_metadata(self, at: float, metadata: str) -> list[Entry]:
+    def room_metadata(self, at: float, metadata: str) -> list[TimelineEntry]:
         return self.hear(RoomMetadataChanged(T0 + at, metadata))
 
-    def reconnecting(self, at: float) -> list[Entry]:
+    def reconnecting(self, at: float) -> list[TimelineEntry]:
         return self.hear(Reconnecting(T0 + at))
 
     def reconnected(
         self, at: float, *there: ParticipantInfo, sid: str = "RM_1", metadata: str = ""
-    ) -> list[Entry]:
+    ) -> list[TimelineEntry]:
         return self.hear(Reconnected(T0 + at, Roster(sid, metadata, there)))
 
-    def resynced(self, at: float, *there: ParticipantInfo, metadata: str = "") -> list[Entry]:
+    def resynced(
+        self, at: float, *there: ParticipantInfo, metadata: str = ""
+    ) -> list[TimelineEntry]:
         return self.hear(Resynced(T0 + at, Roster("RM_1", metadata, there)))
 
-    def watching(self, at: float, *there: ParticipantInfo) -> list[Entry]:
+    def watching(self, at: float, *there: ParticipantInfo) -> list[TimelineEntry]:
         return self.hear(Watching(T0 + at, Roster("RM_1", "", there)))
 
-    def disconnected(self, at: float, reason: str | None = None) -> list[Entry]:
+    def disconnected(self, at: float, reason: str | None = None) -> list[TimelineEntry]:
         return self.hear(Disconnected(T0 + at, reason))
 
-    def suspended(self, since: float, at: float) -> list[Entry]:
+    def suspended(self, since: float, at: float) -> list[TimelineEntry]:
         return self.hear(Suspended(T0 + at, T0 + since))
 
-    def tick(self, at: float) -> list[Entry]:
+    def tick(self, at: float) -> list[TimelineEntry]:
         return self.hear(Tick(T0 + at))
 
     # -- what webhooks say: `at` is when we received it, `said` when it happened
 
-    def told_room(self, at: float, created: float | None, metadata: str = "") -> list[Entry]:
+    def told_room(
+        self, at: float, created: float | None, metadata: str = ""
+    ) -> list[TimelineEntry]:
         created_at = None if created is None else T0 + created
         return self.hear(WebhookRoomStarted(T0 + at, floor(T0 + at), created_at, metadata))
 
-    def told_join(self, at: float, info: ParticipantInfo) -> list[Entry]:
+    def told_join(self, at: float, info: ParticipantInfo) -> list[TimelineEntry]:
         return self.hear(WebhookJoined(T0 + at, floor(info.joined_at), info))
 
     def told_leave(
         self, at: float, info: ParticipantInfo, said: float | None = None, reason: str | None = LEFT
-    ) -> list[Entry]:
+    ) -> list[TimelineEntry]:
         said_at = floor(T0 + (at if said is None else said))
         return self.hear(WebhookLeft(T0 + at, said_at, info, reason))
 
     def told_track(
         self, at: float, identity: str, track: TrackInfo, published: bool, said: float | None = None
-    ) -> list[Entry]:
+    ) -> list[TimelineEntry]:
         said_at = floor(T0 + (at if said is None else said))
         return self.hear(WebhookTrack(T0 + at, said_at, identity, "", track, published))
 
-    def told_room_end(self, at: float, said: float | None = None) -> list[Entry]:
+    def told_room_end(self, at: float, said: float | None = None) -> list[TimelineEntry]:
         return self.hear(WebhookRoomFinished(T0 + at, floor(T0 + (at if said is None else said))))
 
-    def ends(self, at: float, reason: str = "room_closed") -> list[Entry]:
+    def ends(self, at: float, reason: str = "room_closed") -> list[TimelineEntry]:
         self.state, entries = end(self.state, T0 + at, reason)
         self.entries.extend(entries)
         self.now = max(self.now, at)
@@ -255,7 +263,7 @@ class Story:
         return [entry.event for entry in self.entries if entry.event != "session_started"]
 
 
-def names(entries: list[Entry]) -> list[str]:
+def names(entries: list[TimelineEntry]) -> list[str]:
     return [entry.event for entry in entries]
 
 

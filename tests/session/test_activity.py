@@ -232,7 +232,7 @@ def test_changes_that_newer_ones_overtook_are_counted_and_said_to_be_so() -> Non
     (told,) = story.hear(MessagesDropped(T0 + 2, 0, changes=40))
     assert (told.event, told.data) == ("changes_overtaken", {"count": 40})
     assert story.view()["data_messages"]["total"] == 0
-    assert story.state.folded.changes == 40
+    assert story.state.truncated.changes == 40
 
 
 def test_a_message_without_a_sender_counts_as_unattributed() -> None:
@@ -240,7 +240,7 @@ def test_a_message_without_a_sender_counts_as_unattributed() -> None:
     (told,) = story.data(1, None, "t")
     assert told.data["identity"] is None
     assert story.view()["data_messages"]["total"] == 1
-    assert story.state.data.unattributed == 1
+    assert story.state.messages.unattributed == 1
 
 
 def test_a_message_that_came_before_its_sender_is_theirs_when_they_come() -> None:

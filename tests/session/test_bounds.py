@@ -12,14 +12,14 @@ from tests.session.session_story import T0, Story, camera, microphone, person
 
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "MAX_PEOPLE", 3)
+    monkeypatch.setattr(presence, "MAX_PAST_PARTICIPANTS", 3)
     monkeypatch.setattr(people_counts, "MAX_JOINS", 3)
-    monkeypatch.setattr(presence, "MAX_TEXT", 20)
-    monkeypatch.setattr(tracks, "MAX_TRACKS", 3)
+    monkeypatch.setattr(presence, "MAX_PAST_TEXT", 20)
+    monkeypatch.setattr(tracks, "MAX_PAST_TRACKS", 3)
     monkeypatch.setattr(activity, "MAX_TOPICS", 3)
-    monkeypatch.setattr(activity, "MAX_SENDERS", 3)
+    monkeypatch.setattr(activity, "MAX_UNANNOUNCED_SENDERS", 3)
     monkeypatch.setattr(activity, "MAX_TOPIC_LENGTH", 8)
-    monkeypatch.setattr(pending, "MAX_HELD", 3)
+    monkeypatch.setattr(pending, "MAX_DEFERRED", 3)
 
 
 def test_people_beyond_the_bound_have_no_line_but_are_in_every_total() -> None:
@@ -38,7 +38,7 @@ def test_people_beyond_the_bound_have_no_line_but_are_in_every_total() -> None:
     assert view["quality"]["good"] == 20.0
     assert view["talk"]["seconds"] == 20.0
     assert view["talk"]["by_identity"][OTHER] == 8.0
-    assert story.state.folded.people == 2
+    assert story.state.truncated.people == 2
 
 
 def test_machines_beyond_the_bound_stay_out_of_the_totals() -> None:
@@ -60,7 +60,7 @@ def test_of_somebody_who_rejoins_for_ever_the_newest_joins_are_kept() -> None:
     assert alice["sids"] == ["PA_3", "PA_4", "PA_5"]
     assert alice["seconds"] == 24.0
     assert story.counts() == (0, 1, 1, 6)
-    assert story.state.folded.joins == 3
+    assert story.state.truncated.joins == 3
     story.joined(100, person("alice", "PA_1", 10))
     assert story.counts() == (0, 1, 1, 6), "it may be one of those that are not kept"
 
@@ -73,7 +73,7 @@ def test_ended_tracks_beyond_the_bound_are_counted() -> None:
     assert story.tracks() == (0, 5)
     assert story.view()["track_counts"]["by_source"] == {"camera": 5}
     assert len(story.view()["tracks"]) == 3
-    assert story.state.folded.tracks == 2
+    assert story.state.truncated.tracks == 2
 
 
 def test_topics_beyond_the_bound_are_added_up_and_long_ones_cut() -> None:
@@ -87,16 +87,16 @@ def test_topics_beyond_the_bound_are_added_up_and_long_ones_cut() -> None:
         OTHER: 2,
     }
     assert story.view()["data_messages"]["total"] == 6
-    assert story.state.folded.messages == 2
+    assert story.state.truncated.messages == 2
 
 
 def test_unannounced_senders_beyond_the_bound_are_not_kept() -> None:
     story = Story()
     for index in range(5):
         story.data(1, f"p{index}")
-    assert len(story.state.early) == 3
+    assert len(story.state.unannounced_senders) == 3
     assert totals(story.state, T0 + 2).messages == 5
-    assert story.state.folded.messages == 2
+    assert story.state.truncated.messages == 2
 
 
 def test_metadata_of_people_who_left_is_kept_as_far_as_there_is_room() -> None:
@@ -107,10 +107,10 @@ def test_metadata_of_people_who_left_is_kept_as_far_as_there_is_room() -> None:
         story.left(index + 0.5, f"p{index}", f"PA_{index}")
     assert [line["metadata"] for line in story.view()["participants"]] == ["m" * 8, "m" * 8, None]
     assert story.of("p2")["attributes"] is None
-    assert story.state.folded.texts == 1
+    assert story.state.truncated.texts == 1
     story.joined(9, person("p0", "PA_9", 9))  # comes back, and leaves without metadata
     story.left(9.5, "p0", "PA_9")
-    assert story.state.past_text == 8
+    assert story.state.past_text_size == 8
 
 
 def test_somebody_whose_metadata_was_given_up_has_it_again_when_they_are_back() -> None:
@@ -130,11 +130,11 @@ def test_events_held_beyond_the_bound_are_made_up_for_by_the_roster() -> None:
     ]
     for one in people:
         story.joined(2, one)
-    assert len(story.state.held) == 3
+    assert len(story.state.deferred) == 3
     story.reconnected(3, *people)
     assert story.counts() == (5, 5, 5, 5)
     assert story.tracks() == (5, 5)
-    assert story.state.folded.held == 2
+    assert story.state.truncated.deferred == 2
 
 
 def test_a_shelf_keeps_everything_and_older_shelves_stay_as_they_were() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 import pytest
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from actors.session import (
     DataReceived,
-    Entry,
     ParticipantInfo,
     ParticipantJoined,
     Record,
@@ -22,13 +21,13 @@ from actors.session import (
     SessionContinued,
     SessionEnded,
     SessionState,
+    TimelineEntry,
     apply,
     fold,
     session_view,
 )
 from actors.session.codec import (
     TAGS,
-    VERSION_1,
     Unreadable,
     decode_entries,
     decode_record,
@@ -37,6 +36,7 @@ from actors.session.codec import (
     encode_record,
     encode_state,
 )
+from actors.session.stored_names import VERSION_1_TAGS
 from tests.session.session_story import T0, Story, microphone, person
 from tests.session.strategies import any_event, quick, texts, times
 from tests.session.test_properties import folded, started
@@ -89,7 +89,7 @@ def test_a_state_is_read_as_it_was_written_and_folds_on_as_it_would_have(
     watching: bool, events: list[RoomEvent], more: list[RoomEvent]
 ) -> None:
     state = started() if watching else fold(None, SessionBegan(T0, "r", "", (), "w", "a", None))[0]
-    timeline: list[Entry] = []
+    timeline: list[TimelineEntry] = []
     for event in events:
         state, entries = apply(state, event)
         timeline.extend(entries)
@@ -102,8 +102,8 @@ def test_a_state_is_read_as_it_was_written_and_folds_on_as_it_would_have(
 
 def test_a_state_with_everything_in_it_is_read_as_it_was_written() -> None:
     state = full()
-    assert state.held
-    assert state.leaving["bob"].due == float("inf")
+    assert state.deferred
+    assert state.provisional_leaves["bob"].due == float("inf")
     assert len(state.past)
     read = decode_state(encode_state(state))
     assert read == state
@@ -134,7 +134,10 @@ def test_torn_bytes_are_unreadable_and_never_anything_else(data: st.DataObject) 
     for read, whole in (
         (lambda torn: decode_record(kind, torn), body),
         (decode_state, encode_state(full())),
-        (decode_entries, encode_entries([Entry(T0, "speakers_changed", {"identities": ("a",)})])),
+        (
+            decode_entries,
+            encode_entries([TimelineEntry(T0, "speakers_changed", {"identities": ("a",)})]),
+        ),
     ):
         cut = data.draw(st.integers(0, len(whole) - 1))
         with pytest.raises(Unreadable):
@@ -176,13 +179,17 @@ def test_a_body_older_than_a_field_has_the_fields_default() -> None:
 
 
 def test_a_state_older_than_its_newest_fields_has_their_defaults() -> None:
-    stored: dict[str, Any] = msgspec.msgpack.decode(encode_state(full()))
-    for newer in ("anomalies", "folded", "early", "settle_at"):
+    version, stored = msgspec.msgpack.decode(encode_state(full()))
+    for newer in ("anomalies", "truncated", "unannounced_senders", "roster_complete_at"):
         del stored[newer]
-    del stored["present"]["bob"]["owed"]
-    read = decode_state(msgspec.msgpack.encode(stored))
-    assert (read.anomalies, read.early, read.settle_at) == (0, {}, float("-inf"))
-    assert read.present["bob"].owed is None
+    del stored["present"]["bob"]["pending_leave_since"]
+    read = decode_state(msgspec.msgpack.encode((version, stored)))
+    assert (read.anomalies, read.unannounced_senders, read.roster_complete_at) == (
+        0,
+        {},
+        float("-inf"),
+    )
+    assert read.present["bob"].pending_leave_since is None
 
 
 def test_a_field_that_is_gone_is_passed_over() -> None:
@@ -237,7 +244,7 @@ STORED: Final = {
 
 def test_the_tags_of_the_kinds_are_those_that_stores_have() -> None:
     """A class may be renamed.  A tag never is; a new kind gets a line in `TAGS` only."""
-    assert dict(VERSION_1) == STORED
+    assert dict(VERSION_1_TAGS) == STORED
     assert set(TAGS.values()) == set(get_args(Record))
     assert set(STORED.values()) <= set(TAGS)
 

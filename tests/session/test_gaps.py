@@ -19,7 +19,7 @@ BOB = person("bob", "PA_2", 0, microphone("TR_1"))
 def unwatched(story: Story, now: float) -> float:
     """Seconds of all gaps."""
     listed = sum((now if to is None else to) - (since or 0) for since, to, _ in story.gaps(now))
-    return listed + story.state.folded.gap_seconds
+    return listed + story.state.truncated.gap_seconds
 
 
 # -- reasons
@@ -119,7 +119,7 @@ def test_gaps_beyond_the_bound_are_added_up() -> None:
         story.reconnecting(10 * n + 5)
         story.reconnected(10 * n + 7, ALICE)
     assert len(story.gaps()) == MAX_GAPS
-    assert (story.state.folded.gaps, story.state.folded.gap_seconds) == (3, 6.0)
+    assert (story.state.truncated.gaps, story.state.truncated.gap_seconds) == (3, 6.0)
 
 
 # -- suspended

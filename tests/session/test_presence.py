@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from actors.session import ParticipantKind
-from actors.session.state import RECONNECT_WINDOW, SETTLE
+from actors.session.state import CONFIRM_AFTER, RECONNECT_WINDOW
 from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 
@@ -130,7 +130,7 @@ def test_a_leave_without_a_reason_tells_nothing_and_the_same_sid_was_never_gone(
 def test_a_leave_without_a_reason_is_believed_after_four_seconds_from_when_it_was_heard() -> None:
     story = Story(person("alice", "PA_1", 0, microphone("TR_1")))
     story.left(10, "alice", "PA_1", None)
-    assert story.deadline == 10 + SETTLE
+    assert story.deadline == 10 + CONFIRM_AFTER
     assert story.tick(13.9) == []
     told = story.tick(14)
     assert names(told) == ["track_unpublished", "participant_disconnected"]

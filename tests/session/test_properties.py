@@ -13,7 +13,6 @@ from actors.session import (
     ENTRY_KEYS,
     QUALITIES,
     DataReceived,
-    Entry,
     ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
@@ -24,6 +23,7 @@ from actors.session import (
     Roster,
     SessionState,
     Tick,
+    TimelineEntry,
     TrackPublished,
     TrackUnpublished,
     Watching,
@@ -47,8 +47,10 @@ def started(*there: ParticipantInfo, key: str | None = None) -> SessionState:
     return state
 
 
-def folded(state: SessionState, events: list[RoomEvent]) -> tuple[SessionState, list[Entry]]:
-    entries: list[Entry] = []
+def folded(
+    state: SessionState, events: list[RoomEvent]
+) -> tuple[SessionState, list[TimelineEntry]]:
+    entries: list[TimelineEntry] = []
     for event in events:
         state, told = apply(state, event)
         entries.extend(told)
@@ -64,17 +66,17 @@ def check_consistent(state: SessionState) -> None:
     """What must hold of any state, whatever it was told."""
     people, tracks = everyone(state), every_track(state)
     counted = [person for person in people if person.counted]
-    assert state.current == len({one.person for one in state.present.values() if one.here})
+    assert state.current == len({one.person for one in state.present.values() if one.takes_part})
     assert state.unique == len({person.person for person in counted})
     if state.person_key is None:
         assert not state.persons
         assert all(person.person == person.identity for person in people)
     assert state.joins == sum(person.visits for person in people)
-    assert state.aborted_joins == sum(person.aborted for person in people)
+    assert state.aborted_joins == sum(person.aborted_joins for person in people)
     certain = {
         person.person
         for identity, person in state.present.items()
-        if person.here and identity not in state.leaving
+        if person.takes_part and identity not in state.provisional_leaves
     }
     assert state.peak >= len(certain)
     for person in people:
@@ -87,23 +89,23 @@ def check_consistent(state: SessionState) -> None:
     for track in tracks:
         assert (track.unpublished_at is None) == (track.sid in state.tracks)
         assert track.unpublished_at is None or track.muted.since is None
-    assert set(state.leaving) <= set(state.present)
-    assert set(state.unpublishing) <= set(state.tracks)
+    assert set(state.provisional_leaves) <= set(state.present)
+    assert set(state.provisional_unpublishes) <= set(state.tracks)
     talking = {one.identity for one in people if one.talk.since is not None}
     assert state.speaking == talking
     waiting = [
         leave.due
         for leave in (
-            *state.leaving.values(),
-            *state.unpublishing.values(),
+            *state.provisional_leaves.values(),
+            *state.provisional_unpublishes.values(),
             *state.expected.values(),
         )
     ]
     assert (state.due or float("inf")) == min(waiting, default=float("inf"))
-    assert not state.held or state.reconnecting
-    assert state.data.total == sum(state.data.by_topic.values())
-    known = sum(person.data_messages for person in people) + sum(state.early.values())
-    assert state.data.total == known + state.data.unattributed
+    assert not state.deferred or state.reconnecting
+    assert state.messages.total == sum(state.messages.by_topic.values())
+    known = sum(person.data_messages for person in people) + sum(state.unannounced_senders.values())
+    assert state.messages.total == known + state.messages.unattributed
 
 
 def durations(value: Any) -> list[float]:
@@ -124,7 +126,7 @@ def test_no_sequence_of_events_breaks_the_fold(
         state = started(key=key)
     else:
         state = begin("room", "", ("AJ_1",), "worker", "agent", T0, None, key)
-    timeline: list[Entry] = []
+    timeline: list[TimelineEntry] = []
     for event in events:
         state, entries = apply(state, event)
         timeline.extend(entries)

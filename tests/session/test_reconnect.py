@@ -20,7 +20,7 @@ from actors.session import (
     begin,
     totals,
 )
-from actors.session.state import MAX_HELD
+from actors.session.state import MAX_DEFERRED
 from tests.session.session_story import T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
@@ -394,7 +394,7 @@ def test_nothing_waits_any_more_once_the_room_is_watched() -> None:
         Watching(T0 + 1, Roster("RM_1", "", (ALICE,))),
     ):
         state, _ = apply(state, event)
-    assert state.held == ()
+    assert state.deferred == ()
     assert totals(state, T0 + 2).participants == 1
 
 
@@ -432,7 +432,7 @@ def test_a_message_while_reconnecting_waits_until_it_is_known_whose_it_is() -> N
     assert story.data(12, "bob") == []
     with pytest.raises(RoomInstanceChanged):
         story.reconnected(14, sid="RM_2")
-    assert [type(waiting) for waiting in story.state.held] == [DataReceived]
+    assert [type(waiting) for waiting in story.state.deferred] == [DataReceived]
     story.ends(14, "server_lost")
     assert story.view()["data_messages"]["total"] == 0
 
@@ -460,8 +460,8 @@ def test_a_message_counts_where_the_connection_never_comes_back() -> None:
 def test_a_flood_while_reconnecting_counts_at_once() -> None:
     story = Story(ALICE)
     story.reconnecting(10)
-    for _ in range(MAX_HELD):
+    for _ in range(MAX_DEFERRED):
         story.data(12, "alice")
-    assert len(story.state.held) == MAX_HELD // 2
+    assert len(story.state.deferred) == MAX_DEFERRED // 2
     story.reconnected(14, ALICE)
-    assert story.view()["data_messages"]["total"] == MAX_HELD
+    assert story.view()["data_messages"]["total"] == MAX_DEFERRED

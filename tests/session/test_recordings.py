@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.session import Entry, RecordingChanged, Roster, Watching, WebhookEgress
+from actors.session import RecordingChanged, Roster, TimelineEntry, Watching, WebhookEgress
 from actors.session.state import MAX_RECORDINGS
 from tests.session.session_story import T0, Story, clock, names, person
 
@@ -59,7 +59,9 @@ def test_one_that_began_before_us_is_in_the_first_roster() -> None:
 def test_a_recording_of_webhooks_has_its_file_and_is_not_shown_twice() -> None:
     story = Story(ALICE)
     (begun,) = story.hear(told(4, "starting", started_at=T0 + 4))
-    assert begun == Entry(T0 + 4, "recording_started", {"id": "EG_1", "kind": "room_composite"})
+    assert begun == TimelineEntry(
+        T0 + 4, "recording_started", {"id": "EG_1", "kind": "room_composite"}
+    )
     story.hear(RecordingChanged(T0 + 7, True))
     assert story.hear(told(7, "active", started_at=T0 + 4)) == []
     assert known(story) == [("EG_1", 4, None, "active")]
@@ -115,7 +117,7 @@ def test_recordings_are_bounded() -> None:
         story.hear(told(number, "active", egress=f"EG_{number}"))
         story.hear(RecordingChanged(T0 + number, True))
         story.hear(RecordingChanged(T0 + number, False))
-    assert len(story.state.recordings) == len(story.state.recorded) == MAX_RECORDINGS
+    assert len(story.state.recordings) == len(story.state.recorded_intervals) == MAX_RECORDINGS
 
 
 def test_what_came_while_reconnecting_waits() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from actors.session.texts import (
-    NAME,
+    MAX_ENTRY_TEXT,
+    MAX_NAME,
+    MAX_STATE_TEXT,
     REST,
-    TEXT,
-    TOLD,
     cut_attributes,
     cut_identity,
     cut_name,
@@ -19,32 +19,32 @@ from tests.session.session_story import Story, person
 
 
 def test_what_is_within_the_bound_is_kept_as_it_is() -> None:
-    for text in ("", "alice", "ä" * NAME):
+    for text in ("", "alice", "ä" * MAX_NAME):
         assert cut_name(text) == cut_identity(text) == cut_text(text) == text
-    assert cut_text("x" * TEXT) == "x" * TEXT
+    assert cut_text("x" * MAX_STATE_TEXT) == "x" * MAX_STATE_TEXT
     assert cut_attributes({"a": "1", "b": "ä" * 100}) == {"a": "1", "b": "ä" * 100}
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "\U0001f600", "\ud800", "\n"])
-@pytest.mark.parametrize("length", [NAME + 1, 61_440, 1_000_000])
+@pytest.mark.parametrize("length", [MAX_NAME + 1, 61_440, 1_000_000])
 def test_a_longer_one_is_cut_and_ends_in_its_true_length(letter: str, length: int) -> None:
     text = letter * length
     for name in (cut_name(text), cut_identity(text)):
-        assert len(name) == NAME
+        assert len(name) == MAX_NAME
         assert f"…[{length} characters" in name
-    if size(text) > TEXT:
+    if size(text) > MAX_STATE_TEXT:
         whole = cut_text(text)
-        assert TEXT - 3 <= size(whole) <= TEXT
+        assert MAX_STATE_TEXT - 3 <= size(whole) <= MAX_STATE_TEXT
         assert whole.endswith(f"…[{size(text)} bytes]")
-    if size(text) > TOLD:
-        told = cut_text(cut_text(text), TOLD)
-        assert size(told) <= TOLD
+    if size(text) > MAX_ENTRY_TEXT:
+        told = cut_text(cut_text(text), MAX_ENTRY_TEXT)
+        assert size(told) <= MAX_ENTRY_TEXT
         assert told.endswith(f"…[{size(text)} bytes]"), "the first length, not that of the cut one"
 
 
 def test_nobody_makes_a_short_text_tell_of_another_length() -> None:
-    forged = "x" * (TEXT // 2) + "…[999999999 bytes]"
-    assert cut_text(forged, TOLD).endswith(f"…[{size(forged)} bytes]")
+    forged = "x" * (MAX_STATE_TEXT // 2) + "…[999999999 bytes]"
+    assert cut_text(forged, MAX_ENTRY_TEXT).endswith(f"…[{size(forged)} bytes]")
 
 
 def test_two_long_identities_stay_two() -> None:
@@ -60,7 +60,7 @@ def test_two_long_identities_stay_two() -> None:
         {"small": "1", "x" * 70_000: "1", REST: "forged"},
     ],
 )
-@pytest.mark.parametrize("most", [TOLD, TEXT])
+@pytest.mark.parametrize("most", [MAX_ENTRY_TEXT, MAX_STATE_TEXT])
 def test_attributes_are_cut_together_and_the_rest_is_told(
     attributes: dict[str, str], most: int
 ) -> None:
@@ -83,6 +83,6 @@ def test_a_timeline_has_4_kb_of_a_text_and_the_session_all_of_it() -> None:
     assert (alice["metadata"], alice["attributes"]) == (metadata[1:], attributes)
     told = [e for e in story.view()["timeline"] if e["event"].startswith("participant_m")]
     assert [e["metadata"][-13:] for e in told] == ["[60000 bytes]", "[59999 bytes]"]
-    assert all(size(e["metadata"]) <= TOLD for e in told)
+    assert all(size(e["metadata"]) <= MAX_ENTRY_TEXT for e in told)
     (changed,) = [e for e in story.view()["timeline"] if e["event"] == "participant_attributes"]
     assert changed["changed"] == {REST: "[1 more, 60001 bytes]"}

@@ -112,7 +112,7 @@ def test_lists_have_the_same_object_without_people_tracks_and_timeline() -> None
 def test_a_row_has_the_largest_of_many_identities_and_topics_and_the_sum_of_the_others() -> None:
     state = begin("r", "RM_1", ("AJ_1",), "w", "a", T0)
     many = {f"topic-{number}": number + 1 for number in range(MOST_LISTED + 20)} | {OTHER: 1}
-    state = change(state, data=change(state.data, by_topic=many), watched_from=T0)
+    state = change(state, messages=change(state.messages, by_topic=many), watched_from=T0)
     listed = session_row(state, T0 + 1)["data_messages"]["by_topic"]
     assert len(listed) == MOST_LISTED + 1
     assert listed[f"topic-{MOST_LISTED + 19}"] == MOST_LISTED + 20

@@ -6,13 +6,13 @@ import pytest
 
 from actors.session import (
     Disconnected,
-    Entry,
     Record,
     RoomEvent,
     SessionBegan,
     SessionContinued,
     SessionEnded,
     Tick,
+    TimelineEntry,
     WebhookJoinAborted,
     WebhookJoined,
     WebhookLeft,
@@ -21,7 +21,7 @@ from actors.session import (
     fold,
     session_view,
 )
-from actors.session.webhooks import moment
+from actors.session.webhooks import happened_at
 from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
@@ -49,7 +49,7 @@ def joins(story: Story, identity: str) -> list[tuple[str, float | None, float | 
 def test_a_webhook_that_came_at_once_says_when_and_a_late_one_half_a_second_to_either_side(
     at: float, said: float, happened: float
 ) -> None:
-    assert moment(WebhookRoomFinished(T0 + at, T0 + said)) == T0 + happened
+    assert happened_at(WebhookRoomFinished(T0 + at, T0 + said)) == T0 + happened
 
 
 # -- joins
@@ -405,7 +405,7 @@ def test_a_track_of_which_only_the_end_was_told_was_there() -> None:
 # -- sessions nobody watched
 
 
-def journal(*records: Record) -> tuple[dict[str, object], list[Entry]]:
+def journal(*records: Record) -> tuple[dict[str, object], list[TimelineEntry]]:
     state, told = fold(None, SessionBegan(T0, "room", "RM_1", (), "worker", "", None))
     timeline = list(told)
     for record in records:

@@ -321,7 +321,7 @@ def take_everybody_for_active(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_every_end_for_observed(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Participant.failed
+    real = Participant.is_aborted
 
     def failed(person: Participant, join: Join) -> bool:
         return real(person, evolve(join, end_observed=True))

@@ -92,7 +92,7 @@ async def test_a_disk_that_cannot_be_read_at_first_costs_no_session_its_name(
         await trio.sleep(10.0)
         assert await stage.program.store.ask(Flush, timeout=10.0)
         (state,) = stage.disk.sessions
-        assert (state.data.total, state.joins, state.current) == (1, 2, 2)
+        assert (state.messages.total, state.joins, state.current) == (1, 2, 2)
         assert not state.ended
         assert stage.program.backlog.health.trouble == ""
         assert virtual_time == 0

@@ -36,7 +36,7 @@ async def test_what_was_written_since_is_folded_in(tmp_path: Path) -> None:
             history.talk(atlas, 3)
             await history.write_to(archive)
             after = same_as_fresh(tmp_path, reader)
-            assert [one.state.data.total for one in after] == [0, 3]
+            assert [one.state.messages.total for one in after] == [0, 3]
             assert after[0].state is before[0].state, "nothing of it was read again"
             borealis.end(history.now, "room_closed")
             history.begin("cirrus", "RM_3")
@@ -52,16 +52,16 @@ async def test_lines_that_are_missing_are_made_up_for_by_what_is_kept_later(
         atlas = history.begin("atlas")
         await history.write_to(archive)
         with open_reader(tmp_path) as reader:
-            assert reader.live()[0].state.data.total == 0
+            assert reader.live()[0].state.messages.total == 0
             history.talk(atlas)
             history.batch()  # never written
             history.talk(atlas)
             await history.write_to(archive)
-            assert same_as_fresh(tmp_path, reader)[0].state.data.total == 0
+            assert same_as_fresh(tmp_path, reader)[0].state.messages.total == 0
             atlas.end(history.now, "worker_stopped")
             atlas.attach(history.now, None, None)
             await history.write_to(archive)
-            assert same_as_fresh(tmp_path, reader)[0].state.data.total == 2
+            assert same_as_fresh(tmp_path, reader)[0].state.messages.total == 2
 
 
 async def test_another_worker_s_word_replaces_what_was_known(tmp_path: Path) -> None:
@@ -70,10 +70,10 @@ async def test_another_worker_s_word_replaces_what_was_known(tmp_path: Path) -> 
         history.talk(history.begin("atlas"))
         await history.write_to(archive)
     with open_reader(tmp_path) as reader:
-        assert reader.live()[0].state.data.total == 1
+        assert reader.live()[0].state.messages.total == 1
         async with open_store(tmp_path, instance="w") as archive:
             await history.write_to(archive)
-            assert same_as_fresh(tmp_path, reader)[0].state.data.total == 1
+            assert same_as_fresh(tmp_path, reader)[0].state.messages.total == 1
 
 
 async def test_a_session_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:

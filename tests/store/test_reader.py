@@ -367,7 +367,7 @@ async def test_a_line_that_cannot_be_read_ends_what_is_known_and_its_number_is_g
         "atlas",
         7,
     )
-    assert (kept.state.data.total, kept.lost) == (2, 7)
+    assert (kept.state.messages.total, kept.lost) == (2, 7)
     assert whole.state == other.state
 
     again = History(history.now)

@@ -273,7 +273,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path)
         session = reader.session("atlas")
     with closing(sqlite3.connect(data_dir / FILE)) as db:
         assert schema.version_of(db) == VERSION
-    assert (kept.state.room, kept.state.data.total) == ("atlas", 8)
+    assert (kept.state.room, kept.state.messages.total) == ("atlas", 8)
     assert session is not None
     assert [person["identity"] for person in session["participants"]] == ["alice", "bob"]
     assert times(session, "data_message") == 8

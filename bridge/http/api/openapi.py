@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, get_args
 
 from actors.session import QUALITIES
-from actors.session.events import GapReason, ParticipantKind, Source, TrackKind
+from actors.session.events import GapReason, ParticipantKind, TrackKind, TrackSource
 from actors.session.state import OTHER
 from actors.session.view import MOST_LISTED
 from bridge.http.api.query import EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
@@ -169,7 +169,7 @@ _TRACK: Final = _object(
         "sid": TEXT,
         "identity": TEXT,
         "kind": {"type": "string", "enum": list(get_args(TrackKind))},
-        "source": {"type": "string", "enum": list(get_args(Source))},
+        "source": {"type": "string", "enum": list(get_args(TrackSource))},
         "published_at": _maybe(TIME),
         "published_within": _maybe(SECONDS),
         "unpublished_at": _maybe(TIME),

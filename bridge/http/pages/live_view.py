@@ -174,7 +174,7 @@ def room_values(state: SessionState) -> dict[str, Any]:
     """What `room.html` shows."""
     people = sorted(state.present.values(), key=lambda person: person.number)
     levels = {person.quality.level for person in people}
-    seen = state.watched_from is not None or state.server_said
+    seen = state.watched_from is not None or state.webhook_received
     return {
         "state": state,
         "seen": seen,
@@ -205,11 +205,11 @@ def _talk(state: SessionState, people: list[Participant]) -> dict[str, float | i
     """Seconds as of `at`, and how many add to them each second since; None where unheard."""
     left = [one for one in state.past.values() if one.identity not in state.present]
     heard = [person for person in (*people, *left) if person.audible]
-    if not heard and state.folded.talk is None:
+    if not heard and state.truncated.talk is None:
         return None
     open_ones = [person.talk.since for person in heard if person.talk.since is not None]
     at = max(open_ones, default=state.started_at)
-    seconds = sum(person.talk.total(at) for person in heard) + (state.folded.talk or 0.0)
+    seconds = sum(person.talk.total(at) for person in heard) + (state.truncated.talk or 0.0)
     return {"seconds": round(seconds, 1), "at": round(at, 3), "rate": len(open_ones)}
 
 

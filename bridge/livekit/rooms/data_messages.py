@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from actors.session.events import DataFormat, DataReceived
-from actors.session.texts import TOLD, cut_identity, cut_name, cut_text
+from actors.session.texts import MAX_ENTRY_TEXT, cut_identity, cut_name, cut_text
 
 KEEP: Final = 64 * 1024
 """Bytes of a message that are examined, and stored where payloads are logged."""
@@ -94,5 +94,5 @@ def message(
         format=kind,
         reliable=reliable,
         stream=stream,
-        content=cut_text(head.decode("utf-8", "replace"), TOLD) if log_payloads else None,
+        content=cut_text(head.decode("utf-8", "replace"), MAX_ENTRY_TEXT) if log_payloads else None,
     )

@@ -41,7 +41,7 @@ from actors.session.events import (
     TrackUnmuted,
     TrackUnpublished,
 )
-from actors.session.texts import TOLD, cut_attributes, cut_identity, cut_name, cut_text
+from actors.session.texts import MAX_ENTRY_TEXT, cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.rooms import data_messages, sdk_values, seams
 
 
@@ -163,7 +163,7 @@ def _subscription_failed(
     here: RoomContext, participant: rtc.RemoteParticipant, track_sid: str, error: str
 ) -> RoomEvent:
     return TrackSubscriptionFailed(
-        here.now(), *_whose(participant, track_sid), cut_text(error, TOLD)
+        here.now(), *_whose(participant, track_sid), cut_text(error, MAX_ENTRY_TEXT)
     )
 
 

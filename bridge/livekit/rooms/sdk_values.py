@@ -17,9 +17,9 @@ from actors.session.events import (
     Permissions,
     Quality,
     Roster,
-    Source,
     TrackInfo,
     TrackKind,
+    TrackSource,
 )
 from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.server_clock import joined_at
@@ -41,7 +41,7 @@ TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
     rtc.TrackKind.KIND_AUDIO: "audio",
     rtc.TrackKind.KIND_VIDEO: "video",
 }
-SOURCES: Final[Mapping[int, Source]] = {
+SOURCES: Final[Mapping[int, TrackSource]] = {
     rtc.TrackSource.SOURCE_CAMERA: "camera",
     rtc.TrackSource.SOURCE_MICROPHONE: "microphone",
     rtc.TrackSource.SOURCE_SCREENSHARE: "screen",
@@ -78,7 +78,9 @@ def track_info(publication: rtc.TrackPublication) -> TrackInfo:
 
 
 def permissions_of(given: participant_pb2.ParticipantPermission) -> Permissions:
-    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
+    sources: set[TrackSource] = {
+        SOURCES.get(source, "unknown") for source in given.can_publish_sources
+    }
     return Permissions(
         can_publish=given.can_publish,
         can_subscribe=given.can_subscribe,

@@ -21,9 +21,9 @@ from actors.session.events import (
     ParticipantInfo,
     ParticipantKind,
     Permissions,
-    Source,
     TrackInfo,
     TrackKind,
+    TrackSource,
     WebhookEgress,
     WebhookJoinAborted,
     WebhookJoined,
@@ -53,7 +53,7 @@ TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
     models.TrackType.AUDIO: "audio",
     models.TrackType.VIDEO: "video",
 }
-SOURCES: Final[Mapping[int, Source]] = {
+SOURCES: Final[Mapping[int, TrackSource]] = {
     models.TrackSource.CAMERA: "camera",
     models.TrackSource.MICROPHONE: "microphone",
     models.TrackSource.SCREEN_SHARE: "screen",
@@ -124,7 +124,9 @@ def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantI
 
 
 def _permissions(given: models.ParticipantPermission) -> Permissions:
-    sources: set[Source] = {SOURCES.get(source, "unknown") for source in given.can_publish_sources}
+    sources: set[TrackSource] = {
+        SOURCES.get(source, "unknown") for source in given.can_publish_sources
+    }
     return Permissions(
         can_publish=given.can_publish,
         can_subscribe=given.can_subscribe,

@@ -17,10 +17,10 @@ import trio_asyncio
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.session import (
     Disconnected,
-    Entry,
     RoomEvent,
     SessionState,
     Tick,
+    TimelineEntry,
     Watching,
     apply,
     begin,
@@ -49,7 +49,7 @@ class Session:
         self.room = room
         self.now = now
         self.state: SessionState | None = None
-        self.timeline: list[Entry] = []
+        self.timeline: list[TimelineEntry] = []
 
     def offer(self, event: RoomEvent) -> None:
         if self.state is None:
@@ -67,7 +67,7 @@ class Session:
             self._take(*apply(self.state, Tick(self.now())))
             self._take(*end(self.state, self.now(), reason))
 
-    def _take(self, state: SessionState, entries: tuple[Entry, ...]) -> None:
+    def _take(self, state: SessionState, entries: tuple[TimelineEntry, ...]) -> None:
         self.state = state
         self.timeline.extend(entries)
 

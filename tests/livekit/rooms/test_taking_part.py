@@ -142,7 +142,7 @@ async def test_who_never_connects_is_aborted_with_and_without_webhooks(telling: 
     both = folded(sorted([*room_only.events, *told.events], key=_when))
     for state in (alone, both):
         assert (state.unique, state.joins, state.aborted_joins) == (2, 2, 2)
-    assert both.server_said
+    assert both.webhook_received
 
 
 def _when(event: RoomEvent) -> float:
