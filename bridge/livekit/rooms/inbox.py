@@ -19,11 +19,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Final, Generic, TypeVar
 
 import trio
+
+from bridge.livekit.rooms.wake_timer import TrioTimer, WakeTimer
 
 T = TypeVar("T")
 
@@ -117,56 +118,60 @@ class RoomQueue(Generic[T]):
 
 
 class Inbox:
-    """The lanes that have something, in line.  Made on the trio thread.
+    """The queues that have something, and the task that takes it.  Made on the trio thread.
 
-    What it calls runs in the context in which it was made, so that the SDK finds its
-    asyncio loop, and in a task that no scope around a room cancels: a room that is left
-    must still hear the end of it.
+    The task runs in the context in which the inbox was made, so that the SDK finds its
+    asyncio loop.  No cancel scope around a room cancels it: a room that is left still has to
+    take the end of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timer: WakeTimer | None = None) -> None:
         self._ready: deque[RoomQueue[Any]] = deque()
-        self._token = trio.lowlevel.current_trio_token()
+        self._timer = TrioTimer() if timer is None else timer
+        self._next_pass = 0.0
+        """The earliest time of the next pass, on the timer's clock."""
         self._awake = False
-        self._news = trio.Event()
         self._closed = False
         trio.lowlevel.spawn_system_task(self._run, context=copy_context())
 
     def queue(
         self, take: Callable[[T], None], merge: Callable[[T, T], T] = lambda _, newest: newest
     ) -> RoomQueue[T]:
-        """A lane of its own for one room.
+        """A queue of its own for one room.
 
         Both functions are called on the trio thread, and must not raise.
         """
         return RoomQueue(self, take, merge)
 
     def close(self) -> None:
-        """Nobody is interested any more."""
+        """End the task.  Items that come later are never taken."""
         self._closed = True
-        self._news.set()
+        self._timer.arm(0.0)
 
     def schedule(self, queue: RoomQueue[Any]) -> None:
-        """Called on any thread."""
+        """Let a queue have its turn.  Called on any thread."""
         self._ready.append(queue)
         if not self._awake:
             self._awake = True
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._wake)
-
-    def _wake(self) -> None:
-        self._news.set()
+            self._timer.arm(self._next_pass)
 
     async def _run(self) -> None:
-        while not self._closed:
-            await self._news.wait()
-            self._news = trio.Event()
-            while self._ready:
-                self._pass()
-                await trio.sleep(0 if self._ready else INTERVAL)
-            self._awake = False  # First: what comes from here on wakes us.
-            if self._ready:
-                self._news.set()
+        try:
+            while True:
+                await self._timer.wait()
+                if self._closed:
+                    return
+                self._next_pass = self._timer.now() + INTERVAL
+                while self._ready:
+                    self._pass()
+                    if self._ready:
+                        await trio.lowlevel.checkpoint()
+                self._awake = False  # First: an item that comes from here on sets the timer.
+                if self._ready and not self._awake:
+                    self._awake = True
+                    self._timer.arm(self._next_pass)
+        finally:
+            self._timer.close()
 
     def _pass(self) -> None:
         for _ in range(min(PASS_TURNS, len(self._ready))):

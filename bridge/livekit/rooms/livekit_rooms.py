@@ -26,7 +26,7 @@ from actors.rooms.room_port import (
     RoomPort,
     RoomUnreachable,
 )
-from bridge.livekit.rooms import seams
+from bridge.livekit.rooms import seams, wake_timer
 from bridge.livekit.rooms.inbox import Inbox
 from bridge.livekit.rooms.instance_tracker import LookUp
 from bridge.livekit.rooms.native_memory import Trimmer
@@ -111,7 +111,7 @@ class LiveKitRooms(RoomPort):
         loop.set_exception_handler(self._loop_fault)
         seams.initialize(native_logs=self.options.native_logs)
         if self.options.demux and seams.fits("demux"):
-            self._inbox = Inbox()
+            self._inbox = Inbox(wake_timer.make_timer(linux=seams.fits("inbox_timer")))
         self._loop = loop
         return self
 

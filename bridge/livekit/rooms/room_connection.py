@@ -41,7 +41,7 @@ from actors.session.events import (
     Roster,
     Watching,
 )
-from bridge.livekit.rooms import sdk_events, sdk_values, seams, streams
+from bridge.livekit.rooms import native_threads, sdk_events, sdk_values, seams, streams
 from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.livekit.rooms.inbox import Inbox
 from bridge.livekit.rooms.instance_tracker import InstanceTracker, LookUp
@@ -231,6 +231,7 @@ class RoomConnection(OpenRoom):
         else:
             self._watch(self._room)
         self._settled.set()
+        native_threads.calm_audio_thread()
 
     def _note_clock(self, room: rtc.Room, sent_at: float) -> None:
         """The server let our participant in between the begin and the end of the call."""

@@ -22,7 +22,7 @@ import ctypes
 import logging
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import structlog
@@ -34,11 +34,21 @@ from livekit.rtc._proto import ffi_pb2, handle_pb2, room_pb2
 from livekit.rtc.data_stream import ByteStreamHandler, TextStreamHandler
 from livekit.rtc.room import EventTypes
 
+from bridge.livekit.rooms import native_threads, wake_timer
 from bridge.output.redact import redact
 
 log = structlog.get_logger()
 
-SeamName: TypeAlias = Literal["native_logs", "demux", "room_filter", "pause_track", "any_stream"]
+SeamName: TypeAlias = Literal[
+    "native_logs",
+    "demux",
+    "room_filter",
+    "pause_track",
+    "any_stream",
+    "timer_slack",
+    "thread_state",
+    "inbox_timer",
+]
 
 
 @frozen
@@ -118,12 +128,27 @@ def _demux_fits() -> bool:
     )
 
 
+def _timer_slack_fits() -> bool:
+    return native_threads.timer_slack_fits()
+
+
+def _thread_state_fits() -> bool:
+    return native_threads.thread_state_fits()
+
+
+def _inbox_timer_fits() -> bool:
+    return wake_timer.timer_fits()
+
+
 SEAMS: Final[dict[SeamName, Seam]] = {
     "native_logs": Seam(_native_logs_fit, "native debug records pass through Python: more CPU"),
     "demux": Seam(_demux_fits, "events take the SDK's own way to their room: more CPU"),
     "room_filter": Seam(_room_filter_fits, "every room wakes for every event: more CPU"),
     "pause_track": Seam(_pause_track_fits, "watched microphones send their sound: more traffic"),
     "any_stream": Seam(_any_stream_fits, "text streams count on the topic lk.chat only"),
+    "timer_slack": Seam(_timer_slack_fits, "native threads wake up for each timer: more CPU"),
+    "thread_state": Seam(_thread_state_fits, "each native callback makes a thread state: more CPU"),
+    "inbox_timer": Seam(_inbox_timer_fits, "a wake-up and a sleep of trio's for events: more CPU"),
 }
 
 _fit: dict[SeamName, bool] = {}
@@ -192,7 +217,8 @@ def initialize(*, native_logs: bool = False) -> None:
     quiet_loggers()
     if FfiClient._instance is not None:
         return
-    with _environment(WORKERS, os.environ.get(WORKERS, "1")):
+    slack = native_threads.slack_timers() if fits("timer_slack") else nullcontext()
+    with _environment(WORKERS, os.environ.get(WORKERS, "1")), slack:
         _start(native_logs)
 
 
@@ -270,8 +296,11 @@ def _look_first() -> None:
     if "put" in vars(queue):
         return
     stock: Route = queue.put
+    fits("thread_state")
 
     def put(event: ffi_pb2.FfiEvent) -> None:
+        if _fit.get("thread_state"):
+            native_threads.keep_thread_state()
         handle = (
             event.room_event.room_handle or event.rpc_method_invocation.local_participant_handle
         )

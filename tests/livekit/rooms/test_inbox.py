@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 
@@ -12,13 +15,14 @@ import trio.testing
 
 from bridge.livekit.rooms import inbox as inboxes
 from bridge.livekit.rooms.inbox import Inbox, RoomQueue
+from bridge.livekit.rooms.wake_timer import LinuxTimer, TrioTimer, WakeTimer, make_timer
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
 
-@pytest.fixture
-async def inbox() -> AsyncIterator[Inbox]:
-    one = Inbox()
+@pytest.fixture(params=["linux", "trio"])
+async def inbox(request: pytest.FixtureRequest) -> AsyncIterator[Inbox]:
+    one = Inbox(make_timer(linux=request.param == "linux"))
     yield one
     one.close()
 
@@ -124,34 +128,118 @@ async def test_other_tasks_run_in_between(inbox: Inbox) -> None:
     assert len(set(seen)) >= 5
 
 
-async def test_after_a_wake_up_it_looks_by_itself_until_all_is_calm(
-    inbox: Inbox, autojump_clock: trio.testing.MockClock
+async def test_it_takes_at_once_after_a_calm_time_and_else_once_in_an_interval(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
+    inbox = Inbox(TrioTimer())
     taken: list[tuple[float, int]] = []
-    wakes = 0
-
-    def take(item: int) -> None:
-        taken.append((trio.current_time(), item))
-
-    def wake() -> None:
-        nonlocal wakes
-        wakes += 1
-        Inbox._wake(inbox)
-
-    queue = inbox.queue(take)
-    inbox._wake = wake
+    queue: RoomQueue[int] = inbox.queue(lambda item: taken.append((trio.current_time(), item)))
     began = trio.current_time()
     for number in range(20):
         queue.put(number)
         await trio.sleep(inboxes.INTERVAL / 4)
-    assert wakes == 1
-    delays = [at - began - number * inboxes.INTERVAL / 4 for number, (at, _) in enumerate(taken)]
-    assert delays[0] == pytest.approx(0)
-    assert max(delays) <= inboxes.INTERVAL * 1.001
     await trio.sleep(2 * inboxes.INTERVAL)
     queue.put(20)
+    at = trio.current_time()
     await trio.sleep(inboxes.INTERVAL)
-    assert (wakes, [number for _, number in taken]) == (2, list(range(21)))
+    inbox.close()
+    assert [number for _, number in taken] == list(range(21))
+    delays = [at - began - number * inboxes.INTERVAL / 4 for number, (at, _) in enumerate(taken)]
+    assert delays[0] == pytest.approx(0)
+    assert max(delays[:20]) <= inboxes.INTERVAL * 1.001
+    assert len({when for when, _ in taken[:20]}) <= 6
+    assert taken[20][0] == pytest.approx(at)
+
+
+class CountingTimer(WakeTimer):
+    """Any timer, and how often it was set and was due."""
+
+    def __init__(self, timer: WakeTimer) -> None:
+        self.timer = timer
+        self.now = timer.now
+        self.armed: list[float] = []
+        self.due = 0
+
+    def arm(self, at: float) -> None:
+        self.armed.append(at)
+        self.timer.arm(at)
+
+    async def wait(self) -> None:
+        await self.timer.wait()
+        self.due += 1
+
+    def close(self) -> None:
+        self.timer.close()
+
+
+TIMERS = [LinuxTimer, TrioTimer] if sys.platform == "linux" else [TrioTimer]
+
+
+@pytest.mark.parametrize("make", TIMERS)
+async def test_it_never_wakes_for_nothing_nor_twice_in_an_interval(
+    make: type[LinuxTimer | TrioTimer],
+) -> None:
+    timer = CountingTimer(make())
+    inbox = Inbox(timer)
+    taken: list[int] = []
+    done = trio.Event()
+
+    def take(number: int) -> None:
+        taken.append(number)
+        if number == 199:
+            done.set()
+
+    queue = inbox.queue(take)
+
+    def put() -> None:
+        for number in range(200):
+            queue.put(number)
+            time.sleep(inboxes.INTERVAL / 10)
+
+    began = timer.now()
+    await trio.to_thread.run_sync(put)
+    with trio.fail_after(10):
+        await done.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    took = timer.now() - began
+    assert timer.due == len(timer.armed) <= took / inboxes.INTERVAL + 2
+    count = timer.due
+    await trio.sleep(10 * inboxes.INTERVAL)
+    assert timer.due == count, "it slept while nothing came"
+    assert taken == list(range(200))
+    for first, second in itertools.pairwise(timer.armed):
+        assert second >= first + inboxes.INTERVAL * 0.999
+    inbox.close()
+
+
+@pytest.mark.parametrize("make", TIMERS)
+async def test_a_timer_that_is_set_anew_is_due_at_the_newer_time(
+    make: type[LinuxTimer | TrioTimer],
+) -> None:
+    timer = make()
+    for first, second in ((0.0, 0.05), (0.05, 0.0)):
+        began = timer.now()
+        timer.arm(began + first)
+        timer.arm(began + second)
+        with trio.fail_after(10):
+            await timer.wait()
+        assert timer.now() >= began + second
+    timer.close()
+    timer.arm(0.0)
+    timer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a timer of Linux")
+async def test_a_timer_that_is_closed_sets_no_other_file() -> None:
+    """Its descriptor may be another timer's by then, which must not be set."""
+    timer = LinuxTimer()
+    timer.close()
+    other = LinuxTimer()
+    timer.arm(0.0)
+    with trio.move_on_after(0.02) as scope:
+        await other.wait()
+    other.close()
+    assert scope.cancelled_caught
 
 
 async def test_it_is_taken_in_the_context_in_which_the_inbox_was_made() -> None:

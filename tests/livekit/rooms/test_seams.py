@@ -19,7 +19,7 @@ from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
 from actors.session.events import DataReceived, ParticipantLeft, TrackSubscribed
-from bridge.livekit.rooms import seams
+from bridge.livekit.rooms import native_threads, seams, wake_timer
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from tests.livekit.rooms.room_stage import RealStage, Recorder
@@ -43,14 +43,17 @@ def test_this_version_of_the_sdk_fits(name: seams.SeamName, fresh: dict[str, boo
     assert logs == []
 
 
-MOVED: dict[seams.SeamName, tuple[type, str]] = {
+MOVED: dict[seams.SeamName, tuple[object, str]] = {
     "native_logs": (FfiClient, "__init__"),
     "demux": (rtc.Room, "_on_room_event"),
     "room_filter": (rtc.Room, "connect"),
     "pause_track": (rtc.RemoteTrackPublication, "set_subscribed"),
     "any_stream": (rtc.Room, "_handle_byte_stream_opened"),
+    "timer_slack": (native_threads, "_prctl"),
+    "thread_state": (native_threads, "_ensure"),
+    "inbox_timer": (wake_timer, "_library"),
 }
-"""Code of the SDK that each seam builds on."""
+"""Code of the SDK, of Python or of the system that each seam builds on."""
 
 
 @pytest.mark.parametrize("name", list(seams.SEAMS))
@@ -92,7 +95,7 @@ def test_the_native_library_logs_nothing_neither_through_python_nor_on_stderr() 
     program = f"""
 import asyncio, logging, os, sys
 logging.basicConfig(level=1, stream=sys.stdout)
-from bridge.livekit.rooms import seams
+from bridge.livekit.rooms import native_threads, seams, wake_timer
 from livekit import rtc
 seams.initialize()
 assert "RUST_LOG" not in os.environ
