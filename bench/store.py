@@ -50,8 +50,8 @@ from bench.measure import MIB, Spread, conclude, load, markdown
 from bench.start import ROOT, measure
 from bridge.lab.server import PrivateServer, ServerError, ensure_server
 from bridge.output.progress import ProgressLine
-from bridge.store.reader import open_reader
 from bridge.store.sqlite_archive import SqliteArchive, open_store
+from bridge.store.sqlite_reader import open_reader
 
 ROOMS: Final = 100
 RATE: Final = 10.8

@@ -17,11 +17,11 @@ from actors.rooms.room_port import RoomJob
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.app.program import Program, open_program
 from bridge.app.room_actors import RoomActors
+from bridge.app.session_source import open_sessions
 from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.config.settings import Settings, load
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
-from bridge.store.reader import open_reader
 
 log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ class _Watching:
 
 
 def _kept_in(data_dir: Path) -> list[dict[str, Any]]:
-    with open_reader(data_dir) as reader:
+    with open_sessions(data_dir) as reader:
         rows = reader.sessions(limit=1_000).sessions
         return [session for row in rows if (session := reader.session(row["id"])) is not None]
 

@@ -26,6 +26,7 @@ import trio_asyncio
 from attrs import define, field
 
 from actors.journal.archive import Archive
+from actors.journal.session_reader import StoreRefused
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge import __version__
@@ -59,7 +60,6 @@ from bridge.livekit.worker.rejection import WorkerRejected
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.store.retention import Retention
 from bridge.store.sqlite_archive import open_store
-from bridge.store.store_errors import StoreRefused
 
 log = structlog.get_logger()
 

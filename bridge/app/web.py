@@ -14,6 +14,7 @@ from attrs import frozen
 
 from actors.session.view import rfc3339
 from bridge import __version__
+from bridge.app.session_source import open_sessions
 from bridge.app.web_ports import WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
@@ -31,6 +32,7 @@ from bridge.http.server.routes import app
 from bridge.http.server.time_slices import in_slices
 from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.livekit.tokens import ApiKey
+from bridge.store.sqlite_feed import SqliteFeed
 
 MOST_NAMED: Final = 100
 """Rooms without a place that are named."""
@@ -80,14 +82,18 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         ports.clock.now,
     )
     backlog = ports.backlog
-    archives = Archives(settings.data_dir, unreadable=backlog.report_unreadable)
+    archives = Archives(
+        lambda: open_sessions(settings.data_dir), unreadable=backlog.report_unreadable
+    )
     api = Api(
         archives,
         workers=lambda: [_worker_object(ports)],
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
-    events = EventSource(archives, lambda: backlog.batch_written)
+    events = EventSource(
+        SqliteFeed(settings.data_dir, lambda: backlog.batch_written, backlog.report_unreadable)
+    )
     sources = _sources(ports, webhooks, events)
     front = PublicAddress(
         frozenset(settings.http_host), settings.http_root, settings.trusted_proxies

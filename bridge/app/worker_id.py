@@ -24,9 +24,9 @@ from typing import Final
 from attrs import frozen
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_reader import NoStore, StoreRefused, newest_worker
+from bridge.app.session_source import open_sessions
 from bridge.config.settings import Settings
-from bridge.store.reader import NoStore, open_reader
-from bridge.store.store_errors import StoreRefused
 
 FILE: Final = "worker-id"
 _CONTENT: Final = re.compile(rb"([0-9a-f]{12}) (\d+)\n")
@@ -45,8 +45,8 @@ def worker_id(settings: Settings) -> WorkerId:
     name = settings.worker_name or instance_of(settings.data_dir)
     before = None
     unreadable = suppress(NoStore, StoreRefused, ArchiveTrouble, sqlite3.Error, OSError)
-    with unreadable, open_reader(settings.data_dir) as reader:
-        before = reader.worker()
+    with unreadable, open_sessions(settings.data_dir) as reader:
+        before = newest_worker(reader)
     former = {before.instance} if before is not None else set[str]()
     return WorkerId(name, frozenset(former - {name}))
 

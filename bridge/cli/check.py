@@ -25,6 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_reader import NoStore, StoreRefused
+from bridge.app.session_source import open_sessions
 from bridge.cli.probes import NO_MEDIA, PROBES, Result, ServerCheck
 from bridge.config import machine
 from bridge.config.settings import BY_NAME, TABLE, Setting, UncheckedSettings, read_settings
@@ -38,9 +40,7 @@ from bridge.output.harmless import harmless
 from bridge.output.redact import redact
 from bridge.output.text import plain
 from bridge.store.directory_lock import holder
-from bridge.store.reader import NoStore, open_reader
 from bridge.store.schema import FILE, open_for_writing
-from bridge.store.store_errors import StoreRefused
 
 FREE_SPACE: Final = 100 << 20
 """Bytes.  A session of an hour is some hundred kilobytes."""
@@ -218,7 +218,7 @@ def _kept(name: str, folder: Path) -> Result:
     """What is there from before."""
     found, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
     try:
-        with open_reader(folder) as reader:
+        with open_sessions(folder) as reader:
             damage, count = reader.damage(), reader.count()
     except NoStore:
         return Result(name, "ok", found)

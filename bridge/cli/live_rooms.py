@@ -17,14 +17,19 @@ from typing import Final, final
 from attrs import evolve, frozen
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_reader import (
+    LiveSession,
+    NoStore,
+    StoreRefused,
+    WorkerRow,
+    newest_worker,
+)
 from actors.session import QUALITIES, SessionState
 from actors.session.view import coverage, totals
+from bridge.app.session_source import open_sessions
 from bridge.cli.store_access import no_store
 from bridge.config.http_address import HttpAddress
-from bridge.store.live_sessions import LiveSession
-from bridge.store.reader import NoStore, WorkerRow, open_reader
 from bridge.store.schema import FILE
-from bridge.store.store_errors import StoreRefused
 
 RATE_OVER: Final = 10.0
 """Seconds over which a rate is taken."""
@@ -64,9 +69,9 @@ def snapshots(data_dir: Path) -> Generator[StoreSnapshot, None, None]:
     while True:
         try:
             opened = _identity(data_dir)
-            with open_reader(data_dir) as reader:
+            with open_sessions(data_dir) as reader:
                 while True:
-                    worker = reader.worker()
+                    worker = newest_worker(reader)
                     at = worker.alive_at if worker else time.time()
                     snapshot = StoreSnapshot(at, worker, reader.live())
                     yield snapshot

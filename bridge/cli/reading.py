@@ -18,6 +18,15 @@ from shutil import get_terminal_size
 from tempfile import TemporaryFile
 from typing import Final, TextIO, final
 
+from actors.journal.session_filters import (
+    CURSOR,
+    Filters,
+    WrongFilter,
+    number,
+    read_filters,
+    read_value,
+)
+from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable, newest_worker
 from bridge.cli.command import Flags
 from bridge.cli.reading_tables import (
     ROOMS,
@@ -36,12 +45,6 @@ from bridge.config.values import BadValue, duration
 from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
 from bridge.output.harmless import harmless
 from bridge.output.text import go_duration
-from bridge.store.filters import CURSOR, Filters, WrongFilter, number, read_filters, read_value
-from bridge.store.reader import (
-    BadCursor,
-    Reader,
-    SessionUnreadable,
-)
 
 AT_ONCE: Final = 500
 """Sessions that are read from the store, and held in memory, at a time."""
@@ -91,7 +94,7 @@ class _Listed:
     """
 
     def __init__(
-        self, reader: Reader, filters: Filters, cursor: str | None, limit: int | None
+        self, reader: SessionReader, filters: Filters, cursor: str | None, limit: int | None
     ) -> None:
         self._reader = reader
         self._filters = filters
@@ -159,7 +162,7 @@ def rooms(flags: Flags) -> None:
 
 def _json_line(flags: Flags, filters: Filters) -> None:
     with open_store_of(flags) as reader:
-        worker, live = reader.worker(), reader.rooms(filters)
+        worker, live = newest_worker(reader), reader.rooms(filters)
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     running = worker is not None and worker.running
     line = {"at": now, "worker_running": running, "rooms": live}
@@ -178,7 +181,7 @@ def _table_anew(flags: Flags, filters: Filters) -> None:
 
 def _rooms(flags: Flags, filters: Filters, most: int | None = None) -> None:
     with open_store_of(flags) as reader:
-        worker, live = reader.worker(), reader.rooms(filters)
+        worker, live = newest_worker(reader), reader.rooms(filters)
     if worker is not None and not worker.running:
         ago = go_duration(time.time() - worker.alive_at)
         sys.stderr.write(
@@ -205,7 +208,7 @@ def report(flags: Flags) -> None:
     show()
 
 
-def _report_of(reader: Reader, name: str | None, flags: Flags) -> Callable[[], None] | None:
+def _report_of(reader: SessionReader, name: str | None, flags: Flags) -> Callable[[], None] | None:
     """What prints the report.  None where there is no such session.
 
     The store is read before anything is printed: who reads it for as long as a slow terminal
@@ -239,7 +242,7 @@ def _copy(spool: TextIO) -> None:
         shutil.copyfileobj(spool, sys.stdout)
 
 
-def _there_is(reader: Reader, name: str | None) -> str:
+def _there_is(reader: SessionReader, name: str | None) -> str:
     """What to say where the session that was asked for is not there."""
     if name is None:
         return "no session is kept yet"

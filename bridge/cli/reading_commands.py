@@ -35,7 +35,7 @@ def _add_format_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
-    from bridge.store.filters import FILTERS
+    from actors.journal.session_filters import FILTERS
 
     for row in FILTERS:
         about = row.about[0].lower() + row.about[1:].rstrip(".")

@@ -57,9 +57,9 @@ def _require_data_dir(settings: Settings) -> None:
             f"{row.flag}: {harmless(str(settings.data_dir))} cannot be written to "
             f"({error.strerror}); name a directory that can, by {row.how()}"
         ) from None
+    from actors.journal.session_reader import StoreRefused
     from bridge.store.directory_lock import require_plain_files
     from bridge.store.schema import FILE
-    from bridge.store.store_errors import StoreRefused
 
     try:
         require_plain_files(settings.data_dir, FILE, f"{FILE}-wal", f"{FILE}-shm")

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_reader import NoStore, SessionReader, StoreRefused
+from bridge.app.session_source import open_sessions
 from bridge.cli.command import Flags
 from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
-from bridge.store.reader import NoStore, Reader, open_reader
-from bridge.store.store_errors import StoreRefused
 
 
 class StoreUnavailable(Exception):
@@ -19,14 +19,14 @@ class StoreUnavailable(Exception):
 
 
 @contextmanager
-def open_store_of(flags: Flags) -> Generator[Reader, None, None]:
+def open_store_of(flags: Flags) -> Generator[SessionReader, None, None]:
     if "json" in flags and "csv" in flags:
         raise SettingsError("--json and --csv: give one of them")
     # Names may have characters that the terminal's encoding lacks.
     sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     directory = data_dir_of(flags)
     try:
-        with open_reader(directory) as reader:
+        with open_sessions(directory) as reader:
             yield reader
     except NoStore:
         raise StoreUnavailable(no_store(directory)) from None

@@ -1,9 +1,16 @@
-"""Sessions on disk: one SQLite file in the data directory.
+"""Sessions on disk: one SQLite file in the data directory, written by one worker, read by anybody.
 
-`sqlite` fills the port of `actors.journal.archive` for the one worker that writes, `reader`
-shows what is kept to anybody else, at any time.  `schema` is the file's layout and its
-versions, `lines` how lines lie in it, `refold` makes a session of what is kept of it,
-`prune` drops what is too old or too much, `errors` says what is wrong.
+Writing: batches go from the store's actor to `sqlite_archive` (the port of
+`actors.journal.archive`), which runs the `writer` in a thread.  `retention` drops what is too old
+or too much, `quarantine` moves a damaged file aside, `directory_lock` keeps a second worker out.
+
+Reading: `sqlite_reader` (port: `actors.journal.session_reader`) gives lists, sessions and live
+states; `session_queries` are its conditions, `timeline_reader` its timelines, `live_sessions` what
+it follows.  `sqlite_feed` (port: `actors.journal.feed`) gives entries in the order of the journal.
+
+Both: `schema` is the layout of the file and its versions, `journal_rows` and `list_rows` are how
+rows are stored, `replay` makes a session from its checkpoint and rows, `store_errors` says what
+went wrong and what to do.
 
 Nothing is imported here: a command that reads does not pay for trio.
 """

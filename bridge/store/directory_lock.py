@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Final, final
 
-from bridge.store.store_errors import StoreRefused
+from actors.journal.session_reader import StoreRefused
 
 NAME: Final = "lock"
 

@@ -1,10 +1,10 @@
-"""Lines as they lie in the file: packed, many to a row.
+"""Journal rows as the file has them: packed, many to a row of SQLite.
 
-A row for every line would cost most of what the store costs: each room's next line goes
-to another page of the file, and a page has to be written whole.  So a batch is one row of
-the journal, whatever rooms it is from, and when a session is kept whole, its lines since
-the last time become one `chunk` of its own, compressed.  Every line is thus in the
-journal first and in its session's chunks later.
+A row of SQLite for each journal row would be most of the store's cost: the next row of each room
+goes to another page of the file, and SQLite writes whole pages.  So a batch is one *pack* in
+SQLite's table `journal`, whatever sessions its rows are of.  At a checkpoint of a session, its
+rows since the last checkpoint become a pack of its own, compressed: a `chunk`.  Every journal row
+is thus in a batch first, and in a chunk of its session later.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import msgspec
 from actors.journal.archive import JournalRow
 from actors.session.codec import Unreadable
 
-MOST_BYTES: Final = 1 << 20
-"""Of the lines in one row, but for a single line that is longer."""
+PACK_BYTES: Final = 1 << 20
+"""The most bytes in one pack.  A single row that is longer is a pack alone."""
 _LEVEL: Final = 1
-"""zlib's: lines shrink to a fifth, and a higher one takes more time than it saves."""
+"""zlib's.  Rows shrink to a fifth; a higher level takes more time than it saves."""
 
 _Fields: TypeAlias = tuple[int, int, float, str, bytes, bytes]
 
@@ -31,69 +31,71 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[_Fields]).decode
 
 
-def pack(line: JournalRow) -> bytes:
-    return _encode((line.session, line.seq, line.at, line.kind, line.body, line.told))
+def encode_journal_row(row: JournalRow) -> bytes:
+    """One row as MessagePack."""
+    return _encode((row.session, row.seq, row.at, row.kind, row.body, row.told))
 
 
-def rows_of(packed: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The same lines as rows: how many there are in each, and its bytes."""
+def pack(encoded: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Join encoded rows into packs.  Gives of each pack its number of rows and its bytes."""
     begin = size = 0
-    for index, length in enumerate(map(len, packed)):
-        if index > begin and size + length > MOST_BYTES:
-            yield index - begin, _row(packed[begin:index])
+    for index, length in enumerate(map(len, encoded)):
+        if index > begin and size + length > PACK_BYTES:
+            yield index - begin, _pack(encoded[begin:index])
             begin, size = index, 0
         size += length
-    if packed:
-        yield len(packed) - begin, _row(packed[begin:])
+    if encoded:
+        yield len(encoded) - begin, _pack(encoded[begin:])
 
 
-def _row(packed: Sequence[bytes]) -> bytes:
+def _pack(encoded: Sequence[bytes]) -> bytes:
     """MessagePack's array of them."""
-    return b"".join((struct.pack(">BI", 0xDD, len(packed)), *packed))
+    return b"".join((struct.pack(">BI", 0xDD, len(encoded)), *encoded))
 
 
-NO_LINES: Final = _row(())
+EMPTY_PACK: Final = _pack(())
 
 
-def unpack(row: bytes, of: Collection[int] | None = None) -> list[JournalRow]:
-    """All lines, or those of some sessions.  Raises `Unreadable`."""
+def unpack(packed: bytes, of: Collection[int] | None = None) -> list[JournalRow]:
+    """The rows of a pack, of all sessions or of some.  Raises `Unreadable`."""
     try:
-        return [JournalRow(*fields) for fields in _decode(row) if of is None or fields[0] in of]
+        return [JournalRow(*fields) for fields in _decode(packed) if of is None or fields[0] in of]
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Unreadable(f"lines: {error}") from None
+        raise Unreadable(f"journal rows: {error}") from None
 
 
-def compress(row: bytes) -> bytes:
-    return zlib.compress(row, _LEVEL)
+def compress(packed: bytes) -> bytes:
+    """A chunk."""
+    return zlib.compress(packed, _LEVEL)
 
 
 def unpack_chunk(chunk: bytes) -> list[JournalRow]:
-    """Raises `Unreadable`."""
+    """The rows of a chunk.  Raises `Unreadable`."""
     try:
         return unpack(zlib.decompress(chunk))
     except zlib.error as error:
         raise Unreadable(f"chunk: {error}") from None
 
 
-def newest_lines(
+def newest_rows(
     db: sqlite3.Connection, of: Collection[int] | None = None
 ) -> dict[int, list[JournalRow]]:
-    """Lines that are in no chunk, by session, in order; and some that are.
+    """By session, in order: all rows that are in no chunk, and some that are.
 
-    Of all sessions, or of some: with 500 rooms most of what it takes is to make the lines.
-    A row that cannot be read is left out: of the sessions in it nothing after it counts
-    (`refold` sees the gap).
+    `of` limits it to some sessions: with 500 rooms, most of the time goes into making the rows.
+    It leaves out a pack that cannot be read.  The sessions in that pack have a hole then, and
+    `replay` stops at it.
     """
-    found: dict[int, list[JournalRow]] = {}
-    rows = db.execute(
+    newest: dict[int, list[JournalRow]] = {}
+    batches = db.execute(
         "SELECT lines FROM journal WHERE batch >= "
         "(SELECT floor FROM journal ORDER BY batch DESC LIMIT 1) ORDER BY batch"
     )
-    for (row,) in rows:
+    for (packed,) in batches:
         try:
-            lines = unpack(row, of)
+            rows = unpack(packed, of)
         except Unreadable:
             continue
-        for line in lines:
-            found.setdefault(line.session, []).append(line)
-    return found
+        for row in rows:
+            newest.setdefault(row.session, []).append(row)
+    return newest

@@ -1,9 +1,8 @@
-"""The live sessions, followed: whoever looks each second reads only what is new.
+"""The live sessions, followed: a reader that looks every second reads only what is new.
 
-A first look takes every live session as it was kept last with the lines after it folded in.
-From then on the states stay in memory, and a look folds the lines that were written since.
-Where that does not fit together (a line is missing or cannot be read, another worker took
-over), the session is taken from the file again, as any other reader would.
+The first look replays every live session.  Then the states stay in memory, and each look folds
+the journal rows that were written since.  Where they do not fit (a row is missing or cannot be
+read, or another worker took over), the next look replays the session from the file.
 """
 
 from __future__ import annotations
@@ -13,100 +12,82 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final, final
 
-from attrs import frozen
-
 from actors.journal.archive import JournalRow
-from actors.session import SessionState, fold
-from actors.session.codec import Unreadable, decode_record
-from bridge.store.journal_rows import newest_lines, unpack
-from bridge.store.replay import replay
-
-
-@frozen
-class LiveSession:
-    """One live session as of its newest line."""
-
-    number: int
-    """Its key in the store."""
-    state: SessionState
-    seq: int
-    """Of that line."""
-    lost: int
-    """Lines of it that were given up."""
+from actors.journal.session_reader import LiveSession
+from actors.session import SessionState
+from actors.session.codec import Unreadable
+from bridge.store.journal_rows import newest_rows, unpack
+from bridge.store.replay import fold_row, replay
 
 
 @final
 class LiveSessions:
-    """What one connection has seen so far."""
+    """The live sessions as one connection has read them so far."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db: Final = db
-        self._known: dict[int, tuple[SessionState, int]] = {}
-        """States with the number of their newest line."""
+        self._states: dict[int, tuple[SessionState, int]] = {}
+        """States, each with the number of its newest row."""
         self._run = self._batch = -1
-        """The newest run, and the newest row of the journal that was read."""
+        """The newest run, and the newest batch that was read."""
 
     def look(self) -> list[LiveSession]:
-        """Every one that can be read, the newest first.  Within one transaction."""
-        rows = self._db.execute(
+        """All that can be read, the newest first.  Call it within one transaction."""
+        sessions = self._db.execute(
             "SELECT session, seq, lines_lost FROM sessions WHERE ended_at IS NULL "
             "ORDER BY place DESC"
         ).fetchall()
-        lost = {session: lines_lost for session, _, lines_lost in rows}
         run, batch = self._db.execute(
             "SELECT (SELECT coalesce(max(id), 0) FROM runs), "
             "(SELECT coalesce(max(batch), 0) FROM journal)"
         ).fetchone()
-        before = self._known if run == self._run else {}
-        self._known = {session: before[session] for session, _, _ in rows if session in before}
+        before = self._states if run == self._run else {}
+        self._states = {number: before[number] for number, _, _ in sessions if number in before}
         self._follow()
         self._run, self._batch = run, batch
-        behind = [
-            session
-            for session, seq, _ in rows
-            if session not in self._known or self._known[session][1] < seq
-        ]
-        self._take(behind)
+        self._replay(
+            [
+                number
+                for number, seq, _ in sessions
+                if number not in self._states or self._states[number][1] < seq
+            ]
+        )
         return [
-            LiveSession(session, *self._known[session], lost[session])
-            for session in lost
-            if session in self._known
+            LiveSession(number, *self._states[number], lost)
+            for number, _, lost in sessions
+            if number in self._states
         ]
 
     def _follow(self) -> None:
-        """Fold what was written since; forget whom that does not fit."""
-        if not self._known:
+        """Fold the rows that were written since.  It forgets a session that they do not fit."""
+        if not self._states:
             return
-        rows = self._db.execute(
+        batches = self._db.execute(
             "SELECT lines FROM journal WHERE batch > ? ORDER BY batch", (self._batch,)
         )
-        for (row,) in rows:
+        for (packed,) in batches:
             try:
-                lines = unpack(row)
+                rows = unpack(packed)
             except Unreadable:
-                self._known.clear()
+                self._states.clear()
                 return
-            for line in lines:
-                self._fold(line)
+            for row in rows:
+                self._fold(row)
 
-    def _fold(self, line: JournalRow) -> None:
-        state, seq = self._known.get(line.session, (None, 0))
-        if state is None or line.seq <= seq:
+    def _fold(self, row: JournalRow) -> None:
+        state, seq = self._states.get(row.session, (None, 0))
+        if state is None or row.seq <= seq:
             return
         try:
-            if line.seq != seq + 1:
-                raise Unreadable(f"line {seq + 1} is missing")
-            state, _ = fold(state, decode_record(line.kind, line.body))
-        except Exception:  # noqa: BLE001 - whatever a line does, the others are right
-            del self._known[line.session]
-        else:
-            self._known[line.session] = (state, line.seq)
+            self._states[row.session] = (fold_row(state, seq, row), row.seq)
+        except Exception:  # noqa: BLE001 - whatever a row does, the other sessions are right
+            del self._states[row.session]
 
-    def _take(self, sessions: Collection[int]) -> None:
-        """From the file, and not at all where that cannot be read."""
-        newest = newest_lines(self._db, frozenset(sessions)) if sessions else {}
+    def _replay(self, sessions: Collection[int]) -> None:
+        """Read these from the file; leave out those that cannot be read."""
+        newest = newest_rows(self._db, frozenset(sessions)) if sessions else {}
         for session in sessions:
-            self._known.pop(session, None)
+            self._states.pop(session, None)
             with suppress(ValueError):
-                found = replay(self._db, session, newest.get(session, ()))
-                self._known[session] = (found.state, found.seq)
+                replayed = replay(self._db, session, newest.get(session, ()))
+                self._states[session] = (replayed.state, replayed.seq)

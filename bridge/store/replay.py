@@ -1,9 +1,9 @@
-"""A session made of what is kept of it: its state, and the lines after it folded in."""
+"""A session from what is stored of it: its checkpoint, with the journal rows after it folded in."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -13,22 +13,33 @@ from actors.session.codec import Unreadable, decode_entries, decode_record, deco
 
 
 @frozen
-class Replayed:
-    """A session as of its last line that could be read."""
+class ReplayedSession:
+    """A session as of its last row that could be read."""
 
     state: SessionState
     seq: int
-    """Of that line."""
-    folded: tuple[JournalRow, ...]
-    """The lines that were."""
-    broken: Exception | None = None
-    """Why the next one could not be; it and those after it count for nothing."""
+    """Of that row."""
+    rows: tuple[JournalRow, ...]
+    """The rows after the checkpoint that were folded."""
+    error: Exception | None = None
+    """Why the next row could not be folded.  It and the rows after it do not count."""
 
 
-def replay(db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> Replayed:
-    """The session as it is now; within one transaction with where `newest` is from.
+def fold_row(state: SessionState, seq: int, row: JournalRow) -> SessionState:
+    """The state after `row`, from the state after row `seq`.
 
-    Raises `Unreadable` (a ValueError) where its state is none.
+    Raises `Unreadable` where a row is missing between them, and whatever the fold of a damaged
+    record raises.
+    """
+    if row.seq != seq + 1:
+        raise Unreadable(f"journal row {seq + 1} is missing")
+    return fold(state, decode_record(row.kind, row.body))[0]
+
+
+def replay(db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> ReplayedSession:
+    """The session as it is now.  Read `newest` in the same transaction.
+
+    Raises `Unreadable` (a ValueError) where its checkpoint cannot be read.
     """
     seq, body = db.execute(
         "SELECT seq, state FROM sessions JOIN states USING (session) WHERE session = ?",
@@ -36,27 +47,25 @@ def replay(db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -
     ).fetchone()
     state = decode_state(body)
     folded: list[JournalRow] = []
-    for line in newest:
-        if line.seq <= seq:
+    for row in newest:
+        if row.seq <= seq:
             continue
         try:
-            if line.seq != seq + 1:
-                raise Unreadable(f"line {seq + 1} is missing")
-            state, _ = fold(state, decode_record(line.kind, line.body))
-        except Exception as error:  # noqa: BLE001 - whatever a line does, the others are right
-            return Replayed(state, seq, tuple(folded), error)
-        seq = line.seq
-        folded.append(line)
-    return Replayed(state, seq, tuple(folded))
+            state = fold_row(state, seq, row)
+        except Exception as error:  # noqa: BLE001 - whatever a row does, the ones before are right
+            return ReplayedSession(state, seq, tuple(folded), error)
+        seq = row.seq
+        folded.append(row)
+    return ReplayedSession(state, seq, tuple(folded))
 
 
-def entries_of(lines: Sequence[JournalRow]) -> list[TimelineEntry]:
-    """The entries of these lines, in order; without those that cannot be read."""
+def entries_of(rows: Iterable[JournalRow]) -> list[TimelineEntry]:
+    """The timeline entries of these rows, in order.  It leaves out those that cannot be read."""
     entries: list[TimelineEntry] = []
-    for line in lines:
-        if line.told:
+    for row in rows:
+        if row.told:
             try:
-                entries.extend(decode_entries(line.told))
+                entries.extend(decode_entries(row.told))
             except Unreadable:
                 continue
     return entries

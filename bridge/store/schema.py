@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.journal.archive import ArchiveTrouble
-from bridge.store.store_errors import StoreRefused
+from actors.journal.session_reader import StoreRefused
 
 FILE: Final = "store.db"
 APPLICATION: Final = 0x526D4163

@@ -23,6 +23,7 @@ import structlog
 import trio
 
 from actors.journal.archive import ArchiveLost, ArchiveTrouble, Batch, PruneStep, RecoveredSessions
+from actors.journal.session_reader import StoreRefused
 from bridge.store.directory_lock import DirectoryLock
 from bridge.store.quarantine import quarantine
 from bridge.store.retention import DEFAULT, Ration, Retention, prune
@@ -34,8 +35,8 @@ from bridge.store.schema import (
     require_ours,
     require_whole,
 )
-from bridge.store.store_errors import StoreRefused, is_damage, trouble_of
-from bridge.store.writer import Run, Writer
+from bridge.store.store_errors import is_damage, trouble_of
+from bridge.store.writer import Writer, WriterRun
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ class SqliteArchive:
     """Made by `open_store`.  Calls wait for each other."""
 
     def __init__(
-        self, data_dir: Path, run: Run, retention: Retention, steady: Callable[[], float]
+        self, data_dir: Path, run: WriterRun, retention: Retention, steady: Callable[[], float]
     ) -> None:
         self.path: Final = data_dir / FILE
         self._run = run
@@ -83,7 +84,7 @@ class SqliteArchive:
             writer.write(batch)
             if self._steady() - self._checkpoint_at >= CHECKPOINT_EVERY:
                 self._checkpoint_at = self._steady()
-                writer.checkpoint()
+                writer.copy_log()
 
         await self._call(write)
 
@@ -214,7 +215,7 @@ class SqliteArchive:
     def _rescue(self, writer: Writer) -> ArchiveTrouble:
         """The log was taken away.  This connection has it still: it copies it into the file."""
         try:
-            writer.checkpoint()
+            writer.copy_log()
         except sqlite3.Error as error:
             return self._failed(error)
         self._disconnect()
@@ -273,7 +274,7 @@ async def open_store(
     trouble is for `load` and `write` to tell: it may be over by then.
     """
     pid, now = os.getpid(), clock()
-    run = Run(f"{now:.6f}-{pid}", instance, pid, now)
+    run = WriterRun(f"{now:.6f}-{pid}", instance, pid, now)
     archive = SqliteArchive(data_dir, run, retention, steady)
     try:
         with suppress(ArchiveTrouble):

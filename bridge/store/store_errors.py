@@ -14,11 +14,6 @@ from typing import Final
 
 from actors.journal.archive import ArchiveTrouble
 
-
-class StoreRefused(Exception):
-    """Not ours to use: somebody else's.  The text says whose, and what to do."""
-
-
 _DAMAGE: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 _TEXTS: Final = {

@@ -1,38 +1,32 @@
-"""The timeline of one session, read piece by piece: it may be larger than memory.
+"""The timeline of one session, read in pieces: it may be larger than memory.
 
-It lies in chunks of at most a megabyte (`bridge.store.journal_rows`).  One of them is in memory
-at a time, however many entries somebody goes through, and in whichever direction.  An
-entry's place is the number of its line and its own number in that line: it stays the
-same while other lines come and go.
+It is in chunks of at most a megabyte (`bridge.store.journal_rows`).  One chunk is in memory at a
+time, in either direction.  The cursor of an entry is the number of its journal row and its own
+number in that row, so it stays valid while rows are added and dropped.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias, final
+from typing import Final, final
 
 from attrs import frozen
 
 from actors.journal.archive import JournalRow
+from actors.journal.session_reader import BadCursor, Json, TimelinePage
 from actors.session import TimelineEntry, entry_view
 from actors.session.codec import Unreadable
 from bridge.store.journal_rows import unpack_chunk
 from bridge.store.replay import entries_of
 
-Json: TypeAlias = dict[str, Any]
-
 PAGE_BYTES: Final = 4 << 20
-"""Of the lines of one page."""
-
-
-class BadCursor(ValueError):
-    """No list has such a `next`."""
+"""The most bytes of the rows of one page."""
 
 
 @frozen(order=True)
 class TimelinePosition:
-    """Where an entry is."""
+    """An entry's place in the timeline of its session."""
 
     seq: int
     number: int
@@ -41,25 +35,12 @@ class TimelinePosition:
         return f"{self.seq}.{self.number}"
 
 
-@frozen
-class TimelinePage:
-    """A part of a timeline."""
-
-    entries: list[Json] | None
-    """None where they are not kept any more."""
-    next: str | None
-    """The cursor of the part after this; None where this is the last."""
-
-
 @final
-class Timeline:
-    """Every entry as JSON (`docs/contract.md`), oldest first, as often as somebody iterates.
-
-    Entries that cannot be read are left out.  To be used within the transaction of its reader.
-    """
+class StoredTimeline:
+    """See `Timeline`.  Use it within the transaction of its reader."""
 
     def __init__(self, db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> None:
-        """`newest` are the lines that are in no chunk."""
+        """`newest` are the rows that are in no chunk."""
         self._db = db
         self._session = session
         self._newest = newest
@@ -74,21 +55,21 @@ class Timeline:
         return self._length
 
     def backwards(self) -> Iterator[Json]:
-        """The newest first."""
-        for lines in self._pieces("DESC"):
-            for line in reversed(lines):
-                for entry in reversed(entries_of((line,))):
+        """See `Timeline`."""
+        for rows in self._pieces("DESC"):
+            for row in reversed(rows):
+                for entry in reversed(entries_of((row,))):
                     yield entry_view(entry)
 
     def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
-        """At most so many, and of at most `PAGE_BYTES`.  Raises `BadCursor`."""
+        """See `Timeline`.  A page has at most `PAGE_BYTES`."""
         entries, room, last = list[Json](), PAGE_BYTES, None
-        for place, entry, size in self._forwards(_place_of(cursor)):
+        for position, entry, size in self._forwards(_read_cursor(cursor)):
             if len(entries) == limit or (entries and size > room):
                 return TimelinePage(entries, str(last))
             entries.append(entry_view(entry))
             room -= size
-            last = place
+            last = position
         return TimelinePage(entries, None)
 
     # ------------------------------------------------------------ inside
@@ -96,19 +77,20 @@ class Timeline:
     def _forwards(
         self, after: TimelinePosition | None = None
     ) -> Iterator[tuple[TimelinePosition, TimelineEntry, int]]:
-        """Each with its place and about its bytes."""
+        """Each entry with its position and about its bytes."""
         begin = -1 if after is None else after.seq
-        for lines in self._pieces("ASC", begin):
-            for line in lines:
-                if line.seq < begin:
+        for rows in self._pieces("ASC", begin):
+            for row in rows:
+                if row.seq < begin:
                     continue
-                entries = entries_of((line,))
+                entries = entries_of((row,))
                 for number, entry in enumerate(entries):
-                    place = TimelinePosition(line.seq, number)
-                    if after is None or place > after:
-                        yield place, entry, len(line.told) // len(entries)
+                    position = TimelinePosition(row.seq, number)
+                    if after is None or position > after:
+                        yield position, entry, len(row.told) // len(entries)
 
     def _pieces(self, order: str, begin: int = -1) -> Iterator[Sequence[JournalRow]]:
+        """The chunks in this order, from the one with row `begin` on, and the newest rows."""
         if order == "DESC":
             yield self._newest
         chunks: Iterable[tuple[bytes]] = self._db.execute(
@@ -126,12 +108,12 @@ class Timeline:
             yield self._newest
 
 
-def _place_of(cursor: str | None) -> TimelinePosition | None:
+def _read_cursor(cursor: str | None) -> TimelinePosition | None:
     if cursor is None:
         return None
     seq, dot, number = cursor.partition(".")
     if not (dot and all(map(_is_number, (seq, number)))):
-        raise BadCursor("this is no cursor of a timeline")
+        raise BadCursor("this is not a cursor of a timeline")
     return TimelinePosition(int(seq), int(number))
 
 

@@ -1,7 +1,7 @@
-"""What the one writer does with its connection: keep a batch, load what was left.
+"""The one connection that writes: it writes batches and loads what earlier runs left.
 
-Everything here runs in a thread, one call at a time.  A writer that failed is not used
-again: the next one begins with what is in the file.
+All calls run in a thread, one at a time.  After an error the writer is not used again: the next
+one begins with what is in the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from actors.journal.archive import (
 from actors.rooms.room_table import CONTINUED
 from actors.session.codec import Unreadable, decode_state, encode_state
 from actors.session.view import everyone
-from bridge.store.journal_rows import NO_LINES, compress, newest_lines, pack, rows_of
+from bridge.store.journal_rows import (
+    EMPTY_PACK,
+    compress,
+    encode_journal_row,
+    newest_rows,
+    pack,
+)
 from bridge.store.list_rows import FORM, encode_row
 from bridge.store.replay import replay
 from bridge.store.schema import transaction
@@ -32,32 +38,33 @@ from bridge.store.schema import transaction
 log = structlog.get_logger()
 
 MOST_ENDED: Final = 1_000
-"""Sessions that ended and are loaded, the newest: of those that ended without their room,
-and of those that ended just now, so many each."""
+"""The most ended sessions that are loaded, the newest first: so many that ended without their
+room, and so many that ended just now."""
 
 
 @define
-class Run:
-    """This worker, this time."""
+class WriterRun:
+    """One run of a worker: from its start to its end."""
 
     name: str
-    """No other run has it."""
+    """Unique among all runs."""
     instance: str
-    """The same after a restart."""
+    """The worker's id, the same after a restart."""
     pid: int
     started_at: float
+    """Unix seconds."""
     written: set[int] | None = field(factory=set[int])
-    """Sessions of this run, until those of earlier runs were loaded; then None."""
+    """Sessions that this run wrote before those of earlier runs were loaded; None after that."""
 
 
 @define
-class _Pending:
-    """The lines of one session that are in no chunk."""
+class _PendingRows:
+    """The journal rows of one session that are in no chunk yet."""
 
     batch: int
-    """In which they begin."""
-    lines: list[JournalRow] = field(factory=list[JournalRow])
-    packed: list[bytes] = field(factory=list[bytes])
+    """The batch of the first one."""
+    rows: list[JournalRow] = field(factory=list[JournalRow])
+    encoded: list[bytes] = field(factory=list[bytes])
 
 
 _JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?)"
@@ -93,7 +100,7 @@ _CONTINUED: Final = (
     f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUED))} "  # noqa: S608
     "ORDER BY place DESC LIMIT ?"
 )
-"""As the index for it says it."""
+"""Written exactly as the condition of the index `sessions_continued`, so that SQLite uses it."""
 _RECENT: Final = (
     "SELECT session FROM sessions WHERE ended_at > ? AND ended_at IS NOT NULL "
     "ORDER BY ended_at DESC LIMIT ?"
@@ -104,19 +111,19 @@ _RECENT: Final = (
 class Writer:
     """One connection that writes.  Every method may raise sqlite3.Error."""
 
-    def __init__(self, db: sqlite3.Connection, run: Run) -> None:
+    def __init__(self, db: sqlite3.Connection, run: WriterRun) -> None:
         self.db: Final = db
         self._run = run
-        self._pending: dict[int, _Pending] = {}
-        """By session, the one whose lines wait longest first."""
+        self._pending: dict[int, _PendingRows] = {}
+        """By session; the one whose rows wait longest is the first."""
         self._seqs: dict[int, int] = {}
-        """The newest line of each session that was written to."""
+        """The newest row of each session that was written to."""
         self._batch = 0
-        """The newest row of the journal."""
+        """The newest batch of the journal."""
         try:
             with transaction(db):
                 self._batch = _newest_batch(db)
-                self._settle()
+                self._replay_journal()
         except BaseException:
             db.close()
             raise
@@ -124,56 +131,57 @@ class Writer:
     # ------------------------------------------------------------ write
 
     def write(self, batch: Batch) -> None:
-        """Keep all of the batch, durably, or nothing."""
+        """Write all of the batch, durably, or nothing."""
         with transaction(self.db):
-            packed = self._take_lines(batch)
+            encoded = self._add_rows(batch)
             for checkpoint in batch.checkpoints:
-                self._keep(checkpoint)
-            self._write_journal(packed, batch.alive_at)
+                self._write_checkpoint(checkpoint)
+            self._write_journal(encoded, batch.alive_at)
             run = self._run
             row = (run.name, run.instance, run.pid, run.started_at, batch.alive_at)
             self.db.execute(_ALIVE, row)
         if run.written is not None:
             run.written.update(checkpoint.session for checkpoint in batch.checkpoints)
 
-    def checkpoint(self) -> None:
+    def copy_log(self) -> None:
         """Copy the write-ahead log into the file, as far as no reader is in the way."""
         self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    def _take_lines(self, batch: Batch) -> list[bytes]:
-        """Those that are new, packed."""
+    def _add_rows(self, batch: Batch) -> list[bytes]:
+        """Add the rows that are new to the pending ones.  Gives them encoded."""
         self._batch = max(self._batch + 1, int(batch.alive_at * 1e6))
-        seqs, taken = self._seqs, list[bytes]()
-        for line in batch.lines:
-            session = line.session
+        seqs, added = self._seqs, list[bytes]()
+        for row in batch.lines:
+            session = row.session
             if session not in seqs:
-                seqs[session] = self._kept_seq(session)
-            if line.seq <= seqs[session]:
-                continue  # of a batch that was kept before
-            seqs[session] = line.seq
+                seqs[session] = self._stored_seq(session)
+            if row.seq <= seqs[session]:
+                continue  # of a batch that was written before
+            seqs[session] = row.seq
             if session not in self._pending:
-                self._pending[session] = _Pending(self._batch)
-            pending, packed = self._pending[session], pack(line)
-            pending.lines.append(line)
-            pending.packed.append(packed)
-            taken.append(packed)
-        return taken
+                self._pending[session] = _PendingRows(self._batch)
+            pending, encoded = self._pending[session], encode_journal_row(row)
+            pending.rows.append(row)
+            pending.encoded.append(encoded)
+            added.append(encoded)
+        return added
 
-    def _kept_seq(self, session: int) -> int:
-        found = self.db.execute("SELECT seq FROM sessions WHERE session = ?", (session,))
-        return (found.fetchone() or (-1,))[0]
+    def _stored_seq(self, session: int) -> int:
+        row = self.db.execute("SELECT seq FROM sessions WHERE session = ?", (session,))
+        return (row.fetchone() or (-1,))[0]
 
-    def _write_journal(self, packed: Sequence[bytes], at: float) -> None:
-        rows = [row for _, row in rows_of(packed)]
+    def _write_journal(self, encoded: Sequence[bytes], at: float) -> None:
+        packs = [packed for _, packed in pack(encoded)]
         first = self._batch
-        self._batch += max(0, len(rows) - 1)
+        self._batch += max(0, len(packs) - 1)
         oldest = next(iter(self._pending.values()), None)
         floor = self._batch + 1 if oldest is None else oldest.batch
         self.db.executemany(
-            _JOURNAL, [(first + index, floor, at, row) for index, row in enumerate(rows)]
+            _JOURNAL, [(first + index, floor, at, packed) for index, packed in enumerate(packs)]
         )
 
-    def _keep(self, checkpoint: Checkpoint) -> None:
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write the session, and move its pending rows into chunks."""
         db, session, state = self.db, checkpoint.session, checkpoint.state
         pending = self._pending.pop(session, None)
         chunks = [] if pending is None else list(_chunks(pending))
@@ -184,17 +192,17 @@ class Writer:
         row, text = encode_row(state)
         db.execute(_SESSION, _columns(checkpoint, row))
         if chunks:
-            db.execute(_BYTES, (sum(len(lines) for _, _, lines in chunks), session))
+            db.execute(_BYTES, (sum(len(chunk) for _, _, chunk in chunks), session))
         db.execute(_STATE, (session, encode_state(state), text, FORM))
         db.executemany(
             _PERSON,
             [
-                (session, *map(_text, (person.identity, person.name, person.key or "")))
+                (session, *map(_storable, (person.identity, person.name, person.key or "")))
                 for person in everyone(state)
             ],
         )
 
-    # ------------------------------------------------------------ what was left
+    # ------------------------------------------------------------ earlier runs
 
     def load(self) -> RecoveredSessions:
         """What earlier runs left, the oldest session first."""
@@ -206,16 +214,16 @@ class Writer:
         if alive_at is not None:
             since = alive_at - RECENT
             sessions |= {session for (session,) in db.execute(_RECENT, (since, MOST_ENDED))}
-        found = [self._load(session) for session in sorted(sessions - (run.written or set()))]
+        loaded = [self._load(session) for session in sorted(sessions - (run.written or set()))]
         run.written = None
-        return RecoveredSessions(tuple(one for one in found if one is not None), alive_at)
+        return RecoveredSessions(tuple(one for one in loaded if one is not None), alive_at)
 
     def alive_before(self) -> float | None:
         """Unix seconds of the last sign of life of the run before this one; None without any."""
-        found = self.db.execute(
+        row = self.db.execute(
             "SELECT alive_at FROM runs WHERE run != ? ORDER BY id DESC LIMIT 1", (self._run.name,)
         ).fetchone()
-        return None if found is None else found[0]
+        return None if row is None else row[0]
 
     def _load(self, session: int) -> StoredSession | None:
         seq, lost, body = self.db.execute(
@@ -229,40 +237,42 @@ class Writer:
             log.exception("stored_session_unreadable", session=session, error=error)
             return None
 
-    def _settle(self) -> None:
-        """Fold what an earlier writer left in the journal: every session is kept whole then.
+    def _replay_journal(self) -> None:
+        """Fold the rows that an earlier writer left in the journal, and write a checkpoint of each
+        session.
 
-        What cannot be read ends here: the numbers of such lines are given again.
+        The first row of a session that cannot be read ends its replay.  The numbers of that row
+        and those after it are used again.
         """
-        newest = newest_lines(self.db)
-        for session, lines in newest.items():
-            kept = self.db.execute(
+        newest = newest_rows(self.db)
+        for session, rows in newest.items():
+            stored = self.db.execute(
                 "SELECT room, seq, lines_lost FROM sessions WHERE session = ?", (session,)
             ).fetchone()
-            if kept is None or lines[-1].seq <= kept[1]:
+            if stored is None or rows[-1].seq <= stored[1]:
                 continue
-            room, _, lost = kept
+            room, _, lost = stored
             try:
-                found = replay(self.db, session, lines)
+                replayed = replay(self.db, session, rows)
             except Unreadable as error:
                 log.exception("stored_session_unreadable", session=session, room=room, error=error)
                 continue
-            if found.broken is not None:
-                dropped = lines[-1].seq - found.seq
+            if replayed.error is not None:
+                dropped = rows[-1].seq - replayed.seq
                 lost += dropped
                 log.error(
                     "stored_lines_unreadable",
                     session=session,
                     room=room,
                     count=dropped,
-                    error=found.broken,
+                    error=replayed.error,
                 )
-            folded = list(found.folded)
-            self._pending[session] = _Pending(0, folded, list(map(pack, folded)))
-            self._keep(Checkpoint(session, found.seq, found.state, lost))
-        if newest:  # nobody comes back to these
+            folded = list(replayed.rows)
+            self._pending[session] = _PendingRows(0, folded, list(map(encode_journal_row, folded)))
+            self._write_checkpoint(Checkpoint(session, replayed.seq, replayed.state, lost))
+        if newest:  # an empty batch whose floor says that all rows are in chunks
             self._batch += 1
-            row = (self._batch, self._batch + 1, self._run.started_at, NO_LINES)
+            row = (self._batch, self._batch + 1, self._run.started_at, EMPTY_PACK)
             self.db.execute(_JOURNAL, row)
 
 
@@ -270,12 +280,12 @@ def _newest_batch(db: sqlite3.Connection) -> int:
     return db.execute("SELECT coalesce(max(batch), 0) FROM journal").fetchone()[0]
 
 
-def _chunks(pending: _Pending) -> Iterator[tuple[int, float, bytes]]:
-    """First number, last time and content of each."""
+def _chunks(pending: _PendingRows) -> Iterator[tuple[int, float, bytes]]:
+    """Of each chunk the number of its first row, the time of its last row, and its bytes."""
     begin = 0
-    for count, row in rows_of(pending.packed):
+    for count, packed in pack(pending.encoded):
         end = begin + count
-        yield pending.lines[begin].seq, pending.lines[end - 1].at, compress(row)
+        yield pending.rows[begin].seq, pending.rows[end - 1].at, compress(packed)
         begin = end
 
 
@@ -283,8 +293,8 @@ def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
     state, quality = checkpoint.state, row["quality"]
     return (
         checkpoint.session,
-        _text(state.room),
-        _text(state.room_sid),
+        _storable(state.room),
+        _storable(state.room_sid),
         state.started_at,
         state.ended_at,
         state.end_reason,
@@ -297,5 +307,6 @@ def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _text(text: str) -> str:
+def _storable(text: str) -> str:
+    """Lone surrogates become "?": SQLite takes UTF-8 only."""
     return text.encode(errors="replace").decode()

@@ -14,7 +14,7 @@ from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.api_errors import ApiError
 from bridge.livekit.server_api import ServerApi
-from bridge.store.reader import open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import WAIT, running_agent, server_api
 
 

@@ -13,7 +13,7 @@ import trio
 
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
-from bridge.store.reader import open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import WAIT, Agent, hears, running_agent, server_api
 
 ONE = {

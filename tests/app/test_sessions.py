@@ -10,11 +10,11 @@ from pathlib import Path
 
 import trio
 
+from actors.journal.session_filters import Filters
 from bridge.lab.people import People, Person
 from bridge.lab.server import PrivateServer
 from bridge.livekit.server_api import ServerApi
-from bridge.store.filters import Filters
-from bridge.store.reader import open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import (
     Agent,
     agents_in,

@@ -13,8 +13,8 @@ import trio
 
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
-from bridge.store.reader import open_reader
 from bridge.store.schema import FILE
+from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import WAIT, Agent, hears, running_agent
 
 

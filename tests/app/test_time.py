@@ -18,7 +18,7 @@ from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.heartbeat import BEAT
 from bridge.livekit.server_clock import WORTH_A_WARNING
-from bridge.store.reader import open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent
 
 SHIFTED = """

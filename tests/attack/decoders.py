@@ -22,6 +22,8 @@ from livekit.protocol import models, room
 from livekit.protocol.webhook import WebhookEvent
 from starlette.exceptions import HTTPException
 
+from actors.journal.session_filters import NAME_LENGTH, regex_of
+from actors.journal.session_reader import BadCursor
 from actors.session import (
     DataReceived,
     ParticipantInfo,
@@ -57,8 +59,7 @@ from bridge.livekit.webhooks.webhook_events import translate as translate_webhoo
 from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.rejection import clock_skew, rejection
 from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
-from bridge.store import reader
-from bridge.store.filters import NAME_LENGTH, regex_of
+from bridge.store import session_queries
 from bridge.store.journal_rows import unpack, unpack_chunk
 from tests.livekit.webhooks import webhook_sender
 from tests.livekit.worker import messages as m
@@ -200,7 +201,7 @@ def _records() -> list[bytes]:
 
 
 def _positions(data: bytes) -> None:
-    reader._place_of(data.decode("latin-1"))
+    session_queries.read_list_cursor(data.decode("latin-1"))
 
 
 def _event_id(data: bytes) -> None:
@@ -305,7 +306,7 @@ DECODERS: Final = {
             [zlib.compress(bytes.fromhex("dd00000000"))],
             (Unreadable,),
         ),
-        Decoder("cursor", _positions, [b"1790000000000000"], (reader.BadCursor,)),
+        Decoder("cursor", _positions, [b"1790000000000000"], (BadCursor,)),
         Decoder("event-id", _event_id, [b"1790000000000000-1"], (HTTPException,)),
         Decoder("pattern", _pattern, [b"team-*", b"\\[team]", b"[^a-z]?"]),
         Decoder("cookie", _cookie, [b"room_actors_8088=1790000000.abc; other=1", b'a="b\\"c"']),

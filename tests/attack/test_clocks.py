@@ -15,9 +15,9 @@ import pytest
 
 from actors.session import session_view
 from bridge.livekit.server_clock import DOUBTS
-from bridge.store.reader import open_reader
 from bridge.store.retention import DAY, Retention
 from bridge.store.sqlite_archive import open_store
+from bridge.store.sqlite_reader import open_reader
 from tests.livekit.test_server_clock import World
 from tests.store.stored_history import T0, History, prune_all
 

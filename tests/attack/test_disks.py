@@ -19,10 +19,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.journal.archive import ArchiveTrouble
-from bridge.store.reader import NoStore, SessionUnreadable, open_reader
+from actors.journal.session_reader import NoStore, SessionUnreadable, StoreRefused
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
-from bridge.store.store_errors import StoreRefused
+from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import T0, History
 
 Outcome: TypeAlias = Literal["taken", "set aside", "refused", "trouble"]

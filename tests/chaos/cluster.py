@@ -15,12 +15,13 @@ import trio
 from attrs import define, evolve, field
 from livekit.protocol.models import ParticipantInfo
 
+from actors.journal.session_reader import NoStore
 from bridge.lab.people import Deed, People, PeopleError, Person, RoomTruth, open_people
 from bridge.lab.server import PrivateServer
 from bridge.livekit.api_errors import ApiError
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
-from bridge.store.reader import NoStore, open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent, server_api
 from tests.chaos.verdict import Account, Blind, Comparison, Life, made_by_us
 

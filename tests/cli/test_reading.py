@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trio
 
+from actors.journal.session_filters import FILTERS
 from actors.session import (
     ParticipantInfo,
     ParticipantJoined,
@@ -26,7 +27,6 @@ from actors.session import (
     WebhookEgress,
 )
 from bridge.cli import main, reading
-from bridge.store.filters import FILTERS
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
 from tests.cli.conftest import RunCommand, clean_environment

@@ -22,6 +22,7 @@ import trio
 from attrs import evolve
 from rich.text import Text
 
+from actors.journal.session_reader import LiveSession, WorkerRow
 from bridge.cli.live_rooms import NOT_REGISTERED, RoomRow, StoreSnapshot, ask_registration
 from bridge.cli.screen import Keys
 from bridge.cli.top_frame import (
@@ -36,8 +37,6 @@ from bridge.cli.top_frame import (
 )
 from bridge.config.http_address import HttpAddress
 from bridge.output.cells import cell_len, fit
-from bridge.store.live_sessions import LiveSession
-from bridge.store.reader import WorkerRow
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from tests.cli.conftest import clean_environment
 from tests.cli.terminal import Terminal, in_a_terminal

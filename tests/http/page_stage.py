@@ -35,6 +35,7 @@ from bridge.http.api.endpoints import Archives
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
 from bridge.http.server.routes import HttpRoute, app
 from bridge.store.sqlite_archive import SqliteArchive, open_store
+from bridge.store.sqlite_reader import open_reader
 from tests.http.site import Site, open_site
 from tests.store.stored_history import History
 
@@ -89,7 +90,7 @@ async def open_stage(
             return stages[0].tree
 
         pages = Pages(
-            Archives(data_dir).read,
+            Archives(lambda: open_reader(data_dir)).read,
             lambda: (one.state for one in stages[0].journals if not one.ended),
             System(tree, parts, lambda: stages[0].dead_letters),
             root=front.root if front else "",

@@ -23,6 +23,8 @@ from bridge.http.metrics import Metrics, Requests, RuntimeCounters, Sources
 from bridge.http.server.routes import HttpRoute, app
 from bridge.http.server.time_slices import in_slices
 from bridge.store.sqlite_archive import SqliteArchive, open_store
+from bridge.store.sqlite_feed import SqliteFeed
+from bridge.store.sqlite_reader import open_reader
 from tests.http.site import Site, open_site
 from tests.store.stored_history import History
 
@@ -146,8 +148,8 @@ async def open_kept(
     """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
     history = History()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
-        archives = Archives(data_dir)
-        feed = EventSource(archives, lambda: history.backlog.batch_written, **limits)
+        archives = Archives(lambda: open_reader(data_dir))
+        feed = EventSource(SqliteFeed(data_dir, lambda: history.backlog.batch_written), **limits)
 
         async def actors() -> dict[str, Any]:
             return {

@@ -14,11 +14,12 @@ import pytest
 import trio
 from attrs import frozen
 
+from actors.journal.feed import Position
 from actors.session import entry_view
 from bridge.http.api import event_stream
 from bridge.http.api.event_stream import Lagging, ReplayBuffer, SseEvent
-from bridge.store.reader import Position, open_reader
 from bridge.store.schema import FILE
+from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import HANG, polite
 from tests.http.stored_sessions import HOSTILE, Kept, open_kept
 
@@ -180,16 +181,14 @@ async def test_who_comes_back_misses_nothing(kept: Kept):
     for _ in range(3):  # nobody listens meanwhile
         kept.history.talk(kept.live, 2)
         await kept.write()
-    with open_reader(kept.archive.path.parent) as reader:
-        there = reader.told_after(Position(*map(int, last_id.split("-"))))
+    feed = SqliteFeed(kept.archive.path.parent, trio.Event)
+    there = (await feed.after(Position.parse(last_id), 100)).entries
     async with listening(kept, last_id) as listener:
         missed = await listener.next(len(there))
         kept.history.talk(kept.live, 1)
         await kept.write()
         live = await listener.next(1)
-    assert [one.id for one in missed] == [
-        f"{one.position.batch}-{one.position.number}" for one in there
-    ]
+    assert [one.id for one in missed] == [str(one.position) for one in there]
     assert len({one.id for one in (*seen, *missed, *live)}) == len(seen) + len(missed) + 1
     assert {one.name for one in missed} == {"message"}
 
@@ -286,15 +285,21 @@ async def test_there_are_places_for_so_many(tmp_path: Path):
             pass
 
 
+def sse_event(batch: int, number: int, size: int) -> SseEvent:
+    position = Position.at(batch, number)
+    return SseEvent(position, position, "room", b"x" * size)
+
+
 def test_a_ring_has_the_newest_within_its_bounds():
-    ring = ReplayBuffer(Position(1, 0), events=3, size=100)
+    ring = ReplayBuffer(Position.at(1, 0), events=3, size=100)
     for number in range(1, 6):
-        ring.put(SseEvent(Position(1, number), "room", b"x" * 10))
-    assert [told.position.number for told in ring.after(Position(1, 2))] == [3, 4, 5]
+        ring.put(sse_event(1, number, 10))
+    found = ring.after(Position.at(1, 2))
+    assert [str(event.position) for event in found] == ["1-3", "1-4", "1-5"]
     with pytest.raises(Lagging):
-        ring.after(Position(1, 1))
-    ring.put(SseEvent(Position(2, 1), "room", b"x" * 95))
-    assert [told.position for told in ring.after(Position(1, 5))] == [Position(2, 1)]
+        ring.after(Position.at(1, 1))
+    ring.put(sse_event(2, 1, 95))
+    assert [str(event.position) for event in ring.after(Position.at(1, 5))] == ["2-1"]
 
 
 # ---------------------------------------------------------------- the rest

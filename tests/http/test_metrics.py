@@ -32,10 +32,10 @@ from actors.session import (
     session_row,
 )
 from bridge.http import metrics
-from bridge.http.api.endpoints import Archives
 from bridge.http.api.event_stream import EventSource
 from bridge.http.metrics import PREFIX, Metrics, Sources, names
 from bridge.http.server.routes import app
+from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import Site, open_site, polite
 from tests.http.stored_sessions import HOSTILE, sources_of
 from tests.store.stored_history import History
@@ -86,7 +86,7 @@ class Fragile(Actor[str]):
 async def measured(tmp_path: Path) -> AsyncGenerator[Measured, None]:
     history, journals = History(), list[Journal]()
     async with open_system() as system:
-        feed = EventSource(Archives(tmp_path), lambda: history.backlog.batch_written)
+        feed = EventSource(SqliteFeed(tmp_path, lambda: history.backlog.batch_written))
         sources = sources_of(history, system, feed, journals)
         served = sources.requests.around(app(Metrics(sources).rows, loopback=True))
         async with open_site(served) as site:

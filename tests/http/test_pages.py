@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_filters import Filters
 from actors.runtime.system import Node
 from actors.session import (
     ParticipantJoined,
@@ -28,8 +29,7 @@ from actors.session.events import ParticipantInfo
 from bridge.http.api import export
 from bridge.http.pages import page_routes
 from bridge.http.pages.static_files import FOLDER
-from bridge.store.filters import Filters
-from bridge.store.reader import Reader, open_reader
+from bridge.store.sqlite_reader import SqliteReader, open_reader
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -261,7 +261,9 @@ async def test_a_file_that_cannot_be_read_to_its_end_breaks_off(
     await stage.keep()
     parts, read_sessions = list[str | None](), export.read_sessions
 
-    def read(reader: Reader, filters: Filters, cursor: str | None, *, csv: bool) -> export.FilePart:
+    def read(
+        reader: SqliteReader, filters: Filters, cursor: str | None, *, csv: bool
+    ) -> export.FilePart:
         parts.append(cursor)
         if len(parts) == 2:
             raise ArchiveTrouble("gone")

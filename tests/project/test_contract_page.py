@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from actors.journal.session_filters import FILTERS
 from actors.rooms.messages import EndReason
 from actors.session.events import GapReason
 from actors.session.state import OTHER
@@ -19,7 +20,6 @@ from bridge.config.settings import KEY_FILE, TABLE
 from bridge.http.api.openapi import HEALTH, PATHS, SCHEMAS
 from bridge.log.wording import line_of
 from bridge.store import directory_lock, schema
-from bridge.store.filters import FILTERS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "contract.md").read_text()

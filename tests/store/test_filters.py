@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.store.filters import glob_of, is_pattern, regex_of
+from actors.journal.session_filters import is_pattern, regex_of
+from bridge.store.session_queries import glob_of
 
 ALPHABET = "ab*?[]^!-\\\n"
 

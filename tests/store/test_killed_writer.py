@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bridge.store.reader import open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import times
 
 ROOT = Path(__file__).parents[2]

@@ -6,10 +6,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from bridge.store.live_sessions import LiveSession
-from bridge.store.reader import Reader, open_reader
+from actors.journal.session_reader import LiveSession
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
+from bridge.store.sqlite_reader import SqliteReader, open_reader
 from tests.store.stored_history import History
 
 
@@ -17,7 +17,7 @@ def rooms(found: list[LiveSession]) -> list[str]:
     return [one.state.room for one in found]
 
 
-def same_as_fresh(data_dir: Path, reader: Reader) -> list[LiveSession]:
+def same_as_fresh(data_dir: Path, reader: SqliteReader) -> list[LiveSession]:
     found = reader.live()
     with open_reader(data_dir) as fresh:
         assert found == fresh.live()

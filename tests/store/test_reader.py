@@ -15,6 +15,8 @@ import trio
 from structlog.testing import capture_logs
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_filters import Filters
+from actors.journal.session_reader import BadCursor, NoStore, SessionUnreadable, newest_worker
 from actors.session import (
     ParticipantInfo,
     ParticipantJoined,
@@ -23,16 +25,9 @@ from actors.session import (
     session_row,
     session_view,
 )
-from bridge.store.filters import Filters
-from bridge.store.reader import (
-    BadCursor,
-    NoStore,
-    Position,
-    SessionUnreadable,
-    open_reader,
-)
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
+from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import T0, History, times
 
 ROOT = Path(__file__).parents[2]
@@ -203,7 +198,7 @@ async def test_a_live_session_is_shown_as_of_now(tmp_path: Path) -> None:
             assert not (await history.write_to(archive)).checkpoints
         entries = len(journal.unpublished)
         with open_reader(tmp_path) as reader:
-            assert reader.worker() is not None
+            assert newest_worker(reader) is not None
             (room,) = reader.rooms()
             (row,) = reader.sessions().sessions
             session = reader.session("RM_1")
@@ -221,7 +216,7 @@ async def test_of_a_dead_worker_it_is_as_of_its_last_sign_of_life(tmp_path: Path
         history.talk(journal, 60)
         await history.write_to(archive)
     with open_reader(tmp_path) as reader:
-        worker = reader.worker()
+        worker = newest_worker(reader)
         (room,) = reader.rooms()
     assert worker is not None
     assert (worker.instance, worker.alive_at, worker.running) == ("w", T0 + 60.0, False)
@@ -281,31 +276,6 @@ async def test_reading_a_closed_store_leaves_nothing_beside_it(tmp_path: Path) -
     with open_reader(tmp_path) as reader:
         reader.sessions()
     assert names(tmp_path) == before == ["lock", FILE]
-
-
-# ---------------------------------------------------------------- the order of everything
-
-
-async def test_a_follower_is_told_everything_once_and_in_order(tmp_path: Path) -> None:
-    history = History()
-    told: list[tuple[str, float]] = []
-    position = Position(0, 0)
-    async with open_store(tmp_path, instance="w") as archive:
-        journals = [history.begin(f"room-{n}", f"RM_{n}") for n in range(3)]
-        for turn in range(10):
-            for journal in journals:
-                history.talk(journal, turn % 3)
-            await history.write_to(archive)
-            with open_reader(tmp_path) as reader:
-                while found := reader.told_after(position, limit=4):
-                    told += [(placed.room_sid, placed.entry.at) for placed in found]
-                    position = found[-1].position
-        with open_reader(tmp_path) as reader:
-            assert reader.newest_position() > position
-            assert reader.told_after(reader.newest_position()) == []
-    for journal in journals:
-        of_it = [at for sid, at in told if sid == journal.state.room_sid]
-        assert of_it == [entry.at for entry in journal.unpublished]
 
 
 # ---------------------------------------------------------------- what is not there

@@ -9,15 +9,17 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import trio
 from attrs import evolve
 
 from actors.journal.archive import NOTHING
 from actors.journal.journal import Journal
 from actors.session import MetadataChanged
-from bridge.store.reader import open_reader
 from bridge.store.retention import DAY, HOUR, REPLAY, Retention
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import SqliteArchive, open_store
+from bridge.store.sqlite_feed import SqliteFeed
+from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import T0, History, prune_all, times
 
 KEEP = Retention(sessions=90 * DAY, events=14 * DAY, size=1e12)
@@ -151,8 +153,8 @@ async def test_the_journal_is_kept_for_those_who_follow_it(tmp_path: Path) -> No
     async with kept_in(tmp_path, KEEP) as archive:
         journal = history.begin()
         await history.write_to(archive)
-        with open_reader(tmp_path) as reader:
-            start = reader.newest_position()
+        feed = SqliteFeed(tmp_path, trio.Event)
+        start = await feed.newest()
         before = len(journal.unpublished)
         history.talk(journal, 5)
         journal.end(history.now, "room_closed")
@@ -160,14 +162,14 @@ async def test_the_journal_is_kept_for_those_who_follow_it(tmp_path: Path) -> No
         history.now += REPLAY - 10
         await history.write_to(archive)
         await prune_all(archive, None)
-        with open_reader(tmp_path) as reader:
-            assert len(reader.told_after(start)) == len(journal.unpublished) - before
+        page = await feed.after(start, 1_000)
+        assert len(page.entries) == len(journal.unpublished) - before
         history.now += 20
         history.begin("borealis", "RM_2")
         await history.write_to(archive)
         await prune_all(archive, None)
-        with open_reader(tmp_path) as reader:
-            assert {placed.room for placed in reader.told_after(start)} == {"borealis"}
+        page = await feed.after(start, 1_000)
+        assert {one.room for one in page.entries} == {"borealis"}
 
 
 # ---------------------------------------------------------------- size

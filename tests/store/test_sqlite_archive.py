@@ -21,15 +21,15 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from actors.journal.archive import ArchiveLost, ArchiveTrouble
+from actors.journal.session_reader import StoreRefused
 from bridge.output.csv_columns import SESSION_COLUMNS, as_csv
 from bridge.store import list_rows as rows_of_store
 from bridge.store import retention, schema, writer
 from bridge.store.directory_lock import holder
-from bridge.store.reader import open_reader
 from bridge.store.retention import Retention
 from bridge.store.schema import FILE, STEPS, VERSION
 from bridge.store.sqlite_archive import open_store
-from bridge.store.store_errors import StoreRefused
+from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import T0, History, prune_all, times
 
 ROOT = Path(__file__).parents[2]

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from actors.journal.session_reader import BadCursor
 from actors.session import MetadataChanged
 from bridge.cli import reading_tables
 from bridge.store import timeline_reader as timeline_module
-from bridge.store.reader import BadCursor, open_reader
 from bridge.store.sqlite_archive import open_store
-from bridge.store.timeline_reader import Timeline
+from bridge.store.sqlite_reader import open_reader
+from bridge.store.timeline_reader import StoredTimeline
 from tests.store.stored_history import History
 
 
@@ -39,7 +40,7 @@ async def kept(data_dir: Path, pieces: int, each: int, size: int = 10) -> None:
 
 
 @contextmanager
-def opened(data_dir: Path) -> Iterator[Timeline]:
+def opened(data_dir: Path) -> Iterator[StoredTimeline]:
     with open_reader(data_dir) as reader, reader.open_session() as session:
         assert session is not None
         yield session["timeline"]

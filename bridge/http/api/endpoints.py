@@ -13,7 +13,6 @@ second ago.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
 import msgspec
@@ -25,6 +24,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.session_filters import CURSOR, FILTERS, Filters
+from actors.journal.session_reader import (
+    BadCursor,
+    NoStore,
+    OpenReader,
+    SessionReader,
+    SessionUnreadable,
+    StoreRefused,
+    TimelinePage,
+)
 from bridge.http.api.answers import JSON, Body, answer, as_json, body_of, wants_csv
 from bridge.http.api.export import Export, Exports, FilePart, read_sessions
 from bridge.http.api.openapi import openapi
@@ -40,16 +49,6 @@ from bridge.http.api.query import (
 from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.http.server.sign_in import cookie_name
 from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS
-from bridge.store.filters import CURSOR, FILTERS, Filters
-from bridge.store.reader import (
-    BadCursor,
-    NoStore,
-    Reader,
-    SessionUnreadable,
-    open_reader,
-)
-from bridge.store.store_errors import StoreRefused
-from bridge.store.timeline_reader import TimelinePage
 
 log = structlog.get_logger()
 
@@ -68,24 +67,24 @@ class StoreUnreadable(HTTPException):
 
 @final
 class Archives:
-    """Reads the store of a directory in threads."""
+    """Reads stored sessions in threads."""
 
     def __init__(
         self,
-        data_dir: Path,
+        open_reader: OpenReader,
         at_once: int = READERS,
         unreadable: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """`unreadable` is told why nothing could be read, in the loop."""
-        self._data_dir = data_dir
+        """`unreadable` is called in the event loop with the reason why nothing could be read."""
+        self._open_reader = open_reader
         self._unreadable = unreadable
         self._limiter = trio.CapacityLimiter(at_once)
 
-    async def read(self, function: Callable[[Reader], T]) -> T:
+    async def read(self, function: Callable[[SessionReader], T]) -> T:
         """Call `function` in a thread.  Raises what it raises, and `StoreUnreadable`."""
 
         def call() -> T:
-            with open_reader(self._data_dir) as reader:
+            with self._open_reader() as reader:
                 return function(reader)
 
         try:
@@ -131,7 +130,7 @@ class Api:
         given = asked(request, (*FILTERS, FORMAT))
         csv = wants_csv(request, given.pop("format", None))
 
-        def read(reader: Reader) -> Body:
+        def read(reader: SessionReader) -> Body:
             live = reader.rooms(Filters(**given))
             return body_of({"rooms": live}, live, SESSION_COLUMNS, csv=csv)
 
@@ -145,7 +144,7 @@ class Api:
         if whole:
             return await self._all_sessions(Filters(**given))
 
-        def read(reader: Reader) -> Body:
+        def read(reader: SessionReader) -> Body:
             page = reader.sessions(limit, cursor, Filters(**given))
             whole = {"sessions": page.sessions, "next": page.next}
             body = body_of(whole, page.sessions, SESSION_COLUMNS, csv=csv)
@@ -172,7 +171,7 @@ class Api:
         limit, cursor = given.get("limit", MOST_EVENTS), given.get("cursor")
         name = request.path_params["id"]
 
-        def read(reader: Reader) -> Body | None:
+        def read(reader: SessionReader) -> Body | None:
             with reader.open_session(name) as found:
                 if found is None:
                     return None

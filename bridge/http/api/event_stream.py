@@ -1,15 +1,15 @@
-"""`/api/v1/events`: what all sessions tell, as it happens, as server-sent events.
+"""`/api/v1/events`: the timeline entries of all sessions, as they happen, as server-sent events.
 
-One task follows the store, woken by each batch that is kept, and puts what is new into a
-ring that all clients share; a client is a place in it.  So a client costs what it is
-sent, and what is sent was read and encoded once.  Who comes back with `Last-Event-ID`,
-or is new and slow, gets what is no longer in the ring from the journal.
+One task follows the feed (`actors.journal.feed`) and puts new entries into a ring that all
+clients share; a client is a position in it.  An entry is so read and encoded once, for all
+clients.  A client that comes back with `Last-Event-ID`, or is new and slow, gets entries that
+are no longer in the ring from the feed.
 
-A client that cannot follow falls out of the ring: it is dropped and counted.  It may
-come back with its last id and misses nothing that the journal still has; where that has
-dropped something, an event named `gap` says so.
+A client that cannot follow falls out of the ring: it is dropped and counted.  It may come back
+with its last id and gets everything that the feed still has.  An event named `gap` says that
+the feed has dropped something.
 
-An id is a place in the journal, `BATCH-NUMBER`.  Data is an entry of a timeline with
+An id is a position of the feed (`actors.journal.feed.Position`).  Data is a timeline entry with
 its `room` and its `session`.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager, suppress
@@ -32,12 +32,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from actors.journal.archive import ArchiveTrouble
+from actors.journal.feed import BadPosition, Feed, FeedEntry, Position
+from actors.journal.session_filters import ROOM, regex_of
 from actors.session import entry_view
-from bridge.http.api.endpoints import Archives, StoreUnreadable
 from bridge.http.api.query import asked
 from bridge.http.server.routes import HttpRoute
-from bridge.store.filters import ROOM, regex_of
-from bridge.store.reader import Position, PositionedEntry, Reader
 
 log = structlog.get_logger()
 
@@ -56,29 +56,30 @@ AGAIN: Final = 1.0
 RETRY: Final = b"retry: 2000\n"
 """Milliseconds after which a browser comes back."""
 
-_ID: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,9})", re.ASCII)
-
 
 @frozen
 class SseEvent:
     """One event, ready to be sent."""
 
     position: Position
+    """Of its reader when it has this event too: the event's id."""
+    own: Position
+    """Of this event alone."""
     room: str
     text: bytes
 
 
 @frozen
 class EventBatch:
-    """What was read of the journal at once."""
+    """Events that were read from the feed at once."""
 
-    told: list[SseEvent]
+    events: list[SseEvent]
     gap: bool
-    """The journal has dropped something after the place that was asked for."""
+    """The feed has dropped something after the position that was asked for."""
 
 
 class Lagging(Exception):
-    """What comes after this place is not in the ring any more."""
+    """The ring does not have all events after this position any more."""
 
 
 @final
@@ -87,46 +88,49 @@ class ReplayBuffer:
 
     def __init__(self, begin: Position, *, events: int, size: int) -> None:
         self.newest = begin
-        """Everything up to here was put in."""
+        """Has everything that was put in."""
         self.oldest = begin
-        """Everything after this is in it."""
-        self._told: deque[SseEvent] = deque()
+        """The ring has every event after this position, up to `newest`."""
+        self._events: deque[SseEvent] = deque()
         self._bytes = 0
         self._most_events = events
         self._most_bytes = size
 
-    def put(self, told: SseEvent) -> None:
-        self._told.append(told)
-        self._bytes += len(told.text)
-        self.newest = told.position
-        while len(self._told) > self._most_events or self._bytes > self._most_bytes:
-            dropped = self._told.popleft()
+    def put(self, event: SseEvent) -> None:
+        """Add an event whose position has `newest` and the event."""
+        self._events.append(event)
+        self._bytes += len(event.text)
+        self.newest = event.position
+        while len(self._events) > self._most_events or self._bytes > self._most_bytes:
+            dropped = self._events.popleft()
             self._bytes -= len(dropped.text)
             self.oldest = dropped.position
 
     def after(self, position: Position) -> list[SseEvent]:
         """The next events, as many as are sent at once.  Raises `Lagging`."""
-        if position < self.oldest:
+        if not self.oldest <= position:
             raise Lagging
-        begin = bisect_right(self._told, position, key=lambda told: told.position)
-        found: list[SseEvent] = []
+        # Each position in the ring has the one before it: those within `position` come first.
+        begin = bisect_left(self._events, True, key=lambda event: not event.position <= position)
+        events: list[SseEvent] = []
         size = 0
-        for told in islice(self._told, begin, begin + AT_ONCE):
-            found.append(told)
-            size += len(told.text)
-            if size > SIZE_AT_ONCE:
+        for event in islice(self._events, begin, None):
+            if event.own <= position:  # it came from another server's ring, in another order
+                continue
+            events.append(event)
+            size += len(event.text)
+            if len(events) == AT_ONCE or size > SIZE_AT_ONCE:
                 break
-        return found
+        return events
 
 
 @final
 class EventSource:
-    """Gives the row.  `run` must run beside the server; `kept` is the store's next batch."""
+    """Gives the route.  `run` must run beside the server."""
 
     def __init__(
         self,
-        archives: Archives,
-        kept: Callable[[], trio.Event],
+        feed: Feed,
         *,
         clients: int = CLIENTS,
         ring_events: int = RING_EVENTS,
@@ -138,8 +142,7 @@ class EventSource:
         """Clients that could not follow."""
         self.refused = 0
         """Clients for whom there was no place."""
-        self._archives = archives
-        self._kept = kept
+        self._feed = feed
         self._most_clients = clients
         self._ring_events = ring_events
         self._ring_bytes = ring_bytes
@@ -153,10 +156,10 @@ class EventSource:
     def rows(self) -> tuple[HttpRoute, ...]:
         return (HttpRoute("GET", "/api/v1/events", self._answer),)
 
-    # ------------------------------------------------------------ following the store
+    # ------------------------------------------------------------ following the feed
 
     async def run(self) -> None:
-        """Follow the store as long as somebody listens.  When it ends, so does every stream."""
+        """Follow the feed as long as somebody listens.  When it ends, so does every stream."""
         self._over = trio.Event()
         try:
             while True:
@@ -168,36 +171,39 @@ class EventSource:
 
     async def _follow(self) -> None:
         while self.clients:
-            kept = self._kept()
+            changed = self._feed.changed
             try:
                 await self._read_news()
-            except StoreUnreadable:
+            except ArchiveTrouble as error:
+                _log_unreadable(error)
                 await trio.sleep(AGAIN)
                 continue
             with trio.move_on_after(HEARTBEAT):
-                await kept.wait()
+                await changed.wait()
         self._ring, self._wanted = None, trio.Event()
 
     async def _read_news(self) -> None:
         if self._ring is None:
-            begin = await self._archives.read(Reader.newest_position)
+            begin = await self._feed.newest()
             self._ring = ReplayBuffer(begin, events=self._ring_events, size=self._ring_bytes)
             self._tell()
         while True:
             news = await self._read(self._ring.newest)
-            for told in news.told:
-                self._ring.put(told)
-            if news.told:
+            for event in news.events:
+                self._ring.put(event)
+            if news.events:
                 self._tell()
-            if len(news.told) < AT_ONCE:
+            if len(news.events) < AT_ONCE:
                 return
 
     async def _read(self, position: Position) -> EventBatch:
-        def read(reader: Reader) -> EventBatch:
-            gap = position.batch < reader.oldest_batch()
-            return EventBatch(list(map(_told, reader.told_after(position, AT_ONCE))), gap)
-
-        return await self._archives.read(read)
+        """The next events after a position.  Raises `ArchiveTrouble`."""
+        page = await self._feed.after(position, AT_ONCE)
+        events: list[SseEvent] = []
+        for entry in page.entries:
+            position |= entry.position
+            events.append(_event(position, entry))
+        return EventBatch(events, page.gap)
 
     def _tell(self) -> None:
         news, self._news = self._news, trio.Event()
@@ -242,13 +248,14 @@ class EventSource:
         while not self._over.is_set():
             news = self._news
             try:
-                told = await place.next(self._read)
-            except StoreUnreadable:
-                return  # whoever comes back goes on from its last id
+                events = await place.next(self._read)
+            except ArchiveTrouble as error:
+                _log_unreadable(error)
+                return  # a client that comes back goes on from its last id
             except Lagging:
                 self.dropped += 1
                 return
-            wanted = [one.text for one in told if room is None or room.match(one.room)]
+            wanted = [one.text for one in events if room is None or room.match(one.room)]
             if place.gap:
                 wanted.insert(0, b"event: gap\ndata: {}\n\n")
                 place.gap = False
@@ -257,7 +264,7 @@ class EventSource:
             if wanted:
                 yield b"".join(wanted)
                 said_at = trio.current_time()
-            elif not told:
+            elif not events:
                 with trio.move_on_at(said_at + HEARTBEAT):
                     await news.wait()
 
@@ -267,8 +274,8 @@ class _Cursor:
     """How far one client has come."""
 
     def __init__(self, ring: ReplayBuffer, last: Position | None) -> None:
-        self.position = ring.newest if last is None else min(last, ring.newest)
-        self.gap = last is not None and last > ring.newest  # no id of this store
+        self.position = ring.newest if last is None else last & ring.newest
+        self.gap = last is not None and not last <= ring.newest  # no id of this feed
         self._ring = ring
         self._live = False
         """It had all that was in the ring once."""
@@ -276,38 +283,44 @@ class _Cursor:
     async def next(self, read: Callable[[Position], Awaitable[EventBatch]]) -> list[SseEvent]:
         """What comes next, nothing where nothing does yet.  Raises `Lagging`."""
         try:
-            told = self._ring.after(self.position)
+            events = self._ring.after(self.position)
             self._live = True
         except Lagging:
             if self._live:
                 raise
             oldest = self._ring.oldest
             news = await read(self.position)
-            told, self.gap = news.told, self.gap or news.gap
-            if not told:  # what the ring begins with is all there is
-                self.position = max(self.position, oldest)
-        if told:
-            self.position = told[-1].position
-        return told
+            events, self.gap = news.events, self.gap or news.gap
+            if not events:  # the feed has nothing before the ring's first event
+                self.position |= oldest
+        for event in events:
+            self.position |= event.own
+        return events
 
 
 def _position(text: str | None) -> Position | None:
     if not text:
         return None
-    found = _ID.fullmatch(text)
-    if found is None:
-        raise HTTPException(400, "Last-Event-ID: this is no id of an event")
-    return Position(int(found[1]), int(found[2]))
+    try:
+        return Position.parse(text)
+    except BadPosition:
+        raise HTTPException(400, "Last-Event-ID: this is no id of an event") from None
 
 
 def _id(position: Position) -> bytes:
-    return b"id: %d-%d\n" % (position.batch, position.number)
+    return f"id: {position}\n".encode()
 
 
-def _told(placed: PositionedEntry) -> SseEvent:
-    about = {"room": placed.room, "session": placed.room_sid, **entry_view(placed.entry)}
+def _event(position: Position, entry: FeedEntry) -> SseEvent:
+    """An event whose id is `position`."""
+    about = {"room": entry.room, "session": entry.room_sid, **entry_view(entry.entry)}
     data = json.dumps(about, separators=(",", ":")).encode()
-    return SseEvent(placed.position, placed.room, _id(placed.position) + b"data: " + data + b"\n\n")
+    text = _id(position) + b"data: " + data + b"\n\n"
+    return SseEvent(position, entry.position, entry.room, text)
+
+
+def _log_unreadable(error: ArchiveTrouble) -> None:
+    log.warning("store_unreadable_for_http", error=str(error))
 
 
 _HEADERS: Final = {

@@ -19,14 +19,13 @@ from attrs import frozen
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from actors.journal.session_filters import Filters
+from actors.journal.session_reader import Json, SessionReader, TimelinePage
 from bridge.http.api.answers import CSV, JSON, members
 from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import BUDGET
 from bridge.http.server.streamed_answer import busy, joined
 from bridge.output.csv_columns import SESSION_COLUMNS, csv_parts
-from bridge.store.filters import Filters
-from bridge.store.reader import Json, Reader
-from bridge.store.timeline_reader import TimelinePage
 
 ROWS: Final = 100
 """Sessions that are read, and in memory, at a time."""
@@ -49,7 +48,9 @@ ReadPart: TypeAlias = Callable[[str], Awaitable[FilePart]]
 """Reads the part of a cursor.  What it raises breaks the file off."""
 
 
-def read_sessions(reader: Reader, filters: Filters, cursor: str | None, *, csv: bool) -> FilePart:
+def read_sessions(
+    reader: SessionReader, filters: Filters, cursor: str | None, *, csv: bool
+) -> FilePart:
     """The part after `cursor`; of None the first."""
     page = reader.sessions(ROWS, cursor, filters)
     whole = _json(page.sessions, first=cursor is None, last=page.next is None)
@@ -69,7 +70,7 @@ def _json(rows: list[Json], *, first: bool, last: bool) -> Iterator[str]:
         yield '\n],"next":null}\n'
 
 
-def read_session(reader: Reader, name: str, cursor: str | None) -> FilePart | None:
+def read_session(reader: SessionReader, name: str, cursor: str | None) -> FilePart | None:
     """The same of one session: its events after `cursor`, of None also everything else.
 
     None where it is not kept.  Raises `SessionUnreadable`.

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, get_args
 
+from actors.journal.session_filters import CURSOR, FILTERS, ROOM, Parameter
 from actors.session import QUALITIES
 from actors.session.events import GapReason, ParticipantKind, TrackKind, TrackSource
 from actors.session.state import OTHER
 from actors.session.view import MOST_LISTED
 from bridge.http.api.query import EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
 from bridge.http.server.problem import PROBLEM_JSON
-from bridge.store.filters import CURSOR, FILTERS, ROOM, Parameter
 
 Schema: TypeAlias = dict[str, Any]
 

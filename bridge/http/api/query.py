@@ -14,7 +14,14 @@ from attrs import evolve
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from bridge.store.filters import CURSOR, Parameter, WrongFilter, choice, number, read_value
+from actors.journal.session_filters import (
+    CURSOR,
+    Parameter,
+    WrongFilter,
+    choice,
+    number,
+    read_value,
+)
 
 QUERY_BYTES: Final = 4_096
 """Of a query; all parameters at their longest stay below."""

@@ -8,8 +8,8 @@ from typing import Final
 
 from markupsafe import Markup
 
+from actors.journal.session_reader import Day
 from bridge.http.pages.rendering import number
-from bridge.store.reader import Day
 
 WIDTH: Final = 1160
 LABELS: Final = 150
@@ -20,7 +20,7 @@ FOOT: Final = 22
 RIGHT: Final = 60
 
 ROWS: Final[Sequence[tuple[str, Callable[[Day], float]]]] = (
-    ("participant-minutes", lambda day: day.participant_seconds / 60),
+    ("participant-minutes", lambda day: day.people_seconds / 60),
     ("sessions", lambda day: day.sessions),
     ("peak in one room", lambda day: day.peak),
 )

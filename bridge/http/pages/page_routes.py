@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable
 from actors.runtime.system import Node
 from actors.session import SessionState
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
@@ -36,7 +37,6 @@ from bridge.http.pages.timeline_svg import STYLE_HASH, timeline_svg
 from bridge.http.server.problem import problem
 from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.output.timeline_lanes import starts_late
-from bridge.store.reader import BadCursor, Reader, SessionUnreadable
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Read(Protocol):
     """Calls a function with the store, in a thread.  Raises what it raises, and
     `HTTPException` where there is no store to be read."""
 
-    async def __call__(self, function: Callable[[Reader], T]) -> T: ...
+    async def __call__(self, function: Callable[[SessionReader], T]) -> T: ...
 
 
 Facts: TypeAlias = Sequence[tuple[str, object]]
@@ -154,7 +154,7 @@ class Pages:
             text = render("history.html", **frame, **nothing, filtered=True, wrong=str(error))
             return html(text, 400)
 
-        def draw(reader: Reader) -> str:
+        def draw(reader: SessionReader) -> str:
             found = reader.sessions(SESSIONS, cursor, wanted.filters)
             days = [] if cursor else reader.days(*wanted.days, wanted.filters)
             return render(
@@ -230,7 +230,7 @@ class Pages:
         """What is drawn of the session that is asked for."""
         name = request.path_params["id"]
 
-        def read(reader: Reader) -> str | None:
+        def read(reader: SessionReader) -> str | None:
             if not name:
                 return None
             with reader.open_session(name) as session:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from attrs import frozen
 from starlette.datastructures import QueryParams
 
+from actors.journal.session_filters import NAME_LENGTH, Filters, is_pattern
 from actors.session import QUALITIES
-from bridge.store.filters import NAME_LENGTH, Filters, is_pattern
 
 FIELDS: Final = ("room", "person", "since", "until", "people", "quality", "status")
 DAYS: Final = 30

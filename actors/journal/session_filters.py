@@ -1,7 +1,7 @@
 """The filters of a list of sessions, as one table: the API's query and the command line's flags.
 
-A filter's name is a field of `Filters`.  Its text is read here, whichever way it came; how it
-is asked of the store stands in `bridge.store.reader`.
+The name of a filter is a field of `Filters`.  Its text is read here, from a query or from a
+flag.  A store asks its own database for the same (SQLite: `bridge.store.session_queries`).
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ NAME_LENGTH: Final = 300
 
 @frozen
 class Filters:
-    """Which sessions a list has; a filter that is None does not matter."""
+    """The conditions that the sessions of a list meet.  A filter that is None does not matter."""
 
     room: str | None = None
-    """A pattern (`glob_of`) of the room's name."""
+    """A pattern (`pattern_parts`) of the room's name."""
     person: str | None = None
-    """A pattern of the identity, the display name or the person key of somebody who was in it."""
+    """A pattern of the identity, the display name or the person key of a participant."""
     status: Literal["active", "ended"] | None = None
     since: float | None = None
-    """Unix seconds: it began then or later."""
+    """Unix seconds: the session began then or later."""
     until: float | None = None
-    """Unix seconds: it began before."""
+    """Unix seconds: the session began before."""
     people: int | None = None
-    """At least so many were there at once."""
+    """At least so many people were there at once."""
     quality: Quality | None = None
-    """Somebody had it for some time."""
+    """A participant had this connection quality for some time."""
 
 
 ALL: Final = Filters()
@@ -49,25 +49,24 @@ class Parameter:
     name: str
     about: str
     schema: Mapping[str, Any]
-    """Its form as JSON Schema."""
+    """The form of its value as JSON Schema."""
     read: Callable[[str], Any] = str
-    """Its value from its text; ValueError where it has not that form."""
+    """Gives its value from its text.  Raises ValueError where the text has another form."""
     metavar: str = "TEXT"
-    """What stands for its value in a command's help."""
+    """The placeholder for its value in a command's help."""
 
 
 class WrongFilter(ValueError):
     """A filter has a wrong form."""
 
-    def __init__(self, name: str, wanted: str) -> None:
-        super().__init__(f"{name}: give {wanted}")
+    def __init__(self, name: str, form: str) -> None:
+        super().__init__(f"{name}: give {form}")
         self.name = name
-        self.wanted = wanted
 
 
-def wanted(row: Parameter) -> str:
-    """Its form, for a person who gave another."""
-    schema = row.schema
+def expected_form(parameter: Parameter) -> str:
+    """The form of its value in words, for a person who gave another one."""
+    schema = parameter.schema
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     if "minimum" in schema:
@@ -81,84 +80,79 @@ def wanted(row: Parameter) -> str:
 
 # ---------------------------------------------------------------- patterns
 
-_SPECIAL: Final = frozenset("*?[")
-_ESCAPED: Final = _SPECIAL | {"]", "\\"}
+SPECIAL: Final = frozenset("*?[")
+_ESCAPED: Final = SPECIAL | {"]", "\\"}
 
 
 @frozen
-class _OneOf:
-    """One character: of these, or of all others."""
+class CharacterClass:
+    """One character of a text: one of `chars`, or, negated, none of them."""
 
     chars: str
     negated: bool = False
 
+    def glob(self, negation: str) -> str:
+        """The class in a glob whose sign of negation is `negation`."""
+        if self.negated:
+            return f"[{negation}{self.chars}]"
+        single = len(self.chars) == 1 and self.chars not in SPECIAL
+        return self.chars if single else f"[{self.chars}]"
 
-def _parts(pattern: str) -> Iterator[str | _OneOf]:
-    r"""The parts of a pattern: `*`, `?`, and which characters may stand at a place.
 
-    `[abc]` and `[a-c]` are one of these, `[^abc]` none of these; a "]" that comes first is
-    one of them.  A backslash takes its meaning from a special character after it: ``\[team\]``
-    is the room ``[team]``.  A "[" that is never closed is itself.
+def pattern_parts(pattern: str) -> Iterator[str | CharacterClass]:
+    r"""The parts of a pattern: `*`, `?`, and the characters that may stand at a place.
+
+    `[abc]` and `[a-c]` are one of these, `[^abc]` is none of these.  A "]" that comes first is
+    one of them.  A backslash before a special character takes its meaning away: ``\[team\]``
+    is the room ``[team]``.  A "[" without an end is itself.
     """
     at = 0
     while at < len(pattern):
         char = pattern[at]
         if char == "\\" and pattern[at + 1 : at + 2] in _ESCAPED:
             at += 1
-            yield _OneOf(pattern[at])
+            yield CharacterClass(pattern[at])
         elif char == "[":
             negated = pattern.startswith("[^", at)
             begin = at + 1 + negated
             end = pattern.find("]", begin + 1)
             if end < 0:
-                yield _OneOf(char)
+                yield CharacterClass(char)
             else:
-                yield _OneOf(pattern[begin:end], negated)
+                yield CharacterClass(pattern[begin:end], negated)
                 at = end
         else:
-            yield char if char in _SPECIAL else _OneOf(char)
+            yield char if char in SPECIAL else CharacterClass(char)
         at += 1
 
 
-def glob_of(pattern: str) -> str:
-    """The pattern as SQLite's GLOB takes it."""
-    return "".join(part if isinstance(part, str) else _class(part, "^") for part in _parts(pattern))
-
-
 def regex_of(pattern: str) -> re.Pattern[str]:
-    """The same pattern for a whole text in memory: it finds what GLOB finds.
+    """The pattern as an expression that matches a whole text.
 
-    By way of `fnmatch`, whose expressions do not go back and forth over a long text.
+    `fnmatch` makes it: its expressions do not backtrack over a long text.
     """
-    found: list[str] = []
-    for part in _parts(pattern):
+    glob: list[str] = []
+    for part in pattern_parts(pattern):
         if isinstance(part, str):
-            found.append(part)
+            glob.append(part)
         elif part.chars[0] == "!" and not part.negated:
-            # As the first character of a class it would negate it there.
-            found.append(f"[{part.chars[1:]}!]" if len(part.chars) > 1 else "!")
+            # In fnmatch's glob a "!" that comes first negates the class.
+            glob.append(f"[{part.chars[1:]}!]" if len(part.chars) > 1 else "!")
         else:
-            found.append(_class(part, "!"))
-    return re.compile(translate("".join(found)))
-
-
-def _class(part: _OneOf, negation: str) -> str:
-    if part.negated:
-        return f"[{negation}{part.chars}]"
-    single = len(part.chars) == 1 and part.chars not in _SPECIAL
-    return part.chars if single else f"[{part.chars}]"
+            glob.append(part.glob("!"))
+    return re.compile(translate("".join(glob)))
 
 
 def is_pattern(text: str) -> bool:
-    """Whether some of its characters have a meaning of their own."""
-    return any(char in _SPECIAL or char == "\\" for char in text)
+    """Whether a character of it has a special meaning."""
+    return any(char in SPECIAL or char == "\\" for char in text)
 
 
 # ---------------------------------------------------------------- values
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number from `least` to `most`."""
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         # `int` takes more than digits.
@@ -171,27 +165,30 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def name(text: str) -> str:
+def read_name(text: str) -> str:
+    """A text of 1 to `NAME_LENGTH` characters.  Raises ValueError."""
     if not 0 < len(text) <= NAME_LENGTH:
         raise ValueError
     return text
 
 
-def moment(text: str) -> float:
+def read_time(text: str) -> float:
     """Unix seconds of an RFC 3339 time with its zone, or of the midnight (UTC) of a date."""
     try:
         if "T" not in text.upper():
             day = date.fromisoformat(text)
             return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-        found = datetime.fromisoformat(text.upper())
-        if found.tzinfo is None:
+        time = datetime.fromisoformat(text.upper())
+        if time.tzinfo is None:
             raise ValueError
-        return found.timestamp()
+        return time.timestamp()
     except OverflowError:
         raise ValueError from None
 
 
 def one_of(*names: str) -> Callable[[str], str]:
+    """A reader that takes these names only."""
+
     def read(text: str) -> str:
         if text not in names:
             raise ValueError
@@ -204,25 +201,28 @@ def one_of(*names: str) -> Callable[[str], str]:
 
 
 def choice(name: str, about: str, *names: str) -> Parameter:
+    """A parameter with one of these names."""
     schema = {"type": "string", "enum": list(names)}
     return Parameter(name, about, schema, one_of(*names), "|".join(names))
 
 
-def text(called: str, about: str, metavar: str) -> Parameter:
+def text(name: str, about: str, metavar: str) -> Parameter:
+    """A parameter with a name or a pattern."""
     schema = {"type": "string", "minLength": 1, "maxLength": NAME_LENGTH}
-    return Parameter(called, about, schema, name, metavar)
+    return Parameter(name, about, schema, read_name, metavar)
 
 
-def number(name: str, about: str, least: int, most: int, otherwise: int | None = None) -> Parameter:
+def number(name: str, about: str, least: int, most: int, default: int | None = None) -> Parameter:
+    """A parameter with a whole number."""
     schema: dict[str, Any] = {"type": "integer", "minimum": least, "maximum": most}
-    if otherwise is not None:
-        schema["default"] = otherwise
-    return Parameter(name, about, schema, whole(least, most), "N")
+    if default is not None:
+        schema["default"] = default
+    return Parameter(name, about, schema, whole_number(least, most), "N")
 
 
 def _time(name: str, about: str) -> Parameter:
     schema = {"anyOf": [{"type": "string", "format": form} for form in ("date-time", "date")]}
-    return Parameter(name, about, schema, moment, "TIME")
+    return Parameter(name, about, schema, read_time, "TIME")
 
 
 ROOM: Final = text(
@@ -250,23 +250,23 @@ CURSOR: Final = Parameter(
     "cursor",
     "The `next` of the page before.",
     {"type": "string", "pattern": "^[0-9]{1,18}$"},
-    name,
+    read_name,
     "CURSOR",
 )
 
 
-def read_filters(given: Mapping[str, object]) -> Filters:
-    """The filters among these flags.  Raises `WrongFilter`."""
-    found: dict[str, Any] = {}
-    for row in FILTERS:
-        if row.name in given:
-            found[row.name] = read_value(row, str(given[row.name]))
-    return Filters(**found)
+def read_filters(texts: Mapping[str, object]) -> Filters:
+    """The filters among these flags or parameters.  Raises `WrongFilter`."""
+    values: dict[str, Any] = {}
+    for parameter in FILTERS:
+        if parameter.name in texts:
+            values[parameter.name] = read_value(parameter, str(texts[parameter.name]))
+    return Filters(**values)
 
 
-def read_value(row: Parameter, text: str) -> Any:
+def read_value(parameter: Parameter, text: str) -> Any:
     """Its value.  Raises `WrongFilter`."""
     try:
-        return row.read(text)
+        return parameter.read(text)
     except ValueError:
-        raise WrongFilter(row.name, wanted(row)) from None
+        raise WrongFilter(parameter.name, expected_form(parameter)) from None

@@ -1,0 +1,191 @@
+"""The border between stored sessions and everything that shows them: what a reader must offer.
+
+SQLite fills this port (`bridge.store.sqlite_reader`).  One contract suite in the tests runs over
+each implementation.  The API, the pages and the commands know this module only.  They get an
+`OpenReader` from the composition (`bridge.app.session_source`).
+
+A reader never writes and never delays the writer.  It shows a live session as of now: the
+newest checkpoint with the journal rows after it folded in.  Where no worker runs, it shows the
+session as of the worker's last sign of life.
+
+This module imports neither trio nor a database, so a command that reads starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import Any, Protocol, TypeAlias
+
+from attrs import frozen
+
+from actors.journal.session_filters import ALL, Filters
+from actors.session import SessionState
+
+Json: TypeAlias = dict[str, Any]
+
+
+class NoStore(Exception):
+    """No session was ever stored there.  The text says where."""
+
+
+class StoreRefused(Exception):
+    """The store is not ours to use.  The text says whose it is, and what to do."""
+
+
+class SessionUnreadable(ValueError):
+    """The session is there, but its stored state cannot be read."""
+
+
+class BadCursor(ValueError):
+    """No page gave this cursor."""
+
+
+@frozen
+class SessionPage:
+    """A part of a list, the newest session first."""
+
+    sessions: list[Json]
+    next: str | None
+    """The cursor of the page after this.  None: this is the last one."""
+
+
+@frozen
+class Day:
+    """Totals of the sessions that began on one day."""
+
+    date: str
+    """ISO 8601, in UTC."""
+    sessions: int
+    people_seconds: float
+    peak: int
+    """The highest number of people who were in one room at the same time."""
+
+
+@frozen
+class WorkerRow:
+    """A worker that writes to the store, or wrote to it."""
+
+    instance: str
+    """Its id, the same after a restart."""
+    pid: int
+    started_at: float
+    """Unix seconds."""
+    alive_at: float
+    """Unix seconds of its last sign of life."""
+    running: bool
+
+
+@frozen
+class LiveSession:
+    """A live session as of its newest journal row."""
+
+    number: int
+    """Its key in the store."""
+    state: SessionState
+    seq: int
+    """Of that row."""
+    lost: int
+    """Rows of it that were dropped."""
+
+
+@frozen
+class TimelinePage:
+    """A part of a timeline."""
+
+    entries: list[Json] | None
+    """None: the timeline is not stored any more."""
+    next: str | None
+    """The cursor of the page after this.  None: this is the last one."""
+
+
+class Timeline(Sized, Protocol):
+    """The timeline of one session.  It may be larger than memory, so it is read in pieces."""
+
+    def __iter__(self) -> Iterator[Json]:
+        """All entries, the oldest first.  It leaves out those that cannot be read."""
+        ...
+
+    def backwards(self) -> Iterator[Json]:
+        """All entries, the newest first."""
+        ...
+
+    def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
+        """At most `limit` entries, and a bounded number of bytes.  Raises `BadCursor`."""
+        ...
+
+
+class SessionReader(Protocol):
+    """What is stored.  One thread at a time may use it.
+
+    Every method may raise `ArchiveTrouble` (`actors.journal.archive`).
+    """
+
+    def workers(self) -> list[WorkerRow]:
+        """The workers, the one with the newest start first.  Empty: none has written yet.
+
+        A store with one writer gives the one that wrote last.
+        """
+        ...
+
+    def count(self) -> int:
+        """The number of stored sessions."""
+        ...
+
+    def sessions(
+        self, limit: int = 50, cursor: str | None = None, filters: Filters = ALL
+    ) -> SessionPage:
+        """One page of the sessions that the filters describe.
+
+        The order is that in which sessions were stored first, the newest first.  It does not
+        change while a session lives, so a cursor stays valid.  Raises `BadCursor`.
+        """
+        ...
+
+    def rooms(self, filters: Filters = ALL) -> list[Json]:
+        """The live sessions that the filters describe, the newest first."""
+        ...
+
+    def days(self, first: date, last: date, filters: Filters = ALL) -> list[Day]:
+        """Totals of each day (UTC) from the first through the last, also of days without any.
+
+        Filters by people, quality and person may see a live session some seconds late.
+        """
+        ...
+
+    def live(self) -> list[LiveSession]:
+        """All live sessions that can be read, as states, the newest first.
+
+        The next call of the same reader reads only what was written since.
+        """
+        ...
+
+    def session(self, name: str | None = None) -> Json | None:
+        """The same as `open_session`, with the whole timeline as a list."""
+        ...
+
+    def open_session(self, name: str | None = None) -> AbstractContextManager[Json | None]:
+        """One session with all that belongs to it.  None: there is no such session.
+
+        `name` is a session's id or a room's name; of a room it gives the live session that
+        began last, else the newest one.  None means all rooms.
+
+        Its "timeline" is a `Timeline`, to be read within the block, or None where the timeline
+        is not stored any more.  Raises `SessionUnreadable`.
+        """
+        ...
+
+    def damage(self) -> str | None:
+        """Read the whole store.  Gives what is wrong with it, or None."""
+        ...
+
+
+OpenReader: TypeAlias = Callable[[], AbstractContextManager[SessionReader]]
+"""Opens the store.  Raises `NoStore`, `StoreRefused` and `ArchiveTrouble`, the last one also from
+within the block."""
+
+
+def newest_worker(reader: SessionReader) -> WorkerRow | None:
+    """The worker that started last; None where none has written yet."""
+    return next(iter(reader.workers()), None)
