@@ -17,8 +17,6 @@ from attrs import define, evolve
 
 from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import (
-    END_REASONS,
-    EndReason,
     EndSession,
     LeaveRoom,
     RosterWanted,
@@ -33,7 +31,8 @@ from actors.rooms.room_port import (
 )
 from actors.rooms.session_actor import SessionMessage
 from actors.runtime import Actor, Backoff, Ref, receives
-from actors.session import Reconnected, Reconnecting, Resynced, RoomEvent, Watching
+from actors.session import EndReason, Reconnected, Reconnecting, Resynced, RoomEvent, Watching
+from actors.session.ends import END_OF_DISCONNECT
 
 FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
 """The job with a token that is good now, None where that life of the room is over.
@@ -215,7 +214,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         if undone:
             self._reason, self._lost_at = "found_ended", None
             return None
-        end = END_REASONS.get(reason)
+        end = END_OF_DISCONNECT.get(reason)
         if end is not None:
             self._reason, self._lost_at = end, None
         else:

@@ -16,7 +16,6 @@ from actors.journal.journal import Journal
 from actors.rooms.messages import (
     Assigned,
     Drain,
-    EndReason,
     GiveUp,
     JobAttached,
     JobReports,
@@ -38,7 +37,8 @@ from actors.rooms.room_group import RoomDependencies, room_group
 from actors.rooms.room_port import RoomJob
 from actors.rooms.room_table import UNWATCHED_LIMIT, RoomRecord, RoomTable
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
-from actors.session import Disconnected, SessionBegan, WebhookRoomFinished
+from actors.session import Disconnected, EndReason, SessionBegan, WebhookRoomFinished
+from actors.session.ends import DISPATCH_DELETED, SENT_OUT
 
 GRACE: Final = 1.0
 """Seconds between LiveKit's word that a job is to end and our leaving by ourselves.
@@ -47,7 +47,6 @@ A removed agent and a deleted room are announced the same way, with the room's o
 `disconnected` 4 to 20 ms behind; only a deleted dispatch leaves us in the room (for 3 s).
 """
 
-SENT_OUT: Final = ("removed", "dispatch_deleted")
 """End reasons after which another job of ours for the room takes over."""
 
 ManagerMessage: TypeAlias = (
@@ -264,7 +263,7 @@ class RoomManager(Actor[ManagerMessage]):
             self._reports.job_ended(job_id, error)
         if others:
             self._open(state.room_sid, others)
-        elif state.end_reason == "dispatch_deleted":
+        elif state.end_reason == DISPATCH_DELETED:
             self._table.decline(state.room_sid)
 
     def _answer_drained(self) -> None:
@@ -303,7 +302,7 @@ class RoomManager(Actor[ManagerMessage]):
         journal = Journal.resume(kept, self._dependencies.backlog)
         if not state.ended:
             journal.record(Disconnected(seen_until, None, "worker_failed"))
-        elif state.end_reason == "dispatch_deleted":
+        elif state.end_reason == DISPATCH_DELETED:
             table.decline(state.room_sid)
         self._tell(journal)
         table.add_idle(journal)

@@ -5,35 +5,14 @@ The events of the room itself are `actors.session.events`; here is the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from attrs import frozen
 
 from actors.journal.journal import Journal
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Exit, Ref, ReplyTo
-from actors.session import SessionState, WebhookReport
-
-EndReason: TypeAlias = Literal[
-    "room_closed",
-    "room_deleted",
-    "removed",
-    "dispatch_deleted",
-    "server_lost",
-    "found_ended",
-    "worker_stopped",
-]
-"""Why a session ended."""
-
-END_REASONS: Final[Mapping[str | None, EndReason]] = {
-    "room_closed": "room_closed",
-    "room_deleted": "room_deleted",
-    "participant_removed": "removed",
-    "duplicate_identity": "removed",
-}
-"""LiveKit's reason for our own disconnect, where it ends the session.  With any other
-the connection was lost and the room may live on."""
+from actors.session import EndReason, SessionState, WebhookReport
 
 # -- to a connection
 

@@ -19,6 +19,7 @@ from actors.rooms.messages import LeaveRoom, RosterWanted
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
 from actors.session import SessionBegan
+from actors.session.ends import CONTINUABLE, SEEN_ENDS, UNWANTED
 
 FINISHED_LIMIT: Final = 300
 """Sessions whose room is gone and that are kept in memory; older ones are only added up.
@@ -27,12 +28,6 @@ CONTINUABLE_LIMIT: Final = 1_000
 """Sessions whose room may live on and that are kept in memory, to be continued."""
 UNWATCHED_LIMIT: Final = 5_000
 """Sessions that are known from webhooks only, or from an earlier run."""
-CONTINUED: Final = frozenset({"worker_stopped", "server_lost", "removed", "dispatch_deleted"})
-"""Ends of a session after which its room may live on."""
-SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
-"""Ends of the room itself."""
-MISSED: Final = frozenset({"worker_stopped", "server_lost"})
-"""Ends that nobody wanted: a room that lives on is watched again, whatever `--watch` says."""
 DECLINED_LIMIT: Final = 10_000
 """Rooms out of which we were sent by a deleted dispatch and which we remember."""
 
@@ -134,7 +129,7 @@ class RoomTable:
     def interrupted_sids(self) -> frozenset[str]:
         """SIDs of the rooms that we were in and did not want to leave."""
         unwatched = (sid for sid, journal in self.unwatched.items() if journal.state.job_ids)
-        left = (sid for sid, j in self._continuable.items() if j.state.end_reason in MISSED)
+        left = (sid for sid, j in self._continuable.items() if j.state.end_reason in UNWANTED)
         return frozenset((*unwatched, *left))
 
     @property
@@ -217,7 +212,7 @@ class RoomTable:
         state = journal.state
         if not journal.ended:
             self.unwatched[state.room_sid] = journal
-        elif state.end_reason in CONTINUED:
+        elif state.end_reason in CONTINUABLE:
             self._put(self._continuable, journal, CONTINUABLE_LIMIT)
         else:
             self._put(self._finished, journal, FINISHED_LIMIT)

@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, final, get_args
 
-from actors.rooms.messages import EndReason
-from actors.session import ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
+from actors.session import END_REASONS, ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
 from actors.session.events import ParticipantKind, TrackSource
 from actors.session.state import Participant
 from actors.session.view import coverage
@@ -26,7 +25,7 @@ UNKNOWN: Final = "unknown"
 
 KINDS: Final[tuple[str, ...]] = get_args(ParticipantKind)
 SOURCES: Final[tuple[str, ...]] = get_args(TrackSource)
-END_REASONS: Final = (*get_args(EndReason), OTHER)
+ENDS: Final = (*END_REASONS, OTHER)
 LEAVE_REASONS: Final = (
     "client_initiated", "duplicate_identity", "server_shutdown", "participant_removed",
     "room_deleted", "state_mismatch", "join_failure", "migration", "signal_close",
@@ -76,7 +75,7 @@ class RunCounters:
         """By kind as it was known then, those included who were there before us.  A recorder by
         the old grant counts as `standard`: it is known for one later, and no count goes down."""
         self.leaves: Counter[str] = Counter(dict.fromkeys(LEAVE_REASONS, 0))
-        self.ends: Counter[str] = Counter(dict.fromkeys(END_REASONS, 0))
+        self.ends: Counter[str] = Counter(dict.fromkeys(ENDS, 0))
         """Of sessions, by reason."""
         self.tracks: Counter[str] = Counter(dict.fromkeys(SOURCES, 0))
         self.data_messages = 0

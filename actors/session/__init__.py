@@ -7,6 +7,7 @@ from outside.  Pure: no I/O, no clock, nothing of LiveKit and nothing of trio.
 
 from __future__ import annotations
 
+from actors.session.ends import END_REASONS, EndReason
 from actors.session.events import (
     QUALITIES,
     AttachmentReceived,
@@ -67,6 +68,7 @@ from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 from actors.session.view import Totals, entry_view, session_row, session_view, totals
 
 __all__ = [
+    "END_REASONS",
     "ENTRY_KEYS",
     "QUALITIES",
     "AttachmentReceived",
@@ -77,6 +79,7 @@ __all__ = [
     "DataTrackPublished",
     "DataTrackUnpublished",
     "Disconnected",
+    "EndReason",
     "GapReason",
     "MessagesDropped",
     "MetadataChanged",

@@ -49,6 +49,8 @@ GapReason: TypeAlias = Literal[
 """
 
 QUALITIES: Final[tuple[Quality, ...]] = ("excellent", "good", "poor", "lost")
+"""From the best to the worst."""
+WEAK_QUALITIES: Final[frozenset[Quality | None]] = frozenset({"poor", "lost"})
 
 
 @frozen

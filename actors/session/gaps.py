@@ -21,13 +21,6 @@ from actors.session.state import MAX_GAPS, Gap, SessionState, change
 BURST: Final = 1.0
 """Seconds after a suspension in which what happened meanwhile is still being taken in."""
 
-AFTER_END: Final[dict[str, GapReason]] = {
-    "worker_stopped": "worker_stopped",
-    "removed": "removed",
-    "dispatch_deleted": "removed",
-}
-"""Why there is a gap where a session that ended for this reason goes on."""
-
 
 def end_gap(state: SessionState, at: float) -> SessionState:
     """The room is seen again from `at` on."""

@@ -87,6 +87,7 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve
 
 from actors.session import activity, gaps, presence, recordings, tracks
+from actors.session.ends import FOUND_ENDED, SEEN_ENDS, SERVER_LOST, gap_after
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
@@ -122,18 +123,14 @@ from actors.session.events import (
     TrackUnpublished,
     Watching,
 )
-from actors.session.gaps import AFTER_END
 from actors.session.intervals import OFF, stretch
 from actors.session.pending import anomaly, with_all_due, with_leaving
 from actors.session.roster import RoomInstanceChanged, apply_roster, check_instance
 from actors.session.state import CONFIRM_AFTER, Gap, SessionState, change
 from actors.session.timeline_entry import TimelineEntry
-from actors.session.webhooks import CORRECTIONS, FOUND_ENDED, SEEN_ENDS, true_end
+from actors.session.webhooks import CORRECTIONS, true_end
 
 __all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_deadline"]
-
-SERVER_LOST: Final = "server_lost"
-"""The end reason where the server closed the room without a word, and may have made it anew."""
 
 Result: TypeAlias = tuple[SessionState, tuple[TimelineEntry, ...]]
 
@@ -198,7 +195,7 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     if state.gap_since is not None and state.gap_reason is None:
         at = min(at, state.gap_since)  # Our own goodbye, or the room's end: no gap.
     seen_until = state.last_at if reason == FOUND_ENDED else at
-    because = AFTER_END.get(reason, "connection_lost")
+    because = gap_after(reason)
     if reason != SERVER_LOST:
         state = _with_messages(state, out)
     state = _unwatched(state, seen_until, because, out)

@@ -27,12 +27,12 @@ from typing import Any, Final, cast
 from attrs import frozen
 
 from actors.session import recordings
+from actors.session.ends import FOUND_ENDED
 from actors.session.events import QUALITIES
 from actors.session.intervals import QualitySeconds, add, stretch
 from actors.session.presence import CALL_STATUS
 from actors.session.state import OTHER, Gap, Join, Participant, SessionState, Track
 from actors.session.timeline_entry import TimelineEntry
-from actors.session.webhooks import FOUND_ENDED
 
 MOST_LISTED: Final = 100
 """Identities and topics of a session in a list."""

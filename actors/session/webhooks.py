@@ -40,6 +40,7 @@ from typing import Any, Final, TypeAlias
 from attrs import evolve
 
 from actors.session import presence, recordings, tracks
+from actors.session.ends import FOUND_ENDED, SEEN_ENDS
 from actors.session.estimate import Estimate
 from actors.session.events import (
     ParticipantInfo,
@@ -56,12 +57,6 @@ from actors.session.events import (
 from actors.session.pending import anomaly, expect, stop_expecting
 from actors.session.state import CONFIRM_AFTER, MAX_ABORTED_SIDS, Participant, SessionState, change
 from actors.session.timeline_entry import TimelineEntry
-
-FOUND_ENDED: Final = "found_ended"
-"""The end reason of a session that ended while nobody watched."""
-
-SEEN_ENDS: Final = frozenset({"room_closed", "room_deleted"})
-"""End reasons of sessions that saw the room end."""
 
 
 def happened_at(event: WebhookReport) -> float:

@@ -24,9 +24,9 @@ from actors.journal.archive import (
     RecoveredSessions,
     StoredSession,
 )
-from actors.rooms.room_table import CONTINUED
 from actors.session import SessionState, fold
 from actors.session.codec import decode_record, decode_state, encode_state
+from actors.session.ends import CONTINUABLE
 
 REFUSALS: Final[Mapping[str, str]] = {
     "disk_full": "disk full",
@@ -183,6 +183,6 @@ class SimulatedDisk:
 
 def _matters(state: SessionState, alive_at: float | None) -> bool:
     """Whether a later run has to know of this session."""
-    if state.ended_at is None or state.end_reason in CONTINUED:
+    if state.ended_at is None or state.end_reason in CONTINUABLE:
         return True
     return alive_at is None or state.ended_at > alive_at - RECENT

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from actors.session import QUALITIES
 from bridge.output.harmless import harmless
 
 Json: TypeAlias = Mapping[str, Any]
@@ -65,7 +66,7 @@ SESSION_COLUMNS: Final[Columns] = {
     "recordings": lambda row: None if row["recordings"] is None else len(row["recordings"]),
     **{
         f"quality_{level}": _key("quality", level)
-        for level in ("excellent", "good", "poor", "lost")
+        for level in QUALITIES
     },
     "talk_seconds": _key("talk", "seconds"),
     "metadata": _key("metadata"),
@@ -86,10 +87,7 @@ PERSON_COLUMNS: Final[Columns] = {
     "leave_reason": lambda person: _join(person, -1, "leave_reason"),
     "ringing_seconds": lambda person: person["sip"] and person["sip"]["ringing_seconds"],
     **{name: _key(name) for name in ("seconds", "talk_seconds", "data_messages")},
-    **{
-        f"quality_{level}": _key("quality", level)
-        for level in ("excellent", "good", "poor", "lost")
-    },
+    **{f"quality_{level}": _key("quality", level) for level in QUALITIES},
     "metadata": _key("metadata"),
 }
 

@@ -20,6 +20,9 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
+from actors.session import QUALITIES
+from actors.session.ends import FOUND_ENDED
+
 Json: TypeAlias = Mapping[str, Any]
 
 
@@ -77,7 +80,7 @@ def gaps(session: Json) -> Spans:
             found.append((at - entry["gap"], at))
             since = None
         elif event == "session_ended":
-            last_seen = seen if entry["reason"] == "found_ended" else at
+            last_seen = seen if entry["reason"] == FOUND_ENDED else at
             found.append((last_seen if since is None else since, at))
             since = None
         seen = max(seen, at)
@@ -261,9 +264,6 @@ def _tracks(session: Json) -> Mapping[str, Sequence[Json]]:
     return found
 
 
-_LEVELS: Final = ("excellent", "good", "poor", "lost")
-
-
 def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) -> TimelineLane:
     identity = person["identity"]
     present = clock.spans(_stays(person, clock, heard))
@@ -272,7 +272,7 @@ def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) ->
         span = clock.span(track["published_at"], track["unpublished_at"])
         published[track["source"]].append(span)
         muted[track["source"]].extend(_cut(heard.muted.pairs[track["sid"]], *span))
-    levels = {level: heard.quality.pairs[identity, level] for level in _LEVELS}
+    levels = {level: heard.quality.pairs[identity, level] for level in QUALITIES}
     return TimelineLane(
         identity=identity,
         name=person["name"],

@@ -21,8 +21,9 @@ from actors.journal.archive import (
     RecoveredSessions,
     StoredSession,
 )
-from actors.rooms.room_table import CONTINUED
+from actors.session import QUALITIES
 from actors.session.codec import Unreadable, decode_state, encode_state
+from actors.session.ends import CONTINUABLE
 from actors.session.view import everyone
 from bridge.store.journal_rows import (
     EMPTY_PACK,
@@ -97,7 +98,7 @@ _ALIVE: Final = """
     ON CONFLICT (run) DO UPDATE SET alive_at = excluded.alive_at
     """
 _CONTINUED: Final = (
-    f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUED))} "  # noqa: S608
+    f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUABLE))} "  # noqa: S608
     "ORDER BY place DESC LIMIT ?"
 )
 """Written exactly as the condition of the index `sessions_continued`, so that SQLite uses it."""
@@ -303,7 +304,7 @@ def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
         row["people"]["peak"],
         row["people"]["unique"],
         row["people_seconds"],
-        *(quality[level] for level in ("excellent", "good", "poor", "lost")),
+        *(quality[level] for level in QUALITIES),
     )
 
 

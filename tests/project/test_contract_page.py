@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 import pytest
 
 from actors.journal.session_filters import FILTERS
-from actors.rooms.messages import EndReason
+from actors.session import EndReason
 from actors.session.events import GapReason
 from actors.session.state import OTHER
 from actors.session.timeline_entry import ENTRY_KEYS

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from actors.journal.archive import RECENT, Archive, Checkpoint, RecoveredSessions
-from actors.rooms.room_table import CONTINUED
+from actors.session.ends import CONTINUABLE
 from actors.simulation.simulated_disk import SimulatedDisk
 from bridge.store.sqlite_archive import open_store
 from tests.store.stored_history import T0, History
@@ -99,7 +99,7 @@ async def test_a_batch_may_be_written_twice(runs: Runs) -> None:
 
 async def test_what_ended_without_its_room_is_found_and_what_is_over_is_not(runs: Runs) -> None:
     history = History()
-    reasons = ("room_closed", "room_deleted", "found_ended", *sorted(CONTINUED))
+    reasons = ("room_closed", "room_deleted", "found_ended", *sorted(CONTINUABLE))
     async with runs.run() as archive:
         for number, reason in enumerate(reasons):
             journal = history.begin("atlas", f"RM_{number}")
@@ -108,7 +108,7 @@ async def test_what_ended_without_its_room_is_found_and_what_is_over_is_not(runs
         history.now += RECENT
         await history.write_to(archive)
     found = [kept.state.end_reason for kept in (await left(runs)).sessions]
-    assert found == sorted(CONTINUED)
+    assert found == sorted(CONTINUABLE)
 
 
 async def test_what_is_over_is_found_for_as_long_as_webhooks_may_speak_of_it(runs: Runs) -> None:

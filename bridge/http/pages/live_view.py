@@ -19,6 +19,7 @@ import trio
 from attrs import define, frozen
 
 from actors.session import QUALITIES, Quality, SessionState
+from actors.session.events import WEAK_QUALITIES
 from actors.session.state import Participant
 from bridge.http.pages.rendering import render, utc
 from bridge.http.server.time_slices import TimeSlices
@@ -166,7 +167,7 @@ def figures(states: Iterable[SessionState]) -> dict[str, int]:
         people += state.current
         tracks += len(state.tracks)
         talking += sum(identity in state.present for identity in state.speaking)
-        weak += sum(person.quality.level in ("poor", "lost") for person in state.present.values())
+        weak += sum(person.quality.level in WEAK_QUALITIES for person in state.present.values())
     return {"rooms": rooms, "people": people, "tracks": tracks, "talking": talking, "weak": weak}
 
 

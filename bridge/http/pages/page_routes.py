@@ -25,6 +25,7 @@ from starlette.responses import Response
 from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable
 from actors.runtime.system import Node
 from actors.session import SessionState
+from actors.session.ends import WORKER_STOPPED
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.pages import actor_tree
 from bridge.http.pages.days_svg import days_svg
@@ -208,7 +209,7 @@ class Pages:
 
         def draw(session: Mapping[str, Any]) -> str:
             # What ended with its worker goes on with the next one, if its room still lives.
-            live = session["status"] == "active" or session["end_reason"] == "worker_stopped"
+            live = session["status"] == "active" or session["end_reason"] == WORKER_STOPPED
             frame = _frame(request, "/history", live=live)
             return render("session.html", **frame, **_session_values(session, at))
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from actors.session import QUALITIES
 from bridge.output.harmless import harmless
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -184,3 +185,4 @@ _ENVIRONMENT.filters |= {
     function.__name__: function for function in (long, name, clock, moment, url, shares, utc)
 }
 _ENVIRONMENT.globals["query"] = query
+_ENVIRONMENT.globals["qualities"] = QUALITIES

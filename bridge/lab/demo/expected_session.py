@@ -14,6 +14,8 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, evolve, field
 
+from actors.session import EndReason
+from actors.session.ends import SEEN_ENDS
 from bridge.lab.demo.differences import Near, OneOf
 from bridge.lab.demo.performance import RoomStory, SessionJson
 from bridge.lab.demo.script import Ending
@@ -37,13 +39,11 @@ MUTE_LAG: Final = 1.0
 PEOPLE: Final = frozenset({"standard", "sip"})
 """Kinds that are people; the others are machines and not in the people's counts."""
 
-END_REASONS: Final[Mapping[Ending, str]] = {
+END_REASONS: Final[Mapping[Ending, EndReason]] = {
     "left": "room_closed",
     "deleted": "room_deleted",
     "open": "worker_stopped",
 }
-_WITH_THE_ROOM: Final = frozenset({"room_closed", "room_deleted"})
-"""Reasons that end the person and the watcher at the same moment."""
 
 
 @define
@@ -247,7 +247,7 @@ def _stay(join: _Join, end: float | None) -> tuple[dict[str, Any], Near]:
     shown: dict[str, Any] = {"sid": join.sid, "joined_at": Near(join.joined_at, CLOCK)}
     deed = join.left
     reason = None if deed is None else deed.data["reason"]
-    if deed is None or reason in _WITH_THE_ROOM:
+    if deed is None or reason in SEEN_ENDS:  # the person and the watcher leave at one moment
         # The session's own end closes it, and whether the server got to name a reason for
         # this person before is a race.
         at = end if deed is None or end is None else deed.at
