@@ -32,8 +32,8 @@ class JournalRow:
     """Unix seconds of the record."""
     kind: str
     body: bytes
-    told: bytes
-    """The entries that the record led to; empty where there were none."""
+    entries: bytes
+    """The timeline entries that the record led to, encoded; empty where there were none."""
 
 
 @frozen

@@ -149,8 +149,8 @@ class Backlog:
             record, SessionBegan | SessionContinued | SessionEnded
         )
         kind, body = encode_record(record)
-        told = encode_entries(entries) if entries else b""
-        line = JournalRow(number, journal.seq, at, kind, body, told)
+        encoded = encode_entries(entries) if entries else b""
+        line = JournalRow(number, journal.seq, at, kind, body, encoded)
         cost = _cost(line)
         if self._is_full(cost):
             self._make_room(number, cost)
@@ -161,7 +161,7 @@ class Backlog:
             changed.bytes += cost
             self._append(line, cost)
         self.has_work.set()
-        return len(body) + len(told)
+        return len(body) + len(encoded)
 
     def _is_full(self, cost: int) -> bool:
         return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines
@@ -262,4 +262,4 @@ class Backlog:
 
 
 def _cost(line: JournalRow) -> int:
-    return LINE_COST + len(line.body) + len(line.told)
+    return LINE_COST + len(line.body) + len(line.entries)

@@ -122,7 +122,10 @@ class FeedEntry:
 
 @frozen
 class FeedPage:
-    """The next entries after a position."""
+    """The next entries after a position.
+
+    Feeds of the same writers may give entries of different writers in different orders.
+    """
 
     entries: tuple[FeedEntry, ...]
     """Those of one writer are in order and without a hole.  Empty: there are no more yet."""

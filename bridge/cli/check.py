@@ -39,7 +39,7 @@ from bridge.log.wording import line_of
 from bridge.output.harmless import harmless
 from bridge.output.redact import redact
 from bridge.output.text import plain
-from bridge.store.directory_lock import holder
+from bridge.store.directory_lock import lock_owner
 from bridge.store.schema import FILE, open_for_writing
 
 FREE_SPACE: Final = 100 << 20
@@ -228,7 +228,7 @@ def _kept(name: str, folder: Path) -> Result:
         found = f"{harmless(str(folder / FILE))} is damaged: {harmless(damage)}"
         return Result(name, "failed", found, "start sets it aside and begins a new one")
     found = f"{found}, {count} sessions are kept"
-    worker = holder(folder)
+    worker = lock_owner(folder)
     if worker is not None:
         return Result(name, "ok", f"{found}, a worker runs (process {worker})", "one is enough")
     return Result(name, "ok", found)

@@ -1,12 +1,12 @@
 """One worker a data directory: a lock that the kernel drops with its process.
 
-The file stays where it is, also after the worker: who would delete it could delete the
-lock of another.  Its content, the process's id, is for people only.
+The file stays after the worker has ended: a process that deleted it could delete the lock of
+another one.  Its content, the id of the process, is for people only.
 
-A lock is on a file, and a directory that is moved takes the file along: whoever has the
-lock looks again and again whether it is still the file of that name (`in_place`).  Where
-others may write to the directory, the name may be a link to a file of theirs, or of ours
-that they want emptied: a link is never followed, and only a plain file with one name is
+A lock belongs to a file, and a directory that is moved takes the file along.  So the owner of the
+lock checks again and again that the locked file is still the one of that name (`in_place`).
+Where others may write to the directory, the name may be a link to a file of theirs, or to one of
+ours that they want emptied.  So a link is never followed, and only a plain file with one name is
 written to.
 """
 
@@ -26,18 +26,18 @@ NAME: Final = "lock"
 
 _TRIES: Final = 10
 _PAUSE: Final = 0.05
-"""Seconds.  Whoever only looks (`holder`) has the lock for some microseconds."""
+"""Seconds.  A process that only looks (`lock_owner`) has the lock for some microseconds."""
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""`O_NONBLOCK`: a pipe of that name would keep us for ever."""
+"""`O_NONBLOCK`: opening a pipe of that name would block for ever."""
 
 
 @final
 class DirectoryLock:
-    """Ours from when it is made until `release` or the end of the process."""
+    """The lock of a directory, from its making until `release` or the end of the process."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Raises `StoreRefused` where another process has it or the file is no plain one,
-        OSError where there is none."""
+        """Raises `StoreRefused` where another process has the lock or the file is no plain one,
+        and OSError where the directory is missing."""
         self._path = data_dir / NAME
         self._file = _open(self._path)
         try:
@@ -51,12 +51,12 @@ class DirectoryLock:
             raise
 
     def in_place(self) -> bool:
-        """Whether the file that we have locked is still the one in the directory."""
+        """Whether the locked file is still the one in the directory."""
         try:
-            found = self._path.lstat()
+            status = self._path.lstat()
         except OSError:
             return False
-        return os.path.samestat(found, os.fstat(self._file))
+        return os.path.samestat(status, os.fstat(self._file))
 
     def release(self) -> None:
         os.close(self._file)
@@ -69,8 +69,8 @@ def _open(path: Path) -> int:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _no_plain_file(path) from None
         raise
-    found = os.fstat(file)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(file)
         raise _no_plain_file(path)
     return file
@@ -95,24 +95,24 @@ def _lock(file: int, data_dir: Path) -> None:
 
 
 def require_plain_files(data_dir: Path, *names: str) -> None:
-    """Raises `StoreRefused` where one of these, or the lock, is there and is no plain file.
+    """Raise `StoreRefused` where one of these, or the lock, exists and is no plain file.
 
-    For before the start, when waiting for it to be mended would be in vain.
+    `start` calls it: nothing would ever mend such a file, so waiting is useless.
     """
     for name in (NAME, *names):
         path = data_dir / name
         try:
             # SQLite follows a link to its file; the lock is never one.
-            found = path.lstat() if name == NAME else path.stat()
+            status = path.lstat() if name == NAME else path.stat()
         except FileNotFoundError:
             continue
         except OSError as error:
             raise StoreRefused(f"{path}: {error.strerror}: remove it") from None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise _no_plain_file(path)
 
 
-def holder(data_dir: Path) -> str | None:
+def lock_owner(data_dir: Path) -> str | None:
     """The id of the process that has the lock; None where no worker runs."""
     try:
         file = os.open(data_dir / NAME, os.O_RDONLY | _FLAGS)
@@ -131,5 +131,5 @@ def holder(data_dir: Path) -> str | None:
 
 
 def _pid(file: int) -> str:
-    written = os.pread(file, 20, 0).strip()
-    return written.decode() if written.isdigit() else "unknown"
+    content = os.pread(file, 20, 0).strip()
+    return content.decode() if content.isdigit() else "unknown"

@@ -33,7 +33,7 @@ _decode: Final = msgspec.msgpack.Decoder(list[_Fields]).decode
 
 def encode_journal_row(row: JournalRow) -> bytes:
     """One row as MessagePack."""
-    return _encode((row.session, row.seq, row.at, row.kind, row.body, row.told))
+    return _encode((row.session, row.seq, row.at, row.kind, row.body, row.entries))
 
 
 def pack(encoded: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""A damaged file gets another name, and stays for whoever can read more of it."""
+"""A damaged file gets another name and stays, so that a repair tool can read more of it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 _COMPANIONS: Final = ("-wal", "-shm", "")
-"""The file itself last: a log that is left without it would be taken for the next file's."""
+"""The file itself is the last.  A log that stays behind alone would be taken for the log of the
+next file."""
 
 
 def quarantine(path: Path) -> Path:
-    """Rename the file and what belongs to it; the new name.  Raises OSError.
+    """Rename the file and its companions.  Gives the new name.  Raises OSError.
 
-    The companions keep their endings, so SQLite's own `.recover` finds them.
+    The companions keep their endings, so that SQLite's own `.recover` finds them.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     names = (f"{path.name}.corrupt-{stamp}{suffix}" for suffix in _suffixes())

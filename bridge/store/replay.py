@@ -63,9 +63,9 @@ def entries_of(rows: Iterable[JournalRow]) -> list[TimelineEntry]:
     """The timeline entries of these rows, in order.  It leaves out those that cannot be read."""
     entries: list[TimelineEntry] = []
     for row in rows:
-        if row.told:
+        if row.entries:
             try:
-                entries.extend(decode_entries(row.told))
+                entries.extend(decode_entries(row.entries))
             except Unreadable:
                 continue
     return entries

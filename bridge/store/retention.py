@@ -1,16 +1,17 @@
-"""What is kept for how long, and how the rest goes: in small steps.
+"""How long sessions and their timelines are kept, and how the rest is dropped: in small steps.
 
-By age the oldest goes first.  What age is, no clock of this machine says alone: who calls
-gives a time that is to be trusted, or None (then nothing goes by age), and at most a share
-of what is kept goes in an hour (`Ration`).
+By age, the oldest is dropped first.  The clock of this machine alone does not decide what is old:
+the caller gives a time that another clock confirms, or None (then nothing is dropped by age).
+Besides, at most a share of the store is dropped by age in an hour (`PruneQuota`).
 
-By size first go lines, of the session that has most of them (a participant who fills the
-disk takes nothing from other rooms), then the oldest sessions that ended.  The journal does
-not count for that: where all else is small enough, what of it is in chunks too goes.
+By size, chunks are dropped first, of the session that has the most bytes of them: a participant
+who fills the disk costs other rooms nothing.  Then the oldest ended sessions are dropped.  The
+journal does not count for that.  Where all else is small enough, batches whose rows are all in
+chunks are dropped.
 
-A step takes some milliseconds, so that no batch waits long behind it.  What a session
-needs to be made again, its state and the lines after it, is never dropped before itself:
-only chunks go, whose lines are in the state.
+A step takes some milliseconds, so no batch waits long behind it.  A replay needs the state of a
+session and the rows after it.  Neither is dropped before the session itself: a chunk has only rows
+that are in the state.
 """
 
 from __future__ import annotations
@@ -30,52 +31,55 @@ DAY: Final = 86_400.0
 HOUR: Final = 3_600.0
 
 STEP: Final = 0.008
-"""Seconds of work in one step, the disk's time at its end not counted."""
+"""Seconds of work in one step, without the time of the disk at its end."""
 REPLAY: Final = 600.0
-"""Seconds that the journal is kept when its lines are in chunks: a reader that follows it
-may be away for so long."""
+"""Seconds for which a batch stays after its rows are in chunks: a follower of the feed may be
+away for so long."""
 _BATCHES: Final = 20
-"""Batches of the journal dropped at once."""
+"""Batches that are dropped at once."""
 _FREE_PAGES: Final = 1_024
-"""Pages without content that a file may have: they are used again."""
+"""Pages without content that a file may have, because SQLite uses them again."""
 _VACUUM: Final = 64
-"""Pages given back to the disk at once."""
+"""Pages that are given back to the disk at once."""
 _RUNS: Final = 1_000
-"""Newest runs that are kept."""
+"""The newest runs, which stay."""
 
 
 @frozen
 class Retention:
-    """How much is kept."""
+    """The limits of a store."""
 
     sessions: float = 90 * DAY
-    """Seconds after its end that a session is kept."""
+    """Seconds for which a session is kept after its end."""
     events: float = 14 * DAY
-    """Seconds that its lines are kept, from each line's own time on."""
+    """Seconds for which the rows of its timeline are kept, from the time of each row on."""
     size: float = 10e9
-    """Bytes of the file beyond which something goes, lines before sessions."""
+    """Bytes of the file above which timelines are dropped, and then sessions."""
     an_hour: float = 0.05
-    """Share of the sessions, and of the bytes, that goes by age within an hour at most."""
+    """The most that is dropped by age within an hour, as a share of the sessions and of the
+    bytes."""
 
 
 DEFAULT: Final = Retention()
 
 
 @define
-class Ration:
-    """What may still go by age in this hour.  `steady` is a clock that nobody sets, in seconds."""
+class PruneQuota:
+    """How much may still be dropped by age in this hour."""
 
     steady: Callable[[], float] = time.monotonic
+    """A clock that is never set, in seconds."""
     began: float = -inf
+    """Steady seconds at which this hour began."""
     sessions: int = 0
     bytes: int = 0
 
     def renew(self, db: sqlite3.Connection, share: float) -> None:
-        """Another hour, if this one is over."""
+        """Begin another hour, if this one is over."""
         if self.steady() - self.began >= HOUR:
             self.began = self.steady()
-            kept = db.execute("SELECT count(*) FROM sessions").fetchone()[0]
-            self.sessions, self.bytes = ceil(kept * share), ceil(_size(db) * share)
+            count = db.execute("SELECT count(*) FROM sessions").fetchone()[0]
+            self.sessions, self.bytes = ceil(count * share), ceil(_size(db) * share)
 
 
 @define
@@ -83,15 +87,15 @@ class _PruneStep:
     db: sqlite3.Connection
     retention: Retention
     now: float | None
-    ration: Ration
+    quota: PruneQuota
     by_age: Removal = NOTHING
     by_size: Removal = NOTHING
     journal: int | None = None
-    """Bytes of the journal, once somebody asked."""
+    """Bytes of the journal; None until they are needed."""
 
     @property
     def is_over_size(self) -> bool:
-        """Whether what is there beside the journal is too large."""
+        """Whether the store without its journal is too large."""
         over = _size(self.db) - self.retention.size
         if over <= 0:
             return False
@@ -101,14 +105,17 @@ class _PruneStep:
 
 
 def prune(
-    db: sqlite3.Connection, retention: Retention, now: float | None, ration: Ration
+    db: sqlite3.Connection, retention: Retention, now: float | None, quota: PruneQuota
 ) -> PruneStep:
-    """One step.  `now` is Unix seconds, None where no clock is trusted.  Raises sqlite3.Error."""
+    """Do one step.  `now` is Unix seconds, or None where no clock is trusted.
+
+    Raises sqlite3.Error.
+    """
     until = time.monotonic() + STEP
-    step = _PruneStep(db, retention, now, ration)
+    step = _PruneStep(db, retention, now, quota)
     more = False
     with transaction(db):
-        ration.renew(db, retention.an_hour)
+        quota.renew(db, retention.an_hour)
         for drop in _KINDS:
             while drop(step):
                 more = True
@@ -119,32 +126,32 @@ def prune(
     return PruneStep(more, step.by_age, step.by_size)
 
 
-# Each drops a little and returns whether there was something to drop.
+# Each of these drops a little.  It returns whether there was something to drop.
 
 
-def _old_lines(step: _PruneStep) -> bool:
-    if step.now is None or step.ration.bytes <= 0:
+def _old_chunks(step: _PruneStep) -> bool:
+    if step.now is None or step.quota.bytes <= 0:
         return False
     dropped = _drop_chunk(step.db, step.now - step.retention.events)
     if dropped is None:
         return False
-    step.ration.bytes -= dropped
+    step.quota.bytes -= dropped
     step.by_age += Removal(bytes=dropped)
     return True
 
 
 def _old_sessions(step: _PruneStep) -> bool:
-    if step.now is None or step.ration.sessions <= 0:
+    if step.now is None or step.quota.sessions <= 0:
         return False
     dropped = _drop_session(step.db, _ENDED_BEFORE, step.now - step.retention.sessions)
     if dropped is None:
         return False
-    step.ration.sessions -= dropped.sessions
+    step.quota.sessions -= dropped.sessions
     step.by_age += dropped
     return True
 
 
-def _lines_over_size(step: _PruneStep) -> bool:
+def _chunks_over_size(step: _PruneStep) -> bool:
     if not step.is_over_size:
         return False
     dropped = _drop_chunk_of_the_greediest(step.db)
@@ -169,13 +176,13 @@ def _sessions_over_size(step: _PruneStep) -> bool:
 
 
 def _old_batches(step: _PruneStep) -> bool:
-    # By the times that were written, either way: clocks are set.
+    # `abs`: a clock may have been set back since.
     newest = "(SELECT alive_at FROM runs ORDER BY id DESC LIMIT 1)"
     return _drop_batches(step.db, f"abs(at - {newest}) > {REPLAY}")
 
 
 def _drop_batches(db: sqlite3.Connection, condition: str) -> bool:
-    """Some of those whose lines are all in chunks, the oldest first."""
+    """Drop some batches whose rows are all in chunks, the oldest first."""
     dropped = db.execute(
         f"DELETE FROM journal WHERE batch IN "  # noqa: S608 - of ours
         f"(SELECT batch FROM journal WHERE {condition} ORDER BY batch LIMIT ?) "
@@ -200,9 +207,9 @@ def _free_pages(step: _PruneStep) -> bool:
 
 _KINDS: Final[tuple[Callable[[_PruneStep], bool], ...]] = (
     _old_batches,
-    _old_lines,
+    _old_chunks,
     _old_sessions,
-    _lines_over_size,
+    _chunks_over_size,
     _sessions_over_size,
     _batches_over_size,
     _old_runs,
@@ -211,12 +218,12 @@ _KINDS: Final[tuple[Callable[[_PruneStep], bool], ...]] = (
 
 
 def _size_of_journal(db: sqlite3.Connection) -> int:
-    """Bytes of its lines."""
+    """Bytes of its packs."""
     return db.execute("SELECT coalesce(sum(length(lines)), 0) FROM journal").fetchone()[0]
 
 
 def _size(db: sqlite3.Connection) -> int:
-    """Bytes of the file that have content."""
+    """Bytes of the pages of the file that have content."""
     pages, free, size = (
         db.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_count", "freelist_count", "page_size")
@@ -234,13 +241,13 @@ _OLDEST_CHUNK: Final = """
 
 
 def _drop_chunk(db: sqlite3.Connection, before: float) -> int | None:
-    """The oldest lines of the oldest session that has lines from before that time; their bytes."""
-    # Sessions are numbered by their begin: one that began later has no line from before.
+    """Drop the oldest chunk of the oldest session with rows from before that time.  Its bytes."""
+    # The number of a session is its begin: one that began later has no row from before.
     number = min(before * 1e6, float(1 << 62))
-    found = db.execute(_OLDEST_CHUNK, {"number": number, "before": before}).fetchone()
-    if found is None:
+    oldest = db.execute(_OLDEST_CHUNK, {"number": number, "before": before}).fetchone()
+    if oldest is None:
         return None
-    session, first = found
+    session, first = oldest
     if first is None:
         db.execute("UPDATE sessions SET has_lines = 0 WHERE session = ?", (session,))
         return 0
@@ -253,9 +260,9 @@ _GREEDIEST: Final = (
 
 
 def _drop_chunk_of_the_greediest(db: sqlite3.Connection) -> int | None:
-    """The oldest lines of the session that has most bytes of them; their bytes."""
-    found = db.execute(_GREEDIEST).fetchone()
-    return None if found is None else _drop_first_chunk(db, found[0])
+    """Drop the oldest chunk of the session with the most bytes of them.  Its bytes."""
+    greediest = db.execute(_GREEDIEST).fetchone()
+    return None if greediest is None else _drop_first_chunk(db, greediest[0])
 
 
 def _drop_first_chunk(db: sqlite3.Connection, session: int) -> int:
@@ -281,12 +288,12 @@ _FIRST_ENDED: Final = (
 
 
 def _drop_session(db: sqlite3.Connection, which: str, before: float | None) -> Removal | None:
-    """The first such session, its lines step by step; what went."""
-    found = db.execute(which, (before,)).fetchone()
-    if found is None:
+    """Drop the first such session, its chunks one by one before it.  Gives what was dropped."""
+    key = db.execute(which, (before,)).fetchone()
+    if key is None:
         return None
-    if db.execute("SELECT 1 FROM chunks WHERE session = ? LIMIT 1", found).fetchone():
-        return Removal(bytes=_drop_first_chunk(db, found[0]))
+    if db.execute("SELECT 1 FROM chunks WHERE session = ? LIMIT 1", key).fetchone():
+        return Removal(bytes=_drop_first_chunk(db, key[0]))
     for table in ("people", "states", "sessions"):
-        db.execute(f"DELETE FROM {table} WHERE session = ?", found)  # noqa: S608 - of ours
+        db.execute(f"DELETE FROM {table} WHERE session = ?", key)  # noqa: S608 - of ours
     return Removal(sessions=1)

@@ -1,27 +1,29 @@
 """The file: its tables, its versions, and whether it is ours at all.
 
-    sessions   one narrow row a session: what lists filter and sort by
-    states     the session whole (`actors.session.codec`), as it is after its record `seq`,
-               and as the JSON of a list (`docs/contract.md`); `form` says
-               which keys that JSON has (`bridge.store.list_rows`)
-    journal    every batch of lines as it came, whatever sessions they are of; its numbers
-               are positions in the store that a reader can come back to
-    chunks     the lines of one session, moved there each time it is kept whole
-    people     which identities were in which session, the last display name of each, and whom it
-               counts as where that is not the identity
-    runs       workers that wrote here, with their last sign of life
+    sessions   one narrow row a session, with the columns by which lists filter and sort
+    states     the checkpoint of a session (`actors.session.codec`), after its record `seq`, and
+               its row of a list as JSON (`docs/contract.md`); `form` says which keys that JSON
+               has (`bridge.store.list_rows`)
+    journal    one batch a row, with the journal rows of all sessions in it, packed; its numbers
+               are the places of the feed (`bridge.store.sqlite_feed`)
+    chunks     packed journal rows of one session, moved here by each checkpoint
+    people     the identities in each session, the last display name of each, and the person key
+               where it differs from the identity
+    runs       the runs of workers that wrote here, with their last sign of life
 
-A session is named by a number: microseconds of its begin, made unique.  A clock may be
-wrong, so the order of sessions is that in which they were kept first (`sessions.place`, a
-counter): the newest has the highest place, and a page of a list goes on below its last one.
+The key of a session is a number: microseconds of its begin, made unique.  A clock may be wrong, so
+the order of sessions is the one in which they were stored first (`sessions.place`, a counter): the
+newest has the highest number, and the next page of a list begins below the last one.
 
-`sessions.bytes` are those of its chunks.
+`sessions.bytes` is the size of its chunks.  `has_lines` says whether its timeline is stored.
+`lines` are packed journal rows (`bridge.store.journal_rows`), `lines_lost` counts rows that were
+dropped.
 
-`journal.floor` is the batch from which on lines are not in chunks yet; `chunks.first` the
-number of a chunk's first line, `at` the time of its last.
+`journal.floor` is the first batch with rows that are not in chunks yet.  `chunks.first` is the
+number of a chunk's first row, `at` the time of its last.
 
-The version is SQLite's `user_version`, and `STEPS` leads from each to the next.  A step
-is never changed once it was released.
+The version is SQLite's `user_version`, and `STEPS` leads from each to the next.  A step does not
+change after its release.  The names of columns are older than the glossary; they stay.
 """
 
 from __future__ import annotations
@@ -129,44 +131,45 @@ STEPS: Final[tuple[str, ...]] = (
 VERSION: Final = len(STEPS)
 
 _BUSY: Final = 1.0
-"""Seconds to wait for another program's lock before that is trouble."""
+"""Seconds to wait for another program's lock."""
 _CACHE: Final = 4 << 20
 """Bytes."""
 _WAL_LEFT: Final = 64 << 20
-"""Bytes: a write-ahead log that once grew larger is cut to this."""
+"""Bytes.  A write-ahead log that grew larger is cut to this size."""
 
 CHECKPOINT_EVERY: Final = 5.0
-"""Seconds after which what was written ahead goes into the file itself, where whoever takes the
-log away cannot reach it."""
+"""Seconds between two copies of the write-ahead log into the file.  A log that somebody removes
+then costs little."""
 
 _CHECKED: Final = 256 << 20
-"""Bytes: a file up to this is read through before it is written to, which takes a quarter of
-a second.  Damage in a larger one shows when it is come upon."""
+"""Bytes.  A file up to this size is checked as a whole before it is written to, which takes a
+quarter of a second.  Damage in a larger one shows when the damaged page is read."""
 
 
 def open_for_writing(
     path: Path, steps: Sequence[str] = STEPS, *, again: bool = False
 ) -> sqlite3.Connection:
-    """The file, made or brought up to date.  Raises sqlite3.Error, OSError, `StoreRefused` and
-    `ArchiveTrouble`.
+    """Open the file; make it, or bring it up to date, first.
 
-    The connection may be used by any thread, by one at a time, and does not begin
-    transactions by itself.  A file that is opened `again` is not read through.
+    Any thread may use the connection, one at a time.  The connection begins no transaction by
+    itself.  A file that is opened `again` is not checked as a whole.
+
+    Raises sqlite3.Error, OSError, `StoreRefused` and `ArchiveTrouble`.
     """
-    # SQLite would make it readable for all; its companions take after it.  Never opened
-    # where it is there: the close would let go of SQLite's own locks in this process.
+    # SQLite would make the file readable for all, and its companions with it.  An existing file
+    # is not opened here: its close would release SQLite's own locks in this process.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     if path.stat().st_size:
-        # Looked at by a connection that changes nothing, whatever it finds.
-        with closing(open_for_reading(path)) as looked_at:
-            require_ours(looked_at, path, len(steps))
+        # Over a connection that cannot change the file, whatever is in it.
+        with closing(open_for_reading(path)) as reading:
+            require_ours(reading, path, len(steps))
             if not again and path.stat().st_size <= _CHECKED:
-                require_whole(looked_at)
+                require_whole(reading)
     db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
         if not version_of(db):
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table, or never
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has no effect once there is a table
         mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise ArchiveTrouble(
@@ -185,14 +188,14 @@ def open_for_writing(
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """The file as it is: nothing is made, nothing brought up to date, no writer held up.
+    """Open the file as it is.  It makes and changes nothing, and delays no writer.
 
-    Without a write-ahead log beside it nobody has it open, and it is whole by itself; SQLite
-    would leave an empty log there.  A worker that starts meanwhile writes to its log first,
-    and to the file only when that has some megabytes.
+    Without a write-ahead log beside it, no process has the file open, and the file is complete.  It
+    is opened as immutable then: otherwise SQLite would leave an empty log there.  A worker that
+    starts meanwhile writes to its log first, and to the file only when that has some megabytes.
     """
     alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
-    # Not `as_uri`: it would take the path for a URI of a host where it begins with //.
+    # Not `as_uri`: where the path begins with //, it would make a URI with a host.
     quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return sqlite3.connect(
         f"file:{quoted}?mode=ro{alone}",
@@ -204,11 +207,12 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def version_of(db: sqlite3.Connection) -> int:
+    """The version of the file's layout; 0 for an empty file."""
     return db.execute("PRAGMA user_version").fetchone()[0]
 
 
 def require_ours(db: sqlite3.Connection, path: Path, newest: int = VERSION) -> None:
-    """Raises `StoreRefused` for another program's database and for a newer store than ours."""
+    """Raise `StoreRefused` for another program's database and for a store of a newer version."""
     application = db.execute("PRAGMA application_id").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application != APPLICATION and (application or tables):
@@ -224,15 +228,16 @@ def require_ours(db: sqlite3.Connection, path: Path, newest: int = VERSION) -> N
 
 
 def damage(db: sqlite3.Connection) -> str | None:
-    """Read the whole file: what is wrong with it, or None."""
-    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    return None if found == "ok" else str(found)
+    """Check the whole file.  Gives what is wrong with it, or None."""
+    result = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return None if result == "ok" else str(result)
 
 
 def require_whole(db: sqlite3.Connection) -> None:
-    found = damage(db)
-    if found is not None:
-        error = sqlite3.DatabaseError(found)
+    """Raise sqlite3.DatabaseError where the file is damaged."""
+    problem = damage(db)
+    if problem is not None:
+        error = sqlite3.DatabaseError(problem)
         error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
         raise error
 
@@ -248,7 +253,7 @@ def _migrate(db: sqlite3.Connection, steps: Sequence[str]) -> None:
 
 @contextmanager
 def transaction(db: sqlite3.Connection, mode: str = "IMMEDIATE") -> Generator[None, None, None]:
-    """All of the block or nothing; durable at its end."""
+    """Run the block as one transaction: all of it is durable at its end, or nothing."""
     db.execute(f"BEGIN {mode}")
     try:
         yield

@@ -1,10 +1,9 @@
-"""The archive of `actors.journal.archive`, filled with SQLite.
+"""The archive in SQLite (port: `actors.journal.archive`).
 
-All that touches the disk happens in one thread at a time, so a slow disk delays nothing
-but the store.  After any trouble the connection is closed, and the next call opens the
-file anew: what was wrong with it (no room, no right, another program's lock) may be
-mended by then.  Where the file itself is damaged it is set aside and a new one begins;
-where it was taken away, a new one begins too.
+All calls that touch the disk run in a thread, one at a time, so a slow disk delays only the
+store.  After any trouble the connection is closed, and the next call opens the file anew: the
+cause (no room, no right, another program's lock) may be gone by then.  A damaged file is
+quarantined and a new one begins.  Where the file was removed, a new one begins too.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from actors.journal.archive import ArchiveLost, ArchiveTrouble, Batch, PruneStep
 from actors.journal.session_reader import StoreRefused
 from bridge.store.directory_lock import DirectoryLock
 from bridge.store.quarantine import quarantine
-from bridge.store.retention import DEFAULT, Ration, Retention, prune
+from bridge.store.retention import DEFAULT, PruneQuota, Retention, prune
 from bridge.store.schema import (
     CHECKPOINT_EVERY,
     FILE,
@@ -43,12 +42,12 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CLOSE_SECONDS: Final = 5.0
-"""How long a disk that does not answer may hold up the end of the program."""
+"""The longest time by which a disk that does not answer may delay the end of the program."""
 
 
 @final
 class SqliteArchive:
-    """Made by `open_store`.  Calls wait for each other."""
+    """See `Archive`.  `open_store` makes it.  Calls wait for each other."""
 
     def __init__(
         self, data_dir: Path, run: WriterRun, retention: Retention, steady: Callable[[], float]
@@ -58,19 +57,19 @@ class SqliteArchive:
         self._retention = retention
         self._steady = steady
         self._steady_since = steady()
-        self._ration = Ration(steady)
+        self._quota = PruneQuota(steady)
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._lock: DirectoryLock | None = None
         self._writer: Writer | None = None
         self._inode: tuple[int, int] | None = None
-        """Of the file that was opened last."""
+        """Device and inode of the file that was opened last."""
         self._log_inode: tuple[int, int] | None = None
-        """Of the write-ahead log beside it."""
+        """The same of the write-ahead log beside it."""
         self._checkpoint_at = -inf
-        """Steady seconds when the log was copied into the file last."""
+        """Steady seconds of the last time when the log was copied into the file."""
 
     async def open(self) -> None:
-        """Open the file.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is vain."""
+        """Open the file.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is useless."""
         await self._in_thread(self._ready)
 
     async def load(self) -> RecoveredSessions:
@@ -89,15 +88,15 @@ class SqliteArchive:
         await self._call(write)
 
     async def verify(self, most: float = inf) -> None:
-        """See `Archive`.  Over a connection of its own, so that writing goes on meanwhile."""
+        """See `Archive`.  It has a connection of its own, so writing goes on meanwhile."""
 
         def look() -> None:
             try:
-                found = self.path.stat()
-                if not stat.S_ISREG(found.st_mode):
-                    # To open a FIFO for reading waits for somebody who writes to it.
+                status = self.path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    # Opening a FIFO for reading would wait for a process that writes to it.
                     raise ArchiveTrouble(f"{self.path} is no file")
-                if found.st_size > most:
+                if status.st_size > most:
                     return
                 with closing(open_for_reading(self.path)) as db:
                     require_ours(db, self.path)
@@ -117,14 +116,14 @@ class SqliteArchive:
         try:
             await trio.to_thread.run_sync(look, abandon_on_cancel=True)
         except sqlite3.Error:
-            # Once more while nothing is written: only then it is certain.
+            # Once more while nothing is written: only that is certain.
             await self._in_thread(look_again)
 
     async def prune(self, now: float | None) -> PruneStep:
         """See `Archive`.
 
-        Nothing is believed to be later than the last sign of life of the run before (of this
-        run's start where there was none) and the time that went by since this one began.
+        The present is taken to be no later than the last sign of life of the run before, plus the
+        time since this run began.  Without an earlier run, it is the start of this run instead.
         """
 
         def step(writer: Writer) -> PruneStep:
@@ -135,13 +134,13 @@ class SqliteArchive:
                 writer.db,
                 self._retention,
                 None if now is None else min(now, latest),
-                self._ration,
+                self._quota,
             )
 
         return await self._call(step)
 
     async def aclose(self) -> None:
-        """Let go of the file and of the directory."""
+        """Close the file and release the directory."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
             await self._in_thread(self._close)
 
@@ -178,7 +177,7 @@ class SqliteArchive:
         self._disconnect()
         try:
             if self._lock is not None and not locked:
-                # The directory was moved away with our lock: another may have this one.
+                # The directory was moved away with our lock: another process may own this one.
                 self._lock.release()
                 self._lock = None
             if self._lock is None:
@@ -213,7 +212,7 @@ class SqliteArchive:
             return False
 
     def _rescue(self, writer: Writer) -> ArchiveTrouble:
-        """The log was taken away.  This connection has it still: it copies it into the file."""
+        """The log was removed.  This connection still has it open, and copies it into the file."""
         try:
             writer.copy_log()
         except sqlite3.Error as error:
@@ -253,8 +252,8 @@ class SqliteArchive:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 @asynccontextmanager
@@ -266,12 +265,13 @@ async def open_store(
     clock: Callable[[], float] = time.time,
     steady: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[SqliteArchive, None]:
-    """The store of this directory, ours alone for the length of the block.
+    """The store of this directory, locked for the length of the block.
 
-    `instance` names this worker, the same after a restart.  `clock` gives Unix seconds, and
-    `steady` seconds that nobody sets.  Raises `StoreRefused` where
-    another worker has the directory, or the file in it is not ours to use.  Any other
-    trouble is for `load` and `write` to tell: it may be over by then.
+    `instance` names this worker, the same after a restart.  `clock` gives Unix seconds, `steady`
+    the seconds of a clock that is never set.
+
+    Raises `StoreRefused` where another worker has the directory, or the file in it is not ours
+    to use.  It raises no other trouble, which may be over soon: `load` and `write` raise it.
     """
     pid, now = os.getpid(), clock()
     run = WriterRun(f"{now:.6f}-{pid}", instance, pid, now)

@@ -28,7 +28,7 @@ from actors.journal.session_reader import (
     newest_worker,
 )
 from actors.session import SessionState, session_row, session_view
-from bridge.store.directory_lock import holder
+from bridge.store.directory_lock import lock_owner
 from bridge.store.journal_rows import newest_rows
 from bridge.store.list_rows import FORM, decode_row
 from bridge.store.live_sessions import LiveSessions
@@ -108,7 +108,7 @@ class SqliteReader:
         rows = self._db.execute(
             "SELECT instance, pid, started_at, alive_at FROM runs ORDER BY id DESC LIMIT 1"
         )
-        return [WorkerRow(*row, running=holder(self._data_dir) is not None) for row in rows]
+        return [WorkerRow(*row, running=lock_owner(self._data_dir) is not None) for row in rows]
 
     def count(self) -> int:
         """See `SessionReader`."""

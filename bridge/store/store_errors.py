@@ -1,9 +1,8 @@
-"""What can be wrong with a store, and what to do about it.
+"""The errors of SQLite and of the disk, in words for the owner of a data directory.
 
-SQLite's own words ("disk I/O error") help nobody: each of its codes is told here as what
-it means for a data directory.  Three things can follow: the same is tried again
-(`ArchiveTrouble`), the file is set aside (`is_damage`), or the program must not go on
-with it (`StoreRefused`).
+SQLite's own texts ("disk I/O error") do not say what to do.  An error has one of three results:
+the call is tried again (`ArchiveTrouble`), the file is quarantined (`is_damage`), or the program
+must not use the store (`StoreRefused`).
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ _TEXTS: Final = {
 
 
 def _primary(error: sqlite3.Error) -> int:
-    """The first byte of SQLite's code; the rest says more than there is to do about."""
+    """The first byte of SQLite's code.  The other bytes make no difference for what to do."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """The file is not what was written."""
+    """Whether the file is damaged, or is not a database."""
     return _primary(error) in _DAMAGE
 
 
 def trouble_of(path: Path, error: sqlite3.Error | OSError) -> ArchiveTrouble:
-    """The same as the port tells it."""
+    """The error as the port has it, with a text that says what to do."""
     if isinstance(error, OSError):
         return ArchiveTrouble(f"{error.filename or path}: {error.strerror or error}")
     text = _TEXTS.get(_primary(error))

@@ -87,7 +87,7 @@ class StoredTimeline:
                 for number, entry in enumerate(entries):
                     position = TimelinePosition(row.seq, number)
                     if after is None or position > after:
-                        yield position, entry, len(row.told) // len(entries)
+                        yield position, entry, len(row.entries) // len(entries)
 
     def _pieces(self, order: str, begin: int = -1) -> Iterator[Sequence[JournalRow]]:
         """The chunks in this order, from the one with row `begin` on, and the newest rows."""

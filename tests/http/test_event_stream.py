@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
 import trio
+import trio.testing
 from attrs import frozen
 
-from actors.journal.feed import Position
+from actors.journal.archive import Batch
+from actors.journal.feed import FeedEntry, Position
 from actors.session import entry_view
 from bridge.http.api import event_stream
-from bridge.http.api.event_stream import Lagging, ReplayBuffer, SseEvent
+from bridge.http.api.event_stream import EventSource, Lagging, ReplayBuffer, SseEvent
 from bridge.store.schema import FILE
 from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import HANG, polite
 from tests.http.stored_sessions import HOSTILE, Kept, open_kept
+from tests.store.memory_feed import MemoryFeed
+from tests.store.stored_history import History
 
 PATH = "/api/v1/events"
 
@@ -300,6 +304,75 @@ def test_a_ring_has_the_newest_within_its_bounds():
         ring.after(Position.at(1, 1))
     ring.put(sse_event(2, 1, 95))
     assert [str(event.position) for event in ring.after(Position.at(1, 5))] == ["2-1"]
+
+
+# ---------------------------------------------------------------- several writers
+
+
+@asynccontextmanager
+async def following(feed: MemoryFeed) -> AsyncGenerator[EventSource, None]:
+    """A server that follows the feed from now on, because one client stays."""
+    source = EventSource(feed)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(source.run)
+        with source.listening():
+            async with aclosing(source.pieces(None, None)) as pieces:
+                await anext(pieces)
+                yield source
+        nursery.cancel_scope.cancel()
+
+
+async def take(source: EventSource, last_id: str | None, count: int) -> list[tuple[str, str]]:
+    """The first events of a client that comes with this id: each one's id and data."""
+    last = None if last_id is None else Position.parse(last_id)
+    events: list[tuple[str, str]] = []
+    with trio.fail_after(HANG), source.listening():
+        async with aclosing(source.pieces(last, None)) as pieces:
+            async for piece in pieces:
+                for block in piece.decode().split("\n\n"):
+                    found = re.fullmatch(r"id: (\S+)\ndata: (.*)", block)
+                    assert found or not block.startswith("event: gap")
+                    events += [(found[1], found[2])] if found else []
+                if len(events) >= count:
+                    break
+    return events[:count]
+
+
+@pytest.mark.parametrize("before", range(1, 9))
+async def test_a_client_goes_on_at_a_server_that_got_the_same_batches_in_another_order(
+    before: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    batches: dict[str, list[Batch]] = {"w1": [], "w2": []}
+    for writer, written in batches.items():
+        history = History()
+        journal = history.begin(writer, f"RM_{writer}")
+        for _ in range(3):
+            history.talk(journal, 2)
+            written.append(history.batch())
+    orders = ("w1 w2 w1 w2 w1 w2", "w2 w2 w2 w1 w1 w1")
+    servers: list[list[tuple[str, str]]] = []
+    everything: tuple[FeedEntry, ...] = ()
+    for order in orders:
+        feed, left = MemoryFeed(), {writer: list(of) for writer, of in batches.items()}
+        async with following(feed) as source:
+            start = str(Position.at(0, 0, "w1") | Position.at(0, 0, "w2"))
+            for writer in order.split():
+                feed.add(left[writer].pop(0), writer)
+            everything = (await feed.after(Position({}), 1_000)).entries
+            await trio.testing.wait_all_tasks_blocked()
+            if not servers:
+                servers.append(await take(source, start, before))
+            else:
+                last_id = servers[0][-1][0]
+                servers.append(await take(source, last_id, len(everything) - before))
+    data = [text for _, text in (*servers[0], *servers[1])]
+    assert sorted(data) == sorted(
+        json.dumps(
+            {"room": one.room, "session": one.room_sid, **entry_view(one.entry)},
+            separators=(",", ":"),
+        )
+        for one in everything
+    )
 
 
 # ---------------------------------------------------------------- the rest

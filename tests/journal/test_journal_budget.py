@@ -53,7 +53,7 @@ def written(backlog: Backlog) -> int:
     """Bytes."""
     lines = backlog.take(T0).lines
     backlog.done()
-    return sum(len(line.body) + len(line.told) for line in lines)
+    return sum(len(line.body) + len(line.entries) for line in lines)
 
 
 def message(at: float) -> DataReceived:
@@ -204,7 +204,7 @@ async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is
         assert len(state.tracks) == 2
         assert not state.provisional_leaves
         lines = stage.disk.lines[held.journal.number].values()
-        assert sum(len(line.body) + len(line.told) for line in lines) < 2 * MOST
+        assert sum(len(line.body) + len(line.entries) for line in lines) < 2 * MOST
         assert state.truncated.dropped > 10_000
 
 

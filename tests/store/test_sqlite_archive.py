@@ -25,7 +25,7 @@ from actors.journal.session_reader import StoreRefused
 from bridge.output.csv_columns import SESSION_COLUMNS, as_csv
 from bridge.store import list_rows as rows_of_store
 from bridge.store import retention, schema, writer
-from bridge.store.directory_lock import holder
+from bridge.store.directory_lock import lock_owner
 from bridge.store.retention import Retention
 from bridge.store.schema import FILE, STEPS, VERSION
 from bridge.store.sqlite_archive import open_store
@@ -113,7 +113,7 @@ async def test_a_second_worker_on_the_directory_is_refused_with_the_firsts_pid(
     tmp_path: Path,
 ) -> None:
     with another_worker(tmp_path) as first:
-        assert holder(tmp_path) == str(first.pid)
+        assert lock_owner(tmp_path) == str(first.pid)
         with pytest.raises(StoreRefused, match=f"process {first.pid}"):
             async with open_store(tmp_path, instance="second"):
                 pass
@@ -121,9 +121,9 @@ async def test_a_second_worker_on_the_directory_is_refused_with_the_firsts_pid(
         first.wait()
         # What it left is no obstacle.
         assert (tmp_path / "lock").read_text() == f"{first.pid}\n"
-        assert holder(tmp_path) is None
+        assert lock_owner(tmp_path) is None
         async with open_store(tmp_path, instance="second"):
-            assert holder(tmp_path) == str(os.getpid())
+            assert lock_owner(tmp_path) == str(os.getpid())
 
 
 async def test_who_only_looks_does_not_keep_a_worker_out(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_who_only_looks_does_not_keep_a_worker_out(tmp_path: Path) -> None
 
     def look() -> None:
         while not stop.wait(0.002):
-            holder(tmp_path)
+            lock_owner(tmp_path)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, look)
@@ -188,8 +188,8 @@ async def test_a_directory_that_is_moved_away_does_not_take_the_lock_along(tmp_p
         data_dir.rename(moved)
         with pytest.raises(ArchiveLost, match="taken away"):
             await history.write_to(archive)
-        assert holder(data_dir) == str(os.getpid())
-        assert holder(moved) is None
+        assert lock_owner(data_dir) == str(os.getpid())
+        assert lock_owner(moved) is None
         with pytest.raises(StoreRefused, match=f"process {os.getpid()}"):
             async with open_store(data_dir, instance="second"):
                 pass
@@ -219,7 +219,7 @@ async def test_a_lock_file_that_was_removed_is_made_and_locked_again(tmp_path: P
         await history.write_to(archive)
         (tmp_path / "lock").unlink()
         await history.write_to(archive)
-        assert holder(tmp_path) == str(os.getpid())
+        assert lock_owner(tmp_path) == str(os.getpid())
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ async def test_a_lock_that_leads_elsewhere_is_refused_and_nothing_is_touched(
             pass
     assert theirs.read_text() == "precious"
     assert not (tmp_path / "new").exists()
-    assert holder(data_dir) is None
+    assert lock_owner(data_dir) is None
     assert list(data_dir.iterdir()) == [lock]
 
 
