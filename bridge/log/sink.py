@@ -67,20 +67,23 @@ class Sink:
 
     def write(self, line: str) -> None:
         """Write a line (its newline is added) or let it wait.  Never raises, never blocks."""
+        self.write_bytes(line.encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, line: bytes) -> None:
+        """The same for a line that is encoded already."""
         with self._lock:
             if self._closed:
                 return
             if self._buffering and not self._lost and self._size < BUFFER_LIMIT:
-                self._add(line.encode("utf-8", "backslashreplace") + b"\n")
+                self._add(line + b"\n")
                 return
             self._drain(0.0)
             if self._lost and self._size < self._limit // 2:
                 self._report_lost()
-            data = line.encode("utf-8", "backslashreplace") + b"\n"
-            if self._size + len(data) > self._limit:
+            if self._size + len(line) + 1 > self._limit:
                 self._lost += 1
                 return
-            self._add(data)
+            self._add(line + b"\n")
             self._drain(0.0)
 
     def buffer(self) -> None:

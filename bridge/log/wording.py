@@ -60,7 +60,7 @@ def _room_metadata(raw: Raw) -> str:
     return f"Room metadata changed: {harmless(compact_json(metadata) or metadata, BODY_LIMIT)}"
 
 
-_FORMATS: Final = {"json": "JSON", "text": "text", "binary": "binary data"}
+MESSAGE_FORMATS: Final = {"json": "JSON", "text": "text", "binary": "binary data"}
 
 
 def _data_message(raw: Raw) -> str:
@@ -71,7 +71,7 @@ def _data_message(raw: Raw) -> str:
     if content is not None:
         content = plain(content)
         return f"{start}: {harmless(compact_json(content) or content, BODY_LIMIT)}"
-    form = _FORMATS.get(plain(raw.get("format")), "data")
+    form = MESSAGE_FORMATS.get(plain(raw.get("format")), "data")
     topic = plain(raw.get("topic") or "")
     on_topic = f", {key_values({'topic': topic})}" if topic else ""
     return f"{start}: {_plain(raw, 'size')} bytes of {form}{on_topic}"
@@ -263,11 +263,12 @@ def line_of(event: str, level: str, fields: Raw) -> str:
         return line
     room, reason = fields.get("room"), fields.get("reason") if event in _LEAVES else None
     if room is not None:
-        line += _room_of(plain(room))
+        line += room_suffix(plain(room))
     return line if reason is None else f"{line} {key_values({'reason': reason})}"
 
 
 @lru_cache(maxsize=1024)
-def _room_of(room: str) -> str:
-    """Made once a room: a line costs as much as all the rest that is done about an event."""
+def room_suffix(room: str) -> str:
+    """What a line ends in that does not name its room.  Made once a room, because it costs as much
+    as the rest of a short line."""
     return f" {key_values({'room': room})}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_MARK: Final = "eyJ"
-_TOKEN: Final = re.compile(_MARK + r"[\w-]{4,}(?:\.[\w-]*){0,2}")
+JWT_PREFIX: Final = "eyJ"
+"""What every JSON Web Token begins with."""
+_TOKEN: Final = re.compile(JWT_PREFIX + r"[\w-]{4,}(?:\.[\w-]*){0,2}")
 """A JSON Web Token: base64url of `{"`, then up to two more parts, also when cut short."""
 
 
 def redact(text: str) -> str:
     """`text` with every JSON Web Token replaced by `<token>`."""
-    return _TOKEN.sub("<token>", text) if _MARK in text else text
+    return _TOKEN.sub("<token>", text) if JWT_PREFIX in text else text

@@ -23,8 +23,9 @@ from attrs import frozen
 
 from actors.session.texts import MAX_ENTRY_TEXT, cut_text
 from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
+from bridge.log.processors import rfc3339
 from bridge.log.sink import BUFFER_LIMIT, Sink
-from bridge.log.structured_log import configure_logging, log_entry, rfc3339
+from bridge.log.structured_log import configure_logging, log_entry
 from bridge.log.wording import SESSION_LINES, TEMPLATES, line_of
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e30.c2lnbmF0dXJl"
