@@ -122,8 +122,8 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:
-        thinned = self.context.take_thinned(DataReceived)
-        files = self.context.take_thinned(AttachmentReceived)
+        thinned = self.context.take_dropped(DataReceived)
+        files = self.context.take_dropped(AttachmentReceived)
         if thinned or files:
             self._journal.record(MessagesDropped(event.at, thinned, attachments=files))
         try:

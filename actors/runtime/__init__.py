@@ -1,22 +1,33 @@
 """Actors on trio: mailboxes, asks, watches and supervisors, in structured concurrency.
 
-A small library of its own: nothing in it knows what a room is.
+A small library of its own: nothing in it knows what a room is.  Everything outside imports
+from here, and import-linter holds that.  To read it in order: `spec` (how a child restarts),
+`actor` and `context` (what a user writes), `ref` and `reply` (tell and ask), `mailbox`
+(what happens to a message), `cell` (one actor: its incarnations), `supervisor` (restarts
+and stops), `system` (the root and the registry), `inspection`, `reports`, `signals`.
+
+A message passes from `Ref.tell` through `Mailbox.offer` to the handler that `Cell` calls.
+An exception passes from the handler to `Cell.run_incarnation`, which returns an `Exit` to
+the `Supervisor`; each step is a `Signal`.
 """
 
-from actors.runtime.actor import Actor, Down, receives
-from actors.runtime.cell import Context, LifeCycle
+from actors.runtime.actor import Actor, receives
+from actors.runtime.cell import BATCH, LifeCycle
+from actors.runtime.context import Context
 from actors.runtime.errors import (
     ActorDown,
     ActorError,
     AskTimeout,
-    Escalated,
+    Down,
     Exit,
     ExitKind,
+    GroupEscalatedError,
     SelfAsk,
     StartTimeout,
 )
 from actors.runtime.first_of import first_of
-from actors.runtime.mailbox import MailboxSpec, Overflow, Policy
+from actors.runtime.inspection import Node, render_tree
+from actors.runtime.mailbox import Counters, Mailbox, MailboxSpec, Overflow, Policy
 from actors.runtime.ref import Ref, ask_all
 from actors.runtime.reply import ReplyTo
 from actors.runtime.service import Service
@@ -33,15 +44,11 @@ from actors.runtime.signals import (
 )
 from actors.runtime.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restart, Strategy
 from actors.runtime.supervisor import Supervisor
-from actors.runtime.system import (
-    ActorSystem,
-    Node,
-    open_system,
-    render_running,
-    render_tree,
-)
+from actors.runtime.system import ActorSystem, open_system, render_running
+from actors.runtime.system_core import Incarnation
 
 __all__ = [
+    "BATCH",
     "Actor",
     "ActorDown",
     "ActorEnded",
@@ -51,17 +58,20 @@ __all__ = [
     "Backoff",
     "ChildSpec",
     "Context",
+    "Counters",
     "Crashed",
     "DeadLetter",
     "Down",
-    "Escalated",
     "Exit",
     "ExitKind",
     "Failed",
     "GroupEscalated",
+    "GroupEscalatedError",
     "GroupSpec",
+    "Incarnation",
     "Intensity",
     "LifeCycle",
+    "Mailbox",
     "MailboxSpec",
     "Node",
     "Overflow",

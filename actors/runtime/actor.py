@@ -1,4 +1,4 @@
-"""What one writes: an actor is a class with a method a message class.
+"""The base class of actors: one method for each message class.
 
     @frozen
     class Add:
@@ -21,37 +21,22 @@
             message.reply_to.send(self.total)
 
 One message is handled at a time, so the state needs no lock.  A handler that raises
-crashes this incarnation; its supervisor decides what happens then.
+crashes this incarnation, and its supervisor decides about a restart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from attrs import frozen
-
-if TYPE_CHECKING:
-    from actors.runtime.cell import Context
-    from actors.runtime.errors import ExitKind
+from actors.runtime.context import Context
+from actors.runtime.errors import Down
 
 M = TypeVar("M")
 A = TypeVar("A")
 T = TypeVar("T")
 
 Handler = Callable[[Any, Any], Awaitable[None] | None]
-
-
-@frozen
-class Down:
-    """An actor that was watched is gone for good: exactly one for each watch."""
-
-    actor: str
-    generation: int
-    """How many incarnations it had."""
-    kind: ExitKind
-    """How the last one ended."""
-    reason: str
 
 
 def receives(
@@ -69,7 +54,7 @@ def receives(
 
 
 def _declared_messages(cls: type) -> tuple[type, ...]:
-    """The members of M in `class X(Actor[M])`, where they are classes."""
+    """The classes among the members of M in `class X(Actor[M])`."""
     for base in getattr(cls, "__orig_bases__", ()):
         for argument in get_args(base):
             members = get_args(argument) or (argument,)
@@ -80,15 +65,15 @@ def _declared_messages(cls: type) -> tuple[type, ...]:
 
 
 class Actor(Generic[M]):
-    """Base of all actors; the generic parameter is the union of what it takes.
+    """Base of all actors; the generic parameter is the union of its message classes.
 
-    A subclass that declares a message without a handler is refused when the class is
+    A subclass that declares a message without a handler is a TypeError when the class is
     made, not when the message comes.
     """
 
     handlers: ClassVar[Mapping[type, Handler]] = {}
     context: Context[M]
-    """Its place in the world.  Set before `started`, not in ``__init__``."""
+    """What it may do besides handling messages.  Set before `started`, not in ``__init__``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -102,13 +87,13 @@ class Actor(Generic[M]):
         cls.handlers = table
 
     async def started(self) -> None:
-        """Before the first message of this incarnation.  Raising is a failed start."""
+        """Called before the first message of this incarnation.  An exception is a failed start."""
 
     async def stopping(self) -> None:
-        """After the last message, when it stops in order; not after a crash."""
+        """Called after the last message of an orderly stop; not after a crash."""
 
     def overflowed(self) -> None:
-        """A message that may not be lost was refused: compare with the truth again."""
+        """Called after a message that must not be lost was refused: compare with the source."""
 
     def down(self, message: Down) -> None:
-        """An actor that was watched (`Context.watch`) is gone for good."""
+        """Called once when an actor that it watches (`Context.watch`) has ended for good."""

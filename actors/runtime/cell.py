@@ -1,42 +1,29 @@
-"""The life of one supervised actor: its mailbox, and one incarnation after another."""
+"""One supervised actor: its mailbox, and one incarnation after another."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Final,
-    Generic,
-    TypeAlias,
-    TypeVar,
-    TypeVarTuple,
-    Unpack,
-    cast,
-    final,
-)
+from random import Random
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast, final
 
 import trio
 
-from actors.runtime.actor import Actor, Down
-from actors.runtime.errors import ActorDown, Exit, ExitKind, StartTimeout
+from actors.runtime.actor import Actor
+from actors.runtime.context import Context
+from actors.runtime.deadlines import Deadlines
+from actors.runtime.errors import ActorDown, Down, Exit, ExitKind, StartTimeout
 from actors.runtime.mailbox import Mailbox, Slot
+from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
+from actors.runtime.reply import ReplyTo
+from actors.runtime.reports import Reports
 from actors.runtime.signals import Crashed, Started
 from actors.runtime.spec import ChildSpec
-
-if TYPE_CHECKING:
-    import random
-
-    from actors.runtime.reply import ReplyTo
-    from actors.runtime.supervisor import Supervisor
-    from actors.runtime.system import ActorSystem
+from actors.runtime.system_core import Incarnation, SystemCore
 
 M = TypeVar("M")
-N = TypeVar("N")
-PosArgs = TypeVarTuple("PosArgs")
 
 _Group: TypeAlias = BaseExceptionGroup[BaseException]
 
@@ -47,10 +34,10 @@ REMEMBERED: Final = 8
 
 
 class LifeCycle(Enum):
-    """Where an actor or a group is in its life."""
+    """The state of an actor or a group."""
 
     WAITING = "waiting"
-    """For its turn to start."""
+    """It waits for its turn to start."""
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -59,83 +46,22 @@ class LifeCycle(Enum):
     FAILED = "failed"
 
 
-@final
-class Context(Generic[M]):
-    """What an actor may do besides handling messages.  One for each incarnation."""
+class CellParent(Protocol):
+    """The supervisor of a cell, as far as the cell knows it."""
 
-    __slots__ = ("_cell", "_nursery", "generation")
+    def sibling(self, child_id: str) -> Ref[Any]: ...
 
-    def __init__(self, cell: Cell[M], nursery: trio.Nursery) -> None:
-        self._cell = cell
-        self._nursery = nursery
-        self.generation = cell.generation
-
-    @property
-    def ref(self) -> Ref[M]:
-        """The actor's own address, to be given to others."""
-        return self._cell.ref
-
-    def sibling(self, child_id: str) -> Ref[Any]:
-        """The address of another actor of the same supervisor.
-
-        It need not be up yet; one that the group was made with may also be gone already
-        (what it is told is then a dead letter).  KeyError where there never was one.
-        """
-        return self._cell.parent.sibling(child_id)
-
-    @property
-    def random(self) -> random.Random:
-        """The system's seeded randomness."""
-        return self._cell.system.random
-
-    def start_soon(
-        self, task: Callable[[Unpack[PosArgs]], Awaitable[Any]], *args: *PosArgs
-    ) -> None:
-        """Run a task beside the handlers.  It lives no longer than this incarnation, and
-        an exception in it crashes the incarnation."""
-        self._nursery.start_soon(task, *args)
-
-    def after(self, seconds: float, message: M) -> trio.CancelScope:
-        """Tell oneself `message` later; cancel the returned scope to take it back."""
-        scope = trio.CancelScope()
-        self._nursery.start_soon(self._deliver, scope, seconds, message)
-        return scope
-
-    async def _deliver(self, scope: trio.CancelScope, seconds: float, message: M) -> None:
-        with scope:
-            await trio.sleep(seconds)
-            self._cell.ref.tell(message)
-
-    def watch(self, ref: Ref[Any]) -> Callable[[], None]:
-        """Have the actor's `down` hook called once when `ref` is gone for good.
-
-        Returns a function that ends the watch.  A watch outlives a restart of the watcher;
-        to watch the same actor again while it is watched changes nothing.
-        """
-        return self._cell.begin_watch(ref)
-
-    def take_thinned(self, kind: type) -> int:
-        """How many messages of a class whose policy drops the oldest were dropped from one's
-        own mailbox since this was last asked.  Costs next to nothing where none were."""
-        return self._cell.mailbox.take_thinned(kind)
-
-    def stop(self) -> None:
-        """End normally after the message in hand.
-
-        What is still queued is left to the next incarnation; where none follows it is dead
-        letters.
-        """
-        if self.generation == self._cell.generation:
-            self._cell.end_now()
+    def changed(self) -> None: ...
 
 
 @final
-class Cell(Generic[M]):
-    """A place in the tree: outlives the incarnations of its actor."""
+class Cell(Generic[M], metaclass=NoPublicConstructor):
+    """A place in the tree of actors.  It outlives the incarnations of its actor."""
 
     __slots__ = (
+        "_core",
         "_deferred",
-        "_deferred_most",
+        "_deferred_limit",
         "_down",
         "_downs",
         "_ending",
@@ -152,27 +78,26 @@ class Cell(Generic[M]):
         "ref",
         "spec",
         "state",
-        "system",
         "task",
     )
 
     def __init__(
         self,
-        system: ActorSystem,
+        core: SystemCore,
         path: str,
         spec: ChildSpec[M],
-        parent: Supervisor,
+        parent: CellParent,
     ) -> None:
-        self.system = system
+        self._core = core
         self.parent = parent
         self.path = path
         self.spec = spec
         self.mailbox: Mailbox[M] = Mailbox(spec.mailbox)
-        self.ref: Ref[M] = Ref(self)
+        self.ref: Ref[M] = Ref.runtime_create(self)
         self.generation = 0
         self.state = LifeCycle.WAITING
         self.reason = "not started"
-        """Why it is down, where it is."""
+        """Why the last incarnation ended."""
         self.last: deque[type] = deque(maxlen=REMEMBERED)
         self.task: trio.lowlevel.Task | None = None
         """The task that runs the handlers of the current incarnation."""
@@ -181,26 +106,52 @@ class Cell(Generic[M]):
         self._ending = False
         self._downs: list[Down] = []
         self._deferred: list[ReplyTo[Any]] = []
-        """Questions that were read and are not known to be answered."""
-        self._deferred_most = BATCH
-        """Length from which it is looked through."""
+        """Questions that were read and may still be answered."""
+        self._deferred_limit = BATCH
+        """Length of `_deferred` at which the answered ones are removed."""
         self._watchers: list[Callable[[Down], object]] = []
         self._watching: dict[str, Callable[[], None]] = {}
-        """Path of whom the actor watches, to the way to end that."""
+        """Path of each actor that this one watches, to the function that ends the watch."""
         self._down: Down | None = None
 
-    # -- what the supervisor asks for
+    # -- for refs and contexts
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Of all questions of the system."""
+        return self._core.deadlines
+
+    @property
+    def reports(self) -> Reports:
+        """Of the system."""
+        return self._core.reports
+
+    @property
+    def random(self) -> Random:
+        """See `Context.random`."""
+        return self._core.random
+
+    def sibling(self, child_id: str) -> Ref[Any]:
+        """See `Context.sibling`."""
+        return self.parent.sibling(child_id)
+
+    def take_dropped(self, kind: type) -> int:
+        """See `Context.take_dropped`."""
+        return self.mailbox.take_dropped(kind)
+
+    # -- for the supervisor
 
     @property
     def live(self) -> bool:
-        """There is an incarnation."""
+        """Whether an incarnation runs."""
         return self.task is not None
 
     def request_stop(self, *, final: bool) -> None:
         """Ask the incarnation to end within the spec's shutdown time.
 
-        `final`: no other incarnation follows; the mailbox is closed and what is queued is
-        still handled.  Otherwise it ends after the message in hand and the queue is kept.
+        `final`: no other incarnation follows.  The mailbox is closed, and the queued messages
+        are still handled.  Otherwise the incarnation ends after the message in hand, and the
+        next one reads the queue.
         """
         if final:
             self._final = True
@@ -211,15 +162,15 @@ class Cell(Generic[M]):
         self.state = LifeCycle.STOPPING
         assert self._scope is not None
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.spec.shutdown)
-        self.mailbox.attend()
+        self.mailbox.signal_control()
 
     def end_now(self) -> None:
         """The actor stops itself."""
         self._final = False
         self._ending = True
-        self.mailbox.attend()
+        self.mailbox.signal_control()
 
-    async def live_once(self) -> Exit:
+    async def run_incarnation(self) -> Exit:
         """Run one incarnation to its end.  Raises nothing but a cancellation from outside."""
         self.generation += 1
         self.state = LifeCycle.STARTING
@@ -230,29 +181,29 @@ class Cell(Generic[M]):
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
-                    await self._incarnate(nursery)
+                    await self._handle_messages(nursery)
                     nursery.cancel_scope.cancel()
             if not scope.cancelled_caught:
-                end = Exit(ExitKind.SHUTDOWN if self._was_asked() else ExitKind.NORMAL)
+                end = Exit(ExitKind.SHUTDOWN if self._stop_was_requested() else ExitKind.NORMAL)
         except BaseException as exc:
             cancelled, error = _without_cancelled(exc)
             if error is not None:
                 if not isinstance(error, Exception):
-                    raise  # KeyboardInterrupt, SystemExit: not ours to judge
+                    raise  # KeyboardInterrupt, SystemExit: they end the program
                 end = Exit(ExitKind.CRASHED, error)
             if cancelled is not None:
-                raise cancelled from None  # a crash on the way is told as any other
+                raise cancelled from None  # `_close_incarnation` reports a crash, if any
         finally:
             self._close_incarnation(end)
         return end
 
-    def _was_asked(self) -> bool:
+    def _stop_was_requested(self) -> bool:
         return self.state is LifeCycle.STOPPING
 
-    async def _incarnate(self, nursery: trio.Nursery) -> None:
+    async def _handle_messages(self, nursery: trio.Nursery) -> None:
         actor = self.spec.start()
-        actor.context = Context(self, nursery)
-        self.system.prepare(self.path, actor)
+        actor.context = Context.runtime_create(self, nursery)
+        self._core.prepare(Incarnation(self.path, self.generation, actor, self.spec, self.mailbox))
         with trio.move_on_after(self.spec.start_timeout) as starting:
             await actor.started()
         if starting.cancelled_caught:
@@ -260,32 +211,32 @@ class Cell(Generic[M]):
         if self.state is LifeCycle.STARTING:
             self.state = LifeCycle.RUNNING
         self.parent.changed()
-        self.system.emit(Started(self.path, self.generation))
+        self._core.reports.emit(Started(self.path, self.generation))
         mailbox = self.mailbox
         while not self._ending or (self._final and len(mailbox)):
             await mailbox.wait()
-            if mailbox.wanted:
-                self._attend(actor)
+            if mailbox.control_pending:
+                self._handle_control(actor)
             await self._handle_batch(actor)
         await actor.stopping()
 
     async def _handle_batch(self, actor: Actor[M]) -> None:
         mailbox = self.mailbox
         handlers = actor.handlers
-        remember = self.last.append
+        record_last = self.last.append
         if self._ending and not self._final:
             return
         for item in mailbox.batch(BATCH):
             handler = handlers.get(item.__class__)
             if handler is not None:
-                remember(item.__class__)
+                record_last(item.__class__)
                 result = handler(actor, item)
                 if result is not None:
                     await result
             elif type(item) is Slot:
                 await self._answer(actor, item)
             else:
-                self._not_understood(type(item))
+                self._reject_unknown(type(item))
             if self._ending and not self._final:
                 mailbox.done()
                 return
@@ -295,7 +246,7 @@ class Cell(Generic[M]):
         assert reply is not None
         handler = actor.handlers.get(kind)
         if handler is None:
-            self._not_understood(kind)
+            self._reject_unknown(kind)
             reply.fail(ActorDown(self.path, f"does not understand {kind.__name__}"))
             return
         self.last.append(kind)
@@ -304,34 +255,34 @@ class Cell(Generic[M]):
         result = handler(actor, item.message)
         if result is not None:
             await result
-        # An answer may be given later than its handler returns; until then it is kept.
+        # The handler may return before it answers.  The question stays listed until then.
         if reply.over and deferred[-1] is reply:
             deferred.pop()
-        elif len(deferred) > self._deferred_most:
-            deferred[:] = [kept for kept in deferred if not kept.over]
-            self._deferred_most = max(BATCH, 2 * len(deferred))
+        elif len(deferred) > self._deferred_limit:
+            deferred[:] = [question for question in deferred if not question.over]
+            self._deferred_limit = max(BATCH, 2 * len(deferred))
 
-    def _attend(self, actor: Actor[M]) -> None:
-        self.mailbox.wanted = False
+    def _handle_control(self, actor: Actor[M]) -> None:
+        self.mailbox.control_pending = False
         if self.mailbox.overflowed:
             self.mailbox.overflowed = False
             actor.overflowed()
         while self._downs:
             actor.down(self._downs.pop(0))
 
-    def _not_understood(self, kind: type) -> None:
-        self.mailbox.unread()
-        self.system.dead_letter(self.path, kind.__name__)
+    def _reject_unknown(self, kind: type) -> None:
+        self.mailbox.mark_unhandled()
+        self._core.reports.dead_letter(self.path, kind.__name__)
 
     def _close_incarnation(self, end: Exit) -> None:
-        """Whatever was begun is ended: the message in hand, and questions not answered yet."""
+        """Account for the message in hand, and fail the questions that are not answered."""
         self.task = None
         self.state = LifeCycle.WAITING
         self.reason = end.reason
         message = self.mailbox.in_hand
         self.mailbox.fail()
         if end.error is not None:
-            self.system.emit(Crashed(self.path, self.generation, end.error, message))
+            self._core.reports.emit(Crashed(self.path, self.generation, end.error, message))
         deferred, self._deferred = self._deferred, []
         for reply in deferred:
             reply.fail(self._down_error(end.error))
@@ -341,7 +292,7 @@ class Cell(Generic[M]):
         down.__cause__ = cause
         return down
 
-    # -- being watched, and watching
+    # -- watches, in both directions
 
     def watch(self, callback: Callable[[Down], object]) -> Callable[[], None]:
         """See `Ref.watch`."""
@@ -360,7 +311,7 @@ class Cell(Generic[M]):
         """See `Context.watch`."""
         path = ref.path
         if path not in self._watching:
-            self._watching[path] = lambda: None  # it may be gone already
+            self._watching[path] = lambda: None  # `watch` below may deliver at once
             unwatch = ref.watch(self._deliver_down)
             if path in self._watching:
                 self._watching[path] = unwatch
@@ -371,44 +322,48 @@ class Cell(Generic[M]):
         return end_watch
 
     def _deliver_down(self, down: Down) -> None:
-        """Queue a `Down` in the system lane: read before the next batch, never dropped."""
+        """Queue a `Down`.  It is read before the next batch of messages and never dropped."""
         del self._watching[down.actor]
         self._downs.append(down)
-        self.mailbox.attend()
+        self.mailbox.signal_control()
 
-    def gone(self, end: Exit) -> None:
-        """No incarnation follows.  Synchronous: whoever sees the `Down` sees no entry."""
+    def finish(self, end: Exit) -> None:
+        """No incarnation follows.
+
+        Synchronous, with the removal from the registry: a watcher that gets the `Down` finds
+        no entry there.
+        """
         if self.state is not LifeCycle.FAILED:
             self.state = LifeCycle.ENDED
         for unwatch in self._watching.values():
             unwatch()
         self._watching.clear()
         for message, reply in self.mailbox.empty_into_dead_letters():
-            self.system.dead_letter(self.path, type(message).__name__)
+            self._core.reports.dead_letter(self.path, type(message).__name__)
             if reply is not None:
                 reply.fail(self._down_error(end.error))
         down = self._down = Down(self.path, self.generation, end.kind, self.reason)
         watchers, self._watchers = self._watchers, []
         for callback in watchers:
-            self.system.call(callback, down)
+            self._core.reports.call(callback, down)
 
     def awaiting(self) -> str:
-        """What the handlers' task waits for: innermost function outside trio, with its line."""
-        return where(self.task)
+        """Where the handlers' task waits: innermost function outside trio, with its line."""
+        return position_of(self.task)
 
 
-def where(task: trio.lowlevel.Task | None) -> str:
+def position_of(task: trio.lowlevel.Task | None) -> str:
     """The innermost function of `task` that is not trio's own, as ``module.function:line``."""
-    found = ""
+    position = ""
     coroutine: Any = None if task is None else task.coro
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)
         if frame is not None:
             module = frame.f_globals.get("__name__", "?")
             if module.split(".")[0] != "trio":
-                found = f"{module}.{frame.f_code.co_name}:{frame.f_lineno}"
+                position = f"{module}.{frame.f_code.co_name}:{frame.f_lineno}"
         coroutine = getattr(coroutine, "cr_await", None)
-    return found
+    return position
 
 
 def _without_cancelled(

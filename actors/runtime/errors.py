@@ -40,8 +40,8 @@ class StartTimeout(ActorError):
     """`Actor.started` did not return within the child's start timeout."""
 
 
-class Escalated(ActorError):
-    """A supervisor's own restart budget was spent; its parent has to decide."""
+class GroupEscalatedError(ActorError):
+    """A supervisor spent its own restart budget; its parent has to decide."""
 
 
 class ExitKind(Enum):
@@ -70,3 +70,15 @@ class Exit:
         if self.error is None:
             return self.kind.value
         return f"{self.kind.value}: {type(self.error).__name__}: {self.error}"
+
+
+@frozen
+class Down:
+    """An actor that was watched has ended and no incarnation follows: one for each watch."""
+
+    actor: str
+    generation: int
+    """How many incarnations it had."""
+    kind: ExitKind
+    """How the last one ended."""
+    reason: str

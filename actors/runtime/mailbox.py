@@ -6,14 +6,14 @@ there is no room.  Every offer ends in exactly one counter, and at any moment
     offered = handled + dropped + coalesced + dead_lettered + failed + queued
 
 holds, where `queued` includes the message in hand.  The mailbox belongs to the actor,
-not to one incarnation of it: what was queued before a crash is read by the next.
+not to one incarnation of it: after a crash the next incarnation reads the queue.
 
-The way of an ordinary message is kept short: `offered` is counted when it comes, `taken`
-when it is read, and `handled` is what was taken and neither failed nor is in hand.
+An ordinary message costs two counts: `offered` when it comes and `taken` when it is read.
+`handled` is computed from them: taken, and neither failed nor in hand.
 
-Why a deque and one parked task instead of a trio channel: a channel costs a trip
-through the scheduler a message (160 k/s), a burst read from a deque costs one trip a
-burst (millions a second).
+A deque and one parked task are used instead of a trio channel.  A channel costs one trip
+through the scheduler for each message (160,000 a second); a burst that is read from a
+deque costs one trip for the whole burst (millions a second).
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ import sys
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
 import trio
 from attrs import asdict, field, frozen, validators
 
-if TYPE_CHECKING:
-    from actors.runtime.reply import ReplyTo
+from actors.runtime.reply import ReplyTo
 
 M = TypeVar("M")
 
 
 class Overflow(Enum):
-    """What happens to a message class when its limit is reached."""
+    """How a message class behaves when its limit is reached."""
 
     RESYNC = "resync"
-    """Refused, and the actor's `overflowed` hook is called once: it lost something that it
-    must not lose, so it has to compare itself with the truth again."""
+    """The message is refused and the actor's `overflowed` hook is called once.  The actor lost
+    a message that it must not lose, so it has to compare itself with its source again."""
     COALESCE = "coalesce"
-    """Only the newest message of a key is kept, at its own place in the queue."""
+    """Only the newest message of a key stays.  Its place in the queue is its own."""
     DROP_OLDEST = "drop_oldest"
     """The oldest message of this class makes room."""
 
@@ -57,7 +56,8 @@ class Policy:
     limit: int = field(default=1_000, validator=validators.ge(1))
     """Messages of this class that may wait (`DROP_OLDEST`)."""
     key: Callable[[Any], Hashable] = _no_key
-    """Which messages replace each other (`COALESCE`): must not raise, the key hashable."""
+    """Messages with an equal key replace each other (`COALESCE`).  It must not raise, and the
+    key must be hashable."""
 
 
 @frozen
@@ -77,7 +77,7 @@ DEFAULT_MAILBOX: Final = MailboxSpec()
 
 @final
 class Slot:
-    """A queued message that may be taken out of the middle of the queue, or is an ask."""
+    """A queued message that can be taken out of the middle of the queue, or a question."""
 
     __slots__ = ("key", "message", "reply")
 
@@ -87,23 +87,31 @@ class Slot:
         self.reply = reply
 
 
-_GONE: Final = object()
+_TAKEN_OUT: Final = object()
 """The message of a slot that was coalesced or dropped while it waited."""
 _NOTHING: Final = object()
-"""What is in hand when nothing is."""
+"""Stands in for the message in hand where there is none."""
 
 
 @frozen
 class Counters:
-    """Where the offers of one mailbox went, at one moment.  See the module for the law."""
+    """Where the messages of one mailbox went, at one moment.  See the module for the law."""
 
     offered: int
+    """Messages that somebody told or asked the actor."""
     handled: int
+    """Messages whose handler has returned."""
     dropped: int
+    """Messages that were refused, or made room, because the mailbox or their class was full."""
     coalesced: int
+    """Messages that a newer one of the same key replaced before they were read."""
     dead_lettered: int
+    """Messages that came after the actor's end, were left in the queue at its end, or for
+    which it has no handler."""
     failed: int
+    """Messages that were in hand when an incarnation crashed or was killed."""
     queued: int
+    """Messages that wait, with the one in hand."""
 
     @property
     def balanced(self) -> bool:
@@ -127,8 +135,9 @@ class Mailbox(Generic[M]):
         "_coalesced",
         "_dead",
         "_dropped",
+        "_dropped_by_class",
+        "_empty_slots",
         "_failed",
-        "_gone",
         "_in_hand",
         "_limit",
         "_offered",
@@ -136,17 +145,16 @@ class Mailbox(Generic[M]):
         "_queue",
         "_reader",
         "_taken",
-        "_thinned",
-        "_unread",
+        "_unhandled",
+        "control_pending",
         "overflowed",
-        "wanted",
     )
 
     def __init__(self, spec: MailboxSpec = DEFAULT_MAILBOX) -> None:
         self.overflowed = False
-        """A message that may not be lost was refused since this was last looked at."""
-        self.wanted = False
-        """Somebody wants the reader's attention for something that is not a message."""
+        """A message of a `RESYNC` class was refused.  The reader clears it."""
+        self.control_pending = False
+        """A control signal waits for the reader: a stop, an overflow or a `Down`."""
         self._capacity = spec.capacity
         self._limit = spec.capacity
         """Items up to which an ordinary message is simply appended; -1 when closed."""
@@ -157,20 +165,20 @@ class Mailbox(Generic[M]):
         }
         self._queue: deque[Any] = deque()
         """Messages, and slots of those that need one."""
-        self._gone = 0
-        """Slots in the queue whose message is gone."""
+        self._empty_slots = 0
+        """Slots in the queue whose message was taken out."""
         self._by_key: dict[Hashable, Slot] = {}
         self._by_class: dict[type, deque[Slot]] = {}
         self._reader: trio.lowlevel.Task | None = None
         self._in_hand: Any = _NOTHING
         self._offered = self._taken = self._dropped = self._coalesced = 0
-        self._dead = self._unread = self._failed = 0
-        self._thinned: dict[type, int] = {}
-        """Dropped messages of a class that is thinned, since they were last asked for."""
+        self._dead = self._unhandled = self._failed = 0
+        self._dropped_by_class: dict[type, int] = {}
+        """Dropped messages of each `DROP_OLDEST` class, since the last `take_dropped`."""
 
     def __len__(self) -> int:
         """How many messages wait."""
-        return len(self._queue) - self._gone
+        return len(self._queue) - self._empty_slots
 
     @property
     def closed(self) -> bool:
@@ -179,7 +187,7 @@ class Mailbox(Generic[M]):
 
     @property
     def in_hand(self) -> Any:
-        """The message that was taken and is not accounted for yet, None where there is none."""
+        """The message that is being handled; None where there is none."""
         item = self._in_hand
         if item is _NOTHING:
             return None
@@ -191,10 +199,10 @@ class Mailbox(Generic[M]):
         in_hand = self._in_hand is not _NOTHING
         return Counters(
             offered=self._offered,
-            handled=self._taken - self._failed - self._unread - in_hand,
+            handled=self._taken - self._failed - self._unhandled - in_hand,
             dropped=self._dropped,
             coalesced=self._coalesced,
-            dead_lettered=self._dead + self._unread,
+            dead_lettered=self._dead + self._unhandled,
             failed=self._failed,
             queued=len(self) + in_hand,
         )
@@ -202,9 +210,9 @@ class Mailbox(Generic[M]):
     # -- the senders' side
 
     def offer(self, message: M) -> bool:
-        """Queue `message`, or account for why not.  Never raises, never waits.
+        """Queue `message`, or count why it is not queued.  Never raises, never waits.
 
-        False means that this very message will not be read.
+        False: this message will not be read.
         """
         self._offered += 1
         if len(self._queue) < self._limit and message.__class__ not in self._policies:
@@ -223,7 +231,7 @@ class Mailbox(Generic[M]):
         return self._offer_dropping(message, policy)
 
     def offer_ask(self, message: M, reply: ReplyTo[Any]) -> bool:
-        """Queue a question.  Never thinned: somebody waits for the answer."""
+        """Queue a question.  No policy applies to it, since an asker waits for the answer."""
         self._offered += 1
         if self.closed:
             self._dead += 1
@@ -254,24 +262,24 @@ class Mailbox(Generic[M]):
         waiting = self._by_class.setdefault(message.__class__, deque())
         if waiting and (len(waiting) >= policy.limit or not self._has_room()):
             self._take_out(waiting.popleft())
-            self._thin(message.__class__)
+            self._drop(message.__class__)
         elif not self._has_room():
-            self._thin(message.__class__)
+            self._drop(message.__class__)
             return False
         slot = Slot(message)
         waiting.append(slot)
         return self._put(slot)
 
-    def _thin(self, kind: type) -> None:
+    def _drop(self, kind: type) -> None:
         self._dropped += 1
-        self._thinned[kind] = self._thinned.get(kind, 0) + 1
+        self._dropped_by_class[kind] = self._dropped_by_class.get(kind, 0) + 1
 
-    def take_thinned(self, kind: type) -> int:
-        """How many messages of a `DROP_OLDEST` class were dropped since this was last asked."""
-        return self._thinned.pop(kind, 0) if self._thinned else 0
+    def take_dropped(self, kind: type) -> int:
+        """See `Context.take_dropped`."""
+        return self._dropped_by_class.pop(kind, 0) if self._dropped_by_class else 0
 
     def _has_room(self) -> bool:
-        return len(self._queue) - self._gone < self._capacity
+        return len(self._queue) - self._empty_slots < self._capacity
 
     def _put(self, item: object) -> bool:
         self._queue.append(item)
@@ -282,27 +290,27 @@ class Mailbox(Generic[M]):
     def _refuse(self) -> bool:
         self._dropped += 1
         self.overflowed = True
-        self.attend()
+        self.signal_control()
         return False
 
     def _take_out(self, slot: Slot) -> None:
-        slot.message = _GONE
-        self._gone += 1
-        # Emptied slots are swept when they are half of the queue: amortised constant.
-        if self._gone > 64 and self._gone * 2 > len(self._queue):
-            kept = [item for item in self._queue if not _is_gone(item)]
+        slot.message = _TAKEN_OUT
+        self._empty_slots += 1
+        # Empty slots are removed when they are half of the queue: constant cost on average.
+        if self._empty_slots > 64 and self._empty_slots * 2 > len(self._queue):
+            full = [item for item in self._queue if not _is_empty(item)]
             self._queue.clear()
-            self._queue.extend(kept)
-            self._gone = 0
+            self._queue.extend(full)
+            self._empty_slots = 0
 
-    def attend(self) -> None:
-        """Wake the reader although there may be no message (stop, overflow)."""
-        self.wanted = True
+    def signal_control(self) -> None:
+        """Wake the reader for a control signal, although no message may wait."""
+        self.control_pending = True
         if self._reader is not None:
             self._wake()
 
     def close(self) -> None:
-        """Refuse every further offer; what is queued can still be read."""
+        """Refuse every further offer.  Queued messages can still be read."""
         self._limit = -1
 
     def _wake(self) -> None:
@@ -313,8 +321,8 @@ class Mailbox(Generic[M]):
     # -- the reader's side
 
     async def wait(self) -> None:
-        """Return when there is a message, or when attention is wanted.  A checkpoint."""
-        if self._queue or self.wanted:
+        """Return when a message or a control signal waits.  A checkpoint."""
+        if self._queue or self.control_pending:
             await trio.lowlevel.checkpoint()
             return
         self._reader = trio.lowlevel.current_task()
@@ -326,17 +334,17 @@ class Mailbox(Generic[M]):
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def batch(self, most: int) -> Iterator[M | Slot]:
-        """Up to `most` messages, one by one; a question comes as the slot it waited in.
+        """Up to `most` messages, one by one.  A question comes as its `Slot`.
 
-        Each is in hand until the next is asked for, or `done` or `fail` accounts for it:
-        whoever leaves the loop early has to.
+        Each message is in hand until the next one is taken.  A caller that leaves the loop
+        early accounts for the message in hand with `done` or `fail`.
         """
         queue = self._queue
         while most and queue:
             item = queue.popleft()
             if item.__class__ is Slot:
-                if item.message is _GONE:
-                    self._gone -= 1
+                if item.message is _TAKEN_OUT:
+                    self._empty_slots -= 1
                     continue
                 if item.reply is None:
                     self._forget(item)
@@ -354,30 +362,30 @@ class Mailbox(Generic[M]):
             self._by_class[type(slot.message)].popleft()
 
     def done(self) -> None:
-        """The message in hand was handled, if there is one."""
+        """Count the message in hand, if any, as handled."""
         self._in_hand = _NOTHING
 
-    def unread(self) -> None:
-        """The message in hand is one that the actor does not know: a dead letter."""
-        self._unread += 1
+    def mark_unhandled(self) -> None:
+        """The actor has no handler for the message in hand: it is a dead letter."""
+        self._unhandled += 1
         self._in_hand = _NOTHING
 
     def fail(self) -> None:
-        """The message in hand, if there is one, was lost in a crash."""
+        """Count the message in hand, if any, as lost in a crash."""
         if self._in_hand is not _NOTHING:
             self._failed += 1
             self._in_hand = _NOTHING
 
     def empty_into_dead_letters(self) -> list[tuple[M, ReplyTo[Any] | None]]:
-        """Close, and take out everything that nobody will read any more."""
+        """Close, and take out all queued messages as dead letters."""
         self.close()
         left: list[tuple[Any, ReplyTo[Any] | None]] = []
         for item in self.batch(len(self._queue)):
-            self.unread()
+            self.mark_unhandled()
             is_ask = type(item) is Slot
             left.append((item.message, item.reply) if is_ask else (item, None))
         return left
 
 
-def _is_gone(item: object) -> bool:
-    return type(item) is Slot and item.message is _GONE
+def _is_empty(item: object) -> bool:
+    return type(item) is Slot and item.message is _TAKEN_OUT

@@ -1,27 +1,45 @@
-"""How to talk to an actor: tell it something, ask it something, learn that it is gone."""
+"""The address of an actor: tell it a message, ask it a question, watch for its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final
 
 import trio
 
-from actors.runtime.errors import ActorDown, ActorError, AskTimeout, SelfAsk
+from actors.runtime.deadlines import Deadlines, Expiring
+from actors.runtime.errors import ActorDown, ActorError, AskTimeout, Down, SelfAsk
+from actors.runtime.mailbox import Mailbox
+from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.reply import ReplyTo
-
-if TYPE_CHECKING:
-    from actors.runtime.actor import Down
-    from actors.runtime.cell import Cell
-    from actors.runtime.deadlines import Expiring
+from actors.runtime.reports import Reports
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
 
 
+class Addressee(Protocol):
+    """The cell behind a ref."""
+
+    path: str
+    reason: str
+    task: trio.lowlevel.Task | None
+
+    @property
+    def mailbox(self) -> Mailbox[Any]: ...
+
+    @property
+    def deadlines(self) -> Deadlines: ...
+
+    @property
+    def reports(self) -> Reports: ...
+
+    def watch(self, callback: Callable[[Down], object]) -> Callable[[], None]: ...
+
+
 @final
 class _Waiter:
-    """The task that waits for `left` answers, or until its time is over."""
+    """A task that waits for `left` answers, or until its deadline."""
 
     __slots__ = ("left", "parked", "task")
 
@@ -48,7 +66,7 @@ class _Waiter:
                 trio.lowlevel.reschedule(self.task)
 
     async def wait(self) -> None:
-        """A checkpoint.  Cancelled, it is over as well."""
+        """A checkpoint.  A cancellation ends the wait for good."""
         if self.left <= 0:
             await trio.lowlevel.checkpoint()
             return
@@ -62,12 +80,12 @@ class _Waiter:
 
 
 @final
-class Ref(Generic[M_contra]):
-    """The address of an actor that takes `M_contra`; stays good across its restarts."""
+class Ref(Generic[M_contra], metaclass=NoPublicConstructor):
+    """The address of an actor that takes `M_contra`.  It stays valid across restarts."""
 
     __slots__ = ("_cell", "_offer")
 
-    def __init__(self, cell: Cell[Any]) -> None:
+    def __init__(self, cell: Addressee) -> None:
         self._cell = cell
         self._offer = cell.mailbox.offer
 
@@ -82,13 +100,13 @@ class Ref(Generic[M_contra]):
     def tell(self, message: M_contra) -> bool:
         """Put a message into the mailbox.  Never raises and never waits.
 
-        False when this message will not be read: the actor is gone (a dead letter) or
+        False when this message will not be read: the actor has ended (a dead letter), or
         the mailbox has no room for it (by the policy of its class).
         """
         if self._offer(message):
             return True
         if self._cell.mailbox.closed:
-            self._cell.system.dead_letter(self._cell.path, type(message).__name__)
+            self._cell.reports.dead_letter(self._cell.path, type(message).__name__)
         return False
 
     async def ask(self, make: Callable[[ReplyTo[R]], M_contra], *, timeout: float) -> R:
@@ -96,17 +114,17 @@ class Ref(Generic[M_contra]):
 
         Ends in exactly one way: the answer; `ActorDown` when the actor goes down with the
         question, is down already, or has no room for it; `AskTimeout` after `timeout`
-        seconds.  The actor is not harmed by an asker that gives up.  Raises `SelfAsk` in
-        the actor's own handler.
+        seconds.  A timeout does not harm the actor.  Raises `SelfAsk` in the actor's own
+        handler.
         """
         cell = self._cell
         task = trio.lowlevel.current_task()
         if cell.task is task:
             raise SelfAsk(f"{cell.path} asked itself")
         waiter = _Waiter(task, 1)
-        reply: ReplyTo[R] = ReplyTo(waiter.one_done, self.late)
+        reply: ReplyTo[R] = ReplyTo(waiter.one_done, self.report_late)
         message = make(reply)
-        cell.system.deadlines.add(timeout, waiter)
+        cell.deadlines.add(timeout, waiter)
         self.send(message, reply)
         try:
             await waiter.wait()
@@ -122,46 +140,46 @@ class Ref(Generic[M_contra]):
         if cell.mailbox.offer_ask(message, reply):
             return
         if cell.mailbox.closed:
-            cell.system.dead_letter(cell.path, type(message).__name__)
+            cell.reports.dead_letter(cell.path, type(message).__name__)
             reply.fail(ActorDown(cell.path, cell.reason))
         else:
             reply.fail(ActorDown(cell.path, "its mailbox is full"))
 
-    def keep_deadline(self, timeout: float, waiter: Expiring) -> None:
+    def add_deadline(self, timeout: float, waiter: Expiring) -> None:
         """Have `waiter` expire; for `ask_all`."""
-        self._cell.system.deadlines.add(timeout, waiter)
+        self._cell.deadlines.add(timeout, waiter)
 
     def is_handled_by(self, task: trio.lowlevel.Task) -> bool:
         """Whether `task` runs this actor's handlers; for `ask_all`."""
         return self._cell.task is task
 
-    def late(self, what: str) -> None:
-        """An answer came that nobody waits for; for `ReplyTo`."""
-        self._cell.system.dead_letter(self._cell.path, what)
+    def report_late(self, what: str) -> None:
+        """Count an answer that came too late as a dead letter; for `ReplyTo`."""
+        self._cell.reports.dead_letter(self._cell.path, what)
 
     def watch(self, callback: Callable[[Down], object]) -> Callable[[], None]:
-        """Have `callback` called once, with a `Down`, when the actor is gone for good.
+        """Have `callback` called once, with a `Down`, when the actor has ended for good.
 
-        At once where it is gone already.  Returns a function that ends the watch.
+        Called at once if it has ended already.  Returns a function that ends the watch.
         Actors use `Context.watch`, which delivers to their `down` hook.
         """
         return self._cell.watch(callback)
 
-    async def gone(self) -> Down:
-        """Wait until the actor is gone for good."""
+    async def wait_down(self) -> Down:
+        """Wait until the actor has ended for good."""
         event = trio.Event()
-        seen: list[Down] = []
+        downs: list[Down] = []
 
-        def note(down: Down) -> None:
-            seen.append(down)
+        def on_down(down: Down) -> None:
+            downs.append(down)
             event.set()
 
-        unwatch = self.watch(note)
+        unwatch = self.watch(on_down)
         try:
             await event.wait()
         finally:
             unwatch()
-        return seen[0]
+        return downs[0]
 
 
 async def ask_all(
@@ -170,19 +188,19 @@ async def ask_all(
     *,
     timeout: float,
 ) -> list[R | ActorError]:
-    """Ask many actors at once under one deadline; nobody waits for a stuck one.
+    """Ask many actors at once under one deadline, so that one stuck actor delays no other.
 
-    The list has one outcome for each ref, in order: its answer, `ActorDown` or
-    `AskTimeout` as a value, `SelfAsk` for the one who asks.
+    The list has one outcome for each ref, in order: its answer, or `ActorDown` or
+    `AskTimeout` as a value, or `SelfAsk` for the actor that asks.
     """
-    asked = list(refs)
+    addressees = list(refs)
     task = trio.lowlevel.current_task()
-    waiter = _Waiter(task, len(asked))
-    if asked:
-        asked[0].keep_deadline(timeout, waiter)
+    waiter = _Waiter(task, len(addressees))
+    if addressees:
+        addressees[0].add_deadline(timeout, waiter)
     replies: list[ReplyTo[R]] = []
-    for ref in asked:
-        reply: ReplyTo[R] = ReplyTo(waiter.one_done, ref.late)
+    for ref in addressees:
+        reply: ReplyTo[R] = ReplyTo(waiter.one_done, ref.report_late)
         replies.append(reply)
         if ref.is_handled_by(task):
             reply.fail(SelfAsk(f"{ref.path} asked itself"))
@@ -194,5 +212,5 @@ async def ask_all(
         in_time = [reply.abandon() for reply in replies]
     return [
         reply.outcome() if answered else AskTimeout(ref.path, timeout)
-        for ref, reply, answered in zip(asked, replies, in_time, strict=True)
+        for ref, reply, answered in zip(addressees, replies, in_time, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The way back of a question: one answer, to one asker, at most once."""
+"""The reply side of a question: one answer, to one asker, at most once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _PENDING: Final[Any] = object()
 
 @final
 class ReplyTo(Generic[R]):
-    """Where an answer goes.  Put into the message by `Ref.ask`, answered with `send`.
+    """Takes the answer to one question.  `Ref.ask` puts it into the message; answer with `send`.
 
     It ends exactly once: with a value, with an error (the actor went down), or
-    abandoned (the asker's deadline passed, or it was cancelled).  Whatever is sent after
-    that is a dead letter: counted, never an error for the actor that answers.
+    abandoned (the asker's deadline passed, or it was cancelled).  A later answer is a dead
+    letter: it is counted and is no error for the actor that sends it.
     """
 
     __slots__ = ("_abandoned", "_error", "_finished", "_on_late", "_value")
@@ -32,11 +32,11 @@ class ReplyTo(Generic[R]):
 
     @property
     def over(self) -> bool:
-        """No answer is waited for any more."""
+        """Whether the question has ended."""
         return self._abandoned or self._error is not None or self._value is not _PENDING
 
     def send(self, value: R) -> bool:
-        """Answer.  False where nobody waits any more: the answer is a dead letter."""
+        """Answer.  False: nobody waits any more, and the answer is a dead letter."""
         if self.over:
             self._on_late("late reply" if self._abandoned else "second reply")
             return False
@@ -45,7 +45,7 @@ class ReplyTo(Generic[R]):
         return True
 
     def fail(self, error: ActorError) -> bool:
-        """End the question without an answer; the asker gets `error` raised."""
+        """End the question without an answer: `error` is raised at the asker."""
         if self.over:
             return False
         self._error = error
@@ -53,7 +53,7 @@ class ReplyTo(Generic[R]):
         return True
 
     def abandon(self) -> bool:
-        """The asker does not wait any more.  Whether it has its answer by then."""
+        """End the wait of the asker.  True if the answer came in time."""
         if self.over:
             return not self._abandoned
         self._abandoned = True

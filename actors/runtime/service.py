@@ -1,4 +1,4 @@
-"""An actor that takes no messages and runs one function: for a loop that is to be supervised."""
+"""An actor that takes no messages and runs one function, so that a loop is supervised."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from actors.runtime.actor import Actor
 
 @final
 class Service(Actor[NoReturn]):
-    """Runs `function` for as long as it lives; ends normally when that returns.
+    """Runs `function`, and ends normally when that returns.
 
-    An exception in it is a crash, so `ChildSpec.restart` says what follows.
+    An exception in it is a crash; `ChildSpec.restart` decides what follows.
     """
 
     def __init__(self, function: Callable[[], Awaitable[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What the runtime reports about the life of actors.  Nothing vanishes: each is told once."""
+"""The signals with which the runtime reports what happens to actors, each once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Started:
 
 @frozen
 class Crashed:
-    """An exception left an incarnation.  `message` is the one that was lost with it, if any."""
+    """An exception ended an incarnation.  `message` was lost with it, if it is not None."""
 
     actor: str
     generation: int
@@ -40,7 +40,7 @@ class Restarting:
 
 @frozen
 class Failed:
-    """A child spent its restart budget; it stays down and its siblings live."""
+    """A child spent its restart budget.  It stays down and its siblings live."""
 
     actor: str
     restarts: int
@@ -49,7 +49,7 @@ class Failed:
 
 @frozen
 class GroupEscalated:
-    """A supervisor spent its own budget because of `child` and ends."""
+    """A supervisor spent its own budget because of `child`, and ends."""
 
     supervisor: str
     child: str
@@ -58,18 +58,18 @@ class GroupEscalated:
 
 @frozen
 class ActorEnded:
-    """An actor or a group is gone for good."""
+    """An actor or a group has ended, and no incarnation follows."""
 
     actor: str
     generation: int
     exit: Exit
     counters: Counters | None = field(default=None, eq=False)
-    """Where an actor's messages went; None of a group."""
+    """Where an actor's messages went; None for a group."""
 
 
 @frozen
 class Overran:
-    """A child was cancelled after its shutdown time and still runs; it awaits `awaiting`."""
+    """A child was cancelled after its shutdown time and still runs.  It waits at `awaiting`."""
 
     actor: str
     after: float

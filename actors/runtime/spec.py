@@ -1,4 +1,4 @@
-"""What a supervisor is told about a child: how it starts, restarts and stops."""
+"""How a child of a supervisor starts, restarts and stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHARE: Final = validators.and_(validators.ge(0.0), validators.le(1.0))
 
 
 class Restart(Enum):
-    """When an incarnation that ended is followed by another one.
+    """After which ends a child is restarted.
 
     A child that its supervisor stopped is never restarted.
     """
@@ -43,12 +43,12 @@ class Restart(Enum):
 
 
 class Strategy(Enum):
-    """Who is restarted with a child."""
+    """Which other children are restarted with a child."""
 
     ONE_FOR_ONE = "one_for_one"
-    """Nobody."""
+    """None."""
     REST_FOR_ONE = "rest_for_one"
-    """Those that were started after it, stopped in reverse order, started in order."""
+    """The children that were started after it: stopped in reverse order, started in order."""
 
 
 @frozen
@@ -61,10 +61,10 @@ class Intensity:
 
 @frozen
 class Backoff:
-    """The pause before a restart: exponential, with jitter, forgotten after a calm time.
+    """The pause before a restart: exponential, with jitter, reset after a calm time.
 
-    The n-th restart in a row waits ``min(most, first * factor**(n-1))`` seconds, of which
-    a share of up to `jitter` (0..1) is taken away at random.
+    The n-th restart in a row waits ``min(most, first * factor**(n-1))`` seconds, less a
+    random share of up to `jitter` (0..1).
     """
 
     first: float = field(default=0.1, validator=_SECONDS)
@@ -72,11 +72,11 @@ class Backoff:
     most: float = field(default=30.0, validator=_SECONDS)
     jitter: float = field(default=0.5, validator=_SHARE)
     reset_after: float = field(default=30.0, validator=_SECONDS)
-    """Seconds an incarnation must live for the row to begin anew."""
+    """Seconds that an incarnation must live until the next restart counts as the first."""
 
     def bound(self, attempt: int) -> float:
         """Seconds before restart number `attempt` (1, 2, ...) in a row, without jitter."""
-        # The exponent is capped: 2.0**1024 is an OverflowError, and that has taken workers down.
+        # The exponent is capped, since 2.0**1024 is an OverflowError.
         return min(self.most, self.first * self.factor ** min(attempt - 1, 64))
 
     def delay(self, attempt: int, random: random.Random) -> float:
@@ -97,7 +97,7 @@ class ChildSpec(Generic[M]):
     start_timeout: float = field(default=30.0, validator=_SECONDS)
     """Seconds for `Actor.started`."""
     significant: bool = False
-    """When it ends by itself and is not restarted, its supervisor shuts down too."""
+    """Its supervisor shuts down when it ends by itself and is not restarted."""
     intensity: Intensity = Intensity()
     backoff: Backoff = Backoff()
     mailbox: MailboxSpec = DEFAULT_MAILBOX
@@ -126,7 +126,7 @@ class GroupSpec:
     """The budget of the group as a whole; when it is spent, the group escalates."""
     backoff: Backoff = Backoff()
     on_end: Callable[[Exit], object] = field(default=lambda _: None)
-    """Called once, in the same step in which the group is gone for good."""
+    """Called once, in the same step in which the group ends for good."""
 
 
 AnySpec: TypeAlias = ChildSpec[Any] | GroupSpec
@@ -145,7 +145,7 @@ class RestartBudget:
         """Restarts ever charged."""
 
     def charge(self, now: float) -> bool:
-        """Account for one restart at `now`; False when that is one too many."""
+        """Count one restart at `now` (seconds).  False: the budget is spent."""
         times = self._times
         while times and times[0] <= now - self._intensity.within:
             times.pop(0)

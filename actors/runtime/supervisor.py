@@ -1,35 +1,34 @@
-"""Supervisors: who starts an actor, who notices its end, and what follows from it.
+"""Supervisors start actors, notice when they end, and decide whether they are restarted.
 
-A supervisor is a nursery with a policy.  Each child has a task of its own, the
-*runner*, that lives one incarnation after another; so no start, stop or backoff of one
-child makes another wait, and no task can outlive the supervisor's nursery.
+A supervisor is a nursery with a policy.  Each child has a task of its own, the *runner*,
+which runs one incarnation after another.  So no start, stop or backoff of one child makes
+another wait, and no task can outlive the supervisor's nursery.
 
 Two budgets limit restarts.  A child that spends its own becomes `failed` and its
 siblings live on, unless it is significant: then the supervisor ends as crashed.  When
 the supervisor as a whole spends its budget it *escalates*: it stops everybody and ends
 as crashed, and its parent decides.
 
-rest_for_one is kept by one rule instead of a procedure: an incarnation may start only
-while every earlier sibling is up and every later one is down.  A crash asks the later
-siblings to halt, in reverse order; the rule brings them back, in order.
+rest_for_one is one rule instead of a procedure: an incarnation may start only while every
+earlier sibling is up and every later one is down.  After a crash the later siblings are
+asked to halt, in reverse order; by the rule they then start again, in order.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+from typing import Any, Final, TypeVar, cast, final
 
 import trio
 
 from actors.runtime.cell import Cell, LifeCycle
-from actors.runtime.errors import ActorDown, Escalated, Exit, ExitKind
+from actors.runtime.errors import ActorDown, Exit, ExitKind, GroupEscalatedError
+from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
 from actors.runtime.signals import ActorEnded, Failed, GroupEscalated, Overran, Restarting
 from actors.runtime.spec import AnySpec, ChildSpec, GroupSpec, RestartBudget, Strategy
-
-if TYPE_CHECKING:
-    from actors.runtime.system import ActorSystem
+from actors.runtime.system_core import SystemCore
 
 M = TypeVar("M")
 
@@ -41,12 +40,12 @@ FAILED_REMEMBERED: Final = 20
 
 @final
 class Child:
-    """A supervisor's book-keeping about one child."""
+    """What a supervisor knows of one child."""
 
     __slots__ = (
         "attempt",
         "budget",
-        "gone",
+        "ended",
         "halted",
         "overrun",
         "pause",
@@ -63,31 +62,32 @@ class Child:
         """Restarts in a row, for the backoff."""
         self.stop_requested = False
         self.halted = False
-        """It was asked to end because an earlier sibling restarts."""
-        self.gone = trio.Event()
+        """An earlier sibling restarts, so this child was asked to end."""
+        self.ended = trio.Event()
         self.pause: trio.CancelScope | None = None
         """The backoff it sleeps in."""
         self.overrun: trio.CancelScope | None = None
-        """Reports when it does not end in time after it was asked to."""
+        """Of the task that reports a child that does not end in time."""
 
     @property
     def up(self) -> bool:
-        """Ready, or gone for good: what depends on it may start."""
-        return self.gone.is_set() or (self.unit.live and self.unit.state is LifeCycle.RUNNING)
+        """Ready, or ended for good: its later siblings may start."""
+        return self.ended.is_set() or (self.unit.live and self.unit.state is LifeCycle.RUNNING)
 
 
 @final
-class Supervisor:
-    """A running group of children.  All methods but `live_once` are synchronous."""
+class Supervisor(metaclass=NoPublicConstructor):
+    """A running group of children.  All methods but `run_incarnation` and `running` are
+    synchronous."""
 
     def __init__(
         self,
-        system: ActorSystem,
+        core: SystemCore,
         path: str,
         spec: GroupSpec,
         parent: Supervisor | None = None,
     ) -> None:
-        self.system = system
+        self._core = core
         self._parent = parent
         self.path = path
         self.spec = spec
@@ -98,28 +98,29 @@ class Supervisor:
         self.failed: deque[tuple[str, str]] = deque(maxlen=FAILED_REMEMBERED)
         """(path, reason) of children that spent their budget, newest last."""
         self._members: dict[str, Ref[Any]] = {}
-        """Of the children that are in the spec: those who depend on each other."""
+        """Refs of the children in the spec, which may depend on each other."""
         self._budget = RestartBudget(spec.intensity)
         self._nursery: trio.Nursery | None = None
         self._end = trio.Event()
         self._changed = trio.Event()
         self._escalated: Exit | None = None
-        self._asked = False
+        self._stop_requested = False
 
-    # -- what others ask for
+    # -- for users
 
     def start_child(self, spec: ChildSpec[M]) -> Ref[M]:
-        """Start an actor and return its address at once; messages wait until it is ready.
+        """Start an actor and return its address at once.  Messages wait until it is ready.
 
-        Raises ValueError where a child of that id exists.
+        Raises ValueError if a child of that id exists.
         """
-        cell = Cell(self.system, self._path_of(spec), spec, self)
+        path = self._path_of(spec)
+        cell = cast("Cell[M]", Cell.runtime_create(self._core, path, spec, self))
         self._adopt(spec, cell)
         return cell.ref
 
     def start_group(self, spec: GroupSpec) -> Supervisor:
         """Start a group of actors under a supervisor of its own."""
-        group = Supervisor(self.system, self._path_of(spec), spec, self)
+        group = Supervisor.runtime_create(self._core, self._path_of(spec), spec, self)
         self._adopt(spec, group)
         return group
 
@@ -127,7 +128,7 @@ class Supervisor:
         return f"{self.path}/{spec.id.replace('/', '%2F')}"
 
     def ref(self, child_id: str) -> Ref[Any]:
-        """The address of a child that is an actor.  KeyError where there is none."""
+        """The address of a child that is an actor.  KeyError if there is none."""
         unit = self.children[child_id].unit
         if not isinstance(unit, Cell):
             raise KeyError(f"{unit.path} is a supervisor, not an actor")
@@ -138,43 +139,43 @@ class Supervisor:
         return self._members.get(child_id) or self.ref(child_id)
 
     def stop_child(self, child_id: str) -> trio.Event:
-        """Ask a child to end for good; the event is set when it is gone.
+        """Ask a child to end for good; the event is set when it has ended.
 
         The ladder: it is asked; after its shutdown time it is cancelled; if it still runs
         that is reported.  It is never abandoned.
         """
         child = self.children.get(child_id)
         if child is None:
-            gone = trio.Event()
-            gone.set()
-            return gone
+            ended = trio.Event()
+            ended.set()
+            return ended
         self._stop(child)
-        return child.gone
+        return child.ended
 
     def request_stop(self, *, final: bool) -> None:  # noqa: ARG002 (as a cell's)
-        """End the whole group, as its parent asks.  A group has no queue to keep."""
-        self._asked = True
+        """End the whole group, as its parent asks.  `final` has no meaning for a group."""
+        self._stop_requested = True
         self._end.set()
 
     @property
     def live(self) -> bool:
-        """Its nursery is open."""
+        """Whether its nursery is open."""
         return self._nursery is not None
 
     async def running(self) -> None:
-        """Wait until children can be started.  Raises `ActorDown` where that will not be."""
+        """Wait until children can be started.  Raises `ActorDown` if it has ended."""
         over = (LifeCycle.ENDED, LifeCycle.FAILED)
         await self._until(lambda: self.state is LifeCycle.RUNNING or self.state in over)
         if self.state in over:
             raise ActorDown(self.path, self.reason)
 
-    # -- its own life
+    # -- the group itself
 
-    async def live_once(self) -> Exit:
+    async def run_incarnation(self) -> Exit:
         """Run the group until it is asked to end, a significant child ends, or it escalates."""
         self.generation += 1
         self.state = LifeCycle.STARTING
-        self._end, self._asked, self._escalated = trio.Event(), False, None
+        self._end, self._stop_requested, self._escalated = trio.Event(), False, None
         self._budget = RestartBudget(self.spec.intensity)
         try:
             async with trio.open_nursery() as nursery:
@@ -187,38 +188,41 @@ class Supervisor:
                     self._parent.changed()
                 await self._end.wait()
                 self.state = LifeCycle.STOPPING
-                await self._stop_everybody()
-                nursery.cancel_scope.cancel()  # only overrun reporters are left
+                await self._stop_all()
+                nursery.cancel_scope.cancel()  # ends the overrun reporters
         finally:
             self._nursery = None
             self.children.clear()
         if self._escalated is not None:
-            error = Escalated(f"{self.path} spent its restart budget: {self._escalated.reason}")
+            error = GroupEscalatedError(
+                f"{self.path} spent its restart budget: {self._escalated.reason}"
+            )
             error.__cause__ = self._escalated.error
             end = Exit(ExitKind.CRASHED, error)
         else:
-            end = Exit(ExitKind.SHUTDOWN if self._asked else ExitKind.NORMAL)
+            end = Exit(ExitKind.SHUTDOWN if self._stop_requested else ExitKind.NORMAL)
         self.reason = end.reason
         return end
 
-    async def _stop_everybody(self) -> None:
-        """In reverse order of their start where they depend on each other, else all at once."""
+    async def _stop_all(self) -> None:
+        """One by one in reverse order of their start if they depend on each other, else all at
+        once."""
         children = list(reversed(self.children.values()))
         if self.spec.strategy is Strategy.ONE_FOR_ONE:
             for child in children:
                 self._stop(child)
         for child in children:
             self._stop(child)
-            await child.gone.wait()
+            await child.ended.wait()
 
-    def gone(self, end: Exit) -> None:
-        """Nothing of the group runs any more."""
+    def finish(self, end: Exit) -> None:
+        """No incarnation follows.  Synchronous, with the removal from the registry."""
         if self.state is not LifeCycle.FAILED:
             self.state = LifeCycle.ENDED
         self.changed()
-        self.system.call(self.spec.on_end, end)
+        self._core.reports.call(self.spec.on_end, end)
 
-    # -- the life of a child
+    # -- one child
 
     def _adopt(self, spec: AnySpec, unit: Cell[Any] | Supervisor) -> None:
         if self._nursery is None or self.state is LifeCycle.STOPPING:
@@ -226,7 +230,7 @@ class Supervisor:
         if spec.id in self.children:
             raise ValueError(f"{self.path} has a child {spec.id!r} already")
         child = self.children[spec.id] = Child(spec, unit)
-        self.system.register(unit)
+        self._core.register(unit)
         self._nursery.start_soon(self._run, child, name=unit.path)
 
     def _stop(self, child: Child) -> None:
@@ -250,10 +254,10 @@ class Supervisor:
         limit = cell.spec.shutdown + REPORT_OVERRUN_AFTER
         with scope:
             await trio.sleep(limit)
-            self.system.emit(Overran(cell.path, limit, cell.awaiting()))
+            self._core.reports.emit(Overran(cell.path, limit, cell.awaiting()))
 
     async def _run(self, child: Child) -> None:
-        """The runner: one incarnation after another, until there is to be no other."""
+        """The runner: one incarnation after another, until none follows."""
         end: Exit | None = None
         try:
             while True:
@@ -261,7 +265,7 @@ class Supervisor:
                 if child.stop_requested:
                     break
                 began, end = trio.current_time(), None
-                end = await child.unit.live_once()
+                end = await child.unit.run_incarnation()
                 lived = trio.current_time() - began
                 halted = self._was_halted(child)
                 self.changed()
@@ -269,12 +273,12 @@ class Supervisor:
                     break
                 if halted and end.kind is not ExitKind.NORMAL:
                     continue
-                if not child.spec.restart.applies_to(end) or not self._afford(child, end):
+                if not child.spec.restart.applies_to(end) or not self._charge_restart(child, end):
                     break
                 await self._halt_later(child)
                 await self._back_off(child, lived)
         finally:
-            self._bury(child, end)
+            self._remove_child(child, end)
 
     def _was_halted(self, child: Child) -> bool:
         if child.overrun is not None:
@@ -283,18 +287,18 @@ class Supervisor:
         halted, child.halted = child.halted, False
         return halted
 
-    def _afford(self, child: Child, end: Exit) -> bool:
-        """Charge a restart to both budgets."""
+    def _charge_restart(self, child: Child, end: Exit) -> bool:
+        """Charge a restart to both budgets.  False: one of them is spent."""
         now = trio.current_time()
         unit = child.unit
         if not child.budget.charge(now):
             unit.state = LifeCycle.FAILED
             self.failed.append((unit.path, end.reason))
-            self.system.emit(Failed(unit.path, child.budget.spent - 1, end.error))
+            self._core.reports.emit(Failed(unit.path, child.budget.spent - 1, end.error))
             return False
         if not self._budget.charge(now):
             self._escalated = end
-            self.system.emit(GroupEscalated(self.path, unit.path, end.error))
+            self._core.reports.emit(GroupEscalated(self.path, unit.path, end.error))
             self._end.set()
             return False
         return True
@@ -302,27 +306,27 @@ class Supervisor:
     async def _back_off(self, child: Child, lived: float) -> None:
         backoff = child.spec.backoff
         child.attempt = 1 if lived >= backoff.reset_after else child.attempt + 1
-        delay = backoff.delay(child.attempt, self.system.random)
+        delay = backoff.delay(child.attempt, self._core.random)
         unit = child.unit
         unit.state = LifeCycle.BACKOFF
-        self.system.emit(Restarting(unit.path, unit.generation, child.attempt, delay))
+        self._core.reports.emit(Restarting(unit.path, unit.generation, child.attempt, delay))
         with trio.CancelScope() as child.pause:
             if not child.stop_requested:
                 await trio.sleep(delay)
         child.pause = None
         unit.state = LifeCycle.WAITING
 
-    def _bury(self, child: Child, end: Exit | None) -> None:
-        """The child is gone: registry, Down and events in one synchronous step."""
+    def _remove_child(self, child: Child, end: Exit | None) -> None:
+        """The child has ended: registry, `Down` and signals in one synchronous step."""
         unit = child.unit
-        self.system.unregister(unit)
+        self._core.unregister(unit)
         if self.children.get(child.spec.id) is child:
             del self.children[child.spec.id]
         never_ran = Exit(ExitKind.SHUTDOWN if child.stop_requested else ExitKind.KILLED)
-        unit.gone(end or never_ran)
+        unit.finish(end or never_ran)
         counters = unit.mailbox.counters if isinstance(unit, Cell) else None
-        self.system.emit(ActorEnded(unit.path, unit.generation, end or never_ran, counters))
-        child.gone.set()
+        self._core.reports.emit(ActorEnded(unit.path, unit.generation, end or never_ran, counters))
+        child.ended.set()
         self.changed()
         if child.spec.significant and not child.stop_requested:
             if unit.state is LifeCycle.FAILED:
@@ -334,11 +338,11 @@ class Supervisor:
     def _may_start(self, child: Child) -> bool:
         if self.spec.strategy is Strategy.ONE_FOR_ONE:
             return True
-        seen = False
+        is_later = False
         for other in self.children.values():
             if other is child:
-                seen = True
-            elif other.unit.live if seen else not other.up:
+                is_later = True
+            elif other.unit.live if is_later else not other.up:
                 return False
         return True
 
@@ -352,10 +356,10 @@ class Supervisor:
                 self._ask_to_end(later, final=False)
                 await self._until(lambda later=later: not later.unit.live)
 
-    # -- waiting for a change of state
+    # -- wait for a change of state
 
     def changed(self) -> None:
-        """Something that a child may wait for has changed; children say so too."""
+        """Wake all tasks that wait for a change of state.  Children call it too."""
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 

@@ -10,8 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from actors.runtime import ActorEnded, Crashed, Failed, Intensity, Restarting, Signal
-from actors.runtime.mailbox import Counters
+from actors.runtime import ActorEnded, Counters, Crashed, Failed, Intensity, Restarting, Signal
 
 
 def counters_balance(counters: Mapping[str, Counters]) -> list[str]:

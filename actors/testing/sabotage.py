@@ -13,8 +13,7 @@ from typing import Any, TypeAlias, final
 
 import trio
 
-from actors.runtime import Actor
-from actors.runtime.mailbox import Counters
+from actors.runtime import Actor, ChildSpec, Counters, Incarnation, Mailbox
 
 
 class Injected(Exception):
@@ -32,23 +31,23 @@ class Saboteur:
     def __init__(self, done: Counter[str] | None = None) -> None:
         self.actors: dict[str, Actor[Any]] = {}
         """The newest incarnation at each path."""
-        self.mailboxes: dict[str, list[Any]] = {}
+        self.mailboxes: dict[str, list[Mailbox[Any]]] = {}
         """Every mailbox that was ever at a path."""
-        self.specs: dict[str, Any] = {}
+        self.specs: dict[str, ChildSpec[Any]] = {}
         self.raised: list[Injected] = []
         self.done: Counter[str] = Counter() if done is None else done
         """What really happened, by kind."""
         self._starts: dict[str, deque[Callable[[], Awaitable[None]]]] = {}
         self._healed = False
 
-    def prepare(self, path: str, actor: Actor[Any]) -> None:
+    def prepare(self, incarnation: Incarnation) -> None:
         """For `open_system`: an incarnation is about to start."""
-        cell = actor.context._cell  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        path, actor = incarnation.path, incarnation.actor
         self.actors[path] = actor
-        self.specs[path] = cell.spec
+        self.specs[path] = incarnation.spec
         known = self.mailboxes.setdefault(path, [])
-        if cell.mailbox not in known:
-            known.append(cell.mailbox)
+        if incarnation.mailbox not in known:
+            known.append(incarnation.mailbox)
         waiting = self._starts.get(path)
         if waiting:
             act, started = waiting.popleft(), actor.started

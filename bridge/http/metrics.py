@@ -34,6 +34,7 @@ from actors.rooms.run_counters import Histogram, RunCounters
 from actors.runtime import (
     ActorEnded,
     ActorSystem,
+    Counters,
     Crashed,
     DeadLetter,
     Failed,
@@ -42,7 +43,6 @@ from actors.runtime import (
     Restarting,
     Signal,
 )
-from actors.runtime.cell import Cell
 from actors.session import QUALITIES, SessionState
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.query import asked
@@ -63,7 +63,7 @@ NAME_LENGTH: Final = 128
 # ---------------------------------------------------------------- what is counted here
 
 ENDS: Final = ("handled", "dropped", "coalesced", "dead_lettered", "failed")
-"""Of a message that was offered to a mailbox (`actors.runtime.mailbox`)."""
+"""Of a message that was offered to a mailbox (`actors.runtime.Counters`)."""
 
 
 @final
@@ -217,8 +217,8 @@ class Mailboxes:
     deepest: dict[str, float] = field(factory=dict[str, float])
     ends: Counter[tuple[str, str]] = field(factory=Counter[tuple[str, str]])
 
-    def add(self, path: str, cell: Cell[Any]) -> None:
-        role, counters = role_of(path), cell.mailbox.counters
+    def add(self, path: str, counters: Counters) -> None:
+        role = role_of(path)
         self.depth[role] += counters.queued
         self.deepest[role] = max(self.deepest.get(role, 0), counters.queued)
         for end in ENDS:
@@ -474,10 +474,9 @@ class Metrics:
             if not state.ended:
                 sources.tally.advance(state, now)
                 live.add(state)
-        for path, unit in tuple(sources.system.registry.items()):
+        for path, counters in sources.system.mailbox_counters():
             await turns.may_pass()
-            if isinstance(unit, Cell):
-                mailboxes.add(path, unit)
+            mailboxes.add(path, counters)
         return Scrape(live, mailboxes, now)
 
 

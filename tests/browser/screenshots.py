@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from actors.journal.journal import Journal
-from actors.runtime.system import Node
+from actors.runtime import Node
 from actors.session import (
     DataReceived,
     ParticipantInfo,

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import define, field
 
 from actors.journal.journal import Journal
-from actors.runtime.system import Node
+from actors.runtime import Node
 from actors.session import (
     MetadataChanged,
     ParticipantJoined,

@@ -14,7 +14,7 @@ import trio
 from attrs import frozen
 from structlog.testing import capture_logs
 
-from actors.runtime.system import Node
+from actors.runtime import Node
 from bridge.config.http_address import HttpAddress
 from bridge.config.public_address import PublicAddress
 from bridge.http.api.endpoints import Archives

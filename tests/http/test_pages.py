@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_filters import Filters
-from actors.runtime.system import Node
+from actors.runtime import Node
 from actors.session import (
     ParticipantJoined,
     ParticipantLeft,

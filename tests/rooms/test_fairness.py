@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
-from actors.runtime.cell import BATCH
+from actors.runtime import BATCH
 from actors.session.state import OTHER
 from actors.simulation.simulated_rooms import SimulatedRoom
 from tests.app.simulated import Logged, World, open_world

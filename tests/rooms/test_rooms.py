@@ -13,8 +13,7 @@ from attrs import evolve
 from actors.rooms.messages import Assigned, Drain, RosterWanted, Terminated, WebhookReceived
 from actors.rooms.recovery import INSIDE_EVERY, MISSING
 from actors.rooms.reporter import ListSessions, Sessions
-from actors.runtime import Crashed, Ref
-from actors.runtime.signals import Restarting
+from actors.runtime import Crashed, Ref, Restarting
 from actors.session import SessionState, Tick, WebhookRoomStarted, totals
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_rooms import SimulatedRoom

@@ -12,6 +12,8 @@ from actors.runtime import (
     ActorDown,
     AskTimeout,
     Backoff,
+    Crashed,
+    DeadLetter,
     MailboxSpec,
     Ref,
     ReplyTo,
@@ -19,7 +21,6 @@ from actors.runtime import (
     SelfAsk,
     ask_all,
 )
-from actors.runtime.signals import Crashed, DeadLetter
 from tests.runtime.world import (
     BOOM,
     QUIT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -17,9 +17,11 @@ from actors.runtime import (
     Backoff,
     ChildSpec,
     Crashed,
+    DeadLetter,
     Down,
     ExitKind,
     MailboxSpec,
+    Node,
     Overflow,
     Policy,
     Ref,
@@ -31,8 +33,7 @@ from actors.runtime import (
     render_running,
     render_tree,
 )
-from actors.runtime.signals import DeadLetter
-from actors.runtime.system import Node
+from actors.runtime.cell import Cell
 from tests.runtime.world import (
     BOOM,
     OFTEN,
@@ -58,8 +59,8 @@ async def test_a_watch_gives_exactly_one_down_with_how_it_ended(world: World) ->
     ref = world.start(restart=Restart.TEMPORARY)
     ref.watch(downs.append)
     ref.tell(BOOM)
-    assert await ref.gone() == Down("/a", 1, ExitKind.CRASHED, "crashed: Boom: ")
-    assert downs == [await ref.gone()]
+    assert await ref.wait_down() == Down("/a", 1, ExitKind.CRASHED, "crashed: Boom: ")
+    assert downs == [await ref.wait_down()]
 
 
 async def test_a_restart_is_no_down(world: World) -> None:
@@ -120,7 +121,9 @@ async def test_an_actors_watch_outlives_its_restart_and_tells_once(world: World)
     assert await watcher.ask(Notes, timeout=1) == ()
     await world.root.stop_child("watched").wait()
     assert await watcher.ask(Notes, timeout=1) == ()
-    assert [line for line in world.diary.lines if isinstance(line, Down)] == [await watched.gone()]
+    assert [line for line in world.diary.lines if isinstance(line, Down)] == [
+        await watched.wait_down()
+    ]
 
 
 def _watch(actor: Any, ref: Ref[Any]) -> None:
@@ -134,7 +137,7 @@ async def test_an_actor_that_is_gone_leaves_no_watch_behind(world: World) -> Non
     await world.until(Started, times=11)
     for n in range(10):
         await world.root.stop_child(f"w{n}").wait()
-    assert watched._cell._watchers == []
+    assert cast("Cell[Any]", watched._cell)._watchers == []
 
 
 async def test_an_actor_may_watch_one_that_is_gone_and_end_a_watch(world: World) -> None:

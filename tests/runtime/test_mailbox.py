@@ -67,7 +67,7 @@ def test_a_message_without_policy_is_refused_when_full_and_the_overflow_noted_on
     box = mailbox(capacity=2)
     assert [box.offer(Join(n)) for n in range(4)] == [True, True, False, False]
     assert box.overflowed
-    assert box.wanted
+    assert box.control_pending
     assert box.counters.dropped == 2
     assert read(box) == [Join(0), Join(1)]
 
@@ -104,7 +104,7 @@ def test_what_was_dropped_of_a_thinned_class_is_told_once() -> None:
     for n in range(5):
         box.offer(Sample(n))
     box.offer(Join(1))
-    assert (box.take_thinned(Sample), box.take_thinned(Sample), box.take_thinned(Join)) == (2, 0, 0)
+    assert (box.take_dropped(Sample), box.take_dropped(Sample), box.take_dropped(Join)) == (2, 0, 0)
 
 
 def test_a_key_that_cannot_be_had_harms_no_sender_and_is_shown(
@@ -219,7 +219,7 @@ class History:
                     self.box.fail()
                     break
                 case 1:
-                    self.box.unread()
+                    self.box.mark_unhandled()
                 case 2:
                     self.box.done()
                     self.handled += 1
@@ -254,7 +254,7 @@ async def test_a_reader_is_woken_once_for_a_burst_and_waits_when_there_is_nothin
     async def reader() -> None:
         while True:
             await box.wait()
-            box.wanted = False
+            box.control_pending = False
             seen.append(read(box))
 
     async with trio.open_nursery() as nursery:
@@ -264,7 +264,7 @@ async def test_a_reader_is_woken_once_for_a_burst_and_waits_when_there_is_nothin
             box.offer(Join(n))
         await trio.testing.wait_all_tasks_blocked()
         assert seen == [[Join(0), Join(1), Join(2)]]
-        box.attend()
+        box.signal_control()
         await trio.testing.wait_all_tasks_blocked()
         assert seen[1] == []
         nursery.cancel_scope.cancel()

@@ -11,26 +11,24 @@ import trio.testing
 
 from actors.runtime import (
     ActorDown,
+    ActorEnded,
     Backoff,
     ChildSpec,
-    Escalated,
+    Crashed,
+    DeadLetter,
     ExitKind,
+    Failed,
+    GroupEscalated,
+    GroupEscalatedError,
     GroupSpec,
     Intensity,
+    Overran,
     Restart,
+    Restarting,
+    Started,
     StartTimeout,
     Strategy,
     open_system,
-)
-from actors.runtime.signals import (
-    ActorEnded,
-    Crashed,
-    DeadLetter,
-    Failed,
-    GroupEscalated,
-    Overran,
-    Restarting,
-    Started,
 )
 from tests.runtime.world import (
     AT_ONCE,
@@ -377,7 +375,7 @@ async def test_a_supervisor_that_spends_its_own_budget_escalates_and_stops_every
     (end,) = await world.until(ActorEnded, actor="/g")
     assert len(world.of(Restarting)) == 3
     assert len(world.of(GroupEscalated)) == 1
-    assert isinstance(end.exit.error, Escalated)
+    assert isinstance(end.exit.error, GroupEscalatedError)
     assert isinstance(end.exit.error.__cause__, Boom)
     assert {signal.actor for signal in world.of(ActorEnded)} >= {f"/g/{name}" for name in "abcd"}
     assert all(world.system.find(ref.path) is None for ref in refs)
@@ -406,7 +404,7 @@ async def test_the_root_that_escalates_cancels_the_block_and_raises_the_cause() 
             ref.tell(BOOM)
             await trio.sleep_forever()
 
-    with pytest.raises(Escalated) as caught:
+    with pytest.raises(GroupEscalatedError) as caught:
         await crash_twice()
     assert isinstance(caught.value.__cause__, Boom)
 
@@ -712,7 +710,7 @@ async def test_the_budget_of_the_group_ends_rest_for_one_too(world: World) -> No
     group.ref("a").tell(BOOM)
     group.ref("a").tell(BOOM)
     (end,) = await world.until(ActorEnded, actor="/g")
-    assert isinstance(end.exit.error, Escalated)
+    assert isinstance(end.exit.error, GroupEscalatedError)
     assert len(world.of(GroupEscalated)) == 1
 
 

@@ -18,14 +18,24 @@ from actors.rooms.connection_actor import ConnectionActor
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import GiveUp, LeaveRoom, RoomsVanished, RosterWanted, WebhookReceived
 from actors.rooms.recovery import Recovery
-from actors.runtime import Backoff, ChildSpec, Crashed, Exit, ExitKind, Intensity
+from actors.runtime import (
+    ActorEnded,
+    Backoff,
+    ChildSpec,
+    Counters,
+    Crashed,
+    Exit,
+    ExitKind,
+    Failed,
+    Intensity,
+    Mailbox,
+    ReplyTo,
+    Restarting,
+    Supervisor,
+)
 from actors.runtime.cell import Cell
 from actors.runtime.deadlines import Deadlines
-from actors.runtime.mailbox import Counters, Mailbox
-from actors.runtime.reply import ReplyTo
-from actors.runtime.signals import ActorEnded, Failed, Restarting
 from actors.runtime.spec import RestartBudget
-from actors.runtime.supervisor import Supervisor
 from actors.session import (
     AttachmentReceived,
     Disconnected,
@@ -180,13 +190,13 @@ def swallow_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leave_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Supervisor._bury
+    real = Supervisor._remove_child
 
-    def bury(supervisor: Supervisor, child: Any, end: Any) -> None:
+    def remove(supervisor: Supervisor, child: Any, end: Any) -> None:
         real(supervisor, child, end)
         trio.lowlevel.spawn_system_task(trio.sleep_forever)
 
-    monkeypatch.setattr(Supervisor, "_bury", bury)
+    monkeypatch.setattr(Supervisor, "_remove_child", remove)
 
 
 def restart_once_too_often(monkeypatch: pytest.MonkeyPatch) -> None:

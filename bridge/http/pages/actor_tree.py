@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from actors.runtime.system import Node
+from actors.runtime import Node
 
 SHOWN: Final = 12
 """Children of one supervisor."""

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable
-from actors.runtime.system import Node
+from actors.runtime import Node
 from actors.session import SessionState
 from actors.session.ends import WORKER_STOPPED
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions

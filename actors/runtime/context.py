@@ -1,0 +1,106 @@
+"""What an actor may do besides handling messages: tasks, timers, watches, its own end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack, final
+
+import trio
+
+from actors.runtime.no_constructor import NoPublicConstructor
+from actors.runtime.ref import Ref
+
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
+PosArgs = TypeVarTuple("PosArgs")
+
+
+class ContextOwner(Protocol[M_contra]):
+    """The cell behind a context."""
+
+    generation: int
+
+    @property
+    def ref(self) -> Ref[M_contra]: ...
+
+    @property
+    def random(self) -> Random: ...
+
+    def sibling(self, child_id: str) -> Ref[Any]: ...
+
+    def begin_watch(self, ref: Ref[Any]) -> Callable[[], None]: ...
+
+    def take_dropped(self, kind: type) -> int: ...
+
+    def end_now(self) -> None: ...
+
+
+@final
+class Context(Generic[M], metaclass=NoPublicConstructor):
+    """What an actor may do besides handling messages.  One for each incarnation."""
+
+    __slots__ = ("_cell", "_nursery", "generation")
+
+    def __init__(self, cell: ContextOwner[M], nursery: trio.Nursery) -> None:
+        self._cell = cell
+        self._nursery = nursery
+        self.generation = cell.generation
+
+    @property
+    def ref(self) -> Ref[M]:
+        """The actor's own address, to give to others."""
+        return self._cell.ref
+
+    def sibling(self, child_id: str) -> Ref[Any]:
+        """The address of another actor of the same supervisor.
+
+        The actor need not be up yet.  One that is in the spec of the group may also have
+        ended; messages to it are then dead letters.  KeyError if there never was one.
+        """
+        return self._cell.sibling(child_id)
+
+    @property
+    def random(self) -> Random:
+        """The system's seeded randomness."""
+        return self._cell.random
+
+    def start_soon(
+        self, task: Callable[[Unpack[PosArgs]], Awaitable[Any]], *args: *PosArgs
+    ) -> None:
+        """Run a task beside the handlers.  It ends with this incarnation at the latest, and
+        an exception in it crashes the incarnation."""
+        self._nursery.start_soon(task, *args)
+
+    def after(self, seconds: float, message: M) -> trio.CancelScope:
+        """Tell the actor itself `message` later.  Cancel the returned scope to take it back."""
+        scope = trio.CancelScope()
+        self._nursery.start_soon(self._deliver, scope, seconds, message)
+        return scope
+
+    async def _deliver(self, scope: trio.CancelScope, seconds: float, message: M) -> None:
+        with scope:
+            await trio.sleep(seconds)
+            self._cell.ref.tell(message)
+
+    def watch(self, ref: Ref[Any]) -> Callable[[], None]:
+        """Have the actor's `down` hook called once when the actor of `ref` has ended for good.
+
+        Returns a function that ends the watch.  A watch outlives a restart of the watcher.
+        A second watch of the same actor changes nothing.
+        """
+        return self._cell.begin_watch(ref)
+
+    def take_dropped(self, kind: type) -> int:
+        """How many messages of a `DROP_OLDEST` class were dropped from the actor's own mailbox
+        since the last call.  Cheap if there were none."""
+        return self._cell.take_dropped(kind)
+
+    def stop(self) -> None:
+        """End normally after the message in hand.
+
+        The next incarnation reads the queue.  If none follows, the queued messages are dead
+        letters.
+        """
+        if self.generation == self._cell.generation:
+            self._cell.end_now()
