@@ -25,9 +25,9 @@ from actors.runtime.errors import (
     SelfAsk,
     StartTimeout,
 )
-from actors.runtime.first_of import first_of
 from actors.runtime.inspection import Node, render_tree
 from actors.runtime.mailbox import Counters, Mailbox, MailboxSpec, Overflow, Policy
+from actors.runtime.race import first_of
 from actors.runtime.ref import Ref, ask_all
 from actors.runtime.reply import ReplyTo
 from actors.runtime.service import Service
