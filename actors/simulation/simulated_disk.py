@@ -104,13 +104,13 @@ class SimulatedDisk:
             await trio.sleep(self.slow)
         except trio.Cancelled:
             if self.keeps_what_is_cut_off and self.refusal is None:
-                self._keep(batch)
+                self._append(batch)
             raise
         if self.slow:
             self._injected("disk_slow")
         if self.refusal is not None:
             self._refuse()
-        self._keep(batch)
+        self._append(batch)
         if self.torn:
             self.torn -= 1
             self.troubled_at = trio.current_time()
@@ -164,7 +164,7 @@ class SimulatedDisk:
             seq += 1
         return seq
 
-    def _keep(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         for line in batch.lines:
             self.lines.setdefault(line.session, {})[line.seq] = line
         for one in batch.checkpoints:

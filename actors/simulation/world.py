@@ -28,7 +28,7 @@ from actors.simulation.simulated_program import HEARTBEAT, SimulatedProgram
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from actors.simulation.verdict import judge
 from actors.simulation.webhook_delivery import WebhookDelivery
-from actors.testing.schedule import run
+from actors.testing.schedule import TasksOnlyClock, run
 from actors.testing.shrink import shrink
 
 T0: Final = 1_700_000_000.0
@@ -59,7 +59,7 @@ def play(plan: Plan) -> Outcome:
     """Run one scenario to its verdict.  Never raises for what the actors do."""
     stage = World(plan)
     try:
-        run(stage.main, seed=plan.seed)
+        run(stage.main, seed=plan.seed, clock=TasksOnlyClock())
     except Exception:  # noqa: BLE001 (whatever comes out of it is the finding)
         stage.violations.append(f"the run itself failed: {traceback.format_exc()}")
     trace = hashlib.sha256(repr(stage.trace).encode()).hexdigest()

@@ -480,7 +480,7 @@ def lose_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = SimulatedDisk._keep
+    real = SimulatedDisk._append
 
     def keep(disk: SimulatedDisk, batch: Batch) -> None:
         real(disk, evolve(batch, lines=batch.lines[::2]))
