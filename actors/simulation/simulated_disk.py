@@ -64,6 +64,8 @@ class SimulatedDisk:
         self.lines: dict[int, dict[int, JournalRow]] = {}
         """By session and number."""
         self._saved: dict[int, Checkpoint] = {}
+        self._read: dict[int, StoredSession] = {}
+        """Sessions that were read and not written since: a dozen laws read each of them."""
         self._run = 0
         self._alive_at: dict[int, float] = {}
         """By run."""
@@ -123,7 +125,7 @@ class SimulatedDisk:
             self._refuse()
         if self.damaged:
             self.damaged = False
-            self.lines, self._saved = {}, {}
+            self.lines, self._saved, self._read = {}, {}, {}
             raise ArchiveLost("damaged: a new one begins")
 
     async def prune(self, now: float | None) -> PruneStep:
@@ -147,7 +149,13 @@ class SimulatedDisk:
         return [self.session(number).state for number in self.numbers]
 
     def session(self, number: int) -> StoredSession:
-        """A session as it can be got back now."""
+        """A session as it can be read now: replayed from its checkpoint, through the codec."""
+        stored = self._read.get(number)
+        if stored is None:
+            stored = self._read[number] = self._replay(number)
+        return stored
+
+    def _replay(self, number: int) -> StoredSession:
         saved, lines = self._saved[number], self.lines.get(number, {})
         state, seq = decode_state(encode_state(saved.state)), saved.seq
         while (line := lines.get(seq + 1)) is not None:
@@ -167,8 +175,10 @@ class SimulatedDisk:
     def _append(self, batch: Batch) -> None:
         for line in batch.lines:
             self.lines.setdefault(line.session, {})[line.seq] = line
+            self._read.pop(line.session, None)
         for one in batch.checkpoints:
             self._saved[one.session] = one
+            self._read.pop(one.session, None)
             self._of_run.add(one.session)
         self._alive_at[self._run] = batch.alive_at
         self.durable_until = self._offered[1]
