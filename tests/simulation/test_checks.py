@@ -333,10 +333,10 @@ def take_everybody_for_active(monkeypatch: pytest.MonkeyPatch) -> None:
 def take_every_end_for_observed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Participant.is_aborted
 
-    def failed(person: Participant, join: Join) -> bool:
+    def is_aborted(person: Participant, join: Join) -> bool:
         return real(person, evolve(join, end_observed=True))
 
-    monkeypatch.setattr(Participant, "failed", failed)
+    monkeypatch.setattr(Participant, "is_aborted", is_aborted)
 
 
 def take_every_track_for_plain(monkeypatch: pytest.MonkeyPatch) -> None:
