@@ -359,7 +359,7 @@ def end_what_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keep_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gaps, "add", lambda state, _gap: state)
+    monkeypatch.setattr(gaps, "add_gap", lambda state, _gap: state)
 
 
 @pytest.mark.parametrize(
