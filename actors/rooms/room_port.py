@@ -34,6 +34,8 @@ class RoomJob:
     spare_token: str = field(default="", repr=False)
     """Another token, for a server that lets nobody in with `token` although the room lives."""
     dispatch_id: str = ""
+    participant_sid: str = ""
+    """The participant whom the job is about; "" for a job about the room."""
 
 
 class RoomError(Exception):

@@ -54,10 +54,11 @@ from bridge.livekit.server_clock import WORTH_A_WARNING, ServerClock
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.watching.decisions import watches
 from bridge.livekit.watching.reconciler import Reconciler
+from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from bridge.livekit.worker.jobs import Reserve
-from bridge.livekit.worker.rejection import WorkerRejected
 from bridge.livekit.worker.worker import Worker, WorkerConfig
+from bridge.livekit.worker.worker_rejection import WorkerRejected
 from bridge.store.retention import Retention
 from bridge.store.sqlite_archive import open_store
 
@@ -185,7 +186,7 @@ async def _start_everything(
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         clock=api.clock,
         ask_time=api.ask_time,
-        stragglers=lambda: port.abandoned,
+        abandoned_connections=lambda: port.abandoned,
         rng=rng,
     )
     entries, find_again = EntryHealth(), current_job_lookup(instances, config)
@@ -210,14 +211,16 @@ async def _start_everything(
         worker=worker,
         agent_name=settings.agent_name,
         instance=own_id.name,
-        former=own_id.former,
         watch=settings.watch if settings.agent_name else (),
-        held=lambda: table.watched_names,
-        excluded=lambda _name, sid: sid in table.declined or table.is_over(sid),
-        wanted=lambda: table.interrupted_sids,
+        rooms=OurRooms(
+            occupied=lambda: table.watched_names,
+            excluded=lambda _name, sid: sid in table.declined or table.is_over(sid),
+            resumable=lambda: table.interrupted_sids,
+            vacant=lambda: table.vacant_rooms,
+            give_up=rooms.give_up,
+        ),
+        former_instances=own_id.former,
         claims_when_alone=True,
-        vacant=lambda: table.vacant_rooms,
-        give_up=rooms.give_up,
         rng=rng,
     )
     for name, function in _services(settings, program, program.reconciler).items():
@@ -324,9 +327,9 @@ def _worker_snapshot(program: Program) -> WorkerSnapshot:
         draining=worker.draining,
         max_rooms=config.max_rooms,
         watched_rooms=len(program.rooms.table.records),
-        entering=worker.under_way,
+        entering=worker.pending_entries,
         takes_jobs=bool(worker.free),
-        rooms_without_place=() if reconciler is None else reconciler.without_place,
+        rooms_without_place=() if reconciler is None else reconciler.rooms_without_place,
     )
 
 
@@ -346,4 +349,4 @@ def _take_webhook(settings: Settings, program: Program, webhook: TranslatedWebho
     rooms.take_webhook(webhook.room, webhook.room_sid, webhook.event)
     may_need_us = isinstance(webhook.event, WebhookRoomStarted | WebhookJoined)
     if may_need_us and reconciler is not None:
-        reconciler.look_now(webhook.room_sid)
+        reconciler.inspect_now(webhook.room_sid)

@@ -37,10 +37,10 @@ from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import CHECK_PREFIX, ApiKey, room_token, worker_token
 from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
-from bridge.livekit.worker import worker_protocol
 from bridge.livekit.worker.jobs import JobBook
-from bridge.livekit.worker.rejection import rejection
-from bridge.livekit.worker.worker_protocol import Registered, Registration, WorkerProtocol
+from bridge.livekit.worker.protocol_events import Malformed, Pong, Registered
+from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.worker_rejection import rejection_of
 
 Status: TypeAlias = Literal["ok", "failed", "skipped", "left out"]
 """`skipped`: something else must be mended first; `left out`: the user did not want it."""
@@ -105,7 +105,7 @@ async def register(
     try:
         return await use_websocket(endpoint, f"{endpoint.path}/agent", headers, converse)
     except SocketRejected as error:
-        refusal = rejection(error.status, error.headers, error.body, time.time())
+        refusal = rejection_of(error.status, error.headers, error.body, time.time())
         if refusal is None:
             raise Rejected("other", f"the server answers with {error}") from None
         raise Rejected(refusal.reason, str(refusal)) from None
@@ -116,7 +116,7 @@ async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Re
         for data in worker.data_to_send():
             await socket.send_message(data)
         for event in worker.receive(await socket.get_message(), trio.current_time()):
-            if isinstance(event, worker_protocol.Malformed):
+            if isinstance(event, Malformed):
                 raise Rejected("other", f"the server's answer is none: {event.error}")
             if isinstance(event, Registered):
                 for data in worker.data_to_send():  # that we are full
@@ -133,7 +133,7 @@ async def _ask_time(
         await socket.send_message(data)
     while True:
         for event in worker.receive(await socket.get_message(), trio.current_time()):
-            if isinstance(event, worker_protocol.Pong):
+            if isinstance(event, Pong):
                 took = trio.current_time() - event.sent_at
                 clock.observe(clock.steady() - took, event.server_time)
                 return

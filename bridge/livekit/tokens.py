@@ -79,6 +79,21 @@ class ApiKey:
         )
 
 
+@frozen
+class RoomGrants:
+    """What a participant may do in a room."""
+
+    subscribe: bool = False
+    publish: bool = False
+    publish_data: bool = False
+    update_metadata: bool = False
+    """Change its own name, metadata and attributes."""
+
+
+WATCHER_GRANTS: Final = RoomGrants(subscribe=True)
+"""An agent that watches takes tracks and sends nothing."""
+
+
 def worker_token(api_key: ApiKey) -> str:
     """Lets its bearer register as an agent worker, nothing else."""
     return api_key.sign({"agent": True})
@@ -94,6 +109,7 @@ def room_token(
     attributes: Mapping[str, str] | None = None,
     configuration: Mapping[str, Any] | None = None,
     may_make: bool = True,
+    grants: RoomGrants = WATCHER_GRANTS,
 ) -> str:
     """Joins `room` as an agent that watches.  LiveKit lets an agent in without a job
     (docs/livekit-facts.md#own-agent-token).
@@ -121,9 +137,9 @@ def room_token(
             "room": room,
             "agent": True,
             "hidden": not visible,
-            "canSubscribe": True,
-            "canPublish": False,
-            "canPublishData": False,
+            "canSubscribe": grants.subscribe,
+            "canPublish": grants.publish,
+            "canPublishData": grants.publish_data,
         },
         ttl=ROOM_TTL,
         claims=claims,

@@ -57,8 +57,8 @@ from bridge.livekit.watching.decisions import ListedRoom
 from bridge.livekit.webhooks.verify import ClaimedDigest, read_event, read_token
 from bridge.livekit.webhooks.webhook_events import translate as translate_webhook
 from bridge.livekit.worker.jobs import JobBook
-from bridge.livekit.worker.rejection import clock_skew, rejection
 from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.worker_rejection import clock_skew, rejection_of
 from bridge.store import session_queries
 from bridge.store.journal_rows import unpack, unpack_chunk
 from tests.livekit.webhooks import webhook_sender
@@ -129,7 +129,7 @@ def _api_error(data: bytes) -> None:
 
 def _refused_upgrade(data: bytes) -> None:
     for status in (301, 401, 404, 503):
-        rejection(status, ((b"date", data),), data, NOW)
+        rejection_of(status, ((b"date", data),), data, NOW)
     clock_skew(((b"Date", data[:64]),), NOW)
 
 

@@ -187,7 +187,7 @@ async def test_the_reconciler_lives_through_every_lie(
     assert max([*rooms.tries.values(), *tried.values()]) <= max(TRIES, 100 if not lie.is_had else 0)
     assert rooms.looks <= lie.looks
     assert not [line for line in logs if line["event"] == "reconciler_fault"], logs[:3]
-    memory = cast("dict[str, object]", reconciler._memory)
+    memory = cast("dict[str, object]", reconciler._state.memory)
     assert len(memory) <= 10_001
     assert all(len(text) <= 2_000 for line in logs for text in map(str, line.values()))
     assert "" not in rooms.tries

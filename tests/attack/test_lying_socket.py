@@ -13,10 +13,10 @@ import structlog.testing
 import trio
 from livekit.protocol import agent, models
 
-from bridge.livekit.worker.jobs import MOST_JOBS_OF_ROOM
+from bridge.livekit.worker.jobs import MAX_JOBS_PER_KEY
 from tests.livekit.worker import messages as m
 from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit
-from tests.livekit.worker.workers import PATIENCE, make_worker, running
+from tests.livekit.worker.workers import TIMEOUT, make_worker, running
 
 PLACES = 5
 LINES = 100
@@ -142,7 +142,7 @@ async def test_a_worker_lives_through_every_lie(lie: str) -> None:
             assert len(server.opened_at) == 1, "the connection is the same"
             assert "AJ_1" in worker.jobs
             book = worker._book
-            assert len(book._jobs) <= PLACES * MOST_JOBS_OF_ROOM
+            assert len(book._jobs) <= PLACES * MAX_JOBS_PER_KEY
             assert book.used <= PLACES
             text = sum(
                 len(job.offer.room) + len(job.offer.room_sid) + len(job.offer.job_id)
@@ -158,5 +158,5 @@ async def answered(server: FakeLiveKit) -> None:
     """Until a new offer, of a room that is watched, has its answer.  All before it is read."""
     last = m.job("AJ_last", "standup")
     await server.send(m.offer(last))
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         await server.until(lambda: "AJ_last" in server.answers())

@@ -1,7 +1,7 @@
-"""What the reconciler decides, from plain data and without any I/O.
+"""The decisions of the reconciler: pure functions of plain data.
 
-Rooms are told apart by their SID, never by their name: a name can end and begin again
-within a second.
+Rooms are told apart by their SID, never by their name.  A name can end and begin again within a
+second, as another room instance.
 """
 
 from __future__ import annotations
@@ -15,50 +15,51 @@ from livekit.protocol import agent_dispatch, models
 
 from actors.runtime import Backoff
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX, INSTANCE_ATTRIBUTE
-from bridge.livekit.worker.jobs import LONGEST
-from bridge.livekit.worker.worker_protocol import OUR_DISPATCH
+from bridge.livekit.worker.job_refusals import OUR_DISPATCH
+from bridge.livekit.worker.jobs import MAX_NAME_LENGTH
 
 DISPATCH_GRACE: Final = 3.5
-"""Seconds for which somebody's dispatch counts as being under way: LiveKit gives a worker
-3 s to answer."""
+"""Seconds for which a dispatch of somebody else may still bring a job: LiveKit gives a worker 3 s
+to answer."""
 
-FRESH_IN_A_BURST: Final = 0.8
-"""The same where more rooms than LiveKit launches in one go wait: a dispatch becomes a job
-after 0.2 s or stands in a queue of seconds, which a claim of ours gets around.  Where the
-job comes all the same it is a second one for the same room."""
+SHORT_DISPATCH_GRACE: Final = 0.8
+"""The same while more rooms wait than LiveKit launches promptly.  A dispatch then becomes a job
+within 0.2 s, or it is queued for seconds; a claim avoids the queue.  If the dispatched job still
+arrives, the room has two jobs."""
 
-ENTERING: Final = 5.0
-"""Seconds for which the job it became does: its room is being entered."""
+SLOW_DISPATCH_GRACE: Final = 10.0
+"""Seconds for which a dispatch may still bring a job where many were made at once.  Measured: of
+300 dispatches the last became a job after 7 s."""
 
-LAUNCHES_AT_ONCE: Final = 20
-"""More dispatches than this in one go are served late.  LiveKit has 50 places for launching
-jobs and takes two for each dispatch; for the first 5 s after a worker registered (it then
-asks every node which agents there are), and again once a minute, it keeps one of them.
-Measured: of 100 dispatches right after a registration, 25 became jobs at once, 75 after
-5.6 s."""
+ENTRY_GRACE: Final = 5.0
+"""Seconds for which a job that came of a dispatch may still enter its room."""
 
-LAUNCH: Final = 5.0
-"""Seconds for which LiveKit keeps such a place: "in one go" is within these."""
+MAX_PROMPT_LAUNCHES: Final = 20
+"""More dispatches than this within `LAUNCH_WINDOW` are served late.  LiveKit has 50 slots for
+launching jobs and takes two for each dispatch.  For the first 5 s after a worker registered it
+asks every node which agents there are, and once a minute again; meanwhile it keeps one of the two
+slots.  Measured: of 100 dispatches right after a registration, 25 became jobs at once and 75
+after 5.6 s."""
 
-LATE: Final = 10.0
-"""Seconds for which a dispatch counts as being under way where many were made at once.
-Measured: of 300 the last became a job after 7 s."""
+LAUNCH_WINDOW: Final = 5.0
+"""Seconds for which LiveKit keeps such a slot."""
 
 RETRY: Final = Backoff(first=DISPATCH_GRACE, most=60.0)
-"""The first retry comes when the last try is not under way any more."""
+"""Between the attempts to get a room.  The first retry comes when the last attempt can bring no
+job any more."""
 
-BURST_RETRY: Final = Backoff(first=LATE, most=60.0)
+BURST_RETRY: Final = Backoff(first=SLOW_DISPATCH_GRACE, most=60.0)
 """The same where many rooms were dispatched to at once."""
 
-KEPT_AFTER: Final = 30.0
-"""Seconds after its last try for which a room must be ours for its tries to be forgotten:
-one that we enter and lose at once is not tried at once again."""
+RETRY_RESET_AFTER: Final = 30.0
+"""A room must be ours for so many seconds after its last attempt, else its attempts still count.
+So a room that we enter and lose at once is not tried again at once."""
 
-CLOCKS_APART: Final = 5.0
-"""Seconds by which the clocks of two nodes of LiveKit are apart at most."""
+MAX_CLOCK_SKEW: Final = 5.0
+"""Seconds by which the clocks of two nodes of LiveKit differ at most."""
 
 NANOSECONDS: Final = 1e9
-"""In a second: LiveKit's unit for when a dispatch was made and a job started."""
+"""In a second: LiveKit's unit for the times of dispatches and jobs."""
 
 
 @frozen
@@ -70,24 +71,25 @@ class ListedRoom:
     created_at: float = 0.0
     """Unix seconds."""
     people: int = 0
-    """As the list has them, which lags by up to 3 s."""
+    """The count in the list, which lags by up to 3 s."""
 
     @classmethod
     def of(cls, room: models.Room) -> ListedRoom:
-        # Servers before 1.8 tell whole seconds only.
+        """From LiveKit's own record."""
+        # Servers before 1.8 send whole seconds only.
         created_at = room.creation_time_ms / 1000 or float(room.creation_time)
         return cls(room.sid, room.name, created_at, room.num_participants)
 
 
 def rooms_in(listed: Iterable[models.Room]) -> list[ListedRoom]:
-    """Each life of a room once, however often the list has it; none without name or SID, and
-    none whose name is longer than a job's may be."""
-    found = {
+    """Each room instance once, however often the list has it.  Rooms without name or SID, and
+    rooms whose name is longer than the name in a job may be, are left out."""
+    by_sid = {
         room.sid: ListedRoom.of(room)
         for room in listed
-        if room.sid and room.name and max(len(room.sid), len(room.name)) <= LONGEST
+        if room.sid and room.name and max(len(room.sid), len(room.name)) <= MAX_NAME_LENGTH
     }
-    return list(found.values())
+    return list(by_sid.values())
 
 
 @frozen
@@ -96,42 +98,43 @@ class ListedAgent:
 
     identity: str
     instance: str
-    """Of the worker it belongs to, "" where it carries none."""
+    """The instance id of its worker, "" where it carries none."""
     joined_at: float
     """Unix seconds, on the server's clock."""
 
 
 @define
 class RoomMemory:
-    """What we remember of a room.  Times are on trio's clock."""
+    """What the reconciler remembers of a room.  Times are on trio's clock."""
 
-    next_look: float
+    inspect_at: float
+    """When the room is to be inspected next."""
     ours: bool = False
     """It was ours when the rooms were last listed."""
-    tries: int = 0
-    """How often we tried to have it without keeping it."""
-    tried_at: float = float("-inf")
+    attempts: int = 0
+    """How often we tried to get it without staying in it."""
+    attempted_at: float = float("-inf")
     dispatches: set[str] = field(factory=set[str])
-    """The ids of our own."""
-    ghost_since: float = float("inf")
-    """Since when an agent with our instance id is there that is not ours any more."""
+    """The ids of our own dispatches."""
+    leftover_since: float = float("inf")
+    """Since when an agent with our instance id is there that is not ours now."""
     watched_by_others: bool = False
-    people: bool = False
-    """Somebody was in it when it was last looked at."""
-    place_of: str = ""
-    """The SID of an empty room of ours that is left so that this one has its place."""
-    namesake: bool = False
-    """It was said that an agent of our name is there that is none of ours."""
-    place_asked_at: float = float("-inf")
+    has_people: bool = False
+    """Somebody was in it at the last inspection."""
+    place_from: str = ""
+    """The SID of an empty room of ours that is left so that this room gets its place."""
+    place_requested_at: float = float("-inf")
+    namesake_logged: bool = False
+    """The log has a line about an agent of our name in this room that is not ours."""
     unplaced: bool = False
-    """There was no place for it when it was last looked at."""
+    """There was no place for it at the last inspection."""
 
 
 # ------------------------------------------------------------------------ which rooms
 
 
 def watches(patterns: Iterable[str], room: str) -> bool:
-    """Whether a room's name fits one of the globs, upper and lower case apart."""
+    """Whether a room's name fits one of the globs.  Upper and lower case differ."""
     return any(fnmatchcase(room, pattern) for pattern in patterns)
 
 
@@ -140,17 +143,17 @@ def candidates(
     memory: Mapping[str, RoomMemory],
     *,
     patterns: Sequence[str],
-    wanted: Collection[str],
+    resumable: Collection[str],
     excluded: Callable[[str, str], bool],
 ) -> list[ListedRoom]:
-    """The rooms that are ours, and those that should be.
+    """The rooms that are ours, and the rooms that should be.
 
-    `wanted` are the SIDs of rooms to be watched whatever the patterns say.
+    `resumable` are the SIDs of rooms that should be ours whatever the patterns say.
     """
 
     def should_be_ours(room: ListedRoom) -> bool:
         return (
-            (room.sid in wanted or watches(patterns, room.name))
+            (room.sid in resumable or watches(patterns, room.name))
             and not room.name.startswith(CHECK_PREFIX)
             and not excluded(room.name, room.sid)
         )
@@ -164,84 +167,89 @@ def candidates(
 def our_agents(
     participants: Iterable[models.ParticipantInfo], agent_name: str
 ) -> tuple[ListedAgent, ...]:
-    """The agents of our name that are workers of ours: they carry an instance id.  Others may
-    bear the same name (`namesakes`)."""
+    """The agents of our workers: they have our name and carry an instance id.  Other agents may
+    have the same name (`namesakes`)."""
     return tuple(
         ListedAgent(
-            who.identity,
-            who.attributes.get(INSTANCE_ATTRIBUTE, ""),
-            who.joined_at_ms / 1000 or float(who.joined_at),
+            participant.identity,
+            participant.attributes.get(INSTANCE_ATTRIBUTE, ""),
+            participant.joined_at_ms / 1000 or float(participant.joined_at),
         )
-        for who in participants
-        if who.kind == models.ParticipantInfo.Kind.AGENT
-        and who.attributes.get(AGENT_NAME_ATTRIBUTE, "") == agent_name
-        and INSTANCE_ATTRIBUTE in who.attributes
+        for participant in participants
+        if participant.kind == models.ParticipantInfo.Kind.AGENT
+        and participant.attributes.get(AGENT_NAME_ATTRIBUTE, "") == agent_name
+        and INSTANCE_ATTRIBUTE in participant.attributes
     )
 
 
 def has_people(participants: Iterable[models.ParticipantInfo]) -> bool:
-    """Whether anybody is there but agents and recorders."""
+    """Whether anybody is there who is neither an agent nor a recorder."""
     kinds = models.ParticipantInfo.Kind
-    return any(who.kind not in (kinds.AGENT, kinds.EGRESS) for who in participants)
+    return any(participant.kind not in (kinds.AGENT, kinds.EGRESS) for participant in participants)
 
 
 def namesakes(participants: Iterable[models.ParticipantInfo], agent_name: str) -> tuple[str, ...]:
-    """Identities of agents that bear our name and are no workers of ours.  They watch nothing
-    for us, and what we dispatch under this name may go to them.  Agents without a name are
-    the user's own."""
+    """Identities of agents that have our name and belong to no worker of ours.
+
+    They watch nothing for us, and LiveKit may give our dispatches to them.  Agents without a name
+    are the user's own and do not count.
+    """
     return tuple(
-        who.identity
-        for who in participants
+        participant.identity
+        for participant in participants
         if agent_name
-        and who.kind == models.ParticipantInfo.Kind.AGENT
-        and who.attributes.get(AGENT_NAME_ATTRIBUTE, "") == agent_name
-        and INSTANCE_ATTRIBUTE not in who.attributes
+        and participant.kind == models.ParticipantInfo.Kind.AGENT
+        and participant.attributes.get(AGENT_NAME_ATTRIBUTE, "") == agent_name
+        and INSTANCE_ATTRIBUTE not in participant.attributes
     )
 
 
 def duplicate_agents(
-    agents: Iterable[ListedAgent], mine: Collection[str], instance: str
+    agents: Iterable[ListedAgent], own_identities: Collection[str], instance: str
 ) -> tuple[str, ...]:
-    """Which of our own identities, `mine`, must leave a room because it has another agent.
+    """Which of our own identities must leave a room because it has another agent.
 
-    The one that came first stays, of two in the same millisecond the one with the smaller
-    identity: all workers see the same list and decide alike.  What a crash of `instance`,
-    ourselves, left behind is nobody.
+    The agent that came first stays; of two in the same millisecond, the agent with the smaller
+    identity.  All workers see the same list and decide alike.  An agent that a crash of
+    `instance`, ourselves, left behind does not count.
     """
-    alive = [one for one in agents if one.identity in mine or one.instance != instance]
-    first = min(alive, key=lambda one: (one.joined_at, one.identity), default=None)
-    return tuple(one.identity for one in alive if one.identity in mine and one is not first)
+    alive = [
+        agent for agent in agents if agent.identity in own_identities or agent.instance != instance
+    ]
+    first = min(alive, key=lambda agent: (agent.joined_at, agent.identity), default=None)
+    return tuple(
+        agent.identity for agent in alive if agent.identity in own_identities and agent is not first
+    )
 
 
-# ------------------------------------------------------------------ what is under way
+# ------------------------------------------------------------------------- dispatches
 
 
-def under_way(
+def dispatch_wait(
     dispatches: Iterable[agent_dispatch.AgentDispatch],
     agent_name: str,
     server_time: float,
-    in_vain: Collection[str] = (),
-    fresh: float = DISPATCH_GRACE,
+    failed: Collection[str] = (),
+    grace: float = DISPATCH_GRACE,
 ) -> float:
-    """Seconds for which a dispatch of our name may still bring an agent, whoever made it;
-    0 where none can.
+    """Seconds for which a dispatch of our name may still bring an agent; 0 where none can.
 
-    Somebody else's may for `fresh` seconds.  `in_vain` are the ids of those that were given
-    up; a job that came of one counts.  A time that is further in the future than the clocks of
-    two nodes are apart tells nothing: a room must not wait for it for ever.
+    `grace` is for dispatches of somebody else.  `failed` are the ids of our own dispatches that
+    brought no job in time; a job that came of one still counts.  A time that is further in the
+    future than the clocks of two nodes differ is ignored, so that no room waits for ever.
     """
 
-    def left(nanoseconds: int, longest: float) -> float:
+    def seconds_left(nanoseconds: int, longest: float) -> float:
         age = server_time - nanoseconds / NANOSECONDS
-        return longest - age if age >= -CLOCKS_APART else 0.0
+        return longest - age if age >= -MAX_CLOCK_SKEW else 0.0
 
     def waits(dispatch: agent_dispatch.AgentDispatch) -> Iterable[float]:
-        if dispatch.id not in in_vain:
+        if dispatch.id not in failed:
             # Reconcilers dispatch to many rooms at once, people seldom.
-            longest = LATE if dispatch.metadata == OUR_DISPATCH else fresh
-            yield left(dispatch.state.created_at, longest)
+            longest = SLOW_DISPATCH_GRACE if dispatch.metadata == OUR_DISPATCH else grace
+            yield seconds_left(dispatch.state.created_at, longest)
         for job in dispatch.state.jobs:
-            yield left(job.state.started_at, ENTERING)
+            yield seconds_left(job.state.started_at, ENTRY_GRACE)
 
     return max(
         (
@@ -255,30 +263,30 @@ def under_way(
     )
 
 
-def superseded(
-    mine: agent_dispatch.AgentDispatch,
+def is_superseded(
+    ours: agent_dispatch.AgentDispatch,
     dispatches: Iterable[agent_dispatch.AgentDispatch],
 ) -> bool:
     """Whether our own new dispatch must go, because another one came just before it.
 
-    Everyone who sees both decides alike: the oldest stays, at the same nanosecond the
-    one with the smaller id.
+    The oldest stays; of two in the same nanosecond, the dispatch with the smaller id.  Two
+    reconcilers that see both dispatches decide alike.
     """
-    created_at = mine.state.created_at
+    created_at = ours.state.created_at
     return any(
-        other.agent_name == mine.agent_name
+        other.agent_name == ours.agent_name
         and not other.state.deleted_at
         and created_at - DISPATCH_GRACE * NANOSECONDS < other.state.created_at
-        and (other.state.created_at, other.id) < (created_at, mine.id)
+        and (other.state.created_at, other.id) < (created_at, ours.id)
         for other in dispatches
     )
 
 
-def dispatch_grace(at_once: int) -> float:
-    """Seconds to wait for a job where `at_once` rooms were dispatched to at once."""
-    return DISPATCH_GRACE if at_once <= LAUNCHES_AT_ONCE else LATE
+def attempt_grace(burst: int) -> float:
+    """Seconds to wait for a job where `burst` rooms were dispatched to at once."""
+    return DISPATCH_GRACE if burst <= MAX_PROMPT_LAUNCHES else SLOW_DISPATCH_GRACE
 
 
-def retry_delay(tries: int, at_once: int = 1) -> float:
-    """Seconds until a room is tried again, after `tries` tries."""
-    return (RETRY if at_once <= LAUNCHES_AT_ONCE else BURST_RETRY).bound(tries)
+def retry_delay(attempts: int, burst: int = 1) -> float:
+    """Seconds until a room is tried again, after so many attempts."""
+    return (RETRY if burst <= MAX_PROMPT_LAUNCHES else BURST_RETRY).bound(attempts)

@@ -36,7 +36,7 @@ from actors.session.events import (
 from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.server_clock import joined_at
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX
-from bridge.livekit.worker.jobs import LONGEST as LONGEST_NAME
+from bridge.livekit.worker.jobs import MAX_NAME_LENGTH
 
 _Kind = models.ParticipantInfo.Kind
 KINDS: Final[Mapping[int, ParticipantKind]] = {
@@ -85,7 +85,7 @@ def translate(webhook: WebhookEvent, agent_name: str, at: float) -> TranslatedWe
     room, room_sid = _room_of(webhook)
     if translator is None or not room or not room_sid or room.startswith(CHECK_PREFIX):
         return None
-    if max(len(room), len(room_sid)) > LONGEST_NAME:
+    if max(len(room), len(room_sid)) > MAX_NAME_LENGTH:
         return None
     if _unseen(webhook.participant, agent_name):
         return None

@@ -1,40 +1,44 @@
-"""The book of our jobs: what we promised LiveKit, what we hold, and what it must still hear.
+"""The book of our jobs: accepted offers, assigned jobs, and stages that LiveKit must still get.
 
-It outlives the websocket.  The server forgets a worker's jobs with its socket, the
-rooms go on regardless, so each new connection tells them again.
+The book outlives the websocket.  The server forgets a worker's jobs when the socket closes, and
+the rooms go on regardless.  So each new connection reports all jobs again.
 
-A job's life is this table; a verb that is not in it for a job's stage does nothing,
-which is what makes an end be told once and never both ways::
+The stages of a job are a table.  A verb that has no row for the stage of a job does nothing.
+Therefore an end is reported once, and never as both success and failure::
 
     accept ─▶ ACCEPTED ─assign─▶ ASSIGNED ─run─▶ RUNNING ─succeed─▶ SUCCEEDED
                  │ forget            └──────succeed, fail──┴─fail──▶ FAILED
                  ▼
-                (gone: the assignment did not come within its time, or the socket went)
+                (removed: the assignment did not come in time, or the socket closed)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from fnmatch import fnmatchcase
 from typing import Final
 
 from attrs import Factory, define, field, frozen
 
+from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
+
 
 class JobStage(Enum):
     """Where a job stands between LiveKit and us."""
 
     ACCEPTED = auto()
-    """We said yes and hold a place for it; the server may still choose another worker."""
+    """We accepted the offer and reserve a place.  The server may still choose another worker."""
     ASSIGNED = auto()
-    """Ours; the room is being entered."""
+    """The job is ours; its room is being entered."""
     RUNNING = auto()
     SUCCEEDED = auto()
     FAILED = auto()
 
 
 class Verb(Enum):
+    """What moves a job from one stage to the next."""
+
     ASSIGN = auto()
     RUN = auto()
     SUCCEED = auto()
@@ -50,27 +54,29 @@ MOVES: Final[Mapping[tuple[JobStage, Verb], JobStage]] = {
     (JobStage.RUNNING, Verb.FAIL): JobStage.FAILED,
 }
 
-HELD: Final = frozenset({JobStage.ASSIGNED, JobStage.RUNNING})
+ACTIVE: Final = frozenset({JobStage.ASSIGNED, JobStage.RUNNING})
 """The stages in which a job is ours and takes a place."""
 
-MOST_JOBS_OF_ROOM: Final = 20
-"""Jobs for one room that we hold or are promised.  They share a place, so it bounds them; a
-room has one job, and few more after outages or where somebody dispatches on purpose."""
-
-LONGEST: Final = 1_024
-"""Characters of an id, and of the name of a room (LiveKit's own limit is 256)."""
-
-LONGEST_TOKEN: Final = 256 << 10
-"""Characters of a job's token, which carries our attributes."""
-
-UNDER_WAY: Final = frozenset({JobStage.ACCEPTED, JobStage.ASSIGNED})
+PENDING: Final = frozenset({JobStage.ACCEPTED, JobStage.ASSIGNED})
+"""The stages in which the room of a job is not entered yet."""
 
 ENDED: Final = frozenset({JobStage.SUCCEEDED, JobStage.FAILED})
+
+MAX_JOBS_PER_KEY: Final = 20
+"""Accepted and active jobs with one key, for room jobs: of one room.  They share a place, so the
+places do not bound them.  A room has one job, and a few more after outages or where somebody
+dispatches on purpose."""
+
+MAX_NAME_LENGTH: Final = 1_024
+"""Characters of an id, and of the name of a room (LiveKit's own limit is 256)."""
+
+MAX_TOKEN_LENGTH: Final = 256 << 10
+"""Characters of a job's token, which carries our attributes."""
 
 
 @frozen
 class Offer:
-    """What LiveKit says of a job when it asks whether we take it."""
+    """The facts about a job with which LiveKit asks whether we take it."""
 
     job_id: str
     room: str
@@ -79,12 +85,20 @@ class Offer:
     created_at: float | None
     """Unix seconds of the room's creation."""
     explicit: bool = False
-    """Somebody dispatched us on purpose, no reconciler did."""
+    """Somebody dispatched us on purpose; the dispatch is not one of a reconciler."""
+    kind: JobKind = ROOM_JOBS
+    participant_sid: str = ""
+    """The participant that the job is about; "" for a job about a room."""
 
     @property
     def room_key(self) -> str:
-        """The room's SID; its name where the offer told no SID (servers are that old)."""
+        """The room's SID; its name where the offer has no SID (very old servers)."""
         return self.room_sid or self.room
+
+    @property
+    def key(self) -> str:
+        """Under which key the book counts the job."""
+        return self.kind.key(self.room_key, self.participant_sid)
 
 
 @define
@@ -117,41 +131,42 @@ def _none() -> int:
 
 @define(eq=False)
 class JobBook:
-    """Every job between our yes and the moment LiveKit heard of its end."""
+    """Every job from our acceptance until LiveKit has the report of its end."""
 
     max_rooms: int
     """Places."""
-    stragglers: Callable[[], int] = _none
-    """Connections to rooms that are not ours any more and are not closed yet: each takes
-    a place still, and the open files of one."""
+    abandoned_connections: Callable[[], int] = _none
+    """Connections to rooms that are not ours any more and are not closed yet.  Each still takes
+    a place, and the open files of one."""
     reserve: Reserve = Factory(Reserve)
     draining: bool = False
     """No new job is taken any more."""
     _jobs: dict[str, Job] = field(factory=dict[str, Job], init=False)
-    _untold: dict[str, None] = field(factory=dict[str, None], init=False)
-    """Jobs whose stage the server has not heard on this connection, in order."""
-    _active: int = field(default=0, init=False)
+    _unreported: dict[str, None] = field(factory=dict[str, None], init=False)
+    """Jobs whose stage was not sent on the current connection of their kind, in order."""
+    _watched: int = field(default=0, init=False)
 
     # ------------------------------------------------------------------ places
 
-    def count_active(self, places: int) -> None:
-        """Say how many rooms are watched, as whoever watches them counts them.
+    def count_watched(self, rooms: int) -> None:
+        """Set how many rooms are watched, by the count of the room manager.
 
-        That can be more than there are jobs: a room whose job is over and whose session
-        is still being closed.
+        That can be more than there are jobs: the session of a room whose job has ended may
+        still be closing.
         """
-        self._active = places
+        self._watched = rooms
 
     @property
     def used(self) -> int:
         """Places that are taken or promised."""
-        held, promised = set[str](), set[str]()
-        for job in self._jobs.values():
-            # A second job for a room takes no second place.
-            rooms = held if job.stage in HELD else promised
-            if job.stage not in ENDED:
-                rooms.add(job.offer.room_key)
-        return max(self._active, len(held)) + self.stragglers() + len(promised - held)
+        active, promised = set[tuple[int, str]](), set[tuple[int, str]]()
+        for job in self._open_jobs():
+            # A second job with the same key takes no second place.
+            if job.offer.kind.takes_place:
+                keys = active if job.stage in ACTIVE else promised
+                keys.add((job.offer.kind.type, job.offer.key))
+        watched = max(self._watched, len(active))
+        return watched + self.abandoned_connections() + len(promised - active)
 
     @property
     def free(self) -> int:
@@ -160,52 +175,68 @@ class JobBook:
 
     @property
     def full(self) -> bool:
+        """Whether no place is left."""
         return self.used >= self.max_rooms
 
-    def kept_from(self, room: str) -> int:
+    def reserved_from(self, room: str) -> int:
         """Places that a room of this name must leave free, because they are reserved."""
         if not self.reserve.places or self.reserve.fits(room):
             return 0
         taken = {
-            job.offer.room_key
-            for job in self._jobs.values()
-            if job.stage not in ENDED and self.reserve.fits(job.offer.room)
+            job.offer.room_key for job in self._open_jobs() if self.reserve.fits(job.offer.room)
         }
         return max(0, self.reserve.places - len(taken))
 
     def has_place_for(self, room: str) -> bool:
-        return self.used + self.kept_from(room) < self.max_rooms
+        """Whether a room of this name may take a place now."""
+        return self.used + self.reserved_from(room) < self.max_rooms
 
     # ------------------------------------------------------------------- jobs
 
     def get(self, job_id: str) -> Job | None:
+        """The job with this id, if it is in the book."""
         return self._jobs.get(job_id)
 
-    @property
-    def held(self) -> tuple[str, ...]:
-        """The ids of the jobs that are ours now."""
-        return tuple(job_id for job_id, job in self._jobs.items() if job.stage in HELD)
+    def _open_jobs(self) -> Iterator[Job]:
+        """The jobs that have not ended."""
+        return (job for job in self._jobs.values() if job.stage not in ENDED)
 
-    @property
-    def under_way(self) -> int:
-        """Jobs that we hold or were promised and whose rooms are not entered yet."""
-        return sum(job.stage in UNDER_WAY for job in self._jobs.values())
-
-    def rooms(self, but: str = "") -> frozenset[str]:
-        """The keys of the rooms for which we hold or were promised a job other than `but`."""
-        return frozenset(
-            job.offer.room_key
+    def active(self, kind: JobKind = ROOM_JOBS) -> tuple[str, ...]:
+        """The ids of the jobs of one kind that are ours now."""
+        return tuple(
+            job_id
             for job_id, job in self._jobs.items()
-            if job_id != but and job.stage not in ENDED
+            if job.stage in ACTIVE and job.offer.kind is kind
         )
 
-    def has_many_for(self, room_key: str) -> bool:
-        """Whether a room has as many jobs of ours as there may be."""
-        count = sum(job.offer.room_key == room_key for job in self._jobs.values())
-        return count >= MOST_JOBS_OF_ROOM
+    @property
+    def pending_entries(self) -> int:
+        """Accepted and assigned jobs whose rooms are not entered yet."""
+        return sum(job.stage in PENDING for job in self._jobs.values())
+
+    def keys(self, kind: JobKind = ROOM_JOBS, *, without: str = "") -> frozenset[str]:
+        """The keys of the accepted and active jobs of one kind, without the job `without`."""
+        return frozenset(
+            job.offer.key
+            for job in self._open_jobs()
+            if job.offer.job_id != without and job.offer.kind is kind
+        )
+
+    def has_many_for(self, offer: Offer) -> bool:
+        """Whether there are as many jobs with the key of this offer as there may be."""
+        same = (
+            job.offer.kind is offer.kind and job.offer.key == offer.key
+            for job in self._jobs.values()
+        )
+        return sum(same) >= MAX_JOBS_PER_KEY
+
+    def has_all_of(self, kind: JobKind) -> bool:
+        """Whether there are as many jobs of a kind that takes no places as there may be."""
+        count = sum(job.offer.kind is kind for job in self._jobs.values())
+        return kind.max_jobs is not None and count >= kind.max_jobs
 
     def accept(self, offer: Offer, expires_at: float) -> None:
-        """Hold a place for `offer` until its assignment comes.  Saying it twice is once."""
+        """Reserve a place for `offer` until its assignment comes.  A repetition changes nothing."""
         self._jobs[offer.job_id] = Job(offer, JobStage.ACCEPTED, expires_at)
 
     def move(self, job_id: str, verb: Verb, error: str = "") -> bool:
@@ -215,11 +246,11 @@ class JobBook:
             return False
         job.stage, job.expires_at, job.error = stage, None, error
         if verb is not Verb.ASSIGN:
-            self._untold[job_id] = None
+            self._unreported[job_id] = None
         return True
 
     def forget(self, job_id: str) -> bool:
-        """Give up a job that was accepted and never assigned."""
+        """Remove a job that was accepted and never assigned."""
         job = self._jobs.get(job_id)
         if job is None or job.stage is not JobStage.ACCEPTED:
             return False
@@ -227,7 +258,7 @@ class JobBook:
         return True
 
     def expire(self, now: float) -> list[Offer]:
-        """Give up every acceptance whose assignment is overdue."""
+        """Remove every accepted job whose assignment is overdue."""
         overdue = [
             job.offer
             for job in self._jobs.values()
@@ -245,27 +276,27 @@ class JobBook:
             default=float("inf"),
         )
 
-    # ------------------------------------------------------------- what is told
+    # -------------------------------------------------------- reports to the server
 
-    def disconnected(self) -> None:
-        """The server forgot what we promised it; what we hold is told it again."""
-        for job_id in [i for i, job in self._jobs.items() if job.stage is JobStage.ACCEPTED]:
-            del self._jobs[job_id]
-        for job_id, job in self._jobs.items():
-            if job.stage is JobStage.RUNNING:
-                self._untold.setdefault(job_id)
+    def disconnected(self, kind: JobKind = ROOM_JOBS) -> None:
+        """The connection of one kind closed.  The server forgot what we accepted there; the jobs
+        that run are to be reported again."""
+        for job_id, job in list(self._jobs.items()):
+            if job.offer.kind is kind and job.stage is JobStage.ACCEPTED:
+                del self._jobs[job_id]
+            elif job.offer.kind is kind and job.stage is JobStage.RUNNING:
+                self._unreported.setdefault(job_id)
 
-    @property
-    def all_told(self) -> bool:
-        return not self._untold
-
-    def take_untold(self) -> list[tuple[str, JobStage, str]]:
-        """Job id, stage and error of what the server must hear now; an end leaves the book."""
-        told: list[tuple[str, JobStage, str]] = []
-        for job_id in self._untold:
+    def take_unreported(self, kind: JobKind = ROOM_JOBS) -> list[tuple[str, JobStage, str]]:
+        """Job id, stage and error of what the server must get now.  A job that ended leaves the
+        book."""
+        reports: list[tuple[str, JobStage, str]] = []
+        for job_id in list(self._unreported):
             job = self._jobs[job_id]
-            told.append((job_id, job.stage, job.error))
+            if job.offer.kind is not kind:
+                continue
+            reports.append((job_id, job.stage, job.error))
+            del self._unreported[job_id]
             if job.stage in ENDED:
                 del self._jobs[job_id]
-        self._untold.clear()
-        return told
+        return reports

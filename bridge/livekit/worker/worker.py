@@ -1,18 +1,18 @@
-"""The worker: keeps the socket to LiveKit open and turns its messages into calls.
+"""The worker: keeps a socket to LiveKit open and turns its messages into calls.
 
-What the protocol means is in `protocol`, what we owe LiveKit in `jobs`; here are the
-clock, the log and the way back after a failure.  It knows no actors: it is given two
-callables and is told what happens by a few plain methods.
+`worker_protocol` has the meaning of the messages, `jobs` what we owe LiveKit, `conversation` the
+traffic on one socket.  This module has the reconnects.  It knows no actors: it gets two
+callables, and a few plain methods tell it what happens to jobs.
 
-Failure story:
+Failures:
 
-* The socket is refused, lost, silent or closed right after it opened: rooms go on,
-  the next try comes after an exponential backoff with full jitter, from the first
-  failure on.  The backoff begins anew only after the worker stayed registered for
-  `reset_after` seconds, so a server that closes at once is not hammered.
-* The server says no (wrong key or secret, clock skew, no `/agent`): before the first
-  registration `run` raises `WorkerRejected`, since trying again cannot help; later it
-  is logged and tried again slowly, because rooms depend on us.
+* The socket is refused, lost, silent, or closed right after it opened: rooms go on.  The next try
+  comes after an exponential backoff with full jitter, from the first failure on.  The backoff
+  begins anew only after the worker stayed registered for `reset_after` seconds.  So a server
+  that closes at once does not get a flood of connections.
+* The server refuses the worker (wrong key or secret, clock skew, no `/agent`): before the first
+  registration `run` raises `WorkerRejected`, since another try cannot help.  Later the refusal is
+  logged and the worker tries again slowly, because rooms depend on it.
 * A frame that cannot be read is logged; nothing else changes.
 """
 
@@ -22,30 +22,33 @@ import itertools
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
-import attrs
 import structlog
 import trio
 from attrs import Factory, define, field, frozen
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import WebSocketConnection
 
 from actors.rooms.room_port import RoomJob
-from actors.runtime import Backoff, first_of
+from actors.runtime import Backoff
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE, ApiKey, worker_token
-from bridge.livekit.websocket import (
-    CLOSE_TIMEOUT,
-    SocketFailed,
-    SocketRejected,
-    use_websocket,
-)
-from bridge.livekit.worker import worker_protocol
+from bridge.livekit.websocket import CLOSE_TIMEOUT, SocketFailed, SocketRejected, use_websocket
+from bridge.livekit.worker.conversation import Conversation
+from bridge.livekit.worker.event_log import EventLog
+from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
 from bridge.livekit.worker.jobs import JobBook, Reserve, Verb
-from bridge.livekit.worker.rejection import WorkerRejected, rejection
-from bridge.livekit.worker.worker_protocol import Connection, Event, Registration, WorkerProtocol
+from bridge.livekit.worker.protocol_events import (
+    Event,
+    JobAssigned,
+    JobTerminated,
+    Pong,
+    Registered,
+)
+from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.worker_rejection import WorkerRejected, rejection_of
 
 log = structlog.get_logger()
 
@@ -57,56 +60,9 @@ REJECTED_BACKOFF: Final = Backoff(first=5.0, most=60.0, jitter=1.0, reset_after=
 """For a server that refuses a worker which it had accepted before."""
 
 
-MOST_UNSENT: Final = 1_000
-"""Answers that wait for a server that does not read them, from which on we do not read either."""
-
-LINES: Final = 10
-"""Lines of one event that are logged within `LINES_WITHIN`; the others are one line."""
-
-LINES_WITHIN: Final = 10.0
-"""Seconds."""
-
-
-@define(eq=False)
-class LineBudget:
-    """Of an event that comes in a flood (offers that are refused, assignments that never
-    come), the log has the first lines and then how many there were."""
-
-    _began: dict[str, float] = field(factory=dict[str, float], init=False)
-    _count: dict[str, int] = field(factory=dict[str, int], init=False)
-
-    def admits(self, name: str, now: float) -> bool:
-        """Whether this event is to be logged.  `now`: seconds on trio's clock."""
-        self.tell_left_out(now)
-        self._began.setdefault(name, now)
-        self._count[name] = self._count.get(name, 0) + 1
-        return self._count[name] <= LINES
-
-    def tell_left_out(self, now: float) -> None:
-        """Log how many lines of each event were left out, once their time is over."""
-        for name in [name for name, at in self._began.items() if now - at >= LINES_WITHIN]:
-            left_out = self._count.pop(name) - LINES
-            seconds = round(now - self._began.pop(name), 1)
-            if left_out > 0:
-                log.warning("worker_lines_left_out", of=name, lines=left_out, seconds=seconds)
-
-
-LOGGED: Final[Mapping[type[Event], tuple[str, str]]] = {
-    worker_protocol.JobAccepted: ("debug", "job_accepted"),
-    worker_protocol.JobRefused: ("warning", "job_refused"),
-    worker_protocol.AssignmentRejected: ("error", "job_assignment_rejected"),
-    worker_protocol.AssignmentOverdue: ("warning", "job_assignment_overdue"),
-    worker_protocol.JobTerminated: ("info", "job_terminated"),
-    worker_protocol.Malformed: ("error", "worker_frame_malformed"),
-    worker_protocol.Unexpected: ("warning", "worker_message_unexpected"),
-    worker_protocol.GoingAway: ("info", "server_going_away"),
-}
-"""Level and name under which an event of the protocol is logged, with its own fields."""
-
-
 @frozen
 class WorkerConfig:
-    """What a worker is."""
+    """The settings of a worker."""
 
     endpoint: Endpoint
     api_key: ApiKey
@@ -114,11 +70,13 @@ class WorkerConfig:
     max_rooms: int
     version: str
     instance: str
-    """An id of this worker that a restart does not change.  Our participants carry it,
-    so that those left over from before a crash are known for what they are."""
+    """An id of this worker that a restart does not change.  Our participants carry it.  So a
+    participant that a crash left behind can be recognized."""
     visible: bool = False
     """Whether participants see the agent."""
     reserve: Reserve = Factory(Reserve)
+    kind: JobKind = ROOM_JOBS
+    """The jobs for which the worker registers."""
 
 
 def _none() -> int:
@@ -131,11 +89,11 @@ async def _nothing() -> None:
 
 @define(eq=False)
 class Worker:
-    """One worker, registered at one LiveKit server for room jobs.
+    """One worker, registered at one LiveKit server for the jobs of one kind.
 
-    `on_assignment` gets each job that is ours, `on_termination` the id of a job the
-    server wants ended.  Both are called on the trio thread between two awaits: they
-    must not block, and what they raise ends `run`.
+    `on_assignment` gets each job that is ours, `on_termination` the id of a job that the
+    server wants to end.  Both are called on the trio thread between two awaits.  They must not
+    block; an exception of theirs ends `run`.
     """
 
     config: WorkerConfig
@@ -143,64 +101,68 @@ class Worker:
     on_termination: Callable[[str], object]
     rng: random.Random = Factory(random.Random)
     clock: ServerClock = Factory(ServerClock)
-    """LiveKit's clock.  Its answers to our pings are fed to it."""
+    """LiveKit's clock, which gets its answers to our pings."""
     ask_time: Callable[[], Awaitable[object]] = _nothing
-    """Has the server tell its time.  Awaited before the socket is opened while the time is
-    not known: so no job comes before it is."""
-    stragglers: Callable[[], int] = _none
-    """Connections to rooms that are not ours any more and are not closed yet."""
+    """Asks the server for its time.  It is awaited before the socket is opened, while the time
+    is unknown.  So the time is known before the first job comes."""
+    abandoned_connections: Callable[[], int] = _none
+    """How many connections to rooms are not ours any more and are not closed yet."""
+    book: JobBook | None = None
+    """Shared by the workers of one process, one for each kind of jobs; None for a book of its
+    own."""
     _book: JobBook = field(init=False)
     _seq: Iterator[int] = field(factory=lambda: itertools.count(1), init=False)
     _tls: ssl.SSLContext | None = field(default=None, init=False)
-    _protocol: WorkerProtocol | None = field(default=None, init=False)
+    _conversation: Conversation | None = field(default=None, init=False)
     _registered_at: float | None = field(default=None, init=False)
     """On trio's clock, of this connection; None while it is not registered."""
-    _wake: trio.Event = field(factory=trio.Event, init=False)
-    """Set: the writer has something to look at."""
-    _moved: trio.Event = field(factory=trio.Event, init=False)
-    """Set when a job may have come into or out of its room; then another event."""
-    _flushes: list[trio.Event] = field(factory=list[trio.Event], init=False)
-    """Set as soon as what there was to write when they came is written, or cannot be."""
-    _budget: LineBudget = field(factory=LineBudget, init=False)
+    _jobs_changed: trio.Event = field(factory=trio.Event, init=False)
+    """Set when a job may have changed its stage; then replaced by another event."""
+    _events: EventLog = field(factory=EventLog, init=False)
     _registered: trio.Event = field(factory=trio.Event, init=False)
     _accepted_once: bool = field(default=False, init=False)
-    """LiveKit knew us once: a later no is not about our settings."""
+    """LiveKit accepted us once: a later refusal is not about our settings."""
+    _started: trio.TaskStatus[str] | None = field(default=None, init=False)
+    """Gets the id of the worker at the first registration of a run."""
     _closing: trio.Event = field(factory=trio.Event, init=False)
     _scope: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _ended: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._book = JobBook(self.config.max_rooms, self.stragglers, self.config.reserve)
+        self._book = self.book or JobBook(
+            self.config.max_rooms, self.abandoned_connections, self.config.reserve
+        )
 
-    # ------------------------------------------------------------- what is known
+    # -------------------------------------------------------------------- state
 
     @property
     def registered(self) -> bool:
-        """Whether LiveKit knows us right now."""
+        """Whether the worker is registered now."""
         return self._registered.is_set()
 
     @property
     def worker_id(self) -> str:
-        """The id LiveKit gave to this connection, "" while there is none."""
-        return self._protocol.worker_id if self._protocol is not None else ""
+        """The id that LiveKit gave to this connection, "" while there is none."""
+        return self._conversation.protocol.worker_id if self._conversation is not None else ""
 
     @property
     def draining(self) -> bool:
+        """Whether the worker takes no new jobs."""
         return self._book.draining
 
     @property
     def free(self) -> int:
-        """How many jobs we would take right now."""
+        """How many jobs the worker would take now."""
         return self._book.free if self.registered else 0
 
     @property
-    def kept_for_people(self) -> int:
-        """Places that rooms with nobody in them leave free."""
+    def places_for_people(self) -> int:
+        """Places that empty rooms leave free for rooms with people."""
         return max(1, self.config.max_rooms // 10)
 
-    def kept_from(self, room: str) -> int:
+    def reserved_from(self, room: str) -> int:
         """Places that a room of this name must leave free, because they are reserved."""
-        return self._book.kept_from(room)
+        return self._book.reserved_from(room)
 
     def reserved_for(self, room: str) -> bool:
         """Whether a room of this name gets the reserved places."""
@@ -209,142 +171,132 @@ class Worker:
     @property
     def jobs(self) -> tuple[str, ...]:
         """The ids of the jobs that are ours and have not ended."""
-        return self._book.held
+        return self._book.active(self.config.kind)
 
     @property
     def rooms(self) -> frozenset[str]:
-        """The SIDs of the rooms for which we hold, or were just promised, a job; the name
-        of a room where LiveKit told no SID."""
-        return self._book.rooms()
+        """The SIDs of the rooms for which we have, or just accepted, a job; the name of a room
+        for which LiveKit sent no SID."""
+        return self._book.keys()
 
     @property
     def identities(self) -> frozenset[str]:
-        """Who we are in the rooms of our jobs."""
-        return frozenset(map(worker_protocol.identity, self._book.held))
+        """Our identities in the rooms of our jobs."""
+        return frozenset(map(self.config.kind.identity, self.jobs))
 
     @property
-    def under_way(self) -> int:
+    def pending_entries(self) -> int:
         """Jobs whose rooms are still to be entered."""
-        return self._book.under_way
+        return self._book.pending_entries
 
     async def wait_registered(self) -> None:
-        """Return as soon as LiveKit knows us."""
+        """Return as soon as the worker is registered."""
         await self._registered.wait()
 
-    async def wait_under_way(self, most: int) -> None:
+    async def wait_pending_entries(self, most: int) -> None:
         """Return as soon as no more than `most` rooms are still to be entered."""
-        while self._book.under_way > most:
-            await self._moved.wait()
+        while self._book.pending_entries > most:
+            await self._jobs_changed.wait()
 
-    # ------------------------------------------------------------ what we are told
+    # ------------------------------------------------------------------- commands
 
     def claim(self, room: str, room_sid: str, created_at: float | None) -> None:
-        """Get a job for this room at once, whatever other workers there are.
+        """Get a job for this room at once, also where there are other workers.
 
-        It comes by `on_assignment` within milliseconds like any other, unless there is no
-        place, the room is ours already, or the connection breaks: then nothing comes.
+        The job comes by `on_assignment` within milliseconds like any other.  Nothing comes if
+        there is no place, if the room is ours already, or if the connection breaks.
         """
-        if self._protocol is not None:
-            self._protocol.claim(room, room_sid, created_at)
-            self._poke()
+        if self._conversation is not None:
+            self._conversation.protocol.claim(room, room_sid, created_at)
+            self._on_change()
 
     def job_running(self, job_id: str) -> None:
         """The room of this job is being watched."""
         if self._book.move(job_id, Verb.RUN):
-            self._poke()
+            self._on_change()
 
     def job_ended(self, job_id: str, error: str | None = None) -> None:
         """The job is over, with `error` if it failed.  Only the first end counts.
 
-        `error` goes to the server: it must hold no secret.
+        `error` is sent to the server and must hold no secret.
         """
         if self._book.move(job_id, Verb.SUCCEED if error is None else Verb.FAIL, error or ""):
-            self._poke()
+            self._on_change()
 
     def capacity(self, active: int) -> None:
-        """How many places are really taken, where that can be more than there are jobs
-        (a room joined without one, a connection that is still being closed)."""
-        self._book.count_active(active)
-        self._poke()
+        """Set how many rooms are watched.  That can be more than there are jobs: a room whose
+        job has ended may still be closing."""
+        self._book.count_watched(active)
+        self._on_change()
 
     def drain(self) -> None:
-        """Take no more jobs.  Those we have go on."""
+        """Take no more jobs.  The jobs that we have go on."""
         if not self._book.draining:
             self._book.draining = True
-            log.info("worker_draining", jobs=len(self._book.held))
-            self._poke()
+            log.info("worker_draining", jobs=len(self.jobs))
+            self._on_change()
 
     async def flush(self) -> None:
-        """Wait until what was told above is written, or cannot be: there is no connection, or
-        the server reads nothing for `CLOSE_TIMEOUT`.  What comes meanwhile is not waited for."""
-        if self._protocol is not None:
-            written = trio.Event()
-            self._flushes.append(written)
-            self._poke()
-            with trio.move_on_after(CLOSE_TIMEOUT):
-                await written.wait()
+        """Wait until the reports so far are written, or cannot be: there is no connection, or
+        the server reads nothing for `CLOSE_TIMEOUT`."""
+        if self._conversation is not None:
+            await self._conversation.flush()
 
     async def aclose(self) -> None:
-        """Tell success for every job that is still ours, close the socket, end `run`.
+        """Report success for every job that is still ours, close the socket, end `run`.
 
-        Takes at most `3 * CLOSE_TIMEOUT`; may be called where `run` never was.
+        Takes at most `3 * CLOSE_TIMEOUT`.  May be called where `run` was never called.
         """
         self.drain()
-        for job_id in self._book.held:
+        for job_id in self.jobs:
             self.job_ended(job_id)
         await self.flush()
         self._closing.set()
-        if self._protocol is not None:
+        if self._conversation is not None:
             with trio.move_on_after(2 * CLOSE_TIMEOUT):
                 await self._ended.wait()
         self._scope.cancel()
 
-    def _poke(self) -> None:
-        moved, self._moved = self._moved, trio.Event()
-        moved.set()
-        if self._protocol is not None:
-            self._wake.set()
+    def _on_change(self) -> None:
+        """Jobs may have changed: wake the writer, and whoever waits for entries."""
+        changed, self._jobs_changed = self._jobs_changed, trio.Event()
+        changed.set()
+        if self._conversation is not None:
+            self._conversation.wake_writer()
 
-    # ---------------------------------------------------------------- the socket
+    # ----------------------------------------------------------------- the socket
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Be a worker until `aclose`.  Reports as started, with its id, once registered.
 
-        Raises `WorkerRejected` if LiveKit says no before it ever said yes.  May be run
-        again after a crash: the jobs are still known.
+        Raises `WorkerRejected` if LiveKit refuses the worker before it ever accepted it.  May be
+        run again after a crash: the jobs are still known.
         """
         self._scope, self._ended = trio.CancelScope(), trio.Event()
+        self._started = task_status
         try:
             with self._scope:
-                await self._keep_connected(task_status)
+                await self._stay_connected()
         finally:
             self._ended.set()
 
-    async def _keep_connected(self, task_status: trio.TaskStatus[str]) -> None:
-        failures, started = 0, False
-
-        def accepted(worker_id: str) -> None:
-            nonlocal started
-            self._accepted_once = True
-            if not started:
-                started = True
-                task_status.started(worker_id)
-
+    async def _stay_connected(self) -> None:
+        failures = 0
         while not self._closing.is_set():
             rejected = False
             self._registered_at = None
             try:
-                error = await self._connect(accepted)
-            except WorkerRejected as refusal:
+                error = await self._connect()
+            except WorkerRejected as rejection:
                 if not self._accepted_once:
                     raise
-                rejected, error = True, str(refusal)
+                rejected, error = True, str(rejection)
             except (SocketFailed, SocketRejected) as failure:
                 error = str(failure)
             if self._closing.is_set():
                 return
-            was_registered = self._registered_at is not None
             backoff = REJECTED_BACKOFF if rejected else LOST_BACKOFF
+            was_registered = self._registered_at is not None
             stable = (
                 self._registered_at is not None
                 and trio.current_time() - self._registered_at >= backoff.reset_after
@@ -362,12 +314,12 @@ class Worker:
         if rejected:
             log.error("worker_rejected", **keys)
         elif was_registered and failures == 1:
-            log.warning("worker_disconnected", jobs=len(self._book.held), **keys)
+            log.warning("worker_disconnected", jobs=len(self.jobs), **keys)
         elif failures & (failures - 1) == 0:
-            # The 1st, 2nd, 4th, 8th ... failure: an outage of a night is a page, not a book.
+            # The 1st, 2nd, 4th, 8th ... failure: a night without the server is a page of log.
             log.warning("worker_connect_failed", **keys)
 
-    async def _connect(self, accepted: Callable[[str], None]) -> str:
+    async def _connect(self) -> str:
         """One connection from its beginning to its end; why it ended."""
         config = self.config
         if config.endpoint.secure and self._tls is None:
@@ -376,126 +328,73 @@ class Worker:
         if not self.clock.known:
             await self.ask_time()
         sent_at = self.clock.steady()
-
-        async def converse(socket: WebSocketConnection) -> str:
-            return await self._converse(socket, accepted)
-
         try:
             return await use_websocket(
                 config.endpoint,
                 f"{config.endpoint.path}/agent",
                 [("Authorization", f"Bearer {worker_token(config.api_key)}")],
-                converse,
+                self._converse,
                 ssl_context=self._tls,
             )
         except SocketRejected as error:
             known = self.clock.known
             self.clock.observe_date(error.headers, sent_at)
-            refusal = rejection(error.status, error.headers, error.body, time.time())
-            if refusal is not None and refusal.reason == "clock_skew" and not known:
-                raise  # It tells the server's time: the next token is made by that.
-            if refusal is not None:
-                raise refusal from None
+            rejection = rejection_of(error.status, error.headers, error.body, time.time())
+            if rejection is not None and rejection.reason == "clock_skew" and not known:
+                raise  # The answer has the server's time: the next token uses it.
+            if rejection is not None:
+                raise rejection from None
             raise
 
-    async def _converse(self, socket: WebSocketConnection, accepted: Callable[[str], None]) -> str:
-        self._protocol = connection = WorkerProtocol(
+    async def _converse(self, socket: WebSocketConnection) -> str:
+        protocol = WorkerProtocol(
             registration=Registration(
                 agent_name=self.config.agent_name,
                 version=self.config.version,
                 room_url=self.config.endpoint.room_url,
                 visible=self.config.visible,
                 attributes={INSTANCE_ATTRIBUTE: self.config.instance},
+                kind=self.config.kind,
             ),
             book=self._book,
             now=trio.current_time(),
             seq=self._seq,
         )
+        conversation = Conversation(
+            socket, protocol, self._events, on_event=self._handle, on_change=self._on_change
+        )
+        self._conversation = conversation
         try:
-            return await first_of(
-                lambda: self._read(socket, connection, accepted),
-                lambda: self._write(socket, connection),
-                self._until_closing,
-            )
+            return await conversation.run(self._closing)
         finally:
-            self._protocol = None
+            self._conversation = None
             self._registered = trio.Event()
-            self._book.disconnected()
-            self._poke()
-            self._end_flushes(self._flushes)
-
-    def _end_flushes(self, flushes: list[trio.Event]) -> None:
-        for written in flushes:
-            written.set()
-
-    async def _until_closing(self) -> str:
-        await self._closing.wait()
-        return "closed by us"
-
-    async def _read(
-        self,
-        socket: WebSocketConnection,
-        connection: WorkerProtocol,
-        accepted: Callable[[str], None],
-    ) -> str:
-        while True:
-            try:
-                data = await socket.get_message()
-            except ConnectionClosed as closed:
-                return _why(closed)
-            for event in connection.receive(data, trio.current_time()):
-                self._handle(event)
-                if isinstance(event, worker_protocol.Registered):
-                    accepted(event.worker_id)
-            self._poke()
-            if connection.unsent > MOST_UNSENT:
-                await self.flush()
-
-    async def _write(self, socket: WebSocketConnection, connection: WorkerProtocol) -> str:
-        while True:
-            self._wake = trio.Event()
-            for event in connection.tick(trio.current_time()):
-                if isinstance(event, worker_protocol.Silent):
-                    state = "answer" if connection.state is Connection.REGISTERED else "register"
-                    return f"the server did not {state} for {event.seconds:.0f} s"
-                self._handle(event)
-                self._poke()
-            self._budget.tell_left_out(trio.current_time())
-            flushes, self._flushes = self._flushes, []
-            try:
-                for data in connection.data_to_send():
-                    await socket.send_message(data)
-            except ConnectionClosed as closed:
-                return _why(closed)
-            finally:
-                self._end_flushes(flushes)
-            with trio.move_on_at(connection.deadline):
-                await self._wake.wait()
+            self._book.disconnected(self.config.kind)
+            self._on_change()
+            conversation.end_flushes()
 
     def _handle(self, event: Event) -> None:
-        if (logged := LOGGED.get(type(event))) is not None:
-            level, name = logged
-            if self._budget.admits(name, trio.current_time()):
-                getattr(log, level)(name, **attrs.asdict(event))
-        if isinstance(event, worker_protocol.Registered):
-            self._registered_at = trio.current_time()
-            self._registered.set()
-            log.info(
-                "worker_registered",
-                worker_id=event.worker_id,
-                server_version=event.server_version,
-                agent_name=self.config.agent_name,
-                jobs=len(self._book.held),
-            )
-        elif isinstance(event, worker_protocol.Pong):
+        if isinstance(event, Registered):
+            self._on_registered(event)
+        elif isinstance(event, Pong):
             took = trio.current_time() - event.sent_at
             self.clock.observe(self.clock.steady() - took, event.server_time)
-        elif isinstance(event, worker_protocol.JobAssigned):
+        elif isinstance(event, JobAssigned):
             self.on_assignment(event.job)
-        elif isinstance(event, worker_protocol.JobTerminated):
+        elif isinstance(event, JobTerminated):
             self.on_termination(event.job_id)
 
-
-def _why(closed: ConnectionClosed) -> str:
-    code = closed.reason.code if closed.reason is not None else 1006
-    return f"the server closed the connection ({code})"
+    def _on_registered(self, event: Registered) -> None:
+        self._registered_at = trio.current_time()
+        self._accepted_once = True
+        self._registered.set()
+        log.info(
+            "worker_registered",
+            worker_id=event.worker_id,
+            server_version=event.server_version,
+            agent_name=self.config.agent_name,
+            jobs=len(self.jobs),
+        )
+        if self._started is not None:
+            self._started.started(event.worker_id)
+            self._started = None

@@ -1,22 +1,25 @@
-"""LiveKit's worker protocol, without any I/O: bytes in, events out, bytes to send.
+"""LiveKit's worker protocol without any I/O: bytes in, events out, bytes to send.
 
-One `WorkerProtocol` is one connection to `/agent`.  Two tables are the protocol:
-`REFUSALS`, in whose order an offered job is examined, and `ON_MESSAGE`, which says
-what each message of the server does in each state; a message that has no row there is
-reported and changes nothing.  What we have to say is not queued by whoever changes
-something: `data_to_send` compares the job book with what this connection has heard.
-So a status can be neither forgotten nor told twice, and after a reconnect everything
-is told again because the new connection has heard nothing.
+One `WorkerProtocol` is one connection to `/agent`.  Three tables are the protocol:
+
+* `JOB_KINDS`: the type of jobs for which a connection registers, and what each type implies.
+* `REFUSALS`: in its order an offered job is examined.
+* `ON_MESSAGE`: the effect of each message of the server in each state.  A message that has no
+  row there is reported and changes nothing.
+
+Code that changes a job sends nothing.  `data_to_send` compares the job book with the reports that
+this connection has sent.  So no status is forgotten and none is sent twice, and after a
+reconnect everything is reported again, because the new connection has sent nothing yet.
 
 The rules of the server that shape this (measured on livekit-server 1.13.5):
 
-* An offer must be answered within 2.7 s or the job is lost without a word, so the
-  answer is made here, in the same step, and waits on nothing.
-* It goes on offering while the reported load is below 0.7, and to an overloaded
-  worker too as long as another one has room: only `WS_FULL` really stops it.
-* It forgets our jobs when the socket goes, and the assignments under way with them.
-* A half-open connection is kept for minutes and swallows offers: we ping, and give up
-  a server that is silent.
+* An offer must be answered within 2.7 s, else the job is lost without a message.  So the answer
+  is made here, in the same step, and waits on nothing.
+* The server goes on offering while the reported load is below 0.7.  It offers to an overloaded
+  worker too as long as another worker has room.  Only `WS_FULL` really stops it.
+* The server forgets our jobs when the socket closes, and the assignments that are on their way.
+* A half-open connection stays for minutes and loses every offer.  So we ping, and close the
+  connection to a server that is silent.
 * Servers from 1.13.9 on want `draining` and a rising `seq` in each worker status.
 """
 
@@ -24,243 +27,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final
 
 from attrs import Factory, define, field, frozen
 from google.protobuf.message import DecodeError
 from livekit.protocol import agent, models
 
 from actors.rooms.room_port import RoomJob
-from bridge.livekit.worker.jobs import LONGEST, LONGEST_TOKEN, Job, JobBook, JobStage, Offer, Verb
+from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
+from bridge.livekit.worker.job_refusals import OfferedJob, offer_of, refusal_of
+from bridge.livekit.worker.jobs import (
+    MAX_NAME_LENGTH,
+    MAX_TOKEN_LENGTH,
+    JobBook,
+    JobStage,
+    Verb,
+)
+from bridge.livekit.worker.protocol_events import (
+    AssignmentOverdue,
+    AssignmentRejected,
+    Event,
+    GoingAway,
+    JobAccepted,
+    JobAssigned,
+    JobRefused,
+    JobTerminated,
+    Malformed,
+    Pong,
+    Registered,
+    Silent,
+    Unexpected,
+)
 
 ASSIGNMENT_TIMEOUT: Final = 5.0
-"""Seconds an acceptance holds its place while its assignment does not come."""
+"""Seconds for which an accepted job reserves its place while its assignment does not come."""
 
-STATUS_EVERY: Final = 2.5
+STATUS_INTERVAL: Final = 2.5
 """Seconds between worker statuses when nothing changes."""
 
-PING_EVERY: Final = 5.0
+PING_INTERVAL: Final = 5.0
 """Seconds between pings."""
 
 
-LOAD_CEILING: Final = 0.65
+MAX_LOAD: Final = 0.65
 """The load of a worker that has one place left, safely below the server's limit of 0.7."""
 
-OUR_DISPATCH: Final = '{"by":"room-actors"}'
-"""Metadata of the dispatches that a reconciler makes.  Their jobs carry it: they are there
-to have a room watched, so where it is, a second one is pointless.  The dispatches of
-people are never treated so."""
 
-
-class Connection(Enum):
-    """The states of a connection."""
+class ConnectionState(Enum):
+    """The states of a connection to `/agent`."""
 
     REGISTERING = auto()
     REGISTERED = auto()
 
 
-SILENCE_LIMIT: Final[Mapping[Connection, float]] = {
-    Connection.REGISTERING: 5.0,
-    Connection.REGISTERED: 2 * PING_EVERY,
+SILENCE_LIMIT: Final[Mapping[ConnectionState, float]] = {
+    ConnectionState.REGISTERING: 5.0,
+    ConnectionState.REGISTERED: 2 * PING_INTERVAL,
 }
 """Seconds after which a connection counts as dead: without an answer to our registration,
-then without a word of any kind."""
-
-
-def identity(job_id: str) -> str:
-    """Our participant's identity in the room of a job."""
-    return f"agent-{job_id}"
+later without any message."""
 
 
 @frozen
 class Registration:
-    """Who we are to LiveKit."""
+    """What we tell LiveKit about this worker."""
 
     agent_name: str
     version: str
     room_url: str
-    """What rooms are joined with: an assignment's own `url` is always empty."""
+    """The URL with which rooms are joined.  The `url` of an assignment is always empty."""
     visible: bool = False
     """Whether participants see the agent."""
     attributes: Mapping[str, str] = Factory(dict[str, str])
     """Our participant's attributes in each room, `INSTANCE_ATTRIBUTE` among them."""
+    kind: JobKind = ROOM_JOBS
+    """The jobs for which this connection registers."""
 
-
-# ------------------------------------------------------------------------- events
-
-
-@frozen
-class Registered:
-    worker_id: str
-    server_version: str
-
-
-@frozen
-class JobAccepted:
-    job_id: str
-    room: str
-
-
-@frozen
-class JobRefused:
-    job_id: str
-    room: str
-    job_type: str
-    reason: str
-
-
-@frozen
-class JobAssigned:
-    job: RoomJob
-
-
-@frozen
-class AssignmentRejected:
-    """An assignment we cannot use: the server was told that the job failed."""
-
-    job_id: str
-    reason: str
-
-
-@frozen
-class AssignmentOverdue:
-    """We said yes and nothing came: the server chose another worker, or heard us too late."""
-
-    job_id: str
-    room: str
-
-
-@frozen
-class JobTerminated:
-    """The server wants the job to end.  Only a hint: in the first seconds of a job it may never
-    come (docs/livekit-facts.md#job-termination)."""
-
-    job_id: str
-    room: str
-
-
-@frozen
-class Malformed:
-    """A frame that is no message of this protocol."""
-
-    size: int
-    error: str
-
-
-@frozen
-class Unexpected:
-    """A message that means nothing here: unknown to us, or in the wrong state."""
-
-    message: str
-    state: str
-
-
-@frozen
-class GoingAway:
-    """The server announced that it will close."""
-
-    reason: str
-
-
-@frozen
-class Pong:
-    """The server answered a ping."""
-
-    sent_at: float
-    """When the ping was made, on the clock of the connection (cut to milliseconds)."""
-    server_time: float
-    """Unix seconds, the server's own (cut to milliseconds)."""
-
-
-@frozen
-class Silent:
-    """The server has not said a word for too long: give the connection up."""
-
-    seconds: float
-
-
-Event: TypeAlias = (
-    Registered
-    | JobAccepted
-    | JobRefused
-    | JobAssigned
-    | AssignmentRejected
-    | AssignmentOverdue
-    | JobTerminated
-    | Malformed
-    | Unexpected
-    | GoingAway
-    | Pong
-    | Silent
-)
-
-
-# ------------------------------------------------------------------------ offers
-
-
-@frozen
-class Refusal:
-    """A reason to say no, and to whom."""
-
-    reason: str
-    applies: Callable[[agent.Job, JobBook], bool]
-    for_all: bool = False
-    """The job is done with, and offered to no other worker either."""
-
-
-REFUSALS: Final = (
-    Refusal("not a room job", lambda job, _: job.type != agent.JobType.JT_ROOM),
-    Refusal("the job has no id", lambda job, _: not job.id),
-    Refusal("the job has no room", lambda job, _: not job.room.name),
-    Refusal("the name or SID of its room is too long", lambda job, _: _is_long(job.room)),
-    Refusal("we already have it", lambda job, book: _is_ours(book.get(job.id))),
-    Refusal(
-        "its room is watched already",
-        lambda job, book: _for_watching_only(job) and job.room.sid in book.rooms(but=job.id),
-        for_all=True,
-    ),
-    Refusal("the worker is draining", lambda _, book: book.draining),
-    Refusal(
-        "its room has too many jobs",
-        lambda job, book: book.get(job.id) is None and book.has_many_for(_offer(job).room_key),
-    ),
-    Refusal("all places are taken", lambda job, book: book.get(job.id) is None and book.full),
-    Refusal(
-        "the places that are left are reserved",
-        lambda job, book: book.get(job.id) is None and not book.has_place_for(job.room.name),
-    ),
-)
-"""Why an offered job is refused, in this order.  One we said yes to and that is offered
-again gets the same yes."""
-
-
-def _is_long(room: models.Room) -> bool:
-    return len(room.name) > LONGEST or len(room.sid) > LONGEST
-
-
-def _for_watching_only(job: agent.Job) -> bool:
-    """Whether nobody asked for this job but a reconciler: by a dispatch or by a claim."""
-    return job.metadata == OUR_DISPATCH or not job.dispatch_id
-
-
-def _fault_of(token: str) -> str:
-    if not token:
-        return "its token is missing"
-    return "its token is too long" if len(token) > LONGEST_TOKEN else ""
-
-
-def _is_ours(job: Job | None) -> bool:
-    return job is not None and job.stage is not JobStage.ACCEPTED
-
-
-def _refusal(job: agent.Job, book: JobBook) -> Refusal | None:
-    return next((refusal for refusal in REFUSALS if refusal.applies(job, book)), None)
-
-
-def _job_type(job: agent.Job) -> str:
-    # A type newer than our protocol library has no name.
-    value = agent.JobType.DESCRIPTOR.values_by_number.get(job.type)
-    return value.name if value is not None else str(job.type)
+    @property
+    def dispatched_as(self) -> str:
+        """The name under which LiveKit dispatches these jobs."""
+        return self.agent_name if self.kind.agent_name is None else self.kind.agent_name
 
 
 _STATUS: Final[Mapping[JobStage, agent.JobStatus]] = {
@@ -268,6 +114,18 @@ _STATUS: Final[Mapping[JobStage, agent.JobStatus]] = {
     JobStage.SUCCEEDED: agent.JobStatus.JS_SUCCESS,
     JobStage.FAILED: agent.JobStatus.JS_FAILED,
 }
+
+
+def _fault_of(token: str) -> str:
+    if not token:
+        return "its token is missing"
+    return "its token is too long" if len(token) > MAX_TOKEN_LENGTH else ""
+
+
+def _job_type(job: agent.Job) -> str:
+    # A type newer than our protocol library has no name.
+    value = agent.JobType.DESCRIPTOR.values_by_number.get(job.type)
+    return value.name if value is not None else str(job.type)
 
 
 # ------------------------------------------------------------------------ protocol
@@ -280,34 +138,34 @@ class WorkerProtocol:
     registration: Registration
     book: JobBook
     now: float
-    """When the connection was opened, then when it was last used."""
+    """When the connection was opened; later, when it was last used."""
     seq: Iterator[int]
     """Numbers of worker statuses, rising over all connections of a worker."""
-    state: Connection = field(default=Connection.REGISTERING, init=False)
+    state: ConnectionState = field(default=ConnectionState.REGISTERING, init=False)
     worker_id: str = field(default="", init=False)
-    _out: list[agent.WorkerMessage] = field(factory=list[agent.WorkerMessage], init=False)
-    _heard_at: float = field(init=False)
+    _unsent: list[agent.WorkerMessage] = field(factory=list[agent.WorkerMessage], init=False)
+    _received_at: float = field(init=False)
     _ping_at: float = field(init=False)
     _status_at: float = field(default=float("inf"), init=False)
     _status: tuple[bool, int, bool] | None = field(default=None, init=False)
-    """Full, job count, draining: as last told."""
+    """Full, job count, draining: as last sent."""
 
     def __attrs_post_init__(self) -> None:
-        self._heard_at = self.now
-        self._ping_at = self.now + PING_EVERY
-        self._out.append(
+        self._received_at = self.now
+        self._ping_at = self.now + PING_INTERVAL
+        self._unsent.append(
             agent.WorkerMessage(
                 register=agent.RegisterWorkerRequest(
-                    type=agent.JobType.JT_ROOM,
-                    agent_name=self.registration.agent_name,
+                    type=self._kind.type,  # pyright: ignore[reportArgumentType]  # its number
+                    agent_name=self.registration.dispatched_as,
                     version=self.registration.version,
-                    ping_interval=round(PING_EVERY),
-                    # A field that is not set is false as soon as any of them is.
+                    ping_interval=round(PING_INTERVAL),
+                    # All fields are set: if one is set, the others count as false.
                     allowed_permissions=models.ParticipantPermission(
-                        can_subscribe=True,
-                        can_publish=False,
-                        can_publish_data=False,
-                        can_update_metadata=False,
+                        can_subscribe=self._kind.grants.subscribe,
+                        can_publish=self._kind.grants.publish,
+                        can_publish_data=self._kind.grants.publish_data,
+                        can_update_metadata=self._kind.grants.update_metadata,
                         hidden=not self.registration.visible,
                         agent=True,
                     ),
@@ -316,17 +174,21 @@ class WorkerProtocol:
         )
 
     @property
-    def unsent(self) -> int:
-        """Messages that are still to be sent."""
-        return len(self._out)
+    def _kind(self) -> JobKind:
+        return self.registration.kind
 
-    # -------------------------------------------------------------- what comes
+    @property
+    def unsent(self) -> int:
+        """How many messages are still to be sent."""
+        return len(self._unsent)
+
+    # -------------------------------------------------------- messages of the server
 
     def receive(self, data: bytes | str, now: float) -> list[Event]:
         """Take one websocket message."""
         self.now = now
-        if self.state is Connection.REGISTERED:
-            self._heard_at = now
+        if self.state is ConnectionState.REGISTERED:
+            self._received_at = now
         if isinstance(data, str):
             return [Malformed(len(data), "a text frame, this protocol is binary")]
         try:
@@ -340,33 +202,34 @@ class WorkerProtocol:
         return handler(self, message)
 
     def _on_register(self, message: agent.ServerMessage) -> list[Event]:
-        self.state, self._heard_at = Connection.REGISTERED, self.now
+        self.state, self._received_at = ConnectionState.REGISTERED, self.now
         self.worker_id = message.register.worker_id
-        self._ping_at = self.now  # At once: the answer tells the server's time.
+        self._ping_at = self.now  # At once: the answer has the server's time.
         return [Registered(self.worker_id, message.register.server_info.version)]
 
     def _on_availability(self, message: agent.ServerMessage) -> list[Event]:
         job = message.availability.job
-        if len(job.id) > LONGEST:
+        if len(job.id) > MAX_NAME_LENGTH:
             return [self._too_long()]
-        refusal = _refusal(job, self.book)
+        refusal = refusal_of(OfferedJob(job, self._kind, self.book))
         if refusal is not None:
-            self._out.append(
+            self._unsent.append(
                 agent.WorkerMessage(
                     availability=agent.AvailabilityResponse(
                         job_id=job.id, available=False, terminate=refusal.for_all
                     )
                 )
             )
-            return [JobRefused(job.id, job.room.name, _job_type(job), refusal.reason)]
-        self.book.accept(_offer(job), self.now + ASSIGNMENT_TIMEOUT)
-        self._out.append(
+            reason = refusal.reason.format(kind=self._kind.name)
+            return [JobRefused(job.id, job.room.name, _job_type(job), reason)]
+        self.book.accept(offer_of(job, self._kind), self.now + ASSIGNMENT_TIMEOUT)
+        self._unsent.append(
             agent.WorkerMessage(
                 availability=agent.AvailabilityResponse(
                     job_id=job.id,
                     available=True,
-                    participant_identity=identity(job.id),
-                    participant_name=self.registration.agent_name,
+                    participant_identity=self._kind.identity(job.id),
+                    participant_name=self.registration.dispatched_as,
                     participant_attributes=dict(self.registration.attributes),
                 )
             )
@@ -376,7 +239,7 @@ class WorkerProtocol:
     def _on_assignment(self, message: agent.ServerMessage) -> list[Event]:
         assignment = message.assignment
         job_id = assignment.job.id
-        if len(job_id) > LONGEST:
+        if len(job_id) > MAX_NAME_LENGTH:
             return [self._too_long()]
         job = self.book.get(job_id)
         if job is not None and job.stage is not JobStage.ACCEPTED:
@@ -385,7 +248,7 @@ class WorkerProtocol:
         if job is None or fault:
             reason = fault if job else "we did not accept it, or too long ago"
             self.book.forget(job_id)
-            self._tell_job(job_id, JobStage.FAILED, f"bad assignment: {reason}")
+            self._report_job(job_id, JobStage.FAILED, f"bad assignment: {reason}")
             return [AssignmentRejected(job_id, reason)]
         self.book.move(job_id, Verb.ASSIGN)
         return [
@@ -396,17 +259,18 @@ class WorkerProtocol:
                     room_sid=job.offer.room_sid,
                     url=self.registration.room_url,
                     token=assignment.token,
-                    identity=identity(job_id),
+                    identity=self._kind.identity(job_id),
                     created_at=job.offer.created_at,
                     dispatch_id=job.offer.dispatch_id,
                     explicit=job.offer.explicit,
+                    participant_sid=job.offer.participant_sid,
                 )
             )
         ]
 
     def _too_long(self) -> Unexpected:
-        """No answer: it would have to name the job."""
-        what = f"a job with an id of more than {LONGEST} characters"
+        """Such an offer gets no answer, because the answer would have to carry the id."""
+        what = f"a job with an id of more than {MAX_NAME_LENGTH} characters"
         return Unexpected(what, self.state.name.lower())
 
     def _on_termination(self, message: agent.ServerMessage) -> list[Event]:
@@ -419,19 +283,19 @@ class WorkerProtocol:
     def _on_pong(self, message: agent.ServerMessage) -> list[Event]:
         pong = message.pong
         if not (pong.timestamp and pong.last_timestamp):
-            return []  # That it was heard is all there is to it.
+            return []  # It shows that the server is there, and has no time.
         return [Pong(pong.last_timestamp / 1000, pong.timestamp / 1000)]
 
     def _on_go_away(self, message: agent.ServerMessage) -> list[Event]:
         return [GoingAway(message.go_away.reason)]
 
-    ON_MESSAGE: ClassVar[Mapping[Connection, Mapping[str, Callable[..., list[Event]]]]] = {
-        Connection.REGISTERING: {
+    ON_MESSAGE: ClassVar[Mapping[ConnectionState, Mapping[str, Callable[..., list[Event]]]]] = {
+        ConnectionState.REGISTERING: {
             "register": _on_register,
             "pong": _on_pong,
             "go_away": _on_go_away,
         },
-        Connection.REGISTERED: {
+        ConnectionState.REGISTERED: {
             "availability": _on_availability,
             "assignment": _on_assignment,
             "termination": _on_termination,
@@ -439,9 +303,10 @@ class WorkerProtocol:
             "go_away": _on_go_away,
         },
     }
-    """What a message does in each state.  What has no row is reported and changes nothing."""
+    """The effect of a message in each state.  A message without a row is reported and changes
+nothing."""
 
-    # ------------------------------------------------------------ what time does
+    # ------------------------------------------------------------------------ time
 
     @property
     def deadline(self) -> float:
@@ -449,58 +314,62 @@ class WorkerProtocol:
         return min(
             self._status_at,
             self._ping_at,
-            self._heard_at + SILENCE_LIMIT[self.state],
+            self._received_at + SILENCE_LIMIT[self.state],
             self.book.next_expiry,
         )
 
     def tick(self, now: float) -> list[Event]:
         """Do what is due."""
         self.now = now
-        silent = now - self._heard_at
+        silent = now - self._received_at
         if silent >= SILENCE_LIMIT[self.state]:
             return [Silent(silent)]
         if now >= self._ping_at:
-            self._ping_at = now + PING_EVERY
-            self._out.append(agent.WorkerMessage(ping=agent.WorkerPing(timestamp=int(now * 1000))))
+            self._ping_at = now + PING_INTERVAL
+            self._unsent.append(
+                agent.WorkerMessage(ping=agent.WorkerPing(timestamp=int(now * 1000)))
+            )
         return [AssignmentOverdue(offer.job_id, offer.room) for offer in self.book.expire(now)]
 
-    # --------------------------------------------------------------- what goes
+    # ------------------------------------------------------------ messages to the server
 
     def data_to_send(self) -> list[bytes]:
-        """Everything the server must hear now, one websocket message each.
+        """Everything that the server must get now, one websocket message each.
 
-        That we are full comes before the yes that made us so: in between the server could
-        offer us one job more, and where no other worker has a place that job is lost.
+        The status "full" goes before the acceptance that took the last place.  In between the
+        server could offer us one job more, and without another worker that job would be lost.
         """
-        if self.state is Connection.REGISTERED:
-            answers, self._out = self._out, []
-            for job_id, stage, error in self.book.take_untold():
-                self._tell_job(job_id, stage, error)
-            self._tell_worker()
-            self._out += answers
-        data = [message.SerializeToString() for message in self._out]
-        self._out.clear()
+        if self.state is ConnectionState.REGISTERED:
+            answers, self._unsent = self._unsent, []
+            for job_id, stage, error in self.book.take_unreported(self._kind):
+                self._report_job(job_id, stage, error)
+            self._report_worker()
+            self._unsent += answers
+        data = [message.SerializeToString() for message in self._unsent]
+        self._unsent.clear()
         return data
 
     def claim(self, name: str, sid: str, created_at: float | None) -> None:
-        """Have the server offer us, and nobody else, a job for this room.
+        """Have the server offer a job for this room to us and to no other worker.
 
-        `SimulateJob` is what `livekit-agents simulate-job` is made of: the offer, its
-        assignment and its token are like any other, with the room as we name it here and
-        without a dispatch.  The room is not looked up.
+        This is the message `SimulateJob`, which `livekit-agents simulate-job` also sends.  The
+        offer, its assignment and its token are like any other.  They name the room as we name
+        it here, and there is no dispatch.  The server does not look the room up.
         """
-        if self.state is Connection.REGISTERED:
+        if self.state is ConnectionState.REGISTERED:
             room = models.Room(name=name, sid=sid, creation_time_ms=round((created_at or 0) * 1000))
-            self._out.append(agent.WorkerMessage(simulate_job=agent.SimulateJobRequest(room=room)))
+            self._unsent.append(
+                agent.WorkerMessage(simulate_job=agent.SimulateJobRequest(room=room))
+            )
 
-    def _tell_job(self, job_id: str, stage: JobStage, error: str = "") -> None:
-        self._out.append(
+    def _report_job(self, job_id: str, stage: JobStage, error: str = "") -> None:
+        self._unsent.append(
             agent.WorkerMessage(
                 update_job=agent.UpdateJobStatus(job_id=job_id, status=_STATUS[stage], error=error)
             )
         )
 
-    def _tell_worker(self) -> None:
+    def _report_worker(self) -> None:
         book = self.book
         used = book.used
         full = book.draining or used >= book.max_rooms
@@ -508,29 +377,15 @@ class WorkerProtocol:
         if status == self._status and self.now < self._status_at:
             return
         self._status = status
-        self._status_at = self.now + STATUS_EVERY
-        self._out.append(
+        self._status_at = self.now + STATUS_INTERVAL
+        self._unsent.append(
             agent.WorkerMessage(
                 update_worker=agent.UpdateWorkerStatus(
                     status=agent.WorkerStatus.WS_FULL if full else agent.WorkerStatus.WS_AVAILABLE,
-                    load=1.0 if full else LOAD_CEILING * used / book.max_rooms,
+                    load=1.0 if full else MAX_LOAD * used / book.max_rooms,
                     job_count=used,
                     draining=book.draining,
                     seq=next(self.seq),
                 )
             )
         )
-
-
-def _offer(job: agent.Job) -> Offer:
-    room = job.room
-    # Servers before 1.8 tell whole seconds only.
-    created_at = room.creation_time_ms / 1000 or float(room.creation_time)
-    return Offer(
-        job_id=job.id,
-        room=room.name,
-        room_sid=room.sid,
-        dispatch_id=job.dispatch_id,
-        created_at=created_at or None,
-        explicit=not _for_watching_only(job),
-    )

@@ -175,13 +175,13 @@ def test_of_two_workers_in_a_room_the_one_that_came_first_stays_whoever_looks(
 def test_a_dispatch_is_under_way_for_a_few_seconds(
     dispatches: list[agent_dispatch.AgentDispatch], seconds: float
 ) -> None:
-    left = r.under_way(dispatches, "watcher", NOW, in_vain={"AD_vain"})
+    left = r.dispatch_wait(dispatches, "watcher", NOW, failed={"AD_vain"})
     assert left == pytest.approx(seconds, abs=1e-3)
 
 
 def test_in_a_burst_somebody_elses_dispatch_is_not_waited_for_long() -> None:
     for age, left in ((0.5, 0.3), (1.0, 0.0)):
-        found = r.under_way([dispatch(age)], "watcher", NOW, fresh=r.FRESH_IN_A_BURST)
+        found = r.dispatch_wait([dispatch(age)], "watcher", NOW, grace=r.SHORT_DISPATCH_GRACE)
         assert found == pytest.approx(left, abs=1e-3)
 
 
@@ -201,9 +201,9 @@ def test_of_two_dispatches_in_the_same_moment_the_older_stays(
     other: agent_dispatch.AgentDispatch, expected: bool
 ) -> None:
     mine = dispatch(1.0, dispatch_id="AD_1")
-    assert r.superseded(mine, [mine, other]) is expected
+    assert r.is_superseded(mine, [mine, other]) is expected
     if not other.state.deleted_at and other.agent_name == "watcher" and expected:
-        assert not r.superseded(other, [mine, other]), "never both"
+        assert not r.is_superseded(other, [mine, other]), "never both"
 
 
 def room(name: str) -> r.ListedRoom:
@@ -213,13 +213,13 @@ def room(name: str) -> r.ListedRoom:
 def test_candidates_are_the_rooms_that_are_ours_and_those_that_should_be() -> None:
     names = ("late", "ours", "elsewhere", "excluded", "wanted", "room-actors-check-1a2b")
     rooms = [room(name) for name in names]
-    memory = {each.sid: r.RoomMemory(next_look=10.0) for each in rooms}
+    memory = {each.sid: r.RoomMemory(inspect_at=10.0) for each in rooms}
     memory["RM_ours"].ours = True
     found = r.candidates(
         rooms,
         memory,
         patterns=("*l*", "[r]*"),
-        wanted={"RM_wanted"},
+        resumable={"RM_wanted"},
         excluded=lambda name, sid: (name, sid) == ("excluded", "RM_excluded"),
     )
     assert [each.name for each in found] == ["late", "ours", "elsewhere", "wanted"]

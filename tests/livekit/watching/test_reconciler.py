@@ -15,11 +15,12 @@ from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, INSTANCE_ATTRIBUTE
-from bridge.livekit.watching.decisions import LAUNCHES_AT_ONCE
+from bridge.livekit.watching.decisions import MAX_PROMPT_LAUNCHES
 from bridge.livekit.watching.reconciler import Reconciler
+from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.worker.worker import Worker
 from tests.livekit.conftest import key_of
-from tests.livekit.worker.workers import PATIENCE, Told, logged, make_worker, running
+from tests.livekit.worker.workers import TIMEOUT, Told, logged, make_worker, running
 
 WITHIN = 25.0
 """Seconds.  Five are promised; a busy machine gets five times as much."""
@@ -69,7 +70,7 @@ async def test_a_hundred_rooms_older_than_the_worker_are_ours_as_fast_as_we_ente
         await told.until(lambda: len(told.assigned) == 100)
         assert sorted(told.rooms()) == sorted(rooms)
         claimed = [job for job in told.assigned if not job.dispatch_id]
-        assert len(claimed) >= 100 - LAUNCHES_AT_ONCE
+        assert len(claimed) >= 100 - MAX_PROMPT_LAUNCHES
         assert worker.free == 400
 
 
@@ -80,7 +81,7 @@ async def test_rooms_we_watched_before_are_ours_whatever_we_watch_and_others_are
     await api.create_room(f"{name}-other")
     wanted = {"RM_long-gone", *(room.sid for room in before)}
     worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
-    reconciler = Reconciler(api, worker, name, "here", (), wanted=lambda: wanted)
+    reconciler = Reconciler(api, worker, name, "here", (), OurRooms(resumable=lambda: wanted))
     async with running(worker), trio.open_nursery() as nursery:
         nursery.start_soon(reconciler.run)
         await told.until(lambda: len(told.assigned) == 3)
@@ -104,7 +105,7 @@ async def test_a_room_we_are_told_of_is_ours_once_even_where_its_maker_dispatche
         nursery.start_soon(reconciler.run)
         for agents in ([], [name]):
             room = await api.create_room(f"{name}-{len(agents)}", agents=agents)
-            reconciler.look_now(room.sid)
+            reconciler.inspect_now(room.sid)
             await told.until(lambda sid=room.sid: any(j.room_sid == sid for j in told.assigned))
         with trio.move_on_after(3):
             await told.until(lambda: len(told.assigned) > 2)
@@ -168,7 +169,7 @@ async def test_two_workers_with_a_reconciler_each_share_the_rooms_and_none_keeps
         for room in wanted:
             await api.create_room(room, empty_timeout=120)  # agents alone do not keep it
         # Where both dispatched in the same moment, one agent goes again.
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while True:
                 agents = [len(await api.list_participants(room)) for room in wanted]
                 if agents == [1] * 8:
@@ -262,7 +263,7 @@ async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_succe
 
 async def is_active(api: ServerApi, room: str, identity: str) -> None:
     """Wait until the server counts on somebody: whom it loses before, it forgets at once."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         while True:
             there = await api.list_participants(room)
             if any(who.identity == identity and who.state == who.ACTIVE for who in there):
@@ -304,7 +305,7 @@ async def test_a_server_that_was_killed_and_comes_back_has_its_new_rooms_watched
         worker.job_running(told.assigned[0].job_id)
         own_server.kill()
         await trio.to_thread.run_sync(own_server.restart)
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await worker.wait_registered()
         await api.create_room(f"{name}-2")
         await told.until(lambda: len(told.assigned) == 2, seconds=WITHIN)

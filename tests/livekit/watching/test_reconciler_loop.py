@@ -18,7 +18,11 @@ from bridge.livekit.api_errors import Unavailable
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.livekit.watching import reconciler as r
-from bridge.livekit.watching.decisions import LAUNCHES_AT_ONCE
+from bridge.livekit.watching.decisions import MAX_PROMPT_LAUNCHES
+from bridge.livekit.watching.room_inspection import OWN_ROOM_INTERVAL
+from bridge.livekit.watching.watch_log import MAX_NAMESAKES
+from bridge.livekit.watching.watch_state import OurRooms
+from bridge.livekit.worker.job_refusals import OUR_DISPATCH
 from bridge.livekit.worker.jobs import Reserve
 
 
@@ -153,8 +157,8 @@ class Places:
     rooms: frozenset[str] = frozenset()
     """SIDs."""
     identities: frozenset[str] = frozenset()
-    under_way: int = 0
-    kept_for_people: int = 0
+    pending_entries: int = 0
+    places_for_people: int = 0
     reserve: Reserve = field(factory=Reserve)
     claims: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
     on_claim: Callable[[str], object] = lambda _sid: None
@@ -166,18 +170,18 @@ class Places:
             await self.registration.wait()
         await trio.lowlevel.checkpoint()
 
-    async def wait_under_way(self, most: int) -> None:
-        while self.under_way > most:
+    async def wait_pending_entries(self, most: int) -> None:
+        while self.pending_entries > most:
             await self.moved.wait()
         await trio.lowlevel.checkpoint()
 
     def enter(self, rooms: int) -> None:
         """So many of the rooms that were under way are entered."""
-        self.under_way -= rooms
+        self.pending_entries -= rooms
         self.moved.set()
         self.moved = trio.Event()
 
-    def kept_from(self, room: str) -> int:
+    def reserved_from(self, room: str) -> int:
         taken = sum(self.reserve.fits(sid.removeprefix("RM_")) for sid in self.rooms)
         return 0 if self.reserve.fits(room) else max(0, self.reserve.places - taken)
 
@@ -198,7 +202,7 @@ class Places:
     def begin_to_enter(self, sid: str) -> None:
         """What a worker does with a claim that the server serves."""
         self.take_sids(sid)
-        self.under_way += 1
+        self.pending_entries += 1
 
 
 @define(eq=False)
@@ -206,9 +210,9 @@ class Scene:
     nursery: trio.Nursery
     rooms: Rooms
     places: Places = field(factory=Places)
-    held: set[str] = field(factory=set[str])
+    occupied: set[str] = field(factory=set[str])
     excluded: set[str] = field(factory=set[str])
-    wanted: set[str] = field(factory=set[str])
+    resumable: set[str] = field(factory=set[str])
     vacant: list[str] = field(factory=list[str])
     """Names of rooms of ours that nobody is in, the newest first."""
     given_up: list[str] = field(factory=list[str])
@@ -233,14 +237,16 @@ class Scene:
             worker=self.places,
             agent_name="watcher",
             instance=instance,
-            former=frozenset(former),
+            former_instances=frozenset(former),
             watch=watch,
-            held=lambda: self.held,
-            excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
-            wanted=lambda: self.wanted,
+            rooms=OurRooms(
+                occupied=lambda: self.occupied,
+                excluded=lambda name, sid: name in self.excluded and sid == f"RM_{name}",
+                resumable=lambda: self.resumable,
+                vacant=lambda: [(f"RM_{name}", name) for name in self.vacant],
+                give_up=self.give_up,
+            ),
             claims_when_alone=claims_when_alone,
-            vacant=lambda: [(f"RM_{name}", name) for name in self.vacant],
-            give_up=self.give_up,
             rng=random.Random(1),
         )
         self.nursery.start_soon(reconciler.run)
@@ -261,7 +267,7 @@ async def test_rooms_older_than_the_worker_are_dispatched_to_at_once(
 ) -> None:
     scene.rooms.rooms = ["standup", "retro"]
     scene.start()
-    await trio.sleep(r.GRACE)
+    await trio.sleep(r.NEW_ROOM_GRACE)
     assert set(names(scene.rooms.dispatched)) == {"standup", "retro"}
 
 
@@ -274,7 +280,7 @@ async def test_a_room_that_appears_is_dispatched_to_after_a_moment_for_whoever_m
     scene.rooms.rooms = ["standup"]
     await trio.sleep(4)
     (at,) = scene.rooms.times("standup")
-    assert r.GRACE / 4 <= at - appeared <= r.INTERVAL + r.GRACE
+    assert r.NEW_ROOM_GRACE / 4 <= at - appeared <= r.INTERVAL + r.NEW_ROOM_GRACE
 
 
 async def test_a_room_its_maker_dispatches_us_to_gets_one_agent(
@@ -293,7 +299,7 @@ async def test_what_is_held_excluded_or_does_not_match_is_left_alone(
 ) -> None:
     scene.rooms.rooms = ["team-1", "team-2", "team-3", "team-4", "private"]
     scene.places.take("team-1")
-    scene.held = {"team-2"}
+    scene.occupied = {"team-2"}
     scene.excluded = {"team-3"}
     scene.start(watch=("team-*",))
     await trio.sleep(30)
@@ -369,7 +375,7 @@ async def test_what_a_crash_of_ours_left_behind_does_not_count_as_a_watcher(
 ) -> None:
     scene.rooms.rooms = ["standup"]
     scene.rooms.agents = {"standup": "here"}
-    await scene.rooms.create_dispatch("standup", "watcher", r.OUR_DISPATCH)
+    await scene.rooms.create_dispatch("standup", "watcher", OUR_DISPATCH)
     scene.start()
     await trio.sleep(0.5)
     assert len(scene.rooms.times("standup")) == 2
@@ -384,7 +390,7 @@ async def test_what_a_former_id_of_ours_left_behind_is_no_watcher_soon_after_the
     await trio.sleep(started_ago)
     scene.rooms.rooms = ["standup"]
     scene.rooms.agents = {"standup": "before"}
-    await scene.rooms.create_dispatch("standup", "watcher", r.OUR_DISPATCH)
+    await scene.rooms.create_dispatch("standup", "watcher", OUR_DISPATCH)
     await trio.sleep(3)
     assert len(scene.rooms.times("standup")) == taken
 
@@ -410,7 +416,7 @@ async def test_looking_at_the_rooms_of_others_is_thinned_out_when_they_are_many(
     await trio.sleep(50)
     before = scene.rooms.looks
     await trio.sleep(100)
-    assert (scene.rooms.looks - before) / 100 <= 1.2 * r.LOOKS_PER_SECOND
+    assert (scene.rooms.looks - before) / 100 <= 1.2 * r.INSPECTIONS_PER_SECOND
 
 
 async def test_only_as_many_are_dispatched_to_as_there_are_places_and_it_is_said_once(
@@ -437,7 +443,7 @@ async def test_rooms_with_nobody_in_them_leave_places_to_those_with_people(
     """Three that were prepared and one with people, for three places."""
     scene.rooms.rooms = ["empty-1", "empty-2", "empty-3", "standup"]
     scene.rooms.people = {"standup"}
-    scene.places.free, scene.places.kept_for_people = 3, 1
+    scene.places.free, scene.places.places_for_people = 3, 1
     scene.start()
     with structlog.testing.capture_logs() as logs:
         await trio.sleep(0.5)
@@ -454,14 +460,14 @@ async def test_an_empty_room_that_has_no_place_is_ours_soon_after_somebody_came(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
     scene.rooms.rooms = ["empty-1"]
-    scene.places.free, scene.places.kept_for_people = 1, 1
+    scene.places.free, scene.places.places_for_people = 1, 1
     scene.start()
     await trio.sleep(30)
     assert scene.rooms.dispatched == []
     came_at = trio.current_time()
     scene.rooms.people = {"empty-1"}
     await trio.sleep(10)
-    assert scene.rooms.times("empty-1")[0] - came_at <= r.RECHECK
+    assert scene.rooms.times("empty-1")[0] - came_at <= r.RECHECK_INTERVAL
 
 
 async def test_an_empty_room_gives_its_place_to_one_with_people_the_newest_first(
@@ -645,26 +651,28 @@ async def test_a_burst_beyond_what_livekit_launches_is_claimed_as_fast_as_rooms_
     scene.start()
     await trio.sleep(1)
     # A few lookers are past the question when the last place at the doors is taken.
-    assert r.CLAIMED_AT_ONCE <= len(scene.places.claims) < r.CLAIMED_AT_ONCE + r.AT_ONCE
+    assert (
+        r.MAX_OPEN_CLAIMS <= len(scene.places.claims) < r.MAX_OPEN_CLAIMS + r.PARALLEL_INSPECTIONS
+    )
     for _ in range(40):
-        scene.places.enter(min(4, scene.places.under_way))
+        scene.places.enter(min(4, scene.places.pending_entries))
         await trio.sleep(0.1)
     claimed = names(scene.places.claims)
     assert sorted([*claimed, *names(scene.rooms.dispatched)]) == sorted(scene.rooms.rooms)
-    assert len(scene.rooms.dispatched) <= LAUNCHES_AT_ONCE, "the rest LiveKit may place"
+    assert len(scene.rooms.dispatched) <= MAX_PROMPT_LAUNCHES, "the rest LiveKit may place"
 
 
 async def test_a_claim_that_brings_nothing_is_followed_by_a_dispatch(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
-    scene.rooms.rooms = many(LAUNCHES_AT_ONCE + 1)
+    scene.rooms.rooms = many(MAX_PROMPT_LAUNCHES + 1)
     scene.start()
     await trio.sleep(3)
-    assert len(scene.places.claims) == LAUNCHES_AT_ONCE + 1
+    assert len(scene.places.claims) == MAX_PROMPT_LAUNCHES + 1
     assert scene.rooms.dispatched == []
     await trio.sleep(2)
     assert sorted(names(scene.rooms.dispatched)) == sorted(scene.rooms.rooms)
-    assert len(scene.places.claims) == LAUNCHES_AT_ONCE + 1
+    assert len(scene.places.claims) == MAX_PROMPT_LAUNCHES + 1
 
 
 async def test_rooms_whose_entry_is_refused_are_tried_ever_more_rarely(
@@ -698,12 +706,12 @@ async def test_rooms_that_are_wanted_are_claimed_at_once_whatever_watch_says_and
 ) -> None:
     scene.rooms.rooms = ["standup", "retro", "other"]
     scene.rooms.agents = {"standup": "here"}  # Ours, from before we were killed.
-    scene.wanted = {"RM_standup", "RM_retro", "RM_long-gone"}
+    scene.resumable = {"RM_standup", "RM_retro", "RM_long-gone"}
     scene.places.registered = False
 
     def go_on_with(sid: str) -> None:
         scene.places.take_sids(sid)
-        scene.wanted.discard(sid)
+        scene.resumable.discard(sid)
 
     scene.places.on_claim = go_on_with
     scene.start(watch=())
@@ -724,7 +732,7 @@ async def test_a_wanted_room_that_another_worker_watches_or_that_is_excluded_is_
     scene.rooms.rooms = ["standup", "retro"]
     scene.rooms.agents = {"standup": "elsewhere"}
     scene.excluded = {"retro"}
-    scene.wanted = {"RM_standup", "RM_retro"}
+    scene.resumable = {"RM_standup", "RM_retro"}
     scene.start()
     await trio.sleep(60)
     assert scene.places.claims == []
@@ -735,7 +743,7 @@ async def test_a_wanted_room_that_ended_before_the_look_is_not_made_anew(
 ) -> None:
     scene.rooms.rooms = ["standup"]
     scene.rooms.gone = {"standup"}
-    scene.wanted = {"RM_standup"}
+    scene.resumable = {"RM_standup"}
     scene.start(watch=())
     await trio.sleep(1)
     assert scene.places.claims == []
@@ -743,21 +751,26 @@ async def test_a_wanted_room_that_ended_before_the_look_is_not_made_anew(
 
 async def test_wanted_rooms_get_the_places_first(scene: Scene, autojump_clock: MockClock) -> None:
     scene.rooms.rooms = many(30)
-    scene.wanted = {f"RM_room-{number}" for number in range(25, 30)}
+    scene.resumable = {f"RM_room-{number}" for number in range(25, 30)}
     scene.places.free = 5
     scene.places.on_claim = scene.places.take_sids
     scene.start()
     await trio.sleep(5)
-    assert {f"RM_{name}" for name in names(scene.places.claims)} == scene.wanted
+    assert {f"RM_{name}" for name in names(scene.places.claims)} == scene.resumable
 
 
 async def test_a_worker_without_a_name_only_goes_on_with_what_it_watched(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
     scene.rooms.rooms = ["standup", "retro"]
-    scene.wanted = {"RM_standup"}
+    scene.resumable = {"RM_standup"}
     reconciler = r.Reconciler(
-        cast("ServerApi", scene.rooms), scene.places, "", "here", (), wanted=lambda: scene.wanted
+        cast("ServerApi", scene.rooms),
+        scene.places,
+        "",
+        "here",
+        (),
+        OurRooms(resumable=lambda: scene.resumable),
     )
     scene.nursery.start_soon(reconciler.run)
     await trio.sleep(5)
@@ -774,14 +787,14 @@ async def test_another_life_of_a_name_is_watched_while_the_last_one_is_still_bei
 ) -> None:
     scene.rooms.rooms = ["standup"]
     scene.places.take("standup")
-    scene.held = {"standup"}
+    scene.occupied = {"standup"}
     scene.start()
     await trio.sleep(60)
     scene.rooms.sids["standup"] = "RM_2"
-    scene.held = set()  # Its session has ended; the job of its first life has not.
+    scene.occupied = set()  # Its session has ended; the job of its first life has not.
     again = trio.current_time()
     await trio.sleep(3)
-    assert scene.rooms.times("standup")[0] - again <= r.INTERVAL + r.GRACE
+    assert scene.rooms.times("standup")[0] - again <= r.INTERVAL + r.NEW_ROOM_GRACE
 
 
 async def test_another_life_of_a_room_to_which_our_connection_may_come_back_is_left_to_it(
@@ -789,7 +802,7 @@ async def test_another_life_of_a_room_to_which_our_connection_may_come_back_is_l
 ) -> None:
     scene.rooms.rooms = ["standup"]
     scene.places.take("standup")
-    scene.held = {"standup"}
+    scene.occupied = {"standup"}
     scene.start()
     await trio.sleep(60)
     scene.rooms.sids["standup"] = "RM_2"  # The server was killed and came back.
@@ -798,7 +811,7 @@ async def test_another_life_of_a_room_to_which_our_connection_may_come_back_is_l
     # It did come back, under the identity of its job, but ended there.
     scene.rooms.guests = {"standup": "agent-1@here"}
     scene.places.identities = frozenset({"agent-1"})
-    scene.held = set()
+    scene.occupied = set()
     await trio.sleep(20)
     assert scene.rooms.dispatched == []
 
@@ -817,10 +830,10 @@ async def test_a_room_in_which_another_worker_was_first_is_left_and_left_alone(
     scene.rooms.agents = {"standup": "elsewhere"}
     scene.rooms.guests = {"standup": "agent-1@here"}
     came = trio.current_time()
-    await trio.sleep(r.OURS_RECHECK + 5)
+    await trio.sleep(OWN_ROOM_INTERVAL + 5)
     ((at, *removed),) = scene.rooms.removed
     assert removed == ["standup", "agent-1"]
-    assert at - came <= r.RECHECK + r.INTERVAL
+    assert at - came <= r.RECHECK_INTERVAL + r.INTERVAL
     scene.places.rooms = frozenset()
     await trio.sleep(60)
     assert scene.rooms.dispatched == []
@@ -837,7 +850,7 @@ async def test_a_room_in_which_we_were_first_is_kept(
     scene.start()
     await trio.sleep(300)
     assert scene.rooms.removed == []
-    assert scene.rooms.looks <= 2 * 300 / r.OURS_RECHECK + 1
+    assert scene.rooms.looks <= 2 * 300 / OWN_ROOM_INTERVAL + 1
 
 
 # ----------------------------------------------------------------------- being told
@@ -850,8 +863,8 @@ async def test_a_room_that_we_are_told_of_is_looked_at_at_once(
     await trio.sleep(10.2)
     scene.rooms.rooms = ["standup"]
     told_at = trio.current_time()
-    reconciler.look_now("RM_standup")
-    reconciler.look_now("RM_that-nobody-knows")
+    reconciler.inspect_now("RM_standup")
+    reconciler.inspect_now("RM_that-nobody-knows")
     await trio.sleep(0.01)
     assert scene.rooms.times("standup") == [told_at]
 
@@ -862,7 +875,7 @@ async def test_being_told_while_draining_or_away_costs_nothing(
     scene.places.draining = True
     reconciler = scene.start()
     await trio.sleep(10)
-    reconciler.look_now("RM_standup")
+    reconciler.inspect_now("RM_standup")
     await trio.sleep(10)
     assert scene.rooms.lists == 0
 
@@ -879,8 +892,8 @@ async def test_what_was_dispatched_when_the_worker_lost_its_socket_is_dispatched
     scene.places.registered = True
     scene.places.registration.set()
     back = trio.current_time()
-    await trio.sleep(r.INTERVAL + r.GRACE)
-    assert scene.rooms.times("standup")[1] - back <= r.INTERVAL + r.GRACE
+    await trio.sleep(r.INTERVAL + r.NEW_ROOM_GRACE)
+    assert scene.rooms.times("standup")[1] - back <= r.INTERVAL + r.NEW_ROOM_GRACE
 
 
 def test_there_is_no_reconciler_for_an_unnamed_worker() -> None:
@@ -901,9 +914,11 @@ async def test_another_agent_of_our_name_is_told_once_a_room_and_the_room_is_cla
     assert set(names(scene.places.claims)) | set(names(scene.rooms.dispatched)) == set(
         scene.rooms.rooms
     )
-    assert len(scene.rooms.dispatched) <= r.AT_ONCE, "only those that were looked at meanwhile"
+    assert len(scene.rooms.dispatched) <= r.PARALLEL_INSPECTIONS, (
+        "only those that were looked at meanwhile"
+    )
     said = [line for line in logs if line["event"] == "agent_name_shared"]
-    assert len(said) == r.NAMESAKES_LOGGED
+    assert len(said) == MAX_NAMESAKES
     assert [line["last"] for line in said].count(True) == 1
     assert {line["identity"] for line in said} == {"agent-0"}
 

@@ -17,6 +17,7 @@ def job(
     job_id: str = "AJ_1",
     room: str = "standup",
     kind: agent.JobType = agent.JobType.JT_ROOM,
+    participant_sid: str = "",
 ) -> agent.Job:
     sid = "RM_1" if room == "standup" else f"RM_{room}"
     return agent.Job(
@@ -24,6 +25,7 @@ def job(
         type=kind,
         dispatch_id="AD_1",
         room=models.Room(name=room, sid=sid, creation_time_ms=1_700_000_000_250),
+        participant=models.ParticipantInfo(sid=participant_sid) if participant_sid else None,
     )
 
 

@@ -33,7 +33,7 @@ async def test_fifty_jobs_offered_at_once_to_a_worker_with_sixty_places_are_all_
         assert sorted(told.rooms()) == sorted(room.name for room in rooms)
         assert {job.room_sid for job in told.assigned} == {room.sid for room in rooms}
         assert worker.rooms == {room.sid for room in rooms}
-        assert (worker.free, worker.under_way) == (10, 50)
+        assert (worker.free, worker.pending_entries) == (10, 50)
 
 
 async def test_fifty_jobs_offered_at_once_to_two_workers_with_thirty_places_are_all_taken(
@@ -59,14 +59,14 @@ def offer(number: int) -> Offer:
 
 
 def test_a_connection_that_is_still_being_closed_takes_the_place_of_a_room() -> None:
-    stragglers = 2
-    book = JobBook(max_rooms=4, stragglers=lambda: stragglers)
+    abandoned = 2
+    book = JobBook(max_rooms=4, abandoned_connections=lambda: abandoned)
     book.accept(offer(1), expires_at=5.0)
     book.move("AJ_1", Verb.ASSIGN)
     assert book.free == 1
     book.accept(offer(2), expires_at=5.0)
     assert book.full
-    stragglers = 0
+    abandoned = 0
     assert book.free == 2
 
 
@@ -74,15 +74,15 @@ def test_a_room_is_under_way_until_it_is_entered_or_given_up() -> None:
     book = JobBook(max_rooms=9)
     for number in range(4):
         book.accept(offer(number), expires_at=5.0)
-    assert book.under_way == 4
+    assert book.pending_entries == 4
     for number in range(3):
         book.move(f"AJ_{number}", Verb.ASSIGN)
-    assert book.under_way == 4
+    assert book.pending_entries == 4
     book.move("AJ_0", Verb.RUN)
     book.move("AJ_1", Verb.FAIL, "refused")
-    assert book.under_way == 2
+    assert book.pending_entries == 2
     book.disconnected()
-    assert book.under_way == 1, "what was only promised is gone"
+    assert book.pending_entries == 1, "what was only promised is gone"
 
 
 async def test_a_hundred_rooms_whose_tokens_are_refused_fail_once_each_and_free_their_places() -> (
@@ -123,7 +123,7 @@ async def test_the_server_hears_that_we_are_full_before_the_yes_that_made_us_so(
 async def test_a_claim_without_a_connection_is_nothing_and_one_on_the_fake_comes_as_asked() -> None:
     worker, _ = make_worker("ws://127.0.0.1:1")
     worker.claim("standup", "RM_1", None)
-    assert worker.under_way == 0
+    assert worker.pending_entries == 0
     async with fake_livekit() as server:
         worker, _ = make_worker(server.url)
         async with running(worker):
@@ -140,7 +140,7 @@ async def test_waiting_for_rooms_to_be_entered_ends_with_the_entry_or_the_end_of
             for number in range(3):
                 await server.dispatch(m.job(f"AJ_{number}", room=f"room-{number}"))
             await told.until(lambda: len(told.assigned) == 3)
-            nursery.start_soon(worker.wait_under_way, 1)
+            nursery.start_soon(worker.wait_pending_entries, 1)
             await trio.testing.wait_all_tasks_blocked()
             worker.job_running("AJ_0")
             await trio.testing.wait_all_tasks_blocked()
@@ -161,6 +161,6 @@ def test_reserved_places_are_refused_to_jobs_for_other_rooms() -> None:
     assert not book.has_place_for("other-2")
     assert not book.full, "LiveKit goes on offering jobs for the team"
     book.accept(offer("AJ_2", "team-1"), 5.0)
-    assert (book.kept_from("other-2"), book.has_place_for("team-2")) == (1, True)
+    assert (book.reserved_from("other-2"), book.has_place_for("team-2")) == (1, True)
     book.accept(offer("AJ_3", "team-2"), 5.0)
-    assert (book.kept_from("other-2"), book.full) == (0, True)
+    assert (book.reserved_from("other-2"), book.full) == (0, True)

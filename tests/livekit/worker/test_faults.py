@@ -18,8 +18,9 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from actors.rooms.room_port import RoomJob
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.websocket import SocketFailed, use_websocket
-from bridge.livekit.worker.rejection import WorkerRejected
-from bridge.livekit.worker.worker import LINES, LOST_BACKOFF
+from bridge.livekit.worker.event_log import MAX_LINES
+from bridge.livekit.worker.worker import LOST_BACKOFF
+from bridge.livekit.worker.worker_rejection import WorkerRejected
 from tests.livekit.worker import messages as m
 from tests.livekit.worker.fake_livekit import (
     FakeLiveKit,
@@ -497,8 +498,8 @@ async def test_a_flood_of_offers_that_are_never_assigned_is_a_few_lines(
     names = [line["event"] for line in logs]
     left_out = {line["of"]: line["lines"] for line in logs if "of" in line}
     for name, many in (("job_refused", 100), ("job_assignment_overdue", 300)):
-        assert names.count(name) == LINES
-        assert left_out[name] == many - LINES
+        assert names.count(name) == MAX_LINES
+        assert left_out[name] == many - MAX_LINES
 
 
 async def test_a_flood_of_offers_does_not_keep_the_worker_from_its_end() -> None:

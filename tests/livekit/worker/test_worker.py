@@ -13,7 +13,7 @@ from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
-from bridge.livekit.worker.rejection import WorkerRejected
+from bridge.livekit.worker.worker_rejection import WorkerRejected
 from tests.livekit.conftest import key_of
 from tests.livekit.worker.workers import logged, make_worker, receives_jobs, running, taken_note
 
@@ -155,17 +155,17 @@ async def test_a_simulated_job_of_another_type_is_refused_and_one_for_a_room_tak
 ) -> None:
     worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker):
-        connection = worker._protocol
-        assert connection is not None
+        conversation = worker._conversation
+        assert conversation is not None
         with structlog.testing.capture_logs() as logs:
             # With a participant the server makes it a job of type JT_PUBLISHER.
             for participant in ({"identity": "alice"}, None):
-                connection._out.append(
+                conversation.protocol._unsent.append(
                     agent.WorkerMessage(
                         simulate_job={"room": {"name": name}, "participant": participant}
                     )
                 )
-            worker._poke()
+            conversation.wake_writer()
             await told.until(lambda: bool(told.assigned))
         assert told.rooms() == [name]
         (refused,) = [line for line in logs if line["event"] == "job_refused"]

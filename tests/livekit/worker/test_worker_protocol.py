@@ -10,6 +10,8 @@ from livekit.protocol import agent
 
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.livekit.worker import worker_protocol as p
+from bridge.livekit.worker.job_kinds import ROOM_JOBS
+from bridge.livekit.worker.job_refusals import OUR_DISPATCH, offer_of
 from bridge.livekit.worker.jobs import JobBook, Verb
 from tests.livekit.worker import messages as m
 
@@ -92,7 +94,7 @@ def test_a_visible_worker_registers_so() -> None:
 
 def test_nothing_but_the_registration_is_said_before_it_is_answered() -> None:
     line = Line()
-    line.book.accept(p._offer(m.job()), 200)
+    line.book.accept(offer_of(m.job(), ROOM_JOBS), 200)
     line.book.move("AJ_1", Verb.ASSIGN)
     line.book.move("AJ_1", Verb.RUN)
     assert m.kinds(line.says()) == ["register"]
@@ -111,9 +113,9 @@ def test_a_server_that_does_not_answer_the_registration_is_given_up() -> None:
 def test_a_second_job_for_a_room_takes_no_second_place() -> None:
     book = JobBook(10)
     for number in range(2):
-        book.accept(p._offer(m.job(f"AJ_{number}")), 200)
+        book.accept(offer_of(m.job(f"AJ_{number}"), ROOM_JOBS), 200)
         book.move(f"AJ_{number}", Verb.ASSIGN)
-    assert (book.used, len(book.held)) == (1, 2)
+    assert (book.used, len(book.active())) == (1, 2)
 
 
 def test_a_job_offered_before_the_registration_is_reported_and_not_answered() -> None:
@@ -198,7 +200,7 @@ def test_an_offer_of_a_job_we_hold_is_refused() -> None:
     (event,) = line.hear(m.offer(m.job()))
     assert isinstance(event, p.JobRefused)
     assert event.reason == "we already have it"
-    assert line.book.held == ("AJ_1",)
+    assert line.book.active() == ("AJ_1",)
 
 
 def test_a_second_dispatch_of_a_reconciler_for_a_room_we_watch_is_done_with() -> None:
@@ -206,7 +208,7 @@ def test_a_second_dispatch_of_a_reconciler_for_a_room_we_watch_is_done_with() ->
     line.take("AJ_1")
     line.says()
     again = m.job("AJ_2")
-    again.metadata = p.OUR_DISPATCH
+    again.metadata = OUR_DISPATCH
     (event,) = line.hear(m.offer(again))
     assert isinstance(event, p.JobRefused)
     assert event.reason == "its room is watched already"
@@ -285,7 +287,7 @@ def test_an_assignment_that_comes_twice_is_one_job_and_the_first_goes_on() -> No
     (event,) = line.hear(m.assignment(m.job()))
     assert isinstance(event, p.AssignmentRejected)
     assert job_statuses(line.says()) == []
-    assert line.book.held == ("AJ_1",)
+    assert line.book.active() == ("AJ_1",)
 
 
 # ------------------------------------------------------------------- terminations
@@ -295,7 +297,7 @@ def test_a_termination_of_a_job_we_hold_is_passed_on_and_ends_nothing_by_itself(
     line = Line().register()
     line.take("AJ_1")
     assert line.hear(m.termination("AJ_1")) == [p.JobTerminated("AJ_1", "standup")]
-    assert line.book.held == ("AJ_1",)
+    assert line.book.active() == ("AJ_1",)
 
 
 def test_a_termination_of_an_unknown_job_is_only_reported() -> None:
@@ -427,7 +429,7 @@ def test_draining_is_told_as_full_and_as_draining() -> None:
 
 def test_places_that_are_taken_without_a_job_count() -> None:
     line = Line().register()
-    line.book.count_active(2)
+    line.book.count_watched(2)
     (status,) = statuses(line.says())
     assert status.status == agent.WorkerStatus.WS_FULL
     assert line.book.free == 0
@@ -480,7 +482,7 @@ def test_a_cut_or_garbled_frame_is_reported_and_changes_nothing(frame: bytes | s
     assert isinstance(event, p.Malformed)
     assert event.size == len(frame)
     assert line.says() == []
-    assert line.book.held == ("AJ_1",)
+    assert line.book.active() == ("AJ_1",)
     line.hear(m.offer(m.job("AJ_2")))
     assert line.says()[-1].availability.available
 

@@ -17,9 +17,11 @@ from actors.rooms.room_port import RoomJob
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
+from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
+from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds until a test gives up waiting for something that takes milliseconds."""
 
 _OFFER_SECONDS = 3.0
@@ -51,7 +53,7 @@ class Told:
     def rooms(self) -> list[str]:
         return [job.room for job in self.assigned]
 
-    async def until(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = TIMEOUT) -> None:
         with trio.fail_after(seconds):
             while not holds():
                 await self._news.wait()
@@ -65,6 +67,8 @@ def make_worker(
     max_rooms: int = 10,
     instance: str = "here",
     told: Told | None = None,
+    kind: JobKind = ROOM_JOBS,
+    book: JobBook | None = None,
 ) -> tuple[Worker, Told]:
     told = told or Told()
     config = WorkerConfig(
@@ -74,15 +78,17 @@ def make_worker(
         max_rooms=max_rooms,
         version="0",
         instance=instance,
+        kind=kind,
     )
-    return Worker(config, told.on_assignment, told.on_termination, random.Random(1)), told
+    worker = Worker(config, told.on_assignment, told.on_termination, random.Random(1), book=book)
+    return worker, told
 
 
 @asynccontextmanager
 async def running(worker: Worker) -> AsyncGenerator[None, None]:
     """A registered worker, closed in the end."""
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await nursery.start(worker.run)
         yield
         await worker.aclose()
@@ -111,14 +117,15 @@ async def first_job(agent_name: str, told: Told, api: ServerApi) -> RoomJob:
 
 async def taken_note(worker: Worker) -> None:
     """Wait until LiveKit has read all that the worker told it: it answers a ping in turn."""
-    connection = worker._protocol
-    assert connection is not None
-    heard_at = connection._heard_at
-    connection._out.append(agent.WorkerMessage(ping=agent.WorkerPing()))
-    worker._poke()
-    with trio.fail_after(PATIENCE):
-        while connection._heard_at == heard_at:
-            await worker._moved.wait()
+    conversation = worker._conversation
+    assert conversation is not None
+    protocol = conversation.protocol
+    received_at = protocol._received_at
+    protocol._unsent.append(agent.WorkerMessage(ping=agent.WorkerPing()))
+    conversation.wake_writer()
+    with trio.fail_after(TIMEOUT):
+        while protocol._received_at == received_at:
+            await worker._jobs_changed.wait()
 
 
 @define(eq=False)
@@ -136,7 +143,7 @@ class Log:
         self._news = trio.Event()
         return line
 
-    async def until(self, event: str, seconds: float = PATIENCE) -> structlog.typing.EventDict:
+    async def until(self, event: str, seconds: float = TIMEOUT) -> structlog.typing.EventDict:
         """The first line of this event, past or to come."""
         with trio.fail_after(seconds):
             while True:

@@ -1,6 +1,6 @@
-"""What it means when LiveKit refuses the worker's socket, in words that say what to do.
+"""What LiveKit's refusal of the worker's socket means, in words that say what to do.
 
-The body of a 401 quotes the whole token.  It is looked at here and goes nowhere else.
+The body of a 401 quotes the whole token.  Only this module looks at it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BODIES: Final[tuple[tuple[bytes, Reason], ...]] = (
     (b"token is expired", "clock_skew"),
     (b"token is not valid yet", "clock_skew"),
 )
-"""How livekit-server words a 401, and what it means."""
+"""The texts of livekit-server's answers 401, and their reasons."""
 
 _STATUSES: Final[Mapping[int, Reason]] = {
     301: "redirected",
@@ -31,7 +31,7 @@ _STATUSES: Final[Mapping[int, Reason]] = {
     403: "not_allowed",
     404: "no_endpoint",
 }
-"""The answers that the same try will get again.  Any other is worth trying again."""
+"""Answers that another try would get again.  After any other answer the worker tries again."""
 
 _TEXTS: Final[Mapping[Reason, str]] = {
     "wrong_key": "LiveKit does not know this API key: check LIVEKIT_API_KEY",
@@ -47,34 +47,34 @@ _TEXTS: Final[Mapping[Reason, str]] = {
 
 
 class WorkerRejected(Exception):
-    """LiveKit said no to this worker; the same try will fail again."""
+    """LiveKit refused this worker.  Another try with the same settings will fail too."""
 
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)
         self.reason: Reason = reason
 
 
-def rejection(
+def rejection_of(
     status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: float
 ) -> WorkerRejected | None:
-    """Say what a refused upgrade means; None where it is worth trying again.
+    """The meaning of a refused upgrade; None where another try may succeed.
 
-    `now` is our Unix time: where the clock is to blame, the text says by how much.
+    `now` is our Unix time.  If the clock is the reason, the text has the difference.
     """
     reason = _STATUSES.get(status)
     if reason is None:
         return None
     if reason == "not_allowed":
-        for text, meaning in _BODIES:
-            if text in body:
+        for fragment, meaning in _BODIES:
+            if fragment in body:
                 reason = meaning
-    said = f"{_TEXTS[reason]} (HTTP {status})"
+    text = f"{_TEXTS[reason]} (HTTP {status})"
     if reason == "clock_skew" and (skew := clock_skew(headers, now)) is not None:
-        said += f", it is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
-    return WorkerRejected(reason, said)
+        text += f", it is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead'}"
+    return WorkerRejected(reason, text)
 
 
 def clock_skew(headers: Sequence[tuple[bytes, bytes]], now: float) -> float | None:
     """Seconds by which the server's `Date` (whole seconds) is ahead of us, None without one."""
-    told = date_of(headers)
-    return None if told is None else told - now
+    date = date_of(headers)
+    return None if date is None else date - now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.livekit.worker.rejection import clock_skew, rejection
+from bridge.livekit.worker.worker_rejection import clock_skew, rejection_of
 
 TOKEN = b"eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 DATE = ((b"date", b"Sun, 22 Nov 2026 19:54:19 GMT"),)
@@ -32,7 +32,7 @@ NOW = 1795377259.0
     ],
 )
 def test_an_answer_that_the_same_try_would_get_again(status: int, body: bytes, reason: str) -> None:
-    refusal = rejection(status, DATE, body, NOW)
+    refusal = rejection_of(status, DATE, body, NOW)
     assert refusal is not None
     assert refusal.reason == reason
     assert f"HTTP {status}" in str(refusal)
@@ -41,13 +41,13 @@ def test_an_answer_that_the_same_try_would_get_again(status: int, body: bytes, r
 
 @pytest.mark.parametrize("status", [400, 429, 500, 502, 503])
 def test_an_answer_that_is_worth_trying_again(status: int) -> None:
-    assert rejection(status, (), b"", NOW) is None
+    assert rejection_of(status, (), b"", NOW) is None
 
 
 def test_a_clock_that_is_off_is_told_by_how_much() -> None:
-    behind = rejection(401, DATE, b"token is expired", NOW - 700)
+    behind = rejection_of(401, DATE, b"token is expired", NOW - 700)
     assert "it is 700 s behind" in str(behind)
-    ahead = rejection(401, DATE, b"token is not valid yet", NOW + 90)
+    ahead = rejection_of(401, DATE, b"token is not valid yet", NOW + 90)
     assert "it is 90 s ahead" in str(ahead)
 
 

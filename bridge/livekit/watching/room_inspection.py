@@ -1,0 +1,151 @@
+"""The inspection of one room: who is there, and whether we must get it or leave it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+import trio
+from attrs import define
+from livekit.protocol import models
+
+from bridge.livekit.api_errors import NotFound
+from bridge.livekit.watching.decisions import (
+    DISPATCH_GRACE,
+    MAX_PROMPT_LAUNCHES,
+    SHORT_DISPATCH_GRACE,
+    ListedAgent,
+    ListedRoom,
+    RoomMemory,
+    dispatch_wait,
+    duplicate_agents,
+    has_people,
+    namesakes,
+    our_agents,
+)
+from bridge.livekit.watching.room_acquisition import RoomAcquisition
+from bridge.livekit.watching.watch_state import WatchState
+
+log = structlog.get_logger()
+
+OWN_ROOM_INTERVAL: Final = 30.0
+"""Seconds between two inspections of a room that is ours: after an outage a room can have got
+another watcher before we were back in it."""
+
+MAX_LEFTOVER_AGE: Final = 30.0
+"""Seconds for which a participant with our own instance id can be left behind by a crash: LiveKit
+removes those after 23 s.  If one stays longer, another worker uses the same id."""
+
+
+@define(eq=False)
+class RoomInspection:
+    """Inspects rooms and acts on what it finds."""
+
+    state: WatchState
+    acquisition: RoomAcquisition
+    instance: str
+    former_instances: frozenset[str]
+    rng: random.Random
+    began_at: float = float("-inf")
+    """When the reconciler was started, on trio's clock."""
+
+    async def inspect(self, room: ListedRoom, known: RoomMemory) -> None:
+        """Inspect one room.  Raises `ApiError`."""
+        await (self._inspect_own if known.ours else self._inspect_other)(room, known)
+
+    async def _inspect_own(self, room: ListedRoom, known: RoomMemory) -> None:
+        """Inspect a room that is ours.  If another worker was there first, leave it."""
+        participants = await self.state.api.list_participants(room.name)
+        self._note_namesakes(room, known, participants)
+        former = self._former_instances()
+        agents = [
+            agent
+            for agent in our_agents(participants, self.state.agent_name)
+            if agent.instance not in former
+        ]
+        identities = self.state.worker.identities
+        if any(agent.identity in identities for agent in agents):
+            known.inspect_at += OWN_ROOM_INTERVAL * self.rng.uniform(0.5, 1.0)
+        for identity in duplicate_agents(agents, identities, self.instance):
+            log.info("room_left_to_another", room=room.name, room_sid=room.sid)
+            with suppress(NotFound):  # It may have left by itself.
+                await self.state.api.remove_participant(room.name, identity)
+
+    async def _inspect_other(self, room: ListedRoom, known: RoomMemory) -> None:
+        """Inspect a room that should be ours, and get it if nobody watches it."""
+        if self.acquisition.must_wait(room, known):
+            return
+        participants = await self.state.api.list_participants(room.name)
+        known.has_people = has_people(participants)
+        self._note_namesakes(room, known, participants)
+        unwatched = await self._is_unwatched(room, known, participants)
+        if unwatched and not self.state.is_settled(room):
+            await self.acquisition.acquire(room, known)
+
+    async def _is_unwatched(
+        self,
+        room: ListedRoom,
+        known: RoomMemory,
+        participants: Sequence[models.ParticipantInfo],
+    ) -> bool:
+        """Whether no worker of ours is there or on its way, and the room exists."""
+        state = self.state
+        agents = our_agents(participants, state.agent_name)
+        if not state.worker.identities.isdisjoint(agent.identity for agent in agents):
+            # We are back in a new instance of the room, whose SID our job does not have yet.
+            return False
+        # An agent that a crash of ours left behind watches nothing.  It shows that the room
+        # exists.  Its dispatch may look new, so the dispatches do not matter.
+        left_behind = self._is_left_behind(agents, known)
+        known.watched_by_others = bool(agents) and not left_behind
+        if known.watched_by_others:
+            state.others_seen_at = trio.current_time()
+        if agents:
+            return left_behind
+        # A dispatch would create a room again that ended meanwhile.
+        if not (participants or await self._exists(room)):
+            return False
+        if room.sid in state.resumable:
+            return True
+        many = state.burst > MAX_PROMPT_LAUNCHES
+        wait = dispatch_wait(
+            await state.api.list_dispatch(room.name),
+            state.agent_name,
+            state.api.clock.now(),
+            failed=known.dispatches,
+            grace=SHORT_DISPATCH_GRACE if many else DISPATCH_GRACE,
+        )
+        if wait:
+            known.inspect_at = min(known.inspect_at, trio.current_time() + wait)
+        return not wait
+
+    async def _exists(self, room: ListedRoom) -> bool:
+        return any(one.sid == room.sid for one in await self.state.api.list_rooms([room.name]))
+
+    def _is_left_behind(self, agents: Collection[ListedAgent], known: RoomMemory) -> bool:
+        """Whether all of `agents` are of our own instance, and were not seen for too long."""
+        instances = {agent.instance for agent in agents}
+        if not instances or not instances <= {self.instance, *self._former_instances()}:
+            known.leftover_since = float("inf")
+            return False
+        now = trio.current_time()
+        known.leftover_since = min(known.leftover_since, now)
+        if now - known.leftover_since < MAX_LEFTOVER_AGE:
+            return True
+        self.state.log.instance_shared()
+        return False
+
+    def _former_instances(self) -> frozenset[str]:
+        recent = trio.current_time() - self.began_at < MAX_LEFTOVER_AGE
+        return self.former_instances if recent else frozenset()
+
+    def _note_namesakes(
+        self, room: ListedRoom, known: RoomMemory, participants: Iterable[models.ParticipantInfo]
+    ) -> None:
+        others = namesakes(participants, self.state.agent_name)
+        if others and not known.namesake_logged:
+            known.namesake_logged = True
+            self.state.log.namesake(room.name, room.sid, others[0])

@@ -1,0 +1,78 @@
+"""The kinds of jobs that a worker takes: a row for each of LiveKit's job types that we serve.
+
+A websocket registers for one job type.  So each row has a `Worker` and a connection of its own,
+and all of them share one `JobBook`.  An offered job of another type than the connection's row is
+refused with its reason.
+
+What the rows must respect (measured on livekit-server 1.13.5):
+
+* A job needs no connection to its room: jobs that were accepted under an empty identity, and
+  never joined, ran on without a complaint.  Jobs about participants can therefore all be served
+  from the one room connection that a worker has anyway.
+* The identity of a job about a participant must not be the identity of our agent in that room.
+  If such a job is taken back, LiveKit removes the participant of this identity after 3 s.
+* `JT_PUBLISHER` means that somebody began to publish.  It does not mean that the agent is to
+  publish: an agent that publishes registers for room jobs.
+* A job about a participant does not end when the participant leaves.  Only a deleted dispatch
+  ends it, so our view of the room has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, TypeAlias
+
+from attrs import frozen
+from livekit.protocol import agent
+
+from bridge.livekit.tokens import WATCHER_GRANTS, RoomGrants
+
+JobTarget: TypeAlias = Literal["room", "participant"]
+"""What a job is about: a room instance, or one participant in it."""
+
+
+def agent_identity(job_id: str) -> str:
+    """The identity of our agent in the room of a job."""
+    return f"agent-{job_id}"
+
+
+@frozen
+class JobKind:
+    """One row: how jobs of one type are registered for, counted and served."""
+
+    name: str
+    """For log lines and reasons, as in "not a room job"."""
+    type: int
+    """LiveKit's number of the type (`agent.JobType`)."""
+    target: JobTarget
+    """What a job of this kind attaches to.  A job without it is refused."""
+    key: Callable[[str, str], str]
+    """From the room's key and the participant's SID: under which key the book counts a job.
+    Several jobs with one key share one place."""
+    identity: Callable[[str], str]
+    """From the job's id: the identity in the token of its assignment."""
+    grants: RoomGrants
+    """What that token allows."""
+    agent_name: str | None = None
+    """The name under which LiveKit dispatches such jobs; None for the name in the settings."""
+    max_jobs: int | None = None
+    """Jobs of this kind at once.  None where each key takes one of the worker's places."""
+
+    @property
+    def takes_place(self) -> bool:
+        """Whether a job of this kind takes one of the worker's places."""
+        return self.max_jobs is None
+
+
+ROOM_JOBS: Final = JobKind(
+    name="room",
+    type=agent.JobType.JT_ROOM,
+    target="room",
+    key=lambda room_key, _participant_sid: room_key,
+    identity=agent_identity,
+    grants=WATCHER_GRANTS,
+)
+"""One job for each room that is watched."""
+
+JOB_KINDS: Final[Mapping[int, JobKind]] = {kind.type: kind for kind in (ROOM_JOBS,)}
+"""By LiveKit's job type."""
