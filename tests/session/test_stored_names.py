@@ -65,7 +65,7 @@ def test_every_record_and_its_entries_are_read_equal(store: sqlite3.Connection) 
     stored = rows(store)
     _, timeline = folded()
     assert tuple(decode_record(row.kind, row.body) for row in stored) == RECORDS
-    assert [list(decode_entries(row.told)) if row.told else [] for row in stored] == timeline
+    assert [list(decode_entries(row.entries)) if row.entries else [] for row in stored] == timeline
 
 
 def test_the_state_is_read_equal_with_all_that_it_has(store: sqlite3.Connection) -> None:
