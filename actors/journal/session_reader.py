@@ -13,17 +13,15 @@ This module imports neither trio nor a database, so a command that reads starts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import date
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
 from actors.journal.session_filters import ALL, Filters
-from actors.session import SessionState
-
-Json: TypeAlias = dict[str, Any]
+from actors.session import EntryView, SessionRow, SessionState, SessionView
 
 
 class NoStore(Exception):
@@ -46,7 +44,7 @@ class BadCursor(ValueError):
 class SessionPage:
     """A part of a list, the newest session first."""
 
-    sessions: list[Json]
+    sessions: list[SessionRow]
     next: str | None
     """The cursor of the page after this.  None: this is the last one."""
 
@@ -94,26 +92,36 @@ class LiveSession:
 class TimelinePage:
     """A part of a timeline."""
 
-    entries: list[Json] | None
+    entries: list[EntryView] | None
     """None: the timeline is not stored any more."""
     next: str | None
     """The cursor of the page after this.  None: this is the last one."""
 
 
-class Timeline(Sized, Protocol):
+class Timeline(Collection[EntryView], Protocol):
     """The timeline of one session.  It may be larger than memory, so it is read in pieces."""
 
-    def __iter__(self) -> Iterator[Json]:
+    def __iter__(self) -> Iterator[EntryView]:
         """All entries, the oldest first.  It leaves out those that cannot be read."""
         ...
 
-    def backwards(self) -> Iterator[Json]:
+    def backwards(self) -> Iterator[EntryView]:
         """All entries, the newest first."""
         ...
 
     def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
         """At most `limit` entries, and a bounded number of bytes.  Raises `BadCursor`."""
         ...
+
+
+@frozen
+class OpenSession:
+    """One session whole, within the block of `SessionReader.open_session`."""
+
+    view: SessionView
+    """Its `timeline` is the one below."""
+    timeline: Timeline | None
+    """To be read within the block.  None: the timeline is not stored any more."""
 
 
 class SessionReader(Protocol):
@@ -143,7 +151,7 @@ class SessionReader(Protocol):
         """
         ...
 
-    def rooms(self, filters: Filters = ALL) -> list[Json]:
+    def rooms(self, filters: Filters = ALL) -> list[SessionRow]:
         """The live sessions that the filters describe, the newest first."""
         ...
 
@@ -161,18 +169,17 @@ class SessionReader(Protocol):
         """
         ...
 
-    def session(self, name: str | None = None) -> Json | None:
-        """The same as `open_session`, with the whole timeline as a list."""
+    def session(self, name: str | None = None) -> SessionView | None:
+        """The same as `open_session`, with the whole timeline in memory."""
         ...
 
-    def open_session(self, name: str | None = None) -> AbstractContextManager[Json | None]:
+    def open_session(self, name: str | None = None) -> AbstractContextManager[OpenSession | None]:
         """One session with all that belongs to it.  None: there is no such session.
 
         `name` is a session's id or a room's name; of a room it gives the live session that
         began last, else the newest one.  None means all rooms.
 
-        Its "timeline" is a `Timeline`, to be read within the block, or None where the timeline
-        is not stored any more.  Raises `SessionUnreadable`.
+        Raises `SessionUnreadable`.
         """
         ...
 

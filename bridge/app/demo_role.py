@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import trio
@@ -14,6 +14,7 @@ import trio_asyncio  # noqa: F401 (before anything that takes functions out of a
 from attrs import define
 
 from actors.rooms.room_port import RoomJob
+from actors.session import SessionView
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.app.program import Program, open_program
 from bridge.app.room_actors import RoomActors
@@ -49,7 +50,7 @@ class _Watching:
     program: Program | None = None
     """None where the rooms are simulated."""
 
-    async def sessions(self) -> list[dict[str, Any]]:
+    async def sessions(self) -> list[SessionView]:
         await self.rooms.flush()
         return await trio.to_thread.run_sync(_kept_in, self.data_dir)
 
@@ -66,10 +67,10 @@ class _Watching:
         )
 
 
-def _kept_in(data_dir: Path) -> list[dict[str, Any]]:
+def _kept_in(data_dir: Path) -> list[SessionView]:
     with open_sessions(data_dir) as reader:
         rows = reader.sessions(limit=1_000).sessions
-        return [session for row in rows if (session := reader.session(row["id"])) is not None]
+        return [session for row in rows if (session := reader.session(row.id)) is not None]
 
 
 def demo_settings(target: Target | None) -> Settings:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 from attrs import frozen
 
-from actors.session.view import rfc3339
+from actors.session.time_text import rfc3339
 from bridge import __version__
 from bridge.app.session_source import open_sessions
 from bridge.app.web_ports import WebPorts, WorkerSnapshot
@@ -20,6 +20,7 @@ from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
 from bridge.config.public_address import PublicAddress
 from bridge.config.settings import Settings
+from bridge.http.api.answer_types import WaitingRooms, WorkerStore, WorkerView
 from bridge.http.api.endpoints import Api, Archives
 from bridge.http.api.event_stream import EventSource
 from bridge.http.health import health
@@ -87,7 +88,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     api = Api(
         archives,
-        workers=lambda: [_worker_object(ports)],
+        workers=lambda: [_worker_view(ports)],
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
@@ -142,31 +143,31 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
     )
 
 
-def _worker_object(ports: WebPorts) -> dict[str, Any]:
+def _worker_view(ports: WebPorts) -> WorkerView:
     """This worker, as `/api/v1/workers` has it."""
     worker, backlog = ports.worker(), ports.backlog
-    return {
-        "id": worker.name,
-        "livekit_id": worker.livekit_id or None,
-        "agent_name": worker.agent_name,
-        "version": worker.version,
-        "registered": worker.registered,
-        "draining": worker.draining,
-        "rooms": worker.watched_rooms,
-        "max_rooms": worker.max_rooms,
-        "load": min(1.0, worker.watched_rooms / worker.max_rooms),
-        "waiting": {
-            "rooms": len(worker.rooms_without_place),
-            "names": list(worker.rooms_without_place[:MOST_NAMED]),
-        },
-        "store": {
-            "trouble": backlog.health.trouble or None,
-            "written_at": rfc3339(backlog.health.written_at),
-            "lines_waiting": backlog.waiting,
-            "lines_written": backlog.health.written,
-            "lines_lost": backlog.health.lost,
-        },
-    }
+    return WorkerView(
+        id=worker.name,
+        livekit_id=worker.livekit_id or None,
+        agent_name=worker.agent_name,
+        version=worker.version,
+        registered=worker.registered,
+        draining=worker.draining,
+        rooms=worker.watched_rooms,
+        max_rooms=worker.max_rooms,
+        load=min(1.0, worker.watched_rooms / worker.max_rooms),
+        waiting=WaitingRooms(
+            rooms=len(worker.rooms_without_place),
+            names=tuple(worker.rooms_without_place[:MOST_NAMED]),
+        ),
+        store=WorkerStore(
+            trouble=backlog.health.trouble or None,
+            written_at=rfc3339(backlog.health.written_at),
+            lines_waiting=backlog.waiting,
+            lines_written=backlog.health.written,
+            lines_lost=backlog.health.lost,
+        ),
+    )
 
 
 async def _actor_tree(ports: WebPorts) -> dict[str, Any]:

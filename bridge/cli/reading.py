@@ -6,13 +6,11 @@ key, and import neither trio nor the SDK.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import islice
 from shutil import get_terminal_size
 from tempfile import TemporaryFile
@@ -27,12 +25,12 @@ from actors.journal.session_filters import (
     read_value,
 )
 from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable, newest_worker
+from actors.session import SessionRow
+from actors.session.time_text import rfc3339
 from bridge.cli.command import Flags
 from bridge.cli.reading_tables import (
     ROOMS,
     SESSIONS,
-    Json,
-    ascii_json,
     local_time,
     print_rows,
     show_list,
@@ -42,7 +40,8 @@ from bridge.cli.report_text import EVENTS_SHOWN, print_report, timeline_drawing
 from bridge.cli.store_access import StoreUnavailable, open_store_of
 from bridge.config.settings import SettingsError
 from bridge.config.values import BadValue, duration
-from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
+from bridge.output.ascii_json import spaced_json
+from bridge.output.csv_columns import PARTICIPANT_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
 from bridge.output.harmless import harmless
 from bridge.output.text import go_duration
 
@@ -101,7 +100,7 @@ class _Listed:
         self._left = limit
         self.next = cursor
 
-    def __iter__(self) -> Iterator[Json]:
+    def __iter__(self) -> Iterator[SessionRow]:
         while True:
             size = AT_ONCE if self._left is None else min(AT_ONCE, self._left)
             page = self._reader.sessions(size, self.next, self._filters)
@@ -118,9 +117,9 @@ def _stream_json(listed: _Listed) -> None:
     sys.stdout.write('{"sessions": [')
     separator = "\n"
     for row in listed:
-        sys.stdout.write(separator + ascii_json(json.dumps(row)))
+        sys.stdout.write(separator + spaced_json(row))
         separator = ",\n"
-    sys.stdout.write(f'\n], "next": {json.dumps(listed.next)}}}\n')
+    sys.stdout.write(f'\n], "next": {spaced_json(listed.next)}}}\n')
 
 
 def _print_all(listed: _Listed) -> None:
@@ -163,10 +162,9 @@ def rooms(flags: Flags) -> None:
 def _json_line(flags: Flags, filters: Filters) -> None:
     with open_store_of(flags) as reader:
         worker, live = newest_worker(reader), reader.rooms(filters)
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     running = worker is not None and worker.running
-    line = {"at": now, "worker_running": running, "rooms": live}
-    sys.stdout.write(ascii_json(json.dumps(line)) + "\n")
+    line = {"at": rfc3339(time.time()), "worker_running": running, "rooms": live}
+    sys.stdout.write(spaced_json(line) + "\n")
 
 
 def _table_anew(flags: Flags, filters: Filters) -> None:
@@ -217,19 +215,19 @@ def _report_of(reader: SessionReader, name: str | None, flags: Flags) -> Callabl
     with reader.open_session(name) as session:
         if session is None:
             return None
-        timeline = session["timeline"]
+        view, timeline = session.view, session.timeline
         if "csv" in flags:
-            people = as_csv(PERSON_COLUMNS, session["participants"])
+            people = as_csv(PARTICIPANT_COLUMNS, view.participants)
             return lambda: _write(people)
         if "json" in flags:
             spool = TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 (closed by its garbage)
-            write_json(spool.write, session, timeline)
+            write_json(spool.write, view, timeline)
             return lambda: _copy(spool)
         newest = (
             None if timeline is None else list(islice(timeline.backwards(), EVENTS_SHOWN))[::-1]
         )
-        count, drawing = len(timeline or ()), list(timeline_drawing(session))
-    return lambda: print_report(session, drawing, newest, count)
+        count, drawing = len(timeline or ()), list(timeline_drawing(view))
+    return lambda: print_report(view, drawing, newest, count)
 
 
 def _write(text: str) -> None:
@@ -247,7 +245,7 @@ def _there_is(reader: SessionReader, name: str | None) -> str:
     if name is None:
         return "no session is kept yet"
     newest = reader.sessions(NAMED).sessions
-    there = ", ".join(f"{harmless(row['room'])} ({row['id']})" for row in newest)
+    there = ", ".join(f"{harmless(row.room)} ({row.id})" for row in newest)
     return (
         f"no session or room '{harmless(name)}' is kept; there are {reader.count()}, "
         f"the newest: {there or 'none'}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec.structs import asdict
 
 from bridge.cli.reading_tables import (
     EVENTS,
     RECORDINGS,
     TRACKS,
-    CellText,
-    Json,
+    TableColumns,
     clock_text,
     people_columns,
     print_rows,
@@ -26,6 +27,11 @@ from bridge.output.harmless import harmless
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from actors.session import EntryView, GapView, SessionView
+    from actors.session.view_types import MessagesView
+
+R = TypeVar("R")
+
 GAPS: Final = 5
 """Newest ones that the report for people has."""
 EVENTS_SHOWN: Final = 25
@@ -33,34 +39,37 @@ EVENTS_SHOWN: Final = 25
 
 
 def print_report(
-    session: Json, drawing: Sequence[Text], newest: Sequence[Json] | None, count: int
+    session: SessionView,
+    drawing: Sequence[Text],
+    newest: Sequence[EntryView] | None,
+    count: int,
 ) -> None:
     from bridge.output.table import print_lines
 
     lines = {
-        "Session": f"{session['id'] or '-'} of room {harmless(session['room'])}",
-        "Status": session["end_reason"] or session["status"],
-        "Time": f"{time_text(session['started_at'])} to {time_text(session['ended_at'])}"
-        f" ({seconds_text(session['duration'])}), watched {session['coverage']:.0%} of it"
-        f"{_entered(session['entered_after'])}",
-        "Unwatched": _gaps(session["gaps"]),
-        "Clock": _offset(session["clock_offset"]),
-        "People": _counts(session["people"])
-        + f"; present {seconds_text(session['people_seconds'])} in all",
-        "Tracks": _counts(session["track_counts"]),
-        "Messages": _messages(session),
-        "Quality": quality_text(session["quality"]),
-        "Talk": seconds_text(session["talk"]["seconds"]),
-        "Metadata": harmless(session["metadata"] or "-"),
+        "Session": f"{session.id or '-'} of room {harmless(session.room)}",
+        "Status": session.end_reason or session.status,
+        "Time": f"{time_text(session.started_at)} to {time_text(session.ended_at)}"
+        f" ({seconds_text(session.duration)}), watched {session.coverage:.0%} of it"
+        f"{_entered(session.entered_after)}",
+        "Unwatched": _gaps(session.gaps),
+        "Clock": _offset(session.clock_offset),
+        "People": _counts(asdict(session.people))
+        + f"; present {seconds_text(session.people_seconds)} in all",
+        "Tracks": _counts(asdict(session.track_counts)),
+        "Messages": _messages(session.data_messages),
+        "Quality": quality_text(session.quality),
+        "Talk": seconds_text(session.talk.seconds),
+        "Metadata": harmless(session.metadata or "-"),
     }
-    if session["encrypted"]:
+    if session.encrypted:
         lines["Encrypted"] = "end to end"
     sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
     sys.stdout.write("\nTimeline\n")
     print_lines(drawing)
-    _print_part("People", people_columns(session["participants"]), session["participants"])
-    _print_part("Tracks", TRACKS, session["tracks"])
-    _print_part("Recordings", RECORDINGS, session["recordings"] or ())
+    _print_part("People", people_columns(session.participants), session.participants)
+    _print_part("Tracks", TRACKS, session.tracks)
+    _print_part("Recordings", RECORDINGS, session.recordings or ())
     if newest is None:
         sys.stdout.write("\nIts events are not kept any more.\n")
         return
@@ -69,23 +78,22 @@ def print_report(
     _print_part(title, EVENTS, newest)
 
 
-def _messages(session: Json) -> str:
-    counts = dict(session["data_messages"] or {})
-    if not counts:
+def _messages(messages: MessagesView | None) -> str:
+    if messages is None:
         return "unknown: the room is encrypted end to end"
-    more = " (or more)" if counts.pop("lower_bound") else ""
-    return _counts(counts) + more
+    counts = asdict(messages)
+    return _counts(counts) + (" (or more)" if counts.pop("lower_bound") else "")
 
 
 def _entered(after: float | None) -> str:
     return f", entered {seconds_text(after)} after the first person" if after else ""
 
 
-def _gaps(gaps: Sequence[Json]) -> str:
+def _gaps(gaps: Sequence[GapView]) -> str:
     """The newest ones, with their reasons."""
     shown = [
-        f"{clock_text(gap['from'])} to {(gap['to'] and clock_text(gap['to'])) or 'now'}"
-        f" ({gap['reason']})"
+        f"{clock_text(gap.since)} to {(gap.until and clock_text(gap.until)) or 'now'}"
+        f" ({gap.reason})"
         for gap in gaps[-GAPS:]
     ]
     more = f"{len(gaps) - GAPS} before, " if len(gaps) > GAPS else ""
@@ -101,7 +109,7 @@ def _offset(seconds: float | None) -> str:
     return f"times are LiveKit's; the worker's clock was {abs(seconds):.3f} s {side} it"
 
 
-def timeline_drawing(session: Json) -> Iterator[Text]:
+def timeline_drawing(session: SessionView) -> Iterator[Text]:
     from bridge.output.timeline_text import ASCII, UNICODE, draw
 
     glyphs = UNICODE
@@ -112,14 +120,14 @@ def timeline_drawing(session: Json) -> Iterator[Text]:
     return draw(session, get_terminal_size().columns, glyphs)
 
 
-def _counts(counts: Json) -> str:
+def _counts(counts: Mapping[str, object]) -> str:
     """`current 1, peak 2, by_source microphone=1, camera=1`."""
     return ", ".join(
         f"{name} {harmless(value_text(count))}" for name, count in counts.items() if count != {}
     )
 
 
-def _print_part(title: str, columns: Mapping[str, CellText], rows: Sequence[Json]) -> None:
+def _print_part(title: str, columns: TableColumns[R], rows: Sequence[R]) -> None:
     if rows:
         sys.stdout.write(f"\n{title}\n")
         print_rows(columns, rows)

@@ -12,13 +12,16 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from operator import attrgetter
+from typing import Final, TypeAlias, TypeVar
 
-from actors.session import QUALITIES
+from actors.session import QUALITIES, JoinView, ParticipantView, SessionRow
 from bridge.output.harmless import harmless
 
-Json: TypeAlias = Mapping[str, Any]
-Columns: TypeAlias = Mapping[str, Callable[[Json], object]]
+R = TypeVar("R")
+
+Columns: TypeAlias = Mapping[str, Callable[[R], object]]
+"""What reads a cell of a row, by the column's heading."""
 
 CELL_LIMIT: Final = 32_000
 """Characters; spreadsheets take a little more."""
@@ -31,78 +34,68 @@ _SECOND_CELL: Final = re.compile(f";[ \"']*(?=[{''.join(map(re.escape, _FORMULA)
 begin a cell with a formula: such a place gets an apostrophe too."""
 
 
-def _key(*path: str) -> Callable[[Json], object]:
-    def read(row: Json) -> object:
-        value: Any = row
-        for key in path:
-            if value is None:
-                return None
-            value = value[key]
-        return value
-
-    return read
+def _of_messages(key: str) -> Callable[[SessionRow], object]:
+    read = attrgetter(key)
+    return lambda row: None if row.data_messages is None else read(row.data_messages)
 
 
-SESSION_COLUMNS: Final[Columns] = {
+SESSION_COLUMNS: Final[Columns[SessionRow]] = {
     **{
-        name: _key(name)
+        name: attrgetter(name)
         for name in (
             "id", "room", "room_sid", "status", "end_reason", "started_at", "ended_at",
             "duration", "entered_after", "coverage", "clock_offset", "encrypted",
         )
     },
-    "people_current": _key("people", "current"),
-    "people_peak": _key("people", "peak"),
-    "people_unique": _key("people", "unique"),
-    "joins": _key("people", "joins"),
-    "joins_aborted": _key("people", "aborted"),
-    "people_seconds": _key("people_seconds"),
-    "tracks_current": _key("track_counts", "current"),
-    "tracks_total": _key("track_counts", "total"),
-    "data_messages": _key("data_messages", "total"),
-    "data_bytes": _key("data_messages", "bytes"),
-    "data_lower_bound": _key("data_messages", "lower_bound"),
-    "attachments": _key("data_messages", "attachments"),
-    "recordings": lambda row: None if row["recordings"] is None else len(row["recordings"]),
-    **{
-        f"quality_{level}": _key("quality", level)
-        for level in QUALITIES
-    },
-    "talk_seconds": _key("talk", "seconds"),
-    "metadata": _key("metadata"),
-    "worker": _key("worker"),
-    "agent_name": _key("agent_name"),
-    "job_ids": lambda row: " ".join(row["job_ids"]),
+    "people_current": lambda row: row.people.current,
+    "people_peak": lambda row: row.people.peak,
+    "people_unique": lambda row: row.people.unique,
+    "joins": lambda row: row.people.joins,
+    "joins_aborted": lambda row: row.people.aborted,
+    "people_seconds": lambda row: row.people_seconds,
+    "tracks_current": lambda row: row.track_counts.current,
+    "tracks_total": lambda row: row.track_counts.total,
+    "data_messages": _of_messages("total"),
+    "data_bytes": _of_messages("bytes"),
+    "data_lower_bound": _of_messages("lower_bound"),
+    "attachments": _of_messages("attachments"),
+    "recordings": lambda row: None if row.recordings is None else len(row.recordings),
+    **{f"quality_{level}": attrgetter(f"quality.{level}") for level in QUALITIES},
+    "talk_seconds": lambda row: row.talk.seconds,
+    "metadata": lambda row: row.metadata,
+    "worker": lambda row: row.worker,
+    "agent_name": lambda row: row.agent_name,
+    "job_ids": lambda row: " ".join(row.job_ids),
 }  # fmt: skip
 
-PERSON_COLUMNS: Final[Columns] = {
-    **{name: _key(name) for name in ("identity", "person", "name", "kind")},
-    "joins": lambda person: sum(join["active"] for join in person["joins"]),
-    "joins_aborted": lambda person: sum(
-        not join["active"] and join["left_at"] is not None for join in person["joins"]
+PARTICIPANT_COLUMNS: Final[Columns[ParticipantView]] = {
+    **{name: attrgetter(name) for name in ("identity", "person", "name", "kind")},
+    "joins": lambda one: active_joins(one.joins),
+    "joins_aborted": lambda one: sum(
+        not join.active and join.left_at is not None for join in one.joins
     ),
-    "first_joined_at": lambda person: _join(person, 0, "joined_at"),
-    "last_left_at": lambda person: _join(person, -1, "left_at"),
-    "left_within": lambda person: _join(person, -1, "left_within"),
-    "leave_reason": lambda person: _join(person, -1, "leave_reason"),
-    "ringing_seconds": lambda person: person["sip"] and person["sip"]["ringing_seconds"],
-    **{name: _key(name) for name in ("seconds", "talk_seconds", "data_messages")},
-    **{f"quality_{level}": _key("quality", level) for level in QUALITIES},
-    "metadata": _key("metadata"),
+    "first_joined_at": lambda one: one.joins[0].joined_at if one.joins else None,
+    "last_left_at": lambda one: one.joins[-1].left_at if one.joins else None,
+    "left_within": lambda one: one.joins[-1].left_within if one.joins else None,
+    "leave_reason": lambda one: one.joins[-1].leave_reason if one.joins else None,
+    "ringing_seconds": lambda one: one.sip and one.sip.ringing_seconds,
+    **{name: attrgetter(name) for name in ("seconds", "talk_seconds", "data_messages")},
+    **{f"quality_{level}": attrgetter(f"quality.{level}") for level in QUALITIES},
+    "metadata": lambda one: one.metadata,
 }
 
 
-def _join(person: Json, index: int, key: str) -> object:
-    joins = person["joins"]
-    return joins[index][key] if joins else None
+def active_joins(joins: Iterable[JoinView]) -> int:
+    """Joins in which somebody took part."""
+    return sum(join.active for join in joins)
 
 
-def as_csv(columns: Columns, rows: Iterable[Json]) -> str:
+def as_csv(columns: Columns[R], rows: Iterable[R]) -> str:
     """A line of headings, then one a row; what was not observed is empty."""
     return "".join(csv_parts(columns, rows))
 
 
-def csv_parts(columns: Columns, rows: Iterable[Json]) -> Iterator[str]:
+def csv_parts(columns: Columns[R], rows: Iterable[R]) -> Iterator[str]:
     """The same line by line, for a list that does not fit into memory."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -16,14 +16,15 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from attrs import frozen
+from msgspec import UnsetType
 
-from actors.session import QUALITIES
+from actors.session import QUALITIES, EntryView, ParticipantView, SessionView, TrackView
 from actors.session.ends import FOUND_ENDED
 
-Json: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @frozen(order=True)
@@ -59,28 +60,28 @@ class TimelineLane:
     """When this person sent a message."""
 
 
-def length(session: Json) -> float:
+def length(session: SessionView) -> float:
     """Seconds that the timeline is long; of a live session until now."""
-    return session["duration"] or 0.0
+    return session.duration or 0.0
 
 
-def gaps(session: Json) -> Spans:
+def gaps(session: SessionView) -> Spans:
     """When nobody watched, as far as the timeline tells."""
     clock = _Clock(session)
     found = list[_Pair]()
     since: float | None = None
     seen = 0.0
-    for entry in session["timeline"] or ():
-        event, at = entry["event"], clock.at(entry["at"])
+    for entry in session.timeline or ():
+        event, at = entry.event, clock.at(entry.at)
         if event == "reconnecting":
             since = at
         elif event == "suspended":
-            found.append((at - entry["gap"], at))
+            found.append((at - given(entry.gap, 0.0), at))
         elif event == "reconnected":
-            found.append((at - entry["gap"], at))
+            found.append((at - given(entry.gap, 0.0), at))
             since = None
         elif event == "session_ended":
-            last_seen = seen if entry["reason"] == FOUND_ENDED else at
+            last_seen = seen if entry.reason == FOUND_ENDED else at
             found.append((last_seen if since is None else since, at))
             since = None
         seen = max(seen, at)
@@ -89,26 +90,31 @@ def gaps(session: Json) -> Spans:
     return clock.spans(found)
 
 
-def lanes(session: Json) -> list[TimelineLane]:
+def lanes(session: SessionView) -> list[TimelineLane]:
     """One for everyone who is kept one by one, in the order of first sight."""
     clock = _Clock(session)
-    heard, tracks = _heard(session, clock), _tracks(session)
+    observed, tracks = _observed(session, clock), _by_identity(session.tracks)
     return [
-        _lane(person, tracks.get(person["identity"], ()), clock, heard)
-        for person in session["participants"]
+        _lane(one, tracks.get(one.identity, ()), clock, observed) for one in session.participants
     ]
 
 
-def starts_late(session: Json) -> bool:
+def starts_late(session: SessionView) -> bool:
     """Whether the beginning of the timeline, or all of it, is not kept any more."""
-    timeline = session["timeline"]
+    timeline = session.timeline
     if timeline is None:
         return True
-    watched = bool(session["coverage"])
-    return watched and all(entry["event"] != "session_started" for entry in timeline)
+    watched = bool(session.coverage)
+    return watched and all(entry.event != "session_started" for entry in timeline)
 
 
 # ---------------------------------------------------------------- inside
+
+
+def given(value: T | UnsetType, otherwise: T) -> T:
+    """The value of a key of an entry; `otherwise` where the entry lacks the key."""
+    return otherwise if isinstance(value, UnsetType) else value
+
 
 _Pair: TypeAlias = tuple[float, float]
 _Pairs: TypeAlias = Iterable[_Pair]
@@ -117,9 +123,9 @@ _Pairs: TypeAlias = Iterable[_Pair]
 class _Clock:
     """The session's own time."""
 
-    def __init__(self, session: Json) -> None:
+    def __init__(self, session: SessionView) -> None:
         self.length: Final = length(session)
-        self._start = datetime.fromisoformat(session["started_at"]).timestamp()
+        self._start = datetime.fromisoformat(session.started_at).timestamp()
 
     def at(self, rfc3339: str) -> float:
         return round(datetime.fromisoformat(rfc3339).timestamp() - self._start, 3)
@@ -160,8 +166,8 @@ class _Switches:
             self.on(key, at)
 
 
-class _Heard:
-    """What the timeline tells of people: the entries of the session read once, in order."""
+class _Observed:
+    """Talk, quality, mutes and messages, from the entries of a session read once, in order."""
 
     def __init__(self) -> None:
         self.talk: Final = _Switches()
@@ -170,133 +176,138 @@ class _Heard:
         """By identity and level."""
         self.muted: Final = _Switches()
         """By the track's SID."""
-        self.data: Final = defaultdict[str, list[float]](list)
-        self.answered: Final = dict[str, float]()
+        self.data: Final = defaultdict[Hashable, list[float]](list)
+        """When messages came, by the identity of their sender."""
+        self.answered: Final = dict[Hashable, float]()
         """When a telephone call was answered, by the SID of its join."""
-        self._levels: dict[str, str] = {}
+        self._levels: dict[Hashable, Hashable] = {}
         self._reconnecting = False
 
-    def speakers(self, entry: Json, at: float) -> None:
-        self.talk.only(entry["identities"], at)
+    def on_speakers(self, entry: EntryView, at: float) -> None:
+        self.talk.only(given(entry.identities, ()), at)
 
-    def level(self, entry: Json, at: float) -> None:
-        identity, level = entry["identity"], entry["quality"]
-        self.gone(entry, at)
-        self._levels[identity] = level
-        self.quality.on((identity, level), at)
+    def on_quality(self, entry: EntryView, at: float) -> None:
+        self.on_leave(entry, at)
+        self._levels[entry.identity] = entry.quality
+        self.quality.on((entry.identity, entry.quality), at)
 
-    def connect(self, entry: Json, at: float) -> None:
-        if entry["kind"] == "sip":  # It is told once the call was answered.
-            self.answered.setdefault(entry["sid"], at)
+    def on_join(self, entry: EntryView, at: float) -> None:
+        if entry.kind == "sip":  # This event comes once the call was answered.
+            self.answered.setdefault(entry.sid, at)
 
-    def gone(self, entry: Json, at: float) -> None:
-        identity = entry["identity"]
-        self.quality.off((identity, self._levels.pop(identity, None)), at)
+    def on_leave(self, entry: EntryView, at: float) -> None:
+        self.quality.off((entry.identity, self._levels.pop(entry.identity, None)), at)
 
-    def mute(self, entry: Json, at: float) -> None:
-        self.muted.on(entry["sid"], at)
+    def on_mute(self, entry: EntryView, at: float) -> None:
+        self.muted.on(entry.sid, at)
 
-    def unmute(self, entry: Json, at: float) -> None:
-        self.muted.off(entry["sid"], at)
+    def on_unmute(self, entry: EntryView, at: float) -> None:
+        self.muted.off(entry.sid, at)
 
-    def publish(self, entry: Json, at: float) -> None:
-        (self.mute if entry["muted"] else self.unmute)(entry, at)
+    def on_publish(self, entry: EntryView, at: float) -> None:
+        (self.on_mute if given(entry.muted, False) else self.on_unmute)(entry, at)
 
-    def message(self, entry: Json, at: float) -> None:
-        if entry["identity"] is not None:
-            self.data[entry["identity"]].append(at)
+    def on_message(self, entry: EntryView, at: float) -> None:
+        if entry.identity is not None:
+            self.data[entry.identity].append(at)
 
-    def lost_sight(self, _entry: Json, at: float) -> None:
+    def on_reconnecting(self, _entry: EntryView, at: float) -> None:
         self.talk.only((), at)
         self._reconnecting = True
 
-    def saw_again(self, entry: Json, at: float) -> None:
+    def on_reconnected(self, entry: EntryView, at: float) -> None:
         if not self._reconnecting:
-            self._forget(at - entry["gap"])
+            self._clear(at - given(entry.gap, 0.0))
         self._reconnecting = False
 
-    def was_suspended(self, entry: Json, at: float) -> None:
-        self.talk.only((), at - entry["gap"])
+    def on_suspended(self, entry: EntryView, at: float) -> None:
+        self.talk.only((), at - given(entry.gap, 0.0))
 
-    def over(self, _entry: Json, at: float) -> None:
-        self._forget(at)
+    def on_end(self, _entry: EntryView, at: float) -> None:
+        self.end(at)
+
+    def end(self, at: float) -> None:
+        """Nothing goes on after `at`."""
+        self._clear(at)
         self.muted.only((), at)
         self._reconnecting = False
 
-    def _forget(self, at: float) -> None:
+    def _clear(self, at: float) -> None:
         self.talk.only((), at)
         self.quality.only((), at)
         self._levels.clear()
 
 
-_TAKES: Final = {
-    "speakers_changed": _Heard.speakers,
-    "quality_changed": _Heard.level,
-    "participant_connected": _Heard.connect,
-    "participant_disconnected": _Heard.gone,
-    "track_published": _Heard.publish,
-    "track_muted": _Heard.mute,
-    "track_unmuted": _Heard.unmute,
-    "track_unpublished": _Heard.unmute,
-    "data_message": _Heard.message,
-    "reconnecting": _Heard.lost_sight,
-    "reconnected": _Heard.saw_again,
-    "suspended": _Heard.was_suspended,
-    "session_ended": _Heard.over,
+_ON_EVENT: Final = {
+    "speakers_changed": _Observed.on_speakers,
+    "quality_changed": _Observed.on_quality,
+    "participant_connected": _Observed.on_join,
+    "participant_disconnected": _Observed.on_leave,
+    "track_published": _Observed.on_publish,
+    "track_muted": _Observed.on_mute,
+    "track_unmuted": _Observed.on_unmute,
+    "track_unpublished": _Observed.on_unmute,
+    "data_message": _Observed.on_message,
+    "reconnecting": _Observed.on_reconnecting,
+    "reconnected": _Observed.on_reconnected,
+    "suspended": _Observed.on_suspended,
+    "session_ended": _Observed.on_end,
 }
 
 
-def _heard(session: Json, clock: _Clock) -> _Heard:
-    heard = _Heard()
-    for entry in session["timeline"] or ():
-        take = _TAKES.get(entry["event"])
-        if take is not None:
-            take(heard, entry, clock.at(entry["at"]))
-    heard.over({}, clock.length)
-    return heard
+def _observed(session: SessionView, clock: _Clock) -> _Observed:
+    observed = _Observed()
+    for entry in session.timeline or ():
+        handle = _ON_EVENT.get(entry.event)
+        if handle is not None:
+            handle(observed, entry, clock.at(entry.at))
+    observed.end(clock.length)
+    return observed
 
 
-def _tracks(session: Json) -> Mapping[str, Sequence[Json]]:
-    """By identity."""
-    found = defaultdict[str, list[Json]](list)
-    for track in session["tracks"]:
-        found[track["identity"]].append(track)
-    return found
+def _by_identity(tracks: Iterable[TrackView]) -> Mapping[str, Sequence[TrackView]]:
+    grouped = defaultdict[str, list[TrackView]](list)
+    for track in tracks:
+        grouped[track.identity].append(track)
+    return grouped
 
 
-def _lane(person: Json, tracks: Sequence[Json], clock: _Clock, heard: _Heard) -> TimelineLane:
-    identity = person["identity"]
-    present = clock.spans(_stays(person, clock, heard))
+def _lane(
+    one: ParticipantView, tracks: Sequence[TrackView], clock: _Clock, observed: _Observed
+) -> TimelineLane:
+    identity = one.identity
+    present = clock.spans(_stays(one, clock, observed))
     published, muted = defaultdict[str, list[_Pair]](list), defaultdict[str, list[_Pair]](list)
     for track in tracks:
-        span = clock.span(track["published_at"], track["unpublished_at"])
-        published[track["source"]].append(span)
-        muted[track["source"]].extend(_cut(heard.muted.pairs[track["sid"]], *span))
-    levels = {level: heard.quality.pairs[identity, level] for level in QUALITIES}
+        span = clock.span(track.published_at, track.unpublished_at)
+        published[track.source].append(span)
+        muted[track.source].extend(_cut(observed.muted.pairs[track.sid], *span))
+    levels = {level: observed.quality.pairs[identity, level] for level in QUALITIES}
     return TimelineLane(
         identity=identity,
-        name=person["name"],
-        kind=person["kind"],
-        seconds=person["seconds"],
+        name=one.name,
+        kind=one.kind,
+        seconds=one.seconds,
         present=present,
-        talk=_within(clock.spans(heard.talk.pairs[identity]), present),
+        talk=_within(clock.spans(observed.talk.pairs[identity]), present),
         published=_by_key(published, clock, present),
         muted=_by_key(muted, clock, present),
         quality=_by_key(levels, clock, present),
-        data=tuple(at for at in heard.data[identity] if 0.0 <= at <= clock.length),
+        data=tuple(at for at in observed.data[identity] if 0.0 <= at <= clock.length),
     )
 
 
-def _stays(person: Json, clock: _Clock, heard: _Heard) -> Iterator[_Pair]:
+def _stays(one: ParticipantView, clock: _Clock, observed: _Observed) -> Iterator[_Pair]:
     """The joins in which somebody took part.  A call begins when it was answered."""
-    calls = [join for join in person["joins"] if join["kind"] == "sip"]
-    for join in person["joins"]:
-        if join["active"]:
-            start, end = clock.span(join["joined_at"], join["left_at"])
-            if calls and join is calls[-1] and person["sip"]["answered_at"] is not None:
-                start = clock.at(person["sip"]["answered_at"])
-            elif start <= heard.answered.get(join["sid"], -inf) <= end:
-                start = heard.answered[join["sid"]]
+    calls = [join for join in one.joins if join.kind == "sip"]
+    for join in one.joins:
+        if join.active:
+            start, end = clock.span(join.joined_at, join.left_at)
+            answered_at = one.sip.answered_at if one.sip and join is calls[-1] else None
+            if answered_at is not None:
+                start = clock.at(answered_at)
+            elif start <= observed.answered.get(join.sid, -inf) <= end:
+                start = observed.answered[join.sid]
             yield start, end
 
 

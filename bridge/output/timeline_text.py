@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import frozen
 from rich.text import Text
 
+from actors.session import SessionView
 from bridge.output.cells import cell_len, fit
 from bridge.output.text import go_duration
 from bridge.output.timeline_lanes import Spans, TimelineLane, gaps, lanes, length, starts_late
-
-Json: TypeAlias = Mapping[str, Any]
 
 MOST: Final = 20
 """People with a lane."""
@@ -56,7 +55,7 @@ _LEVELS: Final = {"lost": "!", "poor": "p", "good": "g", "excellent": "e"}
 STYLES: Final = {"lost": "red", "poor": "yellow", "good": "cyan", "excellent": "green"}
 
 
-def draw(session: Json, width: int, glyphs: Glyphs) -> Iterator[Text]:
+def draw(session: SessionView, width: int, glyphs: Glyphs) -> Iterator[Text]:
     """Its lines, none wider than `width` cells unless that is less than 20."""
     everyone = sorted(lanes(session), key=lambda lane: lane.seconds, reverse=True)
     if not everyone or not length(session):

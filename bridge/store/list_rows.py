@@ -9,49 +9,79 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Final, TypeAlias
+from contextlib import suppress
+from typing import Final, TypeAlias, cast
 
-from actors.session import SessionState, begin, session_row
+import msgspec
+
+from actors.session import SessionRow, SessionState, begin, session_row
 from actors.session.codec import Unreadable, decode_state
+from bridge.output.ascii_json import json_text
 
-Json: TypeAlias = dict[str, Any]
+_Tree: TypeAlias = "dict[str, _Tree | None]"
+
+_decode: Final = msgspec.json.Decoder(SessionRow).decode
+_EMPTY: Final = cast(
+    "dict[str, object]",
+    msgspec.to_builtins(session_row(begin("", "", (), "", "", 0.0), 0.0)),
+)
+"""The row of a session of which nothing is known."""
 
 
-def _keys(row: Json) -> Json:
+def _keys(row: dict[str, object]) -> _Tree:
     """The row's keys without their values, those of objects in it too."""
-    return {key: _keys(value) if isinstance(value, dict) else None for key, value in row.items()}
+    return {
+        key: _keys(cast("dict[str, object]", value)) if isinstance(value, dict) else None
+        for key, value in row.items()
+    }
 
 
-_EMPTY: Final = session_row(begin("", "", (), "", "", 0.0), 0.0)
 FORM: Final = hashlib.sha256(json.dumps(_keys(_EMPTY)).encode()).hexdigest()[:16]
 
 
-def encode_row(state: SessionState) -> tuple[Json, str]:
+def encode_row(state: SessionState) -> tuple[SessionRow, str]:
     """The row as of the state's last event, and its text.
 
-    It is escaped, as JSON can: a text that is no UTF-8 must not hold up a batch for ever.
+    The text is ASCII: a name that is no UTF-8 must not block a batch for ever.
     """
     row = session_row(state, state.last_at)
-    return row, json.dumps(row, separators=(",", ":"))
+    return row, json_text(row)
 
 
-def decode_row(text: str, form: str, state: bytes) -> Json:
+def decode_row(text: str, form: str, state: bytes) -> SessionRow:
     """The row with all keys that one has now.
 
-    Where it has another form and the state cannot be read, what it lacks is None.
+    A row of another form is made anew from the state.  If the state cannot be read, a key that
+    the row lacks has the value of a session of which nothing is known.
     """
     if form == FORM:
-        return json.loads(text)
+        with suppress(msgspec.MsgspecError):
+            return _decode(text)
     try:
         return encode_row(decode_state(state))[0]
     except Unreadable:
-        return _filled(json.loads(text), _EMPTY)
+        return _with_all_keys(text)
 
 
-def _filled(row: Json, whole: Json) -> Json:
-    return {
-        key: _filled(row.get(key) or {}, value)
-        if isinstance(value, dict)
-        else row.get(key, [] if isinstance(value, list) else None)
-        for key, value in whole.items()
-    }
+def _with_all_keys(text: str) -> SessionRow:
+    row = cast("dict[str, object]", json.loads(text))
+    try:
+        return msgspec.convert(_filled(row, _EMPTY), SessionRow)
+    except msgspec.ValidationError:
+        known = {key: row[key] for key in _NAMES if isinstance(row.get(key), str)}
+        return msgspec.convert({**_EMPTY, **known}, SessionRow)
+
+
+_NAMES: Final = ("id", "room", "room_sid", "worker", "agent_name")
+"""Keys of texts in every form of a row."""
+
+
+def _filled(row: dict[str, object], whole: dict[str, object]) -> dict[str, object]:
+    def value_of(key: str, otherwise: object) -> object:
+        value = row.get(key, otherwise)
+        if isinstance(otherwise, dict):
+            inner = cast("dict[str, object]", value if isinstance(value, dict) else {})
+            return _filled(inner, cast("dict[str, object]", otherwise)) if otherwise else inner
+        return value
+
+    return {key: value_of(key, otherwise) for key, otherwise in whole.items()}

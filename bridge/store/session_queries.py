@@ -13,8 +13,8 @@ from typing import Final
 from attrs import frozen
 
 from actors.journal.session_filters import Filters, is_pattern, pattern_parts
-from actors.journal.session_reader import BadCursor, Json
-from actors.session import SessionState
+from actors.journal.session_reader import BadCursor
+from actors.session import SessionRow, SessionState
 from actors.session.view import everyone
 
 HIGHEST: Final = 2**63 - 1
@@ -78,15 +78,15 @@ def changing_conditions(filters: Filters) -> Conditions:
 
 
 def matches(
-    state: SessionState, row: Json, filters: Filters, person: re.Pattern[str] | None
+    state: SessionState, row: SessionRow, filters: Filters, person: re.Pattern[str] | None
 ) -> bool:
     """Whether a session meets the conditions of `changing_conditions` now.
 
     `person` is the filter of that name, compiled once for all sessions of a list.
     """
-    if filters.people is not None and (row["people"]["peak"] or 0) < filters.people:
+    if filters.people is not None and (row.people.peak or 0) < filters.people:
         return False
-    if filters.quality is not None and not row["quality"][filters.quality]:
+    if filters.quality is not None and not row.quality.of(filters.quality):
         return False
     return person is None or any(
         any(map(person.match, (one.identity, one.name, one.person))) for one in everyone(state)

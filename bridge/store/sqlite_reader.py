@@ -14,20 +14,23 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, final
 
+from msgspec.structs import replace
+
 from actors.journal.archive import JournalRow
 from actors.journal.session_filters import ALL, Filters, regex_of
 from actors.journal.session_reader import (
     Day,
-    Json,
     LiveSession,
     NoStore,
+    OpenSession,
     SessionPage,
     SessionUnreadable,
     StoreRefused,
     WorkerRow,
     newest_worker,
 )
-from actors.session import SessionState, session_row, session_view
+from actors.session import SessionRow, SessionState, SessionView, session_row
+from actors.session.view import view_with
 from bridge.store.directory_lock import lock_owner
 from bridge.store.journal_rows import newest_rows
 from bridge.store.list_rows import FORM, decode_row
@@ -125,7 +128,7 @@ class SqliteReader:
         )
         values = (*changing.values, *stable.values, *changing.values)
         below = HIGHEST if cursor is None else read_list_cursor(cursor)
-        rows: list[tuple[int, Json]] = []
+        rows: list[tuple[int, SessionRow]] = []
         with transaction(self._db, "DEFERRED"):
             # Live sessions may not match after all: then it looks for more.
             while len(rows) <= limit:
@@ -159,7 +162,7 @@ class SqliteReader:
             Day(one.isoformat(), *totals.get(_midnight(one) // 86_400, nothing)) for one in dates
         ]
 
-    def rooms(self, filters: Filters = ALL) -> list[Json]:
+    def rooms(self, filters: Filters = ALL) -> list[SessionRow]:
         """See `SessionReader`."""
         stable, changing = stable_conditions(filters), changing_conditions(filters)
         sql = (
@@ -175,15 +178,15 @@ class SqliteReader:
         with transaction(self._db, "DEFERRED"):
             return self._live.look()
 
-    def session(self, name: str | None = None) -> Json | None:
+    def session(self, name: str | None = None) -> SessionView | None:
         """See `SessionReader`."""
         with self.open_session(name) as session:
-            if session is None or session["timeline"] is None:
-                return session
-            return {**session, "timeline": list(session["timeline"])}
+            if session is None or session.timeline is None:
+                return None if session is None else session.view
+            return replace(session.view, timeline=tuple(session.timeline))
 
     @contextmanager
-    def open_session(self, name: str | None = None) -> Generator[Json | None, None, None]:
+    def open_session(self, name: str | None = None) -> Generator[OpenSession | None, None, None]:
         """See `SessionReader`.  The block is one transaction."""
         with transaction(self._db, "DEFERRED"):
             key = self._find(name)
@@ -196,11 +199,9 @@ class SqliteReader:
                 replayed = replay(self._db, session, rows)
             except ValueError as error:
                 raise SessionUnreadable(str(error)) from error
-            view = session_view(replayed.state, self._as_of()(replayed.state))
-            view["timeline"] = (
-                StoredTimeline(self._db, session, replayed.rows) if has_timeline else None
-            )
-            yield view
+            timeline = StoredTimeline(self._db, session, replayed.rows) if has_timeline else None
+            as_of = self._as_of()(replayed.state)
+            yield OpenSession(view_with(replayed.state, as_of, timeline), timeline)
 
     def damage(self) -> str | None:
         """See `SessionReader`."""
@@ -235,13 +236,13 @@ class SqliteReader:
 
     def _rows(
         self, candidates: list[tuple[int, int, bool]], filters: Filters
-    ) -> list[tuple[int, Json]]:
+    ) -> list[tuple[int, SessionRow]]:
         """The rows of a list, each with its number in the order.
 
         A candidate says whether its columns match the filters.  For a live session its state
         now decides.
         """
-        as_of, rows = self._as_of(), list[tuple[int, Json]]()
+        as_of, rows = self._as_of(), list[tuple[int, SessionRow]]()
         numbers = frozenset(session for session, _, _ in candidates)
         newest: dict[int, list[JournalRow]] | None = None
         person = None if filters.person is None else regex_of(filters.person)

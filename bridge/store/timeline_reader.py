@@ -14,8 +14,8 @@ from typing import Final, final
 from attrs import frozen
 
 from actors.journal.archive import JournalRow
-from actors.journal.session_reader import BadCursor, Json, TimelinePage
-from actors.session import TimelineEntry, entry_view
+from actors.journal.session_reader import BadCursor, TimelinePage
+from actors.session import EntryView, TimelineEntry, entry_view
 from actors.session.codec import Unreadable
 from bridge.store.journal_rows import unpack_chunk
 from bridge.store.replay import entries_of
@@ -46,15 +46,18 @@ class StoredTimeline:
         self._newest = newest
         self._length: int | None = None
 
-    def __iter__(self) -> Iterator[Json]:
+    def __iter__(self) -> Iterator[EntryView]:
         return (entry_view(entry) for _, entry, _ in self._forwards())
+
+    def __contains__(self, entry: object) -> bool:
+        return any(entry == one for one in self)
 
     def __len__(self) -> int:
         if self._length is None:
             self._length = sum(1 for _ in self._forwards())
         return self._length
 
-    def backwards(self) -> Iterator[Json]:
+    def backwards(self) -> Iterator[EntryView]:
         """See `Timeline`."""
         for rows in self._pieces("DESC"):
             for row in reversed(rows):
@@ -63,7 +66,7 @@ class StoredTimeline:
 
     def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
         """See `Timeline`.  A page has at most `PAGE_BYTES`."""
-        entries, room, last = list[Json](), PAGE_BYTES, None
+        entries, room, last = list[EntryView](), PAGE_BYTES, None
         for position, entry, size in self._forwards(_read_cursor(cursor)):
             if len(entries) == limit or (entries and size > room):
                 return TimelinePage(entries, str(last))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, final
+from typing import Final, final
 
 import structlog
 from attrs import define, field
@@ -21,10 +21,10 @@ from actors.journal.archive import (
     RecoveredSessions,
     StoredSession,
 )
-from actors.session import QUALITIES
 from actors.session.codec import Unreadable, decode_state, encode_state
 from actors.session.ends import CONTINUABLE
 from actors.session.view import everyone
+from actors.session.view_types import SessionRow
 from bridge.store.journal_rows import (
     EMPTY_PACK,
     compress,
@@ -290,8 +290,8 @@ def _chunks(pending: _PendingRows) -> Iterator[tuple[int, float, bytes]]:
         begin = end
 
 
-def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
-    state, quality = checkpoint.state, row["quality"]
+def _columns(checkpoint: Checkpoint, row: SessionRow) -> tuple[object, ...]:
+    state, quality = checkpoint.state, row.quality
     return (
         checkpoint.session,
         _storable(state.room),
@@ -301,10 +301,10 @@ def _columns(checkpoint: Checkpoint, row: dict[str, Any]) -> tuple[object, ...]:
         state.end_reason,
         checkpoint.seq,
         checkpoint.lost,
-        row["people"]["peak"],
-        row["people"]["unique"],
-        row["people_seconds"],
-        *(quality[level] for level in QUALITIES),
+        row.people.peak,
+        row.people.unique,
+        row.people_seconds,
+        *quality.seconds().values(),
     )
 
 

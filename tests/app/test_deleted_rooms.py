@@ -69,9 +69,7 @@ async def test_rooms_deleted_soon_after_they_began_do_not_come_back(
         await agent.stop()
     assert {(name, sid) for name, sid in lived if name in made} <= set(made.items())
     with open_reader(tmp_path) as reader:
-        assert {row["room_sid"] for row in reader.sessions(limit=100).sessions} <= set(
-            made.values()
-        )
+        assert {row.room_sid for row in reader.sessions(limit=100).sessions} <= set(made.values())
 
 
 async def test_a_job_for_a_life_of_a_room_that_is_over_ends_and_the_next_life_is_watched(

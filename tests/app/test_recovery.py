@@ -15,6 +15,7 @@ from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import WAIT, Agent, hears, running_agent, server_api
+from tests.session.session_story import as_json
 
 ONE = {
     "total": 1,
@@ -28,7 +29,8 @@ ONE = {
 
 def kept(data_dir: Path, room: str) -> dict[str, Any] | None:
     with open_reader(data_dir) as reader:
-        return reader.session(room)
+        session = reader.session(room)
+    return None if session is None else as_json(session)
 
 
 async def until_kept(data_dir: Path, room: str, **fields: Any) -> dict[str, Any]:

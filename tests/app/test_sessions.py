@@ -87,11 +87,11 @@ async def test_a_person_key_tells_one_person_under_many_identities(
     with open_reader(tmp_path) as reader:
         session = reader.session("key-1")
         assert session is not None
-        counts = session["people"]
-        assert (counts["unique"], counts["joins"], counts["peak"]) == (2, 3, 2)
-        assert {one["person"] for one in session["participants"]} == {"dora", "erik"}
+        counts = session.people
+        assert (counts.unique, counts.joins, counts.peak) == (2, 3, 2)
+        assert {one.person for one in session.participants} == {"dora", "erik"}
         found = reader.sessions(filters=Filters(person="dora")).sessions
-        assert {row["room"] for row in found} == {"key-1", "key-2"}
+        assert {row.room for row in found} == {"key-1", "key-2"}
 
 
 async def test_who_and_what_was_there_before_the_worker_is_counted(

@@ -16,6 +16,7 @@ from bridge.lab.server import PrivateServer
 from bridge.store.schema import FILE
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import WAIT, Agent, hears, running_agent
+from tests.session.session_story import as_json
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def kept(data_dir: Path, room: str) -> dict[str, Any]:
     with open_reader(data_dir) as reader:
         found = reader.session(room)
     assert found is not None
-    return found
+    return as_json(found)
 
 
 def scribble(path: Path) -> None:

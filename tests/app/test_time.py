@@ -20,6 +20,7 @@ from bridge.livekit.heartbeat import BEAT
 from bridge.livekit.server_clock import WORTH_A_WARNING
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent
+from tests.session.session_story import as_json
 
 SHIFTED = """
 import signal, time
@@ -46,7 +47,7 @@ def kept(data_dir: Path, room: str) -> dict[str, Any]:
     with open_reader(data_dir) as reader:
         session = reader.session(room)
     assert session is not None
-    return session
+    return as_json(session)
 
 
 def joins_of(session: dict[str, Any], identity: str) -> list[dict[str, Any]]:

@@ -8,13 +8,13 @@ thousand inputs for each.  An input that once showed a fault is kept in `seeds/N
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import structlog.testing
 from attrs import frozen
 from google.protobuf.message import Message
@@ -149,7 +149,7 @@ def _webhook(data: bytes) -> None:
 def _through_the_session(record: Record) -> None:
     kind, body = encode_record(record)
     state, entries = fold(_session(), decode_record(kind, body))
-    json.dumps(session_view(state, NOW + 60.0, entries))
+    msgspec.json.encode(session_view(state, NOW + 60.0, entries))
     decode_state(encode_state(state))
     decode_entries(encode_entries(entries))
 
@@ -182,11 +182,11 @@ def _journal(data: bytes) -> None:
     record = decode_record(kind, data[1:])
     state = None if kind == "session_began" else _session()
     after, entries = fold(state, record)
-    json.dumps(session_view(after, NOW + 60.0, entries))
+    msgspec.json.encode(session_view(after, NOW + 60.0, entries))
 
 
 def _state(data: bytes) -> None:
-    json.dumps(session_view(decode_state(data), NOW))
+    msgspec.json.encode(session_view(decode_state(data), NOW))
 
 
 def _records() -> list[bytes]:

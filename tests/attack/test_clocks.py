@@ -19,6 +19,7 @@ from bridge.store.retention import DAY, Retention
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
 from tests.livekit.test_server_clock import World
+from tests.session.session_story import as_json
 from tests.store.stored_history import T0, History, prune_all
 
 YEAR: Final = 365 * DAY
@@ -105,13 +106,13 @@ async def test_no_kept_session_goes_and_all_are_in_order(case: str, tmp_path: Pa
             await prune_all(archive, history.now)
     with open_reader(tmp_path) as reader:
         rows = reader.sessions(100).sessions
-        assert [row["id"] for row in rows] == names[::-1]
+        assert [row.id for row in rows] == names[::-1]
         for row in rows:
-            whole = reader.session(row["id"])
+            whole = reader.session(row.id)
             assert whole is not None
-            assert whole["duration"] == 5.0
-            assert 0.0 <= whole["coverage"] <= 1.0
-            assert len(whole["timeline"]) > 5
+            assert whole.duration == 5.0
+            assert 0.0 <= whole.coverage <= 1.0
+            assert len(whole.timeline or ()) > 5
 
 
 def test_a_session_that_goes_on_with_a_clock_that_was_set_back_has_no_negative_time() -> None:
@@ -122,7 +123,7 @@ def test_a_session_that_goes_on_with_a_clock_that_was_set_back_has_no_negative_t
         history.now += offset
         history.talk(journal, 3)
         for now in (history.now, T0, 0.0):
-            view = session_view(journal.state, now)
+            view = as_json(session_view(journal.state, now))
             numbers = [view["duration"], view["people_seconds"], view["coverage"]]
             numbers += [one["seconds"] for one in view["participants"]]
             assert min(numbers) >= 0.0

@@ -112,10 +112,10 @@ def _read(data_dir: Path) -> list[str]:
             rows = reader.sessions(100).sessions
             for row in rows:
                 try:
-                    assert reader.session(row["id"]) is not None
+                    assert reader.session(row.id) is not None
                 except SessionUnreadable as error:
                     _one_line(error)
-            return [row["id"] for row in rows]
+            return [row.id for row in rows]
     except (NoStore, StoreRefused, ArchiveTrouble) as error:
         _one_line(error)
         return []

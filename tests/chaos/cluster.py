@@ -24,6 +24,7 @@ from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent, server_api
 from tests.chaos.verdict import Account, Blind, Comparison, Life, made_by_us
+from tests.session.session_story import as_json
 
 SOURCES: Final = ("microphone", "camera", "screen")
 NAMES: Final = ("alice", "bob", "carol", "dave")
@@ -273,13 +274,13 @@ class Town:
         for data_dir in self.data_dirs:
             with suppress(NoStore), open_reader(data_dir) as reader:
                 rows = reader.sessions(limit=10_000).sessions
-                sids = [row["room_sid"] for row in rows]
+                sids = [row.room_sid for row in rows]
                 assert len(set(sids)) == len(sids), "a life of a room has two sessions"
                 for sid in sids:
                     session = reader.session(sid)
                     assert session is not None
-                    if sid not in found or found[sid]["coverage"] < session["coverage"]:
-                        found[sid] = session
+                    if sid not in found or found[sid]["coverage"] < session.coverage:
+                        found[sid] = as_json(session)
         return found
 
     def judge(self, name: str, *, must_have_session: bool = True) -> Account:

@@ -10,7 +10,7 @@ import pytest
 from actors.session import begin, end, session_view
 from bridge.lab.people import Deed, RoomTruth
 from tests.chaos.verdict import UNDONE, Account, Blind, Comparison, Life, made_by_us
-from tests.session.session_story import LEFT, T0, Story, microphone, person
+from tests.session.session_story import LEFT, T0, Story, as_json, microphone, person
 
 ALICE, BOB = person("alice", "PA_1", 20, microphone("TR_1")), person("bob", "PA_2", 30)
 
@@ -118,7 +118,8 @@ def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second
 
 def test_a_session_that_saw_nothing_is_seen() -> None:
     state, _ = end(begin("room", "RM_1", (), "worker", "agent", T0), T0 + 90, "room_closed")
-    assert found(session_view(state, T0 + 90, [])) == ["room (RM_1): nothing of it was seen"]
+    session = as_json(session_view(state, T0 + 90, []))
+    assert found(session) == ["room (RM_1): nothing of it was seen"]
 
 
 def test_a_room_that_only_we_made_is_seen_unless_it_was_taken_back() -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 from attrs import define, field
 
@@ -16,6 +17,7 @@ from actors.runtime import ActorSystem, open_system
 from actors.session import AttributesChanged, MetadataChanged
 from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
+from bridge.http.api.answer_types import WorkerView
 from bridge.http.api.endpoints import Api, Archives
 from bridge.http.api.event_stream import EventSource
 from bridge.http.health import health
@@ -160,7 +162,7 @@ async def open_kept(
 
         api = Api(
             archives,
-            workers=lambda: [WORKER],
+            workers=lambda: [msgspec.convert(WORKER, WorkerView)],
             actors=actors,
             version="0",
         )

@@ -20,6 +20,7 @@ from bridge.http.api.query import MOST, QUERY_BYTES
 from bridge.store.schema import FILE
 from tests.http.site import HANG, answer_in, polite
 from tests.http.stored_sessions import HOSTILE, WORKER, Kept, open_kept
+from tests.session.session_story import as_json
 
 LISTS = ["/api/v1/rooms", "/api/v1/sessions", "/api/v1/workers", "/api/v1/actors", "/openapi.json"]
 
@@ -121,16 +122,18 @@ async def test_a_session_is_the_contracts_object(kept: Kept):
     journal.end(kept.history.now, "room_deleted")
     entries = tuple(journal.unpublished)
     await kept.write()
-    view = session_view(journal.state, kept.history.now, entries)
+    view = as_json(session_view(journal.state, kept.history.now, entries))
     whole = {**json.loads(json.dumps(view)), "next": None}
     assert await kept.get("/api/v1/sessions/RM_whole") == whole
     first = await kept.get("/api/v1/sessions/RM_whole", limit=5)
     assert first["timeline"] == whole["timeline"][:5]
     second = await kept.get("/api/v1/sessions/RM_whole", cursor=first["next"])
     assert (second["timeline"], second["next"]) == (whole["timeline"][5:], None)
-    assert (await kept.site.http.get("/api/v1/sessions/RM_whole?cursor=5")).status_code == 400
+    for query in ("cursor=5", "cursor=x.1&format=csv"):
+        answer = await kept.site.http.get(f"/api/v1/sessions/RM_whole?{query}")
+        assert answer.status_code == 400
     row = (await kept.get("/api/v1/sessions", room="whole"))["sessions"]
-    assert row == [json.loads(json.dumps(session_row(journal.state, kept.history.now)))]
+    assert row == [as_json(session_row(journal.state, kept.history.now))]
 
 
 async def test_a_rooms_name_is_its_newest_session(kept: Kept):

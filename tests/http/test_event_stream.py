@@ -24,6 +24,7 @@ from bridge.store.schema import FILE
 from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import HANG, polite
 from tests.http.stored_sessions import HOSTILE, Kept, open_kept
+from tests.session.session_story import as_json
 from tests.store.memory_feed import MemoryFeed
 from tests.store.stored_history import History
 
@@ -138,9 +139,7 @@ async def test_what_is_told_from_now_on_comes_as_it_is_kept(kept: Kept):
         await kept.write()
         found = await listener.next(len(entries))
     about = {"room": "live", "session": "RM_live"}
-    assert [one.data for one in found] == [
-        about | json.loads(json.dumps(entry_view(entry))) for entry in entries
-    ]
+    assert [one.data for one in found] == [about | as_json(entry_view(entry)) for entry in entries]
     assert len({one.id for one in found}) == len(found)
     assert {one.name for one in found} == {"message"}
 
@@ -368,7 +367,7 @@ async def test_a_client_goes_on_at_a_server_that_got_the_same_batches_in_another
     data = [text for _, text in (*servers[0], *servers[1])]
     assert sorted(data) == sorted(
         json.dumps(
-            {"room": one.room, "session": one.room_sid, **entry_view(one.entry)},
+            {"room": one.room, "session": one.room_sid, **as_json(entry_view(one.entry))},
             separators=(",", ":"),
         )
         for one in everything

@@ -378,7 +378,7 @@ async def test_one_address_of_strangers_has_its_share_and_no_more(monkeypatch: p
 async def test_answers_that_nobody_reads_have_a_budget(monkeypatch: pytest.MonkeyPatch):
     size = 4 << 20
     budget = AnswerBudget(3 * size)
-    monkeypatch.setattr(listener, "Budget", lambda: budget)
+    monkeypatch.setattr(listener, "AnswerBudget", lambda: budget)
 
     async def large(_: Request) -> Response:
         return Response(b"x" * size)
@@ -407,7 +407,7 @@ async def test_answers_that_nobody_reads_have_a_budget(monkeypatch: pytest.Monke
 async def test_an_answer_in_pieces_gives_back_what_was_taken(monkeypatch: pytest.MonkeyPatch):
     pieces, size = 32, 1 << 20  # the system holds a few of them
     budget = AnswerBudget(pieces * size)
-    monkeypatch.setattr(listener, "Budget", lambda: budget)
+    monkeypatch.setattr(listener, "AnswerBudget", lambda: budget)
 
     async def large(_: Request) -> Response:
         return StreamedAnswer((b"x" * size for _ in range(pieces)), {}, "text/plain")

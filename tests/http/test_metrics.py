@@ -38,6 +38,7 @@ from bridge.http.server.routes import app
 from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import Site, open_site, polite
 from tests.http.stored_sessions import HOSTILE, sources_of
+from tests.session.session_story import as_json
 from tests.store.stored_history import History
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -358,7 +359,7 @@ def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every
     look(history.now + 1.0)
     journal.end(history.now, "room_closed")
     tell()
-    row = session_row(journal.state, history.now)
+    row = as_json(session_row(journal.state, history.now))
     assert seconds(tally) == (row["quality"]["good"], row["talk"]["seconds"])
     tally.take(
         journal.state, TimelineEntry(history.now, "session_ended", {"reason": "room_closed"})

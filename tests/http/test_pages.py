@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import AsyncGenerator
 from html.parser import HTMLParser
@@ -31,6 +30,7 @@ from bridge.http.pages import page_routes
 from bridge.http.pages.static_files import FOLDER
 from bridge.store.sqlite_reader import SqliteReader, open_reader
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
+from tests.session.session_story import as_json
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -239,7 +239,7 @@ async def test_what_is_saved_of_a_session_is_whole(
         kept = reader.session("RM_a")
     assert kept is not None
     assert len(whole["timeline"]) > 2
-    assert whole == {**json.loads(json.dumps(kept)), "next": None}
+    assert whole == {**as_json(kept), "next": None}
 
 
 async def test_files_beyond_those_that_are_written_at_once_are_refused(

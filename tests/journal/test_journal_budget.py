@@ -32,6 +32,7 @@ from actors.session.texts import MAX_STATE_TEXT
 from actors.session.view import session_row
 from actors.simulation.plan import Plan
 from actors.simulation.world import World
+from tests.session.session_story import as_json
 
 T0 = 1_700_000_000.0
 MOST = 100_000
@@ -65,9 +66,9 @@ def test_messages_beyond_it_are_counted_with_their_bytes_and_tell_nothing() -> N
     for index in range(10_000):
         journal.record(message(T0 + index / 1_000))
     assert written(backlog) < MOST + 5_000
-    row = session_row(journal.state, T0 + 10)
+    row = as_json(session_row(journal.state, T0 + 10))
     journal.record(Tick(T0 + 11))
-    row = session_row(journal.state, T0 + 11)
+    row = as_json(session_row(journal.state, T0 + 11))
     assert row["data_messages"]["total"] == 10_000
     assert row["data_messages"]["bytes"] == 10_000 * 60_000
     assert row["truncated"] > 9_000
@@ -82,7 +83,7 @@ def test_attachments_beyond_it_are_counted_and_tell_nothing() -> None:
         journal.record(AttachmentReceived(T0 + index / 1_000, "alice", "t" * 256, 60_000))
     assert written(backlog) < MOST + 5_000
     journal.record(Tick(T0 + 11))
-    messages = session_row(journal.state, T0 + 11)["data_messages"]
+    messages = as_json(session_row(journal.state, T0 + 11))["data_messages"]
     assert (messages["total"], messages["attachments"]) == (0, 10_000)
     thinned = [entry for entry in journal.unpublished if entry.event == "attachments_thinned"]
     assert 0 < len(thinned) <= 11, "one a second"

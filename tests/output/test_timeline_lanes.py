@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from actors.session import ParticipantInfo, RoomEvent
+from actors.session import ParticipantInfo, RoomEvent, SessionView
 from bridge.output.timeline_lanes import Spans, TimelineLane, gaps, lanes, length, starts_late
 from tests.session.session_story import Story, camera, microphone, person
 from tests.session.strategies import any_event, quick
@@ -16,7 +16,7 @@ from tests.session.strategies import any_event, quick
 ALICE = person("alice", "PA_1", 0.0, microphone("TR_1"), name="Alice")
 
 
-def lane_of(session: dict[str, Any], identity: str) -> TimelineLane:
+def lane_of(session: SessionView, identity: str) -> TimelineLane:
     (found,) = [lane for lane in lanes(session) if lane.identity == identity]
     return found
 
@@ -50,7 +50,7 @@ def full_story() -> Story:
 
 
 def test_everything_somebody_did_is_in_their_lane() -> None:
-    session = full_story().view()
+    session = full_story().session()
     assert length(session) == 20.0
     alice, bob = lanes(session)
     assert (alice.identity, alice.name, alice.kind, alice.seconds) == (
@@ -70,14 +70,14 @@ def test_everything_somebody_did_is_in_their_lane() -> None:
 
 
 def test_lanes_add_up_to_the_numbers_of_the_session() -> None:
-    session = full_story().view()
-    for told, lane in zip(session["participants"], lanes(session), strict=True):
-        assert seconds(lane.present) == told["seconds"]
-        assert seconds(lane.talk) == (told["talk_seconds"] or 0.0)
-        assert len(lane.data) == told["data_messages"]
-        for level, held in told["quality"].items():
-            assert seconds(lane.quality.get(level, ())) == (held or 0.0)
-    muted = [track["muted_seconds"] for track in session["tracks"]]
+    session = full_story().session()
+    for one, lane in zip(session.participants, lanes(session), strict=True):
+        assert seconds(lane.present) == one.seconds
+        assert seconds(lane.talk) == (one.talk_seconds or 0.0)
+        assert len(lane.data) == one.data_messages
+        for level, with_quality in one.quality.seconds().items():
+            assert seconds(lane.quality.get(level, ())) == (with_quality or 0.0)
+    muted = [track.muted_seconds for track in session.tracks]
     assert muted == [seconds(lanes(session)[0].muted["microphone"]), 0.0]
 
 
@@ -85,7 +85,7 @@ def test_what_is_open_in_a_live_session_goes_on_until_now() -> None:
     story = Story(ALICE)
     story.speaking(4.0, "alice")
     story.muted(8.0, "alice", "TR_1")
-    (alice,) = lanes(story.view(10.0))
+    (alice,) = lanes(story.session(10.0))
     assert pairs(alice.present) == [(0.0, 10.0)]
     assert pairs(alice.talk) == [(4.0, 10.0)]
     assert pairs(alice.muted["microphone"]) == [(8.0, 10.0)]
@@ -93,7 +93,7 @@ def test_what_is_open_in_a_live_session_goes_on_until_now() -> None:
 
 def test_who_came_before_us_is_there_from_the_start_on() -> None:
     story = Story(person("alice", "PA_1", -60.0, microphone("TR_1", muted=True)))
-    (alice,) = lanes(story.view(10.0))
+    (alice,) = lanes(story.session(10.0))
     assert alice.seconds == 70.0
     assert pairs(alice.present) == [(0.0, 10.0)]
     assert pairs(alice.muted["microphone"]) == [(0.0, 10.0)]
@@ -103,7 +103,7 @@ def test_a_rejoin_is_two_stays_in_one_lane() -> None:
     story = Story(ALICE)
     story.left(5.0, "alice", "PA_1")
     story.joined(30.0, person("alice", "PA_9", 30.0))
-    (alice,) = lanes(story.view(40.0))
+    (alice,) = lanes(story.session(40.0))
     assert pairs(alice.present) == [(0.0, 5.0), (30.0, 40.0)]
     assert pairs(alice.published["microphone"]) == [(0.0, 5.0)]
 
@@ -116,15 +116,15 @@ def test_a_call_is_present_once_it_was_answered_and_its_ringing_is_not_drawn() -
     story = Story()
     for calls, (sid, begins) in enumerate((("PA_1", 2.0), ("PA_2", 32.0))):
         story.joined(begins, caller(sid, begins))
-        assert len(lane_of(story.view(begins + 1), "phone").present) == calls
+        assert len(lane_of(story.session(begins + 1), "phone").present) == calls
         story.attributes(begins + 6, "phone", **{"sip.callStatus": "active"})
         story.left(begins + 10, "phone", sid)
     story.joined(50.0, caller("PA_3", 50.0))
     story.ends(60.0)
-    phone = lane_of(story.view(), "phone")
+    phone = lane_of(story.session(), "phone")
     assert pairs(phone.present) == [(8.0, 12.0), (38.0, 42.0)]
     assert phone.seconds == seconds(phone.present)
-    without = {**story.view(), "timeline": None}
+    without = replace(story.session(), timeline=None)
     assert pairs(lane_of(without, "phone").present)[-1][1] == 42.0, "the ends need no timeline"
 
 
@@ -133,7 +133,7 @@ def test_of_a_call_whose_timeline_is_not_kept_the_newest_answer_is_known() -> No
     ringing = {"sip.callStatus": "dialing"}
     story.joined(2.0, person("phone", "PA_1", 2.0, kind="sip", attributes=ringing))
     story.attributes(8.0, "phone", **{"sip.callStatus": "active"})
-    phone = lane_of({**story.view(20.0), "timeline": None}, "phone")
+    phone = lane_of(replace(story.session(20.0), timeline=None), "phone")
     assert pairs(phone.present) == [(8.0, 20.0)]
 
 
@@ -142,15 +142,15 @@ def test_in_a_gap_nobody_is_heard_but_everybody_stays() -> None:
     story.speaking(2.0, "alice")
     story.quality(3.0, "alice", "PA_1", "good")
     story.reconnecting(5.0)
-    assert pairs(gaps(story.view(7.0))) == [(5.0, 7.0)]
+    assert pairs(gaps(story.session(7.0))) == [(5.0, 7.0)]
     story.reconnected(9.0, ALICE)
-    session = story.view(20.0)
+    session = story.session(20.0)
     assert pairs(gaps(session)) == [(5.0, 9.0)]
     (alice,) = lanes(session)
     assert pairs(alice.present) == [(0.0, 20.0)]
     assert pairs(alice.talk) == [(2.0, 5.0)]
     assert pairs(alice.quality["good"]) == [(3.0, 20.0)], "as the session counts it"
-    assert session["participants"][0]["quality"]["good"] == 17.0
+    assert session.participants[0].quality.good == 17.0
 
 
 def test_a_worker_that_was_away_leaves_a_gap() -> None:
@@ -160,7 +160,7 @@ def test_a_worker_that_was_away_leaves_a_gap() -> None:
     story.attach("AJ_2")
     story.watching(30.0, ALICE)
     story.quality(35.0, "alice", "PA_1", "good")
-    session = story.view(40.0)
+    session = story.session(40.0)
     assert pairs(gaps(session)) == [(10.0, 30.0)]
     assert pairs(lanes(session)[0].quality["good"]) == [(3.0, 10.0), (35.0, 40.0)]
 
@@ -169,18 +169,18 @@ def test_what_ended_unseen_was_not_watched_at_its_end() -> None:
     story = Story(ALICE)
     story.data(10.0, "alice")
     story.ends(60.0, "found_ended")
-    assert pairs(gaps(story.view())) == [(10.0, 60.0)]
+    assert pairs(gaps(story.session())) == [(10.0, 60.0)]
 
 
 def test_without_its_timeline_a_session_still_has_people_and_tracks() -> None:
-    session = full_story().view()
+    session = full_story().session()
     assert not starts_late(session)
-    pruned = {**session, "timeline": None}
+    pruned = replace(session, timeline=None)
     assert starts_late(pruned)
     assert gaps(pruned) == ()
     assert pairs(lane_of(pruned, "bob").published["camera"]) == [(3.0, 11.0)]
     assert lane_of(pruned, "alice").talk == ()
-    assert starts_late({**session, "timeline": session["timeline"][5:]})
+    assert starts_late(replace(session, timeline=tuple(session.timeline or ())[5:]))
 
 
 @quick
@@ -193,7 +193,7 @@ def test_whatever_was_told_lanes_are_in_order_and_within_the_session(
         story.hear(event)
     if ended:
         story.ends(70.0)
-    session = story.view(80.0)
+    session = story.session(80.0)
     found = [gaps(session)]
     for lane in lanes(session):
         found += [lane.present, lane.talk]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from msgspec.structs import replace
 
-from actors.session import TrackInfo
+from actors.session import SessionView, TrackInfo
 from bridge.output.cells import cell_len
 from bridge.output.timeline_text import ASCII, MOST, UNICODE, Glyphs, draw
 from tests.session.session_story import Story, camera, microphone, person
@@ -14,7 +13,7 @@ from tests.session.session_story import Story, camera, microphone, person
 ALICE = person("alice", "PA_1", 0.0, microphone("TR_1"))
 
 
-def drawn(session: dict[str, Any], width: int = 50, glyphs: Glyphs = UNICODE) -> list[str]:
+def drawn(session: SessionView, width: int = 50, glyphs: Glyphs = UNICODE) -> list[str]:
     return [line.plain for line in draw(session, width, glyphs)]
 
 
@@ -24,10 +23,10 @@ def lane(lines: list[str], title: str) -> str:
     return found[10:]
 
 
-def forty_seconds(story: Story) -> dict[str, Any]:
+def forty_seconds(story: Story) -> SessionView:
     """With a label of 9 cells and a blank, 50 cells are one a second."""
     story.ends(40.0)
-    return story.view()
+    return story.session()
 
 
 def test_a_voice_is_here_on_muted_or_talking() -> None:
@@ -44,7 +43,7 @@ def test_a_voice_is_here_on_muted_or_talking() -> None:
 
 def test_video_data_and_quality_have_a_row_each_where_there_was_any() -> None:
     story = Story(person("alice", "PA_1"))
-    assert len(drawn(story.view(40.0))) == len(drawn(Story(ALICE).view(40.0)))
+    assert len(drawn(story.session(40.0))) == len(drawn(Story(ALICE).session(40.0)))
     story.published(1.0, "alice", camera("TR_2"))
     story.published(3.0, "alice", TrackInfo("TR_3", "video", "screen"))
     story.muted(5.0, "alice", "TR_2")
@@ -108,7 +107,7 @@ def test_it_is_never_wider_than_the_terminal(width: int, seconds: float) -> None
     story = Story(*(person(name, f"PA_{number}") for number, name in enumerate(HOSTILE)))
     story.quality(seconds / 2, HOSTILE[0], "PA_0", "good")
     story.ends(seconds)
-    lines = drawn(story.view(), width)
+    lines = drawn(story.session(), width)
     assert max(map(cell_len, lines)) <= width
     assert all(line.isprintable() for line in lines)
     assert lines[0].split()[0] in ("0s", "0.0s")
@@ -118,14 +117,14 @@ def test_what_is_not_kept_any_more_is_said() -> None:
     session = forty_seconds(Story(ALICE))
     said = "is not kept any more"
     assert said not in " ".join(drawn(session))
-    pruned = drawn({**session, "timeline": None})
+    pruned = drawn(replace(session, timeline=None))
     assert said in " ".join(pruned)
     assert lane(pruned, "alice") == "─" * 40
 
 
 def test_a_session_that_saw_nobody_is_one_line() -> None:
     assert drawn(forty_seconds(Story())) == ["nobody was seen"]
-    assert drawn(Story(ALICE).view(0.0)) == ["nobody was seen"]
+    assert drawn(Story(ALICE).session(0.0)) == ["nobody was seen"]
 
 
 def test_ascii_does_where_nothing_else_can_be_shown() -> None:

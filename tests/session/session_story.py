@@ -5,9 +5,13 @@ Times in the tests are seconds after `T0`; `Story` adds it.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from math import floor
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from actors.session import (
     AttributesChanged,
@@ -30,6 +34,7 @@ from actors.session import (
     RoomMetadataChanged,
     Roster,
     SessionState,
+    SessionView,
     SpeakersChanged,
     Suspended,
     Tick,
@@ -57,6 +62,11 @@ from actors.session import (
 
 T0 = 1_700_000_000.0
 LEFT = "client_initiated"
+
+
+def as_json(view: Struct) -> dict[str, Any]:
+    """A view as a reader of its JSON has it."""
+    return json.loads(msgspec.json.encode(view))
 
 
 def microphone(sid: str, muted: bool = False) -> TrackInfo:
@@ -229,8 +239,12 @@ class Story:
         due = next_deadline(self.state)
         return None if due is None else due - T0
 
-    def view(self, now: float | None = None) -> dict[str, Any]:
+    def session(self, now: float | None = None) -> SessionView:
         return session_view(self.state, T0 + (self.now if now is None else now), self.entries)
+
+    def view(self, now: float | None = None) -> dict[str, Any]:
+        """The same as JSON."""
+        return as_json(self.session(now))
 
     def counts(self) -> tuple[int, int, int, int]:
         """People: current, peak, unique, joins."""

@@ -9,7 +9,17 @@ import pytest
 from actors.session import RoomEvent, apply, attach_job, begin, end, next_deadline, totals
 from actors.session.reducer import _HANDLERS
 from actors.session.webhooks import CORRECTIONS
-from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
+from tests.session.session_story import (
+    LEFT,
+    T0,
+    Story,
+    as_json,
+    camera,
+    clock,
+    microphone,
+    names,
+    person,
+)
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 0)
@@ -63,7 +73,7 @@ def test_a_room_that_was_never_entered_has_no_coverage_and_no_counts() -> None:
     state, _ = end(state, T0 + 10, "server_lost")
     from actors.session import session_view
 
-    view = session_view(state, T0 + 20)
+    view = as_json(session_view(state, T0 + 20))
     assert view["coverage"] == 0.0
     assert set(view["people"].values()) == {None}
     assert (view["people_seconds"], view["metadata"]) == (None, None)

@@ -25,7 +25,7 @@ from actors.session import (
     session_view,
 )
 from tests.session.generated_rooms import CLOSED, World, webhooks, worlds
-from tests.session.session_story import LEFT, T0, Story, clock, microphone, person
+from tests.session.session_story import LEFT, T0, Story, as_json, clock, microphone, person
 from tests.session.strategies import quick
 from tests.session.test_properties import check_consistent, durations
 from tests.session.test_two_witnesses import BEGAN
@@ -49,7 +49,7 @@ def seen(world: World, skew: float, hooks: list[WebhookReport]) -> dict[str, Any
     for record in sorted(records, key=lambda record: record.at):
         state, _ = fold(state, evolve(record, at=record.at + skew))
         check_consistent(state)
-    view = session_view(state, T0 + skew + CLOSED)
+    view = as_json(session_view(state, T0 + skew + CLOSED))
     assert min(durations(view)) >= 0.0
     assert 0.0 <= view["coverage"] <= 1.0
     return view

@@ -22,7 +22,7 @@ from actors.session import (
     session_view,
 )
 from tests.session.generated_rooms import CLOSED, LATEST, World, mixed, webhooks, worlds
-from tests.session.session_story import LEFT, T0, clock
+from tests.session.session_story import LEFT, T0, as_json, clock
 from tests.session.strategies import quick
 from tests.session.test_properties import check_consistent
 
@@ -42,7 +42,7 @@ def ended(at: float, reason: str = "worker_stopped") -> list[Record]:
 
 
 def view(state: SessionState) -> dict[str, Any]:
-    return session_view(state, T0 + CLOSED + 3 * LATEST)
+    return as_json(session_view(state, T0 + CLOSED + 3 * LATEST))
 
 
 def in_order(room: list[Record], hooks: list[WebhookReport]) -> list[Record]:

@@ -10,8 +10,9 @@ import pytest
 
 from actors.session import ENTRY_KEYS, GapReason, begin, session_row, session_view
 from actors.session.state import OTHER, change
-from actors.session.view import MOST_LISTED, rfc3339
-from tests.session.session_story import T0, Story, camera, microphone, person
+from actors.session.time_text import rfc3339
+from actors.session.view import MOST_LISTED
+from tests.session.session_story import T0, Story, as_json, camera, microphone, person
 
 ROW = {
     "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",
@@ -99,12 +100,12 @@ def test_an_ended_session_has_the_shape_of_the_contract_and_no_longer_changes() 
 
 
 def test_a_session_that_saw_nothing_has_the_shape_of_the_contract() -> None:
-    check_shape(session_view(begin("r", "RM_1", ("AJ_1",), "w", "a", T0), T0, ()))
+    check_shape(as_json(session_view(begin("r", "RM_1", ("AJ_1",), "w", "a", T0), T0, ())))
 
 
 def test_lists_have_the_same_object_without_people_tracks_and_timeline() -> None:
     story = busy()
-    row, view = session_row(story.state, T0 + 20), story.view(20)
+    row, view = as_json(session_row(story.state, T0 + 20)), story.view(20)
     assert set(row) == ROW
     assert row == {key: view[key] for key in ROW}
 
@@ -113,11 +114,11 @@ def test_a_row_has_the_largest_of_many_identities_and_topics_and_the_sum_of_the_
     state = begin("r", "RM_1", ("AJ_1",), "w", "a", T0)
     many = {f"topic-{number}": number + 1 for number in range(MOST_LISTED + 20)} | {OTHER: 1}
     state = change(state, messages=change(state.messages, by_topic=many), watched_from=T0)
-    listed = session_row(state, T0 + 1)["data_messages"]["by_topic"]
+    listed = as_json(session_row(state, T0 + 1))["data_messages"]["by_topic"]
     assert len(listed) == MOST_LISTED + 1
     assert listed[f"topic-{MOST_LISTED + 19}"] == MOST_LISTED + 20
     assert listed[OTHER] == 1 + sum(range(1, 21))
-    assert session_view(state, T0 + 1)["data_messages"]["by_topic"] == many
+    assert as_json(session_view(state, T0 + 1))["data_messages"]["by_topic"] == many
 
 
 def test_a_row_names_those_who_talked_most() -> None:
@@ -127,7 +128,7 @@ def test_a_row_names_those_who_talked_most() -> None:
         story.subscribed(1, name, f"TR_{name}")
         story.speaking(number, *people[number:])
     whole = story.view(1_000)["talk"]
-    listed = session_row(story.state, T0 + 1_000)["talk"]
+    listed = as_json(session_row(story.state, T0 + 1_000))["talk"]
     assert set(whole["by_identity"]) == set(people)
     assert set(listed["by_identity"]) == {*people[5:], OTHER}
     assert listed["seconds"] == whole["seconds"]
@@ -135,7 +136,7 @@ def test_a_row_names_those_who_talked_most() -> None:
 
 
 def test_a_timeline_that_was_not_kept_is_null() -> None:
-    assert session_view(busy().state, T0 + 20)["timeline"] is None
+    assert as_json(session_view(busy().state, T0 + 20))["timeline"] is None
 
 
 def test_the_session_is_named_by_the_rooms_sid() -> None:

@@ -22,7 +22,17 @@ from actors.session import (
     session_view,
 )
 from actors.session.webhooks import happened_at
-from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
+from tests.session.session_story import (
+    LEFT,
+    T0,
+    Story,
+    as_json,
+    camera,
+    clock,
+    microphone,
+    names,
+    person,
+)
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 10.2)
@@ -411,7 +421,7 @@ def journal(*records: Record) -> tuple[dict[str, object], list[TimelineEntry]]:
     for record in records:
         state, told = fold(state, record)
         timeline.extend(told)
-    return session_view(state, T0 + 1000, timeline), timeline
+    return as_json(session_view(state, T0 + 1000, timeline)), timeline
 
 
 def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_not_tell() -> None:

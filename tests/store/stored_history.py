@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from actors.journal.archive import Archive, Batch
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
@@ -14,6 +12,7 @@ from actors.session import (
     QualityChanged,
     Roster,
     SessionBegan,
+    SessionView,
     SpeakersChanged,
     TrackInfo,
     TrackPublished,
@@ -83,9 +82,9 @@ class History:
         return batch
 
 
-def times(session: dict[str, Any], event: str) -> int:
+def times(session: SessionView, event: str) -> int:
     """How often the session's timeline tells of it."""
-    return sum(entry["event"] == event for entry in session["timeline"] or ())
+    return sum(entry.event == event for entry in session.timeline or ())
 
 
 async def prune_all(archive: Archive, now: float | None) -> int:

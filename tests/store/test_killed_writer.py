@@ -24,4 +24,6 @@ def test_fifty_writers_killed_at_random_moments_lose_nothing(tmp_path: Path) -> 
     with open_reader(tmp_path) as reader:
         session = reader.session("RM_1")
     assert session is not None
-    assert times(session, "data_message") == session["data_messages"]["total"] > TIMES
+    assert session.data_messages is not None
+    assert times(session, "data_message") == session.data_messages.total
+    assert times(session, "data_message") > TIMES

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from actors.session import (
     ParticipantInfo,
     ParticipantJoined,
     QualityChanged,
+    SessionRow,
     Tick,
     session_row,
     session_view,
@@ -33,8 +35,8 @@ from tests.store.stored_history import T0, History, times
 ROOT = Path(__file__).parents[2]
 
 
-def ids(rows: list[dict[str, object]]) -> list[object]:
-    return [row["id"] for row in rows]
+def ids(rows: Iterable[SessionRow]) -> list[str]:
+    return [row.id for row in rows]
 
 
 def names(folder: Path) -> list[str]:
@@ -83,7 +85,7 @@ async def test_a_list_has_what_the_filters_say(tmp_path: Path) -> None:
     await many(tmp_path)
     with open_reader(tmp_path) as reader:
 
-        def found(**filters: object) -> list[object]:
+        def found(**filters: object) -> list[str]:
             return ids(reader.sessions(filters=Filters(**filters)).sessions)  # pyright: ignore[reportArgumentType]
 
         assert found(room="team-1") == ["RM_5", "RM_3", "RM_1"]
@@ -116,7 +118,7 @@ async def test_somebody_who_came_just_now_is_found_at_once_by_identity_and_by_na
         assert not batch.checkpoints
         with open_reader(tmp_path) as reader:
 
-            def found(**filters: object) -> list[object]:
+            def found(**filters: object) -> list[str]:
                 return ids(reader.sessions(filters=Filters(**filters)).sessions)  # pyright: ignore[reportArgumentType]
 
             live = ["RM_1"]
@@ -157,7 +159,7 @@ async def test_every_room_is_found_by_its_escaped_name(room: str, tmp_path: Path
     escaped = "".join(f"\\{char}" if char in "*?[\\" else char for char in room)
     with open_reader(tmp_path) as reader:
         found = reader.sessions(filters=Filters(room=escaped)).sessions
-        assert [row["room"] for row in found] == [room]
+        assert [row.room for row in found] == [room]
 
 
 async def test_objects_are_those_of_the_session(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ async def test_a_session_is_found_by_its_id_and_by_its_room(tmp_path: Path) -> N
         ):  # fmt: skip
             session = reader.session(name)
             assert session is not None
-            assert session["id"] == expected
+            assert session.id == expected
         assert reader.session("team") is None
 
 
@@ -204,9 +206,10 @@ async def test_a_live_session_is_shown_as_of_now(tmp_path: Path) -> None:
             session = reader.session("RM_1")
     assert session is not None
     for shown in (room, row, session):
-        assert shown["data_messages"]["total"] == 4
-        assert 100.0 <= shown["duration"] < 130.0
-    assert len(session["timeline"]) == entries
+        assert shown.data_messages is not None
+        assert shown.data_messages.total == 4
+        assert 100.0 <= shown.duration < 130.0
+    assert len(session.timeline or ()) == entries
 
 
 async def test_of_a_dead_worker_it_is_as_of_its_last_sign_of_life(tmp_path: Path) -> None:
@@ -220,7 +223,7 @@ async def test_of_a_dead_worker_it_is_as_of_its_last_sign_of_life(tmp_path: Path
         (room,) = reader.rooms()
     assert worker is not None
     assert (worker.instance, worker.alive_at, worker.running) == ("w", T0 + 60.0, False)
-    assert (room["status"], room["duration"]) == ("active", 60.0)
+    assert (room.status, room.duration) == ("active", 60.0)
 
 
 async def test_a_reader_sees_one_moment_and_never_holds_up_the_writer(tmp_path: Path) -> None:
@@ -237,7 +240,8 @@ async def test_a_reader_sees_one_moment_and_never_holds_up_the_writer(tmp_path: 
             assert len(reader._db.execute("SELECT * FROM journal").fetchall()) == 1
             reader._db.execute("COMMIT")
             (room,) = reader.rooms()
-    assert room["data_messages"]["total"] == 1_000
+    assert room.data_messages is not None
+    assert room.data_messages.total == 1_000
 
 
 LEAVE_A_LOG = """
@@ -327,7 +331,8 @@ async def test_a_line_that_cannot_be_read_ends_what_is_known_and_its_number_is_g
     with open_reader(tmp_path) as reader:
         session = reader.session("RM_1")
     assert session is not None
-    assert session["data_messages"]["total"] == 2
+    assert session.data_messages is not None
+    assert session.data_messages.total == 2
     with capture_logs() as logs:
         async with open_store(tmp_path, instance="w") as archive:
             (kept, whole) = (await archive.load()).sessions

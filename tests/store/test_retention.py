@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import trio
 from attrs import evolve
 
 from actors.journal.archive import NOTHING
 from actors.journal.journal import Journal
-from actors.session import MetadataChanged
+from actors.session import MetadataChanged, SessionView
 from bridge.store.retention import DAY, HOUR, REPLAY, Retention
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import SqliteArchive, open_store
@@ -25,7 +24,7 @@ from tests.store.stored_history import T0, History, prune_all, times
 KEEP = Retention(sessions=90 * DAY, events=14 * DAY, size=1e12)
 
 
-def session_in(data_dir: Path, name: str) -> dict[str, Any] | None:
+def session_in(data_dir: Path, name: str) -> SessionView | None:
     with open_reader(data_dir) as reader:
         return reader.session(name)
 
@@ -59,9 +58,10 @@ async def test_old_lines_go_and_the_session_stays(tmp_path: Path) -> None:
         assert not (await archive.prune(T0 + 15 * DAY)).more
     whole = session_in(tmp_path, "RM_old")
     assert whole is not None
-    assert whole["timeline"] is None
-    assert whole["data_messages"]["total"] == 100
-    assert [person["identity"] for person in whole["participants"]] == ["alice", "bob"]
+    assert whole.timeline is None
+    assert whole.data_messages is not None
+    assert whole.data_messages.total == 100
+    assert [one.identity for one in whole.participants] == ["alice", "bob"]
     whole = session_in(tmp_path, "RM_young")
     assert whole is not None
     assert times(whole, "data_message") == 100
@@ -78,7 +78,7 @@ async def test_sessions_go_so_long_after_their_end_with_all_they_had(tmp_path: P
         await history.write_to(archive)
         await prune_all(archive, T0 + 100 * DAY)
         with open_reader(tmp_path) as reader:
-            assert [row["id"] for row in reader.sessions().sessions] == [
+            assert [row.id for row in reader.sessions().sessions] == [
                 "RM_4",
                 "RM_3",
                 "RM_2",
@@ -126,8 +126,8 @@ async def test_over_its_size_lines_go_before_sessions(tmp_path: Path) -> None:
     with open_reader(tmp_path) as reader:
         rows = reader.sessions(100).sessions
         assert len(rows) == 100, "it was enough to drop lines"
-        timelines = [reader.session(row["id"]) for row in reversed(rows)]
-    has_lines = [whole is not None and bool(whole["timeline"]) for whole in timelines]
+        timelines = [reader.session(row.id) for row in reversed(rows)]
+    has_lines = [whole is not None and bool(whole.timeline) for whole in timelines]
     assert any(has_lines)
     assert not all(has_lines)
     assert kept > 0
@@ -206,7 +206,7 @@ async def test_over_its_size_the_greediest_session_loses_its_lines_and_no_other(
     with open_reader(tmp_path) as reader:
         rows = reader.sessions(100).sessions
         assert len(rows) == 45
-        lines = {row["room"]: reader.session(row["id"]) for row in rows}
+        lines = {row.room: reader.session(row.id) for row in rows}
     events = {room: times(one, "participant_metadata") for room, one in lines.items() if one}
     assert {room for room, count in events.items() if count < 50} <= {"greedy-0", "greedy-1"}
     assert sum(count for room, count in events.items() if room.startswith("greedy")) < 14_000
@@ -314,11 +314,11 @@ async def test_sessions_of_a_clock_that_was_ahead_are_not_the_newest(tmp_path: P
             first = reader.sessions(2)
             rest = reader.sessions(2, first.next)
             named, newest = reader.session("atlas"), reader.session()
-        rows = [row["id"] for row in (*first.sessions, *rest.sessions)]
+        rows = [row.id for row in (*first.sessions, *rest.sessions)]
         assert rows == ["RM_borealis", "RM_live", "RM_atlas"]
         assert named is not None
         assert newest is not None
-        assert (named["id"], newest["id"]) == ("RM_live", "RM_live"), "the live one"
+        assert (named.id, newest.id) == ("RM_live", "RM_live"), "the live one"
         journal.end(T0, "worker_stopped")
         await history.write_to(archive)
     async with open_store(tmp_path, instance="w") as archive:

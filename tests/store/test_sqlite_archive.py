@@ -30,6 +30,7 @@ from bridge.store.retention import Retention
 from bridge.store.schema import FILE, STEPS, VERSION
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
+from tests.session.session_story import as_json
 from tests.store.stored_history import T0, History, prune_all, times
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,7 @@ HOLD = """
 import sys, trio
 from pathlib import Path
 from bridge.store.sqlite_archive import open_store
+from tests.session.session_story import as_json
 async def main():
     async with open_store(Path(sys.argv[1]), instance="first"):
         print("holds", flush=True)
@@ -275,7 +277,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path)
         assert schema.version_of(db) == VERSION
     assert (kept.state.room, kept.state.messages.total) == ("atlas", 8)
     assert session is not None
-    assert [person["identity"] for person in session["participants"]] == ["alice", "bob"]
+    assert [person.identity for person in session.participants] == ["alice", "bob"]
     assert times(session, "data_message") == 8
 
 
@@ -288,11 +290,12 @@ async def test_rows_of_the_first_version_have_all_keys_of_today_s(tmp_path: Path
         rows = reader.sessions().sessions
         assert len(rows) == 2
         for row in rows:
-            assert rows_of_store._keys(row).keys() == rows_of_store._EMPTY.keys()
-            assert row["people"].keys() == {"current", "peak", "unique", "joins", "aborted"}
-            whole = reader.session(row["id"])
+            json = as_json(row)
+            assert json.keys() == rows_of_store._EMPTY.keys()
+            assert json["people"].keys() == {"current", "peak", "unique", "joins", "aborted"}
+            whole = reader.session(row.id)
             assert whole is not None
-            assert {key: whole[key] for key in row} == row
+            assert {key: as_json(whole)[key] for key in json} == json
         lines = as_csv(SESSION_COLUMNS, rows).splitlines()
         assert len(lines) == 3
 
@@ -308,7 +311,7 @@ async def test_a_row_of_another_form_without_a_state_lacks_nothing(tmp_path: Pat
     with open_reader(data_dir) as reader:
         rows = reader.sessions().sessions
     assert as_csv(SESSION_COLUMNS, rows).count("\n") == 3
-    assert all(rows_of_store._keys(row).keys() == rows_of_store._EMPTY.keys() for row in rows)
+    assert all(as_json(row).keys() == rows_of_store._EMPTY.keys() for row in rows)
 
 
 def test_each_step_is_taken_once_and_whole(tmp_path: Path) -> None:
@@ -465,7 +468,7 @@ async def test_what_was_written_ahead_is_in_the_file_after_some_seconds(tmp_path
 def read_all(data_dir: Path) -> None:
     with open_reader(data_dir) as reader:
         for row in reader.sessions(100).sessions:
-            reader.session(row["id"])
+            reader.session(row.id)
 
 
 async def test_damage_that_a_reader_found_sets_the_file_aside(tmp_path: Path) -> None:
@@ -484,7 +487,7 @@ async def test_damage_that_a_reader_found_sets_the_file_aside(tmp_path: Path) ->
         history.backlog.rewrite((journal,), history.now, lines_are_kept=False)
         await history.write_to(archive)
         with open_reader(tmp_path) as reader:
-            assert [row["id"] for row in reader.sessions().sessions] == ["RM_new"]
+            assert [row.id for row in reader.sessions().sessions] == ["RM_new"]
     assert len(set_aside(tmp_path)) == 1
 
 

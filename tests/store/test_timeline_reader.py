@@ -9,17 +9,19 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.journal.session_reader import BadCursor
-from actors.session import MetadataChanged
+from actors.session import EntryView, MetadataChanged
 from bridge.cli import reading_tables
 from bridge.store import timeline_reader as timeline_module
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
 from bridge.store.timeline_reader import StoredTimeline
+from tests.session.session_story import Story, as_json
 from tests.store.stored_history import History
 
 
@@ -43,7 +45,8 @@ async def kept(data_dir: Path, pieces: int, each: int, size: int = 10) -> None:
 def opened(data_dir: Path) -> Iterator[StoredTimeline]:
     with open_reader(data_dir) as reader, reader.open_session() as session:
         assert session is not None
-        yield session["timeline"]
+        assert isinstance(session.timeline, StoredTimeline)
+        yield session.timeline
 
 
 async def test_it_is_the_same_whole_backwards_and_page_by_page(tmp_path: Path) -> None:
@@ -51,7 +54,7 @@ async def test_it_is_the_same_whole_backwards_and_page_by_page(tmp_path: Path) -
     with open_reader(tmp_path) as reader:
         session = reader.session()
     assert session is not None
-    whole = session["timeline"]
+    whole = list(session.timeline or ())
     with opened(tmp_path) as timeline:
         assert len(timeline) == len(whole) == 5 * 40 + 5
         assert list(timeline) == whole
@@ -80,7 +83,7 @@ async def test_a_page_is_bounded_in_bytes_too(
         while pages == 0 or cursor is not None:
             page = timeline.page(1_000, cursor)
             assert page.entries
-            assert len(json.dumps(page.entries)) < 20_000
+            assert len(msgspec.json.encode(page.entries)) < 20_000
             entries, cursor, pages = entries + len(page.entries), page.next, pages + 1
         assert entries == 65
         assert pages > 5
@@ -100,7 +103,7 @@ async def test_going_through_it_or_printing_it_takes_memory_for_a_piece(tmp_path
         for use in (
             lambda: sum(1 for _ in timeline),
             lambda: sum(1 for _ in timeline.backwards()),
-            lambda: reading_tables.write_json(len, {"timeline": None}, timeline),
+            lambda: reading_tables.write_json(len, Story().session(), timeline),
         ):
             tracemalloc.start()
             try:
@@ -113,10 +116,8 @@ async def test_going_through_it_or_printing_it_takes_memory_for_a_piece(tmp_path
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_json_in_pieces_is_the_json_of_the_whole(count: int) -> None:
-    session: dict[str, Any] = {
-        "id": "RM_1",
-        "timeline": [{"at": "now", "changed": {"a": "]\n}"}}] * count,
-    }
+    entry = EntryView(at="now", event="participant_attributes", changed={"a": "]\n}"})
+    session = replace(Story().session(), timeline=(entry,) * count)
     out = io.StringIO()
-    reading_tables.write_json(out.write, session, iter(session["timeline"]))
-    assert out.getvalue() == json.dumps(session, indent=1) + "\n"
+    reading_tables.write_json(out.write, session, iter(session.timeline or ()))
+    assert out.getvalue() == json.dumps(as_json(session), indent=1) + "\n"

@@ -7,44 +7,51 @@ piece by piece, because the C encoder lets no other thread run until it is throu
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, cast
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final, Literal, TypeVar, cast
 
 from attrs import frozen
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bridge.http.server.routes import root_of
 from bridge.http.server.streamed_answer import StreamedAnswer, joined
-from bridge.output.csv_columns import Columns, Json, as_csv
+from bridge.output.ascii_json import json_text
+from bridge.output.csv_columns import Columns, as_csv
+
+R = TypeVar("R")
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
 
-_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
-
-def as_json(whole: Mapping[str, Any]) -> Iterator[str]:
-    """The parts of an object whose long lists are at its top."""
+def as_json(whole: Struct) -> Iterator[str]:
+    """The object in parts: its long lists are at its top."""
     yield from members(whole)
     yield "}"
 
 
-def members(whole: Mapping[str, Any]) -> Iterator[str]:
-    """The same without its end: others may follow."""
-    for number, (key, value) in enumerate(whole.items()):
-        yield f"{',' if number else '{'}{_encode(key)}:"
-        if isinstance(value, list):
-            yield from _list(cast("list[Any]", value))
+def members(whole: Struct, without: Collection[str] = ()) -> Iterator[str]:
+    """The same without its end, and without some of its keys: others may follow."""
+    begin = "{"
+    fields = zip(whole.__struct_fields__, whole.__struct_encode_fields__, strict=True)
+    for field, key in fields:
+        if field in without:
+            continue
+        value = getattr(whole, field)
+        yield f'{begin}"{key}":'
+        if isinstance(value, list | tuple):
+            yield from _list(cast("Sequence[object]", value))
         else:
-            yield _encode(value)
+            yield json_text(value)
+        begin = ","
 
 
-def _list(values: list[Any]) -> Iterator[str]:
+def _list(values: Sequence[object]) -> Iterator[str]:
     yield "["
     for number, value in enumerate(values):
-        yield f",{_encode(value)}" if number else _encode(value)
+        yield f",{json_text(value)}" if number else json_text(value)
     yield "]"
 
 
@@ -79,9 +86,9 @@ class Body:
 
 
 def body_of(
-    whole: Mapping[str, Any],
-    rows: Sequence[Json],
-    columns: Columns,
+    whole: Struct,
+    rows: Sequence[R],
+    columns: Columns[R],
     *,
     csv: bool,
     lasts: bool = False,

@@ -12,13 +12,14 @@ second ago.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, final
 
 import msgspec
 import structlog
 import trio
 from attrs import evolve
+from msgspec.structs import asdict, replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -34,7 +35,14 @@ from actors.journal.session_reader import (
     StoreRefused,
     TimelinePage,
 )
-from bridge.http.api.answers import JSON, Body, answer, as_json, body_of, wants_csv
+from bridge.http.api.answer_types import (
+    RoomList,
+    SessionAnswer,
+    SessionList,
+    WorkerList,
+    WorkerView,
+)
+from bridge.http.api.answers import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api.export import Export, Exports, FilePart, read_sessions
 from bridge.http.api.openapi import openapi
 from bridge.http.api.query import (
@@ -48,7 +56,8 @@ from bridge.http.api.query import (
 )
 from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.http.server.sign_in import cookie_name
-from bridge.output.csv_columns import PERSON_COLUMNS, SESSION_COLUMNS
+from bridge.output.ascii_json import json_text
+from bridge.output.csv_columns import PARTICIPANT_COLUMNS, SESSION_COLUMNS
 
 log = structlog.get_logger()
 
@@ -105,7 +114,7 @@ class Api:
         self,
         archives: Archives,
         *,
-        workers: Callable[[], list[dict[str, Any]]],
+        workers: Callable[[], Sequence[WorkerView]],
         actors: Callable[[], Awaitable[Mapping[str, Any]]],
         version: str,
     ) -> None:
@@ -131,8 +140,8 @@ class Api:
         csv = wants_csv(request, given.pop("format", None))
 
         def read(reader: SessionReader) -> Body:
-            live = reader.rooms(Filters(**given))
-            return body_of({"rooms": live}, live, SESSION_COLUMNS, csv=csv)
+            live = tuple(reader.rooms(Filters(**given)))
+            return body_of(RoomList(rooms=live), live, SESSION_COLUMNS, csv=csv)
 
         return answer(request, await self._archives.read(read))
 
@@ -146,8 +155,8 @@ class Api:
 
         def read(reader: SessionReader) -> Body:
             page = reader.sessions(limit, cursor, Filters(**given))
-            whole = {"sessions": page.sessions, "next": page.next}
-            body = body_of(whole, page.sessions, SESSION_COLUMNS, csv=csv)
+            whole = SessionList(sessions=tuple(page.sessions), next=page.next)
+            body = body_of(whole, whole.sessions, SESSION_COLUMNS, csv=csv)
             return evolve(body, next=page.next)
 
         try:
@@ -172,15 +181,17 @@ class Api:
         name = request.path_params["id"]
 
         def read(reader: SessionReader) -> Body | None:
-            with reader.open_session(name) as found:
-                if found is None:
+            with reader.open_session(name) as session:
+                if session is None:
                     return None
-                lasts, timeline = found["status"] == "ended", found["timeline"]
                 page = TimelinePage(None, None)
-                if timeline is not None and not csv:
-                    page = timeline.page(limit, cursor)
-                whole = {**found, "timeline": page.entries, "next": page.next}
-            body = body_of(whole, whole["participants"], PERSON_COLUMNS, csv=csv, lasts=lasts)
+                if session.timeline is not None and not csv:
+                    page = session.timeline.page(limit, cursor)
+            view, entries = session.view, page.entries
+            whole = SessionAnswer(**asdict(replace(view, timeline=entries)), next=page.next)
+            body = body_of(
+                whole, view.participants, PARTICIPANT_COLUMNS, csv=csv, lasts=view.status == "ended"
+            )
             return evolve(body, next=page.next)
 
         try:
@@ -198,8 +209,8 @@ class Api:
 
     async def _list_workers(self, request: Request) -> Response:
         asked(request)
-        # In ASCII: names of rooms are in it.
-        return Response("".join(as_json({"workers": self._workers()})), media_type=JSON)
+        workers = WorkerList(workers=tuple(self._workers()))
+        return Response(json_text(workers), media_type=JSON)
 
     async def _tree(self, request: Request) -> Response:
         asked(request)

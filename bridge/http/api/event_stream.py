@@ -15,7 +15,6 @@ its `room` and its `session`.
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left
 from collections import deque
@@ -38,6 +37,7 @@ from actors.journal.session_filters import ROOM, regex_of
 from actors.session import entry_view
 from bridge.http.api.query import asked
 from bridge.http.server.routes import HttpRoute
+from bridge.output.ascii_json import json_text
 
 log = structlog.get_logger()
 
@@ -313,8 +313,9 @@ def _id(position: Position) -> bytes:
 
 def _event(position: Position, entry: FeedEntry) -> SseEvent:
     """An event whose id is `position`."""
-    about = {"room": entry.room, "session": entry.room_sid, **entry_view(entry.entry)}
-    data = json.dumps(about, separators=(",", ":")).encode()
+    about = json_text({"room": entry.room, "session": entry.room_sid})
+    # One object of both: the end of the first and the begin of the second are left out.
+    data = f"{about[:-1]},{json_text(entry_view(entry.entry))[1:]}".encode()
     text = _id(position) + b"data: " + data + b"\n\n"
     return SseEvent(position, entry.position, entry.room, text)
 

@@ -9,7 +9,6 @@ known not to be whole (the body is chunked).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Final, TypeAlias, final
@@ -20,11 +19,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actors.journal.session_filters import Filters
-from actors.journal.session_reader import Json, SessionReader, TimelinePage
+from actors.journal.session_reader import SessionReader, TimelinePage
+from actors.session import SessionRow, SessionView
 from bridge.http.api.answers import CSV, JSON, members
 from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import BUDGET
 from bridge.http.server.streamed_answer import busy, joined
+from bridge.output.ascii_json import json_text
 from bridge.output.csv_columns import SESSION_COLUMNS, csv_parts
 
 ROWS: Final = 100
@@ -60,12 +61,12 @@ def read_sessions(
     return FilePart(tuple(joined(whole)), page.next)
 
 
-def _json(rows: list[Json], *, first: bool, last: bool) -> Iterator[str]:
+def _json(rows: list[SessionRow], *, first: bool, last: bool) -> Iterator[str]:
     """The object that the API answers, a session a line, here without an end to it."""
     if first:
         yield '{"sessions":['
     for number, row in enumerate(rows):
-        yield ("\n" if first and number == 0 else ",\n") + json.dumps(row, separators=(",", ":"))
+        yield ("\n" if first and number == 0 else ",\n") + json_text(row)
     if last:
         yield '\n],"next":null}\n'
 
@@ -75,25 +76,24 @@ def read_session(reader: SessionReader, name: str, cursor: str | None) -> FilePa
 
     None where it is not kept.  Raises `SessionUnreadable`.
     """
-    with reader.open_session(name) as found:
-        if found is None:
+    with reader.open_session(name) as session:
+        if session is None:
             return None
-        timeline = found.pop("timeline")
         page = TimelinePage(None, None)
-        if timeline is not None:
-            page = timeline.page(EVENTS, cursor)
-        whole = _session_json(found, page, first=cursor is None)
+        if session.timeline is not None:
+            page = session.timeline.page(EVENTS, cursor)
+        whole = _session_json(session.view, page, first=cursor is None)
         return FilePart(tuple(joined(whole)), page.next)
 
 
-def _session_json(session: Json, page: TimelinePage, *, first: bool) -> Iterator[str]:
+def _session_json(session: SessionView, page: TimelinePage, *, first: bool) -> Iterator[str]:
     """The object that the API answers, an event a line."""
     if first:
-        yield from members(session)
+        yield from members(session, without=("timeline",))
         yield ',"timeline":'
         yield "null" if page.entries is None else "["
     for number, entry in enumerate(page.entries or ()):
-        yield ("\n" if first and number == 0 else ",\n") + json.dumps(entry, separators=(",", ":"))
+        yield ("\n" if first and number == 0 else ",\n") + json_text(entry)
     if page.next is None:
         yield ',"next":null}\n' if page.entries is None else '\n],"next":null}\n'
 

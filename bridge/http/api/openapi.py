@@ -1,266 +1,61 @@
-"""`/openapi.json`: what the API answers, exactly.  A test asks everything it says.
+"""`/openapi.json`: exactly what the API answers.  A test asks for everything that it says.
 
-Parameters are those that `api_query` reads; an object has all of its keys, and no others.
+Objects are generated from the classes that the API encodes (`actors.session.view_types`,
+`bridge.http.api.answer_types`): a class's docstring and the sentence below a field become their
+descriptions.  Parameters are those that `bridge.http.api.query` reads.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias, get_args
+from functools import cache
+from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM, Parameter
-from actors.session import QUALITIES
-from actors.session.events import GapReason, ParticipantKind, TrackKind, TrackSource
-from actors.session.state import OTHER
-from actors.session.view import MOST_LISTED
+from actors.session import view_types
+from bridge.http.api import answer_types
+from bridge.http.api.answer_types import (
+    ActorTree,
+    Alive,
+    Problem,
+    Ready,
+    RoomList,
+    SessionAnswer,
+    SessionList,
+    WorkerList,
+)
+from bridge.http.api.field_sentences import field_sentences
 from bridge.http.api.query import EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
 from bridge.http.server.problem import PROBLEM_JSON
 
 Schema: TypeAlias = dict[str, Any]
 
-
-def _object(properties: Mapping[str, Schema], *, more: bool | Schema = False) -> Schema:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": more,
-    }
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _map(values: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": values}
-
-
-def _maybe(schema: Schema) -> Schema:
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 TEXT: Final[Schema] = {"type": "string"}
-TIME: Final[Schema] = {"type": "string", "format": "date-time"}
-COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
-SHARE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
-YES: Final[Schema] = {"type": "boolean"}
 
-_QUALITY: Final = _object({level: _maybe(SECONDS) for level in QUALITIES})
+ANSWERS: Final = (
+    ActorTree, Alive, Problem, Ready, RoomList, SessionAnswer, SessionList, WorkerList,
+)  # fmt: skip
+"""The classes of whole answers; those of their parts come with them."""
 
-_LARGEST: Final = {
-    "description": f"In lists the {MOST_LISTED} largest, and the sum of the others as `{OTHER}`."
-}
-_ROW: Final[Mapping[str, Schema]] = {
-    "id": TEXT,
-    "room": TEXT,
-    "room_sid": TEXT,
-    "job_ids": _list(TEXT),
-    "worker": TEXT,
-    "agent_name": TEXT,
-    "status": {"type": "string", "enum": ["active", "ended"]},
-    "end_reason": _maybe(TEXT),
-    "started_at": TIME,
-    "ended_at": _maybe(TIME),
-    "duration": SECONDS,
-    "entered_after": _maybe(SECONDS),
-    "coverage": SHARE,
-    "encrypted": _maybe(YES),
-    "gaps": _list(
-        _object(
-            {
-                "from": TIME,
-                "to": _maybe(TIME),
-                "reason": {"type": "string", "enum": list(get_args(GapReason))},
-            }
-        )
-    ),
-    "clock_offset": {"type": ["number", "null"]},
-    "metadata": _maybe(TEXT),
-    "people": _object(
-        dict.fromkeys(("current", "peak", "unique", "joins", "aborted"), _maybe(COUNT))
-    ),
-    "people_seconds": _maybe(SECONDS),
-    "track_counts": _object(
-        {"current": _maybe(COUNT), "total": _maybe(COUNT), "by_source": _map(COUNT)}
-    ),
-    "data_messages": _maybe(
-        _object(
-            {
-                "total": _maybe(COUNT),
-                "bytes": _maybe(COUNT),
-                "by_topic": _map(COUNT) | _LARGEST,
-                "attachments": _maybe(COUNT),
-                "lower_bound": _maybe(YES),
-            }
-        )
-    ),
-    "truncated": {
-        **COUNT,
-        "description": "Messages and changes that are only counted: they came too fast, or were "
-        "more than a session may write in a minute.",
-    },
-    "quality": _QUALITY,
-    "talk": _object({"seconds": _maybe(SECONDS), "by_identity": _map(SECONDS) | _LARGEST}),
-    "recordings": _maybe(
-        _list(
-            _object(
-                {
-                    "id": _maybe(TEXT),
-                    "kind": _maybe(TEXT),
-                    "started_at": _maybe(TIME),
-                    "ended_at": _maybe(TIME),
-                    "status": _maybe(TEXT),
-                    "error": _maybe(TEXT),
-                    "file": _maybe(TEXT),
-                }
-            )
-        )
-    ),
-}
-_KIND: Final = {"type": "string", "enum": list(get_args(ParticipantKind))}
-_JOIN: Final = _object(
-    {
-        "sid": TEXT,
-        "kind": _KIND,
-        "joined_at": TIME,
-        "left_at": _maybe(TIME),
-        "left_within": _maybe(SECONDS),
-        "leave_reason": _maybe(TEXT),
-        "active": YES,
-    }
-)
-_CALL: Final = _object(
-    {
-        "call_id": _maybe(TEXT),
-        "status": _maybe(TEXT),
-        "from": _maybe(TEXT),
-        "to": _maybe(TEXT),
-        "trunk": _maybe(TEXT),
-        "answered_at": _maybe(TIME),
-        "ringing_seconds": _maybe(SECONDS),
-        "hangup_cause": _maybe(TEXT),
-    }
-)
-_PERSON: Final = _object(
-    {
-        "identity": TEXT,
-        "person": TEXT | {"description": "Whom the identity counts as (--person-key)."},
-        "name": TEXT,
-        "kind": _KIND,
-        "sids": _list(TEXT),
-        "joins": _list(_JOIN),
-        "seconds": SECONDS,
-        "metadata": _maybe(TEXT),
-        "attributes": _maybe(_map(TEXT)),
-        "quality": _QUALITY,
-        "talk_seconds": _maybe(SECONDS),
-        "data_messages": _maybe(COUNT),
-        "sip": _maybe(_CALL),
-    }
-)
-_TRACK: Final = _object(
-    {
-        "sid": TEXT,
-        "identity": TEXT,
-        "kind": {"type": "string", "enum": list(get_args(TrackKind))},
-        "source": {"type": "string", "enum": list(get_args(TrackSource))},
-        "published_at": _maybe(TIME),
-        "published_within": _maybe(SECONDS),
-        "unpublished_at": _maybe(TIME),
-        "muted_seconds": SECONDS,
-        "encrypted": YES,
-        "stats": {"type": "null"},
-    }
-)
-_ENTRY: Final = {
-    **_object({"at": TIME, "event": TEXT}, more=True),
-    "description": "Texts of participants are cut: names and topics to 256 characters, metadata "
-    "and attributes to 4 KB here and to 64 KB in `people`.  A text that was cut ends in its "
-    "true length, as in `…[61440 characters]` or `…[65000 bytes]`.",
-}
-_WORKER: Final = _object(
-    {
-        "id": TEXT,
-        "livekit_id": _maybe(TEXT),
-        "agent_name": TEXT,
-        "version": TEXT,
-        "registered": YES,
-        "draining": YES,
-        "rooms": COUNT,
-        "max_rooms": COUNT,
-        "load": SHARE,
-        "waiting": _object({"rooms": COUNT, "names": _list(TEXT)})
-        | {
-            "description": "Rooms that are known and not watched, because there is no place: how "
-            "many, and the names of the first 100."
-        },
-        "store": _object(
-            {
-                "trouble": _maybe(TEXT),
-                "written_at": _maybe(TIME),
-                "lines_waiting": COUNT,
-                "lines_written": COUNT,
-                "lines_lost": COUNT,
-            }
-        ),
-    }
-)
-_ACTOR: Final = _object(
-    {
-        "path": TEXT,
-        "kind": {"type": "string", "enum": ["actor", "supervisor"]},
-        "state": TEXT,
-        "generation": COUNT,
-        "restarts": COUNT,
-        "queued": COUNT,
-        "counters": _maybe(_map(COUNT)),
-        "last": _list(TEXT),
-        "awaiting": TEXT,
-        "children": _list(_ref("Actor")),
-    }
-)
-SCHEMAS: Final[Mapping[str, Schema]] = {
-    "Problem": _object(
-        {"type": TEXT, "title": TEXT, "status": {"type": "integer"}}, more={"type": "string"}
-    ),
-    "SessionRow": _object(_ROW),
-    "Session": _object(
-        {
-            **_ROW,
-            "participants": _list(_PERSON),
-            "tracks": _list(_TRACK),
-            "timeline": {
-                "type": ["array", "null"],
-                "items": _ENTRY,
-                "description": "What happened, the oldest first, page by page.",
-            },
-            "next": {
-                **_maybe(TEXT),
-                "description": "The `cursor` of the next part of `timeline`; null where this is "
-                "the last.",
-            },
-        }
-    ),
-    "Rooms": _object({"rooms": _list(_ref("SessionRow"))}),
-    "Sessions": _object({"sessions": _list(_ref("SessionRow")), "next": _maybe(TEXT)}),
-    "Workers": _object({"workers": _list(_WORKER)}),
-    "Actor": _ACTOR,
-    "Actors": _object(
-        {
-            "tree": _ref("Actor"),
-            "dead_letters": COUNT,
-            "recent_dead_letters": _list(_object({"actor": TEXT, "what": TEXT})),
-        }
-    ),
-    "Alive": _object({"alive": YES}),
-    "Ready": _object({"ready": YES, "worker": TEXT, "checks": _map({"type": ["string", "null"]})}),
-}
+
+def _ref(answer: type) -> Schema:
+    return {"$ref": f"#/components/schemas/{answer.__name__}"}
+
+
+@cache
+def schemas() -> Mapping[str, Schema]:
+    """Every class of an answer as JSON Schema, by its name."""
+    _, found = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
+    sentences = field_sentences(view_types, answer_types)
+    for name, schema in found.items():
+        schema["description"] = inspect.cleandoc(schema["description"])
+        for key, sentence in sentences[name].items():
+            # OpenAPI 3.1 allows a description beside a reference.
+            schema["properties"][key] = {**schema["properties"][key], "description": sentence}
+    return found
 
 
 def _content(kind: str, schema: Schema) -> Schema:
@@ -272,7 +67,7 @@ def _answer(about: str, content: Schema, headers: Schema | None = None) -> Schem
 
 
 def _problem(about: str) -> Schema:
-    return _answer(about, _content(PROBLEM_JSON, _ref("Problem")))
+    return _answer(about, _content(PROBLEM_JSON, _ref(Problem)))
 
 
 _JSON: Final = "application/json"
@@ -322,8 +117,10 @@ def _get(
     }
 
 
-def _ok(name: str, **more: Any) -> dict[str, Schema]:
-    return {"200": _answer("The answer", _content(_JSON, _ref(name)) | more.pop("or_", {}), **more)}
+def _ok(answer: type, **more: Any) -> dict[str, Schema]:
+    return {
+        "200": _answer("The answer", _content(_JSON, _ref(answer)) | more.pop("or_", {}), **more)
+    }
 
 
 _ID: Final[Schema] = {
@@ -338,21 +135,21 @@ _FORMAT: Final = _parameter(FORMAT)
 PATHS: Final[Mapping[str, Schema]] = {
     "/api/v1/rooms": _get(
         "Every live session, the newest first",
-        _ok("Rooms", or_=_CSV),
+        _ok(RoomList, or_=_CSV),
         tuple(map(_parameter, (*FILTERS, FORMAT))),
         bad=_UNREADABLE,
     ),
     "/api/v1/sessions": _get(
         "Sessions that are kept, the newest first; as CSV all of them, unless `limit` or `cursor` "
         "is given",
-        _ok("Sessions", or_=_CSV, headers=_LINK),
+        _ok(SessionList, or_=_CSV, headers=_LINK),
         tuple(map(_parameter, (*FILTERS, LIMIT, CURSOR, FORMAT))),
         bad=_UNREADABLE,
     ),
     "/api/v1/sessions/{id}": _get(
         "One session whole; as CSV its people",
         {
-            **_ok("Session", or_=_CSV, headers=_ETAG | _LINK),
+            **_ok(SessionAnswer, or_=_CSV, headers=_ETAG | _LINK),
             "304": {
                 "description": "Not changed since the answer with that `ETag`",
                 "headers": _ETAG,
@@ -370,9 +167,9 @@ PATHS: Final[Mapping[str, Schema]] = {
             "500": _problem("What is kept of it is damaged"),
         },
     ),
-    "/api/v1/workers": _get("The worker that answers", _ok("Workers")),
+    "/api/v1/workers": _get("The worker that answers", _ok(WorkerList)),
     "/api/v1/actors": _get(
-        "The tree of actors, with the state and counters of each", _ok("Actors")
+        "The tree of actors, with the state and counters of each", _ok(ActorTree)
     ),
     "/api/v1/events": _get(
         "The events of all sessions as they happen, as server-sent events",
@@ -408,13 +205,13 @@ PATHS: Final[Mapping[str, Schema]] = {
 HEALTH: Final[Mapping[str, Schema]] = {
     path: {"get": {"summary": about, "security": [], "responses": responses | _ELSEWHERE}}
     for path, about, responses in (
-        ("/healthz", "200 while the process answers", _ok("Alive")),
+        ("/healthz", "200 while the process answers", _ok(Alive)),
         (
             "/readyz",
             "200 while registered at LiveKit, able to enter rooms, and writing to the store",
             {
-                **_ok("Ready"),
-                "503": _answer("Not ready; the answer says why", _content(_JSON, _ref("Ready"))),
+                **_ok(Ready),
+                "503": _answer("Not ready; the answer says why", _content(_JSON, _ref(Ready))),
             },
         ),
     )
@@ -446,5 +243,5 @@ def openapi(version: str, cookie: str | None, root: str = "") -> Schema:
         "servers": [{"url": root or "/"}],
         **security,
         "paths": {**paths, **HEALTH},
-        "components": {"schemas": dict(SCHEMAS), "securitySchemes": schemes},
+        "components": {"schemas": dict(schemas()), "securitySchemes": schemes},
     }

@@ -18,13 +18,14 @@ from urllib.parse import quote
 import trio
 from attrs import frozen
 from markupsafe import Markup
+from msgspec import UnsetType
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable
+from actors.journal.session_reader import BadCursor, OpenSession, SessionReader, SessionUnreadable
 from actors.runtime import Node
-from actors.session import SessionState
+from actors.session import EntryView, SessionState
 from actors.session.ends import WORKER_STOPPED
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.pages import actor_tree
@@ -37,7 +38,7 @@ from bridge.http.pages.static_files import static_rows
 from bridge.http.pages.timeline_svg import STYLE_HASH, timeline_svg
 from bridge.http.server.problem import problem
 from bridge.http.server.routes import HttpRoute, access_of, root_of
-from bridge.output.timeline_lanes import starts_late
+from bridge.output.timeline_lanes import given, starts_late
 
 T = TypeVar("T")
 
@@ -207,16 +208,19 @@ class Pages:
     async def _session(self, request: Request) -> Response:
         at = _page_number(request.query_params.get("page", "1"))
 
-        def draw(session: Mapping[str, Any]) -> str:
+        def draw(session: OpenSession) -> str:
             # What ended with its worker goes on with the next one, if its room still lives.
-            live = session["status"] == "active" or session["end_reason"] == WORKER_STOPPED
+            view = session.view
+            live = view.status == "active" or view.end_reason == WORKER_STOPPED
             frame = _frame(request, "/history", live=live)
             return render("session.html", **frame, **_session_values(session, at))
 
         return html(await self._of_session(request, draw))
 
     async def _timeline(self, request: Request) -> Response:
-        picture = await self._of_session(request, lambda one: str(timeline_svg(one, alone=True)))
+        picture = await self._of_session(
+            request, lambda session: str(timeline_svg(session.view, alone=True))
+        )
         name = quote(f"{request.path_params['id']}.svg", safe="", errors="replace")
         return Response(
             picture,
@@ -227,7 +231,7 @@ class Pages:
             },
         )
 
-    async def _of_session(self, request: Request, draw: Callable[[Mapping[str, Any]], str]) -> str:
+    async def _of_session(self, request: Request, draw: Callable[[OpenSession], str]) -> str:
         """What is drawn of the session that is asked for."""
         name = request.path_params["id"]
 
@@ -279,43 +283,43 @@ def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]
 # ---------------------------------------------------------------- a session
 
 
-def _session_values(session: Mapping[str, Any], at: int) -> dict[str, Any]:
-    timeline = session["timeline"]
+def _session_values(opened: OpenSession, at: int) -> dict[str, Any]:
+    session, timeline = opened.view, opened.timeline
     pages = max(1, math.ceil(len(timeline or ()) / EVENTS))
     at = min(at, pages)
     newest = None
     if timeline is not None:
         newest = islice(timeline.backwards(), (at - 1) * EVENTS, at * EVENTS)
-    messages = session["data_messages"] or {"by_topic": {}}
-    topics = sorted(messages["by_topic"].items(), key=lambda item: -item[1])
+    by_topic = {} if session.data_messages is None else session.data_messages.by_topic
+    topics = sorted(by_topic.items(), key=lambda item: -item[1])
     return {
         "session": session,
         "picture": timeline_svg(session),
         "late": starts_late(session),
-        "people": session["participants"][:MOST_LINES],
-        "tracks": session["tracks"][:MOST_LINES],
+        "people": session.participants[:MOST_LINES],
+        "tracks": session.tracks[:MOST_LINES],
         "topics": topics[:MOST_LINES],
-        "recordings": (session["recordings"] or ())[:MOST_LINES],
+        "recordings": (session.recordings or ())[:MOST_LINES],
         "events": None if newest is None else list(map(_event, newest)),
         "at": at,
         "pages": pages,
     }
 
 
-_SAID: Final = frozenset({"at", "event", "identity", "identities", "joined_at"})
+_SHOWN_ELSEWHERE: Final = frozenset({"identity", "identities", "joined_at"})
 
 
-def _event(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry as a line: who, and the rest of what it says."""
+def _event(entry: EntryView) -> dict[str, Any]:
+    """An entry as a row: its time, its event, the participants, and the other keys."""
     what = [
         (key, _value(value))
-        for key, value in entry.items()
-        if key not in _SAID and value not in (None, "", False)
+        for key, value in entry.values().items()
+        if key not in _SHOWN_ELSEWHERE and value not in (None, "", False)
     ]
-    who = entry.get("identity")
-    if "identities" in entry:
-        who = ", ".join(entry["identities"]) or "nobody"
-    return {"at": entry["at"], "event": entry["event"], "who": who, "what": what}
+    who = given(entry.identity, None)
+    if not isinstance(entry.identities, UnsetType):
+        who = ", ".join(entry.identities) or "nobody"
+    return {"at": entry.at, "event": entry.event, "who": who, "what": what}
 
 
 def _value(value: object) -> str:

@@ -7,17 +7,18 @@ Only `Markup`, which we made ourselves, goes through as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from attrs import frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
-from actors.session import QUALITIES
+from actors.session import QUALITIES, QualityView
 from bridge.output.harmless import harmless
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -141,16 +142,28 @@ def query(pairs: Mapping[str, object], **more: object) -> str:
     return f"?{joined}" if joined else ""
 
 
-def shares(seconds: Mapping[str, float | None]) -> Sequence[tuple[str, float, float]]:
-    """Of the qualities that were held: level, where its bar begins, its length; all of 100."""
-    total = sum(held or 0.0 for held in seconds.values())
-    found: list[tuple[str, float, float]] = []
+@frozen
+class QualityBar:
+    """The share of one quality in a bar that is 100 long."""
+
+    level: str
+    seconds: float
+    begin: float
+    share: float
+
+
+def shares(quality: QualityView) -> list[QualityBar]:
+    """A bar for each quality that lasted some time, the best first."""
+    seconds = quality.seconds()
+    total = sum(one or 0.0 for one in seconds.values())
+    bars: list[QualityBar] = []
     begin = 0.0
-    for level, held in seconds.items():
-        if held and total:
-            found.append((level, round(begin, 2), round(100 * held / total, 2)))
-            begin += 100 * held / total
-    return found
+    for level, one in seconds.items():
+        if one and total:
+            share = 100 * one / total
+            bars.append(QualityBar(level, one, round(begin, 2), round(share, 2)))
+            begin += share
+    return bars
 
 
 def utc(at: float | None) -> str | None:

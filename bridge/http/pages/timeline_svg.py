@@ -19,15 +19,14 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from attrs import frozen
 from markupsafe import Markup
 
+from actors.session import SessionView
 from bridge.output.harmless import harmless
 from bridge.output.timeline_lanes import LaneSpan, TimelineLane, gaps, lanes, length
-
-Json: TypeAlias = Mapping[str, Any]
 
 LANES: Final = 60
 """People who are drawn, in the order of first sight."""
@@ -77,19 +76,19 @@ STYLE_HASH: Final = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 """For the Content-Security-Policy of a file that is looked at in a browser."""
 
 
-def timeline_svg(session: Json, *, alone: bool = False) -> Markup:
+def timeline_svg(session: SessionView, *, alone: bool = False) -> Markup:
     """The picture of a session as `report --json` gives it.
 
     `alone`: a file of its own, with its style inside.
     """
     drawn = lanes(session)[:LANES]
-    scale = _Scale(datetime.fromisoformat(session["started_at"]).timestamp(), length(session))
+    scale = _Scale(datetime.fromisoformat(session.started_at).timestamp(), length(session))
     bottom = TOP + LANE * max(1, len(drawn))
     foot = FOOT + LOWER_TIMES * (len(drawn) > FEW)
     return Markup().join(
         (
             _head(session, bottom + foot, len(drawn), alone=alone),
-            *_legend(len(session["participants"]) - len(drawn)),
+            *_legend(len(session.participants) - len(drawn)),
             *_grid(scale, bottom, [TOP - 10, bottom + 15][: 1 + (len(drawn) > FEW)]),
             *(part for index, lane in enumerate(drawn) for part in _lane(lane, index, scale)),
             *_bars("gap", gaps(session), scale, TOP, bottom - TOP, "nobody watched"),
@@ -124,13 +123,13 @@ _HEAD: Final = Markup(
 )
 
 
-def _head(session: Json, height: int, drawn: int, *, alone: bool) -> Markup:
-    people = len(session["participants"])
+def _head(session: SessionView, height: int, drawn: int, *, alone: bool) -> Markup:
+    people = len(session.participants)
     about = f"{people} people, a lane each: presence, quality, talk, devices and data over time."
     return _HEAD.format(
         width=WIDTH,
         height=height,
-        title=f"Timeline of room {harmless(session['room'])}",
+        title=f"Timeline of room {harmless(session.room)}",
         about=about if drawn == people else f"{about}  The first {drawn} are drawn.",
         style=_STYLE_ELEMENT if alone else "",
     )

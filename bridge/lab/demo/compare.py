@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import attrs
+import msgspec
 from attrs import frozen
 
+from actors.session import SessionView
 from bridge.lab.demo.differences import Difference, count_values, diff
 from bridge.lab.demo.expected_session import Shape, expected, expected_totals
-from bridge.lab.demo.performance import RoomStory, SessionJson
+from bridge.lab.demo.performance import RoomStory
 
 
 @frozen
@@ -37,11 +39,11 @@ class Comparison:
 
 
 def compare(
-    stories: Sequence[RoomStory], sessions: Sequence[SessionJson], totals: FinalTotals
+    stories: Sequence[RoomStory], sessions: Sequence[SessionView], totals: FinalTotals
 ) -> Comparison:
     """What people did against what the worker shows in the end: in its sessions (whole
     ones, after the worker stopped) and in its Final Summary."""
-    by_sid = {session["room_sid"]: session for session in sessions}
+    by_sid = {session.room_sid: session for session in sessions}
     differences: list[Difference] = []
     numbers = 0
     for story in stories:
@@ -53,7 +55,7 @@ def compare(
         numbers += count_values(wanted)
         differences.extend(diff(story.plan.room, wanted, shape(session)))
     differences.extend(
-        Difference(session["room"], "session", "none", "one") for session in by_sid.values()
+        Difference(session.room, "session", "none", "one") for session in by_sid.values()
     )
     wanted = expected_totals(stories, sessions)
     numbers += count_values(wanted)
@@ -61,16 +63,17 @@ def compare(
     return Comparison(tuple(differences), numbers)
 
 
-def shape(session: SessionJson) -> Shape:
-    """A session with its lists keyed: people by identity, tracks by SID with their mutes
-    from the timeline."""
-    mutes = Counter(
-        entry["sid"] for entry in session["timeline"] or () if entry["event"] == "track_muted"
-    )
+def shape(session: SessionView) -> Shape:
+    """A session as JSON has it, its lists keyed: participants by identity, tracks by SID.
+
+    A track also has its number of mutes, from the timeline.
+    """
+    mutes = Counter(entry.sid for entry in session.timeline or () if entry.event == "track_muted")
+    json = msgspec.to_builtins(session)
     return {
-        **session,
-        "participants": {person["identity"]: person for person in session["participants"]},
+        **json,
+        "participants": {one["identity"]: one for one in json["participants"]},
         "tracks": {
-            track["sid"]: {**track, "mutes": mutes[track["sid"]]} for track in session["tracks"]
+            track["sid"]: {**track, "mutes": mutes[track["sid"]]} for track in json["tracks"]
         },
     }

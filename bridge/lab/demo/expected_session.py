@@ -14,10 +14,10 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, evolve, field
 
-from actors.session import EndReason
+from actors.session import EndReason, SessionView
 from actors.session.ends import SEEN_ENDS
 from bridge.lab.demo.differences import Near, OneOf
-from bridge.lab.demo.performance import RoomStory, SessionJson
+from bridge.lab.demo.performance import RoomStory
 from bridge.lab.demo.script import Ending
 from bridge.lab.people import Deed
 
@@ -178,11 +178,11 @@ _FOLD: Final = {
 }
 
 
-def expected(story: RoomStory, session: SessionJson) -> Shape:
+def expected(story: RoomStory, session: SessionView) -> Shape:
     """What the session of this room must be.  Of `session` itself only the times of its
     beginning and end are taken: what was before or after was not there to be seen."""
-    begun = datetime.fromisoformat(session["started_at"]).timestamp()
-    ended = session["ended_at"]
+    begun = datetime.fromisoformat(session.started_at).timestamp()
+    ended = session.ended_at
     end = None if ended is None else datetime.fromisoformat(ended).timestamp()
     room = _Room(begun)
     for deed in story.truth.deeds:
@@ -288,7 +288,7 @@ def _sum(numbers: Sequence[Near]) -> Near:
     return Near(sum(one.value for one in numbers), sum(one.within for one in numbers) + CLOCK)
 
 
-def expected_totals(stories: Sequence[RoomStory], sessions: Sequence[SessionJson]) -> Shape:
+def expected_totals(stories: Sequence[RoomStory], sessions: Sequence[SessionView]) -> Shape:
     """The numbers of the Final Summary."""
     rooms = [expected(story, session) for story, session in _pairs(stories, sessions)]
     people = {
@@ -302,14 +302,14 @@ def expected_totals(stories: Sequence[RoomStory], sessions: Sequence[SessionJson
         "participants": len(people),
         "tracks": sum(room["track_counts"]["total"] for room in rooms),
         "data_messages": sum(room["data_messages"]["total"] for room in rooms),
-        "seconds": Near(sum(session["duration"] for session in sessions), 1.0 * len(sessions)),
+        "seconds": Near(sum(session.duration for session in sessions), 1.0 * len(sessions)),
     }
 
 
 def _pairs(
-    stories: Sequence[RoomStory], sessions: Sequence[SessionJson]
-) -> Iterator[tuple[RoomStory, SessionJson]]:
-    by_sid = {session["room_sid"]: session for session in sessions}
+    stories: Sequence[RoomStory], sessions: Sequence[SessionView]
+) -> Iterator[tuple[RoomStory, SessionView]]:
+    by_sid = {session.room_sid: session for session in sessions}
     for story in stories:
         if story.truth.room_sid in by_sid:
             yield story, by_sid[story.truth.room_sid]

@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 from rich.box import SIMPLE
@@ -19,9 +19,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bridge.lab.demo.compare import Comparison, FinalTotals
-from bridge.lab.demo.expected_session import expected
-from bridge.lab.demo.performance import RoomStory, SessionJson
+from actors.session import SessionView
+from bridge.lab.demo.compare import Comparison, FinalTotals, shape
+from bridge.lab.demo.expected_session import Shape, expected
+from bridge.lab.demo.performance import RoomStory
 from bridge.lab.demo.script import Ending
 from bridge.output.harmless import harmless
 
@@ -41,15 +42,12 @@ _ENDINGS: Final[Mapping[Ending, str]] = {
 @frozen
 class _Column:
     title: str
-    number: Callable[[Mapping[str, Any]], Any]
-    """Of a session, expected or seen."""
+    number: Callable[[Shape], object]
+    """Of a session, expected or as the worker shows it."""
 
 
-def _mutes(session: Mapping[str, Any]) -> int:
-    """Expected sessions have the mutes on their tracks, seen ones in the timeline."""
-    if isinstance(session["tracks"], Mapping):
-        return sum(track["mutes"] for track in session["tracks"].values())
-    return sum(entry["event"] == "track_muted" for entry in session["timeline"] or ())
+def _mutes(session: Shape) -> int:
+    return sum(track["mutes"] for track in session["tracks"].values())
 
 
 _COLUMNS: Final = (
@@ -65,12 +63,12 @@ _COLUMNS: Final = (
 
 def closing_page(
     stories: Sequence[RoomStory],
-    sessions: Sequence[SessionJson],
+    sessions: Sequence[SessionView],
     totals: FinalTotals,
     comparison: Comparison,
 ) -> RenderableType:
     """The whole page, for a rich console."""
-    by_sid = {session["room_sid"]: session for session in sessions}
+    by_sid = {session.room_sid: session for session in sessions}
     table = Table(
         title="What people did, and what was seen",
         title_justify="left",
@@ -89,7 +87,8 @@ def closing_page(
             table.add_row(name, Text("not seen", style="bold red"))
             continue
         wanted = expected(story, session)
-        cells = [_cell(column.number(wanted), column.number(session)) for column in _COLUMNS]
+        shown = shape(session)
+        cells = [_cell(column.number(wanted), column.number(shown)) for column in _COLUMNS]
         table.add_row(name, _ENDINGS[story.plan.ending], *cells)
     final = Text(
         f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "

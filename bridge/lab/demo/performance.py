@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import trio
 from attrs import define, field, frozen
 
+from actors.session import SessionView
 from bridge.lab.demo.script import RoomScript, Script, ScriptStep
 from bridge.lab.people import Kind, RoomTruth, Scenario, Source
 from bridge.livekit.api_errors import Unavailable
-
-SessionJson: TypeAlias = Mapping[str, Any]
-"""One session as `docs/contract.md` has it, with participants, tracks and timeline."""
 
 WATCHED_SECONDS: Final = 20.0
 """Within this a room must be watched, otherwise the story cannot go on."""
@@ -108,7 +106,7 @@ class Crowd(Protocol):
 class WatchingWorker(Protocol):
     """A worker that watches the rooms while the story is told."""
 
-    async def sessions(self) -> Sequence[SessionJson]:
+    async def sessions(self) -> Sequence[SessionView]:
         """Every session of this run, live and ended, each whole."""
         ...
 
@@ -318,7 +316,7 @@ async def _watched(worker: WatchingWorker, cast: Cast) -> None:
     room_sid = cast.everyone[0].room_sid
     await _seen(
         worker,
-        lambda session: session["room_sid"] == room_sid and session["status"] == "active",
+        lambda session: session.room_sid == room_sid and session.status == "active",
         WATCHED_SECONDS,
         f"the room {cast.plan.room!r} is not watched",
     )
@@ -329,14 +327,14 @@ async def _ended(worker: WatchingWorker, cast: Cast) -> None:
     room_sid = cast.everyone[0].room_sid
     await _seen(
         worker,
-        lambda session: session["room_sid"] == room_sid and session["status"] == "ended",
+        lambda session: session.room_sid == room_sid and session.status == "ended",
         CLOSED_SECONDS,
         f"the room {cast.plan.room!r} is over, and its session goes on",
     )
 
 
 async def _seen(
-    worker: WatchingWorker, wanted: Callable[[SessionJson], bool], seconds: float, why: str
+    worker: WatchingWorker, wanted: Callable[[SessionView], bool], seconds: float, why: str
 ) -> None:
     """Poll, for there is nothing to wait on outside of the worker."""
     with trio.move_on_after(seconds):

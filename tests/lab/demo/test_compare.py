@@ -7,16 +7,18 @@ begin with; then one number is changed.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 import trio
 from attrs import evolve, frozen
+from msgspec.structs import replace
 from rich.console import Console
 from trio.testing import MockClock
 
+from actors.session import SessionView
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import Comparison, FinalTotals, compare
 from bridge.lab.demo.differences import Near, OneOf
@@ -25,6 +27,7 @@ from bridge.lab.demo.performance import RoomStory, open_early, tell_story
 from bridge.lab.demo.script import draw
 from bridge.lab.demo.simulated_people import SimulatedCrowd
 from tests.lab.demo.watcher import start_simulated
+from tests.session.session_story import as_json
 
 Session: TypeAlias = dict[str, Any]
 
@@ -34,10 +37,10 @@ BEGIN = 1_800_000_000.0
 @frozen
 class Told:
     stories: tuple[RoomStory, ...]
-    sessions: list[Session]
+    sessions: Sequence[SessionView]
     totals: FinalTotals
 
-    def compare(self, sessions: list[Session] | None = None) -> Comparison:
+    def compare(self, sessions: Sequence[SessionView] | None = None) -> Comparison:
         return compare(self.stories, sessions or self.sessions, self.totals)
 
 
@@ -134,24 +137,28 @@ MUTATIONS: dict[str, Callable[[Session], object]] = {
     "participants.data_messages": lambda s: add(person(s), "data_messages", 1),
     "tracks": lambda s: s["tracks"].pop(),
     "identity": lambda s: track(s).update(identity="mallory"),
-    "tracks.kind": lambda s: track(s).update(kind="data"),
+    "tracks.kind": lambda s: track(s).update(
+        kind="video" if track(s)["kind"] == "audio" else "audio"
+    ),
     "source": lambda s: track(s).update(source="unknown"),
     "published_at": lambda s: s["tracks"][-1].update(
         published_at=later(s["tracks"][-1]["unpublished_at"], 9)
     ),
     "unpublished_at": lambda s: track(s).update(unpublished_at=None),
     "muted_seconds": lambda s: add(track(s), "muted_seconds", 5),
-    "mutes": lambda s: s["timeline"].append({"event": "track_muted", "sid": track(s)["sid"]}),
+    "mutes": lambda s: s["timeline"].append(
+        {**s["timeline"][0], "event": "track_muted", "sid": track(s)["sid"]}
+    ),
 }
 
 
 @pytest.mark.parametrize("what", MUTATIONS)
 @pytest.mark.parametrize("room", range(4))
 def test_one_wrong_number_is_found_and_named(told: Told, what: str, room: int):
-    sessions = deepcopy(told.sessions)
+    sessions = [as_json(session) for session in told.sessions]
     sid = told.stories[room].truth.room_sid
     MUTATIONS[what](next(session for session in sessions if session["room_sid"] == sid))
-    differences = told.compare(sessions).differences
+    differences = told.compare(msgspec.convert(sessions, list[SessionView])).differences
     assert differences
     assert all(one.room == told.stories[room].plan.room for one in differences)
     parts = [part for part in what.split(".") if part]
@@ -170,19 +177,19 @@ def test_a_room_that_was_not_seen_is_a_difference(told: Told):
     missing = [
         story.plan.room
         for story in told.stories
-        if story.truth.room_sid == told.sessions[0]["room_sid"]
+        if story.truth.room_sid == told.sessions[0].room_sid
     ]
     assert [one.room for one in differences if one.path == "session"] == missing
 
 
 def test_a_session_of_a_room_that_nobody_was_in_is_a_difference(told: Told):
-    more = {**told.sessions[0], "room_sid": "RM_ghost", "room": "ghost"}
+    more = replace(told.sessions[0], room_sid="RM_ghost", room="ghost")
     differences = told.compare([*told.sessions, more]).differences
     assert ("ghost", "session") in [(one.room, one.path) for one in differences]
 
 
 def test_a_message_for_somebody_else_is_not_expected(told: Told):
-    topics = {topic for s in told.sessions for topic in s["data_messages"]["by_topic"]}
+    topics = {topic for s in told.sessions for topic in as_json(s)["data_messages"]["by_topic"]}
     assert "private" not in topics
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import trio
 import trio_asyncio
@@ -19,6 +18,7 @@ from actors.session import (
     Disconnected,
     RoomEvent,
     SessionState,
+    SessionView,
     Tick,
     TimelineEntry,
     Watching,
@@ -88,7 +88,7 @@ class SmallWorker:
         """Some room is watched."""
         self._everyone_out = trio.Event()
 
-    async def sessions(self) -> list[dict[str, Any]]:
+    async def sessions(self) -> list[SessionView]:
         now = self._now()
         return [session_view(s.state, now, s.timeline) for s in self._all if s.state is not None]
 

@@ -10,13 +10,14 @@ from actors.session import apply, begin, session_view
 from actors.session.events import DataReceived, DataTrackPublished, TrackSubscribed
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from tests.livekit.rooms.room_stage import RealStage, Recorder
+from tests.session.session_story import as_json
 
 
 def view_of(told: Recorder) -> dict[str, Any]:
     state = begin("room", "", ("AJ_1",), "worker", "agent", told.events[0].at)
     for event in told.events:
         state, _ = apply(state, event)
-    return session_view(state, told.events[-1].at)
+    return as_json(session_view(state, told.events[-1].at))
 
 
 @pytest.mark.parametrize("options", [SdkOptions(), SdkOptions(demux=False)], ids=["demux", "stock"])

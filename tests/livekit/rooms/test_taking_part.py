@@ -40,6 +40,7 @@ from bridge.livekit.tokens import ApiKey
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from tests.http.site import open_site
 from tests.livekit.rooms.room_stage import RealStage, Recorder
+from tests.session.session_story import as_json
 
 BOTH = pytest.mark.parametrize(
     "options", [SdkOptions(), SdkOptions(demux=False)], ids=["demux", "stock"]
@@ -77,7 +78,7 @@ def folded(events: list[RoomEvent]) -> SessionState:
 
 
 def seen(state: SessionState) -> dict[str, Any]:
-    return session_view(state, state.last_at)
+    return as_json(session_view(state, state.last_at))
 
 
 @define(eq=False)

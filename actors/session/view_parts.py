@@ -1,0 +1,162 @@
+"""The parts of a session's view: one participant, join, call, track or recording."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from actors.session import recordings
+from actors.session.intervals import QualitySeconds, stretch
+from actors.session.presence import CALL_STATUS
+from actors.session.state import Join, Participant, SessionState, Track
+from actors.session.time_text import rfc3339
+from actors.session.view_types import (
+    CallView,
+    JoinView,
+    ParticipantView,
+    QualityView,
+    RecordingView,
+    TrackView,
+)
+
+AFTER_ALL_TIMES: Final = "9999-12-31T23:59:59.999Z"
+"""Stands for a time that no calendar has, where a time is required.  A damaged store may have
+one."""
+
+
+def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
+    """Every recording that is known, oldest first: as webhooks have it, else as the room."""
+    known = [
+        (
+            one.started_at,
+            RecordingView(
+                id=one.id,
+                kind=one.kind,
+                started_at=rfc3339(one.started_at),
+                ended_at=rfc3339(one.ended_at),
+                status=one.status,
+                error=one.error,
+                file=one.file,
+            ),
+        )
+        for one in state.recordings.values()
+    ]
+    known += [
+        (
+            one.started_at,
+            RecordingView(
+                id=None,
+                kind=None,
+                started_at=rfc3339(one.started_at),
+                ended_at=rfc3339(one.ended_at),
+                status=None,
+                error=None,
+                file=None,
+            ),
+        )
+        for one in recordings.intervals_without_recording(state)
+    ]
+    return tuple(view for _, view in sorted(known, key=lambda pair: pair[0] or inf))
+
+
+def participant_view(person: Participant, until: float, encrypted: bool) -> ParticipantView:
+    """`encrypted`: the room is.  Then zero messages are certain only of a participant whose
+    tracks are not encrypted."""
+    unknown = encrypted and person.encrypted is not False and not person.data_messages
+    return ParticipantView(
+        identity=person.identity,
+        person=person.person,
+        name=person.name,
+        kind=person.kind,
+        sids=tuple(join.sid for join in person.joins),
+        joins=tuple(_join(person, join) for join in person.joins),
+        seconds=rounded(person.seconds(until)),
+        metadata=person.metadata,
+        attributes=person.attributes,
+        quality=quality_view(person.quality.totals(until)),
+        talk_seconds=rounded(person.talk.total(until)) if person.audible else None,
+        data_messages=None if unknown else person.data_messages,
+        sip=_call(person, until),
+    )
+
+
+def _join(person: Participant, join: Join) -> JoinView:
+    return JoinView(
+        sid=join.sid,
+        kind=join.kind or person.kind,
+        joined_at=time_of(join.joined_at),
+        left_at=rfc3339(join.left_at),
+        left_within=_within(join.left_within),
+        leave_reason=join.reason,
+        active=join.effective,
+    )
+
+
+def _call(person: Participant, until: float) -> CallView | None:
+    """The newest telephone call of a participant, as LiveKit's SIP service describes it in the
+    attributes ``sip.*``; None without any call."""
+    join = next((j for j in reversed(person.joins) if (j.kind or person.kind) == "sip"), None)
+    if join is None:
+        return None
+    attributes = person.attributes or {}
+    ours, theirs = (
+        attributes.get("sip.trunkPhoneNumber"),
+        attributes.get("sip.phoneNumber"),
+    )
+    inbound = "sip.ruleID" in attributes
+    rang_until = join.answered_at
+    if join.ringing:
+        rang_until = until if join.left_at is None else join.left_at
+    return CallView(
+        call_id=attributes.get("sip.callID"),
+        status=attributes.get(CALL_STATUS),
+        caller=theirs if inbound else ours,
+        callee=ours if inbound else theirs,
+        trunk=attributes.get("sip.trunkID"),
+        answered_at=rfc3339(join.answered_at),
+        ringing_seconds=(
+            None if rang_until is None else rounded(stretch(join.joined_at, rang_until))
+        ),
+        hangup_cause=join.reason,
+    )
+
+
+def track_view(track: Track, until: float) -> TrackView:
+    """One publication, until `until`."""
+    return TrackView(
+        sid=track.sid,
+        identity=track.identity,
+        kind=track.kind,
+        source=track.source,
+        published_at=rfc3339(track.published_at),
+        published_within=_within(track.published_within),
+        unpublished_at=rfc3339(track.unpublished_at),
+        muted_seconds=rounded(track.muted.total(until)),
+        encrypted=track.encrypted,
+        stats=None,
+    )
+
+
+UNKNOWN_QUALITY: Final = QualityView(excellent=None, good=None, poor=None, lost=None)
+
+
+def quality_view(seconds: QualitySeconds | None) -> QualityView:
+    """Seconds by quality; of None nothing is known."""
+    if seconds is None:
+        return UNKNOWN_QUALITY
+    excellent, good, poor, lost = map(rounded, seconds)
+    return QualityView(excellent=excellent, good=good, poor=poor, lost=lost)
+
+
+def _within(seconds: float | None) -> float | None:
+    return None if seconds is None else rounded(seconds)
+
+
+def rounded(duration: float) -> float:
+    """Seconds, to the millisecond."""
+    return round(duration, 3) if duration else 0.0
+
+
+def time_of(at: float) -> str:
+    """The time of Unix seconds, where a time is required."""
+    return rfc3339(at) or AFTER_ALL_TIMES

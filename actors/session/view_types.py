@@ -1,0 +1,384 @@
+"""The classes of a session as others see it: the JSON of `docs/contract.md`.
+
+Frozen msgspec structs, because two keys of the JSON are Python's words (`from`), which only a
+struct can rename.  `actors.session.view` makes them of a state; msgspec encodes and decodes
+them; `/openapi.json` is generated from them, with the sentence below each field.
+
+Times are RFC 3339 in UTC with milliseconds, durations seconds.  None is a value that was not
+observed; it is never given as 0.  A time with a ``…_within`` beside it may be wrong by that many
+seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from actors.session.events import GapReason, ParticipantKind, Quality, TrackKind, TrackSource
+
+Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+
+class View(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object of the API: it always has all of its keys, and no others."""
+
+
+class GapView(View, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
+    """A time in which nobody watched the room."""
+
+    since: Time
+    """When it began."""
+    until: Time | None
+    """When it ended; null while it is open."""
+    reason: GapReason
+    """Why nobody watched."""
+
+
+class PeopleView(View, frozen=True, kw_only=True):
+    """Numbers of people; agents, egress, ingress and this worker are not counted."""
+
+    current: Count | None
+    """People who are there now."""
+    peak: Count | None
+    """People who were there at the same time, at most."""
+    unique: Count | None
+    """People who took part, each counted once."""
+    joins: Count | None
+    """Joins in which a person took part."""
+    aborted: Count | None
+    """Joins of people that ended before they were active."""
+
+
+class TrackCounts(View, frozen=True, kw_only=True):
+    """Numbers of tracks."""
+
+    current: Count | None
+    """Tracks that are published now."""
+    total: Count | None
+    """Tracks that were ever published."""
+    by_source: Mapping[str, Count]
+    """The same by source."""
+
+
+class MessagesView(View, frozen=True, kw_only=True):
+    """Data messages: numbers, not contents."""
+
+    total: Count | None
+    """Messages."""
+    bytes: Count | None
+    """Bytes of their contents."""
+    by_topic: Mapping[str, Count]
+    """Messages by topic.  A list has the 100 largest, and the sum of the others as `…other`."""
+    attachments: Count | None
+    """Files that were sent with messages; they are in none of the other numbers."""
+    lower_bound: bool | None
+    """Whether there may have been more, because of encryption or a gap."""
+
+
+class QualityView(View, frozen=True, kw_only=True):
+    """Seconds with each quality of the connection, people added up."""
+
+    excellent: Seconds | None
+    """Seconds of excellent quality."""
+    good: Seconds | None
+    """Seconds of good quality."""
+    poor: Seconds | None
+    """Seconds of poor quality."""
+    lost: Seconds | None
+    """Seconds without a connection."""
+
+    def of(self, level: Quality) -> float | None:
+        """Seconds with this quality."""
+        return getattr(self, level)
+
+    def seconds(self) -> dict[str, float | None]:
+        """Seconds by quality, the best first."""
+        return {level: getattr(self, level) for level in self.__struct_fields__}
+
+
+class TalkView(View, frozen=True, kw_only=True):
+    """How long people talked; an agent's talk stands with the agent."""
+
+    seconds: Seconds | None
+    """Seconds of talk, people added up."""
+    by_identity: Mapping[str, Seconds]
+    """Seconds by identity.  A list has the 100 largest, and the sum of the others as `…other`."""
+
+
+class RecordingView(View, frozen=True, kw_only=True):
+    """A recording of the room: one egress, or a time in which the room said it is recorded."""
+
+    id: str | None
+    """Id of the egress; null where only the room told of the recording."""
+    kind: str | None
+    """What is recorded, as `room_composite`."""
+    started_at: Time | None
+    """When it began."""
+    ended_at: Time | None
+    """When it ended; null while it goes on."""
+    status: str | None
+    """LiveKit's status of the egress."""
+    error: str | None
+    """Why it failed."""
+    file: str | None
+    """Where its file is."""
+
+
+class JoinView(View, frozen=True, kw_only=True):
+    """One connection of a participant."""
+
+    sid: str
+    """The participant's SID in this join."""
+    kind: ParticipantKind
+    """What joined."""
+    joined_at: Time
+    """When it joined."""
+    left_at: Time | None
+    """When it left; null while it is there."""
+    left_within: Seconds | None
+    """Seconds by which `left_at` may be wrong."""
+    leave_reason: str | None
+    """LiveKit's DisconnectReason in lower case; null where the server gave none."""
+    active: bool
+    """Whether the media connection was established, and the call answered."""
+
+
+class CallView(View, frozen=True, kw_only=True, rename={"caller": "from", "callee": "to"}):
+    """A telephone call, as LiveKit's SIP service describes it."""
+
+    call_id: str | None
+    """Id of the call."""
+    status: str | None
+    """Status of the call."""
+    caller: str | None
+    """Number that called."""
+    callee: str | None
+    """Number that was called."""
+    trunk: str | None
+    """Id of the SIP trunk."""
+    answered_at: Time | None
+    """When the call was answered."""
+    ringing_seconds: Seconds | None
+    """Seconds until the call was answered or ended."""
+    hangup_cause: str | None
+    """Why the call ended."""
+
+
+class ParticipantView(View, frozen=True, kw_only=True):
+    """Everything known of one identity: a person, an agent, a recorder, a caller."""
+
+    identity: str
+    """The name under which the participant joins."""
+    person: str
+    """Whom the identity counts as (--person-key)."""
+    name: str
+    """The display name, as last known."""
+    kind: ParticipantKind
+    """What it is."""
+    sids: tuple[str, ...]
+    """The participant's SIDs, one a join."""
+    joins: tuple[JoinView, ...]
+    """The joins, oldest first; of very many the newest."""
+    seconds: Seconds
+    """Seconds present, all joins added up."""
+    metadata: str | None
+    """The metadata as last known; null where it had to be dropped."""
+    attributes: Mapping[str, str] | None
+    """The attributes as last known; null where they had to be dropped."""
+    quality: QualityView
+    """Seconds with each quality of the connection."""
+    talk_seconds: Seconds | None
+    """Seconds of talk; null where no microphone was subscribed."""
+    data_messages: Count | None
+    """Messages of this participant; null where encryption hides them."""
+    sip: CallView | None
+    """The newest telephone call; null for who never called."""
+
+
+class TrackView(View, frozen=True, kw_only=True):
+    """One publication."""
+
+    sid: str
+    """The track's SID."""
+    identity: str
+    """Who published it."""
+    kind: TrackKind
+    """Audio or video."""
+    source: TrackSource
+    """Where it comes from."""
+    published_at: Time | None
+    """When it was published; null where it was there before us."""
+    published_within: Seconds | None
+    """Seconds by which `published_at` may be wrong."""
+    unpublished_at: Time | None
+    """When it ended; null while it is published."""
+    muted_seconds: Seconds
+    """Seconds in which it was muted."""
+    encrypted: bool
+    """Whether it is encrypted end to end."""
+    stats: None
+    """Always null: tracks are not measured."""
+
+
+class EntryView(Struct, frozen=True, kw_only=True):
+    """One entry of a timeline.  Which keys it has depends on its `event`.
+
+    Texts of participants are cut: names and topics to 256 characters, metadata and attributes to
+    4 KB here and to 64 KB in `participants`.  A text that was cut ends in its true length, as in
+    `…[61440 characters]` or `…[65000 bytes]`.
+    """
+
+    at: Time
+    """When it happened."""
+    event: str
+    """What happened."""
+    id: str | UnsetType = UNSET
+    """Id of a recording."""
+    identity: str | UnsetType | None = UNSET
+    """The participant; null where the sender of a message is not known."""
+    sid: str | UnsetType = UNSET
+    """SID of the participant, or of the track."""
+    kind: str | UnsetType = UNSET
+    """Kind of the participant, the track or the recording."""
+    name: str | UnsetType = UNSET
+    """Name of the participant, or of the data track."""
+    joined_at: Time | UnsetType | None = UNSET
+    """When the participant joined."""
+    rejoin: bool | UnsetType = UNSET
+    """Whether the participant was there before."""
+    reconnect: bool | UnsetType = UNSET
+    """Whether the participant left less than 5 s before."""
+    source: str | UnsetType = UNSET
+    """TrackSource of the track."""
+    muted: bool | UnsetType = UNSET
+    """Whether the track was muted when it was published."""
+    existing: int | bool | UnsetType = UNSET
+    """Participants who were there at the start; of a track, whether it was there before us."""
+    encrypted: bool | UnsetType = UNSET
+    """Whether the track is encrypted end to end."""
+    reason: str | UnsetType | None = UNSET
+    """Why somebody left, or the session or the room ended."""
+    seconds: float | UnsetType = UNSET
+    """Seconds that the participant was there."""
+    metadata: str | UnsetType = UNSET
+    """The new metadata."""
+    changed: Mapping[str, str] | UnsetType = UNSET
+    """The attributes that changed."""
+    can_publish: bool | UnsetType = UNSET
+    """Whether the participant may publish tracks."""
+    can_subscribe: bool | UnsetType = UNSET
+    """Whether the participant may subscribe to tracks."""
+    can_publish_data: bool | UnsetType = UNSET
+    """Whether the participant may send data."""
+    sources: Collection[str] | UnsetType = UNSET
+    """Sources that the participant may publish; empty for all."""
+    status: str | UnsetType = UNSET
+    """Status of the recording."""
+    error: str | UnsetType | None = UNSET
+    """What failed."""
+    file: str | UnsetType | None = UNSET
+    """Where the recording's file is."""
+    topic: str | UnsetType = UNSET
+    """Topic of the message."""
+    size: int | UnsetType = UNSET
+    """Bytes of the message, or of the attachment."""
+    format: str | UnsetType = UNSET
+    """Whether the message is JSON, text or binary."""
+    reliable: bool | UnsetType = UNSET
+    """Whether the message was sent reliably."""
+    stream: bool | UnsetType = UNSET
+    """Whether the message was a text stream."""
+    content: str | UnsetType | None = UNSET
+    """The message, where contents are kept."""
+    count: int | UnsetType = UNSET
+    """Messages or changes that are only counted."""
+    quality: str | UnsetType = UNSET
+    """The new quality of the connection."""
+    identities: Collection[str] | UnsetType = UNSET
+    """Everybody who talks now."""
+    active: bool | UnsetType = UNSET
+    """Whether the room is recorded now."""
+    gap: float | UnsetType = UNSET
+    """Seconds in which nobody watched."""
+
+    def values(self) -> dict[str, object]:
+        """The keys that this event has, but for `at` and `event`."""
+        given = ((key, getattr(self, key)) for key in ENTRY_FIELDS)
+        return {key: value for key, value in given if value is not UNSET}
+
+
+ENTRY_FIELDS: tuple[str, ...] = EntryView.__struct_fields__[2:]
+"""Keys that an entry may have beside `at` and `event`, in the order of the JSON."""
+
+
+class SessionRow(View, frozen=True, kw_only=True):
+    """A session as lists have it."""
+
+    id: str
+    """The session's id: the room's SID."""
+    room: str
+    """Name of the room."""
+    room_sid: str
+    """SID of the room instance."""
+    job_ids: tuple[str, ...]
+    """LiveKit's jobs by which this worker watched the room."""
+    worker: str
+    """Id of the worker that watched."""
+    agent_name: str
+    """Name of the agent that watched."""
+    status: Literal["active", "ended"]
+    """Whether the session goes on."""
+    end_reason: str | None
+    """Why the session ended."""
+    started_at: Time
+    """When the watch began."""
+    ended_at: Time | None
+    """When the session ended."""
+    duration: Seconds
+    """Seconds from `started_at` to the end, or to now."""
+    entered_after: Seconds | None
+    """Seconds from the room's first person to our first entry."""
+    coverage: Share
+    """Share of the time since our first entry that was watched."""
+    encrypted: bool | None
+    """Whether a track was encrypted end to end; null before the first track."""
+    gaps: tuple[GapView, ...]
+    """Times in which nobody watched, oldest first."""
+    clock_offset: float | None
+    """Seconds by which this machine's clock was ahead of the server's; all times are the
+    server's."""
+    metadata: str | None
+    """Metadata of the room."""
+    people: PeopleView
+    """Numbers of people."""
+    people_seconds: Seconds | None
+    """Seconds in which people were present, people added up."""
+    track_counts: TrackCounts
+    """Numbers of tracks."""
+    data_messages: MessagesView | None
+    """Data messages; null where the room is encrypted and none came."""
+    truncated: Count
+    """Messages and changes that are only counted: they came too fast, or were more than a
+    session may write in a minute."""
+    quality: QualityView
+    """Seconds with each quality of the connection, people added up."""
+    talk: TalkView
+    """How long people talked."""
+    recordings: tuple[RecordingView, ...] | None
+    """Recordings of the room, oldest first."""
+
+
+class SessionView(SessionRow, frozen=True, kw_only=True):
+    """One session whole."""
+
+    participants: tuple[ParticipantView, ...]
+    """Everyone whom LiveKit lists, in the order of first sight."""
+    tracks: tuple[TrackView, ...]
+    """Every track, in the order of first sight."""
+    timeline: Collection[EntryView] | None
+    """What happened, oldest first; null where it is not kept any more."""

@@ -1,0 +1,168 @@
+"""The classes of the API's answers, beside those of a session (`actors.session.view_types`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from actors.session import SessionRow, SessionView
+from actors.session.view_types import Count, Share, Time, View
+
+
+class RoomList(View, frozen=True, kw_only=True):
+    """The live sessions."""
+
+    rooms: tuple[SessionRow, ...]
+    """One for each live room, the newest first."""
+
+
+class SessionList(View, frozen=True, kw_only=True):
+    """A page of the sessions that are kept."""
+
+    sessions: tuple[SessionRow, ...]
+    """The newest first."""
+    next: str | None
+    """The `cursor` of the next page; null where this is the last."""
+
+
+class SessionAnswer(SessionView, frozen=True, kw_only=True):
+    """One session whole, with a page of its timeline."""
+
+    next: str | None
+    """The `cursor` of the next part of `timeline`; null where this is the last."""
+
+
+class WaitingRooms(View, frozen=True, kw_only=True):
+    """Rooms that are known and not watched, because the worker has no place for them."""
+
+    rooms: Count
+    """Number of these rooms."""
+    names: tuple[str, ...]
+    """Names of the first 100 of them."""
+
+
+class WorkerStore(View, frozen=True, kw_only=True):
+    """How the worker's writing goes."""
+
+    trouble: str | None
+    """Why nothing can be written now; null where all is well."""
+    written_at: Time | None
+    """When something was last written."""
+    lines_waiting: Count
+    """Records that are not on disk yet."""
+    lines_written: Count
+    """Records that are on disk."""
+    lines_lost: Count
+    """Records that were dropped."""
+
+
+class WorkerView(View, frozen=True, kw_only=True):
+    """The worker that answers."""
+
+    id: str
+    """Its id, the same after a restart."""
+    livekit_id: str | None
+    """Its id at LiveKit; null while it is not registered."""
+    agent_name: str
+    """Name of the agent as which it is registered."""
+    version: str
+    """Version of this program."""
+    registered: bool
+    """Whether it is registered at LiveKit."""
+    draining: bool
+    """Whether it is stopping, and takes no more rooms."""
+    rooms: Count
+    """Rooms that it watches."""
+    max_rooms: Count
+    """Rooms that it watches at most."""
+    load: Share
+    """The load that it reports to LiveKit."""
+    waiting: WaitingRooms
+    """Rooms that have no place."""
+    store: WorkerStore
+    """How its writing goes."""
+
+
+class WorkerList(View, frozen=True, kw_only=True):
+    """The workers."""
+
+    workers: tuple[WorkerView, ...]
+    """Only the worker that answers."""
+
+
+class ActorView(View, frozen=True, kw_only=True):
+    """One actor or supervisor, with those under it."""
+
+    path: str
+    """Where it is in the tree."""
+    kind: Literal["actor", "supervisor"]
+    """What it is."""
+    state: str
+    """What it does now."""
+    generation: Count
+    """How many times it was started, from 0."""
+    restarts: Count
+    """How many times it was restarted after a failure."""
+    queued: Count
+    """Messages in its mailbox."""
+    counters: Mapping[str, Count] | None
+    """Messages by what became of them; null for a supervisor."""
+    last: tuple[str, ...]
+    """Names of the last messages that it handled."""
+    awaiting: str
+    """What it waits for."""
+    children: tuple[ActorView, ...]
+    """The actors under it."""
+
+
+class DeadLetterView(View, frozen=True, kw_only=True):
+    """A message that no actor read."""
+
+    actor: str
+    """Path of the actor to which it was sent."""
+    what: str
+    """What it was."""
+
+
+class ActorTree(View, frozen=True, kw_only=True):
+    """All actors."""
+
+    tree: ActorView
+    """The root."""
+    dead_letters: Count
+    """Messages that no actor read."""
+    recent_dead_letters: tuple[DeadLetterView, ...]
+    """The newest of them."""
+
+
+class Alive(View, frozen=True, kw_only=True):
+    """The process answers."""
+
+    alive: bool
+    """Always true."""
+
+
+class Ready(View, frozen=True, kw_only=True):
+    """Whether the worker does its work."""
+
+    ready: bool
+    """Whether all checks hold."""
+    worker: str
+    """Id of the worker."""
+    checks: Mapping[str, str | None]
+    """Of each check why it does not hold; null where it holds."""
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    """Always `about:blank`."""
+    title: str
+    """The status in words."""
+    status: int
+    """The HTTP status."""
+    detail: str | UnsetType = UNSET
+    """What was wrong, and what to do."""
