@@ -153,6 +153,7 @@ def _sdk_options(settings: Settings) -> SdkOptions:
         gather_once=settings.sdk_gather_once,
         dual_peer_connection=settings.sdk_dual_connection,
         pause_microphones=settings.sdk_pause_microphones,
+        renew_paused=settings.sdk_renew_paused,
     )
 
 

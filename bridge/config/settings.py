@@ -279,6 +279,11 @@ TABLE: Final[tuple[Setting, ...]] = (
         "pause microphones that are subscribed only for their signals: a tenth of the CPU",
         default=True, default_text="on",
     ),
+    _row(
+        "sdk-renew-paused", "ROOM_ACTORS_SDK_RENEW_PAUSED", "on|off", values.switch,
+        "subscribe to a paused microphone a second time, so that LiveKit sends no silence",
+        default=True, default_text="on",
+    ),
 )  # fmt: skip
 
 BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in TABLE}
@@ -346,6 +351,7 @@ class Settings:
     sdk_gather_once: bool
     sdk_dual_connection: bool
     sdk_pause_microphones: bool
+    sdk_renew_paused: bool
     given: frozenset[str] = frozenset()
     """Names of the settings that somebody set; the others have their default."""
     notices: tuple[Notice, ...] = ()

@@ -84,6 +84,7 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
     "sdk-gather-once": (("off", False), ("no", False), ("false", False)),
     "sdk-dual-connection": (("off", False), ("no", False), ("false", False)),
     "sdk-pause-microphones": (("off", False), ("no", False), ("false", False)),
+    "sdk-renew-paused": (("off", False), ("no", False), ("false", False)),
 }
 
 
@@ -150,6 +151,7 @@ def test_without_anything_given_the_defaults_hold() -> None:
         sdk_gather_once=True,
         sdk_dual_connection=True,
         sdk_pause_microphones=True,
+        sdk_renew_paused=True,
         given=frozenset(KEYS),
     )
     assert settings == expected

@@ -31,6 +31,7 @@ from actors.session.events import (
     RoomEvent,
     Roster,
     TrackPublished,
+    TrackSubscribed,
     TrackUnpublished,
 )
 from bridge.livekit.rooms import sdk_events, streams
@@ -75,7 +76,8 @@ class Intake(sdk_events.RoomContext):
     """Takes the events of one room in, translates them and offers them.
 
     `clock` gives Unix seconds and is called on native threads too.  `follow_up` gets each of
-    the SDK's events after it was offered.  `fault` gets what failed.
+    the SDK's events after it was offered.  `is_renewal` says of a track's SID whether we
+    subscribe to it a second time.  `fault` gets what failed.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Intake(sdk_events.RoomContext):
         clock: Callable[[], float],
         drive: Callable[[ffi_pb2.FfiEvent], None],
         follow_up: Callable[..., None],
+        is_renewal: Callable[[str], bool],
         fault: Callable[[str, BaseException], None],
         log_payloads: bool,
     ) -> None:
@@ -99,6 +102,7 @@ class Intake(sdk_events.RoomContext):
         self._clock = clock
         self._drive = drive
         self._follow_up = follow_up
+        self._is_renewal = is_renewal
         self._fault = fault
         self._log_payloads = log_payloads
         self._room: rtc.Room | None = None
@@ -227,8 +231,10 @@ class Intake(sdk_events.RoomContext):
             self._fault(name, exc)
 
     def _is_new(self, event: RoomEvent) -> bool:
-        """False for a track that the roster has shown already."""
+        """False for a track that the roster has shown, or that was subscribed already."""
         match event:
+            case TrackSubscribed():
+                return not self._is_renewal(event.track_sid)
             case TrackPublished():
                 if event.track.sid in self._tracks:
                     return False

@@ -47,6 +47,7 @@ from bridge.livekit.rooms.inbox import Inbox
 from bridge.livekit.rooms.instance_tracker import InstanceTracker, LookUp
 from bridge.livekit.rooms.intake import Intake
 from bridge.livekit.rooms.recorder_search import ListRecorders, RecorderSearch
+from bridge.livekit.rooms.renewals import Renewals
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
 from bridge.livekit.server_clock import ServerClock
@@ -112,6 +113,7 @@ class RoomConnection(OpenRoom):
         self._reason: str | None = None
         self._recording = False
         """Whether the room was being recorded when that was last offered."""
+        self._subscriptions: Final = self._make_subscriptions()
         self.intake: Final = Intake(
             offer,
             identity=job.identity,
@@ -119,6 +121,7 @@ class RoomConnection(OpenRoom):
             clock=owner.now,
             drive=self._drive,
             follow_up=self._follow_up,
+            is_renewal=self._subscriptions.is_renewal,
             fault=owner.fault,
             log_payloads=owner.log_payloads,
         )
@@ -137,15 +140,40 @@ class RoomConnection(OpenRoom):
             clock=owner.now,
             fault=owner.fault,
         )
-        self._subscriptions = Subscriptions(
-            seams.pause if owner.options.pause_microphones else _leave_playing
-        )
         self.streams: Final = streams.Streams(self.intake, loop, self.intake.offer, owner.fault)
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled = trio.Event()
         """The connect call has ended."""
         self._closed = trio.Event()
         self._left = trio.Event()
+
+    def _make_subscriptions(self) -> Subscriptions:
+        options = self._owner.options
+        if not options.pause_microphones:
+            return Subscriptions(_leave_playing)
+        renewals = None
+        if options.renew_paused and seams.fits("pause_track"):
+            renewals = Renewals(
+                self._loop,
+                connected=self._is_connected,
+                get_stats=self._get_stats,
+                fault=self._owner.fault,
+            )
+        return Subscriptions(seams.pause, renewals)
+
+    def _is_connected(self) -> bool:
+        room = self._room
+        return (
+            room is not None
+            and self._stage is _Stage.OPEN
+            and room.connection_state == rtc.ConnectionState.CONN_CONNECTED
+        )
+
+    async def _get_stats(self) -> list[Any]:
+        if self._room is None:
+            return []
+        stats = await self._room.get_rtc_stats()
+        return [*stats.publisher_stats, *stats.subscriber_stats]
 
     def roster(self) -> Roster:
         """Everyone who is there.  While the room instance is uncertain, only participants
@@ -298,6 +326,7 @@ class RoomConnection(OpenRoom):
         self._stage = _Stage.CLOSED
         self.intake.end()
         self._recorders.end()
+        self._subscriptions.close()
         self.streams.close()
         self._closed.set()
 
@@ -352,8 +381,7 @@ class RoomConnection(OpenRoom):
 
         Nothing can be requested while the connection is down.  `on_reconnected` does it then.
         """
-        assert self._room is not None
-        if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
+        if self._is_connected():
             self._subscriptions.choose(participant)
         self._recorders.search()
 

@@ -17,6 +17,8 @@ from typing import Final
 
 from livekit import rtc
 
+from bridge.livekit.rooms.renewals import Renewals
+
 RANK: Final[Mapping[tuple[int, int], int]] = {
     (rtc.TrackKind.KIND_AUDIO, rtc.TrackSource.SOURCE_MICROPHONE): 0,
     (rtc.TrackKind.KIND_AUDIO, rtc.TrackSource.SOURCE_UNKNOWN): 1,  # a phone, an ingress
@@ -29,10 +31,19 @@ shared screen would pass for its owner's speech."""
 
 
 class Subscriptions:
-    """One track a person, kept so while tracks come and go."""
+    """One track for each participant, also while tracks come and go.
 
-    def __init__(self, pause: Callable[[rtc.RemoteTrackPublication], None]) -> None:
+    `pause` stops the media of a subscribed track.  `renewals` is None where paused tracks are
+    not renewed.
+    """
+
+    def __init__(
+        self,
+        pause: Callable[[rtc.RemoteTrackPublication], None],
+        renewals: Renewals | None = None,
+    ) -> None:
         self._pause = pause
+        self._renewals = renewals
         self.visible = False
         """Whether others see us, as the server says."""
         self._chosen: dict[str, rtc.RemoteTrackPublication] = {}
@@ -40,11 +51,11 @@ class Subscriptions:
 
     @property
     def chosen(self) -> Mapping[str, str]:
-        """Identity to the SID of the track that we take from this person."""
+        """Identity to the SID of the track that we receive of this participant."""
         return {identity: pub.sid for identity, pub in self._chosen.items()}
 
     def choose(self, participant: rtc.RemoteParticipant) -> None:
-        """Ask for the best track this person has now, and for no other."""
+        """Ask for the best track of this participant, and for no other."""
         identity = participant.identity
         if self.visible and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
             return
@@ -56,7 +67,7 @@ class Subscriptions:
             if best is None or RANK[current.kind, current.source] <= RANK[best.kind, best.source]:
                 return
             current.set_subscribed(False)
-        self._chosen.pop(identity, None)
+        self._forget(identity)
         if best is not None:
             self._chosen[identity] = best
             best.set_subscribed(True)
@@ -66,24 +77,55 @@ class Subscriptions:
         if publication.kind == rtc.TrackKind.KIND_VIDEO and publication.simulcasted:
             publication.set_video_quality(rtc.VideoQuality.VIDEO_QUALITY_LOW)
         self._pause(publication)
+        if self._renewals is not None:
+            self._renewals.paused(publication)
+
+    def is_renewal(self, sid: str) -> bool:
+        """True for a track that we unsubscribed in order to subscribe to it again."""
+        return self._renewals is not None and self._renewals.under_way(sid)
 
     def unsubscribed(
         self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
-        """A full reconnect takes subscriptions away; the new publication is asked for anew."""
-        if self._chosen.get(participant.identity) is publication:
-            del self._chosen[participant.identity]
+        """A full reconnect ends subscriptions.  The new publication is asked for anew."""
+        chosen = self._chosen.get(participant.identity) is publication
+        if chosen and not self.is_renewal(publication.sid):
+            self._forget(participant.identity)
 
     def left(self, participant: rtc.RemoteParticipant) -> None:
-        self._chosen.pop(participant.identity, None)
+        self._forget(participant.identity)
 
     def restore(self, participants: Mapping[str, rtc.RemoteParticipant]) -> None:
-        """After a connect or reconnect: everyone watched, everything paused (again).
+        """After a connect or reconnect: one track for everybody, and each paused (again).
 
-        What was asked for while the connection was down is lost, hence asked anew.
+        Requests that were made while the connection was down are lost, so they are repeated.
         """
-        self._chosen = {who: current for who, current in self._chosen.items() if current.subscribed}
-        for current in self._chosen.values():
-            self.subscribed(current)
+        for identity, current in tuple(self._chosen.items()):
+            if current.subscribed:
+                self.subscribed(current)
+            elif self.is_renewal(current.sid) and _is_of(current, participants.get(identity)):
+                current.set_subscribed(True)
+            else:
+                self._forget(identity)
         for participant in participants.values():
             self.choose(participant)
+
+    def close(self) -> None:
+        """We are out of the room."""
+        if self._renewals is not None:
+            self._renewals.cancel_all()
+
+    def _forget(self, identity: str) -> None:
+        publication = self._chosen.pop(identity, None)
+        if publication is not None and self._renewals is not None:
+            self._renewals.cancel(publication.sid)
+
+
+def _is_of(
+    publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant | None
+) -> bool:
+    """Whether the participant has this very publication: a full reconnect makes new ones."""
+    return (
+        participant is not None
+        and participant.track_publications.get(publication.sid) is publication
+    )
