@@ -3,16 +3,16 @@
     bench/run store [--sessions 10000] [--events 100] [--json FILE] [--help]
 
 1. *At the pace of 100 rooms*: 10.8 events a second in each, as `bench/run scale` has them,
-   written twenty times a second as the worker does.  The CPU of all threads: to encode an
-   event (recorded, less folded alone), and to write it.  What each costs is held against
-   the CPU an event of `bench/results/scale.json`, where that is.
-2. *Sustained*: `--sessions` with `--events` each, one after the other, a thousand lines a
-   batch; each batch is durable (fsync) before the next.  By the time spent in writing.
-3. *A big store*: what that left is read by `report` and `sessions`, as functions and as
-   commands with all that a command does (starting Python is most of it), and a worker
-   starts on it until LiveKit has registered it.
+   written twenty times a second as the worker does.  It measures the CPU of all threads, to encode
+   an event (recording it, less folding it) and to write it.  The sum is compared with the CPU an
+   event of `bench/results/scale.json`, where that file exists.
+2. *Sustained*: `--sessions` with `--events` each, one after the other, a thousand journal rows a
+   batch.  Each batch is durable (fsync) before the next.  Only the time in writing counts.
+3. *A big store*: `report` and `sessions` read the result, as functions and as commands (most of a
+   command's time is the start of Python).  Then a worker starts on it, until LiveKit has
+   registered it.
 
-The disk's own part is what it is on this machine: the folder is `--folder`.
+The disk is the one of `--folder`; its own speed is part of the result.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ RATE: Final = 10.8
 BATCH_SECONDS: Final = 0.05
 """As `actors.journal.store_actor` gathers."""
 PACED: Final = 400
-"""Batches of the first measure."""
-LINES: Final = 1000
-"""Of a batch of the second."""
+"""Batches of the first part."""
+BATCH_ROWS: Final = 1000
+"""Journal rows of a batch of the second part."""
 DAYS: Final = 7
-"""Over which sessions are spread."""
+"""The sessions are spread over so many days."""
 TALKER: Final = ParticipantInfo(
     "person-0",
     "PA_talker",
@@ -86,7 +86,7 @@ GOALS: Final = {
 }
 
 
-def happen(number: int, at: float) -> RoomEvent:
+def nth_event(number: int, at: float) -> RoomEvent:
     """The nth event of a room: the cycle of `bench/load/play.go`."""
     step = number % 10
     if step in (2, 6):
@@ -100,7 +100,7 @@ def happen(number: int, at: float) -> RoomEvent:
 
 
 def begin(name: str, at: float, backlog: Backlog) -> Journal:
-    """A session in which three people are."""
+    """The journal of a session with three people."""
     sid = f"RM_{name}"
     journal = Journal.begin(
         SessionBegan(at, name, sid, (f"AJ_{name}",), "bench", "watcher", at), backlog
@@ -110,16 +110,16 @@ def begin(name: str, at: float, backlog: Backlog) -> Journal:
 
 
 async def pace(archive: SqliteArchive) -> dict[str, float]:
-    """What an event costs when 100 rooms are watched."""
+    """The cost of an event when 100 rooms are watched."""
     backlog, began = Backlog(), time.time()
     journals = [begin(f"paced-{number}", began, backlog) for number in range(ROOMS)]
-    lines = round(ROOMS * RATE * BATCH_SECONDS)
+    rows = round(ROOMS * RATE * BATCH_SECONDS)
     folding = recording = writing = 0.0
     for batch in range(PACED):
         at = began + batch * BATCH_SECONDS
         events = [
-            (journals[number % ROOMS], happen(number // ROOMS, at))
-            for number in range(batch * lines, (batch + 1) * lines)
+            (journals[number % ROOMS], nth_event(number // ROOMS, at))
+            for number in range(batch * rows, (batch + 1) * rows)
         ]
         before = time.process_time()
         for journal, event in events:
@@ -138,29 +138,29 @@ async def pace(archive: SqliteArchive) -> dict[str, float]:
         journal.end(time.time(), "room_closed")
     await archive.write(backlog.take(time.time()))
     backlog.done()
-    count = PACED * lines
+    count = PACED * rows
     return {
         "fold_us": folding / count * 1e6,
         "encode_us": (recording - folding) / count * 1e6,
         "write_us": writing / count * 1e6,
-        "lines_a_batch": lines,
+        "lines_a_batch": rows,
     }
 
 
 async def fill(
     archive: SqliteArchive, sessions: int, events: int, progress: Callable[[str], None]
 ) -> dict[str, float]:
-    """Many sessions, one after the other; how fast they are written."""
+    """Write many sessions, one after the other.  Gives the rows, and the rows a second."""
     backlog, now = Backlog(), time.time()
     seconds, lines = 0.0, 0
     for number in range(sessions):
         at = now - DAYS * 86400 * (1 - number / sessions)
         journal = begin(f"room-{number}", at, backlog)
-        for event in range(events - 3):  # It also begins, is watched and ends.
-            journal.record(happen(event, at + event * 0.1))
+        for event in range(events - 3):  # Three more records: it begins, is watched and ends.
+            journal.record(nth_event(event, at + event * 0.1))
             journal.unpublished.clear()
         journal.end(at + events * 0.1, "room_closed")
-        if backlog.waiting >= LINES or number == sessions - 1:
+        if backlog.waiting >= BATCH_ROWS or number == sessions - 1:
             batch = backlog.take(time.time())
             before = time.perf_counter()
             await archive.write(batch)
@@ -199,7 +199,7 @@ def read(data_dir: Path, name: str) -> dict[str, Spread]:
 
 
 def timed(function: Callable[[], None]) -> Spread:
-    """Seconds; once before them to bring the file into memory."""
+    """Seconds of a call.  One call before them brings the file into memory."""
     function()
 
     def once() -> float:
@@ -211,15 +211,15 @@ def timed(function: Callable[[], None]) -> Spread:
 
 
 def event_cost() -> float | None:
-    """CPU an event at 100 rooms, µs, as `bench/run scale` measured it last."""
+    """CPU of an event at 100 rooms in µs, by the last run of `bench/run scale`."""
     if not RESULTS.exists():
         return None
-    found = [
+    costs = [
         case["events"][f"{RATE:g}"]["cpu_us"]
         for case in json.loads(RESULTS.read_text())["cases"]
         if case["observer"] == "room-actors" and case["rooms"] == ROOMS
     ]
-    return Spread.of(found).median if found else None
+    return Spread.of(costs).median if costs else None
 
 
 @frozen
@@ -266,9 +266,9 @@ ROWS: Final = (
     ("folding an event, µs", "fold_us", 1),
     ("encoding it for the store, µs", "encode_us", 1),
     ("writing it, µs", "write_us", 1),
-    ("both, of all that an event costs", "share", 3),
+    ("both, as a share of the whole cost of an event", "share", 3),
     ("events written a second, sustained", "lines_a_second", 0),
-    ("events kept", "lines", 0),
+    ("events written", "lines", 0),
     ("file, MiB", "file_mib", 0),
     ("one session read, s", "report_s", 3),
     ("the newest 50 listed, s", "newest_50_s", 3),
@@ -294,13 +294,13 @@ def _rows(result: dict[str, Any]) -> Iterator[Sequence[str]]:
 
 
 def unmet(result: dict[str, Any]) -> list[str]:
-    found: list[str] = []
+    goals: list[str] = []
     for key, (limit, way) in GOALS.items():
         value = result.get(key)
         value = value["median"] if isinstance(value, dict) else value
         if value is not None and (value < limit if way == "at least" else value > limit):
-            found.append(f"{key}: {value:.3g}, {way} {limit:g}")
-    return found
+            goals.append(f"{key}: {value:.3g}, {way} {limit:g}")
+    return goals
 
 
 def main() -> int:
@@ -308,7 +308,7 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=100, help="in each session")
-    parser.add_argument("--folder", type=Path, help="where the store is made, and removed")
+    parser.add_argument("--folder", type=Path, help="where the store is made and removed again")
     parser.add_argument("--json", type=Path, help="where to write the result as JSON")
     options = Options(**vars(parser.parse_args()))
     before = load()

@@ -1,6 +1,6 @@
-"""A worker that meets trouble with its disk: says it, and goes on when it is mended.
+"""A worker whose disk fails: it prints the trouble, and goes on when the disk is mended.
 
-A process of its own, because what is wrong then is wrong for the whole process.
+It is a process of its own, because these faults hold for a whole process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOBODY = 65534
 
 
 class FileLimit:
-    """No file may grow: as on a disk that fails, or where a quota is used up."""
+    """No file may grow, as on a disk that fails or where a quota is used up."""
 
     def __init__(self, _data_dir: Path) -> None:
         self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -46,7 +46,7 @@ class FullDisk:
 
 
 class ReadOnly:
-    """Neither directory nor files may be written to."""
+    """The directory and its files cannot be written to."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -86,8 +86,8 @@ async def main(data_dir: Path, condition: FileLimit | FullDisk | ReadOnly) -> No
         condition.mend()
         await archive.write(batch)
     async with open_store(data_dir, instance="w") as archive:
-        (found,) = (await archive.load()).sessions
-        assert (found.seq, found.state) == (journal.seq, journal.state)
+        (stored,) = (await archive.load()).sessions
+        assert (stored.seq, stored.state) == (journal.seq, journal.state)
         print("all kept")  # noqa: T201
 
 

@@ -50,14 +50,14 @@ def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
     return request.param(tmp_path / "data")
 
 
-async def left(runs: Runs) -> RecoveredSessions:
+async def recover(runs: Runs) -> RecoveredSessions:
     """What the next run finds."""
     async with runs.run() as archive:
         return await archive.load()
 
 
 async def test_a_new_archive_has_nothing(runs: Runs) -> None:
-    assert await left(runs) == RecoveredSessions((), None)
+    assert await recover(runs) == RecoveredSessions((), None)
 
 
 async def test_what_a_run_left_is_found_by_the_next_one(runs: Runs) -> None:
@@ -65,9 +65,13 @@ async def test_what_a_run_left_is_found_by_the_next_one(runs: Runs) -> None:
     async with runs.run() as archive:
         journal = history.begin()
         await history.write_to(archive)
-    (kept,) = (found := await left(runs)).sessions
-    assert (kept.session, kept.seq, kept.state) == (journal.number, journal.seq, journal.state)
-    assert found.alive_at == T0
+    (stored,) = (recovered := await recover(runs)).sessions
+    assert (stored.session, stored.seq, stored.state) == (
+        journal.number,
+        journal.seq,
+        journal.state,
+    )
+    assert recovered.alive_at == T0
 
 
 async def test_lines_after_the_checkpoint_are_folded_in(runs: Runs) -> None:
@@ -79,8 +83,10 @@ async def test_lines_after_the_checkpoint_are_folded_in(runs: Runs) -> None:
             history.talk(journal, 2)
             batch = await history.write_to(archive)
             assert not batch.checkpoints
-    found = (await left(runs)).sessions
-    assert [(kept.seq, kept.state) for kept in found] == [(j.seq, j.state) for j in journals]
+    sessions = (await recover(runs)).sessions
+    assert [(stored.seq, stored.state) for stored in sessions] == [
+        (j.seq, j.state) for j in journals
+    ]
 
 
 async def test_a_batch_may_be_written_twice(runs: Runs) -> None:
@@ -93,8 +99,8 @@ async def test_a_batch_may_be_written_twice(runs: Runs) -> None:
         second = await history.write_to(archive)
         await archive.write(second)
         await archive.write(second)
-    (kept,) = (await left(runs)).sessions
-    assert (kept.seq, kept.state) == (journal.seq, journal.state)
+    (stored,) = (await recover(runs)).sessions
+    assert (stored.seq, stored.state) == (journal.seq, journal.state)
 
 
 async def test_what_ended_without_its_room_is_found_and_what_is_over_is_not(runs: Runs) -> None:
@@ -107,8 +113,8 @@ async def test_what_ended_without_its_room_is_found_and_what_is_over_is_not(runs
             journal.end(history.now, reason)
         history.now += RECENT
         await history.write_to(archive)
-    found = [kept.state.end_reason for kept in (await left(runs)).sessions]
-    assert found == sorted(CONTINUABLE)
+    end_reasons = [stored.state.end_reason for stored in (await recover(runs)).sessions]
+    assert end_reasons == sorted(CONTINUABLE)
 
 
 async def test_what_is_over_is_found_for_as_long_as_webhooks_may_speak_of_it(runs: Runs) -> None:
@@ -119,7 +125,7 @@ async def test_what_is_over_is_found_for_as_long_as_webhooks_may_speak_of_it(run
             history.begin("atlas", f"RM_{number}").end(history.now, "room_closed")
         history.now += RECENT - 0.5
         await history.write_to(archive)
-    assert [kept.state.room_sid for kept in (await left(runs)).sessions] == ["RM_2"]
+    assert [stored.state.room_sid for stored in (await recover(runs)).sessions] == ["RM_2"]
 
 
 async def test_a_session_that_ended_and_goes_on_is_one_session(runs: Runs) -> None:
@@ -132,8 +138,8 @@ async def test_a_session_that_ended_and_goes_on_is_one_session(runs: Runs) -> No
         journal.attach(history.now, "AJ_2")
         history.talk(journal)
         await history.write_to(archive)
-    (kept,) = (await left(runs)).sessions
-    assert (kept.seq, kept.state) == (journal.seq, journal.state)
+    (stored,) = (await recover(runs)).sessions
+    assert (stored.seq, stored.state) == (journal.seq, journal.state)
 
 
 async def test_lines_that_were_given_up_are_made_up_for_by_a_checkpoint(runs: Runs) -> None:
@@ -148,5 +154,5 @@ async def test_lines_that_were_given_up_are_made_up_for_by_a_checkpoint(runs: Ru
         await archive.write(evolve(batch, lines=batch.lines[:2], checkpoints=(checkpoint,)))
         history.talk(journal)
         await history.write_to(archive)
-    (found,) = (await left(runs)).sessions
-    assert (found.seq, found.state, found.lost) == (journal.seq, journal.state, given_up)
+    (stored,) = (await recover(runs)).sessions
+    assert (stored.seq, stored.state, stored.lost) == (journal.seq, journal.state, given_up)
