@@ -70,6 +70,15 @@ class History:
     def publish(self, journal: Journal, sid: str, who: str = "alice") -> None:
         journal.record(TrackPublished(self.now, who, TrackInfo(sid, "video", "camera")))
 
+    def add_ended(self, count: int) -> None:
+        """Sessions that ended, `RM_0` the oldest, an hour apart, each with one person more."""
+        for number in range(count):
+            people = [f"person-{n}" for n in range(number + 1)]
+            journal = self.begin(f"team-{number % 2}", f"RM_{number}", *people)
+            self.talk(journal, 3, people[-1])
+            journal.end(self.now, "room_closed")
+            self.now += 3_600.0
+
     def batch(self) -> Batch:
         """What was not taken yet."""
         batch = self.backlog.take(self.now)

@@ -1,0 +1,228 @@
+"""Stored sessions in memory, and a reader of them, for tests that need no disk.
+
+The port without a database: it does with lists and filters what every store must do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import final
+
+from attrs import define, field
+from msgspec.structs import replace
+
+from actors.journal.archive import Batch
+from actors.journal.session_filters import ALL, Filters, regex_of
+from actors.journal.session_reader import (
+    BadCursor,
+    Day,
+    LiveSession,
+    NoStore,
+    OpenSession,
+    SessionPage,
+    TimelinePage,
+    WorkerRow,
+)
+from actors.session import (
+    EntryView,
+    SessionRow,
+    SessionState,
+    SessionView,
+    TimelineEntry,
+    entry_view,
+    session_row,
+)
+from actors.session.view import everyone, view_with
+from bridge.store.replay import entries_of, fold_row
+
+
+@define
+class _Stored:
+    number: int
+    state: SessionState
+    seq: int
+    lost: int
+    entries: list[TimelineEntry] = field(factory=list[TimelineEntry])
+
+
+@final
+class MemorySessions:
+    """The sessions of one worker, which runs."""
+
+    def __init__(self) -> None:
+        self._stored: dict[int, _Stored] = {}
+        """By number, the oldest first."""
+        self._alive_at = 0.0
+
+    def add(self, batch: Batch) -> None:
+        """Store a batch."""
+        for row in batch.lines:
+            stored = self._stored.get(row.session)
+            if stored is not None:
+                stored.state, stored.seq = fold_row(stored.state, stored.seq, row), row.seq
+        for checkpoint in batch.checkpoints:
+            number = checkpoint.session
+            stored = self._stored.setdefault(number, _Stored(number, checkpoint.state, 0, 0))
+            stored.state, stored.seq = checkpoint.state, checkpoint.seq
+            stored.lost = checkpoint.lost
+        for row in batch.lines:
+            self._stored[row.session].entries += entries_of((row,))
+        self._alive_at = batch.alive_at
+
+    @contextmanager
+    def open(self) -> Generator[MemoryReader, None, None]:
+        """See `OpenReader`."""
+        if not self._stored:
+            raise NoStore("no sessions are kept in memory")
+        yield MemoryReader(list(self._stored.values()), self._alive_at)
+
+
+@final
+class MemoryReader:
+    """See `SessionReader`."""
+
+    def __init__(self, stored: list[_Stored], alive_at: float) -> None:
+        self._stored = stored
+        self._alive_at = alive_at
+
+    def workers(self) -> list[WorkerRow]:
+        """See `SessionReader`."""
+        return [WorkerRow("w", 1, self._alive_at, self._alive_at, running=True)]
+
+    def count(self) -> int:
+        """See `SessionReader`."""
+        return len(self._stored)
+
+    def sessions(
+        self, limit: int = 50, cursor: str | None = None, filters: Filters = ALL
+    ) -> SessionPage:
+        """See `SessionReader`.  A cursor is the number of sessions before it."""
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+            raise BadCursor("this is not a cursor of a list")
+        below = len(self._stored) if cursor is None else int(cursor)
+        numbered = [
+            (number, self._row(one))
+            for number, one in reversed(list(enumerate(self._stored[:below])))
+            if self._matches(one, filters)
+        ]
+        more = len(numbered) > limit
+        rows = [row for _, row in numbered[:limit]]
+        return SessionPage(rows, str(numbered[limit - 1][0]) if more else None)
+
+    def rooms(self, filters: Filters = ALL) -> list[SessionRow]:
+        """See `SessionReader`."""
+        return [
+            self._row(one)
+            for one in reversed(self._stored)
+            if not one.state.ended and self._matches(one, filters)
+        ]
+
+    def days(self, first: date, last: date, filters: Filters = ALL) -> list[Day]:
+        """See `SessionReader`."""
+        days: list[Day] = []
+        for offset in range((last - first).days + 1):
+            day = first + timedelta(offset)
+            rows = [
+                self._row(one)
+                for one in self._stored
+                if datetime.fromtimestamp(one.number / 1e6, UTC).date() == day
+                and self._matches(one, filters)
+            ]
+            seconds = sum(row.people_seconds or 0.0 for row in rows)
+            peak = max((row.people.peak or 0 for row in rows), default=0)
+            days.append(Day(day.isoformat(), len(rows), seconds, peak))
+        return days
+
+    def live(self) -> list[LiveSession]:
+        """See `SessionReader`."""
+        return [
+            LiveSession(one.number, one.state, one.seq, one.lost)
+            for one in reversed(self._stored)
+            if not one.state.ended
+        ]
+
+    def session(self, name: str | None = None) -> SessionView | None:
+        """See `SessionReader`."""
+        with self.open_session(name) as session:
+            if session is None or session.timeline is None:
+                return None
+            return replace(session.view, timeline=tuple(session.timeline))
+
+    @contextmanager
+    def open_session(self, name: str | None = None) -> Generator[OpenSession | None, None, None]:
+        """See `SessionReader`."""
+        candidates = [one for one in self._stored if name in (None, one.state.room_sid)]
+        candidates = candidates or [one for one in self._stored if one.state.room == name]
+        if not candidates:
+            yield None
+            return
+        chosen = ([one for one in candidates if not one.state.ended] or candidates)[-1]
+        timeline = MemoryTimeline([entry_view(entry) for entry in chosen.entries])
+        yield OpenSession(view_with(chosen.state, _as_of(chosen.state), timeline), timeline)
+
+    def damage(self) -> str | None:
+        """See `SessionReader`."""
+        return None
+
+    # ------------------------------------------------------------------ inside
+
+    def _row(self, one: _Stored) -> SessionRow:
+        state = one.state
+        return session_row(state, state.last_at if state.ended else _as_of(state))
+
+    def _matches(self, one: _Stored, filters: Filters) -> bool:
+        state, row = one.state, self._row(one)
+        began = state.started_at or 0.0
+        person = None if filters.person is None else regex_of(filters.person)
+        return (
+            (filters.room is None or bool(regex_of(filters.room).match(state.room)))
+            and (filters.status is None or row.status == filters.status)
+            and (filters.since is None or began >= filters.since)
+            and (filters.until is None or began < filters.until)
+            and (filters.people is None or (row.people.peak or 0) >= filters.people)
+            and (filters.quality is None or bool(row.quality.of(filters.quality)))
+            and (
+                person is None
+                or any(
+                    any(map(person.match, (who.identity, who.name, who.person)))
+                    for who in everyone(state)
+                )
+            )
+        )
+
+
+@final
+class MemoryTimeline:
+    """See `Timeline`."""
+
+    def __init__(self, entries: Sequence[EntryView]) -> None:
+        self._entries = entries
+
+    def __iter__(self) -> Iterator[EntryView]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._entries
+
+    def backwards(self) -> Iterator[EntryView]:
+        """See `Timeline`."""
+        return reversed(self._entries)
+
+    def page(self, limit: int, cursor: str | None = None) -> TimelinePage:
+        """See `Timeline`.  A cursor is the number of entries before it."""
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+            raise BadCursor("this is not a cursor of a timeline")
+        begin = 0 if cursor is None else int(cursor)
+        end = begin + limit
+        more = end < len(self._entries)
+        return TimelinePage(list(self._entries[begin:end]), str(end) if more else None)
+
+
+def _as_of(state: SessionState) -> float:
+    return time.time() - (state.clock_offset or 0.0)
