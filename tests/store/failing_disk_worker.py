@@ -88,7 +88,7 @@ async def main(data_dir: Path, condition: FileLimit | FullDisk | ReadOnly) -> No
     async with open_store(data_dir, instance="w") as archive:
         (stored,) = (await archive.load()).sessions
         assert (stored.seq, stored.state) == (journal.seq, journal.state)
-        print("all kept")  # noqa: T201
+        print("all stored")  # noqa: T201
 
 
 if __name__ == "__main__":
