@@ -1,8 +1,8 @@
-"""A session's row of a list, kept as JSON beside its state so that a list decodes no states.
+"""A session's row of a list, as JSON beside its state, so that a list decodes no states.
 
-Which keys a row has changes with the program.  `FORM` is a fingerprint of them: a row that an
-earlier version kept under another one is made anew from the state, so that every row of a list
-has the same keys.
+The keys of a row change with the program.  `FORM` is a fingerprint of them.  A row that an earlier
+version stored in another form is made again from the state, so that all rows of a list have the
+same keys.
 """
 
 from __future__ import annotations

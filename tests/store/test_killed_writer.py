@@ -1,4 +1,4 @@
-"""A writer that is killed at any moment loses nothing of what it was told is kept."""
+"""A writer that is killed at any moment loses nothing of what it knew to be written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_fifty_writers_killed_at_random_moments_lose_nothing(tmp_path: Path) -> 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{TIMES} writers killed")
-    # Nor does the timeline: every message is told once.
+    # Nor does the timeline: it has every message once.
     with open_reader(tmp_path) as reader:
         session = reader.session("RM_1")
     assert session is not None

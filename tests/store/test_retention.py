@@ -1,4 +1,4 @@
-"""What is kept for how long, and in which order the rest goes."""
+"""How long sessions and timelines are kept, and in which order the rest is dropped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def session_in(data_dir: Path, name: str) -> SessionView | None:
         return reader.session(name)
 
 
-def kept_in(
+def open_with(
     data_dir: Path, retention: Retention, steady: Callable[[], float] = time.monotonic
 ) -> AbstractAsyncContextManager[SqliteArchive]:
     """A store whose run begins when all is over, and drops as fast as it can."""
@@ -44,7 +44,7 @@ def kept_in(
 
 async def test_old_lines_go_and_the_session_stays(tmp_path: Path) -> None:
     history = History()
-    async with kept_in(tmp_path, KEEP) as archive:
+    async with open_with(tmp_path, KEEP) as archive:
         old = history.begin("old", "RM_old")
         history.talk(old, 100)
         old.end(history.now, "room_closed")
@@ -69,7 +69,7 @@ async def test_old_lines_go_and_the_session_stays(tmp_path: Path) -> None:
 
 async def test_sessions_go_so_long_after_their_end_with_all_they_had(tmp_path: Path) -> None:
     history = History()
-    async with kept_in(tmp_path, KEEP) as archive:
+    async with open_with(tmp_path, KEEP) as archive:
         for number in range(5):
             journal = history.begin("old", f"RM_{number}", f"person-{number}")
             history.talk(journal, 3, f"person-{number}")
@@ -98,7 +98,7 @@ async def test_sessions_go_so_long_after_their_end_with_all_they_had(tmp_path: P
 async def test_what_a_live_session_is_made_of_stays_however_old_it_is(tmp_path: Path) -> None:
     history = History()
     shortest = Retention(sessions=1.0, events=1.0, size=0)
-    async with kept_in(tmp_path, shortest) as archive:
+    async with open_with(tmp_path, shortest) as archive:
         journal = history.begin()
         await history.write_to(archive)
         for _ in range(30):
@@ -108,21 +108,21 @@ async def test_what_a_live_session_is_made_of_stays_however_old_it_is(tmp_path: 
         history.talk(journal)
         await history.write_to(archive)
     async with open_store(tmp_path, instance="w") as archive:
-        (kept,) = (await archive.load()).sessions
-    assert (kept.seq, kept.state) == (journal.seq, journal.state)
+        (stored,) = (await archive.load()).sessions
+    assert (stored.seq, stored.state) == (journal.seq, journal.state)
 
 
 async def test_over_its_size_lines_go_before_sessions(tmp_path: Path) -> None:
     history = History()
     small = Retention(size=600_000)
-    async with kept_in(tmp_path, small) as archive:
+    async with open_with(tmp_path, small) as archive:
         for number in range(100):
             journal = history.begin("atlas", f"RM_{number}")
             history.talk(journal, 100)
             journal.end(history.now, "room_closed")
             await history.write_to(archive)
         await prune_all(archive, history.now + REPLAY)
-        kept = (tmp_path / FILE).stat().st_size
+        size = (tmp_path / FILE).stat().st_size
     with open_reader(tmp_path) as reader:
         rows = reader.sessions(100).sessions
         assert len(rows) == 100, "it was enough to drop lines"
@@ -130,12 +130,12 @@ async def test_over_its_size_lines_go_before_sessions(tmp_path: Path) -> None:
     has_lines = [whole is not None and bool(whole.timeline) for whole in timelines]
     assert any(has_lines)
     assert not all(has_lines)
-    assert kept > 0
+    assert size > 0
 
 
 async def test_room_that_is_free_goes_back_to_the_disk(tmp_path: Path) -> None:
     history = History()
-    async with kept_in(tmp_path, KEEP) as archive:
+    async with open_with(tmp_path, KEEP) as archive:
         for number in range(200):
             journal = history.begin("atlas", f"RM_{number}", *(f"p{n}" for n in range(50)))
             journal.end(history.now, "room_closed")
@@ -143,14 +143,14 @@ async def test_room_that_is_free_goes_back_to_the_disk(tmp_path: Path) -> None:
         history.now += 1_000 * DAY
         await history.write_to(archive)
     full = (tmp_path / FILE).stat().st_size
-    async with kept_in(tmp_path, KEEP) as archive:
+    async with open_with(tmp_path, KEEP) as archive:
         await prune_all(archive, history.now)
     assert (tmp_path / FILE).stat().st_size < full / 2
 
 
 async def test_the_journal_is_kept_for_those_who_follow_it(tmp_path: Path) -> None:
     history = History()
-    async with kept_in(tmp_path, KEEP) as archive:
+    async with open_with(tmp_path, KEEP) as archive:
         journal = history.begin()
         await history.write_to(archive)
         feed = SqliteFeed(tmp_path, trio.Event)
@@ -188,7 +188,7 @@ async def test_over_its_size_the_greediest_session_loses_its_lines_and_no_other(
     tmp_path: Path,
 ) -> None:
     history = History()
-    async with kept_in(tmp_path, Retention(size=1.5e6)) as archive:
+    async with open_with(tmp_path, Retention(size=1.5e6)) as archive:
         for number in range(20):
             fill(history, f"before-{number}", 50)
         await history.write_to(archive)
@@ -216,7 +216,7 @@ async def test_over_its_size_the_greediest_session_loses_its_lines_and_no_other(
 
 async def test_no_session_goes_for_the_sake_of_the_journal(tmp_path: Path) -> None:
     history = History()
-    async with kept_in(tmp_path, Retention(size=400_000)) as archive:
+    async with open_with(tmp_path, Retention(size=400_000)) as archive:
         fill(history, "old", 10)
         await history.write_to(archive)
         live = history.begin("live", "RM_live")
@@ -292,7 +292,7 @@ async def test_at_most_a_share_goes_in_an_hour(tmp_path: Path) -> None:
 
 async def test_where_no_clock_is_trusted_nothing_goes_for_its_age(tmp_path: Path) -> None:
     history = History()
-    async with kept_in(tmp_path, Retention(sessions=1.0, events=1.0)) as archive:
+    async with open_with(tmp_path, Retention(sessions=1.0, events=1.0)) as archive:
         await five_days(archive, history)
         await prune_all(archive, None)
         with open_reader(tmp_path) as reader:

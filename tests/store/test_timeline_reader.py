@@ -1,4 +1,4 @@
-"""A timeline that is larger than memory is read, and shown, a piece at a time."""
+"""A timeline that is larger than memory is read and shown in pieces."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.session.session_story import Story, as_json
 from tests.store.stored_history import History
 
 
-async def kept(data_dir: Path, pieces: int, each: int, size: int = 10) -> None:
-    """A session of so many chunks, and a last piece that is only in the journal."""
+async def write_session(data_dir: Path, pieces: int, each: int, size: int = 10) -> None:
+    """Write a session of so many chunks, with a last piece that is only in the journal."""
     history = History()
     async with open_store(data_dir, instance="w") as archive:
         journal = history.begin()
@@ -50,7 +50,7 @@ def opened(data_dir: Path) -> Iterator[StoredTimeline]:
 
 
 async def test_it_is_the_same_whole_backwards_and_page_by_page(tmp_path: Path) -> None:
-    await kept(tmp_path, 5, 40)
+    await write_session(tmp_path, 5, 40)
     with open_reader(tmp_path) as reader:
         session = reader.session()
     assert session is not None
@@ -76,7 +76,7 @@ async def test_it_is_the_same_whole_backwards_and_page_by_page(tmp_path: Path) -
 async def test_a_page_is_bounded_in_bytes_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await kept(tmp_path, 3, 20, 500)
+    await write_session(tmp_path, 3, 20, 500)
     monkeypatch.setattr(timeline_module, "PAGE_BYTES", 10_000)
     with opened(tmp_path) as timeline:
         entries, cursor, pages = 0, None, 0
@@ -91,13 +91,13 @@ async def test_a_page_is_bounded_in_bytes_too(
 
 @pytest.mark.parametrize("cursor", ["", "1", ".", "1.", "x.1", "1.1.1", "-1.0", "9" * 99 + ".0"])
 async def test_a_cursor_that_no_page_gave_is_refused(cursor: str, tmp_path: Path) -> None:
-    await kept(tmp_path, 1, 1)
+    await write_session(tmp_path, 1, 1)
     with opened(tmp_path) as timeline, pytest.raises(BadCursor):
         timeline.page(1, cursor)
 
 
 async def test_going_through_it_or_printing_it_takes_memory_for_a_piece(tmp_path: Path) -> None:
-    await kept(tmp_path, 12, 500, 1_000)
+    await write_session(tmp_path, 12, 500, 1_000)
     text = 12 * 500 * 2_000
     with opened(tmp_path) as timeline:
         for use in (
