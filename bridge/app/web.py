@@ -24,7 +24,8 @@ from bridge.http.api.answer_types import WaitingRooms, WorkerStore, WorkerView
 from bridge.http.api.endpoints import Api, Archives
 from bridge.http.api.event_stream import EventSource
 from bridge.http.health import health
-from bridge.http.metrics import Metrics, Requests, RuntimeCounters, Sources
+from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
+from bridge.http.metrics import Metrics
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
 from bridge.http.pages.rendering import moment, utc
 from bridge.http.server.exchange import App
@@ -129,14 +130,14 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
     ports.system.listen(runtime.take)
     return Sources(
         sessions=ports.watched_sessions,
-        tally=ports.counters,
-        vitals=runtime,
+        run=ports.counters,
+        runtime=runtime,
         system=ports.system,
         backlog=ports.backlog,
         worker=ports.worker,
         webhooks=webhooks.counts,
         webhooks_dropped=lambda: webhooks.dropped_by_server,
-        feed=events,
+        events=events,
         requests=Requests(),
         server_clock=ports.clock,
         heartbeat=ports.heartbeat,

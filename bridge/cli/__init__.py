@@ -1,8 +1,16 @@
-"""The command line: settings, log, and the commands themselves.
+"""The command line: the commands, and nothing else.
 
-`python -m bridge.cli` and the installed script both come in through `main`.  It
-imports nothing heavy: `--help` and a wrong flag are answered before trio, the
-LiveKit SDK or structlog are loaded, each command imports what it needs.
+    command_line     from the arguments to one command, and from its end to an exit code
+    commands         the list of commands
+    ..._command(s)   each command's flags, and how it is run
+    check, probes, media_probe       `check`
+    reading, reading_tables, report_text, store_access    `rooms`, `sessions`, `report`
+    top, live_rooms, top_frame, screen                    `top`
+    simulate         `simulate`
+
+`python -m bridge.cli` and the installed script both call `main`.  It imports nothing heavy:
+`--help` and a wrong flag are answered before trio, the LiveKit SDK or structlog are loaded.  A
+command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -15,8 +23,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 failed, 2 wrong use, 130 interrupted."""
-    # numpy comes along with the LiveKit SDK and starts a pool of threads when it is
-    # imported, unless told before.
+    # The LiveKit SDK imports numpy, which starts a pool of threads at its import unless this
+    # variable says otherwise.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from bridge.cli.command_line import run

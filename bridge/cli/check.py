@@ -1,7 +1,7 @@
 """`check`: every setting and every component, one by one, and what to do about each.
 
 The settings and this machine come first, then the server as far as the settings
-allow (`bridge.cli.probes`).  Exit code 0 only if all hold; a wrong setting is told on
+allow (`bridge.cli.probes`).  Exit code 0 only if all hold.  A wrong setting is printed on
 stderr too and is exit code 2, as with any other command.
 """
 
@@ -45,12 +45,12 @@ from bridge.store.schema import FILE, open_for_writing
 FREE_SPACE: Final = 100 << 20
 """Bytes.  A session of an hour is some hundred kilobytes."""
 FEW_ROOMS: Final = 20
-"""Under so many rooms, the open-file limit is what will hold the worker back."""
+"""With fewer rooms than this, the open-file limit is too low."""
 LONG_SECRET: Final = 32
-"""Bytes: what HMAC-SHA256 wants for a key (RFC 7518, 3.2)."""
+"""Bytes that HMAC-SHA256 wants for a key (RFC 7518, 3.2)."""
 FAILED: Final = 1
 MAKES_A_ROOM: Final = (
-    "making the room {room} for a moment, to try the media path: webhooks tell of it "
+    "making the room {room} for a moment, to try the media path: webhooks report it "
     "(--no-media makes none)\n"
 )
 OPEN_FILES: Final = "open-file limit"
@@ -61,19 +61,19 @@ _SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
 def run_check(flags: Mapping[str, object], *, as_json: bool, media: bool) -> int:
     """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting.
 
-    With `media` a room is made on the server, which is said before.
+    With `media` a room is made on the server, which is announced before.
     """
-    machine.raise_descriptor_limit()  # The settings are bounded by it.
+    machine.raise_descriptor_limit()  # Before the settings: they are bounded by it.
     read = read_settings(flags)
 
     def announce(room: str) -> None:
-        # JSON alone on stdout; and where it is read by people it belongs to what they read.
+        # Only JSON may stand on stdout.  For people the line belongs to the results.
         output = sys.stderr if as_json else sys.stdout
         output.write(MAKES_A_ROOM.format(room=room))
         output.flush()
 
     tested = [*(_setting(row, read) for row in TABLE), *_machine(read)]
-    # With a setting to be mended the check is not over: no room is made before that.
+    # With a wrong setting the check will be repeated: no room is made before that.
     about = announce if media and not read.problems else None
     results = [*tested, *_server(read, about, media=media)]
     if as_json:
@@ -94,7 +94,7 @@ def _holds(result: Result) -> bool:
 def _setting(row: Setting, read: UncheckedSettings) -> Result:
     name = row.flag
     if row.name in read.problems:
-        return Result(name, "failed", *_found_and_advice(row, read.problems[row.name]))
+        return Result(name, "failed", *_text_and_advice(row, read.problems[row.name]))
     for notice in read.notices:
         if notice.event == "max_rooms_lowered" and row.name == "max-rooms":
             needed = machine.descriptors_for_rooms(int(str(notice.fields["asked"])))
@@ -124,11 +124,11 @@ def _setting(row: Setting, read: UncheckedSettings) -> Result:
     return Result(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
 
 
-def _found_and_advice(row: Setting, problem: str) -> tuple[str, str]:
-    """The two columns of a problem, which as a line of its own ends in what to do."""
-    found, separator, advice = problem.partition("; set it by ")
+def _text_and_advice(row: Setting, problem: str) -> tuple[str, str]:
+    """The two columns of a problem.  As one line it ends with the advice."""
+    text, separator, advice = problem.partition("; set it by ")
     if separator:
-        return found, f"set it by {advice}"
+        return text, f"set it by {advice}"
     return problem.removesuffix(f" (set by {row.how()})"), f"set it by {row.how()}"
 
 
@@ -151,7 +151,7 @@ _UNITS: Final[Mapping[str, Sequence[tuple[str, int]]]] = {
 
 
 def _in_units(value: float, units: Sequence[tuple[str, int]]) -> str:
-    """The value as it would be given: in the largest unit of which it is a multiple."""
+    """The value as a user gives it: in the largest unit of which it is a multiple."""
     for unit, one in units:
         if value and value % one == 0:
             return f"{value / one:g}{unit}"
@@ -178,7 +178,7 @@ def _open_files() -> Result:
 def _data_dir(read: UncheckedSettings) -> Result:
     name, folder = "data directory", read.values.get("data-dir")
     if folder is None:
-        return _first_mend(name, "--data-dir")
+        return _not_tried(name, "--data-dir")
     try:
         machine.make_writable(folder)
     except OSError as error:
@@ -199,10 +199,10 @@ def _unwritable(name: str, folder: Path, error: OSError) -> Result:
 
 
 def _store(read: UncheckedSettings) -> Result:
-    """SQLite with its log beside it, in the very directory: some file systems cannot."""
+    """Make a database with SQLite's write-ahead log there: some file systems cannot do it."""
     name, folder = "store", read.values.get("data-dir")
     if folder is None:
-        return _first_mend(name, "--data-dir")
+        return _not_tried(name, "--data-dir")
     try:
         with tempfile.TemporaryDirectory(prefix="check-", dir=folder) as temporary:
             open_for_writing(Path(temporary) / FILE).close()
@@ -211,11 +211,11 @@ def _store(read: UncheckedSettings) -> Result:
     except (sqlite3.Error, ArchiveTrouble) as error:
         found = f"SQLite cannot keep a database there: {harmless(str(error))}"
         return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
-    return _kept(name, folder)
+    return _stored_sessions(name, folder)
 
 
-def _kept(name: str, folder: Path) -> Result:
-    """What is there from before."""
+def _stored_sessions(name: str, folder: Path) -> Result:
+    """The sessions of earlier runs can be read."""
     found, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
     try:
         with open_sessions(folder) as reader:
@@ -237,7 +237,7 @@ def _kept(name: str, folder: Path) -> Result:
 def _http_port(read: UncheckedSettings) -> Result:
     name = "HTTP port"
     if "http" in read.problems:
-        return _first_mend(name, "--http")
+        return _not_tried(name, "--http")
     address: HttpAddress | None = read.values["http"]
     if address is None:
         return Result(name, "ok", "off")
@@ -248,8 +248,8 @@ def _http_port(read: UncheckedSettings) -> Result:
     return Result(name, "failed", f"{address}: {problem}", do)
 
 
-def _first_mend(name: str, what: str) -> Result:
-    return Result(name, "skipped", f"not tried: fix {what} first")
+def _not_tried(name: str, first: str) -> Result:
+    return Result(name, "skipped", f"not tried: fix {first} first")
 
 
 # ---------------------------------------------------------------- the server
@@ -257,7 +257,7 @@ def _first_mend(name: str, what: str) -> Result:
 
 @frozen
 class _Silence:
-    """The log while we check: what the parts have to say is in the results."""
+    """Settings of the log during a check.  Nothing is logged: the results have the errors."""
 
     log_format: str = "text"
     log_payloads: bool = False
@@ -269,9 +269,9 @@ def _server(
 ) -> list[Result]:
     missing = [name for name in _SERVER_SETTINGS if name in read.problems]
     if missing:
-        return [_first_mend(name, f"--{missing[0]}") for name in PROBES]
+        return [_not_tried(name, f"--{missing[0]}") for name in PROBES]
     if machine.descriptor_limit() < machine.LEAST_DESCRIPTORS:
-        return [_first_mend(name, f"'{OPEN_FILES}'") for name in PROBES]
+        return [_not_tried(name, f"'{OPEN_FILES}'") for name in PROBES]
     first = next(iter(read.problems), "")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     configure_logging(_Silence(), fd=nowhere)
@@ -304,7 +304,7 @@ _PLAIN_WIDTH: Final = 200
 
 
 def _print_table(results: list[Result]) -> None:
-    # Not into a terminal: wide enough that most lines are whole, for grep.
+    # In a file or a pipe the table is so wide that most lines are whole, for grep.
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else _PLAIN_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -326,8 +326,8 @@ def _print_table(results: list[Result]) -> None:
 
 def _print_json(results: list[Result]) -> None:
     rows = [{**asdict(result), "found": _safe(result.found)} for result in results]
-    held = all(map(_holds, results))
-    sys.stdout.write(json.dumps({"ok": held, "checks": rows}, indent=1) + "\n")
+    all_hold = all(map(_holds, results))
+    sys.stdout.write(json.dumps({"ok": all_hold, "checks": rows}, indent=1) + "\n")
 
 
 def _safe(text: str) -> str:

@@ -39,7 +39,7 @@ RATE_OVER: Final = 10.0
 
 @frozen
 class StoreSnapshot:
-    """What the store had at one moment."""
+    """The store's content at one moment."""
 
     at: float
     """Unix seconds: now, or the last sign of life where no worker runs."""
@@ -60,9 +60,9 @@ class StoreSnapshot:
 
 
 def snapshots(data_dir: Path) -> Generator[StoreSnapshot, None, None]:
-    """One each time it is asked for, for ever.
+    """A snapshot for each `next`, for ever.
 
-    The file is opened anew where it is another one, and where a worker begins or ends: what
+    The file is opened anew where it was replaced, and where a worker begins or ends: a file that
     nobody writes is read without its log (`bridge.store.schema.open_for_reading`).
     """
     snapshot = StoreSnapshot(time.time(), None, ())
@@ -94,7 +94,7 @@ def _identity(data_dir: Path) -> tuple[int, int, bool] | None:
 
 @frozen
 class RoomRow:
-    """One row."""
+    """One live room, as a row of the table."""
 
     name: str
     people: int
@@ -106,7 +106,7 @@ class RoomRow:
     talking: tuple[str, ...]
     """Identities."""
     quality: str | None
-    """The worst that somebody has now."""
+    """The worst quality that a participant has now."""
     age: float
     """Seconds since the session began."""
     coverage: float
@@ -120,7 +120,7 @@ class MessageRates:
         self._earlier: deque[tuple[float, Mapping[int, int]]] = deque()
 
     def take(self, snapshot: StoreSnapshot) -> Mapping[int, float]:
-        """Messages a second by session.  Nothing of one that was not there before."""
+        """Messages a second by session.  A session that is new has no rate yet."""
         counts = {one.number: one.state.messages.total for one in snapshot.live}
         while self._earlier and not 0.0 <= snapshot.at - self._earlier[0][0] <= RATE_OVER:
             self._earlier.popleft()
@@ -163,7 +163,7 @@ NOT_REGISTERED: Final = "NOT REGISTERED"
 
 
 def ask_registration(address: HttpAddress, instance: str) -> str:
-    """What the worker `instance`, if it listens there, says of its registration at LiveKit."""
+    """Whether the worker `instance`, if it listens there, is registered at LiveKit."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     connection = http.client.HTTPConnection(host, address.port, timeout=1.0)
     try:
@@ -181,7 +181,7 @@ def ask_registration(address: HttpAddress, instance: str) -> str:
 
 @final
 class RegistrationCheck:
-    """The same in a thread of its own, so that nothing waits for an answer."""
+    """Asks for the registration in a thread of its own, so that nothing waits for the answer."""
 
     def __init__(self, address: HttpAddress | None) -> None:
         self.answer = UNKNOWN
@@ -189,7 +189,7 @@ class RegistrationCheck:
         self._thread: threading.Thread | None = None
 
     def again(self, snapshot: StoreSnapshot) -> None:
-        """Ask the worker, if one runs, unless there is a question already."""
+        """Ask the worker, if one runs, unless an answer is still awaited."""
         waits = self._thread is not None and self._thread.is_alive()
         if self._address and snapshot.worker and snapshot.runs and not waits:
             about = (self._address, snapshot.worker.instance)

@@ -1,13 +1,12 @@
 """The media path, tried: a real WebRTC connection to a room, and how it was made.
 
-Signalling and media take different ways: the websocket may pass every firewall while
-nothing comes through on the ports that LiveKit negotiates.  The SDK's `connect`
-returns only once the peer connection stands, so a connection is the proof; its
-statistics say over what.
+Signalling and media take different ways: the websocket may pass every firewall while the ports that
+LiveKit negotiates are closed.  The SDK's `connect` returns only when the peer connection is
+established, so a connection is the proof.  Its statistics name the protocol and the address.
 
-As in `bridge.livekit.rooms.livekit_rooms`, a connect is never cancelled (the native library
-ends the process 15 s later): who waits may walk away, the task closes its room when it
-is through.
+As in `bridge.livekit.rooms.livekit_rooms`, a connect is never cancelled, because the native library
+would end the process 15 s later.  A caller may stop waiting; the task then closes its room when the
+connect has returned.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.output.redact import redact
 
 DEADLINE: Final = 12.0
-"""Seconds for a connection; a good one takes a tenth of one, a bad one a minute."""
+"""Seconds for a connection.  A good one takes 0.1 s, a bad one a minute."""
 STATS_DEADLINE: Final = 3.0
 GOODBYE: Final = 3.0
 
 
 class MediaError(Exception):
-    """No connection.  The text says what the SDK gave for a reason, and holds no token."""
+    """No connection.  The text has the SDK's reason, and no token."""
 
 
 @frozen
 class MediaPath:
-    """How a connection was made; "" where its statistics do not tell."""
+    """How a connection was made; "" where its statistics do not have it."""
 
     protocol: str
     """`udp` or `tcp`."""
@@ -48,7 +47,7 @@ class MediaPath:
 
 
 async def try_media(url: str, token: str, *, deadline: float = DEADLINE) -> MediaPath:
-    """Join the room of `token`, see how, and leave.  Inside `trio_asyncio.open_loop()`.
+    """Join the room of `token`, find out how, and leave.  Inside `trio_asyncio.open_loop()`.
 
     Raises `MediaError`.
     """
@@ -59,19 +58,19 @@ async def try_media(url: str, token: str, *, deadline: float = DEADLINE) -> Medi
     with trio.move_on_after(deadline):
         await attempt.over.wait()
     if attempt.path is None:
-        attempt.given_up = True
+        attempt.abandoned = True
         raise MediaError(attempt.error or f"no connection within {deadline:g} s")
     return attempt.path
 
 
 class _Attempt:
-    """One connection, in an asyncio task that nobody cancels."""
+    """One connection, in an asyncio task that is never cancelled."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, url: str, token: str) -> None:
         self.over = trio.Event()
         self.path: MediaPath | None = None
         self.error = ""
-        self.given_up = False
+        self.abandoned = False
         self._room = rtc.Room(loop=loop)
         self._task = loop.create_task(self._run(url, token))
 
@@ -86,13 +85,13 @@ class _Attempt:
         try:
             await self._room.connect(url, token, options)
             path = await self._path()
-            if not self.given_up:
+            if not self.abandoned:
                 self.path = path
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._room.disconnect(), GOODBYE)
         except rtc.ConnectError as error:
             self.error = str(connect_error(error.message))
-        except Exception as error:  # noqa: BLE001 - told to whoever asked
+        except Exception as error:  # noqa: BLE001 - it becomes the result
             self.error = redact(f"{type(error).__name__}: {error}")[:300]
         self.over.set()
 

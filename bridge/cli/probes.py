@@ -1,17 +1,15 @@
-"""What `check` tries on a LiveKit server, from the socket to the media.
+"""The probes of `check` on a LiveKit server, from the socket to the media.
 
-One pass over a chain in which each link needs the one before: without a server there
-is no key to test, without a key no room.  What could not be tried says what must be
-mended first.  Nothing that is tried here touches the user's rooms: the worker
-registers under a name of its own, full and draining, and the one room that is made
-has a name of its own and is deleted.
+The probes form a chain in which each needs the one before: without a server there is no key to
+test, without a key no room.  A probe that could not be tried names the one that must be mended
+first.  No probe touches the user's rooms: the worker registers under a name of its own, full and
+draining, and the one room that is made has a name of its own and is deleted.
 
-There is no media path without a room: LiveKit tells its candidates to participants only.
-What others notice of that room is little.  It is made with a dispatch for an agent of its
-own name, which nobody bears; without any dispatch LiveKit would offer it to all unnamed
-agents.  The token has the same room configuration, should its owner delete the room before
-we come.  The owner's webhooks do tell of it.  So it is announced before, and left out where
-that is wanted.
+The media path needs a room, because LiveKit sends its candidates to participants only.  Others
+notice little of that room.  It is made with a dispatch for an agent of its own name, which does not
+exist; without any dispatch LiveKit would offer it to all unnamed agents.  The token has the same
+room configuration, for the case that the room is deleted before we join it.  The user's webhooks do
+report the room.  So it is announced before, and `--no-media` leaves it out.
 """
 
 from __future__ import annotations
@@ -43,16 +41,16 @@ from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
 from bridge.livekit.worker.worker_rejection import rejection_of
 
 Status: TypeAlias = Literal["ok", "failed", "skipped", "left out"]
-"""`skipped`: something else must be mended first; `left out`: the user did not want it."""
+"""`skipped`: another problem must be mended first; `left out`: the user did not want it."""
 
 OLDEST_SERVER: Final = (1, 8, 0)
 """The first livekit-server that sends an agent to a room by its name (AgentDispatchService)."""
 REGISTER_DEADLINE: Final = 5.0
 """Seconds, once the socket is open."""
 PONG_DEADLINE: Final = 2.0
-"""Seconds.  A server that answers no ping tells its time in whole seconds (`Date`)."""
-ROOM_LIFE: Final = 20
-"""Whole seconds until the server ends the room by itself, should we be killed."""
+"""Seconds.  Without an answer to a ping, the server's time is known in whole seconds (`Date`)."""
+ROOM_SECONDS: Final = 20
+"""Whole seconds until the server ends the empty room by itself, if we are killed."""
 
 
 @frozen
@@ -63,7 +61,7 @@ class Result:
     status: Status
     found: str
     do: str = ""
-    """What to do about it, where it is not ok."""
+    """The advice, where it is not ok."""
 
 
 class Rejected(Exception):
@@ -77,7 +75,7 @@ class Rejected(Exception):
 async def register(
     endpoint: Endpoint, api_key: ApiKey, name: str, clock: ServerClock
 ) -> Registered:
-    """Be a worker for a moment, and learn the server's time.
+    """Register a worker for a moment, and learn the server's time.
 
     Raises `SocketFailed` or `Rejected`.
     """
@@ -117,9 +115,9 @@ async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Re
             await socket.send_message(data)
         for event in worker.receive(await socket.get_message(), trio.current_time()):
             if isinstance(event, Malformed):
-                raise Rejected("other", f"the server's answer is none: {event.error}")
+                raise Rejected("other", f"the server's answer is malformed: {event.error}")
             if isinstance(event, Registered):
-                for data in worker.data_to_send():  # that we are full
+                for data in worker.data_to_send():  # our status: full
                     await socket.send_message(data)
                 return event
 
@@ -127,7 +125,7 @@ async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Re
 async def _ask_time(
     socket: WebSocketConnection, worker: WorkerProtocol, clock: ServerClock
 ) -> None:
-    """Ping: the answer tells the server's time in milliseconds."""
+    """Ping: the answer has the server's time in milliseconds."""
     worker.tick(trio.current_time())
     for data in worker.data_to_send():
         await socket.send_message(data)
@@ -140,7 +138,7 @@ async def _ask_time(
 
 
 def version_problem(version: str) -> str | None:
-    """Why a server of this version will not do; None where it will, or tells none."""
+    """Why a server of this version does not work; None where it does or has no version."""
     numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
     if numbers is None:
         return None
@@ -177,31 +175,31 @@ PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, ROOM_SERVICE, MEDIA)
 NO_MEDIA: Final = "left out (--no-media)"
 
 
-def _say_nothing(_room: str) -> None:
-    """For who checks a server of his own."""
+def _announce_nothing(_room: str) -> None:
+    """For the check of a private server."""
 
 
 @define(eq=False)
 class ServerCheck:
     """The chain of probes on one server; `run` gives one result for each of `PROBES`.
 
-    Run it inside `trio_asyncio.open_loop()` and let the process end soon after: a
-    media connection that did not come about is cancelled with the loop, which the
-    native library answers by ending the process 15 s later.
+    Run it inside `trio_asyncio.open_loop()` and let the process end soon after: a media
+    connection that failed is cancelled with the loop, and the native library then ends the
+    process 15 s later.
     """
 
     endpoint: Endpoint
     api_key: ApiKey
     agent_name: str
     media_deadline: float = DEADLINE
-    announce: Callable[[str], object] | None = _say_nothing
-    """Told the name of the room that is about to be made; None: none is made."""
+    announce: Callable[[str], object] | None = _announce_nothing
+    """Called with the name of the room before it is made; None: no room is made."""
     no_room: str = NO_MEDIA
-    """Why none is made."""
+    """Why no room is made."""
     proxies: Sequence[str] = ()
     """Variables with an HTTP proxy, which is not used."""
     _name: str = Factory(lambda: f"{CHECK_PREFIX}{secrets.token_hex(4)}")
-    """Of the worker, of its room, of the participant in it."""
+    """The name of the worker, of its room, and of the participant in it."""
     _results: dict[str, Result] = field(factory=dict[str, Result], init=False)
 
     async def run(self) -> list[Result]:
@@ -257,7 +255,7 @@ class ServerCheck:
         self._ok(SERVER, f"answers at {self.endpoint.authority}", self._proxy_hint())
         self._ok(WORKER, f"registered as {worker.worker_id}, and left")
         problem = version_problem(worker.server_version)
-        version = worker.server_version or "not told"
+        version = worker.server_version or "unknown"
         if problem:
             self._fail(VERSION, f"{version} is {problem}", "install a newer livekit-server")
         else:
@@ -284,8 +282,8 @@ class ServerCheck:
         self._fail(ROOM_SERVICE, str(listed), do)
 
     def _judge_clock(self, worker: Rejected | None, clock: ServerClock) -> None:
-        """Sessions have the server's time whatever ours is; all else has ours."""
-        do = "set this machine's clock, and let it be kept right (NTP)"
+        """Sessions have the server's time, whatever ours is.  All other times are ours."""
+        do = "set this machine's clock, and keep it right with NTP"
         offset = clock.offset
         if worker is not None and worker.reason == "clock_skew":
             self._fail(CLOCK, str(worker), do)
@@ -305,7 +303,7 @@ class ServerCheck:
             if await self._can(
                 {
                     "create room": lambda: api.create_room(
-                        self._name, empty_timeout=ROOM_LIFE, agents=[self._name]
+                        self._name, empty_timeout=ROOM_SECONDS, agents=[self._name]
                     ),
                     "list rooms": lambda: api.list_rooms([self._name]),
                     "list participants": lambda: api.list_participants(self._name),
@@ -317,7 +315,7 @@ class ServerCheck:
             await self._delete_room(api)
 
     async def _use_no_room(self, api: ServerApi) -> None:
-        """What can be asked of a room that does not exist."""
+        """The calls that can be made about a room that does not exist."""
         await self._can(
             {
                 "list rooms": lambda: api.list_rooms([self._name]),
@@ -345,8 +343,8 @@ class ServerCheck:
             identity=self._name,
             agent_name=self.agent_name,
             configuration={
-                "emptyTimeout": ROOM_LIFE,
-                "departureTimeout": ROOM_LIFE,
+                "emptyTimeout": ROOM_SECONDS,
+                "departureTimeout": ROOM_SECONDS,
                 "agents": [{"agentName": self._name}],
             },
         )
@@ -358,9 +356,10 @@ class ServerCheck:
         self._ok(MEDIA, _way(path), "" if path.protocol != "tcp" else BETTER_UDP)
 
     async def _delete_room(self, api: ServerApi) -> None:
-        """A server that answers late has deleted it all the same; its empty timeout would.
+        """Delete the room, twice if it exists again: a late join makes a deleted room anew.
 
-        Once more where it is there again: who joins a room that was deleted makes it anew.
+        An error is ignored: a server that answers late has deleted the room, or its empty timeout
+        will.
         """
         with trio.move_on_after(api.deadline, shield=True):
             for _ in range(2):

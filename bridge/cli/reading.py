@@ -1,7 +1,7 @@
-"""`sessions`, `rooms` and `report`: what the store has, while a worker writes and after.
+"""`sessions`, `rooms` and `report`: the store's content, while a worker writes and after it ended.
 
-They read the file in the data directory and nothing else, need no LiveKit server and no
-key, and import neither trio nor the SDK.
+They read the file in the data directory and nothing else.  They need no LiveKit server and no key,
+and import neither trio nor the SDK.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ from bridge.output.harmless import harmless
 from bridge.output.text import go_duration
 
 AT_ONCE: Final = 500
-"""Sessions that are read from the store, and held in memory, at a time."""
+"""Sessions that are read from the store, and are in memory, at a time."""
 LIMIT: Final = number("limit", "How many at most; without it, all.", 1, 1_000_000_000)
 NAMED: Final = 3
-"""Sessions that are named to somebody who asked for one that is not there."""
+"""Sessions that the error names when the requested one does not exist."""
 EVERY: Final = 1.0
 """Seconds between two tables of `--watch`."""
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _AROUND: Final = 5
-"""Lines of a terminal that are for more than rooms."""
+"""Lines of a terminal that are not rooms."""
 
 
 def sessions(flags: Flags) -> None:
-    """What is kept, as far as the filters want it: all of it, or `--limit` of it.
+    """Print the stored sessions that match the filters: all of them, or `--limit` of them.
 
     Raises `StoreUnavailable` and `SettingsError`; so do the others.
     """
@@ -89,7 +89,7 @@ def sessions(flags: Flags) -> None:
 class _Listed:
     """Sessions, the newest first, read from the store part by part.
 
-    `next` is known when all were taken: the cursor of what `limit` left out, or None.
+    After the iteration `next` is the cursor of the sessions that `limit` left out, or None.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ def _print_all(listed: _Listed) -> None:
 
 
 def rooms(flags: Flags) -> None:
-    """The sessions that are live, as far as the filters want them; with `--watch` again and
-    again, until Ctrl-C."""
+    """Print the live sessions that match the filters; with `--watch` again and again, until
+    Ctrl-C."""
     try:
         filters = read_filters(flags)
     except WrongFilter as error:
@@ -168,7 +168,8 @@ def _json_line(flags: Flags, filters: Filters) -> None:
 
 
 def _table_anew(flags: Flags, filters: Filters) -> None:
-    """In a terminal instead of the one before, and no longer than it; elsewhere below it."""
+    """A table that in a terminal replaces the one before and fits into it; elsewhere one below
+    the other."""
     terminal = sys.stdout.isatty()
     sys.stdout.write(f"{_CLEAR if terminal else ''}{local_time(time.time())}\n")
     sys.stdout.flush()
@@ -192,7 +193,7 @@ def _rooms(flags: Flags, filters: Filters, most: int | None = None) -> None:
 
 
 def report(flags: Flags) -> None:
-    """One session whole."""
+    """Print one session whole."""
     name = str(flags["session"]) if "session" in flags else None
     with open_store_of(flags) as reader:
         try:
@@ -202,15 +203,15 @@ def report(flags: Flags) -> None:
                 f"what is kept of this session cannot be read: {error}"
             ) from None
         if show is None:
-            raise StoreUnavailable(_there_is(reader, name))
+            raise StoreUnavailable(_not_stored(reader, name))
     show()
 
 
 def _report_of(reader: SessionReader, name: str | None, flags: Flags) -> Callable[[], None] | None:
-    """What prints the report.  None where there is no such session.
+    """The function that prints the report.  None where there is no such session.
 
-    The store is read before anything is printed: who reads it for as long as a slow terminal
-    takes holds up its writer's checkpoints.
+    The store is read before anything is printed.  A reader that waits for a slow terminal would
+    hold up the writer's checkpoints.
     """
     with reader.open_session(name) as session:
         if session is None:
@@ -240,13 +241,13 @@ def _copy(spool: TextIO) -> None:
         shutil.copyfileobj(spool, sys.stdout)
 
 
-def _there_is(reader: SessionReader, name: str | None) -> str:
-    """What to say where the session that was asked for is not there."""
+def _not_stored(reader: SessionReader, name: str | None) -> str:
+    """The error where the requested session does not exist."""
     if name is None:
         return "no session is kept yet"
     newest = reader.sessions(NAMED).sessions
-    there = ", ".join(f"{harmless(row.room)} ({row.id})" for row in newest)
+    names = ", ".join(f"{harmless(row.room)} ({row.id})" for row in newest)
     return (
         f"no session or room '{harmless(name)}' is kept; there are {reader.count()}, "
-        f"the newest: {there or 'none'}"
+        f"the newest: {names or 'none'}"
     )

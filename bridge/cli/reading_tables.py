@@ -154,7 +154,7 @@ PEOPLE: Final[TableColumns[ParticipantView]] = {
 
 
 def people_columns(people: Sequence[ParticipantView]) -> TableColumns[ParticipantView]:
-    """Who is whom, and who called whom, only where there is something to tell."""
+    """With the columns for persons and calls only where some participant has these."""
     columns = dict(PEOPLE)
     if any(one.person != one.identity for one in people):
         named = {"identity": columns.pop("identity"), "person": lambda one: one.person}

@@ -1,9 +1,9 @@
-"""The whole terminal for one command, and given back as it was, however the command ends.
+"""The whole terminal for one command; it is restored however the command ends.
 
-Inside `whole_screen` nothing else writes to the terminal, keys come one by one without an
-echo, and Ctrl-C is a key.  A signal that asks us to go (SIGTERM, SIGHUP, SIGINT, SIGQUIT),
-or a terminal that is gone, raises `LeaveScreen` wherever we are, also in a write to a terminal
-that takes nothing more; the block's end restores all modes first and never waits long.
+Inside `whole_screen` nothing else writes to the terminal, keys come one by one without an echo, and
+Ctrl-C is a key.  A signal that requests our end (SIGTERM, SIGHUP, SIGINT, SIGQUIT) and a closed
+terminal raise `LeaveScreen` at any place, also in a write that blocks.  The block's end restores
+all modes first and never waits long.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """The other screen, no cursor, long lines are cut."""
 _LEAVE: Final = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _BEGIN: Final = "\x1b[?2026h\x1b[H"
-"""What follows is to be shown at once; from the corner on."""
+"""The following text is shown in one step, from the corner on."""
 _END: Final = "\x1b[J\x1b[?2026l"
 
 _LEAVING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 _PATIENCE: Final = 1.0
-"""Seconds that a terminal which takes nothing may hold up the end."""
+"""Seconds that the end waits for a terminal that takes nothing."""
 _ESCAPE: Final = 0.05
-"""Seconds after which an escape is the key, not the begin of another key's sequence."""
+"""Seconds after which an escape is the key, not the beginning of another key's sequence."""
 
 
 class LeaveScreen(BaseException):
-    """We are asked to go, or there is nobody left to show anything to."""
+    """Our end was requested, or the terminal has closed."""
 
 
 def is_drawable() -> bool:
-    """Whether there is a terminal at both ends that can be drawn on."""
+    """Whether stdin and stdout are a terminal that can be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -58,8 +58,8 @@ def whole_screen() -> Generator[Screen, None, None]:
             raise LeaveScreen
 
     before = {number: signal.getsignal(number) for number in (*_LEAVING, signal.SIGWINCH)}
-    news, waker = socket.socketpair()
-    news.setblocking(False)
+    wakeups, waker = socket.socketpair()
+    wakeups.setblocking(False)
     waker.setblocking(False)
     try:
         for number in _LEAVING:
@@ -67,7 +67,7 @@ def whole_screen() -> Generator[Screen, None, None]:
         signal.signal(signal.SIGWINCH, lambda *_: None)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         _key_by_key(keyboard)
-        screen = Screen(keyboard, display, news)
+        screen = Screen(keyboard, display, wakeups)
         screen.write(_ENTER)
         yield screen
     finally:
@@ -81,7 +81,7 @@ def whole_screen() -> Generator[Screen, None, None]:
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             signal.signal(number, handler)
-        news.close()
+        wakeups.close()
         waker.close()
 
 
@@ -97,10 +97,10 @@ def _key_by_key(keyboard: int) -> None:
 class Screen:
     """Made by `whole_screen`.  Every method may raise `LeaveScreen`."""
 
-    def __init__(self, keyboard: int, display: int, news: socket.socket) -> None:
+    def __init__(self, keyboard: int, display: int, wakeups: socket.socket) -> None:
         self._keyboard = keyboard
         self._display = display
-        self._news = news
+        self._wakeups = wakeups
         self._keys = Keys()
         self._shown = ""
 
@@ -108,14 +108,14 @@ class Screen:
     def size(self) -> tuple[int, int]:
         """Columns and rows; at least one of each."""
         try:
-            found = os.get_terminal_size(self._display)
+            size = os.get_terminal_size(self._display)
         except OSError:
-            _gone()
-        return found.columns or 80, found.lines or 24
+            _leave()
+        return size.columns or 80, size.lines or 24
 
     def show(self, lines: Sequence[str]) -> None:
-        """These instead of what was shown before."""
-        # Each is cleared before it is written: after a full line that would take its end.
+        """These lines instead of the ones before."""
+        # Each line is cleared before it is written.  After it, that would clear its last cell.
         frame = _BEGIN + "\r\n".join(f"\x1b[K{line}\x1b[0m" for line in lines)
         if frame != self._shown:
             self.write(frame + _END)
@@ -127,25 +127,25 @@ class Screen:
             while rest:
                 rest = rest[os.write(self._display, rest) :]
         except OSError:
-            _gone()
+            _leave()
 
     def wait(self, seconds: float) -> list[str]:
-        """Keys that were pressed; none where the time is up or the size has changed."""
+        """Keys that were pressed; none when the time is over or the size has changed."""
         seconds = min(seconds, _ESCAPE) if self._keys.waiting else seconds
-        ready, _, _ = select.select([self._keyboard, self._news], [], [], max(seconds, 0.0))
-        if self._news in ready:
-            self._news.recv(1_000)
+        ready, _, _ = select.select([self._keyboard, self._wakeups], [], [], max(seconds, 0.0))
+        if self._wakeups in ready:
+            self._wakeups.recv(1_000)
             self._shown = ""  # a terminal may lose its content with its size
         if self._keyboard not in ready:
             return self._keys.flush()
         try:
             typed = os.read(self._keyboard, 1_000)
         except OSError:
-            _gone()
-        return self._keys.take(typed) if typed else _gone()
+            _leave()
+        return self._keys.take(typed) if typed else _leave()
 
 
-def _gone() -> NoReturn:
+def _leave() -> NoReturn:
     raise LeaveScreen
 
 
@@ -166,28 +166,28 @@ _UNFINISHED: Final = re.compile(r"\x1b(\[[0-9;?]*|O)?\Z")
 
 @final
 class Keys:
-    """What a terminal sends, as keys: a character that prints, or a name from the table.
+    """The bytes of a terminal as keys: a character that prints, or a name from the table.
 
-    Others are left out.  A sequence may come in parts.
+    Other bytes are left out.  A sequence may come in parts.
     """
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.waiting = ""
-        """The begin of a sequence, or the escape key."""
+        """The beginning of a sequence, or the escape key."""
 
     def take(self, typed: bytes) -> list[str]:
         text = self.waiting + self._decode(typed)
-        begun = _UNFINISHED.search(text)
-        self.waiting = begun[0] if begun else ""
+        unfinished = _UNFINISHED.search(text)
+        self.waiting = unfinished[0] if unfinished else ""
         return self._named(text[: len(text) - len(self.waiting)])
 
     def flush(self) -> list[str]:
-        """Nothing more comes of what was waiting."""
+        """No more bytes of a waiting sequence come: it is keys by itself."""
         text, self.waiting = self.waiting, ""
         return self._named(text)
 
     @staticmethod
     def _named(text: str) -> list[str]:
-        keys = (_NAMES.get(found[0], found[0]) for found in _KEY.finditer(text))
+        keys = (_NAMES.get(match[0], match[0]) for match in _KEY.finditer(text))
         return [key for key in keys if key.isprintable() and not key.startswith("\x1b")]

@@ -1,7 +1,7 @@
 """`simulate`: the production actors under thousands of seeds, in simulated rooms.
 
-Seeds are dealt out in small lots to a process for each core.  A seed that breaks a law
-is cut down to the steps that matter, saved, and can be replayed.
+Seeds go in small lots to one process a core.  The plan of a seed that breaks a law is cut down to
+the steps that matter and saved; it can be replayed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FAILED: Final = 1
 
 @define
 class SimulationTally:
-    """What some seeds came to."""
+    """The results of some seeds, added up."""
 
     seeds: int = 0
     injected: Counter[str] = field(factory=Counter[str])
@@ -71,40 +71,42 @@ class SimulationTally:
 
     @property
     def never_injected(self) -> list[str]:
-        """Faults of the list that did not strike once."""
+        """Faults of the list that were never injected."""
         return [fault for fault in FAULTS if not self.injected[fault]]
 
 
 def parse_seeds(text: str) -> range:
     """``A..B``, both included, or one seed.  ValueError where it is neither."""
-    found = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", text.strip())
-    if found is None:
+    match = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", text.strip())
+    if match is None:
         raise ValueError("wants A..B, for example 1..1000")
-    first = int(found[1])
-    last = first if found[2] is None else int(found[2])
+    first = int(match[1])
+    last = first if match[2] is None else int(match[2])
     if last < first:
         raise ValueError(f"{last} comes before {first}")
     return range(first, last + 1)
 
 
 _parent: int | None = None
-"""Process id of whom a worker process works for."""
+"""Process id of the command that started this worker process."""
 
 
-def _be_worker(parent: int) -> None:
+def _start_worker_process(parent: int) -> None:
     global _parent  # noqa: PLW0603 (once, before any work)
     _parent = parent
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends us.
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes: the parent ends this one.
 
 
 def play_lot(seeds: range) -> SimulationTally:
     """Run some seeds in this process."""
     tally = SimulationTally()
-    gc.disable()  # One scenario makes little garbage; collected in between.
+    gc.disable()  # One scenario makes little garbage; it is collected between lots.
     try:
         for seed in seeds:
             if _parent is not None and os.getppid() != _parent:
-                os._exit(FAILED)  # Whoever wanted this is gone.
+                os._exit(FAILED)  # The command has ended.
             tally.add(seed, play(draw(seed)))
     finally:
         gc.enable()
@@ -138,7 +140,7 @@ def _parts(seeds: range, jobs: int) -> Iterator[SimulationTally]:
         return
     context = multiprocessing.get_context("spawn")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with ProcessPoolExecutor(jobs, context, _be_worker, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(jobs, context, _start_worker_process, (os.getpid(),)) as pool:
         futures: list[Future[SimulationTally]] = [pool.submit(play_lot, lot) for lot in lots]
         try:
             for future in as_completed(futures):

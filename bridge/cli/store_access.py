@@ -35,7 +35,7 @@ def open_store_of(flags: Flags) -> Generator[SessionReader, None, None]:
 
 
 def no_store(directory: Path) -> str:
-    """What to say where no session was ever kept."""
+    """The error where no session was ever stored."""
     row = BY_NAME["data-dir"]
     return (
         f"no sessions are kept in {directory}: name the directory of the worker by {row.how()}, "

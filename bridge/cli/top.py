@@ -47,7 +47,7 @@ EVERY: Final = 1.0
 
 
 def top(flags: Mapping[str, object]) -> None:
-    """Until it is left.  Raises `StoreUnavailable` and `SettingsError`."""
+    """Draw until the user leaves.  Raises `StoreUnavailable` and `SettingsError`."""
     read = read_settings(flags)
     for name in ("data-dir", "http"):
         if name in read.problems:

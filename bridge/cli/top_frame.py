@@ -67,10 +67,10 @@ def totals_line(rooms: Sequence[RoomRow]) -> str:
 class TableColumn:
     title: str
     cells: int
-    """The least it takes."""
+    """The smallest width, in cells."""
     shown: Callable[[RoomRow], str]
     share: int = 0
-    """Of what is left over."""
+    """The column's part of the cells that are left over."""
     style: Callable[[RoomRow], str] = lambda _: ""
 
 
@@ -92,13 +92,13 @@ COLUMNS: Final = (
     TableColumn("seen", 4, lambda room: f"{room.coverage:.0%}"),
 )
 _TEXTS: Final = ("room", "talks", "quality")
-"""To the left; the others are numbers."""
+"""Columns that are aligned left; the others are numbers."""
 _DISPENSABLE: Final = ("seen", "/s", "tracks", "talks", "age", "msgs", "quality")
-"""What goes first where the terminal is narrow."""
+"""Columns in the order in which a narrow terminal loses them."""
 
 
 def columns_for(width: int) -> list[tuple[TableColumn, int]]:
-    """Those that there is room for, with the cells of each."""
+    """The columns that fit, with the cells of each."""
     columns = list(COLUMNS)
     for title in _DISPENSABLE:
         if _least(columns) <= width:
@@ -139,7 +139,7 @@ def _brief(count: int) -> str:
 @frozen
 class SortOrder:
     title: str
-    """Of its column."""
+    """The title of its column."""
     key: Callable[[RoomRow], float | str]
     down: bool = True
     """The largest first."""
@@ -160,7 +160,7 @@ ORDERS: Final[Mapping[str, SortOrder]] = {
 
 @frozen
 class TableView:
-    """What somebody chose to see."""
+    """How the user wants to see the table."""
 
     order: str = "p"
     turned: bool = False
@@ -173,7 +173,7 @@ class TableView:
 
 
 def after_key(view: TableView, key: str, page: int) -> TableView | None:
-    """After a key; None to leave.  `page` is how many rows are shown."""
+    """The view after a key; None to leave.  `page` is the number of rows on the screen."""
     if key == "interrupt":
         return None
     if view.typing:
@@ -212,7 +212,7 @@ def _typed(view: TableView, key: str) -> TableView:
 
 
 def select_rooms(rooms: Iterable[RoomRow], view: TableView) -> list[RoomRow]:
-    """Those whose name has the filter in it, in order; where that is equal, by name."""
+    """The rooms whose name contains the filter, in order; equal ones by name."""
     word, order = view.filter.casefold(), ORDERS[view.order]
     matches = sorted((room for room in rooms if word in room.name.casefold()), key=_by_name)
     return sorted(matches, key=order.key, reverse=order.down != view.turned)
@@ -225,11 +225,11 @@ def _by_name(room: RoomRow) -> str:
 # ---------------------------------------------------------------- a frame
 
 _AROUND: Final = 4
-"""Lines that are no rows: the worker, the totals, the headings, the keys."""
+"""Lines that are not rooms: the worker, the totals, the headings, the keys."""
 
 
 def page_size(height: int) -> int:
-    """Rows that there is room for."""
+    """The number of rows that fit."""
     return max(height - _AROUND, 1)
 
 
@@ -261,7 +261,7 @@ def draw_frame(
 
 
 def within_pages(view: TableView, count: int, height: int) -> TableView:
-    """Not beyond the last page."""
+    """The view, scrolled not beyond the last page."""
     return evolve(view, first=min(view.first, max(0, count - page_size(height))))
 
 

@@ -29,6 +29,10 @@ class BadValue(ValueError):
     """A value that cannot be.  The text says why and what to give, and holds no secret."""
 
 
+class SettingsError(Exception):
+    """Wrong use or a wrong setting: one line, exit code 2.  The text holds no secret."""
+
+
 def shown(value: object) -> str:
     """A value somebody gave, for an error text."""
     return f"'{harmless(plain(value), 80)}'"

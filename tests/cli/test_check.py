@@ -225,7 +225,7 @@ async def test_a_room_that_is_deleted_before_we_come_is_not_left_behind(
             path = await real(url, token, deadline=deadline)
             (anew,) = await api.list_rooms([room.name])
             lives.extend((room.sid, anew.sid))
-            assert (anew.empty_timeout, anew.departure_timeout) == (probes.ROOM_LIFE,) * 2
+            assert (anew.empty_timeout, anew.departure_timeout) == (probes.ROOM_SECONDS,) * 2
             return path
 
         monkeypatch.setattr(probes, "try_media", after_its_owner)

@@ -142,7 +142,7 @@ CASES = (
     # what is our own fault
     Case(
         "sessions",
-        "bridge/config/settings.py:",
+        "bridge/config/setting_sources.py:",
         1,
         first="import os; from bridge.config import settings; settings.TABLE = (None,)",
         name="a bug",

@@ -21,7 +21,8 @@ from bridge.http.api.answer_types import WorkerView
 from bridge.http.api.endpoints import Api, Archives
 from bridge.http.api.event_stream import EventSource
 from bridge.http.health import health
-from bridge.http.metrics import Metrics, Requests, RuntimeCounters, Sources
+from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
+from bridge.http.metrics import Metrics
 from bridge.http.server.routes import HttpRoute, app
 from bridge.http.server.time_slices import in_slices
 from bridge.store.sqlite_archive import SqliteArchive, open_store
@@ -70,18 +71,18 @@ def sources_of(
         entering=0,
         takes_jobs=False,
     )
-    vitals = RuntimeCounters()
-    system.listen(vitals.take)
+    runtime = RuntimeCounters()
+    system.listen(runtime.take)
     return Sources(
         sessions=lambda: (journal.state for journal in journals),
-        tally=RunCounters(),
-        vitals=vitals,
+        run=RunCounters(),
+        runtime=runtime,
         system=system,
         backlog=history.backlog,
         worker=lambda: worker,
         webhooks={"accepted": 2},
         webhooks_dropped=lambda: 1,
-        feed=feed,
+        events=feed,
         requests=Requests(),
         clock=lambda: history.now,
     )

@@ -31,9 +31,10 @@ from actors.session import (
     TimelineEntry,
     session_row,
 )
-from bridge.http import metrics
+from bridge.http import metric_sources
 from bridge.http.api.event_stream import EventSource
-from bridge.http.metrics import PREFIX, Metrics, Sources, names
+from bridge.http.metric_sources import Sources
+from bridge.http.metrics import PREFIX, Metrics, names
 from bridge.http.server.routes import app
 from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import Site, open_site, polite
@@ -62,7 +63,7 @@ class Measured:
     def tell(self, journal: Journal) -> None:
         """As a session's actor does."""
         while journal.unpublished:
-            self.sources.tally.take(journal.state, journal.unpublished.popleft())
+            self.sources.run.take(journal.state, journal.unpublished.popleft())
 
     async def scrape(self) -> dict[tuple[str, ...], float]:
         """Samples by name and labels' values, as Prometheus has them."""
@@ -209,7 +210,7 @@ async def test_a_live_room_has_gauges_until_its_session_ends(measured: Measured)
 async def test_names_of_strangers_make_neither_lines_nor_endless_series(
     measured: Measured, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(metrics, "ROOMS", 3)
+    monkeypatch.setattr(metric_sources, "ROOMS", 3)
     for number in range(5):
         measured.begin(f'{HOSTILE}"\n\\{number}', f"RM_{number}")
     measured.begin("x" * 1_000, "RM_long")
@@ -232,11 +233,15 @@ async def test_names_of_strangers_make_neither_lines_nor_endless_series(
 async def test_two_rooms_are_two_series_however_alike_their_names_are(
     one: str, other: str, measured: Measured
 ):
-    assert metrics.label_of(one) == metrics.label_of(one) != metrics.label_of(other)
+    assert (
+        metric_sources.label_of(one)
+        == metric_sources.label_of(one)
+        != metric_sources.label_of(other)
+    )
     for number, room in enumerate((one, other)):
         measured.begin(room, f"RM_{number}", *("alice", "bob")[: number + 1])
     for number, room in enumerate((one, other)):
-        assert await measured.value("room_people", metrics.label_of(room)) == number + 1
+        assert await measured.value("room_people", metric_sources.label_of(room)) == number + 1
 
 
 # ---------------------------------------------------------------- counters
@@ -285,7 +290,7 @@ async def test_an_ended_session_is_in_the_histograms(measured: Measured):
 
 async def test_the_lag_of_an_event_is_never_negative(measured: Measured):
     for lag in (-5.0, 0.0, 0.02, 1e9):
-        measured.sources.tally.heard(lag)
+        measured.sources.run.heard(lag)
     found = await measured.scrape()
     lag = f"{PREFIX}event_lag_seconds"
     assert found[f"{lag}_bucket", "0.001"] == 2
@@ -310,10 +315,10 @@ async def test_what_became_of_messages_is_right_also_after_their_actor(measured:
 
 
 async def test_a_rooms_group_has_no_series_of_its_own(measured: Measured):
-    assert metrics.role_of("/rooms/RM_x") == "room"
-    assert metrics.role_of("/rooms/RM_x/session") == "session"
-    assert metrics.role_of("/store") == "store"
-    assert metrics.role_of("/") == "root"
+    assert metric_sources.role_of("/rooms/RM_x") == "room"
+    assert metric_sources.role_of("/rooms/RM_x/session") == "session"
+    assert metric_sources.role_of("/store") == "store"
+    assert metric_sources.role_of("/") == "root"
 
 
 # ---------------------------------------------------------------- seconds

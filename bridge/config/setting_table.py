@@ -1,0 +1,237 @@
+"""Every setting in one table: its flag, its variable, its parser, its default and its help.
+
+The table makes the flags too, with argparse.  cyclopts would have printed prettier help, but it
+validates flags where four sources must be validated alike, it shows rejected values (a secret among
+them) in panels of several lines, and it costs 0.1 s of every start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from attrs import frozen
+
+from bridge.config import values
+from bridge.config.values import HttpAddress
+
+MAX_ROOMS: Final = 500
+"""The default's upper bound; tried up to here."""
+DAY: Final = 86_400.0
+YEAR: Final = 366 * DAY
+
+
+@frozen
+class Setting:
+    """One row of the table."""
+
+    name: str
+    """As in `--name` and as the TOML key."""
+    env: str
+    metavar: str
+    parse: values.Parser[Any]
+    help: str
+    default: Callable[[Mapping[str, str]], Any]
+    """Takes the environment."""
+    default_text: str = ""
+    required: bool = False
+    empty_env_counts: bool = False
+    kind: Literal["value", "switch", "list"] = "value"
+    planned: bool = False
+    """Its value is checked, but what it sets is not built yet: not in the help, and not in
+    `docs/contract.md`."""
+    in_file: bool = False
+    """The value may also be in a file that `ENV_FILE` names."""
+    hidden: bool = False
+    """The value is a secret: never shown, and warned of where other users can read it."""
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}"
+
+    @property
+    def env_file(self) -> str:
+        """The variable that names a file with the value."""
+        return f"{self.env}_FILE"
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    def how(self) -> str:
+        flag = self.flag if self.kind == "switch" else f"{self.flag} {self.metavar}"
+        return f"{flag} or {self.env}"
+
+
+def _row(
+    name: str,
+    env: str,
+    metavar: str,
+    parse: values.Parser[Any],
+    help: str,  # noqa: A002
+    **more: Any,
+) -> Setting:
+    default = more.pop("default", None)
+    if not callable(default):
+        text = more.setdefault("default_text", "" if default is None else str(default))
+        more["default_text"] = text
+        return Setting(name, env, metavar, parse, help, lambda _env, it=default: it, **more)
+    return Setting(name, env, metavar, parse, help, default, **more)
+
+
+def _data_home(env: Mapping[str, str]) -> Path:
+    base = env.get("XDG_DATA_HOME", "")
+    # The XDG rule: a relative path there is to be ignored.
+    root = base if Path(base).is_absolute() else "~/.local/share"
+    return values.directory(f"{root}/room-actors")
+
+
+TABLE: Final[tuple[Setting, ...]] = (
+    _row(
+        "url", "LIVEKIT_URL", "URL", values.livekit_url,
+        "the LiveKit server", default="ws://localhost:7880",
+    ),
+    _row(
+        "api-key", "LIVEKIT_API_KEY", "KEY", values.secret, "API key", required=True, in_file=True,
+    ),
+    _row(
+        "api-secret", "LIVEKIT_API_SECRET", "SECRET", values.secret,
+        "API secret; better in the environment, where other users cannot read it", required=True,
+        in_file=True, hidden=True,
+    ),
+    _row(
+        "agent-name", "ROOM_ACTORS_AGENT_NAME", "NAME", values.agent_name,
+        "the name to register and be dispatched under", default="simple-room-agent",
+    ),
+    _row(
+        "watch", "ROOM_ACTORS_WATCH", "GLOBS", values.globs,
+        "rooms to watch without anyone dispatching, as 'team-*,lobby'; '' for none",
+        default=("*",), default_text="*", empty_env_counts=True, kind="list",
+    ),
+    _row(
+        "max-rooms", "ROOM_ACTORS_MAX_ROOMS", "N", values.whole_number(1, 5000),
+        "rooms to watch at once",
+        default_text=f"from the open-file limit, at most {MAX_ROOMS}",
+    ),
+    _row(
+        "reserve", "ROOM_ACTORS_RESERVE", "N", values.whole_number(0, 5000),
+        "of these, places that only rooms of the first pattern of --watch get", default=0,
+    ),
+    _row(
+        "data-dir", "ROOM_ACTORS_DATA_DIR", "DIR", values.directory,
+        "where sessions are kept", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
+    ),
+    _row(
+        "worker-name", "ROOM_ACTORS_WORKER_NAME", "NAME", values.worker_name,
+        "who this worker is, also after a restart; no two workers may have the same",
+        default_text="a random id kept in the data directory",
+    ),
+    _row(
+        "person-key", "ROOM_ACTORS_PERSON_KEY", "KEY", values.person_key,
+        "what tells people apart where identities are made anew for each join: "
+        "attributes.user_id, or metadata.user_id (JSON)",
+        default_text="the identity",
+    ),
+    _row(
+        "keep", "ROOM_ACTORS_KEEP", "TIME", values.duration(3600, 100 * YEAR),
+        "how long sessions are kept after their end",
+        default=90 * DAY, default_text="90d",
+    ),
+    _row(
+        "keep-events", "ROOM_ACTORS_KEEP_EVENTS", "TIME", values.duration(3600, 100 * YEAR),
+        "how long their timelines are kept", default=14 * DAY, default_text="14d",
+    ),
+    _row(
+        "keep-size", "ROOM_ACTORS_KEEP_SIZE", "SIZE", values.size(10**6, 10**15),
+        "bytes of all that is kept; beyond it the longest timelines go, then the oldest sessions",
+        default=10 * 10**9, default_text="10GB",
+    ),
+    _row(
+        "database-url", "ROOM_ACTORS_DATABASE_URL", "URL", values.database_url,
+        "PostgreSQL for several workers",
+        default_text="SQLite file in the data directory", planned=True,
+        in_file=True, hidden=True,
+    ),
+    _row(
+        "http", "ROOM_ACTORS_HTTP", "ADDRESS", values.http_address,
+        "address of the page, the API and the metrics, or off",
+        default=HttpAddress("127.0.0.1", 8088),
+    ),
+    _row(
+        "http-token", "ROOM_ACTORS_HTTP_TOKEN", "TOKEN", values.secret,
+        "what HTTP clients must show; required if --http is not loopback",
+        in_file=True, hidden=True,
+    ),
+    _row(
+        "http-host", "ROOM_ACTORS_HTTP_HOST", "NAMES", values.host_names,
+        "names by which a proxy calls us, besides those of loopback, as 'rooms.example.org'",
+        default=(), default_text="none", kind="list",
+    ),
+    _row(
+        "http-root", "ROOM_ACTORS_HTTP_ROOT", "PATH", values.url_root,
+        "the path under which a proxy shows the page", default="", default_text="/",
+    ),
+    _row(
+        "trusted-proxies", "ROOM_ACTORS_TRUSTED_PROXIES", "ADDRESSES", values.networks,
+        "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count",
+        default=(), default_text="none", kind="list",
+    ),
+    _row(
+        "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),
+        "time between a room's status lines", default=30.0, default_text="30s",
+    ),
+    _row(
+        "report-every", "ROOM_ACTORS_REPORT_EVERY", "TIME", values.duration(0.1, 86400),
+        "time between analytics reports", default=60.0, default_text="60s",
+    ),
+    _row(
+        "stop-timeout", "ROOM_ACTORS_STOP_TIMEOUT", "TIME", values.duration(0.1, 3600),
+        "time to leave the rooms after SIGINT or SIGTERM", default=10.0, default_text="10s",
+    ),
+    _row(
+        "visible", "ROOM_ACTORS_VISIBLE", "", values.switch,
+        "let participants see the agent", default=False, default_text="hidden", kind="switch",
+    ),
+    _row(
+        "log-format", "ROOM_ACTORS_LOG_FORMAT", "FORMAT", values.choice("text", "json"),
+        "text or json", default="text",
+    ),
+    _row(
+        "log-payloads", "ROOM_ACTORS_LOG_PAYLOADS", "", values.switch,
+        "log what data messages say, not only sender, topic, size and kind",
+        default=False, default_text="off", kind="switch",
+    ),
+    _row(
+        "sdk-demux", "ROOM_ACTORS_SDK_DEMUX", "on|off", values.switch,
+        "take events directly from the SDK's native callback: half the CPU an event",
+        default=True, default_text="on",
+    ),
+    _row(
+        "sdk-native-logs", "ROOM_ACTORS_SDK_NATIVE_LOGS", "on|off", values.switch,
+        "let Python handle the native library's debug records: 13 s of a core for 50 joins",
+        default=False, default_text="off",
+    ),
+    _row(
+        "sdk-gather-once", "ROOM_ACTORS_SDK_GATHER_ONCE", "on|off", values.switch,
+        "gather ICE candidates once: at most 14 open files a room instead of 90",
+        default=True, default_text="on",
+    ),
+    _row(
+        "sdk-dual-connection", "ROOM_ACTORS_SDK_DUAL_CONNECTION", "on|off", values.switch,
+        "use one peer connection each way: rooms are entered three times faster",
+        default=True, default_text="on",
+    ),
+    _row(
+        "sdk-pause-microphones", "ROOM_ACTORS_SDK_PAUSE_MICROPHONES", "on|off", values.switch,
+        "pause microphones that are subscribed only for their signals: a tenth of the CPU",
+        default=True, default_text="on",
+    ),
+    _row(
+        "sdk-renew-paused", "ROOM_ACTORS_SDK_RENEW_PAUSED", "on|off", values.switch,
+        "subscribe to a paused microphone a second time, so that LiveKit sends no silence",
+        default=True, default_text="on",
+    ),
+)  # fmt: skip
+
+BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in TABLE}

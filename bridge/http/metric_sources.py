@@ -1,0 +1,210 @@
+"""What `/metrics` measures: what is counted over the run, and the live sessions added up.
+
+A scrape asks no actor.  A session's state is an immutable value, and the newest one is read as it
+is; so a stuck session does not hold up a scrape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol, final
+
+from attrs import Factory, define, field, frozen
+
+from actors.journal.backlog import Backlog
+from actors.rooms.run_counters import RunCounters
+from actors.runtime import (
+    ActorEnded,
+    ActorSystem,
+    Counters,
+    DeadLetter,
+    GroupEscalated,
+    Signal,
+)
+from actors.session import SessionState
+from bridge.http.api.event_stream import EventSource
+from bridge.http.server.exchange import App, Message
+from bridge.livekit.heartbeat import Heartbeat
+from bridge.livekit.server_clock import ServerClock
+from bridge.output.harmless import harmless
+
+ROOMS: Final = 500
+"""Rooms that have gauges of their own; `--max-rooms` is at most as many."""
+NAME_LENGTH: Final = 128
+"""Characters of a room's name as a label."""
+
+# ---------------------------------------------------------------- what is counted here
+
+ENDS: Final = ("handled", "dropped", "coalesced", "dead_lettered", "failed")
+"""Of a message that was offered to a mailbox (`actors.runtime.Counters`)."""
+
+
+@final
+class RuntimeCounters:
+    """What the runtime reports, counted.  `take` is for `ActorSystem.listen`."""
+
+    def __init__(self) -> None:
+        self.signals: Counter[tuple[type[Signal], str]] = Counter()
+        """By role: the last part of an actor's path, `room` for the group of a room."""
+        self.ended: Counter[tuple[str, str]] = Counter()
+        """Messages of actors that have ended, by role and end."""
+
+    def take(self, signal: Signal) -> None:
+        if isinstance(signal, DeadLetter):
+            return
+        path = signal.supervisor if isinstance(signal, GroupEscalated) else signal.actor
+        self.signals[type(signal), role_of(path)] += 1
+        if isinstance(signal, ActorEnded) and signal.counters is not None:
+            for end in ENDS:
+                self.ended[role_of(path), end] += getattr(signal.counters, end)
+
+    def of(self, kind: type[Signal]) -> dict[str, float]:
+        return {role: count for (one, role), count in self.signals.items() if one is kind}
+
+
+def role_of(path: str) -> str:
+    """An actor's role, which is the same in every room."""
+    parts = path.split("/")
+    return "room" if len(parts) == 3 and parts[1] == "rooms" else parts[-1] or "root"
+
+
+@final
+class Requests:
+    """Counts the answers of an application."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+
+    def around(self, inner: App) -> App:
+        async def counted(
+            scope: Message, receive: Callable[..., Any], send: Callable[..., Any]
+        ) -> None:
+            async def counting(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self.statuses[str(message["status"])] += 1
+                await send(message)
+
+            await inner(scope, receive, counting)
+
+        return counted
+
+
+# ---------------------------------------------------------------- what is read
+
+
+class MeasuredWorker(Protocol):
+    """What is measured of a worker."""
+
+    @property
+    def registered(self) -> bool: ...
+    @property
+    def max_rooms(self) -> int: ...
+
+
+@frozen
+class Sources:
+    """Everything that has something to measure."""
+
+    sessions: Callable[[], Iterable[SessionState]]
+    """Of the rooms that are watched; each is read when a scrape gets to it."""
+    run: RunCounters
+    """Counts over every entry of every session of this run."""
+    runtime: RuntimeCounters
+    system: ActorSystem
+    backlog: Backlog
+    worker: Callable[[], MeasuredWorker]
+    webhooks: Mapping[str, int]
+    webhooks_dropped: Callable[[], int]
+    events: EventSource
+    requests: Requests
+    server_clock: ServerClock = field(factory=ServerClock)
+    heartbeat: Heartbeat = field(factory=Heartbeat)
+    clock: Callable[[], float] = field(
+        default=Factory(lambda self: self.server_clock.now, takes_self=True)
+    )
+    """Unix seconds on the clock of the sessions."""
+
+
+@define
+class LiveTotals:
+    """The sessions of the watched rooms, added up."""
+
+    rooms: dict[str, tuple[float, ...]] = field(factory=dict[str, tuple[float, ...]])
+    """By name, in the order of `ROOM_FAMILIES`."""
+    sessions: int = 0
+    people: int = 0
+    talking: int = 0
+    tracks: Counter[str] = field(factory=Counter[str])
+    qualities: Counter[str] = field(factory=Counter[str])
+    unwatched: int = 0
+    """Rooms to which the connection is down."""
+
+    def add(self, state: SessionState) -> None:
+        self.sessions += 1
+        self.people += state.current
+        self.talking += len(state.speaking)
+        self.unwatched += not state.watching
+        for track in state.tracks.values():
+            self.tracks[track.source] += 1
+        for person in state.present.values():
+            if person.counted and person.quality.level is not None:
+                self.qualities[person.quality.level] += 1
+        if len(self.rooms) < ROOMS:
+            self.rooms[label_of(state.room)] = tuple(read(state) for _, _, read in ROOM_FAMILIES)
+
+
+def label_of(room: str) -> str:
+    """A room's name as the value of a label: short and harmless, and another for another room.
+
+    A name that had to be changed for that gets the beginning of its SHA-256, because two names that
+    differ behind their 128th character, or in characters that do not print, are two rooms.
+    """
+    label = harmless(room, NAME_LENGTH)
+    if label == room:
+        return label
+    digest = hashlib.sha256(room.encode(errors="surrogatepass")).hexdigest()
+    return f"{harmless(room[:NAME_LENGTH])} #{digest[:8]}"
+
+
+ROOM_FAMILIES: Final[tuple[tuple[str, str, Callable[[SessionState], float]], ...]] = (
+    ("room_people", "People in a live room.", lambda state: state.current),
+    ("room_tracks", "Tracks published in a live room.", lambda state: len(state.tracks)),
+    ("room_talking", "People talking in a live room.", lambda state: len(state.speaking)),
+    (
+        "room_started_timestamp_seconds",
+        "When the session of a live room began.",
+        lambda state: state.started_at,
+    ),
+    (
+        "room_watched",
+        "1 while we are connected to a live room, else 0.",
+        lambda state: float(state.watching),
+    ),
+)
+
+
+@define
+class Mailboxes:
+    """The mailboxes of all actors, by role."""
+
+    depth: Counter[str] = field(factory=Counter[str])
+    deepest: dict[str, float] = field(factory=dict[str, float])
+    ends: Counter[tuple[str, str]] = field(factory=Counter[tuple[str, str]])
+
+    def add(self, path: str, counters: Counters) -> None:
+        role = role_of(path)
+        self.depth[role] += counters.queued
+        self.deepest[role] = max(self.deepest.get(role, 0), counters.queued)
+        for end in ENDS:
+            self.ends[role, end] += getattr(counters, end)
+
+
+@frozen
+class Scrape:
+    """What one scrape reads."""
+
+    live: LiveTotals
+    mailboxes: Mailboxes
+    now: float
