@@ -27,7 +27,7 @@ from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
-from bridge.http.pages.rendering import moment, utc
+from bridge.http.pages.rendering import moment
 from bridge.http.server.exchange import App
 from bridge.http.server.listener import ListenError, serve
 from bridge.http.server.routes import app
@@ -215,7 +215,7 @@ def _store_facts(ports: WebPorts) -> Facts:
     backlog = ports.backlog
     store = backlog.health
     return (
-        ("Written last", moment(utc(store.written_at))),
+        ("Written last", moment(rfc3339(store.written_at))),
         ("Lines written", store.written),
         ("Lines waiting", backlog.waiting),
         ("Lines lost", store.lost),

@@ -42,8 +42,8 @@ from bridge.config.settings import SettingsError
 from bridge.config.values import BadValue, duration
 from bridge.output.ascii_json import spaced_json
 from bridge.output.csv_columns import PARTICIPANT_COLUMNS, SESSION_COLUMNS, as_csv, csv_parts
+from bridge.output.durations import go_duration
 from bridge.output.harmless import harmless
-from bridge.output.text import go_duration
 
 AT_ONCE: Final = 500
 """Sessions that are read from the store, and are in memory, at a time."""

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from bridge.cli.command import Flags
 from bridge.output.ascii_json import spaced_json
 from bridge.output.csv_columns import SESSION_COLUMNS, active_joins, as_csv
-from bridge.output.text import go_duration, key_values, plain
+from bridge.output.durations import go_duration
+from bridge.output.text import key_values, plain
 
 if TYPE_CHECKING:
     from actors.session import (

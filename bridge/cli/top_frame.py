@@ -12,8 +12,8 @@ from rich.text import Text
 from actors.session import QUALITIES
 from bridge.cli.live_rooms import NOT_REGISTERED, RoomRow, StoreSnapshot
 from bridge.output.cells import fit
+from bridge.output.durations import age, go_duration
 from bridge.output.harmless import harmless
-from bridge.output.text import go_duration
 from bridge.output.timeline_text import STYLES
 
 SILENT: Final = 5.0
@@ -37,7 +37,7 @@ def worker_line(snapshot: StoreSnapshot, registered: str, now: float) -> Text:
     silent = now - worker.alive_at > SILENT
     lost = sum(one.lost for one in snapshot.live)
     return Text.assemble(
-        f"worker runs {_short(now - worker.started_at)}, ",
+        f"worker runs {age(now - worker.started_at)}, ",
         (f"last sign {ago} ago", "bold red" if silent else ""),
         ", ",
         (f"lines lost {lost}", "bold red" if lost else ""),
@@ -88,7 +88,7 @@ COLUMNS: Final = (
         0,
         lambda room: STYLES.get(room.quality or "", ""),
     ),
-    TableColumn("age", 6, lambda room: _short(room.age)),
+    TableColumn("age", 6, lambda room: age(room.age)),
     TableColumn("seen", 4, lambda room: f"{room.coverage:.0%}"),
 )
 _TEXTS: Final = ("room", "talks", "quality")
@@ -111,18 +111,6 @@ def columns_for(width: int) -> list[tuple[TableColumn, int]]:
 
 def _least(columns: Sequence[TableColumn]) -> int:
     return sum(column.cells + 1 for column in columns) - 1
-
-
-_AGES: Final = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s"))
-
-
-def _short(seconds: float) -> str:
-    """`42s`, `5m12s`, `3h5m`, `2d3h`: the two largest units."""
-    whole = int(max(seconds, 0.0))
-    for large, name, small, rest in _AGES:
-        if whole >= large:
-            return f"{whole // large}{name}{whole % large // small}{rest}"
-    return f"{whole}s"
 
 
 def _brief(count: int) -> str:

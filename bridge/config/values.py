@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from bridge.config.http_address import HttpAddress
 from bridge.config.public_address import Network
 from bridge.livekit.endpoint import BadUrl, Endpoint
+from bridge.output.durations import UNITS, setting_duration
 from bridge.output.harmless import harmless
 from bridge.output.text import did_you_mean, plain
 
@@ -183,7 +184,6 @@ def database_url(value: object) -> str:
 
 # ---------------------------------------------------------------- plain kinds
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
@@ -191,7 +191,7 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 def duration(least: float, most: float) -> Parser[float]:
     """Seconds from `30`, `30s`, `1m`, `1m30s`, `500ms`, `90d`; a number is seconds."""
     example = "30, 30s or 1m" if least < 60 else "12h or 30d"
-    forms = f"give {_brief(least)} to {_brief(most)}, as {example}"
+    forms = f"give {setting_duration(least)} to {setting_duration(most)}, as {example}"
 
     def parse(value: object) -> float:
         seconds = _seconds(value)
@@ -211,19 +211,11 @@ def _seconds(value: object) -> float | None:
         return None
     given = value.strip().lower()
     if _DURATION.fullmatch(given):
-        return sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(given))
+        return sum(float(n) * UNITS[unit] for n, unit in _DURATION_PART.findall(given))
     try:
         return float(given)
     except ValueError:
         return None
-
-
-def _brief(seconds: float) -> str:
-    for unit in ("d", "h", "m", "s"):
-        count = seconds / _UNITS[unit]
-        if count >= 1 and count == int(count):
-            return f"{int(count)}{unit}"
-    return f"{int(seconds * 1000)}ms"
 
 
 _SIZES: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

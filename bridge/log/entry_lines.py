@@ -17,8 +17,9 @@ from typing import Any, Final, final
 
 import msgspec
 
+from actors.session.time_text import rfc3339
 from actors.session.timeline_entry import TimelineEntry
-from bridge.log.processors import rfc3339, text_stamp
+from bridge.log.processors import text_stamp
 from bridge.log.wording import MESSAGE_FORMATS, SESSION_LINES, line_of, room_suffix
 from bridge.output.harmless import NAME_LIMIT
 from bridge.output.redact import JWT_PREFIX

@@ -19,11 +19,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, final
 
 from actors.session.texts import length_before_cut
+from actors.session.time_text import rfc3339
 from bridge.log.wording import line_of
 from bridge.output.harmless import harmless
 from bridge.output.redact import redact
@@ -193,22 +193,6 @@ def _for_json(key: str, value: Any) -> Any:
 
 
 # ---------------------------------------------------------------- times
-
-
-def rfc3339(seconds: float) -> str | None:
-    """Unix seconds as RFC 3339 in UTC with milliseconds; None for no possible date."""
-    try:
-        whole = math.floor(seconds)
-        micros = round((seconds - whole) * 1e6)
-        return f"{_utc_second(whole + micros // 1_000_000)}.{micros // 1_000 % 1_000:03}Z"
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-@lru_cache(maxsize=8)
-def _utc_second(whole: int) -> str:
-    """Most lines are of the second of the line before."""
-    return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 def text_stamp(seconds: float) -> str:

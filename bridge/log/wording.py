@@ -21,8 +21,9 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from actors.session.texts import length_before_cut
+from bridge.output.durations import go_duration
 from bridge.output.harmless import harmless
-from bridge.output.text import BODY_LIMIT, compact_json, go_duration, key_values, plain
+from bridge.output.text import BODY_LIMIT, compact_json, key_values, plain
 
 Raw: TypeAlias = Mapping[str, Any]
 Template: TypeAlias = "str | Callable[[Raw], str]"

@@ -15,16 +15,6 @@ BODY_LIMIT: Final = 1024
 """Characters shown of metadata and of a message's content."""
 
 
-def go_duration(seconds: float) -> str:
-    """Whole seconds the way Go prints a duration: `30s`, `1m0s`, `1h0m5s`."""
-    total = int(max(seconds, 0.0) + 0.5)
-    minutes, secs = divmod(total, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes}m{secs}s"
-    return f"{minutes}m{secs}s" if minutes else f"{secs}s"
-
-
 def compact_json(text: str) -> str | None:
     """`text` as JSON on one line, None where it is not JSON."""
     try:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from actors.session import SessionView
 from bridge.output.cells import cell_len, fit
-from bridge.output.text import go_duration
+from bridge.output.durations import axis_time, step_duration
 from bridge.output.timeline_lanes import Spans, TimelineLane, gaps, lanes, length, starts_late
 
 MOST: Final = 20
@@ -131,7 +131,7 @@ def _axis(slots: _Slots, label: int, glyphs: Glyphs) -> Iterator[Text]:
     times, marks = [" "] * slots.count, [" "] * slots.count
     for number in range(math.ceil(slots.count * slots.step / step)):
         at = number * step
-        index, text = slots.index(at), go_duration(at) if step >= 1 else f"{at:.1f}s"
+        index, text = slots.index(at), axis_time(at, step)
         if index + len(text) <= slots.count:
             times[index : index + len(text)] = text
             marks[index] = glyphs.axis
@@ -241,7 +241,7 @@ def _legend(slots: _Slots, late: bool, glyphs: Glyphs) -> Iterator[str]:
             "gaps what is older is missing here."
         )
     step = slots.step
-    yield f"One character is {go_duration(step) if step >= 10 else f'{step:.2g}s'}."
+    yield f"One character is {step_duration(step)}."
     talk = glyphs.talk
     yield (
         f"Voice: {glyphs.here} here, {glyphs.microphone} microphone on, {MUTED} muted, "

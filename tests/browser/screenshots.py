@@ -33,8 +33,9 @@ from actors.session import (
     TrackPublished,
     TrackSubscribed,
 )
+from actors.session.time_text import rfc3339
 from bridge.http.pages.page_routes import Section
-from bridge.http.pages.rendering import moment, utc
+from bridge.http.pages.rendering import moment
 from tests.browser.driver import Driver, Scheme, Tab
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 
@@ -166,7 +167,7 @@ async def main() -> None:
             today(stage, rng)
             stage.tree = actors()
             stage.facts = (
-                ("Written last", moment(utc(time.time()))),
+                ("Written last", moment(rfc3339(time.time()))),
                 ("Lines written", 96_311),
                 ("Lines waiting", 0),
                 ("Lines lost", 0),

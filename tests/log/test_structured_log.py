@@ -22,8 +22,8 @@ import structlog
 from attrs import frozen
 
 from actors.session.texts import MAX_ENTRY_TEXT, cut_text
+from actors.session.time_text import rfc3339
 from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
-from bridge.log.processors import rfc3339
 from bridge.log.sink import BUFFER_LIMIT, Sink
 from bridge.log.structured_log import configure_logging, log_entry
 from bridge.log.wording import SESSION_LINES, TEMPLATES, line_of

@@ -6,7 +6,7 @@ import pytest
 
 from actors.session.texts import MAX_ENTRY_TEXT, cut_identity, cut_text
 from bridge.output.harmless import harmless
-from bridge.output.text import compact_json, did_you_mean, go_duration, key_values
+from bridge.output.text import compact_json, did_you_mean, key_values
 
 HOSTILE = {
     "newline": ("alice\nbob", r"alice\nbob"),
@@ -81,26 +81,6 @@ def test_a_text_that_was_cut_where_it_entered_says_its_true_length() -> None:
     assert harmless(cut_identity(whole), limit=4) == "xxxx... (62000 characters)"
     forged = "x" * 1_000 + "…[7 bytes]"
     assert harmless(forged, limit=4) == f"xxxx... ({len(forged)} characters)"
-
-
-@pytest.mark.parametrize(
-    "seconds, text",
-    [
-        (0, "0s"),
-        (0.4, "0s"),
-        (0.5, "1s"),
-        (2.5, "3s"),
-        (30, "30s"),
-        (59.6, "1m0s"),
-        (60, "1m0s"),
-        (3599.4, "59m59s"),
-        (3605, "1h0m5s"),
-        (90061, "25h1m1s"),
-        (-1, "0s"),
-    ],
-)
-def test_durations_read_as_go_prints_them(seconds: float, text: str) -> None:
-    assert go_duration(seconds) == text
 
 
 @pytest.mark.parametrize(

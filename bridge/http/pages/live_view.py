@@ -21,7 +21,8 @@ from attrs import define, frozen
 from actors.session import QUALITIES, Quality, SessionState
 from actors.session.events import WEAK_QUALITIES
 from actors.session.state import Participant
-from bridge.http.pages.rendering import render, utc
+from actors.session.time_text import rfc3339
+from bridge.http.pages.rendering import render
 from bridge.http.server.time_slices import TimeSlices
 
 FACES: Final = 12
@@ -114,7 +115,7 @@ class LiveView:
             "figures": self._figures,
             "order": [one.key for one in drawn] if self._members > version else None,
             "rows": {one.key: one.html for one in drawn if one.version > version},
-            "at": utc(self._clock()),
+            "at": rfc3339(self._clock()),
         }
 
     async def _be_fresh(self) -> None:
@@ -185,7 +186,7 @@ def room_values(state: SessionState) -> dict[str, Any]:
         "worst": next((level for level in reversed(QUALITIES) if level in levels), None),
         "talk": _talk(state, people),
         "sources": _sources(state),
-        "began": utc(state.started_at),
+        "began": rfc3339(state.started_at),
     }
 
 

@@ -8,7 +8,6 @@ Only `Markup`, which we made ourselves, goes through as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from actors.session import QUALITIES, QualityView
+from bridge.output.durations import spaced_duration
 from bridge.output.harmless import harmless
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -88,18 +88,8 @@ def _time(at: str | None, part: slice) -> Markup:
 
 
 def duration(seconds: float | None) -> str:
-    """`2 h 05 m`, `3 m 20 s`, `7 s`: two places at most."""
-    if seconds is None:
-        return UNKNOWN
-    total = int(max(seconds, 0.0) + 0.5)
-    minutes, secs = divmod(total, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02d} h"
-    if hours:
-        return f"{hours} h {minutes:02d} m"
-    return f"{minutes} m {secs:02d} s" if minutes else f"{secs} s"
+    """`2 h 05 m`, `3 m 20 s`, `7 s`."""
+    return UNKNOWN if seconds is None else spaced_duration(seconds)
 
 
 def number(value: float | None) -> str:
@@ -166,13 +156,6 @@ def shares(quality: QualityView) -> list[QualityBar]:
     return bars
 
 
-def utc(at: float | None) -> str | None:
-    """Unix seconds as RFC 3339."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 _ENVIRONMENT: Final = Environment(
     loader=FileSystemLoader(TEMPLATES),
     autoescape=True,
@@ -195,7 +178,7 @@ def _ours(function: Any) -> Any:
 
 _ENVIRONMENT.filters |= {function.__name__: _ours(function) for function in _PRINTED}
 _ENVIRONMENT.filters |= {
-    function.__name__: function for function in (long, name, clock, moment, url, shares, utc)
+    function.__name__: function for function in (long, name, clock, moment, url, shares)
 }
 _ENVIRONMENT.globals["query"] = query
 _ENVIRONMENT.globals["qualities"] = QUALITIES
