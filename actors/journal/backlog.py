@@ -11,18 +11,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, Protocol, final
 
 import trio
 from attrs import define, field
 
 from actors.journal import journal_budget
 from actors.journal.archive import NOTHING, Batch, Checkpoint, JournalRow, Removal
-from actors.session import Record, SessionBegan, SessionContinued, SessionEnded, TimelineEntry
+from actors.session import (
+    Record,
+    SessionBegan,
+    SessionContinued,
+    SessionEnded,
+    SessionState,
+    TimelineEntry,
+)
 from actors.session.codec import encode_entries, encode_record
-
-if TYPE_CHECKING:
-    from actors.journal.journal import Journal
 
 MOST_BYTES: Final = 64 << 20
 """Of lines that wait."""
@@ -37,11 +41,39 @@ CHECKPOINT_AGE: Final = 20.0
 """Seconds after which a session that changed is kept whole again."""
 
 
+class RowSource(Protocol):
+    """A journal, as the backlog sees it: where rows and checkpoints come from."""
+
+    @property
+    def number(self) -> int:
+        """The session's key in the archive."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The number of its newest record."""
+        ...
+
+    @property
+    def state(self) -> SessionState:
+        """The session after that record."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """Rows that were given up so far."""
+        ...
+
+    def lose(self, rows: int) -> None:
+        """Count `rows` more that the archive will never have."""
+        ...
+
+
 @define(eq=False)
 class ChangedSession:
     """A session that is not in the archive as it is now."""
 
-    journal: Journal
+    journal: RowSource
     since: float
     """Unix seconds of the first record after the newest checkpoint."""
     lines: int = 0
@@ -139,7 +171,7 @@ class Backlog:
         due = any(one.urgent for one in self._changed.values())
         return self.in_flight is None and not self._lines and not due
 
-    def add(self, journal: Journal, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
+    def add(self, journal: RowSource, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
         """Take note of what `journal` has just recorded; its bytes.  Never raises, never waits."""
         number, at = journal.number, record.at
         changed = self._changed.get(number)
@@ -192,11 +224,11 @@ class Backlog:
             self._lost(self._changed[greedy])
 
     def _lost(self, changed: ChangedSession) -> None:
-        changed.journal.lost += 1
+        changed.journal.lose(1)
         self.health.lost += 1
         changed.urgent = True
 
-    def rewrite(self, journals: Iterable[Journal], now: float, *, lines_are_kept: bool) -> None:
+    def rewrite(self, journals: Iterable[RowSource], now: float, *, lines_are_kept: bool) -> None:
         """All of `journals` have to be kept whole, because the archive lost what it had or has
         another state of them.
 
@@ -211,7 +243,7 @@ class Backlog:
                 share = self._shares.get(journal.number)
                 waiting = taken[journal.number] + (len(share.places) if share else 0)
                 gone = max(0, journal.seq + 1 - journal.lost - waiting)
-                journal.lost += gone
+                journal.lose(gone)
                 self.health.lost += gone
         self.has_work.set()
 
@@ -220,7 +252,7 @@ class Backlog:
         self.health.unreadable = why
         self.verify_wanted.set()
 
-    def withdraw(self, journal: Journal) -> list[JournalRow]:
+    def withdraw(self, journal: RowSource) -> list[JournalRow]:
         """The lines of a session of which nothing was written yet; they do not wait any more."""
         share = self._shares.pop(journal.number, _SessionShare())
         lines = [self._lines.pop(place) for place in share.places]

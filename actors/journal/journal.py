@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import final
+from typing import Protocol, final
 
 from actors.journal.archive import StoredSession
 from actors.journal.backlog import Backlog
@@ -29,6 +29,40 @@ from actors.session import (
 )
 from actors.session.codec import decode_record
 from actors.session.state import CONFIRM_AFTER
+
+
+class JournalView(Protocol):
+    """A session's journal as everybody but its writer sees it: read-only."""
+
+    @property
+    def number(self) -> int:
+        """Its key in the archive."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The number of its newest record, from 0 on."""
+        ...
+
+    @property
+    def state(self) -> SessionState:
+        """The session after that record.  An immutable value: a later one replaces it."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """Rows that the archive will never have."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """The session is over, for now."""
+        ...
+
+    @property
+    def of_this_run(self) -> bool:
+        """This run watched it, or heard of it first."""
+        ...
 
 
 @final
@@ -58,6 +92,10 @@ class Journal:
         journal = cls(backlog.number(began.at), state, backlog, seq=-1)
         journal._append(began, state, entries)
         return journal
+
+    def lose(self, rows: int) -> None:
+        """Count `rows` more that the archive will never have."""
+        self.lost += rows
 
     @property
     def ended(self) -> bool:

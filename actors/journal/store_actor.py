@@ -16,8 +16,7 @@ import trio
 from attrs import frozen
 
 from actors.journal.archive import NOTHING, Archive, ArchiveLost, ArchiveTrouble, Removal
-from actors.journal.backlog import Backlog
-from actors.journal.journal import Journal
+from actors.journal.backlog import Backlog, RowSource
 from actors.journal.process_ports import Announce, Clock
 from actors.runtime import Actor, Backoff, ReplyTo, receives
 
@@ -54,7 +53,7 @@ class StoreActor(Actor[StoreMessage]):
         backlog: Backlog,
         archive: Archive,
         *,
-        journals: Callable[[], Iterable[Journal]],
+        journals: Callable[[], Iterable[RowSource]],
         clock: Clock,
         announce: Announce,
         trusted_clock: Callable[[], float | None] = lambda: None,

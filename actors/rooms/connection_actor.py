@@ -99,26 +99,27 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         undo: Undo,
         clock: Clock,
         announce: Announce,
-        entered: Callable[[], object],
-        stay: ConnectionMemory,
+        report_entered: Callable[[], object],
+        memory: ConnectionMemory,
     ) -> None:
-        self._job = evolve(job, room_sid=stay.room_sid or job.room_sid)
+        self._job = evolve(job, room_sid=memory.room_sid or job.room_sid)
         self._port = port
         self._find_again = find_again
         self._undo = undo
         self._clock = clock
         self._announce = announce
-        self._entered = entered
-        self._told = stay
+        self._report_entered = report_entered
+        self._memory = memory
         self._room: OpenRoom | None = None
-        self._stay = trio.CancelScope()
+        self._in_room = trio.CancelScope()
+        """Cancelled when we are to leave the room for good."""
         self._reason: EndReason = "server_lost"
         """Why the session ends, as far as it is known."""
         self._session_stays_open = False
         self._down = False
         """The room told that its connection broke, and not yet that it is back."""
         self._lost_at: float | None = None
-        self._doubted: list[RoomEvent] | None = None
+        self._withheld: list[RoomEvent] | None = None
         """What a room said of which it is not certain that anybody but us made it."""
 
     async def started(self) -> None:
@@ -128,13 +129,13 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     @receives(LeaveRoom)
     def leave(self, message: LeaveRoom) -> None:
         if message.grace > 0:
-            self.context.start_soon(self._leave_later, message)
+            self.context.start_soon(self._leave_after_grace, message)
         else:
             self._reason, self._lost_at = message.reason, None
             self._session_stays_open = message.session_stays_open
-            self._stay.cancel()
+            self._in_room.cancel()
 
-    async def _leave_later(self, message: LeaveRoom) -> None:
+    async def _leave_after_grace(self, message: LeaveRoom) -> None:
         """LiveKit also ends the job of an agent that it lets into a room that it is closing,
         and then the end of the job is all we hear."""
         await trio.sleep(message.grace)
@@ -151,20 +152,22 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._session.tell(Resynced(self._clock(), self._room.roster(), connected=up))
 
     async def _run(self) -> None:
-        if not self._told.over:
-            with self._stay:
-                await self._stay_while_it_lives()
+        if not self._memory.over:
+            with self._in_room:
+                await self._watch_instance()
             ended_at = self._clock() if self._lost_at is None else self._lost_at
-            self._told.over = True
+            self._memory.over = True
             if not self._session_stays_open:
                 self._session.tell(EndSession(ended_at, self._reason))
         self.context.stop()
 
-    async def _stay_while_it_lives(self) -> None:
+    async def _watch_instance(self) -> None:
         failures = 0
-        job = await (self._same_life() if self.context.generation > 1 else self._first_look())
+        job = await (
+            self._find_instance() if self.context.generation > 1 else self._look_before_entry()
+        )
         while job is not None:
-            error = await self._visit(job)
+            error = await self._enter_and_watch(job)
             if error is None:
                 failures = 0
                 if self._lost_at is None:
@@ -172,7 +175,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             else:
                 failures += 1
                 await trio.sleep(AGAIN.delay(failures, self.context.random))
-            again = await self._same_life()
+            again = await self._find_instance()
             if error is not None and again is not None:
                 self._announce(
                     "room_entry_failed", room=job.room, job_id=job.job_id, error=str(error)
@@ -183,35 +186,35 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         if self._lost_at is None:
             self._reason = "found_ended"  # It was over before we were in.
 
-    async def _first_look(self) -> RoomJob | None:
+    async def _look_before_entry(self) -> RoomJob | None:
         """Whether the room of a new job lives.  Where the server does not say it in time, we
         go there: its token makes no room, and the entry is compared with the job."""
         with trio.move_on_after(LOOK_WITHIN), suppress(RoomUnreachable):
             return await self._find_again(self._job)
         return self._job
 
-    async def _visit(self, job: RoomJob) -> RoomError | None:
+    async def _enter_and_watch(self, job: RoomJob) -> RoomError | None:
         """Be in the room until we are out of it; the error where we never were."""
-        reason, undone = None, ""
+        reason, made_by_us = None, ""
         try:
             async with self._port.open(job, self._offer) as room:
                 room_sid = room.roster().room_sid
-                if self._doubted is not None and await self._only_we_made(job, room_sid):
-                    undone = room_sid
+                if self._withheld is not None and await self._is_made_by_us(job, room_sid):
+                    made_by_us = room_sid
                 else:
                     self._room = room
-                    self._believe()
-                    self._entered()
-                    self.context.start_soon(self._make_sure_it_is_listed, room)
+                    self._release_withheld()
+                    self._report_entered()
+                    self.context.start_soon(self._check_listing, room)
                     reason = await room.closed()
         except RoomError as error:
             return error
         finally:
-            self._room, self._doubted = None, None
-            if undone:
+            self._room, self._withheld = None, None
+            if made_by_us:
                 with trio.CancelScope(shield=True):
-                    await self._undo.delete(job, undone)
-        if undone:
+                    await self._undo.delete(job, made_by_us)
+        if made_by_us:
             self._reason, self._lost_at = "found_ended", None
             return None
         end = END_OF_DISCONNECT.get(reason)
@@ -222,49 +225,49 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._announce("room_lost", room=job.room, job_id=job.job_id, reason=reason)
         return None
 
-    async def _only_we_made(self, job: RoomJob, room_sid: str) -> bool:
+    async def _is_made_by_us(self, job: RoomJob, room_sid: str) -> bool:
         """Ask who made the room that we are in.  Not to be cut short: a room that we made
         would stay."""
         with trio.move_on_after(DOUBT_WITHIN, shield=True), suppress(RoomUnreachable):
             return await self._undo.only_we_made(job, room_sid)
         return False
 
-    def _believe(self) -> None:
+    def _release_withheld(self) -> None:
         """The room is one to be watched: hand on what it said so far."""
-        doubted, self._doubted = self._doubted, None
-        for event in doubted or ():
+        withheld, self._withheld = self._withheld, None
+        for event in withheld or ():
             self._offer(event)
 
-    async def _make_sure_it_is_listed(self, room: OpenRoom) -> None:
+    async def _check_listing(self, room: OpenRoom) -> None:
         for seconds in LISTED_AFTER:
             await trio.sleep(seconds)
-            if self._room is not room or self._down or await self._same_life() is not None:
+            if self._room is not room or self._down or await self._find_instance() is not None:
                 return
         if self._room is room:
             self._reason, self._lost_at = "found_ended", None
-            self._stay.cancel()
+            self._in_room.cancel()
 
     def _offer(self, event: RoomEvent) -> None:
         """Hand an event of the room to the session; note which life of the room it is."""
-        if self._doubted is None and self._room is None and self._is_doubtful(event):
-            self._doubted = []
-        if self._doubted is not None:
-            self._doubted.append(event)
+        if self._withheld is None and self._room is None and self._may_be_ours_alone(event):
+            self._withheld = []
+        if self._withheld is not None:
+            self._withheld.append(event)
             return
         self._session.tell(event)
         if isinstance(event, Reconnecting):
             self._down = True
-            self.context.start_soon(self._look_while_down, event.at)
+            self.context.start_soon(self._check_while_down, event.at)
         elif type(event) in _WITH_ROSTER:
             self._down = False
             room_sid = cast("Watching | Resynced | Reconnected", event).roster.room_sid
             if room_sid and room_sid != self._job.room_sid:
                 self._job = evolve(self._job, room_sid=room_sid)
-                self._told.room_sid = room_sid
+                self._memory.room_sid = room_sid
             if isinstance(event, Reconnected):
-                self.context.start_soon(self._make_sure)
+                self.context.start_soon(self._check_instance)
 
-    def _is_doubtful(self, event: RoomEvent) -> bool:
+    def _may_be_ours_alone(self, event: RoomEvent) -> bool:
         """Whether we entered another life of the room than the job is for, and see nobody."""
         return (
             isinstance(event, Watching)
@@ -273,7 +276,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             and not event.roster.participants
         )
 
-    async def _look_while_down(self, since: float) -> None:
+    async def _check_while_down(self, since: float) -> None:
         """A server that was killed and is back does not have the room, and LiveKit's SDK tries
         for 20 s to get into it: ask, and go as soon as it is certain.  `since`: Unix seconds."""
         room, missing = self._room, 0
@@ -281,19 +284,19 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             await trio.sleep(DOWN_EVERY)
             if not self._down or self._room is not room:
                 return
-            missing = missing + 1 if await self._same_life() is None else 0
+            missing = missing + 1 if await self._find_instance() is None else 0
         if self._down and self._room is room:
             self._lost_at = since
-            self._stay.cancel()
+            self._in_room.cancel()
 
-    async def _make_sure(self) -> None:
+    async def _check_instance(self) -> None:
         """A server that was killed and came back lets us into a room that it made anew, and
         where nobody else is there it does not say so: ask it."""
-        if await self._same_life() is None and self._room is not None:
+        if await self._find_instance() is None and self._room is not None:
             self._lost_at = self._clock()
-            self._stay.cancel()
+            self._in_room.cancel()
 
-    async def _same_life(self) -> RoomJob | None:
+    async def _find_instance(self) -> RoomJob | None:
         """Ask the server, as long as it takes, whether the room lives."""
         attempt = 0
         while True:

@@ -1,15 +1,18 @@
 """The room manager: turns jobs into rooms, and the ends of rooms into the ends of jobs.
 
-One group of actors a room, under the supervisor of all rooms.  A second job for the
-same life of a room joins the session that is there; a job for a room whose session
-ended continues that session.  Each job's end is told exactly once: a success, or a
+Each room has one group of actors, under the supervisor of all rooms.  A second job for the
+same room instance joins the session that exists; a job for a room whose session ended
+continues that session.  The end of each job is reported exactly once: a success, or a
 failure with its reason when the room's group could not be kept alive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final, TypeAlias, final
+
+from attrs import evolve
 
 from actors.journal.archive import StoredSession
 from actors.journal.journal import Journal
@@ -33,18 +36,20 @@ from actors.rooms.messages import (
     Terminated,
     WebhookReceived,
 )
-from actors.rooms.room_group import RoomDependencies, room_group
+from actors.rooms.room_group import RoomContext, RoomDependencies, room_group
 from actors.rooms.room_port import RoomJob
 from actors.rooms.room_table import UNWATCHED_LIMIT, RoomRecord, RoomTable
+from actors.rooms.subscriber import publish_entries
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
 from actors.session import Disconnected, EndReason, SessionBegan, WebhookRoomFinished
 from actors.session.ends import DISPATCH_DELETED, SENT_OUT
 
 GRACE: Final = 1.0
-"""Seconds between LiveKit's word that a job is to end and our leaving by ourselves.
+"""Seconds between LiveKit's message that a job is to end and our leaving by ourselves.
 
-A removed agent and a deleted room are announced the same way, with the room's own
-`disconnected` 4 to 20 ms behind; only a deleted dispatch leaves us in the room (for 3 s).
+A removed agent and a deleted room are announced the same way, and the room's own
+`disconnected` follows within 4 to 20 ms.  Only a deleted dispatch leaves us in the room
+(for 3 s).
 """
 
 """End reasons after which another job of ours for the room takes over."""
@@ -66,10 +71,10 @@ ManagerMessage: TypeAlias = (
 
 @final
 class RoomManager(Actor[ManagerMessage]):
-    """One incarnation; `table` is what earlier ones left.  `rooms` supervises the groups.
+    """One incarnation.  `table` is what earlier ones left; `rooms` supervises the groups.
 
-    A job is put into the table (`Book.given`) before it is told, so that a crash with it in
-    hand does not lose it.
+    A job is put into the table (`RoomTable.assign`) before the manager is told of it, so that
+    a crash with the message in hand does not lose the job.
     """
 
     def __init__(
@@ -83,20 +88,20 @@ class RoomManager(Actor[ManagerMessage]):
         self._rooms = rooms
         self._reports = reports
         self._dependencies = dependencies
-        self._drained: list[ReplyTo[None]] = []
+        self._drain_replies: list[ReplyTo[None]] = []
 
     async def started(self) -> None:
         if self.context.generation > 1:
-            self._find_out()
+            self._catch_up()
 
-    def _find_out(self) -> None:
-        """What the message that was lost in a crash had told is found out from what is there."""
-        for held in tuple(self._table.records.values()):
-            group = self._rooms.children.get(held.key)
+    def _catch_up(self) -> None:
+        """A crash lost the message in hand: find out from what exists what it said."""
+        for record in tuple(self._table.records.values()):
+            group = self._rooms.children.get(record.key)
             if group is None:
                 # Sessions end their journal themselves, unless they could not.
-                kind = ExitKind.NORMAL if held.journal.ended else ExitKind.CRASHED
-                self.gone(RoomGroupEnded(held.key, Exit(kind)))
+                kind = ExitKind.NORMAL if record.journal.ended else ExitKind.CRASHED
+                self.room_group_ended(RoomGroupEnded(record.key, Exit(kind)))
             elif isinstance(group.unit, Supervisor) and "session" in group.unit.children:
                 group.unit.ref("session").tell(ReannounceSession())
         self.context.ref.tell(Recovered())
@@ -105,34 +110,36 @@ class RoomManager(Actor[ManagerMessage]):
         if self._table.draining:
             self.context.start_soon(self._leave_all)
 
+    # ------------------------------------------------------------ jobs
+
     @receives(Assigned)
     def assigned(self, message: Assigned) -> None:
         job = message.job
         if job.job_id in self._table.pending_jobs:
             self._take(job)
-            del self._table.pending_jobs[job.job_id]
+            self._table.remove_pending(job.job_id)
 
     def _take(self, job: RoomJob) -> None:
         if self._table.draining:
             self._reports.job_ended(job.job_id, "the worker is stopping")
             return
         key = job.room_sid or job.room
-        held = self._table.records.get(key) or self._table.find_room(key)
-        if held is None:
+        record = self._table.records.get(key) or self._table.find_room(key)
+        if record is None:
             if self._table.is_over(key):
-                # A dispatch that came too late.  To go there would make the room anew.
+                # The dispatch came too late.  Entering the room would make it anew.
                 self._reports.job_ended(job.job_id)
             else:
                 self._open(key, {job.job_id: job})
             return
-        held.jobs[job.job_id] = job
-        if held.leaving is None:
-            if held.session is not None:
-                held.session.tell(JobAttached(job.job_id))
-            if held.entered:
+        self._table.put(evolve(record, jobs={**record.jobs, job.job_id: job}))
+        if record.leaving is None:
+            if record.session is not None:
+                record.session.tell(JobAttached(job.job_id))
+            if record.entered:
                 self._reports.job_running(job.job_id)
 
-    def _open(self, key: str, jobs: dict[str, RoomJob]) -> None:
+    def _open(self, key: str, jobs: Mapping[str, RoomJob]) -> None:
         job = next(iter(jobs.values()))
         dependencies = self._dependencies
         journal = self._table.remove_idle(key)
@@ -144,187 +151,199 @@ class RoomManager(Actor[ManagerMessage]):
         dependencies.announce(
             "room_started", room=job.room, room_sid=job.room_sid or None, job_id=job.job_id
         )
-        self._table.records[key] = RoomRecord(key, job, journal, jobs)
-        self._table.declined.pop(key, None)
+        self._table.put(RoomRecord(key, job, journal, jobs))
+        self._table.stop_declining(key)
         next_instance = partial(self._table.next_instance, key, backlog=dependencies.backlog)
-        self._rooms.start_group(
-            room_group(key, job, journal, dependencies, self.context.ref.tell, next_instance)
-        )
+        tell = self.context.ref.tell
+        room = RoomContext(key, job, journal, dependencies, tell, next_instance)
+        self._rooms.start_group(room_group(room))
         self._reports.capacity(len(self._table.records))
-
-    @receives(SessionReady)
-    def opened(self, message: SessionReady) -> None:
-        held = self._table.records.get(message.key)
-        if held is None:
-            return
-        held.session, held.connection = message.session, message.connection
-        if held.journal is not message.journal:
-            self._table.add_idle(held.journal)
-            held.journal = message.journal
-        for job_id in held.jobs:
-            held.session.tell(JobAttached(job_id))
-        if held.leaving is not None:
-            held.connection.tell(held.leaving)
-
-    @receives(RoomEntered)
-    def entered(self, message: RoomEntered) -> None:
-        held = self._table.records.get(message.key)
-        if held is None:
-            return
-        held.entered = True
-        for job_id in held.jobs:
-            self._reports.job_running(job_id)
 
     @receives(Terminated)
     def terminated(self, message: Terminated) -> None:
-        held = self._table.find_job(message.job_id)
-        if held is None:
+        record = self._table.find_job(message.job_id)
+        if record is None:
             return
-        if message.job_id == held.job.job_id:
-            if not self._comes_back(held):
-                self._leave(held, LeaveRoom("dispatch_deleted", GRACE))
+        if message.job_id == record.job.job_id:
+            if not self._is_reconnecting(record):
+                self._leave(record, LeaveRoom("dispatch_deleted", GRACE))
         else:
-            del held.jobs[message.job_id]
+            jobs = {key: job for key, job in record.jobs.items() if key != message.job_id}
+            self._table.put(evolve(record, jobs=jobs))
             self._reports.job_ended(message.job_id)
 
-    def _comes_back(self, held: RoomRecord) -> bool:
-        """Whether our own connection is, or was just, down.
+    def _is_reconnecting(self, record: RoomRecord) -> bool:
+        """Whether our own connection is down, or was a moment ago.
 
-        Whoever connects anew is another participant for LiveKit, and it ends the job of the
-        one before; we stay.  Where the dispatch was deleted all the same, it removes us.
+        After a reconnect LiveKit takes us for another participant and ends the job of the
+        first one.  We stay then.  If the dispatch was really deleted, LiveKit removes us.
         """
-        state = held.journal.state
+        state = record.journal.state
         blind = state.watched_from is not None and not state.watching
         return blind or self._dependencies.clock() < state.roster_complete_at
 
-    @receives(Drain)
-    def drain(self, message: Drain) -> None:
-        self._drained.append(message.reply_to)
-        self._table.draining = True
-        self.context.start_soon(self._leave_all)
+    # ------------------------------------------------------------ a room's actors
 
-    async def _leave_all(self) -> None:
-        """LiveKit hears of the success first: an agent that is gone has no status."""
-        for held in self._table.records.values():
-            for job_id in held.jobs:
-                self._reports.job_ended(job_id)
-            held.jobs.clear()
-        for journal in tuple(self._table.unwatched.values()):
-            self._end_unwatched(journal, self._dependencies.clock(), "worker_stopped")
-        await self._reports.flush()
-        for held in self._table.records.values():
-            self._leave(held, LeaveRoom("worker_stopped"))
-        self._answer_drained()
+    @receives(SessionReady)
+    def session_ready(self, message: SessionReady) -> None:
+        before = self._table.records.get(message.key)
+        if before is None:
+            return
+        if before.journal is not message.journal:
+            self._table.add_idle(before.journal)
+        record = self._table.put(
+            evolve(
+                before,
+                session=message.session,
+                connection=message.connection,
+                journal=message.journal,
+            )
+        )
+        for job_id in record.jobs:
+            message.session.tell(JobAttached(job_id))
+        if record.leaving is not None:
+            message.connection.tell(record.leaving)
 
-    @receives(GiveUp)
-    def give_up(self, message: GiveUp) -> None:
-        held = self._table.find_room(message.room_sid)
-        if held is not None and held.key in self._table.vacant_keys:
-            self._leave(held, LeaveRoom("worker_stopped", session_stays_open=True))
-
-    def _leave(self, held: RoomRecord, order: LeaveRoom) -> None:
-        held.leaving = order
-        if held.connection is not None:
-            held.connection.tell(order)
+    @receives(RoomEntered)
+    def room_entered(self, message: RoomEntered) -> None:
+        record = self._table.records.get(message.key)
+        if record is None:
+            return
+        self._table.put(evolve(record, entered=True))
+        for job_id in record.jobs:
+            self._reports.job_running(job_id)
 
     @receives(RoomGroupEnded)
-    def gone(self, message: RoomGroupEnded) -> None:
-        held = self._table.records.get(message.key)
-        if held is None:
+    def room_group_ended(self, message: RoomGroupEnded) -> None:
+        record = self._table.records.get(message.key)
+        if record is None:
             return
-        journal = held.journal
-        given_up = (
-            held.leaving is not None
-            and held.leaving.session_stays_open
+        journal = record.journal
+        released = (
+            record.leaving is not None
+            and record.leaving.session_stays_open
             and message.end.kind is ExitKind.NORMAL
             and not self._table.draining
         )
-        if not given_up:
-            # Only where its actors could not: they crashed too often, or were cancelled.
+        if not released:
+            # Has an effect only where the actors could not end it: they crashed too often,
+            # or were cancelled.
             journal.end(self._dependencies.clock(), "worker_stopped")
         elif journal.state.watching:
             journal.record(Disconnected(self._dependencies.clock(), None))
-        self._tell(journal)
-        # From here on nothing can raise: until here the next incarnation would do it again.
-        del self._table.records[message.key]
+        self._publish(journal)
+        # Nothing below can raise.  A crash above is repaired by the next incarnation.
+        self._table.remove(message.key)
         self._table.add_idle(journal)
-        self._end_jobs(held, message.end, sent_out=given_up)
+        self._end_jobs(record, message.end, sent_out=released)
         self._reports.capacity(len(self._table.records))
-        self._answer_drained()
+        self._answer_drains()
 
-    def _end_jobs(self, held: RoomRecord, end: Exit, *, sent_out: bool) -> None:
-        state = held.journal.state
+    def _end_jobs(self, record: RoomRecord, end: Exit, *, sent_out: bool) -> None:
+        state = record.journal.state
         error = end.reason if end.kind is ExitKind.CRASHED else None
         others: dict[str, RoomJob] = {}
         sent_out = sent_out or state.end_reason in SENT_OUT
         if error is None and sent_out and not self._table.draining:
-            others = {key: job for key, job in held.jobs.items() if job is not held.job}
-        for job_id in held.jobs.keys() - others.keys():
+            others = {key: job for key, job in record.jobs.items() if job is not record.job}
+        for job_id in record.jobs.keys() - others.keys():
             self._reports.job_ended(job_id, error)
         if others:
             self._open(state.room_sid, others)
         elif state.end_reason == DISPATCH_DELETED:
             self._table.decline(state.room_sid)
 
-    def _answer_drained(self) -> None:
-        if self._table.draining and not self._table.records:
-            for reply_to in self._drained:
-                reply_to.send(None)
-            self._drained.clear()
+    # ------------------------------------------------------------ leaving
 
-    # -- sessions that no actor of ours is in
+    @receives(Drain)
+    def drain(self, message: Drain) -> None:
+        self._drain_replies.append(message.reply_to)
+        self._table.start_draining()
+        self.context.start_soon(self._leave_all)
+
+    async def _leave_all(self) -> None:
+        """Report success to LiveKit first: an agent that has left has no status."""
+        for record in tuple(self._table.records.values()):
+            for job_id in record.jobs:
+                self._reports.job_ended(job_id)
+            self._table.put(evolve(record, jobs={}))
+        for journal in tuple(self._table.unwatched.values()):
+            self._end_unwatched(journal, self._dependencies.clock(), "worker_stopped")
+        await self._reports.flush()
+        for record in tuple(self._table.records.values()):
+            self._leave(record, LeaveRoom("worker_stopped"))
+        self._answer_drains()
+
+    @receives(GiveUp)
+    def give_up(self, message: GiveUp) -> None:
+        record = self._table.find_room(message.room_sid)
+        if record is not None and record.key in self._table.vacant_keys:
+            self._leave(record, LeaveRoom("worker_stopped", session_stays_open=True))
+
+    def _leave(self, record: RoomRecord, order: LeaveRoom) -> None:
+        self._table.put(evolve(record, leaving=order))
+        if record.connection is not None:
+            record.connection.tell(order)
+
+    def _answer_drains(self) -> None:
+        if self._table.draining and not self._table.records:
+            for reply_to in self._drain_replies:
+                reply_to.send(None)
+            self._drain_replies.clear()
+
+    # ------------------------------------------------------------ sessions without actors
 
     @receives(Recovered)
     def recovered(self, _: Recovered) -> None:
-        """Take over what earlier runs left: what was open goes on, or is found to be over."""
+        """Take over what earlier runs left: an open session goes on, or is found to be over."""
         table = self._table
-        while table.recovered:
-            self._take_over(table.recovered[0])
-            table.recovered.popleft()
+        while (stored := table.next_recovered) is not None:
+            self._take_over(stored)
+            table.remove_recovered()
         if table.loaded:
             self._dependencies.backlog.ready.set()
 
-    def _take_over(self, kept: StoredSession) -> None:
-        table, state = self._table, kept.state
+    def _take_over(self, stored: StoredSession) -> None:
+        table, state = self._table, stored.state
         seen_until = max(state.last_at, table.alive_at or 0.0)
-        held = table.find_room(state.room_sid)
-        known = table.find_idle(state.room_sid) if held is None else held.journal
+        record = table.find_room(state.room_sid)
+        known = table.find_idle(state.room_sid) if record is None else record.journal
         if known is not None:
             # The archive could not be read for a while, and this session was begun anew.
-            if known.number != kept.session:
-                known.adopt(kept, seen_until)
-            if held is None:
+            if known.number != stored.session:
+                known.adopt(stored, seen_until)
+            if record is None:
                 table.remove_idle(state.room_sid)
                 table.add_idle(known)
-            elif held.connection is not None:
-                held.connection.tell(RosterWanted())
+            elif record.connection is not None:
+                record.connection.tell(RosterWanted())
             return
-        journal = Journal.resume(kept, self._dependencies.backlog)
+        journal = Journal.resume(stored, self._dependencies.backlog)
         if not state.ended:
             journal.record(Disconnected(seen_until, None, "worker_failed"))
         elif state.end_reason == DISPATCH_DELETED:
             table.decline(state.room_sid)
-        self._tell(journal)
+        self._publish(journal)
         table.add_idle(journal)
 
     @receives(RoomsVanished)
-    def found_over(self, message: RoomsVanished) -> None:
+    def rooms_vanished(self, message: RoomsVanished) -> None:
         for sid in sorted(message.room_sids):
             journal = self._table.unwatched.get(sid)
             if journal is not None:
                 self._end_unwatched(journal, message.at, "found_ended")
-            held = self._table.find_room(sid)
-            if held is not None and held.leaving is None:
-                self._leave(held, LeaveRoom("found_ended"))
+            record = self._table.find_room(sid)
+            if record is not None and record.leaving is None:
+                self._leave(record, LeaveRoom("found_ended"))
 
     @receives(WebhookReceived)
-    def said(self, message: WebhookReceived) -> None:
-        """What a webhook told goes to the session of that life of the room."""
+    def webhook_received(self, message: WebhookReceived) -> None:
+        """Hand a webhook's report to the session of that room instance."""
         event, sid = message.event, message.room_sid
-        held = self._table.find_room(sid)
-        if held is not None:
-            if held.session is not None:
-                held.session.tell(event)
+        record = self._table.find_room(sid)
+        if record is not None:
+            if record.session is not None:
+                record.session.tell(event)
             return
         journal = self._table.find_idle(sid)
         if journal is None:
@@ -333,15 +352,14 @@ class RoomManager(Actor[ManagerMessage]):
             journal = self._begin(message.room, sid, (), None)
             self._table.add_idle(journal)
         journal.record(event)
-        self._tell(journal)
+        self._publish(journal)
         if isinstance(event, WebhookRoomFinished) and not journal.ended:
             self._end_unwatched(journal, event.at, "found_ended")
 
     def _end_unwatched(self, journal: Journal, at: float, reason: EndReason) -> None:
         journal.end(at, reason)
-        self._tell(journal)
+        self._publish(journal)
         self._table.add_idle(journal)
-        del self._table.unwatched[journal.state.room_sid]
 
     def _begin(
         self, room: str, room_sid: str, job_ids: tuple[str, ...], created_at: float | None
@@ -359,18 +377,17 @@ class RoomManager(Actor[ManagerMessage]):
         )
         return Journal.begin(began, dependencies.backlog)
 
-    def _tell(self, journal: Journal) -> None:
-        while journal.unpublished:
-            self._dependencies.publish(journal.state, journal.unpublished.popleft())
+    def _publish(self, journal: Journal) -> None:
+        publish_entries(journal, self._dependencies.subscriber)
 
-    # -- what others ask
+    # ------------------------------------------------------------ questions
 
     @receives(ListRooms)
     def list_rooms(self, message: ListRooms) -> None:
         live = tuple(
-            LiveRoom(held.job.room, held.journal.state.room_sid, held.session)
-            for held in self._table.records.values()
-            if held.session is not None
+            LiveRoom(record.job.room, record.journal.state.room_sid, record.session)
+            for record in self._table.records.values()
+            if record.session is not None
         )
         ended = tuple(journal.state for journal in self._table.ended)
         message.reply_to.send(RoomList(live, ended, self._table.ended_count))

@@ -14,11 +14,11 @@ from typing import Any, Final, TypeAlias, final
 
 import trio
 
-from actors.journal.archive import Archive, ArchiveTrouble
+from actors.journal.archive import Archive, ArchiveTrouble, RecoveredSessions
 from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import Recovered, RoomsVanished
 from actors.rooms.room_port import RoomUnreachable
-from actors.rooms.room_table import RoomTable
+from actors.rooms.room_table_view import RoomTableView
 from actors.runtime import Ref
 
 ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
@@ -42,7 +42,8 @@ class Recovery:
     def __init__(
         self,
         archive: Archive,
-        table: RoomTable,
+        table: RoomTableView,
+        load: Callable[[RecoveredSessions], object],
         manager: Ref[Any],
         list_living: ListLiving,
         *,
@@ -52,6 +53,7 @@ class Recovery:
     ) -> None:
         self._archive = archive
         self._table = table
+        self._load = load
         self._manager = manager
         self._list_living = list_living
         self._clock = clock
@@ -68,9 +70,7 @@ class Recovery:
         except ArchiveTrouble as trouble:
             self._announce("store_unreadable", error=str(trouble))
             return
-        self._table.loaded = True
-        self._table.recovered.extend(found.sessions)
-        self._table.alive_at = found.alive_at
+        self._load(found)
         self._manager.tell(Recovered())
         still_open = sum(not kept.state.ended for kept in found.sessions)
         if still_open:

@@ -1,17 +1,20 @@
-"""The actors of one room: a small rest_for_one of [connection, session].
+"""The actors of one room: a small rest_for_one of its parts.
 
-A session that crashes is restarted alone, and goes on from its journal.  A connection
-that crashes takes the session along, because a stream of events that broke off is not
-to be trusted, and both start anew.  Each is significant: when the connection is
-through with the room the group ends, and the session still folds what is queued.
+The parts are [connection, session], and what the program adds behind them.  A part that
+crashes is restarted together with the parts after it.  A session that crashes goes on from its
+journal.  A connection that crashes takes the session along, because a stream of events that
+broke off cannot be trusted, and both start anew.
+
+Connection and session are significant: when the connection is through with the room the group
+ends, and the session still folds what is queued.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
@@ -19,7 +22,8 @@ from actors.journal.process_ports import Announce, Clock
 from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory, FindAgain, Undo
 from actors.rooms.messages import RoomEntered, RoomGroupEnded, SessionReady
 from actors.rooms.room_port import RoomJob, RoomPort
-from actors.rooms.session_actor import MAILBOX, Heard, Publish, SessionActor
+from actors.rooms.session_actor import MAILBOX, ObserveLag, SessionActor
+from actors.rooms.subscriber import Subscriber
 from actors.runtime import (
     Backoff,
     ChildSpec,
@@ -34,8 +38,91 @@ from actors.session import SessionBegan
 
 SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
 CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
+GROUP_RESTARTS: Final = Intensity(restarts=12, within=60.0)
+"""Of all parts together.  When it is spent the room's job fails."""
 SOON: Final = Backoff(first=0.01, most=5.0)
-"""A session restarts at once: its mailbox fills meanwhile."""
+"""A session restarts at once, because its mailbox fills meanwhile."""
+
+
+@define(eq=False)
+class RoomContext:
+    """One room, for the parts of its group.  It outlives their incarnations."""
+
+    key: str
+    """The name of the group; the room's SID as its first job named it."""
+    job: RoomJob
+    journal: Journal
+    """Of the newest instance of the room that the session is of."""
+    dependencies: RoomDependencies
+    tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object]
+    next_instance: Callable[[SessionBegan], Journal | None]
+    """See `RoomTable.next_instance`."""
+    connection_memory: ConnectionMemory = field(factory=ConnectionMemory)
+
+
+RoomPart: TypeAlias = Callable[[RoomContext], ChildSpec[Any]]
+"""Makes the spec of one child of a room's group.  Called once, when the group is started."""
+
+
+def connection_part(room: RoomContext) -> ChildSpec[Any]:
+    """The actor that keeps us in the room."""
+    dependencies = room.dependencies
+
+    def start() -> ConnectionActor:
+        return ConnectionActor(
+            room.job,
+            dependencies.port,
+            find_again=dependencies.find_again,
+            undo=dependencies.undo,
+            clock=dependencies.clock,
+            announce=dependencies.announce,
+            report_entered=lambda: room.tell_manager(RoomEntered(room.key)),
+            memory=room.connection_memory,
+        )
+
+    return ChildSpec(
+        "connection",
+        start,
+        restart=Restart.TRANSIENT,
+        shutdown=dependencies.leave_within,
+        significant=True,
+        intensity=CONNECTION_RESTARTS,
+    )
+
+
+def session_part(room: RoomContext) -> ChildSpec[Any]:
+    """The actor that folds the room's events into its session."""
+    dependencies = room.dependencies
+
+    def announce_ready(message: SessionReady) -> None:
+        # The next instance of the room, under the same connection, has another journal.
+        room.journal = message.journal
+        room.tell_manager(message)
+
+    def start() -> SessionActor:
+        return SessionActor(
+            room.key,
+            room.journal,
+            clock=dependencies.clock,
+            subscriber=dependencies.subscriber,
+            observe_lag=dependencies.observe_lag,
+            announce_ready=announce_ready,
+            next_instance=room.next_instance,
+        )
+
+    return ChildSpec(
+        "session",
+        start,
+        restart=Restart.TRANSIENT,
+        significant=True,
+        intensity=SESSION_RESTARTS,
+        backoff=SOON,
+        mailbox=dependencies.session_mailbox,
+    )
+
+
+ROOM_PARTS: Final[tuple[RoomPart, ...]] = (connection_part, session_part)
+"""The parts of every room, in the order in which they start."""
 
 
 @frozen
@@ -48,83 +135,32 @@ class RoomDependencies:
     backlog: Backlog
     """Where the records of every session go."""
     clock: Clock
-    publish: Publish
+    subscriber: Subscriber
+    """Takes what every session publishes."""
     announce: Announce
     worker: str
-    """Who we are, as it stands in a session."""
+    """Our name in a session."""
     agent_name: str
     person_key: str | None = None
-    """Where it stands who a participant is, for new sessions."""
-    heard: Heard = lambda _: None
+    """Where it is written who a participant is, for new sessions."""
+    observe_lag: ObserveLag = lambda _: None
     leave_within: float = 5.0
-    """Seconds for a connection to say goodbye."""
+    """Seconds for a connection to leave its room in order."""
     session_mailbox: MailboxSpec = MAILBOX
+    parts: tuple[RoomPart, ...] = ROOM_PARTS
+    """The children of each room's group, in the order in which they start."""
 
 
-def room_group(
-    key: str,
-    job: RoomJob,
-    journal: Journal,
-    dependencies: RoomDependencies,
-    tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object],
-    next_instance: Callable[[SessionBegan], Journal | None],
-) -> GroupSpec:
-    """The supervisor of one room and its two children."""
-    latest, stay = [journal], ConnectionMemory()
-
-    def opened(message: SessionReady) -> None:
-        # A room that was made anew under one connection goes on in another journal.
-        latest[0] = message.journal
-        tell_manager(message)
-
-    def connection() -> ConnectionActor:
-        return ConnectionActor(
-            job,
-            dependencies.port,
-            find_again=dependencies.find_again,
-            undo=dependencies.undo,
-            clock=dependencies.clock,
-            announce=dependencies.announce,
-            entered=lambda: tell_manager(RoomEntered(key)),
-            stay=stay,
-        )
-
-    def session() -> SessionActor:
-        return SessionActor(
-            key,
-            latest[0],
-            clock=dependencies.clock,
-            publish=dependencies.publish,
-            heard=dependencies.heard,
-            opened=opened,
-            next_instance=next_instance,
-        )
+def room_group(room: RoomContext) -> GroupSpec:
+    """The supervisor of one room and its parts."""
 
     def on_end(end: Exit) -> None:
-        tell_manager(RoomGroupEnded(key, end))
+        room.tell_manager(RoomGroupEnded(room.key, end))
 
     return GroupSpec(
-        key,
-        children=(
-            ChildSpec(
-                "connection",
-                connection,
-                restart=Restart.TRANSIENT,
-                shutdown=dependencies.leave_within,
-                significant=True,
-                intensity=CONNECTION_RESTARTS,
-            ),
-            ChildSpec(
-                "session",
-                session,
-                restart=Restart.TRANSIENT,
-                significant=True,
-                intensity=SESSION_RESTARTS,
-                backoff=SOON,
-                mailbox=dependencies.session_mailbox,
-            ),
-        ),
+        room.key,
+        children=tuple(part(room) for part in room.dependencies.parts),
         strategy=Strategy.REST_FOR_ONE,
-        intensity=Intensity(restarts=12, within=60.0),
+        intensity=GROUP_RESTARTS,
         on_end=on_end,
     )

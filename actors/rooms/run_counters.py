@@ -1,6 +1,6 @@
 """Counts over all sessions of this run: a fold of what they tell, for whoever measures.
 
-`Tally.take` is called with every entry of every session, so it takes about a microsecond.
+`RunCounters.offer` is called with every entry of every session, so it takes about a microsecond.
 Every key is one of a known set: participants choose names, not how many series there are.
 
 Seconds of quality and of talk are step functions (`actors.session.intervals`): they grow while
@@ -98,11 +98,11 @@ class RunCounters:
             "session_ended": self._ended,
         }
 
-    def heard(self, lag: float) -> None:
+    def observe_lag(self, lag: float) -> None:
         """An event was folded `lag` seconds after it came.  Clocks are set back now and then."""
         self.lag.observe(max(0.0, lag))
 
-    def take(self, state: SessionState, entry: TimelineEntry) -> None:
+    def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         """Count an entry of a session, which is now in `state`."""
         self.events[entry.event] += 1
         count = self._count.get(entry.event)

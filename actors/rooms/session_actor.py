@@ -25,6 +25,7 @@ from actors.rooms.messages import (
     SessionReady,
     Snapshot,
 )
+from actors.rooms.subscriber import Subscriber, publish_entries
 from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, receives
 from actors.session import (
     MessagesDropped,
@@ -34,18 +35,14 @@ from actors.session import (
     RoomEvent,
     RoomInstanceChanged,
     SessionBegan,
-    SessionState,
     SpeakersChanged,
     Tick,
-    TimelineEntry,
     Watching,
 )
 from actors.session.events import AttachmentReceived, DataReceived
 
-Publish: TypeAlias = Callable[[SessionState, TimelineEntry], object]
-"""Takes one entry of a session, with the session's state after it."""
-Heard: TypeAlias = Callable[[float], object]
-"""Takes the seconds from when an event came until it was folded."""
+ObserveLag: TypeAlias = Callable[[float], object]
+"""Takes the seconds from when an event came until it was folded.  Must not raise."""
 
 SessionMessage: TypeAlias = RoomEvent | EndSession | JobAttached | ReannounceSession | Snapshot
 
@@ -73,9 +70,9 @@ class SessionActor(Actor[SessionMessage]):
         journal: Journal,
         *,
         clock: Clock,
-        publish: Publish,
-        heard: Heard,
-        opened: Callable[[SessionReady], object],
+        subscriber: Subscriber,
+        observe_lag: ObserveLag,
+        announce_ready: Callable[[SessionReady], object],
         next_instance: Callable[[SessionBegan], Journal | None],
     ) -> None:
         """`next_instance` gives the journal of the next life of the room; None where others of
@@ -83,17 +80,17 @@ class SessionActor(Actor[SessionMessage]):
         self._key = key
         self._journal = journal
         self._clock = clock
-        self._publish = publish
-        self._heard = heard
-        self._opened = opened
+        self._subscriber = subscriber
+        self._observe_lag = observe_lag
+        self._announce_ready = announce_ready
         self._next_instance = next_instance
         self._timer: trio.CancelScope | None = None
         self._due: float | None = None
 
     async def started(self) -> None:
         self._connection: Ref[LeaveRoom | RosterWanted] = self.context.sibling("connection")
-        self._say_opened()
-        self._tell()
+        self._report_ready()
+        self._publish()
         if self.context.generation > 1:
             self._connection.tell(RosterWanted())
         self._set_timer()
@@ -104,7 +101,7 @@ class SessionActor(Actor[SessionMessage]):
     @receives(EndSession)
     def finish(self, message: EndSession) -> None:
         self._journal.end(message.at, message.reason)
-        self._tell()
+        self._publish()
 
     @receives(JobAttached)
     def attach(self, message: JobAttached) -> None:
@@ -114,7 +111,7 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(ReannounceSession)
     def introduce(self, _: ReannounceSession) -> None:
-        self._say_opened()
+        self._report_ready()
 
     @receives(Snapshot)
     def snapshot(self, message: Snapshot) -> None:
@@ -130,8 +127,8 @@ class SessionActor(Actor[SessionMessage]):
             self._journal.record(event)
         except RoomInstanceChanged:
             self._begin_again(event)
-        self._heard(self._clock() - event.at)
-        self._tell()
+        self._observe_lag(self._clock() - event.at)
+        self._publish()
         self._set_timer()
 
     def _begin_again(self, event: RoomEvent) -> None:
@@ -139,7 +136,7 @@ class SessionActor(Actor[SessionMessage]):
         assert isinstance(event, Watching | Resynced | Reconnected)
         before, roster = self._journal.state, event.roster
         self._journal.end(event.at, "server_lost")
-        self._tell()
+        self._publish()
         journal = self._next_instance(
             SessionBegan(
                 event.at,
@@ -156,23 +153,18 @@ class SessionActor(Actor[SessionMessage]):
             self._connection.tell(LeaveRoom("server_lost"))
             return
         self._journal = journal
-        self._say_opened()
+        self._report_ready()
         self._journal.record(Watching(event.at, roster))
         for waiting in before.deferred:
             self._journal.record(waiting)
 
-    def _say_opened(self) -> None:
-        self._opened(SessionReady(self._key, self.context.ref, self._connection, self._journal))
+    def _report_ready(self) -> None:
+        self._announce_ready(
+            SessionReady(self._key, self.context.ref, self._connection, self._journal)
+        )
 
-    def _tell(self) -> None:
-        """Publish what was recorded, in order.
-
-        An entry is taken before it is published: one that makes a publisher raise is
-        lost to the publishers (not to the session), and is not tried for ever.
-        """
-        unpublished, state = self._journal.unpublished, self._journal.state
-        while unpublished:
-            self._publish(state, unpublished.popleft())
+    def _publish(self) -> None:
+        publish_entries(self._journal, self._subscriber)
 
     def _set_timer(self) -> None:
         """Have a `Tick` when the fold wants one."""

@@ -263,7 +263,9 @@ def _crash(stage: World, step: Step) -> None:
 
 
 def _publisher_crash(stage: World, _: Step) -> None:
+    """A subscriber raises, and a session crashes before it has published."""
     stage.publish_faults += 1
+    stage.record_faults += 1
 
 
 def _poison(stage: World, room: SimulatedRoom, _: Step) -> None:

@@ -21,6 +21,7 @@ from actors.rooms.reporter import ListSessions, Reporter
 from actors.rooms.room_group import RoomDependencies
 from actors.rooms.room_port import Offer, RoomJob
 from actors.rooms.room_table import RoomTable
+from actors.rooms.subscriber import Subscriber, SubscriberFanOut
 from actors.runtime import (
     ActorDown,
     ActorError,
@@ -85,6 +86,34 @@ class Jobs:
 
 
 @final
+class TracingSubscriber(Subscriber):
+    """Notes each entry in the trace of the simulation."""
+
+    def __init__(self, stage: World) -> None:
+        self._stage = stage
+
+    def offer(self, state: SessionState, entry: TimelineEntry) -> None:
+        self._stage.note("entry", state.room_sid, entry.event, entry.at)
+
+
+@final
+class FaultySubscriber(Subscriber):
+    """Raises where a fault wants it.  Neither session nor trace may notice."""
+
+    def __init__(self, program: SimulatedProgram) -> None:
+        self._program = program
+        self.raised = 0
+
+    def offer(self, state: SessionState, entry: TimelineEntry) -> None:  # noqa: ARG002
+        stage = self._program.stage
+        if self._program.alive and stage.publish_faults > 0:
+            stage.publish_faults -= 1
+            stage.inject("publisher_crash")
+            self.raised += 1
+            raise Injected("subscriber")
+
+
+@final
 class SimulatedProgram:
     """Made by `World`.  Forgets everything when it ends but what is on the disk."""
 
@@ -92,11 +121,13 @@ class SimulatedProgram:
     store: Ref[Any]
     manager: Ref[Any]
     reporter: Ref[Any]
+    subscriber: SubscriberFanOut
 
     def __init__(self, stage: World) -> None:
-        self._stage = stage
+        self.stage = stage
         self.number = len(stage.programs)
         self.table, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
+        self.faulty = FaultySubscriber(self)
         self.jobs = Jobs()
         self.saboteur = Saboteur(stage.injected)
         self.signals: list[Signal] = []
@@ -124,11 +155,11 @@ class SimulatedProgram:
 
     async def run(self) -> None:
         self.alive, self.began_at = True, trio.current_time()
-        self._stage.disk.new_run()
+        self.stage.disk.new_run()
         with self._life:
             async with (
                 open_system(
-                    rng=random.Random(f"{self._stage.plan.seed} {self.number}"),
+                    rng=random.Random(f"{self.stage.plan.seed} {self.number}"),
                     on_signal=self._on_signal,
                     prepare=self.saboteur.prepare,
                 ) as self.system,
@@ -177,16 +208,26 @@ class SimulatedProgram:
     async def _start(self) -> None:
         await trio.lowlevel.checkpoint()  # It may be killed by now.
         root = self.system.supervisor
+        self.subscriber = SubscriberFanOut(
+            {
+                "faulty": self.faulty,
+                "trace": TracingSubscriber(self.stage),
+                **self.stage.subscribers,
+            },
+            report_failure=self._report_subscriber,
+        )
         around = RoomDependencies(
-            port=DelayedRooms(self._stage.rooms, self._wired, self._entered, self._left),
-            find_again=self._stage.find_again,
-            undo=self._stage.undo,
+            port=DelayedRooms(self.stage.rooms, self._wired, self._entered, self._left),
+            find_again=self.stage.find_again,
+            undo=self.stage.undo,
             backlog=self.backlog,
-            clock=self._stage.our_time,
-            publish=self._publish,
+            clock=self.stage.our_time,
+            subscriber=self.subscriber,
+            observe_lag=self._observe_lag,
             announce=self._announce,
             worker="simulated",
             agent_name="simulated",
+            parts=self.stage.parts,
             session_mailbox=evolve(session_actor.MAILBOX, capacity=MAILBOX),
         )
         self.store = root.start_child(
@@ -204,11 +245,12 @@ class SimulatedProgram:
             )
         )
         recovery = Recovery(
-            self._stage.disk,
+            self.stage.disk,
             self.table,
+            self.table.load,
             self.manager,
-            self._stage.list_living,
-            clock=self._stage.our_time,
+            self.stage.list_living,
+            clock=self.stage.our_time,
             announce=self._announce,
             look_every=LOOK_EVERY,
         )
@@ -217,15 +259,15 @@ class SimulatedProgram:
         self.reporter = root.start_child(
             ChildSpec("reporter", self._make_reporter, intensity=OFTEN)
         )
-        if self._stage.plan.reconciled:
+        if self.stage.plan.reconciled:
             root.start_child(ChildSpec("reconciler", lambda: Service(self._reconcile)))
 
     def _make_store(self) -> StoreActor:
         return StoreActor(
             self.backlog,
-            self._stage.disk,
+            self.stage.disk,
             journals=lambda: self.table.journals,
-            clock=self._stage.our_time,
+            clock=self.stage.our_time,
             announce=self._announce,
             heartbeat=HEARTBEAT,
         )
@@ -234,7 +276,7 @@ class SimulatedProgram:
         return Reporter(
             self.manager,
             announce=self._announce,
-            clock=self._stage.our_time,
+            clock=self.stage.our_time,
             status_every=30.0,
             report_every=60.0,
         )
@@ -243,7 +285,7 @@ class SimulatedProgram:
         """Every room that lives is to be watched, as the reconciler of the bridge has it."""
         while True:
             await trio.sleep(0.5)
-            for room in self._stage.rooms.live:
+            for room in self.stage.rooms.live:
                 known = self.table.find_room(room.sid) or room.sid in self.table.declined
                 if self.takes_jobs and not known:
                     self.assign(room)
@@ -253,7 +295,7 @@ class SimulatedProgram:
 
     def _wired(self, room: str, offer: Offer) -> Offer:
         """`offer` over the wire of this room, where what comes is stamped with our clock."""
-        stage = self._stage
+        stage = self.stage
 
         def stamp(event: RoomEvent) -> None:
             offset = stage.clock_offset
@@ -263,29 +305,32 @@ class SimulatedProgram:
 
     def _entered(self, room: SimulatedRoom) -> None:
         if self.alive:
-            self._stage.truths.watch(room)
+            self.stage.truths.watch(room)
 
     def _left(self, room: SimulatedRoom) -> None:
         if self.alive and not room.watchers:
-            self._stage.truths.blind(room.sid)
+            self.stage.truths.blind(room.sid)
 
     def _announce(self, event: str, /, **fields: Any) -> None:
         if self.alive:
-            self._stage.announce(event, **fields)
+            self.stage.announce(event, **fields)
 
-    def _publish(self, state: SessionState, entry: TimelineEntry) -> None:
-        if self.alive and self._stage.publish_faults > 0:
-            self._stage.publish_faults -= 1
-            self._stage.inject("publisher_crash")
-            error = Injected("publisher")
+    def _observe_lag(self, _: float) -> None:
+        """Crash the session between a record and its publication."""
+        if self.alive and self.stage.record_faults > 0:
+            self.stage.record_faults -= 1
+            self.stage.inject("publisher_crash")
+            error = Injected("after the record")
             self.saboteur.raised.append(error)
             raise error
-        self._stage.note("entry", state.room_sid, entry.event, entry.at)
+
+    def _report_subscriber(self, name: str, error: Exception) -> None:
+        self.stage.note("subscriber failed", name, repr(error))
 
     def _on_signal(self, signal: Signal) -> None:
         self.signals.append(signal)
         kind = type(signal)
-        self._stage.note(kind.__name__, getattr(signal, "actor", ""))
+        self.stage.note(kind.__name__, getattr(signal, "actor", ""))
         if isinstance(signal, Restarting):
             self.restarts.append((trio.current_time(), signal))
         elif isinstance(signal, Started) and signal.generation == 1:
@@ -300,11 +345,12 @@ class SimulatedProgram:
 
     def assign(self, room: SimulatedRoom) -> None:
         """LiveKit gives us a job for a room."""
-        job_id = self._stage.next_job_id()
+        job_id = self.stage.next_job_id()
         self.jobs.given[job_id] = room.sid
         job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
-        self.table.pending_jobs[job_id] = evolve(job, created_at=room.created_at)
-        self.manager.tell(Assigned(self.table.pending_jobs[job_id]))
+        job = evolve(job, created_at=room.created_at)
+        self.table.assign(job)
+        self.manager.tell(Assigned(job))
 
     def terminate(self, room: SimulatedRoom, which: int) -> bool:
         """LiveKit wants one of our jobs ended."""
@@ -320,10 +366,10 @@ class SimulatedProgram:
     async def _ask_now_and_then(self, nursery: trio.Nursery) -> None:
         while True:
             await trio.sleep(23.0)
-            nursery.start_soon(self._ask, self._stage.next_question())
+            nursery.start_soon(self._ask, self.stage.next_question())
 
     async def _ask(self, number: int) -> None:
-        stage, began = self._stage, trio.current_time()
+        stage, began = self.stage, trio.current_time()
         try:
             await self.reporter.ask(ListSessions, timeout=5.0)
         except ActorError as error:

@@ -110,6 +110,12 @@ def _of_actors(check: Callable[[SimulatedProgram], list[str]]) -> Law:
     return lambda stage: [one for program in stage.programs for one in check(program)]
 
 
+def _subscriber_failures(program: SimulatedProgram) -> list[str]:
+    counted = program.subscriber.failures["faulty"] if program.ready.is_set() else 0
+    real = program.faulty.raised
+    return [] if counted == real else [f"{counted} counted, in truth {real}"]
+
+
 def _within_budget(program: SimulatedProgram) -> list[str]:
     budgets = {path: spec.intensity for path, spec in program.saboteur.specs.items()}
     return checks.restarts_within_budget(program.restarts, budgets)
@@ -149,6 +155,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "raised is reported": _of_actors(
             lambda p: checks.raised_is_reported(p.saboteur.raised, p.signals)
         ),
+        "failures of subscribers are counted": _of_actors(_subscriber_failures),
         "crashes are expected": _of_actors(
             lambda p: checks.crashes_are_expected(p.signals, (Injected, EntryRefused, POISON))
         ),

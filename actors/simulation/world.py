@@ -16,7 +16,9 @@ from attrs import evolve, frozen
 from actors.journal.store_actor import GATHER, Flush
 from actors.rooms.connection_actor import Undo
 from actors.rooms.messages import WebhookReceived
+from actors.rooms.room_group import ROOM_PARTS
 from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
+from actors.rooms.subscriber import Subscriber
 from actors.session import Tick, WebhookReport, WebhookRoomStarted
 from actors.simulation.deeds import STEPS, room_name
 from actors.simulation.event_delivery import EventDelivery
@@ -100,6 +102,10 @@ class World:
         self.wires: dict[str, EventDelivery] = {}
         self.disk = SimulatedDisk(self.inject)
         self.journals = JournalWatch()
+        self.parts = ROOM_PARTS
+        """The actors of each room."""
+        self.subscribers: dict[str, Subscriber] = {}
+        """Further ones than those of the simulation, by name."""
         self.programs: list[SimulatedProgram] = []
         self._new_program()
         self.clock_offset = 0.0
@@ -110,7 +116,9 @@ class World:
         """Room to entries that will be refused."""
         self.entry_delays: dict[str, float] = {}
         self.publish_faults = 0
-        """Entries that will make the publisher raise."""
+        """Entries that will make a subscriber raise."""
+        self.record_faults = 0
+        """Records after which the session will crash, before it publishes them."""
         self.left_by_the_dead: set[str] = set()
         """SIDs of rooms that a killed program had made by joining them a moment before."""
         self.disordered: set[str] = set()
@@ -349,7 +357,7 @@ class World:
         self.program.saboteur.heal()
         self.disk.heal()
         self.webhooks.heal()
-        self.publish_faults = 0
+        self.publish_faults = self.record_faults = 0
         self.server_down_until = 0.0
         self.refusals.clear()
         self.entry_delays.clear()

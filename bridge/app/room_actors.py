@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -26,8 +27,9 @@ from actors.rooms.reporter import Reporter
 from actors.rooms.room_group import RoomDependencies
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.room_table import RoomTable
+from actors.rooms.room_table_view import RoomTableView
 from actors.rooms.run_counters import RunCounters
-from actors.rooms.session_actor import Publish
+from actors.rooms.subscriber import Subscriber, SubscriberFanOut, publish_entries
 from actors.runtime import (
     ActorDown,
     ActorSystem,
@@ -45,7 +47,7 @@ from actors.runtime import (
     Service,
     Signal,
 )
-from actors.session import ClockCompared, SessionState, Suspended, TimelineEntry, WebhookReport
+from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
 from bridge.config.settings import Settings
 from bridge.log.session_log import SessionLog
 
@@ -65,19 +67,24 @@ FLUSH_AGAIN: Final = 0.2
 class RoomActors:
     """The actors that watch rooms, as other parts of the program see them."""
 
-    table: RoomTable
+    _table: RoomTable
     backlog: Backlog
     manager: Ref[Any]
     reporter: Ref[Any]
     store: Ref[Any]
-    publish: Publish
+    _subscriber: Subscriber
     counters: RunCounters
     """Counts over every entry of every session."""
     clock: Clock
 
+    @property
+    def table(self) -> RoomTableView:
+        """Which rooms are watched: to be read."""
+        return self._table
+
     def assign(self, job: RoomJob) -> None:
         """Watch the room of this job."""
-        self.table.pending_jobs[job.job_id] = job
+        self._table.assign(job)
         self.manager.tell(Assigned(job))
 
     def terminate(self, job_id: str) -> None:
@@ -125,11 +132,8 @@ class RoomActors:
 
     def end_open_sessions(self) -> None:
         """End the sessions that a hurried end left open.  Only when no actor will run any more."""
-        watched = (record.journal for record in self.table.records.values())
-        for journal in (*watched, *self.table.unwatched.values()):
-            journal.end(self.clock(), "worker_stopped")
-            while journal.unpublished:
-                self.publish(journal.state, journal.unpublished.popleft())
+        publish = partial(publish_entries, subscriber=self._subscriber)
+        self._table.end_all(self.clock(), "worker_stopped", publish)
 
     def summary(self) -> Summary:
         """The Final Summary.  Also right after a hurried end, when no actor runs any more."""
@@ -184,6 +188,10 @@ def log_signal(signal: Signal) -> None:
         log_it(signal)
 
 
+def _report_subscriber_failure(name: str, error: Exception) -> None:
+    log.error("subscriber_failed", subscriber=name, error=error, exc_info=error)
+
+
 _ERRORS: Final = frozenset({"store_trouble", "store_unreadable"})
 """Announcements that somebody has to act upon."""
 
@@ -219,11 +227,10 @@ async def start_room_actors(
     When this returns, the sessions of earlier runs are loaded, unless the archive fails.
     """
     table, backlog, root = RoomTable(), Backlog(), system.supervisor
-    log_entry, counters = SessionLog(), RunCounters()
-
-    def publish(state: SessionState, entry: TimelineEntry) -> None:
-        counters.take(state, entry)
-        log_entry(state, entry)
+    counters = RunCounters()
+    subscriber = SubscriberFanOut(
+        {"counters": counters, "log": SessionLog()}, report_failure=_report_subscriber_failure
+    )
 
     dependencies = RoomDependencies(
         port=ports.port,
@@ -231,8 +238,8 @@ async def start_room_actors(
         undo=ports.undo,
         backlog=backlog,
         clock=ports.clock,
-        publish=publish,
-        heard=counters.heard,
+        subscriber=subscriber,
+        observe_lag=counters.observe_lag,
         announce=announce,
         worker=ports.worker,
         agent_name=settings.agent_name,
@@ -267,6 +274,7 @@ async def start_room_actors(
     recovery = Recovery(
         ports.archive,
         table,
+        table.load,
         manager,
         ports.list_living,
         clock=ports.clock,
@@ -286,4 +294,4 @@ async def start_room_actors(
             ),
         )
     )
-    return RoomActors(table, backlog, manager, reporter, store, publish, counters, ports.clock)
+    return RoomActors(table, backlog, manager, reporter, store, subscriber, counters, ports.clock)

@@ -49,7 +49,7 @@ class _Second:
 
 @final
 class SessionLog:
-    """Takes every entry of every session (`actors.rooms.session_actor.Publish`)."""
+    """Takes every entry of every session (`actors.rooms.subscriber.Subscriber`)."""
 
     def __init__(self) -> None:
         self._log: Final = log.bind()
@@ -57,7 +57,7 @@ class SessionLog:
         self._seconds: dict[str, _Second] = {}
         """By room SID, of open sessions in which something was said or changed."""
 
-    def __call__(self, state: SessionState, entry: TimelineEntry) -> None:
+    def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
         if self._is_too_much(state, entry):
             return

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from actors.rooms.room_port import RoomJob
-from actors.rooms.room_table import RoomRecord
+from actors.rooms.room_table_view import RoomRecordView
 from actors.runtime import ActorSystem
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from bridge.app.demo_role import demo_settings
@@ -80,7 +80,7 @@ class World:
         await self.until(lambda: jobs <= self.running)
         return rooms
 
-    def held(self, room: SimulatedRoom) -> RoomRecord:
+    def held(self, room: SimulatedRoom) -> RoomRecordView:
         held = self.actors.table.find_room(room.sid)
         assert held is not None
         return held

@@ -63,7 +63,7 @@ class Measured:
     def tell(self, journal: Journal) -> None:
         """As a session's actor does."""
         while journal.unpublished:
-            self.sources.run.take(journal.state, journal.unpublished.popleft())
+            self.sources.run.offer(journal.state, journal.unpublished.popleft())
 
     async def scrape(self) -> dict[tuple[str, ...], float]:
         """Samples by name and labels' values, as Prometheus has them."""
@@ -290,7 +290,7 @@ async def test_an_ended_session_is_in_the_histograms(measured: Measured):
 
 async def test_the_lag_of_an_event_is_never_negative(measured: Measured):
     for lag in (-5.0, 0.0, 0.02, 1e9):
-        measured.sources.run.heard(lag)
+        measured.sources.run.observe_lag(lag)
     found = await measured.scrape()
     lag = f"{PREFIX}event_lag_seconds"
     assert found[f"{lag}_bucket", "0.001"] == 2
@@ -336,7 +336,7 @@ def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every
 
     def tell() -> None:
         while journal.unpublished:
-            tally.take(journal.state, journal.unpublished.popleft())
+            tally.offer(journal.state, journal.unpublished.popleft())
 
     def look(until: float) -> None:
         while history.now + every <= until:
@@ -366,7 +366,7 @@ def test_seconds_of_a_session_are_those_of_its_row_however_often_one_looks(every
     tell()
     row = as_json(session_row(journal.state, history.now))
     assert seconds(tally) == (row["quality"]["good"], row["talk"]["seconds"])
-    tally.take(
+    tally.offer(
         journal.state, TimelineEntry(history.now, "session_ended", {"reason": "room_closed"})
     )
     assert seconds(tally) == (row["quality"]["good"], row["talk"]["seconds"])
@@ -391,7 +391,7 @@ def test_a_tally_forgets_a_session_with_its_end():
         tally.advance(journal.state, history.now)
         journal.end(history.now, "room_closed")
         while journal.unpublished:
-            tally.take(journal.state, journal.unpublished.popleft())
+            tally.offer(journal.state, journal.unpublished.popleft())
     assert tally._there == {}
     assert tally.ends["room_closed"] == 3
 

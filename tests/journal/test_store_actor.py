@@ -275,8 +275,7 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: World) ->
 async def recovered(disk: SimulatedDisk, stage: World) -> None:
     disk.new_run()
     found = await disk.load()
-    stage.program.table.recovered.extend(found.sessions)
-    stage.program.table.alive_at = found.alive_at
+    stage.program.table.load(found)
     stage.program.manager.tell(Recovered())
     await trio.sleep(0.1)
 

@@ -24,7 +24,7 @@ def logged(*told: tuple[SessionState, TimelineEntry]) -> list[Any]:
     say = SessionLog()
     with capture_logs() as logs:
         for state, entry in told:
-            say(state, entry)
+            say.offer(state, entry)
     assert say._seconds.keys() <= {"RM_1", "RM_2"}
     return [(line["event"], line.get("count"), line["room"]) for line in logs]
 
@@ -32,7 +32,7 @@ def logged(*told: tuple[SessionState, TimelineEntry]) -> list[Any]:
 def test_a_session_that_only_webhooks_told_of_is_logged_without_a_job() -> None:
     """LiveKit's webhook of a new room is often here before the job."""
     with capture_logs() as logs:
-        SessionLog()(STANDUP, TimelineEntry(NOW, "reconnecting"))
+        SessionLog().offer(STANDUP, TimelineEntry(NOW, "reconnecting"))
     assert [(line["room_sid"], line["job_id"]) for line in logs] == [("RM_1", None)]
 
 
@@ -77,8 +77,8 @@ def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_
     ended = evolve(STANDUP, ended_at=NOW, end_reason="room_closed")
     with capture_logs() as logs:
         for _ in range(MOST_MESSAGES + 7):
-            say(STANDUP, message(NOW))
-        say(ended, TimelineEntry(NOW, "session_ended", {"reason": "room_closed"}))
+            say.offer(STANDUP, message(NOW))
+        say.offer(ended, TimelineEntry(NOW, "session_ended", {"reason": "room_closed"}))
     assert [(line["event"], line.get("count")) for line in logs[-2:]] == [
         ("messages_not_logged", 7),
         ("session_ended", None),

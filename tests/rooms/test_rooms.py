@@ -13,11 +13,13 @@ from attrs import evolve
 from actors.rooms.messages import Assigned, Drain, RosterWanted, Terminated, WebhookReceived
 from actors.rooms.recovery import INSIDE_EVERY, MISSING
 from actors.rooms.reporter import ListSessions, Sessions
+from actors.rooms.subscriber import SubscriberFanOut
 from actors.runtime import Crashed, Ref, Restarting
-from actors.session import SessionState, Tick, WebhookRoomStarted, totals
+from actors.session import SessionState, Tick, TimelineEntry, WebhookRoomStarted, totals
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.simulation.world import T0, World
+from actors.testing.sabotage import Injected
 
 
 class Rooms:
@@ -93,10 +95,10 @@ async def test_who_was_there_before_us_is_counted(rooms: Rooms) -> None:
     assert rooms.stage.program.jobs.running == {"AJ_0": 1}
 
 
-async def test_a_session_that_crashes_while_it_publishes_keeps_its_numbers(rooms: Rooms) -> None:
+async def test_a_session_that_crashes_before_it_publishes_keeps_its_numbers(rooms: Rooms) -> None:
     room = rooms.make()
     await rooms.settled()
-    rooms.stage.publish_faults = 1
+    rooms.stage.record_faults = 1
     room.join("bob").publish("camera")
     await rooms.settled()
     assert rooms.numbers(room.sid) == (2, 2, 2, 2)
@@ -520,20 +522,32 @@ async def test_a_session_lost_track_of_is_found_again_by_the_next_manager(rooms:
     assert len((await rooms.sessions()).active) == 1
 
 
-async def test_a_publisher_that_raises_at_the_end_of_a_room_costs_no_job_its_end(
-    rooms: Rooms,
+async def test_a_manager_that_crashes_at_the_end_of_a_room_costs_no_job_its_end(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = rooms.make()
     await rooms.settled()
     rooms.stage.program.saboteur.slow_at(rooms.session(room.sid), 1, 20.0)
     room.set_metadata("slow")  # so slow that the manager has to end the session
     await rooms.settled()
-    rooms.stage.publish_faults = 1
+    crash_once_while_publishing(monkeypatch)
     room.close()
     await rooms.settled(10.0)
     assert rooms.crashes() == ["/manager"]
     assert rooms.stage.program.table.records == {}
     assert len(rooms.stage.program.jobs.ends["AJ_0"]) == 1
+
+
+def crash_once_while_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fan-out itself raises, which no subscriber can make it do."""
+    offer, failures = SubscriberFanOut.offer, [Injected("fan-out")]
+
+    def crash(fan_out: SubscriberFanOut, state: SessionState, entry: TimelineEntry) -> None:
+        if failures:
+            raise failures.pop()
+        offer(fan_out, state, entry)
+
+    monkeypatch.setattr(SubscriberFanOut, "offer", crash)
 
 
 # ---------------------------------------------------------------- bad input
@@ -555,9 +569,10 @@ async def test_a_job_whose_room_sid_is_not_known_takes_it_from_the_room(rooms: R
     rooms.stage.assign(room)
     job = evolve(rooms.stage.program.table.pending_jobs["AJ_0"], room_sid="")
     await rooms.settled()
-    rooms.stage.program.table.pending_jobs["AJ_9"] = evolve(job, job_id="AJ_9", room="borealis")
+    job = evolve(job, job_id="AJ_9", room="borealis")
+    rooms.stage.program.table.assign(job)
     rooms.stage.rooms.room("borealis").join("bob")
-    rooms.stage.program.manager.tell(Assigned(rooms.stage.program.table.pending_jobs["AJ_9"]))
+    rooms.stage.program.manager.tell(Assigned(job))
     await rooms.settled()
     assert rooms.state(rooms.stage.rooms.room("borealis").sid).room == "borealis"
 

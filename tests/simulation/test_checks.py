@@ -18,6 +18,7 @@ from actors.rooms.connection_actor import ConnectionActor
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import GiveUp, LeaveRoom, RoomsVanished, RosterWanted, WebhookReceived
 from actors.rooms.recovery import Recovery
+from actors.rooms.room_table import RoomTable
 from actors.runtime import (
     ActorEnded,
     Backoff,
@@ -256,10 +257,8 @@ def end_a_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     real = RoomManager._end_jobs
 
     def end_jobs(manager: RoomManager, held: Any, end: Exit, *, sent_out: bool) -> None:
-        jobs = dict(held.jobs)
         real(manager, held, end, sent_out=sent_out)
-        held.jobs.update(jobs)
-        for job_id in jobs:
+        for job_id in held.jobs:
             manager._reports.job_ended(job_id)
 
     monkeypatch.setattr(RoomManager, "_end_jobs", end_jobs)
@@ -281,7 +280,7 @@ def do_not_compare_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def enter_whatever_room_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConnectionActor, "_is_doubtful", lambda *_: False)
+    monkeypatch.setattr(ConnectionActor, "_may_be_ours_alone", lambda *_: False)
 
 
 def never_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,12 +434,19 @@ def drop_a_line_silently(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backlog, "add", add)
 
 
+def manager_table(recovery: Recovery) -> RoomTable:
+    """The table that the recovery only reads."""
+    table = recovery._table
+    assert isinstance(table, RoomTable)
+    return table
+
+
 def forget_when_the_run_before_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Recovery.load_once
 
     async def load_once(recovery: Recovery) -> None:
         await real(recovery)
-        recovery._table.alive_at = recovery._clock()
+        manager_table(recovery)._alive_at = recovery._clock()
 
     monkeypatch.setattr(Recovery, "load_once", load_once)
 
@@ -485,7 +491,7 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(disk: SimulatedDisk, batch: Batch) -> None:
         real(disk, evolve(batch, lines=batch.lines[::2]))
 
-    monkeypatch.setattr(SimulatedDisk, "_append", keep)
+    monkeypatch.setattr(SimulatedDisk, "_keep", keep)
 
 
 @pytest.mark.parametrize(
