@@ -11,7 +11,8 @@ from actors.rooms.messages import GiveUp, RosterWanted
 from actors.session import QUALITIES, Permissions, Tick, TrackSource
 from actors.simulation.outages import OUTAGES, unseen
 from actors.simulation.plan import Step
-from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom
+from actors.simulation.simulated_person import SimulatedPerson
+from actors.simulation.simulated_rooms import SimulatedRoom
 
 if TYPE_CHECKING:
     from actors.simulation.world import World

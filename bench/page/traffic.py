@@ -14,7 +14,8 @@ from typing import Final, final
 
 import trio
 
-from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom, SimulatedRooms
+from actors.simulation.simulated_person import SimulatedPerson
+from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 
 NAMES: Final = ("alice", "bob", "carol")
 PROBES: Final = 2.0

@@ -29,7 +29,7 @@ import httpx2
 import trio
 from attrs import define, field
 from google.protobuf.message import Message
-from livekit.protocol import agent_dispatch, models, room
+from livekit.protocol import agent_dispatch, egress, models, room
 
 from bridge.livekit.api_errors import (
     ApiError,
@@ -46,6 +46,9 @@ M = TypeVar("M", bound=Message)
 
 DEADLINE: Final = 5.0
 """Seconds for a call, from its beginning to the last byte of its answer."""
+
+START_EGRESS_DEADLINE: Final = 30.0
+"""Seconds: where there is Redis and no recorder, the server answers after 22."""
 
 LIST_DISPATCH_DEADLINE: Final = 2.0
 """Seconds: a living room answers in milliseconds, a missing one takes three seconds."""
@@ -189,9 +192,12 @@ class ServerApi:
 
     async def mute_track(
         self, name: str, identity: str, track_sid: str, *, muted: bool = True
-    ) -> None:
-        """Mute somebody's track.  Servers refuse to unmute unless told otherwise."""
-        await self._call(
+    ) -> models.TrackInfo:
+        """Mute somebody's track.  Servers refuse to unmute unless told otherwise.
+
+        Gives the track as it is now, an empty one if that person has no such track.
+        """
+        answer = await self._call(
             "RoomService/MutePublishedTrack",
             room.MuteRoomTrackRequest(
                 room=name, identity=identity, track_sid=track_sid, muted=muted
@@ -199,6 +205,7 @@ class ServerApi:
             room.MuteRoomTrackResponse,
             _admin(name),
         )
+        return answer.track
 
     async def send_data(
         self, name: str, data: bytes, *, topic: str = "", identities: Sequence[str] = ()
@@ -252,6 +259,39 @@ class ServerApi:
             agent_dispatch.AgentDispatch,
             _admin(name),
         )
+
+    # -------------------------------------------------------------------- egress
+
+    async def start_room_egress(
+        self, request: egress.RoomCompositeEgressRequest
+    ) -> egress.EgressInfo:
+        """Record a room.  Two calls make two recordings."""
+        return await self._call(
+            "Egress/StartRoomCompositeEgress",
+            request,
+            egress.EgressInfo,
+            _RECORD,
+            deadline=START_EGRESS_DEADLINE,
+        )
+
+    async def stop_egress(self, egress_id: str) -> egress.EgressInfo:
+        """`ApiRefused` or `NotFound`, after 3 s, where it is over."""
+        return await self._call(
+            "Egress/StopEgress",
+            egress.StopEgressRequest(egress_id=egress_id),
+            egress.EgressInfo,
+            _RECORD,
+        )
+
+    async def list_egress(self, name: str) -> list[egress.EgressInfo]:
+        """What records a room now.  Without a room the server would read all of a day."""
+        answer = await self._call(
+            "Egress/ListEgress",
+            egress.ListEgressRequest(room_name=name, active=True),
+            egress.ListEgressResponse,
+            _RECORD,
+        )
+        return list(answer.items)
 
     # ---------------------------------------------------------------------- Twirp
 
@@ -310,6 +350,9 @@ async def _read(method: str, response: httpx2.Response) -> bytes:
     if len(body) > most:
         raise MalformedAnswer(f"{method}: an answer of more than {most} bytes")
     return bytes(body)
+
+
+_RECORD: Final[Mapping[str, Any]] = {"roomRecord": True}
 
 
 def _admin(name: str) -> Mapping[str, Any]:

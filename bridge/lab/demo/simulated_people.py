@@ -11,7 +11,8 @@ from typing import Any, Final, final
 import trio
 
 from actors.rooms.room_port import RoomJob
-from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom, SimulatedRooms
+from actors.simulation.simulated_person import SimulatedPerson
+from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from bridge.lab.people import Deed, Kind, RoomTruth, Scenario, Source
 from bridge.lab.people.person import payload_format
 from bridge.lab.people.truth import by_room

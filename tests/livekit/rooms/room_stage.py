@@ -35,7 +35,8 @@ from actors.session.events import (
     TrackUnpublished,
     Watching,
 )
-from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRooms
+from actors.simulation.simulated_person import SimulatedPerson
+from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.people import Grants, People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms

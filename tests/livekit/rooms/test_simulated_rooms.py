@@ -14,7 +14,8 @@ from actors.session.events import (
     Reconnecting,
     RoomEvent,
 )
-from actors.simulation.simulated_rooms import SimulatedError, SimulatedRooms, Watcher
+from actors.simulation.simulated_person import SimulatedError
+from actors.simulation.simulated_rooms import SimulatedRooms, Watcher
 from tests.livekit.rooms.room_contract import Contract
 from tests.livekit.rooms.room_stage import Recorder, SimulatedStage
 

@@ -1,0 +1,118 @@
+"""The port for acting on a room: remove, mute, send, set metadata, end, record.
+
+Two things fill it: LiveKit's server API (`bridge.livekit.room_control`) and the simulated rooms
+(`actors.simulation.simulated_room_control`).  One contract suite in the tests runs over both.
+
+An act is a request to the server.  When it returns, the server has accepted it; that it had its
+effect is seen in the room's events.  Every act can be repeated without harm, except `record`:
+two starts make two recordings, so look at `recordings` before another try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from attrs import frozen
+
+RecordingStatus: TypeAlias = Literal["starting", "active", "ending", "complete", "failed"]
+
+
+class RoomControlError(Exception):
+    """An act did not succeed.  The text says why and holds no secret."""
+
+
+class ControlNotFound(RoomControlError):
+    """There is no such room, room instance, participant, track or recording (any more).
+
+    For a removal, an end or a stop this means that the wish is fulfilled.
+    """
+
+
+class ControlRefused(RoomControlError):
+    """The server will not do it: a wrong argument or state, or our key may not.  The same
+    request will be refused again."""
+
+
+class ControlUnsupported(RoomControlError):
+    """This server cannot do it, for example record without Redis."""
+
+
+class ControlUnavailable(RoomControlError):
+    """The server cannot be reached or cannot do it now: worth another try."""
+
+
+class ControlTimedOut(ControlUnavailable):
+    """No answer in time.  It is not known whether the act had its effect."""
+
+
+@frozen
+class RecordingRequest:
+    """A recording of everybody in a room, into one file."""
+
+    path: str
+    """Where the recorder writes the file, with LiveKit's placeholders such as `{room_name}`."""
+    layout: str = ""
+    """Name of one of LiveKit's layouts; empty for its default."""
+    audio_only: bool = False
+
+
+@frozen
+class RecordingState:
+    """One recording (LiveKit's egress) as the server has it."""
+
+    egress_id: str
+    status: RecordingStatus
+    error: str = ""
+    """Why it failed, in the server's words."""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will be recorded."""
+        return self.status in ("complete", "failed")
+
+
+class RoomControl(Protocol):
+    """What can be done to a room.  Every method may raise each `RoomControlError`."""
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Disconnect somebody.  Their token goes on working: they may join again at once."""
+        ...
+
+    async def mute(self, room: str, identity: str, track_sid: str) -> None:
+        """Mute somebody's track.  Nobody but they themselves can unmute it."""
+        ...
+
+    async def send(
+        self, room: str, data: bytes, *, topic: str = "", identities: Sequence[str] = ()
+    ) -> None:
+        """Send a reliable data message to everybody in the room, or to `identities`.
+
+        The server does not say who got it: to an identity that is not in the room it goes
+        nowhere, without an error.
+        """
+        ...
+
+    async def set_metadata(self, room: str, metadata: str) -> None:
+        """Replace the room's metadata."""
+        ...
+
+    async def end(self, room: str, room_sid: str) -> None:
+        """Delete this room instance: everybody is out.
+
+        Another instance of the same name is left alone (`ControlNotFound`).  Anybody with a
+        token can make the room anew.
+        """
+        ...
+
+    async def record(self, room: str, request: RecordingRequest) -> RecordingState:
+        """Start a recording.  Takes up to 30 s, where no recorder answers."""
+        ...
+
+    async def stop_recording(self, egress_id: str) -> None:
+        """Stop a recording.  `ControlNotFound` where it is over, or never was."""
+        ...
+
+    async def recordings(self, room: str) -> Sequence[RecordingState]:
+        """The recordings of this room that are not over."""
+        ...

@@ -1,0 +1,133 @@
+"""Acting on simulated rooms: fills `actors.rooms.room_control.RoomControl`.
+
+Each act takes effect at once.  A test that needs another outcome sets `fault`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import trio
+from attrs import define
+
+from actors.rooms.room_control import (
+    ControlNotFound,
+    ControlUnsupported,
+    RecordingRequest,
+    RecordingState,
+    RecordingStatus,
+    RoomControl,
+    RoomControlError,
+)
+from actors.simulation.simulated_person import SimulatedPerson
+from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
+
+
+@define(eq=False)
+class _SimulatedRecording:
+    egress_id: str
+    room: SimulatedRoom
+    request: RecordingRequest
+    status: RecordingStatus = "active"
+
+
+@final
+class SimulatedRoomControl(RoomControl):
+    """Acts on the rooms of one simulated server."""
+
+    def __init__(self, rooms: SimulatedRooms, *, can_record: bool = True) -> None:
+        """`can_record`: there is a recorder, as with Redis and egress at a real server."""
+        self._rooms = rooms
+        self._can_record = can_record
+        self._recordings: dict[str, _SimulatedRecording] = {}
+        self.fault: Callable[[str, str], RoomControlError | None] = lambda _act, _room: None
+        """Asked at each act with its name and the room's (a recording's id for a stop); what
+        it gives is raised there, before anything happened."""
+        self.delay: Callable[[str], float] = lambda _act: 0.0
+        """Seconds that an act takes before it has its effect."""
+
+    async def remove(self, room: str, identity: str) -> None:
+        await self._begin("remove", room)
+        self._person(room, identity).leave("participant_removed")
+
+    async def mute(self, room: str, identity: str, track_sid: str) -> None:
+        await self._begin("mute", room)
+        person = self._person(room, identity)
+        if track_sid not in person.tracks:
+            raise ControlNotFound(f"{identity!r} has no track {track_sid}")
+        person.mute(track_sid)
+
+    async def send(
+        self, room: str, data: bytes, *, topic: str = "", identities: Sequence[str] = ()
+    ) -> None:
+        await self._begin("send", room)
+        target = self._room(room)
+        # A watcher gets what is for everybody; a message to some of the people passes it by.
+        if not identities:
+            target.send_data(data, topic=topic)
+        for person in target.people.values():
+            if not identities or person.identity in identities:
+                person.received.append((topic, data))
+
+    async def set_metadata(self, room: str, metadata: str) -> None:
+        await self._begin("set_metadata", room)
+        self._room(room).set_metadata(metadata)
+
+    async def end(self, room: str, room_sid: str) -> None:
+        await self._begin("end", room)
+        target = self._room(room)
+        if target.sid != room_sid:
+            raise ControlNotFound(f"there is no room {room!r} with the SID {room_sid}")
+        target.close("room_deleted")
+
+    async def record(self, room: str, request: RecordingRequest) -> RecordingState:
+        await self._begin("record", room)
+        self._must_record()
+        target = self._room(room)
+        recording = _SimulatedRecording(self._rooms.next_id("EG"), target, request)
+        self._recordings[recording.egress_id] = recording
+        target.record(True)
+        return RecordingState(recording.egress_id, "starting")
+
+    async def stop_recording(self, egress_id: str) -> None:
+        await self._begin("stop_recording", egress_id)
+        self._must_record()
+        recording = self._recordings.get(egress_id)
+        if recording is None or recording.status == "complete":
+            raise ControlNotFound(f"there is no recording {egress_id} that runs")
+        recording.status = "complete"
+        if not self._running(recording.room.name):
+            recording.room.record(False)
+
+    async def recordings(self, room: str) -> tuple[RecordingState, ...]:
+        await self._begin("recordings", room)
+        self._must_record()
+        return tuple(RecordingState(one.egress_id, one.status) for one in self._running(room))
+
+    # ------------------------------------------------------------------ the rooms
+
+    async def _begin(self, act: str, room: str) -> None:
+        await trio.sleep(self.delay(act))
+        if (fault := self.fault(act, room)) is not None:
+            raise fault
+
+    def _must_record(self) -> None:
+        if not self._can_record:
+            raise ControlUnsupported("this server has no recorder")
+
+    def _running(self, room: str) -> list[_SimulatedRecording]:
+        recordings = self._recordings.values()
+        return [one for one in recordings if one.room.name == room and one.status != "complete"]
+
+    def _room(self, name: str) -> SimulatedRoom:
+        for room in self._rooms.live:
+            if room.name == name:
+                return room
+        raise ControlNotFound(f"there is no room {name!r}")
+
+    def _person(self, room: str, identity: str) -> SimulatedPerson:
+        person = self._room(room).people.get(identity)
+        if person is None:
+            raise ControlNotFound(f"nobody called {identity!r} is in room {room!r}")
+        return person
