@@ -133,6 +133,6 @@ async def test_500_sessions_are_polled_under_one_deadline_while_one_is_flooded(
             took = trio.current_time() - began
             nursery.cancel_scope.cancel()
         assert (len(found.active), found.silent) == (500, ())
-        assert took < POLL_DEADLINE
+        assert took < SLACK * POLL_DEADLINE, "one deadline, not one for each session"
         for room, state in zip(rooms[1:], found.active[1:], strict=True):
             assert state is world.held(room).journal.state, "not copied"
