@@ -38,14 +38,12 @@ from actors.session.events import (
     AttributesChanged,
     DataReceived,
     MetadataChanged,
-    ParticipantInfo,
     RoomEvent,
-    Roster,
-    TrackInfo,
     TrackMuted,
     TrackUnmuted,
     Watching,
 )
+from actors.session.room_info import ParticipantInfo, Roster, TrackInfo
 from bench.measure import MIB, Spread, conclude, load, markdown
 from bench.start import ROOT, measure
 from bridge.lab.server import PrivateServer, ServerError, ensure_server

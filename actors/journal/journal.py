@@ -27,8 +27,8 @@ from actors.session import (
     fold,
     next_deadline,
 )
+from actors.session.bounds import CONFIRM_AFTER
 from actors.session.codec import decode_record
-from actors.session.state import CONFIRM_AFTER
 
 
 class JournalView(Protocol):

@@ -21,6 +21,7 @@ from typing import Any, Final, final
 
 from attrs import evolve
 
+from actors.session.bounds import MAX_DATA_TRACKS
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
@@ -31,7 +32,6 @@ from actors.session.events import (
     MessagesDropped,
     MetadataChanged,
     NameChanged,
-    ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
     QualityChanged,
@@ -43,12 +43,10 @@ from actors.session.events import (
     TrackUnmuted,
     TrackUnpublished,
     Watching,
-    WebhookJoinAborted,
-    WebhookJoined,
-    WebhookLeft,
 )
-from actors.session.state import MAX_DATA_TRACKS
+from actors.session.room_info import ParticipantInfo
 from actors.session.texts import cut_attributes, size
+from actors.session.webhook_reports import WebhookJoinAborted, WebhookJoined, WebhookLeft
 
 MOST_BYTES: Final = 4 << 20
 """Of a session and minute: about 20,000 messages without a content."""

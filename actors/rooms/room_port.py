@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
-from actors.session.events import RoomEvent, Roster
+from actors.session.events import RoomEvent
+from actors.session.room_info import Roster
 
 
 @frozen

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, final, get_args
 
 from actors.session import END_REASONS, ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
-from actors.session.events import ParticipantKind, TrackSource
-from actors.session.state import Participant
+from actors.session.participant import Participant
+from actors.session.room_info import ParticipantKind, TrackSource
 from actors.session.view import coverage
 
 OTHER: Final = "other"

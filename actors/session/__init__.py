@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from actors.session.ends import END_REASONS, EndReason
 from actors.session.events import (
-    QUALITIES,
     AttachmentReceived,
     AttributesChanged,
     ClockCompared,
-    DataFormat,
     DataReceived,
     DataTrackPublished,
     DataTrackUnpublished,
@@ -23,13 +21,9 @@ from actors.session.events import (
     MetadataChanged,
     NameChanged,
     ParticipantActive,
-    ParticipantInfo,
     ParticipantJoined,
-    ParticipantKind,
     ParticipantLeft,
-    Permissions,
     PermissionsChanged,
-    Quality,
     QualityChanged,
     Reconnected,
     Reconnecting,
@@ -38,31 +32,31 @@ from actors.session.events import (
     Resynced,
     RoomEvent,
     RoomMetadataChanged,
-    Roster,
     SpeakersChanged,
     Suspended,
     Tick,
-    TrackInfo,
-    TrackKind,
     TrackMuted,
     TrackPublished,
-    TrackSource,
     TrackSubscribed,
     TrackSubscriptionFailed,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
-    WebhookEgress,
-    WebhookJoinAborted,
-    WebhookJoined,
-    WebhookLeft,
-    WebhookReport,
-    WebhookRoomFinished,
-    WebhookRoomStarted,
-    WebhookTrack,
 )
 from actors.session.record import Record, SessionBegan, SessionContinued, SessionEnded, fold
 from actors.session.reducer import RoomInstanceChanged, apply, attach_job, begin, end, next_deadline
+from actors.session.room_info import (
+    QUALITIES,
+    DataFormat,
+    ParticipantInfo,
+    ParticipantKind,
+    Permissions,
+    Quality,
+    Roster,
+    TrackInfo,
+    TrackKind,
+    TrackSource,
+)
 from actors.session.state import SessionState
 from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 from actors.session.view import Totals, entry_view, session_row, session_view, totals
@@ -76,6 +70,16 @@ from actors.session.view_types import (
     SessionRow,
     SessionView,
     TrackView,
+)
+from actors.session.webhook_reports import (
+    WebhookEgress,
+    WebhookJoinAborted,
+    WebhookJoined,
+    WebhookLeft,
+    WebhookReport,
+    WebhookRoomFinished,
+    WebhookRoomStarted,
+    WebhookTrack,
 )
 
 __all__ = [

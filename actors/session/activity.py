@@ -7,6 +7,16 @@ except messages: those count always.
 
 from __future__ import annotations
 
+from typing import Any
+
+from actors.session.bounds import (
+    MAX_DEFERRED,
+    MAX_TOPIC_LENGTH,
+    MAX_TOPICS,
+    MAX_UNANNOUNCED_SENDERS,
+    OTHER,
+)
+from actors.session.changes import change
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
@@ -14,49 +24,42 @@ from actors.session.events import (
     MessagesDropped,
     MetadataChanged,
     NameChanged,
-    Permissions,
     PermissionsChanged,
     QualityChanged,
     RoomMetadataChanged,
     SpeakersChanged,
 )
+from actors.session.participant import Participant
 from actors.session.pending import anomaly, defer
-from actors.session.state import (
-    MAX_DEFERRED,
-    MAX_TOPIC_LENGTH,
-    MAX_TOPICS,
-    MAX_UNANNOUNCED_SENDERS,
-    OTHER,
-    Participant,
-    SessionState,
-    change,
-)
+from actors.session.room_info import Permissions
+from actors.session.state import SessionState
 from actors.session.texts import MAX_ENTRY_TEXT, cut_attributes, cut_text
-from actors.session.timeline_entry import TimelineEntry
+from actors.session.timeline_entry import EntryList
 
 
-def on_name(state: SessionState, event: NameChanged, out: list[TimelineEntry]) -> SessionState:
+def on_name(state: SessionState, event: NameChanged, entries: EntryList) -> SessionState:
     person = state.present.get(event.identity)
     if person is None or person.name == event.name:
         return anomaly(state)
-    told = {"identity": event.identity, "name": event.name}
-    out.append(TimelineEntry(event.at, "participant_name", told))
+    entries.add(event.at, "participant_name", identity=event.identity, name=event.name)
     return _put(state, change(person, name=event.name))
 
 
-def take_metadata(
-    state: SessionState, event: MetadataChanged, out: list[TimelineEntry]
-) -> SessionState:
+def take_metadata(state: SessionState, event: MetadataChanged, entries: EntryList) -> SessionState:
     person = state.present.get(event.identity)
     if person is None or person.metadata == event.metadata:
         return anomaly(state)
-    told = {"identity": event.identity, "metadata": cut_text(event.metadata, MAX_ENTRY_TEXT)}
-    out.append(TimelineEntry(event.at, "participant_metadata", told))
+    entries.add(
+        event.at,
+        "participant_metadata",
+        identity=event.identity,
+        metadata=cut_text(event.metadata, MAX_ENTRY_TEXT),
+    )
     return _put(state, change(person, metadata=event.metadata))
 
 
 def take_attributes(
-    state: SessionState, event: AttributesChanged, out: list[TimelineEntry]
+    state: SessionState, event: AttributesChanged, entries: EntryList
 ) -> SessionState:
     person = state.present.get(event.identity)
     if person is None:
@@ -65,73 +68,73 @@ def take_attributes(
     changed = {key: value for key, value in event.changed.items() if before.get(key, "") != value}
     if not changed:
         return anomaly(state)
-    told = {"identity": event.identity, "changed": cut_attributes(changed, MAX_ENTRY_TEXT)}
-    out.append(TimelineEntry(event.at, "participant_attributes", told))
+    entries.add(
+        event.at,
+        "participant_attributes",
+        identity=event.identity,
+        changed=cut_attributes(changed, MAX_ENTRY_TEXT),
+    )
     attributes = {key: value for key, value in {**before, **changed}.items() if value}
     return _put(state, change(person, attributes=cut_attributes(attributes)))
 
 
 def on_permissions(
-    state: SessionState, event: PermissionsChanged, out: list[TimelineEntry]
+    state: SessionState, event: PermissionsChanged, entries: EntryList
 ) -> SessionState:
     person = state.present.get(event.identity)
     if person is None or person.permissions == event.permissions:
         return anomaly(state)
-    out.append(permissions_entry(event.at, event.identity, event.permissions))
+    data = permissions_data(event.identity, event.permissions)
+    entries.add(event.at, "participant_permissions", **data)
     return _put(state, change(person, permissions=event.permissions))
 
 
-def permissions_entry(at: float, identity: str, permissions: Permissions) -> TimelineEntry:
-    told = {
+def permissions_data(identity: str, permissions: Permissions) -> dict[str, Any]:
+    """Data of the entry ``participant_permissions``."""
+    return {
         "identity": identity,
         "can_publish": permissions.can_publish,
         "can_subscribe": permissions.can_subscribe,
         "can_publish_data": permissions.can_publish_data,
         "sources": permissions.sources,
     }
-    return TimelineEntry(at, "participant_permissions", told)
 
 
 def on_room_metadata(
-    state: SessionState, event: RoomMetadataChanged, out: list[TimelineEntry]
+    state: SessionState, event: RoomMetadataChanged, entries: EntryList
 ) -> SessionState:
     if state.reconnecting:
         return defer(state, event)
     if event.metadata == state.metadata:
         return anomaly(state)
-    out.append(
-        TimelineEntry(
-            event.at, "room_metadata", {"metadata": cut_text(event.metadata, MAX_ENTRY_TEXT)}
-        )
-    )
+    entries.add(event.at, "room_metadata", metadata=cut_text(event.metadata, MAX_ENTRY_TEXT))
     return change(state, metadata=event.metadata)
 
 
-def on_data(state: SessionState, event: DataReceived, out: list[TimelineEntry]) -> SessionState:
+def on_data(state: SessionState, event: DataReceived, entries: EntryList) -> SessionState:
     if state.reconnecting and len(state.deferred) < MAX_DEFERRED // 2:
         return defer(state, event)  # others that wait are more worth their place than a flood
-    return count_data(state, event, out)
+    return count_data(state, event, entries)
 
 
 def on_attachment(
-    state: SessionState, event: AttachmentReceived, out: list[TimelineEntry]
+    state: SessionState, event: AttachmentReceived, entries: EntryList
 ) -> SessionState:
     if state.reconnecting and len(state.deferred) < MAX_DEFERRED // 2:
         return defer(state, event)
-    return count_attachment(state, event, out)
+    return count_attachment(state, event, entries)
 
 
 def count_attachment(
-    state: SessionState, event: AttachmentReceived, out: list[TimelineEntry]
+    state: SessionState, event: AttachmentReceived, entries: EntryList
 ) -> SessionState:
-    told = {"identity": event.identity, "topic": event.topic, "size": event.size}
-    out.append(TimelineEntry(event.at, "attachment", told))
+    entries.add(event.at, "attachment", identity=event.identity, topic=event.topic, size=event.size)
     return change(
         state, messages=change(state.messages, attachments=state.messages.attachments + 1)
     )
 
 
-def count_data(state: SessionState, event: DataReceived, out: list[TimelineEntry]) -> SessionState:
+def count_data(state: SessionState, event: DataReceived, entries: EntryList) -> SessionState:
     identity, data = event.identity, state.messages
     topic = event.topic[:MAX_TOPIC_LENGTH]
     if topic not in data.by_topic and len(data.by_topic) >= MAX_TOPICS:
@@ -144,26 +147,27 @@ def count_data(state: SessionState, event: DataReceived, out: list[TimelineEntry
         unattributed=data.unattributed + (identity is None),
         by_topic={**data.by_topic, topic: data.by_topic.get(topic, 0) + 1},
     )
-    told = {
-        "identity": identity,
-        "topic": event.topic[:MAX_TOPIC_LENGTH],
-        "size": event.size,
-        "format": event.format,
-        "reliable": event.reliable,
-        "stream": event.stream,
-        "content": event.content,
-    }
-    out.append(TimelineEntry(event.at, "data_message", told))
+    entries.add(
+        event.at,
+        "data_message",
+        identity=identity,
+        topic=event.topic[:MAX_TOPIC_LENGTH],
+        size=event.size,
+        format=event.format,
+        reliable=event.reliable,
+        stream=event.stream,
+        content=event.content,
+    )
     state = change(state, messages=data)
     return state if identity is None else _count_for_sender(state, identity)
 
 
 def on_messages_dropped(
-    state: SessionState, event: MessagesDropped, out: list[TimelineEntry]
+    state: SessionState, event: MessagesDropped, entries: EntryList
 ) -> SessionState:
     data, count, truncated = state.messages, event.messages, state.truncated
     if count:
-        out.append(TimelineEntry(event.at, "messages_thinned", {"count": count}))
+        entries.add(event.at, "messages_thinned", count=count)
         data = change(
             data,
             total=data.total + count,
@@ -172,10 +176,10 @@ def on_messages_dropped(
             by_topic={**data.by_topic, OTHER: data.by_topic.get(OTHER, 0) + count},
         )
     if event.attachments:
-        out.append(TimelineEntry(event.at, "attachments_thinned", {"count": event.attachments}))
+        entries.add(event.at, "attachments_thinned", count=event.attachments)
         data = change(data, attachments=data.attachments + event.attachments)
     if event.changes:
-        out.append(TimelineEntry(event.at, "changes_overtaken", {"count": event.changes}))
+        entries.add(event.at, "changes_overtaken", count=event.changes)
     truncated = change(
         truncated,
         messages=truncated.messages + count,
@@ -185,9 +189,7 @@ def on_messages_dropped(
     return change(state, messages=data, truncated=truncated)
 
 
-def on_quality(
-    state: SessionState, event: QualityChanged, out: list[TimelineEntry]
-) -> SessionState:
+def on_quality(state: SessionState, event: QualityChanged, entries: EntryList) -> SessionState:
     identity = event.identity
     person = state.present.get(identity)
     if person is None or identity in state.provisional_leaves:
@@ -197,14 +199,11 @@ def on_quality(
         return anomaly(state)
     if event.quality == person.quality.level:
         return state  # the server repeats everybody's when one changes
-    told = {"identity": identity, "sid": sid, "quality": event.quality}
-    out.append(TimelineEntry(event.at, "quality_changed", told))
+    entries.add(event.at, "quality_changed", identity=identity, sid=sid, quality=event.quality)
     return _put(state, change(person, quality=person.quality.to(event.quality, event.at)))
 
 
-def on_speakers(
-    state: SessionState, event: SpeakersChanged, out: list[TimelineEntry]
-) -> SessionState:
+def on_speakers(state: SessionState, event: SpeakersChanged, entries: EntryList) -> SessionState:
     present, leaving = state.present, state.provisional_leaves
     speaking = frozenset(
         identity for identity in event.identities if identity in present and identity not in leaving
@@ -218,8 +217,11 @@ def on_speakers(
     for identity in state.speaking - speaking:
         person = people[identity]
         people[identity] = change(person, talk=person.talk.off(event.at))
-    told = {"identities": tuple(dict.fromkeys(i for i in event.identities if i in speaking))}
-    out.append(TimelineEntry(event.at, "speakers_changed", told))
+    entries.add(
+        event.at,
+        "speakers_changed",
+        identities=tuple(dict.fromkeys(i for i in event.identities if i in speaking)),
+    )
     return change(state, present=people, speaking=speaking)
 
 

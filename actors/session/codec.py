@@ -18,9 +18,10 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from attrs import frozen
 
-from actors.session import events, record
+from actors.session import events, record, webhook_reports
+from actors.session.changes import change
 from actors.session.record import Record
-from actors.session.state import SessionState, change
+from actors.session.state import SessionState
 from actors.session.stored_names import NAMES, RENAMED_FIELDS, VERSION_1_TAGS, with_new_names
 from actors.session.timeline_entry import TimelineEntry
 
@@ -78,13 +79,13 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "room_metadata_changed": events.RoomMetadataChanged,
     "recording_changed": events.RecordingChanged,
     "tick": events.Tick,
-    "webhook_room_started": events.WebhookRoomStarted,
-    "webhook_participant_joined": events.WebhookJoined,
-    "webhook_participant_left": events.WebhookLeft,
-    "webhook_join_aborted": events.WebhookJoinAborted,
-    "webhook_track": events.WebhookTrack,
-    "webhook_room_finished": events.WebhookRoomFinished,
-    "webhook_egress": events.WebhookEgress,
+    "webhook_room_started": webhook_reports.WebhookRoomStarted,
+    "webhook_participant_joined": webhook_reports.WebhookJoined,
+    "webhook_participant_left": webhook_reports.WebhookLeft,
+    "webhook_join_aborted": webhook_reports.WebhookJoinAborted,
+    "webhook_track": webhook_reports.WebhookTrack,
+    "webhook_room_finished": webhook_reports.WebhookRoomFinished,
+    "webhook_egress": webhook_reports.WebhookEgress,
 }
 """What each kind of record is called in a store.  A class may be renamed; its tag never is."""
 

@@ -25,15 +25,19 @@ Conventions:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
-ParticipantKind: TypeAlias = Literal["standard", "agent", "egress", "ingress", "sip"]
-TrackKind: TypeAlias = Literal["audio", "video"]
-TrackSource: TypeAlias = Literal["camera", "microphone", "screen", "screen_audio", "unknown"]
-Quality: TypeAlias = Literal["excellent", "good", "poor", "lost"]
-DataFormat: TypeAlias = Literal["json", "text", "binary"]
+from actors.session.room_info import (
+    DataFormat,
+    ParticipantInfo,
+    Permissions,
+    Quality,
+    Roster,
+    TrackInfo,
+)
+from actors.session.webhook_reports import WebhookReport
 
 GapReason: TypeAlias = Literal[
     "suspended", "worker_stopped", "worker_failed", "reconnecting", "connection_lost", "removed"
@@ -47,68 +51,6 @@ GapReason: TypeAlias = Literal[
 * ``connection_lost``: it did not come back, and the room was entered anew.
 * ``removed``: the agent was removed from the room, and sent there again.
 """
-
-QUALITIES: Final[tuple[Quality, ...]] = ("excellent", "good", "poor", "lost")
-"""From the best to the worst."""
-WEAK_QUALITIES: Final[frozenset[Quality | None]] = frozenset({"poor", "lost"})
-
-
-@frozen
-class TrackInfo:
-    """One publication as its publisher announced it."""
-
-    sid: str
-    kind: TrackKind
-    source: TrackSource
-    muted: bool = False
-    name: str = ""
-    encrypted: bool = False
-    """End to end: the server and we see nothing of its content."""
-
-
-@frozen
-class Permissions:
-    """What a participant may do in the room, as the server last said."""
-
-    can_publish: bool = True
-    can_subscribe: bool = True
-    can_publish_data: bool = True
-    sources: tuple[TrackSource, ...] = ()
-    """What may be published; empty for everything."""
-
-
-@frozen
-class ParticipantInfo:
-    """One join of one participant, as the room shows it at one moment."""
-
-    identity: str
-    sid: str
-    joined_at: float
-    """Unix seconds, the server's own clock (millisecond precision)."""
-    kind: ParticipantKind = "standard"
-    name: str = ""
-    metadata: str | None = ""
-    """None where it is not told, because the journal's budget is used up; so with the attributes.
-    Nothing changes by that."""
-    attributes: Mapping[str, str] | None = field(factory=dict[str, str])
-    tracks: tuple[TrackInfo, ...] = ()
-    permissions: Permissions | None = None
-    """None where they were not told."""
-    active: bool = True
-    """Whether the media connection stands (LiveKit's state ACTIVE).  It may never come."""
-
-
-@frozen
-class Roster:
-    """Everyone who is in the room at one moment, ourselves not among them."""
-
-    room_sid: str
-    metadata: str = ""
-    participants: tuple[ParticipantInfo, ...] = ()
-    created_at: float | None = None
-    """Unix seconds of the room's creation at the server, None where unknown."""
-    recording: bool | None = None
-    """Whether the room is being recorded; None where it was not told."""
 
 
 @frozen
@@ -392,102 +334,6 @@ class Tick:
 
     at: float
 
-
-# -- what LiveKit's webhooks say
-
-
-@frozen
-class WebhookRoomStarted:
-    """`room_started`."""
-
-    at: float
-    sent_at: float
-    created_at: float | None
-    """Unix seconds of the room's creation at the server, None where it was not told."""
-    metadata: str
-
-
-@frozen
-class WebhookJoined:
-    """`participant_joined`: it is sent once the media connection stands."""
-
-    at: float
-    sent_at: float
-    participant: ParticipantInfo
-
-
-@frozen
-class WebhookLeft:
-    """`participant_left`."""
-
-    at: float
-    sent_at: float
-    participant: ParticipantInfo
-    """As it was when they left."""
-    reason: str | None
-
-
-@frozen
-class WebhookJoinAborted:
-    """`participant_connection_aborted`: the media connection never stood."""
-
-    at: float
-    sent_at: float
-    participant: ParticipantInfo
-    reason: str | None
-
-
-@frozen
-class WebhookTrack:
-    """`track_published` or `track_unpublished`."""
-
-    at: float
-    sent_at: float
-    identity: str
-    sid: str
-    """Of the participant."""
-    track: TrackInfo
-    published: bool
-
-
-@frozen
-class WebhookRoomFinished:
-    """`room_finished`."""
-
-    at: float
-    sent_at: float
-
-
-@frozen
-class WebhookEgress:
-    """`egress_started`, `egress_updated` or `egress_ended`: LiveKit's own recording service."""
-
-    at: float
-    sent_at: float
-    egress_id: str
-    kind: str
-    """LiveKit's name of the request: ``room_composite``, ``track``, ``participant``, ..."""
-    status: str
-    """LiveKit's EgressStatus in lower case: ``starting``, ``active``, ``complete``, ..."""
-    started_at: float | None = None
-    """Unix seconds; None where it has not begun, or never did."""
-    ended_at: float | None = None
-    error: str | None = None
-    file: str | None = None
-    """Where the first file is, as the egress said; None for a stream."""
-    updated_at: float = 0.0
-    """Unix seconds of this state of it: an older one that comes later changes nothing."""
-
-
-WebhookReport: TypeAlias = (
-    WebhookRoomStarted
-    | WebhookJoined
-    | WebhookLeft
-    | WebhookJoinAborted
-    | WebhookTrack
-    | WebhookRoomFinished
-    | WebhookEgress
-)
 
 RoomEvent: TypeAlias = (
     Watching

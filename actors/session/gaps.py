@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from actors.session.bounds import MAX_GAPS
+from actors.session.changes import change
 from actors.session.events import GapReason
 from actors.session.intervals import stretch
-from actors.session.state import MAX_GAPS, Gap, SessionState, change
+from actors.session.state import Gap, SessionState
 
 BURST: Final = 1.0
 """Seconds after a suspension in which what happened meanwhile is still being taken in."""

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from actors.session.events import QUALITIES, Quality
+from actors.session.room_info import QUALITIES, Quality
 
 QualitySeconds: TypeAlias = tuple[float, float, float, float]
 """Seconds in each level, in the order of `QUALITIES`."""

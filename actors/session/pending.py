@@ -10,22 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf
 
-from actors.session.events import ParticipantInfo, RoomEvent
-from actors.session.state import (
-    MAX_DEFERRED,
-    MAX_EXPECTED,
-    ExpectedJoin,
-    ProvisionalEnd,
-    SessionState,
-    change,
-)
+from actors.session.bounds import MAX_DEFERRED, MAX_EXPECTED
+from actors.session.changes import change
+from actors.session.events import RoomEvent
+from actors.session.room_info import ParticipantInfo
+from actors.session.state import ExpectedJoin, ProvisionalEnd, SessionState
 
 
-def with_leaving(state: SessionState, leaving: Mapping[str, ProvisionalEnd]) -> SessionState:
+def with_provisional_leaves(
+    state: SessionState, leaving: Mapping[str, ProvisionalEnd]
+) -> SessionState:
     return _with_due(change(state, provisional_leaves=leaving))
 
 
-def with_unpublishing(
+def with_provisional_unpublishes(
     state: SessionState, unpublishing: Mapping[str, ProvisionalEnd]
 ) -> SessionState:
     return _with_due(change(state, provisional_unpublishes=unpublishing))

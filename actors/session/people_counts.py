@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from actors.session.bounds import MAX_JOINS, MAX_PERSONS, RECONNECT_WINDOW
+from actors.session.changes import change
+from actors.session.participant import COUNTED_KINDS, Join, Participant
 from actors.session.person_key import person_of
-from actors.session.state import (
-    COUNTED_KINDS,
-    MAX_JOINS,
-    MAX_PERSONS,
-    RECONNECT_WINDOW,
-    Join,
-    Participant,
-    SessionState,
-    change,
-)
+from actors.session.state import SessionState
 
 
 def with_joins(

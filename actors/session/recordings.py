@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from actors.session.events import RecordingChanged, WebhookEgress
+from actors.session.bounds import MAX_RECORDINGS
+from actors.session.changes import change
+from actors.session.events import RecordingChanged
 from actors.session.pending import defer
-from actors.session.state import MAX_RECORDINGS, RecordedInterval, Recording, SessionState, change
-from actors.session.timeline_entry import TimelineEntry
+from actors.session.state import RecordedInterval, Recording, SessionState
+from actors.session.timeline_entry import EntryList
+from actors.session.webhook_reports import WebhookEgress
 
 OVER: Final = frozenset({"complete", "failed", "aborted", "limit_reached"})
 """Statuses after which a recording does not change any more."""
@@ -24,21 +27,19 @@ NEAR: Final = 5.0
 its recorder up to 3 s late, and an egress starts before its recorder joins."""
 
 
-def on_recording(
-    state: SessionState, event: RecordingChanged, out: list[TimelineEntry]
-) -> SessionState:
+def on_recording(state: SessionState, event: RecordingChanged, entries: EntryList) -> SessionState:
     if state.reconnecting:
         return defer(state, event)
-    return set_recorded(state, event.active, event.at, out)
+    return set_recorded(state, event.active, event.at, entries)
 
 
 def set_recorded(
-    state: SessionState, active: bool | None, at: float, out: list[TimelineEntry]
+    state: SessionState, active: bool | None, at: float, entries: EntryList
 ) -> SessionState:
     """The room says whether it is recorded; None where it does not say."""
     if active is None or active == state.recorded_now:
         return state
-    out.append(TimelineEntry(at, "room_recording", {"active": active}))
+    entries.add(at, "room_recording", active=active)
     stretches = state.recorded_intervals
     if active:
         stretches = (*stretches[1 - MAX_RECORDINGS :], RecordedInterval(at))
@@ -55,7 +56,7 @@ def close_interval(state: SessionState, at: float) -> SessionState:
     return change(state, recorded_intervals=(*state.recorded_intervals[:-1], last))
 
 
-def on_egress(state: SessionState, event: WebhookEgress, out: list[TimelineEntry]) -> SessionState:
+def on_egress(state: SessionState, event: WebhookEgress, entries: EntryList) -> SessionState:
     state = change(state, webhook_received=True)
     before = state.recordings.get(event.egress_id)
     if before is None and len(state.recordings) >= MAX_RECORDINGS:
@@ -75,11 +76,11 @@ def on_egress(state: SessionState, event: WebhookEgress, out: list[TimelineEntry
     about = {"id": now.id, "kind": now.kind}
     if before is None:
         started_at = event.sent_at if now.started_at is None else now.started_at
-        out.append(TimelineEntry(started_at, "recording_started", about))
+        entries.add(started_at, "recording_started", **about)
     if now.status in OVER:
         how = {"status": now.status, "error": now.error, "file": now.file}
         ended_at = event.sent_at if now.ended_at is None else now.ended_at
-        out.append(TimelineEntry(ended_at, "recording_ended", {**about, **how}))
+        entries.add(ended_at, "recording_ended", **about, **how)
     return change(state, recordings={**state.recordings, now.id: now})
 
 

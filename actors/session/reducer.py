@@ -1,79 +1,74 @@
-"""The fold: what a session is, as a function of what was heard of a room.
+"""The fold: a session as a function of the events of a room.
 
-``state, entries = apply(state, event)`` does no I/O, reads no clock and raises on no
-event (but one of another life of the room).  The same events give the same state,
-so a session that crashed, or a worker that was killed, is folded again from its
-journal.  The table at the end says who handles which event; the rest of this page is
-the rules, with the facts they come from (observed on livekit-server 1.13).
+``state, entries = apply(state, event)`` does no input or output and reads no clock.  It raises on
+no event but one of another room instance.  The same events give the same state.  So a session
+whose actor crashed, or whose worker was killed, is folded again from its journal.  The table at
+the end has the handler of each event.  The rest of this page has the rules, and the facts they
+come from (observed on livekit-server 1.13).
 
-**Who.**  A person is an identity, a join is a participant SID.  The same identity
-with a new SID is the same person once more, within 5 s of leaving also a reconnect.
-Agents, egress and ingress have lines of their own but count nowhere as people;
-callers (``sip``) are people.  A kind belongs to a join: an identity is one of the people if one
-of its joins is a person's.  A recorder (the old grant) looks like a person in the room; it is
-one no more once the server's list or a webhook says so.  Tracks and messages count whoever
-they are of.
+**People.**  A person is an identity, a join is a participant SID.  The same identity with a new
+SID is the same person once more; within 5 s of leaving it is also a reconnect.  Agents, egress
+and ingress have entries of their own but are not counted as people.  Callers (``sip``) are people.
+A kind belongs to a join: an identity is one of the people if one of its joins is a person's.
+A recorder with the old grant looks like a person in the room, until the server's list or a
+webhook says that it is none.  Tracks and messages count for participants of every kind.
 
-**Who takes part.**  A join counts once its media connection stands (LiveKit's ACTIVE), and a
-call once it was answered.  Until then the participant is in the room and counts nowhere; a join
-that ends before is aborted.  Where nobody of ours saw it end (in a gap, or after us) it is
-neither, until a webhook says which.  The server's webhooks draw the same line.  A call's presence
+**Taking part.**  A join counts once its media connection is established (LiveKit's ACTIVE), and a
+call once it was answered.  Until then the participant is in the room and is not counted.  A join
+that ends before is aborted.  If its end was in a gap or after our watch, it is neither counted nor
+aborted until a webhook says which.  The server's webhooks draw the same line.  A call's presence
 begins when it was answered.
 
-**Since when.**  Joins count from the server's own ``joined_at``: people who publish
-nothing are announced up to 3 s late, and those who were there before us have been
-there longer than we know.  A track that was there before us was published
-between the join of its owner and our entry: where these are at most 10 s apart the time is the
-middle, give or take half of it; else it is not known.
+**Begin of a join.**  Joins count from the server's own ``joined_at``: people who publish nothing
+are announced up to 3 s late, and those who were in the room before us joined before our
+entry.  A track that was there before us was published between the join of its participant
+and our entry.  If these are at most 10 s apart, its time is the middle, give or take half of
+the distance; else it has no time.
 
-**How exactly.**  Each leave has its uncertainty: 0 where the server announces it at once (of
-people who published), 3 s for people who publish nothing, the length of the gap where nobody
-watched, up to a second where a webhook told it.
+**Uncertainty.**  Each leave has one: 0 if the server announces it at once (of people who
+published), 3 s for people who publish nothing, the length of the gap if nobody watched, up to a
+second if a webhook reported it.
 
-**Leaves.**  A leave with a reason is final.  One without means nothing yet, because
-while our own connection restarts everybody seems to leave, in one case even before
-we hear that it does.  It is provisional: nothing is told, and what is measured of
-the person stops at the time it was heard.  Then
+**Leaves.**  A leave with a reason is final.  One without a reason is provisional: while our own
+connection restarts everybody seems to leave, in one case even before we learn of the restart.
+A provisional leave has no entry, and all that is measured of the person stops at its time.  Then
 
-* the same SID is back: they never left;
-* a new SID of theirs: the old join ended when its leave was heard, and this is a rejoin;
-* 4 s pass without either: it was true, from the time it was heard.  While
-  reconnecting those 4 s begin only after ``Reconnected`` (or the ``Watching`` that follows
-  a connection that never came back), since people who publish nothing come up to 3 s later
-  than its roster; the end of the session ends them too.  `next_deadline` says when, and any
-  event after that time does it as well as a ``Tick``.
+* the same SID is seen again: they never left;
+* a new SID of theirs is seen: the old join ended at the time of its leave, and this is a rejoin;
+* 4 s pass without either: the leave is confirmed and counts from its time.  While reconnecting
+  those 4 s begin only after ``Reconnected`` (or the ``Watching`` that follows a connection that
+  never came back), since people who publish nothing come up to 3 s later than its roster.  The
+  end of the session confirms it too.  `next_deadline` says when it is due; any event after that
+  time confirms it, as a ``Tick`` does.
 
-A rejoin can come before the leave.  It closes the old join at its own ``joined_at``;
-the leave that is still owed is then swallowed, whichever SID it names, if it comes within 5 s.
+A rejoin can come before the leave.  It closes the old join at its own ``joined_at``.  The leave
+that is still pending changes nothing if it comes within 5 s, with either SID.
 
-**Late and doubled events.**  A join whose SID is known and over, a leave of a SID
-that is not the open one, a publication that is open: nothing happens but a count of
-anomalies.  A join that is older than the one that is open was missed: it is added as
-over.  A leave ends all tracks of the leaver that are still open, so none stays open
-for ever; tracks of somebody who is gone are counted and over at once.
+**Late and doubled events.**  A join whose SID is known and over, a leave of a SID that is not the
+open one, a publication that is open: each counts as an anomaly and changes nothing else.  A join
+that is older than the open one was missed: it is added as over.  A leave ends all open tracks of
+its participant.  Tracks of somebody who left are counted and over at once.
 
-**Reconnecting.**  Tracks end and come back with the same SID: the same track.  What
-names a SID that was never seen, and every message, waits until ``Reconnected``, because a
-server that died and came back within 20 s goes on under the same connection with another
-life of the room, and those people and messages belong to the next session, which is given
-what waited (`SessionState.held`).  Where the connection ends instead, the messages are
-this session's.  Speakers are told on change
-only, so nobody is held to be speaking across a gap; quality is held.
+**Reconnecting.**  Tracks end and come back with the same SID: each is the same track.  An event
+with an unknown SID, and every message, is deferred until ``Reconnected``.  The reason: a server
+that died and came back within 20 s goes on under the same connection with another room instance,
+and those people and messages belong to the next session, which gets the deferred events.  If the
+connection ends instead, the messages count for this session.  LiveKit sends speakers on change
+only, so nobody counts as speaking across a gap; quality continues.
 
-**Rosters.**  ``Resynced`` is the truth.  ``Reconnected`` and a ``Watching`` that
-continues a session are too, but may lack somebody for 4 s.  Whoever went missing
-while nobody watched left when the watching stopped: later was not observed.
+**Rosters.**  ``Resynced`` is the truth.  ``Reconnected`` and a ``Watching`` that continues a
+session are too, but may lack somebody for 4 s.  A participant who went missing while nobody
+watched left when the watch stopped, since nothing later was observed.
 
-**Gaps.**  `actors.session.gaps` has them, and what a suspended process hears when it runs
-again.  Watched is what lies between ``Watching`` and ``Disconnected`` (or the
-end) without ``Reconnecting`` to ``Reconnected``.  A ``Watching`` without
-``Disconnected`` before it follows a worker that was killed: that watch stopped at its last
-event, which is why a worker that starts again records the last sign of life of the one
-before, as a ``Tick`` or a ``Disconnected``.
+**Gaps.**  `actors.session.gaps` has them, and the rules for a suspended process.  Watched is the
+time between ``Watching`` and ``Disconnected`` (or the end) without ``Reconnecting`` to
+``Reconnected``.  A ``Watching`` without ``Disconnected`` before it follows a worker that was
+killed.  That watch stopped at its last event, so a worker that starts again records the last
+sign of life of the one before, as a ``Tick`` or a ``Disconnected``.
 
-**The end** closes everything, at the time it was last watched, without telling of
-leaves that did not happen.  After it events are ignored, until `attach_job` opens the
-session again for another watch of the same life of the room.
+**The end** closes everything, at the time it was last watched, without entries of leaves that did
+not happen.  After it events are ignored, until `attach_job` opens the session again for another
+watch of the same room instance.
 
 **Webhooks** of LiveKit correct all this, also after the end: `actors.session.webhooks`.
 """
@@ -86,7 +81,10 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve
 
-from actors.session import activity, gaps, presence, recordings, tracks
+from actors.session import activity, gap_events, gaps, joins, recordings, tracks
+from actors.session.arrivals import on_joined
+from actors.session.bounds import CONFIRM_AFTER
+from actors.session.changes import change
 from actors.session.ends import FOUND_ENDED, SEEN_ENDS, SERVER_LOST, gap_after
 from actors.session.events import (
     AttachmentReceived,
@@ -96,7 +94,6 @@ from actors.session.events import (
     DataTrackPublished,
     DataTrackUnpublished,
     Disconnected,
-    GapReason,
     MessagesDropped,
     MetadataChanged,
     NameChanged,
@@ -124,10 +121,18 @@ from actors.session.events import (
     Watching,
 )
 from actors.session.intervals import OFF, stretch
-from actors.session.pending import anomaly, with_all_due, with_leaving
-from actors.session.roster import RoomInstanceChanged, apply_roster, check_instance
-from actors.session.state import CONFIRM_AFTER, Gap, SessionState, change
-from actors.session.timeline_entry import TimelineEntry
+from actors.session.leaves import close_without_entry
+from actors.session.pending import with_all_due, with_provisional_leaves
+from actors.session.provisional_leaves import confirm_due, on_left
+from actors.session.roster import (
+    RoomInstanceChanged,
+    RosterSighting,
+    apply_roster,
+    check_instance,
+)
+from actors.session.sighting import SightingSource
+from actors.session.state import SessionState
+from actors.session.timeline_entry import EntryList, TimelineEntry
 from actors.session.webhooks import CORRECTIONS, true_end
 
 __all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_deadline"]
@@ -145,9 +150,9 @@ def begin(
     created_at: float | None = None,
     person_key: str | None = None,
 ) -> SessionState:
-    """A session that has seen nothing yet.  An empty `room_sid` is taken from the first roster.
+    """A session before its first event.  An empty `room_sid` is taken from the first roster.
 
-    Without jobs where we only heard of the room: from a webhook, or from an earlier worker.
+    It has no job if a webhook told of the room, or if its room was found and joined.
     """
     return SessionState(
         room,
@@ -163,44 +168,45 @@ def begin(
 
 
 def apply(state: SessionState, event: RoomEvent) -> Result:
-    """The state after `event`, and what there is to tell of it, in order.
+    """The state after `event`, and the entries that it leads to, in order.
 
-    An entry's `at` can be earlier than the event: a provisional leave is told when it
-    is believed and counts from when it was heard.  Raises `RoomInstanceChanged` (a ValueError)
-    for a roster of another room SID; the state is then what it was.
+    An entry's `at` can be earlier than the event: a provisional leave gets its entry when it is
+    confirmed, with the time when it was received.  Raises `RoomInstanceChanged` (a ValueError)
+    for a roster of another room SID; the state then stays what it was.
     """
-    out = list[TimelineEntry]()
+    entries = EntryList()
     at, correct = event.at, CORRECTIONS.get(type(event))
     if correct is not None:
-        state = correct(state, event, out)
+        state = correct(state, event, entries)
     elif state.ended_at is None:
         if state.due is not None and at >= state.due and type(event) is not Suspended:
-            state = presence.confirm_due(state, at, out)
-        state = _HANDLERS[type(event)](state, event, out)
+            state = confirm_due(state, at, entries)
+        state = _HANDLERS[type(event)](state, event, entries)
     if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
         state = change(state, last_at=at)
-    return state, tuple(out)
+    return state, tuple(entries)
 
 
 def end(state: SessionState, at: float, reason: str) -> Result:
     """The session is over: everything that is open is closed.
 
-    For the reason ``found_ended`` nothing after the last event counts as watched.  Where a
-    webhook told when the room ended, that is the end, unless we saw it ourselves.
+    For the reason ``found_ended`` nothing after the last event counts as watched.  If a webhook
+    told when the room ended, that is the end, unless we saw the end ourselves.
     Ending an ended session changes nothing.
     """
     if state.ended_at is not None:
         return state, ()
-    out = list[TimelineEntry]()
+    entries = EntryList()
     if state.gap_since is not None and state.gap_reason is None:
-        at = min(at, state.gap_since)  # Our own goodbye, or the room's end: no gap.
-    seen_until = state.last_at if reason == FOUND_ENDED else at
-    because = gap_after(reason)
+        at = min(at, state.gap_since)  # We left by ourselves, or the room ended: no gap.
+    watched_until = state.last_at if reason == FOUND_ENDED else at
+    gap_reason = gap_after(reason)
     if reason != SERVER_LOST:
-        state = _with_messages(state, out)
-    state = _unwatched(state, seen_until, because, out)
+        state = gap_events.count_deferred_messages(state, entries)
+    state = confirm_due(state, inf, entries)
+    state = gap_events.stop_watching(state, watched_until, gap_reason)
     if state.gap_since is not None and state.gap_reason is None:
-        state = change(state, gap_reason=because)
+        state = change(state, gap_reason=gap_reason)
     ended_at, reason = true_end(state, max(at, state.started_at), reason)
     last_seen = ended_at if state.gap_since is None else state.gap_since
     for sid in state.tracks:
@@ -208,15 +214,15 @@ def end(state: SessionState, at: float, reason: str) -> Result:
     state = recordings.close_interval(change(state, data_tracks={}), last_seen)
     for identity in state.present:
         within = 0.0 if reason in SEEN_ENDS else None
-        state = presence.close_without_leave(state, identity, last_seen, within)
-    out.append(TimelineEntry(ended_at, "session_ended", {"reason": reason}))
-    return change(state, ended_at=ended_at, end_reason=reason), tuple(out)
+        state = close_without_entry(state, identity, last_seen, within)
+    entries.add(ended_at, "session_ended", reason=reason)
+    return change(state, ended_at=ended_at, end_reason=reason), tuple(entries)
 
 
 def attach_job(state: SessionState, job_id: str | None, worker: str | None = None) -> SessionState:
-    """Another watch of the same life of the room: the session goes on, ended or not.
+    """Another watch of the same room instance: the session goes on, ended or not.
 
-    `job_id` is None where nobody dispatched it: the room was found, and joined.
+    `job_id` is None if the room was found and joined without a dispatch.
     """
     if job_id is not None and job_id not in state.job_ids:
         state = change(state, job_ids=(*state.job_ids, job_id))
@@ -230,179 +236,103 @@ def next_deadline(state: SessionState) -> float | None:
     return state.due if state.ended_at is None else None
 
 
-def _watching(
-    state: SessionState, event: Watching | Resynced, out: list[TimelineEntry]
+def _on_watching(
+    state: SessionState, event: Watching | Resynced, entries: EntryList
 ) -> SessionState:
     at, roster = event.at, event.roster
     state = check_instance(state, roster)
     if isinstance(event, Watching):
         state = change(state, clock_offset=event.clock_offset)
     if state.watched_from is None:
-        out.append(TimelineEntry(at, "session_started", {"existing": len(roster.participants)}))
+        entries.add(at, "session_started", existing=len(roster.participants))
         since = state.started_at
-        unseen = stretch(since, at)
-        state = apply_roster(state, roster, at, "found", since, unseen, at + CONFIRM_AFTER, out)
+        sighting = RosterSighting(
+            roster, at, "initial_roster", since, stretch(since, at), at + CONFIRM_AFTER
+        )
+        state = apply_roster(state, sighting, entries)
         return change(state, watched_from=at, watched=OFF.on(at), reconnecting=False, deferred=())
     gap_since = state.last_at if state.gap_since is None else state.gap_since
-    state = _blind(state, gap_since, "worker_failed")
+    state = gap_events.lose_view(state, gap_since, "worker_failed")
     state = activity.clear_quality(state, gap_since)
-    leaving = {one: evolve(leave, quality=None) for one, leave in state.provisional_leaves.items()}
-    return _seeing_again(with_leaving(state, leaving), event, "found", out)
+    leaves = {one: evolve(leave, quality=None) for one, leave in state.provisional_leaves.items()}
+    state = with_provisional_leaves(state, leaves)
+    return _end_gap(state, event, "initial_roster", entries)
 
 
-def _resynced(state: SessionState, event: Resynced, out: list[TimelineEntry]) -> SessionState:
+def _on_resynced(state: SessionState, event: Resynced, entries: EntryList) -> SessionState:
     if state.watched_from is None or (state.gap_since is not None and not state.reconnecting):
-        return _watching(state, event, out)
+        return _on_watching(state, event, entries)
     if state.reconnecting and event.connected:
-        return _reconnected(state, event, out)
+        return _on_reconnected(state, event, entries)
     state = check_instance(state, event.roster)
-    at = event.at
-    due = (
-        inf
-        if state.reconnecting
-        else state.roster_complete_at
-        if at < state.roster_complete_at
-        else None
-    )
+    at, due = event.at, None
+    if state.reconnecting:
+        due = inf
+    elif at < state.roster_complete_at:
+        due = state.roster_complete_at
     unseen = stretch(state.last_at, at)
-    return apply_roster(state, event.roster, at, "missed", at, unseen, due, out)
+    sighting = RosterSighting(event.roster, at, "resync", at, unseen, due)
+    return apply_roster(state, sighting, entries)
 
 
-def _reconnecting(
-    state: SessionState, event: Reconnecting, out: list[TimelineEntry]
-) -> SessionState:
-    if state.reconnecting or state.gap_since is not None:
-        return anomaly(state)
-    out.append(TimelineEntry(event.at, "reconnecting"))
-    state = with_all_due(_blind(state, event.at, "reconnecting"), inf)
-    return change(state, reconnecting=True)
-
-
-def _reconnected(
-    state: SessionState, event: Reconnected | Resynced, out: list[TimelineEntry]
+def _on_reconnected(
+    state: SessionState, event: Reconnected | Resynced, entries: EntryList
 ) -> SessionState:
     state = check_instance(state, event.roster)
     if state.watched_from is None:
         state = change(state, watched_from=event.at)
-    return _seeing_again(state, event, "missed", out)
+    return _end_gap(state, event, "resync", entries)
 
 
-def _seeing_again(
+def _end_gap(
     state: SessionState,
     event: Watching | Resynced | Reconnected,
-    how: presence.SightingSource,
-    out: list[TimelineEntry],
+    source: SightingSource,
+    entries: EntryList,
 ) -> SessionState:
-    """The end of a gap: what waited is taken, and the roster compared."""
-    at, roster = event.at, event.roster
+    """We see the room again: deferred events are applied, then the roster is."""
+    at = event.at
     since = at if state.gap_since is None else state.gap_since
-    out.append(TimelineEntry(at, "reconnected", {"gap": round(stretch(since, at), 3)}))
-    held = state.deferred  # of this life of the room, as the roster's SID says
+    unseen, due = stretch(since, at), at + CONFIRM_AFTER
+    entries.add(at, "reconnected", gap=round(unseen, 3))
+    deferred = state.deferred  # They are of this room instance, as the roster's SID says.
     state = change(state, reconnecting=False, deferred=())
-    for waiting in held:
-        state = _HANDLERS[type(waiting)](state, waiting, out)
-    due = at + CONFIRM_AFTER
+    for one in deferred:
+        state = _HANDLERS[type(one)](state, one, entries)
     state = with_all_due(state, due)
-    state = apply_roster(state, roster, at, how, since, stretch(since, at), due, out)
+    sighting = RosterSighting(event.roster, at, source, since, unseen, due)
+    state = apply_roster(state, sighting, entries)
     state = gaps.end_gap(state, at)
     return change(state, watched=state.watched.on(at), roster_complete_at=due)
 
 
-def _disconnected(
-    state: SessionState, event: Disconnected, out: list[TimelineEntry]
-) -> SessionState:
-    # That we left by ourselves says nothing yet: the end that follows knows why.  The end of
-    # the room is the end of the session: what is between the two is no time without a view.
-    because: GapReason | None = event.gap
-    if event.reason == "client_initiated" or (event.reason in SEEN_ENDS and not state.reconnecting):
-        because = None
-    elif event.reason == "participant_removed":
-        because = "removed"
-    return _out_of_the_room(_with_messages(state, out), event.at, because)
-
-
-def _suspended(state: SessionState, event: Suspended, out: list[TimelineEntry]) -> SessionState:
-    """Before what was queued meanwhile.  We are still connected, as far as anybody knows."""
-    if not state.watching or state.watched.since is None:
-        return change(state, suspended=Gap(event.since, event.at, "suspended"))
-    since, at = max(event.since, state.watched.since), event.at
-    if at <= since:
-        return state
-    if state.due is not None and state.due <= since:
-        state = presence.confirm_due(state, since, out)
-    state = with_all_due(state, at + CONFIRM_AFTER)
-    state = activity.pause_quality(activity.clear_speakers(state, since), since, at)
-    gap = Gap(since, at, "suspended")
-    out.append(TimelineEntry(at, "suspended", {"gap": round(at - since, 3)}))
-    state = gaps.add_gap(change(state, watched=state.watched.off(since).on(at)), gap)
-    return change(state, suspended=gap, roster_complete_at=at + CONFIRM_AFTER)
-
-
-def _clock_compared(
-    state: SessionState, event: ClockCompared, _: list[TimelineEntry]
+def _on_clock_compared(
+    state: SessionState, event: ClockCompared, _entries: EntryList
 ) -> SessionState:
     return change(state, clock_offset=event.offset)
 
 
-def _unwatched(
-    state: SessionState, at: float, because: GapReason, out: list[TimelineEntry]
-) -> SessionState:
-    """It is over: what was doubted is believed, nothing more is known."""
-    return _out_of_the_room(presence.confirm_due(state, inf, out), at, because)
+def _on_tick(state: SessionState, _event: Tick, _entries: EntryList) -> SessionState:
+    return state  # `apply` confirms everything that is due before any event.
 
 
-def _with_messages(state: SessionState, out: list[TimelineEntry]) -> SessionState:
-    """It will not be known to which life the messages belong that waited: to this one then."""
-    for waiting in state.deferred:
-        if isinstance(waiting, DataReceived):
-            state = activity.count_data(state, waiting, out)
-        elif isinstance(waiting, AttachmentReceived):
-            state = activity.count_attachment(state, waiting, out)
-    return change(state, deferred=())
-
-
-def _out_of_the_room(state: SessionState, at: float, because: GapReason | None) -> SessionState:
-    """Nobody watches any more; the next watch, or the end, decides what is in doubt."""
-    if state.reconnecting:
-        state = change(state, gap_reason=because)
-    state = _blind(state, at, because)
-    state = activity.clear_quality(state, at if state.gap_since is None else state.gap_since)
-    return change(state, reconnecting=False, deferred=())
-
-
-def _blind(state: SessionState, at: float, because: GapReason | None) -> SessionState:
-    """The view of the room stops, if it had not already."""
-    if state.watched.since is None:
-        return state
-    state = gaps.begin_gap(state, at, because)
-    # LiveKit tells leaves before a reconnect too: those may have been in it.
-    leaving = {
-        who: evolve(leave, observed=False) for who, leave in state.provisional_leaves.items()
-    }
-    return activity.clear_speakers(change(state, provisional_leaves=leaving), at)
-
-
-def _ticked(state: SessionState, _event: Tick, _out: list[TimelineEntry]) -> SessionState:
-    return state  # what was due is settled before any event
-
-
-_Handler: TypeAlias = Callable[[SessionState, Any, list[TimelineEntry]], SessionState]
+_Handler: TypeAlias = Callable[[SessionState, Any, EntryList], SessionState]
 
 _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
-    Watching: _watching,
-    Resynced: _resynced,
-    Reconnecting: _reconnecting,
-    Reconnected: _reconnected,
-    Disconnected: _disconnected,
-    Suspended: _suspended,
-    ClockCompared: _clock_compared,
-    ParticipantJoined: presence.on_joined,
-    ParticipantActive: presence.on_active,
-    RecorderDetected: presence.on_recorder,
-    ParticipantLeft: presence.on_left,
+    Watching: _on_watching,
+    Resynced: _on_resynced,
+    Reconnecting: gap_events.on_reconnecting,
+    Reconnected: _on_reconnected,
+    Disconnected: gap_events.on_disconnected,
+    Suspended: gap_events.on_suspended,
+    ClockCompared: _on_clock_compared,
+    ParticipantJoined: on_joined,
+    ParticipantActive: joins.on_active,
+    RecorderDetected: joins.on_recorder,
+    ParticipantLeft: on_left,
     NameChanged: activity.on_name,
-    MetadataChanged: presence.on_metadata,
-    AttributesChanged: presence.on_attributes,
+    MetadataChanged: joins.on_metadata,
+    AttributesChanged: joins.on_attributes,
     PermissionsChanged: activity.on_permissions,
     TrackPublished: tracks.on_published,
     TrackUnpublished: tracks.on_unpublished,
@@ -419,7 +349,6 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     MessagesDropped: activity.on_messages_dropped,
     RoomMetadataChanged: activity.on_room_metadata,
     RecordingChanged: recordings.on_recording,
-    Tick: _ticked,
+    Tick: _on_tick,
 }
-"""Who handles what that is heard in the room.  One row an event of `RoomEvent`; what webhooks
-say is in `CORRECTIONS`."""
+"""The handler of each event of the room.  Reports of webhooks have theirs in `CORRECTIONS`."""

@@ -1,25 +1,30 @@
-"""Compare a full view of the room with what was folded.
+"""Make a session agree with a roster: the full list of participants at one moment.
 
-A roster is what is true at one moment.  Joins that were missed are added with the
-server's own time, whoever is not in it is gone, and what it says of those who stayed
-is taken over.  Its one weakness is right after a reconnect, when it may still lack
-people who publish nothing: then whoever is missing is only doubted until `due`.
+Joins that were missed are added with the server's own time.  A participant who is not in the
+roster left.  What the roster says of the others is taken over.  Right after a reconnect a roster
+may lack people who publish nothing, so those who are missing then leave provisionally.
 """
 
 from __future__ import annotations
 
-from actors.session import presence, recordings, tracks
-from actors.session.events import Roster
-from actors.session.state import ProvisionalEnd, SessionState, change
+from attrs import frozen
+
+from actors.session import recordings, tracks
+from actors.session.arrivals import arrive
+from actors.session.changes import change
+from actors.session.leaves import JoinEnd, announce_delay, record_leave
+from actors.session.provisional_leaves import as_join_end, mark_provisional
+from actors.session.room_info import Roster
+from actors.session.sighting import Sighting, SightingSource
+from actors.session.state import SessionState
 from actors.session.texts import MAX_ENTRY_TEXT, cut_text
-from actors.session.timeline_entry import TimelineEntry
+from actors.session.timeline_entry import EntryList
 
 
 class RoomInstanceChanged(ValueError):
-    """An event of another life of the room was given to this session.
+    """An event of another room instance was given to this session.
 
-    The room was closed and made again under its name.  A restarted server does that within one
-    connection (docs/livekit-facts.md#server-restart).  End this session and begin another for
+    The server closed the room and made it anew: end this session and begin another for
     `room_sid`.
     """
 
@@ -41,81 +46,70 @@ def check_instance(state: SessionState, roster: Roster) -> SessionState:
     return change(state, room_sid=roster.room_sid)
 
 
-def apply_roster(
-    state: SessionState,
-    roster: Roster,
-    at: float,
-    how: presence.SightingSource,
-    gone_at: float,
-    gone_within: float,
-    due: float | None,
-    out: list[TimelineEntry],
-) -> SessionState:
-    """Make the state agree with `roster`.
+@frozen
+class RosterSighting:
+    """A roster, and what it means that somebody is missing in it."""
 
-    Who and what is missing in it ended at `gone_at`, give or take `gone_within` seconds; for
-    certain if `due` is None, else once it is `due`.
-    """
-    state = _room(state, roster, at, out)
+    roster: Roster
+    at: float
+    """Unix seconds when we got it."""
+    source: SightingSource
+    missing_since: float
+    """Unix seconds when the missing participants and tracks ended."""
+    missing_within: float
+    """Seconds by which `missing_since` may be wrong."""
+    due: float | None
+    """Unix seconds when their ends are confirmed, since the roster may be incomplete until then.
+    None: they ended for certain."""
+
+
+def apply_roster(state: SessionState, sighting: RosterSighting, entries: EntryList) -> SessionState:
+    """Make the state agree with the roster."""
+    roster, due = sighting.roster, sighting.due
+    state = _apply_room(state, sighting, entries)
     listed = {info.identity for info in roster.participants}
     missing = [identity for identity in state.present if identity not in listed]
     if due is not None:
-        # Before the arrivals, whom they may not have met.
+        # Before the arrivals, since these may not have met those who are missing.
         for identity in missing:
             if identity not in state.provisional_leaves:
-                within = _within(state, identity, gone_at, gone_within)
-                state = presence.mark_provisional(
-                    state, identity, gone_at, due, within, observed=False
-                )
+                end = _missing_end(state, identity, sighting)
+                state = mark_provisional(state, identity, end, due)
     for info in roster.participants:
-        state = presence.arrive(state, info, at, how, out)
-    state = _tracks(state, roster, frozenset(missing), gone_at, due, out)
+        state = arrive(state, Sighting(info, sighting.at, sighting.source), entries)
+    state = _apply_tracks(state, sighting, frozenset(missing), entries)
     if due is None:
         for identity in missing:
             leave = state.provisional_leaves.get(identity)
-            if leave is None:
-                leave = ProvisionalEnd(
-                    gone_at,
-                    within=_within(state, identity, gone_at, gone_within),
-                    observed=False,
-                )
-            state = presence.record_leave(
-                state, identity, leave.at, None, leave.within, out, observed=leave.observed
-            )
+            end = _missing_end(state, identity, sighting) if leave is None else as_join_end(leave)
+            state = record_leave(state, identity, end, entries)
     return state
 
 
-def _within(state: SessionState, identity: str, gone_at: float, gone_within: float) -> float:
-    join = state.present[identity].joins[-1]
-    return gone_within + presence.announce_delay(join, gone_at)
+def _missing_end(state: SessionState, identity: str, sighting: RosterSighting) -> JoinEnd:
+    at, join = sighting.missing_since, state.present[identity].joins[-1]
+    return JoinEnd(at, sighting.missing_within + announce_delay(join, at), observed=False)
 
 
-def _tracks(
-    state: SessionState,
-    roster: Roster,
-    missing: frozenset[str],
-    gone_at: float,
-    due: float | None,
-    out: list[TimelineEntry],
+def _apply_tracks(
+    state: SessionState, sighting: RosterSighting, missing: frozenset[str], entries: EntryList
 ) -> SessionState:
-    shown = {track.sid for info in roster.participants for track in info.tracks}
+    at, due = sighting.missing_since, sighting.due
+    shown = {track.sid for info in sighting.roster.participants for track in info.tracks}
     for sid, track in state.tracks.items():
         if sid in shown or track.identity in missing:
-            continue  # the tracks of those who leave end with their join
+            continue  # Tracks of a participant who left end with their join.
         if due is None:
-            state = tracks.finish(state, sid, gone_at, out)
+            state = tracks.finish(state, sid, at, entries)
         elif sid not in state.provisional_unpublishes:
-            state = tracks.mark_provisional(state, sid, gone_at, due)
+            state = tracks.mark_provisional_unpublish(state, sid, at, due)
     return state
 
 
-def _room(state: SessionState, roster: Roster, at: float, out: list[TimelineEntry]) -> SessionState:
+def _apply_room(state: SessionState, sighting: RosterSighting, entries: EntryList) -> SessionState:
+    roster, at = sighting.roster, sighting.at
     created_at = state.created_at if state.created_at is not None else roster.created_at
     if state.metadata is not None and state.metadata != roster.metadata:
-        out.append(
-            TimelineEntry(
-                at, "room_metadata", {"metadata": cut_text(roster.metadata, MAX_ENTRY_TEXT)}
-            )
-        )
-    state = recordings.set_recorded(state, roster.recording, at, out)
+        entries.add(at, "room_metadata", metadata=cut_text(roster.metadata, MAX_ENTRY_TEXT))
+    state = recordings.set_recorded(state, roster.recording, at, entries)
     return change(state, created_at=created_at, metadata=roster.metadata)

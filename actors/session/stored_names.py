@@ -12,7 +12,7 @@ from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
-from actors.session import events, state
+from actors.session import participant, state, webhook_reports
 
 NAMES: Final = 2
 """The version of the names of a state's fields.  A body says with which one it was written."""
@@ -34,16 +34,16 @@ RENAMED_FIELDS: Final[Mapping[type, Mapping[str, str]]] = {
         "settle_at": "roster_complete_at",
         "unpublishing": "provisional_unpublishes",
     },
-    state.Participant: {"owed": "pending_leave_since"},
-    state.Join: {"told": "end_from_webhook"},
+    participant.Participant: {"owed": "pending_leave_since"},
+    participant.Join: {"told": "end_from_webhook"},
     state.Truncated: {"held": "deferred", "truncated": "dropped"},
-    events.WebhookRoomStarted: {"said_at": "sent_at"},
-    events.WebhookJoined: {"said_at": "sent_at"},
-    events.WebhookLeft: {"said_at": "sent_at"},
-    events.WebhookJoinAborted: {"said_at": "sent_at"},
-    events.WebhookTrack: {"said_at": "sent_at"},
-    events.WebhookRoomFinished: {"said_at": "sent_at"},
-    events.WebhookEgress: {"said_at": "sent_at"},
+    webhook_reports.WebhookRoomStarted: {"said_at": "sent_at"},
+    webhook_reports.WebhookJoined: {"said_at": "sent_at"},
+    webhook_reports.WebhookLeft: {"said_at": "sent_at"},
+    webhook_reports.WebhookJoinAborted: {"said_at": "sent_at"},
+    webhook_reports.WebhookTrack: {"said_at": "sent_at"},
+    webhook_reports.WebhookRoomFinished: {"said_at": "sent_at"},
+    webhook_reports.WebhookEgress: {"said_at": "sent_at"},
 }
 """Of each class, the old name of a field -> its name now.
 

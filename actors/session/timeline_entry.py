@@ -81,3 +81,11 @@ class TimelineEntry:
     event: str
     """A key of `ENTRY_KEYS`."""
     data: Mapping[str, Any] = field(factory=dict[str, Any])
+
+
+class EntryList(list[TimelineEntry]):
+    """Collects the entries of one event, in order."""
+
+    def add(self, at: float, event: str, /, **data: Any) -> None:
+        """One more entry.  `at` is in Unix seconds, `event` a key of `ENTRY_KEYS`."""
+        self.append(TimelineEntry(at, event, data))

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from math import inf
 
+from attrs import frozen
+
+from actors.session.bounds import MAX_DATA_TRACKS, MAX_PAST_TRACKS
+from actors.session.changes import change
 from actors.session.estimate import Estimate
 from actors.session.events import (
     DataTrackPublished,
     DataTrackUnpublished,
-    TrackInfo,
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
@@ -26,65 +29,54 @@ from actors.session.events import (
     TrackUnpublished,
 )
 from actors.session.gaps import counts_from, in_burst
-from actors.session.pending import anomaly, defer, with_unpublishing
-from actors.session.state import (
-    MAX_DATA_TRACKS,
-    MAX_PAST_TRACKS,
-    ProvisionalEnd,
-    SessionState,
-    Track,
-    change,
-)
+from actors.session.pending import anomaly, defer, with_provisional_unpublishes
+from actors.session.room_info import TrackInfo
+from actors.session.state import ProvisionalEnd, SessionState, Track
 from actors.session.texts import MAX_ENTRY_TEXT, cut_text
-from actors.session.timeline_entry import TimelineEntry
+from actors.session.timeline_entry import EntryList
 
 
-def on_published(
-    state: SessionState, event: TrackPublished, out: list[TimelineEntry]
-) -> SessionState:
+def on_published(state: SessionState, event: TrackPublished, entries: EntryList) -> SessionState:
     track, at = event.track, event.at
     if track.sid in state.tracks:
         if track.sid not in state.provisional_unpublishes:
             return anomaly(state)
-        return confirm_open(state, track, at, out)
+        return confirm_open(state, track, at, entries)
     if state.past_tracks.get(track.sid) is None and state.reconnecting:
         return defer(state, event)
     if event.identity not in state.present and state.past.get(event.identity) is not None:
-        return _too_late(state, event, out)
+        return _too_late(state, event, entries)
+    sighting = TrackSighting(event.identity, track, at, at)
     if in_burst(state, at):
-        return ensure_published(state, event.identity, track, at, None, False, out, None)
-    return ensure_published(state, event.identity, track, at, at, False, out)
+        sighting = TrackSighting(event.identity, track, at, None, None)
+    return ensure_published(state, sighting, entries)
 
 
 def on_unpublished(
-    state: SessionState, event: TrackUnpublished, out: list[TimelineEntry]
+    state: SessionState, event: TrackUnpublished, entries: EntryList
 ) -> SessionState:
     sid, at = event.track_sid, counts_from(state, event.at)
     if sid not in state.tracks:
         return defer(state, event) if state.deferred else anomaly(state)
     leave = state.provisional_unpublishes.get(sid)
     if state.reconnecting:
-        return anomaly(state) if leave else mark_provisional(state, sid, at, inf)
-    return finish(state, sid, leave.at if leave else at, out)
+        return anomaly(state) if leave else mark_provisional_unpublish(state, sid, at, inf)
+    return finish(state, sid, leave.at if leave else at, entries)
 
 
-def on_muted(state: SessionState, event: TrackMuted, out: list[TimelineEntry]) -> SessionState:
-    return _set_muted(state, event, True, out)
+def on_muted(state: SessionState, event: TrackMuted, entries: EntryList) -> SessionState:
+    return _set_muted(state, event, True, entries)
 
 
-def on_unmuted(state: SessionState, event: TrackUnmuted, out: list[TimelineEntry]) -> SessionState:
-    return _set_muted(state, event, False, out)
+def on_unmuted(state: SessionState, event: TrackUnmuted, entries: EntryList) -> SessionState:
+    return _set_muted(state, event, False, entries)
 
 
-def on_subscribed(
-    state: SessionState, event: TrackSubscribed, out: list[TimelineEntry]
-) -> SessionState:
+def on_subscribed(state: SessionState, event: TrackSubscribed, entries: EntryList) -> SessionState:
     track = state.tracks.get(event.track_sid)
     if track is None or track.subscribed:
         return anomaly(state)
-    out.append(
-        TimelineEntry(event.at, "track_subscribed", {"identity": track.identity, "sid": track.sid})
-    )
+    entries.add(event.at, "track_subscribed", identity=track.identity, sid=track.sid)
     state = _put(state, change(track, subscribed=True))
     person = state.present.get(track.identity)
     if track.kind == "audio" and person is not None and not person.audible:
@@ -94,30 +86,42 @@ def on_subscribed(
 
 
 def on_subscription_failed(
-    state: SessionState, event: TrackSubscriptionFailed, out: list[TimelineEntry]
+    state: SessionState, event: TrackSubscriptionFailed, entries: EntryList
 ) -> SessionState:
-    told = {
-        "identity": event.identity,
-        "sid": event.track_sid,
-        "error": cut_text(event.error, MAX_ENTRY_TEXT),
-    }
-    out.append(TimelineEntry(event.at, "track_subscription_failed", told))
+    entries.add(
+        event.at,
+        "track_subscription_failed",
+        identity=event.identity,
+        sid=event.track_sid,
+        error=cut_text(event.error, MAX_ENTRY_TEXT),
+    )
     return state
 
 
+@frozen
+class TrackSighting:
+    """A track is published."""
+
+    identity: str
+    """Of its publisher."""
+    info: TrackInfo
+    at: float
+    """Unix seconds when we saw it."""
+    published_at: float | None
+    """Unix seconds; None if nobody knows."""
+    published_within: float | None = 0.0
+    """Seconds by which `published_at` may be wrong; None if nobody knows."""
+    existing: bool = False
+    """It was there before us."""
+
+
 def ensure_published(
-    state: SessionState,
-    identity: str,
-    info: TrackInfo,
-    at: float,
-    published_at: float | None,
-    existing: bool,
-    out: list[TimelineEntry],
-    within: float | None = 0.0,
+    state: SessionState, sighting: TrackSighting, entries: EntryList
 ) -> SessionState:
-    """Make sure that the track is there, whatever it was before: new, over, or still there."""
+    """Make sure that the track is open: it may be new, over, or open already."""
+    info, at, identity = sighting.info, sighting.at, sighting.identity
     if info.sid in state.tracks:
-        return confirm_open(state, info, at, out)
+        return confirm_open(state, info, at, entries)
     track = state.past_tracks.get(info.sid)
     if track is None:
         by_source = state.by_source
@@ -133,19 +137,29 @@ def ensure_published(
             identity,
             info.kind,
             info.source,
-            published_at,
-            published_within=within,
+            sighting.published_at,
+            published_within=sighting.published_within,
         )
         state = _mark_publisher(state, identity)
     state = note_encryption(state, identity, info.encrypted)
     track = change(track, encrypted=track.encrypted or info.encrypted)
     muted = track.muted.on(at) if info.muted else track.muted
-    out.append(_published(at, track, info.muted, existing))
+    entries.add(
+        at,
+        "track_published",
+        identity=track.identity,
+        sid=track.sid,
+        kind=track.kind,
+        source=track.source,
+        muted=info.muted,
+        existing=sighting.existing,
+        encrypted=track.encrypted,
+    )
     return _put(state, change(track, unpublished_at=None, subscribed=False, muted=muted))
 
 
 def confirm_open(
-    state: SessionState, info: TrackInfo, at: float, out: list[TimelineEntry]
+    state: SessionState, info: TrackInfo, at: float, entries: EntryList
 ) -> SessionState:
     """An open track was seen again: it did not end, and is muted or not as it is now."""
     track = state.tracks[info.sid]
@@ -153,31 +167,30 @@ def confirm_open(
         left = {
             sid: leave for sid, leave in state.provisional_unpublishes.items() if sid != info.sid
         }
-        state = with_unpublishing(state, left)
+        state = with_provisional_unpublishes(state, left)
         track = change(track, subscribed=False)
         state = _put(state, track)
     if (track.muted.since is not None) == info.muted:
         return state
-    return _mute(state, track, info.muted, at, out)
+    return _mute(state, track, info.muted, at, entries)
 
 
-def finish(state: SessionState, sid: str, at: float, out: list[TimelineEntry]) -> SessionState:
+def finish(state: SessionState, sid: str, at: float, entries: EntryList) -> SessionState:
     """The track ended, and it is told."""
     state, track = close(state, sid, at)
-    told = {"identity": track.identity, "sid": sid}
-    out.append(TimelineEntry(track.unpublished_at or at, "track_unpublished", told))
+    entries.add(track.unpublished_at or at, "track_unpublished", identity=track.identity, sid=sid)
     return state
 
 
 def finish_all_of(
-    state: SessionState, identity: str, at: float, out: list[TimelineEntry]
+    state: SessionState, identity: str, at: float, entries: EntryList
 ) -> SessionState:
     """Whoever leaves takes their tracks along, also those whose end was not heard."""
     for sid in [sid for sid, track in state.tracks.items() if track.identity == identity]:
         leave = state.provisional_unpublishes.get(sid)
-        state = finish(state, sid, min(leave.at, at) if leave else at, out)
+        state = finish(state, sid, min(leave.at, at) if leave else at, entries)
     for sid in [sid for sid, owner in state.data_tracks.items() if owner == identity]:
-        state = _finish_data(state, sid, at, out)
+        state = _finish_data(state, sid, at, entries)
     return state
 
 
@@ -202,40 +215,38 @@ def note_encryption(state: SessionState, identity: str, encrypted: bool) -> Sess
 
 
 def on_data_published(
-    state: SessionState, event: DataTrackPublished, out: list[TimelineEntry]
+    state: SessionState, event: DataTrackPublished, entries: EntryList
 ) -> SessionState:
     if state.reconnecting:
         return defer(state, event)
     if event.track_sid in state.data_tracks:
         return anomaly(state)
     state = note_encryption(state, event.identity, event.encrypted)
-    told = {
-        "identity": event.identity,
-        "sid": event.track_sid,
-        "name": event.name,
-        "encrypted": event.encrypted,
-    }
-    out.append(TimelineEntry(event.at, "data_track_published", told))
+    entries.add(
+        event.at,
+        "data_track_published",
+        identity=event.identity,
+        sid=event.track_sid,
+        name=event.name,
+        encrypted=event.encrypted,
+    )
     if len(state.data_tracks) >= MAX_DATA_TRACKS:
         return state
     return change(state, data_tracks={**state.data_tracks, event.track_sid: event.identity})
 
 
 def on_data_unpublished(
-    state: SessionState, event: DataTrackUnpublished, out: list[TimelineEntry]
+    state: SessionState, event: DataTrackUnpublished, entries: EntryList
 ) -> SessionState:
     if state.reconnecting:
         return defer(state, event)
     if event.track_sid not in state.data_tracks:
         return anomaly(state)
-    return _finish_data(state, event.track_sid, event.at, out)
+    return _finish_data(state, event.track_sid, event.at, entries)
 
 
-def _finish_data(
-    state: SessionState, sid: str, at: float, out: list[TimelineEntry]
-) -> SessionState:
-    told = {"identity": state.data_tracks[sid], "sid": sid}
-    out.append(TimelineEntry(at, "data_track_unpublished", told))
+def _finish_data(state: SessionState, sid: str, at: float, entries: EntryList) -> SessionState:
+    entries.add(at, "data_track_unpublished", identity=state.data_tracks[sid], sid=sid)
     left = {other: owner for other, owner in state.data_tracks.items() if other != sid}
     return change(state, data_tracks=left)
 
@@ -249,20 +260,20 @@ def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track
         left = {
             other: leave for other, leave in state.provisional_unpublishes.items() if other != sid
         }
-        state = with_unpublishing(state, left)
+        state = with_provisional_unpublishes(state, left)
     tracks = {other: open_ for other, open_ in state.tracks.items() if other != sid}
     return _archive_track(change(state, tracks=tracks), track), track
 
 
-def correct_published_at(state: SessionState, track: Track, told: Estimate) -> SessionState:
+def correct_published_at(state: SessionState, track: Track, reported: Estimate) -> SessionState:
     """The server's word on when it was published, where we did not observe that."""
     if track.published_at is None:
-        best = told
+        best = reported
     elif not track.published_within:
         return state
     else:
         at, within = track.published_at, track.published_within
-        best = Estimate(at, at - within, at + within).agreeing_with(told)
+        best = Estimate(at, at - within, at + within).agreeing_with(reported)
         if best is None:
             return state  # our two clocks differ
     return _replace(state, change(track, published_at=best.at, published_within=best.within))
@@ -275,36 +286,41 @@ def correct_unpublished_at(state: SessionState, track: Track, at: float) -> Sess
     return _replace(state, change(track, unpublished_at=max(at, track.published_at or at)))
 
 
-def mark_provisional(state: SessionState, sid: str, at: float, due: float) -> SessionState:
+def mark_provisional_unpublish(
+    state: SessionState, sid: str, at: float, due: float
+) -> SessionState:
     """The track ended, or it only looks so because our own connection did."""
-    return with_unpublishing(state, {**state.provisional_unpublishes, sid: ProvisionalEnd(at, due)})
+    return with_provisional_unpublishes(
+        state, {**state.provisional_unpublishes, sid: ProvisionalEnd(at, due)}
+    )
 
 
-def _too_late(state: SessionState, event: TrackPublished, out: list[TimelineEntry]) -> SessionState:
+def _too_late(state: SessionState, event: TrackPublished, entries: EntryList) -> SessionState:
     """Published by somebody who left: a late event.  The track was there, and is no more."""
     track, at = event.track, event.at
     if state.past_tracks.get(track.sid) is not None:
         return anomaly(state)
-    state = ensure_published(state, event.identity, track, at, at, False, out)
-    return finish(state, track.sid, at, out)
+    state = ensure_published(state, TrackSighting(event.identity, track, at, at), entries)
+    return finish(state, track.sid, at, entries)
 
 
 def _set_muted(
-    state: SessionState, event: TrackMuted | TrackUnmuted, muted: bool, out: list[TimelineEntry]
+    state: SessionState, event: TrackMuted | TrackUnmuted, muted: bool, entries: EntryList
 ) -> SessionState:
     track = state.tracks.get(event.track_sid)
     if track is None:
         return defer(state, event) if state.deferred else anomaly(state)
     if (track.muted.since is not None) == muted:
         return anomaly(state)
-    return _mute(state, track, muted, event.at, out)
+    return _mute(state, track, muted, event.at, entries)
 
 
 def _mute(
-    state: SessionState, track: Track, muted: bool, at: float, out: list[TimelineEntry]
+    state: SessionState, track: Track, muted: bool, at: float, entries: EntryList
 ) -> SessionState:
-    told = {"identity": track.identity, "sid": track.sid}
-    out.append(TimelineEntry(at, "track_muted" if muted else "track_unmuted", told))
+    entries.add(
+        at, "track_muted" if muted else "track_unmuted", identity=track.identity, sid=track.sid
+    )
     span = track.muted.on(at) if muted else track.muted.off(at)
     return _put(state, change(track, muted=span))
 
@@ -335,16 +351,3 @@ def _archive_track(state: SessionState, track: Track) -> SessionState:
     if len(past) >= MAX_PAST_TRACKS and track.sid not in past:
         return change(state, truncated=change(state.truncated, tracks=state.truncated.tracks + 1))
     return change(state, past_tracks=past.put(track.sid, track))
-
-
-def _published(at: float, track: Track, muted: bool, existing: bool) -> TimelineEntry:
-    told = {
-        "identity": track.identity,
-        "sid": track.sid,
-        "kind": track.kind,
-        "source": track.source,
-        "muted": muted,
-        "existing": existing,
-        "encrypted": track.encrypted,
-    }
-    return TimelineEntry(at, "track_published", told)

@@ -22,9 +22,11 @@ from typing import Final, TypeVar, cast
 from attrs import frozen
 from msgspec.structs import asdict
 
+from actors.session.bounds import OTHER
 from actors.session.ends import FOUND_ENDED
 from actors.session.intervals import add, stretch
-from actors.session.state import OTHER, Gap, Participant, SessionState, Track
+from actors.session.participant import Participant
+from actors.session.state import Gap, SessionState, Track
 from actors.session.time_text import rfc3339
 from actors.session.timeline_entry import TimelineEntry
 from actors.session.view_parts import (

@@ -7,8 +7,9 @@ from typing import Final
 
 from actors.session import recordings
 from actors.session.intervals import QualitySeconds, stretch
-from actors.session.presence import CALL_STATUS
-from actors.session.state import Join, Participant, SessionState, Track
+from actors.session.participant import Join, Participant
+from actors.session.sighting import CALL_STATUS
+from actors.session.state import SessionState, Track
 from actors.session.time_text import rfc3339
 from actors.session.view_types import (
     CallView,

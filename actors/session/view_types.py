@@ -16,7 +16,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from actors.session.events import GapReason, ParticipantKind, Quality, TrackKind, TrackSource
+from actors.session.events import GapReason
+from actors.session.room_info import ParticipantKind, Quality, TrackKind, TrackSource
 
 Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]

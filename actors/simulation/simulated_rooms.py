@@ -26,24 +26,28 @@ from actors.rooms.room_port import Offer, OpenRoom, RoomError, RoomJob, RoomPort
 from actors.session.events import (
     DataReceived,
     Disconnected,
-    ParticipantInfo,
     ParticipantJoined,
-    ParticipantKind,
     ParticipantLeft,
-    Permissions,
     Reconnected,
     Reconnecting,
     RecordingChanged,
     Resynced,
     RoomEvent,
     RoomMetadataChanged,
-    Roster,
     SpeakersChanged,
     TrackPublished,
-    TrackSource,
     TrackSubscribed,
     TrackUnpublished,
     Watching,
+)
+from actors.session.room_info import (
+    ParticipantInfo,
+    ParticipantKind,
+    Permissions,
+    Roster,
+    TrackSource,
+)
+from actors.session.webhook_reports import (
     WebhookJoined,
     WebhookReport,
     WebhookRoomFinished,

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.session import MetadataChanged, ParticipantJoined
-from actors.session.events import ParticipantInfo
+from actors.session.room_info import ParticipantInfo
 from tests.browser.driver import HANG, Driver, Scheme
 from tests.http.page_stage import HOSTILE, Stage, open_stage, tell_a_story
 

@@ -29,7 +29,7 @@ from actors.session import (
     TrackSubscribed,
     TrackUnmuted,
 )
-from actors.session.events import ParticipantInfo
+from actors.session.room_info import ParticipantInfo
 from bridge.config.public_address import PublicAddress
 from bridge.http.api.endpoints import Archives
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain

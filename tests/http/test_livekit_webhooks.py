@@ -13,7 +13,7 @@ import trio
 from attrs import define, field
 from trio_websocket import open_websocket_url
 
-from actors.session.events import (
+from actors.session.webhook_reports import (
     WebhookJoinAborted,
     WebhookJoined,
     WebhookLeft,

@@ -24,7 +24,7 @@ from actors.session import (
     TrackPublished,
     WebhookEgress,
 )
-from actors.session.events import ParticipantInfo
+from actors.session.room_info import ParticipantInfo
 from bridge.http.api import export
 from bridge.http.pages import page_routes
 from bridge.http.pages.static_files import FOLDER

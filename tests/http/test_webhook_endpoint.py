@@ -11,7 +11,7 @@ from attrs import define, field
 from livekit.protocol import models
 from structlog.testing import capture_logs
 
-from actors.session.events import WebhookRoomFinished
+from actors.session.webhook_reports import WebhookRoomFinished
 from bridge.http import webhook_endpoint as inbox_module
 from bridge.http.server import request_body as body_module
 from bridge.http.server.routes import app

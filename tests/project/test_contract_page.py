@@ -11,8 +11,8 @@ import pytest
 
 from actors.journal.session_filters import FILTERS
 from actors.session import EndReason
+from actors.session.bounds import OTHER
 from actors.session.events import GapReason
-from actors.session.state import OTHER
 from actors.session.timeline_entry import ENTRY_KEYS
 from bridge.app import worker_id
 from bridge.cli import command, command_line, commands

@@ -12,7 +12,7 @@ import trio.testing
 
 from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
 from actors.runtime import BATCH
-from actors.session.state import OTHER
+from actors.session.bounds import OTHER
 from actors.simulation.simulated_rooms import SimulatedRoom
 from tests.app.simulated import Logged, World, open_world
 

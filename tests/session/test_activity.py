@@ -14,7 +14,7 @@ from actors.session import (
     PermissionsChanged,
     tracks,
 )
-from actors.session.state import OTHER
+from actors.session.bounds import OTHER
 from tests.session.session_story import T0, Story, camera, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))

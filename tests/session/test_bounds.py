@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from actors.session import activity, pending, people_counts, presence, totals, tracks
+from actors.session import activity, participant_maps, pending, people_counts, totals, tracks
+from actors.session.bounds import OTHER
 from actors.session.persistent_map import PersistentMap
-from actors.session.state import OTHER
 from tests.session.session_story import T0, Story, camera, microphone, person
 
 
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "MAX_PAST_PARTICIPANTS", 3)
+    monkeypatch.setattr(participant_maps, "MAX_PAST_PARTICIPANTS", 3)
     monkeypatch.setattr(people_counts, "MAX_JOINS", 3)
-    monkeypatch.setattr(presence, "MAX_PAST_TEXT", 20)
+    monkeypatch.setattr(participant_maps, "MAX_PAST_TEXT", 20)
     monkeypatch.setattr(tracks, "MAX_PAST_TRACKS", 3)
     monkeypatch.setattr(activity, "MAX_TOPICS", 3)
     monkeypatch.setattr(activity, "MAX_UNANNOUNCED_SENDERS", 3)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.session import ClockCompared, Disconnected, Roster, Watching, apply
+from actors.session.bounds import MAX_GAPS
 from actors.session.gaps import BURST
-from actors.session.state import MAX_GAPS
 from tests.session.session_story import LEFT, T0, Story, clock, microphone, person
 from tests.session.strategies import quick
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.session import ParticipantInfo
-from actors.session import state as bounds
+from actors.session import ParticipantInfo, bounds
 from actors.session.codec import decode_state, encode_state
 from actors.session.person_key import is_person_key, person_of
 from tests.session.session_story import LEFT, Story, person

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from actors.session import ParticipantKind
-from actors.session.state import CONFIRM_AFTER, RECONNECT_WINDOW
+from actors.session.bounds import CONFIRM_AFTER, RECONNECT_WINDOW
 from tests.session.session_story import LEFT, T0, Story, camera, clock, microphone, names, person
 
 

@@ -20,7 +20,7 @@ from actors.session import (
     begin,
     totals,
 )
-from actors.session.state import MAX_DEFERRED
+from actors.session.bounds import MAX_DEFERRED
 from tests.session.session_story import T0, Story, camera, clock, microphone, names, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))

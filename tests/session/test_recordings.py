@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.session import RecordingChanged, Roster, TimelineEntry, Watching, WebhookEgress
-from actors.session.state import MAX_RECORDINGS
+from actors.session.bounds import MAX_RECORDINGS
 from tests.session.session_story import T0, Story, clock, names, person
 
 ALICE = person("alice", "PA_1", -5)

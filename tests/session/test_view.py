@@ -9,7 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from actors.session import ENTRY_KEYS, GapReason, begin, session_row, session_view
-from actors.session.state import OTHER, change
+from actors.session.bounds import OTHER
+from actors.session.changes import change
 from actors.session.time_text import rfc3339
 from actors.session.view import MOST_LISTED
 from tests.session.session_story import T0, Story, as_json, camera, microphone, person

@@ -53,7 +53,7 @@ from actors.session import (
     TrackPublished,
     gaps,
 )
-from actors.session.state import Join, Participant
+from actors.session.participant import Join, Participant
 from actors.simulation import draw, play
 from actors.simulation.simulated_disk import SimulatedDisk
 from actors.testing import checks, open_sim, run

@@ -19,8 +19,8 @@ import trio
 from attrs import define, frozen
 
 from actors.session import QUALITIES, Quality, SessionState
-from actors.session.events import WEAK_QUALITIES
-from actors.session.state import Participant
+from actors.session.participant import Participant
+from actors.session.room_info import WEAK_QUALITIES
 from actors.session.time_text import rfc3339
 from bridge.http.pages.rendering import render
 from bridge.http.server.time_slices import TimeSlices

@@ -6,7 +6,8 @@ from typing import Final
 
 import msgspec
 
-from actors.session.events import DataFormat, DataReceived
+from actors.session.events import DataReceived
+from actors.session.room_info import DataFormat
 from actors.session.texts import MAX_ENTRY_TEXT, cut_identity, cut_name, cut_text
 
 KEEP: Final = 64 * 1024

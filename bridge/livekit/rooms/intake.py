@@ -29,11 +29,11 @@ from actors.session.events import (
     MessagesDropped,
     ParticipantJoined,
     RoomEvent,
-    Roster,
     TrackPublished,
     TrackSubscribed,
     TrackUnpublished,
 )
+from actors.session.room_info import Roster
 from bridge.livekit.rooms import sdk_events, streams
 from bridge.livekit.rooms.inbox import Inbox, RoomQueue
 

@@ -38,9 +38,9 @@ from actors.session.events import (
     Reconnecting,
     RecordingChanged,
     Resynced,
-    Roster,
     Watching,
 )
+from actors.session.room_info import Roster
 from bridge.livekit.rooms import native_threads, sdk_events, sdk_values, seams, streams
 from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.livekit.rooms.inbox import Inbox

@@ -11,7 +11,7 @@ from typing import Final
 from livekit import rtc
 from livekit.rtc._proto import participant_pb2
 
-from actors.session.events import (
+from actors.session.room_info import (
     ParticipantInfo,
     ParticipantKind,
     Permissions,

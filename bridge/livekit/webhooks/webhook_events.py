@@ -17,13 +17,16 @@ from google.protobuf.message import Message
 from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
-from actors.session.events import (
+from actors.session.room_info import (
     ParticipantInfo,
     ParticipantKind,
     Permissions,
     TrackInfo,
     TrackKind,
     TrackSource,
+)
+from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
+from actors.session.webhook_reports import (
     WebhookEgress,
     WebhookJoinAborted,
     WebhookJoined,
@@ -33,7 +36,6 @@ from actors.session.events import (
     WebhookRoomStarted,
     WebhookTrack,
 )
-from actors.session.texts import cut_attributes, cut_identity, cut_name, cut_text
 from bridge.livekit.server_clock import joined_at
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX
 from bridge.livekit.worker.jobs import MAX_NAME_LENGTH

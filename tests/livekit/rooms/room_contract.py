@@ -22,15 +22,14 @@ from actors.session.events import (
     Reconnecting,
     RoomEvent,
     RoomMetadataChanged,
-    Roster,
     SpeakersChanged,
-    TrackInfo,
     TrackMuted,
     TrackPublished,
     TrackSubscribed,
     TrackUnmuted,
     TrackUnpublished,
 )
+from actors.session.room_info import Roster, TrackInfo
 from tests.livekit.rooms.room_stage import Recorder, Stage
 
 

@@ -23,18 +23,17 @@ from actors.session.events import (
     Disconnected,
     MetadataChanged,
     NameChanged,
-    ParticipantInfo,
     ParticipantJoined,
     ParticipantLeft,
     QualityChanged,
     RoomEvent,
-    Roster,
     TrackMuted,
     TrackPublished,
     TrackUnmuted,
     TrackUnpublished,
     Watching,
 )
+from actors.session.room_info import ParticipantInfo, Roster
 from actors.simulation.simulated_person import SimulatedPerson
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.people import Grants, People

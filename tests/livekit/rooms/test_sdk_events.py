@@ -11,7 +11,8 @@ from livekit import rtc
 from livekit.rtc._proto import room_pb2
 from livekit.rtc._proto.room_pb2 import RoomEvent
 
-from actors.session.events import DataFormat, QualityChanged, SpeakersChanged
+from actors.session.events import QualityChanged, SpeakersChanged
+from actors.session.room_info import DataFormat
 from bridge.livekit.rooms import data_messages, sdk_events, sdk_values, streams
 from bridge.livekit.server_clock import joined_at
 from bridge.output.redact import redact

@@ -7,12 +7,12 @@ import pytest
 from actors.session.events import (
     DataTrackPublished,
     DataTrackUnpublished,
-    Permissions,
     PermissionsChanged,
     RecordingChanged,
     TrackSubscribed,
     TrackUnpublished,
 )
+from actors.session.room_info import Permissions
 from bridge.lab.people import Grants
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from tests.livekit.rooms.room_stage import RealStage, Recorder

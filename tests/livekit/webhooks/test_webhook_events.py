@@ -8,10 +8,8 @@ import pytest
 from livekit.protocol import egress, models
 from livekit.protocol.webhook import WebhookEvent
 
-from actors.session.events import (
-    ParticipantInfo,
-    Permissions,
-    TrackInfo,
+from actors.session.room_info import ParticipantInfo, Permissions, TrackInfo
+from actors.session.webhook_reports import (
     WebhookEgress,
     WebhookJoinAborted,
     WebhookJoined,

@@ -1,0 +1,145 @@
+"""One participant and their joins, immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from actors.session.intervals import OFF, UNKNOWN, Interval, Levels, stretch
+from actors.session.room_info import ParticipantKind, Permissions
+
+COUNTED_KINDS: Final[frozenset[ParticipantKind]] = frozenset({"standard", "sip"})
+"""The kinds that are people.  Agents, egress and ingress are machines."""
+
+
+@frozen(slots=False)
+class Join:
+    """One stay of a person in the room."""
+
+    sid: str
+    joined_at: float
+    """Unix seconds, the server's own."""
+    left_at: float | None = None
+    """Unix seconds; None while it lasts.  Never before `joined_at`."""
+    reason: str | None = None
+    end_from_webhook: bool = False
+    """Whether LiveKit's webhook told of its end: then `left_at` is the server's word."""
+    kind: ParticipantKind | None = None
+    """None in joins of old stores: the kind of their person."""
+    active: bool = True
+    """Whether the media connection ever stood."""
+    ringing: bool = False
+    """A call that was not answered yet."""
+    answered_at: float | None = None
+    """Unix seconds when the call was answered, where that was observed."""
+    left_within: float | None = None
+    """Seconds by which `left_at` may be wrong; None where nobody knows."""
+    publisher: bool = False
+    """Whether anything was published: the server announces the leave of a publisher at once."""
+    end_observed: bool = True
+    """Whether the end was heard, or told by a webhook.  Else somebody was there when the watch
+    stopped and not when it went on: what they did in between is not known."""
+
+    @property
+    def effective(self) -> bool:
+        """Whether somebody took part: connected, and answered if it is a call."""
+        return self.active and not self.ringing
+
+    @property
+    def since(self) -> float:
+        """Unix seconds since when somebody took part."""
+        return self.joined_at if self.answered_at is None else self.answered_at
+
+    def seconds(self, now: float) -> float:
+        if not self.effective:
+            return 0.0
+        return stretch(self.since, now if self.left_at is None else self.left_at)
+
+
+@frozen(slots=False)
+class Participant:
+    """Everything known of one identity."""
+
+    number: int
+    """Order of first sight."""
+    identity: str
+    kind: ParticipantKind
+    """Of the first join that is a person's, otherwise of the first one."""
+    name: str = ""
+    metadata: str | None = ""
+    """None where it had to be given up (`MAX_TEXT`); so with the attributes."""
+    attributes: Mapping[str, str] | None = field(factory=dict[str, str])
+    joins: tuple[Join, ...] = ()
+    """Oldest first.  Of somebody present the last one is open, and only that one."""
+    older_joins: int = 0
+    """Joins beyond `MAX_JOINS`, and their seconds."""
+    older_seconds: float = 0.0
+    quality: Levels = UNKNOWN
+    talk: Interval = OFF
+    audible: bool = False
+    """Whether we would have heard of it if they talked (a microphone was subscribed)."""
+    data_messages: int = 0
+    encrypted: bool | None = None
+    """Whether a track of theirs is encrypted end to end; None while they published nothing."""
+    permissions: Permissions | None = None
+    pending_leave_since: float | None = None
+    """When a new join replaced one whose leave was not heard yet, else None."""
+    older_visits: int = 0
+    older_aborted: int = 0
+    """Of the joins beyond `MAX_JOINS`: how many are in `visits`, and in `aborted`."""
+    key: str | None = None
+    """Who it is, as the session's person key says; None where it says nothing."""
+
+    @property
+    def person(self) -> str:
+        """Whom this identity counts as."""
+        return self.identity if self.key is None else self.key
+
+    def is_person(self, join: Join) -> bool:
+        """Whether this join is of a person, not of a machine."""
+        return (join.kind or self.kind) in COUNTED_KINDS
+
+    def is_visit(self, join: Join) -> bool:
+        """Whether a person took part in this join."""
+        return join.effective and self.is_person(join)
+
+    def is_aborted(self, join: Join) -> bool:
+        """Whether a person's join ended before anybody took part.  False where nobody knows."""
+        over = join.left_at is not None and join.end_observed
+        return over and not join.effective and self.is_person(join)
+
+    @property
+    def visits(self) -> int:
+        """Joins in which a person took part."""
+        return self.older_visits + sum(map(self.is_visit, self.joins))
+
+    @property
+    def aborted_joins(self) -> int:
+        """Joins of a person that ended before anybody took part."""
+        return self.older_aborted + sum(map(self.is_aborted, self.joins))
+
+    @property
+    def counted(self) -> bool:
+        """Whether this is one of the people: a person took part in one of the joins."""
+        return self.older_visits > 0 or any(map(self.is_visit, self.joins))
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether a person takes part in the newest join, of somebody who is present."""
+        return bool(self.joins) and self.joins[-1].left_at is None and self.is_visit(self.joins[-1])
+
+    def took_part_at(self, at: float) -> bool:
+        """Whether they took part then, as far as their joins are kept."""
+        return any(
+            self.is_visit(join) and join.since <= at and (join.left_at is None or at < join.left_at)
+            for join in self.joins
+        )
+
+    def seconds(self, now: float) -> float:
+        """Seconds present, over all joins; of one of the people over those of a person."""
+        counted = self.counted
+        return self.older_seconds + sum(
+            join.seconds(now) for join in self.joins if not counted or self.is_person(join)
+        )

@@ -1,0 +1,76 @@
+"""What a room shows of itself at one moment: participants, tracks, permissions, the roster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+from attrs import field, frozen
+
+ParticipantKind: TypeAlias = Literal["standard", "agent", "egress", "ingress", "sip"]
+TrackKind: TypeAlias = Literal["audio", "video"]
+TrackSource: TypeAlias = Literal["camera", "microphone", "screen", "screen_audio", "unknown"]
+Quality: TypeAlias = Literal["excellent", "good", "poor", "lost"]
+DataFormat: TypeAlias = Literal["json", "text", "binary"]
+
+QUALITIES: Final[tuple[Quality, ...]] = ("excellent", "good", "poor", "lost")
+"""From the best to the worst."""
+WEAK_QUALITIES: Final[frozenset[Quality | None]] = frozenset({"poor", "lost"})
+
+
+@frozen
+class TrackInfo:
+    """One publication as its publisher announced it."""
+
+    sid: str
+    kind: TrackKind
+    source: TrackSource
+    muted: bool = False
+    name: str = ""
+    encrypted: bool = False
+    """End to end: the server and we see nothing of its content."""
+
+
+@frozen
+class Permissions:
+    """What a participant may do in the room, as the server last said."""
+
+    can_publish: bool = True
+    can_subscribe: bool = True
+    can_publish_data: bool = True
+    sources: tuple[TrackSource, ...] = ()
+    """What may be published; empty for everything."""
+
+
+@frozen
+class ParticipantInfo:
+    """One join of one participant, as the room shows it at one moment."""
+
+    identity: str
+    sid: str
+    joined_at: float
+    """Unix seconds, the server's own clock (millisecond precision)."""
+    kind: ParticipantKind = "standard"
+    name: str = ""
+    metadata: str | None = ""
+    """None where it is not told, because the journal's budget is used up; so with the attributes.
+    Nothing changes by that."""
+    attributes: Mapping[str, str] | None = field(factory=dict[str, str])
+    tracks: tuple[TrackInfo, ...] = ()
+    permissions: Permissions | None = None
+    """None where they were not told."""
+    active: bool = True
+    """Whether the media connection stands (LiveKit's state ACTIVE).  It may never come."""
+
+
+@frozen
+class Roster:
+    """Everyone who is in the room at one moment, ourselves not among them."""
+
+    room_sid: str
+    metadata: str = ""
+    participants: tuple[ParticipantInfo, ...] = ()
+    created_at: float | None = None
+    """Unix seconds of the room's creation at the server, None where unknown."""
+    recording: bool | None = None
+    """Whether the room is being recorded; None where it was not told."""
