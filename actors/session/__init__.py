@@ -1,8 +1,11 @@
-"""What is known of one life of one room, folded from what was heard of it.
+"""One room instance as a fold of its events.
 
-`events` is the vocabulary a room speaks, `entry` what a session has to tell, `fold`
-how the one becomes the other (its page has the rules), `view` how a session looks
-from outside.  Pure: no I/O, no clock, nothing of LiveKit and nothing of trio.
+`events` has the events of a room, `record` the records of a journal, `reducer` the fold and its
+rules, `state` what it makes, `timeline_entry` the entries that it adds to the timeline, `view`
+the JSON of a session, `codec` its bytes in a store.
+
+Data passes one way: a record enters `record.fold`, which returns the next state and the entries.
+Everything here is pure: no input or output, no clock, nothing of LiveKit and nothing of trio.
 """
 
 from __future__ import annotations

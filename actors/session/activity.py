@@ -1,8 +1,7 @@
-"""What people do and how they fare: names, data, speaking, quality, the room's metadata.
+"""Names, metadata, messages, speaking and quality of the participants, and the room's metadata.
 
-Functions take a state and an event and give the next state; what is to be told goes
-to `out`.  What is said of somebody who is not in the room is counted as an anomaly,
-except messages: those count always.
+Functions take a state and an event and return the next state.  They add entries to `entries`.  An
+event about somebody who is not in the room is counted as an anomaly; a message always counts.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def on_room_metadata(
 
 def on_data(state: SessionState, event: DataReceived, entries: EntryList) -> SessionState:
     if state.reconnecting and len(state.deferred) < MAX_DEFERRED // 2:
-        return defer(state, event)  # others that wait are more worth their place than a flood
+        return defer(state, event)  # the other half is for events that matter more than a flood
     return count_data(state, event, entries)
 
 
@@ -198,7 +197,7 @@ def on_quality(state: SessionState, event: QualityChanged, entries: EntryList) -
     if event.sid and sid and event.sid != sid:
         return anomaly(state)
     if event.quality == person.quality.level:
-        return state  # the server repeats everybody's when one changes
+        return state  # The server repeats the quality of everybody when one changes.
     entries.add(event.at, "quality_changed", identity=identity, sid=sid, quality=event.quality)
     return _put(state, change(person, quality=person.quality.to(event.quality, event.at)))
 
@@ -245,7 +244,7 @@ def clear_quality(state: SessionState, at: float) -> SessionState:
 
 
 def pause_quality(state: SessionState, since: float, until: float) -> SessionState:
-    """Nobody's quality is known in between; after it what was told last holds again."""
+    """Nobody's quality is known in between.  After it the last known quality continues."""
     people = {
         identity: change(
             person, quality=person.quality.to(None, since).to(person.quality.level, until)
@@ -256,18 +255,20 @@ def pause_quality(state: SessionState, since: float, until: float) -> SessionSta
 
 
 def _count_for_sender(state: SessionState, identity: str) -> SessionState:
-    """Count a message for its sender: here, gone, or not announced yet."""
+    """Count a message for its sender: present, past, or not announced yet."""
     person = state.present.get(identity)
     if person is not None:
         return _put(state, change(person, data_messages=person.data_messages + 1))
-    gone = state.past.get(identity)
-    if gone is not None:
-        gone = change(gone, data_messages=gone.data_messages + 1)
-        return change(state, past=state.past.put(identity, gone))
-    early = state.unannounced_senders
-    if identity not in early and len(early) >= MAX_UNANNOUNCED_SENDERS:
+    past = state.past.get(identity)
+    if past is not None:
+        past = change(past, data_messages=past.data_messages + 1)
+        return change(state, past=state.past.put(identity, past))
+    unannounced = state.unannounced_senders
+    if identity not in unannounced and len(unannounced) >= MAX_UNANNOUNCED_SENDERS:
         return _truncate_message(state)
-    return change(state, unannounced_senders={**early, identity: early.get(identity, 0) + 1})
+    return change(
+        state, unannounced_senders={**unannounced, identity: unannounced.get(identity, 0) + 1}
+    )
 
 
 def _truncate_message(state: SessionState) -> SessionState:

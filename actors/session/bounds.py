@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 RECONNECT_WINDOW: Final = 5.0
-"""Seconds within which a person who comes back did not leave but lost the connection."""
+"""Seconds between a leave and a join within which the join is a reconnect."""
 
 CONFIRM_AFTER: Final = 4.0
-"""Seconds after which a leave without a reason is believed.
+"""Seconds after which a provisional leave is confirmed.
 
 People who publish nothing are announced by the server on a tick of 3 s.
 """
@@ -22,46 +22,46 @@ ANNOUNCE_INTERVAL: Final = 3.0
 """Seconds between two announcements of people who publish nothing."""
 
 MAX_PAST_PARTICIPANTS: Final = 10_000
-"""People who left and are kept one by one; those beyond are in the totals only."""
+"""People who left and have a record of their own; those beyond are in the totals only."""
 
 MAX_PERSONS: Final = 20_000
-"""With a person key: people who are known again under another identity."""
+"""With a person key: people who are recognised under another identity."""
 
 MAX_PAST_TRACKS: Final = 20_000
-"""Ended tracks that are kept one by one."""
+"""Ended tracks that have a record of their own."""
 
 MAX_JOINS: Final = 100
-"""Joins of one person that are kept one by one, the newest."""
+"""Joins of one participant that have a record of their own: the newest."""
 
 MAX_TOPICS: Final = 1_000
-"""Topics that are counted under their own name, the first ones."""
+"""Topics that are counted under their own name: the first ones."""
 
 MAX_TOPIC_LENGTH: Final = 256
-"""Characters of a topic that are kept as its name."""
+"""Characters of a topic's name."""
 
 MAX_RECORDINGS: Final = 100
-"""Recordings of a session that are kept."""
+"""Recordings of a session."""
 
 MAX_DATA_TRACKS: Final = 1_000
-"""Data tracks that are open at the same time and are known by their SID."""
+"""Data tracks that are open at the same time."""
 
 MAX_UNANNOUNCED_SENDERS: Final = 1_000
-"""Senders who were not announced yet, whose messages are kept for when they are."""
+"""Senders who were not announced yet and whose messages are counted for them."""
 
 MAX_PAST_TEXT: Final = 16 * 1024 * 1024
-"""Characters of metadata and attributes kept of all people who left (one may have 128 KB)."""
+"""Characters of metadata and attributes of all people who left (one may have 128 KB)."""
 
 MAX_DEFERRED: Final = 2_000
-"""Events that wait for the end of a reconnect; the roster makes up for those beyond."""
+"""Deferred events; the roster makes up for those beyond."""
 
 MAX_ABORTED_SIDS: Final = 100
-"""Aborted joins that are remembered."""
+"""SIDs of aborted joins that are remembered."""
 
 MAX_EXPECTED: Final = 2_000
-"""Joins that were told by a webhook and are to be announced; those beyond are not waited for."""
+"""Joins that a webhook reported and the room is expected to announce; those beyond are ignored."""
 
 MAX_GAPS: Final = 100
-"""Gaps that are kept one by one, the first ones; those beyond are added up."""
+"""Gaps that have a record of their own: the first ones.  Those beyond are added up."""
 
 OTHER: Final = "…other"
-"""The name under which what is beyond a bound is added up."""
+"""The name under which everything beyond a bound is added up."""

@@ -1,4 +1,4 @@
-"""Sessions as bytes: what a store keeps of them, and nothing of how it keeps it.
+"""Sessions as bytes, for a store.
 
 MessagePack by msgspec, every object a map by the names of its fields.  A body that was
 written before a field was added decodes with that field's default, and a field that exists
@@ -6,8 +6,8 @@ no more is passed over.  So a new field must have a default.  A field may be ren
 row in `actors.session.stored_names`.  A class may be renamed at will: records are stored
 under the tags of `TAGS`.
 
-Bodies come from a disk.  What is torn, changed or of a kind nobody knows raises
-`Unreadable` and nothing else.
+Bodies come from a disk.  A torn or changed body, or one with an unknown tag, raises `Unreadable`
+and nothing else.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 
 class Unreadable(ValueError):
-    """Bytes that are not what they should be; says of what, never their content."""
+    """Bytes that cannot be decoded.  The text names the kind of object, never its content."""
 
 
 @frozen(slots=False)
 class _StoredState(SessionState):
-    """A state whose waiting events are encoded one by one: msgspec knows no union of classes."""
+    """A state whose deferred events are encoded one by one: msgspec knows no union of classes."""
 
     deferred: tuple[tuple[str, bytes], ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -87,7 +87,7 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "webhook_room_finished": webhook_reports.WebhookRoomFinished,
     "webhook_egress": webhook_reports.WebhookEgress,
 }
-"""What each kind of record is called in a store.  A class may be renamed; its tag never is."""
+"""The tag of each kind of record in a store.  A class may be renamed; its tag never is."""
 
 _TAG_OF: Final[Mapping[type[Record], str]] = {kind: tag for tag, kind in TAGS.items()}
 

@@ -1,4 +1,4 @@
-"""A time that nobody observed exactly: the best guess, and between which bounds it is right."""
+"""A time that was not observed exactly: the best guess and its bounds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class Estimate:
         return max(self.high - self.at, self.at - self.low, 0.0)
 
     def agreeing_with(self, other: Estimate) -> Estimate | None:
-        """What both allow, as near to the other's best guess as that is; None where nothing is."""
+        """A time that both bounds allow, as near as possible to the other's best guess.
+
+        None if no time is within both.
+        """
         low, high = max(self.low, other.low), min(self.high, other.high)
         return None if low > high else Estimate(min(max(other.at, low), high), low, high)

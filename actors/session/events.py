@@ -1,25 +1,19 @@
-"""What can happen in a room: the vocabulary between the bridge and a session.
+"""Everything that can happen in a room: the events between the bridge and a session.
 
-The bridge translates what the LiveKit SDK says into these frozen messages; the
-session folds them (`actors.session.reducer`).  Nothing here knows LiveKit, asyncio
-or trio, so that a simulated room speaks exactly the same language.
+The bridge translates the events of the LiveKit SDK into these frozen classes, and
+`actors.session.reducer` folds them.  Nothing here knows LiveKit, asyncio or trio, so a simulated
+room has exactly the same events.
 
 Conventions:
 
-* ``at`` is in Unix seconds (float).  It is the server's own time where the
-  server tells one (``ParticipantInfo.joined_at``), otherwise the moment the
-  bridge received the event.
-* Participants are named by ``identity`` (the person) and ``sid`` (one join of
-  that person, ``PA_...``).  ``sid`` is "" where the SDK does not tell it.
-* Reasons are LiveKit's ``DisconnectReason`` in lower case (``client_initiated``),
-  None where the server gave none.
-* What LiveKit's webhooks say (`WebhookReport`) carries two times: ``at``, when we received
-  it, and ``said_at``, the webhook's own ``createdAt`` in whole seconds, so that the
-  thing happened in [said_at, said_at + 1).  They are lossy, doubled, in no order and
-  up to 30 s late: they correct what was heard in the room.
-* Nothing in an event is trusted: identities, names, metadata and topics are
-  whatever a participant typed.  They are cut where they enter
-  (`actors.session.texts`), else kept as they are, and made harmless where they are shown.
+* ``at`` is in Unix seconds (float).  It is the server's own time if the server gives one
+  (``ParticipantInfo.joined_at``), otherwise the moment at which the bridge received the event.
+* Participants are named by ``identity`` (the person) and ``sid`` (one join of that person,
+  ``PA_...``).  ``sid`` is "" if the SDK does not give it.
+* Reasons are LiveKit's ``DisconnectReason`` in lower case (``client_initiated``), None if the
+  server gave none.
+* Nothing in an event is trusted: participants choose identities, names, metadata and topics.
+  These are cut where they enter (`actors.session.texts`) and made harmless where they are shown.
 """
 
 from __future__ import annotations
@@ -55,7 +49,7 @@ GapReason: TypeAlias = Literal[
 
 @frozen
 class Watching:
-    """We are in the room; `roster` is who was there before us.  Always the first event."""
+    """We are in the room; `roster` has everybody who was there before us.  The first event."""
 
     at: float
     roster: Roster
@@ -65,10 +59,10 @@ class Watching:
 
 @frozen
 class Resynced:
-    """A full view of the room, to compare with what was folded.
+    """A full view of the room, to compare with the session.
 
-    Offered when the room's own order cannot be trusted: after a session was
-    restarted, after a mailbox overflowed.
+    It comes when the order of events cannot be trusted: after a session was restarted, or after a
+    mailbox overflowed.
     """
 
     at: float
@@ -89,7 +83,7 @@ class Reconnected:
     """The connection is back.
 
     The roster may still lack people who publish nothing (they are announced up to
-    3 s later), and may carry another room SID: then this is another life of the room.
+    3 s later), and may carry another room SID: then this is another room instance.
     """
 
     at: float
@@ -103,14 +97,15 @@ class Disconnected:
     at: float
     reason: str | None
     gap: GapReason = "connection_lost"
-    """Why nobody watches from now on, should the session go on."""
+    """The reason of the gap that begins, if the session goes on."""
 
 
 @frozen
 class Suspended:
-    """Nothing of us ran since `since`; `at` is when it runs again.
+    """Our process did not run from `since` to `at`.
 
-    Comes before whatever the room told meanwhile."""
+    This event comes before those that were queued meanwhile.
+    """
 
     at: float
     since: float
@@ -172,7 +167,7 @@ class MetadataChanged:
 
 @frozen
 class AttributesChanged:
-    """`changed` has only the keys that changed; an empty value means the key is gone."""
+    """`changed` has only the keys that changed; an empty value means that the key was removed."""
 
     at: float
     identity: str
@@ -181,7 +176,7 @@ class AttributesChanged:
 
 @frozen
 class PermissionsChanged:
-    """Somebody came on stage, left it, or may do something else now."""
+    """The permissions of a participant changed: for example, somebody came on stage."""
 
     at: float
     identity: str
@@ -253,7 +248,7 @@ class DataTrackUnpublished:
 
 @frozen
 class SpeakersChanged:
-    """`identities` is everyone who speaks now; whoever is not in it is silent."""
+    """`identities` is everyone who speaks now; all others are silent."""
 
     at: float
     identities: tuple[str, ...]
@@ -301,14 +296,14 @@ class AttachmentReceived:
 
 @frozen
 class MessagesDropped:
-    """So much came faster than it could be taken in, and is only counted."""
+    """Messages and changes that came too fast and are only counted."""
 
     at: float
     messages: int
-    """Whose they were, on which topic and how long is not known any more."""
+    """Their senders, topics and lengths are not known any more."""
     changes: int = 0
     """Of metadata, attributes, names, mutes, quality and speakers: each was overtaken by a newer
-    one of the same, which is told."""
+    one of the same, which has an event."""
     bytes: int = 0
     """Of the messages, where their length is known."""
     attachments: int = 0
@@ -330,7 +325,7 @@ class RecordingChanged:
 
 @frozen
 class Tick:
-    """Time passed and nothing happened.  The fold asks for it through `next_deadline`."""
+    """Time passed without an event.  The fold asks for it through `next_deadline`."""
 
     at: float
 

@@ -1,13 +1,12 @@
-"""When nobody of ours saw the room, between our first entry and the end.
+"""Gaps: the times in which we did not see the room, between our first entry and the end.
 
-A gap is open while `blind_since` is set, and closed by the next view of the room.  Watched
-time and gaps add up to the time since the first entry: coverage is the one as a share of
-the other.
+A gap is open while `gap_since` is set, and ends with the next view of the room.  Watched time
+and gaps add up to the time since the first entry.  Coverage is the watched share of it.
 
-**Suspended.**  A process that is stopped for a while stays connected.  When it runs again
-it gets in a burst what happened meanwhile, and all of it seems to happen now.  So the gap
-is closed at once, and what is heard in the first `BURST` seconds after it counts from its
-beginning: later was not observed.
+**Suspended.**  A process that is stopped for a while stays connected.  When it runs again it
+receives all queued events in a burst, as if they happened now.  So the gap ends at once, and
+everything that is received in the first `BURST` seconds after it counts from the beginning of the
+gap, since no later time was observed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from actors.session.intervals import stretch
 from actors.session.state import Gap, SessionState
 
 BURST: Final = 1.0
-"""Seconds after a suspension in which what happened meanwhile is still being taken in."""
+"""Seconds after a suspension in which queued events still arrive."""
 
 
 def end_gap(state: SessionState, at: float) -> SessionState:
@@ -34,7 +33,7 @@ def end_gap(state: SessionState, at: float) -> SessionState:
 
 
 def add_gap(state: SessionState, gap: Gap) -> SessionState:
-    """Keep one more; beyond `MAX_GAPS` they are only added up."""
+    """Add a gap; beyond `MAX_GAPS` their seconds are only added up."""
     seconds = stretch(gap.since, gap.until)
     if seconds == 0.0:
         return state
@@ -48,30 +47,30 @@ def add_gap(state: SessionState, gap: Gap) -> SessionState:
 
 
 def in_burst(state: SessionState, at: float) -> bool:
-    """Whether what is heard at `at` may have happened while we were suspended.
+    """Whether an event that was received at `at` may have happened while we were suspended.
 
-    A thread of the SDK may run again some milliseconds before the suspension is noticed: what
-    it takes in has a time just before the end of the gap.
+    A thread of the SDK may run again some milliseconds before the suspension is noticed: its
+    events have a time just before the end of the gap.
     """
     gap = state.suspended
     return gap is not None and gap.since <= at <= gap.until + BURST
 
 
 def counts_from(state: SessionState, at: float) -> float:
-    """When an end that was heard at `at` counts from."""
+    """The time from which an end that was received at `at` counts."""
     gap = state.suspended
     return gap.since if gap is not None and in_burst(state, at) else at
 
 
 def was_suspended(state: SessionState, at: float) -> bool:
-    """Whether `at` lies in a suspension: nothing was heard then."""
+    """Whether `at` is within a suspension."""
     return any(gap.reason == "suspended" and gap.since <= at <= gap.until for gap in state.gaps)
 
 
 def begin_gap(state: SessionState, at: float, because: GapReason | None) -> SessionState:
-    """Nobody sees the room from `at` on.
+    """We do not see the room from `at` on.
 
-    What ends the watch right after a suspension ended it during that: one gap, not two.
+    If the watch ends right after a suspension, it ended during that: one gap, not two.
     """
     gap = state.suspended
     if gap is not None and in_burst(state, at) and state.watched.since == gap.until:

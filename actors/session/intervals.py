@@ -1,13 +1,11 @@
-"""Step functions of time: what holds from one event to the next.
+"""Step functions of time: a value and for how long it held.
 
-LiveKit tells quality, speakers and mute only when they change, so a count of such
-events says nothing and the last value says little.  What says something is for how
-long each value held: these classes keep the value, since when it holds, and the
-seconds that went to values which are over.
+LiveKit sends quality, speakers and mute only when they change, so counts of such events and last
+values say little.  The useful figure is for how long each value held.  These classes have the
+value, its begin, and the seconds of the values that are over.
 
-Times are Unix seconds of whatever clock the event carried.  Clocks are set back now
-and then: a stretch that would have a negative length counts as nothing, and the next
-one is measured from the new time on.
+Times are Unix seconds of the clock that the event carried.  Clocks are sometimes set back: a
+stretch of negative length counts as nothing, and the next one is measured from the new time on.
 """
 
 from __future__ import annotations
@@ -51,13 +49,13 @@ class Interval:
 
 @frozen
 class Levels:
-    """A connection quality that holds until the next is told; None is unknown."""
+    """A connection quality that holds until the next one; None is unknown."""
 
     level: Quality | None = None
     since: float = 0.0
     """Unix seconds since when `level` holds; meaningless while it is None."""
     seconds: QualitySeconds | None = None
-    """Seconds in each level that is over; None while no level was ever told."""
+    """Seconds in each level that is over; None until the first level."""
 
     def to(self, level: Quality | None, at: float) -> Levels:
         """The same function with `level` from `at` on."""
@@ -66,13 +64,13 @@ class Levels:
         return Levels(level, at, self.totals(at) or (None if level is None else _NOTHING))
 
     def totals(self, now: float) -> QualitySeconds | None:
-        """Seconds in each level until `now`; None where none was ever told."""
+        """Seconds in each level until `now`; None before the first level."""
         if self.level is None or self.seconds is None:
             return self.seconds
         index = _INDEX[self.level]
-        held = self.seconds[index] + stretch(self.since, now)
+        current = self.seconds[index] + stretch(self.since, now)
         before, after = self.seconds[:index], self.seconds[index + 1 :]
-        return (*before, held, *after)  # pyright: ignore[reportReturnType]  (four, as before)
+        return (*before, current, *after)  # pyright: ignore[reportReturnType]  (four, as before)
 
 
 _NOTHING: Final[QualitySeconds] = (0.0, 0.0, 0.0, 0.0)

@@ -11,12 +11,12 @@ from actors.session.intervals import OFF, UNKNOWN, Interval, Levels, stretch
 from actors.session.room_info import ParticipantKind, Permissions
 
 COUNTED_KINDS: Final[frozenset[ParticipantKind]] = frozenset({"standard", "sip"})
-"""The kinds that are people.  Agents, egress and ingress are machines."""
+"""The kinds that are people.  Agents, egress and ingress are not."""
 
 
 @frozen(slots=False)
 class Join:
-    """One stay of a person in the room."""
+    """One connection of a participant, from join to leave."""
 
     sid: str
     joined_at: float
@@ -25,22 +25,22 @@ class Join:
     """Unix seconds; None while it lasts.  Never before `joined_at`."""
     reason: str | None = None
     end_from_webhook: bool = False
-    """Whether LiveKit's webhook told of its end: then `left_at` is the server's word."""
+    """Whether a webhook reported its end: then `left_at` is the server's."""
     kind: ParticipantKind | None = None
     """None in joins of old stores: the kind of their person."""
     active: bool = True
-    """Whether the media connection ever stood."""
+    """Whether the media connection was ever established."""
     ringing: bool = False
     """A call that was not answered yet."""
     answered_at: float | None = None
-    """Unix seconds when the call was answered, where that was observed."""
+    """Unix seconds when the call was answered, if that was observed."""
     left_within: float | None = None
-    """Seconds by which `left_at` may be wrong; None where nobody knows."""
+    """Seconds by which `left_at` may be wrong; None if nobody knows."""
     publisher: bool = False
-    """Whether anything was published: the server announces the leave of a publisher at once."""
+    """Whether anything was published: the server announces a publisher's leave at once."""
     end_observed: bool = True
-    """Whether the end was heard, or told by a webhook.  Else somebody was there when the watch
-    stopped and not when it went on: what they did in between is not known."""
+    """Whether the room or a webhook reported the end.  Else the participant was present when the
+    watch stopped and absent when it went on; the time in between is not known."""
 
     @property
     def effective(self) -> bool:
@@ -63,38 +63,38 @@ class Participant:
     """Everything known of one identity."""
 
     number: int
-    """Order of first sight."""
+    """Order of the first sighting; shared with tracks."""
     identity: str
     kind: ParticipantKind
-    """Of the first join that is a person's, otherwise of the first one."""
+    """The kind of the first join that is a person's, otherwise of the first join."""
     name: str = ""
     metadata: str | None = ""
     """None where it had to be given up (`MAX_TEXT`); so with the attributes."""
     attributes: Mapping[str, str] | None = field(factory=dict[str, str])
     joins: tuple[Join, ...] = ()
-    """Oldest first.  Of somebody present the last one is open, and only that one."""
+    """Oldest first.  If the participant is present, only the last one is open."""
     older_joins: int = 0
     """Joins beyond `MAX_JOINS`, and their seconds."""
     older_seconds: float = 0.0
     quality: Levels = UNKNOWN
     talk: Interval = OFF
     audible: bool = False
-    """Whether we would have heard of it if they talked (a microphone was subscribed)."""
+    """Whether talk would have been noticed: a microphone of theirs was subscribed."""
     data_messages: int = 0
     encrypted: bool | None = None
-    """Whether a track of theirs is encrypted end to end; None while they published nothing."""
+    """Whether a track of theirs is encrypted end to end; None before their first track."""
     permissions: Permissions | None = None
     pending_leave_since: float | None = None
-    """When a new join replaced one whose leave was not heard yet, else None."""
+    """Unix seconds when a new join replaced one whose leave has not come yet, else None."""
     older_visits: int = 0
     older_aborted: int = 0
-    """Of the joins beyond `MAX_JOINS`: how many are in `visits`, and in `aborted`."""
+    """Joins beyond `MAX_JOINS` that are in `visits`, and those that are in `aborted_joins`."""
     key: str | None = None
-    """Who it is, as the session's person key says; None where it says nothing."""
+    """The person, by the session's person key; None if the key gives none."""
 
     @property
     def person(self) -> str:
-        """Whom this identity counts as."""
+        """The person that this identity counts as."""
         return self.identity if self.key is None else self.key
 
     def is_person(self, join: Join) -> bool:
@@ -106,7 +106,7 @@ class Participant:
         return join.effective and self.is_person(join)
 
     def is_aborted(self, join: Join) -> bool:
-        """Whether a person's join ended before anybody took part.  False where nobody knows."""
+        """Whether a person's join ended before anybody took part.  False if nobody knows."""
         over = join.left_at is not None and join.end_observed
         return over and not join.effective and self.is_person(join)
 
@@ -131,7 +131,7 @@ class Participant:
         return bool(self.joins) and self.joins[-1].left_at is None and self.is_visit(self.joins[-1])
 
     def took_part_at(self, at: float) -> bool:
-        """Whether they took part then, as far as their joins are kept."""
+        """Whether they took part at `at`, by the joins that are not truncated."""
         return any(
             self.is_visit(join) and join.since <= at and (join.left_at is None or at < join.left_at)
             for join in self.joins

@@ -1,8 +1,7 @@
-"""What is not certain yet: provisional ends, joins that are to be announced, and events
-that wait for a reconnect to end.
+"""Everything that waits: provisional ends, expected joins, deferred events.
 
-`due` of the state is kept beside the three tables it comes from, so that an event that
-changes none of them pays one comparison.
+The state has `due` beside the three tables that it comes from, so an event that changes none of
+them costs one comparison.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def with_provisional_unpublishes(
 
 
 def expect(state: SessionState, info: ParticipantInfo, due: float) -> SessionState:
-    """Somebody is in the room, as a webhook says; the room itself will say so by `due`."""
+    """A webhook reported a join; the room itself is expected to announce it by `due`."""
     if len(state.expected) >= MAX_EXPECTED:
         return anomaly(state)
     return _with_due(change(state, expected={**state.expected, info.sid: ExpectedJoin(info, due)}))
@@ -44,7 +43,7 @@ def stop_expecting(state: SessionState, sid: str) -> SessionState:
 
 
 def with_all_due(state: SessionState, due: float) -> SessionState:
-    """Give everything that waits the same due time (infinite: wait on)."""
+    """Give everything that waits the same due time, in Unix seconds (infinite: not yet)."""
     leaving = {
         key: ProvisionalEnd(leave.at, due, leave.quality, leave.within, leave.observed)
         for key, leave in state.provisional_leaves.items()
@@ -59,7 +58,7 @@ def with_all_due(state: SessionState, due: float) -> SessionState:
 
 
 def defer(state: SessionState, event: RoomEvent) -> SessionState:
-    """Let `event` wait until `Reconnected` tells which life of the room it belongs to."""
+    """Defer `event` until `Reconnected` says which room instance it belongs to."""
     if len(state.deferred) >= MAX_DEFERRED:
         return change(
             state, truncated=change(state.truncated, deferred=state.truncated.deferred + 1)
@@ -68,7 +67,7 @@ def defer(state: SessionState, event: RoomEvent) -> SessionState:
 
 
 def anomaly(state: SessionState) -> SessionState:
-    """Nothing changes but the count of what made no sense."""
+    """The event does not fit the state: it is only counted."""
     return change(state, anomalies=state.anomalies + 1)
 
 

@@ -1,6 +1,6 @@
-"""How many people there are and were: each counted once, by what is known of their joins.
+"""The counts of people: how many there are and were, each counted once.
 
-The counts of a session change here and nowhere else (`recounted`).  With a person key one
+Only `recounted` changes the counts of a session.  With a person key one
 person may have several identities, also at the same time.
 """
 
@@ -19,7 +19,7 @@ from actors.session.state import SessionState
 def with_joins(
     state: SessionState, person: Participant, joins: tuple[Join, ...], at: float
 ) -> tuple[SessionState, Participant]:
-    """The person with these joins, at most one too many: then the oldest is only added up."""
+    """The participant with these joins.  If there is one too many, the oldest is only added up."""
     if len(joins) <= MAX_JOINS:
         return state, change(person, joins=joins)
     truncated = change(state.truncated, joins=state.truncated.joins + 1)
@@ -35,7 +35,7 @@ def with_joins(
 
 
 def recounted(state: SessionState, was: Participant, person: Participant) -> SessionState:
-    """The counts of people, now that `person` is what was `was`.  They change nowhere else."""
+    """The state with the counts of people after `was` became `person`."""
     first = state.first_person_at
     if person.visits > was.visits:
         known = () if first is None else (first,)
@@ -52,7 +52,7 @@ def recounted(state: SessionState, was: Participant, person: Participant) -> Ses
 
 
 def _counted(state: SessionState, person: str, counted: int, here: int) -> SessionState:
-    """So many identities more count as this person, and are here."""
+    """The person has `counted` identities more that took part, and `here` more that are present."""
     if not (counted or here):
         return state
     if state.person_key is not None:
@@ -73,7 +73,7 @@ def with_key(state: SessionState, person: Participant) -> Participant:
 
 
 def with_join(person: Participant, index: int, join: Join) -> Participant:
-    """The person with this join in the place of the one at `index`."""
+    """The participant with this join in the place of the one at `index`."""
     return change(person, joins=(*person.joins[:index], join, *person.joins[index + 1 :]))
 
 
@@ -92,13 +92,14 @@ def with_kind(person: Participant) -> Participant:
 def rejoin_data(
     state: SessionState, person: Participant, before: tuple[Join, ...], back: float
 ) -> dict[str, bool]:
-    """Whether somebody who came `back` then had taken part before, and only just left."""
+    """Data of an entry: whether somebody who came at `back` had taken part before, and whether they
+    left at most `RECONNECT_WINDOW` seconds ago."""
     last = next((join for join in reversed(before) if join.effective), None)
     left_at = None
     if last is not None:
         left_at = last.joined_at if last.left_at is None else last.left_at
     if person.key is not None:
-        # Under other identities too; one that is here still is another device of theirs.
+        # Under other identities too.  One that is still present is another device of theirs.
         ends = [
             join.left_at
             for other in _everyone(state)
@@ -113,25 +114,25 @@ def rejoin_data(
 
 
 def with_peak(state: SessionState, at: float) -> SessionState:
-    """Somebody came at `at`, or is here after all.
+    """Somebody came at `at`, or turned out to be present: the peak may be higher now.
 
-    Whoever seems to have left by then does not count: if it was not true, they count once
-    that is known.
+    People with a provisional leave before `at` do not count.  If the leave was untrue, they count
+    once that is known.
     """
     leaving = Counter(
         state.present[identity].person
         for identity, leave in state.provisional_leaves.items()
         if leave.at <= at and state.present[identity].takes_part
     )
-    gone = len(leaving)
+    left = len(leaving)
     if state.person_key is not None and leaving:
-        # Who stays under another identity is not gone.
-        gone = sum(count >= state.persons.get(one, (0, 0))[1] for one, count in leaving.items())
-    return change(state, peak=max(state.peak, state.current - gone))
+        # Somebody who stays under another identity did not leave.
+        left = sum(count >= state.persons.get(one, (0, 0))[1] for one, count in leaving.items())
+    return change(state, peak=max(state.peak, state.current - left))
 
 
 def people_at(state: SessionState, person: Participant, at: float) -> int:
-    """How many people were there at `at`, when `person` came for a visit nobody saw."""
+    """Number of people in the room at `at`, when `person` came for an unobserved join."""
     past = (other for other in state.past.values() if other.identity not in state.present)
     leaving = state.provisional_leaves
     here = (
@@ -144,7 +145,10 @@ def people_at(state: SessionState, person: Participant, at: float) -> int:
 
 
 def peak_of_joins(state: SessionState) -> int:
-    """The peak once more, from the joins that are kept: one of them turned out to count less."""
+    """The peak, computed anew from all joins, since one of them no longer counts.
+
+    It stays as it is if participants or joins were truncated.
+    """
     if state.truncated.people or state.truncated.joins:
         return state.peak
     steps = sorted(step for person in _everyone(state) for step in _steps(state, person))
@@ -163,8 +167,7 @@ def _everyone(state: SessionState) -> Iterator[Participant]:
 
 
 def _steps(state: SessionState, person: Participant) -> Iterator[tuple[float, int, int, str]]:
-    """Of each visit: when, in which order of what happens then, one more or one less, and
-    whose."""
+    """The steps of each visit: time, order among steps of that time, +1 or -1, person."""
     for join in filter(person.is_visit, person.joins):
         yield join.since, 1, 1, person.person
         left_at, leave = join.left_at, state.provisional_leaves.get(person.identity)

@@ -1,10 +1,9 @@
-"""A persistent map for what is over: people who left, tracks that ended.
+"""A persistent map, for everything that is over: people who left, tracks that ended.
 
-A session that runs for a day can have thousands of those, and an event must not pay
-for all of them.  So a shelf is a big dict that is shared by all later states and
-never changed, and a small one on top that is copied on each `put`.  When the small
-one outgrows the square root of the big one both are merged: an event costs about
-that square root on average.  Older shelves stay as they were.
+A session that runs for a day can have thousands of those, and an event must not pay for all of
+them.  So the map has two dicts.  The big one is shared by all later maps and never changes.  The
+small one is copied on each `put`.  When the small one outgrows the square root of the big one,
+both are merged: a `put` costs about that square root on average.  Earlier maps stay valid.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ _SMALL: Final = 32
 
 @frozen
 class PersistentMap(Generic[T]):
-    """Maps names to what is kept under them; `put` gives a new shelf."""
+    """An immutable map from names to values; `put` returns a new one."""
 
     settled: Mapping[str, T] = field(factory=dict[str, T])
     recent: Mapping[str, T] = field(factory=dict[str, T])
-    """What was put since; right where a key is in both."""
+    """Values since the last merge.  If a key is in both dicts, this one is right."""
     size: int = 0
 
     def get(self, key: str) -> T | None:
-        found = self.recent.get(key)
-        return self.settled.get(key) if found is None else found
+        value = self.recent.get(key)
+        return self.settled.get(key) if value is None else value
 
     def put(self, key: str, value: T) -> PersistentMap[T]:
         size = self.size + (key not in self)
@@ -47,7 +46,7 @@ class PersistentMap(Generic[T]):
         return self.size
 
     def values(self) -> Iterator[T]:
-        """Everything on the shelf, each key once, in no order that means anything."""
+        """All values, each key once, in no particular order."""
         recent = self.recent
         yield from (value for key, value in self.settled.items() if key not in recent)
         yield from recent.values()

@@ -1,8 +1,8 @@
-"""What a session's journal keeps, and the one function that makes a session of it.
+"""The records of a session's journal, and the function that folds them.
 
 A journal is a list of records: `SessionBegan`, then each event of the room, `SessionContinued`
 for every further watch of it and `SessionEnded` for the end of each watch.  A running worker
-folds them as they come.  A worker that was killed folds them again from the store.  It then
+folds them as they come.  A worker that starts after a kill folds them again from the store and
 has the same state, because nothing else goes into it.
 """
 
@@ -26,20 +26,20 @@ class SessionBegan:
     """Unix seconds; so in every record."""
     room: str
     room_sid: str
-    """Empty where only a roster will tell it."""
+    """Empty until a roster has it."""
     job_ids: tuple[str, ...]
-    """Empty where nobody dispatched it: known from webhooks only, or found."""
+    """Empty if the room was not dispatched: it is known from webhooks only, or was found."""
     worker: str
     agent_name: str
     created_at: float | None
-    """Unix seconds of the room's creation at the server, None where unknown."""
+    """Unix seconds of the room's creation at the server, None if unknown."""
     person_key: str | None = None
     """See `actors.session.person_key`."""
 
 
 @frozen
 class SessionContinued:
-    """Another watch of the same life of the room, by `worker` (None: the one before)."""
+    """Another watch of the same room instance, by `worker` (None: the one before)."""
 
     at: float
     job_id: str | None
@@ -48,7 +48,7 @@ class SessionContinued:
 
 @frozen
 class SessionEnded:
-    """Nobody watches any more, or the room is gone."""
+    """Nobody watches any more, or the room ended."""
 
     at: float
     reason: str
@@ -60,7 +60,7 @@ Record: TypeAlias = RoomEvent | SessionBegan | SessionContinued | SessionEnded
 def fold(
     state: SessionState | None, record: Record
 ) -> tuple[SessionState, tuple[TimelineEntry, ...]]:
-    """The state after `record`, and what there is to tell of it.
+    """The state after `record`, and the entries that it leads to.
 
     `state` is None for the first record, which is `SessionBegan`, and for no other: anything
     else is no journal (ValueError).  Raises `RoomInstanceChanged` (a ValueError too) for a roster
@@ -69,7 +69,7 @@ def fold(
     if isinstance(record, SessionBegan):
         return _begun(state, record), ()
     if state is None:
-        raise ValueError(f"a journal begins with Began, not with {type(record).__name__}")
+        raise ValueError(f"a journal begins with SessionBegan, not with {type(record).__name__}")
     if isinstance(record, SessionContinued):
         return attach_job(state, record.job_id, record.worker), ()
     if isinstance(record, SessionEnded):

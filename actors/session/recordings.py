@@ -1,9 +1,9 @@
-"""Who records the room, and since when: told twice, by the room and by webhooks.
+"""Recordings: two sources tell of them, the room and LiveKit's webhooks.
 
-The room itself says only whether a recorder is inside (``active_recording``).  LiveKit's
-webhooks of egress say which recording it is, how it went and where its file is.  A server
-without those webhooks still shows the stretches of time in which the room was recorded; a
-stretch that belongs to a recording of which webhooks told is not shown a second time.
+The room itself says only whether a recorder is inside (``active_recording``).  Webhooks of egress
+say which recording it is, how it went and where its file is.  Without such webhooks a session
+still shows the intervals in which the room was recorded.  An interval that belongs to a reported
+recording is not shown a second time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OVER: Final = frozenset({"complete", "failed", "aborted", "limit_reached"})
 """Statuses after which a recording does not change any more."""
 
 NEAR: Final = 5.0
-"""Seconds by which a stretch may lie beside the recording that it belongs to: a room tells of
+"""Seconds by which an interval may lie beside the recording that it belongs to: a room announces
 its recorder up to 3 s late, and an egress starts before its recorder joins."""
 
 
@@ -36,7 +36,7 @@ def on_recording(state: SessionState, event: RecordingChanged, entries: EntryLis
 def set_recorded(
     state: SessionState, active: bool | None, at: float, entries: EntryList
 ) -> SessionState:
-    """The room says whether it is recorded; None where it does not say."""
+    """The room says whether it is recorded; None if it does not say."""
     if active is None or active == state.recorded_now:
         return state
     entries.add(at, "room_recording", active=active)
@@ -49,7 +49,7 @@ def set_recorded(
 
 
 def close_interval(state: SessionState, at: float) -> SessionState:
-    """The session is over, and nothing more is known of a recorder that is inside."""
+    """End the open interval, since the session ends."""
     if not state.recorded_now:
         return state
     last = change(state.recorded_intervals[-1], ended_at=at)
@@ -62,7 +62,7 @@ def on_egress(state: SessionState, event: WebhookEgress, entries: EntryList) -> 
     if before is None and len(state.recordings) >= MAX_RECORDINGS:
         return state
     if before is not None and (event.updated_at < before.updated_at or before.status in OVER):
-        return state  # late, or said again
+        return state  # late, or doubled
     now = Recording(
         event.egress_id,
         event.kind,
@@ -73,19 +73,19 @@ def on_egress(state: SessionState, event: WebhookEgress, entries: EntryList) -> 
         event.file,
         event.updated_at,
     )
-    about = {"id": now.id, "kind": now.kind}
+    data = {"id": now.id, "kind": now.kind}
     if before is None:
         started_at = event.sent_at if now.started_at is None else now.started_at
-        entries.add(started_at, "recording_started", **about)
+        entries.add(started_at, "recording_started", **data)
     if now.status in OVER:
         how = {"status": now.status, "error": now.error, "file": now.file}
         ended_at = event.sent_at if now.ended_at is None else now.ended_at
-        entries.add(ended_at, "recording_ended", **about, **how)
+        entries.add(ended_at, "recording_ended", **data, **how)
     return change(state, recordings={**state.recordings, now.id: now})
 
 
 def intervals_without_recording(state: SessionState) -> Iterable[RecordedInterval]:
-    """The stretches of recording of which no webhook told."""
+    """Intervals in which the room was recorded and that belong to no reported recording."""
     for one in state.recorded_intervals:
         if not any(_overlap(one, other) for other in state.recordings.values()):
             yield one

@@ -1,4 +1,4 @@
-"""What a room shows of itself at one moment: participants, tracks, permissions, the roster."""
+"""The shapes of a room at one moment: participants, tracks, permissions, the roster."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class TrackInfo:
 
 @frozen
 class Permissions:
-    """What a participant may do in the room, as the server last said."""
+    """The permissions of a participant."""
 
     can_publish: bool = True
     can_subscribe: bool = True
     can_publish_data: bool = True
     sources: tuple[TrackSource, ...] = ()
-    """What may be published; empty for everything."""
+    """Sources that may be published; empty for all."""
 
 
 @frozen
@@ -53,14 +53,14 @@ class ParticipantInfo:
     kind: ParticipantKind = "standard"
     name: str = ""
     metadata: str | None = ""
-    """None where it is not told, because the journal's budget is used up; so with the attributes.
-    Nothing changes by that."""
+    """None if the journal's budget left no room for it: then it stays as it was.  The same holds
+    for the attributes."""
     attributes: Mapping[str, str] | None = field(factory=dict[str, str])
     tracks: tuple[TrackInfo, ...] = ()
     permissions: Permissions | None = None
-    """None where they were not told."""
+    """None if the server did not say."""
     active: bool = True
-    """Whether the media connection stands (LiveKit's state ACTIVE).  It may never come."""
+    """Whether the media connection is established (LiveKit's state ACTIVE).  It may never be."""
 
 
 @frozen
@@ -71,6 +71,6 @@ class Roster:
     metadata: str = ""
     participants: tuple[ParticipantInfo, ...] = ()
     created_at: float | None = None
-    """Unix seconds of the room's creation at the server, None where unknown."""
+    """Unix seconds of the room's creation at the server, None if unknown."""
     recording: bool | None = None
-    """Whether the room is being recorded; None where it was not told."""
+    """Whether the room is being recorded; None if the server did not say."""

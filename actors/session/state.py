@@ -1,14 +1,13 @@
 """The state of one session, immutable.
 
-An accepted event makes a new state and leaves the old one valid: an actor that
-crashes in the middle of an event goes on from the state before it.  Sharing keeps
-that cheap.  Who and what is in the room now is in plain dicts that are copied on a
-change (a few hundred entries at most); who and what is over is on shelves
-(`actors.session.persistent_map`); everything else is replaced field by field by `change`.
+An accepted event makes a new state and leaves the old one valid: an actor that crashes within
+an event goes on from the state before it.  States share structure, so that is cheap.  Present
+participants and open tracks are in plain dicts that are copied on a change (a few hundred
+entries at most).  Past ones are in persistent maps (`actors.session.persistent_map`).  `change`
+replaces everything else field by field.
 
-What is kept is bounded, because names, topics and joins are chosen by whoever has a
-token.  The live room is bounded by the server; the history by the constants below.
-Beyond them totals still count, and `Truncated` says how much lost its own line.
+The live room is bounded by the server, the history by `actors.session.bounds`.  Beyond a bound
+totals still count; `Truncated` has how much got no record of its own.
 """
 
 from __future__ import annotations
@@ -35,24 +34,24 @@ class Track:
     """One publication."""
 
     number: int
-    """Order of first sight."""
+    """Order of the first sighting; shared with participants."""
     sid: str
     identity: str
     kind: TrackKind
     source: TrackSource
     published_at: float | None
-    """Unix seconds; None where it was there before us, for nobody knows how long."""
+    """Unix seconds; None if it was there before us and nobody knows since when."""
     unpublished_at: float | None = None
     muted: Interval = OFF
     subscribed: bool = False
     encrypted: bool = False
     published_within: float | None = None
-    """Seconds by which `published_at` may be wrong; None where nobody knows."""
+    """Seconds by which `published_at` may be wrong; None if nobody knows."""
 
 
 @frozen
 class Gap:
-    """A time in which nobody of ours saw the room."""
+    """A time in which we did not see the room."""
 
     since: float
     """Unix seconds."""
@@ -62,27 +61,27 @@ class Gap:
 
 @frozen
 class ProvisionalEnd:
-    """A leave, or an unpublish, that may not be true: it waits until it is."""
+    """A leave or an unpublish that may be untrue: it is confirmed when due, or withdrawn."""
 
     at: float
-    """Unix seconds when it was first heard: the time it counts from once it is true."""
+    """Unix seconds when it was received: it counts from then on, once it is confirmed."""
     due: float = inf
-    """Unix seconds when it becomes true; infinite while the connection is down."""
+    """Unix seconds when it is confirmed; infinite while the connection is down."""
     quality: Quality | None = None
-    """What held until then, and holds again if it was not true."""
+    """The quality until then, which goes on if the end was untrue."""
     within: float | None = None
     """Seconds by which `at` may be wrong."""
     observed: bool = True
-    """False where it happened, if at all, while nobody of ours saw the room."""
+    """False if it was in a gap."""
 
 
 @frozen
 class ExpectedJoin:
-    """Somebody of whom LiveKit's webhook told before the room announced them."""
+    """A join that a webhook reported before the room announced it."""
 
     info: ParticipantInfo
     due: float
-    """Unix seconds when they would have been announced were they still there."""
+    """Unix seconds by which the room announces it, if it still lasts."""
 
 
 @frozen(slots=False)
@@ -101,17 +100,17 @@ class MessageTotals:
 
 @frozen(slots=False)
 class RecordedInterval:
-    """A stretch of time in which the room said that it is recorded."""
+    """An interval in which the room said that it is recorded."""
 
     started_at: float
-    """Unix seconds when we knew it: no later than it began plus the 3 s of the server's tick,
-    except for one that had begun before we came."""
+    """Unix seconds when we learned of it: up to 3 s late (the server's tick), or later if it began
+    before our entry."""
     ended_at: float | None = None
 
 
 @frozen(slots=False)
 class Recording:
-    """One egress, as LiveKit's webhooks told it last (`actors.session.events.WebhookEgress`)."""
+    """One egress, by its last webhook (`actors.session.webhook_reports.WebhookEgress`)."""
 
     id: str
     kind: str
@@ -125,21 +124,21 @@ class Recording:
 
 @frozen(slots=False)
 class Truncated:
-    """What is counted but has no line of its own any more, because of the bounds."""
+    """Counts of everything that has no record of its own, because a bound was reached."""
 
     people: int = 0
     tracks: int = 0
     joins: int = 0
     messages: int = 0
-    """Messages counted under `OTHER`, or not kept for an unannounced sender."""
+    """Messages that are counted under `OTHER`, or without their unannounced sender."""
     changes: int = 0
-    """That a newer one of the same overtook before they could be told."""
+    """Changes that a newer one of the same overtook: they have no entry."""
     texts: int = 0
-    """People whose metadata and attributes were given up."""
+    """People whose metadata and attributes were dropped."""
     deferred: int = 0
     dropped: int = 0
-    """Messages and changes of which only the number is known: they came too fast, or were too much
-    for the journal."""
+    """Messages and changes of which only the number is known: they came too fast, or exceeded the
+    journal's budget."""
     seconds: float = 0.0
     """Presence, quality and talk of the people above, machines left out."""
     quality: QualitySeconds | None = None
@@ -150,7 +149,7 @@ class Truncated:
 
 @frozen(slots=False)
 class SessionState:
-    """One life of one room, as far as it was told."""
+    """All that is known of one room instance."""
 
     room: str
     room_sid: str
@@ -164,36 +163,36 @@ class SessionState:
     """Unix seconds of the room's creation at the server."""
 
     last_at: float
-    """Unix seconds of the last event; while we watch, of the last that was not a webhook's: then
-    it is the last sign that somebody watched."""
+    """Unix seconds of the last event.  While we watch, webhooks do not count: then it is the last
+    sign that we watched."""
     ended_at: float | None = None
     end_reason: str | None = None
     metadata: str | None = None
-    """None until a roster told it."""
+    """None until a roster or a webhook has it."""
 
     watched_from: float | None = None
     """Unix seconds of the first `Watching`; None before."""
     watched: Interval = OFF
     gap_since: float | None = None
-    """Unix seconds since when we do not see the room; None while we do, and before."""
+    """Unix seconds since when we do not see the room; None while we see it, and before."""
     gap_reason: GapReason | None = None
-    """Why; None where we left by ourselves, until the end says why."""
+    """Why; None if we left by ourselves, until the end says why."""
     gaps: tuple[Gap, ...] = ()
     """Those that are over, oldest first."""
     suspended: Gap | None = None
-    """The last time in which nothing of us ran."""
+    """The last time in which our process did not run."""
     clock_offset: float | None = None
-    """Seconds by which the worker's own clock was ahead, as compared last; None if unknown."""
+    """Seconds by which the worker's own clock was ahead, by the last comparison; None if unknown."""
     reconnecting: bool = False
     roster_complete_at: float = -inf
-    """Until then a roster may lack people who are there (after a reconnect)."""
+    """Unix seconds until which a roster may lack people who are present (after a reconnect)."""
 
     present: Mapping[str, Participant] = field(factory=dict[str, Participant])
-    """Who is in the room, by identity; those on a provisional leave are still here."""
+    """Participants in the room, by identity, those with a provisional leave among them."""
     past: PersistentMap[Participant] = field(factory=PersistentMap[Participant])
-    """Who left.  Somebody who came back is in both: `present` is right then."""
+    """Participants who left.  Somebody who came back is in both; `present` is right then."""
     tracks: Mapping[str, Track] = field(factory=dict[str, Track])
-    """What is published now, by SID."""
+    """Open tracks, by SID."""
     past_tracks: PersistentMap[Track] = field(factory=PersistentMap[Track])
     past_text_size: int = 0
     """Characters of metadata and attributes in `past`."""
@@ -203,24 +202,24 @@ class SessionState:
     provisional_unpublishes: Mapping[str, ProvisionalEnd] = field(factory=dict[str, ProvisionalEnd])
     """Provisional ends of tracks, by SID."""
     expected: Mapping[str, ExpectedJoin] = field(factory=dict[str, ExpectedJoin])
-    """Joins that are to be announced, by SID."""
+    """Joins that the room is expected to announce, by SID."""
     due: float | None = None
     """Unix seconds when the first of these three is due."""
     deferred: tuple[RoomEvent, ...] = ()
-    """What came while reconnecting and may belong to another life of the room."""
+    """Events that came while reconnecting and may belong to another room instance."""
     speaking: frozenset[str] = frozenset()
 
     person_key: str | None = None
-    """Where it stands who a participant is (`actors.session.person_key`)."""
+    """See `actors.session.person_key`."""
     persons: Mapping[str, tuple[int, int]] = field(factory=dict[str, tuple[int, int]])
-    """With a person key, of each person: identities who took part, and who are here."""
+    """With a person key, for each person: identities that took part, and present ones."""
 
     next_number: int = 0
-    """People and tracks that got a number."""
+    """The number of the next participant or track."""
     current: int = 0
     peak: int = 0
     unique: int = 0
-    """People who took part; with a person key, those whom it tells apart."""
+    """People who took part; with a person key, those that it distinguishes."""
     joins: int = 0
     """These four: people who took part."""
     aborted_joins: int = 0
@@ -239,22 +238,22 @@ class SessionState:
     recorded_intervals: tuple[RecordedInterval, ...] = ()
     """Oldest first.  Only the last may be open."""
     recordings: Mapping[str, Recording] = field(factory=dict[str, Recording])
-    """By egress id, in the order in which they were told."""
+    """By egress id, in the order of their first webhook."""
 
     truncated: Truncated = Truncated()
     anomalies: int = 0
-    """Events that made no sense here: duplicates, late ones, leaves of strangers."""
+    """Events that did not fit the state: duplicates, late ones, leaves of unknown participants."""
 
     webhook_received: bool = False
-    """Whether a webhook told who or what is in the room."""
+    """Whether a webhook reported a participant, a track, a recording or the room itself."""
     closed_at: float | None = None
-    """Unix seconds when the server closed the room, where a webhook told it."""
+    """Unix seconds when the server closed the room, if a webhook reported it."""
     aborted_sids: tuple[str, ...] = ()
-    """SIDs of the last joins that came to nothing, so that none is told twice."""
+    """SIDs of the last aborted joins, so that none is recorded twice."""
 
     @property
     def watching(self) -> bool:
-        """Whether we see the room, as far as we know."""
+        """Whether we see the room."""
         return self.watched.since is not None
 
     @property
@@ -264,7 +263,7 @@ class SessionState:
 
     @property
     def recorded_now(self) -> bool:
-        """Whether the room said last that it is recorded."""
+        """Whether the room is recorded, by its own last word."""
         return bool(self.recorded_intervals) and self.recorded_intervals[-1].ended_at is None
 
     @property

@@ -1,11 +1,11 @@
-"""Texts of strangers are cut where they enter, and again where they are told.
+"""Texts of participants are cut where they enter, and again in entries of the timeline.
 
-LiveKit's own limits are 256 characters for an identity and a name and 64,000 bytes for
-metadata and for all attributes of a participant (its configuration's `limit`, which an
-operator may lift).  For the topic of a message it has none.
+LiveKit's own limits are 256 characters for an identity and a name, and 64,000 bytes for metadata
+and for all attributes of a participant (its configuration's `limit`, which an operator may
+lift).  It has none for the topic of a message.
 
-A text that was cut ends in its true length: ``aaa…[61440 characters]``, or in bytes of
-UTF-8 where the bound is one of bytes.  With that mark it is within the bound.
+A text that was cut ends in its true length: ``aaa…[61440 characters]``, or in bytes of UTF-8 if the
+bound is one of bytes.  With that mark it is within the bound.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def cut_name(text: str) -> str:
 
 
 def cut_identity(text: str) -> str:
-    """The same, and two that differ stay two: a long one ends in its hash too."""
+    """At most `MAX_NAME` characters.  A long one ends in its hash, so two that differ stay two."""
     if len(text) <= MAX_NAME:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -60,7 +60,8 @@ def length_before_cut(text: str) -> str | None:
 
 
 def _mark(text: str, length: int) -> re.Match[str] | None:
-    """Only a text that was cut here has just this size: another one's mark is not believed."""
+    """The mark of a text that was cut here.  Only such a text has just this size, so a mark that
+    somebody wrote into another text is ignored."""
     mark = _MARK.search(text[-64:])
     if mark is None:
         return None
@@ -84,7 +85,7 @@ def _cut(encoded: bytes, most: int, length: int) -> str:
 def cut_attributes(attributes: Mapping[str, str], most: int = MAX_STATE_TEXT) -> dict[str, str]:
     """At most `most` bytes of keys and values: the first that fit.
 
-    What did not fit is told under the key ``…``, which tells their number and their bytes.
+    The value of the key ``…`` has the number and the bytes of the others.
     """
     if 4 * sum(len(key) + len(value) for key, value in attributes.items()) <= most:
         return dict(attributes)
@@ -92,14 +93,14 @@ def cut_attributes(attributes: Mapping[str, str], most: int = MAX_STATE_TEXT) ->
     if sum(sizes.values()) <= most:
         return dict(attributes)
     room = most - size(_rest(len(sizes), sum(sizes.values()))) - size(REST)
-    kept = dict(_that_fit(attributes, sizes, room))
-    left = sizes.keys() - kept.keys()
-    kept[REST] = _rest(len(left), sum(sizes[key] for key in left))
-    return kept
+    fitting = dict(_that_fit(attributes, sizes, room))
+    others = sizes.keys() - fitting.keys()
+    fitting[REST] = _rest(len(others), sum(sizes[key] for key in others))
+    return fitting
 
 
 REST: Final = "…"
-"""The key under which attributes that did not fit are told."""
+"""The key for the number of attributes that did not fit."""
 
 
 def _rest(count: int, length: int) -> str:

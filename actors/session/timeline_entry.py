@@ -1,8 +1,8 @@
-"""What a session has to tell: one entry a thing that changed.
+"""Entries of a session's timeline: one for each thing that changed.
 
-An entry is what the fold accepted, not what the wire said: a duplicate makes no
-entry, a provisional leave makes one only once it is certain.  The same entry is a
-row of the timeline (`docs/contract.md`), a line of the log and a message to whoever subscribed.
+An entry is a change that the fold accepted, not an event of the wire: a duplicate makes no entry,
+a provisional leave makes one once it is confirmed.  The same entry is a row of the timeline
+(`docs/contract.md`), a line of the log and a message to every subscriber.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Every event of a session's timeline and the keys it always carries.
 
-The last five come from LiveKit's webhooks only.  What was told is not told again:
-``participant_left_at`` corrects the time or the reason of a leave that was, or of one that
-nobody saw because the watch was over; ``room_ended`` says when the room of an ended
-session really was, and what `session_ended` should have given as reason.
+The last five come from LiveKit's webhooks only.  They do not repeat an entry:
+``participant_left_at`` corrects the time or the reason of an earlier leave, or adds a leave that
+nobody saw because the watch was over.  ``room_ended`` corrects the time and the reason of
+``session_ended``.
 """
 
 

@@ -1,12 +1,10 @@
-"""What happens to tracks: published, muted, subscribed, over.
+"""Tracks: published, muted, subscribed, ended.
 
-A track's SID is the track.  LiveKit keeps it when our own connection restarts and
-all tracks seem to end and come back, so a SID that returns is the same track: it is
-counted once and keeps its time of publication.  Of the tracks of all kinds of
-participants none is left out of the counts: a room with an agent that speaks has that
-track too.
+A track's SID is the track.  LiveKit keeps the SID when our own connection restarts and all
+tracks seem to end and come back.  So a SID that returns is the same track: it is counted once
+and keeps its time of publication.  Tracks of participants of every kind count.
 
-Functions take a state and give the next; what is to be told goes to `out`.
+Functions take a state and return the next.  They add entries to `entries`.
 """
 
 from __future__ import annotations
@@ -161,7 +159,7 @@ def ensure_published(
 def confirm_open(
     state: SessionState, info: TrackInfo, at: float, entries: EntryList
 ) -> SessionState:
-    """An open track was seen again: it did not end, and is muted or not as it is now."""
+    """An open track was seen again: a provisional end is withdrawn, and its mute is updated."""
     track = state.tracks[info.sid]
     if info.sid in state.provisional_unpublishes:
         left = {
@@ -176,7 +174,7 @@ def confirm_open(
 
 
 def finish(state: SessionState, sid: str, at: float, entries: EntryList) -> SessionState:
-    """The track ended, and it is told."""
+    """The track ended: archive it and add an entry."""
     state, track = close(state, sid, at)
     entries.add(track.unpublished_at or at, "track_unpublished", identity=track.identity, sid=sid)
     return state
@@ -185,7 +183,7 @@ def finish(state: SessionState, sid: str, at: float, entries: EntryList) -> Sess
 def finish_all_of(
     state: SessionState, identity: str, at: float, entries: EntryList
 ) -> SessionState:
-    """Whoever leaves takes their tracks along, also those whose end was not heard."""
+    """A leave ends all tracks of the participant."""
     for sid in [sid for sid, track in state.tracks.items() if track.identity == identity]:
         leave = state.provisional_unpublishes.get(sid)
         state = finish(state, sid, min(leave.at, at) if leave else at, entries)
@@ -195,10 +193,10 @@ def finish_all_of(
 
 
 def note_encryption(state: SessionState, identity: str, encrypted: bool) -> SessionState:
-    """What a track says of the room and of its publisher; one that is encrypted says it for good.
+    """One encrypted track makes the room and its publisher count as encrypted, for good.
 
-    Packets of a publisher with encryption do not reach us, so it says of messages, too, what
-    is known of them (`actors.session.view`).
+    Messages of a publisher with encryption do not reach us, so their number is then unknown
+    (`actors.session.view`).
     """
     if not state.encrypted and state.encrypted != encrypted:
         state = change(state, encrypted=encrypted)
@@ -252,7 +250,7 @@ def _finish_data(state: SessionState, sid: str, at: float, entries: EntryList) -
 
 
 def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track]:
-    """Take an open track to the past; nothing is told."""
+    """Archive an open track without an entry."""
     track = state.tracks[sid]
     end = at if track.published_at is None else max(at, track.published_at)
     track = change(track, unpublished_at=end, muted=track.muted.off(end), subscribed=False)
@@ -266,7 +264,7 @@ def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track
 
 
 def correct_published_at(state: SessionState, track: Track, reported: Estimate) -> SessionState:
-    """The server's word on when it was published, where we did not observe that."""
+    """The server says when it was published; that counts if we did not observe it."""
     if track.published_at is None:
         best = reported
     elif not track.published_within:
@@ -280,7 +278,8 @@ def correct_published_at(state: SessionState, track: Track, reported: Estimate) 
 
 
 def correct_unpublished_at(state: SessionState, track: Track, at: float) -> SessionState:
-    """It ended at `at`, give or take half a second; what we heard ourselves is as exact."""
+    """A webhook says that it ended at `at`, give or take half a second: a time of ours within that
+    stays."""
     if track.unpublished_at is None or abs(track.unpublished_at - at) <= 0.5:
         return state
     return _replace(state, change(track, unpublished_at=max(at, track.published_at or at)))
@@ -289,14 +288,14 @@ def correct_unpublished_at(state: SessionState, track: Track, at: float) -> Sess
 def mark_provisional_unpublish(
     state: SessionState, sid: str, at: float, due: float
 ) -> SessionState:
-    """The track ended, or it only looks so because our own connection did."""
+    """The track seems to end, maybe only because our own connection did."""
     return with_provisional_unpublishes(
         state, {**state.provisional_unpublishes, sid: ProvisionalEnd(at, due)}
     )
 
 
 def _too_late(state: SessionState, event: TrackPublished, entries: EntryList) -> SessionState:
-    """Published by somebody who left: a late event.  The track was there, and is no more."""
+    """A late event of somebody who left: the track is counted and over at once."""
     track, at = event.track, event.at
     if state.past_tracks.get(track.sid) is not None:
         return anomaly(state)
@@ -330,7 +329,7 @@ def _put(state: SessionState, track: Track) -> SessionState:
 
 
 def _mark_publisher(state: SessionState, identity: str) -> SessionState:
-    """From now on the server announces at once what becomes of this join."""
+    """From now on the server announces the leave of this join at once."""
     person = state.present.get(identity)
     if person is None or person.joins[-1].publisher:
         return state

@@ -1,4 +1,4 @@
-"""What LiveKit's webhooks report, one class for each kind.
+"""Reports of LiveKit's webhooks, one class for each kind.
 
 Each report carries two times.  ``at`` is when we received it.  ``sent_at`` is the webhook's own
 ``createdAt`` in whole seconds: the thing happened in [sent_at, sent_at + 1).  Webhooks can be lost,
@@ -21,7 +21,7 @@ class WebhookRoomStarted:
     at: float
     sent_at: float
     created_at: float | None
-    """Unix seconds of the room's creation at the server, None where it was not told."""
+    """Unix seconds of the room's creation at the server, None if it was not given."""
     metadata: str
 
 
@@ -92,7 +92,7 @@ class WebhookEgress:
     ended_at: float | None = None
     error: str | None = None
     file: str | None = None
-    """Where the first file is, as the egress said; None for a stream."""
+    """Place of the first file; None for a stream."""
     updated_at: float = 0.0
     """Unix seconds of this state of it: an older one that comes later changes nothing."""
 

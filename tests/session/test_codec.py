@@ -279,7 +279,7 @@ def test_a_journal_folds_to_the_session_that_was() -> None:
 
 def test_what_is_no_journal_is_refused() -> None:
     began = SessionBegan(T0, "room", "RM_1", (), "worker", "agent", None)
-    with pytest.raises(ValueError, match="begins with Began"):
+    with pytest.raises(ValueError, match="begins with SessionBegan"):
         fold(None, SessionEnded(T0, "removed"))
     with pytest.raises(ValueError, match="began already"):
         fold(fold(None, began)[0], began)
