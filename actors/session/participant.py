@@ -69,7 +69,7 @@ class Participant:
     """The kind of the first join that is a person's, otherwise of the first join."""
     name: str = ""
     metadata: str | None = ""
-    """None where it had to be given up (`MAX_TEXT`); so with the attributes."""
+    """None if `MAX_PAST_TEXT` left no room for it; the same holds for the attributes."""
     attributes: Mapping[str, str] | None = field(factory=dict[str, str])
     joins: tuple[Join, ...] = ()
     """Oldest first.  If the participant is present, only the last one is open."""

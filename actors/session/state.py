@@ -182,7 +182,7 @@ class SessionState:
     suspended: Gap | None = None
     """The last time in which our process did not run."""
     clock_offset: float | None = None
-    """Seconds by which the worker's own clock was ahead, by the last comparison; None if unknown."""
+    """Seconds by which the worker's own clock was ahead, last time; None if unknown."""
     reconnecting: bool = False
     roster_complete_at: float = -inf
     """Unix seconds until which a roster may lack people who are present (after a reconnect)."""
@@ -212,7 +212,7 @@ class SessionState:
     person_key: str | None = None
     """See `actors.session.person_key`."""
     persons: Mapping[str, tuple[int, int]] = field(factory=dict[str, tuple[int, int]])
-    """With a person key, for each person: identities that took part, and present ones."""
+    """With a person key, for each person: identities that took part and present ones."""
 
     next_number: int = 0
     """The number of the next participant or track."""
