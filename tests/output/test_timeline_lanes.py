@@ -190,7 +190,7 @@ def test_whatever_was_told_lanes_are_in_order_and_within_the_session(
 ) -> None:
     story = Story(ALICE)
     for event in sorted(events, key=lambda event: event.at) if in_order else events:
-        story.hear(event)
+        story.receive(event)
     if ended:
         story.ends(70.0)
     session = story.session(80.0)

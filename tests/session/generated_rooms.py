@@ -1,9 +1,10 @@
-"""Made-up rooms as two witnesses tell of them: the room itself, and LiveKit's webhooks.
+"""Generated rooms with two witnesses: the events of the room itself, and LiveKit's webhooks.
 
-A world is drawn first: who visited and when.  An agent hears as little of it as a real one:
-people who publish nothing are announced on a tick of 3 s, so short visits are never seen
-(docs/livekit-facts.md#batch-tick).  Webhooks have a clock of whole seconds and come late, doubled
-or not at all.  Times are seconds after `T0`.
+A world is drawn first: the visits and their times.  An agent in it misses what a real one
+misses: people who publish nothing are announced on a tick of 3 s, so short visits are never seen
+(docs/livekit-facts.md#batch-tick).
+Webhooks have a clock of whole seconds and come late, doubled or not at all.  Times are seconds
+after `T0`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Stay:
         tracks = (self.track,) if self.publishes and at is not None else ()
         return ParticipantInfo(self.identity, self.sid, T0 + self.start, tracks=tracks)
 
-    def told(self) -> Iterator[tuple[float, type[WebhookReport]]]:
+    def reports(self) -> Iterator[tuple[float, type[WebhookReport]]]:
         yield self.start, WebhookJoined
         if self.publishes:
             yield self.start, WebhookTrack
@@ -84,18 +85,18 @@ class World:
         return list(dict.fromkeys(stay.identity for stay in self.stays))
 
     def watched(self, start: float, stop: float) -> list[RoomEvent]:
-        """What an agent hears that is in the room from `start` to `stop`."""
+        """The events of an agent that is in the room from `start` to `stop`."""
         there = tuple(stay.info(start) for stay in self.stays if stay.there(start))
-        heard: list[RoomEvent] = []
+        events: list[RoomEvent] = []
         for stay in self.stays:
             if stay.publishes:
-                heard.extend(_loud(stay, start))
+                events.extend(_publisher_events(stay, start))
         for identity in self.identities:
-            heard.extend(self._silent(identity, start, stop))
-        heard = sorted((e for e in heard if e.at < T0 + stop), key=lambda e: e.at)
-        return [Watching(T0 + start, Roster("RM_1", "", there)), *heard]
+            events.extend(self._subscriber_events(identity, start, stop))
+        events = sorted((e for e in events if e.at < T0 + stop), key=lambda e: e.at)
+        return [Watching(T0 + start, Roster("RM_1", "", there)), *events]
 
-    def _silent(self, identity: str, start: float, stop: float) -> Iterator[RoomEvent]:
+    def _subscriber_events(self, identity: str, start: float, stop: float) -> Iterator[RoomEvent]:
         stays = [stay for stay in self.of(identity) if not stay.publishes]
         known = next((stay for stay in stays if stay.there(start)), None)
         at = start + TICK / 2
@@ -108,7 +109,7 @@ class World:
             known, at = now, at + TICK
 
 
-def _loud(stay: Stay, start: float) -> Iterator[RoomEvent]:
+def _publisher_events(stay: Stay, start: float) -> Iterator[RoomEvent]:
     identity = stay.identity
     if stay.start > start:
         yield ParticipantJoined(T0 + stay.start + DELAY, stay.info())
@@ -118,13 +119,13 @@ def _loud(stay: Stay, start: float) -> Iterator[RoomEvent]:
         yield ParticipantLeft(T0 + stay.end + DELAY, identity, stay.sid, LEFT)
 
 
-def said(stay: Stay, kind: type[WebhookReport], happened: float, late: float) -> WebhookReport:
-    at, said_at = T0 + happened + late, float(floor(T0 + happened))
+def report_of(stay: Stay, kind: type[WebhookReport], happened: float, late: float) -> WebhookReport:
+    at, sent_at = T0 + happened + late, float(floor(T0 + happened))
     if kind is WebhookJoined:
-        return WebhookJoined(at, said_at, stay.info())
+        return WebhookJoined(at, sent_at, stay.info())
     if kind is WebhookLeft:
-        return WebhookLeft(at, said_at, stay.info(), LEFT)
-    return WebhookTrack(at, said_at, stay.identity, stay.sid, stay.track, happened == stay.start)
+        return WebhookLeft(at, sent_at, stay.info(), LEFT)
+    return WebhookTrack(at, sent_at, stay.identity, stay.sid, stay.track, happened == stay.start)
 
 
 _moments = st.integers(0, int(CLOSED * 10) - 1).map(lambda tenth: tenth / 10)
@@ -148,16 +149,16 @@ def worlds(draw: st.DrawFn, longest_blindness: bool = True) -> World:
 
 @st.composite
 def webhooks(draw: st.DrawFn, world: World, complete: bool) -> list[WebhookReport]:
-    """What the server told, late and doubled; and with losses where not `complete`."""
-    heard: list[WebhookReport] = []
+    """The webhooks of the server, late and doubled; some are lost unless `complete`."""
+    events: list[WebhookReport] = []
     for stay in world.stays:
-        for happened, kind in stay.told():
+        for happened, kind in stay.reports():
             times = draw(st.sampled_from([1, 1, 2] if complete else [0, 1, 2]))
-            heard.extend(said(stay, kind, happened, draw(_latenesses)) for _ in range(times))
+            events.extend(report_of(stay, kind, happened, draw(_latenesses)) for _ in range(times))
     if complete or draw(st.booleans()):
         late = draw(_latenesses)
-        heard.append(WebhookRoomFinished(T0 + CLOSED + late, float(floor(T0 + CLOSED))))
-    return heard
+        events.append(WebhookRoomFinished(T0 + CLOSED + late, float(floor(T0 + CLOSED))))
+    return events
 
 
 def mixed(*stories: list[RoomEvent] | list[WebhookReport]) -> list[RoomEvent]:
@@ -166,5 +167,5 @@ def mixed(*stories: list[RoomEvent] | list[WebhookReport]) -> list[RoomEvent]:
 
 
 def over() -> list[RoomEvent]:
-    """What an agent hears when the room is closed, and time to settle."""
+    """The events of an agent when the room is closed, and time until all is confirmed."""
     return [Disconnected(T0 + CLOSED + DELAY, "room_closed"), Tick(T0 + CLOSED + 2 * LATEST)]

@@ -1,7 +1,7 @@
-"""Made-up truths: what people really did in a room, and the events that tell it.
+"""Generated truths: the true acts of people in a room, and the events of these acts.
 
-A truth is drawn first; what a session makes of its events, in whatever order and
-however often they come, can then be compared with it.
+A truth is drawn first.  Then the session of its events, in any order and with doubles, is compared
+with it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Published:
 
 @frozen
 class Visit:
-    """One stay of one person; `end` is None for whoever is still there."""
+    """One join of one person; `end` is None if it is still open."""
 
     identity: str
     sid: str
@@ -99,7 +99,7 @@ class Visit:
             seconds[quality] += until - at
         return seconds
 
-    def told(self) -> Iterator[RoomEvent]:
+    def events(self) -> Iterator[RoomEvent]:
         """Its events, in order for each subject but not sorted by time."""
         identity = self.identity
         bare = ParticipantInfo(identity, self.sid, T0 + self.start, self.kind)
@@ -124,9 +124,9 @@ class Truth:
     visits: tuple[Visit, ...]
 
     def events(self) -> list[RoomEvent]:
-        """Everything that was told, as it happened."""
-        told = [event for visit in self.visits for event in visit.told()]
-        return sorted(told, key=lambda event: event.at)
+        """All events, in the order of their times."""
+        events = [event for visit in self.visits for event in visit.events()]
+        return sorted(events, key=lambda event: event.at)
 
     def there(self, at: int) -> list[ParticipantInfo]:
         return [visit.info(at) for visit in self.visits if visit.there(at)]

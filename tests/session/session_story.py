@@ -1,4 +1,4 @@
-"""Helpers to tell a session what happened and look at what it made of it.
+"""Helpers that give a session events and look at the result.
 
 Times in the tests are seconds after `T0`; `Story` adds it.
 """
@@ -94,7 +94,7 @@ def person(
 
 
 class Story:
-    """One session, told event by event; `entries` is everything it told."""
+    """One session, event by event; `entries` has all its entries."""
 
     def __init__(
         self,
@@ -108,119 +108,132 @@ class Story:
         )
         self.entries: list[TimelineEntry] = []
         self.now = 0.0
-        self.hear(Watching(T0, Roster("RM_1", "", there)))
+        self.receive(Watching(T0, Roster("RM_1", "", there)))
 
-    def hear(self, event: RoomEvent) -> list[TimelineEntry]:
-        """Apply `event`; what it made the session tell."""
+    def receive(self, event: RoomEvent) -> list[TimelineEntry]:
+        """Apply `event` and return its entries."""
         self.state, entries = apply(self.state, event)
         self.entries.extend(entries)
         self.now = max(self.now, event.at - T0)
         return list(entries)
 
-    # -- what can be heard, with times in seconds after T0
+    # -- events, with times in seconds after T0
 
     def joined(self, at: float, info: ParticipantInfo) -> list[TimelineEntry]:
-        return self.hear(ParticipantJoined(T0 + at, info))
+        return self.receive(ParticipantJoined(T0 + at, info))
 
     def active(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
-        return self.hear(ParticipantActive(T0 + at, identity, sid))
+        return self.receive(ParticipantActive(T0 + at, identity, sid))
 
     def recorder(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
-        return self.hear(RecorderDetected(T0 + at, identity, sid))
+        return self.receive(RecorderDetected(T0 + at, identity, sid))
 
     def left(
         self, at: float, identity: str, sid: str, reason: str | None = LEFT
     ) -> list[TimelineEntry]:
-        return self.hear(ParticipantLeft(T0 + at, identity, sid, reason))
+        return self.receive(ParticipantLeft(T0 + at, identity, sid, reason))
 
     def published(self, at: float, identity: str, track: TrackInfo) -> list[TimelineEntry]:
-        return self.hear(TrackPublished(T0 + at, identity, track))
+        return self.receive(TrackPublished(T0 + at, identity, track))
 
     def unpublished(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
-        return self.hear(TrackUnpublished(T0 + at, identity, sid))
+        return self.receive(TrackUnpublished(T0 + at, identity, sid))
 
     def muted(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
-        return self.hear(TrackMuted(T0 + at, identity, sid))
+        return self.receive(TrackMuted(T0 + at, identity, sid))
 
     def unmuted(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
-        return self.hear(TrackUnmuted(T0 + at, identity, sid))
+        return self.receive(TrackUnmuted(T0 + at, identity, sid))
 
     def subscribed(self, at: float, identity: str, sid: str) -> list[TimelineEntry]:
-        return self.hear(TrackSubscribed(T0 + at, identity, sid))
+        return self.receive(TrackSubscribed(T0 + at, identity, sid))
 
     def speaking(self, at: float, *identities: str) -> list[TimelineEntry]:
-        return self.hear(SpeakersChanged(T0 + at, identities))
+        return self.receive(SpeakersChanged(T0 + at, identities))
 
     def quality(self, at: float, identity: str, sid: str, quality: Quality) -> list[TimelineEntry]:
-        return self.hear(QualityChanged(T0 + at, identity, sid, quality))
+        return self.receive(QualityChanged(T0 + at, identity, sid, quality))
 
     def data(
         self, at: float, identity: str | None, topic: str = "", size: int = 10
     ) -> list[TimelineEntry]:
-        return self.hear(DataReceived(T0 + at, identity, topic, size, "text"))
+        return self.receive(DataReceived(T0 + at, identity, topic, size, "text"))
 
     def named(self, at: float, identity: str, name: str) -> list[TimelineEntry]:
-        return self.hear(NameChanged(T0 + at, identity, name))
+        return self.receive(NameChanged(T0 + at, identity, name))
 
     def metadata(self, at: float, identity: str, metadata: str) -> list[TimelineEntry]:
-        return self.hear(MetadataChanged(T0 + at, identity, metadata))
+        return self.receive(MetadataChanged(T0 + at, identity, metadata))
 
     def attributes(self, at: float, identity: str, **changed: str) -> list[TimelineEntry]:
-        return self.hear(AttributesChanged(T0 + at, identity, changed))
+        return self.receive(AttributesChanged(T0 + at, identity, changed))
 
     def room_metadata(self, at: float, metadata: str) -> list[TimelineEntry]:
-        return self.hear(RoomMetadataChanged(T0 + at, metadata))
+        return self.receive(RoomMetadataChanged(T0 + at, metadata))
 
     def reconnecting(self, at: float) -> list[TimelineEntry]:
-        return self.hear(Reconnecting(T0 + at))
+        return self.receive(Reconnecting(T0 + at))
 
     def reconnected(
         self, at: float, *there: ParticipantInfo, sid: str = "RM_1", metadata: str = ""
     ) -> list[TimelineEntry]:
-        return self.hear(Reconnected(T0 + at, Roster(sid, metadata, there)))
+        return self.receive(Reconnected(T0 + at, Roster(sid, metadata, there)))
 
     def resynced(
         self, at: float, *there: ParticipantInfo, metadata: str = ""
     ) -> list[TimelineEntry]:
-        return self.hear(Resynced(T0 + at, Roster("RM_1", metadata, there)))
+        return self.receive(Resynced(T0 + at, Roster("RM_1", metadata, there)))
 
     def watching(self, at: float, *there: ParticipantInfo) -> list[TimelineEntry]:
-        return self.hear(Watching(T0 + at, Roster("RM_1", "", there)))
+        return self.receive(Watching(T0 + at, Roster("RM_1", "", there)))
 
     def disconnected(self, at: float, reason: str | None = None) -> list[TimelineEntry]:
-        return self.hear(Disconnected(T0 + at, reason))
+        return self.receive(Disconnected(T0 + at, reason))
 
     def suspended(self, since: float, at: float) -> list[TimelineEntry]:
-        return self.hear(Suspended(T0 + at, T0 + since))
+        return self.receive(Suspended(T0 + at, T0 + since))
 
     def tick(self, at: float) -> list[TimelineEntry]:
-        return self.hear(Tick(T0 + at))
+        return self.receive(Tick(T0 + at))
 
-    # -- what webhooks say: `at` is when we received it, `said` when it happened
+    # -- webhooks: `at` is when we received it, `happened` when it happened
 
-    def told_room(
+    def webhook_room_started(
         self, at: float, created: float | None, metadata: str = ""
     ) -> list[TimelineEntry]:
         created_at = None if created is None else T0 + created
-        return self.hear(WebhookRoomStarted(T0 + at, floor(T0 + at), created_at, metadata))
+        return self.receive(WebhookRoomStarted(T0 + at, floor(T0 + at), created_at, metadata))
 
-    def told_join(self, at: float, info: ParticipantInfo) -> list[TimelineEntry]:
-        return self.hear(WebhookJoined(T0 + at, floor(info.joined_at), info))
+    def webhook_joined(self, at: float, info: ParticipantInfo) -> list[TimelineEntry]:
+        return self.receive(WebhookJoined(T0 + at, floor(info.joined_at), info))
 
-    def told_leave(
-        self, at: float, info: ParticipantInfo, said: float | None = None, reason: str | None = LEFT
+    def webhook_left(
+        self,
+        at: float,
+        info: ParticipantInfo,
+        happened: float | None = None,
+        reason: str | None = LEFT,
     ) -> list[TimelineEntry]:
-        said_at = floor(T0 + (at if said is None else said))
-        return self.hear(WebhookLeft(T0 + at, said_at, info, reason))
+        sent_at = floor(T0 + (at if happened is None else happened))
+        return self.receive(WebhookLeft(T0 + at, sent_at, info, reason))
 
-    def told_track(
-        self, at: float, identity: str, track: TrackInfo, published: bool, said: float | None = None
+    def webhook_track(
+        self,
+        at: float,
+        identity: str,
+        track: TrackInfo,
+        published: bool,
+        happened: float | None = None,
     ) -> list[TimelineEntry]:
-        said_at = floor(T0 + (at if said is None else said))
-        return self.hear(WebhookTrack(T0 + at, said_at, identity, "", track, published))
+        sent_at = floor(T0 + (at if happened is None else happened))
+        return self.receive(WebhookTrack(T0 + at, sent_at, identity, "", track, published))
 
-    def told_room_end(self, at: float, said: float | None = None) -> list[TimelineEntry]:
-        return self.hear(WebhookRoomFinished(T0 + at, floor(T0 + (at if said is None else said))))
+    def webhook_room_finished(
+        self, at: float, happened: float | None = None
+    ) -> list[TimelineEntry]:
+        return self.receive(
+            WebhookRoomFinished(T0 + at, floor(T0 + (at if happened is None else happened)))
+        )
 
     def ends(self, at: float, reason: str = "room_closed") -> list[TimelineEntry]:
         self.state, entries = end(self.state, T0 + at, reason)
@@ -231,7 +244,7 @@ class Story:
     def attach(self, job_id: str, worker: str | None = None) -> None:
         self.state = attach_job(self.state, job_id, worker)
 
-    # -- what the session made of it
+    # -- the result
 
     @property
     def deadline(self) -> float | None:
@@ -262,7 +275,7 @@ class Story:
         found = totals(self.state, T0 + self.now)
         return found.tracks, found.tracks_total
 
-    def of(self, identity: str, now: float | None = None) -> dict[str, Any]:
+    def participant(self, identity: str, now: float | None = None) -> dict[str, Any]:
         """One person's line."""
         (line,) = [one for one in self.view(now)["participants"] if one["identity"] == identity]
         return line
@@ -273,7 +286,7 @@ class Story:
         return line
 
     def events(self) -> list[str]:
-        """The names of everything that was told after the session's start."""
+        """The names of all entries after the session's start."""
         return [entry.event for entry in self.entries if entry.event != "session_started"]
 
 

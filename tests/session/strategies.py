@@ -1,4 +1,4 @@
-"""Strategies for anything that a session can be told, sense or nonsense."""
+"""Strategies for every event that a session can get, in any order, sensible or not."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ rosters = st.builds(
     st.sampled_from([None, False, True]),
 )
 reasons = st.sampled_from([None, None, "client_initiated", "duplicate_identity"])
-said: st.SearchStrategy[WebhookReport] = st.one_of(
+webhook_reports: st.SearchStrategy[WebhookReport] = st.one_of(
     st.builds(WebhookRoomStarted, times, seconds, st.one_of(st.none(), times), texts),
     st.builds(WebhookJoined, times, seconds, infos),
     st.builds(WebhookLeft, times, seconds, infos, reasons),
@@ -132,7 +132,7 @@ said: st.SearchStrategy[WebhookReport] = st.one_of(
         times,
     ),
 )
-seen: st.SearchStrategy[RoomEvent] = st.one_of(
+room_events: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(Watching, times, rosters, st.one_of(st.none(), st.floats(0, 5))),
     st.builds(Suspended, times, times),
     st.builds(ClockCompared, times, st.floats(0, 5)),
@@ -174,4 +174,4 @@ seen: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(RoomMetadataChanged, times, texts),
     st.builds(Tick, times),
 )
-any_event: st.SearchStrategy[RoomEvent] = st.one_of(seen, seen, said)
+any_event: st.SearchStrategy[RoomEvent] = st.one_of(room_events, room_events, webhook_reports)

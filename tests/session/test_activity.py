@@ -24,10 +24,10 @@ UNKNOWN = {"excellent": None, "good": None, "poor": None, "lost": None}
 
 def test_quality_is_unknown_until_the_first_and_holds_until_the_next() -> None:
     story = Story(ALICE)
-    assert story.of("alice", now=5)["quality"] == UNKNOWN
+    assert story.participant("alice", now=5)["quality"] == UNKNOWN
     story.quality(10, "alice", "PA_1", "excellent")
     story.quality(15, "alice", "PA_1", "poor")
-    assert story.of("alice", now=30)["quality"] == {
+    assert story.participant("alice", now=30)["quality"] == {
         "excellent": 5.0,
         "good": 0.0,
         "poor": 15.0,
@@ -39,7 +39,7 @@ def test_a_quality_that_is_repeated_is_no_change() -> None:
     story = Story(ALICE)
     assert len(story.quality(10, "alice", "PA_1", "good")) == 1
     assert story.quality(15, "alice", "PA_1", "good") == []
-    assert story.of("alice", now=20)["quality"]["good"] == 10.0
+    assert story.participant("alice", now=20)["quality"]["good"] == 10.0
 
 
 def test_quality_ends_with_the_leave_and_is_unknown_after_a_rejoin() -> None:
@@ -47,7 +47,7 @@ def test_quality_ends_with_the_leave_and_is_unknown_after_a_rejoin() -> None:
     story.quality(0, "alice", "PA_1", "good")
     story.left(10, "alice", "PA_1")
     story.joined(20, person("alice", "PA_2", 20))
-    assert story.of("alice", now=50)["quality"]["good"] == 10.0
+    assert story.participant("alice", now=50)["quality"]["good"] == 10.0
 
 
 def test_a_quality_of_another_join_or_of_a_stranger_is_not_taken() -> None:
@@ -99,11 +99,11 @@ def test_talk_ends_with_the_leave() -> None:
 
 def test_talk_is_unknown_until_a_microphone_of_theirs_is_heard() -> None:
     story = Story(ALICE, person("bob", "PA_2", 0, camera("TR_2")))
-    assert story.of("alice")["talk_seconds"] is None
+    assert story.participant("alice")["talk_seconds"] is None
     story.subscribed(1, "alice", "TR_1")
     story.subscribed(1, "bob", "TR_2")
-    assert story.of("alice")["talk_seconds"] == 0.0
-    assert story.of("bob")["talk_seconds"] is None
+    assert story.participant("alice")["talk_seconds"] == 0.0
+    assert story.participant("bob")["talk_seconds"] is None
     assert story.view()["talk"] == {"seconds": 0.0, "by_identity": {"alice": 0.0}}
 
 
@@ -119,13 +119,16 @@ def test_messages_count_by_topic_by_size_and_by_sender() -> None:
         "attachments": 0,
         "lower_bound": False,
     }
-    assert (story.of("alice")["data_messages"], story.of("bob")["data_messages"]) == (2, 1)
+    assert (
+        story.participant("alice")["data_messages"],
+        story.participant("bob")["data_messages"],
+    ) == (2, 1)
 
 
 def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
     story = Story(ALICE)
     story.data(1, "alice", "t", 10)
-    (told,) = story.hear(MessagesDropped(T0 + 2, 40))
+    (told,) = story.receive(MessagesDropped(T0 + 2, 40))
     assert (told.event, told.data) == ("messages_thinned", {"count": 40})
     assert story.view()["data_messages"] == {
         "total": 41,
@@ -139,21 +142,21 @@ def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
 def test_attachments_are_counted_apart_from_messages() -> None:
     story = Story(ALICE)
     story.data(1, "alice", "lk.chat", 100)
-    (told,) = story.hear(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5_000))
+    (told,) = story.receive(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5_000))
     assert told.event == "attachment"
     assert told.data == {"identity": "alice", "topic": "lk.chat", "size": 5_000}
-    (thinned,) = story.hear(MessagesDropped(T0 + 3, 0, attachments=2))
+    (thinned,) = story.receive(MessagesDropped(T0 + 3, 0, attachments=2))
     assert (thinned.event, thinned.data) == ("attachments_thinned", {"count": 2})
     messages = story.view()["data_messages"]
     assert (messages["total"], messages["bytes"], messages["attachments"]) == (1, 100, 3)
-    assert story.of("alice")["data_messages"] == 1
+    assert story.participant("alice")["data_messages"] == 1
 
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_attachments_that_came_while_reconnecting_are_counted(ends: bool) -> None:
     story = Story(ALICE)
     story.reconnecting(1)
-    assert story.hear(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5)) == []
+    assert story.receive(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5)) == []
     if ends:
         story.disconnected(3)
     else:
@@ -185,7 +188,7 @@ def test_only_a_room_that_went_on_without_us_may_have_had_more_messages_at_its_e
 def test_a_change_of_permissions_is_told_once() -> None:
     on_stage, off_stage = Permissions(), Permissions(can_publish=False)
     story = Story(evolve(ALICE, permissions=on_stage))
-    (told,) = story.hear(PermissionsChanged(T0 + 1, "alice", off_stage))
+    (told,) = story.receive(PermissionsChanged(T0 + 1, "alice", off_stage))
     assert told.event == "participant_permissions"
     assert told.data == {
         "identity": "alice",
@@ -194,24 +197,24 @@ def test_a_change_of_permissions_is_told_once() -> None:
         "can_publish_data": True,
         "sources": (),
     }
-    assert story.hear(PermissionsChanged(T0 + 2, "alice", off_stage)) == []
+    assert story.receive(PermissionsChanged(T0 + 2, "alice", off_stage)) == []
     story.reconnecting(3)
     back = story.reconnected(4, evolve(ALICE, permissions=on_stage))
     assert names(back) == ["reconnected", "participant_permissions"]
-    assert story.hear(PermissionsChanged(T0 + 5, "nobody", on_stage)) == []
+    assert story.receive(PermissionsChanged(T0 + 5, "nobody", on_stage)) == []
 
 
 def test_data_tracks_have_their_beginning_and_end_and_are_no_tracks_of_media() -> None:
     story = Story(person("alice", "PA_1", 0))
-    (told,) = story.hear(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose"))
+    (told,) = story.receive(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose"))
     assert told.data == {"identity": "alice", "sid": "DTR_1", "name": "pose", "encrypted": False}
-    assert story.hear(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose")) == []
-    (told,) = story.hear(DataTrackUnpublished(T0 + 2, "DTR_1"))
+    assert story.receive(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose")) == []
+    (told,) = story.receive(DataTrackUnpublished(T0 + 2, "DTR_1"))
     assert (told.event, told.data) == (
         "data_track_unpublished",
         {"identity": "alice", "sid": "DTR_1"},
     )
-    story.hear(DataTrackPublished(T0 + 3, "alice", "DTR_2", "pose"))
+    story.receive(DataTrackPublished(T0 + 3, "alice", "DTR_2", "pose"))
     assert names(story.left(4, "alice", "PA_1")) == [
         "data_track_unpublished",
         "participant_disconnected",
@@ -223,13 +226,13 @@ def test_data_tracks_known_by_their_sid_are_bounded(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tracks, "MAX_DATA_TRACKS", 3)
     story = Story(ALICE)
     for number in range(5):
-        story.hear(DataTrackPublished(T0 + 1, "alice", f"DTR_{number}", ""))
+        story.receive(DataTrackPublished(T0 + 1, "alice", f"DTR_{number}", ""))
     assert len(story.state.data_tracks) == 3
 
 
 def test_changes_that_newer_ones_overtook_are_counted_and_said_to_be_so() -> None:
     story = Story(ALICE)
-    (told,) = story.hear(MessagesDropped(T0 + 2, 0, changes=40))
+    (told,) = story.receive(MessagesDropped(T0 + 2, 0, changes=40))
     assert (told.event, told.data) == ("changes_overtaken", {"count": 40})
     assert story.view()["data_messages"]["total"] == 0
     assert story.state.truncated.changes == 40
@@ -248,14 +251,14 @@ def test_a_message_that_came_before_its_sender_is_theirs_when_they_come() -> Non
     assert names(story.data(1, "alice")) == ["data_message"]
     story.joined(3, person("alice", "PA_1", 0.5))
     story.data(4, "alice")
-    assert story.of("alice")["data_messages"] == 2
+    assert story.participant("alice")["data_messages"] == 2
 
 
 def test_a_message_that_came_after_its_sender_left_is_still_theirs() -> None:
     story = Story(ALICE)
     story.left(1, "alice", "PA_1")
     story.data(2, "alice")
-    assert story.of("alice")["data_messages"] == 1
+    assert story.participant("alice")["data_messages"] == 1
 
 
 def test_room_metadata_is_told_when_it_changes() -> None:

@@ -56,7 +56,7 @@ def test_of_somebody_who_rejoins_for_ever_the_newest_joins_are_kept() -> None:
         at = index * 10.0
         story.joined(at, person("alice", f"PA_{index}", at))
         story.left(at + 4, "alice", f"PA_{index}")
-    alice = story.of("alice")
+    alice = story.participant("alice")
     assert alice["sids"] == ["PA_3", "PA_4", "PA_5"]
     assert alice["seconds"] == 24.0
     assert story.counts() == (0, 1, 1, 6)
@@ -106,7 +106,7 @@ def test_metadata_of_people_who_left_is_kept_as_far_as_there_is_room() -> None:
         story.joined(index, person(f"p{index}", f"PA_{index}", index, metadata=metadata))
         story.left(index + 0.5, f"p{index}", f"PA_{index}")
     assert [line["metadata"] for line in story.view()["participants"]] == ["m" * 8, "m" * 8, None]
-    assert story.of("p2")["attributes"] is None
+    assert story.participant("p2")["attributes"] is None
     assert story.state.truncated.texts == 1
     story.joined(9, person("p0", "PA_9", 9))  # comes back, and leaves without metadata
     story.left(9.5, "p0", "PA_9")
@@ -117,9 +117,9 @@ def test_somebody_whose_metadata_was_given_up_has_it_again_when_they_are_back() 
     story = Story()
     story.joined(0, person("alice", "PA_1", 0, metadata="m" * 30))
     story.left(1, "alice", "PA_1")
-    assert story.of("alice")["metadata"] is None
+    assert story.participant("alice")["metadata"] is None
     story.joined(9, person("alice", "PA_2", 9, metadata="m" * 30))
-    assert story.of("alice")["metadata"] == "m" * 30
+    assert story.participant("alice")["metadata"] == "m" * 30
 
 
 def test_events_held_beyond_the_bound_are_made_up_for_by_the_roster() -> None:

@@ -30,8 +30,10 @@ def test_messages_of_an_encrypted_room_are_unknown() -> None:
     view = story.view()
     assert (view["encrypted"], view["data_messages"]) == (True, None)
     assert story.track("TR_1")["encrypted"] is True
-    assert story.of("alice")["data_messages"] is None
-    assert story.of("bob")["data_messages"] is None, "who published nothing may be encrypted"
+    assert story.participant("alice")["data_messages"] is None
+    assert story.participant("bob")["data_messages"] is None, (
+        "who published nothing may be encrypted"
+    )
 
 
 def test_where_only_some_encrypt_what_came_is_the_least_that_there_was() -> None:
@@ -44,9 +46,11 @@ def test_where_only_some_encrypt_what_came_is_the_least_that_there_was() -> None
         "attachments": 0,
         "lower_bound": True,
     }
-    assert story.of("alice")["data_messages"] is None
-    assert story.of("bob")["data_messages"] == 1
-    assert story.of("carol")["data_messages"] == 0, "her tracks are plain, so are her messages"
+    assert story.participant("alice")["data_messages"] is None
+    assert story.participant("bob")["data_messages"] == 1
+    assert story.participant("carol")["data_messages"] == 0, (
+        "her tracks are plain, so are her messages"
+    )
 
 
 def test_a_room_that_turns_to_encryption_is_encrypted_from_then_on() -> None:
@@ -64,9 +68,9 @@ def test_a_room_that_turns_to_encryption_is_encrypted_from_then_on() -> None:
 
 def test_a_data_track_says_it_too_and_so_does_a_track_of_somebody_who_left() -> None:
     story = Story(BOB)
-    story.hear(DataTrackPublished(T0 + 1, "bob", "DTR_1", "pose", encrypted=True))
+    story.receive(DataTrackPublished(T0 + 1, "bob", "DTR_1", "pose", encrypted=True))
     assert story.view()["encrypted"] is True
     story = Story(BOB)
     story.left(1, "bob", "PA_2")
     story.published(2, "bob", encrypted(camera("TR_2")))
-    assert (story.view()["encrypted"], story.of("bob")["data_messages"]) == (True, None)
+    assert (story.view()["encrypted"], story.participant("bob")["data_messages"]) == (True, None)

@@ -91,7 +91,7 @@ def test_a_room_that_ends_while_we_reconnect_has_a_gap_up_to_its_end(reason: str
 
 def test_a_killed_worker_failed() -> None:
     story = Story(ALICE)
-    story.hear(Disconnected(T0 + 30, None, "worker_failed"))
+    story.receive(Disconnected(T0 + 30, None, "worker_failed"))
     story.ends(50, "worker_stopped")
     story.attach("AJ_2")
     story.watching(60, ALICE)
@@ -107,7 +107,7 @@ def test_a_watch_that_begins_in_a_watch_follows_a_crash() -> None:
 
 def test_a_room_that_ended_unseen_has_a_gap_up_to_its_end() -> None:
     story = Story(ALICE)
-    story.hear(Disconnected(T0 + 50, None, "worker_failed"))
+    story.receive(Disconnected(T0 + 50, None, "worker_failed"))
     story.ends(100, "found_ended")
     assert story.gaps(500) == [(50, 100, "worker_failed")]
     assert story.view(500)["coverage"] == 0.5
@@ -140,11 +140,11 @@ def test_who_left_while_we_were_suspended_left_when_it_began(heard: float) -> No
     story.suspended(10, 40)
     story.unpublished(heard, "bob", "TR_1")
     story.left(heard, "bob", "PA_2")
-    (join,) = story.of("bob")["joins"]
+    (join,) = story.participant("bob")["joins"]
     assert (clock(join["left_at"]), join["leave_reason"]) == (10, LEFT)
     assert clock(story.track("TR_1")["unpublished_at"]) == 10
     story.left(42, "alice", "PA_1")
-    (join,) = story.of("alice")["joins"]
+    (join,) = story.participant("alice")["joins"]
     assert clock(join["left_at"]) == 42, "that was heard"
 
 
@@ -153,7 +153,7 @@ def test_who_came_and_left_meanwhile_never_left_before_they_came() -> None:
     story.suspended(10, 40)
     story.joined(40.1, person("bob", "PA_2", 30))
     story.left(40.2, "bob", "PA_2")
-    (join,) = story.of("bob")["joins"]
+    (join,) = story.participant("bob")["joins"]
     assert (clock(join["joined_at"]), clock(join["left_at"])) == (30, 30)
 
 
@@ -161,8 +161,8 @@ def test_a_webhook_knows_better_when_somebody_left_meanwhile() -> None:
     story = Story(ALICE)
     story.suspended(10, 40)
     story.left(40.1, "alice", "PA_1")
-    story.told_leave(41, ALICE, 25)
-    (join,) = story.of("alice")["joins"]
+    story.webhook_left(41, ALICE, 25)
+    (join,) = story.participant("alice")["joins"]
     assert clock(join["left_at"]) == 25.5
 
 
@@ -172,7 +172,7 @@ def test_talk_stops_and_quality_pauses_for_a_suspension() -> None:
     story.quality(0, "alice", "PA_1", "good")
     story.speaking(5, "alice")
     story.suspended(10, 40)
-    alice = story.of("alice", 50)
+    alice = story.participant("alice", 50)
     assert (alice["talk_seconds"], alice["quality"]["good"], alice["seconds"]) == (5, 20, 50)
 
 
@@ -189,14 +189,14 @@ def test_a_leave_in_doubt_before_it_is_true_and_one_that_was_not_yet_waits_on() 
     story.left(8, "bob", "PA_2", None)
     story.suspended(10, 40)
     assert story.events().count("participant_disconnected") == 1
-    assert clock(story.of("alice")["joins"][0]["left_at"]) == 3
+    assert clock(story.participant("alice")["joins"][0]["left_at"]) == 3
     story.joined(40.1, BOB)
-    assert story.of("bob", 50)["joins"][0]["left_at"] is None
+    assert story.participant("bob", 50)["joins"][0]["left_at"] is None
 
 
 def test_a_join_that_a_webhook_told_before_is_still_to_be_announced() -> None:
     story = Story()
-    story.told_join(9, ALICE)
+    story.webhook_joined(9, ALICE)
     story.suspended(10, 40)
     story.joined(40.1, ALICE)
     assert story.counts() == (1, 1, 1, 1)
@@ -216,7 +216,7 @@ def test_a_connection_that_broke_meanwhile_is_the_same_gap(how: str) -> None:
     story.tick(50)
     assert story.gaps(100) == [(10, 45, "suspended")]
     assert story.view(100)["coverage"] == 0.65
-    assert clock(story.of("bob")["joins"][0]["left_at"]) == 10
+    assert clock(story.participant("bob")["joins"][0]["left_at"]) == 10
 
 
 def test_a_suspension_while_the_connection_is_down_is_part_of_that_gap() -> None:
@@ -280,7 +280,7 @@ def test_the_burst_after_a_suspension_is_short() -> None:
     story = Story(ALICE)
     story.suspended(10, 40)
     story.left(40 + BURST + 0.1, "alice", "PA_1")
-    assert clock(story.of("alice")["joins"][0]["left_at"]) == 40 + BURST + 0.1
+    assert clock(story.participant("alice")["joins"][0]["left_at"]) == 40 + BURST + 0.1
 
 
 # -- the clock
@@ -289,7 +289,7 @@ def test_the_burst_after_a_suspension_is_short() -> None:
 def test_the_offset_of_the_workers_clock_is_told_as_compared_last() -> None:
     story = Story(ALICE)
     assert story.view()["clock_offset"] is None
-    story.hear(ClockCompared(T0 + 1, -120.0004))
+    story.receive(ClockCompared(T0 + 1, -120.0004))
     assert story.view()["clock_offset"] == -120.0
     story.disconnected(2)
     story.state, _ = apply(story.state, Watching(T0 + 3, Roster("RM_1"), clock_offset=0.02))
@@ -298,5 +298,5 @@ def test_the_offset_of_the_workers_clock_is_told_as_compared_last() -> None:
 
 def test_a_clock_that_is_a_hair_behind_has_the_offset_zero() -> None:
     story = Story(ALICE)
-    story.hear(ClockCompared(T0 + 5, -0.0002))
+    story.receive(ClockCompared(T0 + 5, -0.0002))
     assert str(story.view(6)["clock_offset"]) == "0.0"

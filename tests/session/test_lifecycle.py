@@ -54,7 +54,7 @@ def test_how_late_we_came_counts_from_people_and_not_from_machines() -> None:
     assert story.view()["entered_after"] is None
     story.joined(5, person("alice", "PA_2", -10))
     assert story.view()["entered_after"] == 10.0
-    story.told_join(6, person("bob", "PA_3", -20))
+    story.webhook_joined(6, person("bob", "PA_3", -20))
     story.tick(20)
     assert story.view()["entered_after"] == 20.0, "a visit before we came, told by a webhook"
 
@@ -97,7 +97,7 @@ def test_the_end_closes_everything_that_is_open_and_tells_of_no_leave() -> None:
     assert view["talk"]["seconds"] == 6.0
     assert story.track("TR_1", 1000)["muted_seconds"] == 4.0
     assert clock(story.track("TR_1")["unpublished_at"]) == 10
-    assert story.of("bob")["joins"][0]["leave_reason"] is None
+    assert story.participant("bob")["joins"][0]["leave_reason"] is None
 
 
 def test_after_the_end_nothing_is_heard() -> None:
@@ -114,7 +114,7 @@ def test_a_leave_that_waits_is_believed_at_the_end() -> None:
     story = Story(BOB)
     story.left(5, "bob", "PA_2", None)
     assert names(story.ends(7)) == ["participant_disconnected", "session_ended"]
-    assert story.of("bob")["seconds"] == 5.0
+    assert story.participant("bob")["seconds"] == 5.0
 
 
 def test_a_lost_server_ends_joins_when_the_room_was_last_seen() -> None:
@@ -122,7 +122,7 @@ def test_a_lost_server_ends_joins_when_the_room_was_last_seen() -> None:
     story.reconnecting(10)
     story.disconnected(29)
     story.ends(30, "server_lost")
-    assert story.of("bob")["seconds"] == 10.0
+    assert story.participant("bob")["seconds"] == 10.0
     assert clock(story.view()["ended_at"]) == 30
 
 
@@ -130,7 +130,7 @@ def test_a_session_found_ended_was_watched_until_its_last_event() -> None:
     story = Story(BOB)
     story.data(20, "bob")
     story.ends(100, "found_ended")
-    assert story.of("bob")["seconds"] == 20.0
+    assert story.participant("bob")["seconds"] == 20.0
     assert story.view()["coverage"] == 0.2
 
 
@@ -149,9 +149,9 @@ def test_a_worker_that_comes_back_continues_the_session_and_the_gap_lowers_cover
     assert (view["worker"], view["ended_at"], view["end_reason"]) == ("worker-2", None, None)
     assert view["coverage"] == 0.8
     assert story.counts() == (2, 2, 3, 3)
-    assert story.of("alice", now=100)["seconds"] == 100.0, "the same join: she never left"
-    assert story.of("bob")["seconds"] == 40.0
-    assert story.of("carol", now=100)["seconds"] == 50.0
+    assert story.participant("alice", now=100)["seconds"] == 100.0, "the same join: she never left"
+    assert story.participant("bob")["seconds"] == 40.0
+    assert story.participant("carol", now=100)["seconds"] == 50.0
     assert story.tracks() == (1, 1)
     assert story.events().count("reconnected") == 1
 
@@ -163,8 +163,8 @@ def test_a_worker_that_was_killed_stopped_watching_at_its_last_event() -> None:
     story.watching(60, ALICE)
     story.tick(64)
     assert story.view(100)["coverage"] == 0.6
-    assert story.of("bob")["seconds"] == 20.0
-    alice = story.of("alice", now=100)
+    assert story.participant("bob")["seconds"] == 20.0
+    alice = story.participant("alice", now=100)
     assert (alice["seconds"], alice["quality"]["good"], alice["talk_seconds"]) == (100.0, 10.0, 0.0)
 
 
@@ -173,7 +173,7 @@ def test_quality_is_unknown_after_a_new_connection_even_of_somebody_who_was_doub
     story.quality(0, "alice", "PA_1", "good")
     story.left(10, "alice", "PA_1", None)
     story.watching(12, ALICE)
-    assert story.of("alice", now=50)["quality"]["good"] == 10.0
+    assert story.participant("alice", now=50)["quality"]["good"] == 10.0
 
 
 def test_a_second_connection_that_is_told_of_by_a_roster_is_watched() -> None:

@@ -15,7 +15,7 @@ def test_a_person_counts_from_the_servers_time_of_joining_until_the_leave() -> N
     story = Story()
     story.joined(12.8, person("alice", "PA_1", 10.0))
     (told,) = story.left(30.0, "alice", "PA_1")
-    alice = story.of("alice")
+    alice = story.participant("alice")
     assert alice["seconds"] == 20.0
     assert [
         (j["sid"], clock(j["joined_at"]), clock(j["left_at"]), j["leave_reason"])
@@ -34,7 +34,7 @@ def test_those_who_were_there_before_us_are_found_with_their_tracks() -> None:
     assert story.events() == ["participant_found", "track_published", "track_published"]
     assert story.entries[0].data == {"existing": 1}
     assert all(e.data["existing"] for e in story.entries if e.event == "track_published")
-    assert story.of("alice", now=40)["seconds"] == 100.0
+    assert story.participant("alice", now=40)["seconds"] == 100.0
     assert story.tracks() == (2, 2)
 
 
@@ -46,7 +46,7 @@ def test_an_arrival_is_told_with_its_metadata() -> None:
 def test_without_a_time_of_joining_the_time_of_hearing_counts() -> None:
     story = Story()
     story.joined(7, person("alice", "PA_1", -T0))
-    assert story.of("alice", now=10)["seconds"] == 3.0
+    assert story.participant("alice", now=10)["seconds"] == 3.0
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_a_rejoin_is_the_same_person_with_another_join() -> None:
     (told,) = story.joined(60, person("alice", "PA_2", 60))
     assert (told.data["rejoin"], told.data["reconnect"]) == (True, False)
     assert story.counts() == (1, 1, 1, 2)
-    assert story.of("alice", now=70)["seconds"] == 20.0
-    assert story.of("alice")["sids"] == ["PA_1", "PA_2"]
+    assert story.participant("alice", now=70)["seconds"] == 20.0
+    assert story.participant("alice")["sids"] == ["PA_1", "PA_2"]
 
 
 @pytest.mark.parametrize("away,reconnect", [(0.1, True), (5.0, True), (5.1, False)])
@@ -102,7 +102,7 @@ def test_a_rejoin_whose_leave_was_heard_late_is_not_in_the_room_twice() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(12, "alice", "PA_1")  # heard on the server's tick
     story.joined(12, person("alice", "PA_2", 10.4))
-    assert story.of("alice", now=20)["seconds"] == 20.0
+    assert story.participant("alice", now=20)["seconds"] == 20.0
 
 
 def test_the_peak_is_the_most_people_at_once() -> None:
@@ -124,7 +124,7 @@ def test_a_leave_without_a_reason_tells_nothing_and_the_same_sid_was_never_gone(
     assert story.tick(30) == []
     assert story.deadline is None
     assert story.counts() == (1, 1, 1, 1)
-    assert story.of("alice", now=30)["seconds"] == 30.0
+    assert story.participant("alice", now=30)["seconds"] == 30.0
 
 
 def test_a_leave_without_a_reason_is_believed_after_four_seconds_from_when_it_was_heard() -> None:
@@ -135,8 +135,8 @@ def test_a_leave_without_a_reason_is_believed_after_four_seconds_from_when_it_wa
     told = story.tick(14)
     assert names(told) == ["track_unpublished", "participant_disconnected"]
     assert [entry.at - T0 for entry in told] == [10, 10]
-    assert story.of("alice")["seconds"] == 10.0
-    assert story.of("alice")["joins"][0]["leave_reason"] is None
+    assert story.participant("alice")["seconds"] == 10.0
+    assert story.participant("alice")["joins"][0]["leave_reason"] is None
     assert (story.counts()[0], story.tracks()) == (0, (0, 1))
     assert story.deadline is None
 
@@ -155,7 +155,7 @@ def test_a_leave_without_a_reason_and_a_new_sid_is_a_rejoin() -> None:
     assert told[1].data["reconnect"] is True
     assert story.deadline is None
     assert story.counts() == (1, 1, 1, 2)
-    assert clock(story.of("alice")["joins"][0]["left_at"]) == 10
+    assert clock(story.participant("alice")["joins"][0]["left_at"]) == 10
 
 
 def test_a_reason_that_comes_after_all_makes_the_leave_final_at_its_first_time() -> None:
@@ -170,7 +170,7 @@ def test_a_reason_that_comes_after_the_leave_was_believed_is_noted() -> None:
     story.left(10, "alice", "PA_1", None)
     story.tick(20)
     assert story.left(21, "alice", "PA_1", "connection_timeout") == []
-    assert story.of("alice")["joins"][0]["leave_reason"] == "connection_timeout"
+    assert story.participant("alice")["joins"][0]["leave_reason"] == "connection_timeout"
 
 
 def test_the_same_sid_that_comes_back_after_all_goes_on_with_its_join() -> None:
@@ -180,7 +180,7 @@ def test_the_same_sid_that_comes_back_after_all_goes_on_with_its_join() -> None:
     (told,) = story.joined(21, person("alice", "PA_1", 0))
     assert (told.event, told.data["rejoin"]) == ("participant_connected", True)
     assert story.counts() == (1, 1, 1, 1)
-    assert story.of("alice", now=30)["seconds"] == 30.0
+    assert story.participant("alice", now=30)["seconds"] == 30.0
 
 
 def test_measuring_stops_with_a_provisional_leave_and_quality_goes_on_if_it_was_untrue() -> None:
@@ -188,10 +188,10 @@ def test_measuring_stops_with_a_provisional_leave_and_quality_goes_on_if_it_was_
     story.quality(0, "alice", "PA_1", "good")
     story.speaking(8, "alice")
     story.left(10, "alice", "PA_1", None)
-    assert story.of("alice", now=12)["quality"]["good"] == 10.0
+    assert story.participant("alice", now=12)["quality"]["good"] == 10.0
     story.joined(12, person("alice", "PA_1", 0))
-    assert story.of("alice", now=20)["quality"]["good"] == 20.0
-    assert story.of("alice", now=20)["talk_seconds"] == 2.0
+    assert story.participant("alice", now=20)["quality"]["good"] == 20.0
+    assert story.participant("alice", now=20)["talk_seconds"] == 2.0
 
 
 def test_a_provisional_leave_is_told_at_the_rejoin_where_that_is_earlier() -> None:
@@ -207,7 +207,7 @@ def test_signals_of_somebody_on_a_provisional_leave_do_not_count() -> None:
     assert story.quality(11, "alice", "PA_1", "good") == []
     assert story.speaking(11, "alice") == []
     story.tick(20)
-    assert story.of("alice")["talk_seconds"] is None
+    assert story.participant("alice")["talk_seconds"] is None
 
 
 # -- a rejoin before the leave
@@ -226,7 +226,7 @@ def test_a_rejoin_before_the_leave_swallows_the_leave_whichever_sid_it_names(sid
     assert story.left(10.5, "alice", sid, "duplicate_identity") == []
     assert story.counts() == (1, 1, 1, 2)
     assert story.tracks() == (1, 2)
-    first, second = story.of("alice")["joins"]
+    first, second = story.participant("alice")["joins"]
     assert (clock(first["left_at"]), first["leave_reason"]) == (10.0, "duplicate_identity")
     assert second["left_at"] is None
 
@@ -333,7 +333,7 @@ def test_what_made_no_sense_is_counted() -> None:
 def test_a_missed_join_ends_where_the_next_one_began() -> None:
     story = Story()
     _earlier_join_told_last(story)
-    first, second = story.of("alice")["joins"]
+    first, second = story.participant("alice")["joins"]
     assert (first["sid"], clock(first["left_at"])) == ("PA_1", 9)
     assert second["left_at"] is None
 
@@ -346,7 +346,7 @@ def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
     story.speaking(5)
     story.left(-100, "alice", "PA_1")
     view = story.view(-50)
-    alice, track = story.of("alice", -50), story.track("TR_1", -50)
+    alice, track = story.participant("alice", -50), story.track("TR_1", -50)
     assert alice["seconds"] == 0.0
     assert alice["joins"][0]["left_at"] == alice["joins"][0]["joined_at"]
     assert min(alice["quality"].values()) >= 0.0
@@ -365,7 +365,7 @@ def test_name_metadata_and_attributes_follow_their_changes() -> None:
     assert names(story.metadata(2, "alice", "{}")) == ["participant_metadata"]
     (told,) = story.attributes(3, "alice", hand="", y="2", x="1")
     assert told.data == {"identity": "alice", "changed": {"hand": "", "y": "2"}}
-    alice = story.of("alice")
+    alice = story.participant("alice")
     assert (alice["name"], alice["metadata"]) == ("Alice", "{}")
     assert alice["attributes"] == {"x": "1", "y": "2"}
 

@@ -38,7 +38,7 @@ def test_a_comparison_over_a_connection_that_is_up_ends_a_reconnect_whose_end_wa
     story.reconnecting(10)
     story.published(11, "bob", camera("TR_9"))
     bob = person("bob", "PA_9", 9, camera("TR_9"))
-    story.hear(Resynced(T0 + 12, Roster("RM_1", "", (ALICE, bob)), connected=True))
+    story.receive(Resynced(T0 + 12, Roster("RM_1", "", (ALICE, bob)), connected=True))
     assert not story.state.reconnecting
     assert "TR_9" in story.state.tracks
 
@@ -88,7 +88,7 @@ def test_whoever_is_missing_four_seconds_after_reconnected_left_when_it_was_hear
     assert story.deadline == 24
     assert story.counts()[0] == 2
     assert names(story.tick(24)) == ["track_unpublished", "participant_disconnected"]
-    assert story.of("alice")["seconds"] == 10.2
+    assert story.participant("alice")["seconds"] == 10.2
     assert clock(story.track("TR_1")["unpublished_at"]) == 10.2
     assert story.counts()[0] == 1
 
@@ -98,7 +98,7 @@ def test_whoever_went_missing_without_a_word_left_when_the_watching_stopped() ->
     story.reconnecting(10)
     story.reconnected(20, BOB)
     story.tick(24)
-    assert story.of("alice")["seconds"] == 10.0
+    assert story.participant("alice")["seconds"] == 10.0
 
 
 def test_a_new_sid_after_the_reconnect_is_a_rejoin() -> None:
@@ -116,7 +116,7 @@ def test_a_new_sid_after_the_reconnect_is_a_rejoin() -> None:
         "track_published",
     ]
     assert story.counts() == (2, 2, 2, 3)
-    assert clock(story.of("alice")["joins"][0]["left_at"]) == 10.2
+    assert clock(story.participant("alice")["joins"][0]["left_at"]) == 10.2
     assert story.tracks() == (1, 2)
 
 
@@ -149,7 +149,7 @@ def test_somebody_who_came_and_went_while_reconnecting_is_counted() -> None:
     story.left(14, "carol", "PA_3")
     story.reconnected(20, ALICE)
     assert story.counts() == (1, 2, 2, 2)
-    assert story.of("carol")["seconds"] == 2.0
+    assert story.participant("carol")["seconds"] == 2.0
     assert story.tracks() == (1, 2)
 
 
@@ -180,7 +180,7 @@ def test_a_resume_in_which_nobody_leaves_keeps_quality_and_ends_talk() -> None:
     story.speaking(5, "alice")
     story.reconnecting(10)
     story.reconnected(13, ALICE)
-    alice = story.of("alice", now=20)
+    alice = story.participant("alice", now=20)
     assert alice["quality"]["excellent"] == 20.0
     assert alice["talk_seconds"] == 5.0
 
@@ -262,8 +262,8 @@ def test_a_watch_that_broke_off_while_reconnecting_leaves_everybody_in_doubt() -
     assert "participant_disconnected" not in names(told)
     story.tick(110)
     assert story.counts() == (1, 2, 2, 2)
-    assert story.of("alice", 110)["seconds"] == 110.0
-    assert story.of("bob", 110)["seconds"] == 10.2
+    assert story.participant("alice", 110)["seconds"] == 110.0
+    assert story.participant("bob", 110)["seconds"] == 10.2
     assert story.view(110)["coverage"] == round(20 / 110, 4)
 
 
@@ -275,7 +275,7 @@ def test_people_without_tracks_who_left_before_the_reconnect_are_gone(reason: st
     story.reconnecting(10)
     story.reconnected(11)
     story.tick(16)
-    assert story.of("bob")["seconds"] == 5.0
+    assert story.participant("bob")["seconds"] == 5.0
 
 
 @pytest.mark.parametrize("there", [(), (BOB,)])
@@ -327,8 +327,8 @@ def test_resynced_adds_what_was_missed_and_ends_what_is_gone() -> None:
     )
     assert story.counts() == (2, 3, 3, 3)
     assert story.tracks() == (2, 3)
-    assert story.of("carol", now=20)["seconds"] == 8.0
-    assert clock(story.of("alice")["joins"][0]["left_at"]) == 20
+    assert story.participant("carol", now=20)["seconds"] == 8.0
+    assert clock(story.participant("alice")["joins"][0]["left_at"]) == 20
     assert story.view()["metadata"] == "new"
 
 
@@ -350,7 +350,7 @@ def test_resynced_believes_a_leave_that_waits() -> None:
     story.left(10, "alice", "PA_1", None)
     told = story.resynced(11, BOB)
     assert names(told) == ["track_unpublished", "participant_disconnected"]
-    assert story.of("alice")["seconds"] == 10.0
+    assert story.participant("alice")["seconds"] == 10.0
     assert clock(story.track("TR_1")["unpublished_at"]) == 10
 
 
@@ -366,7 +366,7 @@ def test_resynced_brings_back_a_join_that_was_believed_over() -> None:
     story.left(10, "alice", "PA_1")
     story.resynced(20, ALICE)
     assert story.counts() == (1, 1, 1, 1)
-    assert story.of("alice", now=20)["seconds"] == 20.0
+    assert story.participant("alice", now=20)["seconds"] == 20.0
     assert story.tracks() == (1, 1)
 
 
@@ -374,7 +374,7 @@ def test_an_identity_that_is_in_a_roster_twice_is_one_person() -> None:
     story = Story()
     story.resynced(20, person("alice", "PA_2", 10), person("alice", "PA_1", 5))
     assert story.counts() == (1, 1, 1, 2)
-    assert story.of("alice", now=20)["seconds"] == 15.0
+    assert story.participant("alice", now=20)["seconds"] == 15.0
 
 
 def test_a_new_connection_to_the_same_life_takes_what_waited() -> None:
@@ -446,7 +446,7 @@ def test_a_message_of_the_same_life_counts_at_its_own_time() -> None:
         ("reconnected", 14),
         ("data_message", 12),
     ]
-    assert story.of("alice")["data_messages"] == 1
+    assert story.participant("alice")["data_messages"] == 1
 
 
 def test_a_message_counts_where_the_connection_never_comes_back() -> None:

@@ -77,7 +77,7 @@ def test_people_who_are_there_stay_there(skew: float) -> None:
     alice = person("alice", "PA_1", 1 - skew, microphone("TR_1"))
     bob = person("bob", "PA_2", 1 - skew)
     story.joined(1, alice)
-    story.told_join(1.2, bob)
+    story.webhook_joined(1.2, bob)
     story.joined(3, bob)
     story.tick(60)
     assert next_deadline(story.state) is None
@@ -89,8 +89,8 @@ def test_a_leave_that_is_told_counts_in_the_time_of_its_join_where_ours_is_ahead
     story = Story()
     story.joined(40, person("alice", "PA_1", 10))
     story.left(60, "alice", "PA_1")
-    story.told_leave(60.2, person("alice", "PA_1", 10), 30)
-    (join,) = story.of("alice")["joins"]
+    story.webhook_left(60.2, person("alice", "PA_1", 10), 30)
+    (join,) = story.participant("alice")["joins"]
     assert (clock(join["left_at"]), join["leave_reason"]) == (30.5, LEFT)
 
 
@@ -101,5 +101,5 @@ def test_a_clock_that_is_set_back_never_takes_anything_back() -> None:
     story.state, _ = apply(story.state, evolve(WebhookRoomStarted(T0, T0, None, ""), at=T0 - 3600))
     story.left(-3500, "alice", "PA_1")
     assert story.state.last_at == before.last_at
-    assert story.of("alice", -3500)["seconds"] == 0.0
+    assert story.participant("alice", -3500)["seconds"] == 0.0
     assert story.view(-3500)["coverage"] >= 0.0

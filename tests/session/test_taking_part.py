@@ -29,7 +29,7 @@ def of(current: int, peak: int, unique: int, joins: int, aborted: int) -> dict[s
 
 
 def joins(story: Story, identity: str) -> list[dict[str, Any]]:
-    return story.of(identity)["joins"]
+    return story.participant(identity)["joins"]
 
 
 # -- media that connects late or never
@@ -46,7 +46,7 @@ def test_who_never_becomes_active_is_there_and_counts_as_aborted_only() -> None:
     assert counts(story) == of(0, 0, 0, 0, 1)
     (join,) = joins(story, "dora")
     assert (join["active"], join["leave_reason"]) == (False, "join_failure")
-    assert (story.of("dora")["seconds"], story.view()["people_seconds"]) == (0, 0)
+    assert (story.participant("dora")["seconds"], story.view()["people_seconds"]) == (0, 0)
 
 
 def test_who_becomes_active_is_told_then_and_there_since_they_joined() -> None:
@@ -60,7 +60,7 @@ def test_who_becomes_active_is_told_then_and_there_since_they_joined() -> None:
     assert story.state.anomalies == 0
     story.left(15, "dora", "PA_9")
     assert counts(story) == of(0, 1, 1, 1, 0)
-    assert story.of("dora")["seconds"] == 10
+    assert story.participant("dora")["seconds"] == 10
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -74,7 +74,7 @@ def test_who_is_said_to_be_active_after_they_left_took_part(back: bool) -> None:
     told = story.active(9, "dora", "PA_9")
     assert names(told) == ["participant_connected", "participant_disconnected"]
     assert counts(story) == of(back, 1, 1, 1 + back, 0)
-    assert story.of("dora", 9)["seconds"] == 3
+    assert story.participant("dora", 9)["seconds"] == 3
     assert story.active(9, "dora", "PA_9") == []
 
 
@@ -104,7 +104,7 @@ def test_what_the_halfway_do_is_still_theirs() -> None:
     story.published(5, "dora", camera("TR_1"))
     story.data(5, "dora", "t")
     assert story.track("TR_1")["identity"] == "dora"
-    assert story.of("dora")["data_messages"] == 1
+    assert story.participant("dora")["data_messages"] == 1
 
 
 def test_an_aborted_agent_is_no_persons_aborted_join() -> None:
@@ -119,14 +119,14 @@ def test_an_aborted_join_is_one_with_and_without_webhooks(told: str) -> None:
     story = Story()
     said = WebhookJoinAborted(T0 + 20.1, T0 + 20, half(), "signal_close")
     if told == "alone":
-        story.hear(said)
+        story.receive(said)
     else:
         story.joined(5, half())
         if told == "before":
-            story.hear(said)
+            story.receive(said)
         story.left(20, "dora", "PA_9", "signal_close")
         if told == "after":
-            story.hear(said)
+            story.receive(said)
     story.joined(22, half())  # late
     story.tick(40)
     assert counts(story) == of(0, 0, 0, 0, 1)
@@ -166,7 +166,7 @@ def test_who_was_connecting_before_a_gap_and_left_in_it_may_have_taken_part(
     story.tick(20)
     assert counts(story) == of(0, 0, 0, 0, 0)
     assert story.entries[-1].event == "reconnected"
-    story.hear(WebhookJoinAborted(T0 + 20.1, T0 + 8, half(), "signal_close"))
+    story.receive(WebhookJoinAborted(T0 + 20.1, T0 + 8, half(), "signal_close"))
     assert counts(story) == of(0, 0, 0, 0, 1)
     (told,) = [one for one in story.entries if one.event == "participant_connection_aborted"]
     assert told.data["reason"] == "signal_close"
@@ -178,7 +178,7 @@ def test_who_left_in_a_gap_took_part_where_the_server_says_so() -> None:
     story.reconnecting(6)
     story.reconnected(10)
     story.tick(20)
-    story.hear(WebhookLeft(T0 + 20.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
+    story.receive(WebhookLeft(T0 + 20.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
     assert counts(story) == of(0, 1, 1, 1, 0)
 
 
@@ -187,13 +187,13 @@ def test_a_webhook_of_a_join_says_that_it_became_active(when: str) -> None:
     story = Story()
     said = WebhookJoined(T0 + 6.1, T0 + 6, person("dora", "PA_9", 5))
     if when == "before":
-        story.hear(said)
+        story.receive(said)
     story.joined(6.5, half())
     if when == "while":
-        story.hear(said)
+        story.receive(said)
     story.left(8, "dora", "PA_9")
     if when == "after":
-        story.hear(WebhookLeft(T0 + 8.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
+        story.receive(WebhookLeft(T0 + 8.1, T0 + 8, person("dora", "PA_9", 5), LEFT))
     assert counts(story) == of(0, 1, 1, 1, 0)
     assert story.view()["people_seconds"] == 3
     assert [join["active"] for join in joins(story, "dora")] == [True]
@@ -212,8 +212,8 @@ def test_a_kind_belongs_to_a_join_and_one_join_of_a_person_is_enough() -> None:
     story.joined(30, person("alice", "PA_3", 30, kind="ingress"))
     assert counts(story) == of(0, 1, 1, 1, 0)
     assert [join["kind"] for join in joins(story, "alice")] == ["ingress", "standard", "ingress"]
-    assert story.of("alice")["kind"] == "standard"
-    assert (story.of("alice")["seconds"], story.view()["people_seconds"]) == (4, 4)
+    assert story.participant("alice")["kind"] == "standard"
+    assert (story.participant("alice")["seconds"], story.view()["people_seconds"]) == (4, 4)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -225,7 +225,7 @@ def test_a_recorder_was_no_person_from_the_beginning(there: bool) -> None:
         story.left(5, "bot", "PA_9")
     story.recorder(6, "bot", "PA_9")
     assert counts(story) == of(1, 1, 1, 1, 0)
-    assert story.of("bot")["kind"] == "egress"
+    assert story.participant("bot")["kind"] == "egress"
     story.reconnecting(7)
     story.reconnected(8, person("alice", "PA_1", -5), *([person("bot", "PA_9", 1)] * there))
     story.left(9, "bot", "PA_9")
@@ -247,7 +247,7 @@ def test_the_peak_without_the_recorder_is_that_of_the_others() -> None:
 def test_a_webhook_says_that_it_is_a_recorder_too() -> None:
     story = Story()
     story.joined(1, person("bot", "PA_9", 1))
-    story.hear(WebhookJoined(T0 + 1.2, T0 + 1, person("bot", "PA_9", 1, kind="egress")))
+    story.receive(WebhookJoined(T0 + 1.2, T0 + 1, person("bot", "PA_9", 1, kind="egress")))
     assert counts(story) == of(0, 0, 0, 0, 0)
 
 
@@ -264,15 +264,15 @@ def test_ringing_is_not_presence_and_its_time_stands_apart() -> None:
     numbers = {"sip.phoneNumber": "+49 30 1", "sip.trunkPhoneNumber": "+49 30 2"}
     story.joined(10, caller("dialing", more={**numbers, "sip.trunkID": "ST_1"}))
     assert counts(story) == of(0, 0, 0, 0, 0)
-    assert story.of("sip_1")["sip"]["ringing_seconds"] == 0
+    assert story.participant("sip_1")["sip"]["ringing_seconds"] == 0
     story.tick(15)
-    assert story.of("sip_1")["sip"]["ringing_seconds"] == 5
+    assert story.participant("sip_1")["sip"]["ringing_seconds"] == 5
     told = story.attributes(22, "sip_1", **{"sip.callStatus": "active"})
     assert names(told) == ["participant_attributes", "participant_connected"]
     assert counts(story) == of(1, 1, 1, 1, 0)
     story.attributes(40, "sip_1", **{"sip.callStatus": "hangup"})
     story.left(42, "sip_1", "PA_1")
-    line = story.of("sip_1")
+    line = story.participant("sip_1")
     assert (line["seconds"], story.view()["people_seconds"]) == (20, 20)
     answered_at = line["sip"].pop("answered_at")
     assert clock(answered_at) == 22
@@ -291,7 +291,7 @@ def test_of_a_call_from_outside_the_numbers_are_the_other_way_round() -> None:
     story = Story()
     numbers = {"sip.phoneNumber": "caller", "sip.trunkPhoneNumber": "called"}
     story.joined(10, caller("ringing", more={**numbers, "sip.ruleID": "SDR_1"}))
-    call = story.of("sip_1")["sip"]
+    call = story.participant("sip_1")["sip"]
     assert (call["from"], call["to"]) == ("caller", "called")
 
 
@@ -301,7 +301,7 @@ def test_a_call_that_nobody_answers_is_aborted_and_says_why(reason: str) -> None
     story.joined(10, caller("dialing"))
     story.left(30, "sip_1", "PA_1", reason)
     assert counts(story) == of(0, 0, 0, 0, 1)
-    call = story.of("sip_1")["sip"]
+    call = story.participant("sip_1")["sip"]
     assert (call["ringing_seconds"], call["answered_at"], call["hangup_cause"]) == (
         20,
         None,
@@ -312,20 +312,20 @@ def test_a_call_that_nobody_answers_is_aborted_and_says_why(reason: str) -> None
 def test_of_a_call_that_was_answered_before_us_the_ringing_is_not_known() -> None:
     story = Story(caller("active", joined=-60))
     assert counts(story) == of(1, 1, 1, 1, 0)
-    call = story.of("sip_1")["sip"]
+    call = story.participant("sip_1")["sip"]
     assert (call["ringing_seconds"], call["answered_at"]) == (None, None)
 
 
 def test_a_call_that_comes_answered_did_not_ring() -> None:
     story = Story()
     story.joined(10, caller("active"))
-    assert story.of("sip_1")["sip"]["ringing_seconds"] == 0
+    assert story.participant("sip_1")["sip"]["ringing_seconds"] == 0
     assert counts(story) == of(1, 1, 1, 1, 0)
 
 
 def test_who_never_called_has_no_call() -> None:
     story = Story(person("alice", "PA_1", 0, attributes={"sip.callStatus": "ringing"}))
-    assert story.of("alice")["sip"] is None
+    assert story.participant("alice")["sip"] is None
     assert counts(story)["current"] == 1
 
 
@@ -360,20 +360,20 @@ def test_a_leave_in_a_gap_was_sometime_in_it() -> None:
 def test_a_webhook_narrows_the_leave_of_somebody_silent() -> None:
     story = Story(person("alice", "PA_1", -5))
     story.left(8.9, "alice", "PA_1")
-    story.hear(WebhookLeft(T0 + 20, T0 + 7, person("alice", "PA_1", -5), LEFT))
+    story.receive(WebhookLeft(T0 + 20, T0 + 7, person("alice", "PA_1", -5), LEFT))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (7.5, 0.5)
 
 
 def test_a_webhook_does_not_make_an_observed_leave_less_exact() -> None:
     story = Story(person("alice", "PA_1", -5, microphone("TR_1")))
     story.left(8.9, "alice", "PA_1")
-    story.hear(WebhookLeft(T0 + 20, T0 + 8, person("alice", "PA_1", -5), LEFT))
+    story.receive(WebhookLeft(T0 + 20, T0 + 8, person("alice", "PA_1", -5), LEFT))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (8.9, 0)
 
 
 def test_a_leave_that_only_a_webhook_told_is_known_to_the_second() -> None:
     story = Story()
-    story.hear(WebhookLeft(T0 + 8.25, T0 + 8, person("alice", "PA_1", 2), LEFT))
+    story.receive(WebhookLeft(T0 + 8.25, T0 + 8, person("alice", "PA_1", 2), LEFT))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (8.25, 0.25)
 
 
@@ -388,6 +388,6 @@ def test_where_the_watch_ended_the_leave_is_not_known_and_where_the_room_ended_i
 
 def test_a_visit_that_was_too_short_to_be_announced_took_less_than_a_tick() -> None:
     story = Story()
-    story.hear(WebhookJoined(T0 + 5.1, T0 + 5, person("alice", "PA_1", 5)))
-    story.hear(Tick(T0 + 10))
+    story.receive(WebhookJoined(T0 + 5.1, T0 + 5, person("alice", "PA_1", 5)))
+    story.receive(Tick(T0 + 10))
     assert (clock(joins(story, "alice")[0]["left_at"]), within(story)) == (5, 3)

@@ -79,7 +79,7 @@ def test_a_timeline_has_4_kb_of_a_text_and_the_session_all_of_it() -> None:
     story.joined(1, person("alice", "PA_1", 1, metadata=metadata))
     story.attributes(2, "alice", **attributes)
     story.metadata(3, "alice", metadata[1:])
-    alice = story.of("alice")
+    alice = story.participant("alice")
     assert (alice["metadata"], alice["attributes"]) == (metadata[1:], attributes)
     told = [e for e in story.view()["timeline"] if e["event"].startswith("participant_m")]
     assert [e["metadata"][-13:] for e in told] == ["[60000 bytes]", "[59999 bytes]"]

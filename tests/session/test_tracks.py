@@ -140,5 +140,5 @@ def test_our_own_subscription_is_told_once() -> None:
 
 def test_a_subscription_that_failed_is_told() -> None:
     story = alone(microphone("TR_1"))
-    (told,) = story.hear(TrackSubscriptionFailed(T0 + 1, "alice", "TR_1", "timeout"))
+    (told,) = story.receive(TrackSubscriptionFailed(T0 + 1, "alice", "TR_1", "timeout"))
     assert told.data == {"identity": "alice", "sid": "TR_1", "error": "timeout"}

@@ -173,4 +173,4 @@ def test_hostile_text_is_kept_as_it_is() -> None:
     story = Story(person(name, "PA_1", 0, name=name, metadata=name * 100))
     story.data(1, name, name)
     check_shape(story.view())
-    assert story.of(name)["name"] == name
+    assert story.participant(name)["name"] == name
