@@ -1,6 +1,6 @@
-"""What outlives an actor: the journal of each session, the backlog, and the way to the archive.
+"""Sessions that outlive their actors: journals, the backlog, and the way to the archive.
 
-A session actor records each event in its `journal`.  The journal encodes the line into the
+A session actor records each event in its `journal`.  The journal hands the encoded row to the
 `backlog`, which bounds what waits.  The `store_actor` writes batches of it to an `archive`, the
 port that `bridge.store` fills.  After a crash the journal gives the actor its state again.
 

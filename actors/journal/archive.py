@@ -3,9 +3,9 @@
 SQLite fills this port (`bridge.store`), and a simulated disk that can be full, locked,
 slow or torn (`actors.simulation`).  One contract suite in the tests runs over both.
 
-What is kept of a session is its journal, a `JournalRow` a record, and now and then the
-session itself as it was after one of them, a `Checkpoint`.  A session is got back by
-folding the lines after its newest checkpoint into it.
+The archive has a session's journal, a `JournalRow` for each record, and now and then a
+`Checkpoint`: the session as it was after one of them.  A session is read by folding the rows
+after its newest checkpoint into that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attrs import frozen
 from actors.session import SessionState
 
 RECENT: Final = 600.0
-"""Seconds after its end for which LiveKit's webhooks may still speak of a session."""
+"""Seconds after the end of a session in which webhooks may still report about it."""
 
 
 @frozen
@@ -27,7 +27,7 @@ class JournalRow:
 
     session: int
     seq: int
-    """From 0 on, without a gap unless lines were given up (`Checkpoint.lost`)."""
+    """From 0 on, without a gap unless rows were given up (`Checkpoint.lost`)."""
     at: float
     """Unix seconds of the record."""
     kind: str
@@ -44,22 +44,22 @@ class Checkpoint:
     seq: int
     state: SessionState
     lost: int
-    """Lines that were given up in all, because the archive could not take them for too long."""
+    """Rows that were given up in all, because the archive could not take them for too long."""
 
 
 @frozen
 class Batch:
-    """What is to be written in one go.  Of each session the lines are in order."""
+    """Rows and checkpoints for one transaction.  The rows of each session are in order."""
 
     lines: tuple[JournalRow, ...]
     checkpoints: tuple[Checkpoint, ...]
     alive_at: float
-    """Unix seconds: all that was recorded until then is in this batch or an earlier one."""
+    """Unix seconds: everything recorded until then is in this batch or an earlier one."""
 
 
 @frozen
 class StoredSession:
-    """A session as the archive has it."""
+    """A session as it is in the archive."""
 
     session: int
     seq: int
@@ -70,18 +70,18 @@ class StoredSession:
 
 @frozen
 class RecoveredSessions:
-    """What an earlier run of this worker left."""
+    """Sessions that earlier runs of this worker stored."""
 
     sessions: tuple[StoredSession, ...]
-    """Those that are open, of those that ended without their room the newest ones, and all
-    that ended in the last `RECENT` seconds before `alive_at`."""
+    """The open ones, the newest of those that ended before their room, and all that ended in
+    the last `RECENT` seconds before `alive_at`."""
     alive_at: float | None
     """Unix seconds of the newest batch; None in a new archive."""
 
 
 @frozen
 class Removal:
-    """The things that were dropped."""
+    """How much was dropped."""
 
     sessions: int = 0
     bytes: int = 0
@@ -108,48 +108,48 @@ class PruneStep:
 
 
 class ArchiveTrouble(Exception):
-    """It cannot be read or written now, and may be later.  The text says why and what to do."""
+    """The archive cannot be read or written for now.  The text says why and what to do."""
 
 
 class ArchiveLost(ArchiveTrouble):
-    """What it had is gone from it, and it begins anew.
+    """The archive lost its content and begins anew.
 
-    Every session that lives has to be written whole again: lines alone are of no use.
+    Every session in memory must be written whole again: rows alone are of no use.
     """
 
     def __init__(self, text: str, *, lines_are_kept: bool = False) -> None:
-        """`lines_are_kept`: all that was written could be rescued."""
+        """`lines_are_kept`: all rows could be rescued."""
         super().__init__(text)
         self.lines_are_kept = lines_are_kept
 
 
 class Archive(Protocol):
-    """Where sessions are kept.  One writer at a time."""
+    """The store of sessions, as its one writer sees it."""
 
     async def load(self) -> RecoveredSessions:
-        """What earlier runs left; nothing of what this one wrote.  Raises `ArchiveTrouble`."""
+        """The sessions of earlier runs, without those of this one.  Raises `ArchiveTrouble`."""
         ...
 
     async def write(self, batch: Batch) -> None:
-        """Keep all of it, durably by the time this returns, or nothing.
+        """Store all of it, durably when this returns, or nothing.
 
         The same batch again changes nothing.  Raises `ArchiveTrouble`; may be cancelled,
-        and it is then not known whether it was kept.
+        and then it is not known whether it was stored.
         """
         ...
 
     async def verify(self, most: float = inf) -> None:
-        """Read through what is kept, as whoever reads it does; may take long.
+        """Read through the archive as a reader does; may take long.
 
-        Nothing is read where more than `most` bytes are kept.
-        Raises `ArchiveLost` where it is damaged, and `ArchiveTrouble` where it cannot be read.
+        Reads nothing if the archive has more than `most` bytes.
+        Raises `ArchiveLost` if it is damaged, and `ArchiveTrouble` if it cannot be read.
         """
         ...
 
     async def prune(self, now: float | None) -> PruneStep:
-        """Drop some of what is older, or more, than is to be kept; quick.
+        """Drop some of the sessions that exceed the retention by age or size; quick.
 
-        `now` is Unix seconds by a clock that others confirm; None where there is none: then
+        `now` is Unix seconds by a clock that others confirm; without one it is None, and then
         nothing is dropped for its age.  Raises `ArchiveTrouble`.
         """
         ...

@@ -1,10 +1,10 @@
-"""What the archive has not got yet: the lines of all journals, in order, and who changed.
+"""The backlog: rows of all journals that are not in the archive yet, in order.
 
-It outlives an incarnation of the store's actor, and it is bounded: where the archive
-cannot take anything for long, lines beyond the bound are given up and counted, and their
-session is kept by its checkpoint alone.  Its numbers stay right then; its timeline lacks
-those lines and says how many.  Whoever fills it pays for it: where most of what waits is of
-one session, it makes room for the others.
+It outlives an incarnation of the store's actor, and it is bounded.  If the archive can take
+nothing for long, rows beyond the bound are given up and counted, and their session is stored by
+its checkpoint alone.  Its numbers stay right then; its timeline lacks those rows and shows how
+many.  Overload is charged to its source: if one session has most of the backlog, its newest rows
+are given up first.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from actors.session import (
 from actors.session.codec import encode_entries, encode_record
 
 MOST_BYTES: Final = 64 << 20
-"""Of lines that wait."""
+"""Of rows that wait."""
 MOST_LINES: Final = 200_000
 LINE_COST: Final = 300
-"""Bytes that a line takes beside its body."""
+"""Bytes that a row takes beside its body."""
 CHECKPOINT_LINES: Final = 1_000
-"""Lines of a session after which it is kept whole again."""
+"""Rows of a session after which the next checkpoint is due."""
 CHECKPOINT_BYTES: Final = 1 << 20
-"""Bytes of its lines after which it is too: the writer and every reader have them in memory."""
+"""Bytes of its rows after which it is due too: writer and readers have them in memory."""
 CHECKPOINT_AGE: Final = 20.0
-"""Seconds after which a session that changed is kept whole again."""
+"""Seconds after a change until the next checkpoint is due."""
 
 
 class RowSource(Protocol):
@@ -79,10 +79,10 @@ class ChangedSession:
     lines: int = 0
     bytes: int = 0
     urgent: bool = False
-    """It began, ended or goes on, or some record has no line: only a checkpoint tells of it."""
+    """It began, ended or was continued, or a record has no row: a checkpoint is due at once."""
 
     def is_due(self, now: float) -> bool:
-        # Either way: clocks are set back now and then.
+        # In both directions, because a clock may be set back.
         aged = abs(now - self.since) >= CHECKPOINT_AGE
         many = self.lines >= CHECKPOINT_LINES or self.bytes >= CHECKPOINT_BYTES
         return self.urgent or many or aged
@@ -90,7 +90,7 @@ class ChangedSession:
 
 @define(eq=False)
 class _SessionShare:
-    """The waiting lines of one session."""
+    """The waiting rows of one session."""
 
     places: list[int] = field(factory=list[int])
     """Of its lines among all, the oldest first."""
@@ -99,20 +99,20 @@ class _SessionShare:
 
 @define(eq=False)
 class Health:
-    """How the store is."""
+    """The health of the store."""
 
     trouble: str = ""
-    """What is wrong, as last said; empty where nothing is."""
+    """The newest error text; empty if all is well."""
     since: float | None = None
     """Unix seconds since when."""
     unreadable: str = ""
-    """Why somebody could not read what is kept, until it was read through; else empty."""
+    """Why a reader could not read the store; empty after it was read through."""
     written: int = 0
     """Lines written by this run."""
     lost: int = 0
-    """Lines given up by this run, and those of its sessions that went with a store."""
+    """Rows given up by this run, with those of its sessions that a lost store had."""
     over_size: Removal = NOTHING
-    """The things that this run dropped because the file was too large."""
+    """Sessions and bytes that this run dropped because the file was too large."""
     written_at: float | None = None
     """Unix seconds of the newest batch."""
 
@@ -133,19 +133,19 @@ class Backlog:
         self.in_flight: Batch | None = None
         """The batch that is being written, or has to be written again."""
         self.has_work = trio.Event()
-        """Set where something waits."""
+        """Set if something waits."""
         self.ready = trio.Event()
-        """What earlier runs left is taken over.  Nothing is written before: a session that
-        began meanwhile may turn out to be one of theirs."""
+        """Set when the sessions of earlier runs are taken over.  Nothing is written before: a
+        session that began in the meantime may be one of theirs."""
         self.batch_written = trio.Event()
         """Set when the next batch is in the archive; then another event."""
         self.most_a_minute = most_a_minute
         self._most_bytes = most_bytes
         self.verify_wanted = trio.Event()
-        """Set where somebody could not read what is kept; then another event."""
+        """Set when a reader could not read the store; then another event."""
         self._most_lines = most_lines
         self._lines: dict[int, JournalRow] = {}
-        """By the order in which they came, so that one can be given up without a search."""
+        """Rows by the order in which they came, so that one can be given up without a search."""
         self._came = 0
         self._bytes = 0
         self._shares: dict[int, _SessionShare] = {}
@@ -162,17 +162,17 @@ class Backlog:
 
     @property
     def waiting(self) -> int:
-        """Lines that are not in the archive."""
+        """Rows that are not in the archive."""
         return len(self._lines) + (len(self.in_flight.lines) if self.in_flight else 0)
 
     @property
     def empty(self) -> bool:
-        """Everything is in the archive but checkpoints that can wait."""
+        """Everything is in the archive, except checkpoints that can wait."""
         due = any(one.urgent for one in self._changed.values())
         return self.in_flight is None and not self._lines and not due
 
     def add(self, journal: RowSource, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
-        """Take note of what `journal` has just recorded; its bytes.  Never raises, never waits."""
+        """Add the newest record of `journal`.  Gives its bytes.  Never raises, never waits."""
         number, at = journal.number, record.at
         changed = self._changed.get(number)
         if changed is None:
@@ -212,7 +212,7 @@ class Backlog:
             self._greediest = line.session
 
     def _make_room(self, number: int, cost: int) -> None:
-        """Give up the newest lines, as few as will do, of another session that has half of them."""
+        """Give up the newest rows, as few as possible, of another session that has half of all."""
         greedy = self._greediest
         if greedy is None or greedy == number:
             return
@@ -229,10 +229,10 @@ class Backlog:
         changed.urgent = True
 
     def rewrite(self, journals: Iterable[RowSource], now: float, *, lines_are_kept: bool) -> None:
-        """All of `journals` have to be kept whole, because the archive lost what it had or has
-        another state of them.
+        """Write a checkpoint of all `journals`, because the archive lost them or has another
+        state of them.
 
-        Unless `lines_are_kept`, their lines are gone from it, but for those that wait here.
+        Unless `lines_are_kept`, the archive has lost their rows, except those that wait here.
         """
         batch = () if self.in_flight is None else self.in_flight.lines
         taken = Counter(line.session for line in batch)
@@ -242,18 +242,18 @@ class Backlog:
             if not lines_are_kept:
                 share = self._shares.get(journal.number)
                 waiting = taken[journal.number] + (len(share.places) if share else 0)
-                gone = max(0, journal.seq + 1 - journal.lost - waiting)
-                journal.lose(gone)
-                self.health.lost += gone
+                missing = max(0, journal.seq + 1 - journal.lost - waiting)
+                journal.lose(missing)
+                self.health.lost += missing
         self.has_work.set()
 
     def report_unreadable(self, why: str) -> None:
-        """Somebody could not read the archive: have it read through.  On the loop's thread."""
+        """A reader could not read the archive: have it read through.  On the trio thread."""
         self.health.unreadable = why
         self.verify_wanted.set()
 
     def withdraw(self, journal: RowSource) -> list[JournalRow]:
-        """The lines of a session of which nothing was written yet; they do not wait any more."""
+        """Take out the rows of a session of which nothing was written yet."""
         share = self._shares.pop(journal.number, _SessionShare())
         lines = [self._lines.pop(place) for place in share.places]
         self._bytes -= share.bytes
@@ -264,7 +264,7 @@ class Backlog:
         return lines
 
     def take(self, now: float) -> Batch:
-        """Everything that waits, to be written; what was taken before and failed comes first.
+        """Take everything that waits.  A batch that failed before is given again, alone.
 
         `done` must follow once it is written.
         """
@@ -282,13 +282,13 @@ class Backlog:
         return self.in_flight
 
     def done(self) -> None:
-        """What was taken is in the archive."""
+        """The batch in flight is in the archive."""
         assert self.in_flight is not None
         self.health.written += len(self.in_flight.lines)
         self.health.written_at = self.in_flight.alive_at
         self.in_flight = None
-        kept, self.batch_written = self.batch_written, trio.Event()
-        kept.set()
+        written, self.batch_written = self.batch_written, trio.Event()
+        written.set()
         if self._lines:
             self.has_work.set()
 

@@ -1,9 +1,9 @@
-"""What outlives a crash of a session's actor: its state so far, and what it had to tell.
+"""The journal of a session: its state and its unpublished entries, which outlive a crash.
 
-The actor of a room's session owns its journal; nobody else writes it while that actor
-lives.  A record is folded and goes to the backlog of the store before anything is done
-about it, and the state is immutable, so whatever crashes afterwards, the next
-incarnation goes on from a state in which the record is either wholly in or wholly not.
+The actor of a room's session owns the journal; nobody else writes it while that actor runs.  A
+record is folded and handed to the backlog of the store before anything else is done with it, and
+the state is immutable.  After any crash the next incarnation therefore goes on from a state that
+has the whole record or nothing of it.  Everybody may read the newest state (`JournalView`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class JournalView(Protocol):
 
     @property
     def of_this_run(self) -> bool:
-        """This run watched it, or heard of it first."""
+        """This run watched it, or began it from a webhook."""
         ...
 
 
@@ -72,16 +72,16 @@ class Journal:
     def __init__(
         self, number: int, state: SessionState, backlog: Backlog, *, seq: int, lost: int = 0
     ) -> None:
-        """A session as it was after its record `seq`; `lost` of its lines were given up."""
+        """A session as it was after its record `seq`; `lost` of its rows were given up."""
         self.number = number
         """Its key in the archive."""
         self.state = state
         self.seq = seq
         self.lost = lost
         self.of_this_run = seq < 0
-        """This run watched it, or heard of it first."""
+        """This run watched it, or began it from a webhook."""
         self.unpublished: deque[TimelineEntry] = deque()
-        """Entries that were recorded and not published yet: a crash in between keeps them."""
+        """Entries that were recorded and not published yet.  They outlive a crash."""
         self._backlog = backlog
         self._budget = JournalBudget(backlog.most_a_minute)
 
@@ -103,7 +103,7 @@ class Journal:
         return self.state.ended_at is not None
 
     def record(self, event: RoomEvent) -> None:
-        """Fold `event`, or what the budget leaves of it.
+        """Fold `event`, or the part of it that the budget allows.
 
         Raises `RoomInstanceChanged` for a roster of another room SID.
         """
@@ -112,12 +112,12 @@ class Journal:
 
     @property
     def deadlines(self) -> list[tuple[float, float]]:
-        """Unix seconds when a `Tick` is wanted, each with the seconds it may be away at most."""
+        """Unix seconds at which a `Tick` is needed, each with the longest wait in seconds."""
         wanted = ((next_deadline(self.state), CONFIRM_AFTER), (self._budget.due, WINDOW))
         return [(due, most) for due, most in wanted if due is not None and due != inf]
 
     def end(self, at: float, reason: str) -> None:
-        """Close everything; harmless where it is closed already."""
+        """End the session and close everything in it.  Harmless if it has ended already."""
         if not self.ended:
             for one in self._budget.rest(at):
                 self._append(one, *fold(self.state, one))
@@ -125,7 +125,7 @@ class Journal:
             self._append(ended, *fold(self.state, ended))
 
     def attach(self, at: float, job_id: str | None, worker: str | None = None) -> None:
-        """Another job for the same life of the room; an ended session is active again."""
+        """Another job for the same room instance.  An ended session is active again."""
         self.of_this_run = True
         if self.ended or worker not in (None, self.state.worker) or job_id not in self._job_ids:
             attached = SessionContinued(at, job_id, worker)
@@ -136,20 +136,20 @@ class Journal:
         return (None, *self.state.job_ids)
 
     @classmethod
-    def resume(cls, kept: StoredSession, backlog: Backlog) -> Journal:
-        """The journal of a session that an earlier run left."""
-        return cls(kept.session, kept.state, backlog, seq=kept.seq, lost=kept.lost)
+    def resume(cls, stored: StoredSession, backlog: Backlog) -> Journal:
+        """The journal of a session that an earlier run stored."""
+        return cls(stored.session, stored.state, backlog, seq=stored.seq, lost=stored.lost)
 
-    def adopt(self, kept: StoredSession, seen_until: float) -> None:
-        """It turns out that an earlier run had this session: go on from there.
+    def adopt(self, stored: StoredSession, seen_until: float) -> None:
+        """Go on from the session that an earlier run stored, which became known only now.
 
-        What was recorded since is recorded again, without being told again.  Only while
-        nothing of this session is in the archive.
+        The records since are recorded again, and not published again.  Only while nothing of
+        this session is in the archive.
         """
-        records = [decode_record(line.kind, line.body) for line in self._backlog.withdraw(self)]
-        told = tuple(self.unpublished)
-        self.number, self.state = kept.session, kept.state
-        self.seq, self.lost = kept.seq + self.lost, kept.lost + self.lost
+        records = [decode_record(row.kind, row.body) for row in self._backlog.withdraw(self)]
+        unpublished = tuple(self.unpublished)
+        self.number, self.state = stored.session, stored.state
+        self.seq, self.lost = stored.seq + self.lost, stored.lost + self.lost
         if not self.ended:
             self.record(Disconnected(seen_until, None, "worker_failed"))
         for record in records:
@@ -158,7 +158,7 @@ class Journal:
                     self.attach(record.at, job_id, record.worker)
             else:
                 self._append(record, *fold(self.state, record))
-        self.unpublished = deque(told)
+        self.unpublished = deque(unpublished)
         self._backlog.rewrite((self,), seen_until, lines_are_kept=True)
 
     def _append(

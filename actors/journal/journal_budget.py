@@ -1,7 +1,7 @@
-"""How much of what participants choose may go into a session's journal.
+"""A bound for what participants can put into a session's journal.
 
-Everybody in a room may send messages and change metadata as fast as the server takes them.
-So a session has a budget of bytes a minute.  Beyond it
+Everybody in a room may send messages and change metadata as fast as the server accepts them.
+A session therefore has a budget of bytes a minute.  Beyond it
 
 * messages are counted only, with their bytes, and so are attachments, without them;
 * of changes (names, metadata, attributes, mutes, quality, speakers) the newest of each
@@ -70,7 +70,7 @@ _OF_A_PERSON: Final = ("name", "metadata", "attributes", "quality")
 
 @final
 class JournalBudget:
-    """Of one journal.  Its owner records what `admit` gives and tells its cost by `spend`."""
+    """The budget of one journal.  The journal records what `admit` gives, and calls `spend`."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
@@ -81,7 +81,7 @@ class JournalBudget:
         self._newest: dict[Hashable, RoomEvent] = {}
         """Changes that wait for the next minute."""
         self._data_tracks: set[str] = set()
-        """SIDs of those that are published and recorded: their end is recorded too."""
+        """SIDs of data tracks whose publication was recorded: their end is recorded too."""
         self._messages = self._bytes = self._changes = self._attachments = 0
         """These counts are not recorded yet."""
         self._counting_since = 0.0
@@ -106,17 +106,17 @@ class JournalBudget:
             yield from self._release()
         if self._is_beyond(event):
             self._count(event)
-            yield from self._told(at)
+            yield from self._release_counts(at)
             return
-        yield from self._told(at, now=True)
-        self._settle(event)
+        yield from self._release_counts(at, now=True)
+        self._give_up_outdated(event)
         self._note_data_track(event)
         yield self._without_texts(event)
 
     def rest(self, at: float) -> Iterator[RoomEvent]:
         """The last records before the end of the session: nothing is left uncounted."""
         self._give_up(tuple(self._newest), at)
-        yield from self._told(at, now=True)
+        yield from self._release_counts(at, now=True)
 
     # ------------------------------------------------------------ what is beyond
 
@@ -176,7 +176,7 @@ class JournalBudget:
         self._changes += changes
         self._attachments += attachments
 
-    def _told(self, at: float, *, now: bool = False) -> Iterator[RoomEvent]:
+    def _release_counts(self, at: float, *, now: bool = False) -> Iterator[RoomEvent]:
         """The record of what was counted, where it is time for one."""
         since = self._counting_since
         if self._counts and (now or at >= since + EVERY or at < since):
@@ -191,8 +191,8 @@ class JournalBudget:
         while self._newest and not self._is_spent:
             yield self._newest.pop(next(iter(self._newest)))
 
-    def _settle(self, event: RoomEvent) -> None:
-        """Nothing is to follow `event` that is older and of what is over or told by it."""
+    def _give_up_outdated(self, event: RoomEvent) -> None:
+        """Give up older changes that `event` contains or makes meaningless."""
         if isinstance(event, Watching | Resynced | Reconnected | Disconnected):
             self._give_up(tuple(self._newest), event.at)
         elif isinstance(event, ParticipantLeft | ParticipantJoined):
@@ -213,7 +213,7 @@ class JournalBudget:
     # ------------------------------------------------------------ texts
 
     def _without_texts(self, event: RoomEvent) -> RoomEvent:
-        """`event` without the metadata and attributes for which there is no room."""
+        """`event` without the metadata and attributes that exceed the budget."""
         if isinstance(event, Watching | Resynced | Reconnected):
             return self._roster_without(event)
         if isinstance(event, ParticipantJoined | WebhookJoined | WebhookLeft | WebhookJoinAborted):

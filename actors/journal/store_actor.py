@@ -1,10 +1,9 @@
-"""The store's actor: writes what waits in the backlog to the archive, batch by batch.
+"""The store's actor: writes the backlog to the archive, batch by batch.
 
 A batch is everything that was recorded since the last one; it is durable before the next
-is taken.  One is written at least every `HEARTBEAT` seconds even where nothing happened:
-its time tells a later run until when this one watched.  Where the archive is in trouble,
-the same batch is tried again until it is taken; rooms go on meanwhile, and what waits is
-bounded by the backlog.
+is taken.  A batch is written at least every `HEARTBEAT` seconds, even if nothing happened:
+its time shows a later run until when this one watched.  If the archive fails, the same batch is
+tried again until it is written.  Rooms go on in the meantime, and the backlog bounds what waits.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from actors.journal.process_ports import Announce, Clock
 from actors.runtime import Actor, Backoff, ReplyTo, receives
 
 GATHER: Final = 0.1
-"""Seconds between two batches: one sync of the disk for all that came meanwhile."""
+"""Seconds between two batches: one sync of the disk for everything that came in between."""
 HEARTBEAT: Final = 0.5
-"""Seconds between two batches where nothing happened."""
+"""Seconds between two batches if nothing happens."""
 PRUNE_EVERY: Final = 60.0
 OFTEN_VERIFIED: Final = 64 << 20
-"""Bytes that are read through each time nothing else is to do, which takes some hundredths of a
-second in a thread; a larger archive only where somebody could not read it."""
-_TOLD_BYTES: Final = 1 << 30
-"""After so much that went by size there is a line in the log, also where more is to go."""
+"""An archive of up to so many bytes is read through whenever nothing else is to do; that takes some
+hundredths of a second in a thread.  A larger one is read only after a reader failed."""
+_LOGGED_BYTES: Final = 1 << 30
+"""Bytes dropped for size after which the log says it, even if more is to be dropped."""
 AGAIN: Final = Backoff(first=0.1, most=5.0)
-"""Between tries to write where the archive is in trouble."""
+"""Between tries to write to an archive that fails."""
 
 
 @frozen
 class Flush:
-    """Ask to be told when all that was recorded by now is kept; False where it cannot be."""
+    """Ask to be answered when everything recorded by now is stored; False if it cannot be."""
 
     reply_to: ReplyTo[bool]
 
@@ -46,7 +45,7 @@ StoreMessage: TypeAlias = Flush
 
 @final
 class StoreActor(Actor[StoreMessage]):
-    """One incarnation; `backlog` is what earlier ones left."""
+    """One incarnation.  `backlog` outlives it."""
 
     def __init__(
         self,
@@ -59,10 +58,10 @@ class StoreActor(Actor[StoreMessage]):
         trusted_clock: Callable[[], float | None] = lambda: None,
         heartbeat: float = HEARTBEAT,
     ) -> None:
-        """`journals`: every session in memory, for an archive that lost what it had.
+        """`journals`: every session in memory, for an archive that lost its content.
 
-        `trusted_clock`: Unix seconds where another clock than this machine's agrees, else None.
-        Only then something may go for its age.
+        `trusted_clock`: Unix seconds if another clock than this machine's agrees, else None.
+        Only then sessions may be dropped for their age.
         """
         self._backlog = backlog
         self._journals = journals
@@ -74,8 +73,8 @@ class StoreActor(Actor[StoreMessage]):
         self._flushes: list[ReplyTo[bool]] = []
 
     async def started(self) -> None:
-        self.context.start_soon(self._write_for_ever)
-        self.context.start_soon(self._prune_now_and_then)
+        self.context.start_soon(self._write_batches)
+        self.context.start_soon(self._prune_regularly)
 
     @receives(Flush)
     def flush(self, message: Flush) -> None:
@@ -85,7 +84,7 @@ class StoreActor(Actor[StoreMessage]):
         else:
             message.reply_to.send(False)
 
-    async def _write_for_ever(self) -> None:
+    async def _write_batches(self) -> None:
         await self._wait_for_earlier_runs()
         while True:
             with trio.move_on_after(self._heartbeat):
@@ -94,7 +93,7 @@ class StoreActor(Actor[StoreMessage]):
             flushes, self._flushes = self._flushes, []
             batch = self._backlog.take(self._clock())
             if retried:
-                # It is from before those who ask now: the next batch is theirs.
+                # This batch is older than the new flushes: the next batch is theirs.
                 self._flushes, flushes = flushes, []
             failures = 0
             while not await self._try_to_write(failures):
@@ -116,7 +115,10 @@ class StoreActor(Actor[StoreMessage]):
         with trio.move_on_after(self._heartbeat):
             await opened.wait()
         if not opened.is_set():
-            health.trouble, health.since = "what earlier runs left is not read yet", self._clock()
+            health.trouble, health.since = (
+                "the sessions of earlier runs are not read yet",
+                self._clock(),
+            )
             await opened.wait()
 
     async def _try_to_write(self, failures: int) -> bool:
@@ -131,7 +133,7 @@ class StoreActor(Actor[StoreMessage]):
                 self._announce("store_trouble", error=str(trouble), waiting=self._backlog.waiting)
             health.trouble = str(trouble)
             if isinstance(trouble, ArchiveLost):
-                self._keep_anew(trouble)
+                self._write_anew(trouble)
             return False
         if health.since is not None:
             self._announce(
@@ -141,9 +143,9 @@ class StoreActor(Actor[StoreMessage]):
         return True
 
     async def _sleep_and_verify(self, seconds: float) -> None:
-        """Read through the archive as soon as somebody who read it found something wrong.
+        """Read through the archive as soon as a reader reports damage.
 
-        The writer does not find it: it has in memory what it wrote.
+        The writer would not notice: it has its own pages in memory.
         """
         health, failures, until = self._backlog.health, 0, trio.current_time() + seconds
         while trio.current_time() < until:
@@ -166,19 +168,19 @@ class StoreActor(Actor[StoreMessage]):
             health.unreadable, failures = "", 0
 
     def _rewrite(self, lost: ArchiveLost) -> None:
-        """What was kept is gone: what is in memory goes on in a new archive."""
+        """The archive lost its content: sessions in memory go on in a new one."""
         health = self._backlog.health
         health.since = self._clock() if health.since is None else health.since
         health.trouble = str(lost)
         self._announce("store_trouble", error=str(lost), waiting=self._backlog.waiting)
-        self._keep_anew(lost)
+        self._write_anew(lost)
 
-    def _keep_anew(self, lost: ArchiveLost) -> None:
-        kept = lost.lines_are_kept
-        self._backlog.rewrite(self._journals(), self._clock(), lines_are_kept=kept)
+    def _write_anew(self, lost: ArchiveLost) -> None:
+        rescued = lost.lines_are_kept
+        self._backlog.rewrite(self._journals(), self._clock(), lines_are_kept=rescued)
 
-    async def _prune_now_and_then(self) -> None:
-        """Step by step, so that writing is never held up for long."""
+    async def _prune_regularly(self) -> None:
+        """Prune step by step, so that writing never waits long."""
         more, by_age, by_size = False, NOTHING, NOTHING
         while True:
             await self._sleep_and_verify(GATHER if more else PRUNE_EVERY)
@@ -191,16 +193,16 @@ class StoreActor(Actor[StoreMessage]):
                 more = False
                 continue
             except ArchiveTrouble:
-                more = False  # The writing says it.
+                more = False  # The writer announces it.
                 continue
             self._backlog.health.over_size += step.by_size
             more, by_age, by_size = step.more, by_age + step.by_age, by_size + step.by_size
-            if not more or by_size.bytes > _TOLD_BYTES:
-                self._tell_of("age", by_age)
-                self._tell_of("size", by_size)
+            if not more or by_size.bytes > _LOGGED_BYTES:
+                self._announce_pruned("age", by_age)
+                self._announce_pruned("size", by_size)
                 by_age = by_size = NOTHING
 
-    def _tell_of(self, why: str, removal: Removal) -> None:
+    def _announce_pruned(self, why: str, removal: Removal) -> None:
         if removal:
             self._announce(
                 "store_pruned", reason=why, sessions=removal.sessions, bytes=removal.bytes

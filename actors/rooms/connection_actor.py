@@ -1,9 +1,9 @@
-"""The connection actor: keeps us in one room, for as long as that room lives.
+"""The connection actor: keeps us in one room instance until that ends.
 
-It enters through the port, hands every event to its session, and when the connection
-is lost finds out whether the same life of the room goes on: then it enters again and
-the session continues with a gap; otherwise the session ends.  A bug here is a crash,
-and the room's supervisor starts connection and session anew.
+It enters through the port and hands every event to its session.  When the connection is lost it
+asks the server whether the same room instance goes on.  If so, it enters again and the session
+continues with a gap; if not, the session ends.  A bug here is a crash, and the room's supervisor
+starts connection and session anew.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ from actors.session import EndReason, Reconnected, Reconnecting, Resynced, RoomE
 from actors.session.ends import END_OF_DISCONNECT
 
 FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
-"""The job with a token that is good now, None where that life of the room is over.
-Raises `RoomUnreachable` where the server does not say."""
+"""The job with a token that is valid now; None if that room instance is over.
+Raises `RoomUnreachable` if the server gives no answer."""
 
 
 class Undo(Protocol):
-    """Finds out about a room that our own entry made, and takes it back."""
+    """Recognizes a room that only our own entry made, and deletes it."""
 
     async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
-        """Whether this life of the room of `job` began with our entry, and nobody else is
-        in it.  Raises `RoomUnreachable` where the server does not say."""
+        """Whether this instance of the room of `job` began with our entry, and nobody else is
+        in it.  Raises `RoomUnreachable` if the server gives no answer."""
         ...
 
     async def delete(self, job: RoomJob, room_sid: str) -> None:
-        """Delete it, unless somebody came meanwhile.  Takes seconds at most; never raises."""
+        """Delete it, unless somebody came in the meantime.  Takes a few seconds; never raises."""
         ...
 
 
 AGAIN: Final = Backoff(first=0.25, most=10.0, reset_after=30.0)
 """Between tries to enter a room."""
 MOST_FAILURES: Final = 6
-"""Failed entries in a row, into a room that lives, after which the job has failed."""
+"""Failed entries in a row, into a room that exists, after which the job has failed."""
 LOOK_WITHIN: Final = 2.0
-"""Seconds that the server has to say before the first entry whether the room lives."""
+"""Seconds in which the server must answer, before the first entry, whether the room exists."""
 DOUBT_WITHIN: Final = 1.5
-"""Seconds that the server has to say who made the room that we are in."""
+"""Seconds in which the server must answer who made the room that we are in."""
 LISTED_AFTER: Final = (0.5, 2.5)
 """Seconds after an entry at which the room must be in the server's list, and between that
 and a second look.  LiveKit can let an agent into a room that it is deleting, and keep it
@@ -67,23 +67,23 @@ there."""
 DOWN_EVERY: Final = 1.5
 """Seconds between two questions to the server while the room's connection is down."""
 ABSENT_ANSWERS: Final = 2
-"""Answers in a row without the room after which its life is over: whoever was in it may
-be making it anew."""
+"""Answers in a row without the room after which this instance is over.  One is not enough: people
+who were in it may be making it anew."""
 _WITH_ROSTER: Final = frozenset({Watching, Resynced, Reconnected})
 
 
 class EntryRefused(Exception):
-    """A room that lives could not be entered, with the server's reason."""
+    """A room that exists could not be entered, with the server's reason."""
 
 
 @define
 class ConnectionMemory:
-    """What outlives a crash of a connection."""
+    """The memory of a connection, which outlives a crash of its actor."""
 
     over: bool = False
-    """The session was told to end: a later incarnation does not go into the room again."""
+    """The session was ordered to end: a later incarnation does not enter the room again."""
     room_sid: str = ""
-    """The life of the room that we are in, where it is another than the job's."""
+    """The room instance that we are in, if it is another one than the job's."""
 
 
 @final
@@ -114,13 +114,13 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         self._in_room = trio.CancelScope()
         """Cancelled when we are to leave the room for good."""
         self._reason: EndReason = "server_lost"
-        """Why the session ends, as far as it is known."""
+        """Why the session will end, by what is known now."""
         self._session_stays_open = False
         self._down = False
-        """The room told that its connection broke, and not yet that it is back."""
+        """Our connection to the room broke and is not back."""
         self._lost_at: float | None = None
         self._withheld: list[RoomEvent] | None = None
-        """What a room said of which it is not certain that anybody but us made it."""
+        """Events of a room that perhaps only our entry made.  They are released or discarded."""
 
     async def started(self) -> None:
         self._session: Ref[SessionMessage] = self.context.sibling("session")
@@ -136,8 +136,8 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._in_room.cancel()
 
     async def _leave_after_grace(self, message: LeaveRoom) -> None:
-        """LiveKit also ends the job of an agent that it lets into a room that it is closing,
-        and then the end of the job is all we hear."""
+        """LiveKit also ends the job of an agent that it let into a room that it is closing.
+        Then the end of the job is the only message that we get."""
         await trio.sleep(message.grace)
         reason = message.reason
         with suppress(RoomUnreachable):
@@ -187,14 +187,14 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._reason = "found_ended"  # It was over before we were in.
 
     async def _look_before_entry(self) -> RoomJob | None:
-        """Whether the room of a new job lives.  Where the server does not say it in time, we
-        go there: its token makes no room, and the entry is compared with the job."""
+        """Whether the room of a new job exists.  Without an answer in time we enter: the token
+        makes no room, and the entry is compared with the job."""
         with trio.move_on_after(LOOK_WITHIN), suppress(RoomUnreachable):
             return await self._find_again(self._job)
         return self._job
 
     async def _enter_and_watch(self, job: RoomJob) -> RoomError | None:
-        """Be in the room until we are out of it; the error where we never were."""
+        """Be in the room until we are out of it.  Gives the error if we could not enter."""
         reason, made_by_us = None, ""
         try:
             async with self._port.open(job, self._offer) as room:
@@ -226,14 +226,14 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         return None
 
     async def _is_made_by_us(self, job: RoomJob, room_sid: str) -> bool:
-        """Ask who made the room that we are in.  Not to be cut short: a room that we made
-        would stay."""
+        """Ask who made the room that we are in.  Shielded, because a room that we made would
+        otherwise stay."""
         with trio.move_on_after(DOUBT_WITHIN, shield=True), suppress(RoomUnreachable):
             return await self._undo.only_we_made(job, room_sid)
         return False
 
     def _release_withheld(self) -> None:
-        """The room is one to be watched: hand on what it said so far."""
+        """The room is to be watched: hand its events so far to the session."""
         withheld, self._withheld = self._withheld, None
         for event in withheld or ():
             self._offer(event)
@@ -248,7 +248,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._in_room.cancel()
 
     def _offer(self, event: RoomEvent) -> None:
-        """Hand an event of the room to the session; note which life of the room it is."""
+        """Hand an event of the room to the session, and note which room instance it is of."""
         if self._withheld is None and self._room is None and self._may_be_ours_alone(event):
             self._withheld = []
         if self._withheld is not None:
@@ -268,7 +268,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
                 self.context.start_soon(self._check_instance)
 
     def _may_be_ours_alone(self, event: RoomEvent) -> bool:
-        """Whether we entered another life of the room than the job is for, and see nobody."""
+        """Whether we entered another room instance than the job is for, and see nobody."""
         return (
             isinstance(event, Watching)
             and self._job.room_sid not in ("", event.roster.room_sid)
@@ -277,8 +277,11 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         )
 
     async def _check_while_down(self, since: float) -> None:
-        """A server that was killed and is back does not have the room, and LiveKit's SDK tries
-        for 20 s to get into it: ask, and go as soon as it is certain.  `since`: Unix seconds."""
+        """Ask the server while our connection is down, and leave as soon as the room is over.
+
+        A server that was killed and is back does not have the room, and LiveKit's SDK would try
+        for 20 s to get into it.  `since`: Unix seconds.
+        """
         room, missing = self._room, 0
         while missing < ABSENT_ANSWERS:
             await trio.sleep(DOWN_EVERY)
@@ -290,14 +293,17 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._in_room.cancel()
 
     async def _check_instance(self) -> None:
-        """A server that was killed and came back lets us into a room that it made anew, and
-        where nobody else is there it does not say so: ask it."""
+        """Ask whether this is still the same room instance.
+
+        A server that was killed and is back lets us into a room that it made anew, and does not
+        say so if nobody else is in it.
+        """
         if await self._find_instance() is None and self._room is not None:
             self._lost_at = self._clock()
             self._in_room.cancel()
 
     async def _find_instance(self) -> RoomJob | None:
-        """Ask the server, as long as it takes, whether the room lives."""
+        """Ask the server whether the room instance exists, until it answers."""
         attempt = 0
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What all sessions of a run add up to: the numbers of the Final Summary."""
+"""The sums over all sessions of a run: the numbers of the Final Summary."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ REMEMBERED: Final = 100_000
 
 @frozen
 class Summary:
-    """Everyone and everything seen, over sessions.
+    """Sums over sessions.
 
-    A room is one session, one life of a room: a name that was opened twice counts
-    twice.  A person is one identity, in however many rooms and sessions.
+    A room is one session, that is one room instance: a name that was opened twice counts
+    twice.  A person is one identity, in any number of rooms and sessions.
     """
 
     rooms: int = 0
     participants: int = 0
     tracks: int = 0
     messages: int | None = 0
-    """None where there were rooms and all of them hide their messages from us."""
+    """None if there were rooms and all of them hide their messages from us."""
     duration: float = 0.0
     """Seconds from the beginning of each session to its end or now, added up."""
 
@@ -38,12 +38,12 @@ class Summary:
 
 @final
 class RunningSummary:
-    """Adds up sessions that leave the memory."""
+    """Sums over the sessions that are removed from memory."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
         self._sum = Summary()
-        """Its `participants` are those who cannot be known again."""
+        """Its `participants` are the people who cannot be recognized again."""
         self._people = set[int]()
 
     @property
@@ -93,5 +93,5 @@ def _messages(summary: Summary, more: int | None) -> int | None:
 
 
 def _people(state: SessionState) -> set[int]:
-    """Everyone of a session who is known one by one: a number each, 64 bits of a hash."""
+    """The people of a session who are known one by one, each as 64 bits of a hash."""
     return {hash(person.person) for person in everyone(state) if person.counted}

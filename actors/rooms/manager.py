@@ -3,7 +3,7 @@
 Each room has one group of actors, under the supervisor of all rooms.  A second job for the
 same room instance joins the session that exists; a job for a room whose session ended
 continues that session.  The end of each job is reported exactly once: a success, or a
-failure with its reason when the room's group could not be kept alive.
+failure with its reason when the room's group could not be restarted any more.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ ManagerMessage: TypeAlias = (
 class RoomManager(Actor[ManagerMessage]):
     """One incarnation.  `table` is what earlier ones left; `rooms` supervises the groups.
 
-    A job is put into the table (`RoomTable.assign`) before the manager is told of it, so that
+    A job is put into the table (`RoomTable.assign`) before the manager gets the message, so that
     a crash with the message in hand does not lose the job.
     """
 
@@ -95,7 +95,7 @@ class RoomManager(Actor[ManagerMessage]):
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """A crash lost the message in hand: find out from what exists what it said."""
+        """A crash lost the message in hand: derive its content from table and supervisor."""
         for record in tuple(self._table.records.values()):
             group = self._rooms.children.get(record.key)
             if group is None:
@@ -295,7 +295,7 @@ class RoomManager(Actor[ManagerMessage]):
 
     @receives(Recovered)
     def recovered(self, _: Recovered) -> None:
-        """Take over what earlier runs left: an open session goes on, or is found to be over."""
+        """Take over what earlier runs left: an open session goes on, or its room is over."""
         table = self._table
         while (stored := table.next_recovered) is not None:
             self._take_over(stored)

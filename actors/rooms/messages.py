@@ -1,6 +1,6 @@
-"""What the actors of a room and those around them say to each other.
+"""The messages between the actors of rooms and the manager.
 
-The events of the room itself are `actors.session.events`; here is the rest.
+The events of a room itself are in `actors.session.events`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from actors.session import EndReason, SessionState, WebhookReport
 
 @frozen
 class LeaveRoom:
-    """Go out of the room; the session ends for `reason` unless the server says another.
+    """Leave the room.  The session ends for `reason`, unless the server gives another one.
 
-    `grace`: seconds to wait for the server's own word first.
+    `grace`: seconds to wait for the server's own message first.
     """
 
     reason: EndReason
     grace: float = 0.0
     session_stays_open: bool = False
-    """The room lives on and its session with it, unwatched."""
+    """The room goes on, and its session stays open, unwatched."""
 
 
 @frozen
@@ -55,12 +55,12 @@ class EndSession:
 
 @frozen
 class ReannounceSession:
-    """The manager has lost track of you: tell it `SessionReady` again."""
+    """A new incarnation of the manager does not know this session: send `SessionReady` again."""
 
 
 @frozen
 class Snapshot:
-    """Ask for the session as it is."""
+    """Ask for the session's state."""
 
     reply_to: ReplyTo[SessionState]
 
@@ -77,7 +77,7 @@ class Assigned:
 
 @frozen
 class Terminated:
-    """LiveKit wants this job ended.  A hint only: the room's own word may differ."""
+    """LiveKit wants this job ended.  Only a hint: the room may go on."""
 
     job_id: str
 
@@ -86,7 +86,7 @@ class Terminated:
 class SessionReady:
     """The session of `key` runs, in its first or a later incarnation.
 
-    `journal` is another one than before when the room began another life.
+    `journal` is another one than before if the next instance of the room began.
     """
 
     key: str
@@ -104,7 +104,7 @@ class RoomEntered:
 
 @frozen
 class RoomGroupEnded:
-    """Nothing of the room's actors runs any more."""
+    """No actor of the room runs any more."""
 
     key: str
     end: Exit
@@ -112,13 +112,13 @@ class RoomGroupEnded:
 
 @frozen
 class Recovered:
-    """What the archive kept of earlier runs is in the book (`Book.found`)."""
+    """The sessions of earlier runs are in the table (`RoomTable.load`)."""
 
 
 @frozen
 class RoomsVanished:
-    """LiveKit does not have these rooms any more: their sessions are over, and where we are
-    still in one, nothing will come from it."""
+    """LiveKit does not have these rooms any more.  Their sessions are over; a room that we are
+    still in will send nothing."""
 
     at: float
     """Unix seconds when LiveKit was asked."""
@@ -127,14 +127,14 @@ class RoomsVanished:
 
 @frozen
 class GiveUp:
-    """Leave this room, which nobody is in, so that another one has its place."""
+    """Leave this empty room, so that another one gets its place."""
 
     room_sid: str
 
 
 @frozen
 class WebhookReceived:
-    """One of LiveKit's webhooks told this of a room, whether we watch it or not."""
+    """A webhook of LiveKit reported this of a room.  We may watch the room or not."""
 
     room: str
     room_sid: str
@@ -166,7 +166,7 @@ class RoomList:
     ended: tuple[SessionState, ...]
     """Sessions that ended, oldest first; very old ones are in the summary only."""
     ended_count: int
-    """How many ended in this run, the very old ones too."""
+    """How many ended in this run, with the very old ones."""
 
 
 @frozen
@@ -177,20 +177,20 @@ class ListRooms:
 
 
 class JobReports(Protocol):
-    """What LiveKit has to hear about jobs; the worker fills it."""
+    """Reports about jobs to LiveKit.  The worker implements it."""
 
     def job_running(self, job_id: str) -> None:
         """We are in the room."""
         ...
 
     def job_ended(self, job_id: str, error: str | None = None) -> None:
-        """It is over: a success, or a failure because of `error`."""
+        """The job is over: a success, or a failure because of `error`."""
         ...
 
     def capacity(self, active: int) -> None:
-        """How many rooms are held, those still being left included."""
+        """The number of rooms in the table, with those that are being left."""
         ...
 
     async def flush(self) -> None:
-        """Wait until what was told is written, or cannot be."""
+        """Wait until all reports are sent, or cannot be."""
         ...

@@ -1,10 +1,10 @@
-"""After a restart: take over what earlier runs left, and end what is over meanwhile.
+"""After a restart: take over the sessions of earlier runs, and end those that are over.
 
 The archive gives back every session that was open when the worker before us was killed.
-The manager keeps them as unwatched; the reconciler sends us into those rooms again, and
-the first job for such a room continues its session.  Those whose room LiveKit does not
-know any more are ended here, as found ended.  So are those, less often looked at, in which
-we are although LiveKit has no such room.
+The manager keeps them as unwatched.  The reconciler sends us into those rooms again, and
+the first job for such a room continues its session.  If LiveKit does not have the room any
+more, the session is ended here with the reason `found_ended`.  Rooms that we are in are looked
+at too, less often.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
 """The SIDs of all rooms that LiveKit has.  Raises `RoomUnreachable`."""
 
 LOOK_EVERY: Final = 2.0
-"""Seconds between two looks at whether the rooms of unwatched sessions live."""
+"""Seconds between two looks whether the rooms of unwatched sessions exist."""
 INSIDE_EVERY: Final = 30.0
-"""Seconds between two looks at whether the rooms that we are in live.  They say it when
-they end; only one that LiveKit was deleting while it let us in never says anything."""
+"""Seconds between two looks whether the rooms that we are in exist.  A room reports its end itself,
+except one that LiveKit was deleting while it let us in."""
 MISSING: Final = 20.0
-"""Seconds that a room in which we are must be missing before it is over."""
+"""Seconds for which a room that we are in must be missing before it counts as over."""
 LOAD_AGAIN: Final = 5.0
 """Seconds between two tries to read an archive that is in trouble."""
 
@@ -61,18 +61,18 @@ class Recovery:
         self._look_every = look_every
         self._looked_at = trio.current_time()
         self._missing: dict[str, float] = {}
-        """SIDs of rooms that we are in and LiveKit has not, and since when (seconds of trio)."""
+        """SIDs of our rooms that LiveKit does not list, and since when (seconds of trio)."""
 
     async def load_once(self) -> None:
-        """Read the archive; in trouble this is said, and `run` tries again."""
+        """Read the archive.  If that fails it is announced, and `run` tries again."""
         try:
-            found = await self._archive.load()
+            earlier = await self._archive.load()
         except ArchiveTrouble as trouble:
             self._announce("store_unreadable", error=str(trouble))
             return
-        self._load(found)
+        self._load(earlier)
         self._manager.tell(Recovered())
-        still_open = sum(not kept.state.ended for kept in found.sessions)
+        still_open = sum(not stored.state.ended for stored in earlier.sessions)
         if still_open:
             self._announce("sessions_recovered", sessions=still_open)
 
@@ -99,7 +99,7 @@ class Recovery:
             return
         missing = (inside & table.connected_sids) - living
         self._missing = {sid: self._missing.get(sid, now) for sid in missing}
-        gone = frozenset(sid for sid, at in self._missing.items() if now - at >= MISSING)
-        over = gone | unwatched - living
+        vanished = frozenset(sid for sid, at in self._missing.items() if now - at >= MISSING)
+        over = vanished | unwatched - living
         if over:
             self._manager.tell(RoomsVanished(asked_at, over))

@@ -1,8 +1,8 @@
-"""The reporter: polls every session by message and says how the rooms are.
+"""The reporter: polls every session by message and logs how the rooms are.
 
-A status line a room, and at longer intervals the Analytics Report over active and
-ended rooms, in the words of `docs/contract.md`.  One deadline covers a whole poll, so a session
-that is stuck costs the others nothing: it is named and passed over.
+It writes a status line for each room, and at longer intervals the Analytics Report over active
+and ended rooms, in the words of `docs/contract.md`.  One deadline covers a whole poll, so a
+session that is stuck costs the others nothing: the log names it and goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from actors.session import SessionState, totals
 POLL_DEADLINE: Final = 1.0
 """Seconds for all sessions together."""
 ENDED_REPORTED: Final = 50
-"""Ended rooms that the report names one by one, the newest."""
+"""Ended rooms that the report names one by one, beginning with the newest."""
 
 
 @frozen
@@ -119,7 +119,7 @@ class Reporter(Actor[ReporterMessage]):
             message.reply_to.send(sessions)
 
     async def _poll(self) -> Sessions | None:
-        """Every session there is; None where the manager itself did not answer."""
+        """The state of every session; None if the manager itself did not answer."""
         try:
             rooms = await self._manager.ask(ListRooms, timeout=POLL_DEADLINE)
         except ActorError as error:

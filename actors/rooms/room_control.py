@@ -3,8 +3,8 @@
 Two things fill it: LiveKit's server API (`bridge.livekit.room_control`) and the simulated rooms
 (`actors.simulation.simulated_room_control`).  One contract suite in the tests runs over both.
 
-An act is a request to the server.  When it returns, the server has accepted it; that it had its
-effect is seen in the room's events.  Every act can be repeated without harm, except `record`:
+An act is a request to the server.  When it returns, the server has accepted it; the
+room's events show its effect.  Every act can be repeated without harm, except `record`:
 two starts make two recordings, so look at `recordings` before another try.
 """
 

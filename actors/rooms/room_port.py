@@ -19,7 +19,7 @@ from actors.session.room_info import Roster
 
 @frozen
 class RoomJob:
-    """One assignment from LiveKit: go and be in this room."""
+    """One assignment from LiveKit: watch this room."""
 
     job_id: str
     room: str
@@ -31,9 +31,9 @@ class RoomJob:
     created_at: float | None = None
     """Unix seconds of the room's creation at the server."""
     explicit: bool = False
-    """Somebody dispatched us to this room on purpose: we stay, also where nobody is in it."""
+    """Somebody dispatched us to this room on purpose: we stay even if it is empty."""
     spare_token: str = field(default="", repr=False)
-    """Another token, for a server that lets nobody in with `token` although the room lives."""
+    """Another token, for a server that refuses `token` although the room exists."""
     dispatch_id: str = ""
     participant_sid: str = ""
     """The participant whom the job is about; "" for a job about the room."""
@@ -44,7 +44,7 @@ class RoomError(Exception):
 
 
 class RoomRefused(RoomError):
-    """The server said no (bad or expired token, missing grant): the same try will fail again."""
+    """The server refused (bad or expired token, missing grant): the same try will fail again."""
 
 
 class RoomUnreachable(RoomError):
@@ -59,11 +59,11 @@ class OpenRoom(Protocol):
     """A room that we are in."""
 
     def roster(self) -> Roster:
-        """Everyone who is there now.  Synchronous: nothing can happen in between."""
+        """Everybody who is in the room now.  Synchronous: nothing can happen in between."""
         ...
 
     async def closed(self) -> str | None:
-        """Wait until we are out for good; the reason, None where none was given.
+        """Wait until we are out of the room for good.  Gives the reason; None if none was given.
 
         By then `Disconnected` has been offered.
         """
@@ -78,7 +78,7 @@ class RoomPort(Protocol):
 
         On entry `Watching` has been offered and is the first event; nobody who was
         there, or came between the connection and the first callback, is missed or
-        told twice.  Raises `RoomRefused` or `RoomUnreachable`.  May be cancelled at
+        offered twice.  Raises `RoomRefused` or `RoomUnreachable`.  May be cancelled at
         any moment; a connection that was still being made is then closed as soon as
         it can be.
         """

@@ -4,8 +4,8 @@ It outlives an incarnation of the manager.  The manager is the one that writes i
 it through `RoomTableView`.  Four methods are for others, because a crash of the manager must
 not lose what they bring, or because they cannot wait for it:
 
-* `assign`, for whoever takes LiveKit's jobs: the manager is told of the job afterwards;
-* `load`, for the recovery: the manager is told afterwards that there is something;
+* `assign`, for the part that takes LiveKit's jobs: the manager gets the message afterwards;
+* `load`, for the recovery: the manager gets the message afterwards;
 * `next_instance`, for the actor of a room's session, which needs the journal at once;
 * `end_all`, for the program's hurried end, when no actor runs any more.
 

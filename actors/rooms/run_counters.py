@@ -1,11 +1,11 @@
-"""Counts over all sessions of this run: a fold of what they tell, for whoever measures.
+"""Counts over all sessions of this run, for metrics: a fold of the entries that they publish.
 
 `RunCounters.offer` is called with every entry of every session, so it takes about a microsecond.
-Every key is one of a known set: participants choose names, not how many series there are.
+Every key is one of a known set, so that participants cannot create series.
 
-Seconds of quality and of talk are step functions (`actors.session.intervals`): they grow while
-nothing is told.  So they are read off the people who are there now and then, each time
-what came since the last; `advance` does that, and so do their joins, leaves and ends.
+Seconds of quality and of talk are step functions (`actors.session.intervals`): they grow
+without entries.  `advance` therefore adds, now and then, the seconds since the last time for the
+people who are in the room; their joins, leaves and ends do the same.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 
 @final
 class Histogram:
-    """How many values were at most so big."""
+    """Counts values by upper bound."""
 
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        """In each bucket alone; the last is for what is beyond the bounds."""
+        """Per bucket, not cumulative; the last one is for values beyond the bounds."""
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -59,7 +59,7 @@ class Histogram:
 
 
 _Seconds: TypeAlias = tuple[float, float, float, float, float]
-"""Of a person: in each quality, in the order of `QUALITIES`, and talking."""
+"""Seconds of one person: in each quality, in the order of `QUALITIES`, and talking."""
 
 _NONE: Final[_Seconds] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -72,14 +72,14 @@ class RunCounters:
         self.events: Counter[str] = Counter(dict.fromkeys(ENTRY_KEYS, 0))
         """Entries by their event."""
         self.joins: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-        """By kind as it was known then, those included who were there before us.  A recorder by
-        the old grant counts as `standard`: it is known for one later, and no count goes down."""
+        """By kind as it was known then, with the people of the initial roster.  A recorder with
+        the old grant counts as `standard`: it is recognized later, and no count goes down."""
         self.leaves: Counter[str] = Counter(dict.fromkeys(LEAVE_REASONS, 0))
         self.ends: Counter[str] = Counter(dict.fromkeys(ENDS, 0))
         """Of sessions, by reason."""
         self.tracks: Counter[str] = Counter(dict.fromkeys(SOURCES, 0))
         self.data_messages = 0
-        """With those of a flood, of which only the number is known."""
+        """With the messages of a flood, of which only the number is known."""
         self.data_bytes = 0
         self.seconds: list[float] = list(_NONE)
         """As `_Seconds`, of all people."""
@@ -87,19 +87,19 @@ class RunCounters:
         self.coverage = Histogram(COVERAGE)
         self.lag = Histogram(LAG)
         self._there: dict[str, dict[str, _Seconds]] = {}
-        """By session and identity: what was added of who is there."""
+        """By session and identity: the seconds that were added for people who are in the room."""
         self._count: Mapping[str, Callable[[SessionState, TimelineEntry], None]] = {
             "participant_found": self._joined,
             "participant_connected": self._joined,
             "participant_disconnected": self._left,
             "track_published": self._published,
-            "data_message": self._said,
-            "messages_thinned": self._thinned,
+            "data_message": self._count_message,
+            "messages_thinned": self._count_dropped,
             "session_ended": self._ended,
         }
 
     def observe_lag(self, lag: float) -> None:
-        """An event was folded `lag` seconds after it came.  Clocks are set back now and then."""
+        """An event was folded `lag` seconds after it came.  A clock may have been set back."""
         self.lag.observe(max(0.0, lag))
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
@@ -112,17 +112,17 @@ class RunCounters:
     def advance(self, state: SessionState, now: float) -> None:
         """Add the seconds of a session's people since they were added last."""
         there = self._there.get(state.room_sid)
-        if there is None:  # it goes on from an earlier run, which had what was before
+        if there is None:  # It continues from an earlier run, which counted the seconds before.
             there = self._there[state.room_sid] = {}
         for identity, person in state.present.items():
             if person.counted:
-                held = _held(person, now)
-                self._add(there.get(identity, held), held)
-                there[identity] = held
+                seconds = _seconds_of(person, now)
+                self._add(there.get(identity, seconds), seconds)
+                there[identity] = seconds
 
-    def _add(self, before: _Seconds, held: _Seconds) -> None:
-        for index, seconds in enumerate(held):
-            # A webhook may correct a leave, and make what was held less.
+    def _add(self, before: _Seconds, now: _Seconds) -> None:
+        for index, seconds in enumerate(now):
+            # A webhook may correct a leave, and then the seconds become fewer.
             if seconds > before[index]:
                 self.seconds[index] += seconds - before[index]
 
@@ -133,30 +133,30 @@ class RunCounters:
         person = state.present.get(entry.data["identity"])
         if person is not None and person.counted:
             there = self._there.setdefault(state.room_sid, {})
-            there[person.identity] = _held(person, entry.at)
+            there[person.identity] = _seconds_of(person, entry.at)
 
     def _left(self, state: SessionState, entry: TimelineEntry) -> None:
         reason = entry.data["reason"]
         self.leaves[UNKNOWN if reason is None else _within(self.leaves, reason)] += 1
         there = self._there.get(state.room_sid)
         if there is not None:
-            self._gone(state, there, entry.data["identity"], entry.at)
+            self._add_and_remove(state, there, entry.data["identity"], entry.at)
 
-    def _gone(
+    def _add_and_remove(
         self, state: SessionState, there: dict[str, _Seconds], identity: str, at: float
     ) -> None:
         before, person = there.pop(identity, None), state.past.get(identity)
         if before is not None and person is not None:
-            self._add(before, _held(person, at))
+            self._add(before, _seconds_of(person, at))
 
     def _published(self, _: SessionState, entry: TimelineEntry) -> None:
         self.tracks[_within(self.tracks, entry.data["source"], UNKNOWN)] += 1
 
-    def _said(self, _: SessionState, entry: TimelineEntry) -> None:
+    def _count_message(self, _: SessionState, entry: TimelineEntry) -> None:
         self.data_messages += 1
         self.data_bytes += entry.data["size"]
 
-    def _thinned(self, _: SessionState, entry: TimelineEntry) -> None:
+    def _count_dropped(self, _: SessionState, entry: TimelineEntry) -> None:
         self.data_messages += entry.data["count"]
 
     def _ended(self, state: SessionState, entry: TimelineEntry) -> None:
@@ -165,14 +165,14 @@ class RunCounters:
         self.coverage.observe(coverage(state, entry.at))
         there = self._there.pop(state.room_sid, {})
         for identity in tuple(there):
-            self._gone(state, there, identity, entry.at)
+            self._add_and_remove(state, there, identity, entry.at)
 
 
 def _within(known: Mapping[str, int], name: str, otherwise: str = OTHER) -> str:
     return name if name in known else otherwise
 
 
-def _held(person: Participant, now: float) -> _Seconds:
+def _seconds_of(person: Participant, now: float) -> _Seconds:
     quality = person.quality.totals(now) or _NONE[:4]
     return (*quality, person.talk.total(now) if person.audible else 0.0)
 

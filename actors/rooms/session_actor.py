@@ -1,10 +1,10 @@
-"""The session actor: owns what is known of one room, fold by fold.
+"""The session actor: owns the state of one session and folds each event into it.
 
 Events come from the room's connection, in the order of the room.  Each is recorded in
-the journal first and told to the world second, so a crash in the telling loses nothing.
+the journal first and published second, so a crash in between loses nothing.
 After a crash, or when the mailbox had to refuse an event, the actor asks its connection
-for the room as it is and compares: people and tracks are right again even if the very
-event that told of them was the one that was lost.
+for the present roster and compares.  People and tracks are right again then, even if the event
+that brought them was lost.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ MAILBOX: Final = MailboxSpec(
         AttachmentReceived: Policy(Overflow.DROP_OLDEST, limit=1_000),
     },
 )
-"""Joins, leaves and tracks are never thinned: where they do not fit, the room is compared."""
+"""Joins, leaves and tracks are never dropped: if they do not fit, the room is compared."""
 
 
 @final
 class SessionActor(Actor[SessionMessage]):
-    """One incarnation.  `journal` is what earlier ones left."""
+    """One incarnation.  `journal` has the state from earlier ones."""
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class SessionActor(Actor[SessionMessage]):
         announce_ready: Callable[[SessionReady], object],
         next_instance: Callable[[SessionBegan], Journal | None],
     ) -> None:
-        """`next_instance` gives the journal of the next life of the room; None where others of
-        ours are in it."""
+        """`next_instance` gives the journal of the room's next instance; None if other actors of
+        ours are in it already."""
         self._key = key
         self._journal = journal
         self._clock = clock
@@ -105,12 +105,12 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(JobAttached)
     def attach(self, message: JobAttached) -> None:
-        # A session that has ended is not opened again by its last words: the manager does.
+        # Only the manager continues a session that has ended.
         if not self._journal.ended:
             self._journal.attach(self._clock(), message.job_id)
 
     @receives(ReannounceSession)
-    def introduce(self, _: ReannounceSession) -> None:
+    def reannounce(self, _: ReannounceSession) -> None:
         self._report_ready()
 
     @receives(Snapshot)
@@ -132,7 +132,7 @@ class SessionActor(Actor[SessionMessage]):
         self._set_timer()
 
     def _begin_again(self, event: RoomEvent) -> None:
-        """The server made the room anew under the same connection: another session."""
+        """The server made the room anew under the same connection: begin another session."""
         assert isinstance(event, Watching | Resynced | Reconnected)
         before, roster = self._journal.state, event.roster
         self._journal.end(event.at, "server_lost")
@@ -176,6 +176,6 @@ class SessionActor(Actor[SessionMessage]):
             self._timer.cancel()
             self._timer = None
         if due is not None:
-            # Nothing waits longer than that, unless our clock was set back meanwhile.
+            # `most` bounds the wait, in case our clock was set back.
             delay = min(max(0.0, due - self._clock()), most)
             self._timer = self.context.after(delay, Tick(due))

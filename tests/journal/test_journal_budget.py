@@ -196,15 +196,15 @@ async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is
         bob = room.join("bob")
         bob.publish("camera")
         await trio.sleep(2 * WINDOW)
-        held = stage.program.table.find_room(room.sid)
-        assert held is not None
-        state = held.journal.state
+        record = stage.program.table.find_room(room.sid)
+        assert record is not None
+        state = record.journal.state
         assert state.messages.total == 12_000
         assert state.present["alice"].metadata == "599" + "m" * 5_000
         assert state.tracks[microphone].muted.since is not None
         assert len(state.tracks) == 2
         assert not state.provisional_leaves
-        lines = stage.disk.lines[held.journal.number].values()
+        lines = stage.disk.lines[record.journal.number].values()
         assert sum(len(line.body) + len(line.entries) for line in lines) < 2 * MOST
         assert state.truncated.dropped > 10_000
 

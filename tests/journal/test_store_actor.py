@@ -208,9 +208,9 @@ async def test_what_a_session_accepted_is_on_the_disk(stage: World) -> None:
     await trio.sleep(1.0)
     room.people["alice"].send_data(b"{}", topic="t")
     assert await flushed(stage)
-    held = stage.program.table.find_room(room.sid)
-    assert held is not None
-    assert on_disk(stage, room.sid) == held.journal.state
+    record = stage.program.table.find_room(room.sid)
+    assert record is not None
+    assert on_disk(stage, room.sid) == record.journal.state
 
 
 async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: World) -> None:
@@ -391,10 +391,10 @@ async def test_a_job_continues_the_session_that_a_webhook_began(stage: World) ->
     await trio.sleep(0.1)
     stage.assign(room)
     await trio.sleep(1.0)
-    held = stage.program.table.find_room(room.sid)
-    assert held is not None
-    assert held.journal.state.job_ids == ("AJ_0",)
-    assert held.journal.state.joins == 1
+    record = stage.program.table.find_room(room.sid)
+    assert record is not None
+    assert record.journal.state.job_ids == ("AJ_0",)
+    assert record.journal.state.joins == 1
     assert room.sid not in stage.program.table.unwatched
 
 

@@ -27,7 +27,7 @@ class Rooms:
 
     def __init__(self, stage: World) -> None:
         self.stage = stage
-        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.announcements: list[tuple[str, dict[str, Any]]] = []
 
     def make(self, name: str = "atlas") -> SimulatedRoom:
         """A room with alice and her microphone, and a job for it."""
@@ -40,9 +40,9 @@ class Rooms:
         await trio.sleep(seconds)
 
     def state(self, room_sid: str) -> SessionState:
-        held = self.stage.program.table.find_room(room_sid)
-        if held is not None:
-            return held.journal.state
+        record = self.stage.program.table.find_room(room_sid)
+        if record is not None:
+            return record.journal.state
         (journal,) = [
             one for one in self.stage.program.table.ended if one.state.room_sid == room_sid
         ]
@@ -57,9 +57,9 @@ class Rooms:
         return f"/rooms/{room_sid}/session"
 
     def connection(self, room_sid: str) -> Ref[Any]:
-        held = self.stage.program.table.records[room_sid]
-        assert held.connection is not None
-        return held.connection
+        record = self.stage.program.table.records[room_sid]
+        assert record.connection is not None
+        return record.connection
 
     def crashes(self) -> list[str]:
         return [
@@ -67,7 +67,7 @@ class Rooms:
         ]
 
     def announced(self, event: str) -> list[dict[str, Any]]:
-        return [fields for name, fields in self.said if name == event]
+        return [fields for name, fields in self.announcements if name == event]
 
     async def sessions(self) -> Sessions:
         return await self.stage.program.reporter.ask(ListSessions, timeout=5.0)
@@ -80,7 +80,7 @@ async def rooms(virtual_time: int) -> AsyncIterator[Rooms]:
     announce = stage.announce
 
     def keep(event: str, /, **fields: Any) -> None:
-        rooms.said.append((event, fields))
+        rooms.announcements.append((event, fields))
         announce(event, **fields)
 
     stage.announce = keep
@@ -593,10 +593,10 @@ async def test_a_room_made_anew_goes_on_in_the_session_that_a_webhook_began(room
     await trio.sleep(0.1)
     journals = rooms.stage.program.table.journals
     assert sorted(one.state.room_sid for one in journals).count(restart_sid) == 1
-    held = rooms.stage.program.table.find_room(restart_sid)
-    assert held is not None
-    assert not held.journal.ended
-    assert held.journal.state.watched_from is not None
+    record = rooms.stage.program.table.find_room(restart_sid)
+    assert record is not None
+    assert not record.journal.ended
+    assert record.journal.state.watched_from is not None
 
 
 async def test_a_job_for_a_room_made_anew_that_comes_first_makes_no_second_session(
@@ -613,7 +613,7 @@ async def test_a_job_for_a_room_made_anew_that_comes_first_makes_no_second_sessi
     await trio.sleep(1.0)
     journals = rooms.stage.program.table.journals
     assert [one.state.room_sid for one in journals].count(room.sid) == 1
-    assert [held.journal.state.room_sid for held in rooms.stage.program.table.records.values()] == [
-        room.sid
-    ]
+    assert [
+        record.journal.state.room_sid for record in rooms.stage.program.table.records.values()
+    ] == [room.sid]
     assert len(room.watchers) == 1
