@@ -16,7 +16,7 @@ from bridge.app.simulated_app import SimulatedApp
 from bridge.app.web import application
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import load
-from bridge.http.server import exchange, listener
+from bridge.http.server import http1_stream, listener
 from bridge.http.server.listener import serve
 from tests.app.simulated import World, open_world
 
@@ -106,7 +106,7 @@ async def test_half_open_connections_stop_neither_collection_nor_the_page_and_ar
 async def test_who_takes_no_events_is_dropped_and_counted_and_nobody_else_notices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(http1_stream, "STALL_SECONDS", 0.5)
     async with visited(tmp_path) as site, AsyncExitStack() as stack:
         rooms = await site.world.watch("first", "second")
         for _ in range(3):

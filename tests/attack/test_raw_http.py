@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from bridge.http.health import health
 from bridge.http.pages.sign_in_page import signin_rows
-from bridge.http.server.exchange import HEAD_BYTES
+from bridge.http.server.http1_stream import HEAD_BYTES
 from bridge.http.server.request_body import body_of
 from bridge.http.server.routes import HttpRoute, app
 from bridge.http.webhook_endpoint import WebhookEndpoint

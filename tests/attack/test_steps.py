@@ -17,7 +17,7 @@ import h11
 import pytest
 from structlog.testing import capture_logs
 
-from bridge.http.server.exchange import CHUNK_BYTES
+from bridge.http.server.http1_stream import CHUNK_BYTES
 from tests.http.page_stage import open_stage
 from tests.http.site import Site, answer_in
 

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from structlog.testing import capture_logs
 
 from bridge.config.http_address import HttpAddress
-from bridge.http.server import exchange, listener
+from bridge.http.server import http1_stream, listener
 from bridge.http.server.answer_budget import AnswerBudget
 from bridge.http.server.exchange import App, Message
 from bridge.http.server.listener import ListenError, serve
@@ -133,7 +133,7 @@ async def test_what_is_not_http_gets_a_problem_and_a_close(site: Site, said: byt
 
 
 async def test_headers_over_the_limit_are_431(site: Site):
-    said = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2 * exchange.PIECE + b"\r\n\r\n"
+    said = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2 * http1_stream.PIECE + b"\r\n\r\n"
     assert answer_in(await site.say(said, end=False)).problem["status"] == 431
 
 
@@ -143,13 +143,13 @@ def head_of(size: int) -> bytes:
     return begin + b"x" * (size - len(begin) - len(end)) + end
 
 
-@pytest.mark.parametrize("piece", [1_000, exchange.PIECE])
+@pytest.mark.parametrize("piece", [1_000, http1_stream.PIECE])
 @pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize("more, status", [(0, 200), (1, 431)])
 async def test_a_head_has_its_limit_however_it_arrives(
     site: Site, piece: int, before: int, more: int, status: int
 ):
-    said = GET * before + head_of(exchange.HEAD_BYTES + more)
+    said = GET * before + head_of(http1_stream.HEAD_BYTES + more)
     async with await site.open() as stream:
         for start in range(0, len(said), piece):
             await stream.send_all(said[start : start + piece])
@@ -542,7 +542,7 @@ async def test_an_application_hears_that_its_client_left():
 
 
 async def test_a_client_that_does_not_read_loses_its_stream(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(exchange, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(http1_stream, "STALL_SECONDS", 0.2)
     ended = trio.Event()
     async with open_site(endless(ended, b"x" * 65536)) as site, await site.open() as stream:
         with capture_logs() as logs:

@@ -20,7 +20,8 @@ from attrs import define
 
 from bridge.config.http_address import HttpAddress, network_of
 from bridge.http.server.answer_budget import AnswerBudget
-from bridge.http.server.exchange import HEAD_SECONDS, App, converse
+from bridge.http.server.exchange import App, converse
+from bridge.http.server.http1_stream import HEAD_SECONDS
 
 log = structlog.get_logger()
 

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bridge.http.server.answer_budget import AnswerBudget
-from bridge.http.server.exchange import BUDGET, RETRY_AFTER
+from bridge.http.server.exchange import BUDGET
+from bridge.http.server.http1_stream import RETRY_AFTER
 from bridge.http.server.problem import problem
 
 PIECE: Final = 64 * 1024
