@@ -25,6 +25,6 @@ async def people(
 ) -> AsyncIterator[People]:
     """People at `livekit_server`, who have left after the test.  Take room names of your own."""
     async with open_people(
-        livekit_server.url, livekit_server.api_key, livekit_server.api_secret, kept=kept_people
+        livekit_server.url, livekit_server.api_key, livekit_server.api_secret, shared=kept_people
     ) as everyone:
         yield everyone

@@ -1,4 +1,4 @@
-"""Bytes of answers that are made and that their clients have not taken yet.
+"""Bytes of finished answers that their clients have not read yet.
 
 A client that does not read costs what it was answered, for `exchange.STALL_SECONDS`.  All of
 them together cost `MOST` bytes: beyond that an answer is refused with 503, and a stream
@@ -14,7 +14,7 @@ from typing import Final, final
 import trio
 
 MOST: Final = 64 << 20
-"""Bytes of all answers together.  Three of the largest sessions that were seen fit."""
+"""Bytes of all answers together.  Three of the largest measured sessions fit."""
 
 
 @final
@@ -24,13 +24,13 @@ class AnswerBudget:
     def __init__(self, most: int = MOST) -> None:
         self.used = 0
         self.peak = 0
-        """The largest `used` there was."""
+        """The largest value of `used`."""
         self._most = most
         self._freed = trio.Event()
 
     @property
     def full(self) -> bool:
-        """Nothing more should be begun."""
+        """Whether no further answer should be made."""
         return self.used >= self._most
 
     def take(self, size: int) -> bool:
@@ -45,7 +45,7 @@ class AnswerBudget:
         return True
 
     def give_back(self, size: int) -> None:
-        """They were taken by the client, or dropped."""
+        """The client read them, or they were dropped."""
         self.used -= size
         freed, self._freed = self._freed, trio.Event()
         freed.set()

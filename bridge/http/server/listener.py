@@ -1,4 +1,4 @@
-"""The HTTP server inside our nursery: listening, how many connections, how it all ends.
+"""The HTTP server in our nursery: it listens, limits the connections, and ends in order.
 
 Nothing here can take the program down or hold it up: a connection's failure is logged
 and is its own; there are at most `CONNECTIONS`, or as many as the open-file limit leaves
@@ -26,33 +26,33 @@ from bridge.http.server.http1_stream import HEAD_SECONDS
 log = structlog.get_logger()
 
 CONNECTIONS: Final = 512
-"""At once.  One more takes the place of the one that has waited longest for its client: for a
-request, for its body, or for the client to take an answer."""
+"""Connections at once.  One more closes the one that has waited longest for its client: for a
+request, for its body, or for the client to read an answer."""
 
 CONNECTIONS_OF_ONE: Final = 128
-"""Of these, where strangers can reach us: from one address (of IPv6: one network).  One more
-takes the place of another one from there."""
+"""Connections from one address (IPv6: one network), if strangers can reach us.  One more closes
+another one from there."""
 
 ONE_FOR_HEALTH_IN: Final = 16
-"""One in so many connections never has a request under way, but for the two of `HEALTH`.
-These are therefore answered while everything else is busy."""
+"""One in so many connections is reserved for the two routes of `HEALTH`, so that these are
+answered while everything else is busy."""
 
 HEALTH: Final = (b"/healthz", b"/readyz")
-"""What the paths end with by which it is found out whether we are well."""
+"""Ends of the paths that report our health."""
 
 SEND_BUFFER: Final = 128 * 1024
-"""Bytes that the system holds of what a client does not read (Linux doubles it).  Left to
-itself it would be megabytes each."""
+"""Bytes of an answer that the system buffers for a slow client (Linux doubles it).  By default
+it is megabytes for each connection."""
 
 SAY_AGAIN: Final = 60.0
-"""Seconds until it is logged again that there was no place."""
+"""Seconds until a refusal for lack of slots is logged again."""
 
 GRACE: Final = 1.0
-"""Seconds that requests under way get when the server ends."""
+"""Seconds that running requests get when the server ends."""
 
 
 class ListenError(Exception):
-    """The address cannot be had.  One line that says what to do."""
+    """The address cannot be bound.  One line that says what to do."""
 
 
 async def serve(
@@ -150,7 +150,7 @@ class _Connections:
         """One connection, from its accept to its close."""
         try:
             address = stream.socket.getpeername()[0]
-        except OSError:  # it was reset before we came to it
+        except OSError:  # it was reset before we read it
             stream.socket.close()
             return
         network = network_of(address) if self._bounded(address) else None
@@ -197,11 +197,11 @@ class _Connections:
         return True
 
     def leave(self) -> None:
-        """A request that was admitted is over."""
+        """A request that was admitted has ended."""
         self._requests -= 1
 
     def _close_longest(self, choose: Callable[[_Wait], bool]) -> bool:
-        """Close who waits longest of those chosen; False where nobody waits."""
+        """Close the connection that waits longest among those chosen.  False: none waits."""
         longest = min(filter(choose, self.waits), key=lambda wait: wait.since, default=None)
         if longest is None:
             return False
@@ -218,7 +218,7 @@ class _Connections:
 
 @final
 class _Slot:
-    """A connection among all: see `exchange.Place`."""
+    """One connection among all: a `ConnectionSlot`."""
 
     def __init__(self, connections: _Connections, network: str | None) -> None:
         self.budget = connections.budget
@@ -226,7 +226,7 @@ class _Slot:
         self.busy = False
         """A request is under way."""
         self.counted = False
-        """And it has one of the places for requests."""
+        """And it counts among the limited requests."""
         self._connections = connections
         self._since = 0.0
 

@@ -1,4 +1,4 @@
-"""Errors as the client sees them: RFC 9457 problem details, for every status there is."""
+"""Errors as the client sees them: RFC 9457 problem details, for every status."""
 
 from __future__ import annotations
 

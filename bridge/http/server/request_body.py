@@ -1,4 +1,4 @@
-"""The body of a request, as far as one may be sent."""
+"""The body of a request, with bounds on its size and time."""
 
 from __future__ import annotations
 

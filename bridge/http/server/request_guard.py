@@ -1,4 +1,4 @@
-"""What stands before every row: is this our host, who asks, may they, what a browser may do."""
+"""The checks before every route: the host, the client, its token, and requests of other sites."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SAFE_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
-"""Of every answer; a row that sets one itself has the last word."""
+"""Headers of every answer.  A route can set its own value."""
 
 ASK_TOKEN: Final = {"www-authenticate": 'Bearer realm="room-actors"'}
 SIGN_IN: Final = "/signin"
-"""Where a browser that may not is sent."""
+"""A browser without a token is sent here."""
 
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
@@ -66,7 +66,7 @@ class Guard:
         await self._answer(scope)(scope, receive, safely)
 
     def _as_meant(self, scope: Message) -> Message:
-        """The request without what a proxy made of it: its own path, who really asks, and how."""
+        """The request as the client sent it to the proxy: its path, address and scheme."""
         address, *port = scope["client"]
         forwarded = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
         client = (self._front.client(address, forwarded), *port)
@@ -110,15 +110,15 @@ class Guard:
         return self._access.shown(word.strip(), client_of(scope))
 
     def _is_a_page(self, scope: Message, headers: dict[bytes, bytes]) -> bool:
-        """A person's browser wants it, and there is a form to send it to."""
+        """Whether a browser asks for a page, and there is a sign-in form."""
         html = b"text/html" in headers.get(b"accept", b"")
         return html and scope["method"] == "GET" and SIGN_IN in self._open
 
 
 def _last_said_https(scope: Message) -> bool:
     """Whether the proxy nearest to us says that the browser came by https."""
-    said = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
-    return b",".join(said).rpartition(b",")[2].strip().lower() == b"https"
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+    return b",".join(values).rpartition(b",")[2].strip().lower() == b"https"
 
 
 def _target(scope: Message) -> str:
@@ -127,8 +127,8 @@ def _target(scope: Message) -> str:
 
 
 def _from_another_site(method: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a browser asks for a page of another site, and not because somebody followed a
-    link (W3C Fetch Metadata).  Who is no browser does not say so."""
+    """Whether a page of another site makes a browser ask, and not a link that a person followed
+    (W3C Fetch Metadata).  Other clients do not send these headers."""
     if headers.get(b"sec-fetch-site") != b"cross-site":
         return False
     followed = (

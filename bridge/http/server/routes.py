@@ -1,7 +1,7 @@
-"""The application: a table of rows, one for each address, behind a guard.
+"""The application: a table of routes, one for each address, behind a guard.
 
-Whoever has something to show gives rows; nothing else knows about paths.  What no row
-answers is a problem (RFC 9457), as is every error of a row.
+Each part of the program gives its routes; nothing else knows about paths.  A path without a
+route is answered with a problem (RFC 9457), and so is every error of a route.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class HttpRoute:
     method: Literal["GET", "POST"]
     """GET answers HEAD too."""
     path: str
-    """As starlette has it: `/api/v1/sessions/{id}`."""
+    """In starlette's form: `/api/v1/sessions/{id}`."""
     answer: Callable[[Request], Awaitable[Response]]
     """May raise `HTTPException`: it becomes a problem with its `detail`."""
     open: bool = False
-    """Needs no token.  Then its path has no parameters."""
+    """It needs no token.  Its path must have no parameters."""
     any_host: bool = False
-    """Is answered whatever `Host` says, because a page from elsewhere learns nothing by it.
-    Then its path has no parameters."""
+    """It is answered with any `Host`, because a page of another site learns nothing from it.
+    Its path must have no parameters."""
 
 
 Explain: TypeAlias = Callable[[Request, int, str, Mapping[str, str] | None], Response]
-"""An error's answer: its status, what there is to say of it, headers."""
+"""Makes the answer to an error: request, status, detail, headers."""
 
 
 def _as_problem(
@@ -91,10 +91,10 @@ def app(
 
 
 def access_of(request: Request) -> Access | None:
-    """Who may come in; None where everybody may."""
+    """The sign-in that guards all routes; None: they are open."""
     return request.app.state.access
 
 
 def root_of(request: Request) -> str:
-    """What every link of ours begins with: `/rooms`, or nothing (see `Front.root`)."""
+    """The prefix of all our links: `/rooms`, or nothing (see `Front.root`)."""
     return request.app.state.root

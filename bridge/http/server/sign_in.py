@@ -1,4 +1,4 @@
-"""Who gets in: a token shown in a header, or a cookie that says it was shown before.
+"""The sign-in: a token in a header, or a cookie that proves an earlier sign-in.
 
 The cookie is `EXPIRY.SIGNATURE`, signed (HMAC-SHA256) with a key made of the token: there
 is nothing to keep, a restart signs nobody out, and another token signs out everybody.
@@ -28,9 +28,9 @@ SIGNED_IN: Final = 12 * 3600
 FAILURES: Final = 10
 """Wrong tokens that an address may show at once."""
 FORGET_ONE: Final = 6.0
-"""Seconds after which one of them is forgotten."""
+"""Seconds after which one wrong token is forgotten."""
 ADDRESSES: Final = 4_096
-"""That are remembered; of more, those that failed last."""
+"""Addresses that are remembered: those that failed last."""
 
 
 @final
@@ -43,12 +43,12 @@ class Failures:
         """When all of an address's failures are forgotten."""
 
     def wait(self, address: str) -> float:
-        """Seconds until this address may show a wrong token again; 0 where it may."""
+        """Seconds until this address may show a wrong token again; 0: it may now."""
         over = self._until.get(network_of(address), 0.0) - self._clock()
         return max(0.0, over - (FAILURES - 1) * FORGET_ONE)
 
     def add(self, address: str) -> None:
-        """It was a wrong one."""
+        """Note a wrong token of this address."""
         key, now = network_of(address), self._clock()
         self._until[key] = max(self._until.get(key, now), now) + FORGET_ONE
         self._until.move_to_end(key)
@@ -58,7 +58,7 @@ class Failures:
 
 @final
 class Access:
-    """Holds the token, and lets in who shows it."""
+    """Compares tokens with the right one, and makes cookies."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Access:
         return "<Access>"
 
     def shown(self, token: bytes, address: str) -> Verdict:
-        """Whether this is the token.  `address` is who shows it."""
+        """Whether this is the token.  `address` is the client's."""
         if hmac.compare_digest(token, self._token):
             return "yes"
         if self._failures.wait(address):
@@ -91,7 +91,7 @@ class Access:
         return int(self._failures.wait(address)) + 1
 
     def remembers(self, scope: Any) -> bool:
-        """Whether this request of ASGI carries a cookie of ours that still holds.
+        """Whether this ASGI request carries a cookie of ours that has not expired.
 
         There may be several of its name: another worker's, or one that a neighbour's page set.
         """
@@ -105,12 +105,12 @@ class Access:
         return right and self._clock() < int(expiry)
 
     def sign_in(self, response: Response, scope: Any) -> None:
-        """Give the cookie with `response`."""
+        """Set the cookie in `response`."""
         expiry = str(int(self._clock()) + SIGNED_IN)
         self._set(response, scope, f"{expiry}.{self._sign(expiry)}", SIGNED_IN)
 
     def sign_out(self, response: Response, scope: Any) -> None:
-        """Take it away."""
+        """Delete the cookie."""
         self._set(response, scope, "", 0)
 
     def _sign(self, expiry: str) -> str:

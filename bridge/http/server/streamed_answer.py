@@ -1,4 +1,4 @@
-"""A large answer, let go piece by piece as its client takes it.
+"""A large answer, freed piece by piece as its client reads it.
 
 It was made in pieces too, so that there is never a second copy of the whole.  All of it
 counts as under way from the beginning (`bridge.http.server.answer_budget`), and each piece
@@ -25,17 +25,17 @@ PIECE: Final = 64 * 1024
 
 def joined(parts: Iterable[str]) -> Iterator[bytes]:
     """The parts as pieces of about `PIECE` bytes."""
-    found: list[str] = []
+    parts_of_piece: list[str] = []
     size = 0
     for part in parts:
-        found.append(part)
+        parts_of_piece.append(part)
         size += len(part)
         if size >= PIECE:
-            yield "".join(found).encode()
-            found.clear()
+            yield "".join(parts_of_piece).encode()
+            parts_of_piece.clear()
             size = 0
-    if found:
-        yield "".join(found).encode()
+    if parts_of_piece:
+        yield "".join(parts_of_piece).encode()
 
 
 def busy(detail: str) -> Response:

@@ -1,4 +1,4 @@
-"""Long work on the loop's thread, cut into slices between which the actors have their turn."""
+"""Long work on the loop's thread, cut into slices; other tasks run between them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import trio
 T = TypeVar("T")
 
 SLICE: Final = 0.002
-"""Seconds of the loop's thread before others get their turn."""
+"""Seconds of the loop's thread before other tasks run."""
 
 
 @final
 class TimeSlices:
-    """Gives others their turn after each `SLICE`."""
+    """Lets other tasks run after each `SLICE`."""
 
     def __init__(self) -> None:
         self._until = time.perf_counter() + SLICE
 
     async def may_pass(self) -> None:
-        """Between two steps; a checkpoint only where the slice is over."""
+        """Call it between two steps.  A checkpoint only when the slice is used up."""
         if time.perf_counter() > self._until:
             await trio.lowlevel.checkpoint()
             self._until = time.perf_counter() + SLICE
 
 
 async def in_slices(steps: Generator[None, None, T]) -> T:
-    """What `steps` return, with others at work between them."""
+    """The return value of `steps`; other tasks run between them."""
     turns = TimeSlices()
     while True:
         try:

@@ -35,14 +35,14 @@ class FinalTotals:
 class Comparison:
     differences: tuple[Difference, ...]
     numbers: int
-    """How many values were compared."""
+    """Number of compared values."""
 
 
 def compare(
     stories: Sequence[RoomStory], sessions: Sequence[SessionView], totals: FinalTotals
 ) -> Comparison:
-    """What people did against what the worker shows in the end: in its sessions (whole
-    ones, after the worker stopped) and in its Final Summary."""
+    """Compare the people's account with the worker's: its sessions (whole ones, after the worker
+    stopped) and its Final Summary."""
     by_sid = {session.room_sid: session for session in sessions}
     differences: list[Difference] = []
     numbers = 0

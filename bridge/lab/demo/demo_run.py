@@ -1,7 +1,7 @@
 """The demo as a whole: server, people, worker, story, comparison, last page.
 
-How the worker runs is not known here: whoever calls gives a way to start one.  So the
-same story serves the command, the tests and the rooms that are only simulated.
+The caller gives a function that starts a worker.  So the same story serves the command, the
+tests and simulated rooms.
 
 Nothing is left running, however it ends: the server and the people end with us, and the
 data directory goes with the last of them.
@@ -62,7 +62,7 @@ STOP_SECONDS: Final = 15.0
 
 @frozen
 class DemoSettings:
-    """What the user may choose; None takes the default that fits the rest."""
+    """The user's choices.  None: the default that fits the others."""
 
     rooms: int | None = None
     people: int | None = None
@@ -70,7 +70,7 @@ class DemoSettings:
     seconds: float = SECONDS
     seed: int = SEED
     svg: Path | None = None
-    """Where to save the last page as a picture."""
+    """File for a picture of the last page."""
 
     def plan(self) -> Script:
         """The story.  Raises `PlanError` where the settings do not fit."""
@@ -136,7 +136,7 @@ async def run_demo(
 ) -> int:
     """Tell the story, compare, and show the last page on stdout; the exit code.
 
-    0 if every number is right, 1 if one is not or the story could not be told.  Takes
+    0 if every number is right, 1 if one is not or the story could not be played.  Takes
     SIGINT and SIGTERM itself: the first ends the story and everything that runs, the
     second the process (130).  Raises `PlanError` for settings that do not fit.
     """
@@ -181,9 +181,9 @@ class _Demo:
             with self.work:
                 code = await self._run()
         except Interrupted:
-            pass  # said below
+            pass  # reported below
         except Exception as error:
-            failure = _told_failure(error)
+            failure = _failure_text(error)
             if failure is None:
                 raise
         if self.interrupted:
@@ -278,14 +278,14 @@ async def _private_server(binary: Path, data_dir: Path) -> AsyncGenerator[Privat
 
 
 _FAILURES: Final = (StoryError, PeopleError, ApiError, ServerError)
-"""What can go wrong on this machine without being a fault of the program."""
+"""Failures of this machine that are no fault of the program."""
 
 
-def _told_failure(error: Exception) -> str | None:
-    """What to tell of `error`, also where nurseries wrapped it; None for a fault of ours."""
+def _failure_text(error: Exception) -> str | None:
+    """The text for `error`, also if nurseries wrapped it; None for a fault of ours."""
     if isinstance(error, ExceptionGroup):
-        told = [_told_failure(one) for one in error.exceptions]
-        return told[0] if all(told) else None
+        texts = [_failure_text(one) for one in error.exceptions]
+        return texts[0] if all(texts) else None
     if isinstance(error, _FAILURES):
         return f"The demo could not go on: {harmless(str(error), 500)}"
     return None

@@ -1,4 +1,4 @@
-"""How two shapes of a session differ: matchers for what two clocks or a race decide, and `diff`."""
+"""The differences of two shapes of a session, with matchers for clocks and races."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import frozen
 class Matcher(Protocol):
     """An expected value that is not one plain value."""
 
-    def matches(self, seen: object) -> bool: ...
+    def matches(self, actual: object) -> bool: ...
 
 
 @frozen
@@ -22,16 +22,16 @@ class Near:
     value: float
     within: float
 
-    def matches(self, seen: object) -> bool:
-        if isinstance(seen, str):
+    def matches(self, actual: object) -> bool:
+        if isinstance(actual, str):
             try:
-                seen = datetime.fromisoformat(seen).timestamp()
+                actual = datetime.fromisoformat(actual).timestamp()
             except ValueError:
                 return False
         return (
-            isinstance(seen, int | float)
-            and not isinstance(seen, bool)
-            and abs(seen - self.value) <= self.within
+            isinstance(actual, int | float)
+            and not isinstance(actual, bool)
+            and abs(actual - self.value) <= self.within
         )
 
     def __str__(self) -> str:
@@ -44,8 +44,8 @@ class OneOf:
 
     values: tuple[object, ...]
 
-    def matches(self, seen: object) -> bool:
-        return any(_matches(value, seen) for value in self.values)
+    def matches(self, actual: object) -> bool:
+        return any(_matches(value, actual) for value in self.values)
 
     def __str__(self) -> str:
         return " or ".join(str(value) for value in self.values)
@@ -57,58 +57,60 @@ class Difference:
 
     room: str
     path: str
-    """Where in the session, as `people.alice.joins.0.left_at`."""
+    """The place in the session, as `participants.alice.joins.0.left_at`."""
     expected: str
-    seen: str
+    actual: str
 
 
-def diff(room: str, expected: object, seen: object, path: str = "") -> Iterator[Difference]:
-    """Where `seen` is not as `expected`.  In mappings all keys of `expected` count; those of
-    the tables `people`, `tracks` and of counters must be no more than expected."""
-    if isinstance(expected, Mapping) and isinstance(seen, Mapping):
-        yield from _diff_mappings(room, expected, seen, path)
-    elif isinstance(expected, list) and isinstance(seen, Sequence) and not isinstance(seen, str):
-        if len(expected) != len(seen):
-            yield Difference(room, f"{path}.length", str(len(expected)), str(len(seen)))
-        for i, (one, other) in enumerate(zip(expected, seen, strict=False)):
+def diff(room: str, expected: object, actual: object, path: str = "") -> Iterator[Difference]:
+    """All places where `actual` is not as `expected`.  All keys of `expected` must be there; the
+    mappings of `_CLOSED` must have no others."""
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        yield from _diff_mappings(room, expected, actual, path)
+    elif (
+        isinstance(expected, list) and isinstance(actual, Sequence) and not isinstance(actual, str)
+    ):
+        if len(expected) != len(actual):
+            yield Difference(room, f"{path}.length", str(len(expected)), str(len(actual)))
+        for i, (one, other) in enumerate(zip(expected, actual, strict=False)):
             yield from diff(room, one, other, f"{path}.{i}")
-    elif not _matches(expected, seen):
-        yield Difference(room, path, _shown(expected), _shown(seen))
+    elif not _matches(expected, actual):
+        yield Difference(room, path, _as_text(expected), _as_text(actual))
 
 
 _CLOSED: Final = frozenset(
     {"participants", "tracks", "by_topic", "by_source", "by_identity", "attributes"}
 )
-"""Mappings in which nothing else may be."""
+"""Mappings that must have no other keys than expected."""
 
 
 def _diff_mappings(
-    room: str, expected: Mapping[str, object], seen: Mapping[str, object], path: str
+    room: str, expected: Mapping[str, object], actual: Mapping[str, object], path: str
 ) -> Iterator[Difference]:
     for key, value in expected.items():
         place = f"{path}.{key}" if path else key
-        if key not in seen:
-            yield Difference(room, place, _shown(value), "nothing")
+        if key not in actual:
+            yield Difference(room, place, _as_text(value), "nothing")
         else:
-            yield from diff(room, value, seen[key], place)
+            yield from diff(room, value, actual[key], place)
     if path.rpartition(".")[2] in _CLOSED:
-        for key in seen.keys() - expected.keys():
-            yield Difference(room, f"{path}.{key}", "nothing", _shown(seen[key]))
+        for key in actual.keys() - expected.keys():
+            yield Difference(room, f"{path}.{key}", "nothing", _as_text(actual[key]))
 
 
-def _matches(expected: object, seen: object) -> bool:
+def _matches(expected: object, actual: object) -> bool:
     if isinstance(expected, Near | OneOf):
-        return expected.matches(seen)
-    return expected == seen and isinstance(expected, bool) == isinstance(seen, bool)
+        return expected.matches(actual)
+    return expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     text = str(value) if isinstance(value, Near | OneOf) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def count_values(expected: object) -> int:
-    """How many values `diff` looks at, where nothing is missing."""
+    """Number of values that `diff` compares if none is missing."""
     if isinstance(expected, Mapping):
         return sum(count_values(value) for value in expected.values())
     if isinstance(expected, list):

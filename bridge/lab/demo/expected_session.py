@@ -24,12 +24,12 @@ from bridge.lab.people import Deed
 Shape: TypeAlias = Mapping[str, Any]
 
 PUBLISHER_LAG: Final = 2.0
-"""Seconds by which anything of a person who publishes may be seen late (milliseconds in
-truth, but the machine is busy with sixty people)."""
+"""Seconds by which events of a person who publishes may come late.  Milliseconds on an idle
+machine; this one runs sixty people."""
 SILENT_LAG: Final = 5.0
 """The same for those who publish nothing: a tick of 3 s at the server."""
 VANISHED_AFTER: Final = 22.0
-"""Seconds until the server believes that somebody who vanished is gone, give or take 6."""
+"""Seconds, plus or minus 6, until the server drops a person whose connection broke."""
 CLOCK: Final = 0.01
 """Seconds: times that the server tells, in milliseconds."""
 TALK_LAG: Final = 2.5
@@ -90,7 +90,7 @@ class _Room:
     """The fold of one room's deeds, by the people's own account."""
 
     begun: float
-    """Unix seconds when the watcher came: messages before that were nobody's to see."""
+    """Unix seconds when the watcher came.  It cannot know of earlier messages."""
     people: dict[str, _Person] = field(factory=dict[str, _Person])
     tracks: dict[str, _Track] = field(factory=dict[str, _Track])
     messages: int = 0
@@ -158,7 +158,7 @@ class _Room:
         self.people[deed.identity].attributes = {k: v for k, v in merged.items() if v}
 
     def nothing(self, deed: Deed) -> None:
-        """A resume: the very point of it is that nobody sees it."""
+        """A resume: no other participant may notice it."""
 
 
 _FOLD: Final = {
@@ -179,8 +179,8 @@ _FOLD: Final = {
 
 
 def expected(story: RoomStory, session: SessionView) -> Shape:
-    """What the session of this room must be.  Of `session` itself only the times of its
-    beginning and end are taken: what was before or after was not there to be seen."""
+    """The session that this room must have.  Only the start and the end time are taken from
+    `session` itself: the watcher cannot know what happened before or after."""
     begun = datetime.fromisoformat(session.started_at).timestamp()
     ended = session.ended_at
     end = None if ended is None else datetime.fromisoformat(ended).timestamp()
@@ -229,20 +229,20 @@ def expected(story: RoomStory, session: SessionView) -> Shape:
 
 
 def _person(person: _Person, end: float | None) -> dict[str, Any]:
-    stays = [_stay(join, end) for join in person.joins]
+    joins = [_expected_join(join, end) for join in person.joins]
     return {
         "name": person.name,
         "kind": person.kind,
         "sids": [join.sid for join in person.joins],
-        "joins": [shown for shown, _ in stays],
-        "seconds": _sum([seconds for _, seconds in stays]),
+        "joins": [shown for shown, _ in joins],
+        "seconds": _sum([seconds for _, seconds in joins]),
         "metadata": person.metadata,
         "attributes": person.attributes,
         "data_messages": person.messages,
     }
 
 
-def _stay(join: _Join, end: float | None) -> tuple[dict[str, Any], Near]:
+def _expected_join(join: _Join, end: float | None) -> tuple[dict[str, Any], Near]:
     """One join as the session must show it, and its length."""
     shown: dict[str, Any] = {"sid": join.sid, "joined_at": Near(join.joined_at, CLOCK)}
     deed = join.left

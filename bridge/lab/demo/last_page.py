@@ -1,4 +1,4 @@
-"""The demo's last page: what the people did beside what was seen.
+"""The demo's last page: the people's account beside the worker's.
 
 Names are shown harmless: the demo's own people try to break the terminal.
 """
@@ -43,7 +43,7 @@ _ENDINGS: Final[Mapping[Ending, str]] = {
 class _Column:
     title: str
     number: Callable[[Shape], object]
-    """Of a session, expected or as the worker shows it."""
+    """The number in one session, expected or actual."""
 
 
 def _mutes(session: Shape) -> int:
@@ -97,10 +97,10 @@ def closing_page(
     return Group(table, final, *_verdict(comparison))
 
 
-def _cell(expected: object, seen: object) -> Text:
-    if expected == seen:
-        return Text(str(seen), style="green")
-    return Text(f"{seen}≠{expected}", style="bold red")
+def _cell(expected: object, actual: object) -> Text:
+    if expected == actual:
+        return Text(str(actual), style="green")
+    return Text(f"{actual}≠{expected}", style="bold red")
 
 
 def _verdict(comparison: Comparison) -> Iterator[RenderableType]:
@@ -114,7 +114,7 @@ def _verdict(comparison: Comparison) -> Iterator[RenderableType]:
     for title in ("where", "what", "they did", "seen"):
         differences.add_column(title, overflow="fold")
     for one in comparison.differences[:SHOWN_DIFFERENCES]:
-        row = (one.room, one.path, one.expected, one.seen)
+        row = (one.room, one.path, one.expected, one.actual)
         differences.add_row(*(Text(harmless(text, 80)) for text in row))
     yield differences
     count = len(comparison.differences)

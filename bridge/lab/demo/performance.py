@@ -1,8 +1,8 @@
-"""Telling a plan: real people do it, and what they really did is kept.
+"""Plays a plan with real people, and records what they really did.
 
-One task a person and room, so that somebody who is slow (a reconnect takes 3 s) does not
-hold up the others.  A room's own time begins when the worker watches it, because a
-message that nobody could have seen proves nothing.
+Each person in a room has a task, so that a slow one (a reconnect takes 3 s) does not delay the
+others.  A room's own time begins when the worker watches it, because a
+message that no watcher could receive proves nothing.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ AT_ONCE: Final = 8
 
 
 class StoryError(Exception):
-    """The story could not be told to its end; the text says where it stopped."""
+    """The story could not be played to its end.  The text says where it stopped."""
 
 
 class Administrator(Protocol):
-    """What the story needs of the server API."""
+    """The part of the server API that a story needs."""
 
     async def create_room(self, name: str, /, *, departure_timeout: int) -> object: ...
 
@@ -104,7 +104,7 @@ class Crowd(Protocol):
 
 
 class WatchingWorker(Protocol):
-    """A worker that watches the rooms while the story is told."""
+    """A worker that watches the rooms while the story is played."""
 
     async def sessions(self) -> Sequence[SessionView]:
         """Every session of this run, live and ended, each whole."""
@@ -113,7 +113,7 @@ class WatchingWorker(Protocol):
 
 @frozen
 class RoomStory:
-    """What really happened in one room."""
+    """A room's plan and what really happened in it."""
 
     plan: RoomScript
     truth: RoomTruth
@@ -123,7 +123,7 @@ class RoomStory:
 
 @define
 class Cast:
-    """One room and its people while its story is told."""
+    """One room and its people while its story is played."""
 
     plan: RoomScript
     people: Crowd
@@ -209,7 +209,7 @@ async def _set_room_metadata(cast: Cast, step: ScriptStep) -> None:
 
 
 async def _delete(cast: Cast, step: ScriptStep) -> None:  # noqa: ARG001  one table, one shape
-    with suppress(Unavailable):  # The call may say so although the room is gone.
+    with suppress(Unavailable):  # The call may fail although the room was deleted.
         await cast.api.delete_room(cast.plan.room)
     for person in cast.everyone:
         await person.out()
@@ -248,8 +248,8 @@ async def tell_story(
     worker: WatchingWorker,
     early: Mapping[str, Cast],
 ) -> tuple[RoomStory, ...]:
-    """Tell all of `plan` while `worker` watches; returns when everything that happened can
-    have been seen and every room that is over is known to be over.
+    """Play all of `plan` while `worker` watches.  Returns when the worker can know of every event
+    and of every room's end.
 
     `early` is what `open_early` returned before the worker was started.  Raises
     `StoryError` where a room is not watched or not ended in time, `PeopleError` where a
@@ -291,7 +291,7 @@ async def _open(room: RoomScript, people: Crowd, api: Administrator) -> Cast:
 
 
 DEPARTURE_SECONDS: Final = 2
-"""How long the server keeps a room open after the last person left (whole seconds)."""
+"""Whole seconds for which the server keeps a room open after the last person left."""
 
 
 async def _perform(cast: Cast) -> None:

@@ -2,13 +2,13 @@
 
 A plan is a list of rooms, each with timed steps of its people.  Everything random is
 decided here, so the same settings and seed tell the same story, and a story that went
-wrong can be told again.
+wrong can be played again.
 
-Some of the timing follows from what LiveKit does not show.  Who publishes nothing is
-announced on a tick of 3 s: such people stay longer than that, and leave long enough
-before the room ends.  A message whose sender is not announced yet cannot be attributed:
-whoever writes has published before.  Nobody leaves for good shortly before somebody
-else comes, so that the peak is the same for every observer.
+Some of the timing follows from LiveKit.  The server announces a person who publishes nothing
+on a tick of 3 s.  Such people stay longer than that, and leave long enough before the room
+ends.  A message whose sender is not announced yet cannot be attributed, so people publish
+before they write.  No person leaves for good shortly before another one comes, so that the
+peak is the same for every observer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Ending: TypeAlias = Literal["left", "deleted", "open"]
 it with people inside, or it is still open when the worker stops."""
 
 SERVER: Final = ""
-"""Who does what nobody in the room does: the server's administrator."""
+"""The server's administrator, for steps that no person in the room does."""
 
 LEAST_SECONDS: Final = 10
 _SCRIPT: Final = 0.8
@@ -46,7 +46,7 @@ _HOSTILE_TOPIC: Final = "</td><script>alert('topic')</script>\x1b]0;topic\x07"
 
 
 class PlanError(ValueError):
-    """A story that cannot be told; the text names the setting."""
+    """A story that is impossible.  The text names the setting."""
 
 
 @frozen
@@ -83,7 +83,7 @@ class RoomScript:
 class Script:
     seed: int
     seconds: float
-    """How long the story takes from its beginning to the worker's stop, about."""
+    """Seconds from the story's beginning to the worker's stop, about."""
     rooms: tuple[RoomScript, ...]
 
 
@@ -205,7 +205,7 @@ def _late(scene: _Scene, who: str) -> None:
 
 
 def _mobile(scene: _Scene, who: str) -> None:
-    """Loses the signalling connection and resumes: nobody else may notice."""
+    """Loses the signalling connection and resumes: no other participant may notice."""
     scene.opening(who, "join", name=who.title())
     scene.opening(who, "publish", source="microphone")
     scene.later(0.24, who, "simulate", scenario="signal_reconnect")

@@ -17,7 +17,7 @@ from bridge.lab.people.truth import Deed, RoomTruth, by_room
 
 _NO_GRANTS: Final = Grants()
 _numbers: Final = count(1)
-"""Of persons.  A process that is kept must not take somebody for one of an earlier block."""
+"""Numbers of persons, unique over all blocks that share one process."""
 
 
 @final
@@ -55,7 +55,7 @@ class People:
         self._nursery = nursery
         self._hello = hello
         self._processes: list[Process] = []
-        self._kept: Process | None = None
+        self._shared: Process | None = None
         self._everyone: list[Person] = []
         self._deeds: list[Deed] = []
 
@@ -100,7 +100,7 @@ class People:
         return tuple(person for person in self._everyone if person.present)
 
     def truth(self) -> tuple[RoomTruth, ...]:
-        """What everybody did until now, one entry for each life of a room."""
+        """What everybody did until now, one entry for each room instance."""
         return by_room(self._deeds)
 
     @property
@@ -114,47 +114,47 @@ class People:
         self._processes.append(process)
         return process
 
-    async def borrow(self, kept: SharedProcess) -> None:
+    async def borrow(self, shared: SharedProcess) -> None:
         """Begin with a process that is there already."""
-        self._kept = await kept.open(self._nursery, self._hello)
-        self._processes.append(self._kept)
+        self._shared = await shared.open(self._nursery, self._hello)
+        self._processes.append(self._shared)
 
     async def close(self) -> None:
-        """Everybody leaves, every process ends that is not kept."""
+        """Everybody leaves.  Every process ends, except a shared one."""
         with trio.move_on_after(END_SECONDS):
             async with trio.open_nursery() as nursery:
                 for person in self.present:
                     nursery.start_soon(_leave_or_not, person)
         async with trio.open_nursery() as nursery:
             for process in self._processes:
-                nursery.start_soon(process.detach if process is self._kept else process.end)
+                nursery.start_soon(process.detach if process is self._shared else process.end)
 
 
 async def _leave_or_not(person: Person) -> None:
-    with suppress(PeopleError):  # its process is gone, and so is the person
+    with suppress(PeopleError):  # its process has ended, and so has the person
         await person.leave()
 
 
 @asynccontextmanager
 async def open_people(
-    url: str, api_key: str, api_secret: str, *, kept: SharedProcess | None = None
+    url: str, api_key: str, api_secret: str, *, shared: SharedProcess | None = None
 ) -> AsyncIterator[People]:
     """A process for people at the server `url`; everybody leaves when the block ends.
 
-    With `kept`, which is for this server, the process outlives the block.
+    `shared` is a process for this server that outlives the block.
     Raises `PeopleError` where the process does not start.
     """
     hello = {"url": url, "api_key": api_key, "api_secret": api_secret}
     failure: BaseException | None = None
-    # What the block raises is kept out of the nursery, so that it comes out as it is and
+    # An exception of the block does not pass the nursery, so that it comes out as it is and
     # not inside an exception group: the nursery is nobody else's business.
     async with trio.open_nursery() as nursery:
         people = People(nursery, hello)
         try:
-            if kept is None:
+            if shared is None:
                 await people.start()
             else:
-                await people.borrow(kept)
+                await people.borrow(shared)
             yield people
         except BaseException as error:  # noqa: BLE001  raised again below
             failure = error

@@ -5,11 +5,10 @@ socket without waiting for the server's own close frame.  Where the server just 
 to that socket (an answer, an update: likely right after something was published), the
 kernel answers with a reset, and the server drops the connection with the leave request
 unread in its buffer.  It then lists the person for another 20 s, because it waits for a
-resumed connection.  On a busy machine that befalls one goodbye in forty.
+resumed connection.  On a busy machine this happens to one goodbye in forty.
 
-So the server is asked, and where a goodbye was lost it is said again: over a resumed
-signalling connection, of which nobody else in the room hears, and which is read until
-the server has closed it.
+So the server is asked, and a lost goodbye is sent again over a resumed signalling connection.
+No other participant notices that.  The connection is read until the server has closed it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _LEAVE: Final = rtc.SignalRequest(
 
 @frozen
 class Goodbye:
-    """What it takes to make sure that one person has left."""
+    """Makes sure that the server knows that one person has left."""
 
     url: str
     api_key: str
@@ -46,12 +45,11 @@ class Goodbye:
     identity: str
 
     async def say_again_if_lost(self) -> bool:
-        """Return when the server knows that the person has left: whether it had to be told
-        again.
+        """Return when the server knows that the person has left; whether a second goodbye was
+        needed.
 
-        Only for somebody who was in the room until now: whoever is listed under the
-        identity of such a person is that person.  A server that does not answer has
-        nobody to know about.
+        Only for a person who was in the room until now, so that an entry under this identity is
+        this person.  A server that does not answer is taken for one that has ended.
         """
         lost = False
         with suppress(aiohttp.ClientError, api.TwirpError, TimeoutError):
@@ -75,7 +73,7 @@ class Goodbye:
         return True
 
     async def _say_again(self, http: aiohttp.ClientSession) -> None:
-        """Where the first goodbye arrives after all, the server says so and closes as well."""
+        """Send the goodbye again.  If the first one arrived, the server closes as well."""
         where = f"{self.url.rstrip('/')}/rtc"
         bearer = {"Authorization": f"Bearer {self.token}"}
         async with http.ws_connect(where, params={"reconnect": "1"}, headers=bearer) as signalling:

@@ -52,9 +52,9 @@ class Person:
         """`PA_...` of this join."""
         self.room_sid = ""
         self.joined_at: float | None = None
-        """Unix seconds by the server's clock, None where it told none."""
+        """Unix seconds by the server's clock, None if it sent none."""
         self.tracks: dict[str, Source] = {}
-        """What is published now: SID and source."""
+        """Tracks that are published now: SID and source."""
         self.left_reason: str | None = None
 
     def __repr__(self) -> str:
@@ -196,14 +196,14 @@ class Person:
             raise PeopleError(f"{scenario}: not connected again") from None
 
     async def leave(self) -> None:
-        """Leave with a goodbye.  Does nothing for somebody who is out already."""
+        """Leave with a goodbye.  Does nothing for a person who has left already."""
         if not self.present:
             return
         answer = await self._ask("leave")
         self._is_out("client_initiated", answer["at"])
 
     async def vanish(self) -> None:
-        """Be gone without a goodbye, as by `kill -9`.  Needs `own_process=True`."""
+        """End without a goodbye, as after `kill -9`.  Needs `own_process=True`."""
         if not self._own_process:
             raise PeopleError(f"{self.identity}: only a person in a process of its own can vanish")
         self._is_out("connection_timeout", time.time())

@@ -24,13 +24,13 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[3]
 _START_SECONDS: Final = 30.0
 _ORDER_SECONDS: Final = 20.0
 END_SECONDS: Final = 10.0
-"""How long the goodbyes may take, and then the end of the process."""
+"""Seconds for the goodbyes, and then for the end of the process."""
 
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class PeopleError(Exception):
-    """A person could not do what was asked, or the people's process is gone."""
+    """A person could not do what was asked, or the people's process has ended."""
 
 
 class _Answer:
@@ -107,7 +107,7 @@ class Process:
     def attach(self, nursery: trio.Nursery) -> None:
         """Read what the process says, in `nursery`, until its end or until `detach`."""
         if self._process.returncode is not None and self.over is None:
-            self.over = "the people's process is gone"
+            self.over = "the people's process has ended"
         self._attached = True
         nursery.start_soon(self._listen)
         nursery.start_soon(self._listen_to_stderr)
@@ -126,7 +126,7 @@ class Process:
             await self.end()
 
     def listen(self, person: int, listener: Listener) -> None:
-        """Have the events of one person told to `listener`, until `forget`."""
+        """Pass the events of one person to `listener`, until `forget`."""
         self._listeners[person] = listener
 
     def forget(self, person: int) -> None:
@@ -163,14 +163,14 @@ class Process:
         except trio.TooSlowError:
             raise PeopleError(f"{order['do']} took longer than {_ORDER_SECONDS:.0f} s") from None
         except _GONE:
-            raise PeopleError(self.over or "the people's process is gone") from None
+            raise PeopleError(self.over or "the people's process has ended") from None
         finally:
             del self._answers[number]
 
     async def tell(self, **order: Any) -> None:
         """Give an order and do not wait for the answer."""
         self._last += 1
-        with suppress(*_GONE):  # gone, and with it whoever the order was for
+        with suppress(*_GONE):  # ended, and so have its people
             await self._write({"id": self._last, **order})
 
     async def _listen(self) -> None:
@@ -190,7 +190,7 @@ class Process:
             self.kill()
         finally:
             if self._attached:
-                self._is_over("the people's process is gone")
+                self._is_over("the people's process has ended")
 
     def _heard(self, message: dict[str, Any]) -> None:
         if "ready" in message:
@@ -204,7 +204,7 @@ class Process:
     async def _listen_to_stderr(self) -> None:
         assert self._process.stderr is not None
         rest = ""
-        with suppress(*_GONE):  # it is only kept to explain an end, and the end has come
+        with suppress(*_GONE):  # it only explains an end, which has come
             async for chunk in self._process.stderr:
                 *lines, rest = (rest + chunk.decode("utf-8", "replace")).split("\n")
                 self._stderr.extend(line[:500] for line in lines if line.strip())

@@ -1,4 +1,4 @@
-"""What the two processes say to each other: one JSON object a line.
+"""The protocol between the two processes: one JSON object a line.
 
 ::
 
@@ -43,7 +43,7 @@ LONGEST_LINE: Final = 4 * 1024 * 1024
 
 @frozen
 class Grants:
-    """What a person's token allows.  The defaults are those of an ordinary visitor who may
+    """The permissions in a person's token.  The defaults are those of an ordinary visitor who may
     also change name, metadata and attributes (without that right the SDK reports success
     and nothing happens)."""
 

@@ -56,7 +56,7 @@ class Media(Protocol):
 
 
 class Sound:
-    """A microphone, or the sound of a shared screen.  Silent until told to speak."""
+    """A microphone, or the sound of a shared screen.  Silent until `speak`."""
 
     def __init__(self, name: str) -> None:
         # Without a queue the native source does not tick by itself.
@@ -65,7 +65,7 @@ class Sound:
         self._pump: asyncio.Task[None] | None = None
 
     def speak(self, on: bool) -> None:
-        """Begin or end; raises what ended the sound before it was told to."""
+        """Begin or end.  Raises the exception that ended the sound too early, if any."""
         pump, self._pump = self._pump, None
         if pump is not None:
             if pump.done():

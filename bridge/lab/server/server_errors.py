@@ -1,4 +1,4 @@
-"""What can go wrong with a private server; each text says what to do about it."""
+"""The errors of a private server; each text says what to do."""
 
 from __future__ import annotations
 

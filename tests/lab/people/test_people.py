@@ -363,14 +363,14 @@ async def test_a_kept_process_goes_on_in_the_next_block_and_nobody_stays(
 ):
     keys = livekit_server.url, livekit_server.api_key, livekit_server.api_secret
     kept = SharedProcess()
-    async with open_people(*keys, kept=kept) as people:
+    async with open_people(*keys, shared=kept) as people:
         alice = await people.join(room, "alice")
         with trio.move_on_after(0.01):
             await people.join(room, "hasty")
         pids = people.pids
     assert alice.left_reason == "client_initiated"
     assert await seen(api, alice) is None
-    async with open_people(*keys, kept=kept) as people:
+    async with open_people(*keys, shared=kept) as people:
         assert people.pids == pids
         assert people.present == ()
         bob = await people.join(room, "bob")
@@ -378,7 +378,7 @@ async def test_a_kept_process_goes_on_in_the_next_block_and_nobody_stays(
         psutil.Process(*pids).kill()
         with trio.fail_after(30):
             assert await bob.out() == "connection_timeout"
-    async with open_people(*keys, kept=kept) as people:
+    async with open_people(*keys, shared=kept) as people:
         assert people.pids != pids
         await people.join(room, "carol")
         pids = people.pids
