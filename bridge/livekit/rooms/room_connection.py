@@ -392,9 +392,16 @@ class RoomConnection(OpenRoom):
     def on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         self._subscriptions.left(participant)
         self._recorders.left(participant.sid)
+        seams.release_participant(participant)
 
     def on_published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:
         self.on_participant(participant)
+
+    def on_unpublished(
+        self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        self.on_participant(participant)
+        seams.release(publication, publication.track)
 
     def on_subscribed(
         self, _track: object, publication: rtc.RemoteTrackPublication, _participant: object
@@ -403,18 +410,19 @@ class RoomConnection(OpenRoom):
 
     def on_unsubscribed(
         self,
-        _track: object,
+        track: object,
         publication: rtc.RemoteTrackPublication,
         participant: rtc.RemoteParticipant,
     ) -> None:
         self._subscriptions.unsubscribed(publication, participant)
+        seams.release(track)
 
 
 FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
     "participant_connected": RoomConnection.on_participant_joined,
     "participant_disconnected": RoomConnection.on_participant_left,
     "track_published": RoomConnection.on_published,
-    "track_unpublished": RoomConnection.on_published,
+    "track_unpublished": RoomConnection.on_unpublished,
     "track_subscribed": RoomConnection.on_subscribed,
     "track_unsubscribed": RoomConnection.on_unsubscribed,
     "reconnecting": RoomConnection.on_reconnecting,

@@ -345,7 +345,7 @@ class DemuxedRoom(rtc.Room):
         finally:
             for handle in handles:
                 _routes.pop(handle, None)
-            _let_go(self)
+            _release_room(self)
 
     def _called(self, event: ffi_pb2.FfiEvent) -> None:
         """Somebody calls a method of ours; the SDK answers that there is none."""
@@ -360,21 +360,39 @@ class DemuxedRoom(rtc.Room):
             self._on_room_event(event.room_event)
 
 
-def _let_go(room: rtc.Room) -> None:
+def _release_room(room: rtc.Room) -> None:
     """Give back what the native side holds for a room that has ended: 250 KB and its sockets.
 
-    Rooms, people and tracks refer to one another, so Python would do it only when its
+    Rooms, participants and tracks refer to one another.  So Python would do it only when its
     collector comes to them, many rooms later.
     """
-    owners: list[Any] = [room]
-    for person in (room.local_participant, *room.remote_participants.values()):
-        owners.append(person)
-        for publication in person.track_publications.values():
-            owners += (publication, publication.track)
+    release(room)
+    release_participant(room.local_participant)
+    for participant in room.remote_participants.values():
+        release_participant(participant)
+
+
+def release_participant(participant: rtc.Participant) -> None:
+    """Give back what the native side holds for a participant who has left.
+
+    One native participant keeps the connections of its room: 0.6 MiB after the room has ended.
+    """
+    for publication in participant.track_publications.values():
+        release(publication, publication.track)
+    release(participant)
+
+
+def release(*owners: object) -> None:
+    """Give the native objects of these back, whoever still refers to the Python ones.
+
+    `None` stands for a track that is not there.  Nothing happens where the SDK has changed.
+    """
+    if not fits("demux"):
+        return
     for owner in owners:
-        if owner is not None:  # Where nothing is subscribed there is no track.
+        if owner is not None:
             with suppress(AssertionError):  # The native side has let go of it already.
-                owner._ffi_handle.dispose()
+                cast("Any", owner)._ffi_handle.dispose()
 
 
 def take_payload(message: room_pb2.UserPacket) -> bytes:

@@ -18,7 +18,7 @@ from livekit.rtc import _ffi_client as ffi_client
 from livekit.rtc._ffi_client import FfiClient
 from livekit.rtc._proto import ffi_pb2
 
-from actors.session.events import DataReceived, ParticipantLeft, TrackSubscribed
+from actors.session.events import DataReceived, ParticipantLeft, TrackSubscribed, TrackUnpublished
 from bridge.livekit.rooms import native_threads, seams, wake_timer
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.sdk_options import SdkOptions
@@ -155,6 +155,42 @@ async def test_native_memory_is_given_back_with_the_room_and_not_by_the_collecto
     for owner in owners:
         drop = FfiClient.instance._ffi_lib.livekit_ffi_drop_handle
         assert not drop(owner._ffi_handle.handle), "still held by the native side"
+
+
+@pytest.mark.parametrize("what", ["leave", "remove", "unpublish", "renew"])
+async def test_no_native_object_of_somebody_who_left_is_kept_alive(
+    real: RealStage, what: str
+) -> None:
+    """One would keep the whole room in memory, also after its end."""
+    alice = await real.join("alice")
+    microphone = await alice.publish("microphone")
+    await alice.speak(True)
+    told = Recorder()
+    async with real.open(told) as room:
+        await told.wait(TrackSubscribed)
+        person = cast("Any", room)._room.remote_participants["alice"]
+        publication = person.track_publications[microphone]
+        owners = [publication.track]
+        if what != "renew":
+            owners.append(publication)
+        match what:
+            case "leave" | "remove":
+                owners.append(person)
+                await (alice.leave() if what == "leave" else real.remove("alice"))
+                await told.wait(ParticipantLeft)
+            case "unpublish":
+                await alice.unpublish(microphone)
+                await told.wait(TrackUnpublished)
+            case _:
+                publication.set_subscribed(False)
+                with trio.fail_after(10):
+                    while publication.track is not None:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+        assert all(owner._ffi_handle.disposed for owner in owners)
+        drop = FfiClient.instance._ffi_lib.livekit_ffi_drop_handle
+        assert not any(drop(owner._ffi_handle.handle) for owner in owners)
+        assert what not in {"leave", "remove"} or not room.roster().participants
+    told.check_frame()
 
 
 async def test_a_call_to_a_method_of_ours_still_reaches_the_sdk(real: RealStage) -> None:
