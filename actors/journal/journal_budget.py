@@ -65,6 +65,9 @@ _SUBJECTS: Final[Mapping[type[RoomEvent], Callable[[Any], Hashable]]] = {
 }
 """Changes, and what each says the newest of.  A room's metadata is its owner's, not theirs."""
 
+_FREQUENT: Final = frozenset({DataReceived, *_SUBJECTS})
+"""Events that bring neither texts of a participant nor the end of what waits."""
+
 _OF_A_PERSON: Final = ("name", "metadata", "attributes", "quality")
 
 
@@ -101,6 +104,15 @@ class JournalBudget:
     def admit(self, event: RoomEvent) -> Iterator[RoomEvent]:
         """Give the records that `event` leads to.  Record each one before asking for the next."""
         at, since = event.at, self._since
+        if (
+            type(event) in _FREQUENT
+            and since is not None
+            and since <= at < since + WINDOW
+            and self._spent < self._most
+            and not self._counts
+        ):
+            yield event  # The rules below would do the same, for four times the price.
+            return
         if since is None or at >= since + WINDOW or at < since:  # clocks are set back
             self._since, self._spent = at, 0
             yield from self._release()
