@@ -1,17 +1,16 @@
-"""From the threads of the native library into trio: many events a wake-up, every room its turn.
+"""From native threads into trio: many events a wake-up, and every room in turn.
 
-The native library calls back on threads of its own.  What it says of a room is put into
-that room's lane.  The first of a calm time wakes trio at once; after that trio looks by
-itself, every `INTERVAL`, until it finds nothing.  Waking it for every event is what costs
-most of an event (a system call here, a scheduler's round there), so the pause more than
-halves the price of Python's part and adds no more than itself to the delay.
+The native library calls back on threads of its own.  Events of a room are put into that room's
+queue.  The first event after a calm time wakes the inbox at once.  Further events wake it at
+most once in `INTERVAL`.  A wake-up for each event would be most of what an event costs, so the
+interval more than halves Python's part of it and adds at most its own length to the delay.
 
-Trio takes a handful from each lane in turn, so that no room waits for another's burst,
-and lets other tasks run in between.
+The inbox takes up to `TURN_ITEMS` from each queue in turn, so that no room waits for another
+room's burst.  Other tasks run in between.
 
-A lane has no bound, because some of what it is given may never be lost.  It is empty after
-a `INTERVAL` unless more comes than can be taken: whoever puts looks at its length, and then
-knows what can be done without (`connection`), and where the newest is enough (`overtake`).
+A queue has no bound, because some events may never be lost.  It is empty after an `INTERVAL`,
+unless more arrives than can be taken.  The caller of `put` looks at the length, and decides
+which events are dropped, and which replace an older one (`put_latest`).
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from bridge.livekit.rooms.wake_timer import TrioTimer, WakeTimer
 T = TypeVar("T")
 
 INTERVAL: Final = 0.005
-"""Seconds between two looks while there is something.  What the goal for the delay allows
-(15 ms from send to fold for 99 of 100).  Measured at 540 events/s: without a pause 122 µs
-of the trio thread an event, with 2 ms 118, with 5 ms 60, with 10 ms 36."""
+"""Seconds between two wake-ups.  The goal for the delay allows it (15 ms from send to fold for
+99 of 100 events).  Measured at 540 events/s: without an interval 122 µs of the trio thread an
+event, with 2 ms 118, with 5 ms 60, with 10 ms 36."""
 TURN_ITEMS: Final = 32
-"""Items of one lane before the next lane's."""
+"""Items of one queue before those of the next."""
 PASS_TURNS: Final = 16
-"""Turns, before other tasks may run: about 10 ms of work."""
+"""Turns before other tasks may run: about 10 ms of work."""
 
 
 class _LatestByKey(Generic[T]):
-    """Items of which the newest of a key is enough: one place in a lane, at its end."""
+    """Items of which only the newest of each key is needed.  One entry at the end of a queue."""
 
     __slots__ = ("by_key", "taken")
 
@@ -50,7 +49,7 @@ class _LatestByKey(Generic[T]):
 
 
 class RoomQueue(Generic[T]):
-    """What came for one room, in order, and who takes it."""
+    """The waiting items of one room, in order, and the function that takes them."""
 
     def __init__(self, inbox: Inbox, take: Callable[[T], None], merge: Callable[[T, T], T]) -> None:
         self._inbox = inbox
@@ -58,24 +57,24 @@ class RoomQueue(Generic[T]):
         self._merge = merge
         self._items: deque[T | _LatestByKey[T]] = deque()
         self._latest: _LatestByKey[T] | None = None
-        """The last of the items, where it is one of those."""
+        """The last of the items, where it is of this class."""
         self._latest_lock = threading.Lock()
         self._scheduled = False
 
     def __len__(self) -> int:
-        """How many items wait."""
+        """The number of waiting entries."""
         return len(self._items)
 
     def put(self, item: T) -> None:
-        """Called on any thread."""
+        """Add an item.  Called on any thread."""
         self._latest = None
         self._append(item)
 
     def put_latest(self, key: Hashable, item: T) -> bool:
-        """Put an item that makes those under its key needless which came since the last `put`.
+        """Add an item that replaces the one of its key that came since the last `put`.
 
-        Called on any thread.  True where one of them waited: then `merge` will make one of
-        the first that waited and this one.
+        Called on any thread.  True where one was replaced.  `merge` then makes one item of the
+        first that waited and this one.
         """
         with self._latest_lock:
             newest = self._latest
@@ -94,8 +93,8 @@ class RoomQueue(Generic[T]):
             self._inbox.schedule(self)
 
     def take_turn(self) -> None:
-        """Hand out a handful; with more than that, line up again."""
-        self._scheduled = False  # First: what comes from here on lines up again.
+        """Take up to `TURN_ITEMS` items.  Where more wait, another turn is scheduled."""
+        self._scheduled = False  # First: an item that comes from here on schedules a turn.
         for _ in range(min(TURN_ITEMS, len(self._items))):
             item = self._items.popleft()
             if isinstance(item, _LatestByKey):
@@ -106,7 +105,7 @@ class RoomQueue(Generic[T]):
             self._inbox.schedule(self)
 
     def _open_latest(self, newest: _LatestByKey[T]) -> T:
-        """From here on its items wait as any other does."""
+        """Take the first item out.  The others are ordinary items from here on."""
         with self._latest_lock:
             newest.taken = True
         merged = [

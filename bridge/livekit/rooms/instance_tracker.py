@@ -110,7 +110,7 @@ class InstanceTracker:
             self._recheck = None
 
     async def _ask(self, look_up: LookUp, recheck: asyncio.TimerHandle) -> None:
-        """Ask the server for the SID, until it answers or something else has told."""
+        """Ask the server for the SID, until it answers or the instance is certain."""
         with trio.move_on_after(SID_DEADLINE):
             while self._recheck is recheck:
                 try:

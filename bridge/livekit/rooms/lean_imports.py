@@ -1,4 +1,4 @@
-"""Imports that bring what we never use, kept out of memory: 10 MiB of 52.
+"""Imports without the parts that are never used: 10 of 52 MiB less memory.
 
 | importing     | brings                                   | for                  | MiB |
 |---------------|------------------------------------------|----------------------|-----|
@@ -7,8 +7,8 @@
 | a module of   | all of them: SIP, egress, ingress, what  | one name for all     | 1.6 |
 | `livekit.protocol` | only LiveKit's cloud has            |                      |     |
 
-Whoever wants any of it later imports it as ever, and the SDK itself gets numpy when it
-comes to use it.  A package that cannot be had like this is imported the plain way.
+A later import of any of these works as usual, and the SDK imports numpy when it first uses it.
+A package that cannot be imported in this way is imported in the ordinary way.
 """
 
 from __future__ import annotations
@@ -24,24 +24,23 @@ from typing import Any, Final
 from bridge.output.redact import redact
 
 ANNOTATIONS: Final = frozenset({"ndarray"})
-"""Names of numpy that the SDK needs before it computes anything: it only writes down that
-something is one."""
+"""Names of numpy that the SDK needs before it computes anything, for type annotations only."""
 
 
 class _Later(ModuleType):
-    """In a module's place: imported when something of it is used."""
+    """Stands for a module, and imports it when an attribute is used."""
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(self.__name__) is not self:
             return getattr(import_module(self.__name__), name)
         if name in ANNOTATIONS:
             return object
-        raise AttributeError(f"{self.__name__}.{name} is used while it is being put off")
+        raise AttributeError(f"{self.__name__}.{name} is used before it is imported")
 
 
 @contextmanager
 def _in_place_of(name: str, module: ModuleType | None) -> Generator[None, None, None]:
-    """`import name` finds this one, or nothing, for the length of a block."""
+    """In this block `import name` finds `module`, or fails where that is None."""
     if name in sys.modules:
         yield
         return
@@ -63,7 +62,7 @@ def _structlog() -> None:
 
 
 def _protocol() -> None:
-    """The package, but nothing of what it imports: each module is imported by who uses it."""
+    """The package without its modules.  Each module is imported by its user."""
     name = "livekit.protocol"
     spec = find_spec(name)
     if name in sys.modules or spec is None:
@@ -85,13 +84,16 @@ LEAN: Final[Mapping[str, Callable[[], None]]] = {
 
 
 def import_lean() -> Mapping[str, str]:
-    """Import them; why it did not work, by package.  To be called before anything imports them."""
+    """Import these packages.  The result has an error text for each package that was not imported.
+
+    Call it before anything else imports them.
+    """
     import trio_asyncio  # noqa: F401  (before anything that takes functions out of asyncio)
 
     lost: dict[str, str] = {}
     for name, lean in LEAN.items():
         try:
             lean()
-        except Exception as error:  # noqa: BLE001  whatever it is: imported plainly, when used
+        except Exception as error:  # noqa: BLE001  any error: the ordinary import follows, when used
             lost[name] = redact(f"{type(error).__name__}: {error}")
     return lost

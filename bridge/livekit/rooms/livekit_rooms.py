@@ -52,7 +52,7 @@ class LiveKitRooms(RoomPort):
     """The way into the rooms of LiveKit servers.
 
     An async context manager, to be entered inside `trio_asyncio.open_loop()`; its end
-    waits, within `abandoned_deadline`, for connections that were abandoned half made.
+    waits, within `abandoned_deadline`, for abandoned connections.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LiveKitRooms(RoomPort):
         self.faults: Counter[str] = Counter()
         """Callbacks that failed, streams that were dropped: by name."""
         self._takes_spare_token = False
-        """The server refuses the tokens that make no room: entries begin with the spare one."""
+        """The server refuses tokens that make no room.  Entries begin with the spare one."""
         self._slots = trio.Semaphore(at_once)
         self._connections: set[RoomConnection] = set()
         """Strong references: the SDK loses events when a live room is collected."""
@@ -96,7 +96,7 @@ class LiveKitRooms(RoomPort):
 
     @property
     def abandoned(self) -> int:
-        """Those of them that nobody is in, or waits for, any more."""
+        """Connections among them that no caller uses or waits for."""
         return sum(connection.abandoned for connection in self._connections)
 
     async def idle(self) -> None:
@@ -142,8 +142,11 @@ class LiveKitRooms(RoomPort):
             connection.abandoned = True
 
     async def _enter(self, job: RoomJob, offer: Offer) -> RoomConnection:
-        """A connection that is open.  `job.token` may be one that the server does not take
-        for anything but itself: where the room lives all the same, the spare one is tried."""
+        """Make an open connection.
+
+        A server may refuse `job.token` because of the token itself.  Where the room exists all
+        the same, the spare token is tried.
+        """
         if self._takes_spare_token and job.spare_token:
             return await self._connect(evolve(job, token=job.spare_token), offer)
         try:
@@ -192,7 +195,7 @@ class LiveKitRooms(RoomPort):
             self._idle.set()
 
     def fault(self, name: str, error: BaseException) -> None:
-        """Something failed where nobody can be told: count it, say the first of its name."""
+        """Count a failure that no caller can get, and log the first of each name."""
         self.faults[name] += 1
         if self.faults[name] == 1:
             text = redact(f"{type(error).__name__}: {error}")[:300]

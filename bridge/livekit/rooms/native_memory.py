@@ -1,8 +1,8 @@
-"""What ended rooms leave behind in the C library, given back to the system.
+"""Memory of ended rooms, given back from the C library to the system.
 
-A room is 0.8 MiB in thousands of pieces, among those of others.  The C library (glibc)
-keeps what was freed for later, all but the last piece of each of its arenas: after 180 rooms
-that came and went 40 MiB, of which it gives back 35 when it is asked to.  That takes up to
+A room is 0.8 MiB in thousands of pieces that lie among those of other rooms.  The C library
+(glibc) keeps freed memory for later, except the last piece of each of its arenas.  After 180
+rooms that came and went it kept 40 MiB.  It gives back 35 of them on request, which takes up to
 4 ms of a core, in a thread of its own.
 """
 
@@ -15,11 +15,11 @@ from typing import Any, Final
 import trio
 
 AFTER: Final = 2.0
-"""Seconds from the end of a room: rooms tend to end together."""
+"""Seconds from the end of a room.  Rooms tend to end together."""
 
 
 def trim() -> None:
-    """Nothing happens with a C library that has no such call."""
+    """Give freed memory back.  Nothing happens with a C library that has no such call."""
     give_back: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)
@@ -28,7 +28,7 @@ def trim() -> None:
 class Trimmer:
     """Gives memory back once for all rooms that end within `AFTER` seconds.
 
-    To be made and called on the trio thread.
+    Made and called on the trio thread.
     """
 
     def __init__(self, trim: Callable[[], None] = trim) -> None:

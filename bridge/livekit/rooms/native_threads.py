@@ -130,13 +130,13 @@ def thread_state_fits() -> bool:
 def keep_thread_state() -> None:
     """Keep the Python thread state of the calling native thread.  Cheap when it is kept already."""
     global _kept  # noqa: PLW0603
-    if not hasattr(_of_thread, "kept"):
-        _of_thread.kept = True
+    if not hasattr(_of_thread, "state_kept"):
+        _of_thread.state_kept = True
         if _kept < MOST_THREAD_STATES:
             _kept += 1
             _ensure()
 
 
 def thread_states() -> int:
-    """How many thread states were kept so far."""
+    """The number of thread states that were kept so far."""
     return _kept

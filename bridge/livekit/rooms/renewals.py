@@ -141,7 +141,7 @@ class Renewals:
                 look_again = min(2 * look_again, LOOK_AGAIN_AT_MOST)
 
     async def _has_sent(self, renewal: _Renewal) -> bool:
-        """False also where it is not known, or where nothing can be requested."""
+        """False also if it is unknown, or if nothing can be requested."""
         if not self._connected():
             return False
         try:

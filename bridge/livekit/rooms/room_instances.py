@@ -1,9 +1,9 @@
-"""Which life of a room lives, and how a room is undone that only we made.
+"""Which room instance exists under a name, and the deletion of a room that only we made.
 
-LiveKit makes a room for whoever joins it.  An agent that is on its way into a room while
-the owner deletes it would make it anew: another SID, nobody in it, for minutes.  Our tokens
-prevent that (`tokens.NO_SUCH_CONFIGURATION`) on servers that know the claim; on older
-servers the SID is compared on entry, and here is what is asked then.
+LiveKit makes a room for each participant who joins.  An agent on its way into a room that is
+being deleted would make it again: another SID, nobody in it, for minutes.  Our tokens prevent
+that (`tokens.NO_SUCH_CONFIGURATION`) on servers that know the claim.  On older servers the SID
+is compared on entry.  The questions that this needs are here.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MADE_BY_JOINING: Final = 3.0
 server's clock.  Measured: some milliseconds."""
 
 DELETE_WITHIN: Final = 1.5
-"""Seconds for the deletion of a room.  It is done at once, LiveKit may take 3 s to say so."""
+"""Seconds for the deletion of a room.  It takes effect at once.  The answer may take 3 s."""
 
 
 @define(eq=False)
 class _Batch:
-    """Names that are asked for in one call."""
+    """Names in one call."""
 
     names: set[str] = field(factory=set[str])
     rooms: dict[str, models.Room] | None = None
@@ -42,15 +42,18 @@ class _Batch:
 
 @define(eq=False)
 class RoomInstances:
-    """Questions about single rooms.  What is asked while a call is under way is asked
-    together in the next one, so that 100 rooms at once are a few calls."""
+    """Questions about single rooms.
+
+    Questions that arrive during a call are asked together in the next one, so that 100 rooms at
+    once are a few calls.
+    """
 
     api: ServerApi
     _next: _Batch | None = field(default=None, init=False)
     _calling: trio.Lock = field(factory=trio.Lock, init=False)
 
     async def room(self, name: str) -> models.Room | None:
-        """The room that lives under this name now.  Raises `ApiError`."""
+        """The room that exists under this name now.  Raises `ApiError`."""
         while True:
             batch, first = self._next, False
             if batch is None:
@@ -65,7 +68,7 @@ class RoomInstances:
                 raise batch.error
             if batch.rooms is not None:
                 return batch.rooms.get(name)
-            # Whoever made the call was cancelled.
+            # The task that made the call was cancelled.
 
     async def _call(self, batch: _Batch) -> None:
         try:
@@ -81,32 +84,32 @@ class RoomInstances:
             batch.done.set()
 
     async def sid_of(self, name: str) -> str:
-        """The SID of the room that lives under a name now, "" where there is none."""
+        """The SID of the room that exists under this name now, "" where there is none."""
         room = await self.room(name)
         return "" if room is None else room.sid
 
     async def only_we_made(self, name: str, sid: str, identity: str) -> bool:
-        """Whether this life of a room began with our own join as `identity`, and nobody else
-        is there.  A room with metadata was made by its owner.  Raises `ApiError`."""
+        """True if this room instance began with our own join as `identity`, and nobody else is
+        there.  A room with metadata was made by its owner.  Raises `ApiError`."""
         room = await self.room(name)
         if room is None or room.sid != sid or room.metadata:
             return False
-        there = await self.api.list_participants(name)
-        ours = [who for who in there if INSTANCE_ATTRIBUTE in who.attributes]
-        came_at = [who.joined_at_ms / 1000 for who in ours if who.identity == identity]
+        participants = await self.api.list_participants(name)
+        ours = [one for one in participants if INSTANCE_ATTRIBUTE in one.attributes]
+        joined_at = [one.joined_at_ms / 1000 for one in ours if one.identity == identity]
         made_at = room.creation_time_ms / 1000
         return (
-            len(ours) == len(there)
-            and bool(came_at)
-            and abs(came_at[0] - made_at) <= MADE_BY_JOINING
+            len(ours) == len(participants)
+            and bool(joined_at)
+            and abs(joined_at[0] - made_at) <= MADE_BY_JOINING
         )
 
     async def delete(self, name: str, sid: str) -> None:
-        """Delete this life of a room that only we made, unless somebody came meanwhile."""
+        """Delete this room instance that only we made, unless somebody came meanwhile."""
         with trio.move_on_after(DELETE_WITHIN):
             try:
-                there = await self.api.list_participants(name)
-                if any(INSTANCE_ATTRIBUTE not in who.attributes for who in there):
+                participants = await self.api.list_participants(name)
+                if any(INSTANCE_ATTRIBUTE not in one.attributes for one in participants):
                     return
                 if await self.sid_of(name) == sid:
                     log.info("room_undone", room=name, room_sid=sid)

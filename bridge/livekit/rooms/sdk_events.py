@@ -1,13 +1,12 @@
-"""What the SDK says, in our own words: one translator per event of `rtc.Room`.
+"""The SDK's events as our own: one translator for each event of `rtc.Room`.
 
-A translator gets the SDK's arguments and gives a `RoomEvent`, or None where there is
-nothing to tell (our own participant, a value the SDK does not know yet).  It may
-raise: whoever calls it guards, because the SDK swallows what a callback raises and a
-TypeError even takes the other callbacks along.
+A translator gets the SDK's arguments and returns a `RoomEvent`, or None where nothing is to be
+offered (our own participant, a value that the SDK does not know yet).  It may raise, so its
+caller guards it: the SDK swallows an error of a callback, and a TypeError even prevents the
+other callbacks.
 
-The most frequent events change nothing that a Room shows (messages, quality, speakers).
-Where events come raw, these are translated from what the native library sent, without
-the Room (`RAW`).
+The most frequent events change nothing that a Room shows (messages, quality, speakers).  They
+are translated from the native message, without the Room (`RAW`).
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from bridge.livekit.rooms import data_messages, sdk_values, seams
 
 
 class RoomContext(Protocol):
-    """What a translator may ask of the room it translates for."""
+    """The questions that a translator may ask about its room."""
 
     @property
     def me(self) -> str:
@@ -57,23 +56,23 @@ class RoomContext(Protocol):
     def log_payloads(self) -> bool: ...
 
     def now(self) -> float:
-        """When what is being translated came."""
+        """Unix seconds when the event arrived that is being translated."""
         ...
 
     def sid_of(self, identity: str) -> str | None:
-        """The SID of somebody else in the room, None for who is not there."""
+        """The SID of another participant, None for one who is not there."""
         ...
 
 
 # --- one translator per event ----------------------------------------------------
 
 
-def _who(participant: rtc.Participant) -> tuple[str, str]:
+def _identity_and_sid(participant: rtc.Participant) -> tuple[str, str]:
     """Identity and SID."""
     return cut_identity(participant.identity), cut_identity(participant.sid)
 
 
-def _whose(participant: rtc.Participant, track_sid: str) -> tuple[str, str]:
+def _identity_and_track(participant: rtc.Participant, track_sid: str) -> tuple[str, str]:
     """Identity and the SID of a track."""
     return cut_identity(participant.identity), cut_identity(track_sid)
 
@@ -84,16 +83,16 @@ def _joined(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
 
 
 def _active(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
-    return ParticipantActive(here.now(), *_who(participant))
+    return ParticipantActive(here.now(), *_identity_and_sid(participant))
 
 
 def recorder_detected(participant: rtc.RemoteParticipant, at: float) -> RecorderDetected:
-    return RecorderDetected(at, *_who(participant))
+    return RecorderDetected(at, *_identity_and_sid(participant))
 
 
 def _left(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     reason = sdk_values.reason_of(participant.disconnect_reason)
-    return ParticipantLeft(here.now(), *_who(participant), reason)
+    return ParticipantLeft(here.now(), *_identity_and_sid(participant), reason)
 
 
 def _name(here: RoomContext, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
@@ -131,7 +130,7 @@ def _published(
 def _unpublished(
     here: RoomContext, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
 ) -> RoomEvent:
-    return TrackUnpublished(here.now(), *_whose(participant, publication.sid))
+    return TrackUnpublished(here.now(), *_identity_and_track(participant, publication.sid))
 
 
 def _muted(
@@ -139,7 +138,7 @@ def _muted(
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return TrackMuted(here.now(), *_whose(participant, publication.sid))
+    return TrackMuted(here.now(), *_identity_and_track(participant, publication.sid))
 
 
 def _unmuted(
@@ -147,7 +146,7 @@ def _unmuted(
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
-    return TrackUnmuted(here.now(), *_whose(participant, publication.sid))
+    return TrackUnmuted(here.now(), *_identity_and_track(participant, publication.sid))
 
 
 def _subscribed(
@@ -156,14 +155,14 @@ def _subscribed(
     publication: rtc.RemoteTrackPublication,
     participant: rtc.RemoteParticipant,
 ) -> RoomEvent:
-    return TrackSubscribed(here.now(), *_whose(participant, publication.sid))
+    return TrackSubscribed(here.now(), *_identity_and_track(participant, publication.sid))
 
 
 def _subscription_failed(
     here: RoomContext, participant: rtc.RemoteParticipant, track_sid: str, error: str
 ) -> RoomEvent:
     return TrackSubscriptionFailed(
-        here.now(), *_whose(participant, track_sid), cut_text(error, MAX_ENTRY_TEXT)
+        here.now(), *_identity_and_track(participant, track_sid), cut_text(error, MAX_ENTRY_TEXT)
     )
 
 
@@ -178,7 +177,7 @@ def _quality(
     level = sdk_values.QUALITIES.get(quality)
     if participant is None or participant.identity == here.me or level is None:
         return None
-    return QualityChanged(here.now(), *_who(participant), level)
+    return QualityChanged(here.now(), *_identity_and_sid(participant), level)
 
 
 def _data(here: RoomContext, packet: rtc.DataPacket) -> RoomEvent | None:
@@ -255,7 +254,7 @@ TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
 }
 """By the name of the event of `rtc.Room`.
 
-Not here: what happens to the connection itself (`bridge.livekit.rooms.livekit_rooms`), and
+Not here: events of the connection itself (`bridge.livekit.rooms.room_connection`), and
 `connected`, which the SDK declares and never emits.
 """
 
@@ -266,14 +265,15 @@ Not here: what happens to the connection itself (`bridge.livekit.rooms.livekit_r
 def _raw_data(here: RoomContext, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
     if packet.WhichOneof("value") != "user":
         return None  # a telephone key
-    payload = seams.take_payload(packet.user)
-    if not data_messages.is_news(packet.user.topic, payload):
+    user = packet.user
+    payload, topic = seams.take_payload(user), user.topic
+    if not data_messages.is_news(topic, payload):
         return None
     return data_messages.message(
         at=here.now(),
         log_payloads=here.log_payloads,
         identity=packet.participant_identity or None,
-        topic=packet.user.topic,
+        topic=topic,
         payload=payload,
         reliable=packet.kind == rtc.DataPacketKind.KIND_RELIABLE,
     )
@@ -297,7 +297,7 @@ RAW: Final[Mapping[str, Translator]] = {
     "connection_quality_changed": _raw_quality,
     "active_speakers_changed": _raw_speakers,
 }
-"""By the name of the native message.  All others are for the Room, which calls back."""
+"""By the name of the native message.  All other messages drive the Room, which calls back."""
 
 NEEDLESS: Final = frozenset(
     {
@@ -312,9 +312,9 @@ NEEDLESS: Final = frozenset(
         "transcription_received",
     }
 )
-"""Native messages that neither a Room nor we have a use for.  `participants_updated` follows
-every change of somebody's and says it again, as a whole: a Room that took it would show
-what is not told yet."""
+"""Native messages that neither a Room nor we need.  `participants_updated` follows every change
+of a participant and repeats it as a whole.  A Room that took it would show changes that are not
+offered yet."""
 
 _SUBJECTS: Final[Mapping[str, tuple[str, str | None]]] = {
     "participant_metadata_changed": ("metadata", "participant_identity"),
@@ -328,24 +328,24 @@ _SUBJECTS: Final[Mapping[str, tuple[str, str | None]]] = {
     "room_metadata_changed": ("room_metadata", None),
     "room_updated": ("room", None),
 }
-"""What a native message says the newest of, and the field that tells of whom or what."""
+"""The subject of a native message of which the newest is enough, and the field with its owner."""
 
 
 def subject_of(event: room_pb2.RoomEvent, name: str) -> Hashable | None:
-    """What the newest such message is enough of; None where each one counts."""
+    """The subject of which the newest message is enough.  None where each message counts."""
     if name not in _SUBJECTS:
         return None
-    what, field = _SUBJECTS[name]
-    return what, field and getattr(getattr(event, name), field)
+    subject, field = _SUBJECTS[name]
+    return subject, field and getattr(getattr(event, name), field)
 
 
 def merge_attributes(
     first: room_pb2.ParticipantAttributesChanged, newest: room_pb2.ParticipantAttributesChanged
 ) -> None:
-    """Make `newest` tell of all that may have changed since before `first`.
+    """Add to `newest` every key that may have changed since before `first`.
 
-    What did is seen by whoever knows how it was.  The keys in between need no word: what
-    came and went was never there.
+    The fold compares them with the attributes of before.  Keys that only changes in between
+    had are left out: they were added and removed again.
     """
     now = {entry.key: entry.value for entry in newest.attributes}
     keys = {entry.key: "" for entry in (*first.attributes, *first.changed_attributes)}

@@ -1,4 +1,4 @@
-"""How the SDK is used, where its own defaults are made for a client and not for an observer."""
+"""Options of the SDK.  Its own defaults are made for a client, not for an observer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class SdkOptions:
-    """What is switched on or off in the SDK, each with its reason.
+    """Switches, each with its reason.
 
     The figures are of 50 rooms with 540 events/s on two cores.
     """

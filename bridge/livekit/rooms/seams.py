@@ -1,16 +1,15 @@
-"""Every place where we reach behind the SDK's public face, and nothing else.
+"""All uses of private parts of the SDK, and of Python and the system below it.
 
-The stock SDK (livekit 1.2.1) wakes every room for every event of the process, looks at
-the signature of every callback each time it is called, sends each native debug record
-through Python, has no call to pause a subscribed track and throws away the streams
-nobody registered for.  Each of these is a seam here: a
-probe that says whether the SDK still looks as it did when the seam was written, and
-a public way that is taken instead, with one warning, when it does not.  A canary
-test per seam (`tests/livekit/rooms/test_seams.py`) says what broke after an upgrade.
+The stock SDK (livekit 1.2.1) wakes every room for every event of the process, inspects the
+signature of every callback at each call, sends each native debug record through Python, has no
+call to pause a subscribed track, and drops streams of topics without a handler.  Each of these
+is a seam here.  A seam has a probe, which says whether the SDK still looks as it did when the
+seam was written, and a public way, which is taken with one warning where it does not.  A canary
+test for each seam (`tests/livekit/rooms/test_seams.py`) names what broke after an upgrade.
 
-The native library's own logs go to stderr once Python does not capture them, and at
-level ERROR they carry the whole token; hence `RUST_LOG=off` while it starts.  Its runtime
-would take a thread a core; hence `TOKIO_WORKER_THREADS`.
+The native library's own logs go to stderr once Python does not capture them.  At level ERROR
+they contain the whole token, hence `RUST_LOG=off` while it starts.  Its runtime would start a
+thread for each core, hence `TOKIO_WORKER_THREADS`.
 """
 
 # ruff: noqa: SLF001  (private members of the SDK are this module's subject)
@@ -58,11 +57,11 @@ class Seam:
     probe: Callable[[], object]
     """True while the SDK looks as expected.  May raise: that counts as False."""
     lost: str
-    """What a user loses where the public way must be taken."""
+    """What the public way costs the user."""
 
 
 def _uses(function: Any, *names: str) -> bool:
-    """Whether the code of this function still names all of these."""
+    """True while the code of this function names all of these."""
     return set(names) <= set(function.__code__.co_names)
 
 
@@ -87,10 +86,10 @@ def _room_filter_fits() -> bool:
 def _pause_track_fits() -> bool:
     request = ffi_pb2.FfiRequest()
     disable = {field.name for field in request.enable_remote_track.DESCRIPTOR.fields}
-    tell = request.update_remote_track_publication_dimension
+    update = request.update_remote_track_publication_dimension
     return (
         disable == {"track_handle", "enabled"}
-        and {field.name for field in tell.DESCRIPTOR.fields}
+        and {field.name for field in update.DESCRIPTOR.fields}
         == {"track_publication_handle", "width", "height"}
         and _uses(rtc.RemoteTrackPublication.set_subscribed, "_ffi_handle")
         and _uses(rtc.Track.get_stats, "_ffi_handle")
@@ -109,7 +108,7 @@ def _demux_fits() -> bool:
     came: list[ffi_pb2.FfiEvent] = []
     event = ffi_pb2.FfiEvent()
     event.room_event.room_handle = _NOBODY
-    _look_first()
+    _route_events()
     _routes[_NOBODY] = came.append
     try:
         data = event.SerializeToString()
@@ -155,12 +154,12 @@ _fit: dict[SeamName, bool] = {}
 
 
 def fits(name: SeamName) -> bool:
-    """Whether the seam can be used; the first no of each is logged, once."""
+    """True if the seam can be used.  The first refusal of each seam is logged, once."""
     if name not in _fit:
         try:
             _fit[name] = bool(SEAMS[name].probe())
             error = ""
-        except Exception as exc:  # noqa: BLE001  whatever it is, the seam does not fit
+        except Exception as exc:  # noqa: BLE001  any error: the seam does not fit
             _fit[name] = False
             error = f"{type(exc).__name__}: {exc}"
         if not _fit[name]:
@@ -204,15 +203,15 @@ def _environment(name: str, value: str) -> Generator[None, None, None]:
 
 
 WORKERS: Final = "TOKIO_WORKER_THREADS"
-"""How many threads the native library's own tasks share, where nobody set it: one.  They
-hand each event on a few times and spend no time on it, so a second thread is mostly woken
-for nothing, and waits for the interpreter's lock: 10 % of what an event costs."""
+"""The number of threads for the native library's own tasks, where it is not set: one.  The tasks
+hand each event on a few times and do little work.  A second thread would mostly be woken for
+nothing, and wait for the interpreter's lock: 10 % of an event's cost."""
 
 
 def initialize(*, native_logs: bool = False) -> None:
     """Start the native library, quietly.  Call before the first `rtc.Room` is made.
 
-    A library that somebody else has started already is left as it is.
+    A library that was started already is left as it is.
     """
     quiet_loggers()
     if FfiClient._instance is not None:
@@ -242,11 +241,11 @@ def _start(native_logs: bool) -> None:
 
 
 class _SdkRecords(logging.Filter):
-    """Makes the SDK's log records fit to be shown: one line, no token, no payload dump.
+    """Makes the SDK's log records safe to show: one line, no token, no payload.
 
     The SDK writes to the logger `livekit` and, for streams and failed callbacks, to
-    the root logger itself.  Records of other loggers do not pass here: a filter on a
-    logger sees only what is logged on that very logger.
+    the root logger itself.  Records of other loggers do not pass here: a filter of a
+    logger applies only to records that are logged on that very logger.
     """
 
     IGNORED: Final = ("ignoring text stream", "ignoring byte stream")
@@ -255,7 +254,7 @@ class _SdkRecords(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001  somebody else's broken log call
+        except Exception:  # noqa: BLE001  a broken log call elsewhere
             text = str(record.msg)
         if text.startswith(self.IGNORED):
             return False
@@ -272,7 +271,7 @@ _records: Final = _SdkRecords()
 
 
 def quiet_loggers() -> None:
-    """Put the filter on the two loggers that the SDK writes to (again is harmless)."""
+    """Add the filter to the two loggers that the SDK writes to.  May be called again."""
     for name in ("livekit", None):
         logging.getLogger(name).addFilter(_records)
 
@@ -282,15 +281,15 @@ def quiet_loggers() -> None:
 Route: TypeAlias = Callable[[ffi_pb2.FfiEvent], None]
 
 _NOBODY: Final = 2**64 - 1
-"""A handle that the native side, which counts upwards, gives to nobody."""
+"""A handle that the native side, which counts upwards, never assigns."""
 _routes: Final[dict[int, Route]] = {}
-"""By handle (of a room, of a local participant): who takes what comes for it."""
+"""By handle of a room or a local participant: the function that takes its events."""
 
 
-def _look_first() -> None:
-    """Look at every event before the SDK's queue does, which knows no rooms.
+def _route_events() -> None:
+    """Route every event before the SDK's queue, which knows no rooms, gets it.
 
-    Stays for the life of the process; what has no route goes the SDK's way.
+    The route stays until the process ends.  An event without a route goes the SDK's way.
     """
     queue: Any = FfiClient.instance.queue
     if "put" in vars(queue):
@@ -310,29 +309,32 @@ def _look_first() -> None:
 
 
 class DemuxedRoom(rtc.Room):
-    """A Room that sees of its events what it is driven through, in the step in which it is.
+    """A Room that gets only the events that `drive` hands to it, one at a time.
 
-    So what it shows is never behind what was told, nor ahead of it.  `happened` is called
-    with the name of each of the SDK's events and what the SDK says of it; `arrived` takes
-    every event of the room as it comes, on a thread of the native library.
+    So it never shows more or less than the offered events tell.  `on_event` is called with the
+    name and the arguments of each of the SDK's events.  `arrived` takes every event of the room
+    when it arrives, on a thread of the native library.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        happened: Callable[..., None],
+        on_event: Callable[..., None],
         arrived: Route,
     ) -> None:
         super().__init__(loop=loop)
-        self._happened = happened
+        self._on_event = on_event
         self._arrived = arrived
 
     def emit(self, event: EventTypes, *args: Any) -> None:
-        self._happened(event, *args)
+        self._on_event(event, *args)
 
     def _listen_task(self) -> Any:
-        """Called by `connect` once the room has its handle, and before the native side
-        hears that we are ready for what it held back: nothing can come past the route."""
+        """Called by `connect` once the room has its handle.
+
+        The native side holds its events back until it hears that we are ready, which is later.
+        So no event can miss the route.
+        """
         room, calls = cast("Any", self._ffi_handle).handle, self.local_participant._ffi_handle
         _routes[room] = self._arrived
         _routes[calls.handle] = self._called
@@ -348,15 +350,15 @@ class DemuxedRoom(rtc.Room):
             _release_room(self)
 
     def _called(self, event: ffi_pb2.FfiEvent) -> None:
-        """Somebody calls a method of ours; the SDK answers that there is none."""
+        """A participant calls an RPC method of ours.  The SDK answers that there is none."""
         self._loop.call_soon_threadsafe(self._ffi_queue.put_nowait, event)
 
     def drive(self, event: ffi_pb2.FfiEvent) -> None:
-        """Show the Room one of its events; it calls back before this returns."""
+        """Hand the Room one of its events.  It calls back before this returns."""
         if event.room_event.HasField("eos"):
             self._ffi_queue.put_nowait(event)
             return
-        with suppress(KeyError, AssertionError):  # of somebody, or a track, that is gone
+        with suppress(KeyError, AssertionError):  # The participant or track is not there any more.
             self._on_room_event(event.room_event)
 
 
@@ -383,7 +385,7 @@ def release_participant(participant: rtc.Participant) -> None:
 
 
 def release(*owners: object) -> None:
-    """Give the native objects of these back, whoever still refers to the Python ones.
+    """Give the native objects of these back, even if the Python ones are still referred to.
 
     `None` stands for a track that is not there.  Nothing happens where the SDK has changed.
     """
@@ -396,7 +398,7 @@ def release(*owners: object) -> None:
 
 
 def take_payload(message: room_pb2.UserPacket) -> bytes:
-    """Copy a message out of the native memory that it is in, and give that back."""
+    """Copy a message out of native memory, and give that memory back."""
     content = message.data.data
     payload = ctypes.string_at(content.data_ptr, content.data_len)
     drop(message.data.handle)
@@ -404,7 +406,7 @@ def take_payload(message: room_pb2.UserPacket) -> bytes:
 
 
 def drop(owned: handle_pb2.FfiOwnedHandle) -> None:
-    """Give something of the native library back that is not wanted.  On any thread."""
+    """Give an object of the native library back.  Called on any thread."""
     FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(owned.id)
 
 
@@ -441,12 +443,11 @@ def watch_only_own_events(room: rtc.Room) -> None:
 
 
 def pause(publication: rtc.RemoteTrackPublication) -> None:
-    """Stop the media of a subscribed track; its owner's quality and speech still come.
+    """Stop the media of a subscribed track.  Its owner's quality and speech still arrive.
 
-    There is one request for it, `enable_remote_track_publication`, which ends the process
-    where the track goes at that very moment: the native library looks whether it is there,
-    and then takes it for granted.  So it is done in two that do not: the track is disabled,
-    and the server is told of its size, which tells that it is disabled, too.
+    The request for it, `enable_remote_track_publication`, ends the process where the track ends
+    at that very moment.  Two other requests do the same without that risk: one disables the
+    track, the other sends the server the track's size, and with it that it is disabled.
     """
     track = publication.track
     if track is None or not fits("pause_track"):
@@ -454,14 +455,14 @@ def pause(publication: rtc.RemoteTrackPublication) -> None:
     disable = ffi_pb2.FfiRequest()
     disable.enable_remote_track.track_handle = track._ffi_handle.handle
     disable.enable_remote_track.enabled = False
-    tell = ffi_pb2.FfiRequest()
-    about = tell.update_remote_track_publication_dimension
+    update = ffi_pb2.FfiRequest()
+    about = update.update_remote_track_publication_dimension
     about.track_publication_handle = publication._ffi_handle.handle
     about.width, about.height = publication.width, publication.height
-    for request in (disable, tell):
+    for request in (disable, update):
         try:
             FfiClient.instance.request(request)
-        except AssertionError:  # the SDK's word for a handle that is gone: so is the track
+        except AssertionError:  # The handle does not exist any more, nor does the track.
             return
 
 
@@ -469,7 +470,7 @@ def pause(publication: rtc.RemoteTrackPublication) -> None:
 
 
 class _EveryTopic(dict[str, Any]):
-    """A handler table that has one answer for all wanted topics."""
+    """A table with the same handler for all wanted topics."""
 
     def __init__(self, handler: Any, wanted: Callable[[str], bool]) -> None:
         super().__init__()
@@ -489,7 +490,7 @@ def handle_streams(
 ) -> None:
     """Hand the text and byte streams of every wanted topic to the two handlers.
 
-    The public way knows a handler per topic only: there it is `public_topic` alone.
+    The public way takes handlers for single topics only.  There it is `public_topic` alone.
     """
     if fits("any_stream"):
         room._text_stream_handlers = _EveryTopic(on_text, wanted)

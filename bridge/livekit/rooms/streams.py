@@ -1,9 +1,9 @@
-"""Text and byte streams: each one is read to its end and told as one message.
+"""Text and byte streams: each one is read to its end and offered as one message.
 
-A byte stream of a chat is no message but a file that was attached to one.
+A byte stream of a chat is no message.  It is a file that was attached to one.
 
-A stream that nobody reads would stay subscribed in the SDK for the life of the process,
-so every reader that we are given is read or closed.
+A stream that nobody reads stays subscribed in the SDK for the life of the process.  So every
+reader that the SDK gives us is read or closed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from actors.session.texts import cut_identity, cut_name
 from bridge.livekit.rooms import data_messages, sdk_events, seams
 
 DEADLINE: Final = 600.0
-"""Seconds until a stream counts as ended, whatever its sender says."""
+"""Seconds until a stream counts as ended, even if its sender has not ended it."""
 OPEN: Final = 64
-"""Streams of one room read at the same time; of more only their header counts."""
+"""Streams of one room that are read at the same time.  Of others only the header counts."""
 CHAT: Final = "lk.chat"
 RESERVED: Final = "lk."
 """Prefix of LiveKit's own topics: transcriptions, calls between agents.  Not messages."""
 
 ANNOUNCED: Final = 1_000
-"""Files of one room that messages announced and that did not come yet; the oldest are forgotten."""
+"""Announced files of one room that did not arrive yet.  The oldest are forgotten."""
 CREATED: Final = data_stream_pb2.TextStreamInfo.OperationType.CREATE
 
 Reader: TypeAlias = rtc.TextStreamReader | rtc.ByteStreamReader
@@ -43,14 +43,14 @@ def is_message(topic: str) -> bool:
 
 
 MESSAGES: Final = frozenset({"data_packet_received", "text_stream_opened", "byte_stream_opened"})
-"""Names of the native messages by which a message of somebody's comes."""
+"""Names of the native messages that carry a message of a participant."""
 
 
 def discard(event: room_pb2.RoomEvent, name: str) -> DiscardedKind | None:
-    """Give back what one of `MESSAGES` holds, unread; what it would have been.
+    """Give the native memory of one of `MESSAGES` back, unread.  The result is its kind.
 
-    On any thread.  Which files were announced by a message is not known here: a file counts
-    as one on the chat's own topic.
+    Called on any thread.  Announced files are not known here: a file counts as an attachment
+    on the chat's own topic only.
     """
     if name == "data_packet_received":
         packet = event.data_packet_received
@@ -67,7 +67,7 @@ def discard(event: room_pb2.RoomEvent, name: str) -> DiscardedKind | None:
 
 
 def is_correction(event: room_pb2.RoomEvent, name: str) -> bool:
-    """Whether this is the stream of a text that changes, deletes or marks an earlier one."""
+    """True for a text stream that changes, deletes or marks an earlier text."""
     if name != "text_stream_opened":
         return False
     return event.text_stream_opened.reader.info.operation_type != CREATED
@@ -93,7 +93,7 @@ class Streams:
         self._ended = False
 
     def close(self) -> None:
-        """We are out of the room: nothing that comes now is told."""
+        """We are out of the room: nothing is offered from here on."""
         self._ended = True
 
     def on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
@@ -127,8 +127,8 @@ class Streams:
     ) -> None:
         """Count one stream as one message, at the time it began.
 
-        One that breaks off was never a message.  One that never ends counts when its
-        time is up, with what came until then.
+        A stream that breaks off is no message.  A stream that does not end counts after
+        `DEADLINE`, with the part that arrived until then.
         """
         head = bytearray()
         size = 0

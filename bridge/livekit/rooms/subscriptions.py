@@ -1,13 +1,14 @@
-"""Which tracks we subscribe to: one a person, and as little of it as can be had.
+"""The tracks that we subscribe to: one for each participant, as cheap as possible.
 
-The server sends quality and speakers only for people of whom a track is subscribed,
-so an observer must take one; it does not have to listen.  A microphone is taken and
-paused at once.  Somebody without one is watched through a video track in its lowest
-layer, paused as well, until a microphone turns up.
+The server sends quality and speakers only for participants of whom a track is subscribed.  So
+an observer must subscribe to one, but needs none of its media.  A microphone is subscribed and
+paused at once.  A participant without one is watched through a video track in its lowest layer,
+paused as well, until a microphone is published.
 
-A voice agent speaks once somebody is subscribed to its track.  A subscription of a visible
-participant, paused or not, ends that wait, so the agent would greet us and nobody else.  Nobody
-hears of a hidden participant's subscription.  Hence no tracks of agents where we are visible.
+A voice agent speaks once somebody subscribes to its track.  A subscription of a visible
+participant, paused or not, ends that wait, so the agent would greet us and nobody else.  A
+hidden participant's subscription is announced to nobody.  So a visible observer subscribes to
+no tracks of agents.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ RANK: Final[Mapping[tuple[int, int], int]] = {
     (rtc.TrackKind.KIND_VIDEO, rtc.TrackSource.SOURCE_UNKNOWN): 3,
     (rtc.TrackKind.KIND_VIDEO, rtc.TrackSource.SOURCE_SCREENSHARE): 4,
 }
-"""(kind, source), best first.  What is not here is never subscribed: the sound of a
-shared screen would pass for its owner's speech."""
+"""(kind, source), best first.  Other tracks are never subscribed: the sound of a shared screen
+would count as its owner's speech."""
 
 
 class Subscriptions:

@@ -56,7 +56,7 @@ class _Setting(ctypes.Structure):
 
 
 def _library() -> Any:
-    """The C library, called with Python's lock held: the calls take 1 µs, giving it away more."""
+    """The C library, called without releasing Python's lock.  A call takes 1 µs, a release more."""
     return ctypes.PyDLL(None, use_errno=True)
 
 

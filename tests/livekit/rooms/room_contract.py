@@ -44,9 +44,9 @@ class Contract:
         camera = await alice.publish("camera")
         await stage.visible(microphone, camera)
         await alice.mute(camera)
-        told = Recorder()
-        async with stage.open(told) as room:
-            roster = told.watching.roster
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
+            roster = recorder.watching.roster
             assert roster == room.roster()
         assert roster.room_sid == alice.room_sid
         assert roster.created_at is not None
@@ -64,7 +64,7 @@ class Contract:
         assert (tracks[microphone].kind, tracks[microphone].source) == ("audio", "microphone")
         assert (tracks[camera].kind, tracks[camera].source) == ("video", "camera")
         assert (tracks[microphone].muted, tracks[camera].muted) == (False, True)
-        assert not told.all(TrackPublished)
+        assert not recorder.all(TrackPublished)
 
     async def test_nobody_who_comes_while_we_connect_is_missed_or_told_twice(
         self, stage: Stage
@@ -76,36 +76,36 @@ class Contract:
             person = await stage.join(name)
             await person.publish("microphone")
 
-        told = Recorder()
+        recorder = Recorder()
         async with trio.open_nursery() as nursery:
             for name in names[:5]:
                 nursery.start_soon(come, name)
-            async with stage.open(told):
+            async with stage.open(recorder):
                 for name in names[5:]:
                     nursery.start_soon(come, name)
-                await told.until(lambda: set(told.known()) >= {"first", *names}, "everyone")
-                await told.until(lambda: len(told.tracks()) == 10, "every track")
-        assert sorted(told.known()) == sorted(["first", *names])
-        assert len(set(told.tracks())) == 10
-        told.check_frame()
+                await recorder.until(lambda: set(recorder.known()) >= {"first", *names}, "everyone")
+                await recorder.until(lambda: len(recorder.tracks()) == 10, "every track")
+        assert sorted(recorder.known()) == sorted(["first", *names])
+        assert len(set(recorder.tracks())) == 10
+        recorder.check_frame()
 
     async def test_a_person_comes_publishes_and_goes(self, stage: Stage) -> None:
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             alice = await stage.join("alice", name="Alice", metadata="m")
             tracks = [
                 await alice.publish(source)
                 for source in ("microphone", "camera", "screen", "screen_audio")
             ]
             for sid in tracks:
-                await told.published(sid)
+                await recorder.published(sid)
             await alice.leave()
-            left = await told.wait(ParticipantLeft)
-        joined = await told.joined("alice")
+            left = await recorder.wait(ParticipantLeft)
+        joined = await recorder.joined("alice")
         assert joined.participant.sid == alice.sid
         assert joined.participant.joined_at == pytest.approx(alice.joined_at, abs=0.0011)
         assert (joined.participant.name, joined.participant.metadata) == ("Alice", "m")
-        published = {event.track.sid: event.track for event in told.all(TrackPublished)}
+        published = {event.track.sid: event.track for event in recorder.all(TrackPublished)}
         assert [(published[sid].kind, published[sid].source) for sid in tracks] == [
             ("audio", "microphone"),
             ("video", "camera"),
@@ -114,18 +114,18 @@ class Contract:
         ]
         assert (left.identity, left.sid) == ("alice", alice.sid)
         assert left.reason == "client_initiated"
-        gone = told.all(TrackUnpublished, identity="alice")
+        gone = recorder.all(TrackUnpublished, identity="alice")
         assert {event.track_sid for event in gone} == set(tracks)
-        assert all(told.events.index(event) < told.events.index(left) for event in gone)
+        assert all(recorder.events.index(event) < recorder.events.index(left) for event in gone)
 
     async def test_a_track_that_is_taken_back_is_told(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         screen = await alice.publish("screen")
         await stage.visible(screen)
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             await alice.unpublish(screen)
-            assert (await told.wait(TrackUnpublished)).track_sid == screen
+            assert (await recorder.wait(TrackUnpublished)).track_sid == screen
             (person,) = room.roster().participants
             assert person.tracks == ()
 
@@ -133,25 +133,25 @@ class Contract:
         alice = await stage.join("alice")
         microphone = await alice.publish("microphone")
         await stage.visible(microphone)
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             await alice.mute(microphone)
-            await told.wait(TrackMuted, identity="alice", track_sid=microphone)
+            await recorder.wait(TrackMuted, identity="alice", track_sid=microphone)
             (person,) = room.roster().participants
             assert person.tracks[0].muted
             await alice.unmute(microphone)
-            await told.wait(TrackUnmuted, identity="alice", track_sid=microphone)
+            await recorder.wait(TrackUnmuted, identity="alice", track_sid=microphone)
 
     async def test_changes_of_name_metadata_and_attributes(self, stage: Stage) -> None:
         alice = await stage.join("alice", attributes={"hand": "up", "team": "red"})
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             await alice.set_name("Alice B")
-            await told.wait(NameChanged, identity="alice", name="Alice B")
+            await recorder.wait(NameChanged, identity="alice", name="Alice B")
             await alice.set_metadata("not JSON {")
-            await told.wait(MetadataChanged, identity="alice", metadata="not JSON {")
+            await recorder.wait(MetadataChanged, identity="alice", metadata="not JSON {")
             await alice.set_attributes({"hand": "", "seat": "7"})
-            changed = await told.wait(AttributesChanged, identity="alice")
+            changed = await recorder.wait(AttributesChanged, identity="alice")
             assert changed.changed == {"hand": "", "seat": "7"}
             (person,) = room.roster().participants
             assert (person.name, person.metadata) == ("Alice B", "not JSON {")
@@ -159,55 +159,55 @@ class Contract:
 
     async def test_metadata_of_the_room(self, stage: Stage) -> None:
         await stage.join("alice")
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             await stage.set_room_metadata('{"topic": "plans"}')
-            await told.wait(RoomMetadataChanged, metadata='{"topic": "plans"}')
+            await recorder.wait(RoomMetadataChanged, metadata='{"topic": "plans"}')
             assert room.roster().metadata == '{"topic": "plans"}'
 
     async def test_somebody_who_is_sent_away_leaves_with_that_reason(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             await stage.remove("alice")
-            assert (await told.wait(ParticipantLeft)).reason == "participant_removed"
+            assert (await recorder.wait(ParticipantLeft)).reason == "participant_removed"
 
     async def test_a_quick_rejoin_is_a_leave_and_then_a_join_under_another_sid(
         self, stage: Stage
     ) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             await alice.leave()
             again = await stage.join("alice")
             await again.publish("microphone")
-            joined = await told.joined("alice")
-            left = await told.wait(ParticipantLeft)
+            joined = await recorder.joined("alice")
+            left = await recorder.wait(ParticipantLeft)
         assert left.sid == alice.sid
         assert joined.participant.sid == again.sid != alice.sid
-        assert told.events.index(left) < told.events.index(joined)
+        assert recorder.events.index(left) < recorder.events.index(joined)
 
     async def test_a_second_one_of_the_same_identity_replaces_the_first(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             other = await stage.join("alice")
-            joined = await told.joined("alice")
-            left = told.all(ParticipantLeft)
+            joined = await recorder.joined("alice")
+            left = recorder.all(ParticipantLeft)
             assert [(event.sid, event.reason) for event in left] == [(alice.sid, None)]
-            assert told.events.index(left[0]) < told.events.index(joined)
+            assert recorder.events.index(left[0]) < recorder.events.index(joined)
             assert [person.sid for person in room.roster().participants] == [other.sid]
 
     async def test_data_of_every_kind(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             # Our data channel opens some milliseconds after we are in the room.
-            await told.wait(TrackSubscribed)
+            await recorder.wait(TrackSubscribed)
             messages = [
                 (b'{"x": 1}', "json"),
                 (b"[1, 2]", "json"),
@@ -219,8 +219,8 @@ class Contract:
             for number, (payload, _) in enumerate(messages):
                 await alice.send_data(payload, topic=f"t{number}")
             await alice.send_data(b"now or never", reliable=False)
-            await told.wait(DataReceived, count=len(messages) + 1)
-        data = told.all(DataReceived)
+            await recorder.wait(DataReceived, count=len(messages) + 1)
+        data = recorder.all(DataReceived)
         assert {event.identity for event in data} == {"alice"}
         reliable = [event for event in data if event.reliable]
         assert [(e.topic, e.size, e.format) for e in reliable] == [
@@ -234,15 +234,15 @@ class Contract:
     async def test_text_streams_have_their_sender_and_their_size(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
-            await told.wait(TrackSubscribed)
+        recorder = Recorder()
+        async with stage.open(recorder):
+            await recorder.wait(TrackSubscribed)
             text = "long " * 20_000
             await alice.send_text("hello")
             await alice.send_text(text)
             await alice.send_text('{"a": 1}', topic="votes")
-            await told.wait(DataReceived, count=3)
-        data = sorted(told.all(DataReceived), key=lambda event: event.size)
+            await recorder.wait(DataReceived, count=3)
+        data = sorted(recorder.all(DataReceived), key=lambda event: event.size)
         assert [(e.identity, e.topic, e.size, e.format) for e in data] == [
             ("alice", "lk.chat", 5, "text"),
             ("alice", "votes", 8, "json"),
@@ -253,25 +253,25 @@ class Contract:
     async def test_a_message_of_the_server_has_no_sender(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             # Our data channel opens some milliseconds after we are in the room.
-            await told.wait(TrackSubscribed)
+            await recorder.wait(TrackSubscribed)
             await stage.server_says(b"closing soon", "notice")
-            message = await told.wait(DataReceived)
+            message = await recorder.wait(DataReceived)
         assert (message.identity, message.topic, message.size) == (None, "notice", 12)
 
     async def test_agents_are_told_as_agents_and_hidden_ones_not_at_all(self, stage: Stage) -> None:
         await stage.join("helper", kind="agent")
         await stage.join("shadow", hidden=True)
-        told, other = Recorder(), Recorder()
-        async with stage.open(told, "agent-1"), stage.open(other, "agent-2") as second:
+        recorder, other = Recorder(), Recorder()
+        async with stage.open(recorder, "agent-1"), stage.open(other, "agent-2") as second:
             bot = await stage.join("bot", kind="agent")
             await bot.publish("microphone")
-            joined = await told.joined("bot")
+            joined = await recorder.joined("bot")
             await other.joined("bot")
             assert joined.participant.kind == "agent"
-            (first,) = told.watching.roster.participants
+            (first,) = recorder.watching.roster.participants
             assert (first.identity, first.kind) == ("helper", "agent")
             assert {p.identity for p in second.roster().participants} == {"helper", "bot"}
 
@@ -279,13 +279,13 @@ class Contract:
         alice = await stage.join("alice")
         microphone = await alice.publish("microphone")
         await stage.visible(microphone)
-        told = Recorder()
-        async with stage.open(told):
-            await told.wait(TrackSubscribed, identity="alice", track_sid=microphone)
+        recorder = Recorder()
+        async with stage.open(recorder):
+            await recorder.wait(TrackSubscribed, identity="alice", track_sid=microphone)
             await alice.speak(True)
-            await told.wait(SpeakersChanged, identities=("alice",))
+            await recorder.wait(SpeakersChanged, identities=("alice",))
             await alice.speak(False)
-            await told.wait(SpeakersChanged, identities=())
+            await recorder.wait(SpeakersChanged, identities=())
 
     async def test_of_each_person_one_track_is_taken_the_microphone_if_there_is_one(
         self, stage: Stage
@@ -295,19 +295,19 @@ class Contract:
         microphone = await alice.publish("microphone")
         screen = await bob.publish("screen")
         await stage.visible(camera, microphone, screen)
-        told = Recorder()
-        async with stage.open(told):
-            await told.wait(TrackSubscribed, count=2)
-            taken = {event.identity: event.track_sid for event in told.all(TrackSubscribed)}
+        recorder = Recorder()
+        async with stage.open(recorder):
+            await recorder.wait(TrackSubscribed, count=2)
+            taken = {event.identity: event.track_sid for event in recorder.all(TrackSubscribed)}
             assert taken == {"alice": microphone, "bob": screen}
             better = await bob.publish("microphone")
-            await told.wait(TrackSubscribed, identity="bob", track_sid=better)
+            await recorder.wait(TrackSubscribed, identity="bob", track_sid=better)
             second = await alice.publish("screen_audio")
-            await told.published(second)
+            await recorder.published(second)
             await alice.unpublish(camera)
-            await told.wait(TrackUnpublished, track_sid=camera)
-        assert [e.track_sid for e in told.all(TrackSubscribed)] == [
-            *[e.track_sid for e in told.all(TrackSubscribed)[:2]],
+            await recorder.wait(TrackUnpublished, track_sid=camera)
+        assert [e.track_sid for e in recorder.all(TrackSubscribed)] == [
+            *[e.track_sid for e in recorder.all(TrackSubscribed)[:2]],
             better,
         ]
 
@@ -315,9 +315,9 @@ class Contract:
         names = ["a\nb", "\x1b[31mred", "émile 🎈", "x" * 200, "{identity}", "<b>"]
         for name in names:
             await stage.join(name, name=f"{name}!", metadata=name, attributes={"n": name})
-        told = Recorder()
-        async with stage.open(told):
-            people = {person.identity: person for person in told.watching.roster.participants}
+        recorder = Recorder()
+        async with stage.open(recorder):
+            people = {person.identity: person for person in recorder.watching.roster.participants}
             assert set(people) == set(names)
             for name, person in people.items():
                 assert (person.name, person.metadata) == (f"{name}!", name)
@@ -325,7 +325,7 @@ class Contract:
             speaker = people[names[0]].identity
             dave = await stage.join("dave\n")
             await dave.send_text("hi", topic="a\nb")
-            message = await told.wait(DataReceived)
+            message = await recorder.wait(DataReceived)
         assert (message.identity, message.topic) == ("dave\n", "a\nb")
         assert speaker == names[0]
 
@@ -333,18 +333,18 @@ class Contract:
         alice = await stage.join("alice")
         microphone = await alice.publish("microphone")
         await stage.visible(microphone)
-        told = Recorder()
-        async with stage.open(told) as room:
-            await told.wait(TrackSubscribed, track_sid=microphone)
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
+            await recorder.wait(TrackSubscribed, track_sid=microphone)
             await stage.full_reconnect(room)
-            back = await told.wait(Reconnected)
-            await told.wait(Reconnecting)
-            assert back.roster.room_sid == told.watching.roster.room_sid
+            back = await recorder.wait(Reconnected)
+            await recorder.wait(Reconnecting)
+            assert back.roster.room_sid == recorder.watching.roster.room_sid
             assert [p.sid for p in back.roster.participants] == [alice.sid]
-            assert {event.reason for event in told.all(ParticipantLeft)} <= {None}
-            await told.wait(TrackSubscribed, count=2, track_sid=microphone)
+            assert {event.reason for event in recorder.all(ParticipantLeft)} <= {None}
+            await recorder.wait(TrackSubscribed, count=2, track_sid=microphone)
             assert [p.identity for p in room.roster().participants] == ["alice"]
-        told.check_frame()
+        recorder.check_frame()
 
     async def test_a_roster_is_at_every_moment_what_was_told_so_far(self, stage: Stage) -> None:
         """Only names, metadata and attributes may be shown a moment before they are told:
@@ -357,12 +357,12 @@ class Contract:
         microphone = await alice.publish("microphone")
         await stage.visible(microphone)
         rosters: list[tuple[Roster, Roster]] = []
-        told = Recorder()
+        recorder = Recorder()
 
         def compare(event: RoomEvent) -> None:
-            told(event)
+            recorder(event)
             if opened and not isinstance(event, Disconnected):
-                rosters.append((opened[0].roster(), told.folded()))
+                rosters.append((opened[0].roster(), recorder.folded()))
 
         opened: list[OpenRoom] = []
         async with stage.port.open(stage.job(), compare) as room:
@@ -372,7 +372,7 @@ class Contract:
             bob = await stage.join("bob")
             camera = await bob.publish("camera")
             await bob.mute(camera)
-            await told.joined("bob")
+            await recorder.joined("bob")
             await bob.set_attributes({"hand": "up"})
             await bob.send_data(b"hello")
             await bob.unmute(camera)
@@ -381,8 +381,8 @@ class Contract:
             await alice.set_name("Alice B")
             await alice.leave()
             await bob.set_attributes({"hand": ""})
-            await told.wait(AttributesChanged, identity="bob", changed={"hand": ""})
-            await told.wait(ParticipantLeft, identity="alice")
+            await recorder.wait(AttributesChanged, identity="bob", changed={"hand": ""})
+            await recorder.wait(ParticipantLeft, identity="alice")
         assert len(rosters) >= 5
         for shown, folded in rosters:
             assert tracks(shown) == tracks(folded)
@@ -391,63 +391,63 @@ class Contract:
     async def test_leaving_says_goodbye_last_and_nothing_comes_after_it(self, stage: Stage) -> None:
         alice = await stage.join("alice")
         await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             pass
-        assert told.events[-1] == Disconnected(told.events[-1].at, "client_initiated")
+        assert recorder.events[-1] == Disconnected(recorder.events[-1].at, "client_initiated")
         assert await room.closed() == "client_initiated"
         assert [p.identity for p in room.roster().participants] in (["alice"], [])
         await alice.send_data(b"too late")
         await alice.leave()
         await trio.testing.wait_all_tasks_blocked(0.05)
-        told.check_frame()
+        recorder.check_frame()
 
     async def test_a_room_that_is_deleted_ends_the_connection_with_that_reason(
         self, stage: Stage
     ) -> None:
         await stage.join("alice")
-        told = Recorder()
-        async with stage.open(told) as room, trio.open_nursery() as nursery:
+        recorder = Recorder()
+        async with stage.open(recorder) as room, trio.open_nursery() as nursery:
             nursery.start_soon(stage.delete_room)
             assert await room.closed() == "room_deleted"
-            assert isinstance(told.events[-1], Disconnected)
-            assert told.events[-1].reason == "room_deleted"
-        told.check_frame()
+            assert isinstance(recorder.events[-1], Disconnected)
+            assert recorder.events[-1].reason == "room_deleted"
+        recorder.check_frame()
 
     async def test_two_watch_one_room(self, stage: Stage) -> None:
-        told, other = Recorder(), Recorder()
-        async with stage.open(told, "agent-1"):
+        recorder, other = Recorder(), Recorder()
+        async with stage.open(recorder, "agent-1"):
             async with stage.open(other, "agent-2"):
                 alice = await stage.join("alice")
                 await alice.publish("microphone")
-                await told.joined("alice")
+                await recorder.joined("alice")
                 await other.joined("alice")
             await alice.leave()
-            await told.wait(ParticipantLeft)
+            await recorder.wait(ParticipantLeft)
         assert not other.all(ParticipantLeft)
 
     async def test_a_refusal_is_told_as_such_and_nothing_was_offered(self, stage: Stage) -> None:
-        told = Recorder()
+        recorder = Recorder()
         with pytest.raises(RoomRefused, match="401") as caught:
-            async with stage.port.open(stage.refused(), told):
+            async with stage.port.open(stage.refused(), recorder):
                 raise AssertionError("not reached")
         assert "eyJ" not in str(caught.value)
-        assert told.events == []
+        assert recorder.events == []
 
     async def test_a_server_that_is_not_there_is_unreachable(self, stage: Stage) -> None:
-        told = Recorder()
+        recorder = Recorder()
         with pytest.raises(RoomUnreachable):
-            async with stage.port.open(stage.unreachable(), told):
+            async with stage.port.open(stage.unreachable(), recorder):
                 raise AssertionError("not reached")
-        assert told.events == []
+        assert recorder.events == []
 
     async def test_cancelling_inside_leaves_the_room(self, stage: Stage) -> None:
-        told = Recorder()
+        recorder = Recorder()
         opened: list[OpenRoom] = []
         with trio.CancelScope() as scope:
-            async with stage.open(told) as room:
+            async with stage.open(recorder) as room:
                 opened.append(room)
                 scope.cancel()
                 await trio.sleep_forever()
         assert await opened[0].closed() == "client_initiated"
-        told.check_frame()
+        recorder.check_frame()

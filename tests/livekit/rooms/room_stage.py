@@ -112,8 +112,8 @@ class Recorder:
             while not (result := found()):
                 await self._news.wait()
             return result
-        told = "\n".join(str(event)[:200] for event in self.events)
-        raise AssertionError(f"waited in vain for {what}; told was\n{told}")
+        lines = "\n".join(str(event)[:200] for event in self.events)
+        raise AssertionError(f"waited in vain for {what}; offered were\n{lines}")
 
     @property
     def watching(self) -> Watching:
@@ -265,7 +265,7 @@ class RealStage(Stage):
         """The SID of the room that lives under this name."""
         return next((one.sid for one in await self.api.list_rooms([room])), "")
 
-    async def quality(self, told: Recorder, identity: str) -> QualityChanged:
+    async def quality(self, recorder: Recorder, identity: str) -> QualityChanged:
         """Wait for the quality of somebody.
 
         LiveKit tells it when somebody is new or changes, to whoever is subscribed at that
@@ -274,7 +274,7 @@ class RealStage(Stage):
         """
         for number in itertools.count():
             with trio.move_on_after(QUALITY_SECONDS):
-                return await told.wait(QualityChanged, identity=identity)
+                return await recorder.wait(QualityChanged, identity=identity)
             await self.join(f"newcomer-{identity}-{number}", kind="agent")
         raise AssertionError("not reached")
 

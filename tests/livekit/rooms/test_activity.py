@@ -40,39 +40,39 @@ async def test_speech_and_quality_come_while_sound_and_picture_do_not(real: Real
     alice, bob = await real.join("alice"), await real.join("bob")
     microphone, camera = await alice.publish("microphone"), await bob.publish("camera")
     await real.visible(microphone, camera)
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed, count=2)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed, count=2)
         await alice.speak(True)
-        await told.wait(SpeakersChanged, identities=("alice",))
-        assert (await real.quality(told, "alice")).sid == alice.sid
-        assert (await real.quality(told, "bob")).sid == bob.sid
+        await recorder.wait(SpeakersChanged, identities=("alice",))
+        assert (await real.quality(recorder, "alice")).sid == alice.sid
+        assert (await real.quality(recorder, "bob")).sid == bob.sid
         assert await falls_silent(room)
         await simulate(room, "SIMULATE_FULL_RECONNECT")
-        await told.wait(Reconnected)
-        await told.wait(TrackSubscribed, count=4)
-        await told.wait(SpeakersChanged, count=2, identities=("alice",))
+        await recorder.wait(Reconnected)
+        await recorder.wait(TrackSubscribed, count=4)
+        await recorder.wait(SpeakersChanged, count=2, identities=("alice",))
         assert await falls_silent(room), "after a reconnect it is stopped again"
-    assert {event.identity for event in told.all(QualityChanged)} <= {"alice", "bob"}
+    assert {event.identity for event in recorder.all(QualityChanged)} <= {"alice", "bob"}
 
 
 async def test_a_camera_is_taken_again_when_the_microphone_is_gone(real: RealStage) -> None:
     alice = await real.join("alice")
     camera, microphone = await alice.publish("camera"), await alice.publish("microphone")
     await real.visible(camera, microphone)
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed, track_sid=microphone)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed, track_sid=microphone)
         await alice.unpublish(microphone)
-        await told.wait(TrackSubscribed, track_sid=camera)
+        await recorder.wait(TrackSubscribed, track_sid=camera)
         again = await alice.publish("microphone")
-        await told.wait(TrackSubscribed, track_sid=again)
+        await recorder.wait(TrackSubscribed, track_sid=again)
         await alice.unpublish(again)
         # The SDK does not tell that a track it had before is there again, but it counts:
         bob = await real.join("bob")
         await bob.publish("microphone")
-        await real.quality(told, "bob")
-        await real.quality(told, "alice")
+        await real.quality(recorder, "bob")
+        await real.quality(recorder, "alice")
         assert await falls_silent(room)
 
 
@@ -81,10 +81,10 @@ async def test_a_microphone_that_was_muted_before_us_is_watched_as_well(real: Re
     microphone = await alice.publish("microphone")
     await real.visible(microphone)
     await alice.mute(microphone)
-    told = Recorder()
-    async with real.open(told):
-        await told.wait(TrackSubscribed, track_sid=microphone)
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed, track_sid=microphone)
         await alice.unmute(microphone)
         await alice.speak(True)
-        await told.wait(SpeakersChanged, identities=("alice",))
-        await real.quality(told, "alice")
+        await recorder.wait(SpeakersChanged, identities=("alice",))
+        await real.quality(recorder, "alice")

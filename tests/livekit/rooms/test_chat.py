@@ -35,9 +35,9 @@ async def send_as_components_do(person: Any, text: str, topic: str = "") -> None
 async def test_a_message_of_the_stock_chat_counts_once_and_its_file_apart(real: RealStage) -> None:
     alice = await real.join("alice")
     await alice.publish("microphone")
-    told = Recorder()
-    async with real.open(told):
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed)
         await alice.send_data(b'{"message":"x","ignoreLegacy":true}', topic="lk-chat-topic")
         await send_as_components_do(alice, "hello")
         await send_as_components_do(alice, "on a topic of our own", topic="mine")
@@ -45,10 +45,10 @@ async def test_a_message_of_the_stock_chat_counts_once_and_its_file_apart(real: 
         await alice.send_data(packet("an old client"), topic="lk-chat-topic")
         await alice.send_data(packet("edited", editTimestamp=2), topic="lk-chat-update-topic")
         await alice.send_data(b"the last", topic="end")
-        await told.wait(DataReceived, topic="end")
-        await told.wait(DataReceived, topic="mine")
-        attached = await told.wait(AttachmentReceived)
-    assert sorted((one.topic, one.stream) for one in told.all(DataReceived)) == [
+        await recorder.wait(DataReceived, topic="end")
+        await recorder.wait(DataReceived, topic="mine")
+        attached = await recorder.wait(AttachmentReceived)
+    assert sorted((one.topic, one.stream) for one in recorder.all(DataReceived)) == [
         ("end", False),
         ("lk-chat-topic", False),
         ("lk.chat", True),
@@ -63,9 +63,9 @@ async def test_what_nobody_has_time_for_counts_once_as_well(
     alice, bob = await real.join("alice"), await real.join("bob")
     await alice.publish("microphone")
     await bob.publish("microphone")
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed, count=2)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed, count=2)
         jam = Jam(room, monkeypatch)
         for number in range(2 * LIMIT):
             await send_as_components_do(alice, f"number {number}")
@@ -76,15 +76,15 @@ async def test_what_nobody_has_time_for_counts_once_as_well(
         await bob.leave()
         await jam.until("participant_disconnected")
         jam.end()
-        await told.wait(ParticipantLeft, identity="bob")
-        thinned = told.all(MessagesDropped)
+        await recorder.wait(ParticipantLeft, identity="bob")
+        thinned = recorder.all(MessagesDropped)
         lost = sum(event.messages for event in thinned)
         files = sum(event.attachments for event in thinned)
         assert lost > 0
         assert files > 0
-        await told.wait(DataReceived, count=2 * LIMIT - lost)
-        await told.wait(AttachmentReceived, count=2 * LIMIT - files)
+        await recorder.wait(DataReceived, count=2 * LIMIT - lost)
+        await recorder.wait(AttachmentReceived, count=2 * LIMIT - files)
         await alice.send_data(b"the last", topic="end")
-        await told.wait(DataReceived, topic="end")
-    assert len(told.all(DataReceived)) == 2 * LIMIT - lost + 1
-    assert len(told.all(AttachmentReceived)) == 2 * LIMIT - files
+        await recorder.wait(DataReceived, topic="end")
+    assert len(recorder.all(DataReceived)) == 2 * LIMIT - lost + 1
+    assert len(recorder.all(AttachmentReceived)) == 2 * LIMIT - files

@@ -38,9 +38,9 @@ async def test_timers_of_native_threads_have_slack_and_those_of_our_own_do_not(
     ours = slack(threading.get_native_id())
     alice = await real.join("alice")
     await alice.publish("microphone")
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed)
         for name in ("tokio-rt-worker", "network_thread", "worker_thread 0", "SyntheticAudioD"):
             found = threads(name)
             assert found, name
@@ -48,7 +48,7 @@ async def test_timers_of_native_threads_have_slack_and_those_of_our_own_do_not(
         (audio,) = threads("SyntheticAudioD")
         assert os.sched_getscheduler(audio) == os.SCHED_OTHER
         await simulate(room, "SIMULATE_FULL_RECONNECT")
-        await told.wait(Reconnected)
+        await recorder.wait(Reconnected)
         for one in threads("SyntheticAudioD"):
             assert os.sched_getscheduler(one) == os.SCHED_OTHER
     assert slack(threading.get_native_id()) == ours < native_threads.TIMER_SLACK
@@ -75,15 +75,15 @@ async def test_a_native_thread_gets_one_thread_state_however_much_it_calls(
 ) -> None:
     alice = await real.join("alice")
     await alice.publish("microphone")
-    told = Recorder()
-    async with real.open(told):
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed)
         await alice.send_data(b"first")
-        await told.wait(DataReceived)
+        await recorder.wait(DataReceived)
         before = native_threads.thread_states()
         for _ in range(50):
             await alice.send_data(b"more")
-        await told.wait(DataReceived, count=51)
+        await recorder.wait(DataReceived, count=51)
         assert native_threads.thread_states() <= before + 1, "the second tokio thread, at most"
 
 

@@ -52,15 +52,15 @@ async def test_a_server_that_is_killed_and_back_makes_another_life_of_the_room(
     alice = await own.join("alice")
     microphone = await alice.publish("microphone")
     await own.visible(microphone)
-    told = Recorder()
-    async with own.open(told) as room:
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with own.open(recorder) as room:
+        await recorder.wait(TrackSubscribed)
         await trio.to_thread.run_sync(own.server.kill)
-        await told.wait(Reconnecting)
-        await told.wait(ParticipantLeft)
+        await recorder.wait(Reconnecting)
+        await recorder.wait(ParticipantLeft)
         await trio.to_thread.run_sync(own.server.restart)
-        back = await told.wait(Reconnected)
-        before, after = told.watching.roster, back.roster
+        back = await recorder.wait(Reconnected)
+        before, after = recorder.watching.roster, back.roster
         assert "" != after.room_sid != before.room_sid
         assert after.created_at is not None
         assert before.created_at is not None
@@ -68,39 +68,39 @@ async def test_a_server_that_is_killed_and_back_makes_another_life_of_the_room(
         assert room.roster().room_sid == after.room_sid
         assert alice.sid not in {person.sid for person in after.participants}
         if not after.participants:
-            await told.joined("alice")
-        await told.until(lambda: len(told.all(TrackSubscribed)) >= 2, "her microphone")
-    assert {event.reason for event in told.all(ParticipantLeft)} == {None}
-    assert [type(e) for e in told.events if isinstance(e, Reconnecting | Reconnected)] == [
+            await recorder.joined("alice")
+        await recorder.until(lambda: len(recorder.all(TrackSubscribed)) >= 2, "her microphone")
+    assert {event.reason for event in recorder.all(ParticipantLeft)} == {None}
+    assert [type(e) for e in recorder.events if isinstance(e, Reconnecting | Reconnected)] == [
         Reconnecting,
         Reconnected,
     ]
-    assert not told.all(Resynced)
-    told.check_frame()
+    assert not recorder.all(Resynced)
+    recorder.check_frame()
 
 
 async def test_an_empty_room_that_was_made_anew_is_recognised_by_asking_the_server(
     own: RealStage,
 ) -> None:
     """Nobody who is there proves which life of the room it is, and the SDK never learns it."""
-    told = Recorder()
+    recorder = Recorder()
     own.rooms.look_up = own.living
-    async with own.open(told) as room:
+    async with own.open(recorder) as room:
         await trio.to_thread.run_sync(own.server.kill)
-        await told.wait(Reconnecting)
-        assert room.roster().room_sid == told.watching.roster.room_sid
+        await recorder.wait(Reconnecting)
+        assert room.roster().room_sid == recorder.watching.roster.room_sid
         await trio.to_thread.run_sync(own.server.restart)
-        back = await told.wait(Reconnected)
+        back = await recorder.wait(Reconnected)
         assert back.roster.room_sid == await own.living(own.room)
-        assert back.roster.room_sid != told.watching.roster.room_sid
+        assert back.roster.room_sid != recorder.watching.roster.room_sid
         assert room.roster().room_sid == back.roster.room_sid
-    told.check_frame()
+    recorder.check_frame()
 
 
 async def test_an_empty_room_that_lived_on_is_told_as_soon_as_the_server_says_so(
     real: RealStage,
 ) -> None:
-    told = Recorder()
+    recorder = Recorder()
     answers = [RoomUnreachable("not now"), None]
 
     async def look_up(room: str) -> str:
@@ -112,13 +112,13 @@ async def test_an_empty_room_that_lived_on_is_told_as_soon_as_the_server_says_so
 
     asked: list[str] = []
     real.rooms.look_up = look_up
-    async with real.open(told) as room:
+    async with real.open(recorder) as room:
         await simulate(room, "SIMULATE_FULL_RECONNECT")
-        back = await told.wait(Reconnected)
+        back = await recorder.wait(Reconnected)
     assert set(asked) == {real.room}
-    assert back.roster == told.watching.roster
-    assert [type(event) for event in told.events[1:-1]] == [Reconnecting, Reconnected]
-    told.check_frame()
+    assert back.roster == recorder.watching.roster
+    assert [type(event) for event in recorder.events[1:-1]] == [Reconnecting, Reconnected]
+    recorder.check_frame()
 
 
 async def test_a_question_to_the_server_that_fails_ends_nothing(
@@ -129,11 +129,11 @@ async def test_a_question_to_the_server_that_fails_ends_nothing(
 
     monkeypatch.setattr(instance_tracker, "SID_DEADLINE", 3.0)
     rooms.look_up = look_up
-    told = Recorder()
-    async with real.open(told) as room:
+    recorder = Recorder()
+    async with real.open(recorder) as room:
         await simulate(room, "SIMULATE_FULL_RECONNECT")
-        back = await told.wait(Reconnected)
-    assert back.roster == told.watching.roster
+        back = await recorder.wait(Reconnected)
+    assert back.roster == recorder.watching.roster
     assert rooms.faults.pop("look_up") == 1
 
 
@@ -147,18 +147,20 @@ async def test_after_a_reconnect_whoever_stayed_came_or_left_meanwhile_is_known(
     stays, goes = await real.join("stays"), await real.join("goes")
     tracks = [await stays.publish("microphone"), await goes.publish("microphone")]
     await real.visible(*tracks)
-    told = Recorder()
+    recorder = Recorder()
     real.rooms.look_up = real.living
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed, count=2)
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed, count=2)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(simulate, room, scenario)
             nursery.start_soon(goes.leave)
             comes = await real.join("comes")
             await comes.publish("microphone")
-        await told.wait(Reconnected)
-        await told.until(lambda: set(folded(told).present) == {"stays", "comes"}, "who is there")
-    session = folded(told)
+        await recorder.wait(Reconnected)
+        await recorder.until(
+            lambda: set(folded(recorder).present) == {"stays", "comes"}, "who is there"
+        )
+    session = folded(recorder)
     assert {p.identity: p.joins[-1].sid for p in session.present.values()} == {
         "stays": stays.sid,
         "comes": comes.sid,
@@ -166,10 +168,10 @@ async def test_after_a_reconnect_whoever_stayed_came_or_left_meanwhile_is_known(
     assert (session.joins, session.unique) == (3, 3), "nobody was thought to have come again"
 
 
-def folded(told: Recorder) -> SessionState:
+def folded(recorder: Recorder) -> SessionState:
     """What a session makes of it, once nothing of it is in doubt any more."""
-    session = begin("room", "", (), "worker", "agent", told.watching.at)
-    for event in (*told.events, Tick(time.time() + 10)):
+    session = begin("room", "", (), "worker", "agent", recorder.watching.at)
+    for event in (*recorder.events, Tick(time.time() + 10)):
         session, _ = apply(session, event)
     return session
 
@@ -177,21 +179,21 @@ def folded(told: Recorder) -> SessionState:
 async def test_a_server_that_does_not_come_back_ends_the_connection_without_a_reason(
     own: RealStage,
 ) -> None:
-    told = Recorder()
-    async with own.open(told) as room:
+    recorder = Recorder()
+    async with own.open(recorder) as room:
         await trio.to_thread.run_sync(own.server.kill)
         with trio.fail_after(60):
             assert await room.closed() is None
-        assert isinstance(told.events[-1], Disconnected)
+        assert isinstance(recorder.events[-1], Disconnected)
         assert room.roster().participants == ()
-    told.check_frame()
+    recorder.check_frame()
 
 
 async def test_the_server_that_shuts_us_out_ends_the_connection_with_its_reason(
     real: RealStage,
 ) -> None:
-    told = Recorder()
-    async with real.open(told) as room:
+    recorder = Recorder()
+    async with real.open(recorder) as room:
         await simulate(room, "SIMULATE_SERVER_LEAVE")
         with trio.fail_after(30):
             assert await room.closed() == "server_shutdown"
@@ -202,34 +204,34 @@ async def test_a_signalling_connection_that_breaks_is_resumed_and_nobody_left(
 ) -> None:
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
-    told = Recorder()
+    recorder = Recorder()
     async with open_proxy(real.server.port) as proxy:
         job = evolve(real.job(), url=proxy.url)
-        async with real.port.open(job, told) as room:
-            await told.wait(TrackSubscribed)
+        async with real.port.open(job, recorder) as room:
+            await recorder.wait(TrackSubscribed)
             assert proxy.cut(real.room) >= 1
-            await told.wait(Reconnecting)
-            back = await told.wait(Reconnected)
+            await recorder.wait(Reconnecting)
+            back = await recorder.wait(Reconnected)
             assert [person.sid for person in back.roster.participants] == [alice.sid]
-            assert back.roster.room_sid == told.watching.roster.room_sid
+            assert back.roster.room_sid == recorder.watching.roster.room_sid
             await alice.mute(microphone)
-            await told.until(lambda: room.roster().participants[0].tracks[0].muted, "muted")
-    assert not told.all(ParticipantLeft)
-    assert not told.all(ParticipantJoined)
+            await recorder.until(lambda: room.roster().participants[0].tracks[0].muted, "muted")
+    assert not recorder.all(ParticipantLeft)
+    assert not recorder.all(ParticipantJoined)
 
 
 async def test_leaving_does_not_wait_for_a_server_that_hangs(own: RealStage) -> None:
-    told = Recorder()
+    recorder = Recorder()
     async with trio_asyncio.open_loop():
         port = LiveKitRooms(leave_deadline=0.5, abandoned_deadline=0.1)
         async with port:
-            async with port.open(own.job(), told):
+            async with port.open(own.job(), recorder):
                 os.kill(own.server.pid, signal.SIGSTOP)
                 began = trio.current_time()
             took = trio.current_time() - began
     os.kill(own.server.pid, signal.SIGCONT)
     assert took < 10, "without its deadlines the SDK waits for minutes"
-    told.check_frame()
+    recorder.check_frame()
 
 
 async def test_a_server_that_never_answers_is_unreachable_within_the_deadline(
@@ -260,9 +262,9 @@ async def test_while_a_connect_hangs_the_others_go_on(real: RealStage) -> None:
             nursery.start_soon(hang, port)
             stream = await listener.accept()
             for number in range(3):
-                told = Recorder()
-                async with port.open(real.job(f"agent-{number}"), told):
-                    assert told.watching
+                recorder = Recorder()
+                async with port.open(real.job(f"agent-{number}"), recorder):
+                    assert recorder.watching
             assert port.busy == 1
             nursery.cancel_scope.cancel()
         await stream.aclose()

@@ -80,9 +80,9 @@ async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is
     alice, bob = await real.join("alice"), await real.join("bob")
     await alice.publish("microphone")
     await bob.publish("microphone")
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed, count=2)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed, count=2)
         jam = Jam(room, monkeypatch)
         for number in range(SENT):
             await alice.send_data(bytes(number + 1))
@@ -92,17 +92,17 @@ async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is
         await bob.leave()
         await jam.until("text_stream_opened", LIMIT)
         await jam.until("participant_disconnected")
-        assert told.all(DataReceived) == []
+        assert recorder.all(DataReceived) == []
         jam.end()
-        await told.wait(ParticipantLeft, identity="bob")
-        heard, thinned = told.all(DataReceived), told.all(MessagesDropped)
+        await recorder.wait(ParticipantLeft, identity="bob")
+        heard, thinned = recorder.all(DataReceived), recorder.all(MessagesDropped)
         assert [event.size for event in heard] == list(range(1, len(heard) + 1))
         assert 0 < len(heard) <= LIMIT
         assert len(heard) + sum(event.messages for event in thinned) == SENT + LIMIT
         await alice.send_data(bytes(1000))
-        await told.wait(DataReceived, size=1000)
-    assert told.all(MessagesDropped) == thinned
-    told.check_frame()
+        await recorder.wait(DataReceived, size=1000)
+    assert recorder.all(MessagesDropped) == thinned
+    recorder.check_frame()
 
 
 CHANGES = {
@@ -121,9 +121,9 @@ async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told
     bob = await real.join("bob")
     microphone = await alice.publish("microphone")
     await bob.publish("microphone")
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed, count=2)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed, count=2)
         jam = Jam(room, monkeypatch)
         for _ in range(LIMIT):
             await alice.send_data(b"{}")
@@ -140,14 +140,14 @@ async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told
         await jam.until("participant_disconnected")
         assert len(jam.queue) < 3 * LIMIT < LIMIT * len(CHANGES)
         jam.end()
-        await told.wait(ParticipantLeft, identity="bob")
-        (after,) = [one for one in told.folded().participants if one.identity == "alice"]
+        await recorder.wait(ParticipantLeft, identity="bob")
+        (after,) = [one for one in recorder.folded().participants if one.identity == "alice"]
         assert (after.metadata, after.name) == ("the end", f"Alice {LIMIT - 1}")
         assert after.attributes == {"kept": "yes", "key 0": "6", "key 1": "7", "key 2": "5"}
         assert [track.muted for track in after.tracks] == [False]
-        assert room.roster().participants == told.folded().participants
-        overtaken = sum(event.changes for event in told.all(MessagesDropped))
-        seen = sum(len(told.all(kind)) for kind in CHANGES.values())
+        assert room.roster().participants == recorder.folded().participants
+        overtaken = sum(event.changes for event in recorder.all(MessagesDropped))
+        seen = sum(len(recorder.all(kind)) for kind in CHANGES.values())
         assert seen < 2 * len(CHANGES)
         assert seen + overtaken >= sum(jam.counts[name] for name in CHANGES)
-    told.check_frame()
+    recorder.check_frame()

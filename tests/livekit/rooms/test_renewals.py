@@ -116,32 +116,32 @@ async def test_a_mute_of_a_talking_microphone_brings_no_packet(
     real: RealStage, requests: Requests
 ) -> None:
     alice, microphone = await talking(real)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
+    async with real.open(recorder) as room:
         await requests.wait(True, False, True)
         await settled(room)
         assert await packets_at_mutes(room, alice, microphone) == 0
         assert requests.all == [True, False, True], "once"
-        assert len(told.all(TrackSubscribed)) == 1, "the session hears of the first only"
+        assert len(recorder.all(TrackSubscribed)) == 1, "the session hears of the first only"
         await alice.speak(False)
-        await told.wait(SpeakersChanged, identities=())
+        await recorder.wait(SpeakersChanged, identities=())
         await alice.speak(True)
-        await told.until(
-            lambda: told.all(SpeakersChanged)[-1].identities == ("alice",), "her speech"
+        await recorder.until(
+            lambda: recorder.all(SpeakersChanged)[-1].identities == ("alice",), "her speech"
         )
-        await real.quality(told, "alice")
-    told.check_frame()
+        await real.quality(recorder, "alice")
+    recorder.check_frame()
 
 
 @pytest.mark.parametrize("options", [SdkOptions(renew_paused=False)], ids=["off"])
 async def test_without_renewals_a_mute_brings_silence(real: RealStage, requests: Requests) -> None:
     """LiveKit still does it.  Where this fails, renewals are not needed any more."""
     alice, microphone = await talking(real)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed)
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed)
         await trio.sleep(1)
         await falls_silent(room)
         assert await packets_at_mutes(room, alice, microphone) > LOUD
@@ -155,10 +155,10 @@ async def test_a_microphone_that_never_sent_is_left_alone(
     microphone = await alice.publish("microphone")
     await real.visible(microphone)
     await alice.mute(microphone)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed)
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed)
         await settled(room)
         assert await packets_at_mutes(room, alice, microphone) == 0
         assert requests.all == [True]
@@ -171,9 +171,9 @@ async def test_a_track_that_does_not_return_is_renewed_when_it_sends(
     monkeypatch.setattr(renewals, "BETWEEN", 0.6)
     monkeypatch.setattr(renewals, "LOOK_AGAIN", 0.2)
     _, microphone = await talking(real)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
+    async with real.open(recorder) as room:
         await requests.wait(True, False, True)
         monkeypatch.setattr(renewals, "BETWEEN", 0.05)
         await requests.wait(True, False, True, False, True)
@@ -181,7 +181,7 @@ async def test_a_track_that_does_not_return_is_renewed_when_it_sends(
         person = cast("Any", room)._room.remote_participants["alice"]
         assert person.track_publications[microphone].track is not None
         await falls_silent(room)
-        assert len(told.all(TrackSubscribed)) == 1
+        assert len(recorder.all(TrackSubscribed)) == 1
 
 
 @pytest.mark.parametrize("scenario", ["SIMULATE_FULL_RECONNECT", "SIMULATE_SIGNAL_RECONNECT"])
@@ -189,15 +189,15 @@ async def test_after_a_reconnect_a_mute_brings_no_packet_either(
     real: RealStage, requests: Requests, scenario: str
 ) -> None:
     alice, microphone = await talking(real)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
+    async with real.open(recorder) as room:
         await requests.wait(True, False, True)
         await settled(room)
         await simulate(room, scenario)
-        await told.wait(Reconnected)
+        await recorder.wait(Reconnected)
         if scenario == "SIMULATE_FULL_RECONNECT":
-            await told.wait(TrackSubscribed, count=2)
+            await recorder.wait(TrackSubscribed, count=2)
         await settled(room)
         assert await packets_at_mutes(room, alice, microphone) == 0
 
@@ -209,18 +209,18 @@ async def test_a_connection_that_breaks_in_a_renewal_loses_no_track(
     monkeypatch.setattr(renewals, "BETWEEN", 4.0)
     monkeypatch.setattr(renewals, "LOOK_AGAIN", 0.2)
     alice, microphone = await talking(real)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
+    async with real.open(recorder) as room:
         await requests.wait(True, False)
         monkeypatch.setattr(renewals, "BETWEEN", 0.05)
         await simulate(room, scenario)
-        await told.wait(Reconnected)
+        await recorder.wait(Reconnected)
         await settled(room)
         await falls_silent(room)
         assert subscriptions(room).chosen == {"alice": microphone}
         await alice.speak(False)
-        await told.wait(SpeakersChanged, identities=())
+        await recorder.wait(SpeakersChanged, identities=())
 
 
 @pytest.mark.parametrize("what", ["leave", "unpublish", "remove", "delete"])
@@ -229,9 +229,9 @@ async def test_what_ends_in_a_renewal_is_not_asked_for_again(
 ) -> None:
     monkeypatch.setattr(renewals, "BETWEEN", 0.5)
     alice, microphone = await talking(real)
-    told = Recorder()
+    recorder = Recorder()
     requests.all.clear()
-    async with real.open(told) as room:
+    async with real.open(recorder) as room:
         await requests.wait(True, False)
         match what:
             case "leave":
@@ -245,12 +245,12 @@ async def test_what_ends_in_a_renewal_is_not_asked_for_again(
         if what == "delete":
             await room.closed()
         else:
-            await told.wait(TrackUnpublished if what == "unpublish" else ParticipantLeft)
+            await recorder.wait(TrackUnpublished if what == "unpublish" else ParticipantLeft)
         await settled(room)
         await trio.sleep(0.6)
         assert subscriptions(room).chosen == {} or what == "delete"
     assert requests.all == [True, False]
-    assert not told.all(TrackSubscriptionFailed)
+    assert not recorder.all(TrackSubscriptionFailed)
 
 
 class Publication:

@@ -37,8 +37,8 @@ async def test_the_join_of_a_room_that_is_gone_fails_and_makes_none(real: RealSt
             raise AssertionError("there is no such room")
     assert await real.living(real.room) == ""
     alice = await real.join("alice")
-    told = Recorder()
-    async with real.port.open(job(real, may_make=False), told) as room:
+    recorder = Recorder()
+    async with real.port.open(job(real, may_make=False), recorder) as room:
         assert room.roster().room_sid == alice.room_sid
 
 

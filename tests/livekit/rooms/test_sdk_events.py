@@ -53,14 +53,14 @@ class Here:
 )
 def test_a_message_is_json_text_or_bytes(payload: bytes, kind: DataFormat) -> None:
     before = time.thread_time()
-    told = data_messages.message(
+    event = data_messages.message(
         at=1.0, identity=None, topic="", payload=payload, log_payloads=True
     )
     assert time.thread_time() - before < 0.2
-    assert told.format == kind
-    assert told.size == len(payload)
-    assert told.content is not None
-    assert len(told.content) <= data_messages.KEEP
+    assert event.format == kind
+    assert event.size == len(payload)
+    assert event.content is not None
+    assert len(event.content) <= data_messages.KEEP
 
 
 CHAT, PACKET, MINE = "lk.chat", "lk-chat-topic", "mine"
@@ -97,14 +97,18 @@ def test_what_a_chat_sends_twice_or_corrects_is_no_message(
 
 def test_texts_of_strangers_are_cut_where_they_enter() -> None:
     long = "x" * 100_000
-    told = data_messages.message(
+    event = data_messages.message(
         at=1.0, identity=long, topic=long, payload=long.encode(), log_payloads=True
     )
-    assert told.identity is not None
-    assert told.content is not None
-    assert (len(told.identity), len(told.topic), len(told.content.encode())) == (256, 256, 4096)
-    assert told.topic.endswith("…[100000 characters]")
-    assert told.size == 100_000
+    assert event.identity is not None
+    assert event.content is not None
+    assert (len(event.identity), len(event.topic), len(event.content.encode())) == (
+        256,
+        256,
+        4096,
+    )
+    assert event.topic.endswith("…[100000 characters]")
+    assert event.size == 100_000
 
 
 def test_every_reason_kind_source_and_quality_of_the_sdk_has_a_word() -> None:
@@ -182,14 +186,14 @@ def test_the_last_of_many_changes_of_attributes_tells_all_that_they_changed(
         was = now
     first, last = messages[0], messages[-1]
     sdk_events.merge_attributes(first, last)
-    told = {entry.key: entry.value for entry in last.changed_attributes}
-    assert {key: value for key, value in (before | told).items() if value} == steps[-1]
-    assert told.items() >= changed.items()
-    assert len(told) <= len(before) + len(steps[0]) + len(steps[-1])
+    changes = {entry.key: entry.value for entry in last.changed_attributes}
+    assert {key: value for key, value in (before | changes).items() if value} == steps[-1]
+    assert changes.items() >= changed.items()
+    assert len(changes) <= len(before) + len(steps[0]) + len(steps[-1])
 
 
 def test_quality_is_told_of_others_who_are_there() -> None:
-    told = [
+    events = [
         raw("connection_quality_changed", participant_identity=who, quality=quality)
         for who, quality in [
             ("alice", room_pb2.QUALITY_POOR),
@@ -197,7 +201,7 @@ def test_quality_is_told_of_others_who_are_there() -> None:
             ("agent-1", room_pb2.QUALITY_LOST),
         ]
     ]
-    assert told == [QualityChanged(7.0, "alice", "PA_1", "poor"), None, None]
+    assert events == [QualityChanged(7.0, "alice", "PA_1", "poor"), None, None]
 
 
 def test_only_others_who_are_there_speak() -> None:
@@ -212,7 +216,7 @@ def test_a_telephone_key_and_a_chunk_of_a_stream_are_no_messages() -> None:
 
 
 def raw(name: str, **fields: Any) -> object:
-    """What is told of one message of the native library."""
+    """The event of one message of the native library."""
     more: dict[str, Any] = {name: fields}
     message = getattr(RoomEvent(**more), name)
     return sdk_events.RAW[name](Here(), message)
@@ -245,13 +249,13 @@ def test_tokens_are_taken_out_of_text(text: str, clean: str) -> None:
     assert redact(text) == clean
 
 
-@pytest.mark.parametrize("told", [-(2**62), -1, 0, 10**16, 2**62])
-def test_a_join_before_or_beyond_all_time_is_one_of_now(told: int) -> None:
-    class Told:
+@pytest.mark.parametrize("joined_at_ms", [-(2**62), -1, 0, 10**16, 2**62])
+def test_a_join_before_or_beyond_all_time_is_one_of_now(joined_at_ms: int) -> None:
+    class SentTime:
         @property
         def joined_at(self) -> datetime | None:
-            return datetime.fromtimestamp(told / 1000, tz=UTC) if told else None
+            return datetime.fromtimestamp(joined_at_ms / 1000, tz=UTC) if joined_at_ms else None
 
     now = 1_790_000_000.0
-    participant: Any = Told()
+    participant: Any = SentTime()
     assert joined_at(sdk_values.server_joined_at(participant), now) == now

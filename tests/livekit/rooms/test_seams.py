@@ -116,8 +116,8 @@ asyncio.run(main())
 async def test_events_of_a_room_pass_the_sdks_queue_by_and_the_way_ends_with_the_room(
     real: RealStage,
 ) -> None:
-    told = Recorder()
-    async with real.open(told) as room:
+    recorder = Recorder()
+    async with real.open(recorder) as room:
         sdk: Any = cast("Any", room)._room
         assert isinstance(sdk, seams.DemuxedRoom)
         inside: Any = sdk
@@ -129,8 +129,8 @@ async def test_events_of_a_room_pass_the_sdks_queue_by_and_the_way_ends_with_the
 
 
 async def test_the_way_ends_with_a_room_that_the_server_ends(real: RealStage) -> None:
-    told = Recorder()
-    async with real.open(told) as room:
+    recorder = Recorder()
+    async with real.open(recorder) as room:
         sdk: Any = cast("Any", room)._room
         await real.delete_room()
         await room.closed()
@@ -143,9 +143,9 @@ async def test_native_memory_is_given_back_with_the_room_and_not_by_the_collecto
 ) -> None:
     alice = await real.join("alice")
     await alice.publish("microphone")
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed)
         sdk: Any = cast("Any", room)._room
         person = sdk.remote_participants["alice"]
         (publication,) = person.track_publications.values()
@@ -165,9 +165,9 @@ async def test_no_native_object_of_somebody_who_left_is_kept_alive(
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
     await alice.speak(True)
-    told = Recorder()
-    async with real.open(told) as room:
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder) as room:
+        await recorder.wait(TrackSubscribed)
         person = cast("Any", room)._room.remote_participants["alice"]
         publication = person.track_publications[microphone]
         owners = [publication.track]
@@ -177,10 +177,10 @@ async def test_no_native_object_of_somebody_who_left_is_kept_alive(
             case "leave" | "remove":
                 owners.append(person)
                 await (alice.leave() if what == "leave" else real.remove("alice"))
-                await told.wait(ParticipantLeft)
+                await recorder.wait(ParticipantLeft)
             case "unpublish":
                 await alice.unpublish(microphone)
-                await told.wait(TrackUnpublished)
+                await recorder.wait(TrackUnpublished)
             case _:
                 publication.set_subscribed(False)
                 with trio.fail_after(10):
@@ -190,7 +190,7 @@ async def test_no_native_object_of_somebody_who_left_is_kept_alive(
         drop = FfiClient.instance._ffi_lib.livekit_ffi_drop_handle
         assert not any(drop(owner._ffi_handle.handle) for owner in owners)
         assert what not in {"leave", "remove"} or not room.roster().participants
-    told.check_frame()
+    recorder.check_frame()
 
 
 async def test_a_call_to_a_method_of_ours_still_reaches_the_sdk(real: RealStage) -> None:
@@ -219,11 +219,11 @@ async def test_the_native_memory_of_a_message_is_given_back(
     monkeypatch.setattr(seams, "take_payload", take)
     alice = await real.join("alice")
     await alice.publish("microphone")
-    told = Recorder()
-    async with real.open(told):
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed)
         await alice.send_data(b"hello")
-        await told.wait(DataReceived)
+        await recorder.wait(DataReceived)
     (handle,) = handles
     assert not FfiClient.instance._ffi_lib.livekit_ffi_drop_handle(handle), "dropped before"
 
@@ -258,11 +258,11 @@ async def test_nothing_of_a_room_stays_behind_in_the_sdk(real: RealStage) -> Non
     before = len(FfiClient.instance.queue._subscribers)
     alice = await real.join("alice")
     await alice.publish("microphone")
-    told = Recorder()
-    async with real.open(told):
-        await told.wait(TrackSubscribed)
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed)
         await alice.send_text("hello")
-        await told.wait(DataReceived)
+        await recorder.wait(DataReceived)
     assert len(FfiClient.instance.queue._subscribers) == before
 
 
@@ -273,16 +273,16 @@ async def test_without_one_of_the_seams_a_room_is_watched_all_the_same(
     monkeypatch.setattr(seams, "_fit", {one: one != name for one in seams.SEAMS})
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
-    told = Recorder()
-    async with trio_asyncio.open_loop(), LiveKitRooms() as real.port, real.open(told):
-        await told.wait(TrackSubscribed, track_sid=microphone)
+    recorder = Recorder()
+    async with trio_asyncio.open_loop(), LiveKitRooms() as real.port, real.open(recorder):
+        await recorder.wait(TrackSubscribed, track_sid=microphone)
         await alice.send_text("hello")
         await alice.send_data(b"data")
-        await told.wait(DataReceived, topic="lk.chat")
-        await told.wait(DataReceived, stream=False)
+        await recorder.wait(DataReceived, topic="lk.chat")
+        await recorder.wait(DataReceived, stream=False)
         await alice.leave()
-        await told.wait(ParticipantLeft, identity="alice")
-    told.check_frame()
+        await recorder.wait(ParticipantLeft, identity="alice")
+    recorder.check_frame()
 
 
 async def test_without_any_seam_a_room_is_watched_all_the_same(
@@ -291,16 +291,16 @@ async def test_without_any_seam_a_room_is_watched_all_the_same(
     monkeypatch.setattr(seams, "_fit", dict.fromkeys(seams.SEAMS, False))
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
-    told = Recorder()
-    async with trio_asyncio.open_loop(), LiveKitRooms() as real.port, real.open(told) as room:
+    recorder = Recorder()
+    async with trio_asyncio.open_loop(), LiveKitRooms() as real.port, real.open(recorder) as room:
         assert type(cast("Any", room)._room) is rtc.Room
-        await told.wait(TrackSubscribed, track_sid=microphone)
+        await recorder.wait(TrackSubscribed, track_sid=microphone)
         await alice.send_text("other topic", topic="votes")
         await alice.send_text("hello")
         await alice.send_data(b"data")
-        await told.wait(DataReceived, topic="lk.chat")
-        await told.wait(DataReceived, stream=False)
-    assert not told.all(DataReceived, topic="votes")
+        await recorder.wait(DataReceived, topic="lk.chat")
+        await recorder.wait(DataReceived, stream=False)
+    assert not recorder.all(DataReceived, topic="votes")
 
 
 def test_records_of_the_sdk_are_one_line_without_tokens_and_without_noise(
@@ -336,10 +336,10 @@ async def test_what_fails_in_asyncio_is_counted_and_ends_nothing(
             loop.call_soon(broken)
             loop.call_soon(broken)
             alice = await real.join("alice")
-            told = Recorder()
-            async with real.open(told, "agent-2"):
+            recorder = Recorder()
+            async with real.open(recorder, "agent-2"):
                 await alice.publish("microphone")
-                await told.wait(TrackSubscribed)
+                await recorder.wait(TrackSubscribed)
             assert room.roster().participants
     assert rooms.faults == {"asyncio": 2}
     assert [entry["error"] for entry in logs if entry["event"] == "room_callback_failed"] == [
@@ -351,7 +351,7 @@ async def test_what_fails_in_asyncio_is_counted_and_ends_nothing(
 async def test_an_offer_that_raises_is_counted_and_the_rest_is_told(
     real: RealStage, rooms: LiveKitRooms
 ) -> None:
-    told = Recorder()
+    recorder = Recorder()
     calls = 0
 
     def offer(event: Any) -> None:
@@ -359,11 +359,11 @@ async def test_an_offer_that_raises_is_counted_and_the_rest_is_told(
         calls += 1
         if calls == 2:
             raise TypeError("a fold that fails")
-        told(event)
+        recorder(event)
 
     async with real.port.open(real.job(), offer):
         alice = await real.join("alice")
         await alice.publish("microphone")
-        await told.wait(TrackSubscribed)
+        await recorder.wait(TrackSubscribed)
     assert rooms.faults == {"offer": 1}
     rooms.faults.clear()

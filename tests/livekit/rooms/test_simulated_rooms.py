@@ -30,11 +30,13 @@ class TestSimulatedRooms(Contract):
 
 
 @pytest.fixture
-def told() -> Recorder:
+def recorder() -> Recorder:
     return Recorder()
 
 
-async def test_a_storm_may_begin_with_the_leaves(simulated: SimulatedStage, told: Recorder) -> None:
+async def test_a_storm_may_begin_with_the_leaves(
+    simulated: SimulatedStage, recorder: Recorder
+) -> None:
     room = simulated.rooms.room(simulated.room)
     alice = room.join("alice")
     microphone = alice.publish("microphone")
@@ -42,27 +44,27 @@ async def test_a_storm_may_begin_with_the_leaves(simulated: SimulatedStage, told
         (False, (Reconnecting, ParticipantLeft)),
         (True, (ParticipantLeft, Reconnecting)),
     ):
-        told.events.clear()
-        async with simulated.open(told):
+        recorder.events.clear()
+        async with simulated.open(recorder):
             room.storm(early=early)
-            kinds = [type(event) for event in told.events]
+            kinds = [type(event) for event in recorder.events]
             first, second = order
             assert kinds.index(first) < kinds.index(second)
-            (back,) = told.all(Reconnected)
+            (back,) = recorder.all(Reconnected)
             assert [track.sid for track in back.roster.participants[0].tracks] == [microphone]
-            assert [e.reason for e in told.all(ParticipantLeft)] == [None]
-            assert [e.participant.sid for e in told.all(ParticipantJoined)] == [alice.sid]
+            assert [e.reason for e in recorder.all(ParticipantLeft)] == [None]
+            assert [e.participant.sid for e in recorder.all(ParticipantJoined)] == [alice.sid]
 
 
 async def test_a_restart_is_another_life_of_the_room(
-    simulated: SimulatedStage, told: Recorder
+    simulated: SimulatedStage, recorder: Recorder
 ) -> None:
     room = simulated.rooms.room(simulated.room, metadata="plans")
     alice = room.join("alice")
-    async with simulated.open(told) as opened:
+    async with simulated.open(recorder) as opened:
         room.restart()
-        (back,) = told.all(Reconnected)
-        assert back.roster.room_sid == room.sid != told.watching.roster.room_sid
+        (back,) = recorder.all(Reconnected)
+        assert back.roster.room_sid == room.sid != recorder.watching.roster.room_sid
         assert (back.roster.participants, back.roster.metadata) == ((), "")
         assert not alice.present
         again = room.join("alice")
@@ -70,16 +72,16 @@ async def test_a_restart_is_another_life_of_the_room(
 
 
 async def test_watchers_can_lose_the_room_while_people_stay(
-    simulated: SimulatedStage, told: Recorder
+    simulated: SimulatedStage, recorder: Recorder
 ) -> None:
     room = simulated.rooms.room(simulated.room)
     room.join("alice")
-    async with simulated.open(told) as opened:
+    async with simulated.open(recorder) as opened:
         room.drop()
         assert await opened.closed() is None
-    assert told.events[-1] == Disconnected(told.events[-1].at, None)
+    assert recorder.events[-1] == Disconnected(recorder.events[-1].at, None)
     assert list(room.people) == ["alice"]
-    told.check_frame()
+    recorder.check_frame()
 
 
 async def test_a_closed_room_frees_its_name_for_another_life(simulated: SimulatedStage) -> None:
@@ -92,11 +94,11 @@ async def test_a_closed_room_frees_its_name_for_another_life(simulated: Simulate
 
 
 async def test_an_entry_takes_the_time_it_is_told_to_and_can_be_cancelled(
-    simulated: SimulatedStage, told: Recorder, autojump_clock: trio.testing.MockClock
+    simulated: SimulatedStage, recorder: Recorder, autojump_clock: trio.testing.MockClock
 ) -> None:
     simulated.rooms.delay = lambda job: 5.0
     before = trio.current_time()
-    async with simulated.open(told):
+    async with simulated.open(recorder):
         assert trio.current_time() - before == pytest.approx(5.0)
     with trio.move_on_after(1) as waiting:
         async with simulated.open(Recorder()):
@@ -106,13 +108,13 @@ async def test_an_entry_takes_the_time_it_is_told_to_and_can_be_cancelled(
 
 
 async def test_anything_can_be_told_whether_it_is_true_or_not(
-    simulated: SimulatedStage, told: Recorder
+    simulated: SimulatedStage, recorder: Recorder
 ) -> None:
     room = simulated.rooms.room(simulated.room)
-    async with simulated.open(told):
+    async with simulated.open(recorder):
         lie = ParticipantLeft(1.0, "nobody", "PA_x", None)
         room.tell(lie)
-        assert told.all(ParticipantLeft) == [lie]
+        assert recorder.all(ParticipantLeft) == [lie]
 
 
 def test_whoever_left_can_do_nothing_more(simulated: SimulatedStage) -> None:

@@ -27,17 +27,17 @@ async def test_who_goes_off_the_stage_and_comes_back_is_told(real: RealStage) ->
     alice = await real.join("alice")
     microphone = await alice.publish("microphone")
     await real.visible(microphone)
-    told = Recorder()
-    async with real.open(told):
-        (there,) = told.watching.roster.participants
+    observer = Recorder()
+    async with real.open(observer):
+        (there,) = observer.watching.roster.participants
         assert there.permissions == Permissions()
         await real.permit("alice", can_subscribe=True, can_publish_data=True)
-        off = await told.wait(PermissionsChanged, identity="alice")
+        off = await observer.wait(PermissionsChanged, identity="alice")
         assert off.permissions == Permissions(can_publish=False)
-        await told.wait(TrackUnpublished, track_sid=microphone)
+        await observer.wait(TrackUnpublished, track_sid=microphone)
         sources = ["CAMERA", "MICROPHONE"]
         await real.permit("alice", can_publish=True, can_publish_sources=sources)
-        on = await told.wait(PermissionsChanged, identity="alice", count=2)
+        on = await observer.wait(PermissionsChanged, identity="alice", count=2)
         assert on.permissions == Permissions(
             can_subscribe=False, can_publish_data=False, sources=("camera", "microphone")
         )
@@ -47,16 +47,16 @@ async def test_who_goes_off_the_stage_and_comes_back_is_told(real: RealStage) ->
 async def test_a_recorder_that_comes_and_goes_is_told(real: RealStage) -> None:
     alice = await real.join("alice")
     await real.visible(await alice.publish("microphone"))
-    told, later = Recorder(), Recorder()
+    observer, later = Recorder(), Recorder()
     recorder = Grants(recorder=True, hidden=True)
-    async with real.open(told):
-        assert told.watching.roster.recording is False
+    async with real.open(observer):
+        assert observer.watching.roster.recording is False
         recording = await real.people.join(real.room, "recorder", grants=recorder)
-        assert (await told.wait(RecordingChanged)).active is True
+        assert (await observer.wait(RecordingChanged)).active is True
         async with real.open(later, "agent-2"):
             assert later.watching.roster.recording is True
         await recording.leave()
-        assert (await told.wait(RecordingChanged, count=2)).active is False
+        assert (await observer.wait(RecordingChanged, count=2)).active is False
 
 
 @BOTH
@@ -64,14 +64,14 @@ async def test_data_tracks_are_told_also_those_that_were_there_before_us(real: R
     alice = await real.join("alice")
     await real.visible(await alice.publish("microphone"))
     early = await alice.publish_data_track("early")
-    told = Recorder()
-    async with real.open(told):
-        found = await told.wait(DataTrackPublished, track_sid=early)
+    observer = Recorder()
+    async with real.open(observer):
+        found = await observer.wait(DataTrackPublished, track_sid=early)
         assert (found.identity, found.name, found.encrypted) == ("alice", "early", False)
         later = await alice.publish_data_track("later")
-        await told.wait(DataTrackPublished, track_sid=later)
+        await observer.wait(DataTrackPublished, track_sid=later)
         await alice.unpublish_data_track(later)
-        await told.wait(DataTrackUnpublished, track_sid=later)
+        await observer.wait(DataTrackUnpublished, track_sid=later)
 
 
 @pytest.mark.parametrize("visible", [True, False])
@@ -81,15 +81,15 @@ async def test_only_a_hidden_watcher_takes_the_tracks_of_agents(
     robot = await real.join("robot", kind="agent")
     greeting = await robot.publish("microphone")
     await real.visible(greeting)
-    told = Recorder()
-    async with real.port.open(real.job(visible=visible), told) as room:
+    observer = Recorder()
+    async with real.port.open(real.job(visible=visible), observer) as room:
         camera = await robot.publish("camera")
-        await told.published(camera)
+        await observer.published(camera)
         alice = await real.join("alice")
         microphone = await alice.publish("microphone")
-        await told.wait(TrackSubscribed, track_sid=microphone)
+        await observer.wait(TrackSubscribed, track_sid=microphone)
         expected = {"alice": microphone} if visible else {"alice": microphone, "robot": greeting}
         assert room._subscriptions.chosen == expected  # type: ignore[attr-defined]
         if not visible:
-            await told.wait(TrackSubscribed, track_sid=greeting)
-    assert {one.identity for one in told.all(TrackSubscribed)} == set(expected)
+            await observer.wait(TrackSubscribed, track_sid=greeting)
+    assert {one.identity for one in observer.all(TrackSubscribed)} == set(expected)

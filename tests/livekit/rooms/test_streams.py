@@ -58,50 +58,50 @@ class Reader:
 
 
 @pytest.fixture
-def told() -> Recorder:
+def recorder() -> Recorder:
     return Recorder()
 
 
 @pytest.fixture
-async def opened(told: Recorder) -> AsyncIterator[Any]:
+async def opened(recorder: Recorder) -> AsyncIterator[Any]:
     """A connection that believes it is open."""
     async with trio_asyncio.open_loop() as loop:
         job = RoomJob(
             job_id="AJ_1", room="standup", room_sid="RM_1", url="", token="", identity="agent-1"
         )
-        one: Any = RoomConnection(LiveKitRooms(), loop, None, job, told)
+        one: Any = RoomConnection(LiveKitRooms(), loop, None, job, recorder)
         one._stage = room_connection._Stage.OPEN
         one.intake._open = True
         yield one
 
 
 async def test_bytes_are_counted_and_are_binary_whatever_is_in_them(
-    opened: Any, told: Recorder
+    opened: Any, recorder: Recorder
 ) -> None:
     opened.streams.on_bytes(Reader(b"{}", b"x" * 100_000), "alice")
-    message = await told.wait(DataReceived)
+    message = await recorder.wait(DataReceived)
     assert (message.identity, message.topic, message.size) == ("alice", "files", 100_002)
     assert (message.format, message.stream, message.content) == ("binary", True, None)
 
 
 async def test_a_file_of_a_chat_is_an_attachment_whatever_the_topic_of_the_chat(
-    opened: Any, told: Recorder
+    opened: Any, recorder: Recorder
 ) -> None:
     opened.streams.on_bytes(Reader(b"x" * 30, topic="lk.chat"), "alice")
     opened.streams.on_text(Reader("see this", topic="mine", attachments=["file-1"]), "alice")
     opened.streams.on_bytes(Reader(b"x" * 40, topic="mine", stream_id="file-1"), "alice")
     opened.streams.on_bytes(Reader(b"x" * 50, topic="mine", stream_id="file-2"), "alice")
-    await told.wait(DataReceived, count=2)
-    await told.wait(AttachmentReceived, count=2)
-    assert {(one.topic, one.size) for one in told.all(AttachmentReceived)} == {
+    await recorder.wait(DataReceived, count=2)
+    await recorder.wait(AttachmentReceived, count=2)
+    assert {(one.topic, one.size) for one in recorder.all(AttachmentReceived)} == {
         ("lk.chat", 30),
         ("mine", 40),
     }
-    assert {one.size for one in told.all(DataReceived)} == {8, 50}
+    assert {one.size for one in recorder.all(DataReceived)} == {8, 50}
 
 
 async def test_of_the_files_that_messages_announce_only_so_many_are_remembered(
-    opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
+    opened: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "ANNOUNCED", 3)
     opened.streams.on_text(Reader("a", attachments=[f"a{n}" for n in range(9)]), "mallory")
@@ -109,36 +109,36 @@ async def test_of_the_files_that_messages_announce_only_so_many_are_remembered(
     assert list(opened.streams._announced) == ["a2", "b1", "b2"]
 
 
-async def test_a_stream_that_breaks_off_was_no_message(opened: Any, told: Recorder) -> None:
+async def test_a_stream_that_breaks_off_was_no_message(opened: Any, recorder: Recorder) -> None:
     opened.streams.on_text(Reader("half", error=rtc.StreamError("aborted")), "alice")
     opened.streams.on_text(Reader("whole"), "alice")
-    assert (await told.wait(DataReceived)).size == 5
-    assert len(told.events) == 1
+    assert (await recorder.wait(DataReceived)).size == 5
+    assert len(recorder.events) == 1
 
 
 async def test_a_stream_that_never_ends_counts_when_its_time_is_up(
-    opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
+    opened: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "DEADLINE", 0.05)
     endless = Reader("begun ", None)
     opened.streams.on_text(endless, "alice")
-    assert (await told.wait(DataReceived)).size == 6
+    assert (await recorder.wait(DataReceived)).size == 6
     assert endless.closed
 
 
 async def test_of_too_many_at_once_the_header_counts(
-    opened: Any, told: Recorder, monkeypatch: pytest.MonkeyPatch
+    opened: Any, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "OPEN", 2)
     readers = [Reader(None, size=70) for _ in range(5)]
     for reader in readers:
         opened.streams.on_bytes(reader, "mallory")
-    assert [event.size for event in told.all(DataReceived)] == [70, 70, 70]
+    assert [event.size for event in recorder.all(DataReceived)] == [70, 70, 70]
     assert [reader.closed for reader in readers] == [False, False, True, True, True]
 
 
 async def test_our_own_streams_and_those_after_the_end_are_not_read(
-    opened: Any, told: Recorder
+    opened: Any, recorder: Recorder
 ) -> None:
     mine, late = Reader("mine"), Reader("late")
     opened.streams.on_text(mine, "agent-1")
@@ -146,4 +146,4 @@ async def test_our_own_streams_and_those_after_the_end_are_not_read(
     opened.streams.on_text(late, "alice")
     await trio.testing.wait_all_tasks_blocked()
     assert (mine.closed, late.closed) == (True, True)
-    assert not told.all(DataReceived)
+    assert not recorder.all(DataReceived)

@@ -86,7 +86,7 @@ class Telling:
     """A stage whose server also tells us by webhooks."""
 
     stage: RealStage
-    told: Recorder
+    recorder: Recorder
     """By webhooks."""
     room_only: Recorder
     """In the room."""
@@ -97,10 +97,10 @@ async def telling(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerat
     """Asks for the shared server only because a machine without one cannot run this either."""
     binary = find_server()
     assert binary is not None
-    port, told, room_only = free_port(socket.SOCK_STREAM), Recorder(), Recorder()
+    port, recorder, room_only = free_port(socket.SOCK_STREAM), Recorder(), Recorder()
 
     def hear(said: TranslatedWebhook) -> None:
-        told(said.event)
+        recorder(said.event)
 
     urls = [f"http://{LOOPBACK}:{port}/livekit/webhook"]
     with PrivateServer.start(binary, tmp_path, webhook_urls=urls) as server:
@@ -113,11 +113,11 @@ async def telling(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerat
             trio_asyncio.open_loop(),
             LiveKitRooms() as rooms,
         ):
-            yield Telling(RealStage(server, rooms, people, api), told, room_only)
+            yield Telling(RealStage(server, rooms, people, api), recorder, room_only)
 
 
 async def test_who_never_connects_is_aborted_with_and_without_webhooks(telling: Telling) -> None:
-    stage, told, room_only = telling.stage, telling.told, telling.room_only
+    stage, recorder, room_only = telling.stage, telling.recorder, telling.room_only
     alice = await stage.join("alice")
     await stage.visible(await alice.publish("microphone"))
     early, late = trio.Event(), trio.Event()
@@ -134,13 +134,13 @@ async def test_who_never_connects_is_aborted_with_and_without_webhooks(telling: 
             assert (state.current, state.joins, state.aborted_joins) == (2, 2, 0)
             early.set()
             late.set()
-            await told.until(lambda: aborted(told) == {"early", "late"}, "told by webhooks")
+            await recorder.until(lambda: aborted(recorder) == {"early", "late"}, "told by webhooks")
             await room_only.until(
                 lambda: set(folded(room_only.events).present) == {"alice", "bob"}, "seen to leave"
             )
-            await told.until(lambda: len(told.all(WebhookJoined)) == 2, "alice and bob")
+            await recorder.until(lambda: len(recorder.all(WebhookJoined)) == 2, "alice and bob")
     alone = folded(room_only.events)
-    both = folded(sorted([*room_only.events, *told.events], key=_when))
+    both = folded(sorted([*room_only.events, *recorder.events], key=_when))
     for state in (alone, both):
         assert (state.unique, state.joins, state.aborted_joins) == (2, 2, 2)
     assert both.webhook_received
@@ -151,24 +151,26 @@ def _when(event: RoomEvent) -> float:
     return 0.0 if isinstance(event, Watching) else event.at
 
 
-def aborted(told: Recorder) -> set[str]:
-    return {event.participant.identity for event in told.all(WebhookJoinAborted)}
+def aborted(recorder: Recorder) -> set[str]:
+    return {event.participant.identity for event in recorder.all(WebhookJoinAborted)}
 
 
 @BOTH
 async def test_who_is_connecting_when_we_come_counts_once_they_are(real: RealStage) -> None:
-    told, leave = Recorder(), trio.Event()
+    recorder, leave = Recorder(), trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(half_join, real, "dora", leave)
         alice = await real.join("alice")
         await real.visible(await alice.publish("microphone"))
-        async with real.open(told) as room:
-            states = {one.identity: one.active for one in told.watching.roster.participants}
+        async with real.open(recorder) as room:
+            states = {one.identity: one.active for one in recorder.watching.roster.participants}
             assert states == {"alice": True, "dora": False}
-            assert folded(told.events).unique == 1
+            assert folded(recorder.events).unique == 1
             await real.full_reconnect(room)
-            await told.until(lambda: len(told.joins("dora")) > 0, "dora after the reconnect")
-            assert folded(told.events).unique == 1
+            await recorder.until(
+                lambda: len(recorder.joins("dora")) > 0, "dora after the reconnect"
+            )
+            assert folded(recorder.events).unique == 1
             leave.set()
 
 
@@ -188,13 +190,13 @@ async def test_a_visible_recorder_is_no_person(
     await real.visible(await alice.publish("microphone"))
     bot = await real.people.join(real.room, "early", grants=Grants(recorder=True))
     await real.visible(await bot.publish("camera"))
-    told = Recorder()
-    async with real.open(told):
-        await told.wait(RecorderDetected, identity="early")
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(RecorderDetected, identity="early")
         late = await real.people.join(real.room, "late", grants=Grants(recorder=True))
         await late.publish("camera")
-        await told.wait(RecorderDetected, identity="late")
-        state = folded(told.events)
+        await recorder.wait(RecorderDetected, identity="late")
+        state = folded(recorder.events)
         assert (state.current, state.unique, state.joins, state.peak) == (1, 1, 1, 1)
         assert {one["identity"]: one["kind"] for one in seen(state)["participants"]} == {
             "alice": "standard",
@@ -211,16 +213,16 @@ async def test_nobody_asks_for_recorders_where_nothing_is_recorded(
         raise AssertionError(name)
 
     rooms.list_recorders = list_recorders
-    told = Recorder()
-    async with real.open(told):
+    recorder = Recorder()
+    async with real.open(recorder):
         alice = await real.join("alice")
         await alice.publish("microphone")
-        await told.joined("alice")
-    assert not told.all(RecorderDetected)
+        await recorder.joined("alice")
+    assert not recorder.all(RecorderDetected)
 
 
 async def test_a_call_is_there_from_when_it_was_answered(real: RealStage) -> None:
-    told = Recorder()
+    recorder = Recorder()
     attributes = {
         "sip.callID": "SCL_1",
         "sip.callStatus": "dialing",
@@ -228,16 +230,16 @@ async def test_a_call_is_there_from_when_it_was_answered(real: RealStage) -> Non
         "sip.trunkPhoneNumber": "+49302",
         "sip.trunkID": "ST_1",
     }
-    async with real.open(told):
+    async with real.open(recorder):
         call = await real.people.join(real.room, "sip_1", kind="sip", attributes=attributes)
         await call.publish("microphone")
-        await told.joined("sip_1")
-        assert folded(told.events).unique == 0
+        await recorder.joined("sip_1")
+        assert folded(recorder.events).unique == 0
         await call.set_attributes({"sip.callStatus": "active"})
-        await told.until(lambda: folded(told.events).current == 1, "answered")
+        await recorder.until(lambda: folded(recorder.events).current == 1, "answered")
         await call.leave()
-        await told.until(lambda: not folded(told.events).present, "hung up")
-        state = folded(told.events)
+        await recorder.until(lambda: not folded(recorder.events).present, "hung up")
+        state = folded(recorder.events)
     (line,) = seen(state)["participants"]
     (join,) = line["joins"]
     assert (line["kind"], join["active"], state.joins) == ("sip", True, 1)
@@ -259,10 +261,10 @@ async def test_the_first_microphone_has_a_time_and_says_how_exact_it_is(real: Re
     async with real.open(before, "scout"):
         microphone = await alice.publish("microphone")
         observed = (await before.published(microphone)).at
-    told = Recorder()
-    async with real.open(told):
-        (track,) = seen(folded(told.events))["tracks"]
-    state = folded(told.events)
+    recorder = Recorder()
+    async with real.open(recorder):
+        (track,) = seen(folded(recorder.events))["tracks"]
+    state = folded(recorder.events)
     kept = state.tracks.get(microphone) or state.past_tracks.get(microphone)
     assert kept is not None
     assert kept.published_at is not None
