@@ -1,4 +1,4 @@
-"""`demo`: the story of `bridge.lab.demo`, watched by the same program that `start` runs."""
+"""The role of `demo`: the story of `bridge.lab.demo`, watched by the program that `start` runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STORY: Final[Mapping[str, object]] = {
 }
 """Intervals shorter than `start`'s, so that a story of 40 s shows both."""
 NOBODY: Final[Mapping[str, object]] = {"api-key": "none", "api-secret": "none-" * 8}
-"""For simulated rooms, which no key opens."""
+"""For simulated rooms, which need no key."""
 
 
 def run(demo: DemoSettings) -> int:
@@ -52,7 +52,7 @@ class _Watching:
 
     async def sessions(self) -> list[SessionView]:
         await self.rooms.flush()
-        return await trio.to_thread.run_sync(_kept_in, self.data_dir)
+        return await trio.to_thread.run_sync(_stored_sessions, self.data_dir)
 
     def assign(self, job: RoomJob) -> None:
         self.rooms.assign(job)
@@ -67,14 +67,14 @@ class _Watching:
         )
 
 
-def _kept_in(data_dir: Path) -> list[SessionView]:
+def _stored_sessions(data_dir: Path) -> list[SessionView]:
     with open_sessions(data_dir) as reader:
         rows = reader.sessions(limit=1_000).sessions
         return [session for row in rows if (session := reader.session(row.id)) is not None]
 
 
 def demo_settings(target: Target | None) -> Settings:
-    """What the worker of a demo runs with; nothing of the user's environment."""
+    """The settings of a demo's worker.  Nothing of the user's environment is used."""
     flags = dict(STORY)
     if target is None:
         flags |= NOBODY

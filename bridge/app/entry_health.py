@@ -1,9 +1,8 @@
-"""How entering rooms goes: a worker whose every entry fails is not ready.
+"""Whether rooms can be entered: a worker whose every entry fails is not ready.
 
-It may be registered all the same, as signalling and media take other ways than the
-worker's socket.  An entry that fails because its room has ended says nothing of that way.
-A single room that lets nobody in (it is full, say) says nothing either, as long as we are in
-others.
+It may still be registered, because signalling and media take other ways than the worker's socket.
+An entry that fails because its room has ended does not count.  A single room that lets nobody in
+(because it is full, for example) does not count either, as long as we are in other rooms.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ ENOUGH: Final = 3
 ASK_WITHIN: Final = 3.0
 """Seconds in which the server must say that a room has ended."""
 
-Lives: TypeAlias = Callable[[RoomJob], Awaitable[object | None]]
-"""None where the server says that the room of a job has ended.  Raises `RoomUnreachable`
-where it does not say."""
+RoomLookUp: TypeAlias = Callable[[RoomJob], Awaitable[object | None]]
+"""Gives None if the room of a job has ended.  Raises `RoomUnreachable` if the server does not
+answer."""
 
 
 @define(eq=False)
 class EntryHealth:
-    """Of this run, until now."""
+    """The entries of this run, until now."""
 
     failed_in_a_row: int = 0
     error: str = ""
-    """Why the last one failed, if it did."""
+    """Why the last entry failed, if it did."""
     inside: int = 0
     """Rooms that we are in now."""
     _rooms: set[str] = field(factory=set, init=False)
-    """Of those that failed in a row: as many as it takes to tell one from several."""
+    """Rooms of the failures in a row: two at most, which is enough to tell one from several."""
 
     def failed(self, room: str, error: RoomError) -> None:
         self.failed_in_a_row += 1
@@ -58,12 +57,12 @@ class EntryHealth:
 
 
 class CountedRooms(RoomPort):
-    """A port whose entries are counted.  A cancelled one is neither."""
+    """A port whose entries are counted.  A cancelled entry neither succeeds nor fails."""
 
-    def __init__(self, port: RoomPort, entries: EntryHealth, lives: Lives) -> None:
+    def __init__(self, port: RoomPort, entries: EntryHealth, look_up: RoomLookUp) -> None:
         self._port = port
         self._entries = entries
-        self._lives = lives
+        self._look_up = look_up
 
     def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
         return self._open(job, offer)
@@ -86,5 +85,5 @@ class CountedRooms(RoomPort):
 
     async def _has_ended(self, job: RoomJob) -> bool:
         with trio.move_on_after(ASK_WITHIN), suppress(RoomUnreachable):
-            return await self._lives(job) is None
+            return await self._look_up(job) is None
         return False

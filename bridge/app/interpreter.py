@@ -11,11 +11,11 @@ SWITCH: Final = 0.001
 
 
 def tune_interpreter() -> None:
-    """Call it once, when all that lives for ever is imported.
+    """Call it once, when everything that stays for ever is imported.
 
-    No full collection, which stops everything for as long as it takes, looks at that again.
-    And a thread that reads the store or draws a page gives the loop its turn soon: the loop
-    lets go of the interpreter each time it waits, and gets it back after `SWITCH`.
+    A full collection stops all threads; from now on it does not look at these objects again.  The
+    loop gives the interpreter up each time it waits.  It gets it back after `SWITCH` at the latest,
+    also while a thread reads the store or draws a page.
     """
     gc.collect()
     gc.freeze()

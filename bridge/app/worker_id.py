@@ -1,12 +1,12 @@
-"""Who this worker is: an id that stays the same when it is started again.
+"""The id of this worker, which stays the same when it is started again.
 
-It is random and kept in the data directory, which belongs to one worker at a time.  So a
-container with another name and the same volume is the same worker, and two workers are
-never one, wherever they run.  The file also has its own inode: in a copy of the directory
-that is another one, and the copy gets an id of its own.
+It is random and stored in the data directory, which belongs to one worker at a time.  So a
+container with another name and the same volume is the same worker, and two workers never have the
+same id, wherever they run.  The file also has its own inode number.  A copy of the directory has
+another inode, so the copy gets an id of its own.
 
-What another id left behind here (a version before, a `--worker-name` before, a copy's
-original) is known from the store: its agents may still be in rooms after a crash.
+The store has the id that wrote there before (an earlier version, an earlier `--worker-name`, the
+original of a copy): its agents may still be in rooms after a crash.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _CONTENT: Final = re.compile(rb"([0-9a-f]{12}) (\d+)\n")
 
 @frozen
 class WorkerId:
-    """This worker's id, and those that wrote to its data directory before."""
+    """This worker's id, and the ids that wrote to its data directory before."""
 
     name: str
     former: frozenset[str] = frozenset()
 
 
 def worker_id(settings: Settings) -> WorkerId:
-    """Call it before the store is opened: that makes us the last that wrote there."""
+    """Call it before the store is opened, because then this worker is the last that wrote there."""
     name = settings.worker_name or instance_of(settings.data_dir)
     before = None
     unreadable = suppress(NoStore, StoreRefused, ArchiveTrouble, sqlite3.Error, OSError)
@@ -52,23 +52,23 @@ def worker_id(settings: Settings) -> WorkerId:
 
 
 def instance_of(data_dir: Path) -> str:
-    """The id that is kept in this directory, made where there is none.
+    """The id that is stored in this directory; it is made where there is none.
 
-    Where it cannot be kept it is random all the same, and another one the next time.
+    Where it cannot be stored it is random, and different the next time.
     """
     path = data_dir / FILE
     with suppress(OSError):
-        found = _read(path)
-        if found is not None:
-            return found
+        stored = _read(path)
+        if stored is not None:
+            return stored
     name = secrets.token_hex(6)
     with suppress(OSError):
-        _keep(path, name)
+        _write(path, name)
     return name
 
 
 def _read(path: Path) -> str | None:
-    """None where it is not what we wrote there."""
+    """None where the file is not one that we wrote there."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(file)
@@ -78,7 +78,7 @@ def _read(path: Path) -> str | None:
         os.close(file)
 
 
-def _keep(path: Path, name: str) -> None:
+def _write(path: Path, name: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file, temporary = tempfile.mkstemp(prefix=f"{FILE}-", dir=path.parent)
     try:

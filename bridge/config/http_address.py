@@ -34,11 +34,11 @@ def is_loopback(host: str) -> bool:
 
 
 def network_of(address: str) -> str:
-    """The address, or its network of IPv6: who has one has 2^64 addresses."""
+    """The address, or for IPv6 its /64 network, because one client has all 2^64 addresses of it."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return f"{ipaddress.IPv6Address(int(found) >> 64 << 64)}/64"
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return str(parsed)

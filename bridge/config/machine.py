@@ -1,4 +1,4 @@
-"""What this machine gives us: open files, a directory to write to, a port to listen on."""
+"""The resources of this machine: open files, a directory to write to, a port to listen on."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ DESCRIPTORS_FOR_US: Final = 64
 """Everything that is not a room: 25 before the first one, those of reads of the store, and
 `CLIENTS_AT_LEAST` HTTP clients."""
 CLIENTS_AT_LEAST: Final = 24
-"""HTTP clients that there is always a place for."""
+"""HTTP clients for which there is always a place."""
 LEAST_DESCRIPTORS: Final = DESCRIPTORS_FOR_US + DESCRIPTORS_A_ROOM
 """For one room.  With fewer the SDK's native library ends the process."""
 _NO_LIMIT: Final = 1 << 20
 
 
 def descriptor_limit() -> int:
-    """How many files we may have open.  Meant for after `raise_descriptor_limit`."""
+    """How many files may be open.  Call it after `raise_descriptor_limit`."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _NO_LIMIT if soft == resource.RLIM_INFINITY else soft
 
 
 def raise_descriptor_limit() -> int:
-    """Take all open files the system grants; returns how many that are.
+    """Raise the limit of open files as far as the system allows; returns the limit.
 
-    Where it grants none beyond the soft limit, that one stays and rooms are fewer.
+    Where the system allows nothing beyond the soft limit, that limit stays and rooms are fewer.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Where there is no hard limit the kernel may still refuse more than its own bound.
@@ -76,8 +76,8 @@ def make_writable(directory: Path) -> None:
     """Create `directory` and its parents where missing, write to it and map a file of it once.
 
     Raises `OSError`, and `NoSharedMemory` where only the map fails: SQLite's write-ahead log
-    is shared between processes that way.  A new directory is for its owner alone: what people
-    said and did is nobody else's business.
+    is shared between processes that way.  A new directory is readable for its owner alone, because
+    it has what people wrote and did.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory) as file:
@@ -90,7 +90,7 @@ def make_writable(directory: Path) -> None:
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Why nobody could listen at this address now; None where it is free."""
+    """Why no program can listen at this address now; None where it is free."""
     try:
         info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -154,7 +154,7 @@ def open_standard_streams() -> None:
 
 
 def output_error() -> OSError | None:
-    """Why what we printed cannot be written; None where all of it was."""
+    """Why our output cannot be written; None where all of it was written."""
     buffer = getattr(sys.stdout, "buffer", None)
     raw = getattr(buffer, "raw", None)
     try:
@@ -165,7 +165,7 @@ def output_error() -> OSError | None:
 
 
 def discard(stream: TextIO) -> None:
-    """Give up what could not be written to it, and all that follows."""
+    """Drop what could not be written to the stream, and all that follows."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -173,7 +173,7 @@ def discard(stream: TextIO) -> None:
 
 
 def require_descriptors() -> None:
-    """Raises `TooFewDescriptors`.  Meant for after `raise_descriptor_limit`."""
+    """Raises `TooFewDescriptors`.  Call it after `raise_descriptor_limit`."""
     limit = descriptor_limit()
     if limit < LEAST_DESCRIPTORS:
         raise TooFewDescriptors(
@@ -183,4 +183,4 @@ def require_descriptors() -> None:
 
 
 class TooFewDescriptors(Exception):
-    """Not even one room could be watched.  The text says what is needed."""
+    """Not even one room could be watched.  The text says which limit is needed."""

@@ -1,8 +1,8 @@
 """Files that settings come from: TOML, `.env` files, secrets, and LiveKit's own key file.
 
-All are small, and all are named by somebody who can be wrong: a device that never ends, a
-pipe that nobody writes to, a directory.  So what is read is bounded in bytes and in time.
-No error text holds anything of a file's content but the name of a variable.
+All are small.  The user may name a wrong file: a device that never ends, a pipe that nobody writes
+to, a directory.  So reading is bounded in bytes and in time.  An error text has nothing of a file's
+content but the name of a variable.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_text(path: Path, most: int = MOST) -> str:
 
 def _read(path: Path, most: int) -> bytes | None:
     """Up to one byte more than `most`; None where nothing came in time."""
-    # Not blocking: a pipe without a writer would keep us for ever.
+    # Not blocking: a pipe without a writer would block for ever.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         content = bytearray()
@@ -67,14 +67,14 @@ def _read(path: Path, most: int) -> bytes | None:
 def others_can_read(path: Path) -> bool:
     """Whether every user of this machine may read this file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & stat.S_IROTH)
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & stat.S_IROTH)
 
 
 def read_secret(path: Path) -> str:
-    """What a file of one secret holds, without the line's end.  Raises `BadValue`."""
+    """The content of a file with one secret, without the line's end.  Raises `BadValue`."""
     content = read_text(path).strip()
     if not content:
         raise BadValue(f"{harmless(str(path))} is empty")
@@ -84,8 +84,8 @@ def read_secret(path: Path) -> str:
 def read_env_file(path: Path) -> Mapping[str, str]:
     """A `.env` file: `NAME=value` lines, `export`, comments, quotes.  Raises `BadValue`.
 
-    As most programs read it: single quotes take all as it is, double quotes know `\\n`,
-    `\\t`, `\\"`, `\\$` and `\\\\`; without quotes ` #` begins a comment.  Nothing is
+    It is read as by most programs: text in single quotes stays as it is, double quotes know
+    `\\n`, `\\t`, `\\"`, `\\$` and `\\\\`, and without quotes ` #` begins a comment.  Nothing is
     substituted.
     """
     found: dict[str, str] = {}

@@ -33,7 +33,7 @@ KEY_FILE: Final = "LIVEKIT_KEY_FILE"
 
 
 class BadSource(values.BadValue):
-    """What should hold a value cannot be used; `origin` names it."""
+    """The place of a value cannot be used; `origin` names it."""
 
     def __init__(self, origin: str, text: str) -> None:
         super().__init__(text)
@@ -69,11 +69,11 @@ class VariableLayer:
 
 @frozen
 class GivenSettings:
-    """Everything that somebody gave, wherever."""
+    """All given settings, from every source."""
 
     flags: Mapping[str, object]
     layers: tuple[VariableLayer, ...]
-    """What is first wins."""
+    """The first layer that has a variable wins."""
     config: Path | None
     file: ConfigFile
     env_file: Path | None

@@ -58,12 +58,12 @@ LONG_TOKEN: Final = 16
 
 @frozen
 class Notice:
-    """Something the user should know about his settings; logged as a warning at start."""
+    """A warning about the settings, which is logged at the start."""
 
     event: str
     fields: Mapping[str, object]
     setting: str = ""
-    """The name of the setting that it is about, where it is about one."""
+    """The name of the setting, where the warning is about one."""
 
 
 @frozen
@@ -122,7 +122,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be seen."""
+        """Every configured secret; the log takes these out of its lines."""
         password = re.match(r"\w+://[^/@]*:([^/@]+)@", self.database_url or "")
         found = (self.api_secret, self.http_token, password[1] if password else None)
         return tuple(word for word in (*found, *secrets_of_lists(self.lists)) if word)
@@ -210,7 +210,7 @@ def read_settings(
 def _judge(
     found: dict[str, Any], problems: dict[str, str], origins: Mapping[str, str]
 ) -> tuple[Notice, ...]:
-    """What only several settings together, or the machine, can tell."""
+    """Checks that need several settings together, or the machine."""
     notices: list[Notice] = []
     if found.get("agent-name") == "":
         notices.append(Notice("unnamed_worker", {}, "agent-name"))
@@ -249,7 +249,7 @@ def _judge(
 def _exposed(
     given: GivenSettings, found: Mapping[str, Any], origins: Mapping[str, str]
 ) -> list[Notice]:
-    """Secrets that other users of this machine can read, or others can guess."""
+    """Warnings of secrets that other users of this machine can read, or anybody can guess."""
     notices: list[Notice] = []
     secrets = [row for row in TABLE if row.hidden]
     for row in secrets:

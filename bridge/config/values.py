@@ -1,8 +1,7 @@
-"""One value of one setting: from what was given to what is used, or why not.
+"""The parsers of settings: from a value as it was given to the value that is used.
 
-Each parser takes text (from a flag or the environment) or what TOML makes of a
-value, and raises `BadValue` with a text that says what is wrong and what to give
-instead.  The text never repeats the value of a secret.
+Each parser takes text (from a flag or the environment) or a TOML value.  It raises `BadValue` with
+a text that names the fault and the allowed values.  The text never repeats the value of a secret.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Parser = Callable[[object], T]
 
 
 class BadValue(ValueError):
-    """A value that cannot be.  The text says why and what to give, and holds no secret."""
+    """A value that is not allowed.  The text says why and what to give, and has no secret."""
 
 
 class SettingsError(Exception):
@@ -35,7 +34,7 @@ class SettingsError(Exception):
 
 
 def shown(value: object) -> str:
-    """A value somebody gave, for an error text."""
+    """A given value, for an error text."""
     return f"'{harmless(plain(value), 80)}'"
 
 
@@ -79,7 +78,7 @@ def worker_name(value: object) -> str:
 
 
 def secret(value: object) -> str:
-    """A credential: kept out of every error text."""
+    """A credential.  No error text has it."""
     word = text(value)
     if any(c.isspace() or not c.isprintable() for c in word):
         raise BadValue("has a blank or a control character in it; give the value alone")
@@ -158,7 +157,7 @@ OWN_PATHS: Final = frozenset({
     "openapi.json", "readyz", "sessions", "signin", "signout", "static", "system", "timelines",
     "whole",
 })  # fmt: skip
-"""What paths of ours begin with: below one of these as a root, a path could mean either."""
+"""The first parts of our own paths.  With one of these as root, a path would be ambiguous."""
 
 
 def url_root(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, for whoever restarts us or sends us work."""
+"""`/healthz` and `/readyz`, for supervisors that restart us or send us work."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse, Response
 from bridge.http.server.routes import HttpRoute
 
 Checks: TypeAlias = Mapping[str, Callable[[], str | None]]
-"""By the name of a part: why it is not ready, None if it is.  Anybody may read the answer."""
+"""By the name of a part: why it is not ready, None if it is.  The answer is public."""
 
 
 def health(checks: Checks, worker: str) -> tuple[HttpRoute, ...]:
-    """The two addresses; neither needs a token, a name of ours in `Host`, or minds a slash
-    at its end: a probe asks as its maker thought right (HAProxy's has no `Host` at all).
+    """The two routes.  Neither needs a token or one of our names in `Host`, and a slash at the end
+    is allowed: probes differ in how they ask (HAProxy's has no `Host` at all).
 
     `/healthz` is 200 as long as the process's loop answers.  `/readyz` is 200 only if
     every check holds, else 503; its body says which does not, and of whom, as
@@ -27,10 +27,10 @@ def health(checks: Checks, worker: str) -> tuple[HttpRoute, ...]:
         return JSONResponse({"alive": True})
 
     async def ready(_: Request) -> Response:
-        found = {name: check() for name, check in checks.items()}
-        holds = all(why is None for why in found.values())
-        about = {"ready": holds, "worker": worker, "checks": found}
-        return JSONResponse(about, 200 if holds else 503)
+        problems = {name: check() for name, check in checks.items()}
+        is_ready = all(problem is None for problem in problems.values())
+        body = {"ready": is_ready, "worker": worker, "checks": problems}
+        return JSONResponse(body, 200 if is_ready else 503)
 
     rows = (("/healthz", alive), ("/readyz", ready))
     return tuple(

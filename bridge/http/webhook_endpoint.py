@@ -21,9 +21,9 @@ from bridge.livekit.webhooks.webhook_events import TranslatedWebhook, translate
 log = structlog.get_logger()
 
 REMEMBERED: Final = 10_000
-"""Ids of events that came lately: a replay of an older one is refused for its age."""
-SAY_AGAIN: Final = 60.0
-"""Seconds until the same refusal is logged again: whoever forges may do it often."""
+"""Ids of the newest events.  A replay of an older event is refused for its age."""
+LOG_AGAIN: Final = 60.0
+"""Seconds until the same refusal is logged again, because forged webhooks may come often."""
 
 _REFUSED: Final[Mapping[Refusal, tuple[int, str]]] = {
     "unsigned": (401, "Authorization with LiveKit's token is missing"),
@@ -37,7 +37,7 @@ _REFUSED: Final[Mapping[Refusal, tuple[int, str]]] = {
 
 @final
 class WebhookEndpoint:
-    """Takes LiveKit's webhooks and passes on what they say.
+    """Takes LiveKit's webhooks and passes the translated ones on.
 
     `on_webhook` is called in the loop and must not wait; where it raises, LiveKit gets a
     500 and sends the webhook again.  `agent_name` is our own, whose agents are nobody.
@@ -51,16 +51,16 @@ class WebhookEndpoint:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        """Webhooks by what became of them: `accepted`, `ignored` (nothing in it for us),
-        `duplicate`, or the reason of a refusal."""
+        """Webhooks by outcome: `accepted`, `ignored` (of no use to us), `duplicate`, or the reason
+        of a refusal."""
         self.dropped_by_server = 0
-        """Events that LiveKit says it never got through to us."""
+        """Webhooks that LiveKit gave up on, by its own count."""
         self._api_key = api_key
         self._agent_name = agent_name
         self._on_webhook = on_webhook
         self._clock = clock
-        self._seen: OrderedDict[str, None] = OrderedDict()
-        self._said: dict[Refusal, float] = {}
+        self._event_ids: OrderedDict[str, None] = OrderedDict()
+        self._logged_at: dict[Refusal, float] = {}
 
     @property
     def rows(self) -> tuple[HttpRoute, ...]:
@@ -80,27 +80,27 @@ class WebhookEndpoint:
         event = read_event(body, promise, now)
         if isinstance(event, str):
             raise self._refused(event)
-        if event.id in self._seen:
+        if event.id in self._event_ids:
             self.counts["duplicate"] += 1
             return Response()
-        said = translate(event, self._agent_name, now)
-        if said is not None:
-            self._on_webhook(said)
-        self.counts["ignored" if said is None else "accepted"] += 1
+        webhook = translate(event, self._agent_name, now)
+        if webhook is not None:
+            self._on_webhook(webhook)
+        self.counts["ignored" if webhook is None else "accepted"] += 1
         self.dropped_by_server += event.num_dropped
         self._remember(event.id)
         return Response()
 
     def _remember(self, event_id: str) -> None:
-        self._seen[event_id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        self._event_ids[event_id] = None
+        if len(self._event_ids) > REMEMBERED:
+            self._event_ids.popitem(last=False)
 
     def _refused(self, reason: Refusal) -> HTTPException:
         self.counts[reason] += 1
         now = self._clock()
         status, detail = _REFUSED[reason]
-        if now - self._said.get(reason, float("-inf")) >= SAY_AGAIN:
-            self._said[reason] = now
+        if now - self._logged_at.get(reason, float("-inf")) >= LOG_AGAIN:
+            self._logged_at[reason] = now
             log.warning("webhook_refused", reason=reason, detail=detail, count=self.counts[reason])
         return HTTPException(status, detail)

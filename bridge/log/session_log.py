@@ -1,9 +1,9 @@
-"""What the log has of a session: a line an entry, unless a room floods it.
+"""The entries of sessions in the log: one line each, unless a room floods the log.
 
-Where a room has more than `MOST_MESSAGES` lines of messages in a second, or of changes,
-the rest of that second is one line with their number, written once the second is over and
-something else is told of the room.  They are counted, and the session's timeline has them
-all the same: only the log is spared, and whoever looks for another room's lines in it.
+Where a room has more than `MOST_LINES` lines of messages in a second, or of changes, the rest of
+that second is one line with their number.  It is written when the second is over and the room has
+another entry.  All entries are counted, and the session's timeline has them.  Only the log is
+shortened, so that other rooms' lines can be read in it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from bridge.log.structured_log import log_entry
 
 log = structlog.get_logger()
 
-MOST_MESSAGES: Final = 200
-"""Lines of messages in a second and room, and as many of changes.  A line costs as much as
-all the rest that is done about a message."""
+MOST_LINES: Final = 200
+"""Lines of messages in a second and room, and as many of changes."""
 
 _CHANGES: Final = "changes_not_logged"
-_SPARED: Final[Mapping[str, str]] = {
+_BOUNDED: Final[Mapping[str, str]] = {
     "data_message": "messages_not_logged",
     "data_track_published": _CHANGES,
     "data_track_unpublished": _CHANGES,
@@ -36,15 +35,15 @@ _SPARED: Final[Mapping[str, str]] = {
     "track_muted": _CHANGES,
     "track_unmuted": _CHANGES,
 }
-"""What may be too much, and the line that then has its number."""
+"""Entries whose lines are bounded, and the line that has the number of the rest."""
 
 
 @define(eq=False)
 class _Second:
     number: int
     """Unix seconds."""
-    came: dict[str, int] = Factory(dict[str, int])
-    """Entries, by the line that has the number of those beyond `MOST_MESSAGES`."""
+    entries: dict[str, int] = Factory(dict[str, int])
+    """How many there were, by the line that has the number of those beyond `MOST_LINES`."""
 
 
 @final
@@ -53,9 +52,9 @@ class SessionLog:
 
     def __init__(self) -> None:
         self._log: Final = log.bind()
-        """Made once: making one costs as much as a line's text."""
+        """Bound once, because binding costs as much as a line."""
         self._seconds: dict[str, _Second] = {}
-        """By room SID, of open sessions in which something was said or changed."""
+        """By room SID: open sessions that have bounded entries."""
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         """Log an entry; the last one of a session carries all its numbers (in the JSON log)."""
@@ -71,17 +70,17 @@ class SessionLog:
         ended = entry.event == "session_ended"
         if second is not None and (ended or int(entry.at) != second.number):
             del self._seconds[state.room_sid]
-            for line, came in second.came.items():
-                if came > MOST_MESSAGES:
-                    self._log.info(line, count=came - MOST_MESSAGES, **_about(state))
+            for line, count in second.entries.items():
+                if count > MOST_LINES:
+                    self._log.info(line, count=count - MOST_LINES, **_about(state))
             second = None
-        line = _SPARED.get(entry.event)
+        line = _BOUNDED.get(entry.event)
         if line is None:
             return False
         if second is None:
             second = self._seconds[state.room_sid] = _Second(int(entry.at))
-        second.came[line] = second.came.get(line, 0) + 1
-        return second.came[line] > MOST_MESSAGES
+        second.entries[line] = second.entries.get(line, 0) + 1
+        return second.entries[line] > MOST_LINES
 
 
 def _about(state: SessionState) -> dict[str, Any]:

@@ -1,17 +1,16 @@
-"""The text log: which event reads how.
+"""The words of the text log.
 
 A line is for a person, and for scripts that search for the wording that `docs/contract.md`
-promises; the JSON log is for a machine.  An event of the table reads as its template says, any
-other as `event key=value`, with its level before it from warning upwards.
+promises; the JSON log is for machines.  An event of the table has the text of its template.  Any
+other event is `event key=value`, with its level before it from warning upwards.
 
-A template is a format string over the event's fields, or a function of them.  A
-format string's fields are made harmless as they are put in (`bridge.output.text`) and
-read `-` where they are missing; a function is given them raw and must see to both.
-A template with several lines makes several lines of the log, so no field may bring
-a newline in: a test throws hostile values at each.
+A template is a format string over the event's fields, or a function of them.  The fields of a
+format string are made harmless as they are put in (`bridge.output.harmless`) and are `-` where they
+are missing.  A function gets the raw fields and must do both.  A template with several lines makes
+several lines of the log, so no field may bring a newline in: a test gives hostile values to each.
 
-A line of a session that does not name its room ends in ` room=NAME`, and that of a leave
-in ` room=NAME reason=REASON`: the lines of many rooms stand among each other.
+A line of a session that does not name its room ends in ` room=NAME`, and that of a leave in
+` room=NAME reason=REASON`, because the lines of many rooms are mixed.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ async def test_memory_for_duplicates_is_bounded_and_age_takes_over(
     bodies = [body_of(event()) for _ in range(4)]
     for body in bodies:
         await post.send(body, headers_for(body))
-    assert len(post.inbox._seen) == 2
+    assert len(post.inbox._event_ids) == 2
     post.clock += OLDEST + 2
     answer = await post.send(bodies[0], headers_for(bodies[0], exp=int(post.clock) + 300))
     assert answer.status == 400

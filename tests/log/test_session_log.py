@@ -8,7 +8,7 @@ from attrs import evolve
 from structlog.testing import capture_logs
 
 from actors.session import SessionState, TimelineEntry, begin
-from bridge.log.session_log import MOST_MESSAGES, SessionLog
+from bridge.log.session_log import MOST_LINES, SessionLog
 
 NOW = 1_700_000_000.0
 STANDUP = begin("standup", "RM_1", (), "worker", "agent", NOW)
@@ -40,15 +40,15 @@ def test_a_flood_of_messages_is_logged_as_their_number_once_the_second_is_over()
     flood = [(STANDUP, message(NOW + n / 2_000)) for n in range(1_000)]
     lines = logged(*flood, (STANDUP, message(NOW + 1)))
     shown = ("data_message", None, "standup")
-    left_out = ("messages_not_logged", 1_000 - MOST_MESSAGES, "standup")
-    assert lines == [*[shown] * MOST_MESSAGES, left_out, shown]
+    left_out = ("messages_not_logged", 1_000 - MOST_LINES, "standup")
+    assert lines == [*[shown] * MOST_LINES, left_out, shown]
 
 
 def test_a_flood_takes_no_line_from_another_room_and_no_other_line_from_its_own() -> None:
-    flood = [(STANDUP, message(NOW)) for _ in range(MOST_MESSAGES + 1)]
+    flood = [(STANDUP, message(NOW)) for _ in range(MOST_LINES + 1)]
     joined = TimelineEntry(NOW, "participant_connected", {"identity": "bob", "sid": "PA_2"})
     lines = logged(*flood, (RETRO, message(NOW)), (STANDUP, joined))
-    assert lines[MOST_MESSAGES:] == [
+    assert lines[MOST_LINES:] == [
         ("data_message", None, "retro"),
         ("participant_connected", None, "standup"),
     ]
@@ -57,15 +57,15 @@ def test_a_flood_takes_no_line_from_another_room_and_no_other_line_from_its_own(
 def test_changes_are_spared_as_messages_are_and_each_have_lines_of_their_own() -> None:
     changes = [
         TimelineEntry(NOW, "participant_metadata", {"identity": "alice", "metadata": f"{n}"})
-        for n in range(MOST_MESSAGES)
+        for n in range(MOST_LINES)
     ]
     more = ("track_muted", "track_unmuted", "data_track_published", "data_track_unpublished")
     mutes = [TimelineEntry(NOW, event, {"identity": "alice"}) for event in more]
-    told = [*changes, *mutes, *[message(NOW)] * (MOST_MESSAGES + 1), message(NOW + 1)]
+    told = [*changes, *mutes, *[message(NOW)] * (MOST_LINES + 1), message(NOW + 1)]
     lines = logged(*((STANDUP, one) for one in told))
     assert lines == [
-        *[("participant_metadata", None, "standup")] * MOST_MESSAGES,
-        *[("data_message", None, "standup")] * MOST_MESSAGES,
+        *[("participant_metadata", None, "standup")] * MOST_LINES,
+        *[("data_message", None, "standup")] * MOST_LINES,
         ("changes_not_logged", 4, "standup"),
         ("messages_not_logged", 1, "standup"),
         ("data_message", None, "standup"),
@@ -76,7 +76,7 @@ def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_
     say = SessionLog()
     ended = evolve(STANDUP, ended_at=NOW, end_reason="room_closed")
     with capture_logs() as logs:
-        for _ in range(MOST_MESSAGES + 7):
+        for _ in range(MOST_LINES + 7):
             say.offer(STANDUP, message(NOW))
         say.offer(ended, TimelineEntry(NOW, "session_ended", {"reason": "room_closed"}))
     assert [(line["event"], line.get("count")) for line in logs[-2:]] == [
@@ -87,5 +87,5 @@ def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_
 
 
 def test_a_room_that_says_much_but_not_too_much_is_logged_whole() -> None:
-    told = [(STANDUP, message(NOW + n / MOST_MESSAGES)) for n in range(3 * MOST_MESSAGES)]
-    assert logged(*told) == [("data_message", None, "standup")] * 3 * MOST_MESSAGES
+    told = [(STANDUP, message(NOW + n / MOST_LINES)) for n in range(3 * MOST_LINES)]
+    assert logged(*told) == [("data_message", None, "standup")] * 3 * MOST_LINES
