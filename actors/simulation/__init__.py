@@ -1,6 +1,6 @@
 """The production actors of rooms under simulation: people with a known truth, and a nemesis.
 
-`plan` draws who does what and which faults strike before anything runs; `stage` plays a
+`plan` draws who does what and which faults strike before anything runs; `world` plays a
 plan; `verdict` compares what the sessions say with what really happened.
 """
 

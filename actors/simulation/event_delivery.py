@@ -22,7 +22,7 @@ from actors.session import (
 )
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 
-KEPT_IN_PLACE: Final = (Watching, Disconnected, Reconnecting, Reconnected, Resynced)
+NEVER_REORDERED: Final = (Watching, Disconnected, Reconnecting, Reconnected, Resynced)
 """Events of the connection itself: the port promises their order."""
 
 
@@ -32,7 +32,7 @@ class EventDelivery:
 
     def __init__(self, nursery: trio.Nursery, done: Callable[[str], object]) -> None:
         self._nursery = nursery
-        self._done = done
+        self._on_fault = done
         self.duplicate = 0
         """That many events will come twice.  Messages do not: each is one."""
         self.reorder = 0
@@ -42,17 +42,17 @@ class EventDelivery:
         self.stopped = False
         """Nobody listens: what is sent waits, and comes in a burst."""
         self._burst: list[tuple[Offer, RoomEvent]] = []
-        self._held: tuple[Offer, RoomEvent] | None = None
+        self._swapped: tuple[Offer, RoomEvent] | None = None
         self._delayed: list[tuple[Offer, RoomEvent]] = []
 
-    def go_on(self, at: float) -> bool:
+    def resume(self, at: float) -> bool:
         """Let the burst come, as if all of it was sent now.  True where the connection itself
         is told of in it."""
         self.stopped = False
         burst, self._burst = self._burst, []
         for offer, event in burst:
             offer(evolve(event, at=at))
-        return any(isinstance(event, KEPT_IN_PLACE) for _, event in burst)
+        return any(isinstance(event, NEVER_REORDERED) for _, event in burst)
 
     def clear(self) -> None:
         self.stopped = False
@@ -63,7 +63,7 @@ class EventDelivery:
 
     def flush(self) -> None:
         """Let go of what was held back."""
-        held, self._held = self._held, None
+        held, self._swapped = self._swapped, None
         if held is not None:
             held[0](held[1])
         delayed, self._delayed = self._delayed, []
@@ -71,29 +71,29 @@ class EventDelivery:
             offer(event)
 
     def through(self, offer: Offer) -> Offer:
-        """An `offer` that goes over this wire."""
+        """An `offer` that goes over this delivery."""
 
         def send(event: RoomEvent) -> None:
             if self.stopped:
                 self._burst.append((offer, event))
-            elif isinstance(event, KEPT_IN_PLACE):
+            elif isinstance(event, NEVER_REORDERED):
                 self.flush()
                 offer(event)
             elif self.late:
                 self._nursery.start_soon(self._send_later, self.late, (offer, event))
                 self.late = 0.0
-                self._done("late")
-            elif self.reorder and self._held is None:
+                self._on_fault("late")
+            elif self.reorder and self._swapped is None:
                 self.reorder -= 1
-                self._held = (offer, event)
+                self._swapped = (offer, event)
             else:
                 offer(event)
-                if self._held is not None:
-                    self._done("reorder")
+                if self._swapped is not None:
+                    self._on_fault("reorder")
                     self.flush()
                 if self.duplicate and not isinstance(event, DataReceived | AttachmentReceived):
                     self.duplicate -= 1
-                    self._done("duplicate")
+                    self._on_fault("duplicate")
                     offer(event)
 
         return send
@@ -111,7 +111,7 @@ class EventDelivery:
 
 @final
 class DelayedRooms:
-    """A `RoomPort`: simulated rooms, each behind its wire.
+    """A `RoomPort`: simulated rooms, each behind its delivery.
 
     Tells of every room that is entered, and once nobody is in it any more.
     """
@@ -124,7 +124,7 @@ class DelayedRooms:
         left: Callable[[SimulatedRoom], object],
     ) -> None:
         self._rooms = rooms
-        self._wired = wired
+        self._through_delivery = wired
         self._entered = entered
         self._left = left
 
@@ -134,12 +134,13 @@ class DelayedRooms:
         over = False
 
         def offer_inside(event: RoomEvent) -> None:
-            # A stopped wire still has some when the visit ends, and no port says anything then.
+            # A stopped delivery still has some when the visit ends, and no port says anything then.
             if not over:
                 offer(event)
 
         try:
-            async with self._rooms.open(job, self._wired(job.room, offer_inside)) as watcher:
+            delayed_offer = self._through_delivery(job.room, offer_inside)
+            async with self._rooms.open(job, delayed_offer) as watcher:
                 room = self._rooms.room(job.room)
                 self._entered(room)
                 yield watcher

@@ -40,7 +40,7 @@ class Truth:
     """One life of one room.  Times are Unix seconds of the server."""
 
     room: str = ""
-    stays: dict[str, Visit] = field(factory=dict[str, Visit])
+    visits: dict[str, Visit] = field(factory=dict[str, Visit])
     """By the SID of the join."""
     tracks: set[str] = field(factory=set[str])
     messages: int = 0
@@ -53,26 +53,26 @@ class Truth:
     watched: float = 0.0
     """Seconds for which a program of ours was in the room."""
     watched_since: float | None = None
-    forgotten: float = 0.0
+    unsaved_seconds: float = 0.0
     """Seconds of those of which a killed program could not keep that it was there."""
-    told_at: float | None = None
+    webhook_at: float | None = None
     """Virtual seconds when the newest of its webhooks came."""
-    long_over: bool = False
+    ended_long_ago: bool = False
     """By our clock it may end so long ago that a new run is not given its session."""
-    untold: int = 0
+    webhooks_missed: int = 0
     """Webhooks that never came."""
 
     @property
     def people(self) -> set[str]:
-        return {stay.identity for stay in self.stays.values() if stay.active}
+        return {visit.identity for visit in self.visits.values() if visit.active}
 
     @property
     def joins(self) -> int:
-        return sum(stay.active for stay in self.stays.values())
+        return sum(visit.active for visit in self.visits.values())
 
     @property
     def aborted(self) -> int:
-        return len(self.stays) - self.joins
+        return len(self.visits) - self.joins
 
 
 @final
@@ -88,17 +88,17 @@ class GroundTruth:
     def of(self, room: SimulatedRoom) -> Truth:
         if room.sid not in self.by_sid:
             far = self._far_ahead
-            truth = Truth(room.name, timed=self._clock_is_true, exact=not far, long_over=far)
+            truth = Truth(room.name, timed=self._clock_is_true, exact=not far, ended_long_ago=far)
             self.by_sid[room.sid] = truth
         return self.by_sid[room.sid]
 
-    def hear(self, room: SimulatedRoom, event: WebhookReport) -> None:
+    def note_webhook(self, room: SimulatedRoom, event: WebhookReport) -> None:
         """Note what the server says, which is what happened."""
         note = _NOTES.get(type(event))
         if note is not None:
             note(self.of(room), event)
 
-    def inexact(self, room: SimulatedRoom, *, timed: bool = True) -> None:
+    def mark_inexact(self, room: SimulatedRoom, *, timed: bool = True) -> None:
         """Something was, or may have been, lost on us; also when it was, if not `timed`."""
         truth = self.of(room)
         truth.exact = False
@@ -112,7 +112,7 @@ class GroundTruth:
         """
         self._far_ahead = self._far_ahead or max(jump, offset) > RECENT - SCENARIO
         for truth in self.by_sid.values():
-            truth.long_over, truth.exact = self._far_ahead, truth.exact and not self._far_ahead
+            truth.ended_long_ago, truth.exact = self._far_ahead, truth.exact and not self._far_ahead
         self._clock_is_true = False
         for truth in self.by_sid.values():
             long_ago = truth.ended_at is not None and truth.ended_at < self._now() - 60.0
@@ -126,7 +126,7 @@ class GroundTruth:
         if truth.watched_since is None:
             truth.watched_since = self._now()
 
-    def blind(self, sid: str) -> None:
+    def unwatch(self, sid: str) -> None:
         """We do not see the room any more."""
         truth = self.by_sid.get(sid)
         if truth is not None and truth.watched_since is not None:
@@ -136,7 +136,7 @@ class GroundTruth:
     def end(self, room: SimulatedRoom) -> None:
         """This life of the room is over, whatever the server says of it."""
         self.of(room).ended_at = self._now()
-        self.blind(room.sid)
+        self.unwatch(room.sid)
 
 
 def _began(truth: Truth, event: WebhookRoomStarted) -> None:
@@ -146,16 +146,16 @@ def _began(truth: Truth, event: WebhookRoomStarted) -> None:
 def _joined(truth: Truth, event: WebhookJoined) -> None:
     who = event.participant
     late = event.at > who.joined_at
-    truth.stays[who.sid] = Visit(who.identity, who.joined_at, active_late=late)
+    truth.visits[who.sid] = Visit(who.identity, who.joined_at, active_late=late)
 
 
 def _left(truth: Truth, event: WebhookLeft) -> None:
-    truth.stays[event.participant.sid].left_at = event.at
+    truth.visits[event.participant.sid].left_at = event.at
 
 
 def _aborted(truth: Truth, event: WebhookJoinAborted) -> None:
     who = event.participant
-    truth.stays[who.sid] = Visit(who.identity, who.joined_at, event.at, active=False)
+    truth.visits[who.sid] = Visit(who.identity, who.joined_at, event.at, active=False)
 
 
 def _published(truth: Truth, event: WebhookTrack) -> None:

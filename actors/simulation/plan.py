@@ -17,7 +17,7 @@ from attrs import astuple, frozen
 SECONDS: Final = 120.0
 ROOMS: Final = 8
 
-DEEDS: Final[Mapping[str, int]] = {
+ACTIONS: Final[Mapping[str, int]] = {
     # what people do: how often, of all of them together
     "join": 22,
     "leave": 10,
@@ -95,7 +95,7 @@ class Step:
 
     at: float
     what: str
-    """A key of `DEEDS`, or one of `FAULTS`."""
+    """A key of `ACTIONS`, or one of `FAULTS`."""
     room: int
     who: int
     n: int
@@ -145,7 +145,7 @@ class Plan:
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
-        unknown = {step.what for step in steps} - DEEDS.keys() - set(FAULTS)
+        unknown = {step.what for step in steps} - ACTIONS.keys() - set(FAULTS)
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
         return plan
@@ -156,14 +156,14 @@ def draw(
     *,
     rooms: int = ROOMS,
     seconds: float = SECONDS,
-    deeds: int = 160,
+    actions: int = 160,
     faults: int = 16,
     among: Sequence[str] = FAULTS,
 ) -> Plan:
     """The plan of this seed.  `among`: the kinds of faults that may strike."""
     rng = random.Random(seed)
-    names, weights = list(DEEDS), list(DEEDS.values())
-    kinds = rng.choices(names, weights, k=deeds) + [rng.choice(among) for _ in range(faults)]
+    names, weights = list(ACTIONS), list(ACTIONS.values())
+    kinds = rng.choices(names, weights, k=actions) + [rng.choice(among) for _ in range(faults)]
     steps = [
         Step(
             float(round(rng.random() * seconds)),  # often several at once

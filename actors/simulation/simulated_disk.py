@@ -33,7 +33,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     "disk_locked": "database is locked",
     "disk_readonly": "read-only directory",
 }
-"""Fault to what is said of it."""
+"""Fault to the error text of the archive."""
 UNREADABLE: Final = "database is locked"
 """The one of them that keeps readers out too."""
 
@@ -53,7 +53,7 @@ class SimulatedDisk:
         """Whether whoever reads it through finds that what is on it is not what was written."""
         self.bug: Callable[[], Exception] | None = None
         """Makes what the next write raises, and nothing in the program expects."""
-        self.keeps_what_is_cut_off = False
+        self.keeps_interrupted_batch = False
         """Whether a batch is kept whose writer dies while it is being written."""
         self.pruned_at: float | None = None
         """The time up to which something was to go for its age last."""
@@ -105,7 +105,7 @@ class SimulatedDisk:
         try:
             await trio.sleep(self.slow)
         except trio.Cancelled:
-            if self.keeps_what_is_cut_off and self.refusal is None:
+            if self.keeps_interrupted_batch and self.refusal is None:
                 self._append(batch)
             raise
         if self.slow:

@@ -211,7 +211,7 @@ class SimulatedPerson:
         self._tell(MetadataChanged(self._room.now(), self.identity, metadata))
 
     def set_attributes(self, changed: Mapping[str, str]) -> None:
-        """Set some attributes; an empty value deletes one, the others stay."""
+        """Set some attributes; an empty value deletes one, the others visit."""
         self._must_be_here()
         merged = {**(self._info.attributes or {}), **changed}
         self._info = evolve(self._info, attributes={k: v for k, v in merged.items() if v})

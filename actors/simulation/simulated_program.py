@@ -89,11 +89,11 @@ class Jobs:
 class TracingSubscriber(Subscriber):
     """Notes each entry in the trace of the simulation."""
 
-    def __init__(self, stage: World) -> None:
-        self._stage = stage
+    def __init__(self, world: World) -> None:
+        self._world = world
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
-        self._stage.note("entry", state.room_sid, entry.event, entry.at)
+        self._world.note("entry", state.room_sid, entry.event, entry.at)
 
 
 @final
@@ -105,10 +105,10 @@ class FaultySubscriber(Subscriber):
         self.raised = 0
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:  # noqa: ARG002
-        stage = self._program.stage
-        if self._program.alive and stage.publish_faults > 0:
-            stage.publish_faults -= 1
-            stage.inject("publisher_crash")
+        world = self._program.world
+        if self._program.alive and world.publish_faults > 0:
+            world.publish_faults -= 1
+            world.inject("publisher_crash")
             self.raised += 1
             raise Injected("subscriber")
 
@@ -123,13 +123,13 @@ class SimulatedProgram:
     reporter: Ref[Any]
     subscriber: SubscriberFanOut
 
-    def __init__(self, stage: World) -> None:
-        self.stage = stage
-        self.number = len(stage.programs)
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.number = len(world.programs)
         self.table, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
         self.faulty = FaultySubscriber(self)
         self.jobs = Jobs()
-        self.saboteur = Saboteur(stage.injected)
+        self.saboteur = Saboteur(world.injected)
         self.signals: list[Signal] = []
         self.restarts: list[tuple[float, Restarting]] = []
         self.started: Counter[str] = Counter()
@@ -155,17 +155,17 @@ class SimulatedProgram:
 
     async def run(self) -> None:
         self.alive, self.began_at = True, trio.current_time()
-        self.stage.disk.new_run()
+        self.world.disk.new_run()
         with self._life:
             async with (
                 open_system(
-                    rng=random.Random(f"{self.stage.plan.seed} {self.number}"),
+                    rng=random.Random(f"{self.world.plan.seed} {self.number}"),
                     on_signal=self._on_signal,
                     prepare=self.saboteur.prepare,
                 ) as self.system,
                 trio.open_nursery() as nursery,
             ):
-                nursery.start_soon(self._ask_now_and_then, nursery)
+                nursery.start_soon(self._ask_periodically, nursery)
                 await self._start()
                 self.ready.set()
                 await self._stopped.wait()
@@ -211,23 +211,23 @@ class SimulatedProgram:
         self.subscriber = SubscriberFanOut(
             {
                 "faulty": self.faulty,
-                "trace": TracingSubscriber(self.stage),
-                **self.stage.subscribers,
+                "trace": TracingSubscriber(self.world),
+                **self.world.subscribers,
             },
             report_failure=self._report_subscriber,
         )
         around = RoomDependencies(
-            port=DelayedRooms(self.stage.rooms, self._wired, self._entered, self._left),
-            find_again=self.stage.find_again,
-            undo=self.stage.undo,
+            port=DelayedRooms(self.world.rooms, self._through_delivery, self._entered, self._left),
+            find_again=self.world.find_again,
+            undo=self.world.undo,
             backlog=self.backlog,
-            clock=self.stage.our_time,
+            clock=self.world.our_time,
             subscriber=self.subscriber,
             observe_lag=self._observe_lag,
             announce=self._announce,
             worker="simulated",
             agent_name="simulated",
-            parts=self.stage.parts,
+            parts=self.world.parts,
             session_mailbox=evolve(session_actor.MAILBOX, capacity=MAILBOX),
         )
         self.store = root.start_child(
@@ -245,12 +245,12 @@ class SimulatedProgram:
             )
         )
         recovery = Recovery(
-            self.stage.disk,
+            self.world.disk,
             self.table,
             self.table.load,
             self.manager,
-            self.stage.list_living,
-            clock=self.stage.our_time,
+            self.world.list_living,
+            clock=self.world.our_time,
             announce=self._announce,
             look_every=LOOK_EVERY,
         )
@@ -259,15 +259,15 @@ class SimulatedProgram:
         self.reporter = root.start_child(
             ChildSpec("reporter", self._make_reporter, intensity=OFTEN)
         )
-        if self.stage.plan.reconciled:
+        if self.world.plan.reconciled:
             root.start_child(ChildSpec("reconciler", lambda: Service(self._reconcile)))
 
     def _make_store(self) -> StoreActor:
         return StoreActor(
             self.backlog,
-            self.stage.disk,
+            self.world.disk,
             journals=lambda: self.table.journals,
-            clock=self.stage.our_time,
+            clock=self.world.our_time,
             announce=self._announce,
             heartbeat=HEARTBEAT,
         )
@@ -276,7 +276,7 @@ class SimulatedProgram:
         return Reporter(
             self.manager,
             announce=self._announce,
-            clock=self.stage.our_time,
+            clock=self.world.our_time,
             status_every=30.0,
             report_every=60.0,
         )
@@ -285,7 +285,7 @@ class SimulatedProgram:
         """Every room that lives is to be watched, as the reconciler of the bridge has it."""
         while True:
             await trio.sleep(0.5)
-            for room in self.stage.rooms.live:
+            for room in self.world.rooms.live:
                 known = self.table.find_room(room.sid) or room.sid in self.table.declined
                 if self.takes_jobs and not known:
                     self.assign(room)
@@ -293,44 +293,44 @@ class SimulatedProgram:
 
     # -- what it says and hears
 
-    def _wired(self, room: str, offer: Offer) -> Offer:
-        """`offer` over the wire of this room, where what comes is stamped with our clock."""
-        stage = self.stage
+    def _through_delivery(self, room: str, offer: Offer) -> Offer:
+        """`offer` over the delivery of this room, where what comes is stamped with our clock."""
+        world = self.world
 
         def stamp(event: RoomEvent) -> None:
-            offset = stage.clock_offset
+            offset = world.clock_offset
             offer(evolve(event, at=event.at + offset) if offset else event)
 
-        return stage.wire(room).through(stamp)
+        return world.delivery(room).through(stamp)
 
     def _entered(self, room: SimulatedRoom) -> None:
         if self.alive:
-            self.stage.truths.watch(room)
+            self.world.truths.watch(room)
 
     def _left(self, room: SimulatedRoom) -> None:
         if self.alive and not room.watchers:
-            self.stage.truths.blind(room.sid)
+            self.world.truths.unwatch(room.sid)
 
     def _announce(self, event: str, /, **fields: Any) -> None:
         if self.alive:
-            self.stage.announce(event, **fields)
+            self.world.announce(event, **fields)
 
     def _observe_lag(self, _: float) -> None:
         """Crash the session between a record and its publication."""
-        if self.alive and self.stage.record_faults > 0:
-            self.stage.record_faults -= 1
-            self.stage.inject("publisher_crash")
+        if self.alive and self.world.record_faults > 0:
+            self.world.record_faults -= 1
+            self.world.inject("publisher_crash")
             error = Injected("after the record")
             self.saboteur.raised.append(error)
             raise error
 
     def _report_subscriber(self, name: str, error: Exception) -> None:
-        self.stage.note("subscriber failed", name, repr(error))
+        self.world.note("subscriber failed", name, repr(error))
 
     def _on_signal(self, signal: Signal) -> None:
         self.signals.append(signal)
         kind = type(signal)
-        self.stage.note(kind.__name__, getattr(signal, "actor", ""))
+        self.world.note(kind.__name__, getattr(signal, "actor", ""))
         if isinstance(signal, Restarting):
             self.restarts.append((trio.current_time(), signal))
         elif isinstance(signal, Started) and signal.generation == 1:
@@ -345,7 +345,7 @@ class SimulatedProgram:
 
     def assign(self, room: SimulatedRoom) -> None:
         """LiveKit gives us a job for a room."""
-        job_id = self.stage.next_job_id()
+        job_id = self.world.next_job_id()
         self.jobs.given[job_id] = room.sid
         job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
         job = evolve(job, created_at=room.created_at)
@@ -363,19 +363,19 @@ class SimulatedProgram:
             self.manager.tell(Terminated(jobs[which % len(jobs)]))
         return bool(jobs)
 
-    async def _ask_now_and_then(self, nursery: trio.Nursery) -> None:
+    async def _ask_periodically(self, nursery: trio.Nursery) -> None:
         while True:
             await trio.sleep(23.0)
-            nursery.start_soon(self._ask, self.stage.next_question())
+            nursery.start_soon(self._ask, self.world.next_question())
 
     async def _ask(self, number: int) -> None:
-        stage, began = self.stage, trio.current_time()
+        world, began = self.world, trio.current_time()
         try:
             await self.reporter.ask(ListSessions, timeout=5.0)
         except ActorError as error:
-            stage.note("asked", type(error).__name__)
+            world.note("asked", type(error).__name__)
         finally:
-            stage.questions[number] += 1
+            world.questions[number] += 1
             took = trio.current_time() - began
             if took > 5.001:
-                stage.violations.append(f"question {number} took {took:g} s")
+                world.violations.append(f"question {number} took {took:g} s")

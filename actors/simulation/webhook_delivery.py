@@ -12,10 +12,10 @@ from actors.session import WebhookReport
 from actors.simulation.simulated_rooms import SimulatedRoom
 
 DELAY: Final = 0.1
-"""Seconds from when it happens to when we hear of it."""
-AGAIN: Final = 2.0
+"""Seconds from an event to its webhook."""
+RETRY_AFTER: Final = 2.0
 """Seconds until one that nobody took is sent again."""
-PATIENCE: Final = 20.0
+GIVE_UP_AFTER: Final = 20.0
 """Seconds after which it is given up."""
 
 
@@ -34,7 +34,7 @@ class WebhookDelivery:
         self._nursery = nursery
         self._deliver = deliver
         self._missed = missed
-        self._done = done
+        self._on_fault = done
         self._next: list[WebhookReceived] = []
         self.lost = 0
         """That many will be lost."""
@@ -45,23 +45,23 @@ class WebhookDelivery:
 
     def send(self, room: SimulatedRoom, event: WebhookReport) -> None:
         """Something happened."""
-        said = WebhookReceived(room.name, room.sid, event)
+        webhook = WebhookReceived(room.name, room.sid, event)
         if self.lost:
             self.lost -= 1
-            self._done("webhook_lost")
-            self._missed(said)
+            self._on_fault("webhook_lost")
+            self._missed(webhook)
         elif self.late:
-            self._nursery.start_soon(self._send_later, said, 3.0 * self.late)
+            self._nursery.start_soon(self._send_later, webhook, 3.0 * self.late)
             self.late -= 1
-            self._done("webhook_late")
+            self._on_fault("webhook_late")
         else:
             if not self._next:
                 self._nursery.start_soon(self._send_soon)
-            self._next.append(said)
+            self._next.append(webhook)
             if self.doubled:
-                self._nursery.start_soon(self._send_later, said, 2.5 * self.doubled)
+                self._nursery.start_soon(self._send_later, webhook, 2.5 * self.doubled)
                 self.doubled -= 1
-                self._done("webhook_doubled")
+                self._on_fault("webhook_doubled")
 
     def heal(self) -> None:
         self.lost = self.doubled = self.late = 0
@@ -69,19 +69,19 @@ class WebhookDelivery:
     async def _send_soon(self) -> None:
         await trio.sleep(DELAY)
         now, self._next = self._next, []
-        refused = [said for said in now if not self._deliver(said)]
+        refused = [webhook for webhook in now if not self._deliver(webhook)]
         if refused:
-            await self._insist(refused)
+            await self._retry(refused)
 
-    async def _send_later(self, said: WebhookReceived, seconds: float) -> None:
+    async def _send_later(self, webhook: WebhookReceived, seconds: float) -> None:
         await trio.sleep(seconds)
-        if not self._deliver(said):
-            await self._insist([said])
+        if not self._deliver(webhook):
+            await self._retry([webhook])
 
-    async def _insist(self, refused: list[WebhookReceived]) -> None:
+    async def _retry(self, refused: list[WebhookReceived]) -> None:
         began = trio.current_time()
-        while refused and trio.current_time() < began + PATIENCE:
-            await trio.sleep(AGAIN)
-            refused = [said for said in refused if not self._deliver(said)]
-        for said in refused:
-            self._missed(said)
+        while refused and trio.current_time() < began + GIVE_UP_AFTER:
+            await trio.sleep(RETRY_AFTER)
+            refused = [webhook for webhook in refused if not self._deliver(webhook)]
+        for webhook in refused:
+            self._missed(webhook)

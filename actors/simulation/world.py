@@ -20,15 +20,16 @@ from actors.rooms.room_group import ROOM_PARTS
 from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
 from actors.rooms.subscriber import Subscriber
 from actors.session import Tick, WebhookReport, WebhookRoomStarted
-from actors.simulation.deeds import STEPS, room_name
 from actors.simulation.event_delivery import EventDelivery
 from actors.simulation.ground_truth import GroundTruth
 from actors.simulation.journal_watch import JournalWatch
+from actors.simulation.laws import check_laws
+from actors.simulation.people_actions import room_name
 from actors.simulation.plan import Plan
+from actors.simulation.plan_steps import STEPS
 from actors.simulation.simulated_disk import SimulatedDisk
 from actors.simulation.simulated_program import HEARTBEAT, SimulatedProgram
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
-from actors.simulation.verdict import judge
 from actors.simulation.webhook_delivery import WebhookDelivery
 from actors.testing.schedule import TasksOnlyClock, run
 from actors.testing.shrink import shrink
@@ -59,13 +60,13 @@ class Outcome:
 
 def play(plan: Plan) -> Outcome:
     """Run one scenario to its verdict.  Never raises for what the actors do."""
-    stage = World(plan)
+    world = World(plan)
     try:
-        run(stage.main, seed=plan.seed, clock=TasksOnlyClock())
+        run(world.main, seed=plan.seed, clock=TasksOnlyClock())
     except Exception:  # noqa: BLE001 (whatever comes out of it is the finding)
-        stage.violations.append(f"the run itself failed: {traceback.format_exc()}")
-    trace = hashlib.sha256(repr(stage.trace).encode()).hexdigest()
-    return Outcome(plan, tuple(stage.violations), stage.injected, stage.checked, trace)
+        world.violations.append(f"the run itself failed: {traceback.format_exc()}")
+    trace = hashlib.sha256(repr(world.trace).encode()).hexdigest()
+    return Outcome(plan, tuple(world.violations), world.injected, world.checked, trace)
 
 
 def shrunk(plan: Plan) -> Plan:
@@ -99,7 +100,7 @@ class World:
         self.rooms.tell = self._on_webhook
         self.rooms.made = lambda _: self.inject("deleted_while_entering")
         self.truths = GroundTruth(self.server_time)
-        self.wires: dict[str, EventDelivery] = {}
+        self.deliveries: dict[str, EventDelivery] = {}
         self.disk = SimulatedDisk(self.inject)
         self.journals = JournalWatch()
         self.parts = ROOM_PARTS
@@ -119,13 +120,13 @@ class World:
         """Entries that will make a subscriber raise."""
         self.record_faults = 0
         """Records after which the session will crash, before it publishes them."""
-        self.left_by_the_dead: set[str] = set()
+        self.rooms_left_by_kill: set[str] = set()
         """SIDs of rooms that a killed program had made by joining them a moment before."""
         self.disordered: set[str] = set()
         """SIDs of rooms whose events came in another order, or not all."""
         self.questions: Counter[int] = Counter()
         """Each question of ours to its number of ends."""
-        self.outages = 0
+        self.pending_restarts = 0
         """Runs that are to end, or to begin again."""
         self._jobs = 0
 
@@ -137,35 +138,36 @@ class World:
     def our_time(self) -> float:
         return self.server_time() + self.clock_offset
 
-    def wire(self, room: str) -> EventDelivery:
-        if room not in self.wires:
-            self.wires[room] = EventDelivery(self.nursery, partial(self._on_wire, room))
-        return self.wires[room]
+    def delivery(self, room: str) -> EventDelivery:
+        if room not in self.deliveries:
+            on_fault = partial(self._on_delivery_fault, room)
+            self.deliveries[room] = EventDelivery(self.nursery, on_fault)
+        return self.deliveries[room]
 
-    def _on_wire(self, name: str, kind: str) -> None:
+    def _on_delivery_fault(self, name: str, kind: str) -> None:
         self.inject(kind)
         room = next((room for room in self.rooms.live if room.name == name), None)
         if room is not None and kind != "duplicate":
             self.disordered.add(room.sid)
-            self.truths.inexact(room)
+            self.truths.mark_inexact(room)
 
     def _on_webhook(self, room: SimulatedRoom, event: WebhookReport) -> None:
-        self.truths.hear(room, event)
+        self.truths.note_webhook(room, event)
         if self.plan.webhooks and (isinstance(event, WebhookRoomStarted) or not self.server_dying):
             self.webhooks.send(room, event)
 
-    def _deliver(self, said: WebhookReceived) -> bool:
+    def _deliver(self, webhook: WebhookReceived) -> bool:
         """A webhook comes in; False where nobody takes it."""
         if not self.program.takes_jobs:
             return False
-        truth = self.truths.by_sid[said.room_sid]
-        truth.told_at = trio.current_time()
-        event = evolve(said.event, at=self.our_time())
-        self.program.manager.tell(evolve(said, event=event))
+        truth = self.truths.by_sid[webhook.room_sid]
+        truth.webhook_at = trio.current_time()
+        event = evolve(webhook.event, at=self.our_time())
+        self.program.manager.tell(evolve(webhook, event=event))
         return True
 
-    def _miss(self, said: WebhookReceived) -> None:
-        self.truths.by_sid[said.room_sid].untold += 1
+    def _on_webhook_missed(self, webhook: WebhookReceived) -> None:
+        self.truths.by_sid[webhook.room_sid].webhooks_missed += 1
 
     def inject(self, kind: str) -> None:
         """Count a fault that took effect."""
@@ -238,18 +240,18 @@ class World:
         dying = self.program
         if not dying.alive:
             return False
-        self._look_at_the_dead(dying)
+        self._check_durability(dying)
         dying.kill()
-        self.left_by_the_dead.update(room.sid for room in self.rooms.live if room.made_by_watcher)
+        self.rooms_left_by_kill.update(room.sid for room in self.rooms.live if room.made_by_watcher)
         for room in self.rooms.live:
             room.drop(None)
-            self.truths.blind(room.sid)
-        for wire in self.wires.values():
-            wire.clear()
+            self.truths.unwatch(room.sid)
+        for delivery in self.deliveries.values():
+            delivery.clear()
         self._new_program()
         return True
 
-    def _look_at_the_dead(self, dying: SimulatedProgram, *, well: bool = False) -> None:
+    def _check_durability(self, dying: SimulatedProgram, *, well: bool = False) -> None:
         """Note what it could not keep; it must have kept all but that."""
         now, durable_until = trio.current_time(), self.disk.durable_until
         self.checked["durable"] += 1
@@ -266,15 +268,15 @@ class World:
             if seq < told.journal.seq:
                 truth.exact = False
             if seq < told.journal.seq or not well:
-                truth.forgotten += now - max(durable_until, dying.began_at)
+                truth.unsaved_seconds += now - max(durable_until, dying.began_at)
         for room in self.rooms.live:
             path = dying.session_path(room)
             mailboxes = dying.saboteur.mailboxes.get(path or "")
             if path is None or mailboxes is None or len(mailboxes[-1]):
-                self.truths.inexact(room)
+                self.truths.mark_inexact(room)
         for truth in self.truths.by_sid.values():
-            if truth.told_at is not None and truth.told_at >= durable_until - GATHER:
-                truth.untold += 1  # It may have been on its way to the disk.
+            if truth.webhook_at is not None and truth.webhook_at >= durable_until - GATHER:
+                truth.webhooks_missed += 1  # It may have been on its way to the disk.
 
     async def run_again(self, seconds: float) -> None:
         """The next run begins, after so many seconds."""
@@ -292,9 +294,9 @@ class World:
             return False
         if not well:
             return self.kill()
-        self._look_at_the_dead(ending, well=True)
+        self._check_durability(ending, well=True)
         for room in self.rooms.live:
-            self.truths.blind(room.sid)
+            self.truths.unwatch(room.sid)
         self._new_program()
         return True
 
@@ -306,7 +308,7 @@ class World:
         with trio.fail_after(self.plan.seconds + LONGEST):
             await self._run()
         after = trio.lowlevel.current_statistics().tasks_living
-        judge(self, "over", tasks=(before, after))
+        check_laws(self, "over", tasks=(before, after))
 
     async def _run(self) -> None:
         async with self.running():
@@ -315,9 +317,9 @@ class World:
             await trio.sleep(0.5)
             await self._play()
             await self._heal()
-            judge(self, "healed")
+            check_laws(self, "healed")
             await self._drain()
-            judge(self, "drained")
+            check_laws(self, "drained")
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -325,7 +327,7 @@ class World:
         with self.journals.kept():
             async with trio.open_nursery() as self.nursery:
                 self.webhooks = WebhookDelivery(
-                    self.nursery, self._deliver, self._miss, self.inject
+                    self.nursery, self._deliver, self._on_webhook_missed, self.inject
                 )
                 self.nursery.start_soon(self.program.run)
                 await self.program.ready.wait()
@@ -351,7 +353,7 @@ class World:
 
     async def _heal(self) -> None:
         """Take every fault back and let things settle."""
-        while self.outages:  # noqa: ASYNC110 (virtual time)
+        while self.pending_restarts:  # noqa: ASYNC110 (virtual time)
             await trio.sleep(1.0)
         await self.program.ready.wait()
         self.program.saboteur.heal()
@@ -361,8 +363,8 @@ class World:
         self.server_down_until = 0.0
         self.refusals.clear()
         self.entry_delays.clear()
-        for wire in self.wires.values():
-            wire.clear()
+        for delivery in self.deliveries.values():
+            delivery.clear()
         await trio.sleep(SETTLING * 2 / 3)
         for room in self.rooms.live:
             if room.sid in self.disordered:
@@ -383,7 +385,7 @@ class World:
     # -- for steps
 
     def tell_session(self, room: SimulatedRoom, tick: Tick) -> None:
-        """Past the wire: what no room would say."""
+        """Past the delivery: what no room would say."""
         held = self.program.table.find_room(room.sid)
         if held is not None and held.session is not None:
             held.session.tell(tick)

@@ -521,7 +521,7 @@ def test_a_store_that_breaks_a_law_is_caught(
 
 def test_an_ask_that_never_ends_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     never_answer(monkeypatch)
-    outcome = play(draw(1, rooms=1, deeds=5, faults=0, seconds=30.0))
+    outcome = play(draw(1, rooms=1, actions=5, faults=0, seconds=30.0))
     assert any("question 0 took" in one for one in outcome.violations)
 
 

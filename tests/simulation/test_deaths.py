@@ -8,7 +8,8 @@ import trio
 from actors.journal.store_actor import Flush
 from actors.session import SessionState
 from actors.simulation import Plan, Step, play
-from actors.simulation.world import World, room_name
+from actors.simulation.people_actions import room_name
+from actors.simulation.world import World
 from actors.testing.schedule import run
 
 TALK = tuple(Step(4.0 + n / 2, "data", n % 2, 0, 1, 0.0) for n in range(8))
@@ -51,10 +52,10 @@ def test_a_clock_that_jumps_makes_an_old_session_of_a_new_one() -> None:
 
 def one_session_of(what: str) -> SessionState:
     """What the disk has of room 0 after a life in which `what` struck."""
-    stage = World(plan(Step(6.0, what, 1, 0, 5, 0.0)))
-    run(stage.main)
-    assert stage.violations == []
-    (state,) = [one for one in stage.disk.sessions if one.room == room_name(0)]
+    world = World(plan(Step(6.0, what, 1, 0, 5, 0.0)))
+    run(world.main)
+    assert world.violations == []
+    (state,) = [one for one in world.disk.sessions if one.room == room_name(0)]
     return state
 
 
@@ -72,27 +73,27 @@ async def test_a_disk_that_cannot_be_read_at_first_costs_no_session_its_name(
     virtual_time: int,
 ) -> None:
     """What was recorded before earlier runs were known goes on in their sessions."""
-    stage = World(Plan(0, (), rooms=0, reconciled=True))
-    async with stage.running():
-        room = stage.rooms.room("atlas")
+    world = World(Plan(0, (), rooms=0, reconciled=True))
+    async with world.running():
+        room = world.rooms.room("atlas")
         alice = room.join("alice")
-        stage.assign(room)
+        world.assign(room)
         await trio.sleep(5.0)
-        assert await stage.program.store.ask(Flush, timeout=10.0)
-        stage.kill()
-        stage.disk.refusal = "database is locked"
-        await stage.run_again(1.0)
+        assert await world.program.store.ask(Flush, timeout=10.0)
+        world.kill()
+        world.disk.refusal = "database is locked"
+        await world.run_again(1.0)
         await trio.sleep(3.0)
-        assert not await stage.program.store.ask(Flush, timeout=10.0)
+        assert not await world.program.store.ask(Flush, timeout=10.0)
         alice.send_data(b"{}", topic="t")
         room.join("bob")
         await trio.sleep(1.0)
-        assert stage.program.backlog.health.trouble
-        stage.disk.heal()
+        assert world.program.backlog.health.trouble
+        world.disk.heal()
         await trio.sleep(10.0)
-        assert await stage.program.store.ask(Flush, timeout=10.0)
-        (state,) = stage.disk.sessions
+        assert await world.program.store.ask(Flush, timeout=10.0)
+        (state,) = world.disk.sessions
         assert (state.messages.total, state.joins, state.current) == (1, 2, 2)
         assert not state.ended
-        assert stage.program.backlog.health.trouble == ""
+        assert world.program.backlog.health.trouble == ""
         assert virtual_time == 0

@@ -16,8 +16,8 @@ from attrs import frozen
 
 from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives
 from actors.simulation import FAULTS, Plan, draw, play, shrunk, world
-from actors.simulation.deeds import STEPS
-from actors.simulation.plan import DEEDS
+from actors.simulation.plan import ACTIONS
+from actors.simulation.plan_steps import STEPS
 from actors.testing import SEEDABLE, Injected, Sim, TestProbe, open_sim, run, shrink, sweep
 from bridge.cli import simulate
 
@@ -135,7 +135,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def test_every_word_of_a_plan_has_its_step() -> None:
-    assert STEPS.keys() == DEEDS.keys() | set(FAULTS)
+    assert STEPS.keys() == ACTIONS.keys() | set(FAULTS)
 
 
 def test_shrinking_keeps_exactly_what_is_needed() -> None:
@@ -157,7 +157,7 @@ def test_every_law_holds_under_this_seed(seed: int) -> None:
 def test_every_fault_of_the_list_strikes_within_a_hundred_seeds() -> None:
     tally = simulate.SimulationTally()
     for seed in range(1000, 1100):
-        tally.add(seed, play(draw(seed, deeds=60, faults=20)))
+        tally.add(seed, play(draw(seed, actions=60, faults=20)))
         if not tally.never_injected:
             break
     assert tally.never_injected == []
@@ -178,8 +178,8 @@ def test_a_bug_is_found_cut_down_saved_and_replayed(
     assert len(small.steps) <= 4
     assert any(step.what == "manager_crash" for step in small.steps)
     assert simulate.run_seeds(range(seed, seed + 1), jobs=1) == 1
-    said = capsys.readouterr().out
-    assert f"bin/room-actors simulate --replay simulate-{seed}.json" in said
+    webhook = capsys.readouterr().out
+    assert f"bin/room-actors simulate --replay simulate-{seed}.json" in webhook
     saved = tmp_path / f"simulate-{seed}.json"
     assert simulate.replay(saved) == 1
     monkeypatch.undo()
@@ -219,7 +219,7 @@ def test_actors_leave_nothing_behind_wherever_they_are_cancelled() -> None:
 
 
 def test_rooms_leave_nothing_behind_wherever_they_are_cancelled() -> None:
-    plan = draw(3, rooms=2, deeds=12, faults=4, seconds=10.0)
+    plan = draw(3, rooms=2, actions=12, faults=4, seconds=10.0)
 
     async def main() -> None:
         await world.World(plan).main()

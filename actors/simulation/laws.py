@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actors.rooms.connection_actor import EntryRefused
-from actors.simulation import durable_laws
+from actors.simulation import stored_session_laws
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing import checks
 from actors.testing.sabotage import Injected
@@ -24,26 +24,26 @@ POISON: Final = TypeError
 Law: TypeAlias = "Callable[[World], list[str]]"
 
 
-def judge(stage: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
+def check_laws(world: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
     """Look at every law of this moment: ``healed``, ``drained`` or ``over``."""
-    for sid in stage.journals.gave_up:
-        stage.truths.by_sid[sid].exact = stage.truths.by_sid[sid].timed = False
+    for sid in world.journals.gave_up:
+        world.truths.by_sid[sid].exact = world.truths.by_sid[sid].timed = False
     for name, law in LAWS[moment].items():
-        found = law(stage)
-        stage.checked[name] += 1
-        stage.violations.extend(f"{name}: {one}" for one in found)
+        found = law(world)
+        world.checked[name] += 1
+        world.violations.extend(f"{name}: {one}" for one in found)
     if moment == "over":
-        stage.checked["tasks"] += 1
-        stage.violations.extend(checks.tasks_at_baseline(*tasks))
+        world.checked["tasks"] += 1
+        world.violations.extend(checks.tasks_at_baseline(*tasks))
 
 
-def _agree(stage: World) -> list[str]:
+def _agree(world: World) -> list[str]:
     """After healing, every live room and its session agree on who and what is in it."""
-    return [one for room in stage.rooms.live for one in _differences(stage, room)]
+    return [one for room in world.rooms.live for one in _differences(world, room)]
 
 
-def _differences(stage: World, room: SimulatedRoom) -> Iterator[str]:
-    table = stage.program.table
+def _differences(world: World, room: SimulatedRoom) -> Iterator[str]:
+    table = world.program.table
     held = table.find_room(room.sid)
     if held is None or held.journal.ended:
         if room.sid not in table.declined:
@@ -71,19 +71,19 @@ def _differences(stage: World, room: SimulatedRoom) -> Iterator[str]:
         yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
 
 
-def _no_room_of_ours(stage: World) -> list[str]:
+def _no_room_of_ours(world: World) -> list[str]:
     """No room lives that only our own entry made.  A program that is killed at that moment
     cannot take it back."""
     return [
         f"{room.name} ({room.sid}) lives, and nobody but us made it"
-        for room in stage.rooms.live
-        if room.made_by_watcher and room.sid not in stage.left_by_the_dead
+        for room in world.rooms.live
+        if room.made_by_watcher and room.sid not in world.rooms_left_by_kill
     ]
 
 
-def _jobs(stage: World) -> list[str]:
+def _jobs(world: World) -> list[str]:
     """Each job ended exactly once; those of a run that was killed at most once."""
-    return [one for program in stage.programs for one in _wrong_ends(program)]
+    return [one for program in world.programs for one in _wrong_ends(program)]
 
 
 def _wrong_ends(program: SimulatedProgram) -> Iterator[str]:
@@ -97,8 +97,8 @@ def _wrong_ends(program: SimulatedProgram) -> Iterator[str]:
             yield f"{job_id}: never given"
 
 
-def _all_ended(stage: World) -> list[str]:
-    table = stage.program.table
+def _all_ended(world: World) -> list[str]:
+    table = world.program.table
     held = [f"{key} is still held" for key in table.records]
     return held + [
         f"{one.state.room_sid}: not ended" for one in table.journals if not one.state.ended
@@ -107,7 +107,7 @@ def _all_ended(stage: World) -> list[str]:
 
 def _of_actors(check: Callable[[SimulatedProgram], list[str]]) -> Law:
     """A law of the actors of each run."""
-    return lambda stage: [one for program in stage.programs for one in check(program)]
+    return lambda world: [one for program in world.programs for one in check(program)]
 
 
 def _subscriber_failures(program: SimulatedProgram) -> list[str]:
@@ -129,27 +129,27 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
     "healed": {
         "agreement": _agree,
         "no room of ours": _no_room_of_ours,
-        "numbers": durable_laws.numbers,
+        "numbers": stored_session_laws.numbers,
         "mailbox law": _MAILBOX_LAW,
-        "nothing waits": durable_laws.nothing_waits,
-        "one open session a life": durable_laws.one_open_session_a_life,
+        "nothing waits": stored_session_laws.all_is_stored,
+        "one open session a life": stored_session_laws.one_open_session_per_instance,
     },
     "drained": {
         "jobs": _jobs,
         "all ended": _all_ended,
-        "nothing waits": durable_laws.nothing_waits,
+        "nothing waits": stored_session_laws.all_is_stored,
     },
     "over": {
-        "numbers": durable_laws.numbers,
-        "one session a life": durable_laws.one_session_a_life,
-        "every life has its session": durable_laws.every_life_has_its_session,
-        "presence": durable_laws.presence,
-        "coverage": durable_laws.coverage,
-        "gaps": durable_laws.gaps,
-        "end reasons": durable_laws.end_reasons,
-        "webhooks alone": durable_laws.webhooks_alone,
-        "lines": durable_laws.lines,
-        "snapshot is the fold": lambda stage: stage.journals.differing(stage.disk),
+        "numbers": stored_session_laws.numbers,
+        "one session a life": stored_session_laws.one_session_per_instance,
+        "every life has its session": stored_session_laws.every_instance_has_its_session,
+        "presence": stored_session_laws.presence,
+        "coverage": stored_session_laws.coverage,
+        "gaps": stored_session_laws.gaps,
+        "end reasons": stored_session_laws.end_reasons,
+        "webhooks alone": stored_session_laws.webhooks_alone,
+        "lines": stored_session_laws.lines,
+        "snapshot is the fold": lambda world: world.journals.differing(world.disk),
         "mailbox law": _MAILBOX_LAW,
         "nothing queued": _of_actors(lambda p: checks.nothing_queued(p.saboteur.counters())),
         "raised is reported": _of_actors(
@@ -160,7 +160,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
             lambda p: checks.crashes_are_expected(p.signals, (Injected, EntryRefused, POISON))
         ),
         "restarts within budget": _of_actors(_within_budget),
-        "asks end once": lambda stage: checks.asks_end_once(stage.questions),
+        "asks end once": lambda world: checks.asks_end_once(world.questions),
         "ends once": _of_actors(lambda p: checks.ends_once(p.signals, p.started)),
     },
 }

@@ -28,70 +28,70 @@ GONE_ON: Final = frozenset({"worker_stopped", "removed", "dispatch_deleted", "se
 """End reasons of sessions whose room may live on."""
 
 
-def _all(stage: World) -> Iterator[tuple[StoredSession, Truth | None]]:
-    for number in stage.disk.numbers:
-        kept = stage.disk.session(number)
-        yield kept, stage.truths.by_sid.get(kept.state.room_sid)
+def _all(world: World) -> Iterator[tuple[StoredSession, Truth | None]]:
+    for number in world.disk.numbers:
+        kept = world.disk.session(number)
+        yield kept, world.truths.by_sid.get(kept.state.room_sid)
 
 
-def nothing_waits(stage: World) -> list[str]:
-    """The disk has everything, and is said to be well."""
-    backlog, table = stage.program.backlog, stage.program.table
+def all_is_stored(world: World) -> list[str]:
+    """The disk has all records, and the store reports no trouble."""
+    backlog, table = world.program.backlog, world.program.table
     found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
     if backlog.health.trouble:
         found.append(f"still in trouble: {backlog.health.trouble}")
     for journal in table.journals:
-        kept = stage.disk.seq(journal.number)
+        kept = world.disk.seq(journal.number)
         if kept != journal.seq:
             found.append(f"{journal.state.room_sid} is on the disk to {kept}, not {journal.seq}")
     return found
 
 
-def one_open_session_a_life(stage: World) -> list[str]:
-    sids = Counter(kept.state.room_sid for kept, _ in _all(stage) if not kept.state.ended)
+def one_open_session_per_instance(world: World) -> list[str]:
+    sids = Counter(kept.state.room_sid for kept, _ in _all(world) if not kept.state.ended)
     return [f"{sid}: {count} open sessions" for sid, count in sids.items() if count > 1]
 
 
-def one_session_a_life(stage: World) -> list[str]:
-    sids = Counter(kept.state.room_sid for kept, _ in _all(stage))
+def one_session_per_instance(world: World) -> list[str]:
+    sids = Counter(kept.state.room_sid for kept, _ in _all(world))
     return [
         f"{sid}: {count} sessions"
         for sid, count in sids.items()
-        if count > 1 and not _long_over(stage, sid)
+        if count > 1 and not _ended_long_ago(world, sid)
     ]
 
 
-def _long_over(stage: World, sid: str) -> bool:
+def _ended_long_ago(world: World, sid: str) -> bool:
     """Whether a new run may not have been given its session.  A webhook that is late then
     begins another."""
-    truth = stage.truths.by_sid.get(sid)
-    return truth is not None and truth.long_over and len(stage.programs) > 1
+    truth = world.truths.by_sid.get(sid)
+    return truth is not None and truth.ended_long_ago and len(world.programs) > 1
 
 
-def every_life_has_its_session(stage: World) -> list[str]:
+def every_instance_has_its_session(world: World) -> list[str]:
     """Whatever was watched, and could be kept, was."""
-    there = {kept.state.room_sid for kept, _ in _all(stage)}
+    there = {kept.state.room_sid for kept, _ in _all(world)}
     return [
         f"{sid} ({truth.room}) was watched for {truth.watched:g} s and has no session"
-        for sid, truth in stage.truths.by_sid.items()
-        if sid not in there and truth.watched - truth.forgotten > ENTERED
+        for sid, truth in world.truths.by_sid.items()
+        if sid not in there and truth.watched - truth.unsaved_seconds > ENTERED
     ]
 
 
-def numbers(stage: World) -> list[str]:
+def numbers(world: World) -> list[str]:
     """A session never counts more than there was, and all of it where nothing was lost."""
-    return [one for kept, truth in _all(stage) for one in _wrong_numbers(stage, kept, truth)]
+    return [one for kept, truth in _all(world) for one in _wrong_numbers(world, kept, truth)]
 
 
-def _wrong_numbers(stage: World, kept: StoredSession, truth: Truth | None) -> Iterator[str]:
+def _wrong_numbers(world: World, kept: StoredSession, truth: Truth | None) -> Iterator[str]:
     state = kept.state
     if truth is None:
         yield f"a session of {state.room_sid!r}, which never lived"
         return
-    one = totals(state, stage.our_time())
+    one = totals(state, world.our_time())
     most_aborted = truth.aborted
-    if state.room_sid in stage.disordered:  # That somebody is active came before their join.
-        most_aborted += sum(stay.active_late for stay in truth.stays.values())
+    if state.room_sid in world.disordered:  # That somebody is active came before their join.
+        most_aborted += sum(visit.active_late for visit in truth.visits.values())
     for what, told, real, most in (
         ("people", one.participants_total, len(truth.people), None),
         ("joins", state.joins, truth.joins, None),
@@ -104,22 +104,22 @@ def _wrong_numbers(stage: World, kept: StoredSession, truth: Truth | None) -> It
             yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
 
 
-def presence(stage: World) -> list[str]:
+def presence(world: World) -> list[str]:
     """Who was there, from when to when."""
     return [
         one
-        for kept, truth in _all(stage)
+        for kept, truth in _all(world)
         if truth is not None
-        for one in _wrong_stays(stage, kept.state, truth)
+        for one in _wrong_stays(world, kept.state, truth)
     ]
 
 
-def _wrong_stays(stage: World, state: SessionState, truth: Truth) -> Iterator[str]:
-    bound = BY_WEBHOOK if stage.plan.webhooks else EXACTLY
+def _wrong_stays(world: World, state: SessionState, truth: Truth) -> Iterator[str]:
+    bound = BY_WEBHOOK if world.plan.webhooks else EXACTLY
     for person in everyone(state):
         for join in person.joins:
             where = f"{state.room_sid}: {person.identity} ({join.sid})"
-            real = truth.stays.get(join.sid)
+            real = truth.visits.get(join.sid)
             if real is None or real.identity != person.identity:
                 yield f"{where} never joined"
             elif abs(join.joined_at - real.joined_at) > EXACTLY:
@@ -135,42 +135,42 @@ def _wrong_stays(stage: World, state: SessionState, truth: Truth) -> Iterator[st
                 yield f"{where} left at {join.left_at}, in truth at {real.left_at}"
 
 
-def coverage(stage: World) -> list[str]:
+def coverage(world: World) -> list[str]:
     """Watched is what was, less what a killed program could not keep, and never more."""
     return [
         one
-        for kept, truth in _all(stage)
+        for kept, truth in _all(world)
         if truth is not None
-        for one in _wrong_coverage(stage, kept.state, truth)
+        for one in _wrong_coverage(world, kept.state, truth)
     ]
 
 
-def _wrong_coverage(stage: World, state: SessionState, truth: Truth) -> Iterator[str]:
-    now = stage.our_time()
+def _wrong_coverage(world: World, state: SessionState, truth: Truth) -> Iterator[str]:
+    now = world.our_time()
     share, watched = coverage_of(state, now), totals(state, now).watched
     if not 0.0 <= share <= 1.0:
         yield f"{state.room_sid}: coverage {share}"
     if truth.timed:
-        least = truth.watched - truth.forgotten - EXACTLY
+        least = truth.watched - truth.unsaved_seconds - EXACTLY
         if not least <= watched <= truth.watched + EXACTLY:
             yield (
                 f"{state.room_sid}: watched for {watched:.2f} s, in truth {truth.watched:.2f} s"
-                f" of which {truth.forgotten:.2f} s may be missing"
+                f" of which {truth.unsaved_seconds:.2f} s may be missing"
             )
 
 
-def gaps(stage: World) -> list[str]:
+def gaps(world: World) -> list[str]:
     """What was watched and the gaps are all of the time since our first entry."""
     return [
         one
-        for kept, truth in _all(stage)
+        for kept, truth in _all(world)
         if truth is not None and truth.timed
-        for one in _wrong_gaps(stage, kept.state)
+        for one in _wrong_gaps(world, kept.state)
     ]
 
 
-def _wrong_gaps(stage: World, state: SessionState) -> Iterator[str]:
-    now = stage.our_time()
+def _wrong_gaps(world: World, state: SessionState) -> Iterator[str]:
+    now = world.our_time()
     if state.watched_from is None:
         return
     until = now if state.ended_at is None else state.ended_at
@@ -186,7 +186,7 @@ def _wrong_gaps(stage: World, state: SessionState) -> Iterator[str]:
         yield f"{state.room_sid}: gaps are not one after the other: {found}"
 
 
-def end_reasons(stage: World) -> list[str]:
+def end_reasons(world: World) -> list[str]:
     """A session ends because its room, or our program, did only once that did.
 
     A crash with the word in hand why a session ends leaves no better reason than that its
@@ -194,12 +194,12 @@ def end_reasons(stage: World) -> list[str]:
     """
     drained_at = {
         id(program.backlog): program.drained_at
-        for program in stage.programs
+        for program in world.programs
         if not any(isinstance(signal, Crashed) for signal in program.signals)
     }
     stopped = [
         f"{told.journal.state.room_sid}: ended as if the worker had stopped"
-        for told in stage.journals.all
+        for told in world.journals.all
         for record, time in zip(told.records, told.times, strict=True)
         if isinstance(record, SessionEnded) and record.reason == "worker_stopped"
         if time < drained_at.get(id(told.journal._backlog), -inf)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
@@ -207,22 +207,22 @@ def end_reasons(stage: World) -> list[str]:
     return stopped + [
         f"{told.journal.state.room_sid}: ended for {record.reason}, and the room"
         f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
-        for told in stage.journals.all
+        for told in world.journals.all
         for record in told.records
         if isinstance(record, SessionEnded) and record.reason not in GONE_ON
-        for truth in [stage.truths.by_sid.get(told.journal.state.room_sid, Truth())]
+        for truth in [world.truths.by_sid.get(told.journal.state.room_sid, Truth())]
         if truth.ended_at is None or (truth.timed and truth.ended_at > record.at + EXACTLY)
     ]
 
 
-def webhooks_alone(stage: World) -> list[str]:
+def webhooks_alone(world: World) -> list[str]:
     """A life that no agent saw has its session where all of its webhooks came."""
-    if not stage.plan.webhooks:
+    if not world.plan.webhooks:
         return []
-    kept = {one.state.room_sid: one.state for one, _ in _all(stage)}
+    kept = {one.state.room_sid: one.state for one, _ in _all(world)}
     found: list[str] = []
-    for sid, truth in stage.truths.by_sid.items():
-        if truth.watched or truth.untold or truth.ended_at is None or truth.told_at is None:
+    for sid, truth in world.truths.by_sid.items():
+        if truth.watched or truth.webhooks_missed or None in (truth.ended_at, truth.webhook_at):
             continue
         state = kept.get(sid)
         if state is None:
@@ -235,11 +235,11 @@ def webhooks_alone(stage: World) -> list[str]:
     return found
 
 
-def lines(stage: World) -> list[str]:
+def lines(world: World) -> list[str]:
     """Of every session each line is there, or counted as lost."""
     found: list[str] = []
-    for kept, _ in _all(stage):
-        missing = kept.seq + 1 - len(stage.disk.lines.get(kept.session, {}))
+    for kept, _ in _all(world):
+        missing = kept.seq + 1 - len(world.disk.lines.get(kept.session, {}))
         if missing != kept.lost:
             found.append(f"{kept.state.room_sid}: {missing} lines missing, {kept.lost} counted")
     return found

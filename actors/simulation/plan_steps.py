@@ -1,0 +1,12 @@
+"""The table of a plan's steps: each word of `plan.ACTIONS` and `plan.FAULTS` and its function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from actors.simulation.people_actions import PEOPLE_ACTIONS, PlayStep
+from actors.simulation.process_faults import PROCESS_FAULTS
+from actors.simulation.room_faults import ROOM_FAULTS
+
+STEPS: Final[Mapping[str, PlayStep]] = {**PEOPLE_ACTIONS, **ROOM_FAULTS, **PROCESS_FAULTS}
