@@ -491,7 +491,7 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def keep(disk: SimulatedDisk, batch: Batch) -> None:
         real(disk, evolve(batch, lines=batch.lines[::2]))
 
-    monkeypatch.setattr(SimulatedDisk, "_keep", keep)
+    monkeypatch.setattr(SimulatedDisk, "_append", keep)
 
 
 @pytest.mark.parametrize(
