@@ -1,7 +1,7 @@
 r"""Text of strangers, made safe to show.
 
-Identities, names, metadata, topics and messages are whatever a participant typed, and
-an error's text is whatever a server sent.  Written raw to a terminal or a log they
+Participants choose identities, names, metadata, topics and messages, and a server chooses
+the text of an error.  Written raw to a terminal or a log they
 could forge a line (newline), recolour or retitle the terminal (escape sequences), swap
 what is read (bidi overrides), or look like another name (characters that nobody sees, a
 Cyrillic letter in a Latin word).  So every such string passes `harmless` on its way to a

@@ -1,11 +1,10 @@
 """A session as lanes, one a person: what the page and the terminal draw its timeline from.
 
-Made from the JSON of one session (`docs/contract.md`), with its `timeline`.  Who was there and
-what was published come from `participants` and `tracks`, which have the corrections and outlive the
-timeline; talk, quality, mutes and messages come from the timeline and are missing as far as
-it is not kept any more.  Nobody is heard beyond what was seen: talk and quality end where a
-gap begins, and where their person leaves.  A telephone call that rings is no presence: its
-lane begins when it was answered, as its seconds do.
+Made from a `SessionView` with its `timeline`.  Presence and publications come from `participants`
+and `tracks`, which have the corrections and outlive the timeline.  Talk, quality, mutes and
+messages come from the timeline; they are missing where it is not kept any more.  Talk and quality
+end where a gap begins, and where their person leaves.  A telephone call that rings is no presence:
+its lane begins when it was answered, as its seconds do.
 
 All times are seconds since the session started, within 0 and `length(session)`.
 """

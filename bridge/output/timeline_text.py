@@ -1,8 +1,8 @@
 """A session's timeline as text: a lane a person, a cell a stretch of time.
 
-A lane has up to four rows (voice, video, data, quality); what never happened has none.
-Colour only repeats what a character says.  Whoever was there longest comes first, and
-beyond `MOST` people the rest is counted.
+A lane has up to four rows: voice, video, data, quality.  A row without anything is left out.
+Colour only repeats the meaning of a character.  The people who were there longest come first;
+those beyond `MOST` are counted.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ class _Slots:
             first = self.index(span.start)
             for index in range(first, self.index(span.end) + 1):
                 begin = index * self.step
-                held = min(span.end, begin + self.step) - max(span.start, begin)
-                if held > _NOTHING * self.step:
-                    taken[index] += held / self.step
+                share = min(span.end, begin + self.step) - max(span.start, begin)
+                if share > _NOTHING * self.step:
+                    taken[index] += share / self.step
         return taken
 
     def counts(self, moments: Iterable[float]) -> list[int]:

@@ -102,4 +102,4 @@ async def test_answers_that_are_kept_are_few_whatever_is_asked(rooms: Rooms) -> 
         for number in range(1_000, 1_000 + 3 * ANSWERS):
             nursery.start_soon(ask, number)
     assert len(answers) == 3 * ANSWERS
-    assert len(rooms.board._said) <= ANSWERS
+    assert len(rooms.board._answers) <= ANSWERS

@@ -1,7 +1,7 @@
-"""Answers of the API: JSON or CSV, and nothing at all to who has it already.
+"""Answers of the API: JSON or CSV, and status 304 without a body for a client that has it.
 
-Made in the thread that read the store: the answer of a big session takes a while, and
-piece by piece, because the C encoder lets no other thread run until it is through.
+The thread that read the store makes them, because the answer of a big session takes a while.  It
+makes them piece by piece, because no other thread runs while the encoder, which is in C, runs.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _weight(accepted: str) -> tuple[str, float]:
 
 @frozen
 class Body:
-    """What was made in the thread."""
+    """An answer's content, as the thread made it."""
 
     content: tuple[bytes, ...]
     """In pieces."""
@@ -106,7 +106,7 @@ def _tag(content: Iterable[bytes]) -> str:
 
 
 def answer(request: Request, body: Body) -> Response:
-    """The answer; 304 without a body for who has it."""
+    """The answer; 304 without a body for a client that has it."""
     headers = {"vary": "accept"}
     if body.next is not None:
         url = request.url.include_query_params(cursor=body.next)

@@ -1,9 +1,10 @@
 """`/api/v1`: rooms, sessions, workers and actors, for programs and for the page.
 
-    api_query    what a request asks for
-    api_answer   JSON, CSV, ETags
-    api_doc      `/openapi.json`
-    events       `/api/v1/events`
+    query          the parameters of a request
+    answer_types   the objects of the answers
+    answers        JSON, CSV, ETags
+    openapi        `/openapi.json`
+    event_stream   `/api/v1/events`
 
 Sessions come from the store, over a read-only connection of the request's own and in a
 thread, so that no reader ever holds up an actor; a live room is what it was a tenth of a

@@ -1,7 +1,7 @@
-"""What a request asks for: its query, read by the same table that `/openapi.json` shows.
+"""The query of a request, read by the same table that `/openapi.json` shows.
 
-A query is taken whole or not at all: what nobody knows, is given twice or is of a wrong
-form is an error, so that nobody takes an unfiltered list for a filtered one.
+A parameter that is unknown, is given twice or has a wrong form is an error.  A client therefore
+never takes an unfiltered list for a filtered one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What is live now, for everybody who looks: each room is drawn once a change.
+"""The live rooms, drawn once a change for everybody who looks.
 
-A session's state is immutable, so a room that is the same object as before needs no
-look; what did change is drawn once for all browsers, and a browser is sent only the rooms
-that are newer than what it has.  A row says nothing that changes by itself: ages and
-seconds of talk are told with when they began, and the browser counts on.
+A session's state is immutable, so a room whose state is the same object as before has not
+changed.  A changed room is drawn once for all browsers.  A browser gets only the rooms that are
+newer than those it has.  A row has nothing that changes by itself: it gives ages and seconds of
+talk with their begin, and the browser goes on counting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bridge.http.pages.rendering import render
 from bridge.http.server.time_slices import TimeSlices
 
 FACES: Final = 12
-"""People of a room who are named; of more the number is told."""
+"""People of a room who are named; the others are counted."""
 AT_MOST_EVERY: Final = 0.1
 """Seconds between two looks at all rooms."""
 ANSWERS: Final = 16
@@ -81,37 +81,37 @@ class LiveView:
         self._members = 0
         """The version at which a room came or went last."""
         self._figures = figures(())
-        self._said: dict[int, bytes] = {}
-        """Answers by the version that they begin at, as long as nothing was looked at anew."""
+        self._answers: dict[int, bytes] = {}
+        """Answers by the version that they begin at, until the next look."""
         self._begun = self._done = 0
-        """Looks at all rooms; whoever asked for one may be gone before its end."""
+        """Looks at all rooms.  A browser that asked for one may disconnect before its end."""
         self._looked = float("-inf")
         """When the last look began."""
-        self._life = secrets.token_hex(4)
+        self._process = secrets.token_hex(4)
         """Versions of another process mean nothing here."""
 
     async def page(self) -> Mapping[str, Any]:
         """Everything, as values."""
         await self._be_fresh()
-        return self._news(-1)
+        return self._changes(-1)
 
     async def since(self, place: str) -> bytes:
-        """What is new since the `place` of an earlier answer, as JSON; all if that is none."""
+        """The changes since the `place` of an earlier answer, as JSON; everything if it is none."""
         await self._be_fresh()
-        life, _, version = place.partition("-")
-        known = life == self._life and version.isascii() and version.isdigit()
+        process, _, version = place.partition("-")
+        known = process == self._process and version.isascii() and version.isdigit()
         begin = int(version[:15]) if known else -1
-        said = self._said.get(begin)
-        if said is None:
-            said = msgspec.json.encode(self._news(begin))
-            if len(self._said) < ANSWERS:
-                self._said[begin] = said
-        return said
+        answer = self._answers.get(begin)
+        if answer is None:
+            answer = msgspec.json.encode(self._changes(begin))
+            if len(self._answers) < ANSWERS:
+                self._answers[begin] = answer
+        return answer
 
-    def _news(self, version: int) -> dict[str, Any]:
+    def _changes(self, version: int) -> dict[str, Any]:
         drawn = self._drawn.values()
         return {
-            "place": f"{self._life}-{self._version}",
+            "place": f"{self._process}-{self._version}",
             "figures": self._figures,
             "order": [one.key for one in drawn] if self._members > version else None,
             "rows": {one.key: one.html for one in drawn if one.version > version},
@@ -121,7 +121,7 @@ class LiveView:
     async def _be_fresh(self) -> None:
         """Return once everything is drawn as it was now, or later.
 
-        All who ask within `AT_MOST_EVERY` are told the same, however many they are.
+        All browsers that ask within `AT_MOST_EVERY` get the same answer.
         """
         begun = self._begun
         async with self._drawing:
@@ -148,7 +148,7 @@ class LiveView:
             drawn[key] = before
         self._drawn = drawn
         self._figures = figures(one.state for one in drawn.values())
-        self._said.clear()
+        self._answers.clear()
 
     def _redraw(self, state: SessionState, before: _Drawn | None) -> _Drawn:
         key = f"r{next(self._keys)}" if before is None else before.key
@@ -176,10 +176,10 @@ def room_values(state: SessionState) -> dict[str, Any]:
     """What `room.html` shows."""
     people = sorted(state.present.values(), key=lambda person: person.number)
     levels = {person.quality.level for person in people}
-    seen = state.watched_from is not None or state.webhook_received
+    known = state.watched_from is not None or state.webhook_received
     return {
         "state": state,
-        "seen": seen,
+        "known": known,
         "watching": state.watching,
         "faces": [_face(state, person) for person in people[:FACES]],
         "more": max(0, len(people) - FACES),
@@ -204,14 +204,14 @@ def _face(state: SessionState, person: Participant) -> PersonCell:
 
 
 def _talk(state: SessionState, people: list[Participant]) -> dict[str, float | int] | None:
-    """Seconds as of `at`, and how many add to them each second since; None where unheard."""
+    """Seconds as of `at`, and the number of people who talk on since; None where it is unknown."""
     left = [one for one in state.past.values() if one.identity not in state.present]
-    heard = [person for person in (*people, *left) if person.audible]
-    if not heard and state.truncated.talk is None:
+    audible = [person for person in (*people, *left) if person.audible]
+    if not audible and state.truncated.talk is None:
         return None
-    open_ones = [person.talk.since for person in heard if person.talk.since is not None]
+    open_ones = [person.talk.since for person in audible if person.talk.since is not None]
     at = max(open_ones, default=state.started_at)
-    seconds = sum(person.talk.total(at) for person in heard) + (state.truncated.talk or 0.0)
+    seconds = sum(person.talk.total(at) for person in audible) + (state.truncated.talk or 0.0)
     return {"seconds": round(seconds, 1), "at": round(at, 3), "rate": len(open_ones)}
 
 
