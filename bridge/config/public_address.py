@@ -46,8 +46,8 @@ class PublicAddress:
 
     def trusts(self, address: str) -> bool:
         """Whether this is a proxy of ours."""
-        found = _address(address)
-        return found is not None and self._trusts(found)
+        parsed = _address(address)
+        return parsed is not None and self._trusts(parsed)
 
     def client(self, address: str, forwarded: Iterable[bytes]) -> str:
         """Who asks: `address` connected to us, with these values of `X-Forwarded-For`."""
@@ -55,11 +55,11 @@ class PublicAddress:
             return address
         hops = b",".join(forwarded).decode("latin-1").split(",")
         for hop in hops[: -HOPS - 1 : -1]:
-            found = _address(_without_port(hop.strip()))
-            if found is None:
+            parsed = _address(_without_port(hop.strip()))
+            if parsed is None:
                 break  # nobody whom we know said what stands further left
-            address = str(found)
-            if not self._trusts(found):
+            address = str(parsed)
+            if not self._trusts(parsed):
                 break
         return address
 
@@ -84,8 +84,8 @@ def _without_port(host: str) -> str:
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        found = ip_address(text.partition("%")[0])
+        parsed = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return mapped or parsed

@@ -88,7 +88,7 @@ def read_env_file(path: Path) -> Mapping[str, str]:
     `\\n`, `\\t`, `\\"`, `\\$` and `\\\\`, and without quotes ` #` begins a comment.  Nothing is
     substituted.
     """
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
@@ -97,12 +97,12 @@ def read_env_file(path: Path) -> Mapping[str, str]:
         if not equals or not _NAME.fullmatch(name.strip()):
             raise BadValue(f"{harmless(str(path))}, line {number}: give NAME=value")
         try:
-            found[name.strip()] = _unquoted(value.strip())
+            pairs[name.strip()] = _unquoted(value.strip())
         except ValueError:
             raise BadValue(
                 f"{harmless(str(path))}, line {number}: the quotes of {name.strip()} do not close"
             ) from None
-    return found
+    return pairs
 
 
 def _unquoted(value: str) -> str:
@@ -127,7 +127,7 @@ def _up_to(text: str, form: re.Pattern[str]) -> tuple[str, str]:
 
 def read_key_file(path: Path) -> Mapping[str, str]:
     """LiveKit's key file: a `key: secret` a line.  By key.  Raises `BadValue`."""
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#") or text == "---":
@@ -139,7 +139,7 @@ def read_key_file(path: Path) -> Mapping[str, str]:
             pair = "", ""
         if not (colon and rest[:1].isspace() and all(pair)):
             raise BadValue(f"{harmless(str(path))}, line {number}: give 'key: secret'")
-        found[pair[0]] = pair[1]
-    if not found:
+        pairs[pair[0]] = pair[1]
+    if not pairs:
         raise BadValue(f"{harmless(str(path))} has no 'key: secret' in it")
-    return found
+    return pairs

@@ -128,13 +128,13 @@ def read_list(row: SettingList[T], value: object, path: Path, text: str) -> tupl
         raise SettingsError(f"{where} has {len(value)} of {row.title}; at most {MOST_TABLES}")
     lines = _Lines(row.name, text, len(value))
     tables: list[T] = []
-    seen: dict[object, int] = {}
+    first_with: dict[object, int] = {}
     for number, table in enumerate(value, 1):
         reading = _Table(row, table, number, where, lines)
         made = reading.read()
         if row.unique:
             key = getattr(made, row.unique.replace("-", "_"))
-            first = seen.setdefault(key, number)
+            first = first_with.setdefault(key, number)
             if first != number:
                 raise reading.error(row.unique, f"is that of {row.title} {first} already")
         tables.append(made)
@@ -173,10 +173,10 @@ class _Table:
 
     def read(self) -> Any:
         given = self._given()
-        found: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for key in self.row.keys:
-            found[key.field] = self._value(key, given)
-        return self.row.make(**found)
+            fields[key.field] = self._value(key, given)
+        return self.row.make(**fields)
 
     def _given(self) -> dict[str, object]:
         known = [key.name for key in self.row.keys]

@@ -53,7 +53,7 @@ __all__ = [
 T = TypeVar("T")
 
 LONG_TOKEN: Final = 16
-"""Characters: a shorter `--http-token` can be found by trying."""
+"""Characters: a shorter `--http-token` can be guessed by trying."""
 
 
 @frozen
@@ -124,8 +124,8 @@ class Settings:
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret; the log takes these out of its lines."""
         password = re.match(r"\w+://[^/@]*:([^/@]+)@", self.database_url or "")
-        found = (self.api_secret, self.http_token, password[1] if password else None)
-        return tuple(word for word in (*found, *secrets_of_lists(self.lists)) if word)
+        words = (self.api_secret, self.http_token, password[1] if password else None)
+        return tuple(word for word in (*words, *secrets_of_lists(self.lists)) if word)
 
 
 @frozen
@@ -145,9 +145,9 @@ class UncheckedSettings:
         """Raises `SettingsError` with the first thing that is wrong."""
         if self.problems:
             raise SettingsError(_first(self.problems, self.origins))
-        found = {BY_NAME[name].field: value for name, value in self.values.items()}
+        parsed = {BY_NAME[name].field: value for name, value in self.values.items()}
         given = frozenset(name for name, origin in self.origins.items() if origin != "default")
-        return Settings(**found, given=given, notices=self.notices, lists=self.lists)
+        return Settings(**parsed, given=given, notices=self.notices, lists=self.lists)
 
 
 def _first(problems: Mapping[str, str], origins: Mapping[str, str]) -> str:
@@ -183,15 +183,15 @@ def read_settings(
     """Read and check everything; raises `SettingsError` only for files and unknown keys."""
     env = os.environ if env is None else env
     given = GivenSettings.read(flags, env)
-    found: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     problems: dict[str, str] = {}
     origins: dict[str, str] = {}
     for row in TABLE:
         origin = "default"
         try:
-            origin, raw = given.raw(row, found.get("api-key"))
+            origin, raw = given.raw(row, parsed.get("api-key"))
             origins[row.name] = origin
-            found[row.name] = row.default(env) if origin == "default" else row.parse(raw)
+            parsed[row.name] = row.default(env) if origin == "default" else row.parse(raw)
         except BadSource as error:
             origins[row.name] = error.origin
             problems[row.name] = f"{error.origin}: {error} (set by {row.how()})"
@@ -199,44 +199,44 @@ def read_settings(
         except values.BadValue as error:
             problems[row.name] = f"{origin}: {error} (set by {row.how()})"
             continue
-        if row.required and not found[row.name]:
+        if row.required and not parsed[row.name]:
             problems[row.name] = f"{row.flag} is missing; set it by {row.how()}"
-            del found[row.name]
-    notices = (*_judge(found, problems, origins), *_exposed(given, found, origins))
+            del parsed[row.name]
+    notices = (*_judge(parsed, problems, origins), *_exposed(given, parsed, origins))
     ordered = {row.name: problems[row.name] for row in TABLE if row.name in problems}
-    return UncheckedSettings(found, ordered, origins, notices, given.file.lists)
+    return UncheckedSettings(parsed, ordered, origins, notices, given.file.lists)
 
 
 def _judge(
-    found: dict[str, Any], problems: dict[str, str], origins: Mapping[str, str]
+    parsed: dict[str, Any], problems: dict[str, str], origins: Mapping[str, str]
 ) -> tuple[Notice, ...]:
     """Checks that need several settings together, or the machine."""
     notices: list[Notice] = []
-    if found.get("agent-name") == "":
+    if parsed.get("agent-name") == "":
         notices.append(Notice("unnamed_worker", {}, "agent-name"))
     if "max-rooms" not in problems:
         fits = rooms_for_descriptors(descriptor_limit())
-        asked = found["max-rooms"]
+        asked = parsed["max-rooms"]
         if asked is None:
-            found["max-rooms"] = min(fits, MAX_ROOMS)
+            parsed["max-rooms"] = min(fits, MAX_ROOMS)
         elif asked > fits:
-            found["max-rooms"] = fits
+            parsed["max-rooms"] = fits
             fields = {"asked": asked, "max_rooms": fits, "open_files": descriptor_limit()}
             notices.append(Notice("max_rooms_lowered", fields, "max-rooms"))
     if "max-rooms" not in problems and "reserve" not in problems:
-        reserve, most = found["reserve"], found["max-rooms"]
+        reserve, most = parsed["reserve"], parsed["max-rooms"]
         if reserve >= most:
             problems["reserve"] = (
                 f"{origins['reserve']}: {reserve} of {most} places leave none for other rooms; "
                 f"set it by {BY_NAME['reserve'].how()} to 0 to {most - 1}"
             )
-        elif reserve and not found.get("watch"):
+        elif reserve and not parsed.get("watch"):
             problems["reserve"] = (
                 f"{origins['reserve']}: --watch names no rooms for which places are reserved; "
                 f"set it by {BY_NAME['watch'].how()}, or leave --reserve out"
             )
-    http = found.get("http")
-    if http is not None and not http.loopback and not found.get("http-token"):
+    http = parsed.get("http")
+    if http is not None and not http.loopback and not parsed.get("http-token"):
         row = BY_NAME["http-token"]
         problems.setdefault(
             "http-token",
@@ -247,13 +247,13 @@ def _judge(
 
 
 def _exposed(
-    given: GivenSettings, found: Mapping[str, Any], origins: Mapping[str, str]
+    given: GivenSettings, parsed: Mapping[str, Any], origins: Mapping[str, str]
 ) -> list[Notice]:
     """Warnings of secrets that other users of this machine can read, or anybody can guess."""
     notices: list[Notice] = []
     secrets = [row for row in TABLE if row.hidden]
     for row in secrets:
-        if origins[row.name] == row.flag and found.get(row.name):
+        if origins[row.name] == row.flag and parsed.get(row.name):
             fields = {"flag": row.flag, "variable": row.env, "file_variable": row.env_file}
             notices.append(Notice("secret_on_command_line", fields, row.name))
     if given.config is not None and others_can_read(given.config):
@@ -264,7 +264,7 @@ def _exposed(
     if given.env_file is not None and others_can_read(given.env_file):
         there = [row.name for row in secrets if given.layers[-1].has(row.env)]
         notices += [_readable("--env-file", given.env_file, name) for name in there[:1]]
-    token = found.get("http-token")
+    token = parsed.get("http-token")
     if token and len(token) < LONG_TOKEN:
         notices.append(Notice("http_token_short", {"least": LONG_TOKEN}, "http-token"))
     return notices

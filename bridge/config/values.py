@@ -128,28 +128,28 @@ def http_address(value: object) -> HttpAddress | None:
 
 def host_names(value: object) -> tuple[str, ...]:
     """Names of hosts in lower case, without ports."""
-    found = dict.fromkeys(name.lower().removesuffix(".") for name in _several(value))
-    for name in found:
+    names = dict.fromkeys(name.lower().removesuffix(".") for name in _several(value))
+    for name in names:
         if len(name) > 253 or not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
             raise BadValue(
                 f"{shown(name)} is not a host's name; give names without scheme, port or path, "
                 "as rooms.example.org"
             )
-    return tuple(found)
+    return tuple(names)
 
 
 def networks(value: object) -> tuple[Network, ...]:
     """Addresses and networks of IPv4 and IPv6."""
-    found: dict[Network, None] = {}
+    parsed: dict[Network, None] = {}
     for one in _several(value):
         try:
-            found[ip_network(one, strict=False)] = None
+            parsed[ip_network(one, strict=False)] = None
         except ValueError:
             raise BadValue(
                 f"{shown(one)} is not an address; give addresses or networks, as "
                 "127.0.0.1,10.0.0.0/8"
             ) from None
-    return tuple(found)
+    return tuple(parsed)
 
 
 OWN_PATHS: Final = frozenset({
@@ -230,10 +230,10 @@ def size(least: int, most: int) -> Parser[int]:
         if match is None:
             raise BadValue(f"{shown(value)} is not a size; {forms}")
         unit = match[2] if match[2].endswith("B") or not match[2] else f"{match[2]}B"
-        found = int(float(match[1]) * _SIZES[unit])
-        if not least <= found <= most:
+        parsed = int(float(match[1]) * _SIZES[unit])
+        if not least <= parsed <= most:
             raise BadValue(f"{shown(value)} is out of range; {forms}")
-        return found
+        return parsed
 
     return parse
 

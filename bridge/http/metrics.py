@@ -187,10 +187,10 @@ HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...
 
 def names() -> frozenset[str]:
     """Every series' name, as a query has it."""
-    found = {f"{PREFIX}{one.name}{'_total' * (one.kind == 'counter')}" for one in FAMILIES}
-    found |= {PREFIX + name for name, _, _ in ROOM_FAMILIES}
+    series = {f"{PREFIX}{one.name}{'_total' * (one.kind == 'counter')}" for one in FAMILIES}
+    series |= {PREFIX + name for name, _, _ in ROOM_FAMILIES}
     parts = ("_bucket", "_sum", "_count")
-    return frozenset(found | {PREFIX + name + part for name, _, _ in HISTOGRAMS for part in parts})
+    return frozenset(series | {PREFIX + name + part for name, _, _ in HISTOGRAMS for part in parts})
 
 
 def _metric(one: Family, values: Values) -> Metric:
