@@ -1,7 +1,9 @@
-"""The production actors of rooms under simulation: people with a known truth, and a nemesis.
+"""The production actors of rooms under simulation: people with a known truth, and faults.
 
-`plan` draws who does what and which faults strike before anything runs; `world` plays a
-plan; `verdict` compares what the sessions say with what really happened.
+`plan` draws all actions and faults before the run.  `world` runs the plan, with a function for
+each step (`people_actions`, `room_faults`, `process_faults`).  Events pass from
+`simulated_rooms` through `event_delivery` to the actors of `simulated_program`, and their
+records to `simulated_disk`.  `ground_truth` notes what really happened; `laws` compares both.
 """
 
 from __future__ import annotations

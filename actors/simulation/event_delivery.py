@@ -28,26 +28,26 @@ NEVER_REORDERED: Final = (Watching, Disconnected, Reconnecting, Reconnected, Res
 
 @final
 class EventDelivery:
-    """What will happen to the next events of one room."""
+    """The faults of the next events of one room."""
 
     def __init__(self, nursery: trio.Nursery, done: Callable[[str], object]) -> None:
         self._nursery = nursery
         self._on_fault = done
         self.duplicate = 0
-        """That many events will come twice.  Messages do not: each is one."""
+        """So many events will come twice.  Messages never do: each counts."""
         self.reorder = 0
-        """That many pairs of events will be swapped."""
+        """So many pairs of events will be swapped."""
         self.late = 0.0
         """Seconds by which the next event will be late."""
         self.stopped = False
-        """Nobody listens: what is sent waits, and comes in a burst."""
+        """No event arrives: they wait and come in a burst."""
         self._burst: list[tuple[Offer, RoomEvent]] = []
         self._swapped: tuple[Offer, RoomEvent] | None = None
         self._delayed: list[tuple[Offer, RoomEvent]] = []
 
     def resume(self, at: float) -> bool:
-        """Let the burst come, as if all of it was sent now.  True where the connection itself
-        is told of in it."""
+        """Deliver the burst as if all of it was sent now.  True if events of the connection itself
+        are in it."""
         self.stopped = False
         burst, self._burst = self._burst, []
         for offer, event in burst:
@@ -62,16 +62,16 @@ class EventDelivery:
         self.flush()
 
     def flush(self) -> None:
-        """Let go of what was held back."""
-        held, self._swapped = self._swapped, None
-        if held is not None:
-            held[0](held[1])
+        """Deliver all events that wait."""
+        waiting, self._swapped = self._swapped, None
+        if waiting is not None:
+            waiting[0](waiting[1])
         delayed, self._delayed = self._delayed, []
         for offer, event in delayed:
             offer(event)
 
     def through(self, offer: Offer) -> Offer:
-        """An `offer` that goes over this delivery."""
+        """An `offer` with the faults of this delivery."""
 
         def send(event: RoomEvent) -> None:
             if self.stopped:
@@ -134,7 +134,7 @@ class DelayedRooms:
         over = False
 
         def offer_inside(event: RoomEvent) -> None:
-            # A stopped delivery still has some when the visit ends, and no port says anything then.
+            # A stopped delivery still has events when the visit ends; a real port sends none then.
             if not over:
                 offer(event)
 

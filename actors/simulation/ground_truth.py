@@ -1,4 +1,4 @@
-"""What people really did and when we really watched, room by room and life by life."""
+"""What really happened in each room instance, and when it was really watched."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Visit:
     left_at: float | None = None
     active: bool = True
     active_late: bool = False
-    """Whether the media connection stood only some time after the join."""
+    """Whether the media connection was established only some time after the join."""
 
 
 @define(eq=False)
 class Truth:
-    """One life of one room.  Times are Unix seconds of the server."""
+    """One room instance.  Times are Unix seconds of the server."""
 
     room: str = ""
     visits: dict[str, Visit] = field(factory=dict[str, Visit])
@@ -47,18 +47,18 @@ class Truth:
     attachments: int = 0
     ended_at: float | None = None
     exact: bool = True
-    """No fault has cost us anything: every number must be right to the last one."""
+    """No fault has cost an event: every count must be right."""
     timed: bool = True
-    """Nor has one hidden from us when we were in the room, or moved a clock."""
+    """No fault has hidden when we were in the room, or moved a clock: times must be right."""
     watched: float = 0.0
     """Seconds for which a program of ours was in the room."""
     watched_since: float | None = None
     unsaved_seconds: float = 0.0
-    """Seconds of those of which a killed program could not keep that it was there."""
+    """Seconds of `watched` that a killed program could not store."""
     webhook_at: float | None = None
     """Virtual seconds when the newest of its webhooks came."""
     ended_long_ago: bool = False
-    """By our clock it may end so long ago that a new run is not given its session."""
+    """By our clock it may end so long ago that a new run does not recover its session."""
     webhooks_missed: int = 0
     """Webhooks that never came."""
 
@@ -77,7 +77,7 @@ class Truth:
 
 @final
 class GroundTruth:
-    """By the SID of the life.  `now` is the server's clock."""
+    """All room instances, by SID.  `now` is the server's clock."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.by_sid: dict[str, Truth] = {}
@@ -93,13 +93,13 @@ class GroundTruth:
         return self.by_sid[room.sid]
 
     def note_webhook(self, room: SimulatedRoom, event: WebhookReport) -> None:
-        """Note what the server says, which is what happened."""
+        """Note a webhook, sent or not: it is what happened."""
         note = _NOTES.get(type(event))
         if note is not None:
             note(self.of(room), event)
 
     def mark_inexact(self, room: SimulatedRoom, *, timed: bool = True) -> None:
-        """Something was, or may have been, lost on us; also when it was, if not `timed`."""
+        """We may have lost an event of this room; also its time, if not `timed`."""
         truth = self.of(room)
         truth.exact = False
         truth.timed = truth.timed and timed
@@ -134,7 +134,7 @@ class GroundTruth:
             truth.watched_since = None
 
     def end(self, room: SimulatedRoom) -> None:
-        """This life of the room is over, whatever the server says of it."""
+        """The room instance has ended, with or without a webhook."""
         self.of(room).ended_at = self._now()
         self.unwatch(room.sid)
 

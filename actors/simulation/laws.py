@@ -1,6 +1,7 @@
-"""What must hold at the end of a simulation, and what does not.
+"""The laws that must hold at the end of a simulation: one table, by moment.
 
-Here are the laws of the actors and their rooms; `kept` has those of what the disk has.
+The laws of the actors and their rooms are here, those of stored sessions in
+`stored_session_laws`.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
     from actors.simulation.world import World
 
 POISON: Final = TypeError
-"""What the fold raises on an event without a time."""
+"""The fold raises it on an event without a time."""
 
 Law: TypeAlias = "Callable[[World], list[str]]"
 
 
 def check_laws(world: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) -> None:
-    """Look at every law of this moment: ``healed``, ``drained`` or ``over``."""
+    """Check every law of this moment: ``healed``, ``drained`` or ``over``."""
     for sid in world.journals.gave_up:
         world.truths.by_sid[sid].exact = world.truths.by_sid[sid].timed = False
     for name, law in LAWS[moment].items():
-        found = law(world)
+        broken = law(world)
         world.checked[name] += 1
-        world.violations.extend(f"{name}: {one}" for one in found)
+        world.violations.extend(f"{name}: {one}" for one in broken)
     if moment == "over":
         world.checked["tasks"] += 1
         world.violations.extend(checks.tasks_at_baseline(*tasks))
@@ -44,19 +45,19 @@ def _agree(world: World) -> list[str]:
 
 def _differences(world: World, room: SimulatedRoom) -> Iterator[str]:
     table = world.program.table
-    held = table.find_room(room.sid)
-    if held is None or held.journal.ended:
+    record = table.find_room(room.sid)
+    if record is None or record.journal.ended:
         if room.sid not in table.declined:
-            yield f"{room.name} ({room.sid}) lives and is not watched"
+            yield f"{room.name} ({room.sid}) is open and is not watched"
         return
-    state = held.journal.state
+    state = record.journal.state
     people = {person.identity for person in room.people.values()}
     if set(state.present) != people:
         yield f"{room.name}: people {sorted(state.present)}, in truth {sorted(people)}"
     tracks = {track.sid: track.muted for p in room.people.values() for track in p.tracks.values()}
-    told = {sid: track.muted.since is not None for sid, track in state.tracks.items()}
-    if told != tracks:
-        yield f"{room.name}: tracks {sorted(told.items())}, in truth {sorted(tracks.items())}"
+    in_state = {sid: track.muted.since is not None for sid, track in state.tracks.items()}
+    if in_state != tracks:
+        yield f"{room.name}: tracks {sorted(in_state.items())}, in truth {sorted(tracks.items())}"
     encrypted = {t.sid: t.encrypted for p in room.people.values() for t in p.tracks.values()}
     shown = {sid: track.encrypted for sid, track in state.tracks.items()}
     if shown != encrypted or (any(encrypted.values()) and not state.encrypted):
@@ -72,10 +73,10 @@ def _differences(world: World, room: SimulatedRoom) -> Iterator[str]:
 
 
 def _no_room_of_ours(world: World) -> list[str]:
-    """No room lives that only our own entry made.  A program that is killed at that moment
-    cannot take it back."""
+    """No room is open that only our own entry made.  A program that is killed at that moment
+    cannot delete it."""
     return [
-        f"{room.name} ({room.sid}) lives, and nobody but us made it"
+        f"{room.name} ({room.sid}) is open, and nobody but us made it"
         for room in world.rooms.live
         if room.made_by_watcher and room.sid not in world.rooms_left_by_kill
     ]
@@ -99,8 +100,8 @@ def _wrong_ends(program: SimulatedProgram) -> Iterator[str]:
 
 def _all_ended(world: World) -> list[str]:
     table = world.program.table
-    held = [f"{key} is still held" for key in table.records]
-    return held + [
+    watched = [f"{key} is still watched" for key in table.records]
+    return watched + [
         f"{one.state.room_sid}: not ended" for one in table.journals if not one.state.ended
     ]
 
@@ -132,7 +133,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "numbers": stored_session_laws.numbers,
         "mailbox law": _MAILBOX_LAW,
         "nothing waits": stored_session_laws.all_is_stored,
-        "one open session a life": stored_session_laws.one_open_session_per_instance,
+        "one open session per room instance": stored_session_laws.one_open_session_per_instance,
     },
     "drained": {
         "jobs": _jobs,
@@ -141,8 +142,8 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
     },
     "over": {
         "numbers": stored_session_laws.numbers,
-        "one session a life": stored_session_laws.one_session_per_instance,
-        "every life has its session": stored_session_laws.every_instance_has_its_session,
+        "one session per room instance": stored_session_laws.one_session_per_instance,
+        "every room instance has its session": stored_session_laws.every_instance_has_its_session,
         "presence": stored_session_laws.presence,
         "coverage": stored_session_laws.coverage,
         "gaps": stored_session_laws.gaps,

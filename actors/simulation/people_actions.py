@@ -24,7 +24,7 @@ def room_name(index: int) -> str:
 
 def _join(world: World, step: Step) -> None:
     room = world.live(step.room)
-    if room is None:  # The first one in makes the room anew, and LiveKit dispatches us.
+    if room is None:  # The first person makes the room again, and LiveKit dispatches us.
         room = world.rooms.room(f"room-{step.room}")
         world.assign(room)
     identity = PEOPLE[step.who]
@@ -49,9 +49,9 @@ def mark_inexact_if_unwatched(world: World, room: SimulatedRoom) -> None:
 
 def _by_person(what: Callable[[World, SimulatedRoom, SimulatedPerson, Step], None]) -> PlayStep:
     def play(world: World, step: Step) -> None:
-        found = _find_person(world, step)
-        if found is not None:
-            what(world, *found, step)
+        person_in_room = _find_person(world, step)
+        if person_in_room is not None:
+            what(world, *person_in_room, step)
 
     return play
 

@@ -1,8 +1,8 @@
-"""What happens in a simulation: drawn before the run, so that it can be kept and cut down.
+"""The plan of a simulation: drawn before the run, so that it can be saved and cut down.
 
-A step is plain numbers; who and what they mean is decided when it is played, and a step
-that makes no sense there (a leave of somebody who is not in) does nothing.  So any part
-of a plan is a plan.
+A step is plain numbers.  Their meaning is decided when the step runs, and a step that makes no
+sense then (a leave of a person who is not in the room) does nothing.  So any part of a plan is
+a plan.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SECONDS: Final = 120.0
 ROOMS: Final = 8
 
 ACTIONS: Final[Mapping[str, int]] = {
-    # what people do: how often, of all of them together
+    # action: its weight among all actions
     "join": 22,
     "leave": 10,
     "vanish": 3,
@@ -86,7 +86,7 @@ FAULTS: Final[tuple[str, ...]] = (
     "brief_room",
     "half_join",
 )
-"""What the nemesis does."""
+"""All faults, each with the same weight."""
 
 
 @frozen
@@ -100,7 +100,7 @@ class Step:
     who: int
     n: int
     x: float
-    """0 to 1, for whatever else is to be drawn."""
+    """0 to 1, for anything else that is drawn."""
 
 
 @frozen
@@ -108,14 +108,14 @@ class Plan:
     """One scenario."""
 
     seed: int
-    """Also of the scheduler and of the backoffs' jitter."""
+    """It also seeds the scheduler and the jitter of backoffs."""
     steps: tuple[Step, ...]
     rooms: int = ROOMS
     seconds: float = SECONDS
     webhooks: bool = False
-    """LiveKit's webhooks are set up."""
+    """Whether LiveKit sends webhooks."""
     reconciled: bool = False
-    """The reconciler sends us into every room that lives."""
+    """Whether a reconciler has every open room watched."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -131,17 +131,17 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """As written by `to_json`.  ValueError where it is not."""
+        """Read the text of `to_json`.  ValueError if it is something else."""
         try:
-            found: Any = json.loads(text)
-            steps = tuple(Step(*step) for step in found["steps"])
+            saved: Any = json.loads(text)
+            steps = tuple(Step(*step) for step in saved["steps"])
             plan = cls(
-                int(found["seed"]),
+                int(saved["seed"]),
                 steps,
-                int(found["rooms"]),
-                float(found["seconds"]),
-                webhooks=bool(found["webhooks"]),
-                reconciled=bool(found["reconciled"]),
+                int(saved["rooms"]),
+                float(saved["seconds"]),
+                webhooks=bool(saved["webhooks"]),
+                reconciled=bool(saved["reconciled"]),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
@@ -160,7 +160,7 @@ def draw(
     faults: int = 16,
     among: Sequence[str] = FAULTS,
 ) -> Plan:
-    """The plan of this seed.  `among`: the kinds of faults that may strike."""
+    """The plan of this seed.  `among`: the faults that may occur."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     kinds = rng.choices(names, weights, k=actions) + [rng.choice(among) for _ in range(faults)]

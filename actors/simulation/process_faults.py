@@ -1,4 +1,4 @@
-"""What the nemesis does to the disk, to the whole program, and to LiveKit's webhooks."""
+"""The faults of the disk, of the whole program and of LiveKit's webhooks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _refuses(world: World, step: Step) -> None:
-    """Counted where somebody wants to write."""
+    """Counted when the program writes."""
     refusal = REFUSALS[step.what]
 
     async def until_it_is_over() -> None:
@@ -49,7 +49,7 @@ def _torn(world: World, step: Step) -> None:
 
 
 def _store_crash(world: World, step: Step) -> None:
-    """While it writes, or by a message of its own."""
+    """The store's actor crashes while it writes, or with a message in hand."""
     program = world.program
     if not program.alive or "/store" not in program.saboteur.actors:
         return
@@ -73,7 +73,7 @@ async def _ask_to_flush(world: World) -> None:
     with trio.move_on_after(30.0):
         try:
             await program.store.ask(Flush, timeout=20.0)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is an end)
+        except Exception as error:  # noqa: BLE001 (every exception is an end)
             world.note("flush", type(error).__name__)
     world.questions[number] += 1
 
@@ -94,7 +94,7 @@ async def _counted_restart(
 
 
 async def _die_and_come_back(world: World, step: Step) -> None:
-    """Dead for seconds, in which the world goes on; then it is there again."""
+    """The program is down for seconds while people go on; then the next run begins."""
     if not await _die(world, step):
         return
     world.inject(step.what)
@@ -108,7 +108,7 @@ async def _die_and_come_back(world: World, step: Step) -> None:
 
 
 async def _die(world: World, step: Step) -> bool:
-    """At any step of the scheduler within the moment."""
+    """Kill the program at a random step of the scheduler within the moment."""
     for _ in range(int(40 * step.x)):
         await trio.lowlevel.checkpoint()
     world.disk.keeps_interrupted_batch = step.who % 2 == 0
@@ -116,7 +116,7 @@ async def _die(world: World, step: Step) -> bool:
 
 
 def _end_rooms_unwatched(world: World, step: Step) -> None:
-    """Every second room ends; every second of these begins another life."""
+    """Every second room ends.  Half of these begin again, as another room instance."""
     for n, room in enumerate(world.rooms.live):
         if n % 2 == step.n % 2:
             mark_inexact_if_unwatched(world, room)
@@ -130,43 +130,43 @@ def _suspend(world: World, step: Step) -> None:
 
 
 async def _suspend_and_resume(world: World, step: Step) -> None:
-    """The program hears nothing for seconds, then everything at once, and knows it.
+    """The program gets no event for seconds, then all at once, and knows that it was suspended.
 
-    (Its timers run on: what a process does without news of its rooms is not looked at.)
+    Its timers run on, so this fault says nothing about timers of a suspended process.
     """
     program = world.program
-    seen = {
+    watched_rooms = {
         room.sid: room
         for room in world.rooms.live
         if world.truths.of(room).watched_since is not None and not world.delivery(room.name).stopped
     }
-    if not program.takes_jobs or not seen:
+    if not program.takes_jobs or not watched_rooms:
         return
     world.inject(step.what)
     since, began = world.our_time(), world.server_time()
-    for room in seen.values():
+    for room in watched_rooms.values():
         world.truths.mark_inexact(room)
         world.truths.unwatch(room.sid)
         world.delivery(room.name).stopped = True
     await trio.sleep(float(step.n))
     until = world.our_time()
     for sid, truth in world.truths.by_sid.items():
-        if sid not in seen and (truth.ended_at is None or truth.ended_at >= began):
-            truth.timed = False  # It was entered meanwhile, which no stopped program does.
+        if sid not in watched_rooms and (truth.ended_at is None or truth.ended_at >= began):
+            truth.timed = False  # It was entered meanwhile; a stopped program does not do that.
     slept = world.program is program and program.alive
     if slept:
         for session in program.table.sessions:
             session.tell(Suspended(until, since))
-    for sid, room in seen.items():
+    for sid, room in watched_rooms.items():
         moved = world.delivery(room.name).resume(world.server_time())
         if moved or not slept or room not in world.rooms.live or not room.watchers:
-            world.truths.by_sid[sid].timed = False  # In and out of the room meanwhile.
+            world.truths.by_sid[sid].timed = False  # We left or entered the room meanwhile.
         elif not world.truths.by_sid[sid].watched_since:
             world.truths.watch(room)
         else:
             world.truths.by_sid[sid].timed = False
         world.truths.mark_inexact(room)
-        # What ends the watch in that second counts as having ended it before.
+        # An end of the watch in the second of the burst counts as one before it.
         world.truths.by_sid[sid].unsaved_seconds += BURST
 
 
@@ -188,7 +188,7 @@ async def _stop_and_come_back(world: World, step: Step) -> None:
 
 
 def _webhook_lost(world: World, step: Step) -> None:
-    """Their effect is counted where one is sent."""
+    """Counted when a webhook is sent."""
     world.webhooks.lost += step.n
 
 
@@ -201,7 +201,7 @@ def _webhook_late(world: World, step: Step) -> None:
 
 
 def _brief_room(world: World, step: Step) -> None:
-    """A room that is over before anybody sends us there."""
+    """A room that ends before we are sent there."""
 
     async def live() -> None:
         world.inject(step.what)

@@ -26,7 +26,7 @@ SHUTDOWN: Final = 5.0
 
 
 def _watched(what: Callable[[World, SimulatedRoom, Step], object]) -> PlayStep:
-    """A fault of a room that we are in; elsewhere it does nothing."""
+    """A fault of a room that we are in.  In other rooms it does nothing."""
 
     def play(world: World, step: Step) -> None:
         room = world.live(step.room)
@@ -37,7 +37,7 @@ def _watched(what: Callable[[World, SimulatedRoom, Step], object]) -> PlayStep:
 
 
 def _in_room(what: Callable[[World, SimulatedRoom, Step], None]) -> PlayStep:
-    """As `_watched`, but its effect is counted where it happens."""
+    """As `_watched`, but the fault counts itself when it takes effect."""
 
     def play(world: World, step: Step) -> None:
         room = world.live(step.room)
@@ -59,8 +59,8 @@ def _storm(world: World, room: SimulatedRoom, step: Step) -> None:
 
 
 def _half_join(world: World, room: SimulatedRoom, step: Step) -> bool:
-    """Somebody whose media never connects, and who is put out after a while; every other one
-    connects at last.  Who is there still tries again, which ends the first try."""
+    """A person whose media never connects and whom the server removes after a while.  Every other
+    one connects at last.  A second try of the same person ends the first."""
     identity = f"half-{PEOPLE[step.who]}"
     before = room.people.get(identity)
     if before is not None:
@@ -96,7 +96,7 @@ def _gap(world: World, room: SimulatedRoom, step: Step) -> None:
 
 
 def _disturb_delivery(world: World, step: Step) -> None:
-    """Its effect is counted when an event passes."""
+    """Counted when an event passes."""
     room = world.live(step.room)
     if room is None or not room.watchers:
         return
@@ -131,7 +131,7 @@ def _in_session(world: World, room: SimulatedRoom) -> str | None:
 
 
 def _crash(world: World, step: Step) -> None:
-    """Counted when it happens, as are all that hit an actor."""
+    """Counted when it happens, as all faults of actors."""
     room = world.live(step.room)
     path = None if room is None else _in_session(world, room)
     if path is not None:
@@ -156,7 +156,7 @@ def _slow(world: World, step: Step) -> None:
         world.program.saboteur.slow_at(path, 1, step.n)
         world.truths.of(room).timed = False
         if step.n >= SHUTDOWN:
-            world.truths.mark_inexact(room)  # Slower than it may be at its end.
+            world.truths.mark_inexact(room)  # Slower than it may be when it ends.
 
 
 def _actor_crash(path: str) -> PlayStep:
@@ -167,13 +167,13 @@ def _actor_crash(path: str) -> PlayStep:
 
 
 def _connection_crash(world: World, room: SimulatedRoom, step: Step) -> None:
-    held = world.program.table.find_room(room.sid)
-    if held is None or held.connection is None:
+    record = world.program.table.find_room(room.sid)
+    if record is None or record.connection is None:
         return
-    path = held.connection.path
+    path = record.connection.path
     world.truths.mark_inexact(room, timed=False)
     world.program.saboteur.raise_at(path, 1, step.what)
-    held.connection.tell(RosterWanted())
+    record.connection.tell(RosterWanted())
 
 
 def _next_start(world: World, step: Step) -> None:
@@ -217,7 +217,7 @@ def _server_restart(world: World, room: SimulatedRoom, _: Step) -> None:
 
 
 def _server_unreachable(world: World, step: Step) -> None:
-    """Its effect is counted where somebody asks the server."""
+    """Counted when the program asks the server."""
     world.server_down_until = trio.current_time() + 2.0 * step.n
     room = world.live(step.room)
     if room is not None and room.watchers:
@@ -235,7 +235,7 @@ def _entry_slow(world: World, room: SimulatedRoom, step: Step) -> None:
 
 
 def _deleted_while_entering(world: World, step: Step) -> None:
-    """A room ends while we are on our way in: into a new one, or back into one that we lost."""
+    """A room ends while we enter it: a new one, or one that we lost and enter again."""
     name = room_name(step.room)
     room = next((one for one in world.rooms.live if one.name == name), None)
     if room is None:
@@ -257,7 +257,7 @@ def _deleted_while_entering(world: World, step: Step) -> None:
 
 
 def _place_wanted(world: World, step: Step) -> None:
-    """A room that nobody is in is left for another one; it lives on, and so does its session."""
+    """An empty room is left in favour of another.  It stays open, and so does its session."""
     vacant = world.program.table.vacant_rooms if world.program.takes_jobs else ()
     if vacant:
         sid, _ = vacant[step.n % len(vacant)]

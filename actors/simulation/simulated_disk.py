@@ -1,8 +1,8 @@
 """A simulated disk under the archive's port, for faults that a real one shows rarely.
 
-A session that is got back from it has gone through the codec and through the fold, line by
-line.  It knows by itself what it has and since when (`durable_until`), so that what the
-program promised can be held against it.
+A session that is read from it has passed the codec and the fold, line by line.  It notes up to
+which time all records are stored (`durable_until`); the laws compare the program's promises
+with that.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ class SimulatedDisk:
         self.slow = 0.0
         """Seconds that a batch takes."""
         self.torn = 0
-        """Batches that will be kept although the writer is told that they were not."""
+        """So many batches will be stored, and the writer gets an error all the same."""
         self.damaged = False
-        """Whether whoever reads it through finds that what is on it is not what was written."""
+        """Whether `verify` finds damage."""
         self.bug: Callable[[], Exception] | None = None
-        """Makes what the next write raises, and nothing in the program expects."""
+        """Makes the exception of the next write: one that the program does not expect."""
         self.keeps_interrupted_batch = False
-        """Whether a batch is kept whose writer dies while it is being written."""
+        """Whether a batch is stored whose writer is cancelled in between."""
         self.pruned_at: float | None = None
-        """The time up to which something was to go for its age last."""
+        """The `now` of the last `prune`."""
         self.durable_until = -inf
-        """Virtual seconds: what this run recorded before is here."""
+        """Virtual seconds: all records of this run before that time are stored."""
         self.troubled_at = -inf
-        """Virtual seconds: when something last went wrong here."""
+        """Virtual seconds of the last fault."""
         self.lines: dict[int, dict[int, JournalRow]] = {}
         """By session and number."""
         self._saved: dict[int, Checkpoint] = {}
@@ -76,7 +76,7 @@ class SimulatedDisk:
         self._injected = injected
 
     def new_run(self) -> None:
-        """Another program has it from now on."""
+        """Another run of the program opens it."""
         self._run += 1
         self._of_run = set()
         self.bug = None
@@ -136,16 +136,16 @@ class SimulatedDisk:
     def heal(self) -> None:
         self.refusal, self.slow, self.torn, self.bug = None, 0.0, 0, None
 
-    # -- what is on it
+    # -- what is stored
 
     @property
     def numbers(self) -> list[int]:
-        """Of every session on the disk."""
+        """The number of every stored session."""
         return sorted(self._saved)
 
     @property
     def sessions(self) -> list[SessionState]:
-        """Every session on the disk."""
+        """Every stored session."""
         return [self.session(number).state for number in self.numbers]
 
     def session(self, number: int) -> StoredSession:
@@ -164,7 +164,7 @@ class SimulatedDisk:
         return StoredSession(number, seq, state, saved.lost)
 
     def seq(self, number: int) -> int:
-        """Of the last record that can be got back of a session; -1 where nothing can."""
+        """Number of the last record of a session that can be read; -1 if none can."""
         if number not in self._saved:
             return -1
         seq, lines = self._saved[number].seq, self.lines.get(number, {})
@@ -192,7 +192,7 @@ class SimulatedDisk:
 
 
 def _matters(state: SessionState, alive_at: float | None) -> bool:
-    """Whether a later run has to know of this session."""
+    """Whether a later run has to recover this session."""
     if state.ended_at is None or state.end_reason in CONTINUABLE:
         return True
     return alive_at is None or state.ended_at > alive_at - RECENT

@@ -52,7 +52,7 @@ MAILBOX: Final = 200
 BACKLOG: Final = 60
 """Lines that may wait for the disk: few, so that some are given up."""
 HEARTBEAT: Final = 2.0
-"""Seconds, fewer than in real life: each costs the simulation time."""
+"""Seconds between two batches without events; longer than in production, to simulate faster."""
 LOOK_EVERY: Final = 4.0
 """Seconds between the recovery's looks at what lives."""
 RECONCILE_EVERY: Final = 10.0
@@ -63,7 +63,7 @@ OFTEN: Final = Intensity(restarts=1_000_000, within=1.0)
 
 @final
 class Jobs:
-    """LiveKit's side of the jobs of one run: what it was told of each."""
+    """LiveKit's side of the jobs of one run, and what the program reported of each."""
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
@@ -115,7 +115,7 @@ class FaultySubscriber(Subscriber):
 
 @final
 class SimulatedProgram:
-    """Made by `World`.  Forgets everything when it ends but what is on the disk."""
+    """One run, made by `World`.  Only the disk outlives it."""
 
     system: ActorSystem
     store: Ref[Any]
@@ -138,12 +138,12 @@ class SimulatedProgram:
         self.drained_at = inf
         """Virtual seconds since when it leaves every room."""
         self.alive = False
-        """It runs, and what it does reaches the world."""
+        """It runs, and its effects reach the world."""
         self.killed = False
         self.ready = trio.Event()
         """It takes jobs."""
         self.over = trio.Event()
-        """Nothing of it is left."""
+        """All of its tasks have ended."""
         self._life = trio.CancelScope()
         self._stopped = trio.Event()
 
@@ -174,13 +174,13 @@ class SimulatedProgram:
         self.over.set()
 
     def kill(self) -> None:
-        """It is gone, at once and without a word."""
+        """End it at once, without a shutdown."""
         self.alive, self.killed = False, True
         self._life.cancel()
 
     async def stop(self) -> bool:
-        """As at a signal: leave every room, have everything kept.  False where that took too
-        long, and it was killed."""
+        """As after SIGTERM: leave every room and store everything.  False if that took too long or
+        it was killed."""
         with trio.move_on_after(STOP_WITHIN) as scope:
             await self.drain()
             await self._flush()
@@ -206,7 +206,7 @@ class SimulatedProgram:
             await self.store.ask(Flush, timeout=float("inf"))
 
     async def _start(self) -> None:
-        await trio.lowlevel.checkpoint()  # It may be killed by now.
+        await trio.lowlevel.checkpoint()  # A kill may come here.
         root = self.system.supervisor
         self.subscriber = SubscriberFanOut(
             {
@@ -282,7 +282,7 @@ class SimulatedProgram:
         )
 
     async def _reconcile(self) -> None:
-        """Every room that lives is to be watched, as the reconciler of the bridge has it."""
+        """Have every open room watched, as the reconciler of the bridge does."""
         while True:
             await trio.sleep(0.5)
             for room in self.world.rooms.live:
@@ -291,7 +291,7 @@ class SimulatedProgram:
                     self.assign(room)
             await trio.sleep(RECONCILE_EVERY - 0.5)
 
-    # -- what it says and hears
+    # -- its effects and its events
 
     def _through_delivery(self, room: str, offer: Offer) -> Offer:
         """`offer` over the delivery of this room, where what comes is stamped with our clock."""
@@ -339,9 +339,9 @@ class SimulatedProgram:
     # -- rooms and jobs
 
     def session_path(self, room: SimulatedRoom) -> str | None:
-        """Where the session of a room is in the tree."""
-        held = self.table.find_room(room.sid)
-        return None if held is None else f"/rooms/{held.key}/session"
+        """The path of a room's session in the tree."""
+        record = self.table.find_room(room.sid)
+        return None if record is None else f"/rooms/{record.key}/session"
 
     def assign(self, room: SimulatedRoom) -> None:
         """LiveKit gives us a job for a room."""

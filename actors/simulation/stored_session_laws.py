@@ -1,4 +1,4 @@
-"""The laws of what is on the disk when all is over, compared with what really happened."""
+"""The laws of the stored sessions: they are compared with what really happened."""
 
 from __future__ import annotations
 
@@ -19,41 +19,43 @@ if TYPE_CHECKING:
     from actors.simulation.world import World
 
 ENTERED: Final = 3.0
-"""Seconds after which a life that was watched must be on the disk."""
+"""Seconds after which a watched room instance must have a stored session."""
 EXACTLY: Final = 0.05
-"""Seconds by which times may differ where nothing came in between."""
+"""Seconds by which times may differ without a fault."""
 BY_WEBHOOK: Final = 1.0
-"""Seconds by which they may differ where the server's clock was asked, which has whole ones."""
-GONE_ON: Final = frozenset({"worker_stopped", "removed", "dispatch_deleted", "server_lost"})
-"""End reasons of sessions whose room may live on."""
+"""Seconds by which they may differ with webhooks, whose times are whole seconds."""
+ROOM_MAY_GO_ON: Final = frozenset({"worker_stopped", "removed", "dispatch_deleted", "server_lost"})
+"""End reasons of sessions whose room may still be open."""
 
 
 def _all(world: World) -> Iterator[tuple[StoredSession, Truth | None]]:
     for number in world.disk.numbers:
-        kept = world.disk.session(number)
-        yield kept, world.truths.by_sid.get(kept.state.room_sid)
+        stored = world.disk.session(number)
+        yield stored, world.truths.by_sid.get(stored.state.room_sid)
 
 
 def all_is_stored(world: World) -> list[str]:
     """The disk has all records, and the store reports no trouble."""
     backlog, table = world.program.backlog, world.program.table
-    found = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
+    problems = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
     if backlog.health.trouble:
-        found.append(f"still in trouble: {backlog.health.trouble}")
+        problems.append(f"still in trouble: {backlog.health.trouble}")
     for journal in table.journals:
-        kept = world.disk.seq(journal.number)
-        if kept != journal.seq:
-            found.append(f"{journal.state.room_sid} is on the disk to {kept}, not {journal.seq}")
-    return found
+        stored = world.disk.seq(journal.number)
+        if stored != journal.seq:
+            problems.append(
+                f"{journal.state.room_sid} is on the disk to {stored}, not {journal.seq}"
+            )
+    return problems
 
 
 def one_open_session_per_instance(world: World) -> list[str]:
-    sids = Counter(kept.state.room_sid for kept, _ in _all(world) if not kept.state.ended)
+    sids = Counter(stored.state.room_sid for stored, _ in _all(world) if not stored.state.ended)
     return [f"{sid}: {count} open sessions" for sid, count in sids.items() if count > 1]
 
 
 def one_session_per_instance(world: World) -> list[str]:
-    sids = Counter(kept.state.room_sid for kept, _ in _all(world))
+    sids = Counter(stored.state.room_sid for stored, _ in _all(world))
     return [
         f"{sid}: {count} sessions"
         for sid, count in sids.items()
@@ -62,15 +64,14 @@ def one_session_per_instance(world: World) -> list[str]:
 
 
 def _ended_long_ago(world: World, sid: str) -> bool:
-    """Whether a new run may not have been given its session.  A webhook that is late then
-    begins another."""
+    """Whether a new run may not have recovered its session.  A late webhook then begins another."""
     truth = world.truths.by_sid.get(sid)
     return truth is not None and truth.ended_long_ago and len(world.programs) > 1
 
 
 def every_instance_has_its_session(world: World) -> list[str]:
-    """Whatever was watched, and could be kept, was."""
-    there = {kept.state.room_sid for kept, _ in _all(world)}
+    """A room instance that was watched, and could be stored, has a session."""
+    there = {stored.state.room_sid for stored, _ in _all(world)}
     return [
         f"{sid} ({truth.room}) was watched for {truth.watched:g} s and has no session"
         for sid, truth in world.truths.by_sid.items()
@@ -80,11 +81,11 @@ def every_instance_has_its_session(world: World) -> list[str]:
 
 def numbers(world: World) -> list[str]:
     """A session never counts more than there was, and all of it where nothing was lost."""
-    return [one for kept, truth in _all(world) for one in _wrong_numbers(world, kept, truth)]
+    return [one for stored, truth in _all(world) for one in _wrong_numbers(world, stored, truth)]
 
 
-def _wrong_numbers(world: World, kept: StoredSession, truth: Truth | None) -> Iterator[str]:
-    state = kept.state
+def _wrong_numbers(world: World, stored: StoredSession, truth: Truth | None) -> Iterator[str]:
+    state = stored.state
     if truth is None:
         yield f"a session of {state.room_sid!r}, which never lived"
         return
@@ -92,7 +93,7 @@ def _wrong_numbers(world: World, kept: StoredSession, truth: Truth | None) -> It
     most_aborted = truth.aborted
     if state.room_sid in world.disordered:  # That somebody is active came before their join.
         most_aborted += sum(visit.active_late for visit in truth.visits.values())
-    for what, told, real, most in (
+    for what, shown, real, most in (
         ("people", one.participants_total, len(truth.people), None),
         ("joins", state.joins, truth.joins, None),
         ("aborted joins", state.aborted_joins, truth.aborted, most_aborted),
@@ -100,21 +101,21 @@ def _wrong_numbers(world: World, kept: StoredSession, truth: Truth | None) -> It
         ("messages", state.messages.total, truth.messages, None),
         ("attachments", state.messages.attachments, truth.attachments, None),
     ):
-        if told > (real if most is None else most) or (truth.exact and told != real):
-            yield f"{state.room} ({state.room_sid}): {told} {what}, in truth {real}"
+        if shown > (real if most is None else most) or (truth.exact and shown != real):
+            yield f"{state.room} ({state.room_sid}): {shown} {what}, in truth {real}"
 
 
 def presence(world: World) -> list[str]:
-    """Who was there, from when to when."""
+    """Joins are those of the people in the room, with the right times."""
     return [
         one
-        for kept, truth in _all(world)
+        for stored, truth in _all(world)
         if truth is not None
-        for one in _wrong_stays(world, kept.state, truth)
+        for one in _wrong_visits(world, stored.state, truth)
     ]
 
 
-def _wrong_stays(world: World, state: SessionState, truth: Truth) -> Iterator[str]:
+def _wrong_visits(world: World, state: SessionState, truth: Truth) -> Iterator[str]:
     bound = BY_WEBHOOK if world.plan.webhooks else EXACTLY
     for person in everyone(state):
         for join in person.joins:
@@ -136,12 +137,12 @@ def _wrong_stays(world: World, state: SessionState, truth: Truth) -> Iterator[st
 
 
 def coverage(world: World) -> list[str]:
-    """Watched is what was, less what a killed program could not keep, and never more."""
+    """The watched time is the true one, less what a killed program could not store; never more."""
     return [
         one
-        for kept, truth in _all(world)
+        for stored, truth in _all(world)
         if truth is not None
-        for one in _wrong_coverage(world, kept.state, truth)
+        for one in _wrong_coverage(world, stored.state, truth)
     ]
 
 
@@ -160,12 +161,12 @@ def _wrong_coverage(world: World, state: SessionState, truth: Truth) -> Iterator
 
 
 def gaps(world: World) -> list[str]:
-    """What was watched and the gaps are all of the time since our first entry."""
+    """Watched time and gaps add up to the time since our first entry."""
     return [
         one
-        for kept, truth in _all(world)
+        for stored, truth in _all(world)
         if truth is not None and truth.timed
-        for one in _wrong_gaps(world, kept.state)
+        for one in _wrong_gaps(world, stored.state)
     ]
 
 
@@ -174,23 +175,23 @@ def _wrong_gaps(world: World, state: SessionState) -> Iterator[str]:
     if state.watched_from is None:
         return
     until = now if state.ended_at is None else state.ended_at
-    found, watched = every_gap(state, now), totals(state, now).watched
-    unwatched = sum(gap.until - gap.since for gap in found) + state.truncated.gap_seconds
+    gap_list, watched = every_gap(state, now), totals(state, now).watched
+    unwatched = sum(gap.until - gap.since for gap in gap_list) + state.truncated.gap_seconds
     if abs(watched + unwatched - stretch(state.watched_from, until)) > EXACTLY:
         yield (
             f"{state.room_sid}: watched for {watched:.2f} s, gaps of {unwatched:.2f} s, of"
             f" {until - state.watched_from:.2f} s"
         )
-    times = [state.watched_from, *(at for gap in found for at in (gap.since, gap.until)), until]
+    times = [state.watched_from, *(at for gap in gap_list for at in (gap.since, gap.until)), until]
     if times != sorted(times):
-        yield f"{state.room_sid}: gaps are not one after the other: {found}"
+        yield f"{state.room_sid}: gaps are not one after the other: {gap_list}"
 
 
 def end_reasons(world: World) -> list[str]:
-    """A session ends because its room, or our program, did only once that did.
+    """A session does not end before its room or our program.
 
-    A crash with the word in hand why a session ends leaves no better reason than that its
-    actors stopped.
+    A crash with the message in hand that has the end reason leaves "the worker stopped" as the
+    reason.
     """
     drained_at = {
         id(program.backlog): program.drained_at
@@ -198,48 +199,50 @@ def end_reasons(world: World) -> list[str]:
         if not any(isinstance(signal, Crashed) for signal in program.signals)
     }
     stopped = [
-        f"{told.journal.state.room_sid}: ended as if the worker had stopped"
-        for told in world.journals.all
-        for record, time in zip(told.records, told.times, strict=True)
+        f"{watched.journal.state.room_sid}: ended as if the worker had stopped"
+        for watched in world.journals.all
+        for record, time in zip(watched.records, watched.times, strict=True)
         if isinstance(record, SessionEnded) and record.reason == "worker_stopped"
-        if time < drained_at.get(id(told.journal._backlog), -inf)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+        if time < drained_at.get(id(watched.journal._backlog), -inf)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
     ]
     return stopped + [
-        f"{told.journal.state.room_sid}: ended for {record.reason}, and the room"
+        f"{watched.journal.state.room_sid}: ended for {record.reason}, and the room"
         f" {'lives' if truth.ended_at is None else f'ended at {truth.ended_at}'}"
-        for told in world.journals.all
-        for record in told.records
-        if isinstance(record, SessionEnded) and record.reason not in GONE_ON
-        for truth in [world.truths.by_sid.get(told.journal.state.room_sid, Truth())]
+        for watched in world.journals.all
+        for record in watched.records
+        if isinstance(record, SessionEnded) and record.reason not in ROOM_MAY_GO_ON
+        for truth in [world.truths.by_sid.get(watched.journal.state.room_sid, Truth())]
         if truth.ended_at is None or (truth.timed and truth.ended_at > record.at + EXACTLY)
     ]
 
 
 def webhooks_alone(world: World) -> list[str]:
-    """A life that no agent saw has its session where all of its webhooks came."""
+    """A room instance that no agent watched has a session if all of its webhooks came."""
     if not world.plan.webhooks:
         return []
-    kept = {one.state.room_sid: one.state for one, _ in _all(world)}
-    found: list[str] = []
+    stored = {one.state.room_sid: one.state for one, _ in _all(world)}
+    problems: list[str] = []
     for sid, truth in world.truths.by_sid.items():
         if truth.watched or truth.webhooks_missed or None in (truth.ended_at, truth.webhook_at):
             continue
-        state = kept.get(sid)
+        state = stored.get(sid)
         if state is None:
-            found.append(f"{sid}: its webhooks came, and it has no session")
+            problems.append(f"{sid}: its webhooks came, and it has no session")
         elif (state.unique, state.tracks_total) != (len(truth.people), len(truth.tracks)):
-            found.append(
+            problems.append(
                 f"{sid}: {state.unique} people and {state.tracks_total} tracks, in truth"
                 f" {len(truth.people)} and {len(truth.tracks)}"
             )
-    return found
+    return problems
 
 
 def lines(world: World) -> list[str]:
-    """Of every session each line is there, or counted as lost."""
-    found: list[str] = []
-    for kept, _ in _all(world):
-        missing = kept.seq + 1 - len(world.disk.lines.get(kept.session, {}))
-        if missing != kept.lost:
-            found.append(f"{kept.state.room_sid}: {missing} lines missing, {kept.lost} counted")
-    return found
+    """Each line of a session is stored, or counted as lost."""
+    problems: list[str] = []
+    for stored, _ in _all(world):
+        missing = stored.seq + 1 - len(world.disk.lines.get(stored.session, {}))
+        if missing != stored.lost:
+            problems.append(
+                f"{stored.state.room_sid}: {missing} lines missing, {stored.lost} counted"
+            )
+    return problems

@@ -1,4 +1,4 @@
-"""LiveKit's webhooks: late, doubled, lost, and tried again for a while where nobody answers."""
+"""LiveKit's webhooks: late, doubled, lost, and sent again for a while if no program answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GIVE_UP_AFTER: Final = 20.0
 
 @final
 class WebhookDelivery:
-    """What will happen to the next ones."""
+    """The faults of the next webhooks."""
 
     def __init__(
         self,
@@ -30,21 +30,21 @@ class WebhookDelivery:
         missed: Callable[[WebhookReceived], object],
         done: Callable[[str], object],
     ) -> None:
-        """`deliver` says whether somebody took it, `missed` is told of one that is given up."""
+        """`deliver` returns whether a program took it.  `missed` gets each one that is given up."""
         self._nursery = nursery
         self._deliver = deliver
         self._missed = missed
         self._on_fault = done
         self._next: list[WebhookReceived] = []
         self.lost = 0
-        """That many will be lost."""
+        """So many will be lost."""
         self.doubled = 0
-        """That many will come twice, the second time seconds later."""
+        """So many will come twice, the second time seconds later."""
         self.late = 0
-        """That many will be seconds late."""
+        """So many will be seconds late."""
 
     def send(self, room: SimulatedRoom, event: WebhookReport) -> None:
-        """Something happened."""
+        """Send the webhook of an event."""
         webhook = WebhookReceived(room.name, room.sid, event)
         if self.lost:
             self.lost -= 1

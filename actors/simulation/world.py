@@ -1,4 +1,4 @@
-"""Plays a plan: people in simulated rooms, and the program that watches them, run after run."""
+"""Runs a plan: people in simulated rooms, and the program that watches them, run after run."""
 
 from __future__ import annotations
 
@@ -41,36 +41,36 @@ SETTLING: Final = 60.0
 LONGEST: Final = 600.0
 """Virtual seconds after the end of the faults within which all is over."""
 CALM: Final = 15.0
-"""Virtual seconds after a trouble of the disk until it is written to in time again."""
+"""Virtual seconds after a fault of the disk until it is written to in time again."""
 
 
 @frozen
 class Outcome:
-    """What one simulation came to."""
+    """The result of one simulation."""
 
     plan: Plan
     violations: tuple[str, ...]
     injected: Counter[str]
     """Faults that really took effect, by kind."""
     checked: Counter[str]
-    """How often each law was looked at."""
+    """How often each law was checked."""
     trace: str
     """A hash of everything that was observed, in order."""
 
 
 def play(plan: Plan) -> Outcome:
-    """Run one scenario to its verdict.  Never raises for what the actors do."""
+    """Run one scenario and check all laws.  Never raises for a fault of the actors."""
     world = World(plan)
     try:
         run(world.main, seed=plan.seed, clock=TasksOnlyClock())
-    except Exception:  # noqa: BLE001 (whatever comes out of it is the finding)
+    except Exception:  # noqa: BLE001 (any exception is a violation)
         world.violations.append(f"the run itself failed: {traceback.format_exc()}")
     trace = hashlib.sha256(repr(world.trace).encode()).hexdigest()
     return Outcome(plan, tuple(world.violations), world.injected, world.checked, trace)
 
 
 def shrunk(plan: Plan) -> Plan:
-    """The smallest part of a failing plan that was found to fail still."""
+    """The smallest part of a failing plan that still fails, as far as was tried."""
     return evolve(plan, steps=shrink(plan.steps, lambda steps: _fails(evolve(plan, steps=steps))))
 
 
@@ -85,7 +85,7 @@ class World:
     nursery: trio.Nursery
     webhooks: WebhookDelivery
     program: SimulatedProgram
-    """The newest run; while none is up, the one that comes next."""
+    """The newest run.  While none is up, the next one."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -112,7 +112,7 @@ class World:
         self.clock_offset = 0.0
         self.server_down_until = 0.0
         self.server_dying = False
-        """It is killed, and says nothing of what happens."""
+        """The server is killed, and sends no webhook."""
         self.refusals: Counter[str] = Counter()
         """Room to entries that will be refused."""
         self.entry_delays: dict[str, float] = {}
@@ -121,13 +121,13 @@ class World:
         self.record_faults = 0
         """Records after which the session will crash, before it publishes them."""
         self.rooms_left_by_kill: set[str] = set()
-        """SIDs of rooms that a killed program had made by joining them a moment before."""
+        """SIDs of rooms that a killed program had made by joining them."""
         self.disordered: set[str] = set()
-        """SIDs of rooms whose events came in another order, or not all."""
+        """SIDs of rooms whose events came in another order, or not all of them."""
         self.questions: Counter[int] = Counter()
-        """Each question of ours to its number of ends."""
+        """Each question to its number of ends."""
         self.pending_restarts = 0
-        """Runs that are to end, or to begin again."""
+        """Runs of the program that a fault ends or starts again."""
         self._jobs = 0
 
     # -- the world around the program
@@ -157,7 +157,7 @@ class World:
             self.webhooks.send(room, event)
 
     def _deliver(self, webhook: WebhookReceived) -> bool:
-        """A webhook comes in; False where nobody takes it."""
+        """A webhook comes in.  False: no program is up to take it."""
         if not self.program.takes_jobs:
             return False
         truth = self.truths.by_sid[webhook.room_sid]
@@ -197,11 +197,11 @@ class World:
 
     @property
     def undo(self) -> Undo:
-        """How a room that only we made is taken back."""
+        """Deletes a room that only we made."""
         return self.rooms
 
     async def list_living(self) -> frozenset[str]:
-        """The SIDs of all rooms that live."""
+        """The SIDs of all open rooms."""
         await trio.sleep(0.05)
         if trio.current_time() < self.server_down_until:
             self.inject("server_unreachable")
@@ -211,7 +211,7 @@ class World:
     # -- rooms and jobs
 
     def live(self, index: int) -> SimulatedRoom | None:
-        """The room of this number, where it lives."""
+        """The open room of this number, if any."""
         name = room_name(index)
         return next((room for room in self.rooms.live if room.name == name), None)
 
@@ -236,12 +236,12 @@ class World:
         self.programs.append(self.program)
 
     def kill(self) -> bool:
-        """The program is gone at once, with everything that it knew; False if it was not up."""
-        dying = self.program
-        if not dying.alive:
+        """End the program at once, with all that it has in memory.  False if it was not up."""
+        ending = self.program
+        if not ending.alive:
             return False
-        self._check_durability(dying)
-        dying.kill()
+        self._check_durability(ending)
+        ending.kill()
         self.rooms_left_by_kill.update(room.sid for room in self.rooms.live if room.made_by_watcher)
         for room in self.rooms.live:
             room.drop(None)
@@ -251,43 +251,42 @@ class World:
         self._new_program()
         return True
 
-    def _check_durability(self, dying: SimulatedProgram, *, well: bool = False) -> None:
-        """Note what it could not keep; it must have kept all but that."""
+    def _check_durability(self, ending: SimulatedProgram, *, well: bool = False) -> None:
+        """Check that all older records are stored, and note which newer ones may be lost."""
         now, durable_until = trio.current_time(), self.disk.durable_until
         self.checked["durable"] += 1
-        calm_since = max(dying.began_at, self.disk.troubled_at)
+        calm_since = max(ending.began_at, self.disk.troubled_at)
         late = now - durable_until - HEARTBEAT - 2 * GATHER
         if not well and now - calm_since > CALM and late > 0:
             self.violations.append(f"durable: nothing was written in the last {late:g} s or more")
-        for told in self.journals.of(dying.backlog):
-            truth = self.truths.by_sid[told.journal.state.room_sid]
-            seq, owed = self.disk.seq(told.journal.number), told.seq_before(durable_until)
-            if seq < owed:
-                sid = told.journal.state.room_sid
-                self.violations.append(f"durable: {sid} has {seq} on the disk, not {owed}")
-            if seq < told.journal.seq:
+        for watched in self.journals.of(ending.backlog):
+            truth = self.truths.by_sid[watched.journal.state.room_sid]
+            seq, expected = self.disk.seq(watched.journal.number), watched.seq_before(durable_until)
+            if seq < expected:
+                sid = watched.journal.state.room_sid
+                self.violations.append(f"durable: {sid} has {seq} on the disk, not {expected}")
+            if seq < watched.journal.seq:
                 truth.exact = False
-            if seq < told.journal.seq or not well:
-                truth.unsaved_seconds += now - max(durable_until, dying.began_at)
+            if seq < watched.journal.seq or not well:
+                truth.unsaved_seconds += now - max(durable_until, ending.began_at)
         for room in self.rooms.live:
-            path = dying.session_path(room)
-            mailboxes = dying.saboteur.mailboxes.get(path or "")
+            path = ending.session_path(room)
+            mailboxes = ending.saboteur.mailboxes.get(path or "")
             if path is None or mailboxes is None or len(mailboxes[-1]):
                 self.truths.mark_inexact(room)
         for truth in self.truths.by_sid.values():
             if truth.webhook_at is not None and truth.webhook_at >= durable_until - GATHER:
-                truth.webhooks_missed += 1  # It may have been on its way to the disk.
+                truth.webhooks_missed += 1  # It may not have been written yet.
 
     async def run_again(self, seconds: float) -> None:
-        """The next run begins, after so many seconds."""
+        """Begin the next run after so many seconds."""
         program = self.program
         await trio.sleep(seconds)
         self.nursery.start_soon(program.run)
         await trio.lowlevel.checkpoint()
 
     async def stop(self) -> bool:
-        """End the program well, or kill it where that takes too long; False where somebody
-        else was faster."""
+        """Stop the program, or kill it if that takes too long.  False if it has ended meanwhile."""
         ending = self.program
         well = await ending.stop()
         if ending is not self.program:
@@ -303,7 +302,7 @@ class World:
     # -- the scenario
 
     async def main(self) -> None:
-        """The whole of it."""
+        """The whole scenario."""
         before = trio.lowlevel.current_statistics().tasks_living
         with trio.fail_after(self.plan.seconds + LONGEST):
             await self._run()
@@ -324,7 +323,7 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """The program and its rooms, for the length of a block."""
-        with self.journals.kept():
+        with self.journals.watching():
             async with trio.open_nursery() as self.nursery:
                 self.webhooks = WebhookDelivery(
                     self.nursery, self._deliver, self._on_webhook_missed, self.inject
@@ -352,7 +351,7 @@ class World:
         await trio.sleep_until(began + self.plan.seconds)
 
     async def _heal(self) -> None:
-        """Take every fault back and let things settle."""
+        """End every fault and let the program recover."""
         while self.pending_restarts:  # noqa: ASYNC110 (virtual time)
             await trio.sleep(1.0)
         await self.program.ready.wait()
@@ -371,21 +370,21 @@ class World:
                 room.resync()
         await trio.sleep(SETTLING / 3)
         if not await self.program.store.ask(Flush, timeout=30.0):
-            self.violations.append("not kept, although the disk is well")
+            self.violations.append("not stored, although the disk is well")
 
     async def _drain(self) -> None:
         with trio.move_on_after(60.0) as scope:
             await self.program.drain()
             await self.program.store.ask(Flush, timeout=30.0)
         if scope.cancelled_caught:
-            held = sorted(self.program.table.records)
-            self.violations.append(f"not drained within 60 s: {held}")
+            left = sorted(self.program.table.records)
+            self.violations.append(f"not drained within 60 s: {left}")
         await trio.sleep(6.0)
 
     # -- for steps
 
     def tell_session(self, room: SimulatedRoom, tick: Tick) -> None:
-        """Past the delivery: what no room would say."""
-        held = self.program.table.find_room(room.sid)
-        if held is not None and held.session is not None:
-            held.session.tell(tick)
+        """Send the session a message that no room would send."""
+        record = self.program.table.find_room(room.sid)
+        if record is not None and record.session is not None:
+            record.session.tell(tick)

@@ -1,4 +1,4 @@
-"""The laws, each as a function that gives what breaks it: an empty list is well.
+"""The laws, each as a function that returns its violations: an empty list if it holds.
 
 They look only at data (counters, signals, injected exceptions), so that each can be
 shown to catch a made-up history that breaks its law.
@@ -23,9 +23,9 @@ def counters_balance(counters: Mapping[str, Counters]) -> list[str]:
 
 
 def nothing_queued(counters: Mapping[str, Counters]) -> list[str]:
-    """An actor that is gone has nothing in its mailbox: it was read, or is a dead letter."""
+    """A mailbox is empty after its actor's end: messages were read or are dead letters."""
     return [
-        f"{path}: gone, and {counts.queued} messages are still queued"
+        f"{path}: ended, and {counts.queued} messages are still queued"
         for path, counts in counters.items()
         if counts.queued
     ]
@@ -33,23 +33,23 @@ def nothing_queued(counters: Mapping[str, Counters]) -> list[str]:
 
 def raised_is_reported(raised: Iterable[BaseException], signals: Sequence[Signal]) -> list[str]:
     """Each exception that was raised is in exactly one `Crashed`."""
-    told = Counter(
+    reported = Counter(
         id(error)
         for signal in signals
         if isinstance(signal, Crashed)
         for error in _leaves(signal.error)
     )
     return [
-        f"{error!r} was raised and reported {told[id(error)]} times"
+        f"{error!r} was raised and reported {reported[id(error)]} times"
         for error in raised
-        if told[id(error)] != 1
+        if reported[id(error)] != 1
     ]
 
 
 def crashes_are_expected(
     signals: Sequence[Signal], expected: tuple[type[BaseException], ...]
 ) -> list[str]:
-    """No actor crashed of anything but what was injected."""
+    """Only expected exceptions crashed an actor."""
     return [
         f"{signal.actor}: crashed by itself of {error!r} (message {signal.message!r})"
         for signal in signals
@@ -86,10 +86,10 @@ def restarts_within_budget(
 
 
 def ends_once(signals: Sequence[Signal], started: Mapping[str, int]) -> list[str]:
-    """Every place in the tree that was ever taken is given up as often: one `ActorEnded` each."""
+    """Every actor that started at a path has ended: one `ActorEnded` each."""
     ended = Counter(signal.actor for signal in signals if isinstance(signal, ActorEnded))
     return [
-        f"{path}: taken {count} times, ended {ended[path]} times"
+        f"{path}: started {count} times, ended {ended[path]} times"
         for path, count in started.items()
         if ended[path] != count
     ]
@@ -114,7 +114,7 @@ def asks_end_once(ends: Mapping[Any, int]) -> list[str]:
 
 
 def tasks_at_baseline(before: int, after: int) -> list[str]:
-    """As many tasks live after as before."""
+    """As many tasks run after as before."""
     return [] if before == after else [f"{after - before} tasks were left behind"]
 
 

@@ -1,4 +1,4 @@
-"""An actor that only listens: what it was told can be awaited and looked at."""
+"""An actor that only records its messages, so that a test can await and read them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class _Listener(Actor[Any]):
 
 @final
 class TestProbe:
-    """Give `ref` to whoever should talk to it.  A question is a message here as well: answer
-    it through its `reply_to`."""
+    """Give `ref` to the actor under test.  A question is a message here too: answer it through
+    its `reply_to`."""
 
     __test__ = False  # not a test class of pytest
 

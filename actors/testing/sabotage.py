@@ -1,8 +1,8 @@
 """Faults inside actors: a handler that raises or is slow, a start that fails, a stubborn stop.
 
-Works on any actors, unchanged: `open_system(prepare=saboteur.prepare)` shows it every
-incarnation before it starts.  What it raises it keeps, so that `checks` can tell that
-each exception was reported.
+Works on any actors, unchanged: `open_system(prepare=saboteur.prepare)` gives it every
+incarnation before it starts.  It lists the exceptions that it raises, so that `checks` can
+see that each was reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Injected(Exception):
 
 
 Act: TypeAlias = Callable[[Any, Any, Any], Awaitable[None] | None]
-"""What happens in place of a handler: takes the handler, the actor and the message."""
+"""Runs in place of a handler: takes the handler, the actor and the message."""
 
 
 @final
@@ -36,7 +36,7 @@ class Saboteur:
         self.specs: dict[str, ChildSpec[Any]] = {}
         self.raised: list[Injected] = []
         self.done: Counter[str] = Counter() if done is None else done
-        """What really happened, by kind."""
+        """Number of faults that took effect, by kind."""
         self._starts: dict[str, deque[Callable[[], Awaitable[None]]]] = {}
         self._healed = False
 
@@ -59,7 +59,7 @@ class Saboteur:
             actor.started = sabotaged
 
     def counters(self) -> dict[str, Counters]:
-        """Of every mailbox there was: path and its number there, as ``/a#0``."""
+        """The counters of every mailbox: path and its number there, as ``/a#0``."""
         return {
             f"{path}#{n}": mailbox.counters
             for path, mailboxes in self.mailboxes.items()
@@ -67,7 +67,7 @@ class Saboteur:
         }
 
     def heal(self) -> None:
-        """Nothing that was planned and has not happened will happen."""
+        """Remove all planned faults that have not happened yet."""
         self._healed = True
         self._starts.clear()
         for actor in self.actors.values():
@@ -113,7 +113,7 @@ class Saboteur:
         self._starts.setdefault(path, deque()).append(act)
 
     def stubborn_stop(self, path: str, seconds: float) -> None:
-        """It does not even obey a cancel for `seconds` when it is stopped."""
+        """When it is stopped, it ignores even a cancellation for `seconds`."""
         actor = self.actors.get(path)
         if actor is None:
             return
@@ -141,7 +141,7 @@ class Saboteur:
 
 @final
 class _Tampered:
-    """A table of handlers of which one, once, does something else."""
+    """A table of handlers in which one call runs something else."""
 
     def __init__(self, actor: Actor[Any], nth: int, act: Act) -> None:
         self._table: Any = type(actor).handlers

@@ -1,6 +1,6 @@
 """trio in virtual time, its scheduler seeded: the same seed runs the same way.
 
-trio shuffles tasks that could run at the same time, so that nobody relies on their order.
+trio shuffles tasks that could run at the same time, so that no program relies on their order.
 There is a private switch with which it sorts them first and shuffles them with a random
 source that can be seeded; `run` is the only place that knows it.  Where a trio has no such
 switch `SEEDABLE` is False: then virtual time and plans still hold, only the order of
@@ -24,7 +24,7 @@ PosArgs = TypeVarTuple("PosArgs")
 _SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 
 SEEDABLE: Final = hasattr(_run, _SWITCH) and hasattr(getattr(_run, "_r", None), "seed")
-"""Whether this trio lets its scheduler be seeded."""
+"""Whether the scheduler of this trio can be seeded."""
 
 
 def run(
@@ -34,13 +34,13 @@ def run(
     clock: trio.abc.Clock | None = None,
     instruments: tuple[trio.abc.Instrument, ...] | list[trio.abc.Instrument] = (),
 ) -> T:
-    """As `trio.run`, seeded, on a clock that jumps as soon as everybody waits for it."""
+    """As `trio.run`, seeded, on a clock that jumps as soon as all tasks wait for it."""
     with _seeded(seed):
         return trio.run(main, *args, clock=clock or virtual_clock(), instruments=tuple(instruments))
 
 
 def virtual_clock() -> trio.testing.MockClock:
-    """A clock at 0 that stands still while anybody has work, and then jumps."""
+    """A clock at 0 that stands still while a task can run, and then jumps."""
     return trio.testing.MockClock(autojump_threshold=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Make a failing plan small: leave out whatever is not needed for it to fail."""
+"""Make a failing plan small: leave out each step that it can fail without."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def shrink(
     `fails` is run at most `most_runs` times, after which the smallest so far is returned.
     The whole of `steps` is taken to fail.  (Zeller's ddmin: large parts first.)
     """
-    kept, size, runs = tuple(steps), max(1, len(steps) // 2), 0
+    smallest, size, runs = tuple(steps), max(1, len(steps) // 2), 0
     while True:
         at, removed = 0, False
-        while at < len(kept) and runs < most_runs:
-            candidate = kept[:at] + kept[at + size :]
+        while at < len(smallest) and runs < most_runs:
+            candidate = smallest[:at] + smallest[at + size :]
             runs += 1
             if fails(candidate):
-                kept, removed = candidate, True
+                smallest, removed = candidate, True
             else:
                 at += size
         if runs >= most_runs or (size == 1 and not removed):
-            return kept
+            return smallest
         size = max(1, size // 2)

@@ -1,4 +1,4 @@
-"""One run of somebody's actors under one seed, and the laws that held in it."""
+"""One run of any actors under one seed, with a check of all laws at its end."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from actors.testing.sabotage import Injected, Saboteur
 class Sim:
     """A running system whose faults are drawn from `seed`.
 
-    Start actors under `system.supervisor`, have `saboteur` hit them, draw whatever else is
-    random from `random`.  When the block of `open_sim` ends, every law of
-    `actors.testing.checks` that holds for any actors is looked at.
+    Start actors under `system.supervisor`, inject faults with `saboteur`, and draw other
+    random values from `random`.  When the block of `open_sim` ends, every law of
+    `actors.testing.checks` that holds for any actors is checked.
     """
 
     def __init__(self, seed: int, system: ActorSystem, saboteur: Saboteur) -> None:
@@ -34,14 +34,14 @@ class Sim:
         self.restarts: list[tuple[float, Restarting]] = []
         self.started: Counter[str] = Counter()
         self.expected: tuple[type[BaseException], ...] = (Injected,)
-        """What actors may crash of."""
+        """Exceptions that may crash an actor."""
 
     def probe(self, name: str = "probe") -> TestProbe:
-        """An actor that only listens."""
+        """An actor that only records its messages."""
         return TestProbe(self.system, name)
 
     def violations(self, tasks: tuple[int, int] = (0, 0)) -> list[str]:
-        """Every law that is broken, of a run that is over."""
+        """All broken laws of a run that has ended."""
         specs = self.saboteur.specs
         budgets: dict[str, Intensity] = {path: spec.intensity for path, spec in specs.items()}
         counters = self.saboteur.counters()
@@ -57,7 +57,7 @@ class Sim:
         ]
 
     def note(self, signal: Signal) -> None:
-        """For the system: something happened."""
+        """Take a signal of the system."""
         self.signals.append(signal)
         if isinstance(signal, Restarting):
             self.restarts.append((trio.current_time(), signal))

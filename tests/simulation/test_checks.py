@@ -502,10 +502,10 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         (drop_a_line_silently, "lines: ", ["second_job"]),
         (forget_when_the_run_before_ended, "coverage: ", ["kill"]),
         (forget_the_gap, "coverage: ", ["kill"]),
-        (take_over_nothing, "one session a life: ", ["kill"]),
-        (take_over_nothing, "one open session a life: ", ["kill"]),
+        (take_over_nothing, "one session per room instance: ", ["kill"]),
+        (take_over_nothing, "one open session per room instance: ", ["kill"]),
         (believe_that_no_room_lives, "end reasons: ", ["kill"]),
-        (lose_what_is_over, "every life has its session: ", ["kill", "room_closed"]),
+        (lose_what_is_over, "every room instance has its session: ", ["kill", "room_closed"]),
         (keep_half_of_a_batch, "durable: RM_", ["kill"]),
     ],
 )
