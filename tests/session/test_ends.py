@@ -53,7 +53,7 @@ def test_our_own_disconnects_lead_to_reasons_of_the_table() -> None:
     assert set(END_OF_DISCONNECT.values()) == SEEN_ENDS | {"removed"}
 
 
-@pytest.mark.parametrize("reason", CONTINUABLE)
+@pytest.mark.parametrize("reason", sorted(CONTINUABLE))
 def test_the_gap_until_a_session_goes_on_has_the_reason_of_its_row(reason: str) -> None:
     state, _ = fold(None, SessionBegan(T0, "r", "RM_1", ("AJ_1",), "w", "a", T0))
     for record in (
