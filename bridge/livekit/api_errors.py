@@ -35,11 +35,11 @@ class NotSupported(ApiError):
 
 
 class ApiRefused(ApiError):
-    """The server understood the call and will not do it (invalid argument, wrong state)."""
+    """The server understood the call and refuses it (invalid argument, wrong state)."""
 
 
 class Unavailable(ApiError):
-    """The server cannot be reached or cannot answer now: worth another try."""
+    """The server cannot be reached or cannot answer now.  Another try may succeed."""
 
 
 class TimedOut(Unavailable):
@@ -47,7 +47,7 @@ class TimedOut(Unavailable):
 
 
 class MalformedAnswer(ApiError):
-    """The server answered something that is not what this call answers."""
+    """The server's answer is not an answer to this call."""
 
 
 _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
@@ -79,7 +79,7 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     503: Unavailable,
     504: TimedOut,
 }
-"""Answers without a Twirp code, from a proxy or from LiveKit's own 401."""
+"""Answers without a Twirp code: from a proxy, or LiveKit's own 401."""
 
 _BY_EXCEPTION: Final[tuple[tuple[type[Exception], type[ApiError], str], ...]] = (
     (httpx2.TimeoutException, TimedOut, "no answer in time"),
@@ -88,7 +88,7 @@ _BY_EXCEPTION: Final[tuple[tuple[type[Exception], type[ApiError], str], ...]] = 
     (httpx2.RemoteProtocolError, Unavailable, "the answer broke off or is not HTTP"),
     (httpx2.HTTPError, Unavailable, "the request failed"),
 )
-"""What our HTTP client raises, in this order."""
+"""The exceptions of our HTTP client, examined in this order."""
 
 
 def error_of_exception(method: str, error: httpx2.HTTPError) -> ApiError:
@@ -101,7 +101,7 @@ def error_of_exception(method: str, error: httpx2.HTTPError) -> ApiError:
 
 
 class _TwirpError(msgspec.Struct):
-    """https://twitchtv.github.io/twirp/docs/spec_v7.html#error-codes; all else is passed over."""
+    """https://twitchtv.github.io/twirp/docs/spec_v7.html#error-codes; other fields are ignored."""
 
     code: str
     msg: str = ""
@@ -114,7 +114,7 @@ def error_of_response(method: str, status: int, body: bytes) -> ApiError:
     """The error of a call that was answered with another status than 200."""
     try:
         error = _decode_error(body)
-    except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
+    except Exception:  # noqa: BLE001  any fault is one of bytes that are not ours
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
         return kind(f"{method}: HTTP {status}")
     kind = _BY_CODE.get(error.code, _BY_STATUS.get(status, ApiError))

@@ -1,4 +1,4 @@
-"""LiveKit's address in all the forms people write it, and what we derive from it."""
+"""LiveKit's address in all the forms that people write, and the URLs that we derive from it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _SECURE: Final = {"ws": False, "http": False, "wss": True, "https": True}
 
 
 class BadUrl(ValueError):
-    """A LiveKit URL that cannot be one.  The text says what is wrong with it."""
+    """A text that is not a URL of LiveKit.  The message says what is wrong with it."""
 
 
 @frozen
 class Endpoint:
-    """Where a LiveKit server is."""
+    """The address of a LiveKit server."""
 
     secure: bool
     host: str
@@ -56,16 +56,16 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """Host and port as URLs and the `Host` header have them."""
+        """Host and port in the form of URLs and of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
     @property
     def room_url(self) -> str:
-        """What a room connection is opened with."""
+        """The URL with which a room connection is opened."""
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.path}"
 
     @property
     def http_url(self) -> str:
-        """The server API's base."""
+        """The base URL of the server API."""
         return f"{'https' if self.secure else 'http'}://{self.authority}{self.path}"

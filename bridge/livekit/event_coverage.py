@@ -1,4 +1,4 @@
-"""Every event that LiveKit has for us, and what becomes of each.  Data only.
+"""Every event that LiveKit sends us, and how it is handled.  Data only.
 
 There are three sources: the events of the SDK's `rtc.Room`, the messages of the native library
 below it, and LiveKit's webhooks.  A test compares these tables with what is installed, so an
@@ -17,22 +17,26 @@ from attrs import frozen
 
 @frozen
 class Handled:
+    """An event that the program uses."""
+
     by: str
-    """The event of `actors.session.events` that it becomes, or who uses it."""
+    """The event of `actors.session.events` that it becomes, or the module that uses it."""
 
 
 @frozen
 class LeftOut:
+    """An event that the program ignores."""
+
     because: str
 
 
 Fate: TypeAlias = Handled | LeftOut
 
 _OURS: Final = LeftOut("About tracks of ours: an agent that watches publishes none.")
-_STATE: Final = LeftOut("`reconnecting`, `reconnected` and `disconnected` say the same.")
-_SPEECH: Final = LeftOut("Transcriptions are what somebody said; only who speaks is watched.")
+_STATE: Final = LeftOut("`reconnecting`, `reconnected` and `disconnected` have the same content.")
+_SPEECH: Final = LeftOut("The text of speech is not watched, only who speaks.")
 _ENCRYPTED: Final = LeftOut(
-    "Follows from the encryption of the participant's tracks, which each publication tells."
+    "Follows from the encryption of the participant's tracks, which is in each publication."
 )
 _E2EE: Final = LeftOut("About keys of our own: an agent that watches has none.")
 
@@ -94,23 +98,23 @@ NATIVE: Final[Mapping[str, Fate]] = {
     "track_unmuted": _TO_THE_ROOM,
     "active_speakers_changed": Handled("SpeakersChanged"),
     "room_metadata_changed": _TO_THE_ROOM,
-    "room_sid_changed": Handled("the SDK's Room, which has the SID from it"),
+    "room_sid_changed": Handled("the SDK's Room, which takes its SID from it"),
     "participant_metadata_changed": _TO_THE_ROOM,
     "participant_name_changed": _TO_THE_ROOM,
     "participant_attributes_changed": _TO_THE_ROOM,
     "connection_quality_changed": Handled("QualityChanged"),
-    "connection_state_changed": Handled("the SDK's Room, which has its state from it"),
+    "connection_state_changed": Handled("the SDK's Room, which takes its state from it"),
     "disconnected": _TO_THE_ROOM,
     "reconnecting": _TO_THE_ROOM,
     "reconnected": _TO_THE_ROOM,
     "e2ee_state_changed": _E2EE,
-    "eos": Handled("the SDK's Room, whose task ends by it"),
+    "eos": Handled("the SDK's Room, which then ends its task"),
     "data_packet_received": Handled("DataReceived"),
     "transcription_received": _SPEECH,
     "chat_message": LeftOut(
         "LiveKit's chat components of 2024 sent it together with a packet, which counts."
     ),
-    "stream_header_received": LeftOut("The stream that opens says the same."),
+    "stream_header_received": LeftOut("The event that a stream opened has the same content."),
     "stream_chunk_received": LeftOut("The stream's reader has its content."),
     "stream_trailer_received": LeftOut("The stream's reader has its end."),
     "data_channel_low_threshold_changed": LeftOut("About what we send: nothing."),
@@ -119,7 +123,7 @@ NATIVE: Final[Mapping[str, Fate]] = {
     "room_updated": _TO_THE_ROOM,
     "moved": _TO_THE_ROOM,
     "participants_updated": LeftOut(
-        "Follows each change of a participant and says it again; the Room would be ahead of it."
+        "Repeats each change of a participant; the Room would be ahead of it."
     ),
     "participant_encryption_status_changed": _ENCRYPTED,
     "participant_permission_changed": Handled("the SDK's Room: participant_permissions_changed"),
@@ -130,7 +134,7 @@ NATIVE: Final[Mapping[str, Fate]] = {
 }
 """By the name of the message (`room_pb2.RoomEvent`, its oneof `message`)."""
 
-_INGRESS: Final = LeftOut("An ingress is a participant of its own, who is seen in the room.")
+_INGRESS: Final = LeftOut("An ingress is a participant of its own and appears in the room.")
 
 WEBHOOKS: Final[Mapping[str, Fate]] = {
     "room_started": Handled("WebhookRoomStarted"),
@@ -149,18 +153,18 @@ WEBHOOKS: Final[Mapping[str, Fate]] = {
 """By the webhook's `event`: those of livekit/protocol, ``webhook/events.go``."""
 
 WEBHOOK_FIELDS: Final[Mapping[str, Fate]] = {
-    "event": Handled("which webhook it is"),
-    "room": Handled("which room it is of"),
+    "event": Handled("the kind of the webhook"),
+    "room": Handled("the room of the webhook"),
     "participant": Handled("WebhookJoined, WebhookLeft, WebhookJoinAborted"),
     "egress_info": Handled("WebhookEgress"),
     "ingress_info": _INGRESS,
     "track": Handled("WebhookTrack"),
     "job": LeftOut("No server of version 1.13 sends a webhook of a job."),
-    "id": Handled("bridge.http.webhook_endpoint: a webhook that comes twice counts once"),
+    "id": Handled("bridge.http.webhook_endpoint: a repeated webhook counts once"),
     "created_at": Handled("`said_at` of each event"),
     "num_dropped": Handled("bridge.http.webhook_endpoint: a metric"),
     "room_end_reason": LeftOut(
-        "Why a room ended is heard in the room; one that ended unseen is `found_ended`."
+        "The room connection has the reason; a room that ended unwatched is `found_ended`."
     ),
 }
 """By the field of `WebhookReport`.  A webhook of something new comes with a field of its own."""

@@ -1,14 +1,13 @@
-"""Notices that this process did not run: SIGSTOP, a closed laptop.
+"""Notices that this process did not run, for example after SIGSTOP or on a closed laptop.
 
-Nothing tells a process that it was suspended.  It notices by itself, because trio's loop
-comes by at least every `BEAT` seconds and looks at a clock that runs on meanwhile (`steady`:
-it also runs while the machine sleeps; `bridge.livekit.server_clock` says what happens where
-a hypervisor stops it too).  The look comes first after a pause: before the loop
-runs any task, so before anything that came meanwhile is taken out of a queue.
+The system does not tell a process that it was suspended.  The process finds out by itself: trio's
+loop wakes up at least every `BEAT` seconds and reads a clock that goes on meanwhile (`steady`,
+which also runs while the machine sleeps; `bridge.livekit.server_clock` says what happens where a
+hypervisor stops it too).  After a pause the clock is read before the loop runs any task, so before
+any event of the pause is taken out of a queue.
 
-A loop that is only busy is no suspension: the time that this thread spent on a processor is
-subtracted.  The native library stamps events on threads of its own, so a busy loop makes
-them late but not wrong.
+A busy loop is not a suspension: the time that this thread spent on a processor is subtracted.  The
+native library stamps events on threads of its own, so a busy loop makes them late but not wrong.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ import trio
 from bridge.livekit.server_clock import steady
 
 BEAT: Final = 0.5
-"""Seconds between two looks at the most."""
-SUSPENDED: Final = 2.0
-"""Seconds without a look, and without work, that are a suspension.
+"""Seconds between two readings of the clock, at most."""
+SUSPENSION_LIMIT: Final = 2.0
+"""Seconds without a reading, and without work, that count as a suspension.
 
-A crowded machine or a long garbage collection takes some hundred milliseconds.  LiveKit
-itself announces who publishes nothing up to 3 s late, so a shorter pause loses nothing."""
+A busy machine or a long garbage collection takes some hundred milliseconds.  LiveKit itself
+announces people who publish nothing up to 3 s late, so a shorter pause loses nothing."""
 
 
 def _ignore(_seconds: float) -> None:
@@ -36,9 +35,9 @@ def _ignore(_seconds: float) -> None:
 
 @final
 class Heartbeat(trio.abc.Instrument):
-    """`on_suspended` gets the seconds for which nothing ran, up to now.
+    """`on_suspended` gets the seconds for which this process did not run, up to now.
 
-    It is called between two tasks of the loop: it must neither wait nor raise.
+    It is called between two tasks of the loop.  It must neither wait nor raise.
     """
 
     def __init__(
@@ -51,36 +50,36 @@ class Heartbeat(trio.abc.Instrument):
         self.count = 0
         """Suspensions so far."""
         self.seconds = 0.0
-        """Of all of them."""
+        """Length of all suspensions together."""
         self._on_suspended = on_suspended
         self._steady = steady
         self._worked = worked
-        self._looked_at = steady()
+        self._read_at = steady()
         self._worked_before = worked()
 
     def start(self) -> None:
-        """Look from now on, until the end of trio's run."""
+        """Watch from now on, until the end of trio's run."""
         trio.lowlevel.add_instrument(self)
-        self._looked_at, self._worked_before = self._steady(), self._worked()
+        self._read_at, self._worked_before = self._steady(), self._worked()
 
     async def run(self) -> None:
-        """Have the loop come by."""
+        """Wake the loop up every `BEAT` seconds."""
         while True:  # noqa: ASYNC110 (the sleep is what is wanted)
             await trio.sleep(BEAT)
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 (trio's signature)
-        self._look()
+        self._read_clock()
         self._worked_before = self._worked()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002
-        self._look()
+        self._read_clock()
 
-    def _look(self) -> None:
+    def _read_clock(self) -> None:
         now = self._steady()
-        since, self._looked_at = self._looked_at, now
-        if now - since > SUSPENDED:
+        since, self._read_at = self._read_at, now
+        if now - since > SUSPENSION_LIMIT:
             worked = self._worked() - self._worked_before
-            if now - since - worked > SUSPENDED:
+            if now - since - worked > SUSPENSION_LIMIT:
                 self.count += 1
                 self.seconds += now - since
                 self._on_suspended(now - since)

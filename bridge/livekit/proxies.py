@@ -1,8 +1,8 @@
-"""HTTP proxies: we go through none, and see to it that LiveKit's SDK does not either.
+"""HTTP proxies: this program uses none, and keeps LiveKit's SDK from using one.
 
 The worker's socket and our calls to the server's API are made directly.  The SDK's native
-library takes `HTTP_PROXY` and `HTTPS_PROXY` out of the environment and ignores `NO_PROXY`:
-the worker would be registered and enter no room.
+library reads `HTTP_PROXY` and `HTTPS_PROXY` from the environment and ignores `NO_PROXY`.  With a
+proxy the worker would be registered and could enter no room.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VARIABLES: Final = tuple(
 
 
 def drop_proxies(env: MutableMapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Take the proxies out of the environment; the names of the variables that had one.
+    """Remove the proxies from the environment; return the names of the variables that had one.
 
     Call it before the first room is entered, and after the last program was started that
     needs a proxy.

@@ -1,20 +1,19 @@
-"""LiveKit's server API, as far as we need it, on trio.
+"""The calls of LiveKit's server API that we need, on trio.
 
-Why not `livekit.api`: it speaks aiohttp, which does not run on trio, and the timeout it
-documents is not applied, so a silent server hangs it.  The messages are
-livekit-protocol's own; Twirp is a POST of one and an answer with another.
+`livekit.api` is not used.  It needs aiohttp, which does not run on trio, and it does not apply the
+timeout that it documents, so a silent server blocks it.  The messages are those of
+livekit-protocol.  A Twirp call is a POST of one message and an answer with another.
 
-Every call has a deadline, a token with the least grant that it needs, and fails with a
-subclass of `ApiError` and nothing else.  The texts of errors never hold what the server
-wrote in plain text: the body of a 401 quotes the whole token.
+Every call has a deadline and a token with the least grant that it needs.  It fails with a subclass
+of `ApiError` and nothing else (`api_errors`).
 
 Facts about the real server that callers should know:
 
 * `list_participants` of a room that does not exist is an empty list.
-* `list_dispatch` and `create_dispatch` go to the room itself.  `list_dispatch` of a room
-  that does not exist is "unavailable" after three seconds, so its own deadline here is
-  shorter; `create_dispatch` makes the room.
-* `delete_room` takes 3 s and may answer "unavailable" although the room is gone.
+* `list_dispatch` and `create_dispatch` go to the room itself.  `list_dispatch` of a room that
+  does not exist is "unavailable" after three seconds, so its deadline here is shorter.
+  `create_dispatch` makes the room.
+* `delete_room` takes 3 s and may answer "unavailable" although the room was deleted.
 """
 
 from __future__ import annotations
@@ -51,27 +50,27 @@ START_EGRESS_DEADLINE: Final = 30.0
 """Seconds: where there is Redis and no recorder, the server answers after 22."""
 
 LIST_DISPATCH_DEADLINE: Final = 2.0
-"""Seconds: a living room answers in milliseconds, a missing one takes three seconds."""
+"""Seconds: a room that exists answers in milliseconds, a missing one after three seconds."""
 
 MOST_BYTES: Final = 32 << 20
-"""Of an answer: the list of 50,000 rooms without metadata has 10 MB."""
+"""Of an answer.  The list of 50,000 rooms without metadata has 10 MB."""
 
 MOST_ERROR_BYTES: Final = 64 << 10
 """Of an answer that is an error."""
 
 CONNECTIONS: Final = 8
-"""At once; further calls wait for one of these within their own deadline."""
+"""At once.  Further calls wait for one of these, within their own deadline."""
 
 
 @define(eq=False)
 class ServerApi:
-    """LiveKit's server API at one endpoint.  A context manager: leaving it closes it."""
+    """LiveKit's server API at one endpoint.  A context manager that closes it at the end."""
 
     endpoint: Endpoint
     api_key: ApiKey
     deadline: float = DEADLINE
     clock: ServerClock = field(factory=ServerClock)
-    """The server's clock.  Each answer is fed to it."""
+    """The server's clock, which gets the time of each answer."""
     _http: httpx2.AsyncClient = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,7 +83,7 @@ class ServerApi:
             ),
             # Reading the system's certificates takes 20 ms and 2 MiB: only where needed.
             verify=ssl.create_default_context() if self.endpoint.secure else False,
-            # No proxy: the worker's socket and the media could not take it either.
+            # No proxy: the worker's socket and the media could not use it either.
             trust_env=False,
         )
 
@@ -103,7 +102,7 @@ class ServerApi:
         await self._http.aclose()
 
     async def ask_time(self) -> None:
-        """Have the server tell its time, if it can be reached.  Needs no valid token."""
+        """Ask the server for its time, if it can be reached.  Needs no valid token."""
         sent_at = self.clock.steady()
         with trio.move_on_after(self.deadline), suppress(httpx2.HTTPError, ApiError):
             async with self._http.stream("GET", "/") as response:
@@ -113,18 +112,18 @@ class ServerApi:
     # ------------------------------------------------------------------- rooms
 
     async def list_rooms(self, names: Sequence[str] = ()) -> list[models.Room]:
-        """All rooms, or those of `names` that exist."""
+        """All rooms, or the rooms of `names` that exist."""
         answer = await self._call(
             "RoomService/ListRooms",
             room.ListRoomsRequest(names=names),
             room.ListRoomsResponse,
             {"roomList": True},
         )
-        # By another name we would take, and even delete, a room that was not asked for.
+        # A room of another name could be taken, and even deleted, without anybody's request.
         return [room for room in answer.rooms if not names or room.name in names]
 
     async def alive(self) -> frozenset[str]:
-        """The SIDs of all rooms that there are."""
+        """The SIDs of all rooms that exist."""
         return frozenset(room.sid for room in await self.list_rooms())
 
     async def create_room(
@@ -138,8 +137,8 @@ class ServerApi:
     ) -> models.Room:
         """Make a room, with a dispatch for each name of `agents`.
 
-        Timeouts are in whole seconds, 0 for the server's default.  A room that exists is
-        given back as it is.
+        Timeouts are in whole seconds, 0 for the server's default.  A room that exists is returned
+        unchanged.
         """
         return await self._call(
             "RoomService/CreateRoom",
@@ -173,7 +172,7 @@ class ServerApi:
     # ------------------------------------------------------------- participants
 
     async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
-        """Everyone in a room, hidden ones too; empty where there is no such room."""
+        """All participants of a room, hidden ones too; empty where there is no such room."""
         answer = await self._call(
             "RoomService/ListParticipants",
             room.ListParticipantsRequest(room=name),
@@ -193,9 +192,9 @@ class ServerApi:
     async def mute_track(
         self, name: str, identity: str, track_sid: str, *, muted: bool = True
     ) -> models.TrackInfo:
-        """Mute somebody's track.  Servers refuse to unmute unless told otherwise.
+        """Mute a participant's track.  Servers refuse to unmute, unless configured otherwise.
 
-        Gives the track as it is now, an empty one if that person has no such track.
+        Returns the track as it is now, an empty one if the participant has no such track.
         """
         answer = await self._call(
             "RoomService/MutePublishedTrack",
@@ -227,7 +226,7 @@ class ServerApi:
     # ---------------------------------------------------------------- dispatches
 
     async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
-        """The dispatches of a room, dead ones too.  `Unavailable` where there is no such room."""
+        """The dispatches of a room, also those whose agent died.  `Unavailable` without a room."""
         answer = await self._call(
             "AgentDispatchService/ListDispatch",
             agent_dispatch.ListAgentDispatchRequest(room=name),
@@ -240,7 +239,7 @@ class ServerApi:
     async def create_dispatch(
         self, name: str, agent_name: str, metadata: str = ""
     ) -> agent_dispatch.AgentDispatch:
-        """Send an agent to a room.  Makes the room if it does not exist; does not look
+        """Send an agent to a room.  Makes the room if it does not exist.  LiveKit does not check
         whether such an agent is there or on its way."""
         return await self._call(
             "AgentDispatchService/CreateDispatch",
@@ -252,7 +251,7 @@ class ServerApi:
         )
 
     async def delete_dispatch(self, name: str, dispatch_id: str) -> None:
-        """Take a dispatch back: its agent is told to leave and removed if it does not."""
+        """Take a dispatch back.  LiveKit asks its agent to leave, and removes it if it stays."""
         await self._call(
             "AgentDispatchService/DeleteDispatch",
             agent_dispatch.DeleteAgentDispatchRequest(room=name, dispatch_id=dispatch_id),
@@ -327,14 +326,14 @@ class ServerApi:
             raise error_of_response(method, response.status_code, body)
         try:
             return answer.FromString(body)
-        except Exception:  # noqa: BLE001  the bytes are a stranger's: every fault is theirs
+        except Exception:  # noqa: BLE001  any fault is one of bytes that are not ours
             raise MalformedAnswer(f"{method}: not a {answer.DESCRIPTOR.name}") from None
 
 
 async def _read(method: str, response: httpx2.Response) -> bytes:
-    """The body as it was sent, as long as it has a bound.
+    """The body as it was sent, up to a bound.
 
-    Nothing is unpacked: a kilobyte can be a gigabyte then, and we asked for no encoding.
+    Nothing is unpacked: a kilobyte could become a gigabyte, and we asked for no encoding.
     """
     encoding = response.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
@@ -345,7 +344,7 @@ async def _read(method: str, response: httpx2.Response) -> bytes:
         async for part in response.aiter_raw():
             body += part
             if len(body) > most:
-                # The client's generators end by a cancellation, not by being left alone.
+                # The client's generators only end when they are cancelled.
                 reading.cancel()
     if len(body) > most:
         raise MalformedAnswer(f"{method}: an answer of more than {most} bytes")

@@ -1,23 +1,23 @@
-"""LiveKit's clock, as this program knows it: all times of sessions are read here.
+"""LiveKit's clock as this program estimates it.  All times of sessions are read here.
 
-A join carries the server's time.  Everything else in a room is stamped when it arrives.
-If the two clocks differ, each stay is wrong by the difference.  So the program estimates
-the server's clock and reads that instead of its own.
+A join carries the server's time.  All other events of a room get their time when they arrive.
+If the two clocks differ, the length of each stay is wrong by the difference.  So the program
+estimates the server's clock and reads that instead of its own.
 
-The estimate stands on a steady clock (`steady`), which nobody sets and which also runs
+The estimate is based on a steady clock (`steady`), which nobody sets and which also runs
 while the machine sleeps.  A step of this machine's wall clock therefore changes no time of
-a session.  What is estimated is the difference `server - steady`.  Each answer of the
+a session.  The estimated value is the difference `server - steady`.  Each answer of the
 server bounds it (Cristian's algorithm): the server read its clock between our question and
 its answer.  Three kinds of answers are used:
 
-* The `Date` of an HTTP answer: whole seconds, the first to be there, also in a refusal.
-  Where a proxy stands before LiveKit it is the proxy's clock.
+* The `Date` of an HTTP answer: whole seconds.  It comes first, and also with a refusal.
+  Behind a proxy it is the proxy's clock.
 * LiveKit's answer to the worker's ping: milliseconds, every 5 s.
 * The time at which the server let our own participant into a room: milliseconds, between
   the beginning and the end of our connect call.
 
 The bounds of all answers are intersected.  Between answers they widen by `DRIFT`, so that
-the estimate follows a clock that drifts.  The last two kinds are LiveKit's own word
+the estimate follows a clock that drifts.  The last two kinds are LiveKit's own times
 (`exact`): they outweigh a `Date` that contradicts them.
 
 **A paused virtual machine.**  Some hypervisors stop every clock of the guest while they pause
@@ -26,15 +26,15 @@ seems to jump ahead by the length of the pause.  After `DOUBTS` answers the esti
 This is no gap of the reason ``suspended``, because a server whose clock was set ahead looks the
 same:
 
-* No silence can be seen in either case.  The worker's socket and the rooms were silent for
+* Neither case shows a silence.  The worker's socket and the rooms were silent for
   the length of the pause, but only by clocks that stood still meanwhile.
 * A room's connection breaks only after a long pause, and it breaks for many other reasons.
-  Where it breaks there is a gap, of the reason ``reconnecting``.
+  A broken connection makes a gap of the reason ``reconnecting``.
 * This machine's wall clock could tell: if NTP sets it ahead by as much, the steady clock lost
-  the time.  But NTP does that minutes later or never, when the sessions have long taken in
-  what came after the pause.
+  the time.  But NTP does that minutes later or never.  By then the sessions have long recorded
+  the events after the pause.
 
-A false gap would put every leave that is heard in the second after it to its beginning, in
+After a false gap, every leave of the next second would get the time of the gap's beginning, in
 every room and for good.  So a pause of this kind counts as watched.  Until the estimate has
 followed (`DOUBTS` pings), times are early by its length.
 """
@@ -53,25 +53,25 @@ from attrs import frozen
 DRIFT: Final = 5e-4
 """Seconds per second by which two clocks drift at most: the fastest that NTP slews."""
 DOUBTS: Final = 3
-"""Answers in a row that contradict the estimate and agree with each other, after which the
-server's clock was set.  One alone was delayed where nobody saw it."""
+"""So many answers in a row that contradict the estimate and agree with each other mean that the
+server's clock was set.  A single one may only have been delayed on its way."""
 EXACT_FOR: Final = 600.0
-"""Seconds for which LiveKit's own word outweighs the `Date` of an HTTP answer."""
+"""Seconds for which LiveKit's own time outweighs the `Date` of an HTTP answer."""
 CATCH_UP_RATE: Final = 0.5
 """Speed of our server clock while it is ahead of the estimate: it slows and never steps back."""
 MOST_AHEAD: Final = 60.0
-"""Seconds that are caught up so.  Where our server clock is further ahead, it steps back: a
-server whose clock was a year ahead for a minute would leave us there for two years."""
+"""Seconds that are caught up in this way.  If our server clock is further ahead, it steps back.
+Otherwise a server whose clock was a year ahead for a minute would put us ahead for two years."""
 LAST_TIME: Final = 253_402_300_800.0
-"""Unix seconds of the year 10000: what is told beyond, or before 1970, is no time."""
+"""Unix seconds of the year 10000.  A time beyond it, or before 1970, is invalid."""
 _DATE_BYTES: Final = 64
-"""Of a `Date` header.  A right one has 29 (RFC 9110, 5.6.7)."""
+"""Of a `Date` header.  A valid one has 29 (RFC 9110, 5.6.7)."""
 WORTH_A_WARNING: Final = 1.0
 """Seconds of offset of this machine's clock above which it is logged, and `check` fails.
 
-The times of sessions are right all the same.  Those of the log, of other programs on this
-machine, and of sessions before the first answer are not.  LiveKit's webhooks and `Date`
-have whole seconds, so a smaller difference is not worth a word."""
+The times of sessions are right all the same.  The times of the log, of other programs on this
+machine, and of sessions before the first answer are wrong.  LiveKit's webhooks and `Date` have
+whole seconds, so a smaller difference is not logged."""
 
 
 def _wall() -> float:
@@ -100,7 +100,7 @@ class _Bounds:
     at: float
     """Steady seconds of the newest answer in it."""
     exact_at: float
-    """Steady seconds of the newest one that was LiveKit's own word; -inf without any."""
+    """Steady seconds of the newest answer that was LiveKit's own time; -inf without any."""
 
     @property
     def middle(self) -> float:
@@ -111,7 +111,7 @@ class _Bounds:
         return _Bounds(self.low - drift, self.high + drift, at, self.exact_at)
 
     def narrowed(self, newer: _Bounds) -> _Bounds | None:
-        """What both allow; None where they contradict each other."""
+        """The bounds that both allow; None where they contradict each other."""
         old = self.aged(newer.at)
         low, high = max(old.low, newer.low), min(old.high, newer.high)
         if low > high:
@@ -123,18 +123,18 @@ class _Bounds:
 
 
 JOINED_AHEAD: Final = 60.0
-"""Seconds by which a join may be ahead of when we hear of it: clocks differ.  What is further
-ahead is no time of a join: the stay would be less than nothing."""
+"""Seconds by which a join may be ahead of the time at which we get it, because clocks differ.  A
+time further ahead is invalid: the length of the stay would be negative."""
 
 
-def joined_at(told_at: float, now: float) -> float:
-    """When somebody joined: what the server told, or `now` where that cannot be."""
-    return told_at if 0.0 < told_at <= now + JOINED_AHEAD else now
+def joined_at(server_time: float, now: float) -> float:
+    """When a participant joined: the server's time, or `now` where that is invalid."""
+    return server_time if 0.0 < server_time <= now + JOINED_AHEAD else now
 
 
 @final
 class ServerClock:
-    """One for the whole program.  May be read and fed on any thread.
+    """One for the whole program.  Every thread may read it and add answers to it.
 
     Before the first answer it is this machine's wall clock.
     """
@@ -149,16 +149,16 @@ class ServerClock:
         self._lock = threading.Lock()
         self._bounds: _Bounds | None = None
         self._doubt: _Bounds | None = None
-        """Bounds that contradict, of the last `_doubts` answers."""
+        """Bounds of the last `_doubts` answers, which contradict the estimate."""
         self._doubts = 0
         self._unknown = wall() - steady()
         self._read = -inf
-        """What was read last, and when (steady seconds)."""
+        """The last reading of `now`; `_read_at` is its time (steady seconds)."""
         self._read_at = -inf
 
     @property
     def known(self) -> bool:
-        """Whether the server ever told its time."""
+        """Whether any answer of the server had its time."""
         return self._bounds is not None
 
     @property
@@ -191,7 +191,7 @@ class ServerClock:
     def now(self) -> float:
         """Unix seconds on the server's clock.
 
-        Never less than what was read before, unless that was wrong by more than `MOST_AHEAD`.
+        Never less than the reading before, unless that was wrong by more than `MOST_AHEAD`.
         """
         with self._lock:
             at = self.steady()
@@ -204,46 +204,46 @@ class ServerClock:
             return reading
 
     def observe(
-        self, sent_at: float, told: float, *, within: float = 0.001, exact: bool = True
+        self, sent_at: float, server_time: float, *, within: float = 0.001, exact: bool = True
     ) -> None:
-        """The server told its time in an answer that has just come.
+        """An answer that has just come had the server's time.
 
-        `sent_at` is when we asked (steady seconds), `told` what it said (Unix seconds): the
-        server's clock was in [told, told + within) then.
+        `sent_at` is when we asked (steady seconds).  When the server answered, its clock was in
+        [`server_time`, `server_time` + `within`), in Unix seconds.
         """
         at = self.steady()
-        seen = _Bounds(told - at, told + within - sent_at, at, at if exact else -inf)
-        if seen.low > seen.high or not 0.0 < told < LAST_TIME:
+        low, high = server_time - at, server_time + within - sent_at
+        if low > high or not 0.0 < server_time < LAST_TIME:
             return
         with self._lock:
-            self._take(seen)
+            self._take(_Bounds(low, high, at, at if exact else -inf))
 
     def observe_date(self, headers: Sequence[tuple[bytes, bytes]], sent_at: float) -> None:
-        """The `Date` of an HTTP answer that has just come; nothing where it has none."""
-        told = date_of(headers)
-        if told is not None:
-            self.observe(sent_at, told, within=1.0, exact=False)
+        """An HTTP answer has just come; without a `Date` it is ignored."""
+        date = date_of(headers)
+        if date is not None:
+            self.observe(sent_at, date, within=1.0, exact=False)
 
-    def _take(self, seen: _Bounds) -> None:
+    def _take(self, newer: _Bounds) -> None:
         known = self._bounds
         if known is None:
-            self._bounds = seen
-            self._read = -inf  # What was read before was our own clock, of which nothing is known.
+            self._bounds = newer
+            self._read = -inf  # The readings before were of our own clock, which may be wrong.
             return
-        both = known.narrowed(seen)
+        both = known.narrowed(newer)
         if both is None:
-            both = self._contradicted(known, seen)
+            both = self._contradicted(known, newer)
         else:
             self._doubt, self._doubts = None, 0
         self._bounds = both
 
-    def _contradicted(self, known: _Bounds, seen: _Bounds) -> _Bounds:
-        was, now = known.is_exact(seen.at), seen.is_exact(seen.at)
-        if now != was:
-            return seen if now else known
-        doubt = seen if self._doubt is None else self._doubt.narrowed(seen)
+    def _contradicted(self, known: _Bounds, newer: _Bounds) -> _Bounds:
+        was_exact, is_exact = known.is_exact(newer.at), newer.is_exact(newer.at)
+        if is_exact != was_exact:
+            return newer if is_exact else known
+        doubt = newer if self._doubt is None else self._doubt.narrowed(newer)
         self._doubts = 1 if doubt is None else self._doubts + 1
-        self._doubt = seen if doubt is None else doubt
+        self._doubt = newer if doubt is None else doubt
         if self._doubts < DOUBTS:
             return known
         settled, self._doubt, self._doubts = self._doubt, None, 0
@@ -256,6 +256,6 @@ def date_of(headers: Sequence[tuple[bytes, bytes]]) -> float | None:
         if name.lower() == b"date" and len(value) <= _DATE_BYTES:
             try:
                 return parsedate_to_datetime(value.decode("ascii")).timestamp()
-            except Exception:  # noqa: BLE001  OverflowError, IndexError …: all say "no date"
+            except Exception:  # noqa: BLE001  OverflowError, IndexError …: all mean "no date"
                 return None
     return None

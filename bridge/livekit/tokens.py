@@ -1,13 +1,13 @@
-"""Access tokens for LiveKit: the least grant each caller needs, signed with the API secret.
+"""Access tokens for LiveKit: the least grant that each caller needs, signed with the API secret.
 
 Why PyJWT and not `livekit.api.AccessToken`: importing `livekit.api` brings aiohttp,
 8.5 MiB and 0.13 s into a process that speaks HTTP through trio; PyJWT, which
 livekit-api itself signs with, costs 0.3 MiB and 4 ms.  A test verifies each of these
 tokens with `livekit.api.TokenVerifier`.
 
-Clock skew: LiveKit allows 60 s each way for `nbf` and `exp` and ignores `iat`.  So
-there is no `nbf` (a machine whose clock runs ahead could not connect) and `exp` lies
-ten minutes ahead (nor could one whose clock runs behind).
+Clock skew: LiveKit allows 60 s each way for `nbf` and `exp` and ignores `iat`.  So there is no
+`nbf`: with it, a machine whose clock runs ahead could not connect.  `exp` lies ten minutes ahead,
+so that a machine whose clock runs behind can connect.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ import jwt
 from attrs import field, frozen
 
 AGENT_NAME_ATTRIBUTE: Final = "lk.agent_name"
-"""The attribute by which LiveKit marks an agent with the name it was dispatched under."""
+"""The attribute in which LiveKit puts the name under which an agent was dispatched."""
 
 INSTANCE_ATTRIBUTE: Final = "room_actors.instance"
-"""Our participant's attribute that says which worker's it is."""
+"""Our participant's attribute with the instance id of its worker."""
 
 CHECK_PREFIX: Final = "room-actors-check-"
-"""Rooms that `check` opens for an instant: nobody's rooms, never watched."""
+"""Rooms with this prefix are opened by `check` for an instant.  They are never watched."""
 
 NO_SUCH_CONFIGURATION: Final = "room-actors-makes-no-room"
 """The name of a room configuration that no server has.
 
-LiveKit makes a room that does not exist for whoever joins it, and then looks up the
-configuration that the token names: an unknown one is an error, and the room is not made.
-Where the room lives the name is not looked at.  Measured on 1.13.5: a join of a room that
-does not exist fails within 0.2 s, also the full reconnect after a server's restart (the
-server's own refreshed tokens keep the name).  Servers before 1.8 do not know the claim.
+When somebody joins a room that does not exist, LiveKit makes it and looks up the configuration
+that the token names.  An unknown name is an error, and the room is not made.  If the room exists,
+LiveKit ignores the name.  Measured on 1.13.5: a join of a room that does not exist fails within
+0.2 s, and so does the full reconnect after a server's restart (the server's own refreshed tokens
+keep the name).  Servers before 1.8 do not know the claim.
 """
 
 SHORT_TTL: Final = 600.0
-"""Seconds.  For calls and for the worker's socket: it is only read when they begin."""
+"""Seconds.  For calls and for the worker's socket: the token is read only when they begin."""
 
 ROOM_TTL: Final = 3600.0
-"""Seconds.  For a room: read again at each reconnect (LiveKit's own agents get one hour)."""
+"""Seconds.  For a room: the token is read again at each reconnect (LiveKit's own agents get one
+hour)."""
 
 
 def _wall_clock() -> float:
@@ -51,13 +52,13 @@ def _wall_clock() -> float:
 
 @frozen
 class ApiKey:
-    """An API key and its secret.  The secret is in no repr."""
+    """An API key and its secret.  No repr has the secret."""
 
     key: str
     secret: str = field(repr=False)
     now: Callable[[], float] = field(default=_wall_clock, repr=False, eq=False)
-    """Unix seconds.  LiveKit's clock where it is known: then a machine whose clock is hours
-    off makes valid tokens too."""
+    """Unix seconds, on LiveKit's clock where it is known.  So a machine whose clock is hours off
+    makes valid tokens too."""
 
     def sign(
         self,
@@ -66,7 +67,7 @@ class ApiKey:
         ttl: float = SHORT_TTL,
         claims: Mapping[str, Any] | None = None,
     ) -> str:
-        """A token with the grant `video` (LiveKit's name for what concerns rooms)."""
+        """A token with the grant `video` (LiveKit's name for the grants about rooms)."""
         return jwt.encode(
             {
                 "iss": self.key,
@@ -95,7 +96,7 @@ WATCHER_GRANTS: Final = RoomGrants(subscribe=True)
 
 
 def worker_token(api_key: ApiKey) -> str:
-    """Lets its bearer register as an agent worker, nothing else."""
+    """A token that allows to register as an agent worker, and nothing else."""
     return api_key.sign({"agent": True})
 
 
@@ -111,15 +112,15 @@ def room_token(
     may_make: bool = True,
     grants: RoomGrants = WATCHER_GRANTS,
 ) -> str:
-    """Joins `room` as an agent that watches.  LiveKit lets an agent in without a job
+    """A token to join `room` as an agent that watches.  LiveKit lets an agent in without a job
     (docs/livekit-facts.md#own-agent-token).
 
     `configuration` (LiveKit's RoomConfiguration as JSON) is for the room that this join
     makes, where there is none.
 
-    The same grants LiveKit gives with an assignment under `permissions` of the
-    worker protocol, so that nobody in the room can tell the difference.  Without
-    `may_make` the join of a room that does not exist fails (`NO_SUCH_CONFIGURATION`).
+    The grants are those of an assignment (`JobKind.grants`), so that nobody in the room can tell
+    the difference.  Without `may_make` the join of a room that does not exist fails
+    (`NO_SUCH_CONFIGURATION`).
     """
     claims: dict[str, Any] = {
         "sub": identity,

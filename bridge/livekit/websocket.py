@@ -28,17 +28,17 @@ CLOSE_TIMEOUT: Final = 1.0
 
 
 HANDSHAKE_BYTES: Final = 128 << 10
-"""Of all that the server may say before the websocket is open."""
+"""Bytes that the server may send before the websocket is open."""
 
 
 class SocketFailed(Exception):
-    """No websocket came about.  The text says why; another try may do better."""
+    """No websocket could be opened.  The text says why; another try may succeed."""
 
 
 class SocketRejected(Exception):
     """The server answered the upgrade with another status than 101.
 
-    `body` can quote the token that was sent: it is for classifying, not for showing.
+    `body` can quote the token that was sent.  It may be classified and must not be shown.
     """
 
     def __init__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
@@ -56,7 +56,7 @@ async def use_websocket(
     *,
     ssl_context: ssl.SSLContext | None = None,
 ) -> T:
-    """Open a websocket at `resource`, let `use` have it, close it, and give what `use` gave.
+    """Open a websocket at `resource`, call `use` with it, close it, return the result of `use`.
 
     Raises `SocketFailed` or `SocketRejected`, both only before `use` was called.
     """
@@ -96,9 +96,9 @@ async def use_websocket(
 
 
 class _Handshake(trio.abc.Stream):
-    """A stream that gives only so many bytes until `left` is set to infinity.
+    """A stream that is cut off after `left` bytes, until `left` is set to infinity.
 
-    trio-websocket keeps the whole body of a refusal, however long it is.
+    It is needed because trio-websocket stores the whole body of a refusal, whatever its length.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -152,14 +152,14 @@ def cause_of(error: BaseException) -> str:
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         elif (inner := error.__cause__ or error.__context__) is not None:
-            error = inner  # httpcore says it "from None", so the context counts too.
+            error = inner  # httpcore raises "from None", so the context counts too.
         else:
             break
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, OSError) and error.errno is not None:
-        # Trio puts the address into the operating system's text; a failed look-up of a
-        # name has a number that is not the system's.
+        # Trio adds the address to the operating system's text.  A failed look-up of a name has a
+        # number that is not one of the system's.
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     return str(error) or type(error).__name__
 

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from attrs import define
 
-from bridge.livekit.heartbeat import BEAT, SUSPENDED, Heartbeat
+from bridge.livekit.heartbeat import BEAT, SUSPENSION_LIMIT, Heartbeat
 
 
 @define
@@ -21,10 +21,10 @@ def heartbeat(times: Times, told: list[float]) -> Heartbeat:
 
 
 @pytest.mark.parametrize("slept, worked, suspended", [
-    (SUSPENDED + 0.1, 0.0, True),
+    (SUSPENSION_LIMIT + 0.1, 0.0, True),
     (30.0, 0.2, True),
     (0.8, 0.0, False),
-    (SUSPENDED, 0.0, False),
+    (SUSPENSION_LIMIT, 0.0, False),
     (30.0, 29.9, False),
     (3.0, 1.5, False),
 ])  # fmt: skip

@@ -1,1 +1,4 @@
-"""LiveKit's own webhooks: `verify` their signature, translate them in `webhook_events`.  Pure."""
+"""LiveKit's own webhooks: `verify` checks the signature, `webhook_events` translates.  Pure.
+
+A request passes from `bridge.http.webhook_endpoint` through these to the room manager.
+"""

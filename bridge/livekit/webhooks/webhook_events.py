@@ -1,10 +1,10 @@
 """LiveKit's webhooks in our own words (`actors.session.events.WebhookReport`).  Pure.
 
-The room view of the SDK shows nobody who is hidden, and of ourselves only that we are
-hidden or carry our agent's name: so neither is told here, and a session is the same with
-and without webhooks.  A recorder by its old grant has the kind of a person; it is an egress
-here, whose kind took the grant's place.  Webhooks of tracks name a participant by SID and
-identity only.
+The SDK's view of a room does not show hidden participants, and a session does not have our own
+agents.  So webhooks about either are left out, and a session has the same participants with and
+without webhooks.  A recorder with the old grant `recorder` has the kind of a person.  It becomes an
+egress here, because the kind egress replaced that grant.  Webhooks of tracks name a participant by
+SID and identity only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ KINDS: Final[Mapping[int, ParticipantKind]] = {
     _Kind.CONNECTOR: "sip",  # a person on a WhatsApp or Twilio call
     _Kind.BRIDGE: "ingress",  # a camera's RTSP stream
 }
-"""The server's numbers, which are not those of the SDK (`bridge.livekit.rooms.sdk_values`)."""
+"""The server's numbers, which differ from the SDK's (`bridge.livekit.rooms.sdk_values`)."""
 TRACK_KINDS: Final[Mapping[int, TrackKind]] = {
     models.TrackType.AUDIO: "audio",
     models.TrackType.VIDEO: "video",
@@ -69,7 +69,7 @@ REASONS: Final[Mapping[int, str]] = {
 
 @frozen
 class TranslatedWebhook:
-    """What LiveKit told of one room."""
+    """One webhook about a room, in our own words."""
 
     room: str
     room_sid: str
@@ -77,11 +77,11 @@ class TranslatedWebhook:
 
 
 def translate(webhook: WebhookEvent, agent_name: str, at: float) -> TranslatedWebhook | None:
-    """What `webhook`, received `at` (Unix seconds), says of a room.
+    """The translation of `webhook`, received `at` (Unix seconds).
 
-        None where it says nothing to us: another kind of event (ingress, a newer server's), a
-    participant who is hidden or the agent `agent_name`, a room without a name or SID, with one
-        that is longer than a job's may be, or of `check`.
+    None where it does not concern a session: an event of another kind (ingress, or of a newer
+    server); a participant who is hidden or is the agent `agent_name`; a room without a name or
+    SID, with one that is longer than a job's may be, or of `check`.
     """
     translator = TRANSLATORS.get(webhook.event)
     room, room_sid = _room_of(webhook)
@@ -89,20 +89,20 @@ def translate(webhook: WebhookEvent, agent_name: str, at: float) -> TranslatedWe
         return None
     if max(len(room), len(room_sid)) > MAX_NAME_LENGTH:
         return None
-    if _unseen(webhook.participant, agent_name):
+    if _is_left_out(webhook.participant, agent_name):
         return None
     return TranslatedWebhook(room, room_sid, translator(webhook, at, float(webhook.created_at)))
 
 
 def _room_of(webhook: WebhookEvent) -> tuple[str, str]:
-    """The name and SID of the room; in webhooks of egress they stand with the egress."""
+    """The name and SID of the room; a webhook of an egress has them in the egress."""
     room = webhook.room
     if room.name:
         return room.name, room.sid
     return webhook.egress_info.room_name, webhook.egress_info.room_id
 
 
-def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
+def _is_left_out(participant: models.ParticipantInfo, agent_name: str) -> bool:
     ours = (
         participant.kind == _Kind.AGENT
         and participant.attributes.get(AGENT_NAME_ATTRIBUTE) == agent_name
@@ -111,11 +111,11 @@ def _unseen(participant: models.ParticipantInfo, agent_name: str) -> bool:
 
 
 def _participant(info: models.ParticipantInfo, otherwise: float) -> ParticipantInfo:
-    told_at = info.joined_at_ms / 1000 or float(info.joined_at)
+    server_time = info.joined_at_ms / 1000 or float(info.joined_at)
     return ParticipantInfo(
         identity=cut_identity(info.identity),
         sid=cut_identity(info.sid),
-        joined_at=joined_at(told_at, otherwise),
+        joined_at=joined_at(server_time, otherwise),
         kind="egress" if info.permission.recorder else KINDS.get(info.kind, "standard"),
         name=cut_name(info.name),
         metadata=cut_text(info.metadata),
@@ -172,17 +172,17 @@ def _aborted(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     return WebhookJoinAborted(at, said_at, _participant(who, said_at), reason)
 
 
-def _track_told(w: WebhookEvent, at: float, said_at: float, published: bool) -> WebhookReport:
+def _track_changed(w: WebhookEvent, at: float, said_at: float, published: bool) -> WebhookReport:
     identity, sid = cut_identity(w.participant.identity), cut_identity(w.participant.sid)
     return WebhookTrack(at, said_at, identity, sid, _track(w.track), published)
 
 
 def _published(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
-    return _track_told(w, at, said_at, True)
+    return _track_changed(w, at, said_at, True)
 
 
 def _unpublished(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
-    return _track_told(w, at, said_at, False)
+    return _track_changed(w, at, said_at, False)
 
 
 def _finished(_: WebhookEvent, at: float, said_at: float) -> WebhookReport:
@@ -190,8 +190,8 @@ def _finished(_: WebhookEvent, at: float, said_at: float) -> WebhookReport:
 
 
 STATUS_PREFIX: Final = "EGRESS_"
-LONGEST: Final = 2_000
-"""Characters of an egress' error and of its file that are kept."""
+MAX_TEXT_LENGTH: Final = 2_000
+"""Characters of an egress's error and of its file; the rest is cut off."""
 
 
 def _egress(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
@@ -204,15 +204,15 @@ def _egress(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
         status=_egress_status(info.status),
         started_at=_seconds(info.started_at),
         ended_at=_seconds(info.ended_at),
-        error=info.error[:LONGEST] or None,
+        error=info.error[:MAX_TEXT_LENGTH] or None,
         file=_egress_file(info),
         updated_at=_seconds(info.updated_at) or said_at,
     )
 
 
 def _egress_kind(info: egress.EgressInfo) -> str:
-    """The name of LiveKit's request: ``room_composite``, ``track``, ``web``, ...; of the unified
-    request that of its source: ``template``, ``web`` or ``media``."""
+    """The name of LiveKit's request: ``room_composite``, ``track``, ``web``, ...; for the unified
+    request the name of its source: ``template``, ``web`` or ``media``."""
     name = info.WhichOneof("request") or ""
     if name not in ("egress", "replay"):
         return name
@@ -228,9 +228,9 @@ def _egress_status(number: int) -> str:
 
 
 def _egress_file(info: egress.EgressInfo) -> str | None:
-    """Where the recording is, without what a signed address carries after its `?`.
+    """The address of the recording, without the query that a signed address has after its `?`.
 
-    The address of a live stream is not a file, and holds the key to it.
+    The address of a live stream is left out: it is not a file, and it has the key to the stream.
     """
     files = [
         *(one.location or one.filename for one in info.file_results),
@@ -239,8 +239,8 @@ def _egress_file(info: egress.EgressInfo) -> str | None:
         info.segments.playlist_location or info.segments.playlist_name,
         info.manifest_location,
     ]
-    found = next((one for one in files if one), "")
-    return found.partition("?")[0][:LONGEST] or None
+    file = next((one for one in files if one), "")
+    return file.partition("?")[0][:MAX_TEXT_LENGTH] or None
 
 
 def _seconds(nanoseconds: int) -> float | None:
@@ -261,4 +261,4 @@ TRANSLATORS: Final[Mapping[str, Translator]] = {
     "egress_updated": _egress,
     "egress_ended": _egress,
 }
-"""By the name LiveKit gives an event."""
+"""By LiveKit's name of the event."""

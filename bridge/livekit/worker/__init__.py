@@ -1,5 +1,7 @@
 """The agent socket: the worker protocol without I/O, the book of jobs, and the socket itself.
 
-Bytes come from `websocket`, `worker_protocol` makes events of them, `jobs` decides about each job,
-`worker` keeps the connection alive and calls the room manager.
+Messages come from `bridge.livekit.websocket` to `conversation`.  `worker_protocol` makes events of
+them.  `worker` keeps the connection and calls the room manager.  `job_kinds` has the types of jobs,
+`job_refusals` the reasons to refuse an offer, and `jobs` the book of all jobs.  `worker_rejection`
+explains why LiveKit does not accept the worker itself.
 """

@@ -23,7 +23,7 @@ from bridge.livekit.rooms import sdk_values as sdk
 from bridge.livekit.tokens import CHECK_PREFIX
 from bridge.livekit.webhooks.webhook_events import (
     KINDS,
-    LONGEST,
+    MAX_TEXT_LENGTH,
     REASONS,
     SOURCES,
     TRACK_KINDS,
@@ -245,7 +245,7 @@ def test_an_egress_that_has_not_begun_or_streams_has_neither_times_nor_a_file():
 def test_an_egress_that_failed_says_why_within_bounds_and_a_new_status_has_its_number():
     told = egress_event(status=99, error="x" * 10_000)
     assert told.status == "status_99"
-    assert told.error == "x" * LONGEST
+    assert told.error == "x" * MAX_TEXT_LENGTH
     segments = egress.SegmentsInfo(playlist_name="p.m3u8")
     assert egress_event(segment_results=[segments]).file == "p.m3u8"
 
