@@ -62,7 +62,7 @@ from bridge.livekit.worker.worker_rejection import clock_skew, rejection_of
 from bridge.store import session_queries
 from bridge.store.journal_rows import unpack, unpack_chunk
 from tests.livekit.webhooks import webhook_sender
-from tests.livekit.worker import messages as m
+from tests.livekit.worker import server_messages as m
 
 NOW: Final = 1_790_000_000.0
 SEEDS: Final = Path(__file__).parent / "seeds"

@@ -14,9 +14,9 @@ import trio
 from livekit.protocol import agent, models
 
 from bridge.livekit.worker.jobs import MAX_JOBS_PER_KEY
-from tests.livekit.worker import messages as m
+from tests.livekit.worker import server_messages as m
 from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit
-from tests.livekit.worker.workers import TIMEOUT, make_worker, running
+from tests.livekit.worker.worker_harness import TIMEOUT, make_worker, running
 
 PLACES = 5
 LINES = 100
@@ -130,10 +130,10 @@ LIES: dict[str, Callable[[], Iterable[bytes]]] = {
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_worker_lives_through_every_lie(lie: str) -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url, max_rooms=PLACES)
+        worker, jobs = make_worker(server.url, max_rooms=PLACES)
         async with running(worker):
             await server.dispatch(m.job("AJ_1"))
-            await told.until(lambda: bool(told.assigned))
+            await jobs.until(lambda: bool(jobs.assigned))
             worker.job_running("AJ_1")
             with structlog.testing.capture_logs() as logs:
                 for frame in LIES[lie]():
@@ -149,9 +149,9 @@ async def test_a_worker_lives_through_every_lie(lie: str) -> None:
                 for job in book._jobs.values()
             )
             assert text <= len(book._jobs) * 1_000
-            assert sum(len(job.token) for job in told.assigned) < 100_000
+            assert sum(len(job.token) for job in jobs.assigned) < 100_000
             assert len(logs) <= LINES
-            assert told.assigned[0].room == "standup"
+            assert jobs.assigned[0].room == "standup"
 
 
 async def answered(server: FakeLiveKit) -> None:

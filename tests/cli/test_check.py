@@ -47,9 +47,10 @@ from bridge.livekit.tokens import CHECK_PREFIX, ApiKey
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
 from tests.cli.conftest import RunCommand, clean_environment
-from tests.livekit.worker import messages
-from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit, raw_server
-from tests.livekit.worker.workers import Told, make_worker, running
+from tests.livekit.worker import server_messages
+from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit
+from tests.livekit.worker.raw_server import raw_server
+from tests.livekit.worker.worker_harness import JobRecorder, make_worker, running
 from tests.store.stored_history import History
 
 ANY_KEY = ApiKey("devkey", "a-long-secret-word-of-no-server-at-all")
@@ -200,7 +201,7 @@ async def test_what_others_notice_of_a_check_is_what_it_says(
         assert media["status"] == "ok"
 
 
-async def receives_rooms(offers: Told, api: ServerApi) -> None:
+async def receives_rooms(offers: JobRecorder, api: ServerApi) -> None:
     """Wait until an unnamed worker is really sent to each new room."""
     for number in itertools.count():
         await api.create_room(f"before-{number}")
@@ -391,9 +392,9 @@ async def old_server() -> AsyncIterator[FakeLiveKit]:
     async def speak(socket: WebSocketConnection, server: FakeLiveKit) -> None:
         data = await socket.get_message()
         assert isinstance(data, bytes)
-        server.hear(agent.WorkerMessage.FromString(data))
-        await socket.send_message(messages.registered(version="1.7.2"))
-        server.hear(agent.WorkerMessage.FromString(bytes(await socket.get_message())))  # pyright: ignore[reportArgumentType]
+        server.receive(agent.WorkerMessage.FromString(data))
+        await socket.send_message(server_messages.registered(version="1.7.2"))
+        server.receive(agent.WorkerMessage.FromString(bytes(await socket.get_message())))  # pyright: ignore[reportArgumentType]
 
     async with fake_livekit(speak) as server:
         yield server
@@ -409,7 +410,7 @@ async def test_a_server_that_is_too_old(old_server: FakeLiveKit) -> None:
 async def test_the_worker_that_is_tried_can_get_no_job(old_server: FakeLiveKit) -> None:
     """It registers under a name nobody dispatches, and says at once that it is full."""
     await probe(old_server.url)
-    register, status = old_server.heard
+    register, status = old_server.received
     assert register.register.agent_name.startswith("room-actors-check-")
     assert status.update_worker.status == agent.WorkerStatus.WS_FULL
 

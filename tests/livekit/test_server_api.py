@@ -28,8 +28,8 @@ from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from tests.livekit.conftest import key_of
-from tests.livekit.worker.fake_livekit import http_answer, raw_server, read_request
-from tests.livekit.worker.workers import KEY
+from tests.livekit.worker.raw_server import http_answer, raw_server, read_request
+from tests.livekit.worker.worker_harness import KEY
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 

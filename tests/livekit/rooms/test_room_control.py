@@ -39,7 +39,7 @@ from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from tests.livekit.rooms.room_stage import RealStage, Recorder, SimulatedStage, Stage
-from tests.livekit.worker.fake_livekit import http_answer, raw_server, read_request
+from tests.livekit.worker.raw_server import http_answer, raw_server, read_request
 
 FILE = RecordingRequest("{room_name}.mp4")
 

@@ -20,7 +20,7 @@ from bridge.livekit.watching.reconciler import Reconciler
 from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.worker.worker import Worker
 from tests.livekit.conftest import key_of
-from tests.livekit.worker.workers import TIMEOUT, Told, logged, make_worker, running
+from tests.livekit.worker.worker_harness import TIMEOUT, JobRecorder, logged, make_worker, running
 
 WITHIN = 25.0
 """Seconds.  Five are promised; a busy machine gets five times as much."""
@@ -45,13 +45,13 @@ async def test_rooms_older_than_the_worker_and_rooms_made_later_are_ours_within_
     for room in old:
         await api.create_room(room)
     await api.create_room(f"not-{name}")
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
-        await told.until(lambda: len(told.assigned) == 5, seconds=WITHIN)
-        assert sorted(told.rooms()) == old
+        await jobs.until(lambda: len(jobs.assigned) == 5, seconds=WITHIN)
+        assert sorted(jobs.rooms()) == old
         await api.create_room(f"{name}-new")
-        await told.until(lambda: len(told.assigned) == 6, seconds=WITHIN)
-        assert told.rooms()[-1] == f"{name}-new"
+        await jobs.until(lambda: len(jobs.assigned) == 6, seconds=WITHIN)
+        assert jobs.rooms()[-1] == f"{name}-new"
 
 
 async def test_a_hundred_rooms_older_than_the_worker_are_ours_as_fast_as_we_enter_them(
@@ -62,14 +62,14 @@ async def test_a_hundred_rooms_older_than_the_worker_are_ours_as_fast_as_we_ente
     async with trio.open_nursery() as nursery:
         for room in rooms:
             nursery.start_soon(api.create_room, room)
-    worker, told = make_worker(
+    worker, jobs = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=500
     )
     enter_at_once(worker)
     async with running(worker), reconciling(worker, api, name):
-        await told.until(lambda: len(told.assigned) == 100)
-        assert sorted(told.rooms()) == sorted(rooms)
-        claimed = [job for job in told.assigned if not job.dispatch_id]
+        await jobs.until(lambda: len(jobs.assigned) == 100)
+        assert sorted(jobs.rooms()) == sorted(rooms)
+        claimed = [job for job in jobs.assigned if not job.dispatch_id]
         assert len(claimed) >= 100 - MAX_PROMPT_LAUNCHES
         assert worker.free == 400
 
@@ -80,15 +80,15 @@ async def test_rooms_we_watched_before_are_ours_whatever_we_watch_and_others_are
     before = [await api.create_room(f"{name}-{number}") for number in range(3)]
     await api.create_room(f"{name}-other")
     wanted = {"RM_long-gone", *(room.sid for room in before)}
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     reconciler = Reconciler(api, worker, name, "here", (), OurRooms(resumable=lambda: wanted))
     async with running(worker), trio.open_nursery() as nursery:
         nursery.start_soon(reconciler.run)
-        await told.until(lambda: len(told.assigned) == 3)
-        assert {(job.room, job.room_sid) for job in told.assigned} == {
+        await jobs.until(lambda: len(jobs.assigned) == 3)
+        assert {(job.room, job.room_sid) for job in jobs.assigned} == {
             (room.name, room.sid) for room in before
         }
-        assert {job.created_at for job in told.assigned} == {
+        assert {job.created_at for job in jobs.assigned} == {
             room.creation_time_ms / 1000 for room in before
         }
         assert wanted & await api.alive() == {room.sid for room in before}
@@ -98,7 +98,7 @@ async def test_rooms_we_watched_before_are_ours_whatever_we_watch_and_others_are
 async def test_a_room_we_are_told_of_is_ours_once_even_where_its_maker_dispatches_us(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     enter_at_once(worker)
     reconciler = Reconciler(api, worker, name, "here", (f"{name}*",))
     async with running(worker), trio.open_nursery() as nursery:
@@ -106,19 +106,19 @@ async def test_a_room_we_are_told_of_is_ours_once_even_where_its_maker_dispatche
         for agents in ([], [name]):
             room = await api.create_room(f"{name}-{len(agents)}", agents=agents)
             reconciler.inspect_now(room.sid)
-            await told.until(lambda sid=room.sid: any(j.room_sid == sid for j in told.assigned))
+            await jobs.until(lambda sid=room.sid: any(j.room_sid == sid for j in jobs.assigned))
         with trio.move_on_after(3):
-            await told.until(lambda: len(told.assigned) > 2)
-        assert len(told.assigned) == 2
+            await jobs.until(lambda: len(jobs.assigned) > 2)
+        assert len(jobs.assigned) == 2
         nursery.cancel_scope.cancel()
 
 
 def enter_at_once(worker: Worker) -> None:
     """Let the room of each job count as entered in the moment that it is ours."""
-    told = worker.on_assignment
+    jobs = worker.on_assignment
 
     def enter(job: RoomJob) -> None:
-        told(job)
+        jobs(job)
         worker.job_running(job.job_id)
 
     worker.on_assignment = enter
@@ -128,39 +128,39 @@ async def test_a_room_whose_dispatch_was_lost_because_no_worker_was_there_is_our
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
     await api.create_dispatch(name, name)
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
-        await told.until(lambda: bool(told.assigned), seconds=WITHIN)
+        await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
 
 
 async def test_a_room_that_was_just_dispatched_to_gets_one_job(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
         await api.create_room(f"{name}-1", agents=[name])
         await api.create_dispatch(f"{name}-2", name)
         await api.create_room(f"{name}-3")
         await api.create_dispatch(f"{name}-3", name)
-        await told.until(lambda: len(told.assigned) == 3)
-        for job in told.assigned:
+        await jobs.until(lambda: len(jobs.assigned) == 3)
+        for job in jobs.assigned:
             worker.job_running(job.job_id)
         # Two passes and more, in which nothing may come on top.
         with trio.move_on_after(4):
-            await told.until(lambda: len(told.assigned) > 3)
-        assert sorted(told.rooms()) == [f"{name}-{number}" for number in (1, 2, 3)]
+            await jobs.until(lambda: len(jobs.assigned) > 3)
+        assert sorted(jobs.rooms()) == [f"{name}-{number}" for number in (1, 2, 3)]
 
 
 async def test_two_workers_with_a_reconciler_each_share_the_rooms_and_none_keeps_two_agents(
     livekit_server: PrivateServer, api: ServerApi, people: People, name: str
 ) -> None:
     key = key_of(livekit_server)
-    first, told = make_worker(livekit_server.url, key, agent_name=name, instance="first")
+    first, jobs = make_worker(livekit_server.url, key, agent_name=name, instance="first")
     second, too = make_worker(livekit_server.url, key, agent_name=name, instance="second")
     async with (
         running(first),
         running(second),
-        entering(first, told, people, name, "first"),
+        entering(first, jobs, people, name, "first"),
         entering(second, too, people, name, "second"),
         reconciling(first, api, name, "first"),
         reconciling(second, api, name, "second"),
@@ -179,7 +179,7 @@ async def test_two_workers_with_a_reconciler_each_share_the_rooms_and_none_keeps
 
 @asynccontextmanager
 async def entering(
-    worker: Worker, told: Told, people: People, name: str, instance: str
+    worker: Worker, jobs: JobRecorder, people: People, name: str, instance: str
 ) -> AsyncGenerator[None, None]:
     """Enter the room of every job, as the program does, until it is to end."""
     attributes = {AGENT_NAME_ATTRIBUTE: name, INSTANCE_ATTRIBUTE: instance}
@@ -190,7 +190,7 @@ async def entering(
         async with trio.open_nursery() as until:
 
             async def terminated() -> None:
-                await told.until(lambda: job.job_id in told.terminated, seconds=inf)
+                await jobs.until(lambda: job.job_id in jobs.terminated, seconds=inf)
                 until.cancel_scope.cancel()
 
             until.start_soon(terminated)
@@ -201,8 +201,8 @@ async def entering(
 
     async def enter() -> None:
         for number in itertools.count():
-            await told.until(lambda seen=number: len(told.assigned) > seen, seconds=inf)
-            nursery.start_soon(stay, told.assigned[number])
+            await jobs.until(lambda seen=number: len(jobs.assigned) > seen, seconds=inf)
+            nursery.start_soon(stay, jobs.assigned[number])
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(enter)
@@ -216,13 +216,13 @@ async def test_a_room_that_another_worker_is_in_is_left_to_it_until_it_goes(
     alice = await people.join(name, "alice")
     attributes = {AGENT_NAME_ATTRIBUTE: name, INSTANCE_ATTRIBUTE: "there"}
     agent = await people.join(name, "agent-1", kind="agent", attributes=attributes)
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
         with trio.move_on_after(4):
-            await told.until(lambda: bool(told.assigned))
-        assert not told.assigned
+            await jobs.until(lambda: bool(jobs.assigned))
+        assert not jobs.assigned
         await agent.leave()
-        await told.until(lambda: bool(told.assigned), seconds=WITHIN)
+        await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
     await alice.leave()
 
 
@@ -231,13 +231,13 @@ async def test_a_room_with_an_agent_that_only_bears_our_name_is_watched_and_this
 ) -> None:
     await people.join(name, "alice")
     await people.join(name, "agent-1", kind="agent", attributes={AGENT_NAME_ATTRIBUTE: name})
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     with logged() as log:
         async with running(worker), reconciling(worker, api, name):
-            await told.until(lambda: bool(told.assigned), seconds=WITHIN)
+            await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
             said = await log.until("agent_name_shared")
     assert (said["room"], said["identity"]) == (name, "agent-1")
-    assert not told.assigned[0].dispatch_id, "it was claimed: a dispatch may go to the other"
+    assert not jobs.assigned[0].dispatch_id, "it was claimed: a dispatch may go to the other"
 
 
 async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_successor_out(
@@ -253,9 +253,9 @@ async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_succe
     )
     await is_active(api, name, "agent-1")
     await dead.vanish()
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
-        await told.until(lambda: bool(told.assigned), seconds=WITHIN)
+        await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
         identities = [who.identity for who in await api.list_participants(name)]
         assert "agent-1" in identities, "the server still shows the dead one"
     await alice.leave()
@@ -276,17 +276,17 @@ async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_pl
 ) -> None:
     for number in range(4):
         await people.join(f"{name}-{number}", "alice")
-    worker, told = make_worker(
+    worker, jobs = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=2
     )
     with logged() as log:
         async with running(worker), reconciling(worker, api, name):
-            await told.until(lambda: len(told.assigned) == 2)
+            await jobs.until(lambda: len(jobs.assigned) == 2)
             said = await log.until("rooms_not_watched")
             assert said["rooms"] == 2
-            await api.delete_room(told.assigned[0].room)
-            worker.job_ended(told.assigned[0].job_id)
-            await told.until(lambda: len(told.assigned) == 3, seconds=WITHIN)
+            await api.delete_room(jobs.assigned[0].room)
+            worker.job_ended(jobs.assigned[0].job_id)
+            await jobs.until(lambda: len(jobs.assigned) == 3, seconds=WITHIN)
             events: Collection[str] = [line["event"] for line in log.lines]
             assert list(events).count("rooms_not_watched") == 1
 
@@ -294,18 +294,18 @@ async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_pl
 async def test_a_server_that_was_killed_and_comes_back_has_its_new_rooms_watched(
     own_server: PrivateServer, name: str
 ) -> None:
-    worker, told = make_worker(own_server.url, key_of(own_server), agent_name=name)
+    worker, jobs = make_worker(own_server.url, key_of(own_server), agent_name=name)
     async with (
         ServerApi(Endpoint.parse(own_server.url), key_of(own_server)) as api,
         running(worker),
         reconciling(worker, api, name),
     ):
         await api.create_room(f"{name}-1")
-        await told.until(lambda: len(told.assigned) == 1)
-        worker.job_running(told.assigned[0].job_id)
+        await jobs.until(lambda: len(jobs.assigned) == 1)
+        worker.job_running(jobs.assigned[0].job_id)
         own_server.kill()
         await trio.to_thread.run_sync(own_server.restart)
         with trio.fail_after(TIMEOUT):
             await worker.wait_registered()
         await api.create_room(f"{name}-2")
-        await told.until(lambda: len(told.assigned) == 2, seconds=WITHIN)
+        await jobs.until(lambda: len(jobs.assigned) == 2, seconds=WITHIN)

@@ -9,9 +9,9 @@ from bridge.lab.server import PrivateServer
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.worker.jobs import JobBook, Offer, Reserve, Verb
 from tests.livekit.conftest import key_of
-from tests.livekit.worker import messages as m
+from tests.livekit.worker import server_messages as m
 from tests.livekit.worker.fake_livekit import fake_livekit
-from tests.livekit.worker.workers import Told, first_job, make_worker, running
+from tests.livekit.worker.worker_harness import JobRecorder, first_job, make_worker, running
 
 CACHED = 5.5
 """Seconds after a worker's first dispatch until LiveKit launches jobs as fast as it can:
@@ -22,16 +22,16 @@ async def test_fifty_jobs_offered_at_once_to_a_worker_with_sixty_places_are_all_
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
     rooms = [await api.create_room(f"{name}-{number}") for number in range(50)]
-    worker, told = make_worker(
+    worker, jobs = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=60
     )
     async with running(worker):
         for room in rooms:
             worker.claim(room.name, room.sid, None)
         # A claim is offered at once; a dispatch waits for its turn at LiveKit.
-        await told.until(lambda: len(told.assigned) == 50)
-        assert sorted(told.rooms()) == sorted(room.name for room in rooms)
-        assert {job.room_sid for job in told.assigned} == {room.sid for room in rooms}
+        await jobs.until(lambda: len(jobs.assigned) == 50)
+        assert sorted(jobs.rooms()) == sorted(room.name for room in rooms)
+        assert {job.room_sid for job in jobs.assigned} == {room.sid for room in rooms}
         assert worker.rooms == {room.sid for room in rooms}
         assert (worker.free, worker.pending_entries) == (10, 50)
 
@@ -39,18 +39,18 @@ async def test_fifty_jobs_offered_at_once_to_a_worker_with_sixty_places_are_all_
 async def test_fifty_jobs_offered_at_once_to_two_workers_with_thirty_places_are_all_taken(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    key, told = key_of(livekit_server), Told()
-    first, _ = make_worker(livekit_server.url, key, agent_name=name, max_rooms=30, told=told)
-    second, _ = make_worker(livekit_server.url, key, agent_name=name, max_rooms=30, told=told)
+    key, jobs = key_of(livekit_server), JobRecorder()
+    first, _ = make_worker(livekit_server.url, key, agent_name=name, max_rooms=30, jobs=jobs)
+    second, _ = make_worker(livekit_server.url, key, agent_name=name, max_rooms=30, jobs=jobs)
     async with running(first), running(second):
-        job = await first_job(name, told, api)
+        job = await first_job(name, jobs, api)
         (first if first.jobs else second).job_ended(job.job_id)
         await trio.sleep(CACHED)
         async with trio.open_nursery() as nursery:
             for number in range(50):
                 nursery.start_soon(api.create_dispatch, f"{name}-{number}", name)
-        await told.until(lambda: len(told.assigned) == 50)
-        assert len(set(told.rooms())) == 50
+        await jobs.until(lambda: len(jobs.assigned) == 50)
+        assert len(set(jobs.rooms())) == 50
         assert first.free + second.free == 10
 
 
@@ -89,19 +89,19 @@ async def test_a_hundred_rooms_whose_tokens_are_refused_fail_once_each_and_free_
     None
 ):
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url, max_rooms=100)
+        worker, jobs = make_worker(server.url, max_rooms=100)
         async with running(worker):
             for number in range(100):
                 await server.dispatch(m.job(f"AJ_{number}", room=f"room-{number}"))
-            await told.until(lambda: len(told.assigned) == 100)
+            await jobs.until(lambda: len(jobs.assigned) == 100)
             assert worker.free == 0
-            for job in told.assigned:
+            for job in jobs.assigned:
                 worker.job_ended(job.job_id, "the room refused us")
                 worker.job_ended(job.job_id)
             await server.until(lambda: len(server.statuses()) >= 100)
             assert worker.free == 100
             await server.dispatch(m.job("AJ_again"))
-            await told.until(lambda: len(told.assigned) == 101)
+            await jobs.until(lambda: len(jobs.assigned) == 101)
         failed = m.agent.JobStatus.JS_FAILED
         assert server.statuses()[:100] == [(f"AJ_{number}", failed) for number in range(100)]
 
@@ -114,7 +114,7 @@ async def test_the_server_hears_that_we_are_full_before_the_yes_that_made_us_so(
             await server.until(lambda: bool(server.answers()))
         kinds = [
             (x.HasField("availability"), x.update_worker.status == m.agent.WorkerStatus.WS_FULL)
-            for x in server.heard
+            for x in server.received
             if x.HasField("availability") or x.HasField("update_worker")
         ]
         assert kinds.index((False, True)) < kinds.index((True, False))
@@ -128,18 +128,18 @@ async def test_a_claim_without_a_connection_is_nothing_and_one_on_the_fake_comes
         worker, _ = make_worker(server.url)
         async with running(worker):
             worker.claim("standup", "RM_1", 1_700_000_000.25)
-            await server.until(lambda: server.heard[-1].HasField("simulate_job"))
-            room = server.heard[-1].simulate_job.room
+            await server.until(lambda: server.received[-1].HasField("simulate_job"))
+            room = server.received[-1].simulate_job.room
     assert (room.name, room.sid, room.creation_time_ms) == ("standup", "RM_1", 1_700_000_000_250)
 
 
 async def test_waiting_for_rooms_to_be_entered_ends_with_the_entry_or_the_end_of_a_job() -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         async with running(worker), trio.open_nursery() as nursery:
             for number in range(3):
                 await server.dispatch(m.job(f"AJ_{number}", room=f"room-{number}"))
-            await told.until(lambda: len(told.assigned) == 3)
+            await jobs.until(lambda: len(jobs.assigned) == 3)
             nursery.start_soon(worker.wait_pending_entries, 1)
             await trio.testing.wait_all_tasks_blocked()
             worker.job_running("AJ_0")

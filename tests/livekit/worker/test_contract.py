@@ -12,9 +12,15 @@ from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.worker.worker import Worker
 from tests.livekit.conftest import key_of
-from tests.livekit.worker import messages as m
+from tests.livekit.worker import server_messages as m
 from tests.livekit.worker.fake_livekit import fake_livekit
-from tests.livekit.worker.workers import KEY, Told, make_worker, receives_jobs, running
+from tests.livekit.worker.worker_harness import (
+    KEY,
+    JobRecorder,
+    make_worker,
+    running,
+    wait_for_dispatches,
+)
 
 
 @frozen
@@ -23,7 +29,7 @@ class LiveKit:
 
     url: str
     key: ApiKey
-    receives_jobs: Callable[[Worker, Told], Awaitable[object]]
+    wait_for_dispatches: Callable[[Worker, JobRecorder], Awaitable[object]]
     """Wait until it gives jobs to a worker that it has registered."""
     dispatch: Callable[[str, str], Awaitable[object]]
     """By room and agent name."""
@@ -41,8 +47,8 @@ async def real(livekit_server: PrivateServer, api: ServerApi) -> LiveKit:
     async def terminate(room: str) -> None:
         await api.delete_dispatch(room, dispatched[room])
 
-    async def receives(worker: Worker, told: Told) -> None:
-        await receives_jobs(worker, told, api)
+    async def receives(worker: Worker, jobs: JobRecorder) -> None:
+        await wait_for_dispatches(worker, jobs, api)
 
     return LiveKit(livekit_server.url, key_of(livekit_server), receives, dispatch, terminate)
 
@@ -57,7 +63,7 @@ async def fake() -> AsyncGenerator[LiveKit, None]:
         async def terminate(room: str) -> None:
             await server.send(m.termination(f"AJ_{room}"))
 
-        async def at_once(_worker: Worker, _told: Told) -> None:
+        async def at_once(_worker: Worker, _told: JobRecorder) -> None:
             """It keeps no books."""
 
         yield LiveKit(server.url, KEY, at_once, dispatch, terminate)
@@ -68,13 +74,13 @@ async def test_a_worker_cannot_tell_the_fake_server_from_the_real_one(
     name: str, which: str, real: LiveKit, fake: LiveKit
 ) -> None:
     livekit = {"real": real, "fake": fake}[which]
-    worker, told = make_worker(livekit.url, livekit.key, agent_name=name)
+    worker, jobs = make_worker(livekit.url, livekit.key, agent_name=name)
     async with running(worker):
         assert worker.worker_id.startswith("AW_")
-        await livekit.receives_jobs(worker, told)
+        await livekit.wait_for_dispatches(worker, jobs)
         await livekit.dispatch(name, name)
-        await told.until(lambda: bool(told.assigned))
-        (job,) = told.assigned
+        await jobs.until(lambda: bool(jobs.assigned))
+        (job,) = jobs.assigned
         assert job.job_id.startswith("AJ_")
         assert job.room == name
         assert job.room_sid.startswith("RM_")
@@ -84,7 +90,7 @@ async def test_a_worker_cannot_tell_the_fake_server_from_the_real_one(
         assert job.dispatch_id.startswith("AD_")
         worker.job_running(job.job_id)
         await livekit.terminate(name)
-        await told.until(lambda: told.terminated == [job.job_id])
+        await jobs.until(lambda: jobs.terminated == [job.job_id])
         worker.job_ended(job.job_id)
         await worker.flush()
         assert worker.free == 10

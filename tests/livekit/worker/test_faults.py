@@ -21,16 +21,10 @@ from bridge.livekit.websocket import SocketFailed, use_websocket
 from bridge.livekit.worker.event_log import MAX_LINES
 from bridge.livekit.worker.worker import LOST_BACKOFF
 from bridge.livekit.worker.worker_rejection import WorkerRejected
-from tests.livekit.worker import messages as m
-from tests.livekit.worker.fake_livekit import (
-    FakeLiveKit,
-    fake_livekit,
-    http_answer,
-    raw_server,
-    read_request,
-    speak,
-)
-from tests.livekit.worker.workers import KEY, logged, make_worker, running
+from tests.livekit.worker import server_messages as m
+from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit, serve_worker
+from tests.livekit.worker.raw_server import http_answer, raw_server, read_request
+from tests.livekit.worker.worker_harness import KEY, logged, make_worker, running
 
 MANY = 50_000
 """Offers of a flood, far more than are sent until its end."""
@@ -156,18 +150,18 @@ async def test_a_server_that_goes_silent_is_left_within_ten_seconds_and_rooms_st
         nonlocal silent
         if not silent:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(speak, websocket, server)
+                nursery.start_soon(serve_worker, websocket, server)
                 await server.until(lambda: bool(server.statuses()))
                 nursery.cancel_scope.cancel()
             silent = True
             await trio.sleep_forever()
-        await speak(websocket, server)
+        await serve_worker(websocket, server)
 
     async with fake_livekit(fall_silent) as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         async with running(worker):
             await server.dispatch(m.job())
-            await told.until(lambda: bool(told.assigned))
+            await jobs.until(lambda: bool(jobs.assigned))
             with structlog.testing.capture_logs() as logs:
                 worker.job_running("AJ_1")
                 await server.until(lambda: bool(server.statuses()))
@@ -273,13 +267,13 @@ async def test_a_frame_that_cannot_be_read_is_logged_and_the_next_is_answered(
     frame: bytes | str,
 ) -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         async with running(worker):
             with structlog.testing.capture_logs() as logs:
                 assert server.socket is not None
                 await server.socket.send_message(frame)
                 await server.dispatch(m.job())
-                await told.until(lambda: bool(told.assigned))
+                await jobs.until(lambda: bool(jobs.assigned))
             assert logs[0]["event"] in {"worker_frame_malformed", "worker_message_unexpected"}
             assert len(server.opened_at) == 1
 
@@ -288,10 +282,10 @@ async def test_a_frame_beyond_all_limits_costs_the_connection_and_nothing_else(
     clock: trio.testing.MockClock,
 ) -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         async with running(worker):
             await server.dispatch(m.job())
-            await told.until(lambda: bool(told.assigned))
+            await jobs.until(lambda: bool(jobs.assigned))
             worker.job_running("AJ_1")
             with contextlib.suppress(ConnectionClosed):
                 await server.send(b"x" * (2 << 20))
@@ -319,13 +313,13 @@ async def test_a_refused_job_is_logged_with_its_type_and_reason() -> None:
 
 async def test_nothing_the_worker_logs_holds_a_token_or_the_secret() -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         with structlog.testing.capture_logs() as logs:
             async with running(worker):
                 await server.send(m.offer(m.job()))
                 await server.until(lambda: bool(server.answers()))
                 await server.send(m.assignment(m.job(), token=TOKEN))
-                await told.until(lambda: bool(told.assigned))
+                await jobs.until(lambda: bool(jobs.assigned))
                 worker.job_ended("AJ_1", "boom")
         text = json.dumps(logs, default=repr) + repr(worker)
         assert "eyJ" not in text
@@ -334,7 +328,7 @@ async def test_nothing_the_worker_logs_holds_a_token_or_the_secret() -> None:
 
 async def test_an_availability_answer_waits_on_nothing_a_room_does() -> None:
     async with fake_livekit() as server:
-        worker, _told = make_worker(server.url, max_rooms=1000)
+        worker, _jobs = make_worker(server.url, max_rooms=1000)
         async with running(worker):
             asked_at = trio.current_time()
             for number in range(200):
@@ -346,15 +340,15 @@ async def test_an_availability_answer_waits_on_nothing_a_room_does() -> None:
 
 async def test_closing_tells_success_for_what_still_runs_then_closes_the_socket() -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         async with running(worker):
             await server.dispatch(m.job("AJ_1"))
             await server.dispatch(m.job("AJ_2", room="retro"))
-            await told.until(lambda: len(told.assigned) == 2)
+            await jobs.until(lambda: len(jobs.assigned) == 2)
             worker.job_ended("AJ_2", "boom")
             worker.drain()
             await worker.flush()
-            await server.until(lambda: server.heard[-1].update_worker.draining)
+            await server.until(lambda: server.received[-1].update_worker.draining)
         assert server.statuses() == [("AJ_2", 3), ("AJ_1", 2)]
         assert server.socket is not None
         assert server.socket.closed is not None
@@ -459,7 +453,7 @@ async def test_a_worker_whose_owner_crashed_runs_again_and_tells_its_jobs(
     clock: trio.testing.MockClock,
 ) -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url)
+        worker, jobs = make_worker(server.url)
         worker.on_assignment = crash
         with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
             async with trio.open_nursery() as nursery:
@@ -467,11 +461,11 @@ async def test_a_worker_whose_owner_crashed_runs_again_and_tells_its_jobs(
                 await server.dispatch(m.job())
         assert not worker.registered
         assert worker.jobs == ("AJ_1",)
-        worker.on_assignment = told.on_assignment
+        worker.on_assignment = jobs.on_assignment
         async with running(worker):
             worker.job_running("AJ_1")
             await server.dispatch(m.job("AJ_2"))
-            await told.until(lambda: bool(told.assigned))
+            await jobs.until(lambda: bool(jobs.assigned))
             assert ("AJ_1", 1) in server.statuses()
 
 
@@ -483,7 +477,7 @@ async def test_a_flood_of_offers_that_are_never_assigned_is_a_few_lines(
     clock: trio.testing.MockClock,
 ) -> None:
     async with fake_livekit() as server:
-        worker, told = make_worker(server.url, max_rooms=300)
+        worker, jobs = make_worker(server.url, max_rooms=300)
         with structlog.testing.capture_logs() as logs:
             async with running(worker):
                 for number in range(400):
@@ -494,7 +488,7 @@ async def test_a_flood_of_offers_that_are_never_assigned_is_a_few_lines(
                 for number in range(400, 420):
                     await server.send(m.offer(m.job(f"AJ_{number}", f"room-{number}")))
                 await server.until(lambda: len(server.answers()) == 420)
-    assert not told.assigned
+    assert not jobs.assigned
     names = [line["event"] for line in logs]
     left_out = {line["of"]: line["lines"] for line in logs if "of" in line}
     for name, many in (("job_refused", 100), ("job_assignment_overdue", 300)):
@@ -509,8 +503,8 @@ async def test_a_flood_of_offers_does_not_keep_the_worker_from_its_end() -> None
     async def flood(websocket: WebSocketConnection, server: FakeLiveKit) -> None:
         nonlocal sent
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(speak, websocket, server)
-            await server.until(lambda: any(x.HasField("register") for x in server.heard))
+            nursery.start_soon(serve_worker, websocket, server)
+            await server.until(lambda: any(x.HasField("register") for x in server.received))
             with contextlib.suppress(ConnectionClosed):
                 for number in range(MANY):
                     await websocket.send_message(m.offer(m.job(f"AJ_{number}", f"room-{number}")))

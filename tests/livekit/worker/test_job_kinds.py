@@ -23,8 +23,8 @@ from bridge.livekit.worker.protocol_events import (
 )
 from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
 from tests.livekit.conftest import key_of
-from tests.livekit.worker import messages as m
-from tests.livekit.worker.workers import logged, make_worker, receives_jobs, running
+from tests.livekit.worker import server_messages as m
+from tests.livekit.worker.worker_harness import logged, make_worker, running, wait_for_dispatches
 
 PARTICIPANT_JOBS = JobKind(
     name="participant",
@@ -66,7 +66,7 @@ def test_the_product_has_room_jobs_only() -> None:
 def test_a_connection_registers_with_the_type_the_name_and_the_grants_of_its_row(
     kind: JobKind,
 ) -> None:
-    sent = m.said(connect(kind, JobBook(2)).data_to_send())
+    sent = m.parse(connect(kind, JobBook(2)).data_to_send())
     (register,) = [message.register for message in sent if message.HasField("register")]
     permissions = register.allowed_permissions
     assert register.type == kind.type
@@ -149,7 +149,7 @@ def test_each_kind_reports_its_jobs_on_its_own_connection() -> None:
 
 
 def reported(protocol: WorkerProtocol) -> list[str]:
-    messages = m.said(protocol.data_to_send())
+    messages = m.parse(protocol.data_to_send())
     return [x.update_job.job_id for x in messages if x.HasField("update_job")]
 
 
@@ -174,7 +174,7 @@ async def test_one_dispatch_at_a_real_server_is_a_room_job_and_a_job_for_each_pa
         await people.join(name, identity)
     sids = {who.identity: who.sid for who in await api.list_participants(name)}
     async with running(room_worker):
-        await receives_jobs(room_worker, rooms, api)
+        await wait_for_dispatches(room_worker, rooms, api)
         async with running(other):
             with logged() as log:
                 await api.create_dispatch(name, name)

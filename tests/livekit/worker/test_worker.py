@@ -15,7 +15,13 @@ from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.worker.worker_rejection import WorkerRejected
 from tests.livekit.conftest import key_of
-from tests.livekit.worker.workers import logged, make_worker, receives_jobs, running, taken_note
+from tests.livekit.worker.worker_harness import (
+    logged,
+    make_worker,
+    running,
+    wait_for_dispatches,
+    wait_reports_read,
+)
 
 
 async def test_a_worker_is_registered_in_a_moment(livekit_server: PrivateServer, name: str) -> None:
@@ -45,14 +51,14 @@ async def test_a_dispatch_is_our_job_within_a_second(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
     """The quickest of five: the machine may be busy, and LiveKit alone takes 0.2 s."""
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     took: list[float] = []
     async with running(worker):
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         for number in range(1, 6):
             asked = time.perf_counter()
             await api.create_dispatch(f"{name}-{number}", name)
-            await told.until(lambda many=number: len(told.assigned) == many)
+            await jobs.until(lambda many=number: len(jobs.assigned) == many)
             took.append(time.perf_counter() - asked)
     assert min(took) < 1.0
 
@@ -60,12 +66,12 @@ async def test_a_dispatch_is_our_job_within_a_second(
 async def test_a_job_has_all_that_its_room_needs_and_takes_a_place_until_it_ends(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker):
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         dispatch = await api.create_dispatch(name, name)
-        await told.until(lambda: bool(told.assigned))
-        (job,) = told.assigned
+        await jobs.until(lambda: bool(jobs.assigned))
+        (job,) = jobs.assigned
         assert job.room == name
         assert job.room_sid.startswith("RM_")
         assert job.dispatch_id == dispatch.id
@@ -83,77 +89,77 @@ async def test_a_job_has_all_that_its_room_needs_and_takes_a_place_until_it_ends
 async def test_all_three_ways_of_explicit_dispatch_reach_us(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker):
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         await api.create_room(f"{name}-1", agents=[name])
         await api.create_room(f"{name}-2")
         await api.create_dispatch(f"{name}-2", name)
         await api.create_dispatch(f"{name}-3", name)
-        await told.until(lambda: len(told.assigned) == 3)
-        assert sorted(told.rooms()) == [f"{name}-1", f"{name}-2", f"{name}-3"]
+        await jobs.until(lambda: len(jobs.assigned) == 3)
+        assert sorted(jobs.rooms()) == [f"{name}-1", f"{name}-2", f"{name}-3"]
 
 
 async def test_max_rooms_stops_the_offers_and_a_freed_place_brings_them_back(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(
+    worker, jobs = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=3
     )
     async with running(worker):
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         with structlog.testing.capture_logs() as logs:
             for number in range(3):
                 await api.create_dispatch(f"{name}-{number}", name)
-            await told.until(lambda: len(told.assigned) == 3)
+            await jobs.until(lambda: len(jobs.assigned) == 3)
             assert worker.free == 0
-            await taken_note(worker)
+            await wait_reports_read(worker)
             await api.create_dispatch(f"{name}-beyond", name)
             # The server says so when it gave up: the dispatch never gets a job.
             await trio.sleep(1.0)
-            assert len(told.assigned) == 3
+            assert len(jobs.assigned) == 3
         assert [line for line in logs if line["event"] == "job_refused"] == [], "not even offered"
-        worker.job_ended(told.assigned[0].job_id)
-        await taken_note(worker)
+        worker.job_ended(jobs.assigned[0].job_id)
+        await wait_reports_read(worker)
         await api.create_dispatch(f"{name}-again", name)
-        await told.until(lambda: len(told.assigned) == 4)
-        assert told.rooms()[-1] == f"{name}-again"
+        await jobs.until(lambda: len(jobs.assigned) == 4)
+        assert jobs.rooms()[-1] == f"{name}-again"
 
 
 async def test_of_a_burst_beyond_capacity_only_as_many_as_there_are_places_become_jobs(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(
+    worker, jobs = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=5
     )
     async with running(worker), trio.open_nursery() as nursery:
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         for number in range(20):
             nursery.start_soon(api.create_dispatch, f"{name}-{number}", name)
-        await told.until(lambda: len(told.assigned) == 5)
+        await jobs.until(lambda: len(jobs.assigned) == 5)
         await trio.sleep(1.0)
-        assert len(told.assigned) == 5
+        assert len(jobs.assigned) == 5
 
 
 async def test_a_draining_worker_gets_nothing_more_and_a_spare_one_gets_it(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     spare, spare_told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), running(spare):
         worker.drain()
-        await taken_note(worker)
-        await receives_jobs(spare, spare_told, api)
+        await wait_reports_read(worker)
+        await wait_for_dispatches(spare, spare_told, api)
         for number in range(6):
             await api.create_dispatch(f"{name}-{number}", name)
         await spare_told.until(lambda: len(spare_told.assigned) == 6)
-        assert told.assigned == []
+        assert jobs.assigned == []
 
 
 async def test_a_simulated_job_of_another_type_is_refused_and_one_for_a_room_taken(
     livekit_server: PrivateServer, name: str
 ) -> None:
-    worker, told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker):
         conversation = worker._conversation
         assert conversation is not None
@@ -166,8 +172,8 @@ async def test_a_simulated_job_of_another_type_is_refused_and_one_for_a_room_tak
                     )
                 )
             conversation.wake_writer()
-            await told.until(lambda: bool(told.assigned))
-        assert told.rooms() == [name]
+            await jobs.until(lambda: bool(jobs.assigned))
+        assert jobs.rooms() == [name]
         (refused,) = [line for line in logs if line["event"] == "job_refused"]
         assert refused["job_type"] == "JT_PUBLISHER"
         assert refused["reason"] == "not a room job"
@@ -176,43 +182,43 @@ async def test_a_simulated_job_of_another_type_is_refused_and_one_for_a_room_tak
 async def test_a_killed_server_that_comes_back_has_us_again_and_is_told_our_jobs(
     own_server: PrivateServer, name: str
 ) -> None:
-    worker, told = make_worker(own_server.url, key_of(own_server), agent_name=name)
+    worker, jobs = make_worker(own_server.url, key_of(own_server), agent_name=name)
     async with (
         ServerApi(Endpoint.parse(own_server.url), key_of(own_server)) as api,
         running(worker),
     ):
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         await api.create_dispatch(f"{name}-1", name)
-        await told.until(lambda: bool(told.assigned))
-        worker.job_running(told.assigned[0].job_id)
+        await jobs.until(lambda: bool(jobs.assigned))
+        worker.job_running(jobs.assigned[0].job_id)
         first_id = worker.worker_id
         with logged() as log:
             own_server.kill()
             await log.until("worker_disconnected")
             assert not worker.registered
             assert worker.free == 0
-            assert worker.jobs == (told.assigned[0].job_id,), "its room goes on"
+            assert worker.jobs == (jobs.assigned[0].job_id,), "its room goes on"
             await trio.to_thread.run_sync(own_server.restart)
             again = await log.until("worker_registered")
         assert again["jobs"] == 1
         assert worker.worker_id != first_id
-        told.assigned.clear()
-        await receives_jobs(worker, told, api)
+        jobs.assigned.clear()
+        await wait_for_dispatches(worker, jobs, api)
 
 
 async def test_thirty_jobs_come_and_go(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    worker, told = make_worker(
+    worker, jobs = make_worker(
         livekit_server.url, key_of(livekit_server), agent_name=name, max_rooms=500
     )
     async with running(worker):
-        await receives_jobs(worker, told, api)
+        await wait_for_dispatches(worker, jobs, api)
         async with trio.open_nursery() as nursery:
             for number in range(30):
                 nursery.start_soon(api.create_dispatch, f"{name}-{number}", name)
-        await told.until(lambda: len(told.assigned) == 30)
-        for job in told.assigned:
+        await jobs.until(lambda: len(jobs.assigned) == 30)
+        for job in jobs.assigned:
             worker.job_running(job.job_id)
             worker.job_ended(job.job_id)
         await worker.flush()

@@ -13,7 +13,7 @@ from bridge.livekit.worker import worker_protocol as p
 from bridge.livekit.worker.job_kinds import ROOM_JOBS
 from bridge.livekit.worker.job_refusals import OUR_DISPATCH, offer_of
 from bridge.livekit.worker.jobs import JobBook, Verb
-from tests.livekit.worker import messages as m
+from tests.livekit.worker import server_messages as m
 
 ROOM = agent.JobType.JT_ROOM
 
@@ -45,7 +45,7 @@ class Line:
         return self.protocol.tick(self.now)
 
     def says(self) -> list[agent.WorkerMessage]:
-        return m.said(self.protocol.data_to_send())
+        return m.parse(self.protocol.data_to_send())
 
     def register(self) -> Line:
         self.hear(m.registered())

@@ -1,4 +1,4 @@
-"""What a LiveKit server says to a worker, for tests that speak in its place."""
+"""The messages of a LiveKit server to a worker, for tests that take the server's place."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def go_away(reason: str) -> bytes:
     return agent.ServerMessage(go_away=agent.AgentHttp.GoAway(reason=reason)).SerializeToString()
 
 
-def said(data: list[bytes]) -> list[agent.WorkerMessage]:
-    """What a worker sent, read."""
+def parse(data: list[bytes]) -> list[agent.WorkerMessage]:
+    """The messages that a worker sent."""
     return [agent.WorkerMessage.FromString(each) for each in data]
 
 

@@ -1,4 +1,4 @@
-"""Workers for tests, which keep what they are told."""
+"""Workers for tests, with recorders of their jobs and of the log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import structlog.testing
 import structlog.typing
@@ -20,9 +21,10 @@ from bridge.livekit.tokens import ApiKey
 from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
 from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.worker import Worker, WorkerConfig
+from tests.livekit.worker.fake_livekit import FakeLiveKit
 
 TIMEOUT = 30.0
-"""Seconds until a test gives up waiting for something that takes milliseconds."""
+"""Seconds after which a test stops waiting for something that takes milliseconds."""
 
 _OFFER_SECONDS = 3.0
 """LiveKit takes 0.2 s to offer a job, and takes no answer after 3 s."""
@@ -31,24 +33,24 @@ KEY = ApiKey("APIkey", "a-secret-that-is-long-enough-for-sha256")
 
 
 @define(eq=False)
-class Told:
-    """What a worker's owner was told, and a way to wait for it."""
+class JobRecorder:
+    """The calls that a worker made for its jobs, and a way to wait for them."""
 
     assigned: list[RoomJob] = field(factory=list[RoomJob])
     terminated: list[str] = field(factory=list[str])
-    _news: trio.Event = field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
 
     def on_assignment(self, job: RoomJob) -> None:
         self.assigned.append(job)
-        self._tell()
+        self._notify()
 
     def on_termination(self, job_id: str) -> None:
         self.terminated.append(job_id)
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     def rooms(self) -> list[str]:
         return [job.room for job in self.assigned]
@@ -56,7 +58,7 @@ class Told:
     async def until(self, holds: Callable[[], bool], seconds: float = TIMEOUT) -> None:
         with trio.fail_after(seconds):
             while not holds():
-                await self._news.wait()
+                await self._changed.wait()
 
 
 def make_worker(
@@ -66,11 +68,11 @@ def make_worker(
     agent_name: str = "watcher",
     max_rooms: int = 10,
     instance: str = "here",
-    told: Told | None = None,
+    jobs: JobRecorder | None = None,
     kind: JobKind = ROOM_JOBS,
     book: JobBook | None = None,
-) -> tuple[Worker, Told]:
-    told = told or Told()
+) -> tuple[Worker, JobRecorder]:
+    jobs = jobs or JobRecorder()
     config = WorkerConfig(
         endpoint=Endpoint.parse(url),
         api_key=key,
@@ -80,8 +82,8 @@ def make_worker(
         instance=instance,
         kind=kind,
     )
-    worker = Worker(config, told.on_assignment, told.on_termination, random.Random(1), book=book)
-    return worker, told
+    worker = Worker(config, jobs.on_assignment, jobs.on_termination, random.Random(1), book=book)
+    return worker, jobs
 
 
 @asynccontextmanager
@@ -94,29 +96,29 @@ async def running(worker: Worker) -> AsyncGenerator[None, None]:
         await worker.aclose()
 
 
-async def receives_jobs(worker: Worker, told: Told, api: ServerApi) -> None:
+async def wait_for_dispatches(worker: Worker, jobs: JobRecorder, api: ServerApi) -> None:
     """Wait until LiveKit really gives jobs to a registered worker, which then has none."""
-    worker.job_ended((await first_job(worker.config.agent_name, told, api)).job_id)
-    await taken_note(worker)
+    worker.job_ended((await first_job(worker.config.agent_name, jobs, api)).job_id)
+    await wait_reports_read(worker)
 
 
-async def first_job(agent_name: str, told: Told, api: ServerApi) -> RoomJob:
-    """Dispatch until it brings a job, and take that away from what was told.
+async def first_job(agent_name: str, jobs: JobRecorder, api: ServerApi) -> RoomJob:
+    """Dispatch until a job comes, and remove it from the recorder.
 
-    LiveKit answers a registration before it enters the worker in its books, and only then
-    tells its dispatcher to look again whom there is: for some milliseconds, longer on a
-    busy machine, a dispatch finds no worker and is forgotten.
+    LiveKit answers a registration before it adds the worker to its list, and only then has its
+    dispatcher read the list again.  For some milliseconds, longer on a busy machine, a dispatch
+    finds no worker and is lost.
     """
     for number in itertools.count():
         await api.create_dispatch(f"{agent_name}-probe-{number}", agent_name)
         with trio.move_on_after(_OFFER_SECONDS):
-            await told.until(lambda: bool(told.assigned))
+            await jobs.until(lambda: bool(jobs.assigned))
             break
-    return told.assigned.pop()
+    return jobs.assigned.pop()
 
 
-async def taken_note(worker: Worker) -> None:
-    """Wait until LiveKit has read all that the worker told it: it answers a ping in turn."""
+async def wait_reports_read(worker: Worker) -> None:
+    """Wait until LiveKit has read all reports of the worker: it answers a ping in its turn."""
     conversation = worker._conversation
     assert conversation is not None
     protocol = conversation.protocol
@@ -129,32 +131,53 @@ async def taken_note(worker: Worker) -> None:
 
 
 @define(eq=False)
-class Log:
-    """What is logged, with a way to wait for it."""
+class LogRecorder:
+    """The lines of the log, and a way to wait for one."""
 
     lines: list[structlog.typing.EventDict] = field(factory=list[structlog.typing.EventDict])
-    _news: trio.Event = field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
 
     def add(
         self, _logger: object, _method: str, line: structlog.typing.EventDict
     ) -> structlog.typing.EventDict:
         self.lines.append(line)
-        self._news.set()
-        self._news = trio.Event()
+        self._changed.set()
+        self._changed = trio.Event()
         return line
 
     async def until(self, event: str, seconds: float = TIMEOUT) -> structlog.typing.EventDict:
-        """The first line of this event, past or to come."""
+        """The first line of this event, also a later one."""
         with trio.fail_after(seconds):
             while True:
                 for line in self.lines:
                     if line["event"] == event:
                         return line
-                await self._news.wait()
+                await self._changed.wait()
 
 
 @contextmanager
-def logged() -> Generator[Log, None, None]:
-    log = Log()
+def logged() -> Generator[LogRecorder, None, None]:
+    log = LogRecorder()
     with structlog.testing.capture_logs(processors=[log.add]):
         yield log
+
+
+@asynccontextmanager
+async def trying(url: str) -> AsyncGenerator[LogRecorder, None]:
+    """A worker that tries to connect until the block ends; gives the log."""
+    worker, _ = make_worker(url)
+    async with trio.open_nursery() as nursery:
+        with logged() as log:
+            nursery.start_soon(worker.run)
+            yield log
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def connected(
+    server: FakeLiveKit, **options: Any
+) -> AsyncGenerator[tuple[Worker, JobRecorder], None]:
+    """A worker that is registered at the fake server, with the recorder of its jobs."""
+    worker, jobs = make_worker(server.url, **options)
+    async with running(worker):
+        yield worker, jobs
