@@ -12,7 +12,7 @@ from livekit.protocol.webhook import WebhookEvent
 from livekit.rtc._proto.room_pb2 import RoomEvent
 from livekit.rtc.room import EventTypes
 
-from actors.session import events
+from actors.session import events, webhook_reports
 from bridge.livekit import event_coverage
 from bridge.livekit.event_coverage import Fate, Handled, LeftOut
 from bridge.livekit.rooms import room_connection, sdk_events, streams
@@ -57,7 +57,9 @@ def test_a_native_message_that_the_room_emits_is_handled_where_the_room_s_event_
 
 
 def test_every_event_of_ours_that_a_table_names_exists() -> None:
-    ours = {name for name in vars(events) if name[0].isupper()}
+    ours = {
+        name for module in (events, webhook_reports) for name in vars(module) if name[0].isupper()
+    }
     for fate in event_coverage.WEBHOOK_FIELDS.values():
         assert isinstance(fate, LeftOut) or set(WEBHOOK_CLASS.findall(fate.by)) <= ours
     for table in (event_coverage.SDK, event_coverage.WEBHOOKS):
