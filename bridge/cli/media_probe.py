@@ -4,9 +4,9 @@ Signalling and media take different ways: the websocket may pass every firewall 
 LiveKit negotiates are closed.  The SDK's `connect` returns only when the peer connection is
 established, so a connection is the proof.  Its statistics name the protocol and the address.
 
-As in `bridge.livekit.rooms.livekit_rooms`, a connect is never cancelled, because the native library
-would end the process 15 s later.  A caller may stop waiting; the task then closes its room when the
-connect has returned.
+As in `bridge.livekit.rooms.room_connection`, a connect is never cancelled, because the native
+library would end the process 15 s later.  A caller may stop waiting; the task then closes its room
+when the connect has returned.
 """
 
 from __future__ import annotations
