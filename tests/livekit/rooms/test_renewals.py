@@ -58,6 +58,14 @@ class Requests:
 
 
 @pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it matters that a track is renewed, and not when."""
+    monkeypatch.setattr(renewals, "SETTLE", 0.3)
+    monkeypatch.setattr(renewals, "RETURN_DEADLINE", 1.0)
+    monkeypatch.setattr(renewals, "LOOK_AGAIN", 0.2)
+
+
+@pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
     return Requests(monkeypatch)
 
@@ -164,12 +172,12 @@ async def test_a_microphone_that_never_sent_is_left_alone(
         assert requests.all == [True]
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_track_that_does_not_return_is_renewed_when_it_sends(
     real: RealStage, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After 0.2 s the server forgets the pause, and the SDK does not show the track."""
     monkeypatch.setattr(renewals, "BETWEEN", 0.6)
-    monkeypatch.setattr(renewals, "LOOK_AGAIN", 0.2)
     _, microphone = await talking(real)
     recorder = Recorder()
     requests.all.clear()
@@ -184,6 +192,7 @@ async def test_a_track_that_does_not_return_is_renewed_when_it_sends(
         assert len(recorder.all(TrackSubscribed)) == 1
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("scenario", ["SIMULATE_FULL_RECONNECT", "SIMULATE_SIGNAL_RECONNECT"])
 async def test_after_a_reconnect_a_mute_brings_no_packet_either(
     real: RealStage, requests: Requests, scenario: str
@@ -202,12 +211,12 @@ async def test_after_a_reconnect_a_mute_brings_no_packet_either(
         assert await packets_at_mutes(room, alice, microphone) == 0
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("scenario", ["SIMULATE_FULL_RECONNECT", "SIMULATE_SIGNAL_RECONNECT"])
 async def test_a_connection_that_breaks_in_a_renewal_loses_no_track(
     real: RealStage, requests: Requests, monkeypatch: pytest.MonkeyPatch, scenario: str
 ) -> None:
-    monkeypatch.setattr(renewals, "BETWEEN", 4.0)
-    monkeypatch.setattr(renewals, "LOOK_AGAIN", 0.2)
+    monkeypatch.setattr(renewals, "BETWEEN", 2.0)
     alice, microphone = await talking(real)
     recorder = Recorder()
     requests.all.clear()
@@ -223,6 +232,7 @@ async def test_a_connection_that_breaks_in_a_renewal_loses_no_track(
         await recorder.wait(SpeakersChanged, identities=())
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("what", ["leave", "unpublish", "remove", "delete"])
 async def test_what_ends_in_a_renewal_is_not_asked_for_again(
     real: RealStage, requests: Requests, monkeypatch: pytest.MonkeyPatch, what: str
