@@ -23,13 +23,13 @@ from actors.rooms.messages import (
     JobAttached,
     JobReports,
     LeaveRoom,
+    ListedRooms,
     ListRooms,
     LiveRoom,
     ReannounceSession,
     Recovered,
     RoomEntered,
     RoomGroupEnded,
-    RoomList,
     RoomsVanished,
     RosterWanted,
     SessionReady,
@@ -390,4 +390,4 @@ class RoomManager(Actor[ManagerMessage]):
             if record.session is not None
         )
         ended = tuple(journal.state for journal in self._table.ended)
-        message.reply_to.send(RoomList(live, ended, self._table.ended_count))
+        message.reply_to.send(ListedRooms(live, ended, self._table.ended_count))

@@ -158,7 +158,7 @@ class LiveRoom:
 
 
 @frozen
-class RoomList:
+class ListedRooms:
     """The answer to `ListRooms`."""
 
     live: tuple[LiveRoom, ...]
@@ -173,7 +173,7 @@ class RoomList:
 class ListRooms:
     """Ask for every room of this run."""
 
-    reply_to: ReplyTo[RoomList]
+    reply_to: ReplyTo[ListedRooms]
 
 
 class JobReports(Protocol):

@@ -13,7 +13,7 @@ import trio
 from attrs import frozen
 
 from actors.journal.process_ports import Announce, Clock
-from actors.rooms.messages import ListRooms, LiveRoom, RoomList, Snapshot
+from actors.rooms.messages import ListedRooms, ListRooms, LiveRoom, Snapshot
 from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives
 from actors.session import SessionState, totals
 
@@ -40,7 +40,7 @@ class Sessions:
     active: tuple[SessionState, ...]
     silent: tuple[LiveRoom, ...]
     """Rooms whose session did not answer."""
-    rooms: RoomList
+    rooms: ListedRooms
 
 
 @frozen

@@ -20,7 +20,7 @@ from actors.runtime.ref import Ref
 from actors.runtime.signals import ActorEnded, DeadLetter, Signal
 from actors.runtime.spec import GroupSpec, Intensity
 from actors.runtime.supervisor import Supervisor
-from actors.runtime.system_core import Prepare, Registered, SystemCore
+from actors.runtime.system_core import Prepare, RegistryEntry, SystemCore
 
 ROOT_INTENSITY: Final = Intensity(restarts=10, within=10.0)
 
@@ -54,7 +54,7 @@ class ActorSystem(metaclass=NoPublicConstructor):
     # -- the registry
 
     @property
-    def registry(self) -> dict[str, Registered]:
+    def registry(self) -> dict[str, RegistryEntry]:
         """By path: every actor and supervisor that has not ended."""
         return self._core.registry
 
@@ -97,7 +97,7 @@ class ActorSystem(metaclass=NoPublicConstructor):
         return inspect_in_steps(self.supervisor)
 
 
-def _as_cell(unit: Registered | None) -> Cell[Any] | None:
+def _as_cell(unit: RegistryEntry | None) -> Cell[Any] | None:
     return cast("Cell[Any]", unit) if isinstance(unit, Cell) else None
 
 

@@ -31,7 +31,7 @@ class Incarnation:
 Prepare: TypeAlias = Callable[[Incarnation], object]
 
 
-class Registered(Protocol):
+class RegistryEntry(Protocol):
     """An actor's cell or a supervisor."""
 
     @property
@@ -50,13 +50,13 @@ class SystemCore:
         self.reports = Reports(on_signal)
         self.deadlines = Deadlines()
         """Of all questions under way."""
-        self.registry: dict[str, Registered] = {}
+        self.registry: dict[str, RegistryEntry] = {}
         """By path: every actor and supervisor that has not ended."""
 
-    def register(self, unit: Registered) -> None:
+    def register(self, unit: RegistryEntry) -> None:
         """A child begins to exist.  For supervisors."""
         self.registry[unit.path] = unit
 
-    def unregister(self, unit: Registered) -> None:
+    def unregister(self, unit: RegistryEntry) -> None:
         """A child has ended.  For supervisors."""
         self.registry.pop(unit.path, None)

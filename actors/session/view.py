@@ -157,8 +157,8 @@ def coverage(state: SessionState, now: float) -> float:
     until = _until(state, now)
     if state.watched_from is None:
         return 0.0
-    life = stretch(state.watched_from, until)
-    return 1.0 if life == 0.0 else min(1.0, state.watched.total(until) / life)
+    duration = stretch(state.watched_from, until)
+    return 1.0 if duration == 0.0 else min(1.0, state.watched.total(until) / duration)
 
 
 def entered_after(state: SessionState) -> float | None:

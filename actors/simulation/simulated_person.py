@@ -155,10 +155,10 @@ class SimulatedPerson:
         return track.sid
 
     def unpublish(self, track: str) -> None:
-        gone = self._track(track)
+        removed = self._track(track)
         del self.tracks[track]
         self._tell(TrackUnpublished(self._room.now(), self.identity, track))
-        self._webhook_of(gone, published=False)
+        self._webhook_of(removed, published=False)
         self._room.watch(self)
 
     def mute(self, track: str) -> None:
@@ -237,8 +237,8 @@ class SimulatedPerson:
     def _webhook_of(self, track: TrackInfo, *, published: bool) -> None:
         if not self.hidden:
             now = self._room.now()
-            told = WebhookTrack(now, int(now), self.identity, self.sid, track, published)
-            self._room.webhook(told)
+            report = WebhookTrack(now, int(now), self.identity, self.sid, track, published)
+            self._room.webhook(report)
 
     def _tell(self, event: RoomEvent) -> None:
         if not self.hidden:

@@ -144,7 +144,7 @@ class SimulatedProgram:
         """It takes jobs."""
         self.over = trio.Event()
         """All of its tasks have ended."""
-        self._life = trio.CancelScope()
+        self._scope = trio.CancelScope()
         self._stopped = trio.Event()
 
     @property
@@ -156,7 +156,7 @@ class SimulatedProgram:
     async def run(self) -> None:
         self.alive, self.began_at = True, trio.current_time()
         self.world.disk.new_run()
-        with self._life:
+        with self._scope:
             async with (
                 open_system(
                     rng=random.Random(f"{self.world.plan.seed} {self.number}"),
@@ -176,7 +176,7 @@ class SimulatedProgram:
     def kill(self) -> None:
         """End it at once, without a shutdown."""
         self.alive, self.killed = False, True
-        self._life.cancel()
+        self._scope.cancel()
 
     async def stop(self) -> bool:
         """As after SIGTERM: leave every room and store everything.  False if that took too long or

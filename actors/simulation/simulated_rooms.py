@@ -167,11 +167,11 @@ class Watcher(OpenRoom):
             for sid, track in person.tracks.items()
             if track.source in WATCHED
         )
-        held = self.watched.get(person.identity)
+        watched = self.watched.get(person.identity)
         best = ranked[0] if ranked else None
         if best is None:
             self.watched.pop(person.identity, None)
-        elif held not in person.tracks or WATCHED.index(person.tracks[held].source) > best[0]:
+        elif watched not in person.tracks or WATCHED.index(person.tracks[watched].source) > best[0]:
             self.watched[person.identity] = best[1]
             self.tell(TrackSubscribed(self._room.now(), person.identity, best[1]))
 
@@ -328,10 +328,10 @@ class SimulatedRoom:
 
         `early`: the leaves come before `Reconnecting`, as LiveKit has it in one case.
         """
-        seen = [person for person in self.people.values() if not person.hidden]
+        visible = [person for person in self.people.values() if not person.hidden]
         if not early:
             self.reconnecting()
-        for person in seen:
+        for person in visible:
             for sid in person.tracks:
                 self.tell(TrackUnpublished(self.now(), person.identity, sid))
             self.tell(ParticipantLeft(self.now(), person.identity, person.sid, None))
@@ -339,7 +339,7 @@ class SimulatedRoom:
                 watcher.forget(person.identity)
         if early:
             self.reconnecting()
-        for person in seen:
+        for person in visible:
             bare = evolve(person.info(), tracks=())
             self.tell(ParticipantJoined(self.now(), bare))
             for track in person.tracks.values():

@@ -45,13 +45,13 @@ class TestProbe:
 
     def __init__(self, system: ActorSystem, name: str = "probe") -> None:
         self.ref: Ref[Any] = system.supervisor.start_child(ChildSpec(name, lambda: _Listener(self)))
-        self.seen: list[Any] = []
+        self.received: list[Any] = []
         """Everything so far, in order."""
         self._unread: deque[Any] = deque()
         self._changed = trio.Event()
 
     def note(self, message: Any) -> None:
-        self.seen.append(message)
+        self.received.append(message)
         self._unread.append(message)
         self._changed.set()
 

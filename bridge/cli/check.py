@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import trio
 import trio_asyncio  # before anything that takes functions out of asyncio
-from attrs import asdict, frozen
+from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -106,8 +106,8 @@ def _setting(row: Setting, read: UncheckedSettings) -> Result:
                 f"raise the limit (ulimit -n {needed}), or set it by {row.how()}",
             )
         if notice.event == "unnamed_worker" and row.name == "agent-name":
-            found = "empty: takes jobs from your other unnamed agents"
-            return Result(name, "ok", found, f"better give a name by {row.how()}")
+            detail = "empty: takes jobs from your other unnamed agents"
+            return Result(name, "ok", detail, f"better give a name by {row.how()}")
     origin = read.origins[row.name]
     advice = [
         line_of(notice.event, "warning", notice.fields).removeprefix("WARNING ")
@@ -168,11 +168,11 @@ def _machine(read: UncheckedSettings) -> list[Result]:
 def _open_files() -> Result:
     limit = machine.descriptor_limit()
     rooms = machine.rooms_for_descriptors(limit)
-    found = f"{limit}, enough for {rooms} rooms"
+    detail = f"{limit}, enough for {rooms} rooms"
     if rooms < FEW_ROOMS:
         needed = machine.descriptors_for_rooms(FEW_ROOMS)
-        return Result(OPEN_FILES, "failed", found, f"raise it: ulimit -n {needed} or more")
-    return Result(OPEN_FILES, "ok", found)
+        return Result(OPEN_FILES, "failed", detail, f"raise it: ulimit -n {needed} or more")
+    return Result(OPEN_FILES, "ok", detail)
 
 
 def _data_dir(read: UncheckedSettings) -> Result:
@@ -184,18 +184,18 @@ def _data_dir(read: UncheckedSettings) -> Result:
     except OSError as error:
         return _unwritable(name, folder, error)
     free = shutil.disk_usage(folder).free
-    found = f"{harmless(str(folder))} is writable, {free >> 20} MiB free"
+    detail = f"{harmless(str(folder))} is writable, {free >> 20} MiB free"
     if free < FREE_SPACE:
-        return Result(name, "failed", found, f"make room: at least {FREE_SPACE >> 20} MiB")
-    return Result(name, "ok", found)
+        return Result(name, "failed", detail, f"make room: at least {FREE_SPACE >> 20} MiB")
+    return Result(name, "ok", detail)
 
 
 def _unwritable(name: str, folder: Path, error: OSError) -> Result:
     if isinstance(error, machine.NoSharedMemory):
-        found = f"{harmless(str(folder))} has no shared memory for SQLite: {error.strerror}"
-        return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
-    found = f"{harmless(str(folder))} cannot be written to: {error.strerror}"
-    return Result(name, "failed", found, f"name another by {BY_NAME['data-dir'].how()}")
+        detail = f"{harmless(str(folder))} has no shared memory for SQLite: {error.strerror}"
+        return Result(name, "failed", detail, f"name a local disk by {BY_NAME['data-dir'].how()}")
+    detail = f"{harmless(str(folder))} cannot be written to: {error.strerror}"
+    return Result(name, "failed", detail, f"name another by {BY_NAME['data-dir'].how()}")
 
 
 def _store(read: UncheckedSettings) -> Result:
@@ -209,29 +209,29 @@ def _store(read: UncheckedSettings) -> Result:
     except OSError as error:
         return _unwritable(name, folder, error)
     except (sqlite3.Error, ArchiveTrouble) as error:
-        found = f"SQLite cannot keep a database there: {harmless(str(error))}"
-        return Result(name, "failed", found, f"name a local disk by {BY_NAME['data-dir'].how()}")
+        detail = f"SQLite cannot keep a database there: {harmless(str(error))}"
+        return Result(name, "failed", detail, f"name a local disk by {BY_NAME['data-dir'].how()}")
     return _stored_sessions(name, folder)
 
 
 def _stored_sessions(name: str, folder: Path) -> Result:
     """The sessions of earlier runs can be read."""
-    found, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
+    detail, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
     try:
         with open_sessions(folder) as reader:
             damage, count = reader.damage(), reader.count()
     except NoStore:
-        return Result(name, "ok", found)
+        return Result(name, "ok", detail)
     except (StoreRefused, ArchiveTrouble) as error:
         return Result(name, "failed", str(error), f"name another directory by {elsewhere}")
     if damage is not None:
-        found = f"{harmless(str(folder / FILE))} is damaged: {harmless(damage)}"
-        return Result(name, "failed", found, "start sets it aside and begins a new one")
-    found = f"{found}, {count} sessions are kept"
+        detail = f"{harmless(str(folder / FILE))} is damaged: {harmless(damage)}"
+        return Result(name, "failed", detail, "start sets it aside and begins a new one")
+    detail = f"{detail}, {count} sessions are kept"
     worker = lock_owner(folder)
     if worker is not None:
-        return Result(name, "ok", f"{found}, a worker runs (process {worker})", "one is enough")
-    return Result(name, "ok", found)
+        return Result(name, "ok", f"{detail}, a worker runs (process {worker})", "one is enough")
+    return Result(name, "ok", detail)
 
 
 def _http_port(read: UncheckedSettings) -> Result:
@@ -313,7 +313,7 @@ def _print_table(results: list[Result]) -> None:
     for result in results:
         word, style = _MARKS[result.status]
         table.add_row(
-            Text(word, style), Text(result.name), Text(_safe(result.found)), Text(_safe(result.do))
+            Text(word, style), Text(result.name), Text(_safe(result.detail)), Text(_safe(result.do))
         )
     with console.capture() as captured:
         console.print(table)
@@ -325,7 +325,10 @@ def _print_table(results: list[Result]) -> None:
 
 
 def _print_json(results: list[Result]) -> None:
-    rows = [{**asdict(result), "found": _safe(result.found)} for result in results]
+    rows = [
+        {"name": one.name, "status": one.status, "found": _safe(one.detail), "do": one.do}
+        for one in results
+    ]
     all_hold = all(map(_holds, results))
     sys.stdout.write(json.dumps({"ok": all_hold, "checks": rows}, indent=1) + "\n")
 

@@ -59,7 +59,7 @@ class Result:
 
     name: str
     status: Status
-    found: str
+    detail: str
     do: str = ""
     """The advice, where it is not ok."""
 
@@ -223,11 +223,11 @@ class ServerCheck:
     def _untried(self, name: str) -> Result:
         return Result(name, "skipped", f"not tried: fix '{self._failed[0]}' first")
 
-    def _ok(self, name: str, found: str, do: str = "") -> None:
-        self._results[name] = Result(name, "ok", found, do)
+    def _ok(self, name: str, detail: str, do: str = "") -> None:
+        self._results[name] = Result(name, "ok", detail, do)
 
-    def _fail(self, name: str, found: str, do: str) -> None:
-        self._results[name] = Result(name, "failed", found, do)
+    def _fail(self, name: str, detail: str, do: str) -> None:
+        self._results[name] = Result(name, "failed", detail, do)
 
     def _proxy_hint(self, before: str = "") -> str:
         if not self.proxies:

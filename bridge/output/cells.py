@@ -33,9 +33,9 @@ def fit(text: str, cells: int, *, right: bool = False) -> str:
 def _calm(text: str) -> str:
     if text.isascii():
         return text
-    found, marks = list[str](), 0
+    safe, marks = list[str](), 0
     for char in text:
         marks = marks + 1 if unicodedata.combining(char) else 0
         if marks <= _MARKS and char not in _SELECTORS:
-            found.append(char)
-    return "".join(found)
+            safe.append(char)
+    return "".join(safe)

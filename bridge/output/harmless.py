@@ -66,21 +66,21 @@ def harmless(text: str, limit: int = NAME_LIMIT) -> str:
 
 def _plain(text: str) -> str:
     strange = _strange_letters(text)
-    found: list[str] = []
+    safe: list[str] = []
     marks = MARKS  # As if there were a pile: a mark that comes first has no letter.
     for at, char in enumerate(text):
         if not char.isprintable() or at in strange:
-            found.append(_escaped(char))
+            safe.append(_escaped(char))
         elif _UNSEEN.match(char):
             symbol = at > 0 and char in _STYLE and unicodedata.category(text[at - 1]) == "So"
-            found.append(char if symbol else _escaped(char))
+            safe.append(char if symbol else _escaped(char))
         elif unicodedata.category(char) in ("Mn", "Me"):
             marks += 1
-            found.append(char if marks <= MARKS else _escaped(char))
+            safe.append(char if marks <= MARKS else _escaped(char))
         else:
             marks = MARKS if char == " " else 0
-            found.append(char)
-    return "".join(found)
+            safe.append(char)
+    return "".join(safe)
 
 
 def _strange_letters(text: str) -> set[int]:

@@ -67,26 +67,26 @@ def length(session: SessionView) -> float:
 def gaps(session: SessionView) -> Spans:
     """When nobody watched, as far as the timeline tells."""
     clock = _Clock(session)
-    found = list[_Pair]()
+    unwatched = list[_Pair]()
     since: float | None = None
-    seen = 0.0
+    previous = 0.0
     for entry in session.timeline or ():
         event, at = entry.event, clock.at(entry.at)
         if event == "reconnecting":
             since = at
         elif event == "suspended":
-            found.append((at - given(entry.gap, 0.0), at))
+            unwatched.append((at - given(entry.gap, 0.0), at))
         elif event == "reconnected":
-            found.append((at - given(entry.gap, 0.0), at))
+            unwatched.append((at - given(entry.gap, 0.0), at))
             since = None
         elif event == "session_ended":
-            last_seen = seen if entry.reason == FOUND_ENDED else at
-            found.append((last_seen if since is None else since, at))
+            last_seen = previous if entry.reason == FOUND_ENDED else at
+            unwatched.append((last_seen if since is None else since, at))
             since = None
-        seen = max(seen, at)
+        previous = max(previous, at)
     if since is not None:
-        found.append((since, clock.length))
-    return clock.spans(found)
+        unwatched.append((since, clock.length))
+    return clock.spans(unwatched)
 
 
 def lanes(session: SessionView) -> list[TimelineLane]:
@@ -318,15 +318,15 @@ def _by_key(pairs: Mapping[str, _Pairs], clock: _Clock, present: Spans) -> Mappi
 
 def _within(spans: Spans, bounds: Spans) -> Spans:
     """What of the spans is in the bounds; both are in order, so neither is read twice."""
-    found, index = list[_Pair](), 0
+    inside, index = list[_Pair](), 0
     for span in spans:
         while index < len(bounds) and bounds[index].end <= span.start:
             index += 1
         for bound in bounds[index:]:
             if bound.start >= span.end:
                 break
-            found.append((max(span.start, bound.start), min(span.end, bound.end)))
-    return _merged(found)
+            inside.append((max(span.start, bound.start), min(span.end, bound.end)))
+    return _merged(inside)
 
 
 def _cut(pairs: _Pairs, start: float, end: float) -> _Pairs:
@@ -334,10 +334,10 @@ def _cut(pairs: _Pairs, start: float, end: float) -> _Pairs:
 
 
 def _merged(pairs: _Pairs) -> Spans:
-    found = list[LaneSpan]()
+    merged = list[LaneSpan]()
     for start, end in sorted(pair for pair in pairs if pair[0] < pair[1]):
-        if found and start <= found[-1].end:
-            found[-1] = LaneSpan(found[-1].start, max(end, found[-1].end))
+        if merged and start <= merged[-1].end:
+            merged[-1] = LaneSpan(merged[-1].start, max(end, merged[-1].end))
         else:
-            found.append(LaneSpan(start, end))
-    return tuple(found)
+            merged.append(LaneSpan(start, end))
+    return tuple(merged)

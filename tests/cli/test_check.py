@@ -247,7 +247,7 @@ def test_a_proxy_that_is_not_used_is_named(
     results = results_of(done)
     assert (done.returncode, failed(results)) == (0, [])
     assert results[SERVER]["do"].startswith("HTTP_PROXY is not used: LiveKit must be reached")
-    assert results[MEDIA]["found"].startswith("connected over")
+    assert results[MEDIA]["detail"].startswith("connected over")
     assert "hunter2" not in done.stdout + done.stderr
 
 
@@ -267,7 +267,7 @@ def test_a_wrong_secret_is_named_and_not_shown(
     assert "secret does not belong to this API key" in results[KEY]["found"]
     assert "LIVEKIT_API_SECRET" in results[KEY]["do"]
     assert [results[n]["status"] for n in (WORKER, VERSION, ROOM_SERVICE, MEDIA)] == ["skipped"] * 4
-    assert results[MEDIA]["found"] == f"not tried: fix '{KEY}' first"
+    assert results[MEDIA]["detail"] == f"not tried: fix '{KEY}' first"
     assert wrong not in done.stdout + done.stderr
     assert "eyJ" not in done.stdout + done.stderr
 
@@ -275,7 +275,7 @@ def test_a_wrong_secret_is_named_and_not_shown(
 async def test_an_unknown_key_is_named(livekit_server: PrivateServer) -> None:
     results = await probe(livekit_server.url, ANY_KEY)
     assert results[KEY].status == "failed"
-    assert "does not know this API key" in results[KEY].found
+    assert "does not know this API key" in results[KEY].detail
 
 
 def test_a_wrong_setting_is_in_the_table_and_is_exit_code_2(
@@ -320,7 +320,7 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     read = check_module.read_settings({"data-dir": str(tmp_path)}, {})
     result = check_module._data_dir(read)
     assert result.status == "failed"
-    assert "5 MiB free" in result.found
+    assert "5 MiB free" in result.detail
     assert "at least 100 MiB" in result.do
 
 
@@ -331,18 +331,18 @@ async def store_check(data_dir: Path) -> Result:
 
 async def test_the_store_is_looked_at_and_what_is_in_it_is_told(tmp_path: Path) -> None:
     result = await store_check(tmp_path)
-    assert (result.status, "sessions" in result.found) == ("ok", False)
+    assert (result.status, "sessions" in result.detail) == ("ok", False)
     async with open_store(tmp_path, instance="w") as archive:
         history = History()
         history.begin()
         await history.write_to(archive)
         result = await store_check(tmp_path)
         assert result.status == "ok"
-        assert f"1 sessions are kept, a worker runs (process {os.getpid()})" in result.found
+        assert f"1 sessions are kept, a worker runs (process {os.getpid()})" in result.detail
     (tmp_path / FILE).write_bytes(b"?" * 5_000)
     result = await store_check(tmp_path)
     assert result.status == "failed"
-    assert str(tmp_path / FILE) in result.found
+    assert str(tmp_path / FILE) in result.detail
     assert "--data-dir" in result.do
 
 
@@ -357,14 +357,14 @@ def test_too_few_open_files_are_told_with_the_number_that_is_enough(
     rooms = next(row for row in TABLE if row.name == "max-rooms")
     asked = check_module._setting(rooms, read)
     assert asked.status == "failed"
-    assert "100 rooms need 1264 open files, the limit is 256" in asked.found
+    assert "100 rooms need 1264 open files, the limit is 256" in asked.detail
 
 
 async def test_a_server_that_is_not_there(room_actors: RunCommand) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     results = await probe(f"ws://127.0.0.1:{port}")
-    assert results[SERVER].found == f"cannot reach 127.0.0.1:{port}: Connection refused"
+    assert results[SERVER].detail == f"cannot reach 127.0.0.1:{port}: Connection refused"
     assert "LIVEKIT_URL" in results[SERVER].do
     assert {r.status for name, r in results.items() if name != SERVER} == {"skipped"}
 
@@ -372,7 +372,7 @@ async def test_a_server_that_is_not_there(room_actors: RunCommand) -> None:
 async def test_a_host_that_nobody_knows() -> None:
     results = await probe("ws://no-such-host.invalid")
     assert results[SERVER].status == "failed"
-    assert "cannot reach no-such-host.invalid" in results[SERVER].found
+    assert "cannot reach no-such-host.invalid" in results[SERVER].detail
 
 
 async def test_a_server_that_is_not_livekit() -> None:
@@ -383,7 +383,7 @@ async def test_a_server_that_is_not_livekit() -> None:
     async with raw_server(answer) as address:
         results = await probe(f"ws://{address}")
     assert results[SERVER].status == "failed"
-    assert "no LiveKit worker endpoint at this URL" in results[SERVER].found
+    assert "no LiveKit worker endpoint at this URL" in results[SERVER].detail
     assert "LIVEKIT_URL" in results[SERVER].do
 
 
@@ -403,7 +403,7 @@ async def old_server() -> AsyncIterator[FakeLiveKit]:
 async def test_a_server_that_is_too_old(old_server: FakeLiveKit) -> None:
     results = await probe(old_server.url)
     assert results[VERSION].status == "failed"
-    assert "1.7.2 is too old" in results[VERSION].found
+    assert "1.7.2 is too old" in results[VERSION].detail
     assert results[VERSION].do == "install a newer livekit-server"
 
 
@@ -433,9 +433,9 @@ async def test_a_clock_that_is_off_but_stands_in_the_tokens_limit(
     monkeypatch.setattr(server_clock, "time", shifted)
     results = await probe(livekit_server.url, key_of(livekit_server))
     assert results[CLOCK].status == "failed"
-    found = re.search(f"([0-9.]+) s {side} the server's", results[CLOCK].found)
-    assert found is not None
-    assert abs(float(found[1]) - abs(seconds)) <= 0.2
+    offset = re.search(f"([0-9.]+) s {side} the server's", results[CLOCK].detail)
+    assert offset is not None
+    assert abs(float(offset[1]) - abs(seconds)) <= 0.2
     assert "NTP" in results[CLOCK].do
     assert results[KEY].status == "ok"
 
@@ -446,7 +446,7 @@ async def test_a_clock_that_is_so_far_off_that_no_token_is_taken(
     monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: time.time() - 3600))
     results = await probe(livekit_server.url, key_of(livekit_server))
     assert results[CLOCK].status == "failed"
-    assert "clock differs too much" in results[CLOCK].found
+    assert "clock differs too much" in results[CLOCK].detail
 
 
 MEDIA_PROGRAM = """
@@ -480,5 +480,5 @@ def test_media_that_does_not_come_through(livekit_server: PrivateServer, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     results = json.loads(done.stdout)
     assert failed(results) == [MEDIA]
-    assert results[MEDIA]["found"] == "no connection within 3 s"
+    assert results[MEDIA]["detail"] == "no connection within 3 s"
     assert "rtc.node_ip" in results[MEDIA]["do"]

@@ -168,7 +168,7 @@ def test_a_bug_is_found_cut_down_saved_and_replayed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a manager that does not find out what a crash cost it, as it once was."""
-    monkeypatch.setattr("actors.rooms.manager.RoomManager._find_out", lambda _: None)
+    monkeypatch.setattr("actors.rooms.manager.RoomManager._catch_up", lambda _: None)
     # Few kinds of faults, so that a seed is found soon, and the same one whatever faults are new.
     drawn = partial(draw, among=("manager_crash", "room_closed"))
     monkeypatch.setattr(simulate, "draw", drawn)
@@ -178,8 +178,8 @@ def test_a_bug_is_found_cut_down_saved_and_replayed(
     assert len(small.steps) <= 4
     assert any(step.what == "manager_crash" for step in small.steps)
     assert simulate.run_seeds(range(seed, seed + 1), jobs=1) == 1
-    webhook = capsys.readouterr().out
-    assert f"bin/room-actors simulate --replay simulate-{seed}.json" in webhook
+    printed = capsys.readouterr().out
+    assert f"bin/room-actors simulate --replay simulate-{seed}.json" in printed
     saved = tmp_path / f"simulate-{seed}.json"
     assert simulate.replay(saved) == 1
     monkeypatch.undo()

@@ -33,13 +33,13 @@ def field_sentences(*modules: ModuleType) -> Mapping[str, Mapping[str, str]]:
 
 
 def _of_class(definition: ast.ClassDef) -> dict[str, str]:
-    found = dict[str, str]()
+    sentences = dict[str, str]()
     for field, below in pairwise(definition.body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[field.target.id] = inspect.cleandoc(str(below.value.value)).replace("\n", " ")
-    return found
+            sentences[field.target.id] = inspect.cleandoc(str(below.value.value)).replace("\n", " ")
+    return sentences
 
 
 def _of_struct(struct: type[Struct], texts: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -48,14 +48,14 @@ def _ref(answer: type) -> Schema:
 @cache
 def schemas() -> Mapping[str, Schema]:
     """Every class of an answer as JSON Schema, by its name."""
-    _, found = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
     sentences = field_sentences(view_types, answer_types)
-    for name, schema in found.items():
+    for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema["description"])
         for key, sentence in sentences[name].items():
             # OpenAPI 3.1 allows a description beside a reference.
             schema["properties"][key] = {**schema["properties"][key], "description": sentence}
-    return found
+    return schemas
 
 
 def _content(kind: str, schema: Schema) -> Schema:

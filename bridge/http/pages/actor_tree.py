@@ -55,8 +55,8 @@ def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[TreeR
     hidden = len(node.children) - len(shown)
     if hidden:
         hidden_ill = max(0, len(ill) - ILL_SHOWN)
-        said = f"{hidden_ill} of them not well" if hidden_ill else "all well"
-        yield TreeRow(min(depth + 1, MOST_DEPTH), f"{hidden} more", rest=said)
+        summary = f"{hidden_ill} of them not well" if hidden_ill else "all well"
+        yield TreeRow(min(depth + 1, MOST_DEPTH), f"{hidden} more", rest=summary)
 
 
 def is_ill(node: Node) -> bool:

@@ -75,9 +75,9 @@ def _dates(days: Sequence[Day], y: int) -> Iterator[Markup]:
     step, last = _step(days), -100.0
     for index, day in enumerate(days):
         x = LABELS + step * index
-        found = date.fromisoformat(day.date)
-        if x - last >= 64 and (index == 0 or found.weekday() == 0 or len(days) < 12):
-            yield _TEXT.format(kind="date", x=round(x, 1), y=y, text=f"{found:%d %b}")
+        when = date.fromisoformat(day.date)
+        if x - last >= 64 and (index == 0 or when.weekday() == 0 or len(days) < 12):
+            yield _TEXT.format(kind="date", x=round(x, 1), y=y, text=f"{when:%d %b}")
             last = x
 
 

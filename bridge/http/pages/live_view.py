@@ -216,7 +216,7 @@ def _talk(state: SessionState, people: list[Participant]) -> dict[str, float | i
 
 
 def _sources(state: SessionState) -> dict[str, int]:
-    found: dict[str, int] = {}
+    sources: dict[str, int] = {}
     for track in state.tracks.values():
-        found[track.source] = found.get(track.source, 0) + 1
-    return dict(sorted(found.items()))
+        sources[track.source] = sources.get(track.source, 0) + 1
+    return dict(sorted(sources.items()))

@@ -157,15 +157,15 @@ class Pages:
             return html(text, 400)
 
         def draw(reader: SessionReader) -> str:
-            found = reader.sessions(SESSIONS, cursor, wanted.filters)
+            session_page = reader.sessions(SESSIONS, cursor, wanted.filters)
             days = [] if cursor else reader.days(*wanted.days, wanted.filters)
             return render(
                 "history.html",
                 **frame,
                 filtered=any(given.values()),
                 wrong="",
-                sessions=found.sessions,
-                next=found.next,
+                sessions=session_page.sessions,
+                next=session_page.next,
                 days=days,
                 plot=days_svg(days) if any(day.sessions for day in days) else None,
             )
@@ -258,8 +258,8 @@ class Pages:
         parts = list(self._system.parts())
 
         def draw() -> str:
-            found = sorted(letters.items(), key=lambda item: -item[1])
-            split = ((key.rpartition(" "), times) for key, times in found)
+            most_first = sorted(letters.items(), key=lambda item: -item[1])
+            split = ((key.rpartition(" "), times) for key, times in most_first)
             return render(
                 "system.html",
                 **_frame(request, "/system", live=True),

@@ -41,7 +41,7 @@ def search(given: Mapping[str, str], now: float | None = None) -> Search:
     """What these fields mean.  Raises `WrongSearch`."""
     since, until = _day(given["since"], "From"), _day(given["until"], "Through")
     after = None if until is None else until + timedelta(1)
-    found: dict[str, Any] = {
+    conditions: dict[str, Any] = {
         "room": _part_of(given["room"]),
         "person": _part_of(given["person"]),
         "people": _people(given["people"]),
@@ -49,7 +49,7 @@ def search(given: Mapping[str, str], now: float | None = None) -> Search:
         "status": _one_of(given["status"], "active", "ended"),
     }
     return Search(
-        filters=Filters(**found, since=_midnight(since), until=_midnight(after)),
+        filters=Filters(**conditions, since=_midnight(since), until=_midnight(after)),
         days=_plotted(since, until, time.time() if now is None else now),
     )
 

@@ -49,11 +49,11 @@ async def _sign_in(request: Request) -> Response:
         return _form(request, to, "This is not the token.", 403)
     if verdict == "wait":
         wait = access.wait(address)
-        said = (
+        error = (
             "This is not the token, and too many wrong ones came from your address. "
             f"Try again in {wait} s."
         )
-        return _form(request, to, said, 429, {"retry-after": str(wait), "connection": "close"})
+        return _form(request, to, error, 429, {"retry-after": str(wait), "connection": "close"})
     response = RedirectResponse(to, 303)
     access.sign_in(response, request.scope)
     return response

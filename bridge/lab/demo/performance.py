@@ -314,7 +314,7 @@ async def _perform(cast: Cast) -> None:
 
 async def _watched(worker: WatchingWorker, cast: Cast) -> None:
     room_sid = cast.everyone[0].room_sid
-    await _seen(
+    await _until_shown(
         worker,
         lambda session: session.room_sid == room_sid and session.status == "active",
         WATCHED_SECONDS,
@@ -325,7 +325,7 @@ async def _watched(worker: WatchingWorker, cast: Cast) -> None:
 
 async def _ended(worker: WatchingWorker, cast: Cast) -> None:
     room_sid = cast.everyone[0].room_sid
-    await _seen(
+    await _until_shown(
         worker,
         lambda session: session.room_sid == room_sid and session.status == "ended",
         CLOSED_SECONDS,
@@ -333,7 +333,7 @@ async def _ended(worker: WatchingWorker, cast: Cast) -> None:
     )
 
 
-async def _seen(
+async def _until_shown(
     worker: WatchingWorker, wanted: Callable[[SessionView], bool], seconds: float, why: str
 ) -> None:
     """Poll, for there is nothing to wait on outside of the worker."""

@@ -107,9 +107,9 @@ class SimulatedSomebody:
     def go(self, reason: str) -> None:
         if self._person.present:
             self._person.leave(reason)
-            self.gone(reason)
+            self.on_left(reason)
 
-    def gone(self, reason: str) -> None:
+    def on_left(self, reason: str) -> None:
         self.did("left", reason=reason)
         self._crowd.forget(self)
 
@@ -177,7 +177,7 @@ class SimulatedCrowd:
         inside = [one for (name, _), one in self._here.items() if name == room]
         self._rooms.room(room).close(reason)
         for somebody in inside:
-            somebody.gone(reason)
+            somebody.on_left(reason)
 
     # --- the administrator -------------------------------------------------------
 

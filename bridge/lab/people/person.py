@@ -67,7 +67,7 @@ class Person:
 
     async def enter(self, *, subscribe: bool, secret: str) -> None:
         """Join the room.  Called once, by `People.join`."""
-        self._process.listen(self._number, self._heard)
+        self._process.listen(self._number, self._on_message)
         try:
             answer = await self._ask("join", subscribe=subscribe, secret=secret, **self._who)
         except BaseException:
@@ -222,7 +222,7 @@ class Person:
         except PeopleError as error:
             raise PeopleError(f"{self.identity!r} {do}: {error}") from None
 
-    def _heard(self, message: Mapping[str, Any]) -> None:
+    def _on_message(self, message: Mapping[str, Any]) -> None:
         if message["event"] == "left":
             self._is_out(message["reason"], message["at"])
         elif message["event"] == "reconnected":

@@ -182,7 +182,7 @@ class Process:
                 *lines, rest = buffer.split(b"\n")
                 buffer[:] = rest
                 for line in lines:
-                    self._heard(json.loads(line))
+                    self._on_message(json.loads(line))
                 if len(buffer) > LONGEST_LINE:
                     raise ValueError("a line without an end")
         except (ValueError, *_GONE) as error:
@@ -192,7 +192,7 @@ class Process:
             if self._attached:
                 self._is_over("the people's process has ended")
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         if "ready" in message:
             self._ready.set()
         elif "event" in message:

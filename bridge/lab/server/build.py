@@ -129,10 +129,10 @@ def build_program(program: GoProgram, progress: Progress) -> Path:
 @contextlib.contextmanager
 def _exclusive(path: Path, program: GoProgram, progress: Progress) -> Iterator[None]:
     """One build at a time; the system frees the lock however its holder ends."""
-    with path.open("a") as held:
+    with path.open("a") as lock_file:
         while True:
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 progress(f"waiting for another one that builds {program.name}")
                 time.sleep(EVERY)
@@ -160,13 +160,13 @@ def _build(program: GoProgram, progress: Progress) -> None:
 
 def _machine_go() -> Path | None:
     """The machine's own `go`, if it is new enough."""
-    found = shutil.which("go")
-    if found is None:
+    go = shutil.which("go")
+    if go is None:
         return None
     environment = os.environ | {"GOTOOLCHAIN": "local"}
     try:
         asked = subprocess.run(
-            [found, "env", "GOVERSION"],
+            [go, "env", "GOVERSION"],
             env=environment,
             capture_output=True,
             text=True,
@@ -177,7 +177,7 @@ def _machine_go() -> Path | None:
         return None
     version = re.match(r"go(\d+)\.(\d+)", asked.stdout)
     new_enough = version is not None and tuple(map(int, version.groups())) >= GO_NEEDED
-    return Path(found) if new_enough else None
+    return Path(go) if new_enough else None
 
 
 def _bring_go(step: _Step) -> Path:
@@ -205,13 +205,13 @@ class _Step:
         process = Guarded(command, log=log, environment=environment, folder=self.work)
         try:
             while not process.wait(EVERY):
-                self.progress(self._said(title, _tail(log, begin)))
+                self.progress(self._progress_line(title, _tail(log, begin)))
             if process.exit_code:
                 raise _failure(self.program, _tail(log, begin), log)
         finally:
             process.end(AT_ONCE)
 
-    def _said(self, title: str, log: str) -> str:
+    def _progress_line(self, title: str, log: str) -> str:
         """The last output of a command, as one line of progress."""
         compiled = sum("/" in line and " " not in line for line in log.splitlines())
         if compiled:
@@ -220,7 +220,7 @@ class _Step:
 
 
 def _environment(work: Path) -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    ours = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     caches = {
         "GOPATH": str(work / "path"),
         "GOMODCACHE": str(work / "path" / "mod"),
@@ -232,7 +232,7 @@ def _environment(work: Path) -> Mapping[str, str]:
     how = {"GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local", "GOWORK": "off", "GO111MODULE": "on"}
     # Without a C compiler there is no choice on Linux; so it is the same build everywhere.
     static = {"CGO_ENABLED": "0"} if sys.platform == "linux" else {}
-    return kept | caches | how | static
+    return ours | caches | how | static
 
 
 def _tail(log: Path, begin: int) -> str:
@@ -253,13 +253,13 @@ def _check_server(binary: Path) -> str | None:
     return None
 
 
-def _failure(program: GoProgram, said: str, log: Path) -> ServerUnavailableError:
+def _failure(program: GoProgram, output: str, log: Path) -> ServerUnavailableError:
     """The reason why a step failed; its whole output is saved in the cache."""
-    kept = cache_dir() / "build.log"
-    shutil.copyfile(log, kept)
-    lines = said.strip().splitlines() or ["nothing was said"]
-    why = next((why for sign, why in HINTS if sign in said), lines[-1][:200])
-    return _unavailable(program, f"{why} (all that was said: {kept})")
+    saved = cache_dir() / "build.log"
+    shutil.copyfile(log, saved)
+    lines = output.strip().splitlines() or ["no output"]
+    why = next((why for sign, why in HINTS if sign in output), lines[-1][:200])
+    return _unavailable(program, f"{why} (the whole output: {saved})")
 
 
 def _unavailable(program: GoProgram, why: str) -> ServerUnavailableError:

@@ -221,10 +221,10 @@ class PrivateServer:
     def _ended_early(self, written: int) -> ServerStartError:
         with self.log_path.open("rb") as log:
             log.seek(written)
-            said = log.read().decode(errors="replace").strip().splitlines()
-        if any(TAKEN in line for line in said):
+            log_lines = log.read().decode(errors="replace").strip().splitlines()
+        if any(TAKEN in line for line in log_lines):
             return _PortTakenError()
-        last = said[-1].replace(self.api_secret, "...") if said else "it said nothing"
+        last = log_lines[-1].replace(self.api_secret, "...") if log_lines else "it said nothing"
         return ServerStartError(f"livekit-server ended at once: {last}; see {self.log_path}")
 
     def _answers(self) -> bool:

@@ -72,7 +72,7 @@ def _merge(first: QueuedEvent, newest: QueuedEvent) -> QueuedEvent:
     return newest
 
 
-class Intake(sdk_events.RoomContext):
+class Intake(sdk_events.TranslationContext):
     """Takes the events of one room in, translates them and offers them.
 
     `clock` gives Unix seconds and is called on native threads too.  `follow_up` gets each of

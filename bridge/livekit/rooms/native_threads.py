@@ -115,7 +115,7 @@ _LOCKED: Final = 0
 """`PyGILState_Ensure` says that this thread has a state and holds the lock."""
 _of_thread: Final = threading.local()
 """Lives in the thread state, so it is empty exactly where the state is a new one."""
-_kept = 0
+_saved_states = 0
 
 
 def thread_state_fits() -> bool:
@@ -129,14 +129,14 @@ def thread_state_fits() -> bool:
 
 def keep_thread_state() -> None:
     """Keep the Python thread state of the calling native thread.  Cheap when it is kept already."""
-    global _kept  # noqa: PLW0603
+    global _saved_states  # noqa: PLW0603
     if not hasattr(_of_thread, "state_kept"):
         _of_thread.state_kept = True
-        if _kept < MOST_THREAD_STATES:
-            _kept += 1
+        if _saved_states < MOST_THREAD_STATES:
+            _saved_states += 1
             _ensure()
 
 
 def thread_states() -> int:
     """The number of thread states that were kept so far."""
-    return _kept
+    return _saved_states

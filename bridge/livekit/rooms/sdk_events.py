@@ -44,8 +44,8 @@ from actors.session.texts import MAX_ENTRY_TEXT, cut_attributes, cut_identity, c
 from bridge.livekit.rooms import data_messages, sdk_values, seams
 
 
-class RoomContext(Protocol):
-    """The questions that a translator may ask about its room."""
+class TranslationContext(Protocol):
+    """The questions that a translator of events may ask about its room."""
 
     @property
     def me(self) -> str:
@@ -77,12 +77,12 @@ def _identity_and_track(participant: rtc.Participant, track_sid: str) -> tuple[s
     return cut_identity(participant.identity), cut_identity(track_sid)
 
 
-def _joined(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
+def _joined(here: TranslationContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     now = here.now()
     return ParticipantJoined(now, sdk_values.participant_info(participant, now))
 
 
-def _active(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
+def _active(here: TranslationContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     return ParticipantActive(here.now(), *_identity_and_sid(participant))
 
 
@@ -90,19 +90,21 @@ def recorder_detected(participant: rtc.RemoteParticipant, at: float) -> Recorder
     return RecorderDetected(at, *_identity_and_sid(participant))
 
 
-def _left(here: RoomContext, participant: rtc.RemoteParticipant) -> RoomEvent:
+def _left(here: TranslationContext, participant: rtc.RemoteParticipant) -> RoomEvent:
     reason = sdk_values.reason_of(participant.disconnect_reason)
     return ParticipantLeft(here.now(), *_identity_and_sid(participant), reason)
 
 
-def _name(here: RoomContext, participant: rtc.Participant, _old: str, new: str) -> RoomEvent | None:
+def _name(
+    here: TranslationContext, participant: rtc.Participant, _old: str, new: str
+) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
     return NameChanged(here.now(), cut_identity(participant.identity), cut_name(new))
 
 
 def _metadata(
-    here: RoomContext, participant: rtc.Participant, _old: str, new: str
+    here: TranslationContext, participant: rtc.Participant, _old: str, new: str
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -110,7 +112,7 @@ def _metadata(
 
 
 def _attributes(
-    here: RoomContext, changed: Mapping[str, str], participant: rtc.Participant
+    here: TranslationContext, changed: Mapping[str, str], participant: rtc.Participant
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -120,7 +122,9 @@ def _attributes(
 
 
 def _published(
-    here: RoomContext, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    here: TranslationContext,
+    publication: rtc.RemoteTrackPublication,
+    participant: rtc.RemoteParticipant,
 ) -> RoomEvent:
     return TrackPublished(
         here.now(), cut_identity(participant.identity), sdk_values.track_info(publication)
@@ -128,13 +132,15 @@ def _published(
 
 
 def _unpublished(
-    here: RoomContext, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    here: TranslationContext,
+    publication: rtc.RemoteTrackPublication,
+    participant: rtc.RemoteParticipant,
 ) -> RoomEvent:
     return TrackUnpublished(here.now(), *_identity_and_track(participant, publication.sid))
 
 
 def _muted(
-    here: RoomContext, participant: rtc.Participant, publication: rtc.TrackPublication
+    here: TranslationContext, participant: rtc.Participant, publication: rtc.TrackPublication
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -142,7 +148,7 @@ def _muted(
 
 
 def _unmuted(
-    here: RoomContext, participant: rtc.Participant, publication: rtc.TrackPublication
+    here: TranslationContext, participant: rtc.Participant, publication: rtc.TrackPublication
 ) -> RoomEvent | None:
     if participant.identity == here.me:
         return None
@@ -150,7 +156,7 @@ def _unmuted(
 
 
 def _subscribed(
-    here: RoomContext,
+    here: TranslationContext,
     _track: object,
     publication: rtc.RemoteTrackPublication,
     participant: rtc.RemoteParticipant,
@@ -159,20 +165,20 @@ def _subscribed(
 
 
 def _subscription_failed(
-    here: RoomContext, participant: rtc.RemoteParticipant, track_sid: str, error: str
+    here: TranslationContext, participant: rtc.RemoteParticipant, track_sid: str, error: str
 ) -> RoomEvent:
     return TrackSubscriptionFailed(
         here.now(), *_identity_and_track(participant, track_sid), cut_text(error, MAX_ENTRY_TEXT)
     )
 
 
-def _speakers(here: RoomContext, speakers: list[rtc.Participant]) -> RoomEvent:
+def _speakers(here: TranslationContext, speakers: list[rtc.Participant]) -> RoomEvent:
     others = tuple(cut_identity(p.identity) for p in speakers if p.identity != here.me)
     return SpeakersChanged(here.now(), others)
 
 
 def _quality(
-    here: RoomContext, participant: rtc.Participant | None, quality: int
+    here: TranslationContext, participant: rtc.Participant | None, quality: int
 ) -> RoomEvent | None:
     level = sdk_values.QUALITIES.get(quality)
     if participant is None or participant.identity == here.me or level is None:
@@ -180,7 +186,7 @@ def _quality(
     return QualityChanged(here.now(), *_identity_and_sid(participant), level)
 
 
-def _data(here: RoomContext, packet: rtc.DataPacket) -> RoomEvent | None:
+def _data(here: TranslationContext, packet: rtc.DataPacket) -> RoomEvent | None:
     if not data_messages.is_news(packet.topic or "", packet.data):
         return None
     return data_messages.message(
@@ -194,7 +200,7 @@ def _data(here: RoomContext, packet: rtc.DataPacket) -> RoomEvent | None:
 
 
 def _permissions(
-    here: RoomContext,
+    here: TranslationContext,
     participant: rtc.Participant,
     permissions: participant_pb2.ParticipantPermission,
 ) -> RoomEvent | None:
@@ -205,7 +211,7 @@ def _permissions(
     )
 
 
-def _data_track_published(here: RoomContext, track: rtc.RemoteDataTrack) -> RoomEvent | None:
+def _data_track_published(here: TranslationContext, track: rtc.RemoteDataTrack) -> RoomEvent | None:
     if track.publisher_identity == here.me:
         return None
     info = track.info
@@ -218,11 +224,11 @@ def _data_track_published(here: RoomContext, track: rtc.RemoteDataTrack) -> Room
     )
 
 
-def _data_track_unpublished(here: RoomContext, sid: str) -> RoomEvent:
+def _data_track_unpublished(here: TranslationContext, sid: str) -> RoomEvent:
     return DataTrackUnpublished(here.now(), cut_identity(sid))
 
 
-def _room_metadata(here: RoomContext, _old: str, new: str) -> RoomEvent:
+def _room_metadata(here: TranslationContext, _old: str, new: str) -> RoomEvent:
     return RoomMetadataChanged(here.now(), cut_text(new))
 
 
@@ -262,7 +268,7 @@ Not here: events of the connection itself (`bridge.livekit.rooms.room_connection
 # --- straight from the native library ----------------------------------------------
 
 
-def _raw_data(here: RoomContext, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
+def _raw_data(here: TranslationContext, packet: room_pb2.DataPacketReceived) -> RoomEvent | None:
     if packet.WhichOneof("value") != "user":
         return None  # a telephone key
     user = packet.user
@@ -279,7 +285,9 @@ def _raw_data(here: RoomContext, packet: room_pb2.DataPacketReceived) -> RoomEve
     )
 
 
-def _raw_quality(here: RoomContext, changed: room_pb2.ConnectionQualityChanged) -> RoomEvent | None:
+def _raw_quality(
+    here: TranslationContext, changed: room_pb2.ConnectionQualityChanged
+) -> RoomEvent | None:
     identity = changed.participant_identity
     sid, level = here.sid_of(identity), sdk_values.QUALITIES.get(changed.quality)
     if sid is None or level is None:
@@ -287,7 +295,7 @@ def _raw_quality(here: RoomContext, changed: room_pb2.ConnectionQualityChanged) 
     return QualityChanged(here.now(), cut_identity(identity), cut_identity(sid), level)
 
 
-def _raw_speakers(here: RoomContext, changed: room_pb2.ActiveSpeakersChanged) -> RoomEvent:
+def _raw_speakers(here: TranslationContext, changed: room_pb2.ActiveSpeakersChanged) -> RoomEvent:
     others = (one for one in changed.participant_identities if here.sid_of(one) is not None)
     return SpeakersChanged(here.now(), tuple(map(cut_identity, others)))
 

@@ -78,7 +78,7 @@ class Streams:
 
     def __init__(
         self,
-        here: sdk_events.RoomContext,
+        here: sdk_events.TranslationContext,
         loop: asyncio.AbstractEventLoop,
         offer: Callable[[RoomEvent], None],
         fault: Callable[[str, BaseException], None],

@@ -45,7 +45,7 @@ from bridge.livekit.watching.decisions import (
 from bridge.livekit.watching.room_acquisition import RECHECK_INTERVAL, RoomAcquisition
 from bridge.livekit.watching.room_inspection import RoomInspection
 from bridge.livekit.watching.watch_log import WatchLog
-from bridge.livekit.watching.watch_state import OurRooms, WatchState, WorkerView
+from bridge.livekit.watching.watch_state import OurRooms, WatchState, WorkerPort
 
 INTERVAL: Final = 1.5
 """Seconds between two lists of the rooms, at most."""
@@ -89,7 +89,7 @@ class Reconciler:
     """
 
     api: ServerApi
-    worker: WorkerView
+    worker: WorkerPort
     agent_name: str
     instance: str
     watch: Sequence[str]

@@ -12,7 +12,7 @@ from bridge.livekit.watching.decisions import ListedRoom, RoomMemory
 from bridge.livekit.watching.watch_log import WatchLog
 
 
-class WorkerView(Protocol):
+class WorkerPort(Protocol):
     """The worker, as the reconciler uses it."""
 
     @property
@@ -77,7 +77,7 @@ class WatchState:
     """The reconciler's knowledge.  The pass sets it up, inspections use and change it."""
 
     api: ServerApi
-    worker: WorkerView
+    worker: WorkerPort
     agent_name: str
     rooms: OurRooms
     log: WatchLog
