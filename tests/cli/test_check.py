@@ -247,7 +247,7 @@ def test_a_proxy_that_is_not_used_is_named(
     results = results_of(done)
     assert (done.returncode, failed(results)) == (0, [])
     assert results[SERVER]["do"].startswith("HTTP_PROXY is not used: LiveKit must be reached")
-    assert results[MEDIA]["detail"].startswith("connected over")
+    assert results[MEDIA]["found"].startswith("connected over")
     assert "hunter2" not in done.stdout + done.stderr
 
 
@@ -267,7 +267,7 @@ def test_a_wrong_secret_is_named_and_not_shown(
     assert "secret does not belong to this API key" in results[KEY]["found"]
     assert "LIVEKIT_API_SECRET" in results[KEY]["do"]
     assert [results[n]["status"] for n in (WORKER, VERSION, ROOM_SERVICE, MEDIA)] == ["skipped"] * 4
-    assert results[MEDIA]["detail"] == f"not tried: fix '{KEY}' first"
+    assert results[MEDIA]["found"] == f"not tried: fix '{KEY}' first"
     assert wrong not in done.stdout + done.stderr
     assert "eyJ" not in done.stdout + done.stderr
 
