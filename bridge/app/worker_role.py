@@ -2,7 +2,7 @@
 
 `bridge.app.shutdown` has the ladder of an end.  An orderly end drains within `--stop-timeout`; the
 log names what is not done by then, and it is cancelled.  However the run ends, the final summary is
-its last line but one.  SIGUSR1 shows every actor at any time.
+its last line but one.  SIGUSR1 shows every actor, and the C heap, at any time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bridge.app.program import Program, open_program
 from bridge.app.shutdown import Shutdown
 from bridge.config.machine import descriptor_limit
 from bridge.config.settings import Settings, SettingsError
+from bridge.livekit.rooms.native_memory import heap_bytes
 from bridge.log.sink import Sink
 from bridge.output.text import harmless
 
@@ -57,9 +58,15 @@ def run(settings: Settings, sink: Sink) -> int:
 
 
 def show_actors(_: int, __: FrameType | None) -> None:
-    """SIGUSR1: every actor, its state, queue and counters, and what it awaits, on stderr."""
+    """SIGUSR1: every actor, its state, queue and counters, and what it awaits, on stderr.
+
+    The last line is the state of the C heap: memory that is in use, or freed and kept.
+    """
     for line in render_running().splitlines():
         os.write(2, f"{harmless(line, 2_000)}\n".encode())
+    heap = heap_bytes()
+    if heap is not None:
+        os.write(2, f"{heap}\n".encode())
 
 
 @define(eq=False)

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from actors.runtime import ChildSpec, Service, open_system
+from bridge.livekit.rooms.native_memory import heap_bytes
 
 
 async def test_sigusr1_shows_every_actor_at_once(capfd: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +29,4 @@ async def test_sigusr1_shows_every_actor_at_once(capfd: pytest.CaptureFixture[st
         signal.signal(signal.SIGUSR1, before)
     assert "/ [running] generation 1" in said
     assert "  a [running] generation 1; queued 0" in said
+    assert ("C heap: " in said.splitlines()[-1]) == (heap_bytes() is not None)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import trio
+from attrs import frozen
 
 AFTER: Final = 2.0
 """Seconds from the end of a room.  Rooms tend to end together."""
@@ -23,6 +24,52 @@ def trim() -> None:
     give_back: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)
+
+
+class _MallInfo2(ctypes.Structure):
+    """`struct mallinfo2` of glibc 2.33 and later: bytes and counts over all arenas."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    )
+
+
+@frozen
+class HeapBytes:
+    """The C library's memory, in bytes."""
+
+    in_use: int
+    """Allocated in its arenas."""
+    free: int
+    """Freed, and kept for later allocations."""
+    mapped: int
+    """Large pieces, each with a mapping of its own."""
+
+    def __str__(self) -> str:
+        in_use, free, mapped = (n / (1 << 20) for n in (self.in_use, self.free, self.mapped))
+        return f"C heap: {in_use:.1f} MiB in use, {free:.1f} free, {mapped:.1f} mapped directly"
+
+
+def heap_bytes() -> HeapBytes | None:
+    """The state of the heap, None with a C library that has no such call.  Takes 0.1 ms."""
+    function: Any = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if function is None:
+        return None
+    function.restype = _MallInfo2
+    info = function()
+    return HeapBytes(in_use=info.uordblks, free=info.fordblks, mapped=info.hblkhd)
 
 
 class Trimmer:

@@ -32,3 +32,30 @@ def test_a_c_library_without_such_a_call_keeps_it(monkeypatch: pytest.MonkeyPatc
     native_memory.trim()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     native_memory.trim()
+
+
+def test_the_heap_says_what_is_in_use_free_and_mapped() -> None:
+    before = native_memory.heap_bytes()
+    if before is None:
+        assert not hasattr(ctypes.CDLL(None), "mallinfo2")
+        return
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    library.free.argtypes = (ctypes.c_void_p,)
+    pieces = [library.malloc(64 << 10) for _ in range(256)]
+    during = native_memory.heap_bytes()
+    assert during is not None
+    assert 16 << 20 <= (during.in_use + during.mapped) - (before.in_use + before.mapped) < 32 << 20
+    for piece in pieces:
+        library.free(piece)
+    after = native_memory.heap_bytes()
+    assert after is not None
+    assert after.in_use + after.mapped < during.in_use + during.mapped - (15 << 20)
+    assert str(after).startswith("C heap: ")
+
+
+def test_a_c_library_without_the_call_has_no_heap_to_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert native_memory.heap_bytes() is None
