@@ -1,4 +1,4 @@
-"""What is true without LiveKit, HTTP or a disk: actors, the fold of a session, what keeps it.
+"""What needs no LiveKit, no HTTP and no disk: actors, the fold of a session, its journal.
 
 `runtime` is actors on trio.  `session` is one room instance as a pure fold of its events.
 `journal` keeps what must outlive an actor.  `rooms` watches rooms with the three.  `testing` is a

@@ -32,7 +32,7 @@ from actors.rooms.room_port import (
 from actors.rooms.session_actor import SessionMessage
 from actors.runtime import Actor, Backoff, Ref, receives
 from actors.session import EndReason, Reconnected, Reconnecting, Resynced, RoomEvent, Watching
-from actors.session.ends import END_OF_DISCONNECT
+from actors.session.end_reasons import END_OF_DISCONNECT
 
 FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
 """The job with a token that is valid now; None if that room instance is over.

@@ -42,7 +42,7 @@ from actors.rooms.room_table import UNWATCHED_LIMIT, RoomRecord, RoomTable
 from actors.rooms.subscriber import publish_entries
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
 from actors.session import Disconnected, EndReason, SessionBegan, WebhookRoomFinished
-from actors.session.ends import DISPATCH_DELETED, SENT_OUT
+from actors.session.end_reasons import DISPATCH_DELETED, SENT_OUT
 
 GRACE: Final = 1.0
 """Seconds between LiveKit's message that a job is to end and our leaving by ourselves.
@@ -51,8 +51,6 @@ A removed agent and a deleted room are announced the same way, and the room's ow
 `disconnected` follows within 4 to 20 ms.  Only a deleted dispatch leaves us in the room
 (for 3 s).
 """
-
-"""End reasons after which another job of ours for the room takes over."""
 
 ManagerMessage: TypeAlias = (
     Assigned

@@ -3,8 +3,8 @@
 The archive gives back every session that was open when the worker before us was killed.
 The manager keeps them as unwatched.  The reconciler sends us into those rooms again, and
 the first job for such a room continues its session.  If LiveKit does not have the room any
-more, the session is ended here with the reason `found_ended`.  Rooms that we are in are looked
-at too, less often.
+more, the session is ended here with the reason `found_ended`.  It checks the rooms that
+we are in too, less often.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The port for acting on a room: remove, mute, send, set metadata, end, record.
 
-Two things fill it: LiveKit's server API (`bridge.livekit.room_control`) and the simulated rooms
-(`actors.simulation.simulated_room_control`).  One contract suite in the tests runs over both.
+Two things fill it: LiveKit's server API (`bridge.livekit.livekit_room_control`) and the
+simulated rooms (`actors.simulation.simulated_room_control`).  One contract suite in the tests runs
+over both.
 
 An act is a request to the server.  When it returns, the server has accepted it; the
 room's events show its effect.  Every act can be repeated without harm, except `record`:

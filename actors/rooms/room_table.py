@@ -30,7 +30,7 @@ from actors.rooms.messages import LeaveRoom, RosterWanted
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
 from actors.session import SessionBegan
-from actors.session.ends import CONTINUABLE, SEEN_ENDS, UNWANTED
+from actors.session.end_reasons import CONTINUABLE, SEEN_ENDS, UNWANTED
 
 FINISHED_LIMIT: Final = 300
 """Sessions in memory whose room is over; older ones are only added up.

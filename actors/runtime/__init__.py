@@ -1,7 +1,7 @@
 """Actors on trio: mailboxes, asks, watches and supervisors, in structured concurrency.
 
 A small library of its own: nothing in it knows what a room is.  Everything outside imports
-from here, and import-linter holds that.  To read it in order: `spec` (how a child restarts),
+from here, and import-linter checks that.  To read it in order: `spec` (how a child restarts),
 `actor` and `context` (what a user writes), `ref` and `reply` (tell and ask), `mailbox`
 (what happens to a message), `cell` (one actor: its incarnations), `supervisor` (restarts
 and stops), `system` (the root and the registry), `inspection`, `reports`, `signals`.

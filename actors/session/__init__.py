@@ -1,8 +1,24 @@
 """One room instance as a fold of its events.
 
-`events` has the events of a room, `record` the records of a journal, `reducer` the fold and its
-rules, `state` what it makes, `timeline_entry` the entries that it adds to the timeline, `view`
-the JSON of a session, `codec` its bytes in a store.
+| modules | subject |
+|---|---|
+| `events`, `webhook_reports`, `room_info`, `sighting` | what enters: events, webhooks, parts |
+| `record` | what a journal stores; `record.fold` is the fold |
+| `reducer` | the fold's dispatch and its rules; below are the functions that it calls |
+| `arrivals`, `joins`, `unobserved_joins` | people come |
+| `leaves`, `provisional_leaves` | people go |
+| `due`, `pending` | what waits, and what becomes due |
+| `roster` | the state is made equal to a list of participants |
+| `tracks`, `recordings`, `activity` | tracks; recordings; names, messages, speaking, quality |
+| `gaps`, `gap_events` | times in which we did not see the room |
+| `webhooks` | corrections by LiveKit's webhooks |
+| `state`, `participant`, `people_counts` | what the fold makes |
+| `participant_maps`, `persistent_map`, `changes` | how a state is changed |
+| `intervals`, `estimate`, `bounds`, `texts`, `person_key` | times, limits, texts, who is who |
+| `end_reasons` | why sessions end, and what each reason means |
+| `timeline_entry` | what the fold adds to the timeline |
+| `view`, `view_parts`, `view_types`, `time_text` | a session as JSON |
+| `codec`, `stored_names` | states and records as bytes in a store, of older versions too |
 
 Data passes one way: a record enters `record.fold`, which returns the next state and the entries.
 Everything here is pure: no input or output, no clock, nothing of LiveKit and nothing of trio.
@@ -10,7 +26,7 @@ Everything here is pure: no input or output, no clock, nothing of LiveKit and no
 
 from __future__ import annotations
 
-from actors.session.ends import END_REASONS, EndReason
+from actors.session.end_reasons import END_REASONS, EndReason
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,

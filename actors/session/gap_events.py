@@ -9,7 +9,8 @@ from attrs import evolve
 from actors.session import activity, gaps
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.changes import change
-from actors.session.ends import SEEN_ENDS
+from actors.session.due import confirm_due
+from actors.session.end_reasons import SEEN_ENDS
 from actors.session.events import (
     AttachmentReceived,
     DataReceived,
@@ -19,7 +20,6 @@ from actors.session.events import (
     Suspended,
 )
 from actors.session.pending import anomaly, with_all_due
-from actors.session.provisional_leaves import confirm_due
 from actors.session.state import Gap, SessionState
 from actors.session.timeline_entry import EntryList
 

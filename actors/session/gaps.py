@@ -70,7 +70,8 @@ def was_suspended(state: SessionState, at: float) -> bool:
 def begin_gap(state: SessionState, at: float, because: GapReason | None) -> SessionState:
     """We do not see the room from `at` on.
 
-    If the watch ends right after a suspension, it ended during that: one gap, not two.
+    If the watch ends right after a suspension, it ended during the suspension.  The two are then
+    one gap.
     """
     gap = state.suspended
     if gap is not None and in_burst(state, at) and state.watched.since == gap.until:

@@ -18,8 +18,8 @@ from actors.session.intervals import stretch
 from actors.session.participant import Join, Participant
 from actors.session.participant_maps import (
     KnownJoin,
-    archive_participant,
     find_join,
+    move_to_past,
     replace_participant,
 )
 from actors.session.pending import with_provisional_leaves
@@ -58,7 +58,7 @@ def record_leave(
 ) -> SessionState:
     """Somebody present left for certain."""
     state, person = end_open_join(state, identity, end, entries)
-    return archive_participant(state, person)
+    return move_to_past(state, person)
 
 
 def end_open_join(
@@ -82,7 +82,7 @@ def close_without_entry(
     """
     end = JoinEnd(at, within, observed=within is not None)
     state, person = _close_join(state, identity, end)
-    return archive_participant(state, person)
+    return move_to_past(state, person)
 
 
 def _close_join(

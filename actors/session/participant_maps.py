@@ -92,7 +92,7 @@ def update_key(state: SessionState, identity: str) -> SessionState:
     return state if person is was else put_present(recounted(state, was, person), person)
 
 
-def archive_participant(state: SessionState, person: Participant) -> SessionState:
+def move_to_past(state: SessionState, person: Participant) -> SessionState:
     """Put somebody who left to the past, within `MAX_PAST_PARTICIPANTS` and `MAX_PAST_TEXT`."""
     past, truncated = state.past, state.truncated
     before = past.get(person.identity)

@@ -1,8 +1,8 @@
-"""Leaves that may be untrue: they become provisional, are withdrawn, or are confirmed when due.
+"""Leaves that may be untrue: they become provisional, and are withdrawn or confirmed later.
 
 While our own connection restarts, everybody seems to leave, always without a reason.  So a leave
 without a reason is provisional.  `actors.session.arrivals` withdraws it if the participant is
-seen again.
+seen again, `actors.session.due` confirms it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import inf
 
 from attrs import evolve
 
-from actors.session.bounds import ANNOUNCE_INTERVAL, CONFIRM_AFTER, RECONNECT_WINDOW
+from actors.session.bounds import CONFIRM_AFTER, RECONNECT_WINDOW
 from actors.session.changes import change
 from actors.session.events import ParticipantLeft
 from actors.session.gaps import counts_from
@@ -25,12 +25,9 @@ from actors.session.leaves import (
     without_speaker,
 )
 from actors.session.participant_maps import find_join, put_present
-from actors.session.pending import anomaly, defer, stop_expecting, with_provisional_leaves
-from actors.session.sighting import ended_join, join_of
+from actors.session.pending import anomaly, defer, with_provisional_leaves
 from actors.session.state import ProvisionalEnd, SessionState
 from actors.session.timeline_entry import EntryList
-from actors.session.tracks import finish
-from actors.session.unobserved_joins import add_unobserved_join
 
 
 def on_left(state: SessionState, event: ParticipantLeft, entries: EntryList) -> SessionState:
@@ -91,27 +88,6 @@ def mark_provisional(state: SessionState, identity: str, end: JoinEnd, due: floa
     leave = ProvisionalEnd(end.at, due, person.quality.level, end.within, end.observed)
     state = with_provisional_leaves(state, {**state.provisional_leaves, identity: leave})
     return put_present(without_speaker(state, identity), stop_measuring(person, end.at))
-
-
-def confirm_due(state: SessionState, until: float, entries: EntryList) -> SessionState:
-    """Confirm every provisional end that is due by `until`.
-
-    An expected join that was not announced by its due time is over.  How long it lasted is not
-    known.
-    """
-    for sid, expected in state.expected.items():
-        if expected.due <= until:
-            info, joined_at = expected.info, expected.info.joined_at
-            join = join_of(info, joined_at, answer_observed=True)
-            join = ended_join(join, joined_at, ANNOUNCE_INTERVAL)
-            state = add_unobserved_join(stop_expecting(state, sid), info, join, joined_at, entries)
-    for sid, end in state.provisional_unpublishes.items():
-        if end.due <= until:
-            state = finish(state, sid, end.at, entries)
-    for identity, leave in state.provisional_leaves.items():
-        if leave.due <= until:
-            state = record_leave(state, identity, as_join_end(leave), entries)
-    return state
 
 
 def as_join_end(leave: ProvisionalEnd) -> JoinEnd:

@@ -85,7 +85,8 @@ from actors.session import activity, gap_events, gaps, joins, recordings, tracks
 from actors.session.arrivals import on_joined
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.changes import change
-from actors.session.ends import FOUND_ENDED, SEEN_ENDS, SERVER_LOST, gap_after
+from actors.session.due import confirm_due
+from actors.session.end_reasons import FOUND_ENDED, SEEN_ENDS, SERVER_LOST, gap_after
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
@@ -123,7 +124,7 @@ from actors.session.events import (
 from actors.session.intervals import OFF, stretch
 from actors.session.leaves import close_without_entry
 from actors.session.pending import with_all_due, with_provisional_leaves
-from actors.session.provisional_leaves import confirm_due, on_left
+from actors.session.provisional_leaves import on_left
 from actors.session.roster import (
     RoomInstanceChanged,
     RosterSighting,
@@ -256,7 +257,7 @@ def _on_watching(
     state = activity.clear_quality(state, gap_since)
     leaves = {one: evolve(leave, quality=None) for one, leave in state.provisional_leaves.items()}
     state = with_provisional_leaves(state, leaves)
-    return _end_gap(state, event, "initial_roster", entries)
+    return _resume_view(state, event, "initial_roster", entries)
 
 
 def _on_resynced(state: SessionState, event: Resynced, entries: EntryList) -> SessionState:
@@ -281,10 +282,10 @@ def _on_reconnected(
     state = check_instance(state, event.roster)
     if state.watched_from is None:
         state = change(state, watched_from=event.at)
-    return _end_gap(state, event, "resync", entries)
+    return _resume_view(state, event, "resync", entries)
 
 
-def _end_gap(
+def _resume_view(
     state: SessionState,
     event: Watching | Resynced | Reconnected,
     source: SightingSource,

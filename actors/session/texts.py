@@ -26,7 +26,7 @@ _MARK: Final = re.compile(r"…\[(([0-9]{1,15}) (bytes|characters))(?:, [0-9a-f]
 
 
 def cut_name(text: str) -> str:
-    """At most `NAME` characters."""
+    """At most `MAX_NAME` characters."""
     if len(text) <= MAX_NAME:
         return text
     mark = f"…[{len(text)} characters]"

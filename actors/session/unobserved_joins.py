@@ -12,9 +12,9 @@ from actors.session.intervals import stretch
 from actors.session.leaves import JoinEnd, announce_delay, end_open_join, leave_entry
 from actors.session.participant import Join
 from actors.session.participant_maps import (
-    archive_participant,
     find_participant,
     join_data,
+    move_to_past,
     new_participant,
     put_present,
 )
@@ -60,7 +60,7 @@ def add_unobserved_join(
     entries.append(leave_entry(person, join))
     if identity in state.present:
         return put_present(state, person)
-    return archive_participant(state, person)
+    return move_to_past(state, person)
 
 
 def _within_neighbours(join: Join, after: tuple[Join, ...]) -> Join:

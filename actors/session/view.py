@@ -23,7 +23,7 @@ from attrs import frozen
 from msgspec.structs import asdict
 
 from actors.session.bounds import OTHER
-from actors.session.ends import FOUND_ENDED
+from actors.session.end_reasons import FOUND_ENDED
 from actors.session.intervals import add, stretch
 from actors.session.participant import Participant
 from actors.session.state import Gap, SessionState, Track

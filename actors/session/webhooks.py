@@ -43,7 +43,7 @@ from actors.session import recordings, tracks
 from actors.session.arrivals import arrive
 from actors.session.bounds import CONFIRM_AFTER, MAX_ABORTED_SIDS
 from actors.session.changes import change
-from actors.session.ends import FOUND_ENDED, SEEN_ENDS
+from actors.session.end_reasons import FOUND_ENDED, SEEN_ENDS
 from actors.session.estimate import Estimate
 from actors.session.events import RoomEvent
 from actors.session.joins import correct_join

@@ -26,7 +26,7 @@ from actors.journal.archive import (
 )
 from actors.session import SessionState, fold
 from actors.session.codec import decode_record, decode_state, encode_state
-from actors.session.ends import CONTINUABLE
+from actors.session.end_reasons import CONTINUABLE
 
 REFUSALS: Final[Mapping[str, str]] = {
     "disk_full": "disk full",

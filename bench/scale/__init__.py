@@ -10,8 +10,8 @@ of its own, one case after the other:
    worker is registered before it has jobs for it, and livekit-agents refuses what comes at
    once as long as it has no job.  Then all rooms are made at once.  *Watched after* runs
    from before the call that made a room to the moment at which the observer says that it
-   has it (those that LiveKit does not dispatch need no first room, are told of the others
-   once they are made, and save LiveKit's 0.2 s).
+   has it.  An observer without dispatches needs no first room.  The bench names the rooms
+   to it once they are made, so it saves the 0.2 s of LiveKit's dispatch.
 3. Three people come into each room, one with a microphone in which nobody speaks.  Memory,
    descriptors, threads are read, and the CPU of `--idle` seconds.
 4. Things happen in every room for `--seconds`, first 2.8 a second, then 10.8: six of ten

@@ -1,4 +1,4 @@
-"""The interpreter of a process that must answer at any time."""
+"""Settings of the Python interpreter, for a process that must answer at any time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SWITCH: Final = 0.001
 
 
 def tune_interpreter() -> None:
-    """Call it once, when everything that stays for ever is imported.
+    """Call it once, after all imports.
 
-    A full collection stops all threads; from now on it does not look at these objects again.  The
-    loop gives the interpreter up each time it waits.  It gets it back after `SWITCH` at the latest,
-    also while a thread reads the store or draws a page.
+    A full garbage collection stops all threads.  From now on the collector skips the objects that
+    exist now.  The loop releases the interpreter each time it waits.  It gets the interpreter back
+    after `SWITCH` at the latest, also while a thread reads the store or draws a page.
 
     attrs stores the source of each method that it generates, for tracebacks: 0.9 MiB for 300
     classes.  It is given back.  A traceback then shows these methods without their source.

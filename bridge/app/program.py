@@ -7,9 +7,9 @@
     Reconciler --dispatches--> LiveKit          Reporter <--snapshots-- every session
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
-`/manager`, `/recovery`, `/reporter`, `/worker`, `/http`, `/reconciler`.  A crash anywhere is
-logged and restarted here.  A worker that LiveKit rejects (wrong secret) has not crashed: no
-restart would mend that, so the program ends.
+`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/http`, `/reconciler`.
+A crash anywhere is logged and restarted here.  A worker that LiveKit rejects (wrong secret) has not
+crashed: no restart would mend that, so the program ends.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import WORTH_A_WARNING, ServerClock
 from bridge.livekit.tokens import ApiKey
-from bridge.livekit.watching.decisions import watches
 from bridge.livekit.watching.reconciler import Reconciler
+from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from bridge.livekit.worker.jobs import Reserve

@@ -1,8 +1,8 @@
 """The role of `start`: watch rooms until a signal, then leave every room in order.
 
 `bridge.app.shutdown` has the ladder of an end.  An orderly end drains within `--stop-timeout`; the
-log names what is not done by then, and it is cancelled.  However the run ends, the final summary is
-its last line but one.  SIGUSR1 shows every actor, and the C heap, at any time.
+log names what is not done by then, and it is cancelled.  The final summary is the last line but
+one of the log, however the run ends.  SIGUSR1 shows every actor, and the C heap, at any time.
 """
 
 from __future__ import annotations

@@ -1,17 +1,15 @@
-"""The HTTP side: health, LiveKit's webhooks, the API and the pages.
+"""The HTTP side: health, metrics, LiveKit's webhooks, the API and the pages.
 
-    server.serve    listens; hands each connection to
-    exchange        HTTP/1.1 (h11) on one side, an ASGI application on the other
-    app.app         the application: a table of `Row`s behind `guard`
-    health, inbox   rows
-    pages           rows too: what people look at, from `templates/` and `static/`
-    rendering       templates, and what makes text of strangers harmless
-    board           live rooms, drawn once a change for everybody who looks
-    timeline_svg    a session as one picture  (pure)
-    days_svg, tree  totals by day as a picture, the actors as a table  (pure)
-    signin          who gets in: the token, the cookie, and who guesses
-    webhook         is this request LiveKit's?  (pure)
-    translate       LiveKit's webhook in the words of `actors.session.events`  (pure)
+    server/            from a socket to a route: connections, HTTP/1.1, the guard, the sign-in
+    api/               routes for programs: JSON, CSV, server-sent events, OpenAPI
+    pages/             routes for people: templates, timelines as SVG, the live view
+    health             `/healthz` and `/readyz`
+    metrics            `/metrics`: metrics of Prometheus as text
+    metric_sources     which metrics there are, and where each value comes from
+    webhook_endpoint   `/livekit/webhook`: checks a webhook and passes it on
+
+A request passes `server.listener`, `server.exchange` and `server.request_guard`, then
+`server.routes` calls the function of its route.  `bridge.app.web` puts the routes together.
 
 Nothing is imported here: a worker with `--http off` does not pay for starlette.
 """

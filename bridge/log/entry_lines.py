@@ -2,7 +2,7 @@
 
 The chain of processors looks at every value of an event.  Here the line is made at once, and then
 looked at once as a whole.  A line in which a processor could have changed anything is not used: the
-entry takes the chain instead.  So both ways give the same line, which a test draws entries for.
+entry takes the chain instead.  So both ways give the same line; a test checks that.
 
 A JSON line costs 7 µs this way instead of 19 to 21, a text line 4.5 to 7 instead of 17 to 21.
 Metadata costs 10 as text, because it is parsed (one core, Python 3.11).

@@ -21,7 +21,7 @@ from attrs import frozen
 from msgspec import UnsetType
 
 from actors.session import QUALITIES, EntryView, ParticipantView, SessionView, TrackView
-from actors.session.ends import FOUND_ENDED
+from actors.session.end_reasons import FOUND_ENDED
 
 T = TypeVar("T")
 

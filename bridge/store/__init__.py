@@ -12,5 +12,10 @@ Both: `schema` is the layout of the file and its versions, `journal_rows` and `l
 rows are stored, `replay` makes a session from its checkpoint and rows, `store_errors` says what
 went wrong and what to do.
 
+Four things read what earlier versions stored.  The steps of `schema` (`STEPS`) bring the tables of
+a file up to date when a writer opens it.  `actors.session.stored_names` translates the tags and the
+field names of a body that is decoded.  `list_rows` makes a row of a list again from the state where
+its `FORM` is another.  `actors.session.codec` gives a field that a body lacks its default.
+
 Nothing is imported here: a command that reads does not pay for trio.
 """

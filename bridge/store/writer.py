@@ -22,7 +22,7 @@ from actors.journal.archive import (
     StoredSession,
 )
 from actors.session.codec import Unreadable, decode_state, encode_state
-from actors.session.ends import CONTINUABLE
+from actors.session.end_reasons import CONTINUABLE
 from actors.session.view import everyone
 from actors.session.view_types import SessionRow
 from bridge.store.journal_rows import (

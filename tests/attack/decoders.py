@@ -53,7 +53,7 @@ from bridge.http.api import event_stream
 from bridge.http.server import sign_in
 from bridge.livekit import api_errors
 from bridge.livekit.rooms.data_messages import format_of
-from bridge.livekit.watching.decisions import ListedRoom
+from bridge.livekit.watching.room_candidates import ListedRoom
 from bridge.livekit.webhooks.verify import ClaimedDigest, read_event, read_token
 from bridge.livekit.webhooks.webhook_events import translate as translate_webhook
 from bridge.livekit.worker.jobs import JobBook

@@ -1,7 +1,7 @@
 """A LiveKit that lies on the worker's socket: one row a lie, the same demands after each.
 
-What single tests of `tests/worker` hold already (frames that cannot be read, an endless answer
-to the upgrade, silence) is not here again.
+Tests in `tests/livekit/worker` have three more lies: frames that cannot be read, an endless answer
+to the upgrade, and silence.
 """
 
 from __future__ import annotations

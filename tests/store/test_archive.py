@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from actors.journal.archive import RECENT, Archive, Checkpoint, RecoveredSessions
-from actors.session.ends import CONTINUABLE
+from actors.session.end_reasons import CONTINUABLE
 from actors.simulation.simulated_disk import SimulatedDisk
 from bridge.store.sqlite_archive import open_store
 from tests.store.stored_history import T0, History

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from actors.session import QUALITIES
-from actors.session.ends import CONTINUABLE
+from actors.session.end_reasons import CONTINUABLE
 from bridge.store import schema
 
 SCHEMA: Final = Path(schema.__file__).read_text()

@@ -2,8 +2,8 @@
 
 A session's state is immutable, so a room whose state is the same object as before has not
 changed.  A changed room is drawn once for all browsers.  A browser gets only the rooms that are
-newer than those it has.  A row has nothing that changes by itself: it gives ages and seconds of
-talk with their begin, and the browser goes on counting.
+newer than those it has.  A row has no value that time alone changes: ages and seconds of talk
+are given with their begin, and the browser goes on counting.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from starlette.responses import Response
 from actors.journal.session_reader import BadCursor, OpenSession, SessionReader, SessionUnreadable
 from actors.runtime import Node
 from actors.session import EntryView, SessionState
-from actors.session.ends import WORKER_STOPPED
+from actors.session.end_reasons import WORKER_STOPPED
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.pages import actor_tree
 from bridge.http.pages.days_svg import days_svg

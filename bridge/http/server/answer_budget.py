@@ -1,6 +1,6 @@
 """Bytes of finished answers that their clients have not read yet.
 
-A client that does not read costs what it was answered, for `exchange.STALL_SECONDS`.  All of
+A client that does not read costs what it was answered, for `http1_stream.STALL_SECONDS`.  All of
 them together cost `MOST` bytes: beyond that an answer is refused with 503, and a stream
 waits.
 """

@@ -96,5 +96,5 @@ def access_of(request: Request) -> Access | None:
 
 
 def root_of(request: Request) -> str:
-    """The prefix of all our links: `/rooms`, or nothing (see `Front.root`)."""
+    """The prefix of all our links: `/rooms`, or nothing (see `PublicAddress.root`)."""
     return request.app.state.root

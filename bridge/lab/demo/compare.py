@@ -17,7 +17,7 @@ from attrs import frozen
 from actors.session import SessionView
 from bridge.lab.demo.differences import Difference, count_values, diff
 from bridge.lab.demo.expected_session import Shape, expected, expected_totals
-from bridge.lab.demo.performance import RoomStory
+from bridge.lab.demo.play_script import RoomStory
 
 
 @frozen

@@ -28,7 +28,7 @@ from actors.rooms.room_port import RoomJob
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import FinalTotals, compare
 from bridge.lab.demo.last_page import closing_page, save_svg
-from bridge.lab.demo.performance import (
+from bridge.lab.demo.play_script import (
     Administrator,
     Cast,
     Crowd,

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeAlias
 from attrs import define, evolve, field
 
 from actors.session import EndReason, SessionView
-from actors.session.ends import SEEN_ENDS
+from actors.session.end_reasons import SEEN_ENDS
 from bridge.lab.demo.differences import Near, OneOf
-from bridge.lab.demo.performance import RoomStory
+from bridge.lab.demo.play_script import RoomStory
 from bridge.lab.demo.script import Ending
 from bridge.lab.people import Deed
 

@@ -22,7 +22,7 @@ from rich.text import Text
 from actors.session import SessionView
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
 from bridge.lab.demo.expected_session import Shape, expected
-from bridge.lab.demo.performance import RoomStory
+from bridge.lab.demo.play_script import RoomStory
 from bridge.lab.demo.script import Ending
 from bridge.output.harmless import harmless
 

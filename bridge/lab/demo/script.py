@@ -58,7 +58,7 @@ class ScriptStep:
     who: str
     """An identity, or `SERVER`."""
     do: str
-    """A key of `bridge.lab.demo.performance.DEEDS`."""
+    """A key of `bridge.lab.demo.play_script.DEEDS`."""
     data: Mapping[str, Any] = field(factory=dict[str, Any])
 
 

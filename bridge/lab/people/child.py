@@ -19,7 +19,7 @@ from typing import Any, Final
 from livekit import api
 
 from bridge.lab.people import process_protocol
-from bridge.lab.people.goodbye import Goodbye
+from bridge.lab.people.confirmed_leave import ConfirmedLeave
 from bridge.lab.people.local_person import ORDERS, Json, LocalPerson, RefusedError, Send
 from bridge.livekit.rooms import seams as native
 from bridge.output.redact import redact
@@ -62,10 +62,10 @@ class PeopleHost:
         return await ORDERS[do](self._present[person], **arguments)
 
     async def _join(self, person: int, subscribe: bool, secret: str, **who: Any) -> Json:
-        goodbye = Goodbye(
+        leave = ConfirmedLeave(
             self._url, *self._key, self._token(**who), room=who["room"], identity=who["identity"]
         )
-        joined = LocalPerson(person, self._send, goodbye)
+        joined = LocalPerson(person, self._send, leave)
         joining = asyncio.create_task(joined.join(subscribe=subscribe, secret=secret))
         self._joining[person] = joining
         try:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from livekit import rtc
 
 from bridge.lab.people import people_seams, synthetic_media
-from bridge.lab.people.goodbye import Goodbye
+from bridge.lab.people.confirmed_leave import ConfirmedLeave
 
 Json: TypeAlias = dict[str, Any]
 Send: TypeAlias = Callable[[Json], None]
@@ -52,10 +52,10 @@ def _encryption(secret: str) -> rtc.E2EEOptions:
 class LocalPerson:
     """One person in one room, from the join to the leave.  Each method is an order."""
 
-    def __init__(self, person: int, send: Send, goodbye: Goodbye) -> None:
+    def __init__(self, person: int, send: Send, leave: ConfirmedLeave) -> None:
         self._person = person
         self._send = send
-        self._goodbye = goodbye
+        self._confirmed_leave = leave
         self._room = rtc.Room()
         self._media: dict[str, synthetic_media.Media] = {}
         self._data_tracks: dict[str, rtc.LocalDataTrack] = {}
@@ -95,7 +95,7 @@ class LocalPerson:
                 continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE
             ),
         )
-        await self._room.connect(self._goodbye.url, self._goodbye.token, options)
+        await self._room.connect(self._confirmed_leave.url, self._confirmed_leave.token, options)
         people_seams.narrow_events(self._room)
         me = self._room.local_participant
         return {
@@ -116,7 +116,7 @@ class LocalPerson:
         was_in = self._room.isconnected()
         await self._room.disconnect()
         at = time.time()
-        if was_in and await self._goodbye.say_again_if_lost():
+        if was_in and await self._confirmed_leave.ensure_left():
             at = time.time()
         return {"at": at}
 

@@ -113,7 +113,7 @@ class Picture:
 
 
 def make_media(source: str) -> Media:
-    """The synthetic source for one of `wire.SOURCES`."""
+    """The synthetic source for one of `process_protocol.SOURCES`."""
     if source in ("microphone", "screen_audio"):
         return Sound(source)
     return Picture(source, screen=source == "screen")

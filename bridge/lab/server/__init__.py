@@ -1,4 +1,9 @@
-"""A private livekit-server on loopback, for the demo and the tests.  Built once if none exists."""
+"""A private livekit-server on loopback, for the demo and the tests.
+
+`find` looks for the program on this machine.  `build` makes it once, into the cache, if there is
+none.  `private_server` starts it on free `ports` and stops it.  `guarded_process` and
+`process_guard` are the two sides of a command that ends with us.  `server_errors` has the errors.
+"""
 
 from bridge.lab.server.build import ensure_server
 from bridge.lab.server.find import find_server

@@ -16,8 +16,8 @@ registered and not draining:
    In a room that is ours it finds out whether another worker was there before us.  Then we leave
    the room, and our session of it ends.
 
-If an attempt brings no job, the next one is a dispatch, after a delay that doubles.  The decisions
-are pure functions (`decisions`).
+If an attempt brings no job, the next one is a dispatch, after a delay that doubles.  The choice
+of candidates is pure functions (`room_candidates`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from attrs import Factory, define, field
 
 from actors.runtime import Backoff, first_of
 from bridge.livekit.server_api import ServerApi
-from bridge.livekit.watching.decisions import (
+from bridge.livekit.watching.room_acquisition import RECHECK_INTERVAL, RoomAcquisition
+from bridge.livekit.watching.room_candidates import (
     LAUNCH_WINDOW,
     RETRY_RESET_AFTER,
     SLOW_DISPATCH_GRACE,
@@ -42,7 +43,6 @@ from bridge.livekit.watching.decisions import (
     retry_delay,
     rooms_in,
 )
-from bridge.livekit.watching.room_acquisition import RECHECK_INTERVAL, RoomAcquisition
 from bridge.livekit.watching.room_inspection import RoomInspection
 from bridge.livekit.watching.watch_log import WatchLog
 from bridge.livekit.watching.watch_state import OurRooms, WatchState, WorkerPort

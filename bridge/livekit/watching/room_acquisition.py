@@ -21,7 +21,7 @@ import structlog
 import trio
 from attrs import define
 
-from bridge.livekit.watching.decisions import (
+from bridge.livekit.watching.room_candidates import (
     MAX_CLOCK_SKEW,
     MAX_PROMPT_LAUNCHES,
     ListedRoom,

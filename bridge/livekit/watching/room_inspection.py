@@ -13,7 +13,8 @@ from attrs import define
 from livekit.protocol import models
 
 from bridge.livekit.api_errors import NotFound
-from bridge.livekit.watching.decisions import (
+from bridge.livekit.watching.room_acquisition import RoomAcquisition
+from bridge.livekit.watching.room_candidates import (
     DISPATCH_GRACE,
     MAX_PROMPT_LAUNCHES,
     SHORT_DISPATCH_GRACE,
@@ -26,7 +27,6 @@ from bridge.livekit.watching.decisions import (
     namesakes,
     our_agents,
 )
-from bridge.livekit.watching.room_acquisition import RoomAcquisition
 from bridge.livekit.watching.watch_state import WatchState
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 from bridge.livekit.server_api import ServerApi
-from bridge.livekit.watching.decisions import ListedRoom, RoomMemory
+from bridge.livekit.watching.room_candidates import ListedRoom, RoomMemory
 from bridge.livekit.watching.watch_log import WatchLog
 
 

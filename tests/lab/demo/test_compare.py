@@ -23,7 +23,7 @@ from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import Comparison, FinalTotals, compare
 from bridge.lab.demo.differences import Near, OneOf
 from bridge.lab.demo.last_page import closing_page
-from bridge.lab.demo.performance import RoomStory, open_early, tell_story
+from bridge.lab.demo.play_script import RoomStory, open_early, tell_story
 from bridge.lab.demo.script import draw
 from bridge.lab.demo.simulated_people import SimulatedCrowd
 from tests.lab.demo.watcher import start_simulated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.lab.demo.performance import ANNOUNCED_SECONDS, DEEDS
+from bridge.lab.demo.play_script import ANNOUNCED_SECONDS, DEEDS
 from bridge.lab.demo.script import (
     LEAST_SECONDS,
     SERVER,

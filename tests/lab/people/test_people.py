@@ -25,7 +25,7 @@ from bridge.lab.people import (
     Source,
     open_people,
 )
-from bridge.lab.people.goodbye import Goodbye
+from bridge.lab.people.confirmed_leave import ConfirmedLeave
 from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
@@ -205,10 +205,10 @@ async def test_a_goodbye_that_was_lost_is_said_again(
     key = (livekit_server.api_key, livekit_server.api_secret)
     grants = VideoGrants(room_join=True, room=room)
     token = AccessToken(*key).with_identity("alice").with_grants(grants).to_jwt()
-    goodbye = Goodbye(livekit_server.url, *key, token, room=room, identity="alice")
-    assert await trio.to_thread.run_sync(asyncio.run, goodbye.say_again_if_lost())
+    leave = ConfirmedLeave(livekit_server.url, *key, token, room=room, identity="alice")
+    assert await trio.to_thread.run_sync(asyncio.run, leave.ensure_left())
     assert await seen(api, alice) is None
-    assert not await trio.to_thread.run_sync(asyncio.run, goodbye.say_again_if_lost())
+    assert not await trio.to_thread.run_sync(asyncio.run, leave.ensure_left())
 
 
 async def test_who_is_removed_knows_it(people: People, api: ServerApi, room: str):

@@ -15,8 +15,8 @@ from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, INSTANCE_ATTRIBUTE
-from bridge.livekit.watching.decisions import MAX_PROMPT_LAUNCHES
 from bridge.livekit.watching.reconciler import Reconciler
+from bridge.livekit.watching.room_candidates import MAX_PROMPT_LAUNCHES
 from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.worker.worker import Worker
 from tests.livekit.conftest import key_of

@@ -18,7 +18,7 @@ from bridge.livekit.api_errors import Unavailable
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.livekit.watching import reconciler as r
-from bridge.livekit.watching.decisions import MAX_PROMPT_LAUNCHES
+from bridge.livekit.watching.room_candidates import MAX_PROMPT_LAUNCHES
 from bridge.livekit.watching.room_inspection import OWN_ROOM_INTERVAL
 from bridge.livekit.watching.watch_log import MAX_NAMESAKES
 from bridge.livekit.watching.watch_state import OurRooms

@@ -1,13 +1,13 @@
-"""A goodbye that arrives.
+"""A leave that the server confirms.
 
 The SDK leaves a room by sending a leave request and a close frame, and then closes its
 socket without waiting for the server's own close frame.  Where the server just writes
 to that socket (an answer, an update: likely right after something was published), the
 kernel answers with a reset, and the server drops the connection with the leave request
 unread in its buffer.  It then lists the person for another 20 s, because it waits for a
-resumed connection.  On a busy machine this happens to one goodbye in forty.
+resumed connection.  On a busy machine this happens to one leave in forty.
 
-So the server is asked, and a lost goodbye is sent again over a resumed signalling connection.
+So the server is asked, and a lost leave request is sent again over a resumed signalling connection.
 No other participant notices that.  The connection is read until the server has closed it.
 """
 
@@ -25,7 +25,7 @@ from livekit.protocol.room import RoomParticipantIdentity
 
 _SECONDS: Final = 10.0
 _ON_ITS_WAY: Final = 0.1
-"""Seconds that a goodbye may still be on its way inside the server."""
+"""Seconds that a leave request may still be on its way inside the server."""
 _LEAVE: Final = rtc.SignalRequest(
     leave=rtc.LeaveRequest(
         reason=models.CLIENT_INITIATED, action=rtc.LeaveRequest.Action.DISCONNECT
@@ -34,7 +34,7 @@ _LEAVE: Final = rtc.SignalRequest(
 
 
 @frozen
-class Goodbye:
+class ConfirmedLeave:
     """Makes sure that the server knows that one person has left."""
 
     url: str
@@ -44,9 +44,9 @@ class Goodbye:
     room: str
     identity: str
 
-    async def say_again_if_lost(self) -> bool:
-        """Return when the server knows that the person has left; whether a second goodbye was
-        needed.
+    async def ensure_left(self) -> bool:
+        """Return when the server knows that the person has left; whether a second request
+        was needed.
 
         Only for a person who was in the room until now, so that an entry under this identity is
         this person.  A server that does not answer is taken for one that has ended.
@@ -59,7 +59,7 @@ class Goodbye:
                     await asyncio.sleep(_ON_ITS_WAY)
                     if await self._is_listed(server):
                         lost = True
-                        await self._say_again(http)
+                        await self._send_again(http)
         return lost
 
     async def _is_listed(self, server: api.LiveKitAPI) -> bool:
@@ -72,8 +72,8 @@ class Goodbye:
             return False
         return True
 
-    async def _say_again(self, http: aiohttp.ClientSession) -> None:
-        """Send the goodbye again.  If the first one arrived, the server closes as well."""
+    async def _send_again(self, http: aiohttp.ClientSession) -> None:
+        """Send the leave request again.  If the first one arrived, the server closes as well."""
         where = f"{self.url.rstrip('/')}/rtc"
         bearer = {"Authorization": f"Bearer {self.token}"}
         async with http.ws_connect(where, params={"reconnect": "1"}, headers=bearer) as signalling:

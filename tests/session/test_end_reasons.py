@@ -19,7 +19,7 @@ from actors.session import (
     Watching,
     fold,
 )
-from actors.session.ends import (
+from actors.session.end_reasons import (
     CONTINUABLE,
     END_OF_DISCONNECT,
     SEEN_ENDS,

@@ -1,4 +1,4 @@
-"""The decisions of the reconciler: pure functions of plain data.
+"""The rooms that the reconciler should look into or get: pure functions of plain data.
 
 Rooms are told apart by their SID, never by their name.  A name can end and begin again within a
 second, as another room instance.

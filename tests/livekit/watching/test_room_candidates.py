@@ -8,7 +8,7 @@ import pytest
 from livekit.protocol import agent, agent_dispatch, models
 
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
-from bridge.livekit.watching import decisions as r
+from bridge.livekit.watching import room_candidates as r
 
 NOW = 1_700_000_000.0
 AGENT = models.ParticipantInfo.Kind.AGENT
