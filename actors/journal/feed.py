@@ -118,6 +118,12 @@ class FeedEntry:
     room: str
     room_sid: str
     entry: TimelineEntry
+    session: str = ""
+    """The session's key in the store, unique for ever.  Its id for people is the room SID."""
+    seq: int = 0
+    """The number of the record that made the entry, among those of its session."""
+    index: int = 0
+    """The entry's place among those of its record, from 0."""
 
 
 @frozen

@@ -18,7 +18,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
@@ -39,11 +39,18 @@ from bridge.app.livekit_lookups import (
     room_sid_lookup,
     with_own_tokens,
 )
-from bridge.app.room_actors import RoomActorPorts, RoomActors, log_signal, start_room_actors
+from bridge.app.room_actors import (
+    RoomActorPorts,
+    RoomActors,
+    announce,
+    log_signal,
+    start_room_actors,
+)
 from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import Settings, SettingsError
+from bridge.config.webhook_list import webhooks_of
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
@@ -62,8 +69,14 @@ from bridge.livekit.worker.worker_rejection import WorkerRejected
 from bridge.store.retention import Retention
 from bridge.store.sqlite_archive import open_store
 
+if TYPE_CHECKING:
+    from bridge.app.outlets import RunningOutlets
+
 log = structlog.get_logger()
 
+LAST_DELIVERIES: Final = 2.0
+"""Seconds for the webhooks of the last events, before the program ends.  What is not delivered then
+is delivered by the next run."""
 COMPARE_EVERY: Final = 1.0
 """Seconds between two comparisons of this machine's clock with LiveKit's."""
 
@@ -89,6 +102,8 @@ class Program:
     clock: ServerClock = field(factory=ServerClock)
     """LiveKit's clock: the times of all sessions."""
     heartbeat: Heartbeat = field(factory=Heartbeat)
+    outlets: RunningOutlets | None = None
+    """The endpoints that get webhooks; None where none is configured."""
 
     def refuse(self, reason: str) -> None:
         """End the program: it cannot work with these settings."""
@@ -102,6 +117,9 @@ class Program:
         await self.rooms.leave_all()
         self.closing = "the store"
         await self.rooms.flush()
+        if self.outlets is not None:
+            self.closing = "webhooks"
+            await self.outlets.deliver_the_rest(LAST_DELIVERIES)
         self.closing = "the worker's socket"
         await self.worker.aclose()
 
@@ -206,6 +224,7 @@ async def _start_everything(
     heartbeat = Heartbeat(lambda seconds: _report_suspension(program, seconds))
     program = Program(rooms, worker, system, entries=entries, clock=api.clock, heartbeat=heartbeat)
     heartbeat.start()
+    _start_outlets(settings, program, config.api_key)
     table = rooms.table
     program.reconciler = Reconciler(
         api=api,
@@ -228,6 +247,27 @@ async def _start_everything(
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
+
+
+def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> None:
+    """The outbox of each endpoint.  Without one nothing is imported, and no file is made."""
+    webhooks = webhooks_of(settings)
+    if not webhooks:
+        return
+    from bridge.app.outlets import start_outlets
+    from bridge.store.sqlite_feed import SqliteFeed
+
+    backlog = program.rooms.backlog
+    feed = SqliteFeed(settings.data_dir, lambda: backlog.batch_written, backlog.report_unreadable)
+    program.outlets = start_outlets(
+        webhooks,
+        program.system,
+        settings.data_dir,
+        feed,
+        api_key,
+        clock=program.clock.now,
+        announce=announce,
+    )
 
 
 def _services(
@@ -312,6 +352,8 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         system=program.system,
         clock=program.clock,
         heartbeat=program.heartbeat,
+        outlets=lambda: () if program.outlets is None else program.outlets.outlets,
+        parked_deliveries=None if program.outlets is None else program.outlets.parked,
     )
 
 

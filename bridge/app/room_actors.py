@@ -192,7 +192,9 @@ def _report_subscriber_failure(name: str, error: Exception) -> None:
     log.error("subscriber_failed", subscriber=name, error=error, exc_info=error)
 
 
-_ERRORS: Final = frozenset({"store_trouble", "store_unreadable"})
+_ERRORS: Final = frozenset(
+    {"store_trouble", "store_unreadable", "outbox_trouble", "outbox_full", "outlet_disabled"}
+)
 """Announcements that somebody has to act upon."""
 
 

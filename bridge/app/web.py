@@ -15,14 +15,22 @@ from attrs import frozen
 from actors.session.time_text import rfc3339
 from bridge import __version__
 from bridge.app.session_source import open_sessions
-from bridge.app.web_ports import WebPorts, WorkerSnapshot
+from bridge.app.web_ports import WatchedOutlet, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
 from bridge.config.public_address import PublicAddress
 from bridge.config.settings import Settings
-from bridge.http.api.answer_types import WaitingRooms, WorkerStore, WorkerView
+from bridge.http.api.answer_types import (
+    DeliveryView,
+    EndpointView,
+    OutboxAnswer,
+    WaitingRooms,
+    WorkerStore,
+    WorkerView,
+)
 from bridge.http.api.endpoints import Api, Archives
 from bridge.http.api.event_stream import EventSource
+from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics
@@ -93,6 +101,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
+    outbox = OutboxRoutes(partial(_outbox, ports))
     events = EventSource(
         SqliteFeed(settings.data_dir, lambda: backlog.batch_written, backlog.report_unreadable)
     )
@@ -111,6 +120,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *health(ports.checks, ports.worker().name),
         *webhooks.rows,
         *api.rows,
+        *outbox.rows,
         *events.rows,
         *Metrics(sources).rows,
         *pages.rows,
@@ -139,6 +149,7 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
         webhooks_dropped=lambda: webhooks.dropped_by_server,
         events=events,
         requests=Requests(),
+        outlets=ports.outlets,
         server_clock=ports.clock,
         heartbeat=ports.heartbeat,
     )
@@ -190,9 +201,55 @@ def _system(ports: WebPorts) -> System:
             Section("Worker", "registered", checks["livekit"](), _worker_facts(ports.worker())),
             Section("Rooms", "can be entered", checks["rooms"](), ()),
             Section("Store", "writes", checks["store"](), _store_facts(ports)),
+            *map(_webhook_section, ports.outlets()),
         )
 
     return System(lambda: in_slices(system.tree_in_steps()), sections, lambda: system.dead_letters)
+
+
+def _webhook_section(outlet: WatchedOutlet) -> Section:
+    """One endpoint: well while nothing waits."""
+    counts = outlet.counts
+    problem = counts.disabled or (counts.last_error if counts.waiting else None)
+    facts: Facts = (
+        ("Goes to", outlet.shown_url),
+        ("Delivered", counts.delivered),
+        ("Failed attempts", counts.failed),
+        ("Waiting", counts.waiting),
+        ("Given up", counts.dead),
+        ("Last delivery", moment(rfc3339(counts.last_delivered_at))),
+    )
+    return Section(f"Webhook {outlet.name}", "delivers", problem, facts)
+
+
+async def _outbox(ports: WebPorts) -> OutboxAnswer:
+    """`/api/v1/outbox`."""
+    endpoints = tuple(
+        EndpointView(
+            name=outlet.name,
+            url=outlet.shown_url,
+            delivered=outlet.counts.delivered,
+            failed=outlet.counts.failed,
+            waiting=outlet.counts.waiting,
+            dead=outlet.counts.dead,
+            dropped=outlet.counts.dropped,
+            disabled=outlet.counts.disabled,
+            last_error=outlet.counts.last_error or None,
+            last_delivered_at=rfc3339(outlet.counts.last_delivered_at),
+        )
+        for outlet in ports.outlets()
+    )
+    if ports.parked_deliveries is None:
+        return OutboxAnswer(webhooks=endpoints, deliveries=())
+    from actors.outlets.outbox_port import OutboxTrouble
+    from bridge.outlets.outbox_view import delivery_row
+
+    try:
+        parked = await ports.parked_deliveries()
+    except OutboxTrouble:
+        raise OutboxUnreadable from None
+    rows = (delivery_row(name, one) for name, one in parked)
+    return OutboxAnswer(webhooks=endpoints, deliveries=tuple(DeliveryView(**row) for row in rows))
 
 
 def _worker_facts(worker: WorkerSnapshot) -> Facts:

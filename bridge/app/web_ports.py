@@ -7,8 +7,8 @@ nothing else.  Nothing here imports the HTTP side, which a worker with `--http o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -19,6 +19,11 @@ from actors.session import SessionState
 from bridge.livekit.heartbeat import Heartbeat
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
+
+if TYPE_CHECKING:
+    # Not at run time: a worker without an endpoint does not load it.
+    from actors.outlets.outbox import OutletCounts
+    from actors.outlets.outbox_port import Parked
 
 ReadinessChecks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By part: why it is not ready, None if it is.  Quick, and without a secret."""
@@ -47,6 +52,20 @@ class WorkerSnapshot:
     """Names of rooms that are known and not entered."""
 
 
+class WatchedOutlet(Protocol):
+    """One endpoint that gets webhooks."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shown_url(self) -> str:
+        """Without path and query."""
+        ...
+
+    @property
+    def counts(self) -> OutletCounts: ...
+
+
 @frozen
 class WebPorts:
     """What the HTTP side looks at.  All functions are called in the loop and are quick."""
@@ -64,3 +83,8 @@ class WebPorts:
     clock: ServerClock = field(factory=ServerClock)
     """The clock of the sessions' times."""
     heartbeat: Heartbeat = field(factory=Heartbeat)
+    outlets: Callable[[], Sequence[WatchedOutlet]] = tuple
+    """The endpoints that get webhooks."""
+    parked_deliveries: Callable[[], Awaitable[Sequence[tuple[str, Parked]]]] | None = None
+    """Deliveries that wait or were given up, with their endpoint's name.  Raises `OutboxTrouble`.
+    None without an endpoint."""

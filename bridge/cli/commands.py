@@ -12,6 +12,7 @@ from typing import Final
 from bridge.cli import (
     check_command,
     demo_command,
+    outbox_command,
     reading_commands,
     simulate_command,
     start_command,
@@ -29,6 +30,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         reading_commands.ROOMS,
         reading_commands.SESSIONS,
         reading_commands.REPORT,
+        outbox_command.OUTBOX,
         simulate_command.SIMULATE,
     )
 }

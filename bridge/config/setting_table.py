@@ -15,6 +15,7 @@ from attrs import frozen
 
 from bridge.config import values
 from bridge.config.values import HttpAddress
+from bridge.config.webhook_list import endpoint_url, signing_secrets
 
 MAX_ROOMS: Final = 500
 """The default's upper bound; tried up to here."""
@@ -176,6 +177,16 @@ TABLE: Final[tuple[Setting, ...]] = (
         "trusted-proxies", "ROOM_ACTORS_TRUSTED_PROXIES", "ADDRESSES", values.networks,
         "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count",
         default=(), default_text="none", kind="list",
+    ),
+    _row(
+        "webhook-url", "ROOM_ACTORS_WEBHOOK_URL", "URL", endpoint_url,
+        "send webhooks there; more of them as [[webhook]] in --config", default_text="none",
+        in_file=True, hidden=True,
+    ),
+    _row(
+        "webhook-secret", "ROOM_ACTORS_WEBHOOK_SECRET", "SECRET", signing_secrets,
+        "sign the webhooks of --webhook-url (Standard Webhooks)", default=(),
+        default_text="unsigned", in_file=True, hidden=True,
     ),
     _row(
         "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),

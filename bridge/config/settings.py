@@ -34,6 +34,7 @@ from bridge.config.setting_lists import SettingList, secrets_of_lists
 from bridge.config.setting_sources import KEY_FILE, BadSource, GivenSettings
 from bridge.config.setting_table import BY_NAME, MAX_ROOMS, TABLE, Setting
 from bridge.config.values import HttpAddress, SettingsError
+from bridge.outlets.endpoint_url import EndpointUrl
 
 __all__ = [
     "BY_NAME",
@@ -97,6 +98,8 @@ class Settings:
     http_root: str
     """Without a slash at its end; empty for `/`."""
     trusted_proxies: tuple[Network, ...]
+    webhook_url: EndpointUrl | None = field(repr=False)
+    webhook_secret: tuple[str, ...] = field(repr=False)
     status_every: float
     report_every: float
     stop_timeout: float
@@ -125,7 +128,8 @@ class Settings:
         """Every configured secret; the log takes these out of its lines."""
         password = re.match(r"\w+://[^/@]*:([^/@]+)@", self.database_url or "")
         words = (self.api_secret, self.http_token, password[1] if password else None)
-        return tuple(word for word in (*words, *secrets_of_lists(self.lists)) if word)
+        more = (*self.webhook_secret, *secrets_of_lists(self.lists))
+        return tuple(word for word in (*words, *more) if word)
 
 
 @frozen

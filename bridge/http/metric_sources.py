@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, final
 
 from attrs import Factory, define, field, frozen
@@ -103,6 +103,30 @@ class MeasuredWorker(Protocol):
     def max_rooms(self) -> int: ...
 
 
+class OutletCounters(Protocol):
+    """What is counted of an endpoint of webhooks."""
+
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def dead(self) -> int: ...
+    @property
+    def lag(self) -> float: ...
+
+
+class MeasuredOutlet(Protocol):
+    """What is measured of an endpoint of webhooks."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def counts(self) -> OutletCounters: ...
+
+
 @frozen
 class Sources:
     """Everything that has something to measure."""
@@ -119,6 +143,7 @@ class Sources:
     webhooks_dropped: Callable[[], int]
     events: EventSource
     requests: Requests
+    outlets: Callable[[], Sequence[MeasuredOutlet]] = tuple
     server_clock: ServerClock = field(factory=ServerClock)
     heartbeat: Heartbeat = field(factory=Heartbeat)
     clock: Callable[[], float] = field(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
+import msgspec
 import structlog
 from attrs import Factory, define
 
@@ -62,7 +63,7 @@ class SessionLog:
             return
         about = _about(state)
         if entry.event == "session_ended":
-            about["session"] = session_row(state, entry.at)
+            about["session"] = msgspec.to_builtins(session_row(state, entry.at))
         log_entry(self._log, entry, **about)
 
     def _is_too_much(self, state: SessionState, entry: TimelineEntry) -> bool:

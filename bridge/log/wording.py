@@ -195,6 +195,18 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
 """One for every entry of a session (`actors.session.timeline_entry.ENTRY_KEYS`)."""
 
 WORKER_LINES: Final[Mapping[str, Template]] = {
+    "outlet_trouble": "Webhooks of {outlet} do not arrive: {error}; they wait",
+    "outlet_well_again": "Webhooks of {outlet} arrive again",
+    "outlet_disabled": "Webhooks of {outlet} are disabled: {reason};"
+    " `room-actors outbox enable` sends them again",
+    "outlet_enabled": "Webhooks of {outlet} are enabled again",
+    "outlet_behind": "Webhooks of {outlet}: events may be missing, because they were no longer"
+    " stored",
+    "outlet_cursor_lost": "Webhooks of {outlet} begin anew: what was stored of it is not readable",
+    "outbox_trouble": "The outbox cannot be written: {error}; webhooks of {outlet} wait",
+    "outbox_full": "The outbox is full: {dropped} webhooks of {outlet} were dropped",
+    "delivery_given_up": "Webhook {delivery} of {outlet} was given up after {attempts} attempts:"
+    " {error}",
     "agent_started": "Starting room analytics agent...",
     "worker_suspended": "This worker did not run for {seconds} s (stopped, or its machine slept):"
     " each of {rooms} rooms has a gap",

@@ -109,10 +109,17 @@ def _entries(db: sqlite3.Connection, after: Position, unreadable: list[int]) -> 
         for row in rows:
             if row.session not in rooms:
                 rooms[row.session] = _room(db, row.session)
-            for entry in entries_of((row,)):
+            for index, entry in enumerate(entries_of((row,))):
                 number += 1
                 if (batch, number) > place:
-                    yield FeedEntry(Position.at(batch, number), *rooms[row.session], entry)
+                    yield FeedEntry(
+                        Position.at(batch, number),
+                        *rooms[row.session],
+                        entry,
+                        str(row.session),
+                        row.seq,
+                        index,
+                    )
 
 
 def _room(db: sqlite3.Connection, session: int) -> tuple[str, str]:

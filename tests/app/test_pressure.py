@@ -125,7 +125,14 @@ async def test_with_an_sdk_that_has_changed_inside_everything_is_watched_all_the
         "messages": 2,
     }
     lost = [line["seam"] for line in agent.events("sdk_seam_lost", level="warning")]
-    assert {"demux", "room_filter", "pause_track", "any_stream", "native_logs"} == set(lost)
+    assert {
+        "demux",
+        "room_filter",
+        "pause_track",
+        "any_stream",
+        "native_logs",
+        "timer_slack",
+    } == set(lost)
     assert len(lost) == len(set(lost)), "each is said once"
     assert agent.events("room_callback_failed") == []
 

@@ -51,6 +51,8 @@ def test_every_secret_may_be_in_a_file_of_its_own() -> None:
         "LIVEKIT_API_SECRET_FILE",
         "ROOM_ACTORS_DATABASE_URL_FILE",
         "ROOM_ACTORS_HTTP_TOKEN_FILE",
+        "ROOM_ACTORS_WEBHOOK_URL_FILE",
+        "ROOM_ACTORS_WEBHOOK_SECRET_FILE",
     ]
     assert {row.name for row in TABLE if row.hidden} < {row.name for row in BY_FILE}
 
@@ -60,9 +62,10 @@ def test_every_secret_may_be_in_a_file_of_its_own() -> None:
 def test_a_file_of_a_secret_is_read_without_its_line_end(
     row: Setting, by: str, tmp_path: Path
 ) -> None:
-    value = (
-        "postgresql://a:hunter2@h/d" if row.name == "database-url" else "hunter2-hunter2-hunter2"
-    )
+    value = {
+        "database-url": "postgresql://a:hunter2@h/d",
+        "webhook-url": "https://crm.example/hunter2",
+    }.get(row.name, "hunter2-hunter2-hunter2")
     path = put(tmp_path / "secret", f"{value}\n")
     env = {name: text for name, text in KEYS.items() if name != row.env}
     if by == "variable":
@@ -70,11 +73,11 @@ def test_a_file_of_a_secret_is_read_without_its_line_end(
     else:
         config = put(tmp_path / "ours.toml", f'{row.name}-file = "{path}"\n')
         settings = load({"config": config}, env)
-    assert getattr(settings, row.field) == value
+    assert getattr(settings, row.field) == row.parse(value)
     assert row.name in settings.given
     # A flag still wins.
     given = load({row.name: value.replace("2", "3")}, {**env, row.env_file: path})
-    assert getattr(given, row.field) == value.replace("2", "3")
+    assert getattr(given, row.field) == row.parse(value.replace("2", "3"))
 
 
 def test_what_a_secrets_file_can_be_wrong_in(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from bridge.config.machine import (
 )
 from bridge.config.settings import BY_NAME, TABLE, Settings, SettingsError, load, read_settings
 from bridge.config.values import HttpAddress
+from bridge.outlets.endpoint_url import EndpointUrl
 
 KEYS: Mapping[str, object] = {"api-key": "devkey", "api-secret": "a-long-secret-word"}
 VARIABLES = {"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "a-long-secret-word"}
@@ -72,6 +73,19 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
         ("127.0.0.1", (ip_network("127.0.0.1"),)),
         ("::1, 10.0.0.0/8", (ip_network("::1"), ip_network("10.0.0.0/8"))),
         ('["192.0.2.1/24"]', (ip_network("192.0.2.0/24"),)),
+    ),
+    "webhook-url": (
+        ("https://a.example/hooks", EndpointUrl.parse("https://a.example/hooks")),
+        ("http://b.example:81/", EndpointUrl.parse("http://b.example:81/")),
+        ('"https://c.example/?key=1"', EndpointUrl.parse("https://c.example/?key=1")),
+    ),
+    "webhook-secret": (
+        ("the-first-of-three-secrets", ("the-first-of-three-secrets",)),
+        ("the-second-of-three-secrets", ("the-second-of-three-secrets",)),
+        (
+            '["the-new-one-of-two", "the-old-one-of-two"]',
+            ("the-new-one-of-two", "the-old-one-of-two"),
+        ),
     ),
     "status-every": (("1", 1.0), ("1m", 60.0), ("2.5", 2.5)),
     "report-every": (("500ms", 0.5), ("1m30s", 90.0), ('"1h"', 3600.0)),
@@ -140,6 +154,8 @@ def test_without_anything_given_the_defaults_hold() -> None:
         http_host=(),
         http_root="",
         trusted_proxies=(),
+        webhook_url=None,
+        webhook_secret=(),
         status_every=30,
         report_every=60,
         stop_timeout=10,

@@ -84,6 +84,8 @@ def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_
         ("session_ended", None),
     ]
     assert say._seconds == {}
+    # JSON has it as an object, with the keys of the API.
+    assert logs[-1]["session"]["people"].keys() >= {"unique", "joins"}
 
 
 def test_a_room_that_says_much_but_not_too_much_is_logged_whole() -> None:

@@ -19,6 +19,7 @@ from bridge.cli import command, command_line, commands
 from bridge.config.settings import KEY_FILE, TABLE
 from bridge.http.api.openapi import HEALTH, PATHS, schemas
 from bridge.log.wording import line_of
+from bridge.outlets import sqlite_outbox
 from bridge.store import directory_lock, schema
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -140,6 +141,7 @@ def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
         schema.FILE,
         worker_id.FILE,
         directory_lock.NAME,
+        sqlite_outbox.FILE,
     ]
 
 

@@ -92,6 +92,65 @@ class WorkerList(View, frozen=True, kw_only=True):
     """Only the worker that answers."""
 
 
+class EndpointView(View, frozen=True, kw_only=True):
+    """One endpoint that gets webhooks.  Counts of attempts are those of this run."""
+
+    name: str
+    """As in the settings."""
+    url: str
+    """Where it is, without path and query, which may hold a secret."""
+    delivered: Count
+    """Deliveries that arrived."""
+    failed: Count
+    """Attempts that did not arrive."""
+    waiting: Count
+    """Deliveries that are tried again later."""
+    dead: Count
+    """Deliveries that were given up; `room-actors outbox retry` sends them again."""
+    dropped: Count
+    """Deliveries for which the outbox had no room."""
+    disabled: str | None
+    """Why nothing is sent; null where it is."""
+    last_error: str | None
+    """What was wrong with the last attempt that failed."""
+    last_delivered_at: str | None
+    """When the last delivery arrived."""
+
+
+class DeliveryView(View, frozen=True, kw_only=True):
+    """One webhook that waits or was given up."""
+
+    id: str
+    """The `webhook-id` of each attempt."""
+    webhook: str
+    """The endpoint."""
+    event: str
+    """The event's name."""
+    room: str
+    """The room's name."""
+    session: str
+    """The session's id."""
+    at: str
+    """When it happened."""
+    attempts: Count
+    """Attempts that failed."""
+    due: str | None
+    """When it is tried again; null of one that was given up."""
+    dead: bool
+    """Whether it was given up."""
+    error: str
+    """What was wrong with the last attempt."""
+
+
+class OutboxAnswer(View, frozen=True, kw_only=True):
+    """Outgoing webhooks of the worker that answers."""
+
+    webhooks: tuple[EndpointView, ...]
+    """The endpoints."""
+    deliveries: tuple[DeliveryView, ...]
+    """What waits or was given up, 1,000 at most; those that were given up first."""
+
+
 class ActorView(View, frozen=True, kw_only=True):
     """One actor or supervisor, with those under it."""
 

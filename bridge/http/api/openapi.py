@@ -20,6 +20,7 @@ from bridge.http.api import answer_types
 from bridge.http.api.answer_types import (
     ActorTree,
     Alive,
+    OutboxAnswer,
     Problem,
     Ready,
     RoomList,
@@ -168,6 +169,11 @@ PATHS: Final[Mapping[str, Schema]] = {
         },
     ),
     "/api/v1/workers": _get("The worker that answers", _ok(WorkerList)),
+    "/api/v1/outbox": _get(
+        "Outgoing webhooks: the endpoints, and what waits or was given up",
+        _ok(OutboxAnswer),
+        bad=_UNREADABLE,
+    ),
     "/api/v1/actors": _get(
         "The tree of actors, with the state and counters of each", _ok(ActorTree)
     ),

@@ -352,9 +352,9 @@ async def test_when_the_process_dies_its_people_are_gone_and_orders_fail(people:
     psutil.Process(people.pids[0]).kill()
     with trio.fail_after(30):
         assert await alice.out() == "connection_timeout"
-    with pytest.raises(PeopleError, match="gone"):
+    with pytest.raises(PeopleError, match="has ended"):
         await alice.publish("microphone")
-    with pytest.raises(PeopleError, match="gone"):
+    with pytest.raises(PeopleError, match="has ended"):
         await people.join(room, "bob")
 
 

@@ -1,0 +1,59 @@
+"""Which entries an endpoint wants: patterns of event names and of room names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Final
+
+from attrs import field, frozen
+
+from actors.session.timeline_entry import ENTRY_KEYS
+
+DEFAULT_EVENTS: Final = (
+    "session_started",
+    "session_ended",
+    "participant_found",
+    "participant_connected",
+    "participant_disconnected",
+    "participant_connection_aborted",
+    "participant_left_at",
+    "track_published",
+    "track_unpublished",
+    "room_metadata",
+    "room_ended",
+    "recording_*",
+    "alert_*",
+    "act_*",
+)
+"""What an endpoint gets that names no events: who came and went, what was published, how a session
+ended, what was recorded and done.  Mutes, messages, quality and speakers are many a minute; they
+come only where they are named."""
+
+LATER_EVENTS: Final = ("alert_firing", "alert_resolved", "act_done", "act_failed")
+"""Events that rules make."""
+
+
+def unknown_events(patterns: Sequence[str]) -> list[str]:
+    """The patterns that match no event there is."""
+    names = (*ENTRY_KEYS, *LATER_EVENTS)
+    return [one for one in patterns if not any(fnmatchcase(name, one) for name in names)]
+
+
+@frozen
+class Subscription:
+    """What one endpoint wants."""
+
+    events: tuple[str, ...] = DEFAULT_EVENTS
+    """Patterns with `*` and `?`."""
+    rooms: tuple[str, ...] = ("*",)
+    _wanted: dict[str, bool] = field(factory=dict[str, bool], init=False, eq=False, repr=False)
+    """What was decided about each event name: there are some forty."""
+
+    def wants(self, room: str, event: str) -> bool:
+        wanted = self._wanted.get(event)
+        if wanted is None:
+            wanted = any(fnmatchcase(event, one) for one in self.events)
+            if len(self._wanted) < 1000:
+                self._wanted[event] = wanted
+        return wanted and any(one == "*" or fnmatchcase(room, one) for one in self.rooms)

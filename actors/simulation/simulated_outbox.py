@@ -1,0 +1,128 @@
+"""`actors.outlets.outbox_port.OutboxStore` in memory, which survives a simulated crash.
+
+`trouble` makes the next calls fail, before or after they took effect: a disk may have written what
+it did not confirm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import final
+
+import trio
+from attrs import define, evolve, field
+
+from actors.outlets.outbox_port import OutboxTrouble, OutletRow, Parked
+
+
+@define
+class _Outlet:
+    cursor: str | None = None
+    disabled: str | None = None
+    dropped: int = 0
+    parked: dict[str, Parked] = field(factory=dict[str, Parked])
+    """By id, in the order in which they came."""
+
+
+@final
+class SimulatedOutbox:
+    """Of one data directory."""
+
+    def __init__(self, most_parked: int = 1_000_000) -> None:
+        self.trouble = 0
+        """Calls that fail from now on: positive before their effect, negative after it."""
+        self.saves = 0
+        self._most = most_parked
+        self._outlets: dict[str, _Outlet] = {}
+
+    async def _begin(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.trouble > 0:
+            self.trouble -= 1
+            raise OutboxTrouble("simulated: nothing was written")
+
+    def _end(self) -> None:
+        if self.trouble < 0:
+            self.trouble += 1
+            raise OutboxTrouble("simulated: written, but not confirmed")
+
+    def of(self, outlet: str) -> _Outlet:
+        return self._outlets.setdefault(outlet, _Outlet())
+
+    async def open(self, outlet: str) -> OutletRow:
+        await self._begin()
+        row = self._row(outlet)
+        self._end()
+        return row
+
+    async def blocked(self, outlet: str) -> frozenset[str]:
+        await self._begin()
+        return frozenset(one.session for one in self._waiting(outlet))
+
+    async def save(
+        self,
+        outlet: str,
+        *,
+        cursor: str | None = None,
+        parked: Sequence[Parked] = (),
+        delivered: Collection[str] = (),
+    ) -> OutletRow:
+        await self._begin()
+        self.saves += 1
+        of = self.of(outlet)
+        of.cursor = cursor or of.cursor
+        for one in delivered:
+            of.parked.pop(one, None)
+        for one in parked:
+            if one.delivery.id not in of.parked and len(self._waiting(outlet)) >= self._most:
+                of.dropped += 1
+            else:
+                of.parked[one.delivery.id] = one
+        self._end()
+        return self._row(outlet)
+
+    async def heads(self, outlet: str, due: float, limit: int) -> list[Parked]:
+        await self._begin()
+        sessions = dict[str, list[Parked]]()
+        for one in self._waiting(outlet):
+            sessions.setdefault(one.session, []).append(one)
+        ready = [rows for rows in sessions.values() if rows[0].due <= due]
+        ready.sort(key=lambda rows: rows[0].due)
+        return [one for rows in ready for one in rows[:100]][:limit]
+
+    async def next_due(self, outlet: str) -> float | None:
+        await self._begin()
+        heads = dict[str, float]()
+        for one in self._waiting(outlet):
+            heads.setdefault(one.session, one.due)
+        return min(heads.values(), default=None)
+
+    async def hasten(self, outlet: str, now: float) -> None:
+        await self._begin()
+        of = self.of(outlet)
+        of.parked = {
+            key: one if one.dead else evolve(one, due=min(one.due, now))
+            for key, one in of.parked.items()
+        }
+        self._end()
+
+    async def disable(self, outlet: str, why: str | None) -> None:
+        await self._begin()
+        self.of(outlet).disabled = why
+        self._end()
+
+    def send_again(self, outlet: str, now: float) -> None:
+        """As the command does, from outside."""
+        of = self.of(outlet)
+        of.parked = {
+            key: evolve(one, dead=False, attempts=0, due=now, parked_at=now)
+            for key, one in of.parked.items()
+        }
+
+    def _waiting(self, outlet: str) -> list[Parked]:
+        return [one for one in self.of(outlet).parked.values() if not one.dead]
+
+    def _row(self, outlet: str) -> OutletRow:
+        of = self.of(outlet)
+        waiting = len(self._waiting(outlet))
+        return OutletRow(of.cursor, of.disabled, waiting, len(of.parked) - waiting, of.dropped)

@@ -1,0 +1,188 @@
+"""`outbox`: outgoing webhooks that wait, failed or were given up; sent again, tried, enabled."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any, Final
+
+from bridge.cli.command import FAILED, Command, Flags, complain
+from bridge.config.settings import BY_NAME, TABLE, SettingsError, data_dir_of
+
+DOES: Final = ("list", "retry", "test", "enable")
+_ELSE: Final = ("config", "env-file")
+"""Flags that name files of settings."""
+MOST: Final = 1_000
+"""Deliveries that are listed where --limit says nothing."""
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "do",
+        nargs="?",
+        default="list",
+        choices=DOES,
+        help="list: what waits or was given up (default); retry: send it again; "
+        "test: send one event to see whether it arrives; enable: after a 410",
+    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="with retry: only these deliveries")
+    parser.add_argument("--webhook", metavar="NAME", help="only this endpoint")
+    parser.add_argument("--limit", metavar="N", help=f"how many are listed, default: {MOST}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(flags: Flags) -> int:
+    do = str(flags.get("do", "list"))
+    if do == "test":
+        return _test(flags)
+    from actors.outlets.outbox_port import OutboxTrouble
+
+    try:
+        return {"list": _list, "retry": _retry, "enable": _enable}[do](flags)
+    except OutboxTrouble as trouble:
+        complain(str(trouble))
+        return FAILED
+
+
+def _connection(flags: Flags) -> Any:
+    from bridge.outlets.sqlite_outbox import FILE, closing_outbox
+
+    directory = data_dir_of(flags)
+    if not (directory / FILE).exists():
+        raise SettingsError(
+            f"no outbox in {directory}: a worker makes one when a webhook is configured "
+            "([[webhook]] in --config, or --webhook-url)"
+        )
+    return closing_outbox(directory)
+
+
+def _only(flags: Flags) -> str | None:
+    name = flags.get("webhook")
+    return None if name is None else str(name)
+
+
+def _list(flags: Flags) -> int:
+    from bridge.outlets.outbox_view import delivery_row, outlet_row
+    from bridge.outlets.sqlite_outbox import listed, outlets
+
+    try:
+        limit = int(str(flags.get("limit", MOST)))
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise SettingsError("--limit: it must be a whole number from 1 on")
+    only = _only(flags)
+    with _connection(flags) as db:
+        rows = [outlet_row(n, row) for n, row in outlets(db).items() if only in (None, n)]
+        deliveries = [delivery_row(n, one) for n, one in listed(db, only, limit)]
+    if "json" in flags:
+        import msgspec
+
+        text = msgspec.json.encode({"webhooks": rows, "deliveries": deliveries}).decode()
+        sys.stdout.write(f"{text}\n")
+        return 0
+    from bridge.output.table import print_table
+
+    print_table(
+        ("webhook", "waiting", "given up", "dropped", "disabled"),
+        [
+            (
+                r["webhook"],
+                str(r["waiting"]),
+                str(r["dead"]),
+                str(r["dropped"]),
+                r["disabled"] or "",
+            )
+            for r in rows
+        ],
+    )
+    if deliveries:
+        sys.stdout.write("\n")
+        print_table(
+            ("id", "webhook", "event", "room", "attempts", "next", "error"),
+            [
+                (
+                    r["id"],
+                    r["webhook"],
+                    r["event"],
+                    r["room"],
+                    str(r["attempts"]),
+                    "given up" if r["dead"] else r["due"],
+                    r["error"],
+                )
+                for r in deliveries
+            ],
+        )
+    return 0
+
+
+def _retry(flags: Flags) -> int:
+    from bridge.outlets.sqlite_outbox import send_again
+
+    raw = flags.get("ids") or []
+    ids = [str(one) for one in raw] if isinstance(raw, list) else []
+    with _connection(flags) as db, db:
+        db.execute("BEGIN IMMEDIATE")
+        count = send_again(db, _only(flags), ids, time.time())
+        db.execute("COMMIT")
+    if ids and not count:
+        complain("no such delivery waits or was given up; `outbox list` has their ids")
+        return FAILED
+    sys.stdout.write(f"{count} will be sent again by the running worker\n")
+    return 0
+
+
+def _enable(flags: Flags) -> int:
+    from bridge.outlets.sqlite_outbox import outlets, set_disabled
+
+    with _connection(flags) as db:
+        disabled = [name for name, row in outlets(db).items() if row.disabled is not None]
+        only = _only(flags)
+        chosen = [name for name in disabled if only in (None, name)]
+        for name in chosen:
+            set_disabled(db, name, None)
+    if not chosen:
+        complain("no such webhook is disabled")
+        return FAILED
+    sys.stdout.write(f"enabled: {', '.join(chosen)}\n")
+    return 0
+
+
+def _test(flags: Flags) -> int:
+    """Send one event to each endpoint of the settings, now, from here."""
+    from bridge.config.settings import load
+    from bridge.config.webhook_list import webhooks_of
+
+    settings = load(
+        {name: value for name, value in flags.items() if name in BY_NAME or name in _ELSE}
+    )
+    only = _only(flags)
+    chosen = [one for one in webhooks_of(settings) if only in (None, one.name)]
+    if not chosen:
+        raise SettingsError(
+            "no such webhook is configured: [[webhook]] in --config, or --webhook-url"
+        )
+    import trio
+
+    from bridge.outlets.trial import try_endpoint
+
+    well = True
+    for one in chosen:
+        attempt = trio.run(try_endpoint, one, settings.api_key, settings.api_secret)
+        well = well and attempt.delivered
+        what = f"arrived, status {attempt.status}" if attempt.delivered else attempt.detail
+        sys.stdout.write(f"{one.name} {one.url.shown} {what}\n")
+    return 0 if well else FAILED
+
+
+OUTBOX: Final = Command(
+    "outbox",
+    "outgoing webhooks: what waits, failed or was given up",
+    "Lists what waits for an endpoint or was given up, sends it again, tries an endpoint.\n"
+    "It works beside a running worker, which does the sending.",
+    _run,
+    TABLE,
+    takes="[list|retry|test|enable]",
+    add_flags=_add_flags,
+)

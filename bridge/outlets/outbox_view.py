@@ -1,0 +1,37 @@
+"""An outbox as others see it: the JSON of `/api/v1/outbox` and of `outbox --json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.outlets.outbox_port import OutletRow, Parked
+from actors.session.time_text import rfc3339
+from bridge.output.harmless import harmless
+
+
+def outlet_row(name: str, row: OutletRow) -> dict[str, Any]:
+    """One endpoint."""
+    return {
+        "webhook": name,
+        "waiting": row.waiting,
+        "dead": row.dead,
+        "dropped": row.dropped,
+        "disabled": row.disabled,
+    }
+
+
+def delivery_row(name: str, one: Parked) -> dict[str, Any]:
+    """One delivery that waits or was given up; without its data, which may be long."""
+    delivery = one.delivery
+    return {
+        "id": delivery.id,
+        "webhook": name,
+        "event": delivery.event,
+        "room": harmless(delivery.room, 200),
+        "session": delivery.session,
+        "at": rfc3339(delivery.at),
+        "attempts": one.attempts,
+        "due": None if one.dead else rfc3339(one.due),
+        "dead": one.dead,
+        "error": one.error,
+    }
