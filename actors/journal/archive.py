@@ -81,7 +81,7 @@ class RecoveredSessions:
 
 @frozen
 class Removal:
-    """How much was dropped."""
+    """The sizes of one step of dropping."""
 
     sessions: int = 0
     bytes: int = 0

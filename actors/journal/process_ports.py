@@ -1,4 +1,4 @@
-"""What every actor here may use of the process that it runs in: its clock and its log."""
+"""The two ports from an actor to its process: a clock and a log."""
 
 from __future__ import annotations
 

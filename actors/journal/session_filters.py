@@ -144,7 +144,7 @@ def regex_of(pattern: str) -> re.Pattern[str]:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a character of it has a special meaning."""
+    """True if a character of it has a special meaning."""
     return any(char in SPECIAL or char == "\\" for char in text)
 
 

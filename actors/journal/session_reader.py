@@ -125,7 +125,7 @@ class OpenSession:
 
 
 class SessionReader(Protocol):
-    """What is stored.  One thread at a time may use it.
+    """Reads the stored sessions.  One thread at a time may use it.
 
     Every method may raise `ArchiveTrouble` (`actors.journal.archive`).
     """

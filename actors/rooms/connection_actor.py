@@ -43,7 +43,7 @@ class Undo(Protocol):
     """Recognizes a room that only our own entry made, and deletes it."""
 
     async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
-        """Whether this instance of the room of `job` began with our entry, and nobody else is
+        """True if this instance of the room of `job` began with our entry, and nobody else is
         in it.  Raises `RoomUnreachable` if the server gives no answer."""
         ...
 
@@ -187,7 +187,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._reason = "found_ended"  # It was over before we were in.
 
     async def _look_before_entry(self) -> RoomJob | None:
-        """Whether the room of a new job exists.  Without an answer in time we enter: the token
+        """True if the room of a new job exists.  Without an answer in time we enter: the token
         makes no room, and the entry is compared with the job."""
         with trio.move_on_after(LOOK_WITHIN), suppress(RoomUnreachable):
             return await self._find_again(self._job)
@@ -268,7 +268,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
                 self.context.start_soon(self._check_instance)
 
     def _may_be_ours_alone(self, event: RoomEvent) -> bool:
-        """Whether we entered another room instance than the job is for, and see nobody."""
+        """True if we entered another room instance than the job is for, and see nobody."""
         return (
             isinstance(event, Watching)
             and self._job.room_sid not in ("", event.roster.room_sid)

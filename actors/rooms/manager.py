@@ -171,7 +171,7 @@ class RoomManager(Actor[ManagerMessage]):
             self._reports.job_ended(message.job_id)
 
     def _is_reconnecting(self, record: RoomRecord) -> bool:
-        """Whether our own connection is down, or was a moment ago.
+        """True if our own connection is down, or was a moment ago.
 
         After a reconnect LiveKit takes us for another participant and ends the job of the
         first one.  We stay then.  If the dispatch was really deleted, LiveKit removes us.

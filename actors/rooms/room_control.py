@@ -74,7 +74,7 @@ class RecordingState:
 
 
 class RoomControl(Protocol):
-    """What can be done to a room.  Every method may raise each `RoomControlError`."""
+    """The actions on a room.  Every method may raise each `RoomControlError`."""
 
     async def remove(self, room: str, identity: str) -> None:
         """Disconnect somebody.  Their token goes on working: they may join again at once."""

@@ -127,7 +127,7 @@ ROOM_PARTS: Final[tuple[RoomPart, ...]] = (connection_part, session_part)
 
 @frozen
 class RoomDependencies:
-    """What the actors of every room are given."""
+    """The dependencies that the actors of every room share."""
 
     port: RoomPort
     find_again: FindAgain

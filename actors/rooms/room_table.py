@@ -88,7 +88,7 @@ class RoomTable:
         self._pending_jobs[job.job_id] = job
 
     def load(self, earlier: RecoveredSessions) -> None:
-        """What the archive had of earlier runs.  The manager takes it over one by one."""
+        """Add the archive's sessions of earlier runs.  The manager takes them over one by one."""
         self._loaded = True
         self._recovered.extend(earlier.sessions)
         self._alive_at = earlier.alive_at
@@ -288,7 +288,7 @@ class RoomTable:
 
     @property
     def ended_count(self) -> int:
-        """How many sessions ended in this run, with those that are not in memory any more."""
+        """The number of sessions that ended in this run, with those no longer in memory."""
         return self._older.rooms + len(self.ended)
 
     @property
@@ -316,11 +316,11 @@ class RoomTable:
         return None
 
     def knows(self, room_sid: str) -> bool:
-        """Whether there is a session of this room instance."""
+        """True if there is a session of this room instance."""
         return self.find_idle(room_sid) is not None or self.find_room(room_sid) is not None
 
     def is_over(self, room_sid: str) -> bool:
-        """Whether we saw this room instance end: its SID never comes back."""
+        """True if we saw this room instance end: its SID never comes back."""
         journal = self._finished.get(room_sid)
         return journal is not None and journal.state.end_reason in SEEN_ENDS
 

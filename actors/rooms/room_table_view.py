@@ -36,7 +36,7 @@ class RoomRecordView(Protocol):
 
 
 class RoomTableView(Protocol):
-    """Which rooms are watched, and which sessions are in memory."""
+    """The watched rooms and the sessions in memory, to be read."""
 
     @property
     def draining(self) -> bool:
@@ -108,11 +108,11 @@ class RoomTableView(Protocol):
         ...
 
     def knows(self, room_sid: str) -> bool:
-        """Whether there is a session of this room instance."""
+        """True if there is a session of this room instance."""
         ...
 
     def is_over(self, room_sid: str) -> bool:
-        """Whether we saw this room instance end: its SID never comes back."""
+        """True if we saw this room instance end: its SID never comes back."""
         ...
 
     def summary(self, now: float) -> Summary:

@@ -118,12 +118,12 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
 
     @property
     def deadlines(self) -> Deadlines:
-        """Of all questions of the system."""
+        """The deadlines of all questions of the system."""
         return self._core.deadlines
 
     @property
     def reports(self) -> Reports:
-        """Of the system."""
+        """The reports of the system."""
         return self._core.reports
 
     @property
@@ -143,7 +143,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
 
     @property
     def live(self) -> bool:
-        """Whether an incarnation runs."""
+        """True if an incarnation runs."""
         return self.task is not None
 
     def request_stop(self, *, final: bool) -> None:

@@ -1,4 +1,4 @@
-"""What an actor may do besides handling messages: tasks, timers, watches, its own end."""
+"""The context of an actor: it starts tasks and timers, watches others, and ends itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ContextOwner(Protocol[M_contra]):
 
 @final
 class Context(Generic[M], metaclass=NoPublicConstructor):
-    """What an actor may do besides handling messages.  One for each incarnation."""
+    """An actor's tasks, timers, watches and its own end.  One for each incarnation."""
 
     __slots__ = ("_cell", "_nursery", "generation")
 
@@ -92,7 +92,7 @@ class Context(Generic[M], metaclass=NoPublicConstructor):
         return self._cell.begin_watch(ref)
 
     def take_dropped(self, kind: type) -> int:
-        """How many messages of a `DROP_OLDEST` class were dropped from the actor's own mailbox
+        """The number of messages of a `DROP_OLDEST` class that the actor's own mailbox dropped
         since the last call.  Cheap if there were none."""
         return self._cell.take_dropped(kind)
 

@@ -19,7 +19,7 @@ class Expiring(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether the wait has ended."""
+        """True if the wait has ended."""
         ...
 
     def expire(self) -> None:

@@ -1,4 +1,4 @@
-"""How a conversation with an actor can fail, and how an actor can end."""
+"""The errors of a conversation with an actor, and the ways in which an actor ends."""
 
 from __future__ import annotations
 

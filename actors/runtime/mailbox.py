@@ -33,7 +33,7 @@ M = TypeVar("M")
 
 
 class Overflow(Enum):
-    """How a message class behaves when its limit is reached."""
+    """The reaction of a message class to its limit."""
 
     RESYNC = "resync"
     """The message is refused and the actor's `overflowed` hook is called once.  The actor lost
@@ -50,7 +50,7 @@ def _no_key(_: Any) -> Hashable:
 
 @frozen
 class Policy:
-    """How one message class behaves in a mailbox."""
+    """The rules for one message class in a mailbox."""
 
     overflow: Overflow
     limit: int = field(default=1_000, validator=validators.ge(1))
@@ -115,7 +115,7 @@ class Counters:
 
     @property
     def balanced(self) -> bool:
-        """Whether the law holds."""
+        """True if the law holds."""
         ends = self.handled + self.dropped + self.coalesced + self.dead_lettered + self.failed
         return self.offered == ends + self.queued
 
@@ -177,7 +177,7 @@ class Mailbox(Generic[M]):
         """Dropped messages of each `DROP_OLDEST` class, since the last `take_dropped`."""
 
     def __len__(self) -> int:
-        """How many messages wait."""
+        """The number of messages that wait."""
         return len(self._queue) - self._empty_slots
 
     @property

@@ -150,7 +150,7 @@ class Ref(Generic[M_contra], metaclass=NoPublicConstructor):
         self._cell.deadlines.add(timeout, waiter)
 
     def is_handled_by(self, task: trio.lowlevel.Task) -> bool:
-        """Whether `task` runs this actor's handlers; for `ask_all`."""
+        """True if `task` runs this actor's handlers; for `ask_all`."""
         return self._cell.task is task
 
     def report_late(self, what: str) -> None:

@@ -32,7 +32,7 @@ class ReplyTo(Generic[R]):
 
     @property
     def over(self) -> bool:
-        """Whether the question has ended."""
+        """True if the question has ended."""
         return self._abandoned or self._error is not None or self._value is not _PENDING
 
     def send(self, value: R) -> bool:

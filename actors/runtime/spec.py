@@ -1,4 +1,4 @@
-"""How a child of a supervisor starts, restarts and stops."""
+"""The specification of a child: its start, its restarts and its stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Restart(Enum):
     """Never."""
 
     def applies_to(self, end: Exit) -> bool:
-        """Whether `end` is followed by a new incarnation."""
+        """True if `end` is followed by a new incarnation."""
         if end.kind in (ExitKind.SHUTDOWN, ExitKind.KILLED):
             return False
         return self is Restart.PERMANENT or (
@@ -43,7 +43,7 @@ class Restart(Enum):
 
 
 class Strategy(Enum):
-    """Which other children are restarted with a child."""
+    """The rule for the other children when a child is restarted."""
 
     ONE_FOR_ONE = "one_for_one"
     """None."""

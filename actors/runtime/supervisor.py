@@ -40,7 +40,7 @@ FAILED_REMEMBERED: Final = 20
 
 @final
 class Child:
-    """What a supervisor knows of one child."""
+    """A supervisor's record of one child."""
 
     __slots__ = (
         "attempt",
@@ -159,7 +159,7 @@ class Supervisor(metaclass=NoPublicConstructor):
 
     @property
     def live(self) -> bool:
-        """Whether its nursery is open."""
+        """True if its nursery is open."""
         return self._nursery is not None
 
     async def running(self) -> None:

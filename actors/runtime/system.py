@@ -42,8 +42,8 @@ class ActorSystem(metaclass=NoPublicConstructor):
 
     @property
     def dead_letters(self) -> Counter[str]:
-        """How many, by actor's path and message: ``/a/b Add``.  Bounded to 100 keys; further
-        ones are counted as ``(others)``."""
+        """The number of dead letters by actor's path and message: ``/a/b Add``.  Bounded to 100
+        keys; further ones are counted as ``(others)``."""
         return self._core.reports.dead_letters
 
     @property
@@ -60,7 +60,7 @@ class ActorSystem(metaclass=NoPublicConstructor):
 
     @property
     def deadlines(self) -> Deadlines:
-        """Of all questions under way."""
+        """The deadlines of all questions under way."""
         return self._core.deadlines
 
     def find(self, path: str) -> Ref[Any] | None:

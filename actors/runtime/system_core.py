@@ -1,4 +1,4 @@
-"""What all actors of one system share: registry, reports, deadlines and randomness."""
+"""The state that all actors of one system share: registry, reports, deadlines, randomness."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def add_gap(state: SessionState, gap: Gap) -> SessionState:
 
 
 def in_burst(state: SessionState, at: float) -> bool:
-    """Whether an event that was received at `at` may have happened while we were suspended.
+    """True if an event that was received at `at` may have happened while we were suspended.
 
     A thread of the SDK may run again some milliseconds before the suspension is noticed: its
     events have a time just before the end of the gap.
@@ -63,7 +63,7 @@ def counts_from(state: SessionState, at: float) -> float:
 
 
 def was_suspended(state: SessionState, at: float) -> bool:
-    """Whether `at` is within a suspension."""
+    """True if `at` is within a suspension."""
     return any(gap.reason == "suspended" and gap.since <= at <= gap.until for gap in state.gaps)
 
 

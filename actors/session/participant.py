@@ -44,7 +44,7 @@ class Join:
 
     @property
     def effective(self) -> bool:
-        """Whether somebody took part: connected, and answered if it is a call."""
+        """True if somebody took part: connected, and answered if it is a call."""
         return self.active and not self.ringing
 
     @property
@@ -98,15 +98,15 @@ class Participant:
         return self.identity if self.key is None else self.key
 
     def is_person(self, join: Join) -> bool:
-        """Whether this join is of a person, not of a machine."""
+        """True if this join is of a person, not of a machine."""
         return (join.kind or self.kind) in COUNTED_KINDS
 
     def is_visit(self, join: Join) -> bool:
-        """Whether a person took part in this join."""
+        """True if a person took part in this join."""
         return join.effective and self.is_person(join)
 
     def is_aborted(self, join: Join) -> bool:
-        """Whether a person's join ended before anybody took part.  False if nobody knows."""
+        """True if a person's join ended before anybody took part.  False if nobody knows."""
         over = join.left_at is not None and join.end_observed
         return over and not join.effective and self.is_person(join)
 
@@ -122,16 +122,16 @@ class Participant:
 
     @property
     def counted(self) -> bool:
-        """Whether this is one of the people: a person took part in one of the joins."""
+        """True if this is one of the people: a person took part in one of the joins."""
         return self.older_visits > 0 or any(map(self.is_visit, self.joins))
 
     @property
     def takes_part(self) -> bool:
-        """Whether a person takes part in the newest join, of somebody who is present."""
+        """True if a person takes part in the newest join, of somebody who is present."""
         return bool(self.joins) and self.joins[-1].left_at is None and self.is_visit(self.joins[-1])
 
     def took_part_at(self, at: float) -> bool:
-        """Whether they took part at `at`, by the joins that are not truncated."""
+        """True if they took part at `at`, by the joins that are not truncated."""
         return any(
             self.is_visit(join) and join.since <= at and (join.left_at is None or at < join.left_at)
             for join in self.joins

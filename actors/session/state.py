@@ -253,17 +253,17 @@ class SessionState:
 
     @property
     def watching(self) -> bool:
-        """Whether we see the room."""
+        """True if we see the room."""
         return self.watched.since is not None
 
     @property
     def messages_hidden(self) -> bool:
-        """Whether messages are encrypted, so that none came to us: their number is not known."""
+        """True if messages are encrypted, so that none came to us: their number is not known."""
         return bool(self.encrypted) and not self.messages.total and not self.messages.attachments
 
     @property
     def recorded_now(self) -> bool:
-        """Whether the room is recorded, by its own last word."""
+        """True if the room is recorded, by its own last word."""
         return bool(self.recorded_intervals) and self.recorded_intervals[-1].ended_at is None
 
     @property

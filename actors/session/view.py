@@ -78,7 +78,7 @@ class Totals:
 
 
 def totals(state: SessionState, now: float) -> Totals:
-    """What is there now, and what was there ever.  Takes the same time for any session."""
+    """The totals of a session, current and overall.  Takes the same time for any session."""
     until = _until(state, now)
     return Totals(
         room=state.room,
@@ -150,9 +150,9 @@ def entry_view(entry: TimelineEntry) -> EntryView:
 
 
 def coverage(state: SessionState, now: float) -> float:
-    """Which share of the time since our first entry was watched, 0 to 1.
+    """The watched share of the time since our first entry, 0 to 1.
 
-    What was before the entry is told by `entered_after`.
+    `entered_after` has the time before the entry.
     """
     until = _until(state, now)
     if state.watched_from is None:
@@ -311,7 +311,7 @@ def _messages(state: SessionState, until: float, most: int | None) -> MessagesVi
 
 
 def _missed_something(state: SessionState, until: float) -> bool:
-    """Whether there was a gap in the watch, in which messages may have been sent.
+    """True if there was a gap in the watch, in which messages may have been sent.
 
     The moment between the last that we saw of a room and the end of its session is none, but
     where the room went on without us.

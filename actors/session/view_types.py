@@ -103,7 +103,7 @@ class QualityView(View, frozen=True, kw_only=True):
 
 
 class TalkView(View, frozen=True, kw_only=True):
-    """How long people talked; an agent's talk stands with the agent."""
+    """The talk time of people, in all and by identity."""
 
     seconds: Seconds | None
     """Seconds of talk, people added up."""

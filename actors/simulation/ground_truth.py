@@ -1,4 +1,4 @@
-"""What really happened in each room instance, and when it was really watched."""
+"""The true course of each room instance, and the times when it was really watched."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class SimulatedDisk:
 
 
 def _matters(state: SessionState, alive_at: float | None) -> bool:
-    """Whether a later run has to recover this session."""
+    """True if a later run has to recover this session."""
     if state.ended_at is None or state.end_reason in CONTINUABLE:
         return True
     return alive_at is None or state.ended_at > alive_at - RECENT

@@ -54,7 +54,7 @@ class SimulatedError(Exception):
 
 
 class RoomOfPerson(Protocol):
-    """What a person needs of the simulated room."""
+    """The part of the simulated room that a person needs."""
 
     name: str
     sid: str
@@ -195,7 +195,7 @@ class SimulatedPerson:
         self._tell(AttachmentReceived(now, self.identity, topic, len(payload)))
 
     def permit(self, permissions: Permissions) -> None:
-        """What this person may do from now on."""
+        """Set this person's permissions from now on."""
         self._must_be_here()
         self._info = evolve(self._info, permissions=permissions)
         self._tell(PermissionsChanged(self._room.now(), self.identity, permissions))
@@ -256,7 +256,7 @@ class SimulatedPerson:
 
 
 def format_of(payload: bytes) -> DataFormat:
-    """What a message is: a JSON object or list, other text, or bytes."""
+    """The format of a message: a JSON object or list, other text, or bytes."""
     try:
         text = payload.decode()
     except UnicodeDecodeError:

@@ -94,7 +94,7 @@ class SimulatedRooms(RoomPort):
         return tuple(self._rooms.values())
 
     async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
-        """Whether this life of a room began with a watcher, and nobody came since."""
+        """True if this life of a room began with a watcher, and nobody came since."""
         room = self._rooms.get(job.room)
         return room is not None and room.sid == room_sid and room.made_by_watcher
 
@@ -308,7 +308,7 @@ class SimulatedRoom:
             self.tell(RecordingChanged(self.now(), on))
 
     def speak(self, identities: Iterable[str]) -> None:
-        """Who speaks now; whoever is not named is silent."""
+        """Set the speakers; everybody else is silent."""
         wanted = set(identities)
         self.tell(SpeakersChanged(self.now(), tuple(i for i in self.people if i in wanted)))
 

@@ -64,7 +64,7 @@ def one_session_per_instance(world: World) -> list[str]:
 
 
 def _ended_long_ago(world: World, sid: str) -> bool:
-    """Whether a new run may not have recovered its session.  A late webhook then begins another."""
+    """True if a new run may not have recovered its session.  A late webhook then begins another."""
     truth = world.truths.by_sid.get(sid)
     return truth is not None and truth.ended_long_ago and len(world.programs) > 1
 

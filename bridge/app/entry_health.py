@@ -1,8 +1,8 @@
-"""Whether rooms can be entered: a worker whose every entry fails is not ready.
+"""The health of entries: a worker is not ready if it can enter no room.
 
-It may still be registered, because signalling and media take other ways than the worker's socket.
-An entry that fails because its room has ended does not count.  A single room that lets nobody in
-(because it is full, for example) does not count either, as long as we are in other rooms.
+Such a worker may still be registered: signalling and media do not use the worker's socket.
+An entry that fails because its room has ended does not count.  A single room that nobody
+can enter (because it is full, for example) does not count either while we are in other rooms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the actors ask of LiveKit's server API: which rooms exist, and who records.
+"""The actors' questions to LiveKit's server API: which rooms exist, and who records.
 
 Each function here fills a port of `actors.rooms` or of `bridge.livekit.rooms`.  A question that
 the server cannot answer raises the room port's `RoomUnreachable`.

@@ -273,7 +273,7 @@ def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> Non
 def _services(
     settings: Settings, program: Program, reconciler: Reconciler
 ) -> dict[str, Callable[[], Awaitable[None]]]:
-    """What runs beside the actors, by its name in the tree of supervision."""
+    """The services beside the actors, by their names in the tree of supervision."""
 
     async def run_worker() -> None:
         try:

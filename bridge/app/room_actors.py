@@ -79,7 +79,7 @@ class RoomActors:
 
     @property
     def table(self) -> RoomTableView:
-        """Which rooms are watched: to be read."""
+        """The watched rooms, to be read."""
         return self._table
 
     def assign(self, job: RoomJob) -> None:
@@ -205,7 +205,7 @@ def announce(event: str, /, **fields: Any) -> None:
 
 @define(eq=False)
 class RoomActorPorts:
-    """What the actors of rooms need from outside: LiveKit's side, a store, a clock."""
+    """The ports of the actors of rooms: LiveKit's side, a store, a clock."""
 
     port: RoomPort
     find_again: FindAgain

@@ -1,13 +1,13 @@
-"""How a run ends: on a signal in order, on a second one or a timeout at once, and always soon.
+"""The end of a run: orderly on a signal, at once on a second one or a timeout, always soon.
 
 The first SIGINT, SIGTERM or SIGHUP requests an orderly end.  A second SIGINT hurries it: the work
-is cancelled right away.  SIGTERM comes from programs, which send it twice without meaning more by
-it (to a process and to its group): one that follows within `REPEAT` seconds changes nothing, a
-later one hurries too.  SIGHUP means that the terminal has closed; it is left alone where it was
-ignored before this process began (nohup).
+is cancelled right away.  Programs often send SIGTERM twice (to a process and to its group) and mean
+one.  So a second SIGTERM within `REPEAT` seconds changes nothing; a later one hurries too.  SIGHUP
+means that the terminal has closed.  If it was ignored before this process began (nohup), it stays
+ignored.
 
-After a cancellation the program has `GOODBYE_SECONDS` for its goodbyes.  Then the process ends,
-whatever hangs.
+After a cancellation the program has `GOODBYE_SECONDS` to leave its rooms.  Then the process ends,
+even if something hangs.
 """
 
 from __future__ import annotations

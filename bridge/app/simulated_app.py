@@ -44,7 +44,7 @@ class SimulatedApp:
     settings: Settings
 
     def web_ports(self) -> WebPorts:
-        """What the HTTP side looks at."""
+        """The ports of the HTTP side."""
         return WebPorts(
             worker=self._worker,
             checks={

@@ -50,7 +50,7 @@ MOST_NAMED: Final = 100
 
 @frozen
 class WebSide:
-    """What is served at `--http`, and what has to run beside the server for it."""
+    """The routes at `--http`, and the tasks that run beside the server for them."""
 
     app: App
     beside: Callable[[], Awaitable[None]]
@@ -135,7 +135,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
 
 
 def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) -> Sources:
-    """What `/metrics` reads."""
+    """The sources of `/metrics`."""
     runtime = RuntimeCounters()
     ports.system.listen(runtime.take)
     return Sources(
@@ -193,7 +193,7 @@ async def _actor_tree(ports: WebPorts) -> dict[str, Any]:
 
 
 def _system(ports: WebPorts) -> System:
-    """What the system page shows."""
+    """The content of the system page."""
     system, checks = ports.system, ports.checks
 
     def sections() -> tuple[Section, ...]:

@@ -1,4 +1,4 @@
-"""What the HTTP side needs of the program that it belongs to, whatever that program's role is.
+"""The ports from the HTTP side to its program.  They are the same for each role.
 
 A role fills these ports: `start` from its worker, tests and benchmarks from simulated rooms.  The
 HTTP side may look through them at any time, and it passes LiveKit's webhooks on.  It can change
@@ -68,7 +68,7 @@ class WatchedOutlet(Protocol):
 
 @frozen
 class WebPorts:
-    """What the HTTP side looks at.  All functions are called in the loop and are quick."""
+    """The HTTP side's view of its program.  All functions are called in the loop and are quick."""
 
     worker: Callable[[], WorkerSnapshot]
     checks: ReadinessChecks

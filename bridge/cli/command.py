@@ -1,4 +1,4 @@
-"""What a command is: its name, its help, its flags and the function that runs it."""
+"""A command: its name, its help, its flags and the function that runs it."""
 
 from __future__ import annotations
 

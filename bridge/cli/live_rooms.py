@@ -1,4 +1,4 @@
-"""What `top` shows: the live rooms in the store, and what the worker says of itself.
+"""The data of `top`: the live rooms in the store, and the worker's report of itself.
 
 Nothing here draws.  `bridge.cli.top_frame` makes the lines of a screen from it.
 """
@@ -114,7 +114,7 @@ class RoomRow:
 
 @final
 class MessageRates:
-    """How fast messages come: their numbers at earlier snapshots, the oldest first."""
+    """Messages per second, from their numbers at earlier snapshots (oldest first)."""
 
     def __init__(self) -> None:
         self._earlier: deque[tuple[float, Mapping[int, int]]] = deque()
@@ -163,7 +163,7 @@ NOT_REGISTERED: Final = "NOT REGISTERED"
 
 
 def ask_registration(address: HttpAddress, instance: str) -> str:
-    """Whether the worker `instance`, if it listens there, is registered at LiveKit."""
+    """True if the worker `instance`, if it listens there, is registered at LiveKit."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
     connection = http.client.HTTPConnection(host, address.port, timeout=1.0)
     try:

@@ -36,7 +36,7 @@ class MediaError(Exception):
 
 @frozen
 class MediaPath:
-    """How a connection was made; "" where its statistics do not have it."""
+    """The path of a connection's media; "" where its statistics do not have it."""
 
     protocol: str
     """`udp` or `tcp`."""

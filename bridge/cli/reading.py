@@ -200,7 +200,7 @@ def report(flags: Flags) -> None:
             show = _report_of(reader, name, flags)
         except SessionUnreadable as error:
             raise StoreUnavailable(
-                f"what is kept of this session cannot be read: {error}"
+                f"the stored data of this session cannot be read: {error}"
             ) from None
         if show is None:
             raise StoreUnavailable(_not_stored(reader, name))

@@ -40,7 +40,7 @@ class LeaveScreen(BaseException):
 
 
 def is_drawable() -> bool:
-    """Whether stdin and stdout are a terminal that can be drawn on."""
+    """True if stdin and stdout are a terminal that can be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -1,4 +1,4 @@
-"""How `top` shows the live rooms: the lines of one screen, and what a key changes in them."""
+"""The lines of one screen of `top`, and the changes that a key makes in them."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ ORDERS: Final[Mapping[str, SortOrder]] = {
 
 @frozen
 class TableView:
-    """How the user wants to see the table."""
+    """The user's choices for the table."""
 
     order: str = "p"
     turned: bool = False

@@ -24,7 +24,7 @@ class HttpAddress:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address without brackets, is this machine only."""
+    """True if `host`, a name or an address without brackets, is this machine only."""
     if host.lower() == "localhost":
         return True
     try:

@@ -30,7 +30,7 @@ _NO_LIMIT: Final = 1 << 20
 
 
 def descriptor_limit() -> int:
-    """How many files may be open.  Call it after `raise_descriptor_limit`."""
+    """The number of files that may be open.  Call it after `raise_descriptor_limit`."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return _NO_LIMIT if soft == resource.RLIM_INFINITY else soft
 

@@ -1,8 +1,8 @@
-"""What stands before us: by which names, under which path and through which proxies clients come.
+"""Our public address: the names, the path and the proxies through which clients come.
 
-Pure.  A proxy is believed what it says of its client only if its address is trusted; of the
-addresses in `X-Forwarded-For` the rightmost that is not trusted is the client, because a
-client can write everything left of what the proxy adds.
+Pure.  A proxy's headers are believed only if its address is trusted.  In `X-Forwarded-For` the
+client is the rightmost address that is not trusted, because a client can write everything to the
+left of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOPS: Final = 32
 
 @frozen
 class PublicAddress:
-    """How clients reach us.  Without a proxy: as it is by default."""
+    """The way in which clients reach us.  The defaults are for no proxy."""
 
     hosts: frozenset[str] = frozenset()
     """Names in lower case that `Host` may have besides those of loopback."""
@@ -33,7 +33,7 @@ class PublicAddress:
     """Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` count."""
 
     def knows(self, host: bytes, *, loopback: bool) -> bool:
-        """Whether a request with this `Host` is meant for us.
+        """True if a request with this `Host` is meant for us.
 
         On `loopback` every name must be known: a page from elsewhere can make its own name
         resolve to this machine, but cannot lie about it.  Elsewhere all names are known, or
@@ -45,12 +45,13 @@ class PublicAddress:
         return not loopback and (not self.hosts or _address(name) is not None)
 
     def trusts(self, address: str) -> bool:
-        """Whether this is a proxy of ours."""
+        """True if this is a proxy of ours."""
         parsed = _address(address)
         return parsed is not None and self._trusts(parsed)
 
     def client(self, address: str, forwarded: Iterable[bytes]) -> str:
-        """Who asks: `address` connected to us, with these values of `X-Forwarded-For`."""
+        """The client's address.  `address` connected to us, with these values of
+        `X-Forwarded-For`."""
         if not self.proxies or not self.trusts(address):
             return address
         hops = b",".join(forwarded).decode("latin-1").split(",")

@@ -65,7 +65,7 @@ def _read(path: Path, most: int) -> bytes | None:
 
 
 def others_can_read(path: Path) -> bool:
-    """Whether every user of this machine may read this file."""
+    """True if every user of this machine may read this file."""
     try:
         status = path.stat()
     except OSError:

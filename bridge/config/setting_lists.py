@@ -85,7 +85,7 @@ class SettingList(Generic[T]):
         return f"[[{self.name}]]"
 
     def secrets_of(self, table: T) -> Iterator[str]:
-        """What must never be shown of a table."""
+        """The values of a table that must never be shown."""
         for key in self.keys:
             value = getattr(table, key.field) if key.hidden else None
             yield from (value,) if isinstance(value, str) else value or ()
@@ -101,7 +101,7 @@ def register_list(row: SettingList[Any]) -> None:
 
 
 def is_list(value: object) -> bool:
-    """Whether TOML made this of tables, in one or two brackets."""
+    """True if TOML made this of tables, in one or two brackets."""
     if isinstance(value, list):
         return bool(value) and all(isinstance(one, dict) for one in value)
     return isinstance(value, dict)
@@ -142,7 +142,7 @@ def read_list(row: SettingList[T], value: object, path: Path, text: str) -> tupl
 
 
 def secrets_of_lists(lists: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """What must never be shown of any table."""
+    """The values of all tables that must never be shown."""
     for name, tables in lists.items():
         for table in tables:
             yield from LISTS[name].secrets_of(table)

@@ -42,7 +42,7 @@ class BadSource(values.BadValue):
 
 @frozen
 class ConfigFile:
-    """What the file given with `--config` has."""
+    """The content of the file given with `--config`."""
 
     values: Mapping[str, object] = field(factory=dict[str, object], repr=False)
     """By setting's name."""

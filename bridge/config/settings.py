@@ -69,7 +69,7 @@ class Notice:
 
 @frozen
 class Settings:
-    """What a command runs with.  Times are in seconds."""
+    """The settings of a command.  Times are in seconds."""
 
     url: str
     """ws or wss, no slash at its end."""

@@ -1,7 +1,7 @@
-"""What `/metrics` measures: what is counted over the run, and the live sessions added up.
+"""The sources of `/metrics`: counters of the run, and sums over the live sessions.
 
-A scrape asks no actor.  A session's state is an immutable value, and the newest one is read as it
-is; so a stuck session does not hold up a scrape.
+A scrape asks no actor.  It reads the newest state of each session, which is an immutable value.  A
+stuck session therefore does not delay a scrape.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ENDS: Final = ("handled", "dropped", "coalesced", "dead_lettered", "failed")
 
 @final
 class RuntimeCounters:
-    """What the runtime reports, counted.  `take` is for `ActorSystem.listen`."""
+    """Counters of the runtime's reports.  `take` is for `ActorSystem.listen`."""
 
     def __init__(self) -> None:
         self.signals: Counter[tuple[type[Signal], str]] = Counter()
@@ -95,7 +95,7 @@ class Requests:
 
 
 class MeasuredWorker(Protocol):
-    """What is measured of a worker."""
+    """The measured values of a worker."""
 
     @property
     def registered(self) -> bool: ...
@@ -228,7 +228,7 @@ class Mailboxes:
 
 @frozen
 class Scrape:
-    """What one scrape reads."""
+    """The values that one scrape reads."""
 
     live: LiveTotals
     mailboxes: Mailboxes

@@ -1,4 +1,4 @@
-"""How a call to LiveKit's server API can fail, and which answer or exception is which error.
+"""The errors of LiveKit's server API, and the answers and exceptions behind each.
 
 The tables translate Twirp's codes, HTTP statuses and the exceptions of our HTTP client.  The text
 of an error never holds what the server wrote in plain text: the body of a 401 quotes the whole

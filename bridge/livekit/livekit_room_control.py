@@ -156,7 +156,7 @@ def _state(info: egress.EgressInfo) -> RecordingState:
 
 @contextmanager
 def _translated() -> Generator[None, None, None]:
-    """What the server API raises, in the words of the port."""
+    """Translate the server API's errors into the port's."""
     try:
         yield
     except ApiError as error:

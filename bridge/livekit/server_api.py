@@ -283,7 +283,7 @@ class ServerApi:
         )
 
     async def list_egress(self, name: str) -> list[egress.EgressInfo]:
-        """What records a room now.  Without a room the server would read all of a day."""
+        """The active egresses of a room.  Without a room the server would read all of a day."""
         answer = await self._call(
             "Egress/ListEgress",
             egress.ListEgressRequest(room_name=name, active=True),

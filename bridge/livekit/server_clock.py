@@ -158,7 +158,7 @@ class ServerClock:
 
     @property
     def known(self) -> bool:
-        """Whether any answer of the server had its time."""
+        """True if any answer of the server had its time."""
         return self._bounds is not None
 
     @property
@@ -178,7 +178,7 @@ class ServerClock:
 
     @property
     def is_off(self) -> bool:
-        """Whether this machine's clock differs by more than `WORTH_A_WARNING` for certain."""
+        """True if this machine's clock differs by more than `WORTH_A_WARNING` for certain."""
         offset, uncertainty = self.offset, self.uncertainty
         if offset is None or uncertainty is None:
             return False

@@ -82,7 +82,7 @@ class ApiKey:
 
 @frozen
 class RoomGrants:
-    """What a participant may do in a room."""
+    """The permissions of a participant in a room."""
 
     subscribe: bool = False
     publish: bool = False

@@ -196,7 +196,7 @@ def _for_json(key: str, value: Any) -> Any:
 
 
 def text_stamp(seconds: float) -> str:
-    """What each line of the text log begins with: local time, and a space."""
+    """The begin of each line of the text log: local time and a space."""
     return _local_second(int(seconds))
 
 

@@ -62,7 +62,7 @@ class LogSettings(Protocol):
 
 
 class Logger(Protocol):
-    """What `structlog.get_logger()` gives, as far as we use it."""
+    """The part of `structlog.get_logger()` that we use."""
 
     def info(self, event: str, **fields: Any) -> Any: ...
     def warning(self, event: str, **fields: Any) -> Any: ...
@@ -139,7 +139,7 @@ def _entry_logger(settings: LogSettings, sink: Sink) -> type[Any]:
     )
 
     def write_entry(_self: object, entry: TimelineEntry, about: Mapping[str, Any]) -> bool:
-        """Whether the entry was written."""
+        """True if the entry was written."""
         line = lines.line(entry, about)
         if line is None:
             return False
@@ -151,7 +151,7 @@ def _entry_logger(settings: LogSettings, sink: Sink) -> type[Any]:
 
 
 class _SinkLogger:
-    """What structlog writes to: every level goes to the one sink."""
+    """The logger under structlog: every level goes to the one sink."""
 
     def __init__(self, sink: Sink) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = sink.write

@@ -281,6 +281,6 @@ def line_of(event: str, level: str, fields: Raw) -> str:
 
 @lru_cache(maxsize=1024)
 def room_suffix(room: str) -> str:
-    """What a line ends in that does not name its room.  Made once a room, because it costs as much
+    """The end of a line that does not name its room.  Made once a room, because it costs as much
     as the rest of a short line."""
     return f" {key_values({'room': room})}"

@@ -1,4 +1,4 @@
-"""What page, terminal and log share: text of strangers made safe, tables, timelines, CSV.
+"""Output for page, terminal and log: safe text of strangers, tables, timelines, CSV.
 
 | modules | subject |
 |---|---|

@@ -1,7 +1,7 @@
-"""Text in the cells of a terminal: what strangers typed, as wide as there is room for it.
+"""Strangers' text in the cells of a terminal, cut to the width that there is.
 
-A character may take no cell, one or two, and terminals do not agree on all of them; what
-they disagree on most (variation selectors, heaps of combining marks) is left out.
+A character takes no cell, one or two.  Terminals disagree about some characters.  The worst of them
+(variation selectors, many combining marks on one letter) are left out.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bridge.output.harmless import harmless
 
 CUT: Final = "…"
 _MOST: Final = 1_000
-"""Characters that are looked at: more than any terminal is wide."""
+"""The most characters that are examined: more than any terminal is wide."""
 _MARKS: Final = 2
-"""Combining marks that one character may have."""
+"""The most combining marks of one character."""
 _SELECTORS: Final = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 
 def fit(text: str, cells: int, *, right: bool = False) -> str:
-    """`text`, harmless, in exactly so many cells: filled with blanks, or cut."""
+    """`text`, made harmless, in exactly this many cells: filled with blanks, or cut."""
     shown = harmless(_calm(text[:_MOST]), _MOST)
     if (taken := cell_len(shown)) > cells:
         return set_cell_size(set_cell_size(shown, cells - 1).rstrip() + CUT, cells)

@@ -1,9 +1,9 @@
 """Sessions as CSV, for spreadsheets.
 
-A spreadsheet runs what begins like a formula, and the names in a session are whatever
-somebody typed: such a cell gets an apostrophe before it, which spreadsheets take for
-"this is text".  Characters that do not print are escaped as everywhere
-(`bridge.output.harmless`), so a cell is one line and a terminal obeys none of it.
+A spreadsheet runs a cell that begins like a formula, and strangers choose the names in a session.
+Such a cell gets an apostrophe in front, which tells a spreadsheet that it is text.  Characters that
+do not print are escaped (`bridge.output.harmless`), so a cell is one line and cannot control a
+terminal.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from bridge.output.harmless import harmless
 R = TypeVar("R")
 
 Columns: TypeAlias = Mapping[str, Callable[[R], object]]
-"""What reads a cell of a row, by the column's heading."""
+"""The function that reads a cell of a row, by the column's heading."""
 
 CELL_LIMIT: Final = 32_000
-"""Characters; spreadsheets take a little more."""
+"""Characters of a cell; spreadsheets take a little more."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula begins with, also in the wide forms of East Asian keyboards."""
+"""The first characters of a formula, also in the wide forms of East Asian keyboards."""
 
 _SECOND_CELL: Final = re.compile(f";[ \"']*(?=[{''.join(map(re.escape, _FORMULA))}])")
-"""Where a spreadsheet that takes ";" for the separator, as it does in many countries, would
-begin a cell with a formula: such a place gets an apostrophe too."""
+"""In many countries a spreadsheet separates cells by ";".  A formula after it gets an apostrophe
+too."""
 
 
 def _of_messages(key: str) -> Callable[[SessionRow], object]:
@@ -91,12 +91,12 @@ def active_joins(joins: Iterable[JoinView]) -> int:
 
 
 def as_csv(columns: Columns[R], rows: Iterable[R]) -> str:
-    """A line of headings, then one a row; what was not observed is empty."""
+    """A line of headings, then one line a row.  A value that was not observed is empty."""
     return "".join(csv_parts(columns, rows))
 
 
 def csv_parts(columns: Columns[R], rows: Iterable[R]) -> Iterator[str]:
-    """The same line by line, for a list that does not fit into memory."""
+    """As `as_csv`, line by line, for a list that does not fit into memory."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

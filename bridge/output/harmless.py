@@ -1,11 +1,10 @@
 r"""Text of strangers, made safe to show.
 
-Participants choose identities, names, metadata, topics and messages, and a server chooses
-the text of an error.  Written raw to a terminal or a log they
-could forge a line (newline), recolour or retitle the terminal (escape sequences), swap
-what is read (bidi overrides), or look like another name (characters that nobody sees, a
-Cyrillic letter in a Latin word).  So every such string passes `harmless` on its way to a
-person.
+Participants choose identities, names, metadata, topics and messages, and a server chooses the
+text of an error.  Written raw to a terminal or a log, such text could forge a line (newline),
+recolour or retitle the terminal (escape sequences), change the order of what is read (bidi
+overrides), or look like another name (invisible characters, a Cyrillic letter in a Latin word).
+So every such string passes `harmless` before a person sees it.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from typing import Final
 from actors.session.texts import length_before_cut
 
 NAME_LIMIT: Final = 256
-"""Characters shown of one string of a line; LiveKit's own bound for an identity."""
+"""The most characters of one string that are shown; LiveKit's own bound for an identity."""
 
 MARKS: Final = 4
-"""Combining marks on one letter that are shown as such.  Living scripts need three."""
+"""The most combining marks on one letter that are shown as marks.  Scripts in use need three."""
 
 _SHORT_ESCAPES: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -30,14 +29,14 @@ _UNSEEN: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )
-"""Characters that print as nothing although `str.isprintable` says that they print: Unicode's
+"""Invisible characters that `str.isprintable` calls printable: Unicode's
 Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the empty Braille pattern."""
 
 _LATIN: Final = "LATIN"
 _ALIKE: Final = frozenset(
     (_LATIN, "CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE", "LISU", "MATHEMATICAL")
 )
-"""Scripts with letters that look like letters of another one, as `unicodedata.name` begins."""
+"""Scripts whose letters look like letters of another script.  `unicodedata.name` begins so."""
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _STYLE: Final = "\ufe0e\ufe0f"
@@ -45,14 +44,18 @@ _STYLE: Final = "\ufe0e\ufe0f"
 
 
 def harmless(text: str, limit: int = NAME_LIMIT) -> str:
-    r"""The same text on one line, with nothing in it that a terminal would obey.
+    r"""The same text on one line, with nothing in it that can control a terminal.
 
-    Characters that do not print (controls, format characters such as bidi overrides
-    and zero-width ones, line separators, lone surrogates, spaces other than " ") are
-    shown as `\n`, `\x1b`, `\u202e`.  So are those that print as nothing, combining marks that
-    stand alone or in a pile, and in a word of several look-alike scripts the letters that are
-    not of its main one.  Longer than `limit` is cut and its full length in characters said, or
-    the length that it had before it was cut where it entered.
+    These characters are shown as `\n`, `\x1b`, `\u202e`:
+
+    * those that do not print: controls, format characters such as bidi overrides and zero-width
+      ones, line separators, lone surrogates, spaces other than " ";
+    * invisible characters;
+    * combining marks without a letter, and further ones after `MARKS` on a letter;
+    * in a word of several look-alike scripts, the letters that are not of its main script.
+
+    Text longer than `limit` is cut, and its length in characters is added.  If it was cut before,
+    where it came in, the length before that cut is added.
     """
     shown = text if len(text) <= limit else text[:limit]
     if not shown.isascii():
@@ -67,7 +70,7 @@ def harmless(text: str, limit: int = NAME_LIMIT) -> str:
 def _plain(text: str) -> str:
     strange = _strange_letters(text)
     safe: list[str] = []
-    marks = MARKS  # As if there were a pile: a mark that comes first has no letter.
+    marks = MARKS  # A mark that comes first has no letter: it counts as one too many.
     for at, char in enumerate(text):
         if not char.isprintable() or at in strange:
             safe.append(_escaped(char))
@@ -84,7 +87,7 @@ def _plain(text: str) -> str:
 
 
 def _strange_letters(text: str) -> set[int]:
-    """Where letters stand that are of another look-alike script than their word."""
+    """The positions of letters of another look-alike script than the rest of their word."""
     strange = set[int]()
     for word in _WORD.finditer(text):
         scripts = [_script(char) for char in word.group()]

@@ -1,7 +1,7 @@
 """Progress of something slow, for a person at a terminal and for a log.
 
-On a terminal one line is written over and over; elsewhere (a log, CI) a plain line
-now and then.  Standard library only: the launcher uses it before anything is installed.
+On a terminal one line is overwritten.  Elsewhere (a log, CI) a plain line is written every
+`PLAIN_EVERY` seconds.  Standard library only: the launcher uses it before anything is installed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 79
 
 
 class ProgressLine:
-    """Call it with what is going on now, as often as you like.  A context manager."""
+    """Call it with the current step, as often as you like.  A context manager."""
 
     def __init__(self, stream: TextIO, prefix: str = "room-actors: ") -> None:
         self._stream = stream
@@ -37,13 +37,13 @@ class ProgressLine:
             self._next_plain = now + PLAIN_EVERY
 
     def say(self, text: str) -> None:
-        """A line that stays, and is not left out."""
+        """Write a line that stays.  It is never left out."""
         self.close()
         self._write(f"{self._prefix}{text}\n")
         self._next_plain = time.monotonic() + PLAIN_EVERY
 
     def close(self, last: str = "") -> None:
-        """End the line; with a last word, which also says how long it took."""
+        """End the line.  `last` is written with the time since the begin."""
         if self._open:
             self._write("\r" + " " * WIDTH + "\r")
             self._open = False

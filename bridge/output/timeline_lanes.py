@@ -65,7 +65,7 @@ def length(session: SessionView) -> float:
 
 
 def gaps(session: SessionView) -> Spans:
-    """When nobody watched, as far as the timeline tells."""
+    """The times when nobody watched, from the timeline."""
     clock = _Clock(session)
     unwatched = list[_Pair]()
     since: float | None = None
@@ -99,7 +99,7 @@ def lanes(session: SessionView) -> list[TimelineLane]:
 
 
 def starts_late(session: SessionView) -> bool:
-    """Whether the beginning of the timeline, or all of it, is not kept any more."""
+    """True if the beginning of the timeline, or all of it, was dropped."""
     timeline = session.timeline
     if timeline is None:
         return True
@@ -130,7 +130,7 @@ class _Clock:
         return round(datetime.fromisoformat(rfc3339).timestamp() - self._start, 3)
 
     def span(self, start: str | None, end: str | None) -> _Pair:
-        """What began before us, or did not end."""
+        """A span in seconds.  None: it began before the session, or has not ended."""
         return (
             0.0 if start is None else self.at(start),
             self.length if end is None else self.at(end),
@@ -317,7 +317,7 @@ def _by_key(pairs: Mapping[str, _Pairs], clock: _Clock, present: Spans) -> Mappi
 
 
 def _within(spans: Spans, bounds: Spans) -> Spans:
-    """What of the spans is in the bounds; both are in order, so neither is read twice."""
+    """The parts of the spans within the bounds.  Both are in order, so each is read once."""
     inside, index = list[_Pair](), 0
     for span in spans:
         while index < len(bounds) and bounds[index].end <= span.start:

@@ -30,7 +30,7 @@ _LEAST: Final = 10
 
 @frozen
 class Glyphs:
-    """What is drawn with."""
+    """The characters of a drawing."""
 
     here: str
     microphone: str
@@ -94,7 +94,7 @@ class _Slots:
         """Seconds of each."""
 
     def shares(self, spans: Spans) -> list[float]:
-        """Which share of each cell's time they take."""
+        """The share of each cell's time that they take."""
         taken = [0.0] * self.count
         for span in spans:
             first = self.index(span.start)

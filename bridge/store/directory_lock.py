@@ -51,7 +51,7 @@ class DirectoryLock:
             raise
 
     def in_place(self) -> bool:
-        """Whether the locked file is still the one in the directory."""
+        """True if the locked file is still the one in the directory."""
         try:
             status = self._path.lstat()
         except OSError:

@@ -1,4 +1,4 @@
-"""How long sessions and their timelines are kept, and how the rest is dropped: in small steps.
+"""Retention of sessions and their timelines.  The rest is dropped in small steps.
 
 By age, the oldest is dropped first.  The clock of this machine alone does not decide what is old:
 the caller gives a time that another clock confirms, or None (then nothing is dropped by age).
@@ -65,7 +65,7 @@ DEFAULT: Final = Retention()
 
 @define
 class PruneQuota:
-    """How much may still be dropped by age in this hour."""
+    """The amount that may still be dropped by age in this hour."""
 
     steady: Callable[[], float] = time.monotonic
     """A clock that is never set, in seconds."""
@@ -95,7 +95,7 @@ class _PruneStep:
 
     @property
     def is_over_size(self) -> bool:
-        """Whether the store without its journal is too large."""
+        """True if the store without its journal is too large."""
         over = _size(self.db) - self.retention.size
         if over <= 0:
             return False

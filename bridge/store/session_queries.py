@@ -80,7 +80,7 @@ def changing_conditions(filters: Filters) -> Conditions:
 def matches(
     state: SessionState, row: SessionRow, filters: Filters, person: re.Pattern[str] | None
 ) -> bool:
-    """Whether a session meets the conditions of `changing_conditions` now.
+    """True if a session meets the conditions of `changing_conditions` now.
 
     `person` is the filter of that name, compiled once for all sessions of a list.
     """

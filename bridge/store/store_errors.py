@@ -38,7 +38,7 @@ def _primary(error: sqlite3.Error) -> int:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is damaged, or is not a database."""
+    """True if the file is damaged, or is not a database."""
     return _primary(error) in _DAMAGE
 
 

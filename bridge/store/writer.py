@@ -206,7 +206,7 @@ class Writer:
     # ------------------------------------------------------------ earlier runs
 
     def load(self) -> RecoveredSessions:
-        """What earlier runs left, the oldest session first."""
+        """The sessions of earlier runs, the oldest first."""
         db, run = self.db, self._run
         alive_at = self.alive_before()
         still_open = db.execute("SELECT session FROM sessions WHERE ended_at IS NULL")
@@ -282,7 +282,7 @@ def _newest_batch(db: sqlite3.Connection) -> int:
 
 
 def _chunks(pending: _PendingRows) -> Iterator[tuple[int, float, bytes]]:
-    """Of each chunk the number of its first row, the time of its last row, and its bytes."""
+    """For each chunk: the number of its first row, the time of its last row, and its bytes."""
     begin = 0
     for count, packed in pack(pending.encoded):
         end = begin + count

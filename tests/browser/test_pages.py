@@ -136,7 +136,7 @@ async def test_somebody_signs_in_and_out(driver: Driver, tmp_path: Path, scheme:
             await tab.shows("This is not the token.")
             assert await tab.faults() == []
             await show("the token")
-            await tab.shows("No session was kept yet.")
+            await tab.shows("No session is stored yet.")
             assert await tab.evaluate("location.pathname") == "/history"
             await tab.order("click", ".out button")
             await tab.shows("Sign in", "h1")

@@ -153,7 +153,7 @@ async def test_a_place_of_another_worker_gets_everything(stage: Stage, place: st
 
 async def test_an_empty_store_has_an_empty_history(stage: Stage):
     await stage.keep()
-    assert "No session was kept yet." in await stage.get("/history")
+    assert "No session is stored yet." in await stage.get("/history")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ async def test_sessions_are_found_by_what_they_were(stage: Stage, query: str, fo
     await stage.keep()
     page = await stage.get(f"/history?{query}")
     assert set(re.findall(r'href="/sessions/[^"]+"><bdi>(\w+)', page)) == found
-    assert ("No session is like that." in page) is not found
+    assert ("No session matches." in page) is not found
 
 
 async def test_a_page_goes_on_where_the_one_before_ended(stage: Stage):
@@ -349,7 +349,7 @@ async def test_a_session_that_is_not_there_is_a_page_that_says_so(stage: Stage):
     await stage.keep()
     answer = await stage.site.http.get("/sessions/RM_x", headers={"accept": "text/html"})
     assert answer.status_code == 404
-    assert "No session with this id is kept" in answer.text
+    assert "The store has no session with this id" in answer.text
     program = await stage.site.http.get("/sessions/RM_x")
     assert program.headers["content-type"] == "application/problem+json"
 

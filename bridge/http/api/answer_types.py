@@ -44,7 +44,7 @@ class WaitingRooms(View, frozen=True, kw_only=True):
 
 
 class WorkerStore(View, frozen=True, kw_only=True):
-    """How the worker's writing goes."""
+    """The state of the worker's writing."""
 
     trouble: str | None
     """Why nothing can be written now; null where all is well."""
@@ -204,7 +204,7 @@ class Alive(View, frozen=True, kw_only=True):
 
 
 class Ready(View, frozen=True, kw_only=True):
-    """Whether the worker does its work."""
+    """The worker's readiness."""
 
     ready: bool
     """Whether all checks hold."""

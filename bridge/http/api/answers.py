@@ -121,5 +121,5 @@ def answer(request: Request, body: Body) -> Response:
 
 
 def _has(tags: str, tag: str) -> bool:
-    """Whether `If-None-Match` names it (RFC 9110, 13.1.2: compared weakly)."""
+    """True if `If-None-Match` names it (RFC 9110, 13.1.2: compared weakly)."""
     return any(one.strip().removeprefix("W/") in (tag, "*") for one in tags.split(","))

@@ -201,7 +201,7 @@ class Api:
             raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
         except SessionUnreadable as error:
             log.warning("session_unreadable_for_http", error=str(error))
-            raise HTTPException(500, "what is kept of this session cannot be read") from None
+            raise HTTPException(500, "the stored data of this session cannot be read") from None
         if body is None:
             raise HTTPException(
                 404, "no session with this id is kept, and no room of this name has one"

@@ -1,13 +1,13 @@
 """`/api/v1/events`: the timeline entries of all sessions, as they happen, as server-sent events.
 
-One task follows the feed (`actors.journal.feed`) and puts new entries into a ring that all
-clients share; a client is a position in it.  An entry is so read and encoded once, for all
-clients.  A client that comes back with `Last-Event-ID`, or is new and slow, gets entries that
-are no longer in the ring from the feed.
+One task follows the feed (`actors.journal.feed`) and puts new entries into a replay buffer that
+all clients share.  A client is a position in it.  So each entry is read and encoded once for all
+clients.  A client that comes back with `Last-Event-ID`, or is new and slow, reads from the feed the
+entries that are no longer in the buffer.
 
-A client that cannot follow falls out of the ring: it is dropped and counted.  It may come back
-with its last id and gets everything that the feed still has.  An event named `gap` says that
-the feed has dropped something.
+If a client is so slow that the buffer no longer has its next entry, it is dropped and counted.  It
+may come back with its last id, and gets everything that the feed still has.  An event named `gap`
+says that the feed has dropped entries.
 
 An id is a position of the feed (`actors.journal.feed.Position`).  Data is a timeline entry with
 its `room` and its `session`.
@@ -42,7 +42,7 @@ from bridge.output.ascii_json import json_text
 log = structlog.get_logger()
 
 CLIENTS: Final = 100
-"""At once: they share the server's connections with everybody else."""
+"""The most clients at once.  They share the server's connections with everybody else."""
 RING_EVENTS: Final = 10_000
 RING_BYTES: Final = 16 << 20
 AT_ONCE: Final = 200
@@ -50,9 +50,9 @@ AT_ONCE: Final = 200
 SIZE_AT_ONCE: Final = 256 << 10
 """Bytes that are sent at once; one event may be longer."""
 HEARTBEAT: Final = 15.0
-"""Seconds without an event after which a comment shows that we are there."""
+"""Seconds without an event after which a comment keeps the connection alive."""
 AGAIN: Final = 1.0
-"""Seconds until the store is tried again where it cannot be read."""
+"""Seconds until the store is read again after a failure."""
 RETRY: Final = b"retry: 2000\n"
 """Milliseconds after which a browser comes back."""
 
@@ -62,9 +62,9 @@ class SseEvent:
     """One event, ready to be sent."""
 
     position: Position
-    """Of its reader when it has this event too: the event's id."""
+    """The reader's position once it has this event: the event's id."""
     own: Position
-    """Of this event alone."""
+    """The position of this event alone."""
     room: str
     text: bytes
 
@@ -75,29 +75,29 @@ class EventBatch:
 
     events: list[SseEvent]
     gap: bool
-    """The feed has dropped something after the position that was asked for."""
+    """The feed has dropped entries after the requested position."""
 
 
 class Lagging(Exception):
-    """The ring does not have all events after this position any more."""
+    """The replay buffer no longer has all events after this position."""
 
 
 @final
 class ReplayBuffer:
-    """The newest events of all, bounded by number and bytes."""
+    """The newest events of all sessions, bounded by number and bytes."""
 
     def __init__(self, begin: Position, *, events: int, size: int) -> None:
         self.newest = begin
-        """Has everything that was put in."""
+        """The position after every event that was put in."""
         self.oldest = begin
-        """The ring has every event after this position, up to `newest`."""
+        """The buffer has every event after this position, up to `newest`."""
         self._events: deque[SseEvent] = deque()
         self._bytes = 0
         self._most_events = events
         self._most_bytes = size
 
     def put(self, event: SseEvent) -> None:
-        """Add an event whose position has `newest` and the event."""
+        """Add an event.  Its position is `newest` with this event."""
         self._events.append(event)
         self._bytes += len(event.text)
         self.newest = event.position
@@ -110,12 +110,12 @@ class ReplayBuffer:
         """The next events, as many as are sent at once.  Raises `Lagging`."""
         if not self.oldest <= position:
             raise Lagging
-        # Each position in the ring has the one before it: those within `position` come first.
+        # Each position includes the one before it, so the events within `position` come first.
         begin = bisect_left(self._events, True, key=lambda event: not event.position <= position)
         events: list[SseEvent] = []
         size = 0
         for event in islice(self._events, begin, None):
-            if event.own <= position:  # it came from another server's ring, in another order
+            if event.own <= position:  # another server sent it, in another order
                 continue
             events.append(event)
             size += len(event.text)
@@ -126,7 +126,7 @@ class ReplayBuffer:
 
 @final
 class EventSource:
-    """Gives the route.  `run` must run beside the server."""
+    """Has the route.  `run` must run beside the server."""
 
     def __init__(
         self,
@@ -137,17 +137,17 @@ class EventSource:
         ring_bytes: int = RING_BYTES,
     ) -> None:
         self.clients = 0
-        """Who is served now."""
+        """The number of clients now."""
         self.dropped = 0
-        """Clients that could not follow."""
+        """The number of clients that could not follow."""
         self.refused = 0
-        """Clients for whom there was no place."""
+        """The number of clients that were refused because all places were taken."""
         self._feed = feed
         self._most_clients = clients
         self._ring_events = ring_events
         self._ring_bytes = ring_bytes
         self._ring: ReplayBuffer | None = None
-        """None while nobody listens: then nothing is read."""
+        """None while nobody listens: nothing is read then."""
         self._wanted = trio.Event()
         self._news = trio.Event()
         self._over = trio.Event()
@@ -159,7 +159,7 @@ class EventSource:
     # ------------------------------------------------------------ following the feed
 
     async def run(self) -> None:
-        """Follow the feed as long as somebody listens.  When it ends, so does every stream."""
+        """Follow the feed while somebody listens.  When this ends, every stream ends."""
         self._over = trio.Event()
         try:
             while True:
@@ -237,7 +237,7 @@ class EventSource:
     async def pieces(
         self, last: Position | None, room: re.Pattern[str] | None
     ) -> AsyncGenerator[bytes, None]:
-        """What a client is sent, until the server ends or the client cannot follow."""
+        """The pieces for one client, until the server ends or the client cannot follow."""
         while self._ring is None:
             if self._over.is_set():
                 return
@@ -271,17 +271,17 @@ class EventSource:
 
 @final
 class _Cursor:
-    """How far one client has come."""
+    """The position of one client."""
 
     def __init__(self, ring: ReplayBuffer, last: Position | None) -> None:
         self.position = ring.newest if last is None else last & ring.newest
         self.gap = last is not None and not last <= ring.newest  # no id of this feed
         self._ring = ring
         self._live = False
-        """It had all that was in the ring once."""
+        """It read from the buffer once; from then on it must not fall behind."""
 
     async def next(self, read: Callable[[Position], Awaitable[EventBatch]]) -> list[SseEvent]:
-        """What comes next, nothing where nothing does yet.  Raises `Lagging`."""
+        """The next events, empty if there are none yet.  Raises `Lagging`."""
         try:
             events = self._ring.after(self.position)
             self._live = True
@@ -291,7 +291,7 @@ class _Cursor:
             oldest = self._ring.oldest
             news = await read(self.position)
             events, self.gap = news.events, self.gap or news.gap
-            if not events:  # the feed has nothing before the ring's first event
+            if not events:  # the feed has nothing before the buffer's first event
                 self.position |= oldest
         for event in events:
             self.position |= event.own
@@ -304,7 +304,7 @@ def _position(text: str | None) -> Position | None:
     try:
         return Position.parse(text)
     except BadPosition:
-        raise HTTPException(400, "Last-Event-ID: this is no id of an event") from None
+        raise HTTPException(400, "Last-Event-ID: this is not the id of an event") from None
 
 
 def _id(position: Position) -> bytes:
@@ -314,7 +314,7 @@ def _id(position: Position) -> bytes:
 def _event(position: Position, entry: FeedEntry) -> SseEvent:
     """An event whose id is `position`."""
     about = json_text({"room": entry.room, "session": entry.room_sid})
-    # One object of both: the end of the first and the begin of the second are left out.
+    # Join both to one object: drop the end of the first and the begin of the second.
     data = f"{about[:-1]},{json_text(entry_view(entry.entry))[1:]}".encode()
     text = _id(position) + b"data: " + data + b"\n\n"
     return SseEvent(position, entry.position, entry.room, text)
@@ -333,7 +333,7 @@ _HEADERS: Final = {
 
 @final
 class _Stream(Response):
-    """Starlette's own leaves its generator open when the client goes."""
+    """Closes its generator when the client disconnects; Starlette's own does not."""
 
     def __init__(
         self, feed: EventSource, last: Position | None, room: re.Pattern[str] | None
@@ -359,7 +359,7 @@ class _Stream(Response):
             async with aclosing(self._feed.pieces(self._last, self._room)) as pieces:
                 async for piece in pieces:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except OSError:  # it takes nothing, or was reset
+        except OSError:  # the client reads nothing, or was reset
             self._feed.dropped += 1
 
 

@@ -1,10 +1,10 @@
-"""What can be saved from the page: a file that is whole, written while its client reads it.
+"""Files to save from the page, written while the client reads them.
 
-All sessions that a search names, or one session with all of its timeline.
+A file has all sessions of a search, or one session with all of its timeline.
 
-The store is read part by part, each in a transaction of its own, so that a slow client holds
-up nobody who writes.  A file that breaks off ends its connection: what its client has is then
-known not to be whole (the body is chunked).
+The store is read part by part, each part in its own transaction.  So a slow client does not delay
+the writer.  If a file breaks off, its connection ends.  The body is chunked, so the client knows
+that the file is not complete.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from bridge.output.ascii_json import json_text
 from bridge.output.csv_columns import SESSION_COLUMNS, csv_parts
 
 ROWS: Final = 100
-"""Sessions that are read, and in memory, at a time."""
+"""The most sessions that are read, and in memory, at a time."""
 EVENTS: Final = 5_000
-"""The same of a session's events, and at most `bridge.store.timeline_reader.PAGE_BYTES` of them."""
+"""The same for a session's events, and at most `bridge.store.timeline_reader.PAGE_BYTES`."""
 AT_ONCE: Final = 4
-"""Files that are written at the same time."""
+"""The most files that are written at the same time."""
 
 
 @frozen
 class FilePart:
-    """Of a file."""
+    """One part of a file."""
 
     pieces: tuple[bytes, ...]
     next: str | None
-    """The cursor of the part after this; None where this is the last."""
+    """The cursor of the next part; None if this is the last."""
 
 
 ReadPart: TypeAlias = Callable[[str], Awaitable[FilePart]]
-"""Reads the part of a cursor.  What it raises breaks the file off."""
+"""Reads the part at a cursor.  An error breaks the file off."""
 
 
 def read_sessions(
     reader: SessionReader, filters: Filters, cursor: str | None, *, csv: bool
 ) -> FilePart:
-    """The part after `cursor`; of None the first."""
+    """The part after `cursor`; the first part if `cursor` is None."""
     page = reader.sessions(ROWS, cursor, filters)
     whole = _json(page.sessions, first=cursor is None, last=page.next is None)
     if csv:
@@ -62,7 +62,7 @@ def read_sessions(
 
 
 def _json(rows: list[SessionRow], *, first: bool, last: bool) -> Iterator[str]:
-    """The object that the API answers, a session a line, here without an end to it."""
+    """The API's object, one session a line, with no limit to their number."""
     if first:
         yield '{"sessions":['
     for number, row in enumerate(rows):
@@ -72,9 +72,9 @@ def _json(rows: list[SessionRow], *, first: bool, last: bool) -> Iterator[str]:
 
 
 def read_session(reader: SessionReader, name: str, cursor: str | None) -> FilePart | None:
-    """The same of one session: its events after `cursor`, of None also everything else.
+    """A part of one session: its events after `cursor`.  The first part also has the rest.
 
-    None where it is not kept.  Raises `SessionUnreadable`.
+    None if the store does not have the session.  Raises `SessionUnreadable`.
     """
     with reader.open_session(name) as session:
         if session is None:
@@ -87,7 +87,7 @@ def read_session(reader: SessionReader, name: str, cursor: str | None) -> FilePa
 
 
 def _session_json(session: SessionView, page: TimelinePage, *, first: bool) -> Iterator[str]:
-    """The object that the API answers, an event a line."""
+    """The API's object, one event a line."""
     if first:
         yield from members(session, without=("timeline",))
         yield ',"timeline":'
@@ -100,7 +100,7 @@ def _session_json(session: SessionView, page: TimelinePage, *, first: bool) -> I
 
 @final
 class Exports:
-    """Counts those under way."""
+    """Counts the exports that are under way."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -108,7 +108,7 @@ class Exports:
 
 @final
 class Export(Response):
-    """The answer: `first`, and what `more` reads after it."""
+    """The answer: `first`, then the parts that `more` reads."""
 
     def __init__(self, exports: Exports, first: FilePart, more: ReadPart, name: str) -> None:
         self._exports = exports
@@ -121,7 +121,7 @@ class Export(Response):
             "vary": "accept",
         }
         super().__init__(None, 200, headers, kind)
-        del self.headers["content-length"]  # It is not known.
+        del self.headers["content-length"]  # The length is not known.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._exports.count >= AT_ONCE:

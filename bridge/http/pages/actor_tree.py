@@ -1,7 +1,7 @@
-"""The tree of actors as rows of a table: what needs a look is there, however many rooms there are.
+"""The tree of actors as rows of a table.  Actors in trouble are shown, with any number of rooms.
 
-Pure.  Of a supervisor with many children only those are shown that are not well, and as many
-others as make up `SHOWN`; the rest is one line that says how many there are.
+Pure.  Of a supervisor's children the ones in trouble are shown first, then others up to `SHOWN` in
+all.  One line gives the number of the rest.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from attrs import frozen
 from actors.runtime import Node
 
 SHOWN: Final = 12
-"""Children of one supervisor."""
+"""The most children of one supervisor that are shown."""
 ILL_SHOWN: Final = 100
 BUSY: Final = 100
-"""Messages in a queue that are worth a look."""
+"""Messages in a queue from which an actor counts as in trouble."""
 MOST_DEPTH: Final = 6
 
 
@@ -28,7 +28,7 @@ class TreeRow:
     depth: int
     label: str
     name: str = ""
-    """Of the room that it is for."""
+    """The name of the actor's room."""
     kind: str = ""
     state: str = ""
     ill: bool = False
@@ -40,11 +40,11 @@ class TreeRow:
     last: str = ""
     awaiting: str = ""
     rest: str = ""
-    """Instead of all this: what is not shown."""
+    """For a line about children that are not shown: their state.  The other fields are empty."""
 
 
 def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[TreeRow]:
-    """The lines of a node and of what is under it; `names` of rooms by SID."""
+    """The lines of a node and its descendants.  `names` has the rooms' names by SID."""
     yield _row(node, names, depth)
     ill = [child for child in node.children if is_ill(child)]
     well = [child for child in node.children if not is_ill(child)]
@@ -60,7 +60,7 @@ def rows(node: Node, names: Mapping[str, str], depth: int = 0) -> Iterator[TreeR
 
 
 def is_ill(node: Node) -> bool:
-    """It, or something under it, was restarted, is not running, or has a long queue."""
+    """True if the node or a descendant was restarted, is not running, or has a long queue."""
     return _ill(node) or any(map(is_ill, node.children))
 
 

@@ -1,4 +1,4 @@
-"""Totals day by day as one small picture: three rows of bars over the same days.  Pure."""
+"""Daily totals as a small picture: three rows of bars over the same days.  Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RULE: Final = Markup('<path class="rule" d="M{x} {y}H{right}"/>')
 
 
 def days_svg(days: Sequence[Day]) -> Markup:
-    """The picture of some days, the oldest first and none left out."""
+    """The picture of consecutive days, the oldest first."""
     height = TOP + ROW * len(ROWS) + FOOT
     about = f"Totals by day from {days[0].date} through {days[-1].date}; a table follows."
     parts = [_HEAD.format(width=WIDTH, height=height, about=about)]
@@ -71,7 +71,7 @@ def _row(
 
 
 def _dates(days: Sequence[Day], y: int) -> Iterator[Markup]:
-    """The first, and every Monday that has room for its text."""
+    """Labels for the first day and for every Monday that has room for its text."""
     step, last = _step(days), -100.0
     for index, day in enumerate(days):
         x = LABELS + step * index

@@ -161,7 +161,7 @@ class LiveView:
 
 
 def figures(states: Iterable[SessionState]) -> dict[str, int]:
-    """What the top of the page says."""
+    """The figures at the top of the page."""
     rooms = people = tracks = talking = weak = 0
     for state in states:
         rooms += 1
@@ -173,7 +173,7 @@ def figures(states: Iterable[SessionState]) -> dict[str, int]:
 
 
 def room_values(state: SessionState) -> dict[str, Any]:
-    """What `room.html` shows."""
+    """The values for `room.html`."""
     people = sorted(state.present.values(), key=lambda person: person.number)
     levels = {person.quality.level for person in people}
     known = state.watched_from is not None or state.webhook_received

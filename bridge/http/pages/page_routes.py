@@ -1,8 +1,8 @@
-"""The pages: what is live now, what was kept, one session, the system; sign-in and errors.
+"""The pages: live rooms, history, one session, the system; sign-in and errors.
 
-Everything is made here, on the server, from templates; `static/page.js` only asks again
-and puts in what changed.  What comes from the store is read and drawn in a thread, and what
-is long in the loop is taken in turns, so that nobody who looks holds up an actor.
+The server makes everything from templates.  `static/page.js` only asks again and replaces the
+parts that changed.  The store is read and drawn in a thread, and long work in the loop is done in
+time slices.  So a page does not delay an actor.
 """
 
 from __future__ import annotations
@@ -43,35 +43,35 @@ from bridge.output.timeline_lanes import given, starts_late
 T = TypeVar("T")
 
 SESSIONS: Final = 50
-"""On a page of the history."""
+"""Sessions on a page of the history."""
 EVENTS: Final = 100
-"""On a page of a session's events."""
+"""Events on a page of a session."""
 MOST_LINES: Final = 500
-"""People, tracks or topics of a session that are listed."""
+"""The most people, tracks or topics of a session that are listed."""
 
 
-UNREADABLE: Final = "What is kept of this session cannot be read."
-NOT_KEPT: Final = "No session with this id is kept, and no room of this name has one."
+UNREADABLE: Final = "The stored data of this session cannot be read."
+NOT_KEPT: Final = "The store has no session with this id or of a room with this name."
 
 
 class Read(Protocol):
-    """Calls a function with the store, in a thread.  Raises what it raises, and
-    `HTTPException` where there is no store to be read."""
+    """Calls a function with the store, in a thread.  Raises the function's errors, and
+    `HTTPException` if there is no store to read."""
 
     async def __call__(self, function: Callable[[SessionReader], T]) -> T: ...
 
 
 Facts: TypeAlias = Sequence[tuple[str, object]]
-"""What they are called, and what they are; whole numbers are told with gaps."""
+"""Labels and values; whole numbers are shown with gaps between thousands."""
 
 
 @frozen
 class Section:
-    """How one part of the program is."""
+    """One part of the program, with its state."""
 
     title: str
     well: str
-    """What it is where nothing is wrong."""
+    """Its state if nothing is wrong."""
     trouble: str | None
     facts: Facts
 
@@ -82,17 +82,18 @@ class Section:
 
 @frozen
 class System:
-    """How the program is.  `parts` and `dead_letters` are called in the loop and must be quick."""
+    """The data of the system page.  `parts` and `dead_letters` are called in the loop and must be
+    quick."""
 
     tree: Callable[[], Awaitable[Node]]
     parts: Callable[[], Iterable[Section]]
     dead_letters: Callable[[], Mapping[str, int]]
-    """How many, by actor's path and message: `/a/b Add`."""
+    """Their number by actor's path and message: `/a/b Add`."""
 
 
 @final
 class Pages:
-    """Gives the rows."""
+    """Has the routes of the pages."""
 
     def __init__(
         self,
@@ -140,11 +141,11 @@ class Pages:
         )
 
     async def _news(self, request: Request) -> Response:
-        """What changed on the page since `?since=`."""
+        """The changes on the page since `?since=`."""
         news = await self._board.since(request.query_params.get("since", ""))
         return Response(news, media_type="application/json")
 
-    # ------------------------------------------------------------ what was kept
+    # ------------------------------------------------------------ history
 
     async def _history(self, request: Request) -> Response:
         given, cursor = fields(request.query_params), request.query_params.get("cursor")
@@ -176,7 +177,7 @@ class Pages:
             raise HTTPException(400, "There is no such page of the list.") from None
 
     async def _save(self, request: Request) -> Response:
-        """All that the form names, as a file."""
+        """All sessions that the form selects, as a file."""
         csv = request.url.path.endswith(".csv")
         try:
             wanted = search(fields(request.query_params))
@@ -209,7 +210,7 @@ class Pages:
         at = _page_number(request.query_params.get("page", "1"))
 
         def draw(session: OpenSession) -> str:
-            # What ended with its worker goes on with the next one, if its room still lives.
+            # A session that ended with its worker goes on with the next worker.
             view = session.view
             live = view.status == "active" or view.end_reason == WORKER_STOPPED
             frame = _frame(request, "/history", live=live)
@@ -232,7 +233,7 @@ class Pages:
         )
 
     async def _of_session(self, request: Request, draw: Callable[[OpenSession], str]) -> str:
-        """What is drawn of the session that is asked for."""
+        """Draw the requested session in a thread."""
         name = request.path_params["id"]
 
         def read(reader: SessionReader) -> str | None:
@@ -275,7 +276,7 @@ class Pages:
 
 
 def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]:
-    """What every page needs.  `live`: it is asked for again and again."""
+    """The values that every page needs.  `live`: the page asks again and again."""
     secured = access_of(request) is not None
     return {"here": here, "live": live, "secured": secured, "root": root_of(request)}
 
@@ -338,7 +339,7 @@ def _page_number(text: str) -> int:
 def explain(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None
 ) -> Response:
-    """An error: a page for who reads pages, a problem for programs."""
+    """An error: a page for a browser, a problem (RFC 9457) for programs."""
     programs = request.url.path.startswith(("/api/", "/livekit/", "/metrics", "/openapi"))
     if programs or "text/html" not in request.headers.get("accept", ""):
         return problem(status, detail, headers)

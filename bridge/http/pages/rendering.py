@@ -1,8 +1,8 @@
-"""Templates, and what turns values into text on a page.
+"""Templates, and the filters that turn values into text on a page.
 
-Everything a template prints is text of strangers until shown otherwise: it passes
-`harmless` (control characters and bidi overrides become visible) and is then escaped.
-Only `Markup`, which we made ourselves, goes through as it is.
+Every text that a template prints passes `harmless` (control characters and bidi overrides become
+visible) and is then escaped, because strangers may have written it.  Only `Markup`, which we made
+ourselves, is printed as it is.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 LONG: Final = 4_096
 """Characters shown of metadata."""
 UNKNOWN: Final = Markup("–")
-"""What was not observed."""
+"""Printed for a value that was not observed."""
 
 CSP: Final = (
     "default-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, no script and no style in the page itself, in nobody's frame."""
+"""No content from elsewhere, no script or style in the page itself, no frame around it."""
 
 
 def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -44,7 +44,7 @@ def html(text: str, status: int = 200, headers: Mapping[str, str] | None = None)
 
 
 def render(template: str, **values: Any) -> str:
-    """What a template makes of these values.  Any thread may."""
+    """Fill a template with these values.  Any thread may call it."""
     return _ENVIRONMENT.get_template(template).render(values)
 
 
@@ -52,7 +52,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def shown(value: object) -> object:
-    """What is printed for `value`."""
+    """The text that is printed for `value`."""
     if isinstance(value, Markup):
         return value
     if value is None:
@@ -61,12 +61,12 @@ def shown(value: object) -> object:
 
 
 def long(text: str) -> Markup:
-    """Metadata: more of it than of a name."""
+    """Metadata, up to `LONG` characters."""
     return escape(harmless(text, LONG))
 
 
 def name(text: str) -> Markup:
-    """A name among others, whatever direction it is written in."""
+    """A name, isolated so that its direction of writing does not affect the text around it."""
     inner = harmless(text) if text else Markup('<span class="soft">(empty)</span>')
     return Markup("<bdi>{}</bdi>").format(inner)
 
@@ -93,7 +93,7 @@ def duration(seconds: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """With thin gaps between thousands."""
+    """A whole number with thin gaps between thousands."""
     return UNKNOWN if value is None else f"{value:,.0f}".replace(",", "\u202f")
 
 
@@ -109,7 +109,7 @@ def size(count: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1; only what is whole is 100 %."""
+    """A share of 0 to 1.  Only 1 is shown as 100 %."""
     if share is None:
         return UNKNOWN
     return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %"
@@ -126,7 +126,7 @@ def url(text: str) -> str:
 
 
 def query(pairs: Mapping[str, object], **more: object) -> str:
-    """`?a=b&c=d` of what is given; nothing of nothing."""
+    """`?a=b&c=d` of the values that are not empty; "" if there are none."""
     given = {key: str(value) for key, value in {**pairs, **more}.items() if value not in (None, "")}
     joined = "&".join(f"{url(key)}={url(value)}" for key, value in given.items())
     return f"?{joined}" if joined else ""
@@ -166,7 +166,7 @@ _ENVIRONMENT: Final = Environment(
     auto_reload=False,
 )
 _PRINTED: Final = (duration, number, size, percent, words)
-"""Filters whose text is ours, as their spaces and dashes are."""
+"""Filters whose text is ours: it is escaped only, so that its thin spaces stay."""
 
 
 def _ours(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What somebody searches for in the history: the form's fields, for the store and for the API."""
+"""The search form of the history: its fields become filters for the store."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from actors.session import QUALITIES
 
 FIELDS: Final = ("room", "person", "since", "until", "people", "quality", "status")
 DAYS: Final = 30
-"""That the plot has where nobody says from when on."""
+"""Days in the plot if the form has no first day."""
 MOST_DAYS: Final = 92
 
 
 class WrongSearch(ValueError):
-    """A field has a wrong form; the text says which."""
+    """A field has a wrong value; the text says which and what it takes."""
 
 
 @frozen
 class Search:
-    """A form that was understood."""
+    """A valid form."""
 
     filters: Filters
     days: tuple[date, date]
@@ -38,7 +38,7 @@ def fields(query: QueryParams) -> dict[str, str]:
 
 
 def search(given: Mapping[str, str], now: float | None = None) -> Search:
-    """What these fields mean.  Raises `WrongSearch`."""
+    """The filters and days of these fields.  Raises `WrongSearch`."""
     since, until = _day(given["since"], "From"), _day(given["until"], "Through")
     after = None if until is None else until + timedelta(1)
     conditions: dict[str, Any] = {
@@ -55,7 +55,7 @@ def search(given: Mapping[str, str], now: float | None = None) -> Search:
 
 
 def _part_of(text: str) -> str | None:
-    """A pattern as it is; of other text, any part of a name."""
+    """A pattern stays as it is; other text matches any part of a name."""
     text = text[: NAME_LENGTH - 2]
     return f"*{text}*" if text and not is_pattern(text) else text or None
 
@@ -68,7 +68,7 @@ def _people(text: str) -> int | None:
 
 def _one_of(text: str, *choices: str) -> str | None:
     if text not in ("", *choices):
-        raise WrongSearch("Quality and status have only what their lists have.")
+        raise WrongSearch("Quality and status: choose one of their lists.")
     return text or None
 
 

@@ -1,4 +1,4 @@
-"""The sign-in form, and the way out.  `signin` decides; this is what a person sees of it."""
+"""The sign-in form and the sign-out.  `bridge.http.server.sign_in` decides; these are the pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORM_BYTES: Final = 4_096
 
 
 def signin_rows() -> tuple[HttpRoute, ...]:
-    """Open to everybody; where there is no token they lead to the first page."""
+    """Routes that are open to everybody.  Without a token they redirect to the first page."""
     return (
         HttpRoute("GET", SIGN_IN, _ask, open=True),
         HttpRoute("POST", SIGN_IN, _sign_in, open=True),
@@ -50,7 +50,7 @@ async def _sign_in(request: Request) -> Response:
     if verdict == "wait":
         wait = access.wait(address)
         error = (
-            "This is not the token, and too many wrong ones came from your address. "
+            "This is not the token, and too many wrong tokens came from your address. "
             f"Try again in {wait} s."
         )
         return _form(request, to, error, 429, {"retry-after": str(wait), "connection": "close"})
@@ -60,7 +60,8 @@ async def _sign_in(request: Request) -> Response:
 
 
 async def _sign_out(request: Request) -> Response:
-    """Only who is signed in can sign out: the cookie comes with a POST of our own site alone."""
+    """Sign out somebody who is signed in.  A browser sends the cookie only with a POST from our
+    own site, so another site cannot sign anybody out."""
     response = RedirectResponse(f"{root_of(request)}{SIGN_IN}", 303)
     access = access_of(request)
     if access is not None and access.remembers(request.scope):
@@ -81,7 +82,8 @@ def _form(
 
 
 def _local(target: str, root: str) -> str:
-    """Where to go after the sign-in: a page of ours, whatever was asked for."""
+    """The address after the sign-in.  It is always a page of ours, so that a link to the form
+    cannot lead to another site."""
     page = target.removeprefix(root)
     ours = target.startswith(f"{root}/") and not page.startswith(("//", "/\\", "/sign"))
     return target if ours and target.isascii() and target.isprintable() else f"{root}/"

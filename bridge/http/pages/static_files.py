@@ -1,7 +1,7 @@
 """The files beside the templates: style, script, fonts and the mark.
 
-They hold nothing that is not public, so a sign-in form has them too.  A browser keeps
-them and asks each time whether they are the same (`ETag`).
+They are public, so the sign-in form can use them.  A browser caches them and asks each time if they
+have changed (`ETag`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 def static_rows() -> tuple[HttpRoute, ...]:
-    """One for each file."""
+    """One route for each file."""
     return tuple(
         HttpRoute("GET", f"/static/{path.name}", _answer(path), open=True)
         for path in sorted(FOLDER.iterdir())

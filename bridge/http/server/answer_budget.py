@@ -30,7 +30,7 @@ class AnswerBudget:
 
     @property
     def full(self) -> bool:
-        """Whether no further answer should be made."""
+        """True if no further answer should be made."""
         return self.used >= self._most
 
     def take(self, size: int) -> bool:

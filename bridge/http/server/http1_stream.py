@@ -56,7 +56,7 @@ class ConnectionSlot(Protocol):
 
     @property
     def budget(self) -> AnswerBudget:
-        """Of all answers together."""
+        """The budget of all answers together."""
         ...
 
     def waiting(self, *, within: float | None = None) -> AbstractContextManager[trio.CancelScope]:

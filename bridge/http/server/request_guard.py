@@ -110,13 +110,13 @@ class Guard:
         return self._access.shown(word.strip(), client_of(scope))
 
     def _is_a_page(self, scope: Message, headers: dict[bytes, bytes]) -> bool:
-        """Whether a browser asks for a page, and there is a sign-in form."""
+        """True if a browser asks for a page, and there is a sign-in form."""
         html = b"text/html" in headers.get(b"accept", b"")
         return html and scope["method"] == "GET" and SIGN_IN in self._open
 
 
 def _last_said_https(scope: Message) -> bool:
-    """Whether the proxy nearest to us says that the browser came by https."""
+    """True if the proxy nearest to us says that the browser came by https."""
     values = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
     return b",".join(values).rpartition(b",")[2].strip().lower() == b"https"
 
@@ -127,7 +127,7 @@ def _target(scope: Message) -> str:
 
 
 def _from_another_site(method: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a page of another site makes a browser ask, and not a link that a person followed
+    """True if a page of another site makes a browser ask, and not a link that a person followed
     (W3C Fetch Metadata).  Other clients do not send these headers."""
     if headers.get(b"sec-fetch-site") != b"cross-site":
         return False

@@ -78,7 +78,7 @@ class Access:
         return "<Access>"
 
     def shown(self, token: bytes, address: str) -> Verdict:
-        """Whether this is the token.  `address` is the client's."""
+        """True if this is the token.  `address` is the client's."""
         if hmac.compare_digest(token, self._token):
             return "yes"
         if self._failures.wait(address):
@@ -91,7 +91,7 @@ class Access:
         return int(self._failures.wait(address)) + 1
 
     def remembers(self, scope: Any) -> bool:
-        """Whether this ASGI request carries a cookie of ours that has not expired.
+        """True if this ASGI request carries a cookie of ours that has not expired.
 
         There may be several of its name: another worker's, or one that a neighbour's page set.
         """

@@ -1,4 +1,4 @@
-"""What a session must show, computed from what the people did in its room.
+"""The expected view of a session, computed from the actions of the people in its room.
 
 Two clocks are involved, and LiveKit reports some things later than they happened, so many
 values are matchers (`bridge.lab.demo.differences`).  Keys that are not expected (`id`,

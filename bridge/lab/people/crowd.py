@@ -100,7 +100,7 @@ class People:
         return tuple(person for person in self._everyone if person.present)
 
     def truth(self) -> tuple[RoomTruth, ...]:
-        """What everybody did until now, one entry for each room instance."""
+        """The actions of everybody until now, one entry for each room instance."""
         return by_room(self._deeds)
 
     @property

@@ -1,4 +1,4 @@
-"""Which room instance a connection is in, through reconnects.
+"""The room instance of a connection, through reconnects.
 
 A server that was killed and came back lets us in again without notice.  The room is then a
 new instance under its old name.  The SDK goes on showing the old SID until the server's next

@@ -48,7 +48,7 @@ QueuedEvent: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent]
 
 @frozen
 class _Dropped:
-    """How many events of a room were dropped since it was entered."""
+    """The number of events of a room that were dropped since it was entered."""
 
     messages: int = 0
     changes: int = 0

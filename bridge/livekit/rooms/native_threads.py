@@ -1,4 +1,4 @@
-"""How the threads of LiveKit's native library run: timers, scheduling, Python's thread state.
+"""Threads of LiveKit's native library: their timers, scheduling and Python thread state.
 
 **Timers.**  The native library wakes up for timers about 19 times a second and room, also when
 nothing happens.  Linux can group the timers of a thread (*timer slack*): with 40 ms, 50 idle
@@ -53,7 +53,7 @@ def _prctl(option: int, value: int) -> int:
 
 
 def timer_slack_fits() -> bool:
-    """Whether this thread can set its timer slack, and set it back.  True where it is not Linux."""
+    """True if this thread can set its timer slack, and set it back.  True where it is not Linux."""
     if not LINUX:
         return True
     before = _prctl(_PR_GET_TIMERSLACK, 0)
@@ -119,7 +119,7 @@ _saved_states = 0
 
 
 def thread_state_fits() -> bool:
-    """Whether a reference to this thread's state can be taken, and given back."""
+    """True if a reference to this thread's state can be taken, and given back."""
     if _ensure is None or _release is None:
         return False
     state = _ensure()

@@ -92,7 +92,7 @@ class Renewals:
 
     @property
     def busy(self) -> int:
-        """How many renewals are under way."""
+        """The number of renewals that are under way."""
         return sum(one.task is not None and not one.task.done() for one in self._renewals.values())
 
     def paused(self, publication: rtc.RemoteTrackPublication) -> None:

@@ -57,7 +57,7 @@ log = structlog.get_logger()
 
 
 class ConnectionOwner(Protocol):
-    """What a connection needs of the port that made it."""
+    """The part of the rooms port that a connection needs."""
 
     log_payloads: bool
     options: SdkOptions

@@ -1,4 +1,4 @@
-"""Which room instance exists under a name, and the deletion of a room that only we made.
+"""The room instance that exists under a name, and the deletion of a room that only we made.
 
 LiveKit makes a room for each participant who joins.  An agent on its way into a room that is
 being deleted would make it again: another SID, nobody in it, for minutes.  Our tokens prevent

@@ -125,7 +125,7 @@ class Subscriptions:
 def _is_of(
     publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant | None
 ) -> bool:
-    """Whether the participant has this very publication: a full reconnect makes new ones."""
+    """True if the participant has this very publication: a full reconnect makes new ones."""
     return (
         participant is not None
         and participant.track_publications.get(publication.sid) is publication

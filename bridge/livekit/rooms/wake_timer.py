@@ -121,7 +121,7 @@ class TrioTimer(WakeTimer):
 
 
 def timer_fits() -> bool:
-    """Whether a timerfd can be had and is due when it is set.  True where it is not Linux."""
+    """True if a timerfd can be had and is due when it is set.  True where it is not Linux."""
     if sys.platform != "linux":
         return True
     timer = LinuxTimer()

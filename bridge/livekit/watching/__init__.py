@@ -1,4 +1,4 @@
-"""Which rooms are ours: the reconciler lists all rooms and gets those that nobody watches.
+"""The reconciler lists all rooms and gets those that nobody watches.
 
 `reconciler` runs the passes.  `room_inspection` looks into one room.  `room_acquisition` gets a
 room by a claim or a dispatch.  `room_candidates` is pure: lists in, candidates out.  `watch_state`

@@ -1,4 +1,4 @@
-"""How a room is got: by a claim or a dispatch, if there is a place for it.
+"""Acquisition of a room: by a claim or a dispatch, if there is a place for it.
 
 * A **dispatch** lets LiveKit choose the worker, so rooms spread over all workers.  Afterwards we
   list the dispatches again: if another reconciler dispatched in the same moment, both see both,
@@ -57,7 +57,7 @@ class RoomAcquisition:
     claims_when_alone: bool
 
     def must_wait(self, room: ListedRoom, known: RoomMemory) -> bool:
-        """Whether a room that is to be claimed has to wait until others are entered."""
+        """True if a room that is to be claimed has to wait until others are entered."""
         if self._is_to_be_claimed(room, known) and self.state.claims <= 0:
             self.state.backlog = True
             known.inspect_at = trio.current_time()
@@ -100,7 +100,7 @@ class RoomAcquisition:
     # -------------------------------------------------------------------------- places
 
     def _has_place(self, room: ListedRoom, known: RoomMemory) -> bool:
-        """Whether there is a place for this room.  Empty rooms leave some places free, and other
+        """True if there is a place for this room.  Empty rooms leave some places free, and other
         places are reserved."""
         left_free = self.state.worker.reserved_from(room.name)
         if not known.has_people:
@@ -163,7 +163,7 @@ class RoomAcquisition:
             log.info("dispatch_taken_back", room=room.name, dispatch_id=ours.id)
 
     async def _was_recreated(self, room: ListedRoom, requested_at: float) -> bool:
-        """Whether our dispatch created a room again that was deleted in that moment.
+        """True if our dispatch created a room again that was deleted in that moment.
 
         That room is then deleted, unless somebody is there, or it may be somebody's own: it has
         metadata, or it is older than our request (`requested_at`, on the server's clock).

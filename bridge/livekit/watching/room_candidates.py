@@ -105,7 +105,7 @@ class ListedAgent:
 
 @define
 class RoomMemory:
-    """What the reconciler remembers of a room.  Times are on trio's clock."""
+    """The reconciler's memory of a room.  Times are on trio's clock."""
 
     inspect_at: float
     """When the room is to be inspected next."""
@@ -134,7 +134,7 @@ class RoomMemory:
 
 
 def watches(patterns: Iterable[str], room: str) -> bool:
-    """Whether a room's name fits one of the globs.  Upper and lower case differ."""
+    """True if a room's name fits one of the globs.  Upper and lower case differ."""
     return any(fnmatchcase(room, pattern) for pattern in patterns)
 
 
@@ -183,7 +183,7 @@ def our_agents(
 
 
 def has_people(participants: Iterable[models.ParticipantInfo]) -> bool:
-    """Whether anybody is there who is neither an agent nor a recorder."""
+    """True if anybody is there who is neither an agent nor a recorder."""
     kinds = models.ParticipantInfo.Kind
     return any(participant.kind not in (kinds.AGENT, kinds.EGRESS) for participant in participants)
 
@@ -207,7 +207,7 @@ def namesakes(participants: Iterable[models.ParticipantInfo], agent_name: str) -
 def duplicate_agents(
     agents: Iterable[ListedAgent], own_identities: Collection[str], instance: str
 ) -> tuple[str, ...]:
-    """Which of our own identities must leave a room because it has another agent.
+    """Our own identities that must leave a room because it has another agent.
 
     The agent that came first stays; of two in the same millisecond, the agent with the smaller
     identity.  All workers see the same list and decide alike.  An agent that a crash of
@@ -267,7 +267,7 @@ def is_superseded(
     ours: agent_dispatch.AgentDispatch,
     dispatches: Iterable[agent_dispatch.AgentDispatch],
 ) -> bool:
-    """Whether our own new dispatch must go, because another one came just before it.
+    """True if our own new dispatch must go, because another one came just before it.
 
     The oldest stays; of two in the same nanosecond, the dispatch with the smaller id.  Two
     reconcilers that see both dispatches decide alike.

@@ -91,7 +91,7 @@ class RoomInspection:
         known: RoomMemory,
         participants: Sequence[models.ParticipantInfo],
     ) -> bool:
-        """Whether no worker of ours is there or on its way, and the room exists."""
+        """True if no worker of ours is there or on its way, and the room exists."""
         state = self.state
         agents = our_agents(participants, state.agent_name)
         if not state.worker.identities.isdisjoint(agent.identity for agent in agents):
@@ -126,7 +126,7 @@ class RoomInspection:
         return any(one.sid == room.sid for one in await self.state.api.list_rooms([room.name]))
 
     def _is_left_behind(self, agents: Collection[ListedAgent], known: RoomMemory) -> bool:
-        """Whether all of `agents` are of our own instance, and were not seen for too long."""
+        """True if all of `agents` are of our own instance, and were not seen for too long."""
         instances = {agent.instance for agent in agents}
         if not instances or not instances <= {self.instance, *self._former_instances()}:
             known.leftover_since = float("inf")

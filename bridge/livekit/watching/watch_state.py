@@ -1,4 +1,4 @@
-"""What the parts of the reconciler share: the worker that they see, the memory, and one pass."""
+"""The state that the parts of the reconciler share: the worker, the memory, and one pass."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class WatchState:
         return self.worker.rooms | frozenset(self.rooms.occupied())
 
     def is_settled(self, room: ListedRoom) -> bool:
-        """Whether a room became ours, or is not to be ours any more, during its inspection."""
+        """True if a room became ours, or is not to be ours any more, during its inspection."""
         ours = self.ours()
         return (
             room.sid in ours

@@ -60,7 +60,7 @@ class JobKind:
 
     @property
     def takes_place(self) -> bool:
-        """Whether a job of this kind takes one of the worker's places."""
+        """True if a job of this kind takes one of the worker's places."""
         return self.max_jobs is None
 
 

@@ -118,7 +118,7 @@ def offer_of(job: agent.Job, kind: JobKind) -> Offer:
 
 
 def is_for_watching(job: agent.Job) -> bool:
-    """Whether a reconciler asked for this job, by a dispatch or a claim, and nobody else did."""
+    """True if a reconciler asked for this job, by a dispatch or a claim, and nobody else did."""
     return job.metadata == OUR_DISPATCH or not job.dispatch_id
 
 

@@ -37,7 +37,7 @@ class JobStage(Enum):
 
 
 class Verb(Enum):
-    """What moves a job from one stage to the next."""
+    """An action that moves a job from one stage to the next."""
 
     ASSIGN = auto()
     RUN = auto()
@@ -121,7 +121,7 @@ class Reserve:
     pattern: str = ""
 
     def fits(self, room: str) -> bool:
-        """Whether a room of this name gets them."""
+        """True if a room of this name gets them."""
         return fnmatchcase(room, self.pattern)
 
 
@@ -175,7 +175,7 @@ class JobBook:
 
     @property
     def full(self) -> bool:
-        """Whether no place is left."""
+        """True if no place is left."""
         return self.used >= self.max_rooms
 
     def reserved_from(self, room: str) -> int:
@@ -188,7 +188,7 @@ class JobBook:
         return max(0, self.reserve.places - len(taken))
 
     def has_place_for(self, room: str) -> bool:
-        """Whether a room of this name may take a place now."""
+        """True if a room of this name may take a place now."""
         return self.used + self.reserved_from(room) < self.max_rooms
 
     # ------------------------------------------------------------------- jobs
@@ -223,7 +223,7 @@ class JobBook:
         )
 
     def has_many_for(self, offer: Offer) -> bool:
-        """Whether there are as many jobs with the key of this offer as there may be."""
+        """True if there are as many jobs with the key of this offer as there may be."""
         same = (
             job.offer.kind is offer.kind and job.offer.key == offer.key
             for job in self._jobs.values()
@@ -231,7 +231,7 @@ class JobBook:
         return sum(same) >= MAX_JOBS_PER_KEY
 
     def has_all_of(self, kind: JobKind) -> bool:
-        """Whether there are as many jobs of a kind that takes no places as there may be."""
+        """True if there are as many jobs of a kind that takes no places as there may be."""
         count = sum(job.offer.kind is kind for job in self._jobs.values())
         return kind.max_jobs is not None and count >= kind.max_jobs
 

@@ -137,7 +137,7 @@ class Worker:
 
     @property
     def registered(self) -> bool:
-        """Whether the worker is registered now."""
+        """True if the worker is registered now."""
         return self._registered.is_set()
 
     @property
@@ -147,12 +147,12 @@ class Worker:
 
     @property
     def draining(self) -> bool:
-        """Whether the worker takes no new jobs."""
+        """True if the worker takes no new jobs."""
         return self._book.draining
 
     @property
     def free(self) -> int:
-        """How many jobs the worker would take now."""
+        """The number of jobs that the worker would take now."""
         return self._book.free if self.registered else 0
 
     @property
@@ -165,7 +165,7 @@ class Worker:
         return self._book.reserved_from(room)
 
     def reserved_for(self, room: str) -> bool:
-        """Whether a room of this name gets the reserved places."""
+        """True if a room of this name gets the reserved places."""
         return self.config.reserve.fits(room)
 
     @property

@@ -90,7 +90,7 @@ later without any message."""
 
 @frozen
 class Registration:
-    """What we tell LiveKit about this worker."""
+    """Our description of this worker for LiveKit."""
 
     agent_name: str
     version: str
@@ -179,7 +179,7 @@ class WorkerProtocol:
 
     @property
     def unsent(self) -> int:
-        """How many messages are still to be sent."""
+        """The number of messages that are still to be sent."""
         return len(self._unsent)
 
     # -------------------------------------------------------- messages of the server

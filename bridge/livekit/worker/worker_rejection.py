@@ -1,4 +1,4 @@
-"""What LiveKit's refusal of the worker's socket means, in words that say what to do.
+"""LiveKit's refusals of the worker's socket, in words that say what to do.
 
 The body of a 401 quotes the whole token.  Only this module looks at it.
 """

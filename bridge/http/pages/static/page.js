@@ -1,26 +1,26 @@
-// What changes on a page without a reload.  Everything is drawn by the server: this asks
-// again when an event tells that something happened, and puts in what is new.
+// Updates a page without a reload.  The server draws everything.  This script asks again when an
+// event comes, and replaces the parts that changed.
 "use strict";
 
-const ROOT = document.documentElement.dataset.root; // what a proxy shows us under
+const ROOT = document.documentElement.dataset.root; // the path under which a proxy publishes us
 const EVENTS = ROOT + "/api/v1/events";
-const AT_LEAST_EVERY = 5000; // ms, also where no event comes
-const WITHOUT_EVENTS = 1000; // ms, where there are none to be had
-const PATIENCE = 10000;      // ms until a question is given up
-const BUSY_AFTER = 500;      // ms until it is shown that we wait
+const AT_LEAST_EVERY = 5000; // ms, also if no event comes
+const WITHOUT_EVENTS = 1000; // ms, if events cannot be received
+const PATIENCE = 10000;      // ms until a request is given up
+const BUSY_AFTER = 500;      // ms until the page shows that it waits
 
 const main = document.getElementById("main");
 const rooms = document.getElementById("rooms");
 const session = document.querySelector("[data-session]")?.dataset.session;
-const AT_MOST_EVERY = rooms ? 200 : 1000; // ms between two questions
-const REST = 2;              // times as long as a question and its drawing took, until the next
+const AT_MOST_EVERY = rooms ? 200 : 1000; // ms between two requests
+const REST = 2;              // pause before the next request, in times of the last one with its drawing
 const REST_MOST = 500;       // ms
 
-// ---------------------------------------------------------------- is it live?
+// ---------------------------------------------------------------- connection
 
 const link = document.getElementById("link");
 const lost = document.getElementById("lost");
-let since = null; // when we lost the worker
+let since = null; // when the connection to the worker was lost
 
 function say(kind, text) {
   if (link.textContent !== text) link.textContent = text;
@@ -39,12 +39,12 @@ function disconnected() {
   since = new Date();
   say("off", "not connected");
   lost.textContent = "Not connected to the worker since " + since.toISOString().slice(11, 19) +
-    ". What is shown is as of then; it goes on as soon as the worker answers.";
+    ". The page shows the state of that time. It continues when the worker answers.";
   lost.hidden = false;
   document.body.classList.add("stale");
 }
 
-// ---------------------------------------------------------------- asking
+// ---------------------------------------------------------------- requests
 
 async function ask(url) {
   const busy = setTimeout(() => main.setAttribute("aria-busy", "true"), BUSY_AFTER);
@@ -61,7 +61,7 @@ async function ask(url) {
 }
 
 let asking = false, again = false, earliest = 0, timer = 0;
-let over = false; // the session has ended: what is shown stays true
+let over = false; // the session has ended: nothing changes any more
 
 function schedule(after) {
   const at = Math.max(Date.now() + after, earliest);
@@ -175,8 +175,8 @@ async function updateRegions() {
   over = !("livePage" in fresh.body.dataset);
 }
 
-// Makes `old` like `fresh`.  Only what differs is touched: focus, scrolling and what is
-// open stay as they are.
+// Makes `old` equal to `fresh`.  Equal nodes are not touched, so focus, scrolling and open parts
+// stay as they are.
 function grow(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   if (old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE) {
@@ -190,7 +190,7 @@ function grow(old, fresh) {
   news.forEach((node, index) => index < olds.length ? grow(olds[index], node) : old.append(node));
 }
 
-// ---------------------------------------------------------------- time goes on
+// ---------------------------------------------------------------- running times
 
 function words(seconds) {
   const total = Math.max(0, Math.round(seconds)), two = (n) => String(n).padStart(2, "0");
