@@ -1,4 +1,4 @@
-"""What was expected or provisional until now, and is due: expected joins, unpublishes, leaves."""
+"""Pending and provisional events that are due now: expected joins, unpublishes, leaves."""
 
 from __future__ import annotations
 
