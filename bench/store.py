@@ -150,7 +150,7 @@ async def fill(
 ) -> dict[str, float]:
     """Write many sessions, one after the other.  Gives the rows, and the rows a second."""
     backlog, now = Backlog(), time.time()
-    seconds, lines = 0.0, 0
+    seconds, rows = 0.0, 0
     for number in range(sessions):
         at = now - DAYS * 86400 * (1 - number / sessions)
         journal = begin(f"room-{number}", at, backlog)
@@ -163,10 +163,10 @@ async def fill(
             before = time.perf_counter()
             await archive.write(batch)
             seconds += time.perf_counter() - before
-            lines += len(batch.lines)
+            rows += len(batch.rows)
             backlog.done()
             progress(f"session {number + 1} of {sessions}")
-    return {"lines": lines, "lines_a_second": lines / seconds}
+    return {"lines": rows, "lines_a_second": rows / seconds}
 
 
 def read(data_dir: Path, name: str) -> dict[str, Spread]:

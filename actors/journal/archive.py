@@ -51,7 +51,7 @@ class Checkpoint:
 class Batch:
     """Rows and checkpoints for one transaction.  The rows of each session are in order."""
 
-    lines: tuple[JournalRow, ...]
+    rows: tuple[JournalRow, ...]
     checkpoints: tuple[Checkpoint, ...]
     alive_at: float
     """Unix seconds: everything recorded until then is in this batch or an earlier one."""
@@ -85,7 +85,7 @@ class Removal:
 
     sessions: int = 0
     bytes: int = 0
-    """Of lines."""
+    """Of rows."""
 
     def __add__(self, other: Removal) -> Removal:
         return Removal(self.sessions + other.sessions, self.bytes + other.bytes)
@@ -117,10 +117,10 @@ class ArchiveLost(ArchiveTrouble):
     Every session in memory must be written whole again: rows alone are of no use.
     """
 
-    def __init__(self, text: str, *, lines_are_kept: bool = False) -> None:
-        """`lines_are_kept`: all rows could be rescued."""
+    def __init__(self, text: str, *, rows_are_kept: bool = False) -> None:
+        """`rows_are_kept`: all rows could be rescued."""
         super().__init__(text)
-        self.lines_are_kept = lines_are_kept
+        self.rows_are_kept = rows_are_kept
 
 
 class Archive(Protocol):

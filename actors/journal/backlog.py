@@ -30,10 +30,10 @@ from actors.session.codec import encode_entries, encode_record
 
 MOST_BYTES: Final = 64 << 20
 """Of rows that wait."""
-MOST_LINES: Final = 200_000
-LINE_COST: Final = 300
+MOST_ROWS: Final = 200_000
+ROW_COST: Final = 300
 """Bytes that a row takes beside its body."""
-CHECKPOINT_LINES: Final = 1_000
+CHECKPOINT_ROWS: Final = 1_000
 """Rows of a session after which the next checkpoint is due."""
 CHECKPOINT_BYTES: Final = 1 << 20
 """Bytes of its rows after which it is due too: writer and readers have them in memory."""
@@ -76,7 +76,7 @@ class ChangedSession:
     journal: RowSource
     since: float
     """Unix seconds of the first record after the newest checkpoint."""
-    lines: int = 0
+    rows: int = 0
     bytes: int = 0
     urgent: bool = False
     """It began, ended or was continued, or a record has no row: a checkpoint is due at once."""
@@ -84,7 +84,7 @@ class ChangedSession:
     def is_due(self, now: float) -> bool:
         # In both directions, because a clock may be set back.
         aged = abs(now - self.since) >= CHECKPOINT_AGE
-        many = self.lines >= CHECKPOINT_LINES or self.bytes >= CHECKPOINT_BYTES
+        many = self.rows >= CHECKPOINT_ROWS or self.bytes >= CHECKPOINT_BYTES
         return self.urgent or many or aged
 
 
@@ -93,7 +93,7 @@ class _SessionShare:
     """The waiting rows of one session."""
 
     places: list[int] = field(factory=list[int])
-    """Of its lines among all, the oldest first."""
+    """Of its rows among all, the oldest first."""
     bytes: int = 0
 
 
@@ -108,7 +108,7 @@ class Health:
     unreadable: str = ""
     """Why a reader could not read the store; empty after it was read through."""
     written: int = 0
-    """Lines written by this run."""
+    """Rows written by this run."""
     lost: int = 0
     """Rows given up by this run, with those of its sessions that a lost store had."""
     over_size: Removal = NOTHING
@@ -125,10 +125,10 @@ class Backlog:
         self,
         *,
         most_bytes: int = MOST_BYTES,
-        most_lines: int = MOST_LINES,
+        most_rows: int = MOST_ROWS,
         most_a_minute: int = journal_budget.MOST_BYTES,
     ) -> None:
-        """`most_a_minute`: bytes of one session's lines (`actors.journal.journal_budget`)."""
+        """`most_a_minute`: bytes of one session's rows (`actors.journal.journal_budget`)."""
         self.health = Health()
         self.in_flight: Batch | None = None
         """The batch that is being written, or has to be written again."""
@@ -143,14 +143,14 @@ class Backlog:
         self._most_bytes = most_bytes
         self.verify_wanted = trio.Event()
         """Set when a reader could not read the store; then another event."""
-        self._most_lines = most_lines
-        self._lines: dict[int, JournalRow] = {}
+        self._most_rows = most_rows
+        self._rows: dict[int, JournalRow] = {}
         """Rows by the order in which they came, so that one can be given up without a search."""
         self._came = 0
         self._bytes = 0
         self._shares: dict[int, _SessionShare] = {}
         """The share of each session."""
-        self._greediest: int | None = None
+        self._largest_session: int | None = None
         """The session that has most bytes of them."""
         self._changed: dict[int, ChangedSession] = {}
         self._last_number = 0
@@ -163,13 +163,13 @@ class Backlog:
     @property
     def waiting(self) -> int:
         """Rows that are not in the archive."""
-        return len(self._lines) + (len(self.in_flight.lines) if self.in_flight else 0)
+        return len(self._rows) + (len(self.in_flight.rows) if self.in_flight else 0)
 
     @property
     def empty(self) -> bool:
         """Everything is in the archive, except checkpoints that can wait."""
         due = any(one.urgent for one in self._changed.values())
-        return self.in_flight is None and not self._lines and not due
+        return self.in_flight is None and not self._rows and not due
 
     def add(self, journal: RowSource, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
         """Add the newest record of `journal`.  Gives its bytes.  Never raises, never waits."""
@@ -182,64 +182,64 @@ class Backlog:
         )
         kind, body = encode_record(record)
         encoded = encode_entries(entries) if entries else b""
-        line = JournalRow(number, journal.seq, at, kind, body, encoded)
-        cost = _cost(line)
+        row = JournalRow(number, journal.seq, at, kind, body, encoded)
+        cost = _cost(row)
         if self._is_full(cost):
             self._make_room(number, cost)
         if self._is_full(cost):
             self._lost(changed)
         else:
-            changed.lines += 1
+            changed.rows += 1
             changed.bytes += cost
-            self._append(line, cost)
+            self._append(row, cost)
         self.has_work.set()
         return len(body) + len(encoded)
 
     def _is_full(self, cost: int) -> bool:
-        return self._bytes + cost > self._most_bytes or len(self._lines) >= self._most_lines
+        return self._bytes + cost > self._most_bytes or len(self._rows) >= self._most_rows
 
-    def _append(self, line: JournalRow, cost: int) -> None:
-        share = self._shares.get(line.session)
+    def _append(self, row: JournalRow, cost: int) -> None:
+        share = self._shares.get(row.session)
         if share is None:
-            share = self._shares[line.session] = _SessionShare()
+            share = self._shares[row.session] = _SessionShare()
         self._came += 1
-        self._lines[self._came] = line
+        self._rows[self._came] = row
         share.places.append(self._came)
         share.bytes += cost
         self._bytes += cost
-        greediest = self._greediest
-        if greediest is None or share.bytes > self._shares[greediest].bytes:
-            self._greediest = line.session
+        largest = self._largest_session
+        if largest is None or share.bytes > self._shares[largest].bytes:
+            self._largest_session = row.session
 
     def _make_room(self, number: int, cost: int) -> None:
         """Give up the newest rows, as few as possible, of another session that has half of all."""
-        greedy = self._greediest
-        if greedy is None or greedy == number:
+        largest = self._largest_session
+        if largest is None or largest == number:
             return
-        share = self._shares[greedy]
+        share = self._shares[largest]
         while self._is_full(cost) and share.places and 2 * share.bytes >= self._bytes:
-            freed = _cost(self._lines.pop(share.places.pop()))
+            freed = _cost(self._rows.pop(share.places.pop()))
             share.bytes -= freed
             self._bytes -= freed
-            self._lost(self._changed[greedy])
+            self._lost(self._changed[largest])
 
     def _lost(self, changed: ChangedSession) -> None:
         changed.journal.lose(1)
         self.health.lost += 1
         changed.urgent = True
 
-    def rewrite(self, journals: Iterable[RowSource], now: float, *, lines_are_kept: bool) -> None:
+    def rewrite(self, journals: Iterable[RowSource], now: float, *, rows_are_kept: bool) -> None:
         """Write a checkpoint of all `journals`, because the archive lost them or has another
         state of them.
 
-        Unless `lines_are_kept`, the archive has lost their rows, except those that wait here.
+        Unless `rows_are_kept`, the archive has lost their rows, except those that wait here.
         """
-        batch = () if self.in_flight is None else self.in_flight.lines
-        taken = Counter(line.session for line in batch)
+        batch = () if self.in_flight is None else self.in_flight.rows
+        taken = Counter(row.session for row in batch)
         for journal in journals:
             changed = self._changed.setdefault(journal.number, ChangedSession(journal, now))
             changed.urgent = True
-            if not lines_are_kept:
+            if not rows_are_kept:
                 share = self._shares.get(journal.number)
                 waiting = taken[journal.number] + (len(share.places) if share else 0)
                 missing = max(0, journal.seq + 1 - journal.lost - waiting)
@@ -255,13 +255,13 @@ class Backlog:
     def withdraw(self, journal: RowSource) -> list[JournalRow]:
         """Take out the rows of a session of which nothing was written yet."""
         share = self._shares.pop(journal.number, _SessionShare())
-        lines = [self._lines.pop(place) for place in share.places]
+        rows = [self._rows.pop(place) for place in share.places]
         self._bytes -= share.bytes
-        if self._greediest == journal.number:
+        if self._largest_session == journal.number:
             shares = self._shares
-            self._greediest = max(shares, key=lambda one: shares[one].bytes, default=None)
+            self._largest_session = max(shares, key=lambda one: shares[one].bytes, default=None)
         self._changed.pop(journal.number, None)
-        return lines
+        return rows
 
     def take(self, now: float) -> Batch:
         """Take everything that waits.  A batch that failed before is given again, alone.
@@ -273,9 +273,9 @@ class Backlog:
             checkpoints = tuple(
                 Checkpoint(j.number, j.seq, j.state, j.lost) for j in (one.journal for one in due)
             )
-            self.in_flight = Batch(tuple(self._lines.values()), checkpoints, now)
-            self._lines, self._shares = {}, {}
-            self._bytes, self._greediest = 0, None
+            self.in_flight = Batch(tuple(self._rows.values()), checkpoints, now)
+            self._rows, self._shares = {}, {}
+            self._bytes, self._largest_session = 0, None
             for one in due:
                 del self._changed[one.journal.number]
         self.has_work = trio.Event()
@@ -284,14 +284,14 @@ class Backlog:
     def done(self) -> None:
         """The batch in flight is in the archive."""
         assert self.in_flight is not None
-        self.health.written += len(self.in_flight.lines)
+        self.health.written += len(self.in_flight.rows)
         self.health.written_at = self.in_flight.alive_at
         self.in_flight = None
         written, self.batch_written = self.batch_written, trio.Event()
         written.set()
-        if self._lines:
+        if self._rows:
             self.has_work.set()
 
 
-def _cost(line: JournalRow) -> int:
-    return LINE_COST + len(line.body) + len(line.entries)
+def _cost(row: JournalRow) -> int:
+    return ROW_COST + len(row.body) + len(row.entries)

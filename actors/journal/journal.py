@@ -159,7 +159,7 @@ class Journal:
             else:
                 self._append(record, *fold(self.state, record))
         self.unpublished = deque(unpublished)
-        self._backlog.rewrite((self,), seen_until, lines_are_kept=True)
+        self._backlog.rewrite((self,), seen_until, rows_are_kept=True)
 
     def _append(
         self, record: Record, state: SessionState, entries: tuple[TimelineEntry, ...]

@@ -192,11 +192,11 @@ class JournalBudget:
         """The record of what was counted, where it is time for one."""
         since = self._counting_since
         if self._counts and (now or at >= since + EVERY or at < since):
-            thinned = MessagesDropped(
+            dropped = MessagesDropped(
                 at, self._messages, self._changes, self._bytes, self._attachments
             )
             self._messages = self._bytes = self._changes = self._attachments = 0
-            yield thinned
+            yield dropped
 
     def _release(self) -> Iterator[RoomEvent]:
         """Changes that waited, as many as there is room for now."""

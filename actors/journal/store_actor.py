@@ -19,17 +19,17 @@ from actors.journal.backlog import Backlog, RowSource
 from actors.journal.process_ports import Announce, Clock
 from actors.runtime import Actor, Backoff, ReplyTo, receives
 
-GATHER: Final = 0.1
+BATCH_INTERVAL: Final = 0.1
 """Seconds between two batches: one sync of the disk for everything that came in between."""
 HEARTBEAT: Final = 0.5
 """Seconds between two batches if nothing happens."""
 PRUNE_EVERY: Final = 60.0
-OFTEN_VERIFIED: Final = 64 << 20
+MAX_VERIFIED_BYTES: Final = 64 << 20
 """An archive of up to so many bytes is read through whenever nothing else is to do; that takes some
 hundredths of a second in a thread.  A larger one is read only after a reader failed."""
 _LOGGED_BYTES: Final = 1 << 30
 """Bytes dropped for size after which the log says it, even if more is to be dropped."""
-AGAIN: Final = Backoff(first=0.1, most=5.0)
+WRITE_RETRY: Final = Backoff(first=0.1, most=5.0)
 """Between tries to write to an archive that fails."""
 
 
@@ -101,14 +101,14 @@ class StoreActor(Actor[StoreMessage]):
                 for reply_to in (*flushes, *self._flushes):
                     reply_to.send(False)
                 flushes, self._flushes = [], []
-                await trio.sleep(AGAIN.delay(failures, self.context.random))
+                await trio.sleep(WRITE_RETRY.delay(failures, self.context.random))
             self._backlog.done()
             for reply_to in flushes:
                 reply_to.send(True)
             if self._flushes:
                 self._backlog.has_work.set()
-            if batch.lines:
-                await trio.sleep(GATHER)
+            if batch.rows:
+                await trio.sleep(BATCH_INTERVAL)
 
     async def _wait_for_earlier_runs(self) -> None:
         opened, health = self._backlog.ready, self._backlog.health
@@ -162,7 +162,7 @@ class StoreActor(Actor[StoreMessage]):
                 if failures & (failures + 1) == 0:
                     self._announce("store_unreadable", error=str(trouble))
                 health.unreadable, failures = str(trouble), failures + 1
-                await trio.sleep(AGAIN.delay(failures, self.context.random))
+                await trio.sleep(WRITE_RETRY.delay(failures, self.context.random))
                 self._backlog.verify_wanted.set()
                 continue
             health.unreadable, failures = "", 0
@@ -176,17 +176,17 @@ class StoreActor(Actor[StoreMessage]):
         self._write_anew(lost)
 
     def _write_anew(self, lost: ArchiveLost) -> None:
-        rescued = lost.lines_are_kept
-        self._backlog.rewrite(self._journals(), self._clock(), lines_are_kept=rescued)
+        rescued = lost.rows_are_kept
+        self._backlog.rewrite(self._journals(), self._clock(), rows_are_kept=rescued)
 
     async def _prune_regularly(self) -> None:
         """Prune step by step, so that writing never waits long."""
         more, by_age, by_size = False, NOTHING, NOTHING
         while True:
-            await self._sleep_and_verify(GATHER if more else PRUNE_EVERY)
+            await self._sleep_and_verify(BATCH_INTERVAL if more else PRUNE_EVERY)
             try:
                 if not more:
-                    await self._archive.verify(OFTEN_VERIFIED)
+                    await self._archive.verify(MAX_VERIFIED_BYTES)
                 step = await self._archive.prune(self._trusted_clock())
             except ArchiveLost as lost:
                 self._rewrite(lost)

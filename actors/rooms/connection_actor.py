@@ -34,12 +34,12 @@ from actors.runtime import Actor, Backoff, Ref, receives
 from actors.session import EndReason, Reconnected, Reconnecting, Resynced, RoomEvent, Watching
 from actors.session.end_reasons import END_OF_DISCONNECT
 
-FindAgain: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
+RenewJob: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
 """The job with a token that is valid now; None if that room instance is over.
 Raises `RoomUnreachable` if the server gives no answer."""
 
 
-class Undo(Protocol):
+class OwnRoomRemoval(Protocol):
     """Recognizes a room that only our own entry made, and deletes it."""
 
     async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
@@ -52,19 +52,19 @@ class Undo(Protocol):
         ...
 
 
-AGAIN: Final = Backoff(first=0.25, most=10.0, reset_after=30.0)
+ENTRY_RETRY: Final = Backoff(first=0.25, most=10.0, reset_after=30.0)
 """Between tries to enter a room."""
 MOST_FAILURES: Final = 6
 """Failed entries in a row, into a room that exists, after which the job has failed."""
-LOOK_WITHIN: Final = 2.0
+LOOKUP_TIMEOUT: Final = 2.0
 """Seconds in which the server must answer, before the first entry, whether the room exists."""
-DOUBT_WITHIN: Final = 1.5
+CREATOR_TIMEOUT: Final = 1.5
 """Seconds in which the server must answer who made the room that we are in."""
-LISTED_AFTER: Final = (0.5, 2.5)
+LISTING_CHECK_DELAYS: Final = (0.5, 2.5)
 """Seconds after an entry at which the room must be in the server's list, and between that
 and a second look.  LiveKit can let an agent into a room that it is deleting, and keep it
 there."""
-DOWN_EVERY: Final = 1.5
+DOWN_CHECK_INTERVAL: Final = 1.5
 """Seconds between two questions to the server while the room's connection is down."""
 ABSENT_ANSWERS: Final = 2
 """Answers in a row without the room after which this instance is over.  One is not enough: people
@@ -95,8 +95,8 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         job: RoomJob,
         port: RoomPort,
         *,
-        find_again: FindAgain,
-        undo: Undo,
+        renew_job: RenewJob,
+        own_room_removal: OwnRoomRemoval,
         clock: Clock,
         announce: Announce,
         report_entered: Callable[[], object],
@@ -104,8 +104,8 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     ) -> None:
         self._job = evolve(job, room_sid=memory.room_sid or job.room_sid)
         self._port = port
-        self._find_again = find_again
-        self._undo = undo
+        self._renew_job = renew_job
+        self._own_room_removal = own_room_removal
         self._clock = clock
         self._announce = announce
         self._report_entered = report_entered
@@ -141,7 +141,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         await trio.sleep(message.grace)
         reason = message.reason
         with suppress(RoomUnreachable):
-            if await self._find_again(self._job) is None:
+            if await self._renew_job(self._job) is None:
                 reason = "found_ended"
         self.leave(LeaveRoom(reason))
 
@@ -174,7 +174,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
                     return
             else:
                 failures += 1
-                await trio.sleep(AGAIN.delay(failures, self.context.random))
+                await trio.sleep(ENTRY_RETRY.delay(failures, self.context.random))
             again = await self._find_instance()
             if error is not None and again is not None:
                 self._announce(
@@ -189,8 +189,8 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     async def _look_before_entry(self) -> RoomJob | None:
         """True if the room of a new job exists.  Without an answer in time we enter: the token
         makes no room, and the entry is compared with the job."""
-        with trio.move_on_after(LOOK_WITHIN), suppress(RoomUnreachable):
-            return await self._find_again(self._job)
+        with trio.move_on_after(LOOKUP_TIMEOUT), suppress(RoomUnreachable):
+            return await self._renew_job(self._job)
         return self._job
 
     async def _enter_and_watch(self, job: RoomJob) -> RoomError | None:
@@ -213,7 +213,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._room, self._withheld = None, None
             if made_by_us:
                 with trio.CancelScope(shield=True):
-                    await self._undo.delete(job, made_by_us)
+                    await self._own_room_removal.delete(job, made_by_us)
         if made_by_us:
             self._reason, self._lost_at = "found_ended", None
             return None
@@ -228,8 +228,8 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     async def _is_made_by_us(self, job: RoomJob, room_sid: str) -> bool:
         """Ask who made the room that we are in.  Shielded, because a room that we made would
         otherwise stay."""
-        with trio.move_on_after(DOUBT_WITHIN, shield=True), suppress(RoomUnreachable):
-            return await self._undo.only_we_made(job, room_sid)
+        with trio.move_on_after(CREATOR_TIMEOUT, shield=True), suppress(RoomUnreachable):
+            return await self._own_room_removal.only_we_made(job, room_sid)
         return False
 
     def _release_withheld(self) -> None:
@@ -239,7 +239,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._offer(event)
 
     async def _check_listing(self, room: OpenRoom) -> None:
-        for seconds in LISTED_AFTER:
+        for seconds in LISTING_CHECK_DELAYS:
             await trio.sleep(seconds)
             if self._room is not room or self._down or await self._find_instance() is not None:
                 return
@@ -284,7 +284,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         """
         room, missing = self._room, 0
         while missing < ABSENT_ANSWERS:
-            await trio.sleep(DOWN_EVERY)
+            await trio.sleep(DOWN_CHECK_INTERVAL)
             if not self._down or self._room is not room:
                 return
             missing = missing + 1 if await self._find_instance() is None else 0
@@ -307,11 +307,11 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         attempt = 0
         while True:
             try:
-                return await self._find_again(self._job)
+                return await self._renew_job(self._job)
             except RoomUnreachable as error:
                 attempt += 1
                 if attempt & (attempt - 1) == 0:
                     self._announce(
                         "room_unknown", room=self._job.room, attempt=attempt, error=str(error)
                     )
-                await trio.sleep(AGAIN.delay(attempt, self.context.random))
+                await trio.sleep(ENTRY_RETRY.delay(attempt, self.context.random))

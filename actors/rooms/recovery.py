@@ -24,12 +24,12 @@ from actors.runtime import Ref
 ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
 """The SIDs of all rooms that LiveKit has.  Raises `RoomUnreachable`."""
 
-LOOK_EVERY: Final = 2.0
-"""Seconds between two looks whether the rooms of unwatched sessions exist."""
-INSIDE_EVERY: Final = 30.0
-"""Seconds between two looks whether the rooms that we are in exist.  A room reports its end itself,
-except one that LiveKit was deleting while it let us in."""
-MISSING: Final = 20.0
+CHECK_INTERVAL: Final = 2.0
+"""Seconds between two checks whether the rooms of unwatched sessions exist."""
+INSIDE_INTERVAL: Final = 30.0
+"""Seconds between two checks whether the rooms that we are in exist.  A room reports its end
+itself, except one that LiveKit was deleting while it let us in."""
+MISSING_TIMEOUT: Final = 20.0
 """Seconds for which a room that we are in must be missing before it counts as over."""
 LOAD_AGAIN: Final = 5.0
 """Seconds between two tries to read an archive that is in trouble."""
@@ -49,7 +49,7 @@ class Recovery:
         *,
         clock: Clock,
         announce: Announce,
-        look_every: float = LOOK_EVERY,
+        check_interval: float = CHECK_INTERVAL,
     ) -> None:
         self._archive = archive
         self._table = table
@@ -58,8 +58,8 @@ class Recovery:
         self._list_living = list_living
         self._clock = clock
         self._announce = announce
-        self._look_every = look_every
-        self._looked_at = trio.current_time()
+        self._check_interval = check_interval
+        self._checked_at = trio.current_time()
         self._missing: dict[str, float] = {}
         """SIDs of our rooms that LiveKit does not list, and since when (seconds of trio)."""
 
@@ -80,17 +80,20 @@ class Recovery:
         """For as long as the program runs."""
         while True:
             if self._table.loaded:
-                if self._table.unwatched or trio.current_time() >= self._looked_at + INSIDE_EVERY:
-                    await self._look()
-                await trio.sleep(self._look_every)
+                if (
+                    self._table.unwatched
+                    or trio.current_time() >= self._checked_at + INSIDE_INTERVAL
+                ):
+                    await self._check()
+                await trio.sleep(self._check_interval)
             else:
                 await trio.sleep(LOAD_AGAIN)
                 await self.load_once()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         table, asked_at, now = self._table, self._clock(), trio.current_time()
         unwatched, inside = frozenset(table.unwatched), table.connected_sids
-        self._looked_at = now
+        self._checked_at = now
         if not (unwatched or inside):
             return
         try:
@@ -99,7 +102,9 @@ class Recovery:
             return
         missing = (inside & table.connected_sids) - living
         self._missing = {sid: self._missing.get(sid, now) for sid in missing}
-        vanished = frozenset(sid for sid, at in self._missing.items() if now - at >= MISSING)
+        vanished = frozenset(
+            sid for sid, at in self._missing.items() if now - at >= MISSING_TIMEOUT
+        )
         over = vanished | unwatched - living
         if over:
             self._manager.tell(RoomsVanished(asked_at, over))

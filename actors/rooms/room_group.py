@@ -19,7 +19,12 @@ from attrs import define, field, frozen
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Announce, Clock
-from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory, FindAgain, Undo
+from actors.rooms.connection_actor import (
+    ConnectionActor,
+    ConnectionMemory,
+    OwnRoomRemoval,
+    RenewJob,
+)
 from actors.rooms.messages import RoomEntered, RoomGroupEnded, SessionReady
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.session_actor import MAILBOX, ObserveLag, SessionActor
@@ -40,7 +45,7 @@ SESSION_RESTARTS: Final = Intensity(restarts=10, within=60.0)
 CONNECTION_RESTARTS: Final = Intensity(restarts=2, within=300.0)
 GROUP_RESTARTS: Final = Intensity(restarts=12, within=60.0)
 """Of all parts together.  When it is spent the room's job fails."""
-SOON: Final = Backoff(first=0.01, most=5.0)
+SESSION_BACKOFF: Final = Backoff(first=0.01, most=5.0)
 """A session restarts at once, because its mailbox fills meanwhile."""
 
 
@@ -72,8 +77,8 @@ def connection_part(room: RoomContext) -> ChildSpec[Any]:
         return ConnectionActor(
             room.job,
             dependencies.port,
-            find_again=dependencies.find_again,
-            undo=dependencies.undo,
+            renew_job=dependencies.renew_job,
+            own_room_removal=dependencies.own_room_removal,
             clock=dependencies.clock,
             announce=dependencies.announce,
             report_entered=lambda: room.tell_manager(RoomEntered(room.key)),
@@ -116,7 +121,7 @@ def session_part(room: RoomContext) -> ChildSpec[Any]:
         restart=Restart.TRANSIENT,
         significant=True,
         intensity=SESSION_RESTARTS,
-        backoff=SOON,
+        backoff=SESSION_BACKOFF,
         mailbox=dependencies.session_mailbox,
     )
 
@@ -130,8 +135,8 @@ class RoomDependencies:
     """The dependencies that the actors of every room share."""
 
     port: RoomPort
-    find_again: FindAgain
-    undo: Undo
+    renew_job: RenewJob
+    own_room_removal: OwnRoomRemoval
     backlog: Backlog
     """Where the records of every session go."""
     clock: Clock

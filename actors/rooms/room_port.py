@@ -51,7 +51,7 @@ class RoomUnreachable(RoomError):
     """The server could not be reached or did not answer in time: worth another try."""
 
 
-Offer: TypeAlias = Callable[[RoomEvent], object]
+OfferEvent: TypeAlias = Callable[[RoomEvent], object]
 """Takes an event at once: never raises, never waits.  Called on the trio thread."""
 
 
@@ -73,7 +73,7 @@ class OpenRoom(Protocol):
 class RoomPort(Protocol):
     """The way into rooms."""
 
-    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+    def open(self, job: RoomJob, offer: OfferEvent) -> AbstractAsyncContextManager[OpenRoom]:
         """Enter the room of `job`; leave it when the block ends, however it ends.
 
         On entry `Watching` has been offered and is the first event; nobody who was

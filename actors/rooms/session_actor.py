@@ -119,10 +119,10 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:
-        thinned = self.context.take_dropped(DataReceived)
+        dropped_messages = self.context.take_dropped(DataReceived)
         files = self.context.take_dropped(AttachmentReceived)
-        if thinned or files:
-            self._journal.record(MessagesDropped(event.at, thinned, attachments=files))
+        if dropped_messages or files:
+            self._journal.record(MessagesDropped(event.at, dropped_messages, attachments=files))
         try:
             self._journal.record(event)
         except RoomInstanceChanged:

@@ -138,7 +138,7 @@ from actors.session.webhooks import CORRECTIONS, true_end
 
 __all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_deadline"]
 
-Result: TypeAlias = tuple[SessionState, tuple[TimelineEntry, ...]]
+FoldResult: TypeAlias = tuple[SessionState, tuple[TimelineEntry, ...]]
 
 
 def begin(
@@ -168,7 +168,7 @@ def begin(
     )
 
 
-def apply(state: SessionState, event: RoomEvent) -> Result:
+def apply(state: SessionState, event: RoomEvent) -> FoldResult:
     """The state after `event`, and the entries that it leads to, in order.
 
     An entry's `at` can be earlier than the event: a provisional leave gets its entry when it is
@@ -188,7 +188,7 @@ def apply(state: SessionState, event: RoomEvent) -> Result:
     return state, tuple(entries)
 
 
-def end(state: SessionState, at: float, reason: str) -> Result:
+def end(state: SessionState, at: float, reason: str) -> FoldResult:
     """The session is over: everything that is open is closed.
 
     For the reason ``found_ended`` nothing after the last event counts as watched.  If a webhook

@@ -9,7 +9,7 @@ from typing import Final, final
 import trio
 from attrs import evolve
 
-from actors.rooms.room_port import Offer, OpenRoom, RoomJob
+from actors.rooms.room_port import OfferEvent, OpenRoom, RoomJob
 from actors.session import (
     AttachmentReceived,
     DataReceived,
@@ -41,9 +41,9 @@ class EventDelivery:
         """Seconds by which the next event will be late."""
         self.stopped = False
         """No event arrives: they wait and come in a burst."""
-        self._burst: list[tuple[Offer, RoomEvent]] = []
-        self._swapped: tuple[Offer, RoomEvent] | None = None
-        self._delayed: list[tuple[Offer, RoomEvent]] = []
+        self._burst: list[tuple[OfferEvent, RoomEvent]] = []
+        self._swapped: tuple[OfferEvent, RoomEvent] | None = None
+        self._delayed: list[tuple[OfferEvent, RoomEvent]] = []
 
     def resume(self, at: float) -> bool:
         """Deliver the burst as if all of it was sent now.  True if events of the connection itself
@@ -70,7 +70,7 @@ class EventDelivery:
         for offer, event in delayed:
             offer(event)
 
-    def through(self, offer: Offer) -> Offer:
+    def through(self, offer: OfferEvent) -> OfferEvent:
         """An `offer` with the faults of this delivery."""
 
         def send(event: RoomEvent) -> None:
@@ -98,7 +98,7 @@ class EventDelivery:
 
         return send
 
-    async def _send_later(self, seconds: float, delayed: tuple[Offer, RoomEvent]) -> None:
+    async def _send_later(self, seconds: float, delayed: tuple[OfferEvent, RoomEvent]) -> None:
         self._delayed.append(delayed)
         await trio.sleep(seconds)
         if delayed in self._delayed:
@@ -119,7 +119,7 @@ class DelayedRooms:
     def __init__(
         self,
         rooms: SimulatedRooms,
-        wired: Callable[[str, Offer], Offer],
+        wired: Callable[[str, OfferEvent], OfferEvent],
         entered: Callable[[SimulatedRoom], object],
         left: Callable[[SimulatedRoom], object],
     ) -> None:
@@ -129,7 +129,7 @@ class DelayedRooms:
         self._left = left
 
     @asynccontextmanager
-    async def open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+    async def open(self, job: RoomJob, offer: OfferEvent) -> AsyncGenerator[OpenRoom, None]:
         room: SimulatedRoom | None = None
         over = False
 

@@ -149,7 +149,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "gaps": stored_session_laws.gaps,
         "end reasons": stored_session_laws.end_reasons,
         "webhooks alone": stored_session_laws.webhooks_alone,
-        "lines": stored_session_laws.lines,
+        "rows": stored_session_laws.rows,
         "snapshot is the fold": lambda world: world.journals.differing(world.disk),
         "mailbox law": _MAILBOX_LAW,
         "nothing queued": _of_actors(lambda p: checks.nothing_queued(p.saboteur.counters())),

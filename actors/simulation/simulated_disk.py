@@ -1,6 +1,6 @@
 """A simulated disk under the archive's port, for faults that a real one shows rarely.
 
-A session that is read from it has passed the codec and the fold, line by line.  It notes up to
+A session that is read from it has passed the codec and the fold, row by row.  It notes up to
 which time all records are stored (`durable_until`); the laws compare the program's promises
 with that.
 """
@@ -61,7 +61,7 @@ class SimulatedDisk:
         """Virtual seconds: all records of this run before that time are stored."""
         self.troubled_at = -inf
         """Virtual seconds of the last fault."""
-        self.lines: dict[int, dict[int, JournalRow]] = {}
+        self.rows: dict[int, dict[int, JournalRow]] = {}
         """By session and number."""
         self._saved: dict[int, Checkpoint] = {}
         self._read: dict[int, StoredSession] = {}
@@ -125,7 +125,7 @@ class SimulatedDisk:
             self._refuse()
         if self.damaged:
             self.damaged = False
-            self.lines, self._saved, self._read = {}, {}, {}
+            self.rows, self._saved, self._read = {}, {}, {}
             raise ArchiveLost("damaged: a new one begins")
 
     async def prune(self, now: float | None) -> PruneStep:
@@ -156,10 +156,10 @@ class SimulatedDisk:
         return stored
 
     def _replay(self, number: int) -> StoredSession:
-        saved, lines = self._saved[number], self.lines.get(number, {})
+        saved, rows = self._saved[number], self.rows.get(number, {})
         state, seq = decode_state(encode_state(saved.state)), saved.seq
-        while (line := lines.get(seq + 1)) is not None:
-            state, _ = fold(state, decode_record(line.kind, line.body))
+        while (row := rows.get(seq + 1)) is not None:
+            state, _ = fold(state, decode_record(row.kind, row.body))
             seq += 1
         return StoredSession(number, seq, state, saved.lost)
 
@@ -167,15 +167,15 @@ class SimulatedDisk:
         """Number of the last record of a session that can be read; -1 if none can."""
         if number not in self._saved:
             return -1
-        seq, lines = self._saved[number].seq, self.lines.get(number, {})
-        while seq + 1 in lines:
+        seq, rows = self._saved[number].seq, self.rows.get(number, {})
+        while seq + 1 in rows:
             seq += 1
         return seq
 
     def _append(self, batch: Batch) -> None:
-        for line in batch.lines:
-            self.lines.setdefault(line.session, {})[line.seq] = line
-            self._read.pop(line.session, None)
+        for row in batch.rows:
+            self.rows.setdefault(row.session, {})[row.seq] = row
+            self._read.pop(row.session, None)
         for one in batch.checkpoints:
             self._saved[one.session] = one
             self._read.pop(one.session, None)

@@ -19,7 +19,7 @@ from actors.rooms.messages import Assigned, Drain, Terminated
 from actors.rooms.recovery import Recovery
 from actors.rooms.reporter import ListSessions, Reporter
 from actors.rooms.room_group import RoomDependencies
-from actors.rooms.room_port import Offer, RoomJob
+from actors.rooms.room_port import OfferEvent, RoomJob
 from actors.rooms.room_table import RoomTable
 from actors.rooms.subscriber import Subscriber, SubscriberFanOut
 from actors.runtime import (
@@ -53,7 +53,7 @@ BACKLOG: Final = 60
 """Lines that may wait for the disk: few, so that some are given up."""
 HEARTBEAT: Final = 2.0
 """Seconds between two batches without events; longer than in production, to simulate faster."""
-LOOK_EVERY: Final = 4.0
+CHECK_INTERVAL: Final = 4.0
 """Seconds between the recovery's looks at what lives."""
 RECONCILE_EVERY: Final = 10.0
 STOP_WITHIN: Final = 10.0
@@ -126,7 +126,7 @@ class SimulatedProgram:
     def __init__(self, world: World) -> None:
         self.world = world
         self.number = len(world.programs)
-        self.table, self.backlog = RoomTable(), Backlog(most_lines=BACKLOG)
+        self.table, self.backlog = RoomTable(), Backlog(most_rows=BACKLOG)
         self.faulty = FaultySubscriber(self)
         self.jobs = Jobs()
         self.saboteur = Saboteur(world.injected)
@@ -218,8 +218,8 @@ class SimulatedProgram:
         )
         around = RoomDependencies(
             port=DelayedRooms(self.world.rooms, self._through_delivery, self._entered, self._left),
-            find_again=self.world.find_again,
-            undo=self.world.undo,
+            renew_job=self.world.renew_job,
+            own_room_removal=self.world.own_room_removal,
             backlog=self.backlog,
             clock=self.world.our_time,
             subscriber=self.subscriber,
@@ -252,7 +252,7 @@ class SimulatedProgram:
             self.world.list_living,
             clock=self.world.our_time,
             announce=self._announce,
-            look_every=LOOK_EVERY,
+            check_interval=CHECK_INTERVAL,
         )
         await recovery.load_once()
         root.start_child(ChildSpec("recovery", lambda: Service(recovery.run)))
@@ -293,7 +293,7 @@ class SimulatedProgram:
 
     # -- its effects and its events
 
-    def _through_delivery(self, room: str, offer: Offer) -> Offer:
+    def _through_delivery(self, room: str, offer: OfferEvent) -> OfferEvent:
         """`offer` over the delivery of this room, where what comes is stamped with our clock."""
         world = self.world
 

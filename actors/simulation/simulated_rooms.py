@@ -22,7 +22,7 @@ from typing import Final, final
 import trio
 from attrs import evolve
 
-from actors.rooms.room_port import Offer, OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused
+from actors.rooms.room_port import OfferEvent, OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused
 from actors.session.events import (
     DataReceived,
     Disconnected,
@@ -108,11 +108,11 @@ class SimulatedRooms(RoomPort):
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
 
-    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+    def open(self, job: RoomJob, offer: OfferEvent) -> AbstractAsyncContextManager[OpenRoom]:
         return self._open(job, offer)
 
     @asynccontextmanager
-    async def _open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+    async def _open(self, job: RoomJob, offer: OfferEvent) -> AsyncGenerator[OpenRoom, None]:
         await trio.sleep(self.delay(job))
         if (fault := self.fault(job)) is not None:
             raise fault
@@ -134,7 +134,7 @@ class SimulatedRooms(RoomPort):
 class Watcher(OpenRoom):
     """One stay of an observer in a simulated room.  Hidden: not in anybody's roster."""
 
-    def __init__(self, room: SimulatedRoom, offer: Offer) -> None:
+    def __init__(self, room: SimulatedRoom, offer: OfferEvent) -> None:
         self._room = room
         self._offer = offer
         self._out = trio.Event()

@@ -37,7 +37,7 @@ def _all(world: World) -> Iterator[tuple[StoredSession, Truth | None]]:
 def all_is_stored(world: World) -> list[str]:
     """The disk has all records, and the store reports no trouble."""
     backlog, table = world.program.backlog, world.program.table
-    problems = [f"{backlog.waiting} lines wait"] if backlog.waiting else []
+    problems = [f"{backlog.waiting} rows wait"] if backlog.waiting else []
     if backlog.health.trouble:
         problems.append(f"still in trouble: {backlog.health.trouble}")
     for journal in table.journals:
@@ -236,13 +236,13 @@ def webhooks_alone(world: World) -> list[str]:
     return problems
 
 
-def lines(world: World) -> list[str]:
-    """Each line of a session is stored, or counted as lost."""
+def rows(world: World) -> list[str]:
+    """Each row of a session is stored, or counted as lost."""
     problems: list[str] = []
     for stored, _ in _all(world):
-        missing = stored.seq + 1 - len(world.disk.lines.get(stored.session, {}))
+        missing = stored.seq + 1 - len(world.disk.rows.get(stored.session, {}))
         if missing != stored.lost:
             problems.append(
-                f"{stored.state.room_sid}: {missing} lines missing, {stored.lost} counted"
+                f"{stored.state.room_sid}: {missing} rows missing, {stored.lost} counted"
             )
     return problems

@@ -13,8 +13,8 @@ from typing import Any, Final, final
 import trio
 from attrs import evolve, frozen
 
-from actors.journal.store_actor import GATHER, Flush
-from actors.rooms.connection_actor import Undo
+from actors.journal.store_actor import BATCH_INTERVAL, Flush
+from actors.rooms.connection_actor import OwnRoomRemoval
 from actors.rooms.messages import WebhookReceived
 from actors.rooms.room_group import ROOM_PARTS
 from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
@@ -189,14 +189,14 @@ class World:
             return RoomRefused("401")
         return None
 
-    async def find_again(self, job: RoomJob) -> RoomJob | None:
+    async def renew_job(self, job: RoomJob) -> RoomJob | None:
         living = await self.list_living()
         if job.room_sid:
             return job if job.room_sid in living else None
         return job if any(room.name == job.room for room in self.rooms.live) else None
 
     @property
-    def undo(self) -> Undo:
+    def own_room_removal(self) -> OwnRoomRemoval:
         """Deletes a room that only we made."""
         return self.rooms
 
@@ -256,7 +256,7 @@ class World:
         now, durable_until = trio.current_time(), self.disk.durable_until
         self.checked["durable"] += 1
         calm_since = max(ending.began_at, self.disk.troubled_at)
-        late = now - durable_until - HEARTBEAT - 2 * GATHER
+        late = now - durable_until - HEARTBEAT - 2 * BATCH_INTERVAL
         if not well and now - calm_since > CALM and late > 0:
             self.violations.append(f"durable: nothing was written in the last {late:g} s or more")
         for watched in self.journals.of(ending.backlog):
@@ -275,7 +275,7 @@ class World:
             if path is None or mailboxes is None or len(mailboxes[-1]):
                 self.truths.mark_inexact(room)
         for truth in self.truths.by_sid.values():
-            if truth.webhook_at is not None and truth.webhook_at >= durable_until - GATHER:
+            if truth.webhook_at is not None and truth.webhook_at >= durable_until - BATCH_INTERVAL:
                 truth.webhooks_missed += 1  # It may not have been written yet.
 
     async def run_again(self, seconds: float) -> None:

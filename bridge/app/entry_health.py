@@ -14,7 +14,14 @@ from typing import Final, TypeAlias
 import trio
 from attrs import define, field
 
-from actors.rooms.room_port import Offer, OpenRoom, RoomError, RoomJob, RoomPort, RoomUnreachable
+from actors.rooms.room_port import (
+    OfferEvent,
+    OpenRoom,
+    RoomError,
+    RoomJob,
+    RoomPort,
+    RoomUnreachable,
+)
 
 ENOUGH: Final = 3
 """Entries in a row that must fail: one alone may be an accident."""
@@ -64,11 +71,11 @@ class CountedRooms(RoomPort):
         self._entries = entries
         self._look_up = look_up
 
-    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+    def open(self, job: RoomJob, offer: OfferEvent) -> AbstractAsyncContextManager[OpenRoom]:
         return self._open(job, offer)
 
     @asynccontextmanager
-    async def _open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+    async def _open(self, job: RoomJob, offer: OfferEvent) -> AsyncGenerator[OpenRoom, None]:
         async with AsyncExitStack() as stack:
             try:
                 room = await stack.enter_async_context(self._port.open(job, offer))

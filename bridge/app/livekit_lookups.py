@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
-from actors.rooms.connection_actor import FindAgain, Undo
+from actors.rooms.connection_actor import OwnRoomRemoval, RenewJob
 from actors.rooms.recovery import ListLiving
 from actors.rooms.room_port import RoomJob, RoomUnreachable
 from bridge.livekit.rooms.instance_tracker import LookUp
@@ -62,24 +62,24 @@ def living_rooms_lookup(api: ServerApi) -> ListLiving:
     return list_living
 
 
-def current_job_lookup(instances: RoomInstances, config: WorkerConfig) -> FindAgain:
+def current_job_lookup(instances: RoomInstances, config: WorkerConfig) -> RenewJob:
     """Gives a job with fresh tokens, or None where its room instance does not exist any more.
 
     It is asked before a room is entered and before it is entered again.
     """
 
-    async def find_again(job: RoomJob) -> RoomJob | None:
+    async def renew_job(job: RoomJob) -> RoomJob | None:
         with _errors_as_unreachable():
             sid = await instances.sid_of(job.room)
         if not sid or (job.room_sid and sid != job.room_sid):
             return None
         return with_own_tokens(job, config)
 
-    return find_again
+    return renew_job
 
 
 @frozen
-class UndoThroughApi(Undo):
+class ApiRoomRemoval(OwnRoomRemoval):
     """Deletes a room that only our own entry made."""
 
     instances: RoomInstances

@@ -32,7 +32,7 @@ from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge import __version__
 from bridge.app.entry_health import CountedRooms, EntryHealth
 from bridge.app.livekit_lookups import (
-    UndoThroughApi,
+    ApiRoomRemoval,
     current_job_lookup,
     living_rooms_lookup,
     recorder_lookup,
@@ -123,7 +123,7 @@ class Program:
         self.closing = "the worker's socket"
         await self.worker.aclose()
 
-    def say_goodbye(self) -> None:
+    def log_final_summary(self) -> None:
         """Log the final summary.  Right after a hurried end too, when no actor runs any more."""
         self.rooms.end_open_sessions()
         log.info("final_summary", **self.rooms.summary().as_dict())
@@ -208,11 +208,11 @@ async def _start_everything(
         abandoned_connections=lambda: port.abandoned,
         rng=rng,
     )
-    entries, find_again = EntryHealth(), current_job_lookup(instances, config)
+    entries, renew_job = EntryHealth(), current_job_lookup(instances, config)
     ports = RoomActorPorts(
-        port=CountedRooms(port, entries, find_again),
-        find_again=find_again,
-        undo=UndoThroughApi(instances),
+        port=CountedRooms(port, entries, renew_job),
+        renew_job=renew_job,
+        own_room_removal=ApiRoomRemoval(instances),
         list_living=living_rooms_lookup(api),
         reports=worker,
         archive=archive,

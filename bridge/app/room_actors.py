@@ -18,7 +18,7 @@ from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
 from actors.journal.process_ports import Clock
 from actors.journal.store_actor import Flush, StoreActor
-from actors.rooms.connection_actor import FindAgain, Undo
+from actors.rooms.connection_actor import OwnRoomRemoval, RenewJob
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Terminated, WebhookReceived
@@ -208,8 +208,8 @@ class RoomActorPorts:
     """The ports of the actors of rooms: LiveKit's side, a store, a clock."""
 
     port: RoomPort
-    find_again: FindAgain
-    undo: Undo
+    renew_job: RenewJob
+    own_room_removal: OwnRoomRemoval
     list_living: ListLiving
     reports: JobReports
     archive: Archive
@@ -236,8 +236,8 @@ async def start_room_actors(
 
     dependencies = RoomDependencies(
         port=ports.port,
-        find_again=ports.find_again,
-        undo=ports.undo,
+        renew_job=ports.renew_job,
+        own_room_removal=ports.own_room_removal,
         backlog=backlog,
         clock=ports.clock,
         subscriber=subscriber,

@@ -39,7 +39,7 @@ class Shutdown:
 
     sink: Sink
     """Where the log goes."""
-    say_goodbye: Callable[[], object]
+    log_end: Callable[[], object]
     """Logs what a run says last.  Called once, also when the process is ended by force."""
     requested: trio.Event = field(factory=trio.Event)
     """A first signal has come."""
@@ -85,7 +85,7 @@ class Shutdown:
         self._work.cancel()
         await trio.sleep(GOODBYE_SECONDS)
         log.warning("end_forced", after=GOODBYE_SECONDS)
-        self.say_goodbye()
+        self.log_end()
         self.sink.flush(FLUSH_SECONDS)
         os._exit(self.code)
 

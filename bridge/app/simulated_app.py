@@ -85,7 +85,7 @@ async def open_simulated_app(
 ) -> AsyncGenerator[SimulatedApp, None]:
     """Run them for the length of a block; `reports` takes the reports on jobs."""
 
-    async def find_again(job: RoomJob) -> RoomJob | None:
+    async def renew_job(job: RoomJob) -> RoomJob | None:
         exists = any(
             room.name == job.room and job.room_sid in ("", room.sid) for room in rooms.live
         )
@@ -100,8 +100,8 @@ async def open_simulated_app(
     ):
         ports = RoomActorPorts(
             port=rooms,
-            find_again=find_again,
-            undo=rooms,
+            renew_job=renew_job,
+            own_room_removal=rooms,
             list_living=list_living,
             reports=reports,
             archive=archive,

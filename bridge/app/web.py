@@ -28,7 +28,7 @@ from bridge.http.api.answer_types import (
     WorkerStore,
     WorkerView,
 )
-from bridge.http.api.endpoints import Api, Archives
+from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
 from bridge.http.health import health
@@ -92,11 +92,11 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         ports.clock.now,
     )
     backlog = ports.backlog
-    archives = Archives(
+    readers = StoreReaders(
         lambda: open_sessions(settings.data_dir), unreadable=backlog.report_unreadable
     )
     api = Api(
-        archives,
+        readers,
         workers=lambda: [_worker_view(ports)],
         actors=lambda: _actor_tree(ports),
         version=__version__,
@@ -110,7 +110,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         frozenset(settings.http_host), settings.http_root, settings.trusted_proxies
     )
     pages = Pages(
-        archives.read,
+        readers.read,
         ports.open_sessions,
         _system(ports),
         root=front.root,

@@ -81,11 +81,11 @@ class _WorkerRun:
     shutdown: Shutdown = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.shutdown = Shutdown(self.sink, self.say_goodbye)
+        self.shutdown = Shutdown(self.sink, self.log_end)
 
-    def say_goodbye(self) -> None:
+    def log_end(self) -> None:
         if self.program is not None:
-            self.program.say_goodbye()
+            self.program.log_final_summary()
         log.info("agent_stopped")
 
     async def watch(self) -> None:
@@ -121,5 +121,5 @@ async def _main(settings: Settings, sink: Sink) -> int:
     code = await worker_run.shutdown.run(worker_run.watch)
     if worker_run.refused:
         raise SettingsError(worker_run.refused)
-    worker_run.say_goodbye()
+    worker_run.log_end()
     return code

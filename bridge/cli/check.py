@@ -27,7 +27,7 @@ from rich.text import Text
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, StoreRefused
 from bridge.app.session_source import open_sessions
-from bridge.cli.probes import NO_MEDIA, PROBES, Result, ServerCheck
+from bridge.cli.probes import NO_MEDIA, PROBES, CheckRow, ServerCheck
 from bridge.config import machine
 from bridge.config.settings import BY_NAME, TABLE, Setting, UncheckedSettings, read_settings
 from bridge.config.values import HttpAddress
@@ -84,21 +84,21 @@ def run_check(flags: Mapping[str, object], *, as_json: bool, media: bool) -> int
     return 0 if all(map(_holds, results)) else FAILED
 
 
-def _holds(result: Result) -> bool:
+def _holds(result: CheckRow) -> bool:
     return result.status in ("ok", "left out")
 
 
 # ---------------------------------------------------------------- settings
 
 
-def _setting(row: Setting, read: UncheckedSettings) -> Result:
+def _setting(row: Setting, read: UncheckedSettings) -> CheckRow:
     name = row.flag
     if row.name in read.problems:
-        return Result(name, "failed", *_text_and_advice(row, read.problems[row.name]))
+        return CheckRow(name, "failed", *_text_and_advice(row, read.problems[row.name]))
     for notice in read.notices:
         if notice.event == "max_rooms_lowered" and row.name == "max-rooms":
             needed = machine.descriptors_for_rooms(int(str(notice.fields["asked"])))
-            return Result(
+            return CheckRow(
                 name,
                 "failed",
                 f"{notice.fields['asked']} rooms need {needed} open files, the limit is "
@@ -107,7 +107,7 @@ def _setting(row: Setting, read: UncheckedSettings) -> Result:
             )
         if notice.event == "unnamed_worker" and row.name == "agent-name":
             detail = "empty: takes jobs from your other unnamed agents"
-            return Result(name, "ok", detail, f"better give a name by {row.how()}")
+            return CheckRow(name, "ok", detail, f"better give a name by {row.how()}")
     origin = read.origins[row.name]
     advice = [
         line_of(notice.event, "warning", notice.fields).removeprefix("WARNING ")
@@ -115,13 +115,13 @@ def _setting(row: Setting, read: UncheckedSettings) -> Result:
         if notice.setting == row.name
     ]
     if advice:
-        return Result(
+        return CheckRow(
             name, "ok", f"{_shown(row, read.values[row.name])} ({origin})", "; ".join(advice)
         )
     if row.name == "api-secret" and len(read.values[row.name].encode()) < LONG_SECRET:
         do = f"works; in production let it have {LONG_SECRET} characters or more"
-        return Result(name, "ok", f"set, short, not shown ({origin})", do)
-    return Result(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
+        return CheckRow(name, "ok", f"set, short, not shown ({origin})", do)
+    return CheckRow(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
 
 
 def _text_and_advice(row: Setting, problem: str) -> tuple[str, str]:
@@ -161,21 +161,21 @@ def _in_units(value: float, units: Sequence[tuple[str, int]]) -> str:
 # ---------------------------------------------------------------- this machine
 
 
-def _machine(read: UncheckedSettings) -> list[Result]:
+def _machine(read: UncheckedSettings) -> list[CheckRow]:
     return [_open_files(), _data_dir(read), _store(read), _http_port(read)]
 
 
-def _open_files() -> Result:
+def _open_files() -> CheckRow:
     limit = machine.descriptor_limit()
     rooms = machine.rooms_for_descriptors(limit)
     detail = f"{limit}, enough for {rooms} rooms"
     if rooms < FEW_ROOMS:
         needed = machine.descriptors_for_rooms(FEW_ROOMS)
-        return Result(OPEN_FILES, "failed", detail, f"raise it: ulimit -n {needed} or more")
-    return Result(OPEN_FILES, "ok", detail)
+        return CheckRow(OPEN_FILES, "failed", detail, f"raise it: ulimit -n {needed} or more")
+    return CheckRow(OPEN_FILES, "ok", detail)
 
 
-def _data_dir(read: UncheckedSettings) -> Result:
+def _data_dir(read: UncheckedSettings) -> CheckRow:
     name, folder = "data directory", read.values.get("data-dir")
     if folder is None:
         return _not_tried(name, "--data-dir")
@@ -186,19 +186,19 @@ def _data_dir(read: UncheckedSettings) -> Result:
     free = shutil.disk_usage(folder).free
     detail = f"{harmless(str(folder))} is writable, {free >> 20} MiB free"
     if free < FREE_SPACE:
-        return Result(name, "failed", detail, f"make room: at least {FREE_SPACE >> 20} MiB")
-    return Result(name, "ok", detail)
+        return CheckRow(name, "failed", detail, f"make room: at least {FREE_SPACE >> 20} MiB")
+    return CheckRow(name, "ok", detail)
 
 
-def _unwritable(name: str, folder: Path, error: OSError) -> Result:
+def _unwritable(name: str, folder: Path, error: OSError) -> CheckRow:
     if isinstance(error, machine.NoSharedMemory):
         detail = f"{harmless(str(folder))} has no shared memory for SQLite: {error.strerror}"
-        return Result(name, "failed", detail, f"name a local disk by {BY_NAME['data-dir'].how()}")
+        return CheckRow(name, "failed", detail, f"name a local disk by {BY_NAME['data-dir'].how()}")
     detail = f"{harmless(str(folder))} cannot be written to: {error.strerror}"
-    return Result(name, "failed", detail, f"name another by {BY_NAME['data-dir'].how()}")
+    return CheckRow(name, "failed", detail, f"name another by {BY_NAME['data-dir'].how()}")
 
 
-def _store(read: UncheckedSettings) -> Result:
+def _store(read: UncheckedSettings) -> CheckRow:
     """Make a database with SQLite's write-ahead log there: some file systems cannot do it."""
     name, folder = "store", read.values.get("data-dir")
     if folder is None:
@@ -210,46 +210,46 @@ def _store(read: UncheckedSettings) -> Result:
         return _unwritable(name, folder, error)
     except (sqlite3.Error, ArchiveTrouble) as error:
         detail = f"SQLite cannot keep a database there: {harmless(str(error))}"
-        return Result(name, "failed", detail, f"name a local disk by {BY_NAME['data-dir'].how()}")
+        return CheckRow(name, "failed", detail, f"name a local disk by {BY_NAME['data-dir'].how()}")
     return _stored_sessions(name, folder)
 
 
-def _stored_sessions(name: str, folder: Path) -> Result:
+def _stored_sessions(name: str, folder: Path) -> CheckRow:
     """The sessions of earlier runs can be read."""
     detail, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
     try:
         with open_sessions(folder) as reader:
             damage, count = reader.damage(), reader.count()
     except NoStore:
-        return Result(name, "ok", detail)
+        return CheckRow(name, "ok", detail)
     except (StoreRefused, ArchiveTrouble) as error:
-        return Result(name, "failed", str(error), f"name another directory by {elsewhere}")
+        return CheckRow(name, "failed", str(error), f"name another directory by {elsewhere}")
     if damage is not None:
         detail = f"{harmless(str(folder / FILE))} is damaged: {harmless(damage)}"
-        return Result(name, "failed", detail, "start sets it aside and begins a new one")
+        return CheckRow(name, "failed", detail, "start sets it aside and begins a new one")
     detail = f"{detail}, {count} sessions are kept"
     worker = lock_owner(folder)
     if worker is not None:
-        return Result(name, "ok", f"{detail}, a worker runs (process {worker})", "one is enough")
-    return Result(name, "ok", detail)
+        return CheckRow(name, "ok", f"{detail}, a worker runs (process {worker})", "one is enough")
+    return CheckRow(name, "ok", detail)
 
 
-def _http_port(read: UncheckedSettings) -> Result:
+def _http_port(read: UncheckedSettings) -> CheckRow:
     name = "HTTP port"
     if "http" in read.problems:
         return _not_tried(name, "--http")
     address: HttpAddress | None = read.values["http"]
     if address is None:
-        return Result(name, "ok", "off")
+        return CheckRow(name, "ok", "off")
     problem = machine.port_problem(address.host, address.port)
     if problem is None:
-        return Result(name, "ok", f"{address} is free")
+        return CheckRow(name, "ok", f"{address} is free")
     do = f"stop what listens there, or set another by {BY_NAME['http'].how()}"
-    return Result(name, "failed", f"{address}: {problem}", do)
+    return CheckRow(name, "failed", f"{address}: {problem}", do)
 
 
-def _not_tried(name: str, first: str) -> Result:
-    return Result(name, "skipped", f"not tried: fix {first} first")
+def _not_tried(name: str, first: str) -> CheckRow:
+    return CheckRow(name, "skipped", f"not tried: fix {first} first")
 
 
 # ---------------------------------------------------------------- the server
@@ -266,7 +266,7 @@ class _Silence:
 
 def _server(
     read: UncheckedSettings, announce: Callable[[str], None] | None, *, media: bool
-) -> list[Result]:
+) -> list[CheckRow]:
     missing = [name for name in _SERVER_SETTINGS if name in read.problems]
     if missing:
         return [_not_tried(name, f"--{missing[0]}") for name in PROBES]
@@ -284,7 +284,7 @@ def _server(
         proxies=drop_proxies(),
     )
 
-    async def run() -> list[Result]:
+    async def run() -> list[CheckRow]:
         async with trio_asyncio.open_loop():
             return await check.run()
 
@@ -303,7 +303,7 @@ _MARKS: Final = {
 _PLAIN_WIDTH: Final = 200
 
 
-def _print_table(results: list[Result]) -> None:
+def _print_table(results: list[CheckRow]) -> None:
     # In a file or a pipe the table is so wide that most lines are whole, for grep.
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else _PLAIN_WIDTH)
@@ -324,7 +324,7 @@ def _print_table(results: list[Result]) -> None:
     console.print(Text(text, "bold red" if failed else "bold green"))
 
 
-def _print_json(results: list[Result]) -> None:
+def _print_json(results: list[CheckRow]) -> None:
     rows = [
         {"name": one.name, "status": one.status, "found": _safe(one.detail), "do": one.do}
         for one in results

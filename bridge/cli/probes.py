@@ -54,7 +54,7 @@ ROOM_SECONDS: Final = 20
 
 
 @frozen
-class Result:
+class CheckRow:
     """One thing that was tested."""
 
     name: str
@@ -200,9 +200,9 @@ class ServerCheck:
     """Variables with an HTTP proxy, which is not used."""
     _name: str = Factory(lambda: f"{CHECK_PREFIX}{secrets.token_hex(4)}")
     """The name of the worker, of its room, and of the participant in it."""
-    _results: dict[str, Result] = field(factory=dict[str, Result], init=False)
+    _results: dict[str, CheckRow] = field(factory=dict[str, CheckRow], init=False)
 
-    async def run(self) -> list[Result]:
+    async def run(self) -> list[CheckRow]:
         async with ServerApi(self.endpoint, self.api_key) as api:
             worker = await self._worker(api.clock)
             listed = await self._list_rooms(api) if SERVER not in self._failed else None
@@ -220,14 +220,14 @@ class ServerCheck:
     def _failed(self) -> list[str]:
         return [name for name, result in self._results.items() if result.status == "failed"]
 
-    def _untried(self, name: str) -> Result:
-        return Result(name, "skipped", f"not tried: fix '{self._failed[0]}' first")
+    def _untried(self, name: str) -> CheckRow:
+        return CheckRow(name, "skipped", f"not tried: fix '{self._failed[0]}' first")
 
     def _ok(self, name: str, detail: str, do: str = "") -> None:
-        self._results[name] = Result(name, "ok", detail, do)
+        self._results[name] = CheckRow(name, "ok", detail, do)
 
     def _fail(self, name: str, detail: str, do: str) -> None:
-        self._results[name] = Result(name, "failed", detail, do)
+        self._results[name] = CheckRow(name, "failed", detail, do)
 
     def _proxy_hint(self, before: str = "") -> str:
         if not self.proxies:
@@ -324,7 +324,7 @@ class ServerCheck:
         )
         if not self._failed:
             status: Status = "left out" if self.no_room == NO_MEDIA else "skipped"
-            self._results[MEDIA] = Result(MEDIA, status, self.no_room)
+            self._results[MEDIA] = CheckRow(MEDIA, status, self.no_room)
 
     async def _can(self, calls: Mapping[str, Callable[[], Awaitable[object]]]) -> bool:
         for does, call in calls.items():

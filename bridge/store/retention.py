@@ -254,15 +254,15 @@ def _drop_chunk(db: sqlite3.Connection, before: float) -> int | None:
     return _drop_first_chunk(db, session)
 
 
-_GREEDIEST: Final = (
+_LARGEST_SESSION: Final = (
     "SELECT session FROM sessions WHERE bytes > 0 ORDER BY bytes DESC, session LIMIT 1"
 )
 
 
 def _drop_chunk_of_the_greediest(db: sqlite3.Connection) -> int | None:
     """Drop the oldest chunk of the session with the most bytes of them.  Its bytes."""
-    greediest = db.execute(_GREEDIEST).fetchone()
-    return None if greediest is None else _drop_first_chunk(db, greediest[0])
+    largest = db.execute(_LARGEST_SESSION).fetchone()
+    return None if largest is None else _drop_first_chunk(db, largest[0])
 
 
 def _drop_first_chunk(db: sqlite3.Connection, session: int) -> int:

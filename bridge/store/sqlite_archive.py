@@ -221,7 +221,7 @@ class SqliteArchive:
         return ArchiveLost(
             f"{self._log_path} was taken away: its content was copied into {self.path.name}, "
             "and what is in memory is written again",
-            lines_are_kept=True,
+            rows_are_kept=True,
         )
 
     def _failed(self, error: sqlite3.Error) -> ArchiveTrouble:

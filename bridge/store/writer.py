@@ -93,11 +93,11 @@ _PERSON: Final = """
     ON CONFLICT (session, identity) DO UPDATE SET name = excluded.name, person = excluded.person
         WHERE people.name != excluded.name OR people.person != excluded.person
     """
-_ALIVE: Final = """
+_RUN: Final = """
     INSERT INTO runs (run, instance, pid, started_at, alive_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (run) DO UPDATE SET alive_at = excluded.alive_at
     """
-_CONTINUED: Final = (
+_CONTINUABLE_SESSIONS: Final = (
     f"SELECT session FROM sessions WHERE end_reason IN {tuple(sorted(CONTINUABLE))} "  # noqa: S608
     "ORDER BY place DESC LIMIT ?"
 )
@@ -140,7 +140,7 @@ class Writer:
             self._write_journal(encoded, batch.alive_at)
             run = self._run
             row = (run.name, run.instance, run.pid, run.started_at, batch.alive_at)
-            self.db.execute(_ALIVE, row)
+            self.db.execute(_RUN, row)
         if run.written is not None:
             run.written.update(checkpoint.session for checkpoint in batch.checkpoints)
 
@@ -152,7 +152,7 @@ class Writer:
         """Add the rows that are new to the pending ones.  Gives them encoded."""
         self._batch = max(self._batch + 1, int(batch.alive_at * 1e6))
         seqs, added = self._seqs, list[bytes]()
-        for row in batch.lines:
+        for row in batch.rows:
             session = row.session
             if session not in seqs:
                 seqs[session] = self._stored_seq(session)
@@ -211,7 +211,7 @@ class Writer:
         alive_at = self.alive_before()
         still_open = db.execute("SELECT session FROM sessions WHERE ended_at IS NULL")
         sessions = {session for (session,) in still_open}
-        sessions |= {session for (session,) in db.execute(_CONTINUED, (MOST_ENDED,))}
+        sessions |= {session for (session,) in db.execute(_CONTINUABLE_SESSIONS, (MOST_ENDED,))}
         if alive_at is not None:
             since = alive_at - RECENT
             sessions |= {session for (session,) in db.execute(_RECENT, (since, MOST_ENDED))}

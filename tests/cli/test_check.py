@@ -34,7 +34,7 @@ from bridge.cli.probes import (
     SERVER,
     VERSION,
     WORKER,
-    Result,
+    CheckRow,
     ServerCheck,
     version_problem,
 )  # fmt: skip
@@ -74,7 +74,7 @@ def failed(results: dict[str, dict[str, str]]) -> list[str]:
     return [name for name, row in results.items() if row["status"] == "failed"]
 
 
-async def probe(endpoint: str, key: ApiKey = ANY_KEY) -> dict[str, Result]:
+async def probe(endpoint: str, key: ApiKey = ANY_KEY) -> dict[str, CheckRow]:
     async with trio_asyncio.open_loop():
         results = await ServerCheck(Endpoint.parse(endpoint), key, "simple-room-agent").run()
     assert [result.name for result in results] == list(PROBES)
@@ -324,7 +324,7 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert "at least 100 MiB" in result.do
 
 
-async def store_check(data_dir: Path) -> Result:
+async def store_check(data_dir: Path) -> CheckRow:
     read = check_module.read_settings({"data-dir": str(data_dir)}, {})
     return await trio.to_thread.run_sync(check_module._store, read)
 

@@ -31,7 +31,7 @@ from actors.session import (
 )
 from actors.session.room_info import ParticipantInfo
 from bridge.config.public_address import PublicAddress
-from bridge.http.api.endpoints import Archives
+from bridge.http.api.endpoints import StoreReaders
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
 from bridge.http.server.routes import HttpRoute, app
 from bridge.store.sqlite_archive import SqliteArchive, open_store
@@ -90,7 +90,7 @@ async def open_stage(
             return stages[0].tree
 
         pages = Pages(
-            Archives(lambda: open_reader(data_dir)).read,
+            StoreReaders(lambda: open_reader(data_dir)).read,
             lambda: (one.state for one in stages[0].journals if not one.ended),
             System(tree, parts, lambda: stages[0].dead_letters),
             root=front.root if front else "",

@@ -18,7 +18,7 @@ from actors.session import AttributesChanged, MetadataChanged
 from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
 from bridge.http.api.answer_types import WorkerView
-from bridge.http.api.endpoints import Api, Archives
+from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
@@ -145,13 +145,13 @@ async def open_kept(
     *,
     token: str | None = None,
     front: PublicAddress | None = None,
-    more: Callable[[Archives], tuple[HttpRoute, ...]] = lambda _: (),
+    more: Callable[[StoreReaders], tuple[HttpRoute, ...]] = lambda _: (),
     **limits: int,
 ) -> AsyncGenerator[Kept, None]:
     """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
     history = History()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
-        archives = Archives(lambda: open_reader(data_dir))
+        readers = StoreReaders(lambda: open_reader(data_dir))
         feed = EventSource(SqliteFeed(data_dir, lambda: history.backlog.batch_written), **limits)
 
         async def actors() -> dict[str, Any]:
@@ -162,13 +162,13 @@ async def open_kept(
             }
 
         api = Api(
-            archives,
+            readers,
             workers=lambda: [msgspec.convert(WORKER, WorkerView)],
             actors=actors,
             version="0",
         )
         metrics = Metrics(sources_of(history, system, feed, []))
-        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows, *more(archives))
+        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows, *more(readers))
         async with (
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token, front=front)) as site,

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from actors.runtime import Node
 from bridge.config.http_address import HttpAddress
 from bridge.config.public_address import PublicAddress
-from bridge.http.api.endpoints import Archives
+from bridge.http.api.endpoints import StoreReaders
 from bridge.http.pages.page_routes import Pages, System
 from bridge.http.server.routes import HttpRoute
 from bridge.http.webhook_endpoint import WebhookEndpoint
@@ -50,14 +50,14 @@ class Proxied:
             yield client
 
 
-def rows_of(heard: Callable[[Any], object]) -> Callable[[Archives], tuple[HttpRoute, ...]]:
+def rows_of(heard: Callable[[Any], object]) -> Callable[[StoreReaders], tuple[HttpRoute, ...]]:
     """The pages and the inbox, as the program has them."""
 
     async def tree() -> Node:
         return Node("/", "supervisor", "running", 1, 0)
 
-    def rows(archives: Archives) -> tuple[HttpRoute, ...]:
-        pages = Pages(archives.read, lambda: (), System(tree, lambda: (), dict), root=FRONT.root)
+    def rows(readers: StoreReaders) -> tuple[HttpRoute, ...]:
+        pages = Pages(readers.read, lambda: (), System(tree, lambda: (), dict), root=FRONT.root)
         return (*pages.rows, *WebhookEndpoint(KEY, "watcher", heard).rows)
 
     return rows

@@ -52,9 +52,9 @@ def person(identity: str, metadata: str = "", *tracks: TrackInfo) -> Participant
 
 def written(backlog: Backlog) -> int:
     """Bytes."""
-    lines = backlog.take(T0).lines
+    rows = backlog.take(T0).rows
     backlog.done()
-    return sum(len(line.body) + len(line.entries) for line in lines)
+    return sum(len(line.body) + len(line.entries) for line in rows)
 
 
 def message(at: float) -> DataReceived:
@@ -204,8 +204,8 @@ async def test_a_participant_who_floods_fills_neither_disk_nor_memory_and_all_is
         assert state.tracks[microphone].muted.since is not None
         assert len(state.tracks) == 2
         assert not state.provisional_leaves
-        lines = stage.disk.lines[record.journal.number].values()
-        assert sum(len(line.body) + len(line.entries) for line in lines) < 2 * MOST
+        rows = stage.disk.rows[record.journal.number].values()
+        assert sum(len(line.body) + len(line.entries) for line in rows) < 2 * MOST
         assert state.truncated.dropped > 10_000
 
 

@@ -9,9 +9,9 @@ import trio
 
 from actors.journal import backlog as backlog_module
 from actors.journal.archive import Batch, JournalRow
-from actors.journal.backlog import CHECKPOINT_LINES, Backlog
+from actors.journal.backlog import CHECKPOINT_ROWS, Backlog
 from actors.journal.journal import Journal
-from actors.journal.store_actor import AGAIN, PRUNE_EVERY, Flush
+from actors.journal.store_actor import PRUNE_EVERY, WRITE_RETRY, Flush
 from actors.rooms.messages import Recovered, RoomsVanished, WebhookReceived
 from actors.session import (
     DataReceived,
@@ -59,7 +59,7 @@ def test_a_batch_has_what_was_recorded_since_the_one_before() -> None:
     journal = Journal.begin(began(), backlog)
     journal.record(message())
     batch = backlog.take(T0)
-    assert [(line.seq, line.kind) for line in batch.lines] == [
+    assert [(row.seq, row.kind) for row in batch.rows] == [
         (0, "session_began"),
         (1, "data_received"),
     ]
@@ -67,7 +67,7 @@ def test_a_batch_has_what_was_recorded_since_the_one_before() -> None:
     backlog.done()
     journal.record(message())
     batch = backlog.take(T0)
-    assert [line.seq for line in batch.lines] == [2]
+    assert [row.seq for row in batch.rows] == [2]
     assert batch.checkpoints == ()
 
 
@@ -78,7 +78,7 @@ def test_a_batch_that_was_not_kept_is_taken_again() -> None:
     journal.record(message())
     assert backlog.take(T0 + 1) is batch
     backlog.done()
-    assert [line.seq for line in backlog.take(T0 + 2).lines] == [1]
+    assert [row.seq for row in backlog.take(T0 + 2).rows] == [1]
 
 
 def test_a_session_is_kept_whole_again_after_so_many_lines_and_at_its_end() -> None:
@@ -86,9 +86,9 @@ def test_a_session_is_kept_whole_again_after_so_many_lines_and_at_its_end() -> N
     journal = Journal.begin(began(), backlog)
     backlog.take(T0)
     backlog.done()
-    for _ in range(CHECKPOINT_LINES):
+    for _ in range(CHECKPOINT_ROWS):
         journal.record(message())
-    assert [one.seq for one in backlog.take(T0).checkpoints] == [CHECKPOINT_LINES]
+    assert [one.seq for one in backlog.take(T0).checkpoints] == [CHECKPOINT_ROWS]
     backlog.done()
     journal.end(T0 + 1, "room_closed")
     (ended,) = backlog.take(T0).checkpoints
@@ -96,12 +96,12 @@ def test_a_session_is_kept_whole_again_after_so_many_lines_and_at_its_end() -> N
 
 
 def test_what_waits_is_bounded_and_what_is_given_up_is_counted() -> None:
-    backlog = Backlog(most_lines=10)
+    backlog = Backlog(most_rows=10)
     journal = Journal.begin(began(), backlog)
     for _ in range(99):
         journal.record(message())
     batch = backlog.take(T0)
-    assert len(batch.lines) == 10
+    assert len(batch.rows) == 10
     (checkpoint,) = batch.checkpoints
     assert (checkpoint.seq, checkpoint.lost) == (99, 90)
     assert checkpoint.state.messages.total == 99
@@ -109,7 +109,7 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted() -> None:
 
 
 def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
-    backlog = Backlog(most_lines=100)
+    backlog = Backlog(most_rows=100)
     loud, quiet = (Journal.begin(began(), backlog) for _ in range(2))
     for _ in range(1_000):
         loud.record(message())
@@ -118,10 +118,10 @@ def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
         loud.record(message())
     batch = backlog.take(T0)
     kept = {
-        one.number: [x.seq for x in batch.lines if x.session == one.number] for one in (loud, quiet)
+        one.number: [x.seq for x in batch.rows if x.session == one.number] for one in (loud, quiet)
     }
     assert kept[quiet.number] == list(range(21))
-    assert len(batch.lines) <= 100
+    assert len(batch.rows) <= 100
     assert kept[loud.number] == sorted(kept[loud.number])
     assert quiet.lost == 0
     assert loud.lost == backlog.health.lost == 1_021 - len(kept[loud.number])
@@ -133,15 +133,15 @@ def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
 def test_a_full_one_looks_at_few_lines_however_many_wait(
     waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backlog = Backlog(most_lines=waiting)
+    backlog = Backlog(most_rows=waiting)
     loud, quiet = (Journal.begin(began(), backlog) for _ in range(2))
     for _ in range(waiting):
         loud.record(message())
     looked_at = list[JournalRow]()
 
-    def counted(line: JournalRow) -> int:
-        looked_at.append(line)
-        return cost(line)
+    def counted(row: JournalRow) -> int:
+        looked_at.append(row)
+        return cost(row)
 
     cost = backlog_module._cost
     monkeypatch.setattr(backlog_module, "_cost", counted)
@@ -155,7 +155,7 @@ def test_a_full_one_looks_at_few_lines_however_many_wait(
 
 
 def test_a_session_that_was_taken_back_is_not_the_greediest_any_more() -> None:
-    backlog = Backlog(most_lines=100)
+    backlog = Backlog(most_rows=100)
     one, other, third = (Journal.begin(began(), backlog) for _ in range(3))
     for _ in range(60):
         one.record(message())
@@ -164,7 +164,7 @@ def test_a_session_that_was_taken_back_is_not_the_greediest_any_more() -> None:
     assert len(backlog.withdraw(one)) == 61
     for _ in range(100):
         third.record(message())
-    assert len(backlog.take(T0).lines) == 100
+    assert len(backlog.take(T0).rows) == 100
     assert (other.lost, third.lost) == (0, 32)
 
 
@@ -173,7 +173,7 @@ def test_long_texts_fill_it_too() -> None:
     journal = Journal.begin(began(), backlog)
     for number in range(10):
         journal.record(RoomMetadataChanged(T0, f"{number}" * 20_000))
-    assert len(backlog.take(T0).lines) < 6
+    assert len(backlog.take(T0).rows) < 6
 
 
 def test_numbers_of_sessions_are_never_given_twice() -> None:
@@ -194,10 +194,10 @@ def test_lines_that_went_with_a_store_are_counted_and_those_that_wait_are_not() 
     journal.record(message())
     backlog.take(T0)  # and this could not be written
     journal.record(message())
-    backlog.rewrite((journal,), T0, lines_are_kept=True)
+    backlog.rewrite((journal,), T0, rows_are_kept=True)
     assert (journal.lost, backlog.health.lost) == (0, 0)
     for _ in range(2):
-        backlog.rewrite((journal,), T0, lines_are_kept=False)
+        backlog.rewrite((journal,), T0, rows_are_kept=False)
         assert (journal.lost, backlog.health.lost) == (4, 4)
 
 
@@ -227,12 +227,12 @@ async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: Wor
     assert health.trouble == "disk full"
     assert health.since is not None
     stage.disk.refusal = None
-    await trio.sleep(AGAIN.most)
+    await trio.sleep(WRITE_RETRY.most)
     assert await flushed(stage)
     assert (health.trouble, health.since) == ("", None)
     assert on_disk(stage, room.sid).messages.total == 50
-    (lines,) = stage.disk.lines.values()
-    assert len(lines) == health.written
+    (rows,) = stage.disk.rows.values()
+    assert len(rows) == health.written
 
 
 async def test_a_batch_that_was_kept_although_we_heard_otherwise_counts_once(stage: World) -> None:
@@ -329,7 +329,7 @@ async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept
     assert set(on_disk(stage, room.sid).present) == {"alice"}
     # Each line is there, or counted as lost.
     (kept,) = map(stage.disk.session, stage.disk.numbers)
-    missing = kept.seq + 1 - len(stage.disk.lines.get(kept.session, {}))
+    missing = kept.seq + 1 - len(stage.disk.rows.get(kept.session, {}))
     assert missing == kept.lost == backlog.health.lost > 0
 
 

@@ -11,7 +11,7 @@ import trio.testing
 from attrs import evolve
 
 from actors.rooms.messages import Assigned, Drain, RosterWanted, Terminated, WebhookReceived
-from actors.rooms.recovery import INSIDE_EVERY, MISSING
+from actors.rooms.recovery import INSIDE_INTERVAL, MISSING_TIMEOUT
 from actors.rooms.reporter import ListSessions, Sessions
 from actors.rooms.subscriber import SubscriberFanOut
 from actors.runtime import Crashed, Ref, Restarting
@@ -429,7 +429,7 @@ async def test_a_room_that_was_being_deleted_when_we_came_in_is_left_once_liveki
     room, other = rooms.make("atlas"), rooms.make("borealis")
     await rooms.settled()
     rooms.stage.rooms.forget(room)
-    await rooms.settled(2 * INSIDE_EVERY + MISSING)
+    await rooms.settled(2 * INSIDE_INTERVAL + MISSING_TIMEOUT)
     assert rooms.state(room.sid).end_reason == "found_ended"
     assert room.watchers == []
     assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
@@ -440,9 +440,9 @@ async def test_a_room_that_livekits_list_lacks_once_is_not_left(rooms: Rooms) ->
     room = rooms.make()
     await rooms.settled()
     rooms.stage.rooms.forget(room)
-    await rooms.settled(INSIDE_EVERY + 5.0)
+    await rooms.settled(INSIDE_INTERVAL + 5.0)
     rooms.stage.rooms._rooms[room.name] = room
-    await rooms.settled(3 * INSIDE_EVERY)
+    await rooms.settled(3 * INSIDE_INTERVAL)
     assert not rooms.state(room.sid).ended
     assert len(room.watchers) == 1
 

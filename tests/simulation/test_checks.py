@@ -424,7 +424,7 @@ def write_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.simulation.simulated_program.HEARTBEAT", 1000.0)
 
 
-def drop_a_line_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+def drop_a_row_silently(monkeypatch: pytest.MonkeyPatch) -> None:
     real, seen = Backlog.add, Counter[int]()
 
     def add(backlog: Backlog, journal: Journal, record: Record, entries: Any) -> int:
@@ -470,7 +470,7 @@ def believe_that_no_room_lives(monkeypatch: pytest.MonkeyPatch) -> None:
         over = frozenset(recovery._table.unwatched)
         recovery._manager.tell(RoomsVanished(recovery._clock(), over))
 
-    monkeypatch.setattr(Recovery, "_look", look)
+    monkeypatch.setattr(Recovery, "_check", look)
 
 
 def lose_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,7 +489,7 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     real = SimulatedDisk._append
 
     def keep(disk: SimulatedDisk, batch: Batch) -> None:
-        real(disk, evolve(batch, lines=batch.lines[::2]))
+        real(disk, evolve(batch, rows=batch.rows[::2]))
 
     monkeypatch.setattr(SimulatedDisk, "_append", keep)
 
@@ -499,7 +499,7 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (say_done_before_it_wrote, "nothing waits: ", ["disk_full"]),
         (write_seldom, "durable: nothing was written", ["kill"]),
-        (drop_a_line_silently, "lines: ", ["second_job"]),
+        (drop_a_row_silently, "rows: ", ["second_job"]),
         (forget_when_the_run_before_ended, "coverage: ", ["kill"]),
         (forget_the_gap, "coverage: ", ["kill"]),
         (take_over_nothing, "one session per room instance: ", ["kill"]),

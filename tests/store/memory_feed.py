@@ -28,7 +28,7 @@ class MemoryFeed:
             key, state = (writer, checkpoint.session), checkpoint.state
             self._rooms[key] = (state.room, state.room_sid)
         number, entries = self._newest.place(writer)[0] + 1, list[FeedEntry]()
-        for row in batch.lines:
+        for row in batch.rows:
             for entry in entries_of((row,)):
                 position = Position.at(number, len(entries) + 1, writer)
                 entries.append(FeedEntry(position, *self._rooms[writer, row.session], entry))

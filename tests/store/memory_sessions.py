@@ -59,7 +59,7 @@ class MemorySessions:
 
     def add(self, batch: Batch) -> None:
         """Store a batch."""
-        for row in batch.lines:
+        for row in batch.rows:
             stored = self._stored.get(row.session)
             if stored is not None:
                 stored.state, stored.seq = fold_row(stored.state, stored.seq, row), row.seq
@@ -68,7 +68,7 @@ class MemorySessions:
             stored = self._stored.setdefault(number, _Stored(number, checkpoint.state, 0, 0))
             stored.state, stored.seq = checkpoint.state, checkpoint.seq
             stored.lost = checkpoint.lost
-        for row in batch.lines:
+        for row in batch.rows:
             self._stored[row.session].entries += entries_of((row,))
         self._alive_at = batch.alive_at
 

@@ -149,9 +149,9 @@ async def test_lines_that_were_given_up_are_made_up_for_by_a_checkpoint(runs: Ru
         await history.write_to(archive)
         history.talk(journal, 4)
         batch = history.batch()
-        given_up = len(batch.lines) - 2
+        given_up = len(batch.rows) - 2
         checkpoint = Checkpoint(journal.number, journal.seq, journal.state, given_up)
-        await archive.write(evolve(batch, lines=batch.lines[:2], checkpoints=(checkpoint,)))
+        await archive.write(evolve(batch, rows=batch.rows[:2], checkpoints=(checkpoint,)))
         history.talk(journal)
         await history.write_to(archive)
     (stored,) = (await recover(runs)).sessions

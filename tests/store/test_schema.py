@@ -93,9 +93,9 @@ def test_each_step_is_taken_once_and_whole(tmp_path: Path) -> None:
 
 def test_what_every_start_and_every_step_of_pruning_asks_has_an_index(tmp_path: Path) -> None:
     queries = {
-        writer._CONTINUED: ("sessions_continued",),
+        writer._CONTINUABLE_SESSIONS: ("sessions_continued",),
         "SELECT session FROM sessions WHERE ended_at IS NULL": ("sessions_active",),
-        retention._GREEDIEST: ("sessions_by_bytes",),
+        retention._LARGEST_SESSION: ("sessions_by_bytes",),
         retention._FIRST_ENDED: ("sessions_in_order",),
         retention._OLDEST_CHUNK: ("sessions_with_lines", "PRIMARY KEY"),
     }

@@ -165,7 +165,7 @@ async def test_damage_that_a_reader_found_sets_the_file_aside(tmp_path: Path) ->
             read_all(tmp_path)
         with pytest.raises(ArchiveLost, match="a new one begins"):
             await archive.verify()
-        history.backlog.rewrite((journal,), history.now, lines_are_kept=False)
+        history.backlog.rewrite((journal,), history.now, rows_are_kept=False)
         await history.write_to(archive)
         with open_reader(tmp_path) as reader:
             assert [row.id for row in reader.sessions().sessions] == ["RM_new"]

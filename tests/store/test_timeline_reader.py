@@ -37,7 +37,7 @@ async def write_session(data_dir: Path, pieces: int, each: int, size: int = 10) 
                 text = os.urandom(size).hex()
                 journal.record(MetadataChanged(history.now, "alice", text))
             if number < pieces - 1:
-                history.backlog.rewrite((journal,), history.now, lines_are_kept=True)
+                history.backlog.rewrite((journal,), history.now, rows_are_kept=True)
             await history.write_to(archive)
 
 

@@ -76,7 +76,7 @@ class StoreUnreadable(HTTPException):
 
 
 @final
-class Archives:
+class StoreReaders:
     """Reads stored sessions in threads."""
 
     def __init__(
@@ -113,13 +113,13 @@ class Api:
 
     def __init__(
         self,
-        archives: Archives,
+        readers: StoreReaders,
         *,
         workers: Callable[[], Sequence[WorkerView]],
         actors: Callable[[], Awaitable[Mapping[str, Any]]],
         version: str,
     ) -> None:
-        self._archives = archives
+        self._readers = readers
         self._workers = workers
         self._actors = actors
         self._version = version
@@ -144,7 +144,7 @@ class Api:
             live = tuple(reader.rooms(Filters(**given)))
             return body_of(RoomList(rooms=live), live, SESSION_COLUMNS, csv=csv)
 
-        return answer(request, await self._archives.read(read))
+        return answer(request, await self._readers.read(read))
 
     async def _sessions(self, request: Request) -> Response:
         given = asked(request, (*FILTERS, LIMIT, CURSOR, FORMAT))
@@ -161,7 +161,7 @@ class Api:
             return evolve(body, next=page.next)
 
         try:
-            return answer(request, await self._archives.read(read))
+            return answer(request, await self._readers.read(read))
         except BadCursor:
             raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
 
@@ -169,7 +169,7 @@ class Api:
         """As CSV, which has no place to say that there are more."""
 
         async def read(cursor: str | None) -> FilePart:
-            return await self._archives.read(
+            return await self._readers.read(
                 lambda reader: read_sessions(reader, filters, cursor, csv=True)
             )
 
@@ -196,7 +196,7 @@ class Api:
             return evolve(body, next=page.next)
 
         try:
-            body = await self._archives.read(read) if name else None
+            body = await self._readers.read(read) if name else None
         except BadCursor:
             raise HTTPException(400, "cursor: give the `next` of an earlier page") from None
         except SessionUnreadable as error:

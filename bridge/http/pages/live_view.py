@@ -25,7 +25,7 @@ from actors.session.time_text import rfc3339
 from bridge.http.pages.rendering import render
 from bridge.http.server.time_slices import TimeSlices
 
-FACES: Final = 12
+NAMED_PEOPLE: Final = 12
 """People of a room who are named; the others are counted."""
 AT_MOST_EVERY: Final = 0.1
 """Seconds between two looks at all rooms."""
@@ -85,19 +85,19 @@ class LiveView:
         """Answers by the version that they begin at, until the next look."""
         self._begun = self._done = 0
         """Looks at all rooms.  A browser that asked for one may disconnect before its end."""
-        self._looked = float("-inf")
+        self._refreshed_at = float("-inf")
         """When the last look began."""
         self._process = secrets.token_hex(4)
         """Versions of another process mean nothing here."""
 
     async def page(self) -> Mapping[str, Any]:
         """Everything, as values."""
-        await self._be_fresh()
+        await self._refresh()
         return self._changes(-1)
 
     async def since(self, place: str) -> bytes:
         """The changes since the `place` of an earlier answer, as JSON; everything if it is none."""
-        await self._be_fresh()
+        await self._refresh()
         process, _, version = place.partition("-")
         known = process == self._process and version.isascii() and version.isdigit()
         begin = int(version[:15]) if known else -1
@@ -118,7 +118,7 @@ class LiveView:
             "at": rfc3339(self._clock()),
         }
 
-    async def _be_fresh(self) -> None:
+    async def _refresh(self) -> None:
         """Return once everything is drawn as it was now, or later.
 
         All browsers that ask within `AT_MOST_EVERY` get the same answer.
@@ -126,13 +126,13 @@ class LiveView:
         begun = self._begun
         async with self._drawing:
             if self._done <= begun:  # no look that began later has come to its end
-                await trio.sleep_until(self._looked + AT_MOST_EVERY)
+                await trio.sleep_until(self._refreshed_at + AT_MOST_EVERY)
                 self._begun += 1
-                self._looked = trio.current_time()
-                await self._refresh()
+                self._refreshed_at = trio.current_time()
+                await self._redraw_all()
                 self._done = self._begun
 
-    async def _refresh(self) -> None:
+    async def _redraw_all(self) -> None:
         live = {(state.room_sid, state.room, state.started_at): state for state in self._live()}
         newest = sorted(live, key=lambda key: (-key[2], key))
         if newest != list(self._drawn):
@@ -181,8 +181,8 @@ def room_values(state: SessionState) -> dict[str, Any]:
         "state": state,
         "known": known,
         "watching": state.watching,
-        "faces": [_face(state, person) for person in people[:FACES]],
-        "more": max(0, len(people) - FACES),
+        "faces": [_face(state, person) for person in people[:NAMED_PEOPLE]],
+        "more": max(0, len(people) - NAMED_PEOPLE),
         "worst": next((level for level in reversed(QUALITIES) if level in levels), None),
         "talk": _talk(state, people),
         "sources": _sources(state),

@@ -24,7 +24,7 @@ from livekit import rtc
 from livekit.rtc._proto import ffi_pb2
 from livekit.rtc.room import EventTypes
 
-from actors.rooms.room_port import Offer
+from actors.rooms.room_port import OfferEvent
 from actors.session.events import (
     MessagesDropped,
     ParticipantJoined,
@@ -82,7 +82,7 @@ class Intake(sdk_events.TranslationContext):
 
     def __init__(
         self,
-        offer: Offer,
+        offer: OfferEvent,
         *,
         identity: str,
         inbox: Inbox | None,

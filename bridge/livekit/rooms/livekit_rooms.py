@@ -19,7 +19,7 @@ import trio_asyncio
 from attrs import evolve
 
 from actors.rooms.room_port import (
-    Offer,
+    OfferEvent,
     OpenRoom,
     RoomError,
     RoomJob,
@@ -129,11 +129,11 @@ class LiveKitRooms(RoomPort):
             self._inbox.close()
         self._loop = None
 
-    def open(self, job: RoomJob, offer: Offer) -> AbstractAsyncContextManager[OpenRoom]:
+    def open(self, job: RoomJob, offer: OfferEvent) -> AbstractAsyncContextManager[OpenRoom]:
         return self._open(job, offer)
 
     @asynccontextmanager
-    async def _open(self, job: RoomJob, offer: Offer) -> AsyncGenerator[OpenRoom, None]:
+    async def _open(self, job: RoomJob, offer: OfferEvent) -> AsyncGenerator[OpenRoom, None]:
         connection = await self._enter(job, offer)
         try:
             yield connection
@@ -141,7 +141,7 @@ class LiveKitRooms(RoomPort):
             await connection.leave()
             connection.abandoned = True
 
-    async def _enter(self, job: RoomJob, offer: Offer) -> RoomConnection:
+    async def _enter(self, job: RoomJob, offer: OfferEvent) -> RoomConnection:
         """Make an open connection.
 
         A server may refuse `job.token` because of the token itself.  Where the room exists all
@@ -167,7 +167,7 @@ class LiveKitRooms(RoomPort):
         except RoomUnreachable:
             return False
 
-    async def _connect(self, job: RoomJob, offer: Offer) -> RoomConnection:
+    async def _connect(self, job: RoomJob, offer: OfferEvent) -> RoomConnection:
         if self._loop is None:
             raise RuntimeError("enter LiveKitRooms with `async with` first")
         await self._slots.acquire()

@@ -31,7 +31,7 @@ from livekit import rtc
 from livekit.rtc._proto import ffi_pb2
 from livekit.rtc.room import EventTypes
 
-from actors.rooms.room_port import Offer, OpenRoom, RoomError, RoomJob, RoomUnreachable
+from actors.rooms.room_port import OfferEvent, OpenRoom, RoomError, RoomJob, RoomUnreachable
 from actors.session.events import (
     Disconnected,
     Reconnected,
@@ -100,7 +100,7 @@ class RoomConnection(OpenRoom):
         loop: asyncio.AbstractEventLoop,
         inbox: Inbox | None,
         job: RoomJob,
-        offer: Offer,
+        offer: OfferEvent,
     ) -> None:
         self._owner = owner
         self._loop = loop

@@ -235,9 +235,9 @@ def _room_metadata(here: TranslationContext, _old: str, new: str) -> RoomEvent:
 ATTRIBUTES: Final = "participant_attributes_changed"
 """The SDK and the native library have the same name for it."""
 
-Translator: TypeAlias = Callable[..., RoomEvent | None]
+SdkTranslator: TypeAlias = Callable[..., RoomEvent | None]
 
-TRANSLATORS: Final[Mapping[EventTypes, Translator]] = {
+TRANSLATORS: Final[Mapping[EventTypes, SdkTranslator]] = {
     "participant_connected": _joined,
     "participant_active": _active,
     "participant_disconnected": _left,
@@ -300,7 +300,7 @@ def _raw_speakers(here: TranslationContext, changed: room_pb2.ActiveSpeakersChan
     return SpeakersChanged(here.now(), tuple(map(cut_identity, others)))
 
 
-RAW: Final[Mapping[str, Translator]] = {
+RAW: Final[Mapping[str, SdkTranslator]] = {
     "data_packet_received": _raw_data,
     "connection_quality_changed": _raw_quality,
     "active_speakers_changed": _raw_speakers,

@@ -247,9 +247,9 @@ def _seconds(nanoseconds: int) -> float | None:
     return nanoseconds / 1e9 if nanoseconds else None
 
 
-Translator: TypeAlias = Callable[[WebhookEvent, float, float], WebhookReport]
+WebhookTranslator: TypeAlias = Callable[[WebhookEvent, float, float], WebhookReport]
 
-TRANSLATORS: Final[Mapping[str, Translator]] = {
+TRANSLATORS: Final[Mapping[str, WebhookTranslator]] = {
     "room_started": _room_started,
     "participant_joined": _joined,
     "participant_left": _left,
