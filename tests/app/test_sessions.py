@@ -32,7 +32,7 @@ async def test_every_kind_of_event_is_logged_and_counted(
 ) -> None:
     async with (
         server_api(livekit_server) as api,
-        running_agent(livekit_server, tmp_path, *NAMES, "--watch", "seed-*") as agent,
+        running_agent(livekit_server, tmp_path, *NAMES, "--watch", "story-*") as agent,
     ):
         await api.create_room("story-1")
         await agent.said("session_started", room="story-1")
