@@ -27,9 +27,11 @@ WAIT: Final = 30.0
 
 def environment(server: PrivateServer, data_dir: Path, **more: str) -> dict[str, str]:
     """What a user would export."""
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ}
+    inherited = {
+        key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ
+    }
     return {
-        **kept,
+        **inherited,
         "LIVEKIT_URL": server.url,
         "LIVEKIT_API_KEY": server.api_key,
         "LIVEKIT_API_SECRET": server.api_secret,
@@ -64,22 +66,22 @@ class Agent:
         more.set()
 
     def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
-        """What the JSON log has of an event so far, with these fields."""
-        found: list[dict[str, Any]] = []
+        """The lines of an event with these fields in the JSON log so far."""
+        matching: list[dict[str, Any]] = []
         for line in self.lines:
-            said = json.loads(line)
-            if said["event"] == event and fields.items() <= said.items():
-                found.append(said)
-        return found
+            entry = json.loads(line)
+            if entry["event"] == event and fields.items() <= entry.items():
+                matching.append(entry)
+        return matching
 
-    async def said(self, event: str, *, times: int = 1, **fields: Any) -> dict[str, Any]:
+    async def logged(self, event: str, *, times: int = 1, **fields: Any) -> dict[str, Any]:
         """Wait until the JSON log has an event with these fields so many times; the last."""
         with trio.move_on_after(WAIT):
             while len(self.events(event, **fields)) < times and not self._ended:
                 await self._more.wait()
-        found = self.events(event, **fields)
-        assert len(found) >= times, f"{event} {fields} was not said: " + "\n".join(self.lines)
-        return found[times - 1]
+        matching = self.events(event, **fields)
+        assert len(matching) >= times, f"{event} {fields} was not logged: " + "\n".join(self.lines)
+        return matching[times - 1]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until the log says enough for `holds` to be true."""
@@ -152,7 +154,7 @@ async def hears(agent: Agent, person: Person, data: bytes, topic: str = "") -> N
     while True:
         with trio.move_on_after(5):
             await person.send_data(data, topic=topic)
-            await agent.said("data_message", room=person.room, topic=topic, size=len(data))
+            await agent.logged("data_message", room=person.room, topic=topic, size=len(data))
             return
 
 

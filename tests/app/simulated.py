@@ -80,10 +80,10 @@ class World:
         await self.until(lambda: jobs <= self.running)
         return rooms
 
-    def held(self, room: SimulatedRoom) -> RoomRecordView:
-        held = self.actors.table.find_room(room.sid)
-        assert held is not None
-        return held
+    def record_of(self, room: SimulatedRoom) -> RoomRecordView:
+        record = self.actors.table.find_room(room.sid)
+        assert record is not None
+        return record
 
 
 @contextmanager

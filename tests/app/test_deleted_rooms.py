@@ -56,7 +56,7 @@ async def test_rooms_deleted_soon_after_they_began_do_not_come_back(
         running_agent(livekit_server, tmp_path, "--watch", f"{prefix}*") as agent,
         trio.open_nursery() as nursery,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         nursery.start_soon(look, api)
         async with trio.open_nursery() as rooms:
             for number in range(24):
@@ -79,10 +79,10 @@ async def test_a_job_for_a_life_of_a_room_that_is_over_ends_and_the_next_life_is
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, "--watch", f"{prefix}*") as agent,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         first = await api.create_room(prefix, agents=["simple-room-agent"])
         await delete(api, prefix)
         alice = await people.join(prefix, "alice")
-        found = await agent.said("participant_found", room=prefix, identity="alice")
+        found = await agent.logged("participant_found", room=prefix, identity="alice")
         assert found["room_sid"] == alice.room_sid != first.sid
         await agent.stop()

@@ -29,7 +29,7 @@ async def test_a_signal_leaves_every_room_and_ends_with_the_summary(
     ):
         for number in range(3):
             await people.join(f"ends-{number}", "alice")
-            await agent.said("participant_found", room=f"ends-{number}")
+            await agent.logged("participant_found", room=f"ends-{number}")
         agent.signal(signal.SIGINT)
         assert await agent.ended() == 0
         rooms = [f"ends-{number}" for number in range(3)]
@@ -50,7 +50,7 @@ async def test_what_overruns_the_stop_timeout_is_named_and_the_program_ends(
         running_agent(own_server, tmp_path, *flags) as agent,
     ):
         await people.join("stuck", "alice")
-        await agent.said("participant_found", identity="alice")
+        await agent.logged("participant_found", identity="alice")
         os.kill(own_server.pid, signal.SIGSTOP)
         try:
             began = trio.current_time()
@@ -74,11 +74,11 @@ async def test_a_second_signal_ends_at_once_and_still_with_the_summary(
         running_agent(own_server, tmp_path, *NAMES, "--stop-timeout", "60") as agent,
     ):
         await people.join("stuck", "alice")
-        await agent.said("participant_found", identity="alice")
+        await agent.logged("participant_found", identity="alice")
         os.kill(own_server.pid, signal.SIGSTOP)
         try:
             agent.signal(signal.SIGINT)
-            await agent.said("signal_received")
+            await agent.logged("signal_received")
             agent.signal(signal.SIGINT)
             code = await agent.ended()
         finally:
@@ -97,7 +97,7 @@ async def test_a_signal_that_comes_twice_at_once_is_one_request(
     room = f"twice-{name}"
     async with running_agent(livekit_server, tmp_path, *NAMES, "--watch", room) as agent:
         await people.join(room, "alice")
-        await agent.said("participant_found", room=room)
+        await agent.logged("participant_found", room=room)
         for _ in range(3):
             agent.signal(number)
         assert await agent.ended() == 0
@@ -110,7 +110,7 @@ async def test_a_hangup_that_was_ignored_before_us_is_ignored(
 ) -> None:
     first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     async with running_agent(livekit_server, tmp_path, *NAMES, first=first) as agent:
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         agent.signal(signal.SIGHUP)
         agent.signal(signal.SIGTERM)
         assert await agent.ended() == 0
@@ -173,9 +173,9 @@ async def test_a_server_that_is_not_there_yet_is_waited_for(
 ) -> None:
     own_server.kill()
     async with running_agent(own_server, tmp_path, *NAMES) as agent:
-        await agent.said("worker_connect_failed")
+        await agent.logged("worker_connect_failed")
         await trio.to_thread.run_sync(own_server.restart)
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         await agent.stop()
 
 
@@ -186,16 +186,16 @@ async def test_a_server_that_was_killed_gets_its_worker_back_and_new_rooms_are_w
         server_api(own_server) as api,
         running_agent(own_server, tmp_path, *NAMES) as agent,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         await api.create_room("before")
-        before = await agent.said("session_started", room="before")
+        before = await agent.logged("session_started", room="before")
         own_server.kill()
-        await agent.said("worker_disconnected")
+        await agent.logged("worker_disconnected")
         await trio.to_thread.run_sync(own_server.restart)
-        await agent.said("worker_registered", times=2)
+        await agent.logged("worker_registered", times=2)
         await api.create_room("after")
-        await agent.said("session_started", room="after")
-        await agent.said("session_ended", room_sid=before["room_sid"], reason="server_lost")
+        await agent.logged("session_started", room="after")
+        await agent.logged("session_ended", room_sid=before["room_sid"], reason="server_lost")
         summary = await agent.stop()
     # A server that is back at once has its old room made anew by our own coming back.
     lives = {line["room_sid"] for line in agent.events("session_started")}
@@ -209,11 +209,11 @@ async def test_only_rooms_that_match_are_watched_without_a_dispatch(
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "team-*,lobby-7") as agent,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         for room in ("private-1", "team-1", "lobby-7"):
             await api.create_room(room)
-        await agent.said("session_started", room="team-1")
-        await agent.said("session_started", room="lobby-7")
+        await agent.logged("session_started", room="team-1")
+        await agent.logged("session_started", room="lobby-7")
         summary = await agent.stop()
         assert await agents_in(api, "private-1") == []
     assert summary["rooms"] == 2

@@ -48,7 +48,7 @@ async def test_a_proxy_in_the_environment_keeps_us_out_of_no_room(
         flags = (*NAMES, "--watch", room)
         async with running_agent(livekit_server, tmp_path, *flags, env=env) as agent:
             await people.join(room, "alice")
-            await agent.said("participant_found", room=room)
+            await agent.logged("participant_found", room=room)
             (said,) = agent.events("proxy_not_used")
             await agent.stop()
         nursery.cancel_scope.cancel()
@@ -59,7 +59,7 @@ async def test_a_proxy_in_the_environment_keeps_us_out_of_no_room(
 
 async def ready(agent: Agent, until: int) -> dict[str, Any]:
     """Ask `/readyz` until its status is this one; its body."""
-    listening = await agent.said("http_listening")
+    listening = await agent.logged("http_listening")
     async with httpx2.AsyncClient(trust_env=False) as http:
         with trio.fail_after(WAIT):
             while True:
@@ -76,7 +76,7 @@ async def test_a_worker_that_enters_no_room_is_not_ready_and_says_why_until_it_d
     async with open_proxy(livekit_server.port) as proxy:
         flags = (*NAMES, "--watch", room, "--url", proxy.url)
         async with running_agent(livekit_server, tmp_path, *flags) as agent:
-            await agent.said("worker_registered")
+            await agent.logged("worker_registered")
             assert (await ready(agent, 200))["checks"]["rooms"] is None
             proxy.refused = room
             await people.join(room, "alice")
@@ -84,9 +84,9 @@ async def test_a_worker_that_enters_no_room_is_not_ready_and_says_why_until_it_d
             assert (why["livekit"], why["store"]) == (None, None)
             assert why["rooms"].startswith("no room can be entered, the last ")
             assert "tries failed: " in why["rooms"]
-            await agent.said("room_entry_failed", times=ENOUGH)
+            await agent.logged("room_entry_failed", times=ENOUGH)
             proxy.refused = None
-            await agent.said("participant_found", room=room)
+            await agent.logged("participant_found", room=room)
             assert (await ready(agent, 200))["ready"] is True
             await agent.stop()
 

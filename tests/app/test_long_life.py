@@ -27,9 +27,9 @@ async def test_rooms_that_came_and_went_leave_nothing_behind(
     assert settled > FINISHED_LIMIT
     async with open_world(tmp_path) as world:
         await live(world, 0, settled)
-        before = await held(world)
+        before = await object_counts(world)
         await live(world, settled, rooms)
-        after = await held(world)
+        after = await object_counts(world)
         assert world.ended == {None: rooms}
         assert world.actors.table.records == {}
         assert len(world.actors.table.ended) == FINISHED_LIMIT
@@ -55,7 +55,7 @@ async def live(world: World, first: int, end: int) -> None:
         await world.until(lambda: not world.running)
 
 
-async def held(world: World) -> Counter[str]:
+async def object_counts(world: World) -> Counter[str]:
     """How many of each of our classes there are, and of trio's tasks."""
     for _ in range(3):
         await world.actors.flush()  # The newest batches are in somebody's hand.

@@ -68,9 +68,9 @@ async def test_what_happens_in_a_room_arrives_in_order_with_the_summary_at_the_e
         ) as agent:
             alice = await people.join(room, "alice")
             track = await alice.publish("microphone")
-            await agent.said("track_published", room=room)
+            await agent.logged("track_published", room=room)
             await alice.mute(track)
-            await agent.said("track_muted", room=room)
+            await agent.logged("track_muted", room=room)
             await alice.leave()
             ended = await until_received(receiver, "session_ended")
             await until_received(livekit, "session_ended")
@@ -100,7 +100,7 @@ async def test_killed_while_a_receiver_hangs_the_next_run_delivers_everything(
         async with running_agent(livekit_server, tmp_path, *flags) as agent:
             alice = await people.join(room, "alice")
             await alice.publish("microphone")
-            await agent.said("track_published", room=room)
+            await agent.logged("track_published", room=room)
             await receiver.until(lambda: len(receiver.received) >= 3)
             agent.signal(signal.SIGKILL)
             await agent.ended()
@@ -109,7 +109,7 @@ async def test_killed_while_a_receiver_hangs_the_next_run_delivers_everything(
         receiving(status(200), port=port) as again,
         running_agent(livekit_server, tmp_path, *flags) as agent,
     ):
-        await agent.said("reconnected", room=room)
+        await agent.logged("reconnected", room=room)
         await alice.leave()
         await until_received(again, "session_ended")
         await agent.stop()
@@ -130,9 +130,9 @@ async def test_a_receiver_that_is_down_is_told_and_rooms_do_not_notice(
         ) as agent:
             alice = await people.join(room, "alice")
             await alice.publish("microphone")
-            trouble = await agent.said("outlet_trouble", outlet="crm")
+            trouble = await agent.logged("outlet_trouble", outlet="crm")
             assert trouble["error"] == "status 500"
             await alice.leave()
-            await agent.said("session_ended", room=room)
+            await agent.logged("session_ended", room=room)
             await agent.stop()
     assert 1 <= len(receiver.received) <= 5, "the breaker is open"

@@ -30,12 +30,12 @@ async def test_prepared_empty_rooms_do_not_take_the_places_of_rooms_with_people(
     ):
         for number in range(3):
             await api.create_room(f"{prefix}-empty-{number}", empty_timeout=120)
-        await agent.said("session_started", times=2)
+        await agent.logged("session_started", times=2)
         visitors: list[Person] = []
         for number in range(3):
             room = f"{prefix}-{number}"
             visitors.append(await people.join(room, "alice"))
-            await agent.said("participant_found", room=room, identity="alice")
+            await agent.logged("participant_found", room=room, identity="alice")
         assert len(agent.events("place_given_up")) == 2
         assert not agent.events("session_ended")
         given_up = agent.events("place_given_up")[0]["room"]
@@ -62,15 +62,15 @@ async def test_an_empty_room_that_somebody_dispatched_us_to_is_entered_and_kept(
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *flags) as agent,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         await api.create_room(f"{prefix}-asked", agents=[prefix], empty_timeout=120)
-        await agent.said("session_started", room=f"{prefix}-asked")
+        await agent.logged("session_started", room=f"{prefix}-asked")
         await api.create_room(f"{prefix}-prepared", empty_timeout=120)
         await people.join(f"{prefix}-0", "alice")
-        await agent.said("rooms_not_watched")
+        await agent.logged("rooms_not_watched")
         assert not agent.events("place_given_up")
         # Both are known all the same.
-        listening = await agent.said("http_listening")
+        listening = await agent.logged("http_listening")
         url, waiting = f"http://{listening['address']}/api/v1/workers", list[str]()
         async with httpx2.AsyncClient(trust_env=False) as http:
             with trio.fail_after(WAIT):

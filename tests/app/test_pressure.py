@@ -58,7 +58,7 @@ async def test_a_flood_in_one_room_is_counted_and_does_not_hold_up_another(
             await hears(agent, lou, b"the end", topic="end")
         for person in (quinn, *loud):
             await person.leave()
-        ended = await agent.said("session_ended", room="flood-loud")
+        ended = await agent.logged("session_ended", room="flood-loud")
         summary = await agent.stop()
     told = agent.events("data_message", room="flood-loud")
     left_out = counts(agent, "messages_not_logged") + counts(agent, "messages_thinned")
@@ -106,17 +106,17 @@ async def test_with_an_sdk_that_has_changed_inside_everything_is_watched_all_the
     async with running_agent(livekit_server, tmp_path, *flags, first=BREAK_THE_SEAMS) as agent:
         alice = await people.join("moved-1", "alice")
         microphone = await alice.publish("microphone")
-        await agent.said("track_published", sid=microphone, source="microphone")
+        await agent.logged("track_published", sid=microphone, source="microphone")
         await people.join("moved-2", "bob")
-        await agent.said("participant_found", identity="bob")
+        await agent.logged("participant_found", identity="bob")
         await hears(agent, alice, b"hello")
         await alice.send_text("hello")
-        await agent.said("data_message", topic="lk.chat", identity="alice")
+        await agent.logged("data_message", topic="lk.chat", identity="alice")
         await alice.mute(microphone)
-        await agent.said("track_muted", sid=microphone)
+        await agent.logged("track_muted", sid=microphone)
         await alice.leave()
-        await agent.said("participant_disconnected", identity="alice", reason="client_initiated")
-        await agent.said("session_ended", room="moved-1", reason="room_closed")
+        await agent.logged("participant_disconnected", identity="alice", reason="client_initiated")
+        await agent.logged("session_ended", room="moved-1", reason="room_closed")
         summary = await agent.stop()
     assert {key: summary[key] for key in ("rooms", "participants", "tracks", "messages")} == {
         "rooms": 2,
@@ -148,10 +148,10 @@ async def test_more_rooms_than_open_files_are_lowered_and_it_is_said(
 ) -> None:
     flags = (*NAMES, "--watch", "files-*", "--max-rooms", "400")
     async with running_agent(livekit_server, tmp_path, *flags, first=FEW_FILES) as agent:
-        lowered = await agent.said("max_rooms_lowered", level="warning")
-        said = await agent.said("max_rooms", open_files=300)
+        lowered = await agent.logged("max_rooms_lowered", level="warning")
+        said = await agent.logged("max_rooms", open_files=300)
         await people.join("files-1", "alice")
-        await agent.said("participant_found", identity="alice")
+        await agent.logged("participant_found", identity="alice")
         await agent.stop()
     assert (lowered["asked"], lowered["open_files"]) == (400, 300)
     assert lowered["max_rooms"] == said["rooms"] < 30

@@ -27,7 +27,7 @@ ONE = {
 """Data messages of a session that heard one."""
 
 
-def kept(data_dir: Path, room: str) -> dict[str, Any] | None:
+def stored_session(data_dir: Path, room: str) -> dict[str, Any] | None:
     with open_reader(data_dir) as reader:
         session = reader.session(room)
     return None if session is None else as_json(session)
@@ -37,9 +37,9 @@ async def until_kept(data_dir: Path, room: str, **fields: Any) -> dict[str, Any]
     """Poll the store, as a user would."""
     with trio.fail_after(WAIT):
         while True:
-            found = await trio.to_thread.run_sync(kept, data_dir, room)
-            if found is not None and fields.items() <= found.items():
-                return found
+            session = await trio.to_thread.run_sync(stored_session, data_dir, room)
+            if session is not None and fields.items() <= session.items():
+                return session
             await trio.sleep(0.05)
 
 
@@ -62,7 +62,7 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     bob = await people.join(room, "bob")
     await bob.publish("camera")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-        await agent.said("track_published", times=2, room=room)
+        await agent.logged("track_published", times=2, room=room)
         await hears(agent, alice, b"{}", topic="chat")
         before = await until_kept(tmp_path, room, data_messages=ONE)
         killed_at = await kill(agent)
@@ -70,10 +70,10 @@ async def test_a_killed_worker_goes_on_with_the_session_and_the_gap_is_known(
     carol = await people.join(room, "carol")
     await carol.publish("microphone")
     async with running_agent(livekit_server, tmp_path, "--watch", "") as agent:
-        back = await agent.said("reconnected", room=room)
+        back = await agent.logged("reconnected", room=room)
         gap = time.time() - killed_at
         assert abs(back["gap"] - gap) < 10.0
-        await agent.said("participant_found", room=room, identity="carol")
+        await agent.logged("participant_found", room=room, identity="carol")
         assert (await agent.stop())["rooms"] == 1
     session = await until_kept(tmp_path, room)
     assert session["id"] == before["id"]
@@ -94,14 +94,14 @@ async def test_a_room_that_ended_while_nobody_watched_is_found_ended(
     alice = await people.join(room, "alice")
     await alice.publish("microphone")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-        await agent.said("track_published", room=room)
+        await agent.logged("track_published", room=room)
         alone = {"current": 1, "peak": 1, "unique": 1, "joins": 1, "aborted": 0}
         await until_kept(tmp_path, room, people=alone)
         await kill(agent)
     async with server_api(livekit_server) as api:
         await api.delete_room(room)
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-        await agent.said("session_ended", room=room)
+        await agent.logged("session_ended", room=room)
         await agent.stop()
     session = await until_kept(tmp_path, room)
     assert (session["status"], session["end_reason"]) == ("ended", "found_ended")
@@ -115,7 +115,7 @@ async def test_a_worker_that_stopped_goes_on_with_the_session_when_it_is_back(
     await alice.publish("microphone")
     for _ in range(2):
         async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-            await agent.said("room_started", room=room)
+            await agent.logged("room_started", room=room)
             await until_kept(tmp_path, room, status="active")
             await agent.stop()
         session = await until_kept(tmp_path, room)
@@ -135,13 +135,13 @@ async def test_a_killed_worker_is_back_at_once_whatever_it_is_called(
     flags = ("--worker-name", "a1b2c3d4e5f6") if before == "another name" else ()
     alice = await people.join(room, "alice")
     async with running_agent(livekit_server, tmp_path, "--watch", room, *flags) as agent:
-        await agent.said("participant_found", room=room)
+        await agent.logged("participant_found", room=room)
         await hears(agent, alice, b"{}", topic="chat")
         first = await until_kept(tmp_path, room, data_messages=ONE)
         await kill(agent)
     container = "import socket; socket.gethostname = lambda: 'another-container'"
     async with running_agent(livekit_server, tmp_path, "--watch", room, first=container) as agent:
-        back = await agent.said("reconnected", room=room)
+        back = await agent.logged("reconnected", room=room)
         await agent.stop()
         assert agent.events("room_left_to_another") == []
     session = await until_kept(tmp_path, room)

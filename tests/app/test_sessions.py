@@ -35,27 +35,27 @@ async def test_every_kind_of_event_is_logged_and_counted(
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "story-*") as agent,
     ):
         await api.create_room("story-1")
-        await agent.said("session_started", room="story-1")
+        await agent.logged("session_started", room="story-1")
         alice = await people.join("story-1", "alice", metadata='{"role": "host"}')
-        await agent.said("participant_connected", identity="alice", sid=alice.sid)
-        await agent.said("participant_metadata", identity="alice", metadata='{"role": "host"}')
+        await agent.logged("participant_connected", identity="alice", sid=alice.sid)
+        await agent.logged("participant_metadata", identity="alice", metadata='{"role": "host"}')
         microphone = await alice.publish("microphone")
-        await agent.said("track_published", sid=microphone, source="microphone", kind="audio")
+        await agent.logged("track_published", sid=microphone, source="microphone", kind="audio")
         await quality_is_told(agent, people, alice)
         camera = await alice.publish("camera")
-        await agent.said("track_published", sid=camera, source="camera", kind="video")
+        await agent.logged("track_published", sid=camera, source="camera", kind="video")
         await alice.send_data(b'{"a": 1}', topic="poll")
-        await agent.said("data_message", identity="alice", topic="poll", size=8, format="json")
+        await agent.logged("data_message", identity="alice", topic="poll", size=8, format="json")
         await alice.send_text("hello")
-        await agent.said("data_message", identity="alice", topic="lk.chat", format="text")
+        await agent.logged("data_message", identity="alice", topic="lk.chat", format="text")
         await api.update_room_metadata("story-1", "now")
-        await agent.said("room_metadata", room="story-1", metadata="now")
+        await agent.logged("room_metadata", room="story-1", metadata="now")
         await alice.unpublish(camera)
-        await agent.said("track_unpublished", identity="alice", sid=camera)
+        await agent.logged("track_unpublished", identity="alice", sid=camera)
         await alice.leave()
-        await agent.said("track_unpublished", identity="alice", sid=microphone)
-        await agent.said("participant_disconnected", identity="alice", reason="client_initiated")
-        await agent.said("session_ended", room="story-1", reason="room_closed")
+        await agent.logged("track_unpublished", identity="alice", sid=microphone)
+        await agent.logged("participant_disconnected", identity="alice", reason="client_initiated")
+        await agent.logged("session_ended", room="story-1", reason="room_closed")
         summary = await agent.stop()
     # Everybody has left by now: a count of who is there would be 0.
     assert {key: summary[key] for key in ("rooms", "participants", "tracks", "messages")} == {
@@ -72,16 +72,16 @@ async def test_a_person_key_tells_one_person_under_many_identities(
     key = ("--person-key", "attributes.user_id")
     first = await people.join("key-1", "dora:phone", attributes={"user_id": "dora"})
     async with running_agent(livekit_server, tmp_path, *NAMES, *key, "--watch", "key-*") as agent:
-        await agent.said("participant_found", identity="dora:phone")
+        await agent.logged("participant_found", identity="dora:phone")
         await people.join("key-1", "dora:desk", attributes={"user_id": "dora"})
-        told = await agent.said("participant_connected", identity="dora:desk")
+        told = await agent.logged("participant_connected", identity="dora:desk")
         assert (told["rejoin"], told["reconnect"]) == (False, False), "another device of hers"
         await people.join("key-2", "dora:web", attributes={"user_id": "dora"})
-        await agent.said("session_started", room="key-2")
+        await agent.logged("session_started", room="key-2")
         await first.leave()
-        await agent.said("participant_disconnected", identity="dora:phone")
+        await agent.logged("participant_disconnected", identity="dora:phone")
         await people.join("key-1", "erik:web", attributes={"user_id": "erik"})
-        await agent.said("participant_connected", identity="erik:web")
+        await agent.logged("participant_connected", identity="erik:web")
         summary = await agent.stop()
     assert (summary["rooms"], summary["participants"]) == (2, 2)
     with open_reader(tmp_path) as reader:
@@ -100,8 +100,8 @@ async def test_who_and_what_was_there_before_the_worker_is_counted(
     alice = await people.join("older-1", "alice")
     camera = await alice.publish("camera")
     async with running_agent(livekit_server, tmp_path, *NAMES, "--watch", "older-*") as agent:
-        await agent.said("participant_found", identity="alice", sid=alice.sid)
-        await agent.said("track_published", sid=camera, existing=True)
+        await agent.logged("participant_found", identity="alice", sid=alice.sid)
+        await agent.logged("track_published", sid=camera, existing=True)
         summary = await agent.stop()
     assert (summary["participants"], summary["tracks"]) == (1, 1)
 
@@ -115,11 +115,11 @@ async def test_two_lives_of_one_room_name_are_two_sessions(
     ):
         for identity in ("alice", "bob"):
             person = await people.join("twice-1", identity)
-            started = await agent.said("session_started", room_sid=person.room_sid)
+            started = await agent.logged("session_started", room_sid=person.room_sid)
             assert started["room"] == "twice-1"
-            await agent.said("participant_found", identity=identity)
+            await agent.logged("participant_found", identity=identity)
             await api.delete_room("twice-1")
-            await agent.said("session_ended", room_sid=person.room_sid, reason="room_deleted")
+            await agent.logged("session_ended", room_sid=person.room_sid, reason="room_deleted")
         summary = await agent.stop()
     assert (summary["rooms"], summary["participants"]) == (2, 2)
 
@@ -132,20 +132,20 @@ async def test_a_second_job_for_a_room_continues_its_session(
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "") as agent,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         await people.join("jobs-1", "alice")
         first = await api.create_dispatch("jobs-1", NAMES[1])
-        await agent.said("participant_found", identity="alice")
+        await agent.logged("participant_found", identity="alice")
         second = await api.create_dispatch("jobs-1", NAMES[1])
         # Its end is heard only after the job itself was.
         bob = await people.join("jobs-1", "bob")
-        await agent.said("participant_connected", identity="bob")
+        await agent.logged("participant_connected", identity="bob")
         assert len(await agents_in(api, "jobs-1")) == 1
         await api.delete_dispatch("jobs-1", second.id)
         await bob.send_data(b"still here")
-        await agent.said("data_message", size=10)
+        await agent.logged("data_message", size=10)
         await api.delete_dispatch("jobs-1", first.id)
-        ended = await agent.said("session_ended", room="jobs-1")
+        ended = await agent.logged("session_ended", room="jobs-1")
         summary = await agent.stop()
     assert ended["reason"] in ("dispatch_deleted", "removed")
     assert (summary["rooms"], summary["participants"], summary["messages"]) == (1, 2, 1)
@@ -159,11 +159,11 @@ async def test_a_removed_agent_comes_back_to_the_same_session(
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "kick-*") as agent,
     ):
         alice = await people.join("kick-1", "alice")
-        await agent.said("participant_found", identity="alice")
+        await agent.logged("participant_found", identity="alice")
         [identity] = await agents_in(api, "kick-1")
         await api.remove_participant("kick-1", identity)
-        ended = await agent.said("session_ended", room="kick-1", reason="removed")
-        again = await agent.said("reconnected", room="kick-1")
+        ended = await agent.logged("session_ended", room="kick-1", reason="removed")
+        again = await agent.logged("reconnected", room="kick-1")
         assert again["room_sid"] == ended["room_sid"] == alice.room_sid
         await hears(agent, alice, b"12345")
         summary = await agent.stop()
@@ -177,7 +177,7 @@ async def test_the_agent_is_hidden_and_gone_when_the_program_is(
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "") as agent,
     ):
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         await api.create_room("hidden-1")
         await dispatched(agent, api, "hidden-1")
         [watcher] = await api.list_participants("hidden-1")
@@ -194,7 +194,7 @@ async def quality_is_told(agent: Agent, people: People, person: Person) -> None:
     """
     for number in itertools.count():
         with trio.move_on_after(7):
-            await agent.said("quality_changed", sid=person.sid, quality="excellent")
+            await agent.logged("quality_changed", sid=person.sid, quality="excellent")
             return
         await people.join(person.room, f"newcomer-{number}", kind="agent")
 
@@ -205,5 +205,5 @@ async def dispatched(agent: Agent, api: ServerApi, room: str) -> None:
     while True:
         with trio.move_on_after(5):
             await api.create_dispatch(room, NAMES[1])
-            await agent.said("session_started", room=room)
+            await agent.logged("session_started", room=room)
             return

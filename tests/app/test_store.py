@@ -24,7 +24,7 @@ def room() -> str:
     return f"store-{uuid4().hex[:8]}"
 
 
-def kept(data_dir: Path, room: str) -> dict[str, Any]:
+def stored_session(data_dir: Path, room: str) -> dict[str, Any]:
     with open_reader(data_dir) as reader:
         found = reader.session(room)
     assert found is not None
@@ -39,7 +39,7 @@ def scribble(path: Path) -> None:
 
 
 async def address_of(agent: Agent) -> str:
-    return f"http://{(await agent.said('http_listening'))['address']}"
+    return f"http://{(await agent.logged('http_listening'))['address']}"
 
 
 async def test_long_texts_of_a_participant_are_cut_before_they_are_kept(
@@ -48,12 +48,12 @@ async def test_long_texts_of_a_participant_are_cut_before_they_are_kept(
     topic = "t" * 10_000
     alice = await people.join(room, "alice", name="n" * 200, metadata="m" * 60_000)
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-        await agent.said("participant_found", room=room)
+        await agent.logged("participant_found", room=room)
         await hears(agent, alice, b"hello", topic="first")
         await alice.send_data(b"{}", topic=topic)
-        await agent.said("data_message", room=room, times=2)
+        await agent.logged("data_message", room=room, times=2)
         await agent.stop()
-    session = kept(tmp_path, room)
+    session = stored_session(tmp_path, room)
     (cut,) = session["data_messages"]["by_topic"].keys() - {"first"}
     assert len(cut) == 256
     assert cut.endswith("…[10000 characters]")
@@ -69,13 +69,13 @@ async def test_a_store_that_is_lost_or_damaged_is_told_and_begun_anew(
 ) -> None:
     alice = await people.join(room, "alice")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-        await agent.said("participant_found", room=room)
+        await agent.logged("participant_found", room=room)
         await hears(agent, alice, b"hello", topic="first")
         async with httpx2.AsyncClient(base_url=await address_of(agent)) as http:
             (tmp_path / f"{FILE}-wal").unlink()
-            lost = await agent.said("store_trouble")
+            lost = await agent.logged("store_trouble")
             assert "-wal was taken away" in lost["error"]
-            await agent.said("store_recovered")
+            await agent.logged("store_recovered")
             with trio.fail_after(WAIT):
                 # What is in the log yet is not read from the file.
                 while not agent.events("store_set_aside"):
@@ -83,8 +83,8 @@ async def test_a_store_that_is_lost_or_damaged_is_told_and_begun_anew(
                     await http.get(f"/api/v1/sessions/{room}")
                     await trio.sleep(0.2)
             assert agent.events("store_unreadable_for_http")
-            await agent.said("store_recovered", times=2)
+            await agent.logged("store_recovered", times=2)
             assert (await http.get("/readyz")).status_code == 200
             assert (await http.get(f"/api/v1/sessions/{room}")).status_code == 200
         await agent.stop()
-    assert kept(tmp_path, room)["data_messages"]["by_topic"] == {"first": 1}
+    assert stored_session(tmp_path, room)["data_messages"]["by_topic"] == {"first": 1}

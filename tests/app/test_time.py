@@ -43,7 +43,7 @@ def unix(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def kept(data_dir: Path, room: str) -> dict[str, Any]:
+def stored_session(data_dir: Path, room: str) -> dict[str, Any]:
     with open_reader(data_dir) as reader:
         session = reader.session(room)
     assert session is not None
@@ -80,18 +80,18 @@ async def test_a_clock_that_is_off_is_in_no_time_of_a_session(
             )
             agents[ahead] = await stack.enter_async_context(running)
         for agent in agents.values():
-            await agent.said("track_published", room=room)
+            await agent.logged("track_published", room=room)
         await alice.leave()
         left_at = time.time()
         for agent in agents.values():
-            await agent.said("participant_disconnected", identity="alice")
+            await agent.logged("participant_disconnected", identity="alice")
         for ahead, agent in agents.items():
-            warned = await agent.said("clock_off")
+            warned = await agent.logged("clock_off")
             assert abs(warned["offset"] - ahead) < ABOUT
             await agent.stop()
     stopped_at = time.time()
     for ahead in offsets:
-        session = kept(tmp_path / f"{ahead}", room)
+        session = stored_session(tmp_path / f"{ahead}", room)
         (join,) = joins_of(session, "alice")
         assert alice.joined_at is not None
         assert abs(unix(join["joined_at"]) - alice.joined_at) < ABOUT, ahead
@@ -111,19 +111,19 @@ async def test_a_clock_that_is_set_meanwhile_moves_nothing(
     await alice.publish("microphone")
     first = shifted(0.0, step=3600.0)
     async with running_agent(livekit_server, tmp_path, "--watch", room, first=first) as agent:
-        await agent.said("track_published", room=room)
+        await agent.logged("track_published", room=room)
         agent.signal(signal.SIGUSR2)
-        warned = await agent.said("clock_off")
+        warned = await agent.logged("clock_off")
         assert abs(warned["offset"] - 3600.0) < WORTH_A_WARNING
         bob = await people.join(room, "bob")
         await bob.publish("microphone")
-        await agent.said("track_published", room=room, times=2)
+        await agent.logged("track_published", room=room, times=2)
         published_at = time.time()
         await alice.leave()
         left_at = time.time()
-        await agent.said("participant_disconnected", identity="alice")
+        await agent.logged("participant_disconnected", identity="alice")
         summary = await agent.stop()
-    session = kept(tmp_path, room)
+    session = stored_session(tmp_path, room)
     (join,) = joins_of(session, "alice")
     assert abs(unix(join["left_at"]) - left_at) < ABOUT
     assert abs(unix(session["tracks"][-1]["published_at"]) - published_at) < 2 * ABOUT
@@ -141,7 +141,7 @@ async def test_who_left_while_the_worker_was_stopped_left_when_it_was_stopped(
     for person in (alice, bob):
         await person.publish("microphone")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
-        await agent.said("track_published", room=room, times=2)
+        await agent.logged("track_published", room=room, times=2)
         running_at = time.time()
         agent.signal(signal.SIGSTOP)
         stopped_at = time.time()
@@ -150,8 +150,8 @@ async def test_who_left_while_the_worker_was_stopped_left_when_it_was_stopped(
         await trio.sleep(1.5)
         waking_at = time.time()
         agent.signal(signal.SIGCONT)
-        await agent.said("suspended", room=room)
-        await agent.said("participant_disconnected", identity="bob")
+        await agent.logged("suspended", room=room)
+        await agent.logged("participant_disconnected", identity="bob")
         await agent.stop()
     order = [
         line["event"]
@@ -159,7 +159,7 @@ async def test_who_left_while_the_worker_was_stopped_left_when_it_was_stopped(
         if line["event"] in ("suspended", "participant_disconnected")
     ]
     assert order[:2] == ["suspended", "participant_disconnected"]
-    session = kept(tmp_path, room)
+    session = stored_session(tmp_path, room)
     (gap,) = session["gaps"]
     assert gap["reason"] == "suspended"
     assert running_at - BEAT - ABOUT < unix(gap["from"]) < stopped_at + ABOUT

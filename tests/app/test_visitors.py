@@ -50,7 +50,7 @@ class Visited:
     async def collects(self, rooms: Iterable[SimulatedRoom], messages: int = 20) -> None:
         """What is said in the rooms now is kept."""
         for room in rooms:
-            journal = self.world.held(room).journal
+            journal = self.world.record_of(room).journal
             wanted = journal.state.messages.total + messages
             for _ in range(messages):
                 room.people["alice"].send_data(b"{}")

@@ -87,10 +87,10 @@ async def test_what_strangers_type_is_harmless_in_every_output(
             "--log-format", "text", "--http", "off", "--status-every", "1", "--report-every", "1",
         ) as plain,
     ):  # fmt: skip
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         host = await people.join(room, "host")
         await host.publish("microphone")
-        await agent.said("participant_found", room=room)
+        await agent.logged("participant_found", room=room)
         async with trio.open_nursery() as nursery:
             for number, text in enumerate(h.HOSTILE.values()):
                 nursery.start_soon(tell, room, text, number, people, agent)
@@ -98,7 +98,7 @@ async def test_what_strangers_type_is_harmless_in_every_output(
             for text in h.HOSTILE.values():
                 await api.update_room_metadata(room, text)
         await host.leave()
-        await agent.said("participant_disconnected", identity="host")
+        await agent.logged("participant_disconnected", identity="host")
         await settled(agent, room)
         outputs |= await over_http(agent, room)
         outputs |= await by_commands(tmp_path / "1")
@@ -129,11 +129,11 @@ async def tell(room: str, text: str, number: int, people: People, agent: Agent) 
 async def settled(agent: Agent, room: str) -> None:
     """Until the log has the last metadata of the room."""
     last = list(h.HOSTILE.values())[-1]
-    await agent.said("room_metadata", room=room, metadata=last)
+    await agent.logged("room_metadata", room=room, metadata=last)
 
 
 async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
-    address = (await agent.said("http_listening"))["address"]
+    address = (await agent.logged("http_listening"))["address"]
     async with httpx2.AsyncClient(base_url=f"http://{address}", timeout=WAIT) as http:
 
         async def get(path: str) -> str:

@@ -72,14 +72,14 @@ class Town:
             self._run_worker, self.data_dirs[0], flags, {**self.env, **(env or {})}
         )
         self.worker = agent
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         return agent
 
     async def start_another(self, data_dir: Path) -> Agent:
         """One more worker of the same name, with a store of its own."""
         self.data_dirs.append(data_dir)
         agent: Agent = await self.nursery.start(self._run_worker, data_dir, (), {})
-        await agent.said("worker_registered")
+        await agent.logged("worker_registered")
         return agent
 
     async def _run_worker(

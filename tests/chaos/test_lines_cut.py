@@ -37,7 +37,7 @@ async def test_a_worker_socket_that_stalls_and_is_cut(town: Town, proxy: Proxy) 
         await late.publish("microphone")
         await trio.sleep(1)
         proxy.refused = None
-        await agent.said("worker_registered", times=2)
+        await agent.logged("worker_registered", times=2)
         await town.watching(["eris"])
         await late.leave()
     await town.close()
@@ -58,7 +58,7 @@ async def test_the_signalling_of_one_room_is_cut(town: Town, proxy: Proxy) -> No
             assert proxy.cut(ROOMS[0]) >= 1
             await trio.sleep(seconds)
             proxy.refused = None
-            back = await agent.said("reconnected", times=times, room=ROOMS[0])
+            back = await agent.logged("reconnected", times=times, room=ROOMS[0])
             town.gap(ROOMS[0], cut_at, unix(back["at"]))
             await trio.sleep(2)
         assert not any(agent.events("reconnecting", room=room) for room in ROOMS[1:])

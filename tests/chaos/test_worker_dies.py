@@ -64,7 +64,7 @@ async def test_a_hundred_rooms_are_watched_again_soon_after_a_death(town: Town) 
     agent = await town.start_worker()
     registered = unix(agent.events("worker_registered")[0]["time"])
     await town.watching(rooms)
-    await agent.said("reconnected", times=len(rooms))
+    await agent.logged("reconnected", times=len(rooms))
     took = max(unix(said["at"]) for said in agent.events("reconnected")) - registered
     for person in town.people.present:
         await person.leave()

@@ -129,7 +129,7 @@ async def test_nothing_is_left_of_a_check(livekit_server: PrivateServer) -> None
 class Webhooks:
     """What a server's webhooks tell: each event and its room."""
 
-    told: list[tuple[str, str]] = field(factory=list[tuple[str, str]])
+    received: list[tuple[str, str]] = field(factory=list[tuple[str, str]])
     _news: trio.Event = field(factory=trio.Event)
 
     async def take(self, stream: trio.SocketStream) -> None:
@@ -141,14 +141,14 @@ class Webhooks:
             if length is not None and len(body) >= int(length[1]):
                 break
         said = json.loads(body)
-        self.told.append((said["event"], said["room"]["name"]))
+        self.received.append((said["event"], said["room"]["name"]))
         self._news.set()
         self._news = trio.Event()
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     async def until(self, event: str, room: str) -> None:
         with trio.fail_after(20):
-            while (event, room) not in self.told:
+            while (event, room) not in self.received:
                 await self._news.wait()
 
 
@@ -189,14 +189,14 @@ async def test_what_others_notice_of_a_check_is_what_it_says(
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
     assert [name for name in offers.rooms() if name.startswith(CHECK_PREFIX)] == []
     assert [name for name in rooms if name.startswith(CHECK_PREFIX)] == []
-    told = [(event, name) for event, name in webhooks.told if name.startswith(CHECK_PREFIX)]
+    received = [(event, name) for event, name in webhooks.received if name.startswith(CHECK_PREFIX)]
     media = {row["name"]: row for row in json.loads(done.stdout)["checks"]}[MEDIA]
     if flags:
-        assert (told, done.stderr) == ([], b"")
+        assert (received, done.stderr) == ([], b"")
         assert (media["status"], media["found"]) == ("left out", "left out (--no-media)")
     else:
-        (name,) = {name for _, name in told}
-        assert ("room_started", name) in told
+        (name,) = {name for _, name in received}
+        assert ("room_started", name) in received
         assert done.stderr.decode() == check_module.MAKES_A_ROOM.format(room=name)
         assert media["status"] == "ok"
 

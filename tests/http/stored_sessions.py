@@ -89,8 +89,8 @@ def sources_of(
 
 
 @define(eq=False)
-class Kept:
-    """A worker that writes, and whoever reads."""
+class StoredSessions:
+    """A worker that writes sessions, and a site that reads them."""
 
     site: Site
     history: History
@@ -118,7 +118,7 @@ class Kept:
         return answer.json()
 
     async def write(self) -> None:
-        """Keep what was recorded since the last time, as the store's actor does."""
+        """Store the records since the last time, as the actor of the store does."""
         await self.archive.write(self.history.backlog.take(self.history.now))
         self.history.backlog.done()
 
@@ -140,14 +140,14 @@ class Kept:
 
 
 @asynccontextmanager
-async def open_kept(
+async def open_stored(
     data_dir: Path,
     *,
     token: str | None = None,
     front: PublicAddress | None = None,
     more: Callable[[StoreReaders], tuple[HttpRoute, ...]] = lambda _: (),
     **limits: int,
-) -> AsyncGenerator[Kept, None]:
+) -> AsyncGenerator[StoredSessions, None]:
     """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
     history = History()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
@@ -173,7 +173,7 @@ async def open_kept(
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token, front=front)) as site,
         ):
-            kept = Kept(site, history, archive, feed, system, rows)
-            nursery.start_soon(kept.run_feed)
-            yield kept
+            stored = StoredSessions(site, history, archive, feed, system, rows)
+            nursery.start_soon(stored.run_feed)
+            yield stored
             nursery.cancel_scope.cancel()

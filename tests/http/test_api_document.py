@@ -13,18 +13,18 @@ from starlette.responses import Response
 from bridge.http.api.openapi import HEALTH, PATHS
 from bridge.http.server import sign_in
 from bridge.http.server.sign_in import Access
-from tests.http.stored_sessions import Kept, open_kept
+from tests.http.stored_sessions import StoredSessions, open_stored
 
 ITSELF = "/openapi.json"
 """Schemathesis does not ask for what it was given."""
 TOKEN = "a-token-of-the-operator"
 
 
-def signed_in(kept: Kept) -> str:
+def signed_in(stored: StoredSessions) -> str:
     """The cookie that the token gives."""
     access = Access(TOKEN)
     response = Response()
-    access.sign_in(response, {"server": ("", kept.site.address.port), "headers": []})
+    access.sign_in(response, {"server": ("", stored.site.address.port), "headers": []})
     return response.headers["set-cookie"].partition(";")[0]
 
 
@@ -38,21 +38,21 @@ async def test_every_answer_is_as_the_document_says(
 ):
     monkeypatch.setattr(sign_in, "FAILURES", 10_000)  # it shows many wrong tokens
     token = None if secured_by is None else TOKEN
-    async with open_kept(tmp_path / "store", token=token) as kept:
-        await kept.fill()
-        kept.stop_feed()  # so that the stream of events has an end
+    async with open_stored(tmp_path / "store", token=token) as stored:
+        await stored.fill()
+        stored.stop_feed()  # so that the stream of events has an end
         shown = {
             None: [],
             "token": ["--header", f"Authorization: Bearer {token}"],
             # Its wrong tokens may be empty, which are none: then the cookie lets it in.
             "cookie": [
-                *("--header", f"Cookie: {signed_in(kept)}"),
+                *("--header", f"Cookie: {signed_in(stored)}"),
                 *("--exclude-checks", "ignored_auth"),
             ],
         }
         command = [
             sys.executable, "-m", "schemathesis.cli", "run",
-            f"http://{kept.site.address}/openapi.json",
+            f"http://{stored.site.address}/openapi.json",
             "--checks", "all", "--phases", "coverage,fuzzing", "--max-examples", "20",
             "--generation-deterministic", "--no-color", *shown[secured_by],
         ]  # fmt: skip
@@ -69,6 +69,6 @@ async def test_every_answer_is_as_the_document_says(
 
 
 async def test_every_address_of_the_api_is_in_the_document(tmp_path: Path):
-    async with open_kept(tmp_path) as kept:
-        shown = set((await kept.get("/openapi.json"))["paths"])
-    assert shown == {row.path.replace(":path}", "}") for row in kept.rows if row.path[-1] != "/"}
+    async with open_stored(tmp_path) as stored:
+        shown = set((await stored.get("/openapi.json"))["paths"])
+    assert shown == {row.path.replace(":path}", "}") for row in stored.rows if row.path[-1] != "/"}

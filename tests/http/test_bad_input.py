@@ -14,7 +14,7 @@ import trio
 
 from bridge.http.server import listener
 from tests.http.site import HANG, answer_in, read_all
-from tests.http.stored_sessions import Kept, open_kept
+from tests.http.stored_sessions import StoredSessions, open_stored
 
 TOKEN = "a-token-of-the-operator"
 HOST = "Host: localhost"
@@ -43,8 +43,8 @@ BAD = {
 
 
 @pytest.fixture
-async def kept(tmp_path: Path) -> AsyncGenerator[Kept, None]:
-    async with open_kept(tmp_path, token=TOKEN) as running:
+async def stored(tmp_path: Path) -> AsyncGenerator[StoredSessions, None]:
+    async with open_stored(tmp_path, token=TOKEN) as running:
         await running.fill(ended=1)
         yield running
 
@@ -55,20 +55,22 @@ def request(line: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-async def test_bad_input_is_a_problem_with_the_right_status(kept: Kept, bad: tuple[int, str]):
+async def test_bad_input_is_a_problem_with_the_right_status(
+    stored: StoredSessions, bad: tuple[int, str]
+):
     status, *lines = bad
-    answer = answer_in(await kept.site.say(request(*lines) + b"body"))
+    answer = answer_in(await stored.site.say(request(*lines) + b"body"))
     assert answer.status == status
     assert answer.problem["title"]
     assert TOKEN.encode() not in answer.body
-    assert answer_in(await kept.site.say(request(*GOOD))).status == 200
+    assert answer_in(await stored.site.say(request(*GOOD))).status == 200
 
 
 async def test_a_slow_loris_is_told_that_it_took_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.5)
-    async with open_kept(tmp_path, token=TOKEN) as kept, await kept.site.open() as stream:
+    async with open_stored(tmp_path, token=TOKEN) as stored, await stored.site.open() as stream:
         await stream.send_all(b"GET /api/v1/rooms HTTP/1.1\r\nHo")
         with trio.fail_after(HANG):
             assert answer_in(await read_all(stream)).problem["status"] == 408

@@ -23,7 +23,7 @@ from bridge.http.api.event_stream import EventSource, Lagging, ReplayBuffer, Sse
 from bridge.store.schema import FILE
 from bridge.store.sqlite_feed import SqliteFeed
 from tests.http.site import HANG, polite
-from tests.http.stored_sessions import HOSTILE, Kept, open_kept
+from tests.http.stored_sessions import HOSTILE, StoredSessions, open_stored
 from tests.session.session_story import as_json
 from tests.store.memory_feed import MemoryFeed
 from tests.store.stored_history import History
@@ -98,10 +98,10 @@ class Listener:
 
 @asynccontextmanager
 async def listening(
-    kept: Kept, last_id: str = "", query: str = ""
+    stored: StoredSessions, last_id: str = "", query: str = ""
 ) -> AsyncGenerator[Listener, None]:
     """A client that was let in and has its first id."""
-    stream = await kept.site.open()
+    stream = await stored.site.open()
     async with stream:
         listener = Listener(stream)
         response = await listener.ask(last_id, query)
@@ -114,16 +114,16 @@ async def listening(
         yield listener
 
 
-async def left(kept: Kept, clients: int = 0) -> None:
+async def left(stored: StoredSessions, clients: int = 0) -> None:
     """Wait until so many are."""
     with trio.fail_after(HANG):
-        while kept.feed.clients != clients:  # noqa: ASYNC110 (nothing tells of it)
+        while stored.feed.clients != clients:  # noqa: ASYNC110 (nothing tells of it)
             await trio.sleep(0.01)
 
 
 @pytest.fixture
-async def kept(tmp_path: Path) -> AsyncGenerator[Kept, None]:
-    async with open_kept(tmp_path) as running:
+async def stored(tmp_path: Path) -> AsyncGenerator[StoredSessions, None]:
+    async with open_stored(tmp_path) as running:
         await running.fill(ended=1)
         yield running
 
@@ -131,12 +131,12 @@ async def kept(tmp_path: Path) -> AsyncGenerator[Kept, None]:
 # ---------------------------------------------------------------- live
 
 
-async def test_what_is_told_from_now_on_comes_as_it_is_kept(kept: Kept):
-    async with listening(kept) as listener:
-        told = len(kept.live.unpublished)
-        kept.history.talk(kept.live, 2)
-        entries = list(kept.live.unpublished)[told:]
-        await kept.write()
+async def test_what_is_told_from_now_on_comes_as_it_is_kept(stored: StoredSessions):
+    async with listening(stored) as listener:
+        told = len(stored.live.unpublished)
+        stored.history.talk(stored.live, 2)
+        entries = list(stored.live.unpublished)[told:]
+        await stored.write()
         found = await listener.next(len(entries))
     about = {"room": "live", "session": "RM_live"}
     assert [one.data for one in found] == [about | as_json(entry_view(entry)) for entry in entries]
@@ -144,29 +144,29 @@ async def test_what_is_told_from_now_on_comes_as_it_is_kept(kept: Kept):
     assert {one.name for one in found} == {"message"}
 
 
-async def test_all_listeners_hear_the_same(kept: Kept):
-    async with listening(kept) as one, listening(kept) as other:
-        kept.history.talk(kept.live, 5)
-        await kept.write()
+async def test_all_listeners_hear_the_same(stored: StoredSessions):
+    async with listening(stored) as one, listening(stored) as other:
+        stored.history.talk(stored.live, 5)
+        await stored.write()
         assert await one.next(5) == await other.next(5)
-        assert kept.feed.clients == 2
-    await left(kept)
+        assert stored.feed.clients == 2
+    await left(stored)
 
 
-async def test_rooms_are_chosen_by_a_pattern(kept: Kept):
-    async with listening(kept, query="?room=te%5Ba-m%5D*") as listener:
-        kept.history.talk(kept.live, 1)
-        journal = kept.history.begin("team-1", "RM_team")
-        await kept.write()
+async def test_rooms_are_chosen_by_a_pattern(stored: StoredSessions):
+    async with listening(stored, query="?room=te%5Ba-m%5D*") as listener:
+        stored.history.talk(stored.live, 1)
+        journal = stored.history.begin("team-1", "RM_team")
+        await stored.write()
         (found,) = await listener.next(1)
         assert (found.data["room"], found.data["event"]) == ("team-1", "session_started")
     assert journal.number
 
 
-async def test_a_hostile_word_stays_within_its_line(kept: Kept):
-    async with listening(kept) as listener:
-        kept.history.begin(f"{HOSTILE}\n\ndata: forged\r\n", "RM_odd", "a\nid: 1-1")
-        await kept.write()
+async def test_a_hostile_word_stays_within_its_line(stored: StoredSessions):
+    async with listening(stored) as listener:
+        stored.history.begin(f"{HOSTILE}\n\ndata: forged\r\n", "RM_odd", "a\nid: 1-1")
+        await stored.write()
         (found, *_) = await listener.next(2)
     assert found.data["room"] == f"{HOSTILE}\n\ndata: forged\r\n"
 
@@ -174,65 +174,65 @@ async def test_a_hostile_word_stays_within_its_line(kept: Kept):
 # ---------------------------------------------------------------- coming back
 
 
-async def test_who_comes_back_misses_nothing(kept: Kept):
-    async with listening(kept) as listener:
-        kept.history.talk(kept.live, 3)
-        await kept.write()
+async def test_who_comes_back_misses_nothing(stored: StoredSessions):
+    async with listening(stored) as listener:
+        stored.history.talk(stored.live, 3)
+        await stored.write()
         seen = await listener.next(4)
         last_id = seen[-1].id
-    await left(kept)
+    await left(stored)
     for _ in range(3):  # nobody listens meanwhile
-        kept.history.talk(kept.live, 2)
-        await kept.write()
-    feed = SqliteFeed(kept.archive.path.parent, trio.Event)
+        stored.history.talk(stored.live, 2)
+        await stored.write()
+    feed = SqliteFeed(stored.archive.path.parent, trio.Event)
     there = (await feed.after(Position.parse(last_id), 100)).entries
-    async with listening(kept, last_id) as listener:
+    async with listening(stored, last_id) as listener:
         missed = await listener.next(len(there))
-        kept.history.talk(kept.live, 1)
-        await kept.write()
+        stored.history.talk(stored.live, 1)
+        await stored.write()
         live = await listener.next(1)
     assert [one.id for one in missed] == [str(one.position) for one in there]
     assert len({one.id for one in (*seen, *missed, *live)}) == len(seen) + len(missed) + 1
     assert {one.name for one in missed} == {"message"}
 
 
-async def test_one_comes_back_while_others_listen(kept: Kept):
-    async with listening(kept) as first:
+async def test_one_comes_back_while_others_listen(stored: StoredSessions):
+    async with listening(stored) as first:
         start = first.last_id
-        kept.history.talk(kept.live, 3)
-        await kept.write()
+        stored.history.talk(stored.live, 3)
+        await stored.write()
         heard = await first.next(5)
-        async with listening(kept, start) as second:
+        async with listening(stored, start) as second:
             assert await second.next(5) == heard
 
 
 async def test_more_than_is_read_at_once_comes_in_order(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
+    stored: StoredSessions, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(event_stream, "AT_ONCE", 3)
-    async with listening(kept) as listener:
+    async with listening(stored) as listener:
         start = listener.last_id
-    await left(kept)
-    kept.history.talk(kept.live, 20)
-    await kept.write()
-    async with listening(kept, start) as listener:
+    await left(stored)
+    stored.history.talk(stored.live, 20)
+    await stored.write()
+    async with listening(stored, start) as listener:
         found = await listener.next(20)
     numbers = [int(one.id.partition("-")[2]) for one in found]
     assert numbers == list(range(1, 21))
 
 
-async def test_what_the_journal_has_dropped_is_told_as_a_gap(kept: Kept):
-    async with listening(kept, "1-1") as listener:
+async def test_what_the_journal_has_dropped_is_told_as_a_gap(stored: StoredSessions):
+    async with listening(stored, "1-1") as listener:
         found = await listener.next(3)
     assert (found[0].name, found[0].data) == ("gap", {})
     assert {one.name for one in found[1:]} == {"message"}
 
 
-async def test_an_id_of_another_store_is_a_gap_and_goes_on_live(kept: Kept):
-    async with listening(kept, f"{'9' * 17}-1") as listener:
+async def test_an_id_of_another_store_is_a_gap_and_goes_on_live(stored: StoredSessions):
+    async with listening(stored, f"{'9' * 17}-1") as listener:
         (gap,) = await listener.next(1)
-        kept.history.talk(kept.live, 1)
-        await kept.write()
+        stored.history.talk(stored.live, 1)
+        await stored.write()
         (found,) = await listener.next(1)
     assert gap.name == "gap"
     assert found.data["room"] == "live"
@@ -242,20 +242,20 @@ async def test_an_id_of_another_store_is_a_gap_and_goes_on_live(kept: Kept):
 
 
 async def test_a_client_that_hardly_reads_is_dropped_and_costs_nobody_anything(tmp_path: Path):
-    async with open_kept(tmp_path, ring_bytes=400_000) as kept:
-        await kept.fill(ended=0)
-        stream = await kept.site.open()
+    async with open_stored(tmp_path, ring_bytes=400_000) as stored:
+        await stored.fill(ended=0)
+        stream = await stored.site.open()
         async with stream:
             stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
             await stream.send_all(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            async with listening(kept) as polite_one:
+            async with listening(stored) as polite_one:
                 with trio.fail_after(HANG):
-                    while not kept.feed.dropped:
-                        kept.history.talk(kept.live, 300)
-                        await kept.write()
+                    while not stored.feed.dropped:
+                        stored.history.talk(stored.live, 300)
+                        await stored.write()
                         await polite_one.next(300)
                         await take_a_little(stream)
-                await left(kept, 1)
+                await left(stored, 1)
 
 
 async def take_a_little(stream: trio.SocketStream) -> None:
@@ -264,27 +264,27 @@ async def take_a_little(stream: trio.SocketStream) -> None:
         await stream.receive_some(4_096)
 
 
-async def test_a_client_that_vanishes_leaves_its_place(kept: Kept):
-    stream = await kept.site.open()
+async def test_a_client_that_vanishes_leaves_its_place(stored: StoredSessions):
+    stream = await stored.site.open()
     await stream.send_all(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     async with stream:
         assert await stream.receive_some(1)
-        assert kept.feed.clients == 1
-    await left(kept)
-    assert kept.feed.dropped == 0
+        assert stored.feed.clients == 1
+    await left(stored)
+    assert stored.feed.dropped == 0
 
 
 async def test_there_are_places_for_so_many(tmp_path: Path):
-    async with open_kept(tmp_path, clients=1) as kept:
-        await kept.fill(ended=0)
-        async with listening(kept):
-            answer = polite(await kept.site.http.get(PATH))
+    async with open_stored(tmp_path, clients=1) as stored:
+        await stored.fill(ended=0)
+        async with listening(stored):
+            answer = polite(await stored.site.http.get(PATH))
             assert answer.status == 503
             assert answer.headers["retry-after"] == "10"
             assert answer.problem
-        await left(kept)
-        assert kept.feed.refused == 1
-        async with listening(kept):
+        await left(stored)
+        assert stored.feed.refused == 1
+        async with listening(stored):
             pass
 
 
@@ -377,49 +377,51 @@ async def test_a_client_goes_on_at_a_server_that_got_the_same_batches_in_another
 # ---------------------------------------------------------------- the rest
 
 
-async def test_a_quiet_stream_shows_that_it_is_there(kept: Kept, monkeypatch: pytest.MonkeyPatch):
+async def test_a_quiet_stream_shows_that_it_is_there(
+    stored: StoredSessions, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(event_stream, "HEARTBEAT", 0.05)
-    async with listening(kept) as listener:
+    async with listening(stored) as listener:
         assert await listener.block() is None
     assert listener.comments == 1
 
 
 async def test_the_end_of_the_server_ends_every_stream(tmp_path: Path):
-    async with open_kept(tmp_path) as kept:
-        await kept.fill(ended=0)
-        async with listening(kept) as listener:
-            kept.stop_feed()
+    async with open_stored(tmp_path) as stored:
+        await stored.fill(ended=0)
+        async with listening(stored) as listener:
+            stored.stop_feed()
             with pytest.raises(EOFError):
                 await listener.block()
 
 
 async def test_a_store_that_cannot_be_read_for_a_while_is_waited_for(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stored: StoredSessions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(event_stream, "AGAIN", 0.01)
-    async with listening(kept) as listener:
+    async with listening(stored) as listener:
         (tmp_path / FILE).rename(tmp_path / "away")
-        kept.history.talk(kept.live, 1)
-        kept.history.backlog.batch_written.set()
+        stored.history.talk(stored.live, 1)
+        stored.history.backlog.batch_written.set()
         (tmp_path / "away").rename(tmp_path / FILE)
-        await kept.write()
+        await stored.write()
         assert (await listener.next(1))[0].data["room"] == "live"
 
 
 @pytest.mark.parametrize("last_id", ["x", "1", "-1-1", "1-", f"{'9' * 30}-1", "\u0661-1"])
-async def test_an_id_that_is_none_is_refused(kept: Kept, last_id: str):
+async def test_an_id_that_is_none_is_refused(stored: StoredSessions, last_id: str):
     headers = [(b"Last-Event-ID", last_id.encode())]
-    answer = polite(await kept.site.http.get(PATH, headers=headers))
+    answer = polite(await stored.site.http.get(PATH, headers=headers))
     assert answer.status == 400
     assert answer.problem
 
 
-async def test_head_is_an_answer_without_a_stream(kept: Kept):
-    answer = await kept.site.http.head(PATH)
-    assert (answer.status_code, kept.feed.clients) == (200, 0)
+async def test_head_is_an_answer_without_a_stream(stored: StoredSessions):
+    answer = await stored.site.http.head(PATH)
+    assert (answer.status_code, stored.feed.clients) == (200, 0)
     assert answer.headers["content-type"].startswith("text/event-stream")
 
 
 @pytest.mark.parametrize("query", ["room=", "room=a&room=b", "session=RM_1"])
-async def test_a_wrong_query_is_refused(kept: Kept, query: str):
-    assert polite(await kept.site.http.get(f"{PATH}?{query}")).problem["status"] == 400
+async def test_a_wrong_query_is_refused(stored: StoredSessions, query: str):
+    assert polite(await stored.site.http.get(f"{PATH}?{query}")).problem["status"] == 400

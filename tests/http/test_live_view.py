@@ -40,17 +40,17 @@ def rooms(virtual_time: int) -> Rooms:
 
 
 async def test_all_who_ask_at_once_are_told_the_same_of_one_look(rooms: Rooms) -> None:
-    told: list[bytes] = []
+    answers: list[bytes] = []
 
     async def ask() -> None:
-        told.append(await rooms.board.since(""))
+        answers.append(await rooms.board.since(""))
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(ask)
     assert rooms.looks == 1
-    assert len(told) == 20
-    assert len(set(map(id, told))) == 1, "encoded once"
+    assert len(answers) == 20
+    assert len(set(map(id, answers))) == 1, "encoded once"
 
 
 async def test_one_who_asks_again_and_again_is_told_so_many_times_a_second(rooms: Rooms) -> None:

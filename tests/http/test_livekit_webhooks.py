@@ -42,16 +42,16 @@ AGENT = "watcher"
 
 @define(eq=False)
 class Listener:
-    """What LiveKit told us, in our words and as it came."""
+    """The webhooks of LiveKit, translated and as they came."""
 
-    heard: list[TranslatedWebhook] = field(factory=list[TranslatedWebhook])
+    webhooks: list[TranslatedWebhook] = field(factory=list[TranslatedWebhook])
     requests: list[tuple[dict[str, str], bytearray]] = field(
         factory=list[tuple[dict[str, str], bytearray]]
     )
     _news: trio.Event = field(factory=trio.Event)
 
-    def hear(self, said: TranslatedWebhook) -> None:
-        self.heard.append(said)
+    def hear(self, webhook: TranslatedWebhook) -> None:
+        self.webhooks.append(webhook)
         self._news.set()
         self._news = trio.Event()
 
@@ -61,33 +61,33 @@ class Listener:
         """The first event of this kind that `holds`; waits for it."""
         with trio.fail_after(HANG):
             while True:
-                for said in self.heard:
-                    if isinstance(said.event, kind) and holds(said.event):
-                        return said
+                for webhook in self.webhooks:
+                    if isinstance(webhook.event, kind) and holds(webhook.event):
+                        return webhook
                 await self._news.wait()
 
     async def joined(self, identity: str, sid: str) -> WebhookJoined:
-        said = await self.until(
+        webhook = await self.until(
             WebhookJoined,
             lambda it: (it.participant.identity, it.participant.sid) == (identity, sid),
         )
-        assert isinstance(said.event, WebhookJoined)
-        return said.event
+        assert isinstance(webhook.event, WebhookJoined)
+        return webhook.event
 
     async def left(self, sid: str) -> WebhookLeft:
-        said = await self.until(WebhookLeft, lambda it: it.participant.sid == sid)
-        assert isinstance(said.event, WebhookLeft)
-        return said.event
+        webhook = await self.until(WebhookLeft, lambda it: it.participant.sid == sid)
+        assert isinstance(webhook.event, WebhookLeft)
+        return webhook.event
 
     async def track(self, sid: str, *, published: bool) -> WebhookTrack:
-        said = await self.until(
+        webhook = await self.until(
             WebhookTrack, lambda it: (it.track.sid, it.published) == (sid, published)
         )
-        assert isinstance(said.event, WebhookTrack)
-        return said.event
+        assert isinstance(webhook.event, WebhookTrack)
+        return webhook.event
 
     def recording(self, inner: App) -> App:
-        """`inner`, with every request kept."""
+        """`inner`, recording every request."""
 
         async def outer(scope: Message, receive: Callable[..., object], send: object) -> None:
             body = bytearray()
@@ -137,60 +137,60 @@ async def stage(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerator
 
 
 async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Stage):
-    people, told = stage.people, stage.listener
+    people, listener = stage.people, stage.listener
     alice = await people.join("lobby", "alice", name="Alice", metadata="m", attributes={"k": "v"})
     microphone = await alice.publish("microphone")
     screen = await alice.publish("screen")
 
-    room = await told.until(WebhookRoomStarted, lambda _: True)
+    room = await listener.until(WebhookRoomStarted, lambda _: True)
     assert (room.room, room.room_sid) == ("lobby", alice.room_sid)
     assert isinstance(room.event, WebhookRoomStarted)
     assert room.event.created_at == pytest.approx(time.time(), abs=HANG)
     assert room.event.sent_at == pytest.approx(room.event.at, abs=HANG)
 
-    who = (await told.joined("alice", alice.sid)).participant
+    who = (await listener.joined("alice", alice.sid)).participant
     assert (who.name, who.metadata, who.attributes) == ("Alice", "m", {"k": "v"})
     assert (who.kind, who.joined_at) == ("standard", alice.joined_at)
 
-    published = await told.track(microphone, published=True)
+    published = await listener.track(microphone, published=True)
     assert (published.identity, published.sid) == ("alice", alice.sid)
     assert (published.track.kind, published.track.source) == ("audio", "microphone")
-    # A track that is gone before its media came is never told of.
-    assert (await told.track(screen, published=True)).track.source == "screen"
+    # LiveKit sends no webhook for a track that ended before its media came.
+    assert (await listener.track(screen, published=True)).track.source == "screen"
     await alice.unpublish(screen)
-    assert (await told.track(screen, published=False)).sid == alice.sid
+    assert (await listener.track(screen, published=False)).sid == alice.sid
 
     bob = await people.join("lobby", "bob")
     # Of somebody who leaves before the media connection stands it would tell `WebhookJoinAborted`.
-    assert (await told.joined("bob", bob.sid)).participant.kind == "standard"
+    assert (await listener.joined("bob", bob.sid)).participant.kind == "standard"
     await bob.leave()
-    assert (await told.left(bob.sid)).reason == "client_initiated"
+    assert (await listener.left(bob.sid)).reason == "client_initiated"
 
     again = await people.join("lobby", "alice")
-    await told.joined("alice", again.sid)
-    assert (await told.left(alice.sid)).reason == "duplicate_identity"
+    await listener.joined("alice", again.sid)
+    assert (await listener.left(alice.sid)).reason == "duplicate_identity"
 
     carol = await people.join("lobby", "carol")
-    await told.joined("carol", carol.sid)
+    await listener.joined("carol", carol.sid)
     await stage.api.remove_participant("lobby", "carol")
-    assert (await told.left(carol.sid)).reason == "participant_removed"
+    assert (await listener.left(carol.sid)).reason == "participant_removed"
 
     token = stage.key.sign({"roomJoin": True, "room": "lobby"}, claims={"sub": "dora"})
     async with open_websocket_url(f"{stage.server.url}/rtc?access_token={token}") as half_joined:
         await half_joined.get_message()
-    aborted = await told.until(WebhookJoinAborted, lambda it: it.participant.identity == "dora")
+    aborted = await listener.until(WebhookJoinAborted, lambda it: it.participant.identity == "dora")
     assert isinstance(aborted.event, WebhookJoinAborted)
     assert aborted.event.reason == "signal_close"
 
     await stage.api.delete_room("lobby")
-    ended = await told.until(WebhookRoomFinished, lambda _: True)
+    ended = await listener.until(WebhookRoomFinished, lambda _: True)
     assert (ended.room, ended.room_sid) == ("lobby", alice.room_sid)
-    assert (await told.left(again.sid)).reason == "room_deleted"
+    assert (await listener.left(again.sid)).reason == "room_deleted"
     assert set(stage.inbox.counts) == {"accepted"}
 
 
 async def test_agents_are_told_as_such_and_we_and_the_hidden_not_at_all(stage: Stage):
-    people, told = stage.people, stage.listener
+    people, listener = stage.people, stage.listener
     hidden = Grants(hidden=True)
     us = {AGENT_NAME_ATTRIBUTE: AGENT}
     await people.join("lobby", "we", kind="agent", attributes=us, grants=hidden)
@@ -199,16 +199,16 @@ async def test_agents_are_told_as_such_and_we_and_the_hidden_not_at_all(stage: S
     helper = await people.join(
         "lobby", "helper", kind="agent", attributes={AGENT_NAME_ATTRIBUTE: "helper"}
     )
-    assert (await told.joined("helper", helper.sid)).participant.kind == "agent"
+    assert (await listener.joined("helper", helper.sid)).participant.kind == "agent"
     await stage.api.delete_room("lobby")
-    await told.until(WebhookRoomFinished, lambda _: True)
-    await told.left(helper.sid)
-    seen = {
-        said.event.participant.identity
-        for said in told.heard
-        if isinstance(said.event, WebhookJoined | WebhookLeft)
+    await listener.until(WebhookRoomFinished, lambda _: True)
+    await listener.left(helper.sid)
+    identities = {
+        webhook.event.participant.identity
+        for webhook in listener.webhooks
+        if isinstance(webhook.event, WebhookJoined | WebhookLeft)
     }
-    assert seen == {"helper"}
+    assert identities == {"helper"}
     assert stage.inbox.counts["ignored"] >= 3
 
 

@@ -22,7 +22,7 @@ from bridge.http.pages.page_routes import Pages, System
 from bridge.http.server.routes import HttpRoute
 from bridge.http.webhook_endpoint import WebhookEndpoint
 from tests.http.site import HANG
-from tests.http.stored_sessions import Kept, open_kept
+from tests.http.stored_sessions import StoredSessions, open_stored
 from tests.livekit.webhooks.webhook_sender import KEY, body_of, event, headers_for
 from tests.nginx import StartNginx
 
@@ -34,9 +34,9 @@ FRONT = PublicAddress(frozenset({"rooms.example.org"}), "/rooms", (ip_network("1
 class Proxied:
     """A site, and nginx before it."""
 
-    kept: Kept
+    stored: StoredSessions
     address: HttpAddress
-    heard: list[Any]
+    webhooks: list[Any]
 
     @asynccontextmanager
     async def client(
@@ -50,7 +50,7 @@ class Proxied:
             yield client
 
 
-def rows_of(heard: Callable[[Any], object]) -> Callable[[StoreReaders], tuple[HttpRoute, ...]]:
+def rows_of(webhooks: Callable[[Any], object]) -> Callable[[StoreReaders], tuple[HttpRoute, ...]]:
     """The pages and the inbox, as the program has them."""
 
     async def tree() -> Node:
@@ -58,21 +58,21 @@ def rows_of(heard: Callable[[Any], object]) -> Callable[[StoreReaders], tuple[Ht
 
     def rows(readers: StoreReaders) -> tuple[HttpRoute, ...]:
         pages = Pages(readers.read, lambda: (), System(tree, lambda: (), dict), root=FRONT.root)
-        return (*pages.rows, *WebhookEndpoint(KEY, "watcher", heard).rows)
+        return (*pages.rows, *WebhookEndpoint(KEY, "watcher", webhooks).rows)
 
     return rows
 
 
 @pytest.fixture
 async def proxied(tmp_path: Path, start_nginx: StartNginx) -> AsyncGenerator[Proxied, None]:
-    heard: list[Any] = []
+    webhooks: list[Any] = []
     with capture_logs():
-        async with open_kept(
-            tmp_path / "data", token=TOKEN, front=FRONT, more=rows_of(heard.append)
-        ) as kept:
-            await kept.fill(2)
-            address = await trio.to_thread.run_sync(start_nginx, kept.site.address)
-            yield Proxied(kept, address, heard)
+        async with open_stored(
+            tmp_path / "data", token=TOKEN, front=FRONT, more=rows_of(webhooks.append)
+        ) as stored:
+            await stored.fill(2)
+            address = await trio.to_thread.run_sync(start_nginx, stored.site.address)
+            yield Proxied(stored, address, webhooks)
 
 
 async def test_who_signs_in_gets_where_they_wanted(proxied: Proxied):
@@ -116,8 +116,8 @@ async def test_events_come_as_they_happen(proxied: Proxied):
     async with stream:
         await stream.send_all("\r\n".join((*head, "", "")).encode())
         assert b"HTTP/1.1 200" in await until(stream, b"retry: 2000")
-        proxied.kept.history.talk(proxied.kept.live, 1)
-        await proxied.kept.write()
+        proxied.stored.history.talk(proxied.stored.live, 1)
+        await proxied.stored.write()
         await until(stream, b'"session":"RM_live"')
 
 
@@ -137,7 +137,7 @@ async def test_webhooks_come_through(proxied: Proxied):
     async with proxied.client() as http:
         answer = await http.post("/rooms/livekit/webhook", content=body, headers=headers_for(body))
     assert answer.status_code == 200
-    assert len(proxied.heard) == 1
+    assert len(proxied.webhooks) == 1
 
 
 async def test_who_guesses_is_known_by_the_address_that_nginx_saw(proxied: Proxied):

@@ -26,13 +26,13 @@ PATH = "/livekit/webhook"
 
 @define(eq=False)
 class Post:
-    """A site that takes webhooks, and what it heard."""
+    """A site that takes webhooks, and the webhooks that it took."""
 
     site: Site
     inbox: WebhookEndpoint
-    heard: list[TranslatedWebhook]
+    webhooks: list[TranslatedWebhook]
     broken: bool = False
-    """Whoever is told raises."""
+    """The receiver of webhooks raises."""
     clock: float = field(factory=time.time)
 
     async def send(self, body: bytes, headers: dict[str, str]) -> Answer:
@@ -49,23 +49,23 @@ class Post:
 
 @pytest.fixture
 async def post() -> AsyncGenerator[Post, None]:
-    heard: list[TranslatedWebhook] = []
+    webhooks: list[TranslatedWebhook] = []
 
     def hear(said: TranslatedWebhook) -> None:
         if it.broken:
             raise ZeroDivisionError
-        heard.append(said)
+        webhooks.append(said)
 
     inbox = WebhookEndpoint(KEY, "watcher", hear, lambda: it.clock)
     async with open_site(app(inbox.rows, loopback=True, token="operators only")) as site:
-        it = Post(site, inbox, heard)
+        it = Post(site, inbox, webhooks)
         yield it
 
 
 async def test_a_webhook_of_livekit_is_passed_on_with_its_times(post: Post):
     body = body_of(event(created_at=int(post.clock)))
     assert (await post.send(body, headers_for(body))).status == 200
-    assert post.heard == [
+    assert post.webhooks == [
         TranslatedWebhook("lobby", "RM_1", WebhookRoomFinished(post.clock, float(int(post.clock))))
     ]
     assert post.inbox.counts == {"accepted": 1}
@@ -75,7 +75,7 @@ async def test_duplicates_and_replays_are_welcome_and_dropped(post: Post):
     body = body_of(event())
     for headers in (headers_for(body), headers_for(body), headers_for(body, exp=2**40)):
         assert (await post.send(body, headers)).status == 200
-    assert len(post.heard) == 1
+    assert len(post.webhooks) == 1
     assert post.inbox.counts == {"accepted": 1, "duplicate": 2}
 
 
@@ -102,7 +102,7 @@ async def test_what_says_nothing_to_us_is_welcome_and_ignored(post: Post):
     ):
         body = body_of(webhook)
         assert (await post.send(body, headers_for(body))).status == 200
-    assert post.heard == []
+    assert post.webhooks == []
     assert post.inbox.counts == {"ignored": 3}
 
 
@@ -121,7 +121,7 @@ async def test_where_nobody_could_be_told_livekit_tries_again(post: Post):
     assert [line["event"] for line in logs] == ["http_request_failed"]
     post.broken = False
     assert (await post.send(body, headers_for(body))).status == 200
-    assert len(post.heard) == 1
+    assert len(post.webhooks) == 1
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ async def test_a_refusal_is_a_problem_counted_and_logged_without_body_or_token(
     with capture_logs() as logs:
         answers = [await post.send(body, headers) for _ in range(3)]
     assert [answer.problem["status"] for answer in answers] == [status] * 3
-    assert post.heard == []
+    assert post.webhooks == []
     assert post.inbox.counts == {reason: 3}
     (line,) = logs
     assert (line["event"], line["reason"], line["count"]) == ("webhook_refused", reason, 1)
@@ -211,7 +211,7 @@ async def test_a_large_webhook_within_the_limit_is_read(post: Post):
     room = models.Room(sid="RM_1", name="lobby", metadata="m" * 900_000)
     body = body_of(event("room_started", room=room))
     assert (await post.send(body, headers_for(body))).status == 200
-    assert len(post.heard) == 1
+    assert len(post.webhooks) == 1
 
 
 @pytest.mark.parametrize(

@@ -117,14 +117,14 @@ def test_a_session_that_fills_it_makes_room_for_the_others() -> None:
         quiet.record(message())
         loud.record(message())
     batch = backlog.take(T0)
-    kept = {
+    written = {
         one.number: [x.seq for x in batch.rows if x.session == one.number] for one in (loud, quiet)
     }
-    assert kept[quiet.number] == list(range(21))
+    assert written[quiet.number] == list(range(21))
     assert len(batch.rows) <= 100
-    assert kept[loud.number] == sorted(kept[loud.number])
+    assert written[loud.number] == sorted(written[loud.number])
     assert quiet.lost == 0
-    assert loud.lost == backlog.health.lost == 1_021 - len(kept[loud.number])
+    assert loud.lost == backlog.health.lost == 1_021 - len(written[loud.number])
     of_loud = next(one for one in batch.checkpoints if one.session == loud.number)
     assert (of_loud.seq, of_loud.lost, of_loud.state.messages.total) == (1_020, loud.lost, 1_020)
 
@@ -274,8 +274,8 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: World) ->
 
 async def recovered(disk: SimulatedDisk, stage: World) -> None:
     disk.new_run()
-    found = await disk.load()
-    stage.program.table.load(found)
+    earlier = await disk.load()
+    stage.program.table.load(earlier)
     stage.program.manager.tell(Recovered())
     await trio.sleep(0.1)
 
@@ -328,9 +328,9 @@ async def test_damage_that_a_reader_found_is_trouble_until_all_in_memory_is_kept
     assert (backlog.health.unreadable, backlog.health.trouble) == ("", "")
     assert set(on_disk(stage, room.sid).present) == {"alice"}
     # Each line is there, or counted as lost.
-    (kept,) = map(stage.disk.session, stage.disk.numbers)
-    missing = kept.seq + 1 - len(stage.disk.rows.get(kept.session, {}))
-    assert missing == kept.lost == backlog.health.lost > 0
+    (journal,) = map(stage.disk.session, stage.disk.numbers)
+    missing = journal.seq + 1 - len(stage.disk.rows.get(journal.session, {}))
+    assert missing == journal.lost == backlog.health.lost > 0
 
 
 async def test_damage_that_nobody_reads_is_found_all_the_same(stage: World) -> None:
@@ -386,8 +386,8 @@ async def test_a_visit_that_only_a_webhook_told_is_a_session(stage: World) -> No
 
 async def test_a_job_continues_the_session_that_a_webhook_began(stage: World) -> None:
     room = stage.rooms.room("borealis")
-    told = WebhookJoined(T0, T0, room.join("bob").info())
-    stage.program.manager.tell(WebhookReceived(room.name, room.sid, told))
+    webhook = WebhookJoined(T0, T0, room.join("bob").info())
+    stage.program.manager.tell(WebhookReceived(room.name, room.sid, webhook))
     await trio.sleep(0.1)
     stage.assign(room)
     await trio.sleep(1.0)
@@ -406,5 +406,5 @@ async def test_a_webhook_that_comes_after_a_restart_begins_no_session_anew(stage
     await recovered(disk, stage)
     stage.program.manager.tell(WebhookReceived("atlas", "RM_1", WebhookRoomFinished(T0, T0 - 30.0)))
     await trio.sleep(0.1)
-    (found,) = stage.program.table.journals
-    assert (found.number, found.state.end_reason) == (journal.number, "room_closed")
+    (continued,) = stage.program.table.journals
+    assert (continued.number, continued.state.end_reason) == (journal.number, "room_closed")

@@ -44,7 +44,7 @@ async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
             folded.append((time.time() - event["at"], recorded(loud)))
 
     def recorded(room: SimulatedRoom) -> int:
-        return world.held(room).journal.seq
+        return world.record_of(room).journal.seq
 
     folded: list[tuple[float, int]] = []
     told_at: list[int] = []
@@ -63,7 +63,7 @@ async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
             nursery.cancel_scope.cancel()
         await all_folded(world, loud)
         await all_folded(world, quiet)
-        state = world.held(loud).journal.state
+        state = world.record_of(loud).journal.state
         assert state.messages.total == sent, "what was thinned is counted"
     lags = sorted(lag for lag, _ in folded)
     assert len(lags) == len(told_at)
@@ -79,12 +79,12 @@ async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thous
 
     def take(event: Logged) -> None:
         if event["event"] == "data_message" and event["room"] == "quiet":
-            folded_before.append(world.held(loud).journal.seq - begin)
+            folded_before.append(world.record_of(loud).journal.seq - begin)
 
     async with open_world(tmp_path, take) as world:
         loud, quiet = await world.watch("loud", "quiet")
         await trio.testing.wait_all_tasks_blocked(0.05)  # Neither is still at its own beginning.
-        begin = world.held(loud).journal.seq
+        begin = world.record_of(loud).journal.seq
         for _ in range(100 * BATCH):  # In one go: nobody can read any of it meanwhile.
             loud.people["alice"].send_data(b"{}")
         quiet.people["alice"].send_data(b"{}")
@@ -92,14 +92,14 @@ async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thous
         assert folded_before
         assert folded_before[0] <= BATCH
         await all_folded(world, loud)
-        assert world.held(loud).journal.state.messages.total == 100 * BATCH
+        assert world.record_of(loud).journal.state.messages.total == 100 * BATCH
 
 
 async def all_folded(world: World, room: SimulatedRoom) -> None:
     """Wait until a session has read all that was said to it."""
     room.set_metadata("the end")
     with trio.fail_after(30):
-        while world.held(room).journal.state.metadata != "the end":  # noqa: ASYNC110
+        while world.record_of(room).journal.state.metadata != "the end":  # noqa: ASYNC110
             await trio.sleep(TICK)
 
 
@@ -113,7 +113,7 @@ async def test_what_a_session_cannot_take_in_is_counted_in_it_and_joins_are_not_
             room.people["alice"].send_data(b"{}")
         room.join("bob").publish("camera")
         await all_folded(world, room)
-        state = world.held(room).journal.state
+        state = world.record_of(room).journal.state
         assert state.messages.total == 30_000
         assert state.messages.by_topic == {"": 10_000, OTHER: 20_000}
         assert set(state.present) == {"alice", "bob"}
@@ -135,4 +135,4 @@ async def test_500_sessions_are_polled_under_one_deadline_while_one_is_flooded(
         assert (len(found.active), found.silent) == (500, ())
         assert took < SLACK * POLL_DEADLINE, "one deadline, not one for each session"
         for room, state in zip(rooms[1:], found.active[1:], strict=True):
-            assert state is world.held(room).journal.state, "not copied"
+            assert state is world.record_of(room).journal.state, "not copied"

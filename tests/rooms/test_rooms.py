@@ -583,10 +583,10 @@ async def test_a_room_made_anew_goes_on_in_the_session_that_a_webhook_began(room
     await rooms.settled()
     restart_sid = room.next_id("RM")
     room.reconnecting()
-    told = WebhookReceived(
+    webhook = WebhookReceived(
         room.name, restart_sid, WebhookRoomStarted(T0 + 1.0, T0 + 1.0, T0 + 1.0, "")
     )
-    rooms.stage.program.manager.tell(told)
+    rooms.stage.program.manager.tell(webhook)
     await trio.sleep(0.1)
     room.sid = restart_sid
     room.reconnected()

@@ -40,10 +40,10 @@ def test_people_are_unique_over_all_sessions() -> None:
 def test_messages_are_unknown_where_every_room_hides_them() -> None:
     """Once 0."""
     hidden = evolve(SESSIONS[0], encrypted=True)
-    heard = apply(SESSIONS[1], DataReceived(2.0, "alice", "", 3, "text", True))[0]
+    open_room = apply(SESSIONS[1], DataReceived(2.0, "alice", "", 3, "text", True))[0]
     assert RunningSummary().with_sessions((), 2.0).messages == 0
     assert RunningSummary().with_sessions((hidden, hidden), 2.0).messages is None
-    for rooms in ((hidden, heard), (heard, hidden), (hidden, heard, hidden)):
+    for rooms in ((hidden, open_room), (open_room, hidden), (hidden, open_room, hidden)):
         assert RunningSummary().with_sessions(rooms, 2.0).messages == 1
     running = RunningSummary()
     running.add(hidden, 2.0)

@@ -84,8 +84,8 @@ def test_talk_lasts_while_somebody_is_among_the_speakers() -> None:
 
 def test_speakers_who_are_not_here_are_left_out() -> None:
     story = Story(ALICE)
-    (told,) = story.speaking(1, "mallory", "alice", "alice")
-    assert told.data == {"identities": ("alice",)}
+    (new_entry,) = story.speaking(1, "mallory", "alice", "alice")
+    assert new_entry.data == {"identities": ("alice",)}
     assert story.speaking(2, "alice", "mallory") == []
 
 
@@ -128,8 +128,8 @@ def test_messages_count_by_topic_by_size_and_by_sender() -> None:
 def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
     story = Story(ALICE)
     story.data(1, "alice", "t", 10)
-    (told,) = story.receive(MessagesDropped(T0 + 2, 40))
-    assert (told.event, told.data) == ("messages_thinned", {"count": 40})
+    (new_entry,) = story.receive(MessagesDropped(T0 + 2, 40))
+    assert (new_entry.event, new_entry.data) == ("messages_thinned", {"count": 40})
     assert story.view()["data_messages"] == {
         "total": 41,
         "bytes": 10,
@@ -142,9 +142,9 @@ def test_messages_that_came_too_fast_are_counted_and_said_to_be_so() -> None:
 def test_attachments_are_counted_apart_from_messages() -> None:
     story = Story(ALICE)
     story.data(1, "alice", "lk.chat", 100)
-    (told,) = story.receive(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5_000))
-    assert told.event == "attachment"
-    assert told.data == {"identity": "alice", "topic": "lk.chat", "size": 5_000}
+    (new_entry,) = story.receive(AttachmentReceived(T0 + 2, "alice", "lk.chat", 5_000))
+    assert new_entry.event == "attachment"
+    assert new_entry.data == {"identity": "alice", "topic": "lk.chat", "size": 5_000}
     (thinned,) = story.receive(MessagesDropped(T0 + 3, 0, attachments=2))
     assert (thinned.event, thinned.data) == ("attachments_thinned", {"count": 2})
     messages = story.view()["data_messages"]
@@ -188,9 +188,9 @@ def test_only_a_room_that_went_on_without_us_may_have_had_more_messages_at_its_e
 def test_a_change_of_permissions_is_told_once() -> None:
     on_stage, off_stage = Permissions(), Permissions(can_publish=False)
     story = Story(evolve(ALICE, permissions=on_stage))
-    (told,) = story.receive(PermissionsChanged(T0 + 1, "alice", off_stage))
-    assert told.event == "participant_permissions"
-    assert told.data == {
+    (new_entry,) = story.receive(PermissionsChanged(T0 + 1, "alice", off_stage))
+    assert new_entry.event == "participant_permissions"
+    assert new_entry.data == {
         "identity": "alice",
         "can_publish": False,
         "can_subscribe": True,
@@ -206,11 +206,16 @@ def test_a_change_of_permissions_is_told_once() -> None:
 
 def test_data_tracks_have_their_beginning_and_end_and_are_no_tracks_of_media() -> None:
     story = Story(person("alice", "PA_1", 0))
-    (told,) = story.receive(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose"))
-    assert told.data == {"identity": "alice", "sid": "DTR_1", "name": "pose", "encrypted": False}
+    (new_entry,) = story.receive(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose"))
+    assert new_entry.data == {
+        "identity": "alice",
+        "sid": "DTR_1",
+        "name": "pose",
+        "encrypted": False,
+    }
     assert story.receive(DataTrackPublished(T0 + 1, "alice", "DTR_1", "pose")) == []
-    (told,) = story.receive(DataTrackUnpublished(T0 + 2, "DTR_1"))
-    assert (told.event, told.data) == (
+    (new_entry,) = story.receive(DataTrackUnpublished(T0 + 2, "DTR_1"))
+    assert (new_entry.event, new_entry.data) == (
         "data_track_unpublished",
         {"identity": "alice", "sid": "DTR_1"},
     )
@@ -232,16 +237,16 @@ def test_data_tracks_known_by_their_sid_are_bounded(monkeypatch: pytest.MonkeyPa
 
 def test_changes_that_newer_ones_overtook_are_counted_and_said_to_be_so() -> None:
     story = Story(ALICE)
-    (told,) = story.receive(MessagesDropped(T0 + 2, 0, changes=40))
-    assert (told.event, told.data) == ("changes_overtaken", {"count": 40})
+    (new_entry,) = story.receive(MessagesDropped(T0 + 2, 0, changes=40))
+    assert (new_entry.event, new_entry.data) == ("changes_overtaken", {"count": 40})
     assert story.view()["data_messages"]["total"] == 0
     assert story.state.truncated.changes == 40
 
 
 def test_a_message_without_a_sender_counts_as_unattributed() -> None:
     story = Story(ALICE)
-    (told,) = story.data(1, None, "t")
-    assert told.data["identity"] is None
+    (new_entry,) = story.data(1, None, "t")
+    assert new_entry.data["identity"] is None
     assert story.view()["data_messages"]["total"] == 1
     assert story.state.messages.unattributed == 1
 
@@ -263,6 +268,6 @@ def test_a_message_that_came_after_its_sender_left_is_still_theirs() -> None:
 
 def test_room_metadata_is_told_when_it_changes() -> None:
     story = Story()
-    (told,) = story.room_metadata(1, "m1")
-    assert told.data == {"metadata": "m1"}
+    (new_entry,) = story.room_metadata(1, "m1")
+    assert new_entry.data == {"metadata": "m1"}
     assert story.view()["metadata"] == "m1"

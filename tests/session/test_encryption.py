@@ -58,8 +58,8 @@ def test_a_room_that_turns_to_encryption_is_encrypted_from_then_on() -> None:
     story.published(1, "bob", camera("TR_2"))
     story.data(2, "bob")
     story.unpublished(3, "bob", "TR_2")
-    (told,) = story.published(4, "bob", encrypted(camera("TR_3")))
-    assert told.data["encrypted"] is True
+    (new_entry,) = story.published(4, "bob", encrypted(camera("TR_3")))
+    assert new_entry.data["encrypted"] is True
     story.left(5, "bob", "PA_2")
     view = story.view()
     assert (view["encrypted"], view["data_messages"]["lower_bound"]) == (True, True)

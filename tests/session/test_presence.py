@@ -14,7 +14,7 @@ from tests.session.session_story import LEFT, T0, Story, camera, clock, micropho
 def test_a_person_counts_from_the_servers_time_of_joining_until_the_leave() -> None:
     story = Story()
     story.joined(12.8, person("alice", "PA_1", 10.0))
-    (told,) = story.left(30.0, "alice", "PA_1")
+    (new_entry,) = story.left(30.0, "alice", "PA_1")
     alice = story.participant("alice")
     assert alice["seconds"] == 20.0
     assert [
@@ -22,7 +22,7 @@ def test_a_person_counts_from_the_servers_time_of_joining_until_the_leave() -> N
         for j in alice["joins"]
     ] == [("PA_1", 10.0, 30.0, LEFT)]
     assert story.counts() == (0, 1, 1, 1)
-    assert (told.event, told.data["seconds"], told.data["reason"]) == (
+    assert (new_entry.event, new_entry.data["seconds"], new_entry.data["reason"]) == (
         "participant_disconnected",
         20.0,
         LEFT,
@@ -39,8 +39,8 @@ def test_those_who_were_there_before_us_are_found_with_their_tracks() -> None:
 
 
 def test_an_arrival_is_told_with_its_metadata() -> None:
-    told = Story().joined(1, person("alice", "PA_1", 1, metadata='{"role":"host"}'))
-    assert names(told) == ["participant_connected", "participant_metadata"]
+    new_entries = Story().joined(1, person("alice", "PA_1", 1, metadata='{"role":"host"}'))
+    assert names(new_entries) == ["participant_connected", "participant_metadata"]
 
 
 def test_without_a_time_of_joining_the_time_of_hearing_counts() -> None:
@@ -83,8 +83,8 @@ def test_only_people_are_counted_and_everybody_is_listed(
 def test_a_rejoin_is_the_same_person_with_another_join() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(10, "alice", "PA_1")
-    (told,) = story.joined(60, person("alice", "PA_2", 60))
-    assert (told.data["rejoin"], told.data["reconnect"]) == (True, False)
+    (new_entry,) = story.joined(60, person("alice", "PA_2", 60))
+    assert (new_entry.data["rejoin"], new_entry.data["reconnect"]) == (True, False)
     assert story.counts() == (1, 1, 1, 2)
     assert story.participant("alice", now=70)["seconds"] == 20.0
     assert story.participant("alice")["sids"] == ["PA_1", "PA_2"]
@@ -94,8 +94,8 @@ def test_a_rejoin_is_the_same_person_with_another_join() -> None:
 def test_a_rejoin_within_five_seconds_is_a_reconnect(away: float, reconnect: bool) -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(10, "alice", "PA_1")
-    (told,) = story.joined(10 + away, person("alice", "PA_2", 10 + away))
-    assert told.data["reconnect"] is reconnect
+    (new_entry,) = story.joined(10 + away, person("alice", "PA_2", 10 + away))
+    assert new_entry.data["reconnect"] is reconnect
 
 
 def test_a_rejoin_whose_leave_was_heard_late_is_not_in_the_room_twice() -> None:
@@ -132,9 +132,9 @@ def test_a_leave_without_a_reason_is_believed_after_four_seconds_from_when_it_wa
     story.left(10, "alice", "PA_1", None)
     assert story.deadline == 10 + CONFIRM_AFTER
     assert story.tick(13.9) == []
-    told = story.tick(14)
-    assert names(told) == ["track_unpublished", "participant_disconnected"]
-    assert [entry.at - T0 for entry in told] == [10, 10]
+    new_entries = story.tick(14)
+    assert names(new_entries) == ["track_unpublished", "participant_disconnected"]
+    assert [entry.at - T0 for entry in new_entries] == [10, 10]
     assert story.participant("alice")["seconds"] == 10.0
     assert story.participant("alice")["joins"][0]["leave_reason"] is None
     assert (story.counts()[0], story.tracks()) == (0, (0, 1))
@@ -150,9 +150,9 @@ def test_any_event_after_the_four_seconds_believes_it_too() -> None:
 def test_a_leave_without_a_reason_and_a_new_sid_is_a_rejoin() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(10, "alice", "PA_1", None)
-    told = story.joined(10.4, person("alice", "PA_2", 10.4))
-    assert names(told) == ["participant_disconnected", "participant_connected"]
-    assert told[1].data["reconnect"] is True
+    new_entries = story.joined(10.4, person("alice", "PA_2", 10.4))
+    assert names(new_entries) == ["participant_disconnected", "participant_connected"]
+    assert new_entries[1].data["reconnect"] is True
     assert story.deadline is None
     assert story.counts() == (1, 1, 1, 2)
     assert clock(story.participant("alice")["joins"][0]["left_at"]) == 10
@@ -161,8 +161,8 @@ def test_a_leave_without_a_reason_and_a_new_sid_is_a_rejoin() -> None:
 def test_a_reason_that_comes_after_all_makes_the_leave_final_at_its_first_time() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(10, "alice", "PA_1", None)
-    (told,) = story.left(11, "alice", "PA_1", "connection_timeout")
-    assert (told.at - T0, told.data["reason"]) == (10, "connection_timeout")
+    (new_entry,) = story.left(11, "alice", "PA_1", "connection_timeout")
+    assert (new_entry.at - T0, new_entry.data["reason"]) == (10, "connection_timeout")
 
 
 def test_a_reason_that_comes_after_the_leave_was_believed_is_noted() -> None:
@@ -177,8 +177,8 @@ def test_the_same_sid_that_comes_back_after_all_goes_on_with_its_join() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(10, "alice", "PA_1", None)
     story.tick(20)
-    (told,) = story.joined(21, person("alice", "PA_1", 0))
-    assert (told.event, told.data["rejoin"]) == ("participant_connected", True)
+    (new_entry,) = story.joined(21, person("alice", "PA_1", 0))
+    assert (new_entry.event, new_entry.data["rejoin"]) == ("participant_connected", True)
     assert story.counts() == (1, 1, 1, 1)
     assert story.participant("alice", now=30)["seconds"] == 30.0
 
@@ -216,8 +216,8 @@ def test_signals_of_somebody_on_a_provisional_leave_do_not_count() -> None:
 @pytest.mark.parametrize("sid", ["PA_1", "PA_2", ""])
 def test_a_rejoin_before_the_leave_swallows_the_leave_whichever_sid_it_names(sid: str) -> None:
     story = Story(person("alice", "PA_1", 0, microphone("TR_1")))
-    told = story.joined(10.3, person("alice", "PA_2", 10.0, microphone("TR_2")))
-    assert names(told) == [
+    new_entries = story.joined(10.3, person("alice", "PA_2", 10.0, microphone("TR_2")))
+    assert names(new_entries) == [
         "track_unpublished",
         "participant_disconnected",
         "participant_connected",
@@ -363,8 +363,8 @@ def test_name_metadata_and_attributes_follow_their_changes() -> None:
     story = Story(person("alice", "PA_1", 0, name="A", attributes={"hand": "up", "x": "1"}))
     assert names(story.named(1, "alice", "Alice")) == ["participant_name"]
     assert names(story.metadata(2, "alice", "{}")) == ["participant_metadata"]
-    (told,) = story.attributes(3, "alice", hand="", y="2", x="1")
-    assert told.data == {"identity": "alice", "changed": {"hand": "", "y": "2"}}
+    (new_entry,) = story.attributes(3, "alice", hand="", y="2", x="1")
+    assert new_entry.data == {"identity": "alice", "changed": {"hand": "", "y": "2"}}
     alice = story.participant("alice")
     assert (alice["name"], alice["metadata"]) == ("Alice", "{}")
     assert alice["attributes"] == {"x": "1", "y": "2"}

@@ -52,8 +52,8 @@ def folded(
 ) -> tuple[SessionState, list[TimelineEntry]]:
     entries: list[TimelineEntry] = []
     for event in events:
-        state, told = apply(state, event)
-        entries.extend(told)
+        state, new_entries = apply(state, event)
+        entries.extend(new_entries)
     return state, entries
 
 
@@ -235,11 +235,11 @@ def check_seconds(state: SessionState, truth: Truth, slack: float = 0.0) -> None
         visits = truth.of(line["identity"])
         stay = [(HORIZON if visit.end is None else visit.end) - visit.start for visit in visits]
         assert line["seconds"] == pytest.approx(sum(stay))
-        told = Counter[str]()
+        new_entries = Counter[str]()
         for visit in visits:
-            told.update(visit.quality_seconds())
+            new_entries.update(visit.quality_seconds())
         measured = {level: seconds or 0.0 for level, seconds in line["quality"].items()}
-        assert measured == pytest.approx({level: told[level] for level in QUALITIES})
+        assert measured == pytest.approx({level: new_entries[level] for level in QUALITIES})
         assert sum(measured.values()) <= line["seconds"] + 0.001
     people = truth.people()
     assert view["people_seconds"] == pytest.approx(
@@ -294,7 +294,7 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
 ) -> None:
     events = data.draw(blackouts(truth))
     calm, told_calm = folded(started(), truth.events())
-    state, told = folded(started(), events)
+    state, new_entries = folded(started(), events)
     check_consistent(state)
     check_counts(state, truth)
     check_seconds(state, truth, slack=100.0)
@@ -309,7 +309,9 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
         assert track["published_at"] == same["published_at"]
         assert track["unpublished_at"] == same["unpublished_at"]
     people = ("participant_connected", "participant_disconnected")
-    assert [e for e in told if e.event in people] == [e for e in told_calm if e.event in people]
+    assert [e for e in new_entries if e.event in people] == [
+        e for e in told_calm if e.event in people
+    ]
 
 
 @quick
@@ -320,7 +322,7 @@ def test_ticks_change_nothing_that_is_known_in_the_end(truth: Truth, data: st.Da
     ticks = data.draw(st.lists(st.floats(T0, T0 + HORIZON).map(Tick), max_size=20))
     last = Tick(T0 + HORIZON + 100)
     ticked = sorted([*events, *ticks], key=lambda event: event.at)
-    one, told = folded(started(), [*events, last])
+    one, new_entries = folded(started(), [*events, last])
     other, told_other = folded(started(), [*ticked, last])
     assert as_json(session_view(one, last.at)) == as_json(session_view(other, last.at))
-    assert sorted(map(repr, told)) == sorted(map(repr, told_other))
+    assert sorted(map(repr, new_entries)) == sorted(map(repr, told_other))

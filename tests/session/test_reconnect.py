@@ -55,9 +55,9 @@ def test_a_full_restart_in_which_everybody_comes_back_tells_only_the_gap() -> No
     story.reconnected(26, ALICE)
     story.joined(28.5, BOB)  # publishes nothing: announced on the server's tick
     assert names(story.tick(40)) == []
-    told = story.entries[before:]
-    assert names(told) == ["reconnecting", "reconnected"]
-    assert told[1].data == {"gap": 16.0}
+    new_entries = story.entries[before:]
+    assert names(new_entries) == ["reconnecting", "reconnected"]
+    assert new_entries[1].data == {"gap": 16.0}
     assert story.counts() == (2, 2, 2, 2)
     assert story.tracks() == (1, 1)
     assert story.view(40)["people_seconds"] == 80.0
@@ -107,8 +107,8 @@ def test_a_new_sid_after_the_reconnect_is_a_rejoin() -> None:
     everybody_gone(story, 10.2)
     again = person("alice", "PA_3", 15, microphone("TR_3"))
     assert story.joined(15, again) == [], "it waits: this may be another life of the room"
-    told = story.reconnected(16, again, BOB)
-    assert names(told) == [
+    new_entries = story.reconnected(16, again, BOB)
+    assert names(new_entries) == [
         "reconnected",
         "track_unpublished",
         "participant_disconnected",
@@ -246,8 +246,8 @@ def test_the_end_while_reconnecting_believes_every_leave() -> None:
     story.reconnecting(10)
     everybody_gone(story, 10.2)
     assert story.disconnected(30) == []
-    told = story.ends(30, "server_lost")
-    assert names(told).count("participant_disconnected") == 2
+    new_entries = story.ends(30, "server_lost")
+    assert names(new_entries).count("participant_disconnected") == 2
     assert story.counts() == (0, 2, 2, 2)
     assert story.view()["people_seconds"] == 20.4
 
@@ -258,8 +258,8 @@ def test_a_watch_that_broke_off_while_reconnecting_leaves_everybody_in_doubt() -
     story.reconnecting(10)
     everybody_gone(story, 10.2)
     story.disconnected(12)
-    told = story.watching(100, ALICE)
-    assert "participant_disconnected" not in names(told)
+    new_entries = story.watching(100, ALICE)
+    assert "participant_disconnected" not in names(new_entries)
     story.tick(110)
     assert story.counts() == (1, 2, 2, 2)
     assert story.participant("alice", 110)["seconds"] == 110.0
@@ -307,13 +307,13 @@ def test_a_roster_right_after_the_reconnect_only_doubts_whoever_is_missing() -> 
 
 def test_resynced_adds_what_was_missed_and_ends_what_is_gone() -> None:
     story = Story(ALICE, BOB)
-    told = story.resynced(
+    new_entries = story.resynced(
         20,
         person("bob", "PA_2", 0, camera("TR_2", muted=True), name="Bob", attributes={"x": "1"}),
         person("carol", "PA_3", 12, microphone("TR_3")),
         metadata="new",
     )
-    assert sorted(names(told)) == sorted(
+    assert sorted(names(new_entries)) == sorted(
         [
             "room_metadata",
             "participant_name",
@@ -339,8 +339,8 @@ def test_resynced_with_nothing_new_tells_nothing() -> None:
 
 def test_resynced_knows_of_mutes_that_were_missed() -> None:
     story = Story(ALICE)
-    told = story.resynced(20, person("alice", "PA_1", 0, microphone("TR_1", muted=True)))
-    assert names(told) == ["track_muted"]
+    new_entries = story.resynced(20, person("alice", "PA_1", 0, microphone("TR_1", muted=True)))
+    assert names(new_entries) == ["track_muted"]
     assert names(story.resynced(25, ALICE)) == ["track_unmuted"]
     assert story.track("TR_1")["muted_seconds"] == 5.0
 
@@ -348,8 +348,8 @@ def test_resynced_knows_of_mutes_that_were_missed() -> None:
 def test_resynced_believes_a_leave_that_waits() -> None:
     story = Story(ALICE, BOB)
     story.left(10, "alice", "PA_1", None)
-    told = story.resynced(11, BOB)
-    assert names(told) == ["track_unpublished", "participant_disconnected"]
+    new_entries = story.resynced(11, BOB)
+    assert names(new_entries) == ["track_unpublished", "participant_disconnected"]
     assert story.participant("alice")["seconds"] == 10.0
     assert clock(story.track("TR_1")["unpublished_at"]) == 10
 
@@ -441,8 +441,8 @@ def test_a_message_of_the_same_life_counts_at_its_own_time() -> None:
     story = Story(ALICE)
     story.reconnecting(10)
     story.data(12, "alice", topic="chat")
-    told = story.reconnected(14, ALICE)
-    assert [(entry.event, entry.at - T0) for entry in told] == [
+    new_entries = story.reconnected(14, ALICE)
+    assert [(entry.event, entry.at - T0) for entry in new_entries] == [
         ("reconnected", 14),
         ("data_message", 12),
     ]

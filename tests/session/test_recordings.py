@@ -13,7 +13,7 @@ from tests.session.session_story import T0, Story, clock, names, person
 ALICE = person("alice", "PA_1", -5)
 
 
-def told(
+def new_entries(
     at: float, status: str, *, egress: str = "EG_1", updated: float | None = None, **more: Any
 ) -> WebhookEgress:
     return WebhookEgress(
@@ -58,16 +58,16 @@ def test_one_that_began_before_us_is_in_the_first_roster() -> None:
 
 def test_a_recording_of_webhooks_has_its_file_and_is_not_shown_twice() -> None:
     story = Story(ALICE)
-    (begun,) = story.receive(told(4, "starting", started_at=T0 + 4))
+    (begun,) = story.receive(new_entries(4, "starting", started_at=T0 + 4))
     assert begun == TimelineEntry(
         T0 + 4, "recording_started", {"id": "EG_1", "kind": "room_composite"}
     )
     story.receive(RecordingChanged(T0 + 7, True))
-    assert story.receive(told(7, "active", started_at=T0 + 4)) == []
+    assert story.receive(new_entries(7, "active", started_at=T0 + 4)) == []
     assert known(story) == [("EG_1", 4, None, "active")]
     story.receive(RecordingChanged(T0 + 20, False))
     (over,) = story.receive(
-        told(21, "complete", started_at=T0 + 4, ended_at=T0 + 20.5, file="a/b.mp4")
+        new_entries(21, "complete", started_at=T0 + 4, ended_at=T0 + 20.5, file="a/b.mp4")
     )
     assert (over.at, over.event) == (T0 + 20.5, "recording_ended")
     assert over.data == {
@@ -83,14 +83,14 @@ def test_a_recording_of_webhooks_has_its_file_and_is_not_shown_twice() -> None:
 
 def test_webhooks_of_a_recording_may_be_late_doubled_and_after_the_end() -> None:
     story = Story(ALICE)
-    story.receive(told(7, "active", started_at=T0 + 4))
-    assert story.receive(told(8, "starting", updated=4)) == []
+    story.receive(new_entries(7, "active", started_at=T0 + 4))
+    assert story.receive(new_entries(8, "starting", updated=4)) == []
     assert known(story) == [("EG_1", 4, None, "active")]
     story.ends(20)
-    failed = told(22, "failed", started_at=T0 + 4, ended_at=T0 + 20, error="no space")
+    failed = new_entries(22, "failed", started_at=T0 + 4, ended_at=T0 + 20, error="no space")
     assert names(story.receive(failed)) == ["recording_ended"]
     assert story.receive(failed) == []
-    assert story.receive(told(23, "active", started_at=T0 + 4)) == []
+    assert story.receive(new_entries(23, "active", started_at=T0 + 4)) == []
     (shown,) = story.view()["recordings"]
     assert (shown["status"], shown["error"]) == ("failed", "no space")
 
@@ -98,7 +98,7 @@ def test_webhooks_of_a_recording_may_be_late_doubled_and_after_the_end() -> None
 @pytest.mark.parametrize("status", ["failed", "aborted", "limit_reached"])
 def test_a_recording_whose_beginning_was_lost_is_there_with_both_ends(status: str) -> None:
     story = Story(ALICE)
-    ended = told(9, status, started_at=T0 + 1, ended_at=T0 + 8)
+    ended = new_entries(9, status, started_at=T0 + 1, ended_at=T0 + 8)
     assert names(story.receive(ended)) == ["recording_started", "recording_ended"]
     assert known(story) == [("EG_1", 1, 8, status)]
 
@@ -107,14 +107,14 @@ def test_a_stretch_far_from_every_known_recording_is_one_of_its_own() -> None:
     story = Story(ALICE)
     story.receive(RecordingChanged(T0 + 1, True))
     story.receive(RecordingChanged(T0 + 5, False))
-    story.receive(told(50, "active", started_at=T0 + 50))
+    story.receive(new_entries(50, "active", started_at=T0 + 50))
     assert known(story) == [(None, 1, 5, None), ("EG_1", 50, None, "active")]
 
 
 def test_recordings_are_bounded() -> None:
     story = Story(ALICE)
     for number in range(MAX_RECORDINGS + 20):
-        story.receive(told(number, "active", egress=f"EG_{number}"))
+        story.receive(new_entries(number, "active", egress=f"EG_{number}"))
         story.receive(RecordingChanged(T0 + number, True))
         story.receive(RecordingChanged(T0 + number, False))
     assert len(story.state.recordings) == len(story.state.recorded_intervals) == MAX_RECORDINGS

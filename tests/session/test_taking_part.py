@@ -52,9 +52,9 @@ def test_who_never_becomes_active_is_there_and_counts_as_aborted_only() -> None:
 def test_who_becomes_active_is_told_then_and_there_since_they_joined() -> None:
     story = Story()
     story.joined(5, half())
-    (told,) = story.active(6, "dora", "PA_9")
-    assert (told.event, told.at) == ("participant_connected", T0 + 6)
-    assert (told.data["joined_at"], told.data["rejoin"]) == (T0 + 5, False)
+    (new_entry,) = story.active(6, "dora", "PA_9")
+    assert (new_entry.event, new_entry.at) == ("participant_connected", T0 + 6)
+    assert (new_entry.data["joined_at"], new_entry.data["rejoin"]) == (T0 + 5, False)
     assert counts(story) == of(1, 1, 1, 1, 0)
     assert story.active(7, "dora", "PA_9") == []
     assert story.state.anomalies == 0
@@ -71,8 +71,8 @@ def test_who_is_said_to_be_active_after_they_left_took_part(back: bool) -> None:
     assert counts(story) == of(0, 0, 0, 0, 1)
     if back:
         story.joined(9, person("dora", "PA_10", 9))
-    told = story.active(9, "dora", "PA_9")
-    assert names(told) == ["participant_connected", "participant_disconnected"]
+    new_entries = story.active(9, "dora", "PA_9")
+    assert names(new_entries) == ["participant_connected", "participant_disconnected"]
     assert counts(story) == of(back, 1, 1, 1 + back, 0)
     assert story.participant("dora", 9)["seconds"] == 3
     assert story.active(9, "dora", "PA_9") == []
@@ -93,8 +93,8 @@ def test_the_second_try_of_the_same_person_counts_and_is_no_rejoin() -> None:
     story = Story()
     story.joined(5, half())
     story.left(6, "dora", "PA_9", "signal_close")
-    (told,) = story.joined(7, person("dora", "PA_10", 7))
-    assert (told.data["rejoin"], told.data["reconnect"]) == (False, False)
+    (new_entry,) = story.joined(7, person("dora", "PA_10", 7))
+    assert (new_entry.data["rejoin"], new_entry.data["reconnect"]) == (False, False)
     assert counts(story) == of(1, 1, 1, 1, 1)
 
 
@@ -168,8 +168,8 @@ def test_who_was_connecting_before_a_gap_and_left_in_it_may_have_taken_part(
     assert story.entries[-1].event == "reconnected"
     story.receive(WebhookJoinAborted(T0 + 20.1, T0 + 8, half(), "signal_close"))
     assert counts(story) == of(0, 0, 0, 0, 1)
-    (told,) = [one for one in story.entries if one.event == "participant_connection_aborted"]
-    assert told.data["reason"] == "signal_close"
+    (new_entry,) = [one for one in story.entries if one.event == "participant_connection_aborted"]
+    assert new_entry.data["reason"] == "signal_close"
 
 
 def test_who_left_in_a_gap_took_part_where_the_server_says_so() -> None:
@@ -267,8 +267,8 @@ def test_ringing_is_not_presence_and_its_time_stands_apart() -> None:
     assert story.participant("sip_1")["sip"]["ringing_seconds"] == 0
     story.tick(15)
     assert story.participant("sip_1")["sip"]["ringing_seconds"] == 5
-    told = story.attributes(22, "sip_1", **{"sip.callStatus": "active"})
-    assert names(told) == ["participant_attributes", "participant_connected"]
+    new_entries = story.attributes(22, "sip_1", **{"sip.callStatus": "active"})
+    assert names(new_entries) == ["participant_attributes", "participant_connected"]
     assert counts(story) == of(1, 1, 1, 1, 0)
     story.attributes(40, "sip_1", **{"sip.callStatus": "hangup"})
     story.left(42, "sip_1", "PA_1")

@@ -37,9 +37,11 @@ def test_a_longer_one_is_cut_and_ends_in_its_true_length(letter: str, length: in
         assert MAX_STATE_TEXT - 3 <= size(whole) <= MAX_STATE_TEXT
         assert whole.endswith(f"…[{size(text)} bytes]")
     if size(text) > MAX_ENTRY_TEXT:
-        told = cut_text(cut_text(text), MAX_ENTRY_TEXT)
-        assert size(told) <= MAX_ENTRY_TEXT
-        assert told.endswith(f"…[{size(text)} bytes]"), "the first length, not that of the cut one"
+        new_entries = cut_text(cut_text(text), MAX_ENTRY_TEXT)
+        assert size(new_entries) <= MAX_ENTRY_TEXT
+        assert new_entries.endswith(f"…[{size(text)} bytes]"), (
+            "the first length, not that of the cut one"
+        )
 
 
 def test_nobody_makes_a_short_text_tell_of_another_length() -> None:
@@ -81,8 +83,8 @@ def test_a_timeline_has_4_kb_of_a_text_and_the_session_all_of_it() -> None:
     story.metadata(3, "alice", metadata[1:])
     alice = story.participant("alice")
     assert (alice["metadata"], alice["attributes"]) == (metadata[1:], attributes)
-    told = [e for e in story.view()["timeline"] if e["event"].startswith("participant_m")]
-    assert [e["metadata"][-13:] for e in told] == ["[60000 bytes]", "[59999 bytes]"]
-    assert all(size(e["metadata"]) <= MAX_ENTRY_TEXT for e in told)
+    new_entries = [e for e in story.view()["timeline"] if e["event"].startswith("participant_m")]
+    assert [e["metadata"][-13:] for e in new_entries] == ["[60000 bytes]", "[59999 bytes]"]
+    assert all(size(e["metadata"]) <= MAX_ENTRY_TEXT for e in new_entries)
     (changed,) = [e for e in story.view()["timeline"] if e["event"] == "participant_attributes"]
     assert changed["changed"] == {REST: "[1 more, 60001 bytes]"}

@@ -14,8 +14,8 @@ def alone(*tracks: object) -> Story:
 
 def test_a_track_has_its_times_and_its_source() -> None:
     story = alone()
-    (told,) = story.published(5, "alice", camera("TR_1"))
-    assert told.data == {
+    (new_entry,) = story.published(5, "alice", camera("TR_1"))
+    assert new_entry.data == {
         "identity": "alice",
         "sid": "TR_1",
         "kind": "video",
@@ -109,8 +109,8 @@ def test_a_track_published_before_its_owner_is_known_is_theirs_when_they_come() 
 def test_a_late_publication_of_somebody_who_left_is_counted_and_not_open_for_ever() -> None:
     story = alone()
     story.left(5, "alice", "PA_1")
-    told = story.published(5.1, "alice", microphone("TR_1"))
-    assert names(told) == ["track_published", "track_unpublished"]
+    new_entries = story.published(5.1, "alice", microphone("TR_1"))
+    assert names(new_entries) == ["track_published", "track_unpublished"]
     assert story.tracks() == (0, 1)
     assert story.published(5.2, "alice", microphone("TR_1")) == []
 
@@ -140,5 +140,5 @@ def test_our_own_subscription_is_told_once() -> None:
 
 def test_a_subscription_that_failed_is_told() -> None:
     story = alone(microphone("TR_1"))
-    (told,) = story.receive(TrackSubscriptionFailed(T0 + 1, "alice", "TR_1", "timeout"))
-    assert told.data == {"identity": "alice", "sid": "TR_1", "error": "timeout"}
+    (new_entry,) = story.receive(TrackSubscriptionFailed(T0 + 1, "alice", "TR_1", "timeout"))
+    assert new_entry.data == {"identity": "alice", "sid": "TR_1", "error": "timeout"}

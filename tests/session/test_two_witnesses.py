@@ -29,7 +29,7 @@ from tests.session.test_properties import check_consistent
 BEGAN: Final = SessionBegan(T0, "room", "RM_1", ("AJ_1",), "worker", "agent", T0)
 
 
-def told(records: list[Record]) -> SessionState:
+def new_entries(records: list[Record]) -> SessionState:
     state, _ = fold(None, BEGAN)
     for record in records:
         state, _ = fold(state, record)
@@ -80,7 +80,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_whatever_an_agent_could_see(
     world: World, data: st.DataObject
 ) -> None:
     hooks = data.draw(webhooks(world, complete=True))
-    state = told(in_order([*world.watched(0, CLOSED), *ended(CLOSED, "room_closed")], hooks))
+    state = new_entries(in_order([*world.watched(0, CLOSED), *ended(CLOSED, "room_closed")], hooks))
     check_joins_are_the_truth(state, world)
 
 
@@ -100,7 +100,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_though_the_worker_was_away(
         returns = [SessionContinued(T0 + back, "AJ_2", None), *world.watched(back, CLOSED)]
     last = ended(CLOSED, "found_ended")
     records = in_order([*world.watched(0, stop), *away, *returns, *last], hooks)
-    state = told(records)
+    state = new_entries(records)
     check_joins_are_the_truth(state, world)
     check_tracks_are_the_truth(state, world)
     ending = view(state)
@@ -115,7 +115,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_though_nobody_watched(
     world: World, data: st.DataObject
 ) -> None:
     hooks = data.draw(webhooks(world, complete=True))
-    state = told(in_order(ended(CLOSED + 2 * LATEST, "found_ended"), hooks))
+    state = new_entries(in_order(ended(CLOSED + 2 * LATEST, "found_ended"), hooks))
     check_joins_are_the_truth(state, world)
     check_tracks_are_the_truth(state, world)
     ending = view(state)
@@ -132,7 +132,10 @@ def test_with_or_without_webhooks_the_result_is_the_same_where_both_can_see(
     room = world.watched(0, CLOSED + 4)
     last = ended(CLOSED + 4, "room_closed")
     hooks = data.draw(webhooks(world, complete=False))
-    alone, both = view(told([*room, *last])), view(told(in_order([*room, *last], hooks)))
+    alone, both = (
+        view(new_entries([*room, *last])),
+        view(new_entries(in_order([*room, *last], hooks))),
+    )
     for key in ("people", "track_counts", "data_messages", "quality", "talk", "status"):
         if key != "people":
             assert both[key] == alone[key]

@@ -89,10 +89,10 @@ def test_somebody_who_is_there_does_not_come_again_by_being_told() -> None:
 def test_a_visit_too_short_to_be_announced_is_told_whole() -> None:
     story = Story(ALICE)
     story.webhook_joined(10.3, BOB)
-    told = story.webhook_left(11.1, BOB, 11.05)
-    assert names(told) == ["participant_connected", "participant_disconnected"]
-    assert (told[0].at, told[1].at) == (T0 + 10.2, T0 + 11.1)
-    assert told[1].data["seconds"] == 0.9
+    new_entries = story.webhook_left(11.1, BOB, 11.05)
+    assert names(new_entries) == ["participant_connected", "participant_disconnected"]
+    assert (new_entries[0].at, new_entries[1].at) == (T0 + 10.2, T0 + 11.1)
+    assert new_entries[1].data["seconds"] == 0.9
     assert story.counts() == (1, 2, 2, 2)
     assert joins(story, "bob") == [("PA_2", 10.2, 11.1, LEFT)]
     assert story.tick(20) == []
@@ -143,8 +143,8 @@ def test_a_short_visit_between_two_visits_takes_its_place() -> None:
     story = Story(person("alice", "PA_1", 0))
     story.left(10, "alice", "PA_1")
     story.joined(20, person("alice", "PA_3", 20))
-    told = story.webhook_left(21, person("alice", "PA_2", 15), 16)
-    assert told[0].data["rejoin"] is True
+    new_entries = story.webhook_left(21, person("alice", "PA_2", 15), 16)
+    assert new_entries[0].data["rejoin"] is True
     assert [sid for sid, *_ in joins(story, "alice")] == ["PA_1", "PA_2", "PA_3"]
     assert story.counts() == (1, 1, 1, 3)
 
@@ -161,8 +161,8 @@ def test_the_tracks_in_a_webhook_about_a_person_are_not_their_publication() -> N
 
 def test_the_leave_of_somebody_silent_is_put_right_when_it_is_heard_first() -> None:
     story = Story(ALICE, person("bob", "PA_2", 0))
-    (told,) = story.left(13, "bob", "PA_2")
-    assert told.event == "participant_disconnected"
+    (new_entry,) = story.left(13, "bob", "PA_2")
+    assert new_entry.event == "participant_disconnected"
     (corrected,) = story.webhook_left(30, person("bob", "PA_2", 0), 10.4)
     assert (corrected.event, corrected.at) == ("participant_left_at", T0 + 10.5)
     assert corrected.data["seconds"] == 10.5
@@ -172,8 +172,8 @@ def test_the_leave_of_somebody_silent_is_put_right_when_it_is_heard_first() -> N
 
 def test_the_leave_of_somebody_silent_is_right_when_it_is_told_first() -> None:
     story = Story(ALICE, person("bob", "PA_2", 0))
-    (told,) = story.webhook_left(10.4, person("bob", "PA_2", 0))
-    assert (told.event, told.at) == ("participant_disconnected", T0 + 10.4)
+    (new_entry,) = story.webhook_left(10.4, person("bob", "PA_2", 0))
+    assert (new_entry.event, new_entry.at) == ("participant_disconnected", T0 + 10.4)
     assert story.left(13, "bob", "PA_2") == []
     assert story.counts() == (1, 2, 2, 2)
     assert joins(story, "bob") == [("PA_2", 0, 10.4, LEFT)]
@@ -238,15 +238,15 @@ def test_a_leave_during_a_gap_counts_from_when_it_was_told_not_from_when_the_gap
     story.watching(60)
     story.tick(70)
     assert joins(story, "alice") == [("PA_1", 0, 10, None)]
-    (told,) = story.webhook_left(71, ALICE, 42)
-    assert told.event == "participant_left_at"
+    (new_entry,) = story.webhook_left(71, ALICE, 42)
+    assert new_entry.event == "participant_left_at"
     assert joins(story, "alice") == [("PA_1", 0, 42.5, LEFT)]
 
 
 def test_a_leave_takes_the_tracks_along() -> None:
     story = Story(ALICE)
-    told = story.webhook_left(10.4, ALICE)
-    assert names(told) == ["track_unpublished", "participant_disconnected"]
+    new_entries = story.webhook_left(10.4, ALICE)
+    assert names(new_entries) == ["track_unpublished", "participant_disconnected"]
     assert story.unpublished(10.5, "alice", "TR_1") == []
     assert clock(story.track("TR_1")["unpublished_at"]) == 10.4
 
@@ -267,9 +267,9 @@ def test_an_aborted_join_is_a_line_of_the_timeline_and_counts_as_nothing_else() 
     story = Story(ALICE)
     event = WebhookJoinAborted(T0 + 5.2, T0 + 5, person("bob", "PA_2", 5), "signal_close")
     before = story.view(10)["people"]
-    (told,) = story.receive(event)
-    assert (told.event, told.at) == ("participant_connection_aborted", T0 + 5.2)
-    assert told.data["reason"] == "signal_close"
+    (new_entry,) = story.receive(event)
+    assert (new_entry.event, new_entry.at) == ("participant_connection_aborted", T0 + 5.2)
+    assert new_entry.data["reason"] == "signal_close"
     assert story.receive(event) == []
     assert story.view(10)["people"] == {**before, "aborted": 1}
 
@@ -281,16 +281,16 @@ def test_the_end_of_a_room_that_went_on_after_us_is_the_end(reason: str, told_fi
     story.disconnected(40)
     if told_first:
         story.webhook_room_finished(80.3)
-        told = story.ends(60, reason)
+        new_entries = story.ends(60, reason)
     else:
         story.ends(60, reason)
-        told = story.webhook_room_finished(110, 80.3)
-        assert names(told) == ["room_ended"]
+        new_entries = story.webhook_room_finished(110, 80.3)
+        assert names(new_entries) == ["room_ended"]
     view = story.view(200)
     assert (view["status"], view["end_reason"]) == ("ended", "found_ended")
     assert clock(view["ended_at"]) == (80.3 if told_first else 80.5)
     assert view["coverage"] == pytest.approx(0.5, abs=0.01)
-    assert told[0].data == {"reason": "found_ended"}
+    assert new_entries[0].data == {"reason": "found_ended"}
     assert story.webhook_room_finished(120, 90) == []
 
 
@@ -416,11 +416,11 @@ def test_a_track_of_which_only_the_end_was_told_was_there() -> None:
 
 
 def journal(*records: Record) -> tuple[dict[str, object], list[TimelineEntry]]:
-    state, told = fold(None, SessionBegan(T0, "room", "RM_1", (), "worker", "", None))
-    timeline = list(told)
+    state, new_entries = fold(None, SessionBegan(T0, "room", "RM_1", (), "worker", "", None))
+    timeline = list(new_entries)
     for record in records:
-        state, told = fold(state, record)
-        timeline.extend(told)
+        state, new_entries = fold(state, record)
+        timeline.extend(new_entries)
     return as_json(session_view(state, T0 + 1000, timeline)), timeline
 
 

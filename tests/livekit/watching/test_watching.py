@@ -29,11 +29,11 @@ async def test_an_agent_removed_by_hand_is_back_in_the_same_session(
 ) -> None:
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
         room = await api.create_room(name, empty_timeout=LONG)
-        await agent.said("session_started", room=name)
+        await agent.logged("session_started", room=name)
         (removed,) = await agents_in(api, name)
         await api.remove_participant(name, removed)
-        await agent.said("session_ended", room_sid=room.sid, reason="removed")
-        await agent.said("reconnected", room_sid=room.sid)
+        await agent.logged("session_ended", room_sid=room.sid, reason="removed")
+        await agent.logged("reconnected", room_sid=room.sid)
         assert (await agent.stop())["rooms"] == 1
 
 
@@ -42,14 +42,14 @@ async def test_a_room_that_ends_and_begins_again_at_once_is_two_sessions(
 ) -> None:
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
         first = await api.create_room(name)
-        await agent.said("session_started", room_sid=first.sid)
+        await agent.logged("session_started", room_sid=first.sid)
         async with trio.open_nursery() as nursery:
             # Its answer comes seconds after the room is gone.
             nursery.start_soon(api.delete_room, name)
-            await agent.said("session_ended", room_sid=first.sid, reason="room_deleted")
+            await agent.logged("session_ended", room_sid=first.sid, reason="room_deleted")
             second = await api.create_room(name)
             assert second.sid != first.sid
-            await agent.said("session_started", room_sid=second.sid)
+            await agent.logged("session_started", room_sid=second.sid)
         assert (await agent.stop())["rooms"] == 2
 
 
@@ -62,15 +62,15 @@ async def test_of_two_workers_in_a_room_the_second_goes_and_the_first_keeps_it(
         room = await api.create_room(name, empty_timeout=LONG)
         # The last free place is for a room with somebody in it.
         await people.join(name, "alice")
-        await first.said("session_started", room_sid=room.sid)
+        await first.logged("session_started", room_sid=room.sid)
         (identity,) = await agents_in(api, name)
         async with running_agent(livekit_server, tmp_path / "2", *flags(name)) as second:
-            await second.said("worker_registered")
+            await second.logged("worker_registered")
             # The first one is full: this goes to the second, which does not know better.
             await api.create_dispatch(name, name)
-            await second.said("session_started", room_sid=room.sid)
-            await second.said("room_left_to_another", room_sid=room.sid)
-            await second.said("session_ended", room_sid=room.sid, reason="removed")
+            await second.logged("session_started", room_sid=room.sid)
+            await second.logged("room_left_to_another", room_sid=room.sid)
+            await second.logged("session_ended", room_sid=room.sid, reason="removed")
             assert await agents_in(api, name) == [identity]
             assert (await second.stop())["rooms"] == 1
         assert first.events("session_ended") == []
@@ -85,7 +85,7 @@ async def test_rooms_that_lived_through_a_killed_worker_are_watched_again(
         await api.create_room(f"{name}-{number}", empty_timeout=LONG)
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
         for some in (rooms // 2, rooms):
-            await agent.said("session_started", times=some)
+            await agent.logged("session_started", times=some)
         agent.process.kill()
         await agent.ended()
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
@@ -101,18 +101,18 @@ async def test_a_thousand_and_twenty_four_open_files_hold_eighty_rooms(
     livekit_server: PrivateServer, people: People, api: ServerApi, name: str, tmp_path: Path
 ) -> None:
     async with agent_with_open_files(1024, livekit_server, tmp_path, name) as agent:
-        await agent.said("worker_registered")
-        assert (await agent.said("max_rooms"))["rooms"] == 80
+        await agent.logged("worker_registered")
+        assert (await agent.logged("max_rooms"))["rooms"] == 80
         async with trio.open_nursery() as nursery:
             for number in range(72):
                 nursery.start_soon(partial(api.create_room, f"{name}-{number}", empty_timeout=LONG))
         for rooms in (20, 40, 60, 72):
-            await agent.said("session_started", times=rooms)
+            await agent.logged("session_started", times=rooms)
         # A tenth of the places is left for rooms with people.
         async with trio.open_nursery() as nursery:
             for number in range(72, 80):
                 nursery.start_soon(people.join, f"{name}-{number}", "alice")
-        await agent.said("session_started", times=80)
+        await agent.logged("session_started", times=80)
         assert agent.events("room_entry_failed") == []
         assert agent.events("job_refused") == []
         assert (await agent.stop())["rooms"] == 80
