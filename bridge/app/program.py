@@ -7,9 +7,10 @@
     Reconciler --dispatches--> LiveKit          Reporter <--snapshots-- every session
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
-`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/http`, `/reconciler`.
-A crash anywhere is logged and restarted here.  A worker that LiveKit rejects (wrong secret) has not
-crashed: no restart would mend that, so the program ends.
+`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/http`, `/reconciler`, and
+`/outlet-NAME` for each endpoint of webhooks.  A crash anywhere is logged and restarted
+here.  A worker that LiveKit rejects (wrong secret) has not crashed: no restart would mend that, so
+the program ends.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ one.  So a second SIGTERM within `REPEAT` seconds changes nothing; a later one h
 means that the terminal has closed.  If it was ignored before this process began (nohup), it stays
 ignored.
 
-After a cancellation the program has `GOODBYE_SECONDS` to leave its rooms.  Then the process ends,
+After a cancellation the program has `LEAVE_SECONDS` to leave its rooms.  Then the process ends,
 even if something hangs.
 """
 
@@ -28,8 +28,8 @@ log = structlog.get_logger()
 
 REPEAT: Final = 1.0
 """Seconds in which another SIGTERM or SIGHUP is the same request."""
-GOODBYE_SECONDS: Final = 1.0
-"""Seconds for goodbyes after a cancellation."""
+LEAVE_SECONDS: Final = 1.0
+"""Seconds to leave rooms and socket after a cancellation."""
 INTERRUPTED: Final = 130
 
 
@@ -83,8 +83,8 @@ class Shutdown:
     async def _enforce(self) -> None:
         await self.hurried.wait()
         self._work.cancel()
-        await trio.sleep(GOODBYE_SECONDS)
-        log.warning("end_forced", after=GOODBYE_SECONDS)
+        await trio.sleep(LEAVE_SECONDS)
+        log.warning("end_forced", after=LEAVE_SECONDS)
         self.log_end()
         self.sink.flush(FLUSH_SECONDS)
         os._exit(self.code)
