@@ -1,8 +1,8 @@
 """Every setting in one table: its flag, its variable, its parser, its default and its help.
 
-The table makes the flags too, with argparse.  cyclopts would have printed prettier help, but it
-validates flags where four sources must be validated alike, it shows rejected values (a secret among
-them) in panels of several lines, and it costs 0.1 s of every start.
+The table also makes the flags, with argparse.  cyclopts would print prettier help.  But it
+validates only flags, and four sources must be validated alike.  It shows rejected values, which
+may be a secret, in panels of several lines.  And it costs 0.1 s of every start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bridge.config.values import HttpAddress
 from bridge.config.webhook_list import endpoint_url, signing_secrets
 
 MAX_ROOMS: Final = 500
-"""The default's upper bound; tried up to here."""
+"""The default's upper bound; tested up to this number."""
 DAY: Final = 86_400.0
 YEAR: Final = 366 * DAY
 
@@ -34,13 +34,13 @@ class Setting:
     parse: values.Parser[Any]
     help: str
     default: Callable[[Mapping[str, str]], Any]
-    """Takes the environment."""
+    """Makes the default from the environment."""
     default_text: str = ""
     required: bool = False
     empty_env_counts: bool = False
     kind: Literal["value", "switch", "list"] = "value"
     planned: bool = False
-    """Its value is checked, but what it sets is not built yet: not in the help, and not in
+    """Its value is checked, but has no effect yet.  It is not in the help, and not in
     `docs/contract.md`."""
     in_file: bool = False
     """The value may also be in a file that `ENV_FILE` names."""
@@ -83,7 +83,7 @@ def _row(
 
 def _data_home(env: Mapping[str, str]) -> Path:
     base = env.get("XDG_DATA_HOME", "")
-    # The XDG rule: a relative path there is to be ignored.
+    # The XDG specification says that a relative path must be ignored.
     root = base if Path(base).is_absolute() else "~/.local/share"
     return values.directory(f"{root}/room-actors")
 
@@ -107,7 +107,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "watch", "ROOM_ACTORS_WATCH", "GLOBS", values.globs,
-        "rooms to watch without anyone dispatching, as 'team-*,lobby'; '' for none",
+        "rooms to watch without a dispatch, as 'team-*,lobby'; '' for none",
         default=("*",), default_text="*", empty_env_counts=True, kind="list",
     ),
     _row(
@@ -117,35 +117,35 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "reserve", "ROOM_ACTORS_RESERVE", "N", values.whole_number(0, 5000),
-        "of these, places that only rooms of the first pattern of --watch get", default=0,
+        "places of --max-rooms for rooms of the first pattern of --watch only", default=0,
     ),
     _row(
         "data-dir", "ROOM_ACTORS_DATA_DIR", "DIR", values.directory,
-        "where sessions are kept", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
+        "directory of the sessions", default=_data_home, default_text="$XDG_DATA_HOME/room-actors",
     ),
     _row(
         "worker-name", "ROOM_ACTORS_WORKER_NAME", "NAME", values.worker_name,
-        "who this worker is, also after a restart; no two workers may have the same",
+        "id of this worker, also after a restart; no two workers may have the same",
         default_text="a random id kept in the data directory",
     ),
     _row(
         "person-key", "ROOM_ACTORS_PERSON_KEY", "KEY", values.person_key,
-        "what tells people apart where identities are made anew for each join: "
+        "key that identifies a person if identities are new at each join: "
         "attributes.user_id, or metadata.user_id (JSON)",
         default_text="the identity",
     ),
     _row(
         "keep", "ROOM_ACTORS_KEEP", "TIME", values.duration(3600, 100 * YEAR),
-        "how long sessions are kept after their end",
+        "time to keep sessions after their end",
         default=90 * DAY, default_text="90d",
     ),
     _row(
         "keep-events", "ROOM_ACTORS_KEEP_EVENTS", "TIME", values.duration(3600, 100 * YEAR),
-        "how long their timelines are kept", default=14 * DAY, default_text="14d",
+        "time to keep their timelines", default=14 * DAY, default_text="14d",
     ),
     _row(
         "keep-size", "ROOM_ACTORS_KEEP_SIZE", "SIZE", values.size(10**6, 10**15),
-        "bytes of all that is kept; beyond it the longest timelines go, then the oldest sessions",
+        "most bytes of the store; above it the longest timelines go, then the oldest sessions",
         default=10 * 10**9, default_text="10GB",
     ),
     _row(
@@ -161,7 +161,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "http-token", "ROOM_ACTORS_HTTP_TOKEN", "TOKEN", values.secret,
-        "what HTTP clients must show; required if --http is not loopback",
+        "token that HTTP clients must show; required if --http is not loopback",
         in_file=True, hidden=True,
     ),
     _row(
@@ -210,7 +210,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "log-payloads", "ROOM_ACTORS_LOG_PAYLOADS", "", values.switch,
-        "log what data messages say, not only sender, topic, size and kind",
+        "log the content of data messages, not only sender, topic, size and kind",
         default=False, default_text="off", kind="switch",
     ),
     _row(

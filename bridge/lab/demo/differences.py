@@ -53,7 +53,7 @@ class OneOf:
 
 @frozen
 class Difference:
-    """One number that is not what it should be."""
+    """One number that differs from the expected one."""
 
     room: str
     path: str

@@ -127,6 +127,6 @@ def save_svg(page: RenderableType, path: Path, command: str) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(f"[bold]$[/] {escape(command)}")
     console.print(page)
-    # Without the fonts that rich would have the reader's browser fetch from elsewhere.
+    # Without fonts: rich would make the reader's browser fetch them from elsewhere.
     svg = _FONT_FACE.sub("", console.export_svg(title="room-actors"))
     path.write_text(svg, encoding="utf-8")

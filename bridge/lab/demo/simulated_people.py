@@ -1,6 +1,6 @@
 """The people of simulated rooms, for a machine where no LiveKit server can be had.
 
-The same story, the same truth, the same comparison; what is missing is only WebRTC.
+The story, the truth and the comparison are the same.  Only WebRTC is missing.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SimulatedSomebody:
     async def send_data(
         self, data: bytes, *, topic: str = "", reliable: bool = True, to: Sequence[str] = ()
     ) -> None:
-        if not to:  # What is for somebody else a watcher does not get.
+        if not to:  # A watcher does not get a message for somebody else.
             self._person.send_data(data, topic=topic, reliable=reliable)
         self._sent(data, topic=topic, reliable=reliable, stream=False, to=tuple(to))
 

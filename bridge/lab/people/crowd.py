@@ -1,4 +1,4 @@
-"""Everyone there is: who joins, and what all of them did."""
+"""All people: their joins and the record of their actions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _numbers: Final = count(1)
 class SharedProcess:
     """A process for people that one `open_people` leaves to the next, also over trio runs.
 
-    Its start costs a second.  Where it ended, the next block starts another.
+    Its start costs a second.  If it has ended, the next block starts another.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class SharedProcess:
 
 @final
 class People:
-    """Everyone there is.  Made by `open_people`."""
+    """All people.  Made by `open_people`."""
 
     def __init__(self, nursery: trio.Nursery, hello: Mapping[str, str]) -> None:
         self._nursery = nursery

@@ -1,4 +1,4 @@
-"""One join of one person, as a trio program holds it."""
+"""One join of one person, for a trio program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Person:
     """One join of one person.  Made by `People.join`; a rejoin is another `Person`.
 
     Every method returns once the person's own SDK confirmed it, and raises `PeopleError`
-    where it could not be done.
+    if it failed.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Person:
         self._did("metadata", answer, metadata=metadata)
 
     async def set_attributes(self, changed: Mapping[str, str]) -> None:
-        """Set some attributes; an empty value deletes one, the others stay."""
+        """Set some attributes.  An empty value deletes one; the others stay."""
         answer = await self._ask("set_attributes", attributes=dict(changed))
         merged = {**self.attributes, **changed}
         self.attributes = {key: value for key, value in merged.items() if value}

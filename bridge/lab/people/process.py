@@ -69,7 +69,7 @@ class Process:
         self._unread = bytearray()
         self._attached = False
         self.over: str | None = None
-        """Why nothing can be asked of it any more; None while it lives."""
+        """The reason why it takes no more orders; None while it runs."""
 
     @classmethod
     async def start(cls, nursery: trio.Nursery, hello: Mapping[str, str]) -> Process:
@@ -105,7 +105,7 @@ class Process:
         return self
 
     def attach(self, nursery: trio.Nursery) -> None:
-        """Read what the process says, in `nursery`, until its end or until `detach`."""
+        """Read the process's output, in `nursery`, until its end or until `detach`."""
         if self._process.returncode is not None and self.over is None:
             self.over = "the people's process has ended"
         self._attached = True
@@ -115,7 +115,7 @@ class Process:
     async def detach(self) -> None:
         """Everybody leaves.  The process lives, for another `attach`; `end` ends it.
 
-        The tasks of `attach` are the caller's to cancel then.  Where somebody cannot leave
+        The tasks of `attach` are the caller's to cancel then.  If somebody cannot leave,
         the process is ended.
         """
         try:

@@ -1,11 +1,10 @@
-"""Synthetic media: what a person's microphone, camera and screen send.
+"""Synthetic media of a person's microphone, camera and screen.
 
-Cheap on purpose, because sixty people must fit beside the watcher on two cores.  A
-microphone sends only while somebody speaks: the server announces the track all the same,
-hears the speech, and calls the connection excellent; a native source that fills pauses
-with silence costs 25 thousandths of a core each for the encoder alone, and one that
-sends a packet now and then is called a bad connection.  Video is a small flat picture a
-few times a second.
+They are cheap on purpose, because sixty people must fit beside the watcher on two cores.  A
+microphone sends only while somebody speaks.  The server announces the track all the same, detects
+the speech, and rates the connection excellent.  A native source that fills pauses with silence
+costs 25 thousandths of a core each for the encoder alone.  A source that sends only a few packets
+is rated as a bad connection.  Video is a small flat picture a few times a second.
 
 Sources must be stopped before the process ends: the native library once aborted in a
 running source.

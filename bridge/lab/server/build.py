@@ -43,7 +43,7 @@ EVERY: Final = 0.25
 
 WORK: Final = "build-"
 FOREIGN: Final = ("GOROOT", "GOOS", "GOARCH", "GOEXPERIMENT", "GOTMPDIR")
-"""Settings of the user's Go that would build something else; proxies and the like stay."""
+"""Settings of the user's Go that would change the build.  Others, such as proxies, stay."""
 
 HINTS: Final = (
     ("No space left", "the disk is full"),
@@ -62,17 +62,17 @@ class GoProgram:
     """Something to be built by Go."""
 
     name: str
-    """With its version, as messages have it."""
+    """Its name with its version, for messages."""
     target: Path
     """Its file in the cache; each version has its own."""
     arguments: Callable[[Path], Sequence[str]]
     """Of `go`, given a folder for what it makes; they include `-v`."""
     made: str
-    """The name of what it makes in that folder."""
+    """The name of its file in that folder."""
     packages: int
-    """About how many are compiled, for the progress alone."""
+    """The approximate number of packages, for the progress only."""
     check: Callable[[Path], str | None]
-    """Tries the result out; gives what is wrong with it."""
+    """Tries the result; returns the fault, or None."""
     advice: str
     """The advice for a build that fails."""
 
@@ -128,7 +128,7 @@ def build_program(program: GoProgram, progress: Progress) -> Path:
 
 @contextlib.contextmanager
 def _exclusive(path: Path, program: GoProgram, progress: Progress) -> Iterator[None]:
-    """One build at a time; the system frees the lock however its holder ends."""
+    """One build at a time.  The system frees the lock even if its owner is killed."""
     with path.open("a") as lock_file:
         while True:
             try:

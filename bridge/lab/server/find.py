@@ -31,7 +31,7 @@ def find_server() -> Path | None:
     """The livekit-server to use: named by the user, on PATH, or built earlier.
 
     Raises `ServerUnavailableError` where the user named one that is not there: to
-    take another one silently would not be what was asked for.
+    take another one silently would surprise the user.
     """
     if named := os.environ.get(OVERRIDE):
         path = Path(named).expanduser()

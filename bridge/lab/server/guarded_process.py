@@ -1,4 +1,4 @@
-"""A command that ends when we do, however we do; the other side of `process_guard`."""
+"""A command that ends with us, even after `kill -9`; the other side of `process_guard`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Guarded:
         environment: Mapping[str, str],
         folder: Path | None = None,
     ) -> None:
-        """Start `command`; what it says is added to `log`.
+        """Start `command`; its output is added to `log`.
 
         `folder`, if given, is where it runs; if it still runs when we end, the folder
         is removed after us.  Raises `ServerStartError` where it cannot be run.
@@ -65,11 +65,11 @@ class Guarded:
     def exit_code(self) -> int | None:
         """None while it runs; negative: the number of the signal that ended it."""
         code = self._guard.poll()
-        # The guard can only say it as the system takes it, modulo 256.
+        # The system gives the guard's exit code modulo 256.
         return code - 256 if code is not None and code > 127 else code
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end, but not longer; whether it has come."""
+        """Wait at most this long for the end; True if it has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._guard.wait(seconds)
             return True
@@ -78,7 +78,7 @@ class Guarded:
     def end(self, how: bytes, grace: float = 5.0) -> None:
         """End the command and wait until it has ended; with SIGKILL after `grace` seconds.
 
-        All processes that it started end with it.  Harmless where it has ended.
+        All processes that it started end with it.  Does nothing if it has ended.
         """
         self._order(how)
         if not self.wait(grace):

@@ -2,7 +2,7 @@
 
 They are taken below the range from which the system serves its own sockets (Linux
 from 32768, macOS from 49152): a server that is restarted must find its ports
-again, and in the ephemeral range any outgoing connection may sit on them by then.
+again, and in the ephemeral range an outgoing connection may use them by then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ATTEMPTS: Final = 200
 
 
 def free_port(*kinds: socket.SocketKind) -> int:
-    """A port that nobody holds now for any of `kinds`; another may still be quicker."""
+    """A port that is free now for all of `kinds`.  Another process may still take it first."""
     for port in random.SystemRandom().sample(CANDIDATES, ATTEMPTS):
         if all(_is_free(port, kind) for kind in kinds):
             return port

@@ -4,21 +4,21 @@ Run as a script by `bridge.lab.server.guarded_process`:
 
     python -I -S guard.py LOG FOLDER COMMAND...
 
-We hold the only write end of its standard input.  However we end, `kill -9`
-included, the system closes that end, and the guard ends the command.  Asking the
-kernel for a death signal in the command itself would not do: that one fires when
-the *thread* which started it ends, and our callers start servers from worker
-threads.  The guard has one thread that starts the command and lives as long as it
-does, so here the death signal is right, and covers a guard that is killed.
+We hold the only write end of its standard input.  When we end, also by `kill -9`,
+the system closes that end, and the guard ends the command.  A death signal of the
+kernel for the command itself would not work: it is sent when the *thread* that
+started the command ends, and our callers start servers from worker threads.  The
+guard has one thread, which starts the command and runs as long as it does.  So the
+death signal works here, and covers a guard that is killed.
 
 Input, one byte each: ``t`` ends the command in order, ``k`` at once.  The end of the
 input is ``t``, and ``k`` if that does not help.
 Output, one line: ``pid N`` once the command runs, or ``error TEXT`` if it cannot.
-LOG is what the command says.  FOLDER is where it runs ("": where we are); if our end
-ends it, the guard removes that folder, for we no longer can.
+LOG gets the command's output.  FOLDER is its working directory ("": ours).  If the
+command ends because we ended, the guard removes that folder.
 The guard exits when the command has, with its exit code.
 
-Only the standard library, and little of it: this is in the way of every start.
+Only a small part of the standard library is used, because each start waits for it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PR_SET_PDEATHSIG: Final = 1
 def become_guarded() -> None:
     """In the child, before exec: be killed when the guard's main thread ends (Linux).
 
-    And take signals as anyone does: that we ignore them would be inherited.
+    It also resets the signals that we ignore, because a child inherits that.
     """
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_DFL)
@@ -67,7 +67,7 @@ def send(command: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def obey(command: subprocess.Popen[bytes], alone: threading.Event) -> None:
-    """Carry out what is asked on standard input until it ends, and with it the command."""
+    """Carry out the orders on standard input until it ends.  Then end the command."""
     ending = False
     while True:
         if select.select([0], [], [], AGAIN if ending else None)[0]:
@@ -107,7 +107,7 @@ def main(log: str, folder: str, arguments: list[str]) -> int:
     alone = threading.Event()
     threading.Thread(target=obey, args=(command, alone), daemon=True).start()
     code = command.wait()
-    send(command, signal.SIGKILL)  # What it left behind.
+    send(command, signal.SIGKILL)  # processes that it left behind
     if folder and alone.is_set():
         shutil.rmtree(folder, ignore_errors=True)
     return code

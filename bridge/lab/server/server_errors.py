@@ -12,4 +12,4 @@ class ServerUnavailableError(ServerError):
 
 
 class ServerStartError(ServerError):
-    """The binary is there, but no server came up from it."""
+    """The binary exists, but it did not start a server."""
