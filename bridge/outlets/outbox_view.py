@@ -6,7 +6,6 @@ from typing import Any
 
 from actors.outlets.outbox_port import OutletRow, Parked
 from actors.session.time_text import rfc3339
-from bridge.output.harmless import harmless
 
 
 def outlet_row(name: str, row: OutletRow) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def delivery_row(name: str, one: Parked) -> dict[str, Any]:
         "id": delivery.id,
         "webhook": name,
         "event": delivery.event,
-        "room": harmless(delivery.room, 200),
+        "room": delivery.room,
         "session": delivery.session,
         "at": rfc3339(delivery.at),
         "attempts": one.attempts,
