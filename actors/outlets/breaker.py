@@ -1,4 +1,4 @@
-"""Whether an endpoint is worth an attempt: a circuit breaker with one probe at a time.
+"""A circuit breaker for each endpoint, with one probe at a time.
 
 Closed, everything is sent.  After `FAILURES` failed attempts in a row it opens: nothing is sent for
 a while.  Then it is half open: one delivery is tried.  If that one arrives, the breaker closes and
@@ -20,7 +20,7 @@ LONGEST_PAUSE: Final = 60.0
 
 @define
 class Breaker:
-    """Of one endpoint.  Times are on any clock that runs on."""
+    """The breaker of one endpoint.  Times are on any clock that runs on."""
 
     failures: int = 0
     """In a row."""
@@ -34,7 +34,7 @@ class Breaker:
         return self.open_until is None
 
     def allows(self, now: float) -> bool:
-        """Whether an attempt may be made now: always where closed, one probe where it is time."""
+        """True if an attempt may be made now: always while closed, one probe when it is time."""
         return self.open_until is None or now >= self.open_until
 
     def succeeded(self) -> None:

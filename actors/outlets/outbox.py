@@ -59,7 +59,7 @@ Summary: TypeAlias = Callable[[str], Awaitable[Mapping[str, Any] | None]]
 
 @define
 class OutletCounts:
-    """What `/metrics` and the page tell of an endpoint, in this run."""
+    """Counts of one endpoint in this run, for `/metrics`, the API and the page."""
 
     delivered: int = 0
     failed: int = 0
@@ -214,7 +214,7 @@ class Outbox:
             await self._look()
 
     async def _look(self) -> None:
-        """Whether somebody enabled it, or sent something again, from another process."""
+        """Look for changes by another process: the endpoint enabled, a delivery sent again."""
         row = await self._patiently(self._store.open, self.name)
         if row.disabled is None and self.counts.disabled is not None:
             self._announce("outlet_enabled", outlet=self.name)

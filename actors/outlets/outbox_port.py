@@ -34,7 +34,7 @@ class Parked:
     parked_at: float
     """Unix seconds of the first failure, or of when it got behind one."""
     error: str = ""
-    """Of the last attempt."""
+    """The last attempt's detail."""
     dead: bool = False
     """Given up: it stays until somebody sends it again or it is too old."""
 
@@ -45,7 +45,7 @@ class Parked:
 
 @frozen
 class OutletRow:
-    """What is stored of one endpoint."""
+    """The stored state of one endpoint."""
 
     cursor: str | None
     """A position of the feed, as text; None of an endpoint that is new."""
@@ -61,7 +61,7 @@ class OutboxStore(Protocol):
     """Every method raises `OutboxTrouble` and nothing else; each is one transaction."""
 
     async def open(self, outlet: str) -> OutletRow:
-        """What is stored of this endpoint."""
+        """The stored state of this endpoint."""
         ...
 
     async def blocked(self, outlet: str) -> frozenset[str]:

@@ -29,7 +29,7 @@ class Delivery:
 
 
 class AttemptResult(Enum):
-    """What an attempt came to."""
+    """The result of one attempt."""
 
     DELIVERED = "delivered"
     """The receiver answered 2xx."""
@@ -45,9 +45,9 @@ class Attempt:
 
     result: AttemptResult
     detail: str = ""
-    """What was wrong, in a few words of ours.  Never text of the receiver."""
+    """The fault, in a few words of ours.  Never text of the receiver."""
     status: int | None = None
-    """Of the answer; None where there was none."""
+    """The answer's status; None where there was no answer."""
     retry_after: float | None = None
     """Seconds that the receiver asked us to wait."""
 

@@ -1,4 +1,4 @@
-"""Which entries an endpoint wants: patterns of event names and of room names."""
+"""The entries that an endpoint wants: patterns of event names and of room names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_EVENTS: Final = (
     "alert_*",
     "act_*",
 )
-"""What an endpoint gets that names no events: who came and went, what was published, how a session
+"""The events for an endpoint that names none: who came and went, what was published, how a session
 ended, what was recorded and done.  Mutes, messages, quality and speakers are many a minute; they
 come only where they are named."""
 
@@ -42,13 +42,13 @@ def unknown_events(patterns: Sequence[str]) -> list[str]:
 
 @frozen
 class Subscription:
-    """What one endpoint wants."""
+    """The entries that one endpoint wants."""
 
     events: tuple[str, ...] = DEFAULT_EVENTS
     """Patterns with `*` and `?`."""
     rooms: tuple[str, ...] = ("*",)
     _wanted: dict[str, bool] = field(factory=dict[str, bool], init=False, eq=False, repr=False)
-    """What was decided about each event name: there are some forty."""
+    """The decision about each event name; there are some forty names."""
 
     def wants(self, room: str, event: str) -> bool:
         wanted = self._wanted.get(event)

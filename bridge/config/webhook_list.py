@@ -110,7 +110,7 @@ FLAG_NAME: Final = "webhook"
 
 
 class _HasWebhooks(Protocol):
-    """What is needed of the settings."""
+    """The part of the settings that names endpoints."""
 
     @property
     def webhook_url(self) -> EndpointUrl | None: ...

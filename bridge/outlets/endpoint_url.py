@@ -57,7 +57,7 @@ class EndpointUrl:
 
 
 def is_forbidden(address: str) -> bool:
-    """Whether this is a literal link-local address."""
+    """True for a literal link-local address."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

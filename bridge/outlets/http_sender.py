@@ -195,7 +195,7 @@ class HttpSender:
 
 
 def verdict(status: int, headers: Sequence[tuple[bytes, bytes]], now: float) -> Attempt:
-    """What an answer means to Standard Webhooks: 2xx is taken, 410 ends it, 3xx is a failure."""
+    """The meaning of an answer in Standard Webhooks: 2xx is taken, 410 ends it, 3xx fails."""
     if 200 <= status < 300:
         return Attempt(AttemptResult.DELIVERED, status=status)
     if status == 410:

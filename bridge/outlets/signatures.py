@@ -1,4 +1,4 @@
-"""How a receiver knows that a delivery is ours: the headers of each format.  Pure.
+"""The headers by which a receiver knows that a delivery is ours, for each format.  Pure.
 
 Standard Webhooks signs ``id.timestamp.body`` with HMAC-SHA256 under the secret's bytes; a secret
 begins with ``whsec_`` and is base64 behind that.  Several secrets give several signatures in one

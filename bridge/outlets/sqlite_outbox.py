@@ -180,7 +180,7 @@ class SqliteOutbox:
         )
 
     async def listed(self, limit: int) -> list[tuple[str, Parked]]:
-        """What waits or was given up, with its endpoint; those that were given up first."""
+        """Deliveries that wait or were given up, each with its endpoint: the dead ones first."""
         return await self._call(lambda db: listed(db, None, limit))
 
     async def disable(self, outlet: str, why: str | None) -> None:
@@ -204,7 +204,7 @@ def outlets(db: sqlite3.Connection) -> dict[str, OutletRow]:
 
 
 def listed(db: sqlite3.Connection, outlet: str | None, limit: int) -> list[tuple[str, Parked]]:
-    """What waits or was given up, with its endpoint: the dead ones first, then by number."""
+    """Deliveries that wait or were given up, each with its endpoint: the dead ones first."""
     where = "" if outlet is None else "WHERE outlet = :outlet"
     rows = db.execute(
         f"SELECT * FROM parked {where} ORDER BY dead DESC, number LIMIT :limit",  # noqa: S608
@@ -214,7 +214,7 @@ def listed(db: sqlite3.Connection, outlet: str | None, limit: int) -> list[tuple
 
 
 def set_disabled(db: sqlite3.Connection, outlet: str, why: str | None) -> bool:
-    """Whether there is such an endpoint; one is made where `why` disables it."""
+    """Returns False where there is no such endpoint; a reason in `why` makes one."""
     if why is not None:
         db.execute("INSERT OR IGNORE INTO outlets (outlet) VALUES (?)", (outlet,))
     done = db.execute("UPDATE outlets SET disabled = ? WHERE outlet = ?", (why, outlet))

@@ -15,7 +15,7 @@ from bridge.outlets.signatures import Signer
 
 
 class EndpointSettings(Protocol):
-    """What is needed of an endpoint's settings."""
+    """The part of an endpoint's settings that a trial needs."""
 
     @property
     def url(self) -> EndpointUrl: ...
