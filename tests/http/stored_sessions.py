@@ -17,9 +17,10 @@ from actors.runtime import ActorSystem, open_system
 from actors.session import AttributesChanged, MetadataChanged
 from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
-from bridge.http.api.answer_types import WorkerView
+from bridge.http.api.answer_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
+from bridge.http.api.outbox_routes import OutboxRoutes
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics
@@ -139,6 +140,20 @@ class StoredSessions:
         await self.write()
 
 
+async def _outbox() -> OutboxAnswer:
+    """An endpoint that is down, and one delivery that waits for it."""
+    endpoint = EndpointView(
+        name="crm", url="https://crm.example/", delivered=3, failed=1, waiting=1, dead=0, dropped=0,
+        disabled=None, last_error="status 500", last_delivered_at="2026-01-01T00:00:00.000Z",
+    )  # fmt: skip
+    delivery = DeliveryView(
+        id="1-2-0", webhook="crm", event="track_muted", room="standup", session="RM_1",
+        at="2026-01-01T00:00:00.000Z", attempts=1, due="2026-01-01T00:00:05.000Z", dead=False,
+        error="status 500",
+    )  # fmt: skip
+    return OutboxAnswer(webhooks=(endpoint,), deliveries=(delivery,))
+
+
 @asynccontextmanager
 async def open_stored(
     data_dir: Path,
@@ -168,7 +183,15 @@ async def open_stored(
             version="0",
         )
         metrics = Metrics(sources_of(history, system, feed, []))
-        rows = (*health({}, WORKER["id"]), *api.rows, *feed.rows, *metrics.rows, *more(readers))
+        outbox = OutboxRoutes(_outbox)
+        rows = (
+            *health({}, WORKER["id"]),
+            *api.rows,
+            *outbox.rows,
+            *feed.rows,
+            *metrics.rows,
+            *more(readers),
+        )
         async with (
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token, front=front)) as site,

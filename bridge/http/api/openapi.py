@@ -37,7 +37,8 @@ Schema: TypeAlias = dict[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
 
 ANSWERS: Final = (
-    ActorTree, Alive, Problem, Ready, RoomList, SessionAnswer, SessionList, WorkerList,
+    ActorTree, Alive, OutboxAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
+    WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
 

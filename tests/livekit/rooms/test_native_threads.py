@@ -131,7 +131,7 @@ def call_twice_on_a_native_thread(callback: Callable[[], None]) -> None:
 def test_a_thread_state_that_is_kept_is_there_at_the_next_call(
     kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_threads, "_kept", 0)
+    monkeypatch.setattr(native_threads, "_saved_states", 0)
     if not kept:
         monkeypatch.setattr(native_threads, "_ensure", lambda: 0)
     states: list[int] = []
@@ -145,7 +145,7 @@ def test_a_thread_state_that_is_kept_is_there_at_the_next_call(
 
 
 def test_only_so_many_thread_states_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_threads, "_kept", native_threads.MOST_THREAD_STATES)
+    monkeypatch.setattr(native_threads, "_saved_states", native_threads.MOST_THREAD_STATES)
     taken: list[int] = []
     monkeypatch.setattr(native_threads, "_ensure", lambda: taken.append(1))
     thread = threading.Thread(target=native_threads.keep_thread_state)
