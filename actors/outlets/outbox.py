@@ -114,7 +114,6 @@ class Outbox:
         self._look_every = look
         self._breaker = Breaker()
         self._blocked: set[str] = set()
-        self._position = Position({})
         self._caught_up = False
         """The last page was empty."""
         self._in_trouble = False
@@ -141,21 +140,19 @@ class Outbox:
         await self._take_row(row)
         if row.cursor is not None:
             try:
-                self._position = Position.parse(row.cursor)
+                self.counts.position = Position.parse(row.cursor)
             except BadPosition:
                 self._announce("outlet_cursor_lost", outlet=self.name)
             else:
-                self.counts.position = self._position
                 return
         # A new endpoint begins with what happens from now on.
         self._caught_up = True
-        self._position = await self._patiently(self._feed.newest)
-        self.counts.position = self._position
-        await self._save(cursor=str(self._position))
+        self.counts.position = await self._patiently(self._feed.newest)
+        await self._save(cursor=str(self.counts.position))
 
     async def _follow(self) -> bool:
         """Send or park the next page of entries; whether there was one."""
-        page = await self._patiently(self._feed.after, self._position, PAGE)
+        page = await self._patiently(self._feed.after, self.counts.position, PAGE)
         # An endpoint that had everything a moment ago has missed nothing: only old batches went.
         if page.gap and not self._caught_up and not self.counts.behind:
             self.counts.behind = True
@@ -163,7 +160,7 @@ class Outbox:
         self._caught_up = not page.entries
         if not page.entries:
             return False
-        position, parked = self._position, list[Parked]()
+        position, parked = self.counts.position, list[Parked]()
         for entry in page.entries:
             position |= entry.position
             if self.counts.disabled is None and self._wants(entry):
@@ -172,7 +169,7 @@ class Outbox:
                     parked.append(late)
         # Only this is repeated where the disk is in trouble: what was sent is not sent again.
         await self._save(cursor=str(position), parked=parked)
-        self._position = self.counts.position = position
+        self.counts.position = position
         return True
 
     async def _drain(self) -> bool:
