@@ -134,7 +134,7 @@ class FeedPage:
     """
 
     entries: tuple[FeedEntry, ...]
-    """Those of one writer are in order and without a hole.  Empty: there are no more yet."""
+    """The entries of one writer are in order, without a hole.  None here: there are no more yet."""
     gap: bool
     """Entries after the position are missing: the store dropped them, or cannot read them.
 

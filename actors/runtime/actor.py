@@ -73,7 +73,7 @@ class Actor(Generic[M]):
 
     handlers: ClassVar[Mapping[type, Handler]] = {}
     context: Context[M]
-    """What it may do besides handling messages.  Set before `started`, not in ``__init__``."""
+    """The actor's means besides its messages.  Set before `started`, not in ``__init__``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -225,7 +225,7 @@ def on_speakers(state: SessionState, event: SpeakersChanged, entries: EntryList)
 
 
 def clear_speakers(state: SessionState, at: float) -> SessionState:
-    """Nobody is known to speak any more."""
+    """Clear the speakers: they are not known any more."""
     if not state.speaking:
         return state
     people = dict(state.present)

@@ -73,7 +73,7 @@ def count_deferred_messages(state: SessionState, entries: EntryList) -> SessionS
 
 
 def stop_watching(state: SessionState, at: float, reason: GapReason | None) -> SessionState:
-    """Nobody watches any more.  The next watch, or the end, decides what is provisional."""
+    """The watch is over.  The next watch, or the end, decides about provisional leaves."""
     if state.reconnecting:
         state = change(state, gap_reason=reason)
     state = lose_view(state, at, reason)

@@ -25,11 +25,11 @@ class Join:
     """Unix seconds; None while it lasts.  Never before `joined_at`."""
     reason: str | None = None
     end_from_webhook: bool = False
-    """Whether a webhook reported its end: then `left_at` is the server's."""
+    """True if a webhook reported its end: then `left_at` is the server's."""
     kind: ParticipantKind | None = None
     """None in joins of old stores: the kind of their person."""
     active: bool = True
-    """Whether the media connection was ever established."""
+    """True if the media connection was ever established."""
     ringing: bool = False
     """A call that was not answered yet."""
     answered_at: float | None = None
@@ -37,9 +37,9 @@ class Join:
     left_within: float | None = None
     """Seconds by which `left_at` may be wrong; None if nobody knows."""
     publisher: bool = False
-    """Whether anything was published: the server announces a publisher's leave at once."""
+    """True if anything was published: the server announces a publisher's leave at once."""
     end_observed: bool = True
-    """Whether the room or a webhook reported the end.  Else the participant was present when the
+    """True if the room or a webhook reported the end.  Else the participant was present when the
     watch stopped and absent when it went on; the time in between is not known."""
 
     @property
@@ -79,10 +79,10 @@ class Participant:
     quality: Levels = UNKNOWN
     talk: Interval = OFF
     audible: bool = False
-    """Whether talk would have been noticed: a microphone of theirs was subscribed."""
+    """True if talk would have been noticed: a microphone of theirs was subscribed."""
     data_messages: int = 0
     encrypted: bool | None = None
-    """Whether a track of theirs is encrypted end to end; None before their first track."""
+    """True if a track of theirs is encrypted end to end; None before their first track."""
     permissions: Permissions | None = None
     pending_leave_since: float | None = None
     """Unix seconds when a new join replaced one whose leave has not come yet, else None."""

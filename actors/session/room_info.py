@@ -60,7 +60,7 @@ class ParticipantInfo:
     permissions: Permissions | None = None
     """None if the server did not say."""
     active: bool = True
-    """Whether the media connection is established (LiveKit's state ACTIVE).  It may never be."""
+    """True if the media connection is established (LiveKit's state ACTIVE).  It may never be."""
 
 
 @frozen
@@ -73,4 +73,4 @@ class Roster:
     created_at: float | None = None
     """Unix seconds of the room's creation at the server, None if unknown."""
     recording: bool | None = None
-    """Whether the room is being recorded; None if the server did not say."""
+    """True if the room is being recorded; None if the server did not say."""

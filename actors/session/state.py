@@ -232,7 +232,7 @@ class SessionState:
     unannounced_senders: Mapping[str, int] = field(factory=dict[str, int])
     """Messages of senders who were not announced yet, by identity."""
     encrypted: bool | None = None
-    """Whether any track was encrypted end to end; None before the first track."""
+    """True if any track was encrypted end to end; None before the first track."""
     data_tracks: Mapping[str, str] = field(factory=dict[str, str])
     """Data tracks that are published now: SID to the identity of their publisher."""
     recorded_intervals: tuple[RecordedInterval, ...] = ()
@@ -245,7 +245,7 @@ class SessionState:
     """Events that did not fit the state: duplicates, late ones, leaves of unknown participants."""
 
     webhook_received: bool = False
-    """Whether a webhook reported a participant, a track, a recording or the room itself."""
+    """True if a webhook reported a participant, a track, a recording or the room itself."""
     closed_at: float | None = None
     """Unix seconds when the server closed the room, if a webhook reported it."""
     aborted_sids: tuple[str, ...] = ()
