@@ -260,6 +260,7 @@ class _Silence:
     """Settings of the log during a check.  Nothing is logged: the results have the errors."""
 
     log_format: str = "text"
+    log_level: str = "info"
     log_payloads: bool = False
     secrets: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ from bridge.config.webhook_list import endpoint_url, signing_secrets
 
 MAX_ROOMS: Final = 500
 """The default's upper bound; tested up to this number."""
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 DAY: Final = 86_400.0
 YEAR: Final = 366 * DAY
 
@@ -207,6 +208,10 @@ TABLE: Final[tuple[Setting, ...]] = (
     _row(
         "log-format", "ROOM_ACTORS_LOG_FORMAT", "FORMAT", values.choice("text", "json"),
         "text or json", default="text",
+    ),
+    _row(
+        "log-level", "ROOM_ACTORS_LOG_LEVEL", "LEVEL", values.choice(*LOG_LEVELS),
+        f"the least severe lines of the log: {', '.join(LOG_LEVELS)}", default="info",
     ),
     _row(
         "log-payloads", "ROOM_ACTORS_LOG_PAYLOADS", "", values.switch,

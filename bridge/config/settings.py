@@ -106,6 +106,8 @@ class Settings:
     visible: bool
     log_format: str
     """`text` or `json`."""
+    log_level: str
+    """`debug`, `info`, `warning` or `error`."""
     log_payloads: bool
     sdk_demux: bool
     sdk_native_logs: bool

@@ -16,8 +16,8 @@ Emit: TypeAlias = Callable[[dict[str, Any]], object]
 class _Handler(logging.Handler):
     """Standard records (the LiveKit SDK, httpx2, trio-websocket, asyncio) as events of ours."""
 
-    def __init__(self, emit: Emit) -> None:
-        super().__init__(logging.WARNING)
+    def __init__(self, emit: Emit, level: int) -> None:
+        super().__init__(level)
         self._emit = emit
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,14 +36,19 @@ class _Handler(logging.Handler):
         )
 
 
-def take_over_library_logs(emit: Emit) -> None:
-    """Warnings and errors of every library become events; each call replaces the one before."""
+def take_over_library_logs(emit: Emit, log_level: str = "info") -> None:
+    """Warnings and errors of every library become events; each call replaces the one before.
+
+    `log_level` is that of the log.  `error` leaves warnings out; a lower level adds nothing,
+    because the debug records of libraries are too many and may have tokens in them.
+    """
+    level = logging.ERROR if log_level == "error" else logging.WARNING
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _Handler | logging.StreamHandler):
             root.removeHandler(handler)
-    root.addHandler(_Handler(emit))
-    root.setLevel(logging.WARNING)
+    root.addHandler(_Handler(emit, level))
+    root.setLevel(level)
     # The SDK sets its own level when it is imported.  Ours stays, whether that happens before
     # this call or after it.
     logging.getLogger("livekit").setLevel(logging.WARNING)

@@ -47,7 +47,8 @@ FLUSH_SECONDS: Final = 2.0
 """How long the end of a run waits for a slow reader of the log."""
 
 _ENTRY_LEVELS: Final = {"speakers_changed": "debug", "track_subscribed": "debug"}
-"""Too frequent for a log that people read; the timeline has them."""
+"""Too frequent for a log that people read: only `--log-level debug` shows them.  The timeline has
+them."""
 
 
 class LogSettings(Protocol):
@@ -55,6 +56,8 @@ class LogSettings(Protocol):
 
     @property
     def log_format(self) -> str: ...
+    @property
+    def log_level(self) -> str: ...
     @property
     def log_payloads(self) -> bool: ...
     @property
@@ -101,7 +104,7 @@ def configure_logging(settings: LogSettings, *, fd: int = 2) -> Sink:
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
     )
-    take_over_library_logs(lambda event: sink.write(render(event)))
+    take_over_library_logs(lambda event: sink.write(render(event)), settings.log_level)
     take_over_error_hooks(lambda event: sink.write(render(event)))
     return sink
 
@@ -127,7 +130,7 @@ def log_entry(log: Logger, entry: TimelineEntry, **about: Any) -> None:
 
 
 def _entry_logger(settings: LogSettings, sink: Sink) -> type[Any]:
-    """A logger from level info on, which also has the short way of an entry.
+    """A logger from the chosen level on, which also has the short way of an entry.
 
     The method belongs to the logger, so that a log that is configured otherwise (a test's) gets
     every entry as an event.
@@ -146,8 +149,11 @@ def _entry_logger(settings: LogSettings, sink: Sink) -> type[Any]:
         sink.write_bytes(line)
         return True
 
-    base = cast("type[Any]", structlog.make_filtering_bound_logger(logging.INFO))
-    return type("EntryLogger", (base,), {"write_entry": write_entry})
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    base = cast("type[Any]", structlog.make_filtering_bound_logger(level))
+    # An entry of the short way has level info.
+    methods = {"write_entry": write_entry} if level <= logging.INFO else {}
+    return type("EntryLogger", (base,), methods)
 
 
 class _SinkLogger:

@@ -23,6 +23,7 @@ ROOM = {"room": "standup", "room_sid": "RM_1", "job_id": "AJ_1"}
 @frozen
 class LogSettings:
     log_format: str = "json"
+    log_level: str = "info"
     log_payloads: bool = False
     secrets: tuple[str, ...] = SECRETS
 

@@ -37,6 +37,7 @@ HOSTILE = "eve\n2026/01/01 00:00:00 Agent stopped\r\x1b[2J\u202e\u2028\x85" + "x
 @frozen
 class LogSettings:
     log_format: str = "text"
+    log_level: str = "info"
     log_payloads: bool = False
     secrets: tuple[str, ...] = (SECRET,)
 
@@ -565,6 +566,58 @@ def test_a_full_disk_costs_lines_and_nothing_else() -> None:
     os.close(fd)
 
 
+ENTRIES = (
+    TimelineEntry(1.0, "track_subscribed", {"sid": "TR_1", "identity": "alice"}),
+    TimelineEntry(2.0, "track_muted", {"sid": "TR_1", "identity": "alice"}),
+)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize(
+    "log_level, shown",
+    [
+        ("debug", ["track_subscribed", "track_muted", "agent_started", "clock_off", "crash"]),
+        ("info", ["track_muted", "agent_started", "clock_off", "crash"]),
+        ("warning", ["clock_off", "crash"]),
+        ("error", ["crash"]),
+    ],
+)
+def test_a_level_leaves_out_what_is_less_severe(
+    log_format: str, log_level: str, shown: list[str], logged: Callable[..., Logged]
+) -> None:
+    log = logged(log_format=log_format, log_level=log_level)
+    for entry in ENTRIES:
+        log_entry(log.log, entry, room="standup", room_sid="RM_1", job_id="AJ_1")
+    log.log.info("agent_started")
+    log.log.warning("clock_off", offset=3)
+    log.log.error("crash")
+    words = {
+        "track_subscribed": "Successfully subscribed to track: TR_1",
+        "track_muted": "Track muted: TR_1 by alice",
+        "agent_started": "Starting room analytics agent",
+        "clock_off": "This machine's clock is off",
+        "crash": "ERROR crash",
+    }
+    if log_format == "json":
+        assert [json.loads(line)["event"] for line in log.lines] == shown
+    else:
+        assert all(
+            text.startswith(words[event]) for text, event in zip(log.texts, shown, strict=True)
+        )
+
+
+@pytest.mark.parametrize("log_level, shown", [("debug", 2), ("warning", 2), ("error", 1)])
+def test_the_level_holds_for_libraries_and_never_shows_their_debug_records(
+    log_level: str, shown: int, logged: Callable[..., Logged]
+) -> None:
+    log = logged(log_format="json", log_level=log_level)
+    library = logging.getLogger("a-library")
+    library.debug("token %s", TOKEN)
+    library.warning("slow")
+    library.error("broken")
+    assert [json.loads(line)["message"] for line in log.lines] == ["slow", "broken"][-shown:]
+
+
 def test_the_worker_lives_on_when_stderr_is_closed_from_the_start(tmp_path: Path) -> None:
     program = (
         "from bridge.config import machine\n"
@@ -572,6 +625,7 @@ def test_the_worker_lives_on_when_stderr_is_closed_from_the_start(tmp_path: Path
         "import os, structlog, attrs\n"
         "from bridge.log.structured_log import configure_logging\n"
         "S = attrs.make_class('S', {'log_format': attrs.field(default='text'),"
+        " 'log_level': attrs.field(default='info'),"
         " 'log_payloads': attrs.field(default=False), 'secrets': attrs.field(default=())})\n"
         "configure_logging(S())\n"
         "fd = os.open('own-file', os.O_CREAT | os.O_WRONLY)\n"
