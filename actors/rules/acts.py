@@ -1,0 +1,269 @@
+"""What a rule wants done, as data: one row a word of `then`.  Pure.
+
+An act is carried out once for each episode of its rule.  Acts on a person need a rule that has one:
+the table `person`, or an event that names somebody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, get_args
+
+from attrs import frozen
+
+from actors.rules.comparisons import BadComparison, seconds
+from actors.session import TrackSource
+
+TEXT_LENGTH: Final = 4_000
+"""Characters of a text that is sent, or set as metadata."""
+
+
+@frozen
+class Alert:
+    """Nothing but the alert itself: it is on the page, in `/metrics` and goes to webhooks."""
+
+    text: str = ""
+
+
+@frozen
+class LogLine:
+    """A line in the log."""
+
+    text: str
+
+
+@frozen
+class SendText:
+    """A message to everybody in the room, or to the person of the episode."""
+
+    text: str
+    topic: str = "lk.chat"
+    to_person: bool = False
+
+
+@frozen
+class MuteTracks:
+    """Mute what the person publishes; of no sources all of it."""
+
+    sources: tuple[TrackSource, ...] = ()
+
+
+@frozen
+class RemovePerson:
+    """Take the person out of the room.  Their token goes on working."""
+
+    text: str = ""
+    """Sent to them before."""
+
+
+@frozen
+class HoldPerson:
+    """Take the person's permissions until the episode is over."""
+
+    text: str = ""
+
+
+@frozen
+class BanPerson:
+    """Remove the person, and again at each join, for `seconds`."""
+
+    seconds: float
+    text: str = ""
+
+
+@frozen
+class SetMetadata:
+    """The room's metadata."""
+
+    text: str
+
+
+@frozen
+class StartRecording:
+    """Start a recording, where none runs."""
+
+    layout: str = ""
+    audio_only: bool = False
+    file: str = ""
+    """A path with LiveKit's placeholders, such as `{room_name}-{time}`."""
+    storage: str = ""
+    """The name of an environment variable that has the storage as JSON; of "" the egress' own."""
+
+
+@frozen
+class StopRecording:
+    """Stop what a rule started."""
+
+
+@frozen
+class EndRoom:
+    """Delete the room.  With `warn`: send `text` first, and delete so many seconds later, if the
+    rule still fires then."""
+
+    warn: float = 0.0
+    text: str = ""
+
+
+Act: TypeAlias = (
+    Alert
+    | LogLine
+    | SendText
+    | MuteTracks
+    | RemovePerson
+    | HoldPerson
+    | BanPerson
+    | SetMetadata
+    | StartRecording
+    | StopRecording
+    | EndRoom
+)
+
+ON_A_PERSON: Final = (MuteTracks, RemovePerson, HoldPerson, BanPerson)
+
+
+class BadAct(ValueError):
+    """What is wrong with an act, and what is allowed.  `key` says which one."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+
+
+# ---------------------------------------------------------------- the table
+
+_Table: TypeAlias = Mapping[str, object]
+
+
+def _text(table: _Table, key: str = "text", *, needed: bool = False) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str) or len(value) > TEXT_LENGTH or (needed and not value):
+        raise BadComparison(f"{key} must be a text of at most {TEXT_LENGTH} characters")
+    return value
+
+
+def _flag(table: _Table, key: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise BadComparison(f"{key} must be true or false")
+    return value
+
+
+def _span(table: _Table, key: str, *, needed: bool = False) -> float:
+    value = table.get(key)
+    if value is None and not needed:
+        return 0.0
+    if not isinstance(value, str):
+        raise BadComparison(f"{key} must be a duration like 30s or 10m")
+    return seconds(value)
+
+
+def _sources(table: _Table) -> tuple[TrackSource, ...]:
+    value = table.get("sources", [])
+    if not isinstance(value, list) or not all(one in get_args(TrackSource) for one in value):  # pyright: ignore[reportUnknownVariableType]
+        raise BadComparison(f"sources must be a list of {', '.join(get_args(TrackSource))}")
+    return tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def _to_person(table: _Table) -> bool:
+    value = table.get("to", "all")
+    if value not in ("all", "person"):
+        raise BadComparison('to must be "all" or "person"')
+    return value == "person"
+
+
+@frozen
+class _Word:
+    make: Callable[[_Table], Act]
+    keys: frozenset[str]
+    """Of its table."""
+    short: str | None
+    """The key that a plain text gives; None where no text is taken."""
+
+
+def _word(make: Callable[[_Table], Act], *keys: str, short: str | None = None) -> _Word:
+    return _Word(make, frozenset(keys), short)
+
+
+WORDS: Final[Mapping[str, _Word]] = {
+    "alert": _word(lambda t: Alert(_text(t)), "text", short="text"),
+    "log": _word(lambda t: LogLine(_text(t, needed=True)), "text", short="text"),
+    "send": _word(
+        lambda t: SendText(
+            _text(t, needed=True), _text(t, "topic") or "lk.chat", _to_person(t)
+        ),
+        "text", "topic", "to",
+        short="text",
+    ),
+    "mute": _word(lambda t: MuteTracks(_sources(t)), "sources"),
+    "remove": _word(lambda t: RemovePerson(_text(t)), "text", short="text"),
+    "hold": _word(lambda t: HoldPerson(_text(t)), "text", short="text"),
+    "ban": _word(
+        lambda t: BanPerson(_span(t, "for", needed=True), _text(t)), "for", "text", short="for"
+    ),
+    "metadata": _word(lambda t: SetMetadata(_text(t)), "text", short="text"),
+    "record": _word(
+        lambda t: StartRecording(
+            _text(t, "layout"), _flag(t, "audio_only"), _text(t, "file"), _text(t, "storage")
+        ),
+        "layout", "audio_only", "file", "storage",
+        short="file",
+    ),
+    "stop_recording": _word(lambda _: StopRecording()),
+    "end_room": _word(
+        lambda t: EndRoom(_span(t, "warn"), _text(t)), "warn", "text", short="text"
+    ),
+}  # fmt: skip
+"""By the word in `then`.  Each takes true, a table of its keys, or a text for its `short` key."""
+
+NAMES: Final[Mapping[type[Act], str]] = {
+    Alert: "alert",
+    LogLine: "log",
+    SendText: "send",
+    MuteTracks: "mute",
+    RemovePerson: "remove",
+    HoldPerson: "hold",
+    BanPerson: "ban",
+    SetMetadata: "metadata",
+    StartRecording: "record",
+    StopRecording: "stop_recording",
+    EndRoom: "end_room",
+}
+
+
+def read_acts(value: object, where: str = "then") -> tuple[Act, ...]:
+    """The acts of `then`: a list of tables with one word each, or of words.  Raises `BadAct`."""
+    items: list[object] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+    if not items:
+        raise BadAct(where, f"it needs one act or more of: {', '.join(WORDS)}")
+    return tuple(_read(item, f"{where}[{number}]") for number, item in enumerate(items))
+
+
+def _read(item: object, where: str) -> Act:
+    if isinstance(item, str):
+        item = {item: True}
+    if not isinstance(item, Mapping) or len(item) != 1:  # pyright: ignore[reportUnknownArgumentType]
+        raise BadAct(where, 'an act is a table with one word, like { send = "Hello" }')
+    one: Mapping[str, Any] = item  # pyright: ignore[reportUnknownVariableType]
+    [(name, value)] = one.items()
+    word = WORDS.get(name)
+    if word is None:
+        raise BadAct(where, f"there is no act {name[:40]!r}; there are: {', '.join(WORDS)}")
+    where = f"{where}.{name}"
+    table: _Table
+    if value is True:
+        table = {}
+    elif isinstance(value, str) and word.short is not None:
+        table = {word.short: value}
+    elif isinstance(value, Mapping):
+        table = value  # pyright: ignore[reportUnknownVariableType]
+    else:
+        allowed = f"a table with {', '.join(sorted(word.keys))}" if word.keys else "true"
+        raise BadAct(where, f"it takes {allowed}")
+    unknown = sorted(set(table) - word.keys)
+    if unknown:
+        allowed = ", ".join(sorted(word.keys)) or "nothing"
+        raise BadAct(f"{where}.{unknown[0]}", f"there is no such key; it takes {allowed}")
+    try:
+        return word.make(table)
+    except BadComparison as error:
+        raise BadAct(where, str(error)) from None
