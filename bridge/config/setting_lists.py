@@ -21,7 +21,7 @@ own, which `KEY-file` names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -73,7 +73,9 @@ class SettingList(Generic[T]):
     """A frozen attrs class with a field for each key."""
     keys: tuple[ListKey, ...]
     unique: str = ""
-    """The key of which no two tables have the same value."""
+    """The key of which no two tables have the same value.  Tables without the key do not count."""
+    require: Callable[[T], object] | None = None
+    """Checks several keys of a table together; raises `BadValue`."""
 
     def __attrs_post_init__(self) -> None:
         fields = fields_dict(self.make)
@@ -132,8 +134,8 @@ def read_list(row: SettingList[T], value: object, path: Path, text: str) -> tupl
     for number, table in enumerate(value, 1):
         reading = _Table(row, table, number, where, lines)
         made = reading.read()
-        if row.unique:
-            key = getattr(made, row.unique.replace("-", "_"))
+        key = getattr(made, row.unique.replace("-", "_")) if row.unique else None
+        if key:
             first = first_with.setdefault(key, number)
             if first != number:
                 raise reading.error(row.unique, f"is that of {row.title} {first} already")
@@ -176,7 +178,13 @@ class _Table:
         fields: dict[str, Any] = {}
         for key in self.row.keys:
             fields[key.field] = self._value(key, given)
-        return self.row.make(**fields)
+        made = self.row.make(**fields)
+        if self.row.require is not None:
+            try:
+                self.row.require(made)
+            except BadValue as error:
+                raise self.error("", str(error)) from None
+        return made
 
     def _given(self) -> dict[str, object]:
         known = [key.name for key in self.row.keys]
