@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bridge.cli import (
+    backup_command,
     check_command,
     demo_command,
     outbox_command,
@@ -31,6 +32,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         reading_commands.SESSIONS,
         reading_commands.REPORT,
         outbox_command.OUTBOX,
+        backup_command.BACKUP,
+        backup_command.RESTORE,
         simulate_command.SIMULATE,
     )
 }
