@@ -75,6 +75,8 @@ class RunCounters:
         """By kind as it was known then, with the people of the initial roster.  A recorder with
         the old grant counts as `standard`: it is recognized later, and no count goes down."""
         self.leaves: Counter[str] = Counter(dict.fromkeys(LEAVE_REASONS, 0))
+        self.aborted: Counter[str] = Counter(dict.fromkeys(LEAVE_REASONS, 0))
+        """Joins that ended before they were active, by reason."""
         self.ends: Counter[str] = Counter(dict.fromkeys(ENDS, 0))
         """Of sessions, by reason."""
         self.tracks: Counter[str] = Counter(dict.fromkeys(SOURCES, 0))
@@ -92,6 +94,7 @@ class RunCounters:
             "participant_found": self._joined,
             "participant_connected": self._joined,
             "participant_disconnected": self._left,
+            "participant_connection_aborted": self._aborted,
             "track_published": self._published,
             "data_message": self._count_message,
             "messages_thinned": self._count_dropped,
@@ -148,6 +151,9 @@ class RunCounters:
         before, person = there.pop(identity, None), state.past.get(identity)
         if before is not None and person is not None:
             self._add(before, _seconds_of(person, at))
+
+    def _aborted(self, _: SessionState, entry: TimelineEntry) -> None:
+        self.aborted[_within(self.aborted, entry.data["reason"] or UNKNOWN)] += 1
 
     def _published(self, _: SessionState, entry: TimelineEntry) -> None:
         self.tracks[_within(self.tracks, entry.data["source"], UNKNOWN)] += 1

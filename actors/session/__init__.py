@@ -14,10 +14,11 @@
 | `webhooks` | corrections by LiveKit's webhooks |
 | `state`, `participant`, `people_counts` | what the fold makes |
 | `participant_maps`, `persistent_map`, `changes` | how a state is changed |
-| `intervals`, `estimate`, `bounds`, `texts`, `person_key` | times, limits, texts, who is who |
+| `intervals`, `turns`, `media_seconds` | how long something held: talk, camera, screen |
+| `estimate`, `bounds`, `texts`, `person_key` | uncertain times, limits, texts, who is who |
 | `end_reasons` | why sessions end, and what each reason means |
 | `timeline_entry` | what the fold adds to the timeline |
-| `view`, `view_parts`, `view_types`, `time_text` | a session as JSON |
+| `view`, `view_parts`, `view_types`, `entry_types`, `time_text` | a session as JSON |
 | `codec`, `stored_names` | states and records as bytes in a store, of older versions too |
 
 Data passes one way: a record enters `record.fold`, which returns the next state and the entries.
@@ -27,6 +28,7 @@ Everything here is pure: no input or output, no clock, nothing of LiveKit and no
 from __future__ import annotations
 
 from actors.session.end_reasons import END_REASONS, EndReason
+from actors.session.entry_types import EntryView
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
@@ -80,7 +82,6 @@ from actors.session.state import SessionState
 from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 from actors.session.view import Totals, entry_view, session_row, session_view, totals
 from actors.session.view_types import (
-    EntryView,
     GapView,
     JoinView,
     ParticipantView,

@@ -209,13 +209,16 @@ def on_speakers(state: SessionState, event: SpeakersChanged, entries: EntryList)
     )
     if speaking == state.speaking:
         return state
-    people = dict(present)
+    people, at = dict(present), event.at
+    others_talk = any(present[identity].takes_part for identity in speaking & state.speaking)
     for identity in speaking - state.speaking:
         person = people[identity]
-        people[identity] = change(person, talk=person.talk.on(event.at), audible=True)
+        people[identity] = person.talks(at, others_talk=others_talk and person.takes_part)
     for identity in state.speaking - speaking:
-        person = people[identity]
-        people[identity] = change(person, talk=person.talk.off(event.at))
+        people[identity] = people[identity].stops_talking(at)
+    talking = [identity for identity in speaking if people[identity].takes_part]
+    if len(talking) == 1:
+        people[talking[0]] = people[talking[0]].talks_alone(at)
     entries.add(
         event.at,
         "speakers_changed",
@@ -230,7 +233,7 @@ def clear_speakers(state: SessionState, at: float) -> SessionState:
         return state
     people = dict(state.present)
     for identity in state.speaking:
-        people[identity] = change(people[identity], talk=people[identity].talk.off(at))
+        people[identity] = people[identity].stops_talking(at)
     return change(state, present=people, speaking=frozenset())
 
 

@@ -115,7 +115,7 @@ def _close_join(
 
 def stop_measuring(person: Participant, at: float) -> Participant:
     """Quality and talk are not measured from `at` on."""
-    return change(person, quality=person.quality.to(None, at), talk=person.talk.off(at))
+    return change(person.stops_talking(at), quality=person.quality.to(None, at))
 
 
 def without_speaker(state: SessionState, identity: str) -> SessionState:

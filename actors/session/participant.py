@@ -7,11 +7,16 @@ from typing import Final
 
 from attrs import field, frozen
 
+from actors.session.changes import change
 from actors.session.intervals import OFF, UNKNOWN, Interval, Levels, stretch
 from actors.session.room_info import ParticipantKind, Permissions
+from actors.session.turns import Turns, begin_speech, end_overlap, end_speech
 
 COUNTED_KINDS: Final[frozenset[ParticipantKind]] = frozenset({"standard", "sip"})
 """The kinds that are people.  Agents, egress and ingress are not."""
+
+AGENT_NAME: Final = "lk.agent_name"
+"""The attribute in which LiveKit writes the name under which an agent was dispatched."""
 
 
 @frozen(slots=False)
@@ -91,11 +96,38 @@ class Participant:
     """Joins beyond `MAX_JOINS` that are in `visits`, and those that are in `aborted_joins`."""
     key: str | None = None
     """The person, by the session's person key; None if the key gives none."""
+    turns: Turns | None = None
+    """None until they talked."""
 
     @property
     def person(self) -> str:
         """The person that this identity counts as."""
         return self.identity if self.key is None else self.key
+
+    @property
+    def agent_name(self) -> str | None:
+        """The name under which an agent was dispatched, else its display name; None where this
+        is no agent."""
+        if self.kind != "agent":
+            return None
+        return (self.attributes or {}).get(AGENT_NAME) or self.name or self.identity
+
+    def talks(self, at: float, *, others_talk: bool) -> Participant:
+        """They begin to talk.  `others_talk`: another person talks already."""
+        turns = begin_speech(self.turns, at, others_talk=others_talk)
+        return change(self, talk=self.talk.on(at), turns=turns, audible=True)
+
+    def stops_talking(self, at: float) -> Participant:
+        """They stop to talk, or it is not known any more whether they do."""
+        if self.talk.since is None:
+            return self
+        return change(self, talk=self.talk.off(at), turns=end_speech(self.turns, at))
+
+    def talks_alone(self, at: float) -> Participant:
+        """They talk, and no other person does any more."""
+        if self.turns is None or self.turns.overlap_since is None:
+            return self
+        return change(self, turns=end_overlap(self.turns, at))
 
     def is_person(self, join: Join) -> bool:
         """True if this join is of a person, not of a machine."""

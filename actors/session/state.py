@@ -257,6 +257,12 @@ class SessionState:
         return self.watched.since is not None
 
     @property
+    def people_talking(self) -> int:
+        """People who talk now, agents not among them."""
+        there = self.present
+        return sum(one in there and there[one].takes_part for one in self.speaking)
+
+    @property
     def messages_hidden(self) -> bool:
         """True if messages are encrypted, so that none came to us: their number is not known."""
         return bool(self.encrypted) and not self.messages.total and not self.messages.attachments

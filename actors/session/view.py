@@ -15,6 +15,7 @@ An interval that is open counts until `now`, or until the end of an ended sessio
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from math import inf
 from typing import Final, TypeVar, cast
@@ -24,7 +25,9 @@ from msgspec.structs import asdict
 
 from actors.session.bounds import OTHER
 from actors.session.end_reasons import FOUND_ENDED
+from actors.session.entry_types import ENTRY_FIELDS, EntryView
 from actors.session.intervals import add, stretch
+from actors.session.media_seconds import NOTHING, published_media
 from actors.session.participant import Participant
 from actors.session.state import Gap, SessionState, Track
 from actors.session.time_text import rfc3339
@@ -38,8 +41,6 @@ from actors.session.view_parts import (
     track_view,
 )
 from actors.session.view_types import (
-    ENTRY_FIELDS,
-    EntryView,
     GapView,
     MessagesView,
     PeopleView,
@@ -133,10 +134,15 @@ def view_with(
     until = _until(state, now)
     people = everyone(state)
     encrypted = bool(state.encrypted)
+    tracks = every_track(state)
+    media = published_media(state, tracks, until)
     return SessionView(
         **asdict(_row(state, until, people, None)),
-        participants=tuple(participant_view(person, until, encrypted) for person in people),
-        tracks=tuple(track_view(track, until) for track in every_track(state)),
+        participants=tuple(
+            participant_view(person, media.get(person.identity, NOTHING), until, encrypted)
+            for person in people
+        ),
+        tracks=tuple(track_view(track, until) for track in tracks),
         timeline=timeline,
     )
 
@@ -221,7 +227,7 @@ def _row(
         gaps=_gaps(state, until),
         clock_offset=None if offset is None else round(offset, 3) + 0.0,  # never -0.0
         metadata=state.metadata,
-        people=_people(state) if known else NO_PEOPLE,
+        people=_people(state, people) if known else NO_PEOPLE,
         people_seconds=(
             rounded(truncated.seconds + _people_seconds(state, counted, until)) if known else None
         ),
@@ -241,11 +247,13 @@ def _row(
     )
 
 
-NO_PEOPLE: Final = PeopleView(current=None, peak=None, unique=None, joins=None, aborted=None)
+NO_PEOPLE: Final = PeopleView(
+    current=None, peak=None, unique=None, joins=None, aborted=None, aborted_by_reason={}
+)
 """Before anything is known of the room."""
 
 
-def _people(state: SessionState) -> PeopleView:
+def _people(state: SessionState, people: list[Participant]) -> PeopleView:
     return PeopleView(
         current=state.current,
         # Some of those who are here may prove to have left before others came.
@@ -253,7 +261,20 @@ def _people(state: SessionState) -> PeopleView:
         unique=state.unique,
         joins=state.joins,
         aborted=state.aborted_joins,
+        aborted_by_reason=_aborted_by_reason(state, people) if state.aborted_joins else {},
     )
+
+
+def _aborted_by_reason(state: SessionState, people: list[Participant]) -> dict[str, int]:
+    """Those beyond a bound, whose reason is not stored, are under `OTHER`."""
+    reasons = Counter(
+        join.reason or "unknown"
+        for person in people
+        for join in person.joins
+        if person.is_aborted(join)
+    )
+    beyond = state.aborted_joins - reasons.total()
+    return {**reasons, OTHER: beyond} if beyond > 0 else dict(reasons)
 
 
 def _people_seconds(state: SessionState, counted: list[Participant], until: float) -> float:

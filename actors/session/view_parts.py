@@ -7,11 +7,13 @@ from typing import Final
 
 from actors.session import recordings
 from actors.session.intervals import QualitySeconds, stretch
+from actors.session.media_seconds import PublishedMedia
 from actors.session.participant import Join, Participant
 from actors.session.sighting import CALL_STATUS
 from actors.session.state import SessionState, Track
 from actors.session.time_text import rfc3339
 from actors.session.view_types import (
+    AgentView,
     CallView,
     JoinView,
     ParticipantView,
@@ -60,10 +62,14 @@ def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
     return tuple(view for _, view in sorted(known, key=lambda pair: pair[0] or inf))
 
 
-def participant_view(person: Participant, until: float, encrypted: bool) -> ParticipantView:
+def participant_view(
+    person: Participant, media: PublishedMedia, until: float, encrypted: bool
+) -> ParticipantView:
     """`encrypted`: the room is.  Then zero messages are certain only of a participant whose
     tracks are not encrypted."""
     unknown = encrypted and person.encrypted is not False and not person.data_messages
+    turns, known, name = person.turns, person.audible, person.agent_name
+    first_media_after = media.seconds_after(person.joins)
     return ParticipantView(
         identity=person.identity,
         person=person.person,
@@ -75,8 +81,15 @@ def participant_view(person: Participant, until: float, encrypted: bool) -> Part
         metadata=person.metadata,
         attributes=person.attributes,
         quality=quality_view(person.quality.totals(until)),
-        talk_seconds=rounded(person.talk.total(until)) if person.audible else None,
+        talk_seconds=rounded(person.talk.total(until)) if known else None,
+        turns=(turns.count if turns else 0) if known else None,
+        longest_turn=rounded(turns.longest_turn(until) if turns else 0.0) if known else None,
+        interruptions=(turns.interruptions if turns else 0) if known else None,
+        camera_seconds=rounded(media.camera_seconds),
+        screen_seconds=rounded(media.screen_seconds),
+        first_media_after=None if first_media_after is None else rounded(first_media_after),
         data_messages=None if unknown else person.data_messages,
+        agent=None if name is None else AgentView(name=name),
         sip=_call(person, until),
     )
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
+from actors.session.entry_types import EntryView, Time
 from actors.session.events import GapReason
 from actors.session.room_info import ParticipantKind, Quality, TrackKind, TrackSource
 
-Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -53,6 +53,8 @@ class PeopleView(View, frozen=True, kw_only=True):
     """Joins in which a person took part."""
     aborted: Count | None
     """Joins of people that ended before they were active."""
+    aborted_by_reason: Mapping[str, Count]
+    """The same by LiveKit's reason; `unknown` where the server gave none."""
 
 
 class TrackCounts(View, frozen=True, kw_only=True):
@@ -170,6 +172,13 @@ class CallView(View, frozen=True, kw_only=True, rename={"caller": "from", "calle
     """Why the call ended."""
 
 
+class AgentView(View, frozen=True, kw_only=True):
+    """An agent, as the one who dispatched it calls it."""
+
+    name: str
+    """The name under which it was dispatched, else its display name."""
+
+
 class ParticipantView(View, frozen=True, kw_only=True):
     """Everything known of one identity: a person, an agent, a recorder, a caller."""
 
@@ -195,10 +204,29 @@ class ParticipantView(View, frozen=True, kw_only=True):
     """Seconds with each quality of the connection."""
     talk_seconds: Seconds | None
     """Seconds of talk; null where no microphone was subscribed."""
+    turns: Count | None
+    """Turns of talk; null where no microphone was subscribed."""
+    longest_turn: Seconds | None
+    """Seconds of the longest turn, with pauses of up to a second."""
+    interruptions: Count | None
+    """Turns that began while another person talked, and then for half a second at least."""
+    camera_seconds: Seconds
+    """Seconds in which a camera was published and not muted."""
+    screen_seconds: Seconds
+    """Seconds in which a screen was shared."""
+    first_media_after: Seconds | None
+    """Seconds from the join to the first track; null where there is none or nobody saw it."""
     data_messages: Count | None
     """Messages of this participant; null where encryption hides them."""
+    agent: AgentView | None
+    """What an agent is called; null for everybody else."""
     sip: CallView | None
     """The newest telephone call; null for who never called."""
+
+    @property
+    def shown_name(self) -> str:
+        """The display name; of an agent the name under which it was dispatched."""
+        return self.name if self.agent is None else self.agent.name
 
 
 class TrackView(View, frozen=True, kw_only=True):
@@ -224,97 +252,6 @@ class TrackView(View, frozen=True, kw_only=True):
     """Whether it is encrypted end to end."""
     stats: None
     """Always null: tracks are not measured."""
-
-
-class EntryView(Struct, frozen=True, kw_only=True):
-    """One entry of a timeline.  Which keys it has depends on its `event`.
-
-    Texts of participants are cut: names and topics to 256 characters, metadata and attributes to
-    4 KB here and to 64 KB in `participants`.  A text that was cut ends in its true length, as in
-    `…[61440 characters]` or `…[65000 bytes]`.
-    """
-
-    at: Time
-    """When it happened."""
-    event: str
-    """What happened."""
-    id: str | UnsetType = UNSET
-    """Id of a recording."""
-    identity: str | UnsetType | None = UNSET
-    """The participant; null where the sender of a message is not known."""
-    sid: str | UnsetType = UNSET
-    """SID of the participant, or of the track."""
-    kind: str | UnsetType = UNSET
-    """Kind of the participant, the track or the recording."""
-    name: str | UnsetType = UNSET
-    """Name of the participant, or of the data track."""
-    joined_at: Time | UnsetType | None = UNSET
-    """When the participant joined."""
-    rejoin: bool | UnsetType = UNSET
-    """Whether the participant was there before."""
-    reconnect: bool | UnsetType = UNSET
-    """Whether the participant left less than 5 s before."""
-    source: str | UnsetType = UNSET
-    """TrackSource of the track."""
-    muted: bool | UnsetType = UNSET
-    """Whether the track was muted when it was published."""
-    existing: int | bool | UnsetType = UNSET
-    """Participants who were there at the start; of a track, whether it was there before us."""
-    encrypted: bool | UnsetType = UNSET
-    """Whether the track is encrypted end to end."""
-    reason: str | UnsetType | None = UNSET
-    """Why somebody left, or the session or the room ended."""
-    seconds: float | UnsetType = UNSET
-    """Seconds that the participant was there."""
-    metadata: str | UnsetType = UNSET
-    """The new metadata."""
-    changed: Mapping[str, str] | UnsetType = UNSET
-    """The attributes that changed."""
-    can_publish: bool | UnsetType = UNSET
-    """Whether the participant may publish tracks."""
-    can_subscribe: bool | UnsetType = UNSET
-    """Whether the participant may subscribe to tracks."""
-    can_publish_data: bool | UnsetType = UNSET
-    """Whether the participant may send data."""
-    sources: Collection[str] | UnsetType = UNSET
-    """Sources that the participant may publish; empty for all."""
-    status: str | UnsetType = UNSET
-    """Status of the recording."""
-    error: str | UnsetType | None = UNSET
-    """What failed."""
-    file: str | UnsetType | None = UNSET
-    """Where the recording's file is."""
-    topic: str | UnsetType = UNSET
-    """Topic of the message."""
-    size: int | UnsetType = UNSET
-    """Bytes of the message, or of the attachment."""
-    format: str | UnsetType = UNSET
-    """Whether the message is JSON, text or binary."""
-    reliable: bool | UnsetType = UNSET
-    """Whether the message was sent reliably."""
-    stream: bool | UnsetType = UNSET
-    """Whether the message was a text stream."""
-    content: str | UnsetType | None = UNSET
-    """The message, where contents are kept."""
-    count: int | UnsetType = UNSET
-    """Messages or changes that are only counted."""
-    quality: str | UnsetType = UNSET
-    """The new quality of the connection."""
-    identities: Collection[str] | UnsetType = UNSET
-    """Everybody who talks now."""
-    active: bool | UnsetType = UNSET
-    """Whether the room is recorded now."""
-    gap: float | UnsetType = UNSET
-    """Seconds in which nobody watched."""
-
-    def values(self) -> dict[str, object]:
-        """The keys that this event has, but for `at` and `event`."""
-        given = ((key, getattr(self, key)) for key in ENTRY_FIELDS)
-        return {key: value for key, value in given if value is not UNSET}
-
-
-ENTRY_FIELDS: tuple[str, ...] = EntryView.__struct_fields__[2:]
-"""Keys that an entry may have beside `at` and `event`, in the order of the JSON."""
 
 
 class SessionRow(View, frozen=True, kw_only=True):

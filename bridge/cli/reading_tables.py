@@ -142,13 +142,15 @@ ROOMS: Final[TableColumns[SessionRow]] = {
 """People and tracks are those that are there now."""
 PEOPLE: Final[TableColumns[ParticipantView]] = {
     "identity": lambda one: one.identity,
-    "name": lambda one: one.name or "-",
+    "name": lambda one: one.shown_name or "-",
     "kind": lambda one: one.kind,
     "joined": lambda one: clock_text(one.joins[0].joined_at if one.joins else None),
     "left": _left,
     "joins": lambda one: str(active_joins(one.joins)),
     "present": lambda one: seconds_text(one.seconds),
     "talked": lambda one: seconds_text(one.talk_seconds),
+    "turns": lambda one: value_text(one.turns),
+    "camera": lambda one: seconds_text(one.camera_seconds),
     "messages": lambda one: value_text(one.data_messages),
     "quality": lambda one: quality_text(one.quality),
 }

@@ -169,7 +169,7 @@ class LiveTotals:
     def add(self, state: SessionState) -> None:
         self.sessions += 1
         self.people += state.current
-        self.talking += len(state.speaking)
+        self.talking += state.people_talking
         self.unwatched += not state.watching
         for track in state.tracks.values():
             self.tracks[track.source] += 1
@@ -196,7 +196,7 @@ def label_of(room: str) -> str:
 ROOM_FAMILIES: Final[tuple[tuple[str, str, Callable[[SessionState], float]], ...]] = (
     ("room_people", "People in a live room.", lambda state: state.current),
     ("room_tracks", "Tracks published in a live room.", lambda state: len(state.tracks)),
-    ("room_talking", "People talking in a live room.", lambda state: len(state.speaking)),
+    ("room_talking", "People talking in a live room.", lambda state: state.people_talking),
     (
         "room_started_timestamp_seconds",
         "When the session of a live room began.",

@@ -103,6 +103,8 @@ FAMILIES: Final = (
            lambda s, _: s.run.joins, ("kind",)),
     Family("counter", "leaves", "Leaves by LiveKit's reason.", lambda s, _: s.run.leaves,
            ("reason",)),
+    Family("counter", "joins_aborted", "Joins that ended before they were active, by reason.",
+           lambda s, _: s.run.aborted, ("reason",)),
     Family("counter", "sessions_ended", "Ends of sessions.", lambda s, _: s.run.ends,
            ("reason",)),
     Family("counter", "tracks_published", "Publications.", lambda s, _: s.run.tracks,

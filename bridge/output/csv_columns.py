@@ -69,7 +69,9 @@ SESSION_COLUMNS: Final[Columns[SessionRow]] = {
 }  # fmt: skip
 
 PARTICIPANT_COLUMNS: Final[Columns[ParticipantView]] = {
-    **{name: attrgetter(name) for name in ("identity", "person", "name", "kind")},
+    **{name: attrgetter(name) for name in ("identity", "person")},
+    "name": lambda one: one.shown_name,
+    "kind": lambda one: one.kind,
     "joins": lambda one: active_joins(one.joins),
     "joins_aborted": lambda one: sum(
         not join.active and join.left_at is not None for join in one.joins
@@ -79,10 +81,16 @@ PARTICIPANT_COLUMNS: Final[Columns[ParticipantView]] = {
     "left_within": lambda one: one.joins[-1].left_within if one.joins else None,
     "leave_reason": lambda one: one.joins[-1].leave_reason if one.joins else None,
     "ringing_seconds": lambda one: one.sip and one.sip.ringing_seconds,
-    **{name: attrgetter(name) for name in ("seconds", "talk_seconds", "data_messages")},
+    **{
+        name: attrgetter(name)
+        for name in (
+            "seconds", "talk_seconds", "turns", "longest_turn", "interruptions",
+            "camera_seconds", "screen_seconds", "first_media_after", "data_messages",
+        )
+    },
     **{f"quality_{level}": attrgetter(f"quality.{level}") for level in QUALITIES},
     "metadata": lambda one: one.metadata,
-}
+}  # fmt: skip
 
 
 def active_joins(joins: Iterable[JoinView]) -> int:

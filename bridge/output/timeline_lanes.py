@@ -284,7 +284,7 @@ def _lane(
     levels = {level: observed.quality.pairs[identity, level] for level in QUALITIES}
     return TimelineLane(
         identity=identity,
-        name=one.name,
+        name=one.shown_name,
         kind=one.kind,
         seconds=one.seconds,
         present=present,

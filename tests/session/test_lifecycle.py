@@ -75,6 +75,7 @@ def test_a_room_that_was_never_entered_has_no_coverage_and_no_counts() -> None:
 
     view = as_json(session_view(state, T0 + 20))
     assert view["coverage"] == 0.0
+    assert view["people"].pop("aborted_by_reason") == {}
     assert set(view["people"].values()) == {None}
     assert (view["people_seconds"], view["metadata"]) == (None, None)
 

@@ -68,9 +68,18 @@ def test_every_record_and_its_entries_are_read_equal(store: sqlite3.Connection) 
     assert [list(decode_entries(row.entries)) if row.entries else [] for row in stored] == timeline
 
 
+def _without_turns(state: SessionState) -> SessionState:
+    """Turns of talk are newer than these stores."""
+    present = {one: attrs.evolve(person, turns=None) for one, person in state.present.items()}
+    past = state.past
+    for person in tuple(past.values()):
+        past = past.put(person.identity, attrs.evolve(person, turns=None))
+    return attrs.evolve(state, present=present, past=past)
+
+
 def test_the_state_is_read_equal_with_all_that_it_has(store: sqlite3.Connection) -> None:
     ((body,),) = store.execute("SELECT state FROM states").fetchall()
-    state, _ = folded()
+    state = _without_turns(folded()[0])
     read = decode_state(body)
     assert read == state
     assert type(read) is SessionState

@@ -15,7 +15,7 @@ def half(identity: str = "dora", sid: str = "PA_9", joined: float = 5) -> Partic
 
 
 def counts(story: Story) -> dict[str, Any]:
-    return story.view()["people"]
+    return {key: n for key, n in story.view()["people"].items() if key != "aborted_by_reason"}
 
 
 def of(current: int, peak: int, unique: int, joins: int, aborted: int) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def test_who_never_becomes_active_is_there_and_counts_as_aborted_only() -> None:
         "participant_connection_aborted"
     ]
     assert counts(story) == of(0, 0, 0, 0, 1)
+    assert story.view()["people"]["aborted_by_reason"] == {"join_failure": 1}
     (join,) = joins(story, "dora")
     assert (join["active"], join["leave_reason"]) == (False, "join_failure")
     assert (story.participant("dora")["seconds"], story.view()["people_seconds"]) == (0, 0)

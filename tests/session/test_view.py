@@ -24,8 +24,10 @@ ROW = {
 }  # fmt: skip
 PERSON = {
     "identity", "person", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes",
-    "quality", "talk_seconds", "data_messages", "sip",
+    "quality", "talk_seconds", "turns", "longest_turn", "interruptions", "camera_seconds",
+    "screen_seconds", "first_media_after", "data_messages", "agent", "sip",
 }  # fmt: skip
+PEOPLE = {"current", "peak", "unique", "joins", "aborted", "aborted_by_reason"}
 TRACK = {
     "sid", "identity", "kind", "source", "published_at", "published_within", "unpublished_at",
     "muted_seconds", "stats", "encrypted",
@@ -42,7 +44,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 def check_shape(view: dict[str, Any]) -> None:
     """`view` has exactly the keys of `docs/contract.md`, and is JSON."""
     assert set(view) == ROW | {"participants", "tracks", "timeline"}
-    assert set(view["people"]) == {"current", "peak", "unique", "joins", "aborted"}
+    assert set(view["people"]) == PEOPLE
     assert set(view["track_counts"]) == {"current", "total", "by_source"}
     assert view["data_messages"] is None or set(view["data_messages"]) == MESSAGES
     for line in view["recordings"] or ():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors.session import (
@@ -36,6 +38,12 @@ from tests.session.session_story import (
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
 BOB = person("bob", "PA_2", 10.2)
+
+
+def people_of(*, peak: int) -> dict[str, Any]:
+    """Two people who came and left."""
+    counts = {"current": 0, "peak": peak, "unique": 2, "joins": 2, "aborted": 0}
+    return {**counts, "aborted_by_reason": {}}
 
 
 def joins(story: Story, identity: str) -> list[tuple[str, float | None, float | None, str | None]]:
@@ -271,7 +279,8 @@ def test_an_aborted_join_is_a_line_of_the_timeline_and_counts_as_nothing_else() 
     assert (new_entry.event, new_entry.at) == ("participant_connection_aborted", T0 + 5.2)
     assert new_entry.data["reason"] == "signal_close"
     assert story.receive(event) == []
-    assert story.view(10)["people"] == {**before, "aborted": 1}
+    people = story.view(10)["people"]
+    assert people == {**before, "aborted": 1, "aborted_by_reason": {"signal_close": 1}}
 
 
 @pytest.mark.parametrize("reason", ["worker_stopped", "server_lost", "removed"])
@@ -335,7 +344,7 @@ def test_what_is_told_of_an_ended_session_is_still_taken() -> None:
     assert joins(story, "alice") == [("PA_1", 0, 75.3, LEFT)]
     assert joins(story, "bob") == [("PA_2", 50, 70.3, LEFT)]
     assert (clock(view["ended_at"]), view["people_seconds"]) == (95.5, 95.6)
-    assert view["people"] == {"current": 0, "peak": 1, "unique": 2, "joins": 2, "aborted": 0}
+    assert view["people"] == people_of(peak=1)
 
 
 def test_an_ended_session_that_goes_on_knows_what_was_told_in_between() -> None:
@@ -435,7 +444,7 @@ def test_a_session_of_webhooks_only_knows_people_and_nothing_that_webhooks_do_no
         WebhookRoomFinished(T0 + 50.3, T0 + 50),
         SessionEnded(T0 + 50.3, "found_ended"),
     )
-    assert view["people"] == {"current": 0, "peak": 2, "unique": 2, "joins": 2, "aborted": 0}
+    assert view["people"] == people_of(peak=2)
     assert view["people_seconds"] == pytest.approx(30.3)
     assert (view["coverage"], view["metadata"], view["job_ids"]) == (0.0, "m", [])
     assert (view["end_reason"], view["duration"]) == ("found_ended", pytest.approx(50.3))
@@ -462,7 +471,8 @@ def test_a_room_of_which_only_the_end_was_told_has_no_known_people() -> None:
     view, _ = journal(
         WebhookRoomFinished(T0 + 50.3, T0 + 50), SessionEnded(T0 + 50.3, "found_ended")
     )
-    assert view["people"] == dict.fromkeys(("current", "peak", "unique", "joins", "aborted"))
+    unknown = dict.fromkeys(("current", "peak", "unique", "joins", "aborted"))
+    assert view["people"] == {**unknown, "aborted_by_reason": {}}
 
 
 def test_a_room_that_was_told_first_and_watched_later_is_one_session() -> None:

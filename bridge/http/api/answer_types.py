@@ -8,7 +8,8 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from actors.session import SessionRow, SessionView
-from actors.session.view_types import Count, Share, Time, View
+from actors.session.entry_types import Time
+from actors.session.view_types import Count, Share, View
 
 
 class RoomList(View, frozen=True, kw_only=True):

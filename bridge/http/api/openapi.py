@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM, Parameter
-from actors.session import view_types
+from actors.session import entry_types, view_types
 from bridge.http.api import answer_types
 from bridge.http.api.answer_types import (
     ActorTree,
@@ -51,7 +51,7 @@ def _ref(answer: type) -> Schema:
 def schemas() -> Mapping[str, Schema]:
     """Every class of an answer as JSON Schema, by its name."""
     _, schemas = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
-    sentences = field_sentences(view_types, answer_types)
+    sentences = field_sentences(entry_types, view_types, answer_types)
     for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema["description"])
         for key, sentence in sentences[name].items():

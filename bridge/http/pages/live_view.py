@@ -167,7 +167,7 @@ def figures(states: Iterable[SessionState]) -> dict[str, int]:
         rooms += 1
         people += state.current
         tracks += len(state.tracks)
-        talking += sum(identity in state.present for identity in state.speaking)
+        talking += state.people_talking
         weak += sum(person.quality.level in WEAK_QUALITIES for person in state.present.values())
     return {"rooms": rooms, "people": people, "tracks": tracks, "talking": talking, "weak": weak}
 
@@ -195,7 +195,7 @@ def _face(state: SessionState, person: Participant) -> PersonCell:
     devices = {track.source: track.muted.since is not None for track in tracks}
     return PersonCell(
         identity=person.identity,
-        name=person.name,
+        name=person.agent_name or person.name,
         kind=person.kind,
         talking=person.identity in state.speaking,
         quality=person.quality.level,
@@ -204,9 +204,9 @@ def _face(state: SessionState, person: Participant) -> PersonCell:
 
 
 def _talk(state: SessionState, people: list[Participant]) -> dict[str, float | int] | None:
-    """Seconds as of `at`, and the number of people who talk on since; None where it is unknown."""
+    """Seconds of people as of `at`, and how many talk on since; None where it is unknown."""
     left = [one for one in state.past.values() if one.identity not in state.present]
-    audible = [person for person in (*people, *left) if person.audible]
+    audible = [person for person in (*people, *left) if person.audible and person.counted]
     if not audible and state.truncated.talk is None:
         return None
     open_ones = [person.talk.since for person in audible if person.talk.since is not None]
