@@ -160,6 +160,9 @@ class Outbox:
         self._caught_up = not page.entries
         if not page.entries:
             return False
+        if self.counts.disabled is not None:
+            # What became durable after somebody enabled the endpoint is delivered.
+            await self._look()
         position, parked = self.counts.position, list[Parked]()
         for entry in page.entries:
             position |= entry.position

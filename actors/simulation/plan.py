@@ -86,7 +86,24 @@ FAULTS: Final[tuple[str, ...]] = (
     "brief_room",
     "half_join",
 )
-"""All faults, each with the same weight."""
+"""All faults of a plan without an endpoint, each with the same weight."""
+
+RECEIVER_FAULTS: Final[tuple[str, ...]] = (
+    "receiver_refuses",
+    "receiver_redirects",
+    "receiver_lies",
+    "receiver_busy",
+    "receiver_hangs",
+    "receiver_dies",
+    "receiver_gone",
+    "outbox_trouble",
+    "outbox_crash",
+)
+"""The faults that a plan with an endpoint has besides."""
+
+ENDPOINT_SHARE: Final = 0.15
+"""Of plans, with an endpoint for webhooks: the others are not slower for it."""
+ENDPOINT_FAULTS: Final = 6
 
 
 @frozen
@@ -95,7 +112,7 @@ class Step:
 
     at: float
     what: str
-    """A key of `ACTIONS`, or one of `FAULTS`."""
+    """A key of `ACTIONS`, or one of `FAULTS` and `RECEIVER_FAULTS`."""
     room: int
     who: int
     n: int
@@ -116,6 +133,8 @@ class Plan:
     """Whether LiveKit sends webhooks."""
     reconciled: bool = False
     """Whether a reconciler has every open room watched."""
+    outlets: bool = False
+    """Whether the program sends webhooks to an endpoint."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -125,6 +144,7 @@ class Plan:
             "seconds": self.seconds,
             "webhooks": self.webhooks,
             "reconciled": self.reconciled,
+            "outlets": self.outlets,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -142,10 +162,11 @@ class Plan:
                 float(saved["seconds"]),
                 webhooks=bool(saved["webhooks"]),
                 reconciled=bool(saved["reconciled"]),
+                outlets=bool(saved.get("outlets")),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
-        unknown = {step.what for step in steps} - ACTIONS.keys() - set(FAULTS)
+        unknown = {step.what for step in steps} - {*ACTIONS, *FAULTS, *RECEIVER_FAULTS}
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
         return plan
@@ -159,22 +180,32 @@ def draw(
     actions: int = 160,
     faults: int = 16,
     among: Sequence[str] = FAULTS,
+    outlets: bool | None = None,
 ) -> Plan:
-    """The plan of this seed.  `among`: the faults that may occur."""
+    """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
+    endpoint for webhooks; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     kinds = rng.choices(names, weights, k=actions) + [rng.choice(among) for _ in range(faults)]
-    steps = [
-        Step(
-            float(round(rng.random() * seconds)),  # often several at once
-            what,
-            rng.randrange(rooms),
-            rng.randrange(4),
-            rng.randrange(1, 8),
-            round(rng.random(), 3),
-        )
-        for what in kinds
-    ]
-    steps.sort(key=lambda step: step.at)
+    steps = [_step(rng, what, rooms, seconds) for what in kinds]
     webhooks = rng.random() < 0.5
-    return Plan(seed, tuple(steps), rooms, seconds, webhooks=webhooks, reconciled=True)
+    if outlets is None:
+        outlets = rng.random() < ENDPOINT_SHARE
+    if outlets:
+        kinds = [rng.choice(RECEIVER_FAULTS) for _ in range(ENDPOINT_FAULTS)]
+        steps += [_step(rng, what, rooms, seconds) for what in kinds]
+    steps.sort(key=lambda step: step.at)
+    return Plan(
+        seed, tuple(steps), rooms, seconds, webhooks=webhooks, reconciled=True, outlets=outlets
+    )
+
+
+def _step(rng: random.Random, what: str, rooms: int, seconds: float) -> Step:
+    return Step(
+        float(round(rng.random() * seconds)),  # often several at once
+        what,
+        rng.randrange(rooms),
+        rng.randrange(4),
+        rng.randrange(1, 8),
+        round(rng.random(), 3),
+    )

@@ -7,6 +7,12 @@ from typing import Final
 
 from actors.simulation.people_actions import PEOPLE_ACTIONS, PlayStep
 from actors.simulation.process_faults import PROCESS_FAULTS
+from actors.simulation.receiver_faults import RECEIVER_STEPS
 from actors.simulation.room_faults import ROOM_FAULTS
 
-STEPS: Final[Mapping[str, PlayStep]] = {**PEOPLE_ACTIONS, **ROOM_FAULTS, **PROCESS_FAULTS}
+STEPS: Final[Mapping[str, PlayStep]] = {
+    **PEOPLE_ACTIONS,
+    **ROOM_FAULTS,
+    **PROCESS_FAULTS,
+    **RECEIVER_STEPS,
+}

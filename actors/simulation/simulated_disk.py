@@ -73,6 +73,8 @@ class SimulatedDisk:
         """Sessions of this run, until those of earlier ones were loaded."""
         self._offered: tuple[Batch | None, float] = (None, -inf)
         """The batch that was to be written last, and since when."""
+        self.on_row: Callable[[JournalRow], object] | None = None
+        """Called for each row that is stored, after the checkpoints of its batch."""
         self._injected = injected
 
     def new_run(self) -> None:
@@ -163,6 +165,11 @@ class SimulatedDisk:
             seq += 1
         return StoredSession(number, seq, state, saved.lost)
 
+    def room_of(self, number: int) -> tuple[str, str]:
+        """The name and the SID of a session's room; empty where its checkpoint is not there."""
+        saved = self._saved.get(number)
+        return ("", "") if saved is None else (saved.state.room, saved.state.room_sid)
+
     def seq(self, number: int) -> int:
         """Number of the last record of a session that can be read; -1 if none can."""
         if number not in self._saved:
@@ -180,6 +187,9 @@ class SimulatedDisk:
             self._saved[one.session] = one
             self._read.pop(one.session, None)
             self._of_run.add(one.session)
+        if self.on_row is not None:
+            for row in batch.rows:
+                self.on_row(row)
         self._alive_at[self._run] = batch.alive_at
         self.durable_until = self._offered[1]
 

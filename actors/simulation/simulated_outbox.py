@@ -6,12 +6,13 @@ it did not confirm.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import final
 
 import trio
 from attrs import define, evolve, field
 
+from actors.journal.feed import Position
 from actors.outlets.outbox_port import OutboxTrouble, OutletRow, Parked
 
 
@@ -22,6 +23,29 @@ class _Outlet:
     dropped: int = 0
     parked: dict[str, Parked] = field(factory=dict[str, Parked])
     """By id, in the order in which they came."""
+    first: Position | None = None
+    """The first cursor that was saved: entries after it are to be delivered."""
+    disabled_from: Position | None = None
+    """The cursor when the endpoint was disabled."""
+    passed: list[tuple[Position, Position]] = field(factory=list[tuple[Position, Position]])
+    """From where to where entries became durable while the endpoint was disabled."""
+
+    def save_cursor(self, cursor: str) -> None:
+        self.cursor = cursor
+        if self.first is None:
+            self.first = Position.parse(cursor)
+
+    def enable(self, newest: Position) -> None:
+        """As the command does.  `newest`: the position of all entries that are durable now."""
+        if self.disabled_from is not None:
+            self.passed.append((self.disabled_from, newest))
+        self.disabled = self.disabled_from = None
+
+    def wants(self, position: Position) -> bool:
+        """True if an entry at this position is to be delivered."""
+        if self.first is None or position <= self.first:
+            return False
+        return not any(position <= to and not position <= since for since, to in self.passed)
 
 
 @final
@@ -31,12 +55,17 @@ class SimulatedOutbox:
     def __init__(self, most_parked: int = 1_000_000) -> None:
         self.trouble = 0
         """Calls that fail from now on: positive before their effect, negative after it."""
+        self.bug: Callable[[], Exception] | None = None
+        """Makes the exception of the next call: one that the outbox does not expect."""
         self.saves = 0
         self._most = most_parked
         self._outlets: dict[str, _Outlet] = {}
 
     async def _begin(self) -> None:
         await trio.lowlevel.checkpoint()
+        if self.bug is not None:
+            bug, self.bug = self.bug, None
+            raise bug()
         if self.trouble > 0:
             self.trouble -= 1
             raise OutboxTrouble("simulated: nothing was written")
@@ -70,7 +99,8 @@ class SimulatedOutbox:
         await self._begin()
         self.saves += 1
         of = self.of(outlet)
-        of.cursor = cursor or of.cursor
+        if cursor is not None:
+            of.save_cursor(cursor)
         for one in delivered:
             of.parked.pop(one, None)
         for one in parked:
@@ -108,7 +138,10 @@ class SimulatedOutbox:
 
     async def disable(self, outlet: str, why: str | None) -> None:
         await self._begin()
-        self.of(outlet).disabled = why
+        of = self.of(outlet)
+        of.disabled = why
+        if of.disabled_from is None and of.cursor is not None:
+            of.disabled_from = Position.parse(of.cursor)
         self._end()
 
     def send_again(self, outlet: str, now: float) -> None:

@@ -233,6 +233,8 @@ class SimulatedProgram:
         self.store = root.start_child(
             ChildSpec("store", self._make_store, intensity=OFTEN, backoff=Backoff(first=0.01))
         )
+        if self.world.outlets is not None:
+            self.world.outlets.start(root)
         rooms = root.start_group(GroupSpec("rooms", restart=Restart.PERMANENT, intensity=OFTEN))
         await rooms.running()
         self.manager = root.start_child(

@@ -28,6 +28,7 @@ from actors.simulation.people_actions import room_name
 from actors.simulation.plan import Plan
 from actors.simulation.plan_steps import STEPS
 from actors.simulation.simulated_disk import SimulatedDisk
+from actors.simulation.simulated_outlets import SimulatedOutlets
 from actors.simulation.simulated_program import HEARTBEAT, SimulatedProgram
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from actors.simulation.webhook_delivery import WebhookDelivery
@@ -102,6 +103,8 @@ class World:
         self.truths = GroundTruth(self.server_time)
         self.deliveries: dict[str, EventDelivery] = {}
         self.disk = SimulatedDisk(self.inject)
+        self.outlets = SimulatedOutlets(self) if plan.outlets else None
+        """The endpoint for webhooks, if the plan has one."""
         self.journals = JournalWatch()
         self.parts = ROOM_PARTS
         """The actors of each room."""
@@ -306,6 +309,8 @@ class World:
         before = trio.lowlevel.current_statistics().tasks_living
         with trio.fail_after(self.plan.seconds + LONGEST):
             await self._run()
+        if self.outlets is not None:
+            await self.outlets.deliver_the_rest()
         after = trio.lowlevel.current_statistics().tasks_living
         check_laws(self, "over", tasks=(before, after))
 
@@ -358,6 +363,8 @@ class World:
         self.program.saboteur.heal()
         self.disk.heal()
         self.webhooks.heal()
+        if self.outlets is not None:
+            self.outlets.heal()
         self.publish_faults = self.record_faults = 0
         self.server_down_until = 0.0
         self.refusals.clear()

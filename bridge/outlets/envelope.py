@@ -76,19 +76,46 @@ def _livekit(delivery: Delivery, data: Any) -> dict[str, Any]:
         "createdAt": str(int(delivery.at)),
         "room": {"sid": delivery.room_sid, "name": whole(delivery.room)},
     }
-    identity = data.get("identity")
+    is_track = delivery.event.startswith("track_")
+    identity, sid, kind = data.get("identity"), data.get("sid"), data.get("kind")
     if isinstance(identity, str):
-        sid = data.get("sid")
-        is_track = delivery.event.startswith(("track_", "data_track_"))
-        who: dict[str, Any] = {"identity": identity, "name": data.get("name") or ""}
-        if isinstance(sid, str) and not is_track:
-            who["sid"] = sid
+        who: dict[str, Any] = {"identity": identity}
+        if delivery.event.startswith("participant_"):
+            who |= _known(sid=sid, name=data.get("name"), kind=_LIVEKIT_KINDS.get(kind))
         event["participant"] = who
-        if isinstance(sid, str) and delivery.event.startswith("track_"):
-            event["track"] = {"sid": sid}
+    if is_track:
+        event["track"] = _known(
+            sid=sid,
+            type=_LIVEKIT_TYPES.get(kind),
+            source=_LIVEKIT_SOURCES.get(data.get("source")),
+            muted=data.get("muted"),
+        )
+    if delivery.event.startswith("recording_"):
+        event["egressInfo"] = _known(
+            egressId=data.get("id"),
+            roomId=delivery.room_sid,
+            roomName=event["room"]["name"],
+            error=data.get("error"),
+        )
     event["roomActors"] = _standard(delivery, data)
     return event
 
+
+def _known(**values: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+_LIVEKIT_KINDS: Final[dict[Any, str]] = {
+    kind.lower(): kind for kind in ("STANDARD", "AGENT", "EGRESS", "INGRESS", "SIP")
+}
+_LIVEKIT_TYPES: Final[dict[Any, str]] = {"audio": "AUDIO", "video": "VIDEO"}
+_LIVEKIT_SOURCES: Final[dict[Any, str]] = {
+    "camera": "CAMERA",
+    "microphone": "MICROPHONE",
+    "screen": "SCREEN_SHARE",
+    "screen_audio": "SCREEN_SHARE_AUDIO",
+}
 
 _LIVEKIT_NAMES: Final = {
     "participant_connected": "participant_joined",

@@ -24,7 +24,7 @@ BROKEN: Final = Attempt(AttemptResult.FAILED, "nobody listens there")
 REFUSED: Final = Attempt(AttemptResult.FAILED, "status 500", 500)
 
 
-class SimulatedFeed:
+class ScriptedFeed:
     """Fills `actors.journal.feed.Feed`: each entry is a batch of its own."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Receiver:
 class Stage:
     """What outlives a run of the outbox."""
 
-    feed: SimulatedFeed = field(factory=SimulatedFeed)
+    feed: ScriptedFeed = field(factory=ScriptedFeed)
     store: SimulatedOutbox = field(factory=SimulatedOutbox)
     receiver: Receiver = field(factory=Receiver)
     said: list[tuple[str, dict[str, Any]]] = field(factory=list[tuple[str, dict[str, Any]]])

@@ -180,6 +180,21 @@ async def test_410_disables_the_endpoint_until_somebody_enables_it(autojump_cloc
     assert stage.receiver.ids == ["S1-0-0", "S3-0-0"], "what waited, and what is new"
 
 
+async def test_what_happens_after_somebody_enabled_it_is_delivered_although_nobody_looked_yet(
+    autojump_clock: object,
+) -> None:
+    stage = Stage()
+    stage.receiver.answer = lambda _: Attempt(AttemptResult.GONE, "410", 410)
+    async with stage.run():
+        stage.feed.add("S1")
+        await trio.sleep(1)
+        stage.receiver.answer = lambda _: WELL
+        await stage.store.disable("crm", None)
+        stage.feed.add("S2")
+        await trio.sleep(10)
+    assert sorted(stage.receiver.ids) == ["S1-0-0", "S2-0-0"]
+
+
 async def test_a_slow_receiver_delays_itself_only(autojump_clock: object) -> None:
     stage = Stage()
     stage.receiver.slow = 10.0
