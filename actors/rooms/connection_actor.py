@@ -66,6 +66,9 @@ and a second look.  LiveKit can let an agent into a room that it is deleting, an
 there."""
 DOWN_CHECK_INTERVAL: Final = 1.5
 """Seconds between two questions to the server while the room's connection is down."""
+ENTRY_CHECK_INTERVAL: Final = 1.5
+"""Seconds between two questions to the server while the room is being entered.  LiveKit's SDK
+waits 15 s for a room that is deleted during the entry."""
 ABSENT_ANSWERS: Final = 2
 """Answers in a row without the room after which this instance is over.  One is not enough: people
 who were in it may be making it anew."""
@@ -111,6 +114,8 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         self._report_entered = report_entered
         self._memory = memory
         self._room: OpenRoom | None = None
+        self._entry: object = None
+        """The entry that is under way."""
         self._in_room = trio.CancelScope()
         """Cancelled when we are to leave the room for good."""
         self._reason: EndReason = "server_lost"
@@ -196,8 +201,11 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     async def _enter_and_watch(self, job: RoomJob) -> RoomError | None:
         """Be in the room until we are out of it.  Gives the error if we could not enter."""
         reason, made_by_us = None, ""
+        self._entry = entry = object()
+        self.context.start_soon(self._check_while_entering, entry)
         try:
             async with self._port.open(job, self._offer) as room:
+                self._entry = None
                 room_sid = room.roster().room_sid
                 if self._withheld is not None and await self._is_made_by_us(job, room_sid):
                     made_by_us = room_sid
@@ -210,7 +218,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         except RoomError as error:
             return error
         finally:
-            self._room, self._withheld = None, None
+            self._entry, self._room, self._withheld = None, None, None
             if made_by_us:
                 with trio.CancelScope(shield=True):
                     await self._own_room_removal.delete(job, made_by_us)
@@ -224,6 +232,21 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             self._lost_at = self._clock()
             self._announce("room_lost", room=job.room, job_id=job.job_id, reason=reason)
         return None
+
+    async def _check_while_entering(self, entry: object) -> None:
+        """Ask the server while an entry waits or hangs, and give it up if the room is over."""
+        while True:
+            await trio.sleep(ENTRY_CHECK_INTERVAL)
+            if self._entry is not entry:
+                return
+            over = await self._find_instance() is None
+            if self._entry is not entry:
+                return
+            if over:
+                if self._lost_at is None:
+                    self._reason = "found_ended"  # It was over before we were in.
+                self._in_room.cancel()
+                return
 
     async def _is_made_by_us(self, job: RoomJob, room_sid: str) -> bool:
         """Ask who made the room that we are in.  Shielded, because a room that we made would

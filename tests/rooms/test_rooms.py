@@ -276,6 +276,25 @@ async def test_the_end_of_a_job_in_a_room_that_is_gone_is_the_end_of_the_room(
     assert room.sid not in rooms.stage.program.table.declined
 
 
+async def test_a_room_that_ends_while_its_entry_hangs_is_given_up(rooms: Rooms) -> None:
+    """LiveKit's SDK waits 15 s for it, and other rooms may wait for that entry."""
+    rooms.stage.rooms.delay = lambda _: 15.0
+    room = rooms.make()
+    await rooms.settled()
+    room._rooms.forget(room)
+    await rooms.settled(2.0)
+    assert rooms.state(room.sid).end_reason == "found_ended"
+    assert rooms.stage.program.jobs.ends == {"AJ_0": [None]}
+
+
+async def test_an_entry_that_takes_long_into_a_room_that_lives_goes_on(rooms: Rooms) -> None:
+    rooms.stage.rooms.delay = lambda _: 10.0
+    room = rooms.make()
+    await rooms.settled(11.0)
+    assert rooms.numbers(room.sid) == (1, 1, 1, 1)
+    assert rooms.stage.program.jobs.running == {"AJ_0": 1}
+
+
 async def test_the_end_of_a_job_because_we_connected_anew_is_not_the_end_of_our_stay(
     rooms: Rooms,
 ) -> None:

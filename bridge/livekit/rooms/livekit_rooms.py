@@ -82,6 +82,8 @@ class LiveKitRooms(RoomPort):
         self._takes_spare_token = False
         """The server refuses tokens that make no room.  Entries begin with the spare one."""
         self._slots = trio.Semaphore(at_once)
+        self._entering: set[RoomConnection] = set()
+        """Connections that have a slot."""
         self._connections: set[RoomConnection] = set()
         """Strong references: the SDK loses events when a live room is collected."""
         self._idle = trio.Event()
@@ -175,17 +177,23 @@ class LiveKitRooms(RoomPort):
         if not self._connections:
             self._idle = trio.Event()
         self._connections.add(connection)
+        self._entering.add(connection)
         try:
             await connection.enter()
         except BaseException:
             await connection.leave()
             connection.abandoned = True
+            # The SDK waits 15 s for a room that was deleted meanwhile.  It keeps its place, but
+            # no other room waits for it.
+            self.slot_free(connection)
             raise
         return connection
 
-    def slot_free(self) -> None:
-        """A connect call has ended, however it ended."""
-        self._slots.release()
+    def slot_free(self, connection: RoomConnection) -> None:
+        """A connect call has ended, or nobody waits for it any more."""
+        if connection in self._entering:
+            self._entering.remove(connection)
+            self._slots.release()
 
     def release(self, connection: RoomConnection) -> None:
         """Nothing of this connection is left at the server."""

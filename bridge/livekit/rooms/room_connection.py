@@ -71,7 +71,7 @@ class ConnectionOwner(Protocol):
         """Unix seconds."""
         ...
 
-    def slot_free(self) -> None:
+    def slot_free(self, connection: RoomConnection) -> None:
         """A connect call has ended, however it ended."""
         ...
 
@@ -196,7 +196,7 @@ class RoomConnection(OpenRoom):
     async def enter(self) -> None:
         """Wait until the room is open.  `leave` must follow, whatever this raises."""
         connect = self._spawn(self._connect())
-        connect.add_done_callback(lambda _: self._owner.slot_free())
+        connect.add_done_callback(lambda _: self._owner.slot_free(self))
         with trio.move_on_after(self._owner.connect_deadline):
             await self._settled.wait()
         if not self._settled.is_set():

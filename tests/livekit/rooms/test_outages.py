@@ -293,6 +293,28 @@ async def test_only_so_many_connections_are_made_at_the_same_time(real: RealStag
         await stream.aclose()
 
 
+async def test_a_connect_that_nobody_waits_for_holds_up_no_other_room(real: RealStage) -> None:
+    """LiveKit's SDK waits 15 s for a room that was deleted during the entry."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    silent = real.job(url=f"ws://127.0.0.1:{listener.socket.getsockname()[1]}")
+
+    async with (
+        listener,
+        trio_asyncio.open_loop(),
+        LiveKitRooms(at_once=1, abandoned_deadline=0.1) as port,
+    ):
+        for hanging in (1, 2):
+            with trio.move_on_after(0.2):
+                async with port.open(silent, Recorder()):
+                    raise AssertionError("not reached")
+            assert (port.busy, port.abandoned) == (hanging, hanging), "each keeps its place"
+        recorder = Recorder()
+        with trio.fail_after(10):
+            async with port.open(real.job("agent-1"), recorder):
+                assert recorder.watching
+        assert port._slots.value == 1
+
+
 @pytest.mark.parametrize(
     "text, kind",
     [
