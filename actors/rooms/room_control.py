@@ -16,6 +16,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
+from actors.rules.limits import PresentPerson
+
 RecordingStatus: TypeAlias = Literal["starting", "active", "ending", "complete", "failed"]
 
 
@@ -112,6 +114,16 @@ class RoomControl(Protocol):
 
     async def stop_recording(self, egress_id: str) -> None:
         """Stop a recording.  `ControlNotFound` where it is over, or never was."""
+        ...
+
+    async def people(self, room: str) -> Sequence[PresentPerson]:
+        """The people in a room by the server's own list, the oldest join first; empty where there
+        is no such room.
+
+        The list has a join or a leave at once.  The room's own announcements of somebody who
+        publishes nothing come up to 3 s later.  Agents, egress, ingress, hidden participants and
+        calls that ring are left out.  A join whose media connection is not established yet counts.
+        """
         ...
 
     async def recordings(self, room: str) -> Sequence[RecordingState]:

@@ -21,6 +21,7 @@ from attrs import frozen
 from actors.session import SessionState
 from actors.session.participant import COUNTED_KINDS
 from actors.session.room_info import Permissions
+from actors.session.sighting import join_of
 
 Over: TypeAlias = Literal["remove-newest", "hold", "alert"]
 OVERS: Final[tuple[Over, ...]] = ("remove-newest", "hold", "alert")
@@ -102,25 +103,27 @@ def people_of(state: SessionState) -> list[PresentPerson]:
             one.identity,
             one.joins[-1].sid,
             one.joins[-1].joined_at,
-            _is_restricted(one.permissions),
+            is_restricted(one.permissions),
         )
         for one in state.present.values()
         if one.takes_part and one.identity not in state.provisional_leaves
     }
     for expected in state.expected.values():
         info = expected.info
-        if info.kind not in COUNTED_KINDS:
+        join = join_of(info, info.joined_at, answer_observed=True)
+        if info.kind not in COUNTED_KINDS or not join.effective:
             continue
         # A second join of an identity ends the first one.
         known = people.get(info.identity)
         if known is None or known.joined_at <= info.joined_at:
             people[info.identity] = PresentPerson(
-                info.identity, info.sid, info.joined_at, _is_restricted(info.permissions)
+                info.identity, info.sid, info.joined_at, is_restricted(info.permissions)
             )
     return by_join(people.values())
 
 
-def _is_restricted(permissions: Permissions | None) -> bool:
+def is_restricted(permissions: Permissions | None) -> bool:
+    """True if they allow neither tracks nor data; False if they are not known."""
     return permissions is not None and not (permissions.can_publish or permissions.can_publish_data)
 
 

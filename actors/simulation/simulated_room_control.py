@@ -20,6 +20,9 @@ from actors.rooms.room_control import (
     RoomControl,
     RoomControlError,
 )
+from actors.rules.limits import PresentPerson, by_join, is_restricted
+from actors.session.participant import COUNTED_KINDS
+from actors.session.sighting import join_of
 from actors.simulation.simulated_person import SimulatedPerson
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 
@@ -99,6 +102,18 @@ class SimulatedRoomControl(RoomControl):
         recording.status = "complete"
         if not self._running(recording.room.name):
             recording.room.record(False)
+
+    async def people(self, room: str) -> tuple[PresentPerson, ...]:
+        await self._begin("people", room)
+        people = list[PresentPerson]()
+        for target in self._rooms.live:
+            for one in target.people.values() if target.name == room else ():
+                info = one.info()
+                join = join_of(info, info.joined_at, answer_observed=True)
+                if not one.hidden and info.kind in COUNTED_KINDS and not join.ringing:
+                    restricted = is_restricted(info.permissions)
+                    people.append(PresentPerson(one.identity, one.sid, one.joined_at, restricted))
+        return tuple(by_join(people))
 
     async def recordings(self, room: str) -> tuple[RecordingState, ...]:
         await self._begin("recordings", room)

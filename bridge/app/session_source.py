@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from actors.journal.session_reader import SessionReader
+from bridge.store.journal_reader import JournalReader, open_journal_reader
 from bridge.store.sqlite_reader import open_reader
 
 
@@ -19,3 +20,8 @@ def open_sessions(data_dir: Path) -> AbstractContextManager[SessionReader]:
     Raises `NoStore`, `StoreRefused` and `ArchiveTrouble`, the last one also from within the block.
     """
     return open_reader(data_dir)
+
+
+def open_journals(data_dir: Path) -> AbstractContextManager[JournalReader]:
+    """The whole journals of a data directory.  Raises as `open_sessions` does."""
+    return open_journal_reader(data_dir)

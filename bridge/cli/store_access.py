@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, SessionReader, StoreRefused
-from bridge.app.session_source import open_sessions
+from bridge.app.session_source import open_journals, open_sessions
 from bridge.cli.command import Flags
 from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
+
+if TYPE_CHECKING:
+    from bridge.store.journal_reader import JournalReader
+
+T = TypeVar("T")
 
 
 class StoreUnavailable(Exception):
@@ -20,13 +26,27 @@ class StoreUnavailable(Exception):
 
 @contextmanager
 def open_store_of(flags: Flags) -> Generator[SessionReader, None, None]:
+    with _open(flags, open_sessions) as reader:
+        yield reader
+
+
+@contextmanager
+def open_journals_of(flags: Flags) -> Generator[JournalReader, None, None]:
+    with _open(flags, open_journals) as reader:
+        yield reader
+
+
+@contextmanager
+def _open(
+    flags: Flags, open_reader: Callable[[Path], AbstractContextManager[T]]
+) -> Generator[T, None, None]:
     if "json" in flags and "csv" in flags:
         raise SettingsError("--json and --csv: give one of them")
     # Names may have characters that the terminal's encoding lacks.
     sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     directory = data_dir_of(flags)
     try:
-        with open_sessions(directory) as reader:
+        with open_reader(directory) as reader:
             yield reader
     except NoStore:
         raise StoreUnavailable(no_store(directory)) from None

@@ -17,7 +17,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, final
 
-from livekit.protocol import egress
+from livekit.protocol import egress, models
 
 from actors.rooms.room_control import (
     ControlNotFound,
@@ -31,6 +31,8 @@ from actors.rooms.room_control import (
     RoomControl,
     RoomControlError,
 )
+from actors.rules.limits import PresentPerson, by_join
+from actors.session.sighting import CALL_STATUS, RINGING
 from bridge.livekit.api_errors import (
     ApiError,
     ApiRefused,
@@ -143,10 +145,46 @@ class LiveKitRoomControl(RoomControl):
             except ApiRefused as over:
                 raise NotFound(str(over)) from None
 
+    async def people(self, room: str) -> tuple[PresentPerson, ...]:
+        with _translated():
+            listed = await self._api.list_participants(room)
+            return tuple(by_join(_person(one) for one in listed if _takes_part(one)))
+
     async def recordings(self, room: str) -> tuple[RecordingState, ...]:
         with _translated():
             states = (_state(info) for info in await self._api.list_egress(room))
             return tuple(state for state in states if not state.is_over)
+
+
+_KINDS: Final = frozenset(
+    (
+        models.ParticipantInfo.Kind.STANDARD,
+        models.ParticipantInfo.Kind.SIP,
+        models.ParticipantInfo.Kind.CONNECTOR,
+    )
+)
+"""The kinds that are people."""
+
+
+def _takes_part(info: models.ParticipantInfo) -> bool:
+    """True if this is one of the people."""
+    permission = info.permission
+    return (
+        info.kind in _KINDS
+        and info.state != models.ParticipantInfo.State.DISCONNECTED
+        and not (permission.hidden or permission.recorder or permission.agent)
+        and info.attributes.get(CALL_STATUS) not in RINGING
+    )
+
+
+def _person(info: models.ParticipantInfo) -> PresentPerson:
+    permission = info.permission
+    return PresentPerson(
+        info.identity,
+        info.sid,
+        info.joined_at_ms / 1000 or float(info.joined_at),
+        restricted=not (permission.can_publish or permission.can_publish_data),
+    )
 
 
 def _state(info: egress.EgressInfo) -> RecordingState:

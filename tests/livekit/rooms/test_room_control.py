@@ -93,6 +93,19 @@ class Contract:
         for message in told.all(DataReceived):
             assert (message.identity, message.topic, message.size) == (None, "notice", 9)
 
+    async def test_the_list_of_people_has_the_silent_ones_at_once_by_the_order_of_their_joins(
+        self, stage: Stage, control: RoomControl
+    ) -> None:
+        assert list(await control.people(stage.room)) == []
+        alice, bob = await stage.join("alice"), await stage.join("bob")
+        people = await control.people(stage.room)
+        assert [(one.identity, one.sid) for one in people] == [
+            ("alice", alice.sid),
+            ("bob", bob.sid),
+        ]
+        assert 0 < people[0].joined_at < people[1].joined_at
+        assert not any(one.restricted for one in people)
+
     async def test_metadata_is_replaced(self, stage: Stage, control: RoomControl) -> None:
         await stage.join("alice")
         told = Recorder()
