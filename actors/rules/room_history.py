@@ -27,6 +27,8 @@ class RoomHistory:
     """Since when nobody speaks; None while somebody does."""
     messages: tuple[tuple[int, int], ...] = ()
     """Whole seconds in which messages came, and how many; those of the window."""
+    total: int = 0
+    """The messages in `messages`: a rate is asked after each one, so it is not summed up then."""
 
     @classmethod
     def of(cls, state: SessionState, now: float) -> RoomHistory:
@@ -49,18 +51,19 @@ class RoomHistory:
         alone = (self.alone_since or now) if people == 1 else None
         empty = (self.empty_since or now) if people == 0 else None
         silent = None if state.speaking else (self.silent_since or now)
-        messages = self.messages
+        messages, total = self.messages, self.total
         if entry is not None and entry.event == "data_message":
-            messages = _counted(messages, int(entry.at), 1)
+            messages, total = _counted(messages, total, int(entry.at), 1)
         elif entry is not None and entry.event == "messages_thinned":
-            messages = _counted(messages, int(entry.at), int(entry.data.get("count") or 0))
+            count = int(entry.data.get("count") or 0)
+            messages, total = _counted(messages, total, int(entry.at), count)
         if (alone, empty, silent) == (
             self.alone_since,
             self.empty_since,
             self.silent_since,
         ) and messages is self.messages:
             return self
-        return RoomHistory(alone, empty, silent, messages)
+        return RoomHistory(alone, empty, silent, messages, total)
 
     def moved(self, seconds: float) -> RoomHistory:
         """After a gap of `seconds`: nothing that nobody saw counts."""
@@ -73,7 +76,12 @@ class RoomHistory:
 
     def rate(self, now: float) -> float:
         """Messages a second over the window."""
-        return sum(number for at, number in self.messages if at > now - WINDOW) / WINDOW
+        total = self.total
+        for at, number in self.messages:
+            if at > now - WINDOW:
+                break
+            total -= number
+        return total / WINDOW
 
 
 def _later(since: float | None, seconds: float) -> float | None:
@@ -81,8 +89,13 @@ def _later(since: float | None, seconds: float) -> float | None:
 
 
 def _counted(
-    messages: tuple[tuple[int, int], ...], at: int, number: int
-) -> tuple[tuple[int, int], ...]:
+    messages: tuple[tuple[int, int], ...], total: int, at: int, number: int
+) -> tuple[tuple[tuple[int, int], ...], int]:
+    """The seconds of the window and their sum, with `number` messages more."""
     if messages and messages[-1][0] >= at:
-        return (*messages[:-1], (messages[-1][0], messages[-1][1] + number))
-    return (*(one for one in messages if one[0] > at - WINDOW), (at, number))
+        return (*messages[:-1], (messages[-1][0], messages[-1][1] + number)), total + number
+    first = 0
+    while first < len(messages) and messages[first][0] <= at - WINDOW:
+        total -= messages[first][1]
+        first += 1
+    return (*messages[first:], (at, number)), total + number

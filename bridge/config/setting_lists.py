@@ -121,9 +121,11 @@ def refuse_unknown_list(where: str, key: str, value: object) -> None:
     )
 
 
-def read_list(row: SettingList[T], value: object, path: Path, text: str) -> tuple[T, ...]:
-    """The tables of a list, checked.  `text` is the file.  Raises `SettingsError`."""
-    where = f"--config: {harmless(str(path))}"
+def read_list(row: SettingList[T], value: object, where: str, text: str) -> tuple[T, ...]:
+    """The tables of a list, checked.  `text` is the file, and `where` names it in an error.
+
+    Raises `SettingsError`.
+    """
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise SettingsError(f"{where}: '{row.name}' is a list of tables; write {row.title}")
     if len(value) > MOST_TABLES:

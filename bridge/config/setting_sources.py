@@ -199,7 +199,7 @@ def _has_huge_number(value: object) -> bool:
 def read_config(path: Path) -> ConfigFile:
     """A TOML file of settings by name (`api-key` or `api_key`).  Raises `SettingsError`."""
     where = f"--config: {harmless(str(path))}"
-    text, parsed = _read_toml(path, where)
+    text, parsed = read_toml(path, "--config: ")
     known = [*BY_NAME, *(f"{row.name}-file" for row in TABLE if row.in_file)]
     settings: dict[str, object] = {}
     for key, value in parsed.items():
@@ -219,23 +219,25 @@ def read_config(path: Path) -> ConfigFile:
         if row.name in settings and f"{row.name}-file" in settings:
             raise SettingsError(f"{where} has both '{row.name}' and '{row.name}-file'")
     lists = {
-        name: read_list(row, settings.pop(name), path, text)
+        name: read_list(row, settings.pop(name), where, text)
         for name, row in LISTS.items()
         if name in settings
     }
     return ConfigFile(settings, lists, first_exposed(parsed))
 
 
-def _read_toml(path: Path, where: str) -> tuple[str, dict[str, Any]]:
-    """The file as text and as TOML makes it."""
+def read_toml(path: Path, before: str = "") -> tuple[str, dict[str, Any]]:
+    """The file as text and as TOML makes it.  An error begins with `before`; `SettingsError`."""
     try:
         text = read_text(path)
         return text, tomllib.loads(text)
     except values.BadValue as error:
-        raise SettingsError(f"--config: {error}") from None
+        raise SettingsError(f"{before}{error}") from None
     except ValueError as error:
         # TOMLDecodeError says line and column, and quotes at most a key or a character.  A
         # number of thousands of digits is refused by Python itself.
+        where = f"{before}{harmless(str(path))}"
         raise SettingsError(f"{where} is not TOML: {harmless(str(error))}") from None
     except RecursionError:
+        where = f"{before}{harmless(str(path))}"
         raise SettingsError(f"{where} is not TOML: it is nested too deeply") from None
