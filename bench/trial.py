@@ -31,7 +31,7 @@ from actors.journal.backlog import Backlog
 from actors.journal.session_filters import ALL
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule, read_rules
-from actors.rules.trial import try_session
+from actors.rules.rule_trial import try_session
 from actors.session import fold
 from actors.session.events import ParticipantJoined, ParticipantLeft
 from actors.session.room_info import ParticipantInfo

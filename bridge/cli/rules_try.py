@@ -13,7 +13,7 @@ from attrs import define, field
 from actors.journal.session_filters import FILTERS, Filters, WrongFilter, read_filters
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
-from actors.rules.trial import TrialAct, try_session, watched
+from actors.rules.rule_trial import TrialAct, try_session, watched
 from actors.session.record import Record
 from actors.session.time_text import rfc3339
 from bridge.cli.command import Flags
@@ -104,15 +104,15 @@ class Trial:
 def print_trial(trial: Trial, flags: Flags) -> None:
     """Run it and print what it finds."""
     now = time.time()
-    found = trial.run(flags, filters_of(flags, now))
-    (_print_json if "json" in flags else _print_table)(trial, found)
+    acts = trial.run(flags, filters_of(flags, now))
+    (_print_json if "json" in flags else _print_table)(trial, acts)
 
 
-def _print_json(trial: Trial, found: Iterator[tuple[StoredJournal, TrialAct]]) -> None:
+def _print_json(trial: Trial, acts: Iterator[tuple[StoredJournal, TrialAct]]) -> None:
     """An act a line: the result may be longer than memory."""
     sys.stdout.write('{"acts": [')
     separator = "\n"
-    for journal, act in found:
+    for journal, act in acts:
         row = {
             "at": rfc3339(act.at),
             "session": journal.room_sid,
@@ -135,12 +135,12 @@ def _print_json(trial: Trial, found: Iterator[tuple[StoredJournal, TrialAct]]) -
     sys.stdout.write(f"\n], {spaced_json(rest)[1:]}\n")
 
 
-def _print_table(trial: Trial, found: Iterator[tuple[StoredJournal, TrialAct]]) -> None:
+def _print_table(trial: Trial, acts: Iterator[tuple[StoredJournal, TrialAct]]) -> None:
     from bridge.output.table import print_table
 
     rows = list[tuple[str, ...]]()
     printed = False
-    for journal, act in found:
+    for journal, act in acts:
         rows.append(
             (local_time(act.at), journal.room, act.rule, act.act, act.on or "-", act.detail)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.rules.rule_config import read_rules
-from actors.rules.trial import RESOLVED, try_session, watched
+from actors.rules.rule_trial import RESOLVED, try_session, watched
 from actors.session import (
     Disconnected,
     ParticipantInfo,
@@ -32,8 +32,8 @@ def joined(at: float, identity: str) -> ParticipantJoined:
 
 
 def acts(*records: Record, until: float = 0.0) -> list[tuple[float, str, str, str]]:
-    found = try_session(ALONE, [limit(people=2)], [BEGAN, *records], T0 + until)
-    return [(round(one.at - T0, 3), one.rule, one.act, one.on) for one in found]
+    rows = try_session(ALONE, [limit(people=2)], [BEGAN, *records], T0 + until)
+    return [(round(one.at - T0, 3), one.rule, one.act, one.on) for one in rows]
 
 
 def test_a_rule_fires_at_its_own_time_between_two_events_and_a_limit_at_the_event() -> None:
