@@ -30,14 +30,10 @@ DEFAULT_EVENTS: Final = (
 ended, what was recorded and done.  Mutes, messages, quality and speakers are many a minute; they
 come only where they are named."""
 
-LATER_EVENTS: Final = ("alert_firing", "alert_resolved", "act_done", "act_failed")
-"""Events that rules make."""
-
 
 def unknown_events(patterns: Sequence[str]) -> list[str]:
     """The patterns that match no event there is."""
-    names = (*ENTRY_KEYS, *LATER_EVENTS)
-    return [one for one in patterns if not any(fnmatchcase(name, one) for name in names)]
+    return [one for one in patterns if not any(fnmatchcase(name, one) for name in ENTRY_KEYS)]
 
 
 @frozen

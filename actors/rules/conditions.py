@@ -320,6 +320,11 @@ def compiled(
     return conditions
 
 
+def is_person(one: Participant) -> bool:
+    """Somebody at whom a rule of persons looks, and on whom a rule may act."""
+    return one.kind in COUNTED_KINDS and one.takes_part
+
+
 def people_of(state: SessionState) -> list[Participant]:
     """Those at whom a rule of persons looks."""
-    return [one for one in state.present.values() if one.kind in COUNTED_KINDS and one.takes_part]
+    return [one for one in state.present.values() if is_person(one)]

@@ -10,7 +10,7 @@ and no "since when".  A rule is looked at only after an entry that it reads, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from fnmatch import fnmatchcase
 from math import inf
@@ -18,10 +18,10 @@ from typing import Final, final
 
 from attrs import define, field, frozen
 
-from actors.rules.conditions import Look, people_of
+from actors.rules.conditions import Look, is_person, people_of
 from actors.rules.room_history import RoomHistory
-from actors.rules.rule_config import Rule
-from actors.session import SessionState, TimelineEntry
+from actors.rules.rule_config import RULE_ENTRIES, Rule
+from actors.session import ENTRY_KEYS, SessionState, TimelineEntry
 
 MOST_EPISODES: Final = 10_000
 """Of one room: people whose rule is pending or fires.  Those beyond are not looked at."""
@@ -33,11 +33,13 @@ class Phase(Enum):
     PENDING = "pending"
     FIRING = "firing"
     RESOLVED = "resolved"
+    INACTIVE = "inactive"
+    """It was pending, and does not hold any more."""
 
 
 @frozen
 class EpisodeChange:
-    """An episode began to fire, or is over; or an event fired a rule."""
+    """An episode changed its phase; or an event fired a rule."""
 
     rule: Rule
     on: str
@@ -48,7 +50,7 @@ class EpisodeChange:
 
 
 @define
-class Episode:
+class TrackedEpisode:
     """One that is pending or firing."""
 
     phase: Phase
@@ -63,20 +65,32 @@ class _Watched:
     rule: Rule
     due: float = inf
     """Unix seconds when time alone may change something."""
-    episodes: dict[str, Episode] = field(factory=dict[str, Episode])
+    episodes: dict[str, TrackedEpisode] = field(factory=dict[str, TrackedEpisode])
+
+
+_GAP_ENTRIES: Final = frozenset({"reconnected", "suspended"})
+"""Entries at the end of a time that nobody saw."""
+WATCH_ENTRIES: Final = _GAP_ENTRIES | {"session_started", "reconnecting", "session_ended"}
 
 
 @final
 class Episodes:
     """Of one session and all rules that watch its room."""
 
-    def __init__(self, rules: Sequence[Rule], state: SessionState, now: float) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], state: SessionState, now: float, *, pending: bool = False
+    ) -> None:
+        """`pending`: episodes that become pending, and those that never were more, are changes
+        too."""
         # Each rule is looked at once at the first tick: what it reads may have come before.
         self._watched = [
             _Watched(rule, inf if rule.event else now) for rule in rules if rule.watches(state.room)
         ]
+        self._pending = pending
         self._history = RoomHistory.of(state, now)
-        self._blind_since: float | None = None if state.watching else now
+        since = now if state.gap_since is None else state.gap_since
+        self._blind_since: float | None = None if state.watching else since
+        self._wanted = _wanted_entries(self._watched)
 
     @property
     def idle(self) -> bool:
@@ -97,18 +111,28 @@ class Episodes:
                 if episode.phase is Phase.FIRING:
                     yield one.rule, on, episode.since
 
-    def restore(self, name: str, on: str, since: float) -> None:
-        """An earlier run fired this, and it is not over."""
+    def restore(self, name: str, on: str, since: float, phase: Phase = Phase.FIRING) -> bool:
+        """An earlier run has this episode, and it is not over.  False if there is no such rule."""
         for one in self._watched:
-            if one.rule.name == name:
-                one.episodes[on] = Episode(Phase.FIRING, since)
+            if one.rule.name == name and one.rule.event is None:
+                one.episodes[on] = TrackedEpisode(phase, since)
                 one.due = -inf
+                return True
+        return False
+
+    def reads(self, event: str) -> bool:
+        """An entry of this name may change something.  Of others nothing need be offered."""
+        return "*" in self._wanted or event in self._wanted
 
     def take(self, state: SessionState, entry: TimelineEntry, now: float) -> list[EpisodeChange]:
         """After an entry."""
         if not self._watched:
             return []
         was_blind = self._blind_since is not None
+        if entry.event in _GAP_ENTRIES and not was_blind:
+            # It was over before anybody looked.
+            self._pass_gap(float(entry.data["gap"]))
+            was_blind = True
         self._history = self._history.after(state, entry, now)
         if state.ended:
             return [*self._end(now)]
@@ -118,10 +142,12 @@ class Episodes:
         for one in self._watched:
             rule = one.rule
             if rule.event is not None:
-                if fnmatchcase(entry.event, rule.event):
+                if _is_matched(entry, rule.event):
                     changes += self._at_event(one, state, entry, now)
-            elif was_blind or entry.event in rule.reads or one.due <= now:
+            elif was_blind or one.due <= now:
                 changes += self._look(one, state, now)
+            elif entry.event in rule.reads:
+                changes += self._look_after(one, state, entry, now)
         return changes
 
     def tick(self, state: SessionState, now: float) -> list[EpisodeChange]:
@@ -146,14 +172,18 @@ class Episodes:
             return False
         if self._blind_since is not None:
             gap, self._blind_since = max(0.0, now - self._blind_since), None
-            self._history = self._history.moved(gap)
-            for one in self._watched:
-                for episode in one.episodes.values():
-                    if episode.phase is Phase.PENDING:
-                        episode.since += gap
-                    if episode.ceased is not None:
-                        episode.ceased += gap
+            self._pass_gap(gap)
         return True
+
+    def _pass_gap(self, gap: float) -> None:
+        """So many seconds passed in which nobody saw the room."""
+        self._history = self._history.moved(gap)
+        for one in self._watched:
+            for episode in one.episodes.values():
+                if episode.phase is Phase.PENDING:
+                    episode.since += gap
+                if episode.ceased is not None:
+                    episode.ceased += gap
 
     def _at_event(
         self, one: _Watched, state: SessionState, entry: TimelineEntry, now: float
@@ -172,18 +202,58 @@ class Episodes:
 
     def _look(self, one: _Watched, state: SessionState, now: float) -> list[EpisodeChange]:
         looks, holding = self._holding(one.rule, state, now)
-        for on in holding:
-            episode = one.episodes.get(on)
-            if episode is not None:
+        changes = self._settle(one, holding, {*holding, *one.episodes}, now)
+        one.due = min(_turns(one.rule, looks, now), _own_time(one))
+        return changes
+
+    def _look_after(
+        self, one: _Watched, state: SessionState, entry: TimelineEntry, now: float
+    ) -> list[EpisodeChange]:
+        """The same, at the one person only whom an entry is about, where that is enough.
+
+        So a room of hundreds of people costs no more an entry than one of two.
+        """
+        rule, identity = one.rule, entry.data.get("identity")
+        if (
+            rule.of_person is None
+            or not isinstance(identity, str)
+            or entry.event in rule.room_reads
+        ):
+            return self._look(one, state, now)
+        person = state.present.get(identity)
+        look = Look(state, self._history, now, person)
+        holds = (
+            person is not None
+            and is_person(person)
+            and all(each.holds(look) for each in rule.of_person)
+            and _holds(rule, Look(state, self._history, now))
+        )
+        holding = frozenset((identity,) if holds else ())
+        changes = self._settle(one, holding, (identity,), now)
+        one.due = min(one.due, _turns(rule, (look,), now), _own_time_of(one, identity))
+        return changes
+
+    def _settle(
+        self, one: _Watched, holding: frozenset[str], on: Iterable[str], now: float
+    ) -> list[EpisodeChange]:
+        """Move the episodes of `on`, now that the rule holds for those of `holding`."""
+        changes = list[EpisodeChange]()
+        for each in on:
+            episode = one.episodes.get(each)
+            if each not in holding:
+                if episode is None:
+                    continue
+            elif episode is not None:
                 episode.ceased = None
             elif len(one.episodes) < MOST_EPISODES:
-                one.episodes[on] = Episode(Phase.PENDING, now)
-        changes = [
-            change
-            for on in tuple(one.episodes)
-            if (change := _moved(one, on, on in holding, now)) is not None
-        ]
-        one.due = min(_turns(one.rule, looks, now), _own_time(one))
+                one.episodes[each] = TrackedEpisode(Phase.PENDING, now)
+                if self._pending and one.rule.lasting:
+                    changes.append(EpisodeChange(one.rule, each, Phase.PENDING, now))
+            else:
+                continue
+            change = _moved(one, each, each in holding, now)
+            if change is not None and (self._pending or change.phase is not Phase.INACTIVE):
+                changes.append(change)
         return changes
 
     def _holding(
@@ -235,7 +305,8 @@ def _moved(one: _Watched, on: str, holds: bool, now: float) -> EpisodeChange | N
     if episode.phase is Phase.PENDING:
         if not holds:
             del one.episodes[on]
-        elif now >= episode.since + rule.lasting:
+            return EpisodeChange(rule, on, Phase.INACTIVE, now)
+        if now >= episode.since + rule.lasting:
             episode.phase, episode.since = Phase.FIRING, now
             return EpisodeChange(rule, on, Phase.FIRING, now)
     elif not holds:
@@ -248,10 +319,36 @@ def _moved(one: _Watched, on: str, holds: bool, now: float) -> EpisodeChange | N
 
 def _own_time(one: _Watched) -> float:
     """When an episode is due to fire, or to resolve."""
-    times = list[float]()
-    for episode in one.episodes.values():
-        if episode.phase is Phase.PENDING:
-            times.append(episode.since + one.rule.lasting)
-        elif episode.ceased is not None:
-            times.append(episode.ceased + one.rule.keep)
-    return min(times, default=inf)
+    return min((_own_time_of(one, on) for on in one.episodes), default=inf)
+
+
+def _own_time_of(one: _Watched, on: str) -> float:
+    episode = one.episodes.get(on)
+    if episode is None:
+        return inf
+    if episode.phase is Phase.PENDING:
+        return episode.since + one.rule.lasting
+    return inf if episode.ceased is None else episode.ceased + one.rule.keep
+
+
+def _is_matched(entry: TimelineEntry, pattern: str) -> bool:
+    """Whether an entry fires a rule of an event.
+
+    A rule's own acts do not fire rules: neither their entries nor messages of the server's API,
+    which have no sender.
+    """
+    if entry.event in RULE_ENTRIES or not fnmatchcase(entry.event, pattern):
+        return False
+    return entry.event != "data_message" or bool(entry.data.get("identity"))
+
+
+def _wanted_entries(watched: Sequence[_Watched]) -> frozenset[str]:
+    events = frozenset(
+        name
+        for one in watched
+        if one.rule.event is not None
+        for name in ENTRY_KEYS
+        if fnmatchcase(name, one.rule.event)
+    )
+    reads = frozenset[str]().union(*(one.rule.reads for one in watched))
+    return (events - RULE_ENTRIES) | reads | WATCH_ENTRIES

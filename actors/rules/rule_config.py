@@ -26,6 +26,8 @@ from actors.rules.comparisons import BadComparison, seconds
 from actors.rules.conditions import PERSON, ROOM, BadCondition, Condition, compiled
 from actors.session.timeline_entry import ENTRY_KEYS
 
+RULE_ENTRIES: Final = frozenset({"alert_firing", "alert_resolved", "act_done", "act_failed"})
+"""Entries that rules make.  They fire no rule, else one could fire itself."""
 KEYS: Final = (
     "name", "rooms", "when", "any", "person", "event", "for", "keep", "then", "limit", "dry_run"
 )  # fmt: skip
@@ -66,6 +68,8 @@ class Rule:
     dry_run: bool
     reads: frozenset[str]
     """Names of the entries after which it may be another; one of "*" means any."""
+    room_reads: frozenset[str] = frozenset()
+    """Those of them that conditions of the room read."""
 
     def watches(self, room: str) -> bool:
         return any(fnmatchcase(room, pattern) for pattern in self.rooms)
@@ -91,7 +95,8 @@ def _read(table: Mapping[str, Any]) -> Rule:
     person = compiled(_table(table, "person"), PERSON, "person") if "person" in table else None
     event = table.get("event")
     if event is not None and (
-        not isinstance(event, str) or not any(fnmatchcase(one, event) for one in ENTRY_KEYS)
+        not isinstance(event, str)
+        or not any(fnmatchcase(one, event) for one in ENTRY_KEYS.keys() - RULE_ENTRIES)
     ):
         raise BadRule("event", "there is no such event; the timeline's names are allowed, with *")
     if not (all_of or any_of or person or event):
@@ -123,6 +128,7 @@ def _read(table: Mapping[str, Any]) -> Rule:
         limit,
         dry_run,
         frozenset[str]().union(*(one.reads for one in conditions)),
+        frozenset[str]().union(*(one.reads for one in (*all_of.values(), *any_of.values()))),
     )
 
 

@@ -63,5 +63,14 @@ MAX_EXPECTED: Final = 2_000
 MAX_GAPS: Final = 100
 """Gaps that have a record of their own: the first ones.  Those beyond are added up."""
 
+MAX_EPISODES: Final = 10_000
+"""Episodes of rules that are pending or firing at the same time."""
+
+MAX_OPEN_ACTS: Final = 2_000
+"""Acts of rules that are intended and not reported; those beyond are refused."""
+
+MAX_BANS: Final = 1_000
+"""People who are banned from a room; those beyond are removed once."""
+
 OTHER: Final = "…other"
 """The name under which everything beyond a bound is added up."""

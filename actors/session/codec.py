@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from attrs import frozen
 
-from actors.session import events, record, webhook_reports
+from actors.session import events, record, rule_records, webhook_reports
 from actors.session.changes import change
 from actors.session.record import Record
 from actors.session.state import SessionState
@@ -86,6 +86,10 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "webhook_track": webhook_reports.WebhookTrack,
     "webhook_room_finished": webhook_reports.WebhookRoomFinished,
     "webhook_egress": webhook_reports.WebhookEgress,
+    "rule_pending": rule_records.RulePending,
+    "rule_fired": rule_records.RuleFired,
+    "rule_resolved": rule_records.RuleResolved,
+    "act_reported": rule_records.ActReported,
 }
 """The tag of each kind of record in a store.  A class may be renamed; its tag never is."""
 
@@ -144,6 +148,11 @@ def decode_record(tag: str, body: bytes) -> Record:
 def encode_state(state: SessionState) -> bytes:
     if state.deferred:
         state = change(state, deferred=tuple(map(encode_record, state.deferred)))
+    if state.rules is None:
+        # Where no rule is, a store has no byte of rules.
+        fields = state.__dict__.copy()
+        del fields["rules"]
+        return _encode((NAMES, fields))
     return _encode((NAMES, state))
 
 

@@ -52,7 +52,7 @@ class EntryView(Struct, frozen=True, kw_only=True):
     reason: str | UnsetType | None = UNSET
     """Why somebody left, or the session or the room ended."""
     seconds: float | UnsetType = UNSET
-    """Seconds that the participant was there."""
+    """Seconds that the participant was there, or that an alert fired."""
     metadata: str | UnsetType = UNSET
     """The new metadata."""
     changed: Mapping[str, str] | UnsetType = UNSET
@@ -93,6 +93,16 @@ class EntryView(Struct, frozen=True, kw_only=True):
     """Whether the room is recorded now."""
     gap: float | UnsetType = UNSET
     """Seconds in which nobody watched."""
+    rule: str | UnsetType = UNSET
+    """Name of the rule."""
+    act: str | UnsetType = UNSET
+    """What the rule did, as the word of the config file."""
+    on: str | UnsetType | None = UNSET
+    """The person on whom a rule acted; null for the room."""
+    result: str | UnsetType = UNSET
+    """What came of an act."""
+    text: str | UnsetType = UNSET
+    """Text of an alert."""
 
     def values(self) -> dict[str, object]:
         """The keys that this event has, but for `at` and `event`."""

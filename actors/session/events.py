@@ -31,6 +31,7 @@ from actors.session.room_info import (
     Roster,
     TrackInfo,
 )
+from actors.session.rule_records import RuleRecord
 from actors.session.webhook_reports import WebhookReport
 
 GapReason: TypeAlias = Literal[
@@ -363,4 +364,5 @@ RoomEvent: TypeAlias = (
     | RecordingChanged
     | Tick
     | WebhookReport
+    | RuleRecord
 )

@@ -86,7 +86,7 @@ from actors.session.arrivals import on_joined
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.changes import change
 from actors.session.due import confirm_due
-from actors.session.end_reasons import FOUND_ENDED, SEEN_ENDS, SERVER_LOST, gap_after
+from actors.session.end_reasons import CONTINUABLE, FOUND_ENDED, SEEN_ENDS, SERVER_LOST, gap_after
 from actors.session.events import (
     AttachmentReceived,
     AttributesChanged,
@@ -131,6 +131,14 @@ from actors.session.roster import (
     apply_roster,
     check_instance,
 )
+from actors.session.rule_records import (
+    ActReported,
+    RuleFired,
+    RulePending,
+    RuleRecord,
+    RuleResolved,
+)
+from actors.session.rule_state import fold_rule_record, resolve_all
 from actors.session.sighting import SightingSource
 from actors.session.state import SessionState
 from actors.session.timeline_entry import EntryList, TimelineEntry
@@ -176,7 +184,7 @@ def apply(state: SessionState, event: RoomEvent) -> FoldResult:
     for a roster of another room SID; the state then stays what it was.
     """
     entries = EntryList()
-    at, correct = event.at, CORRECTIONS.get(type(event))
+    at, correct = event.at, _AT_ANY_TIME.get(type(event))
     if correct is not None:
         state = correct(state, event, entries)
     elif state.ended_at is None:
@@ -216,6 +224,8 @@ def end(state: SessionState, at: float, reason: str) -> FoldResult:
     for identity in state.present:
         within = 0.0 if reason in SEEN_ENDS else None
         state = close_without_entry(state, identity, last_seen, within)
+    if reason not in CONTINUABLE:
+        state = change(state, rules=resolve_all(state.rules, ended_at, entries))
     entries.add(ended_at, "session_ended", reason=reason)
     return change(state, ended_at=ended_at, end_reason=reason), tuple(entries)
 
@@ -317,6 +327,11 @@ def _on_tick(state: SessionState, _event: Tick, _entries: EntryList) -> SessionS
     return state  # `apply` confirms everything that is due before any event.
 
 
+def _on_rule_record(state: SessionState, record: RuleRecord, entries: EntryList) -> SessionState:
+    rules = fold_rule_record(state.rules, record, state.ended, entries)
+    return state if rules is state.rules else change(state, rules=rules)
+
+
 _Handler: TypeAlias = Callable[[SessionState, Any, EntryList], SessionState]
 
 _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
@@ -353,3 +368,12 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     Tick: _on_tick,
 }
 """The handler of each event of the room.  Reports of webhooks have theirs in `CORRECTIONS`."""
+
+_AT_ANY_TIME: Final[Mapping[type[RoomEvent], _Handler]] = {
+    **CORRECTIONS,
+    RulePending: _on_rule_record,
+    RuleFired: _on_rule_record,
+    RuleResolved: _on_rule_record,
+    ActReported: _on_rule_record,
+}
+"""Handlers of what is no event of the room itself, and may come when the session has ended."""

@@ -27,6 +27,7 @@ from actors.session.room_info import (
     TrackKind,
     TrackSource,
 )
+from actors.session.rule_state import RuleState
 
 
 @frozen(slots=False)
@@ -250,6 +251,8 @@ class SessionState:
     """Unix seconds when the server closed the room, if a webhook reported it."""
     aborted_sids: tuple[str, ...] = ()
     """SIDs of the last aborted joins, so that none is recorded twice."""
+    rules: RuleState | None = None
+    """Episodes and acts of rules; None while there are none."""
 
     @property
     def watching(self) -> bool:

@@ -51,6 +51,7 @@ from actors.session.leaves import JoinEnd, correct_leave, record_leave
 from actors.session.participant_maps import find_known_join
 from actors.session.pending import anomaly, expect, stop_expecting
 from actors.session.room_info import ParticipantInfo
+from actors.session.rule_state import resolve_all
 from actors.session.sighting import Sighting, ended_join, join_of
 from actors.session.state import SessionState
 from actors.session.timeline_entry import EntryList
@@ -202,6 +203,7 @@ def _on_room_finished(
     if state.ended_at is None or state.end_reason is None:
         return state
     ended_at, reason = true_end(state, state.ended_at, state.end_reason)
+    state = change(state, rules=resolve_all(state.rules, ended_at, entries))
     if (ended_at, reason) != (state.ended_at, state.end_reason):
         entries.add(ended_at, "room_ended", reason=reason)
     return change(state, ended_at=ended_at, end_reason=reason)

@@ -106,6 +106,18 @@ def _recording_ended(raw: Raw) -> str:
     return f"{line}, {key_values(more)}" if more else line
 
 
+def _alert(raw: Raw) -> str:
+    more = {key: raw.get(key) for key in ("on", "text") if raw.get(key)}
+    line = f"Alert: {_plain(raw, 'rule')}"
+    return f"{line}, {key_values(more)}" if more else line
+
+
+def _act(raw: Raw) -> str:
+    more = {key: raw.get(key) for key in ("on", "result") if raw.get(key)}
+    line = f"Rule {_plain(raw, 'rule')}: {_plain(raw, 'act')}"
+    return f"{line}, {key_values(more)}" if more else line
+
+
 def _plain(raw: Raw, key: str) -> str:
     value = raw.get(key)
     return "-" if value is None else harmless(plain(value))
@@ -186,6 +198,10 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "reconnected": "Reconnected to room: {room} (after {gap} s)",
     "suspended": "Nothing was seen of room: {room} (for {gap} s, suspended)",
     "session_ended": "Analytics session ended for room: {room}",
+    "alert_firing": _alert,
+    "alert_resolved": "Alert resolved: {rule} (after {seconds} s)",
+    "act_done": _act,
+    "act_failed": _act,
     "participant_left_at": "Time of leaving corrected: {identity} (SID: {sid})",
     "participant_connection_aborted": "Participant could not connect: {identity} (SID: {sid})",
     "room_ended": "Room had ended: {room}",

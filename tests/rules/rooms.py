@@ -29,13 +29,17 @@ T0: Final = 1.7e9
 class RuledRoom:
     """Begins watched and empty.  `happened` is a word a change: time, rule, phase, person."""
 
-    def __init__(self, *rules: Mapping[str, Any], name: str = "team-1") -> None:
+    def __init__(
+        self, *rules: Mapping[str, Any], name: str = "team-1", pending: bool = False
+    ) -> None:
         self.state, _ = apply(
             begin(name, "RM_1", ("AJ_1",), "worker", "agent", T0),
             Watching(T0, Roster("RM_1", "", (), T0)),
         )
         self.now = T0
-        self.episodes = Episodes(read_rules([dict(rule) for rule in rules]), self.state, T0)
+        self.episodes = Episodes(
+            read_rules([dict(rule) for rule in rules]), self.state, T0, pending=pending
+        )
         self.changes: list[EpisodeChange] = []
         self._joins = 0
 

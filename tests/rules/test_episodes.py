@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from actors.session import DataReceived, MetadataChanged
+from actors.rules.conditions import Look
+from actors.rules.episodes import Episodes, Phase
+from actors.rules.rule_config import read_rules
+from actors.session import DataReceived, MetadataChanged, QualityChanged
+from actors.session.rule_records import PlannedAct, RuleFired
 from tests.rules.rooms import RuledRoom
 
 ALONE = {
@@ -159,3 +163,70 @@ def test_a_rule_is_not_looked_at_for_an_entry_that_it_does_not_read() -> None:
     room.take(2, DataReceived(room.now, "alice", "chat", 5, "text"))
     room.take(3, MetadataChanged(room.now, "alice", "{}"))
     assert looked == before
+
+
+def test_a_gap_that_was_over_before_anybody_looked_counts_for_nothing_either() -> None:
+    room = RuledRoom(ALONE)
+    room.joins(0, "alice")
+    room.loses_connection(100)
+    room.is_back(150, "alice")
+    room.pass_to(349)
+    assert room.happened == []
+    room.pass_to(1000)
+    assert room.happened == [(350, "alone", "firing", "")]
+
+
+def test_no_rule_is_fired_by_what_rules_do() -> None:
+    every = {"name": "every", "event": "*", "then": [{"send": "x"}]}
+    room = RuledRoom(every)
+    fired = RuleFired(room.now, "every", alert=True, acts=(PlannedAct("1", "send", result="x"),))
+    room.take(1, fired)
+    room.take(2, DataReceived(room.now, None, "lk.chat", 1, "text"))
+    assert room.happened == []
+    room.take(3, DataReceived(room.now, "", "lk.chat", 1, "text"))
+    assert room.happened == []
+
+
+def test_of_many_people_only_the_one_whom_an_entry_is_about_is_looked_at() -> None:
+    room = RuledRoom({"name": "bad", "person": {"quality": "poor"}, "then": ["alert"]})
+    for number in range(50):
+        room.joins(1, f"p{number}")
+    [watched] = room.episodes._watched
+    assert watched.rule.of_person is not None
+    looked, holds = 0, watched.rule.of_person[0].holds
+
+    def counting(look: Look) -> bool:
+        nonlocal looked
+        looked += 1
+        return holds(look)
+
+    object.__setattr__(watched.rule.of_person[0], "holds", counting)
+    room.take(2, QualityChanged(room.now, "p7", room.state.present["p7"].joins[-1].sid, "poor"))
+    assert room.happened == [(2, "bad", "firing", "p7")]
+    room.leaves(3, "p7")
+    assert room.happened[1:] == [(3, "bad", "resolved", "p7")]
+    assert looked <= 2
+
+
+def test_pending_episodes_are_told_where_somebody_asks_for_them() -> None:
+    room = RuledRoom(ALONE, pending=True)
+    room.joins(10, "alice")
+    room.joins(20, "bob")
+    room.leaves(30, "bob")
+    room.pass_to(1000)
+    assert [(at, phase) for at, _, phase, _ in room.happened] == [
+        (10, "pending"),
+        (20, "inactive"),
+        (30, "pending"),
+        (330, "firing"),
+    ]
+
+
+def test_a_restored_pending_episode_goes_on_from_when_it_began() -> None:
+    room = RuledRoom(ALONE)
+    room.joins(0, "alice")
+    room.episodes = Episodes(read_rules([ALONE]), room.state, room.now)
+    room.episodes.restore("alone", "", room.now - 200, Phase.PENDING)
+    room.pass_to(1000)
+    assert room.happened == [(100, "alone", "firing", "")]
+    assert not room.episodes.restore("no longer there", "", room.now)

@@ -53,6 +53,14 @@ from actors.session import (
     WebhookRoomStarted,
     WebhookTrack,
 )
+from actors.session.rule_records import (
+    ActReported,
+    PlannedAct,
+    RuleFired,
+    RulePending,
+    RuleRecord,
+    RuleResolved,
+)
 from tests.session.session_story import T0
 
 quick: Final = settings(
@@ -174,4 +182,27 @@ room_events: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(RoomMetadataChanged, times, texts),
     st.builds(Tick, times),
 )
-any_event: st.SearchStrategy[RoomEvent] = st.one_of(room_events, room_events, webhook_reports)
+rule_names = st.sampled_from(["alone", "silent"])
+planned_acts = st.builds(
+    PlannedAct,
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["remove", "hold", "release", "ban"]),
+    st.just(0),
+    sids,
+    times,
+    times,
+    st.one_of(st.none(), texts),
+    st.booleans(),
+)
+act_lists = st.lists(planned_acts, max_size=2).map(tuple)
+rule_records: st.SearchStrategy[RuleRecord] = st.one_of(
+    st.builds(RulePending, times, rule_names, identities),
+    st.builds(
+        RuleFired, times, rule_names, identities, act_lists, st.booleans(), texts, st.booleans()
+    ),
+    st.builds(RuleResolved, times, rule_names, identities, act_lists),
+    st.builds(ActReported, times, st.sampled_from(["a", "b", "c"]), st.booleans(), texts),
+)
+any_event: st.SearchStrategy[RoomEvent] = st.one_of(
+    room_events, room_events, webhook_reports, rule_records
+)

@@ -7,8 +7,7 @@ from typing import get_args
 import pytest
 
 from actors.session import RoomEvent, apply, attach_job, begin, end, next_deadline, totals
-from actors.session.reducer import _HANDLERS
-from actors.session.webhooks import CORRECTIONS
+from actors.session.reducer import _AT_ANY_TIME, _HANDLERS
 from tests.session.session_story import (
     LEFT,
     T0,
@@ -26,7 +25,7 @@ BOB = person("bob", "PA_2", 0)
 
 
 def test_every_event_of_the_vocabulary_has_its_row_in_the_table() -> None:
-    assert set(_HANDLERS) | set(CORRECTIONS) == set(get_args(RoomEvent))
+    assert set(_HANDLERS) | set(_AT_ANY_TIME) == set(get_args(RoomEvent))
 
 
 def test_the_room_sid_is_taken_from_the_first_roster_where_the_job_had_none() -> None:
