@@ -14,8 +14,8 @@ Two ladders say when something is tried again:
 
 A probe of an endpoint that does not answer at all does not climb the ladder of its delivery.
 
-The actor waits for receivers and for the disk, never a session for it.  Its memory is a page of
-entries and the keys of the sessions that are blocked.
+The actor waits for receivers and for the disk, never a session for it.  Its memory is what
+one read gives and the keys of the sessions that are blocked.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from actors.outlets.subscription import Subscription
 
 PAGE: Final = 50
 """Entries between two saved cursors: as many may come twice after a crash."""
+READ: Final = 500
+"""Entries that are read from the feed at once: a read opens the store and unpacks whole batches."""
 DRAIN: Final = 200
 """Parked deliveries that are read at once."""
 LOOK: Final = 5.0
@@ -114,6 +116,8 @@ class Outbox:
         self._look_every = look
         self._breaker = Breaker()
         self._blocked: set[str] = set()
+        self._unsent: tuple[FeedEntry, ...] = ()
+        """Entries that were read and not seen to: those after the position."""
         self._caught_up = False
         """The last page was empty."""
         self._in_trouble = False
@@ -152,19 +156,16 @@ class Outbox:
 
     async def _follow(self) -> bool:
         """Send or park the next page of entries; whether there was one."""
-        page = await self._patiently(self._feed.after, self.counts.position, PAGE)
-        # An endpoint that had everything a moment ago has missed nothing: only old batches went.
-        if page.gap and not self._caught_up and not self.counts.behind:
-            self.counts.behind = True
-            self._announce("outlet_behind", outlet=self.name)
-        self._caught_up = not page.entries
-        if not page.entries:
+        if not self._unsent:
+            await self._read()
+        page, self._unsent = self._unsent[:PAGE], self._unsent[PAGE:]
+        if not page:
             return False
         if self.counts.disabled is not None:
             # What became durable after somebody enabled the endpoint is delivered.
             await self._look()
         position, parked = self.counts.position, list[Parked]()
-        for entry in page.entries:
+        for entry in page:
             position |= entry.position
             if self.counts.disabled is None and self._wants(entry):
                 late = await self._deliver_or_park(await self._delivery(entry))
@@ -174,6 +175,16 @@ class Outbox:
         await self._save(cursor=str(position), parked=parked)
         self.counts.position = position
         return True
+
+    async def _read(self) -> None:
+        """Read the next entries from the feed."""
+        page = await self._patiently(self._feed.after, self.counts.position, READ)
+        # An endpoint that had everything a moment ago has missed nothing: only old batches went.
+        if page.gap and not self._caught_up and not self.counts.behind:
+            self.counts.behind = True
+            self._announce("outlet_behind", outlet=self.name)
+        self._unsent = page.entries
+        self._caught_up = not page.entries
 
     async def _drain(self) -> bool:
         """Make the deliveries that are due; whether there were some."""
@@ -198,7 +209,9 @@ class Outbox:
                 if not later.dead:
                     stuck.add(parked.session)
         await self._save(parked=changed, delivered=delivered)
-        self._blocked = set(await self._patiently(self._store.blocked, self.name))
+        sessions = {parked.session for parked in heads}
+        still = await self._patiently(self._store.blocked, self.name, sessions)
+        self._blocked -= sessions - still
         return True
 
     async def _wait(self, changed: trio.Event) -> None:

@@ -64,8 +64,9 @@ class OutboxStore(Protocol):
         """The stored state of this endpoint."""
         ...
 
-    async def blocked(self, outlet: str) -> frozenset[str]:
-        """Sessions of which a delivery waits: what comes later must get behind it."""
+    async def blocked(self, outlet: str, among: Collection[str] | None = None) -> frozenset[str]:
+        """Sessions of which a delivery waits: what comes later must get behind it.  `among`: only
+        these are looked up, which costs nothing for the others."""
         ...
 
     async def save(

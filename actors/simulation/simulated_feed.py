@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
 import trio
@@ -19,8 +18,6 @@ class SimulatedFeed:
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self.entries: list[FeedEntry] = []
-        self.on_page: Callable[[], object] = lambda: None
-        """Called when a page is read."""
         self._disk = disk
         self._changed = trio.Event()
         self._batches = 0
@@ -45,7 +42,6 @@ class SimulatedFeed:
 
     async def after(self, position: Position, limit: int) -> FeedPage:
         await self._read()
-        self.on_page()
         batch, number = position.place()
         batch = min(max(batch, 1), self._batches + 1)
         start = self._starts[batch - 1] + number

@@ -57,6 +57,8 @@ class SimulatedOutbox:
         """Calls that fail from now on: positive before their effect, negative after it."""
         self.bug: Callable[[], Exception] | None = None
         """Makes the exception of the next call: one that the outbox does not expect."""
+        self.on_save: Callable[[], object] = lambda: None
+        """Called when something is saved."""
         self.saves = 0
         self._most = most_parked
         self._outlets: dict[str, _Outlet] = {}
@@ -84,9 +86,10 @@ class SimulatedOutbox:
         self._end()
         return row
 
-    async def blocked(self, outlet: str) -> frozenset[str]:
+    async def blocked(self, outlet: str, among: Collection[str] | None = None) -> frozenset[str]:
         await self._begin()
-        return frozenset(one.session for one in self._waiting(outlet))
+        sessions = frozenset(one.session for one in self._waiting(outlet))
+        return sessions if among is None else sessions & set(among)
 
     async def save(
         self,
@@ -98,6 +101,7 @@ class SimulatedOutbox:
     ) -> OutletRow:
         await self._begin()
         self.saves += 1
+        self.on_save()
         of = self.of(outlet)
         if cursor is not None:
             of.save_cursor(cursor)

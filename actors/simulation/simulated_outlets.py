@@ -49,10 +49,10 @@ class SimulatedOutlets:
         )
         self.subscription = Subscription(DEFAULT_EVENTS, rooms=("room-[!1]", "brief-*"))
         self._runs = 0
-        self._taken_before_page = 0
-        self.feed.on_page = self._note_page
+        self._taken_before_save = 0
+        self.store.on_save = self._note_save
         self._under_way = 0
-        """Requests that came between an outbox' last page and its end, of all that ended."""
+        """Requests that came between an outbox' last save and its end, of all that ended."""
 
     def start(self, root: Supervisor) -> None:
         """Start the outbox under the root of a program."""
@@ -68,7 +68,7 @@ class SimulatedOutlets:
     def _outbox(self, look: float, counts: OutletCounts | None = None) -> Outbox:
         world = self.world
         self._runs += 1
-        self._under_way += len(self.receiver.taken) - self._taken_before_page
+        self._under_way += len(self.receiver.taken) - self._taken_before_save
         return Outbox(
             NAME,
             self.subscription,
@@ -83,8 +83,8 @@ class SimulatedOutlets:
             look=look,
         )
 
-    def _note_page(self) -> None:
-        self._taken_before_page = len(self.receiver.taken)
+    def _note_save(self) -> None:
+        self._taken_before_save = len(self.receiver.taken)
 
     def enable(self) -> None:
         """As the command does."""

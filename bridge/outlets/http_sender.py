@@ -41,6 +41,7 @@ IDLE: Final = 30.0
 """Seconds after which an unused connection is not trusted any more."""
 
 
+_END: Final = h11.EndOfMessage()
 _ENDS: Final = frozenset({h11.EndOfMessage, h11.ConnectionClosed})
 
 
@@ -69,6 +70,11 @@ class HttpSender:
         self._timeout = timeout
         self._tls = tls
         self._now = now
+        self._head = (
+            f"POST {url.target} HTTP/1.1\r\nHost: {url.authority}\r\n"
+            f"User-Agent: room-actors/{__version__}\r\nContent-Type: {CONTENT_TYPES[form]}\r\n"
+        ).encode("ascii")
+        self._plain = h11.Request(method="POST", target="/", headers=[("Host", url.authority)])
         self._stream: trio.abc.Stream | None = None
         self._h11 = h11.Connection(h11.CLIENT)
         self._used_at = 0.0
@@ -146,19 +152,18 @@ class HttpSender:
         return stream
 
     def _request(self, delivery_id: str, body: bytes) -> bytes:
-        headers: list[tuple[str, str]] = [
-            ("Host", self._url.authority),
-            ("User-Agent", f"room-actors/{__version__}"),
-            ("Content-Type", CONTENT_TYPES[self._form]),
-            ("Content-Length", str(len(body))),
-            *self._signer.headers(delivery_id, body, self._now()),
-        ]
-        head = self._h11.send(
-            h11.Request(method="POST", target=self._url.target, headers=_bytes(headers))
-        )
-        data = self._h11.send(h11.Data(data=body))
-        end = self._h11.send(h11.EndOfMessage())
-        return b"".join(part for part in (head, data, end) if part)
+        """The request as bytes.
+
+        h11, which reads the answer, is shown a request without our headers and without a body: it
+        takes 20 µs to check what we wrote ourselves.
+        """
+        self._h11.send(self._plain)
+        self._h11.send(_END)
+        headers = self._signer.headers(delivery_id, body, self._now())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        if lines.count("\r") + lines.count("\n") != 2 * len(headers):
+            raise ValueError("a header has more than one line")
+        return self._head + f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
 
     async def _answer(self, stream: trio.abc.Stream) -> Attempt:
         answer: h11.Response | None = None
@@ -218,10 +223,6 @@ def seconds_of(value: bytes, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _bytes(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
 
 
 def _cause(error: BaseException) -> str:

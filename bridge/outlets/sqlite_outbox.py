@@ -139,15 +139,8 @@ class SqliteOutbox:
     async def open(self, outlet: str) -> OutletRow:
         return await self._call(lambda db: read_row(db, outlet))
 
-    async def blocked(self, outlet: str) -> frozenset[str]:
-        return await self._call(
-            lambda db: frozenset(
-                row[0]
-                for row in db.execute(
-                    "SELECT DISTINCT session FROM parked WHERE outlet = ? AND NOT dead", (outlet,)
-                )
-            )
-        )
+    async def blocked(self, outlet: str, among: Collection[str] | None = None) -> frozenset[str]:
+        return await self._call(lambda db: _blocked(db, outlet, among))
 
     async def save(
         self,
@@ -266,6 +259,17 @@ def _parked(row: sqlite3.Row) -> Parked:
     )
 
 
+def _blocked(db: sqlite3.Connection, outlet: str, among: Collection[str] | None) -> frozenset[str]:
+    waits = "FROM parked WHERE outlet = ? AND NOT dead"
+    if among is None:
+        rows = db.execute(f"SELECT DISTINCT session {waits}", (outlet,))
+        return frozenset(row[0] for row in rows)
+    one = f"SELECT 1 {waits} AND session = ? LIMIT 1"
+    return frozenset(
+        session for session in among if db.execute(one, (outlet, session)).fetchone() is not None
+    )
+
+
 def _heads(db: sqlite3.Connection, outlet: str, due: float, limit: int) -> list[Parked]:
     sessions = db.execute(
         "SELECT session FROM parked WHERE outlet = ? AND NOT dead AND due <= ?"
@@ -295,14 +299,17 @@ def _save(
     db.execute("INSERT OR IGNORE INTO outlets (outlet) VALUES (?)", (outlet,))
     if cursor is not None:
         db.execute("UPDATE outlets SET cursor = ? WHERE outlet = ?", (cursor, outlet))
-    moved = set[str]()
+    moved, dead = set[str](), list[bool]()
     for one in delivered:
         row = db.execute(
             "DELETE FROM parked WHERE outlet = ? AND id = ? RETURNING session, dead", (outlet, one)
         ).fetchone()
         if row is not None:
             moved.add(row["session"])
-            _add(db, outlet, "dead" if row["dead"] else "waiting", -1)
+            dead.append(bool(row["dead"]))
+    if dead:
+        _add(db, outlet, "dead", -sum(dead))
+        _add(db, outlet, "waiting", sum(dead) - len(dead))
     for one in parked:
         _put(db, outlet, one)
         if one.dead:

@@ -1,0 +1,1 @@
+"""The cost and the promise of webhooks out: see `__main__`."""
