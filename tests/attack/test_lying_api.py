@@ -19,7 +19,7 @@ from livekit.protocol import agent_dispatch, models
 from trio.testing import MockClock
 
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
-from tests.livekit.watching.test_reconciler_loop import Rooms, Scene
+from tests.livekit.watching.reconciler_scene import ReconcilerScene, SimulatedApi
 
 HONEST = "atlas"
 SECONDS = 30.0
@@ -54,8 +54,8 @@ def a_dispatch(created_at: int, **fields: object) -> agent_dispatch.AgentDispatc
 
 
 @define(eq=False)
-class Lies(Rooms):
-    """Also tells of what is not, or not so."""
+class LyingApi(SimulatedApi):
+    """Answers with rooms, agents and dispatches that do not exist, or not so."""
 
     listed: Callable[[int], Sequence[models.Room]] = lambda _: ()
     """In the list of that number."""
@@ -162,20 +162,20 @@ async def test_the_reconciler_lives_through_every_lie(
     nursery: trio.Nursery, autojump_clock: MockClock, what: str
 ) -> None:
     lie = LIES[what]
-    rooms = Lies(
+    rooms = LyingApi(
         rooms=[HONEST], listed=lie.listed, present=lie.present,
         under_way=lie.under_way, made=lie.made,
     )  # fmt: skip
-    scene = Scene(nursery, rooms)
-    scene.places.free = 2 * len(MANY)
+    scene = ReconcilerScene(nursery, rooms)
+    scene.worker.free = 2 * len(MANY)
     tried = Counter[str]()
 
     def claimed(sid: str) -> None:
         tried[sid] += 1
         if lie.answered:
-            scene.places.take_sids(sid)
+            scene.worker.take_sids(sid)
 
-    scene.places.on_claim = claimed
+    scene.worker.on_claim = claimed
     with structlog.testing.capture_logs() as logs:
         reconciler = scene.start()
         await trio.sleep(SECONDS)
