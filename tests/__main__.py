@@ -4,8 +4,7 @@ Tests marked `chaos` are left out (pyproject.toml) unless the first argument is 
 Every step runs even where an earlier one failed, so that one run tells all.
 
 The tests run in several processes (pytest-xdist), each with a LiveKit server and people of
-its own.  Those marked `alone` run after them in one process, because they measure what a
-busy machine falsifies.  `chaos` tests belong to these.
+its own.  The types are checked beside them.  `chaos` tests run after them in one process.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from xml.etree import ElementTree as ET
 
 from bridge.lab.server import ServerUnavailableError, ensure_server
@@ -30,6 +30,8 @@ CODE: Final = ("actors", "bridge", "tests", "bin", "bench")
 LINT_IMPORTS: Final = "from importlinter.cli import lint_imports_command as main; main()"
 """import-linter has no module to run, and its script would hold the environment's old path."""
 THOROUGH: Final = ("--hypothesis-profile", "thorough")
+Step: TypeAlias = Callable[[], bool]
+"""Gives whether it went well."""
 MOST_PROCESSES: Final = 8
 """Each of them also has a LiveKit server and a process of people."""
 
@@ -46,7 +48,7 @@ def livekit_server() -> bool:
     return True
 
 
-def python(*arguments: str) -> Callable[[], bool]:
+def python(*arguments: str) -> Step:
     def run() -> bool:
         return subprocess.run([sys.executable, *arguments], check=False).returncode == 0
 
@@ -63,25 +65,56 @@ def processes() -> int:
     return min(cores + (cores + 1) // 2, MOST_PROCESSES)
 
 
-def pytest(*arguments: str) -> Callable[[], bool]:
+def pytest(*arguments: str) -> Step:
     return python("-m", "pytest", *arguments)
 
 
-def every_step(results: Path, *, chaos: bool) -> dict[str, Callable[[], bool]]:
+class Background:
+    """A step that begins at once; when it is its turn it waits and shows the output."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.seconds = 0.0
+        """How long it took."""
+        self._began = time.monotonic()
+        self._output = b""
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        self._output, _ = self._process.communicate()
+        self.seconds = time.monotonic() - self._began
+
+    def __call__(self) -> bool:
+        self._reader.join()
+        sys.stdout.write(self._output.decode(errors="replace"))
+        return self._process.returncode == 0
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._reader.join()
+
+
+def every_step(results: Path, types: Background, *, chaos: bool) -> dict[str, Step]:
     """`results` is the folder that gets what each run of pytest counted."""
     linted = existing(*CODE)
-    together = ("-n", str(processes()), "--dist", "worksteal", "-m", "not alone and not chaos")
-    alone = ("-m", "alone or chaos" if chaos else "alone and not chaos")
+    parallel = ("-n", str(processes()), "--dist", "worksteal")
     thorough = THOROUGH if chaos else ()
-    return {
+    steps: dict[str, Step] = {
         "livekit-server": livekit_server,
         "ruff check": python("-m", "ruff", "check", *linted),
         "ruff format": python("-m", "ruff", "format", "--check", *linted),
-        "basedpyright": python("-m", "basedpyright", "--pythonpath", sys.executable),
         "import rules": python("-c", LINT_IMPORTS, "--no-cache"),
-        "pytest": pytest(*together, *thorough, f"--junit-xml={results / 'together.xml'}"),
-        "pytest, alone": pytest(*alone, *thorough, f"--junit-xml={results / 'alone.xml'}"),
+        "pytest": pytest(*parallel, *thorough, f"--junit-xml={results / 'parallel.xml'}"),
+        "basedpyright": types,
     }
+    if chaos:
+        steps["pytest, chaos"] = pytest(
+            "-m", "chaos", *thorough, f"--junit-xml={results / 'chaos.xml'}"
+        )
+    return steps
 
 
 def closing_line(results: Path) -> str:
@@ -94,14 +127,14 @@ def closing_line(results: Path) -> str:
                 counts[name] += int(suite.get(name, 0))
             seconds += float(suite.get("time", 0))
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
-    told = {
+    parts = {
         "failed": counts["failures"],
         "passed": passed,
         "skipped": counts["skipped"],
         "error" if counts["errors"] == 1 else "errors": counts["errors"],
     }
-    what = ", ".join(f"{count} {name}" for name, count in told.items() if count)
-    return f" {what or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")
+    counted = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+    return f" {counted or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")
 
 
 def main(arguments: list[str]) -> int:
@@ -110,6 +143,8 @@ def main(arguments: list[str]) -> int:
     `--chaos` before them adds the chaos tests.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ends the step too.
+    # Some containers set it.  Hundreds of processes would then compile all modules anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     chaos = arguments[:1] == ["--chaos"]
     if chaos:
         arguments = arguments[1:]
@@ -119,19 +154,25 @@ def main(arguments: list[str]) -> int:
         steps = {"livekit-server": livekit_server, "pytest": pytest(*options, *arguments)}
         return run(steps)
     os.chdir(ROOT)
-    with tempfile.TemporaryDirectory() as results:
-        code = run(every_step(Path(results), chaos=chaos))
-        print(closing_line(Path(results)))
-    return code
+    types = Background("-m", "basedpyright", "--pythonpath", sys.executable)
+    try:
+        with tempfile.TemporaryDirectory() as results:
+            code = run(every_step(Path(results), types, chaos=chaos))
+            print(closing_line(Path(results)))
+        return code
+    finally:
+        types.stop()
 
 
-def run(steps: Mapping[str, Callable[[], bool]]) -> int:
-    """Each step, whatever became of those before it, and a table of them."""
+def run(steps: Mapping[str, Step]) -> int:
+    """Run every step, also after one that failed, and print a table of them."""
     results: list[tuple[str, bool, float]] = []
     for name, step in steps.items():
         print(f"--- {name}", flush=True)
         began = time.monotonic()
-        results.append((name, step(), time.monotonic() - began))
+        well = step()
+        seconds = step.seconds if isinstance(step, Background) else time.monotonic() - began
+        results.append((name, well, seconds))
     print("---")
     for name, well, seconds in results:
         print(f"{'ok    ' if well else 'FAILED'} {name:<16} {seconds:7.1f} s")

@@ -1,28 +1,21 @@
-"""No room waits for another's burst, and nobody waits for 500 rooms one by one."""
+"""No room waits for another room's burst."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
 import trio
 import trio.testing
 
-from actors.rooms.reporter import POLL_DEADLINE, ListSessions, Sessions
 from actors.runtime import BATCH
 from actors.session.bounds import OTHER
 from actors.simulation.simulated_rooms import SimulatedRoom
 from tests.app.simulated import Logged, World, open_world
 
-pytestmark = pytest.mark.alone
-
 FLOOD = 20_000
 """Messages a second."""
 TICK = 0.01
-SLACK = 5.0
-"""How much slower than a quiet machine one may be."""
 
 
 async def flood(room: SimulatedRoom, seconds: float) -> int:
@@ -41,19 +34,20 @@ async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
 ) -> None:
     def take(event: Logged) -> None:
         if event["event"] == "data_message" and event["room"] == "quiet":
-            folded.append((time.time() - event["at"], recorded(loud)))
+            folded_at.append(recorded(loud))
 
     def recorded(room: SimulatedRoom) -> int:
         return world.record_of(room).journal.seq
 
-    folded: list[tuple[float, int]] = []
-    told_at: list[int] = []
+    sent_at: list[int] = []
+    """At each message in the quiet room: how many events the loud one had recorded."""
+    folded_at: list[int] = []
     async with open_world(tmp_path, take) as world:
         loud, quiet = await world.watch("loud", "quiet")
 
         async def talk() -> None:
             while True:
-                told_at.append(recorded(loud))
+                sent_at.append(recorded(loud))
                 quiet.people["alice"].send_data(b"{}")
                 await trio.sleep(0.02)
 
@@ -65,11 +59,9 @@ async def test_a_quiet_room_does_not_notice_a_flood_of_20_000_messages_a_second(
         await all_folded(world, quiet)
         state = world.record_of(loud).journal.state
         assert state.messages.total == sent, "what was thinned is counted"
-    lags = sorted(lag for lag, _ in folded)
-    assert len(lags) == len(told_at)
-    waited = [now - before for (_, now), before in zip(folded, told_at, strict=True)]
+    assert len(folded_at) == len(sent_at)
+    waited = [after - before for after, before in zip(folded_at, sent_at, strict=True)]
     assert max(waited) <= 3 * BATCH, "events of the other room that went first"
-    assert lags[len(lags) // 2] < 0.05 * SLACK
 
 
 async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thousands_waiting(
@@ -119,20 +111,3 @@ async def test_what_a_session_cannot_take_in_is_counted_in_it_and_joins_are_not_
         assert set(state.present) == {"alice", "bob"}
     assert events["messages_thinned"] == 1
     assert events["data_message"] <= 10_000
-
-
-async def test_500_sessions_are_polled_under_one_deadline_while_one_is_flooded(
-    tmp_path: Path,
-) -> None:
-    async with open_world(tmp_path) as world:
-        rooms = await world.watch(*(f"room-{number}" for number in range(500)))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood, rooms[0], 600.0)
-            began = trio.current_time()
-            found: Sessions = await world.actors.reporter.ask(ListSessions, timeout=30)
-            took = trio.current_time() - began
-            nursery.cancel_scope.cancel()
-        assert (len(found.active), found.silent) == (500, ())
-        assert took < SLACK * POLL_DEADLINE, "one deadline, not one for each session"
-        for room, state in zip(rooms[1:], found.active[1:], strict=True):
-            assert state is world.record_of(room).journal.state, "not copied"

@@ -24,11 +24,11 @@ from tests.livekit.worker.worker_harness import (
 )
 
 
-async def test_a_worker_is_registered_in_a_moment(livekit_server: PrivateServer, name: str) -> None:
+async def test_a_worker_is_registered_while_it_runs(
+    livekit_server: PrivateServer, name: str
+) -> None:
     worker, _ = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
-    began = time.perf_counter()
     async with running(worker):
-        assert time.perf_counter() - began < 5.0, "milliseconds, on a machine of our own"
         assert worker.registered
         assert worker.worker_id.startswith("AW_")
         assert worker.free == 10
@@ -46,21 +46,16 @@ async def test_the_url_may_be_of_either_scheme(
         assert worker.registered
 
 
-@pytest.mark.alone
-async def test_a_dispatch_is_our_job_within_a_second(
+async def test_every_dispatch_becomes_our_job(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
-    """The quickest of five: the machine may be busy, and LiveKit alone takes 0.2 s."""
+    """Offers are answered in the same step (test_worker_protocol.py); LiveKit takes 0.2 s."""
     worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
-    took: list[float] = []
     async with running(worker):
         await wait_for_dispatches(worker, jobs, api)
         for number in range(1, 6):
-            asked = time.perf_counter()
             await api.create_dispatch(f"{name}-{number}", name)
             await jobs.until(lambda many=number: len(jobs.assigned) == many)
-            took.append(time.perf_counter() - asked)
-    assert min(took) < 1.0
 
 
 async def test_a_job_has_all_that_its_room_needs_and_takes_a_place_until_it_ends(
