@@ -42,6 +42,11 @@ READ: Final = 500
 """Entries that are read from the feed at once: a read opens the store and unpacks whole batches."""
 DRAIN: Final = 200
 """Parked deliveries that are read at once."""
+DRAIN_SECONDS: Final = 30.0
+"""A receiver that is slow gets what waits for so long; then the feed is looked at again."""
+LATE: Final = 60.0
+"""Seconds after which an entry is parked before it is sent.  The feed goes back only some minutes:
+an outbox of a slow receiver must not fall behind it."""
 LOOK: Final = 5.0
 """Seconds between two looks for what somebody changed from outside: sent again, enabled."""
 TROUBLE_PAUSE: Final = 1.0
@@ -194,10 +199,11 @@ class Outbox:
         if not heads:
             return False
         delivered, changed, stuck = list[str](), list[Parked](), set[str]()
+        until = trio.current_time() + DRAIN_SECONDS
         for parked in heads:
             if parked.session in stuck:
                 continue
-            if self.counts.disabled or not self._allowed:
+            if self.counts.disabled or not self._allowed or trio.current_time() > until:
                 break
             probe = not self._breaker.closed
             attempt = await self._attempt(parked.delivery)
@@ -295,7 +301,8 @@ class Outbox:
     async def _deliver_or_park(self, delivery: Delivery) -> Parked | None:
         now = self._clock()
         parked = Parked(delivery, attempts=0, due=now, parked_at=now)
-        if delivery.session in self._blocked or not self._allowed:
+        late = now - delivery.at > LATE
+        if late or delivery.session in self._blocked or not self._allowed:
             self._blocked.add(delivery.session)
             return parked
         probe = not self._breaker.closed

@@ -39,6 +39,8 @@ SESSIONS: Final = 100
 BATCH: Final = 200
 """Entries in a batch of the journal: a tenth of a second of 2,000 a second."""
 PEOPLE: Final = ("alice", "bob", "carol")
+AHEAD: Final = 300.0
+"""Seconds by which entries are in the future: what is late is parked first, which costs more."""
 LOOK: Final = 0.02
 QUALITIES: Final = ("good", "poor")
 
@@ -49,7 +51,7 @@ def say(value: object) -> None:
 
 async def fill(data_dir: Path, entries: int) -> int:
     """Write the journal; how many entries it has."""
-    backlog, now, written = Backlog(), time.time(), 0
+    backlog, now, written = Backlog(), time.time() + AHEAD, 0
     async with open_store(data_dir, instance=NAME) as archive:
         journals = list[Journal]()
         for number in range(SESSIONS):
@@ -65,7 +67,7 @@ async def fill(data_dir: Path, entries: int) -> int:
             journal, turn = journals[number % SESSIONS], number // SESSIONS
             quality = QUALITIES[(turn // len(PEOPLE)) % 2]
             who = PEOPLE[turn % len(PEOPLE)]
-            journal.record(QualityChanged(time.time(), who, f"PA_{who}", quality))
+            journal.record(QualityChanged(now, who, f"PA_{who}", quality))
             written += 1
             if number % BATCH == BATCH - 1:
                 await archive.write(backlog.take(time.time()))

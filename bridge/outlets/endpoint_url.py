@@ -38,6 +38,10 @@ class EndpointUrl:
             raise BadEndpoint("it must not hold a user or a password: use a secret")
         if parts.fragment:
             raise BadEndpoint("it must not have a fragment (#…)")
+        try:
+            parts.hostname.encode("idna")
+        except UnicodeError:
+            raise BadEndpoint("its host is no name: a part is empty or too long") from None
         if is_forbidden(parts.hostname):
             raise BadEndpoint("it is a link-local address, where clouds serve credentials")
         secure = parts.scheme == "https"

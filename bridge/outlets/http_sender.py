@@ -3,21 +3,26 @@
 h11 on a trio stream: 190 µs of CPU a POST on a kept connection, where httpx2 takes 700 to 1,000
 (`bench/run outlets`).  The receiver is the operator's, but what it answers is not trusted:
 
-* an answer is read to `MOST_ANSWER` bytes; where there is more the connection is closed,
+* an answer's head is read to `MOST_HEAD` bytes, its body to `MOST_ANSWER` bytes and `BODY_SECONDS`;
+  where there is more the connection is closed, and the status counts all the same,
+* what it sends without a request ends the connection, and is no answer to the next request,
 * no redirect is followed: a 3xx is a failure,
 * an attempt ends after `timeout` seconds, whatever the receiver does,
 * nothing that the receiver sends is logged or shown; the status is, and words of ours.
 
-The address is looked up again for each connection.  Link-local addresses, where clouds serve
+The address is looked up again for each connection, and a connection is used for `MOST_AGE` seconds
+at most, so a name that leads elsewhere is noticed.  Link-local addresses, where clouds serve
 credentials, are refused; loopback and private ones are the usual case and are not.
 """
 
 from __future__ import annotations
 
 import email.utils
+import select
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, final
 
 import h11
@@ -36,13 +41,16 @@ MOST_ANSWER: Final = 4096
 """Bytes of an answer's body that are read."""
 MOST_HEAD: Final = 16 * 1024
 """Bytes of an answer's head."""
+BODY_SECONDS: Final = 1.0
+"""For the body of an answer, which nobody needs."""
 READ_SIZE: Final = 4096
 IDLE: Final = 30.0
 """Seconds after which an unused connection is not trusted any more."""
+MOST_AGE: Final = 300.0
+"""Seconds from its begin after which a connection is not used any more."""
 
 
 _END: Final = h11.EndOfMessage()
-_ENDS: Final = frozenset({h11.EndOfMessage, h11.ConnectionClosed})
 
 
 class _Failed(Exception):
@@ -77,6 +85,7 @@ class HttpSender:
         self._plain = h11.Request(method="POST", target="/", headers=[("Host", url.authority)])
         self._stream: trio.abc.Stream | None = None
         self._h11 = h11.Connection(h11.CLIENT)
+        self._opened_at = 0.0
         self._used_at = 0.0
 
     async def send(self, delivery: Delivery) -> Attempt:
@@ -123,33 +132,46 @@ class HttpSender:
             raise _Failed("what it answers is not HTTP/1.1") from None
 
     async def _connected(self) -> trio.abc.Stream:
-        idle = trio.current_time() - self._used_at
-        if self._stream is not None and idle < IDLE and self._h11.our_state is h11.IDLE:
+        if self._stream is not None and self._is_usable(self._stream):
             return self._stream
         await self._drop()
+        self._stream = await self._connect()
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD)
+        self._opened_at = trio.current_time()
+        return self._stream
+
+    def _is_usable(self, stream: trio.abc.Stream) -> bool:
+        now = trio.current_time()
+        return (
+            now - self._used_at < IDLE
+            and now - self._opened_at < MOST_AGE
+            and self._h11.our_state is h11.IDLE
+            and not self._h11.trailing_data[0]
+            and not _has_input(stream)
+        )
+
+    async def _connect(self) -> trio.abc.Stream:
+        """Raises `_Failed`."""
         url = self._url
-        stream: trio.abc.Stream
         try:
-            stream = await trio.open_tcp_stream(url.host, url.port)
+            tcp = await trio.open_tcp_stream(url.host, url.port)
         except OSError as error:
             raise _Failed(_cause(error)) from None
-        peer = stream.socket.getpeername()[0]
-        if is_forbidden(peer):
-            await trio.aclose_forcefully(stream)
-            raise _Failed("its name leads to a link-local address")
-        if url.secure:
+        try:
+            if is_forbidden(tcp.socket.getpeername()[0]):
+                raise _Failed("its name leads to a link-local address")
+            if not url.secure:
+                return tcp
             context = self._tls or ssl.create_default_context()
-            stream = trio.SSLStream(
-                stream, context, server_hostname=url.host, https_compatible=True
-            )
-            try:
-                await stream.do_handshake()
-            except trio.BrokenResourceError as error:
-                await trio.aclose_forcefully(stream)
+            tls = trio.SSLStream(tcp, context, server_hostname=url.host, https_compatible=True)
+            await tls.do_handshake()
+        except BaseException as error:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(tcp)
+            if isinstance(error, trio.BrokenResourceError):
                 raise _Failed(_tls_cause(error)) from None
-        self._stream = stream
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD)
-        return stream
+            raise
+        return tls
 
     def _request(self, delivery_id: str, body: bytes) -> bytes:
         """The request as bytes.
@@ -166,31 +188,46 @@ class HttpSender:
         return self._head + f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
 
     async def _answer(self, stream: trio.abc.Stream) -> Attempt:
-        answer: h11.Response | None = None
-        size = 0
-        while True:
-            event = self._h11.next_event()
-            if event is h11.NEED_DATA:
-                data = bytes(await stream.receive_some(READ_SIZE))
-                if not data and answer is None:
-                    raise _Failed("it closed the connection without an answer")
-                self._h11.receive_data(data)
-            elif isinstance(event, h11.Response):
-                answer = event
-            elif isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > MOST_ANSWER:
-                    break
-            elif event is h11.PAUSED or type(event) in _ENDS:
-                break
-        if answer is None:
-            raise _Failed("it closed the connection without an answer")
+        answer = await self._answer_head(stream)
+        # The status is here, and that is all that counts.
+        broken = suppress(trio.BrokenResourceError, OSError, h11.ProtocolError)
+        with trio.move_on_after(BODY_SECONDS), broken:
+            await self._answer_body(stream)
         self._used_at = trio.current_time()
         if self._h11.their_state is h11.DONE and self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
         else:
             await self._drop()
         return verdict(answer.status_code, answer.headers, self._now())
+
+    async def _answer_head(self, stream: trio.abc.Stream) -> h11.Response:
+        size = 0
+        while True:
+            event = self._h11.next_event()
+            if event is h11.NEED_DATA:
+                data = bytes(await stream.receive_some(READ_SIZE))
+                size += len(data)
+                if not data:
+                    raise _Failed("it closed the connection without an answer")
+                if size > MOST_HEAD + READ_SIZE:
+                    raise _Failed("the head of its answer has no end")
+                self._h11.receive_data(data)
+            elif isinstance(event, h11.Response):
+                return event
+            elif not isinstance(event, h11.InformationalResponse):
+                raise _Failed("it closed the connection without an answer")
+
+    async def _answer_body(self, stream: trio.abc.Stream) -> None:
+        """Read it to its end, as far as it is short."""
+        size = 0
+        while size <= MOST_ANSWER:
+            event = self._h11.next_event()
+            if event is h11.NEED_DATA:
+                data = bytes(await stream.receive_some(READ_SIZE))
+                size += len(data)
+                self._h11.receive_data(data)
+            elif not isinstance(event, h11.Data):
+                return
 
     async def _drop(self) -> None:
         stream, self._stream = self._stream, None
@@ -223,6 +260,16 @@ def seconds_of(value: bytes, now: float) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _has_input(stream: trio.abc.Stream) -> bool:
+    """True if something came without a request: text of the receiver, or the end."""
+    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    if not isinstance(transport, trio.SocketStream):
+        return False
+    poll = select.poll()
+    poll.register(transport.socket.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _cause(error: BaseException) -> str:

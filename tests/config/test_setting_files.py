@@ -80,6 +80,20 @@ def test_a_file_of_a_secret_is_read_without_its_line_end(
     assert getattr(given, row.field) == row.parse(value.replace("2", "3"))
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_a_url_of_webhooks_with_a_password_is_refused_without_being_shown(
+    table: bool, tmp_path: Path
+) -> None:
+    url = "https://crm:hunter2@example.org/hooks"
+    if table:
+        text = f'[[webhook]]\nname = "crm"\nurl = "{url}"\n'
+        why = refused(KEYS, config=put(tmp_path / "ours.toml", text))
+    else:
+        why = refused({**KEYS, "ROOM_ACTORS_WEBHOOK_URL": url})
+    assert "must not hold a user or a password" in why
+    assert "hunter2" not in why
+
+
 def test_what_a_secrets_file_can_be_wrong_in(tmp_path: Path) -> None:
     env = {"LIVEKIT_API_KEY": "devkey"}
     name = "LIVEKIT_API_SECRET_FILE"

@@ -44,6 +44,13 @@ class ScriptedFeed:
         changed, self.changed = self.changed, trio.Event()
         changed.set()
 
+    def drop_before(self, time: float) -> None:
+        """As pruning does.  `time` is trio's."""
+        while self.dropped < len(self.entries):
+            if self.entries[self.dropped].entry.at >= T0 + time:
+                break
+            self.dropped += 1
+
     async def newest(self) -> Position:
         await trio.lowlevel.checkpoint()
         return Position.at(len(self.entries) + 1, 0)

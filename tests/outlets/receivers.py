@@ -90,6 +90,41 @@ async def endless_head(stream: trio.abc.Stream, _: Received) -> bool:
         return False
 
 
+async def endless_continue(stream: trio.abc.Stream, _: Received) -> bool:
+    try:
+        while True:
+            await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+    except trio.BrokenResourceError:
+        return False
+
+
+def drop_by_drop(text: bytes, pause: float = 0.01) -> Answer:
+    """Send this byte by byte, and then the last one for ever."""
+
+    async def answer(stream: trio.abc.Stream, _: Received) -> bool:
+        try:
+            for byte in text:
+                await stream.send_all(bytes([byte]))
+                await trio.sleep(pause)
+            while True:
+                await stream.send_all(text[-1:])
+                await trio.sleep(pause)
+        except trio.BrokenResourceError:
+            return False
+
+    return answer
+
+
+def cut_after(text: bytes) -> Answer:
+    """Send this and close the connection."""
+
+    async def answer(stream: trio.abc.Stream, _: Received) -> bool:
+        await stream.send_all(text)
+        return False
+
+    return answer
+
+
 async def garbage(stream: trio.abc.Stream, _: Received) -> bool:
     await stream.send_all(b"\x16\x03\x01\x00<html>\x1b[31m\r\n\r\n")
     return False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -14,7 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.outlets.outlet_port import Attempt, AttemptResult, Delivery
+from bridge.livekit.tokens import ApiKey
+from bridge.outlets import http_sender
 from bridge.outlets.endpoint_url import BadEndpoint, EndpointUrl, is_forbidden
+from bridge.outlets.formats import FORMATS, Format
 from bridge.outlets.http_sender import (
     MOST_ANSWER,
     HttpSender,
@@ -26,7 +31,10 @@ from tests.outlets.receivers import (
     Answer,
     Receiver,
     close_at_once,
+    cut_after,
+    drop_by_drop,
     endless_body,
+    endless_continue,
     endless_head,
     garbage,
     hang,
@@ -40,6 +48,23 @@ DELIVERY = Delivery(
     "S1-4-0", 4, "1700000000000000", "standup", "RM_1", "participant_connected", 1.7e9,
     {"identity": "alice", "sid": "PA_1"},
 )  # fmt: skip
+
+
+class Addresses(trio.abc.HostnameResolver):
+    """Leads every name to one address on loopback, and any port to one port."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.port = 0
+
+    async def getaddrinfo(
+        self, host: object, port: object, family: int = 0, type: int = 0, proto: int = 0,  # noqa: A002
+        flags: int = 0,
+    ) -> list[Any]:  # fmt: skip
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, self.port))]
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
 
 
 @asynccontextmanager
@@ -83,6 +108,15 @@ async def test_a_delivery_arrives_signed_with_its_id_and_on_a_connection_that_st
         ),
         (garbage, Attempt(AttemptResult.FAILED, "what it answers is not HTTP/1.1")),
         (endless_head, Attempt(AttemptResult.FAILED, "what it answers is not HTTP/1.1")),
+        (endless_continue, Attempt(AttemptResult.FAILED, "the head of its answer has no end")),
+        (
+            cut_after(b"HTTP/1.1 200 OK\r\nContent-Le"),
+            Attempt(AttemptResult.FAILED, "it closed the connection without an answer"),
+        ),
+        (
+            cut_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+            Attempt(AttemptResult.DELIVERED, status=200),
+        ),
         (
             close_at_once,
             Attempt(AttemptResult.FAILED, "it closed the connection without an answer"),
@@ -108,6 +142,132 @@ async def test_a_receiver_that_hangs_fails_after_the_timeout_and_is_connected_to
         assert attempt == Attempt(AttemptResult.FAILED, "no answer within 0.2 s")
         assert (await sender.send(DELIVERY)).delivered
         assert receiver.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer, delivered",
+    [
+        (drop_by_drop(b"HTTP/1.1 200 OK\r\nX-Slow: aaaa"), False),
+        (drop_by_drop(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\na", 0.0), True),
+    ],
+    ids=["head", "body"],
+)
+async def test_an_answer_that_drips_holds_it_up_for_a_bounded_time(
+    answer: Answer, delivered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_sender, "BODY_SECONDS", 0.1)
+    async with sending(answer, timeout=1.0 if not delivered else 30.0) as (sender, receiver):
+        assert (await sender.send(DELIVERY)).delivered is delivered
+        await sender.send(DELIVERY)
+        assert receiver.connections == 2, "the first connection was closed"
+
+
+async def test_a_redirect_to_itself_is_one_request() -> None:
+    async with sending(status(307, "Location: /hooks")) as (sender, receiver):
+        assert (await sender.send(DELIVERY)).status == 307
+        assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(at_once: bool) -> None:
+    """Servers send 408 on a connection that is idle; others may send anything."""
+    once = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    async def twice(stream: trio.abc.Stream, _: object) -> bool:
+        for part in [once * 2] if at_once else [once, once]:
+            await stream.send_all(part)
+        return True
+
+    async with sending(in_order(twice, status(500))) as (sender, receiver):
+        assert (await sender.send(DELIVERY)).delivered
+        stream = sender._stream
+        if isinstance(stream, trio.SocketStream) and not at_once:
+            await trio.lowlevel.wait_readable(stream.socket)
+        assert (await sender.send(DELIVERY)).status == 500
+        assert len(receiver.received) == 2
+
+
+async def test_a_connection_is_not_used_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_sender, "MOST_AGE", 0.0)
+    async with sending(status(200)) as (sender, receiver):
+        for _ in range(3):
+            assert (await sender.send(DELIVERY)).delivered
+        assert receiver.connections == 3
+
+
+async def test_a_name_is_looked_up_for_each_connection() -> None:
+    """It leads to another receiver, then to an address that is refused."""
+    addresses = Addresses("127.0.0.1")
+    trio.socket.set_custom_hostname_resolver(addresses)
+    async with receiving(status(200)) as first, receiving(status(200)) as second:
+        addresses.port = first.port
+        url = EndpointUrl.parse("http://hooks.example.org:9/")
+        sender = HttpSender(url, "standard", Signer.of("standard", [SECRET]), timeout=5.0)
+        assert (await sender.send(DELIVERY)).delivered
+        await sender.aclose()
+        addresses.port = second.port
+        assert (await sender.send(DELIVERY)).delivered
+        await sender.aclose()
+        assert [len(first.received), len(second.received)] == [1, 1]
+        assert second.received[0].headers["host"] == "hooks.example.org:9"
+
+
+async def test_a_name_that_leads_to_a_forbidden_address_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loopback stands for it: no packet of a test goes elsewhere."""
+    async with sending(status(200)) as (sender, receiver):
+        monkeypatch.setattr(http_sender, "is_forbidden", lambda ip: ip == "127.0.0.1")
+        attempt = await sender.send(DELIVERY)
+        assert attempt.detail == "its name leads to a link-local address"
+        assert receiver.received == []
+
+
+async def test_a_handshake_that_never_ends_leaves_no_connection_open() -> None:
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        url = EndpointUrl.parse(f"https://127.0.0.1:{listener.socket.getsockname()[1]}/")
+        sender = HttpSender(url, "standard", Signer.of("standard", [SECRET]), timeout=0.2)
+        closed = trio.Event()
+
+        async def silent(stream: trio.SocketStream) -> None:
+            while await stream.receive_some(4096):
+                pass
+            closed.set()
+
+        nursery.start_soon(trio.serve_listeners, silent, [listener])
+        attempt = await sender.send(DELIVERY)
+        assert attempt.detail == "no answer within 0.2 s"
+        with trio.fail_after(10):
+            await closed.wait()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+async def test_no_text_of_a_room_is_in_a_header(form: Format) -> None:
+    hostile = "a\r\nX-Injected: yes\r\n\r\nGET / HTTP/1.1"
+    async with receiving(status(200)) as receiver:
+        signer = Signer.of(form, [SECRET], ApiKey("devkey", "a secret of thirty-two characters"))
+        sender = HttpSender(EndpointUrl.parse(receiver.url), form, signer, timeout=5.0)
+        delivery = evolve(
+            DELIVERY, room=hostile, session=hostile, room_sid=hostile, event=hostile,
+            data={"identity": hostile},
+        )  # fmt: skip
+        assert (await sender.send(delivery)).delivered
+        await sender.aclose()
+    (request,) = receiver.received
+    assert request.headers.keys() <= {
+        "host", "user-agent", "content-type", "content-length", "authorization",
+        "webhook-id", "webhook-timestamp", "webhook-signature",
+    }  # fmt: skip
+    assert not any("njected" in value for value in request.headers.values())
+
+
+async def test_an_id_of_two_lines_is_never_sent() -> None:
+    async with sending(status(200)) as (sender, receiver):
+        with pytest.raises(ValueError, match="more than one line"):
+            await sender.send(evolve(DELIVERY, id="a\r\nX-Injected: yes"))
+        assert receiver.received == []
 
 
 async def test_a_connection_that_the_receiver_closed_meanwhile_is_no_failure() -> None:
@@ -160,6 +320,8 @@ async def test_certificates_are_checked(trusted: bool, host: str, delivered: boo
         ("http://[fe80::1]/", "link-local"),
         ("http://[::ffff:169.254.169.254]/", "link-local"),
         ("http://exa mple.org/", "blanks"),
+        ("http://a..example.org/", "no name"),
+        ("http://" + "a" * 64 + ".org/", "no name"),
         ("http://example.org:99999/", "no URL"),
     ],
 )

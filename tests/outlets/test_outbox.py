@@ -205,6 +205,24 @@ async def test_a_slow_receiver_delays_itself_only(autojump_clock: object) -> Non
     assert stage.receiver.of("S1") == list(range(100))
 
 
+async def test_a_slow_receiver_loses_nothing_of_a_feed_that_forgets(
+    autojump_clock: object,
+) -> None:
+    """Ten seconds an answer, two entries in that time, and ten minutes of feed."""
+    stage = Stage()
+    stage.receiver.slow = 10.0
+    async with stage.run():
+        for number in range(400):
+            stage.feed.add(f"S{number % 5}")
+            stage.feed.drop_before(trio.current_time() - 600.0)
+            await trio.sleep(5)
+        await trio.sleep(4000)
+    assert "outlet_behind" not in stage.events
+    assert len(stage.receiver.ids) == 400
+    for session in range(5):
+        assert stage.receiver.of(f"S{session}") == list(range(80))
+
+
 async def test_trouble_with_the_disk_sends_nothing_twice_and_is_told_once(
     autojump_clock: object,
 ) -> None:
