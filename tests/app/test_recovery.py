@@ -95,7 +95,7 @@ async def test_a_room_that_ended_while_nobody_watched_is_found_ended(
     await alice.publish("microphone")
     async with running_agent(livekit_server, tmp_path, "--watch", room) as agent:
         await agent.logged("track_published", room=room)
-        alone = {"current": 1, "peak": 1, "unique": 1, "joins": 1, "aborted": 0}
+        alone: dict[str, object] = {"current": 1, "peak": 1, "unique": 1, "joins": 1, "aborted": 0}
         alone["aborted_by_reason"] = {}
         await until_kept(tmp_path, room, people=alone)
         await kill(agent)

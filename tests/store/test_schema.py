@@ -6,6 +6,7 @@ import gzip
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -55,7 +56,8 @@ async def test_rows_of_the_first_version_have_all_keys_of_today_s(tmp_path: Path
         for row in rows:
             json = as_json(row)
             assert json.keys() == rows_of_store._EMPTY.keys()
-            assert json["people"].keys() == rows_of_store._EMPTY["people"].keys()
+            people = cast("dict[str, object]", rows_of_store._EMPTY["people"])
+            assert json["people"].keys() == people.keys()
             whole = reader.session(row.id)
             assert whole is not None
             assert {key: as_json(whole)[key] for key in json} == json
