@@ -62,7 +62,7 @@ def existing(*folders: str) -> list[str]:
 def processes() -> int:
     """How many run tests at once: more than there are cores, because tests wait a lot."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(cores + (cores + 1) // 2, MOST_PROCESSES)
+    return min(2 * cores, MOST_PROCESSES)
 
 
 def pytest(*arguments: str) -> Step:
