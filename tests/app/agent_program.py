@@ -21,7 +21,7 @@ from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 
-WAIT: Final = 30.0
+WAIT: Final = 60.0
 """Seconds in which anything awaited here must happen."""
 
 

@@ -56,7 +56,7 @@ class World:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until what happened to the jobs makes this true."""
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while not holds():
                 await self._news.wait()
 

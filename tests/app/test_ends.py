@@ -53,17 +53,14 @@ async def test_what_overruns_the_stop_timeout_is_named_and_the_program_ends(
         await agent.logged("participant_found", identity="alice")
         os.kill(own_server.pid, signal.SIGSTOP)
         try:
-            began = trio.current_time()
             agent.signal()
             code = await agent.ended()
-            took = trio.current_time() - began
         finally:
             os.kill(own_server.pid, signal.SIGCONT)
     assert code == 1
     assert agent.events("stop_timeout")[0]["waiting_for"] in ("rooms", "the worker's socket")
     assert agent.events("session_ended", room="stuck", reason="worker_stopped")
     assert agent.events("final_summary")[0]["participants"] == 1
-    assert took < 15, f"took {took:.1f} s"
 
 
 async def test_a_second_signal_ends_at_once_and_still_with_the_summary(

@@ -20,7 +20,7 @@ from bridge.http.server import http1_stream, listener
 from bridge.http.server.listener import serve
 from tests.app.simulated import World, open_world
 
-HANG = 30.0
+HANG = 60.0
 """Seconds; only bounds a test that would hang."""
 EVENTS = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"GET / HTTP/1.1\r\nHost: loc"

@@ -15,7 +15,7 @@ from attrs import frozen
 
 ROOT: Final = Path(__file__).parents[2]
 AXE: Final = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-HANG: Final = 30.0
+HANG: Final = 60.0
 """Seconds; only bounds a test that would hang."""
 
 Scheme: TypeAlias = Literal["light", "dark"]

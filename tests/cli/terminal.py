@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from tests.cli.conftest import clean_environment
 
-LIMIT: Final = 30.0
+LIMIT: Final = 60.0
 """Seconds that nothing may take: only bounds a hang."""
 _FRAME: Final = re.compile(rb"\x1b\[\?2026h(.*?)\x1b\[\?2026l", re.DOTALL)
 _CODES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

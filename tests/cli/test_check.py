@@ -147,7 +147,7 @@ class Webhooks:
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     async def until(self, event: str, room: str) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while (event, room) not in self.received:
                 await self._news.wait()
 

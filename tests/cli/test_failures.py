@@ -162,7 +162,7 @@ def call(case: Case, folder: Path, **env: str) -> subprocess.CompletedProcess[st
         errors="replace",
         check=False,
         cwd=folder,
-        timeout=10,
+        timeout=60,
         env=clean_environment({"PYTHONSAFEPATH": "1", **variables}),
     )
 

@@ -412,7 +412,7 @@ async def test_a_terminal_that_takes_nothing_more_does_not_keep_it(tmp_path: Pat
             await shown(terminal, "rooms 200,")
             terminal.type("rpt" * 50)  # and nobody reads what they lead to
             terminal.process.send_signal(signal.SIGTERM)
-            assert await in_thread(lambda: terminal.process.wait(30)) == 0
+            assert await in_thread(lambda: terminal.process.wait(60)) == 0
 
 
 async def test_a_terminal_that_goes_away_ends_it(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ async def test_a_terminal_that_goes_away_ends_it(tmp_path: Path) -> None:
         with in_a_terminal(tmp_path, *TOP) as terminal:
             await shown(terminal, "atlas")
             terminal.hang_up()
-            assert await in_thread(lambda: terminal.process.wait(30)) == 0
+            assert await in_thread(lambda: terminal.process.wait(60)) == 0
 
 
 async def test_hostile_names_are_drawn_not_obeyed(tmp_path: Path) -> None:
@@ -514,5 +514,5 @@ async def test_watched_rooms_as_json_are_a_line_each_time(tmp_path: Path) -> Non
             while lines[-1]["rooms"][0]["data_messages"]["total"] != 1:
                 lines.append(json.loads(await in_thread(process.stdout.readline)))
             process.stdout.close()  # whoever read has seen enough
-            assert await in_thread(lambda: process.wait(30)) == 1
+            assert await in_thread(lambda: process.wait(60)) == 1
             assert process.stderr.read() == ""

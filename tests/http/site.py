@@ -18,7 +18,7 @@ from bridge.http.server.exchange import App
 from bridge.http.server.listener import serve
 from bridge.http.server.routes import HttpRoute, app
 
-HANG = 30.0
+HANG = 60.0
 """Seconds; only bounds a test that would hang."""
 
 

@@ -37,7 +37,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJrZXkifQ.c2lnbmF0dXJl"
 
 
 async def test_rooms_come_are_listed_changed_and_go(api: ServerApi, name: str) -> None:
-    made = await api.create_room(name, metadata="before", empty_timeout=30)
+    made = await api.create_room(name, metadata="before", empty_timeout=60)
     assert made.sid.startswith("RM_")
     (listed,) = await api.list_rooms([name])
     assert (listed.sid, listed.metadata) == (made.sid, "before")
@@ -65,7 +65,7 @@ async def test_participants_are_listed_muted_written_to_and_removed(
     assert (listed.identity, listed.sid, listed.metadata) == ("alice", alice.sid, "hello")
     await api.mute_track(name, "alice", microphone)
     await api.send_data(name, b"hello", topic="greeting", identities=["alice"])
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         # The list follows what happens in the room after a moment.
         while not any(track.muted for track in listed.tracks):
             (listed,) = await api.list_participants(name)

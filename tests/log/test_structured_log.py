@@ -10,7 +10,6 @@ import select
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -482,10 +481,8 @@ def test_a_reader_that_is_gone_ends_the_log_not_the_worker() -> None:
 def test_a_reader_that_does_not_read_never_blocks_and_loses_only_what_is_over_the_bound() -> None:
     reader, writer = os.pipe()
     sink = Sink(writer, limit=100_000, lost_line=lambda count: f"lost {count}")
-    began = time.monotonic()
     for number in range(3000):
         sink.write(f"{number:04} " + "x" * 95)
-    assert time.monotonic() - began < 30
     assert 0 < sink.waiting <= 100_000
     lost = sink.lost
     assert lost > 0

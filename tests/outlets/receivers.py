@@ -42,7 +42,7 @@ class Receiver:
         more, self._more = self._more, trio.Event()
         more.set()
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until what was received makes this true."""
         with trio.fail_after(seconds):
             while not holds():

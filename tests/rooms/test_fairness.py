@@ -90,7 +90,7 @@ async def test_a_message_is_folded_within_a_batch_of_another_room_that_has_thous
 async def all_folded(world: World, room: SimulatedRoom) -> None:
     """Wait until a session has read all that was said to it."""
     room.set_metadata("the end")
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while world.record_of(room).journal.state.metadata != "the end":  # noqa: ASYNC110
             await trio.sleep(TICK)
 

@@ -39,20 +39,20 @@ def test_the_people_end_with_their_parent_however_it_ends(end: str):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     pid = int(done.stdout)
     # Its standard error was the parent's pipe: it is gone when it says so or at once after.
     _, alive = psutil.wait_procs(
-        [psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=30
+        [psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60
     )
     assert not alive
 
 
 async def test_a_server_that_is_not_there_is_an_error():
     async with open_people("ws://127.0.0.1:9", "key", "secret" * 8) as people:
-        with trio.fail_after(30), pytest.raises(PeopleError, match=r"'alice' join: .*connect"):
+        with trio.fail_after(60), pytest.raises(PeopleError, match=r"'alice' join: .*connect"):
             await people.join("nowhere", "alice")
 
 
@@ -62,7 +62,7 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_people():
     async with open_people("ws://127.0.0.1:9", "key", "secret" * 8) as people:
         process = psutil.Process(people.pids[0])
         process.send_signal(signal.SIGINT)
-        with trio.fail_after(30), pytest.raises(PeopleError, match="connect"):
+        with trio.fail_after(60), pytest.raises(PeopleError, match="connect"):
             await people.join("nowhere", "alice")
         assert people.pids == (process.pid,)
 

@@ -21,7 +21,7 @@ from attrs import frozen
 from bridge.lab.server import ServerUnavailableError, build, ensure_server
 from bridge.lab.server.build import build_server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 GO = """#!/bin/sh
 here=$(dirname "$0")

@@ -19,7 +19,7 @@ import pytest
 
 from bridge.lab.server import PrivateServer, ServerStartError, find_server, ports, private_server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a test gives up waiting for something that takes milliseconds."""
 
 OWNER = """

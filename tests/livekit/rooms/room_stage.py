@@ -42,7 +42,7 @@ from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey, room_token
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that an event may take.  People who publish nothing are told on a 3 s tick."""
 QUALITY_SECONDS = 7.0
 """LiveKit looks at everybody's quality every 5 s."""

@@ -84,7 +84,7 @@ class Contract:
         await stage.join("alice")
         told = Recorder()
         async with stage.open(told):
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 # Our data channel opens a moment after the entry; until then nothing arrives.
                 while not told.all(DataReceived):
                     await control.send(stage.room, b"lost", identities=["nobody"])

@@ -22,9 +22,6 @@ from bridge.livekit.worker.worker import Worker
 from tests.livekit.conftest import key_of
 from tests.livekit.worker.worker_harness import TIMEOUT, JobRecorder, logged, make_worker, running
 
-WITHIN = 25.0
-"""Seconds.  Five are promised; a busy machine gets five times as much."""
-
 
 @asynccontextmanager
 async def reconciling(
@@ -47,10 +44,10 @@ async def test_rooms_older_than_the_worker_and_rooms_made_later_are_ours_within_
     await api.create_room(f"not-{name}")
     worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
-        await jobs.until(lambda: len(jobs.assigned) == 5, seconds=WITHIN)
+        await jobs.until(lambda: len(jobs.assigned) == 5)
         assert sorted(jobs.rooms()) == old
         await api.create_room(f"{name}-new")
-        await jobs.until(lambda: len(jobs.assigned) == 6, seconds=WITHIN)
+        await jobs.until(lambda: len(jobs.assigned) == 6)
         assert jobs.rooms()[-1] == f"{name}-new"
 
 
@@ -130,7 +127,7 @@ async def test_a_room_whose_dispatch_was_lost_because_no_worker_was_there_is_our
     await api.create_dispatch(name, name)
     worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
-        await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
+        await jobs.until(lambda: bool(jobs.assigned))
 
 
 async def test_a_room_that_was_just_dispatched_to_gets_one_job(
@@ -222,7 +219,7 @@ async def test_a_room_that_another_worker_is_in_is_left_to_it_until_it_goes(
             await jobs.until(lambda: bool(jobs.assigned))
         assert not jobs.assigned
         await agent.leave()
-        await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
+        await jobs.until(lambda: bool(jobs.assigned))
     await alice.leave()
 
 
@@ -234,7 +231,7 @@ async def test_a_room_with_an_agent_that_only_bears_our_name_is_watched_and_this
     worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     with logged() as log:
         async with running(worker), reconciling(worker, api, name):
-            await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
+            await jobs.until(lambda: bool(jobs.assigned))
             said = await log.until("agent_name_shared")
     assert (said["room"], said["identity"]) == (name, "agent-1")
     assert not jobs.assigned[0].dispatch_id, "it was claimed: a dispatch may go to the other"
@@ -255,7 +252,7 @@ async def test_an_agent_that_a_killed_worker_left_behind_does_not_keep_its_succe
     await dead.vanish()
     worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), reconciling(worker, api, name):
-        await jobs.until(lambda: bool(jobs.assigned), seconds=WITHIN)
+        await jobs.until(lambda: bool(jobs.assigned))
         identities = [who.identity for who in await api.list_participants(name)]
         assert "agent-1" in identities, "the server still shows the dead one"
     await alice.leave()
@@ -286,7 +283,7 @@ async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_pl
             assert said["rooms"] == 2
             await api.delete_room(jobs.assigned[0].room)
             worker.job_ended(jobs.assigned[0].job_id)
-            await jobs.until(lambda: len(jobs.assigned) == 3, seconds=WITHIN)
+            await jobs.until(lambda: len(jobs.assigned) == 3)
             events: Collection[str] = [line["event"] for line in log.lines]
             assert list(events).count("rooms_not_watched") == 1
 
@@ -308,4 +305,4 @@ async def test_a_server_that_was_killed_and_comes_back_has_its_new_rooms_watched
         with trio.fail_after(TIMEOUT):
             await worker.wait_registered()
         await api.create_room(f"{name}-2")
-        await jobs.until(lambda: len(jobs.assigned) == 2, seconds=WITHIN)
+        await jobs.until(lambda: len(jobs.assigned) == 2)

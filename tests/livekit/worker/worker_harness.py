@@ -23,7 +23,7 @@ from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from tests.livekit.worker.fake_livekit import FakeLiveKit
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 """Seconds after which a test stops waiting for something that takes milliseconds."""
 
 _OFFER_SECONDS = 3.0
