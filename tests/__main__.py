@@ -24,6 +24,7 @@ from xml.etree import ElementTree as ET
 
 from bridge.lab.server import ServerUnavailableError, ensure_server
 from bridge.output.progress import ProgressLine
+from tests.repeat import repeat
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CODE: Final = ("actors", "bridge", "tests", "bin", "bench")
@@ -140,11 +141,17 @@ def closing_line(results: Path) -> str:
 def main(arguments: list[str]) -> int:
     """Run the steps, or with `arguments` only pytest; the exit code of the whole.
 
-    `--chaos` before them adds the chaos tests.
+    `--chaos` before them adds the chaos tests.  `--repeat N` before everything runs that N
+    times.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ends the step too.
     # Some containers set it.  Hundreds of processes would then compile all modules anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if arguments[:1] == ["--repeat"]:
+        if not arguments[1:] or not arguments[1].isdecimal():
+            print("bin/test: --repeat needs a number of runs", file=sys.stderr)
+            return 2
+        return repeat(int(arguments[1]), arguments[2:])
     chaos = arguments[:1] == ["--chaos"]
     if chaos:
         arguments = arguments[1:]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.__main__ import closing_line
+from tests.repeat import failures
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TESTS: Final = """
@@ -59,3 +60,21 @@ def test_in_ci_a_test_that_is_not_run_fails(tmp_path: Path):
     assert "Failed: not run, because" in done.stdout
     assert "NOT RUN" not in done.stdout
     assert closing_line(tmp_path).strip("= ").startswith("1 failed, 1 passed, 1 error in ")
+
+
+OUTPUT: Final = """
+FAILED tests/a/test_one.py::test_wrong[an upgrade] - assert False
+ERROR tests/a/test_one.py::test_no_fixture - RuntimeError
+FAILED tests/a/test_one.py::test_wrong[an upgrade] - assert False
+ok     ruff check           0.3 s
+FAILED basedpyright        30.9 s
+FAILED pytest             373.1 s
+"""
+
+
+def test_of_repeated_runs_each_failed_test_is_named_once_a_run():
+    assert failures(OUTPUT) == [
+        "tests/a/test_one.py::test_wrong[an upgrade]", "tests/a/test_one.py::test_no_fixture",
+        "basedpyright",
+    ]  # fmt: skip
+    assert failures("FAILED basedpyright        30.9 s\n") == ["basedpyright"]
