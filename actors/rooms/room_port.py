@@ -37,6 +37,9 @@ class RoomJob:
     dispatch_id: str = ""
     participant_sid: str = ""
     """The participant whom the job is about; "" for a job about the room."""
+    participant_identity: str = ""
+    metadata: str = field(default="", repr=False)
+    """The dispatch's metadata, as somebody wrote it."""
 
 
 class RoomError(Exception):

@@ -60,12 +60,17 @@ class SubscriberFanOut(Subscriber):
         self, subscribers: Mapping[str, Subscriber], *, report_failure: ReportFailure
     ) -> None:
         """`report_failure` hears of the 1st, 2nd, 4th, 8th ... failure of each subscriber."""
-        self._subscribers = tuple(
-            (name, subscriber.offer) for name, subscriber in subscribers.items()
-        )
+        self._subscribers: tuple[tuple[str, Callable[[SessionState, TimelineEntry], object]], ...]
+        self._subscribers = ()
+        for name, subscriber in subscribers.items():
+            self.add(name, subscriber)
         self._report_failure = report_failure
         self.failures: Final[Counter[str]] = Counter()
         """How often each subscriber raised, by its name."""
+
+    def add(self, name: str, subscriber: Subscriber) -> None:
+        """Offer every later entry to this one too, after the others."""
+        self._subscribers = (*self._subscribers, (name, subscriber.offer))
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         for name, offer in self._subscribers:

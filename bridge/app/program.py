@@ -7,10 +7,10 @@
     Reconciler --dispatches--> LiveKit          Reporter <--snapshots-- every session
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
-`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/http`, `/reconciler`, and
-`/outlet-NAME` for each endpoint of webhooks.  A crash anywhere is logged and restarted
-here.  A worker that LiveKit rejects (wrong secret) has not crashed: no restart would mend that, so
-the program ends.
+`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/http`, `/reconciler`,
+`/outlet-NAME` for each endpoint of webhooks, and `/monitors/AJ_x` for each monitored person.
+A crash anywhere is logged and restarted here.  A worker that LiveKit rejects (wrong secret) has
+not crashed: no restart would mend that, so the program ends.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from actors.journal.session_reader import StoreRefused
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge import __version__
+from bridge.app.clock_reports import compare_clocks, report_suspension
 from bridge.app.entry_health import CountedRooms, EntryHealth
 from bridge.app.livekit_lookups import (
     ApiRoomRemoval,
@@ -58,19 +59,20 @@ from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.server_api import ServerApi
-from bridge.livekit.server_clock import WORTH_A_WARNING, ServerClock
+from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.watching.reconciler import Reconciler
 from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
-from bridge.livekit.worker.jobs import Reserve
+from bridge.livekit.worker.jobs import JobBook, Reserve
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.livekit.worker.worker_rejection import WorkerRejected
 from bridge.store.retention import Retention
 from bridge.store.sqlite_archive import open_store
 
 if TYPE_CHECKING:
+    from bridge.app.monitoring import Monitoring
     from bridge.app.outlets import RunningOutlets
 
 log = structlog.get_logger()
@@ -78,8 +80,6 @@ log = structlog.get_logger()
 LAST_DELIVERIES: Final = 2.0
 """Seconds for the webhooks of the last events, before the program ends.  What is not delivered then
 is delivered by the next run."""
-COMPARE_EVERY: Final = 1.0
-"""Seconds between two comparisons of this machine's clock with LiveKit's."""
 
 
 @define(eq=False)
@@ -105,6 +105,8 @@ class Program:
     heartbeat: Heartbeat = field(factory=Heartbeat)
     outlets: RunningOutlets | None = None
     """The endpoints that get webhooks; None where none is configured."""
+    monitoring: Monitoring | None = None
+    """The monitors of people; None where no such jobs are taken."""
 
     def refuse(self, reason: str) -> None:
         """End the program: it cannot work with these settings."""
@@ -115,6 +117,8 @@ class Program:
         """Take no more jobs, tell LiveKit, leave every room, close every session."""
         self.closing = "rooms"
         self.worker.drain()
+        if self.monitoring is not None:
+            self.monitoring.drain()
         await self.rooms.leave_all()
         self.closing = "the store"
         await self.rooms.flush()
@@ -122,11 +126,15 @@ class Program:
             self.closing = "webhooks"
             await self.outlets.deliver_the_rest(LAST_DELIVERIES)
         self.closing = "the worker's socket"
+        if self.monitoring is not None:
+            await self.monitoring.aclose()
         await self.worker.aclose()
 
     def log_final_summary(self) -> None:
         """Log the final summary.  Right after a hurried end too, when no actor runs any more."""
         self.rooms.end_open_sessions()
+        if self.monitoring is not None:
+            self.monitoring.log_summary()
         log.info("final_summary", **self.rooms.summary().as_dict())
 
 
@@ -200,13 +208,14 @@ async def _start_everything(
     rng = random.Random()
     config = _worker_config(settings, own_id, api)
     instances = RoomInstances(api)
+    book = JobBook(config.max_rooms, lambda: port.abandoned, config.reserve)
     worker = Worker(
         config,
         on_assignment=lambda job: rooms.assign(with_own_tokens(job, config)),
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         clock=api.clock,
         ask_time=api.ask_time,
-        abandoned_connections=lambda: port.abandoned,
+        book=book,
         rng=rng,
     )
     entries, renew_job = EntryHealth(), current_job_lookup(instances, config)
@@ -222,10 +231,14 @@ async def _start_everything(
         trusted_clock=api.clock.agreed,
     )
     rooms = await start_room_actors(settings, system, ports)
-    heartbeat = Heartbeat(lambda seconds: _report_suspension(program, seconds))
+    heartbeat = Heartbeat(partial(report_suspension, api.clock, rooms))
     program = Program(rooms, worker, system, entries=entries, clock=api.clock, heartbeat=heartbeat)
     heartbeat.start()
     _start_outlets(settings, program, config.api_key)
+    if len(settings.job_types) > 1:
+        from bridge.app.monitoring import start_monitoring
+
+        program.monitoring = await start_monitoring(settings, system, rooms, worker, book, api)
     table = rooms.table
     program.reconciler = Reconciler(
         api=api,
@@ -276,50 +289,23 @@ def _services(
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """The services beside the actors, by their names in the tree of supervision."""
 
-    async def run_worker() -> None:
+    async def run_worker(worker: Worker) -> None:
         try:
-            await program.worker.run()
+            await worker.run()
         except WorkerRejected as rejected:
             program.refuse(str(rejected))
         await trio.sleep_forever()
 
     services: dict[str, Callable[[], Awaitable[None]]] = {
-        "worker": run_worker,
+        "worker": partial(run_worker, program.worker),
         "heartbeat": program.heartbeat.run,
-        "clock": lambda: _compare_clocks(program),
+        "clock": partial(compare_clocks, program.clock, program.rooms),
     }
     if settings.http is not None:
         services["http"] = _http_server(settings, program)
+    if program.monitoring is not None:
+        services |= program.monitoring.services(run_worker)
     return services | {"reconciler": reconciler.run}
-
-
-def _report_suspension(program: Program, seconds: float) -> None:
-    """This process did not run for so long: every room has a gap."""
-    until = program.clock.now()
-    log.warning(
-        "worker_suspended", seconds=round(seconds, 1), rooms=len(program.rooms.table.records)
-    )
-    program.rooms.report_suspension(until - seconds, until)
-
-
-async def _compare_clocks(program: Program) -> None:
-    """Log when this machine's clock is off, and by how much; sessions have it too."""
-    clock, reported = program.clock, 0.0
-    while True:
-        offset = clock.offset
-        if offset is not None and abs(offset - reported) > WORTH_A_WARNING and _is_exact(clock):
-            if clock.is_off:
-                reported = offset
-                log.warning("clock_off", offset=round(offset, 3))
-            else:
-                reported = 0.0
-                log.info("clock_right", offset=round(offset, 3))
-            program.rooms.report_clock_offset(clock.now(), offset)
-        await trio.sleep(COMPARE_EVERY)
-
-
-def _is_exact(clock: ServerClock) -> bool:
-    return clock.uncertainty is not None and clock.uncertainty <= WORTH_A_WARNING / 2
 
 
 # ---------------------------------------------------------------- for the HTTP side

@@ -72,7 +72,7 @@ class RoomActors:
     manager: Ref[Any]
     reporter: Ref[Any]
     store: Ref[Any]
-    _subscriber: Subscriber
+    _subscriber: SubscriberFanOut
     counters: RunCounters
     """Counts over every entry of every session."""
     clock: Clock
@@ -98,6 +98,10 @@ class RoomActors:
     def take_webhook(self, room: str, room_sid: str, event: WebhookReport) -> None:
         """LiveKit has reported this about a room."""
         self.manager.tell(WebhookReceived(room, room_sid, event))
+
+    def add_subscriber(self, name: str, subscriber: Subscriber) -> None:
+        """Have this one take the entries of all sessions, too."""
+        self._subscriber.add(name, subscriber)
 
     def report_suspension(self, since: float, until: float) -> None:
         """Nothing of this process ran in between: every session has a gap.
@@ -197,10 +201,16 @@ _ERRORS: Final = frozenset(
 )
 """Announcements that somebody has to act upon."""
 
+_WARNINGS: Final = frozenset(
+    {"monitor_refused", "monitor_message_failed", "monitored_quality_poor", "monitored_video_still"}
+)
+"""Announcements of something that is not as it should be."""
+
 
 def announce(event: str, /, **fields: Any) -> None:
     """Log what the actors announce."""
-    (log.error if event in _ERRORS else log.info)(event, **fields)
+    write = log.error if event in _ERRORS else log.warning if event in _WARNINGS else log.info
+    write(event, **fields)
 
 
 @define(eq=False)

@@ -112,6 +112,13 @@ TABLE: Final[tuple[Setting, ...]] = (
         default=("*",), default_text="*", empty_env_counts=True, kind="list",
     ),
     _row(
+        "job-types", "ROOM_ACTORS_JOB_TYPES", "TYPES",
+        values.choices("room", "participant", "publisher", required="room"),
+        "jobs to take: room, and besides participant (as participant-monitor), publisher "
+        "(as publisher-monitor)",
+        default=("room",), default_text="room", kind="list",
+    ),
+    _row(
         "max-rooms", "ROOM_ACTORS_MAX_ROOMS", "N", values.whole_number(1, 5000),
         "rooms to watch at once",
         default_text=f"from the open-file limit, at most {MAX_ROOMS}",
@@ -196,6 +203,22 @@ TABLE: Final[tuple[Setting, ...]] = (
     _row(
         "report-every", "ROOM_ACTORS_REPORT_EVERY", "TIME", values.duration(0.1, 86400),
         "time between analytics reports", default=60.0, default_text="60s",
+    ),
+    _row(
+        "quality-threshold", "ROOM_ACTORS_QUALITY_THRESHOLD", "SHARE", values.share,
+        "monitors warn of a connection below it; excellent 1, good 0.75, poor 0.25, lost 0",
+        default=0.5,
+    ),
+    _row(
+        "inactivity-timeout", "ROOM_ACTORS_INACTIVITY_TIMEOUT", "TIME",
+        values.duration(0.1, 30 * DAY),
+        "time after which a monitored person counts as inactive, or is waited for no longer",
+        default=300.0, default_text="5m",
+    ),
+    _row(
+        "notify-people", "ROOM_ACTORS_NOTIFY_PEOPLE", "", values.switch,
+        "let monitors send messages to people: welcome, speaking, poor connection",
+        default=False, default_text="off", kind="switch",
     ),
     _row(
         "stop-timeout", "ROOM_ACTORS_STOP_TIMEOUT", "TIME", values.duration(0.1, 3600),

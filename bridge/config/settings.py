@@ -78,6 +78,8 @@ class Settings:
     agent_name: str
     watch: tuple[str, ...]
     """Glob patterns of room names; empty: only explicit dispatch."""
+    job_types: tuple[str, ...]
+    """With `room` among them."""
     max_rooms: int
     reserve: int
     """Of these, places for rooms of the first pattern of `watch` only."""
@@ -102,6 +104,10 @@ class Settings:
     webhook_secret: tuple[str, ...] = field(repr=False)
     status_every: float
     report_every: float
+    quality_threshold: float
+    """0 to 1."""
+    inactivity_timeout: float
+    notify_people: bool
     stop_timeout: float
     visible: bool
     log_format: str

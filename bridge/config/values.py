@@ -271,6 +271,33 @@ def switch(value: object) -> bool:
     return answer
 
 
+def choices(*words: str, required: str) -> Parser[tuple[str, ...]]:
+    """Several of `words`, with `required` among them: a list, or text with commas between."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        given = tuple(dict.fromkeys(_several(value)))
+        for one in given:
+            if one not in words:
+                hint = did_you_mean(one, words)
+                raise BadValue(f"{shown(one)} is not known; give some of {','.join(words)}{hint}")
+        if required not in given:
+            raise BadValue(f"{required} is missing; give {required}, or {','.join(words)}")
+        return given
+
+    return parse
+
+
+def share(value: object) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) else -1.0
+    except ValueError:
+        number = -1.0
+    if isinstance(value, bool) or not 0.0 <= number <= 1.0:
+        raise BadValue(f"{shown(value)} is not a number from 0 to 1; give one, as 0.5")
+    return number
+
+
 def choice(*words: str) -> Parser[str]:
     def parse(value: object) -> str:
         if value in words:

@@ -166,6 +166,21 @@ def _summary(raw: Raw) -> str:
     )
 
 
+def _monitoring_summary(raw: Raw) -> str:
+    lines = ["=== Participant Monitoring Summary ==="]
+    for one in raw.get("participants") or ():
+        lines += (
+            f"Participant: {harmless(plain(one['identity']))}",
+            f"  Session Duration: {go_duration(one['duration'])}",
+            f"  Speaking Time: {go_duration(one['speaking'])}",
+            f"  Track Count: {one['tracks']}",
+            f"  Final Quality: {one['quality'] or UNKNOWN}",
+        )
+    if raw.get("others"):
+        lines.append(f"and {raw['others']} before")
+    return "\n".join((*lines, "====================================="))
+
+
 SESSION_LINES: Final[Mapping[str, Template]] = {
     "session_started": "Session started for room: {room} (SID: {room_sid})",
     "participant_found": "Found existing participant: {identity}",
@@ -210,7 +225,44 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
 }
 """One for every entry of a session (`actors.session.timeline_entry.ENTRY_KEYS`)."""
 
+MONITORING_LINES: Final[Mapping[str, Template]] = {
+    "monitor_started": (
+        "Starting monitoring for participant: {identity} in room: {room} (Job ID: {job_id})"
+    ),
+    "monitor_created": "Created monitoring session for {identity} in room {room}",
+    "monitor_refused": (
+        "Monitoring refused for participant: {identity} in room: {room} (Job ID: {job_id}): {error}"
+    ),
+    "monitor_ended": "Monitoring ended for participant: {identity}",
+    "monitor_message_failed": "Messages of the monitor of {identity} are not sent: {error}",
+    "monitored_connected": "Target participant connected: {identity}",
+    "monitored_disconnected": "Target participant disconnected: {identity}",
+    "monitored_track_published": "Track published by {identity}: {sid} ({kind})",
+    "monitored_track_unpublished": "Track unpublished by {identity}: {sid}",
+    "monitored_audio_started": "Starting audio monitoring for {identity}",
+    "monitored_video_started": "Starting video monitoring for {identity}",
+    "monitored_video_rate": "Video FPS for {identity}: {fps}",
+    "monitored_video_still": "WARNING: No video frames received from {identity} for >10s",
+    "monitored_video_moves": "Video frames received from {identity} again, after {seconds} s",
+    "monitored_speaking": "Participant {identity} started speaking",
+    "monitored_silent": "Participant {identity} stopped speaking",
+    "monitored_inactive": "Participant {identity} is inactive, for {seconds} s so far",
+    "monitored_active_again": "Participant {identity} is active again, after {seconds} s",
+    "monitored_quality_poor": "WARNING: Poor connection quality for participant {identity}",
+    "monitored_quality_recovered": "Connection quality recovered for participant {identity}",
+    "monitored_long_session": lambda raw: (
+        f"INFO: Long session detected for {_plain(raw, 'identity')}: "
+        f"{go_duration(raw.get('seconds') or 0.0)}"
+    ),
+}
+"""One for every event of one monitor (`actors.monitoring`)."""
+
 WORKER_LINES: Final[Mapping[str, Template]] = {
+    "monitoring_agent_started": "Starting participant monitoring agent...",
+    "monitoring_report": (
+        "Monitoring Report - Active: {active}, Speaking: {speaking}, Poor Quality: {poor}"
+    ),
+    "monitoring_summary": _monitoring_summary,
     "outlet_trouble": "Webhooks of {outlet} do not arrive: {error}; they wait",
     "outlet_well_again": "Webhooks of {outlet} arrive again",
     "outlet_disabled": "Webhooks of {outlet} are disabled: {reason};"
@@ -266,11 +318,12 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
     ),
 }
 
-TEMPLATES: Final[Mapping[str, Template]] = {**SESSION_LINES, **WORKER_LINES}
+ROOM_LINES: Final[Mapping[str, Template]] = {**SESSION_LINES, **MONITORING_LINES}
+TEMPLATES: Final[Mapping[str, Template]] = {**ROOM_LINES, **WORKER_LINES}
 
 _NAME_THEIR_ROOM: Final = frozenset(
     event
-    for event, template in SESSION_LINES.items()
+    for event, template in ROOM_LINES.items()
     if isinstance(template, str) and "{room}" in template
 )
 _LEAVES: Final = frozenset(("participant_disconnected", "participant_connection_aborted"))
@@ -287,7 +340,7 @@ def line_of(event: str, level: str, fields: Raw) -> str:
         )
         return f"{_SHOWN_LEVELS.get(level, '')}{harmless(event)} {pairs}".rstrip()
     line = template.format_map(_Shown(fields)) if isinstance(template, str) else template(fields)
-    if event not in SESSION_LINES or event in _NAME_THEIR_ROOM:
+    if event not in ROOM_LINES or event in _NAME_THEIR_ROOM:
         return line
     room, reason = fields.get("room"), fields.get("reason") if event in _LEAVES else None
     if room is not None:

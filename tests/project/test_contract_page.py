@@ -147,6 +147,7 @@ def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
 
 _ROOM: Final = {"room": "standup"}
 _NUMBERS: Final = {"participants": 2, "tracks": 3, "messages": 0}
+MONITORED: Final = {"room": "standup", "identity": "alice"}
 EXAMPLES: Final[Sequence[tuple[str, Mapping[str, Any]]]] = (
     ("agent_started", {}),
     ("room_started", _ROOM | {"job_id": "AJ_x"}),
@@ -167,6 +168,32 @@ EXAMPLES: Final[Sequence[tuple[str, Mapping[str, Any]]]] = (
     ("report_room", _ROOM | _NUMBERS | {"duration": 60.0, "status": "active"}),
     ("report_ended", {}),
     ("session_ended", _ROOM | {"reason": "room_closed"}),
+    ("monitoring_agent_started", {}),
+    ("monitor_started", {**MONITORED, "job_id": "AJ_x"}),
+    ("monitor_created", MONITORED),
+    ("monitored_connected", MONITORED),
+    ("monitored_track_published", {**MONITORED, "sid": "TR_x", "kind": "audio"}),
+    ("monitored_audio_started", MONITORED),
+    ("monitored_speaking", MONITORED),
+    ("monitored_silent", MONITORED),
+    ("monitored_quality_poor", MONITORED),
+    ("monitoring_report", {"active": 1, "speaking": 0, "poor": 0}),
+    ("monitored_disconnected", MONITORED),
+    ("monitor_ended", MONITORED),
+    (
+        "monitoring_summary",
+        {
+            "participants": [
+                {
+                    "identity": "alice",
+                    "duration": 60.0,
+                    "speaking": 3.4,
+                    "tracks": 1,
+                    "quality": "excellent",
+                }
+            ]
+        },
+    ),
     ("final_summary", _NUMBERS | {"rooms": 1, "duration": 60.0}),
     ("agent_stopped", {}),
 )

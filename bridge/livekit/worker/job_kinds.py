@@ -15,6 +15,9 @@ What the rows must respect (measured on livekit-server 1.13.5):
   publish: an agent that publishes registers for room jobs.
 * A job about a participant does not end when the participant leaves.  Only a deleted dispatch
   ends it, so our view of the room has to.
+* `JS_SUCCESS` of a job about a participant makes the deletion of its dispatch a second longer:
+  LiveKit ends the jobs one after another and waits a second for each that has ended already.  So
+  only their failures are reported.
 """
 
 from __future__ import annotations
@@ -57,6 +60,13 @@ class JobKind:
     """The name under which LiveKit dispatches such jobs; None for the name in the settings."""
     max_jobs: int | None = None
     """Jobs of this kind at once.  None where each key takes one of the worker's places."""
+    reports_success: bool = True
+    """Whether LiveKit gets the report that a job of this kind succeeded."""
+
+    def dispatched_as(self, agent_name: str) -> str:
+        """The name under which LiveKit dispatches such jobs; `agent_name` is that in the
+        settings."""
+        return agent_name if self.agent_name is None else self.agent_name
 
     @property
     def takes_place(self) -> bool:
@@ -74,5 +84,36 @@ ROOM_JOBS: Final = JobKind(
 )
 """One job for each room that is watched."""
 
-JOB_KINDS: Final[Mapping[int, JobKind]] = {kind.type: kind for kind in (ROOM_JOBS,)}
-"""By LiveKit's job type."""
+MAX_PARTICIPANT_JOBS: Final = 5_000
+"""Jobs about participants at once, of each kind.  Each takes some kilobytes and no connection."""
+
+
+def _participant_kind(name: str, job_type: int, agent_name: str) -> JobKind:
+    return JobKind(
+        name=name,
+        type=job_type,
+        target="participant",
+        key=lambda _room_key, participant_sid: participant_sid,
+        # Not the identity of our agent: LiveKit would remove it with the job.
+        identity=lambda _job_id: "",
+        grants=WATCHER_GRANTS,
+        agent_name=agent_name,
+        max_jobs=MAX_PARTICIPANT_JOBS,
+        reports_success=False,
+    )
+
+
+PARTICIPANT_JOBS: Final = _participant_kind(
+    "participant", agent.JobType.JT_PARTICIPANT, "participant-monitor"
+)
+"""One job for each person who is monitored."""
+
+PUBLISHER_JOBS: Final = _participant_kind(
+    "publisher", agent.JobType.JT_PUBLISHER, "publisher-monitor"
+)
+"""The same, from the first track that a person publishes."""
+
+JOB_KINDS: Final[Mapping[str, JobKind]] = {
+    kind.name: kind for kind in (ROOM_JOBS, PARTICIPANT_JOBS, PUBLISHER_JOBS)
+}
+"""By the name in `--job-types`."""

@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 from livekit.protocol import agent, models
 
+from actors.monitoring.monitoring_request import wanted_identity
 from bridge.livekit.worker.job_kinds import JobKind
 from bridge.livekit.worker.jobs import MAX_NAME_LENGTH, Job, JobBook, JobStage, Offer
 
@@ -46,6 +47,8 @@ class JobRefusal:
     applies: Callable[[OfferedJob], bool]
     for_all: bool = False
     """The job is over: LiveKit offers it to no other worker either."""
+    quiet: bool = False
+    """It is expected, and not worth a line of the log."""
 
 
 REFUSALS: Final = (
@@ -56,11 +59,23 @@ REFUSALS: Final = (
         "the name or SID of its room is too long", lambda offered: _is_long(offered.job.room)
     ),
     JobRefusal(
-        "the job has no participant, or one with a SID that is too long",
+        "the job has no participant, or one with a SID or an identity that is too long",
         lambda offered: (
             offered.kind.target == "participant"
-            and not 0 < len(offered.job.participant.sid) <= MAX_NAME_LENGTH
+            and not (
+                0 < len(offered.job.participant.sid) <= MAX_NAME_LENGTH
+                and 0 < len(offered.job.participant.identity) <= MAX_NAME_LENGTH
+            )
         ),
+    ),
+    JobRefusal(
+        "its metadata asks for another participant",
+        lambda offered: (
+            offered.kind.target == "participant"
+            and wanted_identity(offered.job.metadata)
+            not in (None, offered.job.participant.identity)
+        ),
+        quiet=True,
     ),
     JobRefusal("we already have it", lambda offered: _is_ours(offered.known)),
     JobRefusal(
@@ -114,6 +129,7 @@ def offer_of(job: agent.Job, kind: JobKind) -> Offer:
         explicit=not is_for_watching(job),
         kind=kind,
         participant_sid=job.participant.sid if kind.target == "participant" else "",
+        participant_identity=job.participant.identity if kind.target == "participant" else "",
     )
 
 

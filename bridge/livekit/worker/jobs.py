@@ -89,6 +89,7 @@ class Offer:
     kind: JobKind = ROOM_JOBS
     participant_sid: str = ""
     """The participant that the job is about; "" for a job about a room."""
+    participant_identity: str = ""
 
     @property
     def room_key(self) -> str:
@@ -183,7 +184,9 @@ class JobBook:
         if not self.reserve.places or self.reserve.fits(room):
             return 0
         taken = {
-            job.offer.room_key for job in self._open_jobs() if self.reserve.fits(job.offer.room)
+            job.offer.room_key
+            for job in self._open_jobs()
+            if job.offer.kind.takes_place and self.reserve.fits(job.offer.room)
         }
         return max(0, self.reserve.places - len(taken))
 
@@ -212,7 +215,9 @@ class JobBook:
     @property
     def pending_entries(self) -> int:
         """Accepted and assigned jobs whose rooms are not entered yet."""
-        return sum(job.stage in PENDING for job in self._jobs.values())
+        return sum(
+            job.stage in PENDING and job.offer.kind.takes_place for job in self._jobs.values()
+        )
 
     def keys(self, kind: JobKind = ROOM_JOBS, *, without: str = "") -> frozenset[str]:
         """The keys of the accepted and active jobs of one kind, without the job `without`."""
@@ -245,7 +250,10 @@ class JobBook:
         if job is None or (stage := MOVES.get((job.stage, verb))) is None:
             return False
         job.stage, job.expires_at, job.error = stage, None, error
-        if verb is not Verb.ASSIGN:
+        if stage is JobStage.SUCCEEDED and not job.offer.kind.reports_success:
+            self._unreported.pop(job_id, None)
+            del self._jobs[job_id]
+        elif verb is not Verb.ASSIGN:
             self._unreported[job_id] = None
         return True
 

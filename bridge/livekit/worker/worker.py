@@ -234,7 +234,7 @@ class Worker:
         if not self._book.draining:
             self._book.draining = True
             log.info("worker_draining", jobs=len(self.jobs))
-            self._on_change()
+        self._on_change()
 
     async def flush(self) -> None:
         """Wait until the reports so far are written, or cannot be: there is no connection, or
@@ -349,7 +349,7 @@ class Worker:
     async def _converse(self, socket: WebSocketConnection) -> str:
         protocol = WorkerProtocol(
             registration=Registration(
-                agent_name=self.config.agent_name,
+                agent_name=self.config.kind.dispatched_as(self.config.agent_name),
                 version=self.config.version,
                 room_url=self.config.endpoint.room_url,
                 visible=self.config.visible,
@@ -392,7 +392,7 @@ class Worker:
             "worker_registered",
             worker_id=event.worker_id,
             server_version=event.server_version,
-            agent_name=self.config.agent_name,
+            agent_name=self.config.kind.dispatched_as(self.config.agent_name),
             jobs=len(self.jobs),
         )
         if self._started is not None:

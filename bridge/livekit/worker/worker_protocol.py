@@ -2,7 +2,7 @@
 
 One `WorkerProtocol` is one connection to `/agent`.  Three tables are the protocol:
 
-* `JOB_KINDS`: the type of jobs for which a connection registers, and what each type implies.
+* `JobKind`: the type of jobs for which a connection registers, and what each type implies.
 * `REFUSALS`: in its order an offered job is examined.
 * `ON_MESSAGE`: the effect of each message of the server in each state.  A message that has no
   row there is reported and changes nothing.
@@ -93,6 +93,7 @@ class Registration:
     """Our description of this worker for LiveKit."""
 
     agent_name: str
+    """The name under which LiveKit dispatches the jobs."""
     version: str
     room_url: str
     """The URL with which rooms are joined.  The `url` of an assignment is always empty."""
@@ -102,11 +103,6 @@ class Registration:
     """Our participant's attributes in each room, `INSTANCE_ATTRIBUTE` among them."""
     kind: JobKind = ROOM_JOBS
     """The jobs for which this connection registers."""
-
-    @property
-    def dispatched_as(self) -> str:
-        """The name under which LiveKit dispatches these jobs."""
-        return self.agent_name if self.kind.agent_name is None else self.kind.agent_name
 
 
 _STATUS: Final[Mapping[JobStage, agent.JobStatus]] = {
@@ -157,7 +153,7 @@ class WorkerProtocol:
             agent.WorkerMessage(
                 register=agent.RegisterWorkerRequest(
                     type=self._kind.type,  # pyright: ignore[reportArgumentType]  # its number
-                    agent_name=self.registration.dispatched_as,
+                    agent_name=self.registration.agent_name,
                     version=self.registration.version,
                     ping_interval=round(PING_INTERVAL),
                     # All fields are set: if one is set, the others count as false.
@@ -220,6 +216,8 @@ class WorkerProtocol:
                     )
                 )
             )
+            if refusal.quiet:
+                return []
             reason = refusal.reason.format(kind=self._kind.name)
             return [JobRefused(job.id, job.room.name, _job_type(job), reason)]
         self.book.accept(offer_of(job, self._kind), self.now + ASSIGNMENT_TIMEOUT)
@@ -229,7 +227,7 @@ class WorkerProtocol:
                     job_id=job.id,
                     available=True,
                     participant_identity=self._kind.identity(job.id),
-                    participant_name=self.registration.dispatched_as,
+                    participant_name=self.registration.agent_name,
                     participant_attributes=dict(self.registration.attributes),
                 )
             )
@@ -264,6 +262,8 @@ class WorkerProtocol:
                     dispatch_id=job.offer.dispatch_id,
                     explicit=job.offer.explicit,
                     participant_sid=job.offer.participant_sid,
+                    participant_identity=job.offer.participant_identity,
+                    metadata=assignment.job.metadata,
                 )
             )
         ]
@@ -276,6 +276,8 @@ class WorkerProtocol:
     def _on_termination(self, message: agent.ServerMessage) -> list[Event]:
         job_id = message.termination.job_id
         job = self.book.get(job_id)
+        if job is None and not self._kind.reports_success:
+            return []  # It ended here already, and LiveKit does not know that.
         if job is None or self.book.forget(job_id):
             return [Unexpected("termination of a job we do not have", self.state.name.lower())]
         return [JobTerminated(job_id, job.offer.room)]
@@ -371,8 +373,11 @@ nothing."""
 
     def _report_worker(self) -> None:
         book = self.book
-        used = book.used
-        full = book.draining or used >= book.max_rooms
+        used, places = book.used, book.max_rooms
+        if not self._kind.takes_place:
+            # Such jobs are bounded by refusals: what a full worker is not offered is lost.
+            used, places = len(book.active(self._kind)), 0
+        full = book.draining or 0 < places <= used
         status = (full, used, book.draining)
         if status == self._status and self.now < self._status_at:
             return
@@ -382,7 +387,7 @@ nothing."""
             agent.WorkerMessage(
                 update_worker=agent.UpdateWorkerStatus(
                     status=agent.WorkerStatus.WS_FULL if full else agent.WorkerStatus.WS_AVAILABLE,
-                    load=1.0 if full else MAX_LOAD * used / book.max_rooms,
+                    load=1.0 if full else MAX_LOAD * used / places if places else 0.0,
                     job_count=used,
                     draining=book.draining,
                     seq=next(self.seq),

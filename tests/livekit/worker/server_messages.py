@@ -25,7 +25,11 @@ def job(
         type=kind,
         dispatch_id="AD_1",
         room=models.Room(name=room, sid=sid, creation_time_ms=1_700_000_000_250),
-        participant=models.ParticipantInfo(sid=participant_sid) if participant_sid else None,
+        participant=(
+            models.ParticipantInfo(sid=participant_sid, identity="alice")
+            if participant_sid
+            else None
+        ),
     )
 
 
