@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -32,13 +33,15 @@ STORY: Final[Mapping[str, object]] = {
     "http": "off",
 }
 """Intervals shorter than `start`'s, so that a story of 40 s shows both."""
+LAST_WEBHOOKS: Final = 20.0
+"""Seconds for webhooks, on a machine that runs the people too."""
 NOBODY: Final[Mapping[str, object]] = {"api-key": "none", "api-secret": "none-" * 8}
 """For simulated rooms, which need no key."""
 
 
 def run(demo: DemoSettings) -> int:
     """Tell the story; returns the exit code."""
-    return trio.run(run_demo, demo, _real_worker, _simulated_worker)
+    return trio.run(partial(run_demo, demo, real_worker, _simulated_worker, webhooks=True))
 
 
 @define(eq=False)
@@ -59,6 +62,8 @@ class _Watching:
 
     async def stop(self) -> FinalTotals:
         await (self.rooms.leave_all() if self.program is None else self.program.drain())
+        if self.program is not None and self.program.outlets is not None:
+            await self.program.outlets.deliver_the_rest(LAST_WEBHOOKS)
         totals = self.rooms.summary()
         log.info("final_summary", **totals.as_dict())
         log.info("agent_stopped")
@@ -85,11 +90,14 @@ def demo_settings(target: Target | None) -> Settings:
             "api-secret": target.api_secret,
             "data-dir": str(target.data_dir),
         }
+        if target.webhook_url:
+            flags |= {"webhook-url": target.webhook_url, "webhook-secret": target.webhook_secret}
     return load(flags, {})
 
 
 @asynccontextmanager
-async def _real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
+async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
+    """The worker that `start` runs, with the settings of a demo."""
     log.info("agent_started")
     async with open_program(demo_settings(target)) as program:
         await program.worker.wait_registered()

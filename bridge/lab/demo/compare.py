@@ -37,6 +37,10 @@ class Comparison:
     numbers: int
     """Number of compared values."""
 
+    def with_more(self, differences: Sequence[Difference], numbers: int) -> Comparison:
+        """Together with those of another comparison."""
+        return Comparison((*self.differences, *differences), self.numbers + numbers)
+
 
 def compare(
     stories: Sequence[RoomStory], sessions: Sequence[SessionView], totals: FinalTotals

@@ -21,12 +21,13 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeAlias
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from rich.console import Console
 
 from actors.rooms.room_port import RoomJob
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import FinalTotals, compare
+from bridge.lab.demo.compare_webhooks import compare_webhooks
 from bridge.lab.demo.last_page import closing_page, save_svg
 from bridge.lab.demo.play_script import (
     Administrator,
@@ -39,6 +40,7 @@ from bridge.lab.demo.play_script import (
 )
 from bridge.lab.demo.script import Script, draw
 from bridge.lab.demo.simulated_people import SimulatedCrowd
+from bridge.lab.demo.webhook_receiver import WebhookReceiver, receiving_webhooks
 from bridge.lab.people import PeopleError, open_people
 from bridge.lab.server import PrivateServer, ServerError, ServerUnavailableError, ensure_server
 from bridge.livekit.api_errors import ApiError
@@ -99,6 +101,9 @@ class Target:
     api_key: str
     api_secret: str = field(repr=False)
     data_dir: Path
+    webhook_url: str = ""
+    """Where webhooks go; empty: nowhere."""
+    webhook_secret: str = field(default="", repr=False)
 
 
 class DemoWorker(WatchingWorker, Protocol):
@@ -132,18 +137,26 @@ async def run_demo(
     start_worker: StartWorker,
     start_simulated: StartSimulated | None = None,
     *,
+    webhooks: bool = False,
     console: Console | None = None,
 ) -> int:
     """Tell the story, compare, and show the last page on stdout; the exit code.
 
     0 if every number is right, 1 if one is not or the story could not be played.  Takes
     SIGINT and SIGTERM itself: the first ends the story and everything that runs, the
-    second the process (130).  Raises `PlanError` for settings that do not fit.
+    second the process (130).  `webhooks`: a worker in real rooms sends them to a receiver
+    of the demo.  Raises `PlanError` for settings that do not fit.
     """
     plan = settings.plan()
     with TemporaryDirectory(prefix="room-actors-demo-", ignore_cleanup_errors=True) as name:
         demo = _Demo(
-            settings, plan, Path(name), start_worker, start_simulated, console or Console()
+            settings,
+            plan,
+            Path(name),
+            start_worker,
+            start_simulated,
+            console or Console(),
+            webhooks,
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -163,6 +176,7 @@ class _Demo:
     start_worker: StartWorker
     start_simulated: StartSimulated | None
     console: Console
+    webhooks: bool
     work: trio.CancelScope = field(factory=trio.CancelScope)
     interrupted: bool = False
 
@@ -220,12 +234,17 @@ class _Demo:
             _private_server(binary, self.data_dir / "livekit") as server,
             open_people(server.url, server.api_key, server.api_secret) as people,
             ServerApi(Endpoint.parse(server.url), ApiKey(server.api_key, server.api_secret)) as api,
+            receiving_webhooks() as receiver,
         ):
             target = Target(server.url, server.api_key, server.api_secret, self.data_dir / "worker")
+            if self.webhooks:
+                target = evolve(target, webhook_url=receiver.url, webhook_secret=receiver.secret)
             self._say_what("a private LiveKit server on loopback, real people over WebRTC")
             early = await open_early(self.plan, people, api)
             async with self.start_worker(target) as worker:
-                return await self._tell(people, api, worker, early)
+                return await self._tell(
+                    people, api, worker, early, receiver if self.webhooks else None
+                )
 
     async def _simulated(self, start_simulated: StartSimulated) -> int:
         rooms = SimulatedRooms(time.time)
@@ -237,7 +256,12 @@ class _Demo:
             return await self._tell(crowd, crowd, worker, early)
 
     async def _tell(
-        self, crowd: Crowd, api: Administrator, worker: DemoWorker, early: Mapping[str, Cast]
+        self,
+        crowd: Crowd,
+        api: Administrator,
+        worker: DemoWorker,
+        early: Mapping[str, Cast],
+        receiver: WebhookReceiver | None = None,
     ) -> int:
         """The story, the worker's end, and the verdict.  An interrupted story still lets the
         worker say its summary."""
@@ -250,7 +274,10 @@ class _Demo:
         totals = await worker.stop()
         sessions = await worker.sessions()
         comparison = compare(stories, sessions, totals)
-        page = closing_page(stories, sessions, totals, comparison)
+        webhooks = None if receiver is None else compare_webhooks(stories, sessions, receiver)
+        if webhooks is not None:
+            comparison = comparison.with_more(webhooks.differences, webhooks.numbers)
+        page = closing_page(stories, sessions, totals, comparison, webhooks)
         self.console.print(page)
         if self.settings.svg is not None:
             save_svg(page, self.settings.svg, self.settings.command)

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from actors.session import SessionView
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
+from bridge.lab.demo.compare_webhooks import WebhookComparison
 from bridge.lab.demo.expected_session import Shape, expected
 from bridge.lab.demo.play_script import RoomStory
 from bridge.lab.demo.script import Ending
@@ -66,6 +67,7 @@ def closing_page(
     sessions: Sequence[SessionView],
     totals: FinalTotals,
     comparison: Comparison,
+    webhooks: WebhookComparison | None = None,
 ) -> RenderableType:
     """The whole page, for a rich console."""
     by_sid = {session.room_sid: session for session in sessions}
@@ -94,7 +96,15 @@ def closing_page(
         f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "
         f"{totals.tracks} tracks, {totals.data_messages} messages, {totals.seconds:.0f} s watched"
     )
-    return Group(table, final, *_verdict(comparison))
+    chapter = [] if webhooks is None else [Text(_webhooks(webhooks))]
+    return Group(table, final, *chapter, *_verdict(comparison))
+
+
+def _webhooks(webhooks: WebhookComparison) -> str:
+    return (
+        f"Webhooks: {webhooks.received} came with a right signature: {webhooks.joins} joins, "
+        f"{webhooks.tracks} tracks, {webhooks.summaries} sessions with their summary"
+    )
 
 
 def _cell(expected: object, actual: object) -> Text:
