@@ -1,6 +1,6 @@
 """A worker's long life: bursts of rooms, then thousands that come and go, and what is left of it.
 
-    bench/run churn [--rooms 2000] [--json FILE] [--help]
+    bench/run churn [--rooms 2000] [--together N] [--json FILE] [--help]
 
 One worker, started as its users start it, on a private livekit-server:
 
@@ -11,13 +11,16 @@ One worker, started as its users start it, on a private livekit-server:
 3. Rooms come and go, `--rooms` of them, `--rate` a second: each is made, somebody
    with a microphone comes in, it lives for `--lives` seconds, he leaves, and a second
    later it is deleted (with him in it, the SDK leaks: see `bench/README.md`).
-   After each quarter, when the worker is done with it, its memory, descriptors, threads
-   and actors (by SIGUSR1) are read.
+   After each quarter, when the worker is done with it, its memory, descriptors, threads,
+   actors and C heap (by SIGUSR1) are read.  With `--together N` it is no rate that decides:
+   N empty rooms are made within a second, and deleted once all are watched, and so on.  That
+   is much cheaper for the machine, and misses no room on a busy one.
 
 What a process pays once is paid in 1 and 2 and in 150 rooms more (native threads, caches,
 the newest ended sessions, which it keeps); what it holds then is the base that everything
 later is held against.  *Growth* is what it holds after the last quarter over that base, for
-memory the anonymous one: what a file's pages count for depends on who else has them.
+memory the anonymous one: what a file's pages count for depends on who else has them.  With
+`--base N` the base is what it holds after N rooms of 3.
 """
 
 from __future__ import annotations
@@ -69,6 +72,8 @@ class Held:
     after: str
     look: Look
     actors: int
+    heap: str
+    """The C library's memory, in its own words."""
 
 
 @define(eq=False)
@@ -98,6 +103,16 @@ class Life(Stage):
         self.until_ended(watched)
         return [room for room in rooms if room not in self.seen.watched]
 
+    def rounds(self, rooms: Sequence[str], together: int) -> list[str]:
+        """Empty rooms come and go, so many together; none stays unwatched."""
+        for begin in range(0, len(rooms), together):
+            part = rooms[begin : begin + together]
+            self.load.do("create", part, agent=AGENT_NAME, over=1.0)
+            self.until_watched(part)
+            self.load.do("delete", part)
+            self.until_ended(part)
+        return []
+
     def until_ended(self, rooms: Sequence[str]) -> None:
         wanted = set(rooms)
         self.until(
@@ -113,7 +128,7 @@ class Life(Stage):
         while found > actors and time.monotonic() < deadline:
             self.settle()
             found = self.actors()
-        return Held(after, Look.at(self.watching.pid), found)
+        return Held(after, Look.at(self.watching.pid), found, self.watching.last_line)
 
     def actors(self) -> int:
         """Lines in which SIGUSR1 shows them; they are no records, everything else is."""
@@ -142,12 +157,16 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
             life.burst("kept", KEPT, KEPT / options.rate)
             held = [life.held("the bursts", actors)]
             rooms = [f"churn-{number}" for number in range(options.rooms)]
-            quarter = -(-len(rooms) // QUARTERS)
             missed: list[str] = []
-            for begin in range(0, len(rooms), quarter):
-                part = rooms[begin : begin + quarter]
-                missed += life.churn(part, options.rate, options.lives)
-                held.append(life.held(f"{begin + len(part)} rooms", actors))
+            base = held[0]
+            for begin, end in _parts(len(rooms), options.base):
+                if options.together:
+                    missed += life.rounds(rooms[begin:end], options.together)
+                else:
+                    missed += life.churn(rooms[begin:end], options.rate, options.lives)
+                held.append(life.held(f"{end} rooms", actors))
+                if end == options.base:
+                    base = held[-1]
                 print(held[-1], file=sys.stderr, flush=True)
     watched = len(rooms) - len(missed)
     return {
@@ -158,10 +177,17 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
         "sessions_too_many": life.seen.said["session_started"] - FINISHED_LIMIT - watched,
         "held": [attrs.asdict(one) for one in held],
         "growth": {
-            name: _growth(held[0], held[-1], name)
+            name: _growth(base, held[-1], name)
             for name in ("anonymous", "descriptors", "threads", "actors")
         },
     }
+
+
+def _parts(rooms: int, base: int) -> list[tuple[int, int]]:
+    """The rooms up to the base, then quarters: begin and end of each part."""
+    quarter = max(1, -(-(rooms - base) // QUARTERS))
+    ends = sorted({base, *range(base, rooms, quarter), rooms} - {0})
+    return list(zip([0, *ends], ends, strict=False))
 
 
 def _value(held: Held, name: str) -> float:
@@ -191,7 +217,7 @@ def show(result: dict[str, Any]) -> None:
         f"{result['churned']} rooms came and went, {len(result['not_watched'])} never watched; "
         f"{result['sessions_too_many']} sessions of rooms that nobody made\n"
     )
-    head = ("after", "PSS, MiB", "anonymous, MiB", "descriptors", "threads", "actors")
+    head = ("after", "PSS, MiB", "anonymous, MiB", "descriptors", "threads", "actors", "heap")
     print(markdown(head, map(_row, result["held"])), end="\n\n")
 
 
@@ -203,6 +229,7 @@ def _row(held: Mapping[str, Any]) -> Sequence[str]:
         f"{memory['pss'] / MIB:.1f}",
         f"{memory['pss_anonymous'] / MIB:.1f}",
         *(str(count) for count in (look["descriptors"], look["threads"], held["actors"])),
+        held["heap"].removeprefix("C heap: "),
     )
 
 
@@ -227,6 +254,8 @@ def main() -> int:
     parser.add_argument("--rooms", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=20.0, help="rooms a second")
     parser.add_argument("--lives", type=float, default=2.0, help="seconds that each lives")
+    parser.add_argument("--together", type=int, default=0, help="empty rooms at a time")
+    parser.add_argument("--base", type=int, default=0, help="rooms before the base is read")
     parser.add_argument("--json", type=Path, help="where to write the result as JSON")
     parser.add_argument("--keep", type=Path, help="a folder for all logs, to be looked at")
     options = parser.parse_args()

@@ -21,6 +21,7 @@ import trio
 
 from actors.rooms.room_port import RoomJob
 from bench.page.traffic import Traffic
+from bridge.app.full_collections import FullCollections
 from bridge.app.interpreter import tune_interpreter
 from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.app.web import application
@@ -86,7 +87,7 @@ async def main(settings: Settings, traffic: Traffic) -> None:
             await trio.sleep(0.05)
         nursery.start_soon(site.beside)
         address = await nursery.start(serve, settings.http, site.app)
-        for task in (traffic.talk, traffic.probe, gaps.watch):
+        for task in (traffic.talk, traffic.probe, gaps.watch, FullCollections().run):
             nursery.start_soon(task)
         print(json.dumps({"address": str(address)}), flush=True)
         await answer({"gaps": gaps.take, "probes": lambda: traffic.probes})

@@ -70,6 +70,8 @@ class Watching:
     _jobs: IO[str] | None
     unstructured: int = 0
     """Lines that were no records: what SIGUSR1 shows."""
+    last_line: str = ""
+    """The last of them."""
     _read: dict[Path, int] = field(factory=dict[Path, int])
 
     def news(self) -> Iterator[Record]:
@@ -82,7 +84,10 @@ class Watching:
                 self._read[path] = self._read.get(path, 0) + len(whole) + 1
                 lines = whole.splitlines()
                 records = [line for line in lines if line.startswith(b"{")]
-                self.unstructured += len(lines) - len(records)
+                others = [line for line in lines if not line.startswith(b"{")]
+                self.unstructured += len(others)
+                if others:
+                    self.last_line = others[-1].decode()
                 yield from map(json.loads, records)
 
     def tell(self, rooms: Sequence[str]) -> None:
