@@ -246,6 +246,15 @@ class RoomTable:
         )
 
     @property
+    def disconnected_sids(self) -> frozenset[str]:
+        """SIDs of the rooms that we were in, and whose connection is down."""
+        return frozenset(
+            record.journal.state.room_sid
+            for record in self._records.values()
+            if record.entered and record.leaving is None and record.journal.state.reconnecting
+        )
+
+    @property
     def sessions(self) -> tuple[Ref[Any], ...]:
         """The actors of the sessions in `records`."""
         sessions = (record.session for record in self._records.values())

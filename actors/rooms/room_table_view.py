@@ -79,6 +79,11 @@ class RoomTableView(Protocol):
         ...
 
     @property
+    def disconnected_sids(self) -> frozenset[str]:
+        """SIDs of the rooms that we were in, and whose connection is down."""
+        ...
+
+    @property
     def sessions(self) -> tuple[Ref[Any], ...]:
         """The actors of the sessions in `records`."""
         ...

@@ -43,7 +43,7 @@ from bridge.livekit.watching.room_candidates import (
     retry_delay,
     rooms_in,
 )
-from bridge.livekit.watching.room_inspection import RoomInspection
+from bridge.livekit.watching.room_inspection import OWN_ROOM_PAUSE, RoomInspection
 from bridge.livekit.watching.watch_log import WatchLog
 from bridge.livekit.watching.watch_state import OurRooms, WatchState, WorkerPort
 
@@ -162,7 +162,9 @@ class Reconciler:
             await trio.sleep(self.rng.uniform(0, NEW_ROOM_GRACE))
         now = trio.current_time()
         for known in (self._state.memory or {}).values():
-            if not known.ours and now - known.attempted_at < SLOW_DISPATCH_GRACE:
+            if known.ours:
+                _on_outage(known, now + self.rng.uniform(0.0, OWN_ROOM_PAUSE.first))
+            elif now - known.attempted_at < SLOW_DISPATCH_GRACE:
                 known.inspect_at = now
 
     async def _rest(self, seconds: float) -> None:
@@ -203,7 +205,9 @@ class Reconciler:
         self._note_unplaced(rooms, memory)
         if self._state.backlog:
             return INTERVAL
-        soonest = min((memory[room.sid].inspect_at for room in rooms), default=float("inf"))
+        # A room in which we were seen can wait for the next pass: a pass lists all rooms.
+        urgent = (memory[room.sid] for room in rooms if not memory[room.sid].inspections)
+        soonest = min((known.inspect_at for known in urgent), default=float("inf"))
         return min(INTERVAL, max(MIN_PAUSE, soonest - trio.current_time()))
 
     async def _inspect_all(self, due: Sequence[ListedRoom], memory: dict[str, RoomMemory]) -> None:
@@ -250,6 +254,7 @@ class Reconciler:
         before = self._state.memory
         # One draw for all new rooms, so that one further pass inspects them all.
         new_at = now + self.rng.uniform(NEW_ROOM_GRACE / 4, NEW_ROOM_GRACE)
+        disconnected = frozenset(self.rooms.disconnected())
         memory: dict[str, RoomMemory] = {}
         for room in listed:
             known = (before or {}).get(room.sid)
@@ -260,6 +265,9 @@ class Reconciler:
             if is_ours != known.ours:
                 known.ours = is_ours
                 (_on_acquired if is_ours else _on_lost)(known, now)
+            elif known.disconnected and room.sid not in disconnected:
+                _on_outage(known, now + SETTLED_AFTER)
+            known.disconnected = is_ours and room.sid in disconnected
             people_came = room.people and known.unplaced and not known.has_people
             if people_came or room.sid in requests:
                 known.inspect_at = min(known.inspect_at, now)
@@ -281,8 +289,14 @@ class Reconciler:
         state.backlog = False
 
 
+def _on_outage(known: RoomMemory, at: float) -> None:
+    """Another worker may have come meanwhile: inspect a room of ours at this time."""
+    known.inspect_at = min(known.inspect_at, at)
+    known.inspections = 0
+
+
 def _on_acquired(known: RoomMemory, now: float) -> None:
-    known.inspect_at = now + SETTLED_AFTER
+    known.inspect_at, known.inspections = now + SETTLED_AFTER, 0
     known.unplaced = known.watched_by_others = False
     known.leftover_since = float("inf")
 

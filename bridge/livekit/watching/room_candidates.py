@@ -111,6 +111,10 @@ class RoomMemory:
     """When the room is to be inspected next."""
     ours: bool = False
     """It was ours when the rooms were last listed."""
+    disconnected: bool = False
+    """Our connection to it was down then."""
+    inspections: int = 0
+    """How often we were seen in it since it became ours, or since an outage."""
     attempts: int = 0
     """How often we tried to get it without staying in it."""
     attempted_at: float = float("-inf")

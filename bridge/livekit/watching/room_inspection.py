@@ -12,6 +12,7 @@ import trio
 from attrs import define
 from livekit.protocol import models
 
+from actors.runtime import Backoff
 from bridge.livekit.api_errors import NotFound
 from bridge.livekit.watching.room_acquisition import RoomAcquisition
 from bridge.livekit.watching.room_candidates import (
@@ -31,9 +32,10 @@ from bridge.livekit.watching.watch_state import WatchState
 
 log = structlog.get_logger()
 
-OWN_ROOM_INTERVAL: Final = 30.0
-"""Seconds between two inspections of a room that is ours: after an outage a room can have got
-another watcher before we were back in it."""
+OWN_ROOM_PAUSE: Final = Backoff(first=30.0, most=240.0)
+"""Between two inspections of a room that is ours: another worker may have entered it in the same
+moment, or during an outage before we were back in it.  Each inspection is a call of the server's
+API, 2 ms of a core.  So the pause begins anew after an outage, and doubles from there."""
 
 MAX_LEFTOVER_AGE: Final = 30.0
 """Seconds for which a participant with our own instance id can be left behind by a crash: LiveKit
@@ -68,7 +70,8 @@ class RoomInspection:
         ]
         identities = self.state.worker.identities
         if any(agent.identity in identities for agent in agents):
-            known.inspect_at += OWN_ROOM_INTERVAL * self.rng.uniform(0.5, 1.0)
+            known.inspections += 1
+            known.inspect_at += OWN_ROOM_PAUSE.delay(known.inspections, self.rng)
         for identity in duplicate_agents(agents, identities, self.instance):
             log.info("room_left_to_another", room=room.name, room_sid=room.sid)
             with suppress(NotFound):  # It may have left by itself.

@@ -68,6 +68,8 @@ class OurRooms:
     vacant: Callable[[], Sequence[tuple[str, str]]] = _no_rooms
     """SID and name of the rooms that we are in, for watching only, and that have no people; the
     newest first."""
+    disconnected: Callable[[], Collection[str]] = _no_names
+    """SIDs of the rooms of which our connection is down.  Another worker may come into them."""
     give_up: Callable[[str], object] = _do_nothing
     """Leave a vacant room, by its SID, for a room with people."""
 

@@ -210,6 +210,8 @@ class ReconcilerScene:
     vacant: list[str] = field(factory=list[str])
     """Names of rooms of ours that nobody is in, the newest first."""
     given_up: list[str] = field(factory=list[str])
+    disconnected: set[str] = field(factory=set[str])
+    """SIDs of rooms of ours whose connection is down."""
 
     def give_up(self, sid: str) -> None:
         """Do what the program does with an empty room whose place is needed."""
@@ -241,6 +243,7 @@ class ReconcilerScene:
                 resumable=lambda: self.resumable,
                 vacant=lambda: [(f"RM_{name}", name) for name in self.vacant],
                 give_up=self.give_up,
+                disconnected=lambda: self.disconnected,
             ),
             claims_when_alone=claims_when_alone,
             rng=random.Random(1),

@@ -7,7 +7,7 @@ import structlog.testing
 import trio
 
 from bridge.livekit.watching import reconciler as r
-from bridge.livekit.watching.room_inspection import OWN_ROOM_INTERVAL
+from bridge.livekit.watching.room_inspection import OWN_ROOM_PAUSE
 from bridge.livekit.watching.watch_log import MAX_NAMESAKES
 from bridge.livekit.worker.job_refusals import OUR_DISPATCH
 from tests.livekit.watching.reconciler_scene import (
@@ -112,7 +112,7 @@ async def test_a_room_in_which_another_worker_was_first_is_left_and_left_alone(
     scene.api.agents = {"standup": "elsewhere"}
     scene.api.guests = {"standup": "agent-1@here"}
     came = trio.current_time()
-    await trio.sleep(OWN_ROOM_INTERVAL + 5)
+    await trio.sleep(OWN_ROOM_PAUSE.first + 5)
     ((at, *removed),) = scene.api.removed
     assert removed == ["standup", "agent-1"]
     assert at - came <= r.RECHECK_INTERVAL + r.INTERVAL
@@ -128,9 +128,38 @@ async def test_a_room_in_which_we_were_first_stays_ours(scene: ReconcilerScene) 
     scene.worker.take("standup")
     scene.worker.identities = frozenset({"agent-0"})
     scene.start()
-    await trio.sleep(300)
+    await trio.sleep(10)
+    assert scene.api.looks == 1
+    await trio.sleep(1000)
     assert scene.api.removed == []
-    assert scene.api.looks <= 2 * 300 / OWN_ROOM_INTERVAL + 1
+    assert 5 <= scene.api.looks <= 12, "a pause of 30 s at first, which doubles up to 240 s"
+
+
+@pytest.mark.parametrize("outage", ["registration", "connection"])
+async def test_after_an_outage_a_room_of_ours_is_inspected_soon(
+    scene: ReconcilerScene, outage: str
+) -> None:
+    scene.api.rooms = ["standup"]
+    scene.api.guests = {"standup": "agent-1@here"}
+    scene.worker.take("standup")
+    scene.worker.identities = frozenset({"agent-1"})
+    scene.start()
+    await trio.sleep(700)
+    if outage == "registration":
+        scene.worker.registered = False
+        await trio.sleep(10)
+        scene.worker.registered = True
+        scene.worker.registration.set()
+    else:
+        scene.disconnected = {"RM_standup"}
+        await trio.sleep(10)
+        scene.disconnected = set()
+    scene.api.agents = {"standup": "elsewhere"}
+    back_at = trio.current_time()
+    await trio.sleep(60)
+    ((at, *removed),) = scene.api.removed
+    assert removed == ["standup", "agent-1"]
+    assert at - back_at <= OWN_ROOM_PAUSE.first + r.INTERVAL + r.NEW_ROOM_GRACE
 
 
 async def test_another_agent_of_our_name_is_logged_once_a_room_and_the_room_is_claimed(

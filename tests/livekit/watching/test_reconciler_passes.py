@@ -279,3 +279,16 @@ async def test_a_room_that_our_dispatch_made_anew_is_deleted_unless_somebody_is_
     await trio.sleep(10)
     assert "owners" in names(scene.api.dispatched)
     assert scene.api.deleted == ["RM_standup_anew"], "made by its owner, before we asked"
+
+
+async def test_many_rooms_of_ours_make_no_more_lists_of_all_rooms(scene: ReconcilerScene) -> None:
+    ours = [f"room-{number}" for number in range(100)]
+    scene.api.rooms = ours
+    scene.api.agents = dict.fromkeys(ours, "here")
+    scene.worker.take(*ours)
+    scene.worker.identities = frozenset({"agent-0"})
+    scene.start()
+    await trio.sleep(10)
+    before = scene.api.lists
+    await trio.sleep(150)
+    assert scene.api.lists - before <= 150 / r.INTERVAL + 1
