@@ -7,10 +7,10 @@
     Reconciler --dispatches--> LiveKit          Reporter <--snapshots-- every session
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
-`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/http`, `/reconciler`,
-`/outlet-NAME` for each endpoint of webhooks, and `/monitors/AJ_x` for each monitored person.
-A crash anywhere is logged and restarted here.  A worker that LiveKit rejects (wrong secret) has
-not crashed: no restart would mend that, so the program ends.
+`/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/collections`, `/http`,
+`/reconciler`, `/outlet-NAME` for each endpoint of webhooks, and `/monitors/AJ_x` for each monitored
+person.  A crash anywhere is logged and restarted here.  A worker that LiveKit rejects (wrong
+secret) has not crashed: no restart would mend that, so the program ends.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge import __version__
 from bridge.app.clock_reports import compare_clocks, report_suspension
 from bridge.app.entry_health import CountedRooms, EntryHealth
+from bridge.app.full_collections import FullCollections
 from bridge.app.livekit_lookups import (
     ApiRoomRemoval,
     current_job_lookup,
@@ -251,6 +252,7 @@ async def _start_everything(
             excluded=lambda _name, sid: sid in table.declined or table.is_over(sid),
             resumable=lambda: table.interrupted_sids,
             vacant=lambda: table.vacant_rooms,
+            disconnected=lambda: table.disconnected_sids,
             give_up=rooms.give_up,
         ),
         former_instances=own_id.former,
@@ -300,6 +302,7 @@ def _services(
         "worker": partial(run_worker, program.worker),
         "heartbeat": program.heartbeat.run,
         "clock": partial(compare_clocks, program.clock, program.rooms),
+        "collections": FullCollections().run,
     }
     if settings.http is not None:
         services["http"] = _http_server(settings, program)
