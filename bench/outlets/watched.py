@@ -20,13 +20,13 @@ from bridge.app.interpreter import tune_interpreter
 from bridge.app.outlets import start_outlets
 from bridge.app.room_actors import announce
 from bridge.app.simulated_app import NoReports, open_simulated_app
+from bridge.app.store_feed import open_feed
 from bridge.app.worker_role import FlushPerTick
 from bridge.config.settings import Settings, load
 from bridge.config.webhook_list import WebhookSettings
 from bridge.livekit.tokens import ApiKey
 from bridge.log.structured_log import running_log
 from bridge.outlets.endpoint_url import EndpointUrl
-from bridge.store.sqlite_feed import SqliteFeed
 
 NAME: Final = "bench"
 SECRET: Final = "a secret of the bench, 32 letters"
@@ -45,7 +45,7 @@ async def main(settings: Settings, traffic: Traffic, urls: list[str]) -> None:
         trio.open_nursery() as nursery,
     ):
         actors = running.actors
-        feed = SqliteFeed(settings.data_dir, lambda: actors.backlog.batch_written)
+        feed = open_feed(settings.data_dir, actors.backlog)
         outlets = start_outlets(
             [endpoint(url) for url in urls],
             running.system,

@@ -49,6 +49,7 @@ from bridge.app.room_actors import (
     log_signal,
     start_room_actors,
 )
+from bridge.app.store_feed import open_feed
 from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
@@ -271,10 +272,8 @@ def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> Non
     if not webhooks:
         return
     from bridge.app.outlets import start_outlets
-    from bridge.store.sqlite_feed import SqliteFeed
 
-    backlog = program.rooms.backlog
-    feed = SqliteFeed(settings.data_dir, lambda: backlog.batch_written, backlog.report_unreadable)
+    feed = open_feed(settings.data_dir, program.rooms.backlog)
     program.outlets = start_outlets(
         webhooks,
         program.system,
@@ -342,6 +341,7 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         system=program.system,
         clock=program.clock,
         heartbeat=program.heartbeat,
+        feed=None if program.outlets is None else program.outlets.feed,
         outlets=lambda: () if program.outlets is None else program.outlets.outlets,
         parked_deliveries=None if program.outlets is None else program.outlets.parked,
     )

@@ -15,6 +15,7 @@ from attrs import frozen
 from actors.session.time_text import rfc3339
 from bridge import __version__
 from bridge.app.session_source import open_sessions
+from bridge.app.store_feed import open_feed
 from bridge.app.web_ports import WatchedOutlet, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
@@ -42,7 +43,6 @@ from bridge.http.server.routes import app
 from bridge.http.server.time_slices import in_slices
 from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.livekit.tokens import ApiKey
-from bridge.store.sqlite_feed import SqliteFeed
 
 MOST_NAMED: Final = 100
 """Rooms without a place that are named."""
@@ -102,9 +102,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         version=__version__,
     )
     outbox = OutboxRoutes(partial(_outbox, ports))
-    events = EventSource(
-        SqliteFeed(settings.data_dir, lambda: backlog.batch_written, backlog.report_unreadable)
-    )
+    events = EventSource(ports.feed or open_feed(settings.data_dir, backlog))
     sources = _sources(ports, webhooks, events)
     front = PublicAddress(
         frozenset(settings.http_host), settings.http_root, settings.trusted_proxies

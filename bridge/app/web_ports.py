@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from attrs import field, frozen
 
 from actors.journal.backlog import Backlog
+from actors.journal.feed import Feed
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem
 from actors.session import SessionState
@@ -83,6 +84,8 @@ class WebPorts:
     clock: ServerClock = field(factory=ServerClock)
     """The clock of the sessions' times."""
     heartbeat: Heartbeat = field(factory=Heartbeat)
+    feed: Feed | None = None
+    """The feed that others of the program follow too; None where nobody does."""
     outlets: Callable[[], Sequence[WatchedOutlet]] = tuple
     """The endpoints that get webhooks."""
     parked_deliveries: Callable[[], Awaitable[Sequence[tuple[str, Parked]]]] | None = None

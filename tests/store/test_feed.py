@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import POSITION_LENGTH, BadPosition, Feed, FeedEntry, Position
+from actors.journal.shared_feed import SharedFeed
 from bridge.store.retention import REPLAY
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import SqliteArchive, open_store
@@ -59,16 +61,29 @@ class FeedInMemory:
         self.feed.drop_all_but_the_newest_batch()
 
 
-@pytest.fixture(params=["on disk", "in memory"])
-async def written(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncGenerator[FeedOnDisk | FeedInMemory, None]:
+class FeedForSeveral:
+    """A feed that several follow, over another one.  It keeps little in memory."""
+
+    def __init__(self, below: FeedOnDisk | FeedInMemory) -> None:
+        self.feed = SharedFeed(below.feed, entries=5)
+        self.history = below.history
+        self.write = below.write
+        self.drop_old = below.drop_old
+
+
+Written: TypeAlias = FeedOnDisk | FeedInMemory | FeedForSeveral
+
+
+@pytest.fixture(params=["on disk", "in memory", "shared, on disk", "shared, in memory"])
+async def written(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Written, None]:
     """A feed to which a worker writes."""
-    if request.param == "in memory":
-        yield FeedInMemory()
-    else:
-        async with open_store(tmp_path, instance="w") as archive:
-            yield FeedOnDisk(archive)
+    shared = request.param.startswith("shared")
+    if request.param.endswith("in memory"):
+        yield FeedForSeveral(FeedInMemory()) if shared else FeedInMemory()
+        return
+    async with open_store(tmp_path, instance="w") as archive:
+        on_disk = FeedOnDisk(archive)
+        yield FeedForSeveral(on_disk) if shared else on_disk
 
 
 async def read_on(feed: Feed, position: Position, limit: int) -> tuple[list[FeedEntry], Position]:
@@ -83,7 +98,7 @@ async def read_on(feed: Feed, position: Position, limit: int) -> tuple[list[Feed
 
 
 async def test_a_follower_gets_every_entry_once_and_in_order(
-    written: FeedOnDisk | FeedInMemory,
+    written: Written,
 ) -> None:
     history, position, entries = written.history, START, list[FeedEntry]()
     journals = [history.begin(f"room-{n}", f"RM_{n}") for n in range(3)]
@@ -102,7 +117,7 @@ async def test_a_follower_gets_every_entry_once_and_in_order(
 
 
 async def test_the_newest_position_has_every_entry_so_far_and_none_that_comes(
-    written: FeedOnDisk | FeedInMemory,
+    written: Written,
 ) -> None:
     history = written.history
     journal = history.begin()
@@ -120,7 +135,7 @@ async def test_the_newest_position_has_every_entry_so_far_and_none_that_comes(
 
 
 async def test_a_new_feed_begins_with_its_first_entry(
-    written: FeedOnDisk | FeedInMemory,
+    written: Written,
 ) -> None:
     begin = await written.feed.newest()
     assert (await written.feed.after(begin, 100)).entries == ()
@@ -131,7 +146,7 @@ async def test_a_new_feed_begins_with_its_first_entry(
 
 
 async def test_a_change_wakes_a_follower_that_took_the_event_before_it_read(
-    written: FeedOnDisk | FeedInMemory,
+    written: Written,
 ) -> None:
     changed = written.feed.changed
     written.history.begin()
@@ -141,7 +156,7 @@ async def test_a_change_wakes_a_follower_that_took_the_event_before_it_read(
 
 
 async def test_entries_that_were_dropped_are_a_gap_for_those_who_lack_them_only(
-    written: FeedOnDisk | FeedInMemory,
+    written: Written,
 ) -> None:
     before = await written.feed.newest()
     written.history.begin()
@@ -157,7 +172,7 @@ async def test_entries_that_were_dropped_are_a_gap_for_those_who_lack_them_only(
 
 
 async def test_places_of_writers_that_a_feed_does_not_know_are_ignored(
-    written: FeedOnDisk | FeedInMemory,
+    written: Written,
 ) -> None:
     journal = written.history.begin()
     await written.write()
@@ -203,20 +218,80 @@ async def test_a_store_that_cannot_be_read_is_trouble_and_somebody_is_told_why(
     assert len(reasons) == 1
 
 
+# ---------------------------------------------------------------- several followers
+
+
+async def test_what_is_new_is_read_once_for_all_who_follow() -> None:
+    below = FeedInMemory()
+    feed, journal = SharedFeed(below.feed), below.history.begin()
+    followers = [START] * 4
+    entries: list[list[FeedEntry]] = [[] for _ in followers]
+    for _ in range(10):
+        below.history.talk(journal)
+        await below.write()
+        reads = feed.reads
+        for number, position in enumerate(followers):
+            page = await feed.after(position, 100)
+            entries[number] += page.entries
+            for entry in page.entries:
+                followers[number] |= entry.position
+        assert feed.reads == reads + 1
+    assert entries[0] == entries[1] == entries[2] == entries[3]
+    assert [one.entry for one in entries[0]] == list(journal.unpublished)
+
+
+async def test_one_who_is_far_behind_reads_alone_and_moves_nobody_else() -> None:
+    below = FeedInMemory()
+    feed, journal = SharedFeed(below.feed, entries=3), below.history.begin()
+    quick = START
+    for _ in range(10):
+        below.history.talk(journal)
+        await below.write()
+        _, quick = await read_on(feed, quick, 100)
+    slow = list[FeedEntry]()
+    position = START
+    while (page := await feed.after(position, 2)).entries:
+        slow += page.entries
+        for entry in page.entries:
+            position |= entry.position
+        reads = feed.reads
+        assert (await feed.after(quick, 100)).entries == ()
+        assert feed.reads == reads + 1
+    assert [one.entry for one in slow] == list(journal.unpublished)
+
+
+async def test_a_gap_is_told_to_each_who_follows() -> None:
+    below = FeedInMemory()
+    feed = SharedFeed(below.feed)
+    begin = await feed.newest()
+    below.history.begin()
+    await below.write()
+    below.history.now += 2 * REPLAY
+    below.history.begin("borealis", "RM_2")
+    await below.write()
+    await below.drop_old()
+    for _ in range(3):
+        assert (await feed.after(begin, 100)).gap
+
+
 # ---------------------------------------------------------------- several writers
 
 
-async def test_entries_of_several_writers_are_each_given_once_whatever_their_numbers() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+async def test_entries_of_several_writers_are_each_given_once_whatever_their_numbers(
+    shared: bool,
+) -> None:
     """The clock of one writer is years behind: its batches have lower numbers and come later."""
-    feed, first, second = MemoryFeed(), History(), History()
+    below, first, second = MemoryFeed(), History(), History()
+    feed: Feed = SharedFeed(below, entries=7) if shared else below
     one, other = first.begin("one", "RM_1"), second.begin("two", "RM_2")
     position, rooms = START, list[str]()
     for turn in range(6):
         if turn % 3:
             first.talk(one)
-            feed.add(first.batch(), "w1")
+            below.add(first.batch(), "w1")
         second.talk(other, turn)
-        feed.add(second.batch(), "w2")
+        below.add(second.batch(), "w2")
         entries, position = await read_on(feed, position, 2)
         rooms += [entry.room for entry in entries]
     assert rooms.count("one") == len(one.unpublished)
