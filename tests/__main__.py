@@ -61,7 +61,7 @@ def existing(*folders: str) -> list[str]:
 
 
 def processes() -> int:
-    """How many run tests at once: more than there are cores, because tests wait a lot."""
+    """The processes that run tests: more than there are cores, because tests wait a lot."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return min(2 * cores, MOST_PROCESSES)
 
@@ -75,7 +75,7 @@ class Background:
 
     def __init__(self, *arguments: str) -> None:
         self.seconds = 0.0
-        """How long it took."""
+        """Its duration; 0 until it has ended."""
         self._began = time.monotonic()
         self._output = b""
         self._process = subprocess.Popen(

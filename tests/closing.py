@@ -1,4 +1,4 @@
-"""What the end of a run tells beside pytest's own summary: tests not run, and figures.
+"""The end of a run lists more than pytest's own summary: tests not run, and figures.
 
 A test may run in another process than the one that writes the summary (pytest-xdist), and
 that one does not even load the conftest.py of a folder.  So what is to be told travels as

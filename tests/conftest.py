@@ -1,4 +1,4 @@
-"""What all tests share: a private LiveKit server, and honesty about what was not run."""
+"""Fixtures of all tests: a private LiveKit server, and a list of tests that were not run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes one must not begin with the longest tests when the others end.
+    """Begin with the longest tests: no process may begin with one when the others end.
 
     Those are the launcher's, which install, and then those with a server, which wait.
     """
@@ -48,7 +48,7 @@ def _brevity(item: pytest.Item) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without a server a test fails where CI is set; elsewhere it is named as not run."""
+    """Fail a test that has no server where CI is set; elsewhere list it as not run."""
     if not NEEDS_SERVER.intersection(getattr(item, "fixturenames", ())):
         return
     missing = _why_no_server()

@@ -95,7 +95,7 @@ class Proxy:
 
 
 def purpose_of(request: bytes) -> str:
-    """What a connection is for, by its first bytes: a request with a token."""
+    """The purpose of a connection, by its first bytes: a request with a token."""
     path = request.split(b" ", 2)[1:2]
     if path and path[0].startswith(b"/agent"):
         return WORKER

@@ -26,7 +26,7 @@ WAIT: Final = 60.0
 
 
 def environment(server: PrivateServer, data_dir: Path, **more: str) -> dict[str, str]:
-    """What a user would export."""
+    """The variables that a user would export."""
     inherited = {
         key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ
     }

@@ -34,7 +34,7 @@ class World:
         self.running: set[str] = set()
         """Ids of jobs whose room was entered."""
         self.ended: Counter[str | None] = Counter()
-        """How jobs ended: how many without an error, and with which."""
+        """The number of ended jobs by error; None counts those without one."""
         self._news = trio.Event()
         self._jobs = 0
 
@@ -75,7 +75,7 @@ class World:
         return rooms, jobs
 
     async def watch(self, *names: str) -> list[SimulatedRoom]:
-        """Such rooms; they are watched when this returns."""
+        """Rooms as `assign` makes them; they are watched when this returns."""
         rooms, jobs = self.assign(*names)
         await self.until(lambda: jobs <= self.running)
         return rooms

@@ -1,4 +1,4 @@
-"""How `start` begins, fails and ends: exit codes, signals, and what is left behind."""
+"""The begin, failure and end of `start`: exit codes, signals, and what stays behind."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def live(world: World, first: int, end: int) -> None:
 
 
 async def object_counts(world: World) -> Counter[str]:
-    """How many of each of our classes there are, and of trio's tasks."""
+    """The number of objects of each of our classes, and of trio's tasks."""
     for _ in range(3):
         await world.actors.flush()  # The newest batches are in somebody's hand.
     await trio.testing.wait_all_tasks_blocked(0.05)

@@ -82,7 +82,7 @@ def counts(agent: Agent, event: str) -> int:
 
 
 def came(line: dict[str, Any]) -> datetime:
-    """When the native library's callback gave the message."""
+    """The time at which the native library's callback gave the message."""
     return datetime.fromisoformat(line["at"])
 
 

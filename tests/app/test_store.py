@@ -1,4 +1,4 @@
-"""What strangers and accidents do to the store of a worker that runs."""
+"""Strangers and accidents change the store of a worker that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When things happened: by the server's clock, and not while nobody watched."""
+"""Times are those of the server's clock, and none lies where nobody watched."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ real, ahead = time.time, [{ahead}]
 time.time = lambda: real() + ahead[0]
 signal.signal(signal.SIGUSR2, lambda *_: ahead.append(ahead.pop() + {step}))
 """
-"""What a process runs first whose clock is ahead, and takes a step at SIGUSR2."""
+"""Code that a process runs first: its clock is ahead, and takes a step at SIGUSR2."""
 
 ABOUT: Final = 0.5
 """Seconds by which times may differ on a busy machine; the clocks differ by 4 and more."""

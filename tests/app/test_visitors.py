@@ -1,4 +1,4 @@
-"""Whoever looks, and however badly, the rooms are watched on."""
+"""Visitors of the page, bad ones too, do not disturb the watching of rooms."""
 
 from __future__ import annotations
 

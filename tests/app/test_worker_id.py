@@ -1,4 +1,4 @@
-"""Who a worker is: the same after a restart, never the same as another."""
+"""A worker's id: the same after a restart, never that of another worker."""
 
 from __future__ import annotations
 

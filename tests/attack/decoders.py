@@ -75,7 +75,7 @@ class Decoder:
     samples: Sequence[bytes]
     """Right inputs, to begin with."""
     refusals: tuple[type[Exception], ...] = ()
-    """What it may raise."""
+    """The exceptions that it may raise."""
     in_a_file: bool = False
     """It reads a file, not bytes."""
 

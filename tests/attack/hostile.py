@@ -1,4 +1,4 @@
-"""What strangers call themselves, and what no output of ours may then have in it.
+"""Names that strangers give themselves, and checks of every output of ours that shows them.
 
 Each check takes the whole text of an output and gives what is wrong with it, empty where
 nothing is.
@@ -74,12 +74,12 @@ def raw_characters(text: str, allowed: str = "\n") -> Iterator[str]:
 
 
 def raw_controls(text: str) -> Iterator[str]:
-    """Of what is data for programs: its strings have the other characters as they are."""
+    """Check data for programs: its strings have the other characters as they are."""
     yield from (f"has {char!r}" for char in sorted(set(text)) if char < " " and char != "\n")
 
 
 def in_text(text: str) -> Iterator[str]:
-    """Of a log, a table, a report."""
+    """Check a log, a table, a report."""
     yield from raw_characters(text)
     for line in text.splitlines():
         if len(line) > LINE:
@@ -89,7 +89,7 @@ def in_text(text: str) -> Iterator[str]:
 
 
 def in_json(text: str) -> Iterator[str]:
-    """Of one JSON document; what strangers typed is in its strings as it is."""
+    """Check one JSON document; its strings have the text of strangers as it is."""
     yield from raw_controls(text)
     yield from _no_json(text)
 
@@ -102,7 +102,7 @@ def _no_json(text: str) -> Iterator[str]:
 
 
 def in_json_lines(text: str) -> Iterator[str]:
-    """Of the JSON log."""
+    """Check the JSON log."""
     yield from raw_characters(text)
     if not text.isascii():
         yield "is not ASCII"
@@ -137,7 +137,7 @@ class _Elements(HTMLParser):
 
 
 def in_html(text: str) -> Iterator[str]:
-    """Of a page or a picture."""
+    """Check a page or a picture."""
     yield from raw_characters(text)
     parser = _Elements()
     parser.feed(text)
@@ -168,7 +168,7 @@ def in_metrics(text: str) -> Iterator[str]:
 
 
 def in_events(text: str) -> Iterator[str]:
-    """Of server-sent events."""
+    """Check server-sent events."""
     for line in text.split("\n"):
         name, _, value = line.partition(":")
         if name not in ("", "id", "event", "data", "retry"):

@@ -17,7 +17,7 @@ _TOKENS: Final = (
 
 
 def mutations(samples: Sequence[bytes], seed: int) -> Iterator[bytes]:
-    """Without an end; the same for the same seed."""
+    """Endless; the same for the same seed."""
     rng = random.Random(seed)
     while True:
         data = bytearray(rng.choice(samples))

@@ -1,4 +1,4 @@
-"""What may happen to the clocks, as one table: of this machine, of the server, of both.
+"""Faults of clocks as one table: of this machine's, of the server's, of both.
 
 Whatever it was: a session's times never go back and are the server's once it told them; no kept
 session goes for it; lists have the order in which sessions were kept.  Real processes with a

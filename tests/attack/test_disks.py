@@ -1,4 +1,4 @@
-"""What may happen to a data directory while no worker runs, as one table.
+"""Damage to a data directory while no worker runs, as one table.
 
 Whatever it was: the next worker takes the store, sets it aside whole, or refuses it with one
 line; readers give sessions or one line; and what is written afterwards is kept.  A disk that

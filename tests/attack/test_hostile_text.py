@@ -1,4 +1,4 @@
-"""What strangers type, through a real server and a real worker, into every output there is."""
+"""Text of strangers goes through a real server and a real worker into every output there is."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_what_strangers_type_is_harmless_in_every_output(
 
 
 async def tell(room: str, text: str, number: int, people: People, agent: Agent) -> None:
-    """As `do_all`; somebody whom LiveKit refuses comes under a plain name."""
+    """Do as `do_all`; a person whom LiveKit refuses comes under a plain name."""
     try:
         person = await do_all(room, text, number, people)
     except PeopleError:

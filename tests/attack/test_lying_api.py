@@ -23,9 +23,9 @@ from tests.livekit.watching.reconciler_scene import ReconcilerScene, SimulatedAp
 
 HONEST = "atlas"
 SECONDS = 30.0
-"""Of virtual time that each lie is told."""
+"""Virtual time for which the API gives each lie."""
 TRIES = 4
-"""To have one room, within `SECONDS`, at most: each waits twice as long as the one before."""
+"""The most attempts at one room within `SECONDS`: each waits twice as long as the one before."""
 FUTURE = 2**62
 LONG = "x" * 100_000
 
@@ -58,7 +58,7 @@ class LyingApi(SimulatedApi):
     """Answers with rooms, agents and dispatches that do not exist, or not so."""
 
     listed: Callable[[int], Sequence[models.Room]] = lambda _: ()
-    """In the list of that number."""
+    """The false rooms of the list with that number."""
     present: Sequence[models.ParticipantInfo] = ()
     under_way: Sequence[agent_dispatch.AgentDispatch] = ()
     made: agent_dispatch.AgentDispatch | None = None

@@ -20,7 +20,7 @@ from tests.livekit.worker.worker_harness import TIMEOUT, make_worker, running
 
 PLACES = 5
 LINES = 100
-"""Of the log, at most, for whatever comes."""
+"""The most lines of the log, whatever comes."""
 HUGE = 2**62
 MEGABYTE = "x" * 900_000
 """Just within the frame that we read."""

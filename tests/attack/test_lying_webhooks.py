@@ -161,7 +161,7 @@ async def kept(site: Visited) -> list[dict[str, Any]]:
 
 
 def impossible(session: Mapping[str, Any], now: float) -> Iterator[str]:
-    """What is no session that anybody can have had."""
+    """The reasons why this session cannot have happened."""
     began, ended = at(session["started_at"]), at(session["ended_at"]) or now
     if began is None:
         yield "it never began"

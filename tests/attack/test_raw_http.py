@@ -34,7 +34,7 @@ WEBHOOK: Final = ("POST /livekit/webhook", HOST, "Content-Type: application/webh
 
 @frozen
 class Attack:
-    """What is sent, and what must come of it."""
+    """One request, and the answer that it must get."""
 
     said: bytes
     answers: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a stranger sends costs in proportion to its length: counted in calls, not in seconds.
+"""The cost of a stranger's input is in proportion to its length: counted in calls, not in seconds.
 
 Calls of Python and of C functions are counted (`sys.setprofile`) while a request is answered.
 Four times the input may cost four times the calls and a little; in a parser that looks at all

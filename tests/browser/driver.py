@@ -43,7 +43,7 @@ class Driver:
             pass
 
     async def order(self, order: str, tab: int | None, arguments: Any) -> Any:
-        """What the browser answers.  Raises `AssertionError` where it cannot be done."""
+        """The browser's answer.  Raises `AssertionError` where the order cannot be carried out."""
         line = json.dumps([order, tab, arguments])
         async with self._lock:
             answer = await self._ask(line)
@@ -104,11 +104,11 @@ class Tab:
         return await self.order("text", where)
 
     async def errors(self) -> list[str]:
-        """What its console said of errors and warnings."""
+        """Errors and warnings of its console."""
         return await self.order("errors")
 
     async def faults(self) -> list[str]:
-        """What axe-core finds: impact, rule and where."""
+        """The violations that axe-core finds: impact, rule and place."""
         await self.evaluate(AXE)
         found = await self.evaluate("axe.run(document)")
         return [

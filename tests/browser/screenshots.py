@@ -78,7 +78,7 @@ def a_month(stage: Stage, rng: random.Random) -> None:
 
 
 def today(stage: Stage, rng: random.Random) -> Journal:
-    """What is live; the room with the story."""
+    """The live sessions; the first is the room with the story."""
     history, now = stage.history, time.time()
     for number, room in enumerate(ROOMS):
         history.now = now - 3_000 + 250 * number

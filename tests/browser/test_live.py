@@ -65,7 +65,7 @@ async def test_the_page_shows_each_thing_as_it_happens(
         await tab.shows("live", "#link")
 
         async def join_with_a_microphone() -> None:
-            """Who publishes nothing is announced by LiveKit only each 3 s."""
+            """LiveKit announces people who publish nothing only every 3 s."""
             await (await people.join(ROOM, "bob")).publish("microphone")
 
         await soon("join", join_with_a_microphone, face("bob"))

@@ -35,7 +35,7 @@ WAIT: Final = 60.0
 """Seconds that bound what would otherwise hang."""
 
 ACCOUNTS: Final[list[Account]] = []
-"""Of all runs, for the table at the end."""
+"""The accounts of all runs, for the table at the end."""
 
 
 @define(eq=False)
@@ -60,7 +60,7 @@ class Town:
     _ends: dict[str, float] = field(factory=dict[str, float])
     """By room SID, where a life of a room ended with its server."""
     _deeds: list[Deed] = field(factory=list[Deed])
-    """What the server, not the people, could tell."""
+    """An end that only the server, not the people, could report."""
     _lives: dict[str, Life] = field(factory=dict[str, Life])
     """Every life of a room that the server listed, by SID."""
 
@@ -95,7 +95,7 @@ class Town:
             await agent.ended(wait=math.inf)
 
     def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
-        """What the worker's log has of it."""
+        """The lines of the worker's log."""
         assert self.worker is not None
         return self.worker.events(event, **fields)
 
@@ -107,12 +107,12 @@ class Town:
         await self.worker.ended()
 
     def gap(self, room: str, since: float, until: float) -> None:
-        """Nobody saw the room then, although a worker was in it."""
+        """The room was not observed then, although a worker was in it."""
         sid = next(sid for sid, name in self._named.items() if name == room)
         self.blind[sid].append(Blind(since, until))
 
     def unwatched(self, room: str = "") -> None:
-        """From now on nobody of ours is in the room, or in any, until `watching`."""
+        """Note that no worker is in this room, or in any, until `watching`."""
         self._since[room] = time.time()
 
     async def watching(self, rooms: Collection[str]) -> None:
@@ -246,7 +246,7 @@ class Town:
             await trio.sleep(0.25)
 
     def truth(self) -> list[RoomTruth]:
-        """What happened in each life of a room, until its end."""
+        """The events in each instance of a room, until its end."""
         lives: dict[str, list[Deed]] = {}
         for truth in self.people.truth():
             lives[truth.room_sid] = list(truth.deeds)
@@ -302,7 +302,7 @@ class Town:
 
 
 def newest_agent(people: Sequence[ParticipantInfo]) -> float:
-    """When the last agent came that is in the room; 0 where none is."""
+    """The time at which the last agent that is in the room came; 0 where none is."""
     came = [who.joined_at_ms / 1000 for who in people if who.kind == who.AGENT]
     return max(came, default=0.0)
 

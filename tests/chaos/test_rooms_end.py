@@ -32,7 +32,7 @@ async def test_an_agent_that_is_removed_comes_back(town: Town) -> None:
 
 
 async def deleted(town: Town, name: str) -> Account:
-    """Whoever comes next opens another life of the room."""
+    """The next person to come opens another instance of the room."""
     await town.start_worker()
     async with town.bustling(seed=4):
         await town.watching(ROOMS)

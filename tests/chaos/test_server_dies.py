@@ -12,7 +12,7 @@ from tests.chaos.verdict import Account
 
 
 async def people_come(town: Town) -> None:
-    """In every room one who publishes, one who is silent, and one who is gone again."""
+    """Each room has a person who publishes, one who is silent, and one who has left again."""
     async with trio.open_nursery() as nursery:
         for room in ROOMS:
             nursery.start_soon(come_into, town, room)

@@ -35,7 +35,7 @@ TRUTH = RoomTruth(
 
 @pytest.fixture
 def session() -> dict[str, Any]:
-    """What a worker makes of it that was blind from 45 to 50 s."""
+    """The session of a worker that was blind from 45 to 50 s."""
     story = Story()
     story.joined(20, ALICE)
     story.joined(32, BOB)

@@ -1,4 +1,4 @@
-"""What people did against what the store says in the end, session by session, field by field.
+"""Compares what people did with the store in the end, session by session, field by field.
 
 Counts must be equal: who was there, with which SIDs, what they published, how many were
 there at once.  Times may differ by the promised seconds, and in an assertion by `LATE`
@@ -92,7 +92,7 @@ class Stay:
     """By track, since when; nobody unmutes."""
 
     def visible_from(self, blind: Iterable[Blind]) -> float:
-        """From when on a watcher must have seen it, without webhooks."""
+        """The time from which on a watcher must have observed it, without webhooks."""
         wait = 0.0 if self.tracks else SILENT_TICK
         at = self.joined_at + wait
         for gap in blind:
@@ -121,7 +121,7 @@ def stays(truth: RoomTruth) -> dict[str, Stay]:
 
 @define
 class Account:
-    """What the comparison of one run came to: a row of the table."""
+    """The result of the comparison of one run: a row of the table."""
 
     name: str
     sessions: int = 0
@@ -131,7 +131,7 @@ class Account:
     joins: float = 0.0
     """Worst lateness, seconds; so with the others."""
     leaves: float = 0.0
-    """Of people who publish, or with webhooks of anybody."""
+    """The greatest error of a time of people who publish, or with webhooks of anybody."""
     silent_leaves: float = 0.0
     gaps: float = 0.0
     note: str = ""
@@ -208,7 +208,7 @@ class Comparison:
         return stay.visible_from(self.blind) < stay.visible_until(self.blind) - SOON
 
     def _must_be_active(self, stay: Stay) -> bool:
-        """Whether the tick after the one that announced them must have come, too."""
+        """True where the tick after the one that announced them must have come, too."""
         if self.webhooks or stay.tracks:
             return self._must_be_seen(stay)
         from_then = stay.visible_from(self.blind) + SILENT_TICK
@@ -322,7 +322,7 @@ class Comparison:
             self.differs(f"{track} in truth muted for {least:.1f} to {longest:.1f} s")
 
     def _shown(self, stay: Stay, deed: Deed) -> bool:
-        """Whether a publication was there long enough while somebody watched."""
+        """True where a publication lasted long enough while a worker watched."""
         if self.webhooks:
             return deed.at < stay.left_at - SOON
         at = deed.at

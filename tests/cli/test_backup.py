@@ -29,7 +29,7 @@ from tests.store.stored_history import T0, History
 
 
 def silent(_: str) -> None:
-    """Nobody is told of progress."""
+    """Progress is shown to nobody."""
 
 
 def output_of(capsys: pytest.CaptureFixture[str], *args: object) -> str:

@@ -127,7 +127,7 @@ async def test_nothing_is_left_of_a_check(livekit_server: PrivateServer) -> None
 
 @define(eq=False)
 class Webhooks:
-    """What a server's webhooks tell: each event and its room."""
+    """The webhooks of a server: each event and its room."""
 
     received: list[tuple[str, str]] = field(factory=list[tuple[str, str]])
     _news: trio.Event = field(factory=trio.Event)
@@ -213,7 +213,7 @@ async def receives_rooms(offers: JobRecorder, api: ServerApi) -> None:
 async def test_a_room_that_is_deleted_before_we_come_is_not_left_behind(
     livekit_server: PrivateServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who joins a room that was deleted makes it anew: it is deleted with its maker."""
+    """A person who joins a deleted room makes it anew: it is deleted with its maker."""
     key = key_of(livekit_server)
     lives: list[str] = []
     real = probes.try_media

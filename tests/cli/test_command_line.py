@@ -1,4 +1,4 @@
-"""What the command line says and with which exit code it ends, in a process of its own."""
+"""The outputs and exit codes of the command line, in a process of its own."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ import errno, mmap, os, sys
 def refuse(*_): raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 mmap.mmap = refuse
 """
-"""As on a file system that cannot map files: 9p, some FUSE and network ones."""
+"""Acts as a file system that cannot map files: 9p, some FUSE and network ones."""
 
 
 def nothing(_: Path) -> None:
@@ -62,11 +62,11 @@ class Case:
 
     args: str
     said: str
-    """In the only line on stderr; where it is empty there is no line."""
+    """Part of the only line on stderr; where this is empty there is no line."""
     code: int = 2
     prepare: Callable[[Path], None] = nothing
     shell: str = AS_IT_IS
-    """How the program is called, in POSIX shell."""
+    """The call of the program in POSIX shell."""
     first: str = ""
     """Python that runs in its process before anything else."""
     name: str = ""

@@ -48,7 +48,7 @@ HOSTILE = (
     "x" * 5_000,
 )
 OBEYED = ("\x1b", "\x07", "\x7f", "\r", "\u202e")
-"""What no output may have in it."""
+"""Patterns that no output may contain."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def data_dir(tmp_path: Path) -> Path:
 def room_actors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> RunCommand:
-    """As the fixture of that name, but in this process: it starts nothing that would stay."""
+    """Replaces the fixture of that name, but in this process: it starts nothing that would stay."""
 
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         with monkeypatch.context() as patch:

@@ -58,7 +58,7 @@ WORKER: dict[str, Any] = {
 def sources_of(
     history: History, system: ActorSystem, feed: EventSource, journals: list[Journal]
 ) -> Sources:
-    """What is measured of a worker that never was at LiveKit."""
+    """The metrics of a worker that was never connected to LiveKit."""
     worker = WorkerSnapshot(
         name="w",
         livekit_id="",
@@ -104,7 +104,7 @@ class StoredSessions:
     _feeding: trio.CancelScope = field(factory=trio.CancelScope)
 
     def stop_feed(self) -> None:
-        """As the end of the server does."""
+        """Ends the streams as the end of the server does."""
         self._feeding.cancel()
 
     async def run_feed(self) -> None:

@@ -259,7 +259,7 @@ async def test_a_client_that_hardly_reads_is_dropped_and_costs_nobody_anything(t
 
 
 async def take_a_little(stream: trio.SocketStream) -> None:
-    """So that the server looks at this client again."""
+    """Makes the server look at this client again."""
     with trio.move_on_after(0.01):
         await stream.receive_some(4_096)
 

@@ -299,7 +299,7 @@ HALF_A_BODY = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\
 
 
 async def open_many(site: Site, count: int, said: bytes, address: str = "127.0.0.1"):
-    """So many connections that have said this, from an address of this machine."""
+    """Open so many connections from an address of this machine, each with this first text."""
     streams: list[trio.SocketStream] = []
     for _ in range(count):
         stream = await trio.open_tcp_stream(

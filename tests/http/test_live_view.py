@@ -1,4 +1,4 @@
-"""What is live, for everybody who looks: drawn once for all, never older than the question."""
+"""The live view: drawn once for all visitors, never older than the question."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Measured:
         return journal
 
     def tell(self, journal: Journal) -> None:
-        """As a session's actor does."""
+        """Folds as a session's actor does."""
         while journal.unpublished:
             self.sources.run.offer(journal.state, journal.unpublished.popleft())
 

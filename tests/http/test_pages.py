@@ -43,7 +43,7 @@ async def stage(tmp_path: Path) -> AsyncGenerator[Stage, None]:
 
 
 class Elements(HTMLParser):
-    """What a browser would make of a page: its elements, with all their attributes."""
+    """The elements that a browser would make of a page, with all their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

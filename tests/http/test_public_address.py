@@ -1,4 +1,4 @@
-"""What stands before us: names, a path, and proxies that say who asks."""
+"""Proxies before this server: their names, a path, and the client that they report."""
 
 from __future__ import annotations
 

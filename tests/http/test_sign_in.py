@@ -1,4 +1,4 @@
-"""Who gets in: the token, the cookie that remembers it, and who guesses."""
+"""Signing in: the token, the cookie that remembers it, and clients that guess."""
 
 from __future__ import annotations
 

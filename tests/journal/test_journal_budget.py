@@ -1,4 +1,4 @@
-"""What participants choose may fill so much of a journal a minute; people and tracks are right."""
+"""A participant's own texts may fill so much of a journal a minute; people and tracks are right."""
 
 from __future__ import annotations
 

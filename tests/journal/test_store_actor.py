@@ -282,7 +282,7 @@ async def recovered(disk: SimulatedDisk, stage: World) -> None:
 
 @pytest.fixture
 async def disk(stage: World) -> SimulatedDisk:
-    """What a worker left that was killed: one open session, alice in it."""
+    """The store of a worker that was killed: one open session, alice in it."""
     disk, backlog = SimulatedDisk(), Backlog()
     journal = Journal.begin(began(T0 - 60.0), backlog)
     room = stage.rooms.room("before")

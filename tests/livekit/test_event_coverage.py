@@ -1,4 +1,4 @@
-"""Nothing that LiveKit can tell is passed over without a reason."""
+"""Every event of LiveKit is handled, or left out for a reason."""
 
 from __future__ import annotations
 

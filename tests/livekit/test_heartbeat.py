@@ -48,7 +48,7 @@ async def test_a_pause_is_a_suspension_where_nothing_was_done_in_it(
 
 
 async def test_it_is_told_before_any_task_runs() -> None:
-    """Also before one that was to run for what came meanwhile."""
+    """It runs before a pass that was due for later requests, too."""
     times, order = Times(), list[str]()
     one = Heartbeat(
         lambda _: order.append("suspended"),

@@ -153,7 +153,7 @@ def test_other_entries_take_the_chain(log_format: str) -> None:
 
 
 def test_a_line_of_the_longest_length_cuts_no_string(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a looser bound the short way would show a string that the chain cuts."""
+    """A looser bound would let the short way show a string that the chain cuts."""
     entry = TimelineEntry(NOW, "participant_metadata", {"identity": "a", "metadata": "x" * 5_000})
     short, _ = both_ways(LogSettings(), entry, ROOM)
     assert short is None

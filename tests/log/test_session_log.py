@@ -1,4 +1,4 @@
-"""What the log has of a session, and what it spares itself."""
+"""The lines of a session in the log, and those that it leaves out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log says of each event, and what it never says or does."""
+"""The line of the log for each event, and what the log never writes or does."""
 
 from __future__ import annotations
 

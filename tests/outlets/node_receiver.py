@@ -28,7 +28,7 @@ ENDS_WITHIN: Final = 120.0
 
 
 def receive(key: ApiKey, requests: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """What the receiver makes of each body and its `Authorization`: `event`, or `error`."""
+    """The receiver's result for each body and its `Authorization`: `event`, or `error`."""
     asked = [{"body": body, "authorization": token} for body, token in requests]
     done = subprocess.run(
         [_node(), HERE / "receive.mjs", _installed()],

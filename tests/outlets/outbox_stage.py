@@ -45,7 +45,7 @@ class ScriptedFeed:
         changed.set()
 
     def drop_before(self, time: float) -> None:
-        """As pruning does.  `time` is trio's."""
+        """Drop entries as pruning does.  `time` is trio's."""
         while self.dropped < len(self.entries):
             if self.entries[self.dropped].entry.at >= T0 + time:
                 break
@@ -99,7 +99,7 @@ class Receiver:
 
 @define(eq=False)
 class Stage:
-    """What outlives a run of the outbox."""
+    """The parts that outlive a run of the outbox."""
 
     feed: ScriptedFeed = field(factory=ScriptedFeed)
     store: SimulatedOutbox = field(factory=SimulatedOutbox)

@@ -14,7 +14,7 @@ from attrs import define, field
 
 HERE: Final = Path(__file__).parent
 CERTIFICATE: Final = HERE / "receiver.pem"
-"""Of localhost, signed by itself."""
+"""A certificate for localhost, signed by itself."""
 
 Answer: TypeAlias = Callable[[trio.abc.Stream, "Received"], Awaitable[bool]]
 """Answers one request; whether the connection stays open."""

@@ -1,4 +1,4 @@
-"""What an outbox on the disk must do, the one in SQLite and the simulated one alike."""
+"""The contract of an outbox on the disk, for the one in SQLite and the simulated one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and when an endpoint is."""
+"""The times of the next attempt of a delivery, and of an endpoint."""
 
 from __future__ import annotations
 

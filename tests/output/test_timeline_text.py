@@ -24,7 +24,7 @@ def lane(lines: list[str], title: str) -> str:
 
 
 def forty_seconds(story: Story) -> SessionView:
-    """With a label of 9 cells and a blank, 50 cells are one a second."""
+    """A label of 9 cells and a blank leave 50 cells: one a second."""
     story.ends(40.0)
     return story.session()
 

@@ -36,7 +36,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def names(cell: str) -> list[str]:
-    """What stands in code in a cell."""
+    """The code in a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 

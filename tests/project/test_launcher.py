@@ -189,7 +189,7 @@ THIS_PYTHON: Final = f'exec "{sys.executable}" "$@"'
 
 
 def test_later_starts_say_nothing_and_run_no_other_python(prepared: Checkout, tmp_path: Path):
-    """So they are quick: the shell replaces itself by the environment's own Python."""
+    """They are quick: the shell replaces itself by the environment's own Python."""
     run = prepared.run(variables={"PATH": with_python(tmp_path / "path")})
     assert run.err == ""
     assert run.result["environment"] == str(prepared.root / ".venv")

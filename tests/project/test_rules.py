@@ -1,4 +1,4 @@
-"""What the project promises about its own files."""
+"""The rules for the project's own files."""
 
 from __future__ import annotations
 

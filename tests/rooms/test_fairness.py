@@ -19,7 +19,7 @@ TICK = 0.01
 
 
 async def flood(room: SimulatedRoom, seconds: float) -> int:
-    """How many messages were sent, as fast as that, or as fast as this machine can."""
+    """Send messages, `FLOOD` a second or as fast as this machine can; the number of them."""
     sent, began = 0, trio.current_time()
     while (spent := trio.current_time() - began) < seconds:
         for _ in range(min(int(spent * FLOOD) - sent, FLOOD)):

@@ -1,4 +1,4 @@
-"""When rules fire and resolve: Prometheus' states, over a room's own time."""
+"""The times at which rules fire and resolve: Prometheus' states, over a room's own time."""
 
 from __future__ import annotations
 

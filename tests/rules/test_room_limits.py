@@ -1,4 +1,4 @@
-"""What a limit does, about whom, how often, and who of fifty goes."""
+"""The acts of a limit: about whom, how often, and who of fifty is removed."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ async def test_no_answer_in_time_is_a_timeout_at_that_time(world: World) -> None
 
 
 async def test_a_callers_timeout_does_not_harm_the_actor(world: World) -> None:
-    """In triotp 0.3.1 it crashes the server."""
+    """It crashes the server in triotp 0.3.1."""
     ref = world.start()
     with pytest.raises(AskTimeout):
         await ref.ask(lambda reply_to: Question(reply_to, sleeps), timeout=1)
@@ -90,7 +90,7 @@ async def test_a_callers_timeout_does_not_harm_the_actor(world: World) -> None:
 
 
 async def test_a_question_to_a_crashing_actor_does_not_hang(world: World) -> None:
-    """In triotp 0.3.1 it hangs for ever."""
+    """It hangs for ever in triotp 0.3.1."""
     ref = world.start()
     began = trio.current_time()
     with pytest.raises(ActorDown) as caught:

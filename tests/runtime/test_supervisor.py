@@ -1,4 +1,4 @@
-"""Who is restarted when, and what follows when restarts do not help."""
+"""Restarts: of which actors, when, and the escalation when restarts do not help."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ OFTEN = Intensity(restarts=1_000_000, within=1.0)
 
 
 class Boom(Exception):
-    """What a handler raises when it is told to."""
+    """The exception that a handler raises on request."""
 
 
 @frozen
@@ -75,7 +75,7 @@ Command = Note | Do | Notes | Question
 
 @define(eq=False)
 class Diary:
-    """What happened to all incarnations of the puppets that share it, in order."""
+    """The history of all incarnations of the puppets that share it, in order."""
 
     lines: list[Any] = field(factory=list)
     changed: trio.Event = field(factory=trio.Event)

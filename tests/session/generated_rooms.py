@@ -38,11 +38,11 @@ from tests.session.session_story import LEFT, T0
 
 TICK: Final = 3.0
 CLOSED: Final = 120.0
-"""When the room is closed: everybody left before."""
+"""The time at which the room is closed: everybody left before."""
 LATEST: Final = 29.0
-"""How late a webhook comes at most."""
+"""The greatest delay of a webhook."""
 DELAY: Final = 0.02
-"""How late the room tells of people who publish."""
+"""The delay with which the room reports people who publish."""
 
 
 @frozen
@@ -61,7 +61,7 @@ class Stay:
         return TrackInfo(f"TR_{self.sid}", "audio", "microphone")
 
     def info(self, at: float | None = None) -> ParticipantInfo:
-        """As a roster shows it; without a time, as a webhook does."""
+        """The participant as a roster shows it; without a time, as a webhook does."""
         tracks = (self.track,) if self.publishes and at is not None else ()
         return ParticipantInfo(self.identity, self.sid, T0 + self.start, tracks=tracks)
 

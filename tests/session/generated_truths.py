@@ -34,7 +34,7 @@ STEP: Final = 100
 """Seconds between two things that happen: a reconnect fits between them."""
 
 HORIZON: Final = 40 * STEP
-"""Nothing happens later."""
+"""The time after which nothing happens."""
 
 KINDS: Final[tuple[ParticipantKind, ...]] = ("standard", "standard", "sip", "agent", "egress")
 
@@ -83,7 +83,7 @@ class Visit:
         return self.start <= at and (self.end is None or at < self.end)
 
     def info(self, at: int) -> ParticipantInfo:
-        """As a roster shows it at `at`."""
+        """The participant as a roster shows it at `at`."""
         tracks = tuple(
             track.info(at)
             for track in self.tracks

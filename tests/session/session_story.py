@@ -248,7 +248,7 @@ class Story:
 
     @property
     def deadline(self) -> float | None:
-        """In seconds after T0."""
+        """Times in seconds after T0."""
         due = next_deadline(self.state)
         return None if due is None else due - T0
 
@@ -265,7 +265,7 @@ class Story:
         return counts["current"], counts["peak"], counts["unique"], counts["joins"]
 
     def gaps(self, now: float | None = None) -> list[tuple[float | None, float | None, str]]:
-        """From, to and reason."""
+        """Begin, end and reason."""
         return [
             (clock(gap["from"]), clock(gap["to"]), gap["reason"]) for gap in self.view(now)["gaps"]
         ]

@@ -1,4 +1,4 @@
-"""What whoever has a token can make grow is bounded, and the totals stay right."""
+"""Everything that a person with a token can make grow is bounded, and the totals stay right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read again is what was written, and what was not written is not read."""
+"""Records are read as they were written, and nothing else is read."""
 
 from __future__ import annotations
 

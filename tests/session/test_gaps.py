@@ -1,4 +1,4 @@
-"""When nobody of ours saw the room: gaps, their reasons, and what is made of them."""
+"""Times without a connection to the room: gaps, their reasons, and their effects."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_suspension_is_a_gap_that_is_over_at_once() -> None:
 
 @pytest.mark.parametrize("heard", [39.998, 40.0, 40.1])
 def test_who_left_while_we_were_suspended_left_when_it_began(heard: float) -> None:
-    """Also where a thread of the SDK ran again just before the suspension was noticed."""
+    """It holds too where a thread of the SDK ran again just before the suspension was noticed."""
     story = Story(ALICE, BOB)
     story.suspended(10, 40)
     story.unpublished(heard, "bob", "TR_1")

@@ -1,4 +1,4 @@
-"""Who is in the room: arrivals, leaves, rejoins, and leaves that turn out untrue."""
+"""Presence: arrivals, leaves, rejoins, and leaves that turn out untrue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for any room: laws of the fold, searched for counterexamples."""
+"""Laws of the fold that hold for any room, searched for counterexamples."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ person_keys = st.sampled_from([None, "attributes.x", "metadata.x"])
 
 
 def check_consistent(state: SessionState) -> None:
-    """What must hold of any state, whatever it was told."""
+    """Check the laws that hold for every state, after any events."""
     people, tracks = everyone(state), every_track(state)
     counted = [person for person in people if person.counted]
     assert state.current == len({one.person for one in state.present.values() if one.takes_part})
@@ -317,7 +317,7 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
 @quick
 @given(truths(), st.data())
 def test_ticks_change_nothing_that_is_known_in_the_end(truth: Truth, data: st.DataObject) -> None:
-    """Whether the actor's timer or the next event comes first must not matter."""
+    """The order of the actor's timer and the next event must not matter."""
     events = data.draw(blackouts(truth))
     ticks = data.draw(st.lists(st.floats(T0, T0 + HORIZON).map(Tick), max_size=20))
     last = Tick(T0 + HORIZON + 100)

@@ -34,7 +34,7 @@ skews = pytest.mark.parametrize("skew", [-30.0, 30.0])
 
 
 def seen(world: World, skew: float, hooks: list[WebhookReport]) -> dict[str, Any]:
-    """What a session makes of the world when our clock is `skew` ahead of the server's."""
+    """The session of this world where our clock is `skew` ahead of the server's."""
     last: list[Record] = [
         Disconnected(T0 + CLOSED, "room_closed"),
         SessionEnded(T0 + CLOSED, "room_closed"),

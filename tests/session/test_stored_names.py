@@ -27,7 +27,7 @@ from bridge.store.journal_rows import unpack, unpack_chunk
 from tests.session.every_record import BOB, RECORDS
 
 STORES: Final = sorted((Path(__file__).parent / "stores").iterdir())
-"""Of `RECORDS`, each written by the program of its time and never made anew.
+"""Stores with `RECORDS`, each written by the program of its time and never made anew.
 
 `class_names`: records were stored under the names of their classes.  `tags`: under tags; the
 fields had the old names.
@@ -103,7 +103,7 @@ def test_each_old_name_is_one_of_an_earlier_version_and_each_new_one_is_a_field(
 
 
 def test_a_renamed_field_of_a_record_has_no_default() -> None:
-    """So a body with the old name is recognised by what it lacks."""
+    """A body with the old name is recognised by the field that it lacks."""
     for kind in set(RENAMED_FIELDS) & set(get_args(Record)):
         fields = attrs.fields_dict(kind)
         assert all(fields[new].default is attrs.NOTHING for new in RENAMED_FIELDS[kind].values())

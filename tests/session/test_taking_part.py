@@ -1,4 +1,4 @@
-"""Who counts as one of the people, since when, and how exactly each leave is known."""
+"""Who counts as a person, since when, and how exactly each leave is known."""
 
 from __future__ import annotations
 

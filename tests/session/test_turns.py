@@ -1,4 +1,4 @@
-"""What each person did: turns, interruptions, camera and screen, the time to the first media."""
+"""Activity of each person: turns, interruptions, camera and screen, the time to the first media."""
 
 from __future__ import annotations
 

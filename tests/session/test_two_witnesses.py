@@ -128,7 +128,7 @@ def test_with_all_webhooks_the_joins_are_the_truth_though_nobody_watched(
 def test_with_or_without_webhooks_the_result_is_the_same_where_both_can_see(
     world: World, data: st.DataObject
 ) -> None:
-    """Nobody visits or is away for less than the room takes to say so."""
+    """No visit or absence is shorter than the room's delay in reporting it."""
     room = world.watched(0, CLOSED + 4)
     last = ended(CLOSED + 4, "room_closed")
     hooks = data.draw(webhooks(world, complete=False))

@@ -1,4 +1,4 @@
-"""What LiveKit's webhooks correct.  Times are seconds after `T0`, which is a whole second."""
+"""Corrections by LiveKit's webhooks.  Times are seconds after `T0`, which is a whole second."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_a_checker_knows_a_kept_law_from_a_broken_one(law: str) -> None:
 
 
 def crashing_adders() -> list[str]:
-    """What `open_sim` finds in a run with a crash, a late answer and a budget that is spent."""
+    """The violations of a run with a crash, a late answer and a spent budget."""
 
     async def main() -> None:
         async with open_sim(1) as sim:
@@ -245,7 +245,7 @@ def test_a_runtime_that_breaks_a_law_is_caught(
 
 
 def is_caught(found: str, faults: Sequence[str]) -> bool:
-    """Whether a law whose name `found` begins with breaks where only these faults strike."""
+    """True where the law that `found` begins with breaks when only these faults strike."""
     return any(
         one.startswith(found)
         for seed in range(12)

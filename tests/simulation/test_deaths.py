@@ -51,7 +51,7 @@ def test_a_clock_that_jumps_makes_an_old_session_of_a_new_one() -> None:
 
 
 def one_session_of(what: str) -> SessionState:
-    """What the disk has of room 0 after a life in which `what` struck."""
+    """The disk's rows of room 0 after a run in which `what` struck."""
     world = World(plan(Step(6.0, what, 1, 0, 5, 0.0)))
     run(world.main)
     assert world.violations == []
@@ -72,7 +72,7 @@ def test_the_session_goes_on_in_the_next_run_with_a_gap(what: str, most: float) 
 async def test_a_disk_that_cannot_be_read_at_first_costs_no_session_its_name(
     virtual_time: int,
 ) -> None:
-    """What was recorded before earlier runs were known goes on in their sessions."""
+    """Events from before earlier runs were known continue in their sessions."""
     world = World(Plan(0, (), rooms=0, reconciled=True))
     async with world.running():
         room = world.rooms.room("atlas")

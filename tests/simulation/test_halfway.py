@@ -7,7 +7,7 @@ import pytest
 from actors.simulation import Plan, Step, play
 
 HALFWAY = Step(3.0, "half_join", 0, 3, 7, 0.0)
-"""In the room from second 3 to 10, and active at the very end."""
+"""A person in the room from second 3 to 10, and active at the very end."""
 
 
 def at(second: float, what: str, n: int = 1, x: float = 0.0) -> Step:

@@ -29,7 +29,7 @@ async def recovered_ids(data_dir: Path) -> list[str]:
 
 
 def contents(data_dir: Path) -> dict[str, bytes]:
-    """Of all files but SQLite's shared memory and the lock."""
+    """The contents of all files but SQLite's shared memory and the lock."""
     others = ("-shm", "lock")
     return {p.name: p.read_bytes() for p in data_dir.iterdir() if not p.name.endswith(others)}
 

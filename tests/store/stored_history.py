@@ -24,12 +24,12 @@ T0 = 1_790_000_000.0
 
 
 class History:
-    """What one worker heard.  `now` is its clock."""
+    """The events that one worker received.  `now` is its clock."""
 
     def __init__(self, now: float = T0) -> None:
         self.now = now
         self.person_key: str | None = None
-        """What tells people apart in sessions that begin from now on."""
+        """The person key of sessions that begin from now on."""
         self.backlog = Backlog()
 
     def begin(self, room: str = "atlas", sid: str = "RM_1", *people: str) -> Journal:
@@ -80,7 +80,7 @@ class History:
             self.now += 3_600.0
 
     def batch(self) -> Batch:
-        """What was not taken yet."""
+        """The rows that were not taken yet."""
         batch = self.backlog.take(self.now)
         self.backlog.done()
         return batch
@@ -92,7 +92,7 @@ class History:
 
 
 def times(session: SessionView, event: str) -> int:
-    """How often the session's timeline tells of it."""
+    """The number of such entries in the session's timeline."""
     return sum(entry.event == event for entry in session.timeline or ())
 
 

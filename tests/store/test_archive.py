@@ -1,4 +1,4 @@
-"""What an archive must do, the one on disk and the simulated one alike."""
+"""The contract of an archive, for the one on disk and the simulated one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
 
 
 async def recover(runs: Runs) -> RecoveredSessions:
-    """What the next run finds."""
+    """The sessions that the next run finds."""
     async with runs.run() as archive:
         return await archive.load()
 

@@ -1,4 +1,4 @@
-"""What a feed must do, the one on disk and the one in memory alike; and what a position is."""
+"""The contract of a feed, for the one on disk and the one in memory; and positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long sessions and timelines are kept, and in which order the rest is dropped."""
+"""The time for which sessions and timelines are stored, and the order of dropping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session reader must show, the one over SQLite and the one in memory alike."""
+"""The contract of a session reader, for the one over SQLite and the one in memory."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_every_fault_of_the_list_strikes_within_a_hundred_seeds() -> None:
 def test_a_bug_is_found_cut_down_saved_and_replayed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a manager that does not find out what a crash cost it, as it once was."""
+    """A program whose manager does not find out what a crash cost it, as it once was."""
     monkeypatch.setattr("actors.rooms.manager.RoomManager._catch_up", lambda _: None)
     # Few kinds of faults, so that a seed is found soon, and the same one whatever faults are new.
     drawn = partial(draw, among=("manager_crash", "room_closed"))

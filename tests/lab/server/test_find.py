@@ -1,4 +1,4 @@
-"""Where a livekit-server is looked for, in the order of `docs/contract.md`."""
+"""The search for a livekit-server, in the order of `docs/contract.md`."""
 
 from __future__ import annotations
 

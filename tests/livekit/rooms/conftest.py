@@ -21,7 +21,7 @@ from tests.livekit.rooms.room_stage import RealStage, SimulatedStage
 
 @pytest.fixture
 def options() -> SdkOptions:
-    """How the SDK is used; a test may say otherwise."""
+    """The options of the SDK; a test may choose others."""
     return SdkOptions()
 
 

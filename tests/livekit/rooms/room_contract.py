@@ -1,4 +1,4 @@
-"""What a session may rely on, whoever fills the port.
+"""The contract of the room port, on which a session may rely with every implementation.
 
 Played twice: with real rooms in `test_livekit_rooms`, with simulated ones in
 `test_simulated_rooms`.
@@ -347,7 +347,7 @@ class Contract:
         recorder.check_frame()
 
     async def test_a_roster_is_at_every_moment_what_was_told_so_far(self, stage: Stage) -> None:
-        """Only names, metadata and attributes may be shown a moment before they are told:
+        """The roster may show names, metadata and attributes a moment before their events:
         the SDK takes them over from a summary that comes first."""
 
         def tracks(roster: Roster) -> dict[str, set[TrackInfo]]:

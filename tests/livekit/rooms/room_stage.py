@@ -1,4 +1,4 @@
-"""What the tests of rooms share: one who records events, and two stages to play on.
+"""Shared parts of the tests of rooms: a recorder of events, and two stages.
 
 A stage is a way into rooms (the port under test) together with people for them.  The
 same story is played on both, so people have one face: `SimulatedActor` gives the
@@ -107,7 +107,7 @@ class Recorder:
     async def until(
         self, found: Callable[[], Any], what: str = "", patience: float = PATIENCE
     ) -> Any:
-        """What `found` gives as soon as that is something."""
+        """The first true result of `found`."""
         with trio.move_on_after(patience):
             while not (result := found()):
                 await self._news.wait()

@@ -24,7 +24,7 @@ async def received(room: OpenRoom) -> int:
 
 
 async def falls_silent(room: OpenRoom) -> bool:
-    """Whether our media stops, which it does about a second after we asked for it.
+    """True where our media stops, which it does about a second after the request.
 
     Speech is 4,000 bytes a second, a small camera 20,000.
     """

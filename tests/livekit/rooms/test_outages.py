@@ -1,4 +1,4 @@
-"""What becomes of a room when the network or the server fails."""
+"""A room when the network or the server fails."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_server_that_is_killed_and_back_makes_another_life_of_the_room(
 async def test_an_empty_room_that_was_made_anew_is_recognised_by_asking_the_server(
     own: RealStage,
 ) -> None:
-    """Nobody who is there proves which life of the room it is, and the SDK never learns it."""
+    """No participant proves which instance of the room it is, and the SDK never learns it."""
     recorder = Recorder()
     own.rooms.look_up = own.living
     async with own.open(recorder) as room:
@@ -170,7 +170,7 @@ async def test_after_a_reconnect_whoever_stayed_came_or_left_meanwhile_is_known(
 
 
 def folded(recorder: Recorder) -> SessionState:
-    """What a session makes of it, once nothing of it is in doubt any more."""
+    """The session of these events, once no end is provisional any more."""
     session = begin("room", "", (), "worker", "agent", recorder.watching.at)
     for event in (*recorder.events, Tick(time.time() + 10)):
         session, _ = apply(session, event)

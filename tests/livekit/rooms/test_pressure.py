@@ -27,7 +27,7 @@ SENT = 3 * LIMIT
 
 
 class Jam:
-    """From here on nothing of a room is taken, as if its turn were long in coming."""
+    """Stops the intake of a room, as if its turn were long in coming."""
 
     def __init__(self, room: object, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(intake, "QUEUE_LIMIT", LIMIT)
@@ -56,7 +56,7 @@ class Jam:
                 await trio.sleep(0.01)
 
     async def until_metadata(self, text: str) -> None:
-        """What somebody changes in a moment LiveKit may send as one, with a summary at its end."""
+        """Wait for this text: LiveKit may send several changes of one moment as one."""
         with trio.fail_after(PATIENCE):
             while True:
                 came = tuple(self.came)

@@ -38,7 +38,7 @@ class Requests:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.all: list[bool] = []
-        """Those of the newest room."""
+        """The requests in the newest room."""
         self._news = trio.Event()
         request = FfiClient.request
 
@@ -59,7 +59,7 @@ class Requests:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it matters that a track is renewed, and not when."""
+    """Renew at once: these tests ask whether a track is renewed, not when."""
     monkeypatch.setattr(renewals, "SETTLE", 0.3)
     monkeypatch.setattr(renewals, "RETURN_DEADLINE", 1.0)
     monkeypatch.setattr(renewals, "LOOK_AGAIN", 0.2)
@@ -264,7 +264,7 @@ async def test_what_ends_in_a_renewal_is_not_asked_for_again(
 
 
 class Publication:
-    """What `Subscriptions` needs of one."""
+    """The part of a publication that `Subscriptions` uses."""
 
     def __init__(self, sid: str, source: int) -> None:
         self.sid = sid

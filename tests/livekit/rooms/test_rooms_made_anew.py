@@ -60,7 +60,7 @@ async def test_where_the_server_refuses_such_a_token_for_a_room_that_lives_the_s
 async def test_a_room_that_only_our_entry_made_is_told_from_all_others_and_deleted(
     real: RealStage,
 ) -> None:
-    """As on a server that is too old for tokens that make no room."""
+    """Acts as a server that is too old for tokens that make no room."""
     lives = RoomInstances(real.api)
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
         made = room.roster().room_sid

@@ -1,4 +1,4 @@
-"""Who may do what, who records, data tracks, and agents that a visible watcher leaves alone."""
+"""Permissions, recorders, data tracks, and agents that a visible watcher leaves alone."""
 
 from __future__ import annotations
 

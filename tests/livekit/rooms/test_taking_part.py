@@ -1,4 +1,4 @@
-"""Who takes part, on a real server: media that never connects, recorders, telephone calls.
+"""Taking part, on a real server: media that never connects, recorders, telephone calls.
 
 The numbers of a session are the same with LiveKit's webhooks and without.
 """
@@ -89,7 +89,7 @@ class Telling:
     recorder: Recorder
     """By webhooks."""
     room_only: Recorder
-    """In the room."""
+    """The people in the room."""
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_who_never_connects_is_aborted_with_and_without_webhooks(telling: 
 
 
 def _when(event: RoomEvent) -> float:
-    """What webhooks said before we came is heard after it: the order does not matter."""
+    """Webhooks from before our entry arrive after it: the order does not matter."""
     return 0.0 if isinstance(event, Watching) else event.at
 
 

@@ -168,7 +168,7 @@ class SimulatedWorker:
         await trio.lowlevel.checkpoint()
 
     def enter(self, rooms: int) -> None:
-        """So many of the pending rooms are entered now."""
+        """Enter so many of the pending rooms."""
         self.pending_entries -= rooms
         self.moved.set()
         self.moved = trio.Event()
@@ -258,5 +258,5 @@ def names(dispatched: Collection[tuple[float, str]]) -> list[str]:
 
 
 def many(number: int) -> list[str]:
-    """So many room names."""
+    """The names of so many rooms."""
     return [f"room-{n}" for n in range(number)]

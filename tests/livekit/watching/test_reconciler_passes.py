@@ -1,4 +1,4 @@
-"""Which rooms a pass dispatches to, when, and what a failure costs.  In virtual time."""
+"""Passes of the reconciler: rooms, times, and the cost of failures.  In virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rooms get the places when places are few.  In virtual time."""
+"""Places are few: the choice of rooms that get one.  In virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reconciler decides, from plain data."""
+"""The decisions of the reconciler, from plain data."""
 
 from __future__ import annotations
 

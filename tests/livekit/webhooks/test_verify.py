@@ -1,4 +1,4 @@
-"""Only what our LiveKit server signed is a webhook."""
+"""Only a message that our LiveKit server signed is a webhook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bridge.livekit.webhooks.verify import LEEWAY, OLDEST, Refusal, read_event, 
 from tests.livekit.webhooks.webhook_sender import KEY, OTHER, body_of, event, token_for
 
 NOW = time.time()
-"""Of the imports: minutes ago, where many tests ran before."""
+"""The time of the imports: minutes ago, where many tests ran before."""
 signed = partial(token_for, at=NOW)
 said = partial(event, created_at=int(NOW))
 BODY = body_of(said())

@@ -180,7 +180,7 @@ def test_others_are_told_of_with_their_kind(participant: models.ParticipantInfo)
 
 
 def egress_event(name: str = "egress_updated", **fields: Any) -> WebhookEgress:
-    """What is told of an egress, in a webhook that names its room as LiveKit's do."""
+    """The report of an egress, from a webhook that names its room as LiveKit's do."""
     info = egress.EgressInfo(egress_id="EG_1", room_name="lobby", room_id="RM_1", **fields)
     found = said(event(name, created_at=SAID_AT, room=models.Room(), egress_info=info))
     assert found is not None

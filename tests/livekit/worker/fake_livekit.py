@@ -31,7 +31,7 @@ class FakeLiveKit:
     handler: Handler
     url: str = ""
     opened_at: list[float] = field(factory=list[float])
-    """When each connection was accepted, on trio's clock."""
+    """The times at which connections were accepted, on trio's clock."""
     received: list[agent.WorkerMessage] = field(factory=list[agent.WorkerMessage])
     refusal: tuple[int, bytes] | None = None
     """Status and body of the answer to each further connection."""

@@ -25,7 +25,7 @@ from tests.livekit.worker.worker_harness import (
 
 @frozen
 class LiveKit:
-    """What both can be asked to do."""
+    """The calls that both servers answer."""
 
     url: str
     key: ApiKey

@@ -1,4 +1,4 @@
-"""What a server can do to a worker, and what it must not lead to.  In virtual time."""
+"""Faults of a server, and the worker's answers to them.  In virtual time."""
 
 from __future__ import annotations
 
@@ -497,7 +497,7 @@ async def test_a_flood_of_offers_that_are_never_assigned_is_a_few_lines(
 
 
 async def test_a_flood_of_offers_does_not_keep_the_worker_from_its_end() -> None:
-    """What is to be written is what was told before, not what goes on coming."""
+    """The end of writing waits for earlier messages only, not for those that go on coming."""
     sent = 0
 
     async def flood(websocket: WebSocketConnection, server: FakeLiveKit) -> None:

@@ -1,4 +1,4 @@
-"""What a refused upgrade means, from the answers livekit-server really gives."""
+"""The meaning of a refused upgrade, from the answers livekit-server really gives."""
 
 from __future__ import annotations
 
