@@ -61,6 +61,8 @@ class Town:
     """By room SID, where a life of a room ended with its server."""
     _deeds: list[Deed] = field(factory=list[Deed])
     """An end that only the server, not the people, could report."""
+    _errors: list[str] = field(factory=list[str])
+    """Visits that broke off: the room was closed, or the people's own SDK failed."""
     _lives: dict[str, Life] = field(factory=dict[str, Life])
     """Every life of a room that the server listed, by SID."""
 
@@ -199,13 +201,15 @@ class Town:
 
     async def visit(self, room: str, identity: str, rng: random.Random) -> None:
         """Come, publish and say something, and go; out at once where the room is closed."""
-        with suppress(PeopleError):
+        try:
             person = await self.people.join(room, identity)
             try:
                 await self._be_there(person, rng)
             finally:
                 with trio.CancelScope(shield=True):
                     await person.leave()
+        except PeopleError as error:
+            self._errors.append(f"{time.time():.1f} {room}: {error}")
 
     async def _be_there(self, person: Person, rng: random.Random) -> None:
         for source in rng.sample(SOURCES, rng.randint(0, 2)):
@@ -298,6 +302,8 @@ class Town:
         for session in sessions.values():
             if session["people"]["joins"]:
                 account.differences.append(f"nobody was in {session['room']}: {session}")
+        if account.differences:
+            account.differences += [f"a visit broke off: {error}" for error in self._errors]
         return account
 
 

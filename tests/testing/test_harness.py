@@ -15,7 +15,7 @@ import trio.testing
 from attrs import frozen
 
 from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives
-from actors.simulation import FAULTS, Plan, draw, play, shrunk, world
+from actors.simulation import FAULTS, RECEIVER_FAULTS, Plan, draw, play, shrunk, world
 from actors.simulation.plan import ACTIONS
 from actors.simulation.plan_steps import STEPS
 from actors.testing import SEEDABLE, Injected, Sim, TestProbe, open_sim, run, shrink, sweep
@@ -135,7 +135,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def test_every_word_of_a_plan_has_its_step() -> None:
-    assert STEPS.keys() == ACTIONS.keys() | set(FAULTS)
+    assert STEPS.keys() == {*ACTIONS, *FAULTS, *RECEIVER_FAULTS}
 
 
 def test_shrinking_keeps_exactly_what_is_needed() -> None:
