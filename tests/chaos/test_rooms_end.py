@@ -82,7 +82,6 @@ async def two_hundred_short_rooms(town: Town) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.limit(300)
 async def test_two_hundred_rooms_of_five_seconds_with_webhooks(told: Town) -> None:
     await two_hundred_short_rooms(told)
     account = told.judge("200 rooms of 5 s, webhooks")
@@ -91,7 +90,6 @@ async def test_two_hundred_rooms_of_five_seconds_with_webhooks(told: Town) -> No
 
 
 @pytest.mark.chaos
-@pytest.mark.limit(300)
 async def test_two_hundred_rooms_of_five_seconds(town: Town) -> None:
     """A room is found by looking at the list of rooms: some may be over by then."""
     await two_hundred_short_rooms(town)

@@ -68,7 +68,6 @@ async def test_a_server_that_is_back_after_two_seconds_with_webhooks(told: Town)
 
 
 @pytest.mark.chaos
-@pytest.mark.limit(300)
 async def test_a_server_that_is_back_after_forty_seconds(town: Town) -> None:
     """Everybody gave up; whoever wants to comes again."""
     await town.start_worker()

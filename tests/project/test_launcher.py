@@ -27,8 +27,6 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 140.0
 """Seconds for one installation; it takes three, but a busy disk has made it eighty."""
 
-pytestmark = pytest.mark.limit(300)
-
 COMMAND_LINE: Final = """
 import json, os, signal, sys
 import tiny
