@@ -88,14 +88,14 @@ class SharedFeed:
             return None
         # Each `until` includes the one before it, so the entries within `position` come first.
         first = bisect_left(self._recent, True, key=lambda one: not one.until <= position)
-        found = list[FeedEntry]()
+        entries = list[FeedEntry]()
         for number in range(first, len(self._recent)):
             entry = self._recent[number].entry
             if not entry.position <= position:
-                found.append(entry)
-                if len(found) == limit:
+                entries.append(entry)
+                if len(entries) == limit:
                     break
-        return FeedPage(tuple(found), gap=False)
+        return FeedPage(tuple(entries), gap=False)
 
     def _begin_at(self, position: Position) -> None:
         self._recent.clear()
