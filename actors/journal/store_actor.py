@@ -17,7 +17,7 @@ from attrs import frozen
 from actors.journal.archive import NOTHING, Archive, ArchiveLost, ArchiveTrouble, Removal
 from actors.journal.backlog import Backlog, RowSource
 from actors.journal.process_ports import Announce, Clock
-from actors.runtime import Actor, Backoff, ReplyTo, receives
+from actors.runtime import Actor, Backoff, ReplyTo, receives, sleep, sleep_until
 
 BATCH_INTERVAL: Final = 0.1
 """Seconds between two batches: one sync of the disk for everything that came in between."""
@@ -71,9 +71,13 @@ class StoreActor(Actor[StoreMessage]):
         self._trusted_clock = trusted_clock
         self._heartbeat = heartbeat
         self._flushes: list[ReplyTo[bool]] = []
+        self._taken_at = 0.0
+        """Seconds of trio at which the newest batch was taken."""
 
     async def started(self) -> None:
+        self._taken_at = trio.current_time()
         self.context.start_soon(self._write_batches)
+        self.context.start_soon(self._beat)
         self.context.start_soon(self._prune_regularly)
 
     @receives(Flush)
@@ -87,11 +91,11 @@ class StoreActor(Actor[StoreMessage]):
     async def _write_batches(self) -> None:
         await self._wait_for_earlier_runs()
         while True:
-            with trio.move_on_after(self._heartbeat):
-                await self._backlog.has_work.wait()
+            await self._backlog.has_work.wait()
             retried = self._backlog.in_flight is not None
             flushes, self._flushes = self._flushes, []
             batch = self._backlog.take(self._clock())
+            self._taken_at = trio.current_time()
             if retried:
                 # This batch is older than the new flushes: the next batch is theirs.
                 self._flushes, flushes = flushes, []
@@ -101,14 +105,28 @@ class StoreActor(Actor[StoreMessage]):
                 for reply_to in (*flushes, *self._flushes):
                     reply_to.send(False)
                 flushes, self._flushes = [], []
-                await trio.sleep(WRITE_RETRY.delay(failures, self.context.random))
+                await sleep(WRITE_RETRY.delay(failures, self.context.random))
             self._backlog.done()
             for reply_to in flushes:
                 reply_to.send(True)
             if self._flushes:
                 self._backlog.has_work.set()
             if batch.rows:
-                await trio.sleep(BATCH_INTERVAL)
+                await sleep(BATCH_INTERVAL)
+
+    async def _beat(self) -> None:
+        """Have a batch taken when the newest one is `heartbeat` seconds old.
+
+        A task beside the writer costs less than a deadline for each wait of the writer, which
+        waits ten times a second.
+        """
+        due = self._taken_at + self._heartbeat
+        while True:
+            await sleep_until(due)
+            now, due = trio.current_time(), self._taken_at + self._heartbeat
+            if due <= now:
+                self._backlog.has_work.set()
+                due = now + self._heartbeat
 
     async def _wait_for_earlier_runs(self) -> None:
         opened, health = self._backlog.ready, self._backlog.health
@@ -162,7 +180,7 @@ class StoreActor(Actor[StoreMessage]):
                 if failures & (failures + 1) == 0:
                     self._announce("store_unreadable", error=str(trouble))
                 health.unreadable, failures = str(trouble), failures + 1
-                await trio.sleep(WRITE_RETRY.delay(failures, self.context.random))
+                await sleep(WRITE_RETRY.delay(failures, self.context.random))
                 self._backlog.verify_wanted.set()
                 continue
             health.unreadable, failures = "", 0

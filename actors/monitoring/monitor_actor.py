@@ -24,7 +24,7 @@ from actors.rooms.messages import JobReports
 from actors.rooms.room_control import RoomControl, RoomControlError
 from actors.rooms.room_port import RoomJob
 from actors.rooms.subscriber import SubscriberActor
-from actors.runtime import Context, receives
+from actors.runtime import Context, Timer, receives
 from actors.session import SessionState, TimelineEntry
 
 MOST_UNSENT: Final = 20
@@ -92,7 +92,7 @@ class MonitorActor(SubscriberActor):
     def __init__(self, record: MonitorRecord, dependencies: MonitorDependencies) -> None:
         self._record = record
         self._dependencies = dependencies
-        self._timer: trio.CancelScope | None = None
+        self._timer: Timer | None = None
         self._due = inf
         self._messages: trio.MemorySendChannel[PersonMessage] | None = None
 

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
-import trio
 from attrs import frozen
 
 from actors.journal.process_ports import Announce, Clock
@@ -48,6 +47,7 @@ from actors.runtime import (
     Ref,
     Restart,
     Supervisor,
+    sleep,
 )
 from actors.session import SessionState, TimelineEntry
 
@@ -250,7 +250,7 @@ class ParticipantMonitors(Subscriber):
     async def report_every(self, seconds: float) -> None:
         """The health check and the monitoring line, for ever."""
         while True:
-            await trio.sleep(seconds)
+            await sleep(seconds)
             self.report()
 
     def report(self) -> None:

@@ -35,6 +35,7 @@ from actors.outlets.outbox_port import OutboxStore, OutboxTrouble, OutletRow, Pa
 from actors.outlets.outlet_port import Attempt, AttemptResult, Delivery, Sender
 from actors.outlets.retry import LADDER, next_delay
 from actors.outlets.subscription import Subscription
+from actors.runtime import sleep
 
 PAGE: Final = 50
 """Entries between two saved cursors: as many may come twice after a crash."""
@@ -369,4 +370,4 @@ class Outbox:
                 if not announced:
                     self._announce("outbox_trouble", outlet=self.name, error=str(trouble))
                     announced = True
-            await trio.sleep(TROUBLE_PAUSE)
+            await sleep(TROUBLE_PAUSE)

@@ -30,7 +30,7 @@ from actors.rooms.room_port import (
     RoomUnreachable,
 )
 from actors.rooms.session_actor import SessionMessage
-from actors.runtime import Actor, Backoff, Ref, receives
+from actors.runtime import Actor, Backoff, Ref, receives, sleep
 from actors.session import EndReason, Reconnected, Reconnecting, Resynced, RoomEvent, Watching
 from actors.session.end_reasons import END_OF_DISCONNECT
 
@@ -143,7 +143,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     async def _leave_after_grace(self, message: LeaveRoom) -> None:
         """LiveKit also ends the job of an agent that it let into a room that it is closing.
         Then the end of the job is the only message that we get."""
-        await trio.sleep(message.grace)
+        await sleep(message.grace)
         reason = message.reason
         with suppress(RoomUnreachable):
             if await self._renew_job(self._job) is None:
@@ -179,7 +179,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
                     return
             else:
                 failures += 1
-                await trio.sleep(ENTRY_RETRY.delay(failures, self.context.random))
+                await sleep(ENTRY_RETRY.delay(failures, self.context.random))
             again = await self._find_instance()
             if error is not None and again is not None:
                 self._announce(
@@ -236,7 +236,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
     async def _check_while_entering(self, entry: object) -> None:
         """Ask the server while an entry waits or hangs, and give it up if the room is over."""
         while True:
-            await trio.sleep(ENTRY_CHECK_INTERVAL)
+            await sleep(ENTRY_CHECK_INTERVAL)
             if self._entry is not entry:
                 return
             over = await self._find_instance() is None
@@ -263,7 +263,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
 
     async def _check_listing(self, room: OpenRoom) -> None:
         for seconds in LISTING_CHECK_DELAYS:
-            await trio.sleep(seconds)
+            await sleep(seconds)
             if self._room is not room or self._down or await self._find_instance() is not None:
                 return
         if self._room is room:
@@ -307,7 +307,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
         """
         room, missing = self._room, 0
         while missing < ABSENT_ANSWERS:
-            await trio.sleep(DOWN_CHECK_INTERVAL)
+            await sleep(DOWN_CHECK_INTERVAL)
             if not self._down or self._room is not room:
                 return
             missing = missing + 1 if await self._find_instance() is None else 0
@@ -337,4 +337,4 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
                     self._announce(
                         "room_unknown", room=self._job.room, attempt=attempt, error=str(error)
                     )
-                await trio.sleep(ENTRY_RETRY.delay(attempt, self.context.random))
+                await sleep(ENTRY_RETRY.delay(attempt, self.context.random))

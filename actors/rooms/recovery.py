@@ -19,7 +19,7 @@ from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import Recovered, RoomsVanished
 from actors.rooms.room_port import RoomUnreachable
 from actors.rooms.room_table_view import RoomTableView
-from actors.runtime import Ref
+from actors.runtime import Ref, sleep
 
 ListLiving: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
 """The SIDs of all rooms that LiveKit has.  Raises `RoomUnreachable`."""
@@ -85,9 +85,9 @@ class Recovery:
                     or trio.current_time() >= self._checked_at + INSIDE_INTERVAL
                 ):
                     await self._check()
-                await trio.sleep(self._check_interval)
+                await sleep(self._check_interval)
             else:
-                await trio.sleep(LOAD_AGAIN)
+                await sleep(LOAD_AGAIN)
                 await self.load_once()
 
     async def _check(self) -> None:

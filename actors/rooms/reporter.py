@@ -14,7 +14,7 @@ from attrs import frozen
 
 from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import ListedRooms, ListRooms, LiveRoom, Snapshot
-from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives
+from actors.runtime import Actor, ActorError, Ref, ReplyTo, ask_all, receives, sleep_until
 from actors.session import SessionState, totals
 
 POLL_DEADLINE: Final = 1.0
@@ -80,7 +80,7 @@ class Reporter(Actor[ReporterMessage]):
         due = trio.current_time()
         while True:
             due += seconds
-            await trio.sleep_until(due)
+            await sleep_until(due)
             self.context.ref.tell(message)
 
     @receives(StatusDue)

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias, final, get_args
 
-import trio
-
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Clock
 from actors.rooms.messages import (
@@ -26,7 +24,7 @@ from actors.rooms.messages import (
     Snapshot,
 )
 from actors.rooms.subscriber import Subscriber, publish_entries
-from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, receives
+from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, Timer, receives
 from actors.session import (
     MessagesDropped,
     QualityChanged,
@@ -84,7 +82,7 @@ class SessionActor(Actor[SessionMessage]):
         self._observe_lag = observe_lag
         self._announce_ready = announce_ready
         self._next_instance = next_instance
-        self._timer: trio.CancelScope | None = None
+        self._timer: Timer | None = None
         self._due: float | None = None
 
     async def started(self) -> None:

@@ -4,7 +4,8 @@ A small library of its own: nothing in it knows what a room is.  Everything outs
 from here, and import-linter checks that.  To read it in order: `spec` (how a child restarts),
 `actor` and `context` (what a user writes), `ref` and `reply` (tell and ask), `mailbox`
 (what happens to a message), `cell` (one actor: its incarnations), `supervisor` (restarts
-and stops), `system` (the root and the registry), `inspection`, `reports`, `signals`.
+and stops), `system` (the root and the registry), `inspection`, `reports`, `signals`;
+`deadlines` and `timers` wait for a time.
 
 A message passes from `Ref.tell` through `Mailbox.offer` to the handler that `Cell` calls.
 An exception passes from the handler to `Cell.run_incarnation`, which returns an `Exit` to
@@ -14,6 +15,7 @@ the `Supervisor`; each step is a `Signal`.
 from actors.runtime.actor import Actor, receives
 from actors.runtime.cell import BATCH, LifeCycle
 from actors.runtime.context import Context
+from actors.runtime.deadlines import Timer
 from actors.runtime.errors import (
     ActorDown,
     ActorError,
@@ -46,6 +48,7 @@ from actors.runtime.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restar
 from actors.runtime.supervisor import Supervisor
 from actors.runtime.system import ActorSystem, open_system, render_running
 from actors.runtime.system_core import Incarnation
+from actors.runtime.timers import Sleepers, TimerClock, sleep, sleep_until
 
 __all__ = [
     "BATCH",
@@ -84,14 +87,19 @@ __all__ = [
     "SelfAsk",
     "Service",
     "Signal",
+    "Sleepers",
     "StartTimeout",
     "Started",
     "Strategy",
     "Supervisor",
+    "Timer",
+    "TimerClock",
     "ask_all",
     "first_of",
     "open_system",
     "receives",
     "render_running",
     "render_tree",
+    "sleep",
+    "sleep_until",
 ]

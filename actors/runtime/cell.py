@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from random import Random
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, cast, final
+from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 import trio
 
 from actors.runtime.actor import Actor
 from actors.runtime.context import Context
 from actors.runtime.deadlines import Deadlines
-from actors.runtime.errors import ActorDown, Down, Exit, ExitKind, StartTimeout
+from actors.runtime.errors import (
+    ActorDown,
+    Down,
+    Exit,
+    ExitKind,
+    StartTimeout,
+    without_cancelled,
+)
 from actors.runtime.mailbox import Mailbox, Slot
 from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
@@ -24,8 +32,6 @@ from actors.runtime.spec import ChildSpec
 from actors.runtime.system_core import Incarnation, SystemCore
 
 M = TypeVar("M")
-
-_Group: TypeAlias = BaseExceptionGroup[BaseException]
 
 BATCH: Final = 64
 """Messages that are handled before others get their turn."""
@@ -67,6 +73,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         "_ending",
         "_final",
         "_scope",
+        "_stop_deadline",
         "_watchers",
         "_watching",
         "generation",
@@ -102,6 +109,8 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         self.task: trio.lowlevel.Task | None = None
         """The task that runs the handlers of the current incarnation."""
         self._scope: trio.CancelScope | None = None
+        self._stop_deadline = inf
+        """Time of trio at which a stop that was asked for becomes a cancellation."""
         self._final = False
         self._ending = False
         self._downs: list[Down] = []
@@ -161,7 +170,8 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         self._ending = True
         self.state = LifeCycle.STOPPING
         assert self._scope is not None
-        self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.spec.shutdown)
+        self._stop_deadline = min(self._stop_deadline, trio.current_time() + self.spec.shutdown)
+        self._scope.deadline = min(self._scope.deadline, self._stop_deadline)
         self.mailbox.signal_control()
 
     def end_now(self) -> None:
@@ -176,17 +186,24 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         self.state = LifeCycle.STARTING
         self.task = trio.lowlevel.current_task()
         self._ending = False
-        scope = self._scope = trio.CancelScope()
-        end = Exit(ExitKind.KILLED)
+        self._stop_deadline = inf
+        end, finished = Exit(ExitKind.KILLED), False
         try:
-            with scope:
-                async with trio.open_nursery() as nursery:
-                    await self._handle_messages(nursery)
-                    nursery.cancel_scope.cancel()
-            if not scope.cancelled_caught:
-                end = Exit(ExitKind.SHUTDOWN if self._stop_was_requested() else ExitKind.NORMAL)
+            async with trio.open_nursery() as nursery:
+                # One scope does for the time to start, the time to stop and the tasks.
+                scope = self._scope = nursery.cancel_scope
+                scope.deadline = trio.current_time() + self.spec.start_timeout
+                await self._handle_messages(nursery)
+                finished = True
+                scope.cancel()
+            if finished:
+                overran = scope.cancelled_caught and scope.deadline <= trio.current_time()
+                if not overran:
+                    end = Exit(ExitKind.SHUTDOWN if self._stop_was_requested() else ExitKind.NORMAL)
+            elif self._is_starting():
+                end = Exit(ExitKind.CRASHED, self._start_timeout())
         except BaseException as exc:
-            cancelled, error = _without_cancelled(exc)
+            cancelled, error = without_cancelled(exc)
             if error is not None:
                 if not isinstance(error, Exception):
                     raise  # KeyboardInterrupt, SystemExit: they end the program
@@ -200,15 +217,21 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
     def _stop_was_requested(self) -> bool:
         return self.state is LifeCycle.STOPPING
 
+    def _is_starting(self) -> bool:
+        return self.state is LifeCycle.STARTING
+
+    def _start_timeout(self) -> StartTimeout:
+        return StartTimeout(f"{self.path} did not start within {self.spec.start_timeout:g} s")
+
     async def _handle_messages(self, nursery: trio.Nursery) -> None:
         actor = self.spec.start()
         actor.context = Context.runtime_create(self, nursery)
         self._core.prepare(Incarnation(self.path, self.generation, actor, self.spec, self.mailbox))
-        with trio.move_on_after(self.spec.start_timeout) as starting:
-            await actor.started()
-        if starting.cancelled_caught:
-            raise StartTimeout(f"{self.path} did not start within {self.spec.start_timeout:g} s")
-        if self.state is LifeCycle.STARTING:
+        await actor.started()
+        nursery.cancel_scope.deadline = self._stop_deadline
+        if self._is_starting():
+            if nursery.cancel_scope.cancel_called:
+                raise self._start_timeout()
             self.state = LifeCycle.RUNNING
         self.parent.changed()
         self._core.reports.emit(Started(self.path, self.generation))
@@ -364,23 +387,3 @@ def position_of(task: trio.lowlevel.Task | None) -> str:
                 position = f"{module}.{frame.f_code.co_name}:{frame.f_lineno}"
         coroutine = getattr(coroutine, "cr_await", None)
     return position
-
-
-def _without_cancelled(
-    error: BaseException,
-) -> tuple[BaseException | None, BaseException | None]:
-    """Split into (the cancellation in it, the rest), each None where there is none."""
-    if isinstance(error, trio.Cancelled):
-        return error, None
-    if not isinstance(error, BaseExceptionGroup):
-        return None, error
-    cancelled, rest = cast("_Group", error).split(trio.Cancelled)
-    return cancelled, None if rest is None else _unwrapped(rest)
-
-
-def _unwrapped(group: _Group) -> BaseException:
-    """The only exception of a group that trio put around it, else the group."""
-    if len(group.exceptions) != 1:
-        return group
-    inner = group.exceptions[0]
-    return _unwrapped(cast("_Group", inner)) if isinstance(inner, BaseExceptionGroup) else inner

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack, final
 
 import trio
 
+from actors.runtime.deadlines import Deadlines, Timer
 from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
 
@@ -26,6 +28,12 @@ class ContextOwner(Protocol[M_contra]):
 
     @property
     def random(self) -> Random: ...
+
+    @property
+    def deadlines(self) -> Deadlines: ...
+
+    @property
+    def live(self) -> bool: ...
 
     def sibling(self, child_id: str) -> Ref[Any]: ...
 
@@ -72,15 +80,15 @@ class Context(Generic[M], metaclass=NoPublicConstructor):
         an exception in it crashes the incarnation."""
         self._nursery.start_soon(task, *args)
 
-    def after(self, seconds: float, message: M) -> trio.CancelScope:
-        """Tell the actor itself `message` later.  Cancel the returned scope to take it back."""
-        scope = trio.CancelScope()
-        self._nursery.start_soon(self._deliver, scope, seconds, message)
-        return scope
+    def after(self, seconds: float, message: M) -> Timer:
+        """Tell the actor itself `message` later.  Cancel the returned timer to take it back.
 
-    async def _deliver(self, scope: trio.CancelScope, seconds: float, message: M) -> None:
-        with scope:
-            await trio.sleep(seconds)
+        It is not delivered after the end of this incarnation.
+        """
+        return self._cell.deadlines.after(seconds, partial(self._deliver, message))
+
+    def _deliver(self, message: M) -> None:
+        if self._cell.live and self._cell.generation == self.generation:
             self._cell.ref.tell(message)
 
     def watch(self, ref: Ref[Any]) -> Callable[[], None]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeAlias, cast
 
+import trio
 from attrs import frozen
+
+_Group: TypeAlias = BaseExceptionGroup[BaseException]
 
 
 class ActorError(Exception):
@@ -82,3 +86,23 @@ class Down:
     kind: ExitKind
     """How the last one ended."""
     reason: str
+
+
+def without_cancelled(
+    error: BaseException,
+) -> tuple[BaseException | None, BaseException | None]:
+    """Split into (the cancellation in it, the rest), each None where there is none."""
+    if isinstance(error, trio.Cancelled):
+        return error, None
+    if not isinstance(error, BaseExceptionGroup):
+        return None, error
+    cancelled, rest = cast("_Group", error).split(trio.Cancelled)
+    return cancelled, None if rest is None else _unwrapped(rest)
+
+
+def _unwrapped(group: _Group) -> BaseException:
+    """The only exception of a group that trio put around it, else the group."""
+    if len(group.exceptions) != 1:
+        return group
+    inner = group.exceptions[0]
+    return _unwrapped(cast("_Group", inner)) if isinstance(inner, BaseExceptionGroup) else inner

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar, cast, final
 
 import trio
 
 from actors.runtime.cell import Cell, LifeCycle
+from actors.runtime.deadlines import Timer
 from actors.runtime.errors import ActorDown, Exit, ExitKind, GroupEscalatedError
 from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
@@ -66,8 +68,8 @@ class Child:
         self.ended = trio.Event()
         self.pause: trio.CancelScope | None = None
         """The backoff it sleeps in."""
-        self.overrun: trio.CancelScope | None = None
-        """Of the task that reports a child that does not end in time."""
+        self.overrun: Timer | None = None
+        """Reports a child that does not end in time."""
 
     @property
     def up(self) -> bool:
@@ -189,7 +191,6 @@ class Supervisor(metaclass=NoPublicConstructor):
                 await self._end.wait()
                 self.state = LifeCycle.STOPPING
                 await self._stop_all()
-                nursery.cancel_scope.cancel()  # ends the overrun reporters
         finally:
             self._nursery = None
             self.children.clear()
@@ -246,15 +247,13 @@ class Supervisor(metaclass=NoPublicConstructor):
         unit = child.unit
         was_live = unit.live
         unit.request_stop(final=final)
-        if was_live and isinstance(unit, Cell) and not child.overrun and self._nursery is not None:
-            child.overrun = trio.CancelScope()
-            self._nursery.start_soon(self._report_overrun, unit, child.overrun)
+        if was_live and isinstance(unit, Cell) and child.overrun is None:
+            limit = unit.spec.shutdown + REPORT_OVERRUN_AFTER
+            report = partial(self._report_overrun, unit, limit)
+            child.overrun = self._core.deadlines.after(limit, report)
 
-    async def _report_overrun(self, cell: Cell[Any], scope: trio.CancelScope) -> None:
-        limit = cell.spec.shutdown + REPORT_OVERRUN_AFTER
-        with scope:
-            await trio.sleep(limit)
-            self._core.reports.emit(Overran(cell.path, limit, cell.awaiting()))
+    def _report_overrun(self, cell: Cell[Any], limit: float) -> None:
+        self._core.reports.emit(Overran(cell.path, limit, cell.awaiting()))
 
     async def _run(self, child: Child) -> None:
         """The runner: one incarnation after another, until none follows."""
@@ -319,6 +318,7 @@ class Supervisor(metaclass=NoPublicConstructor):
     def _remove_child(self, child: Child, end: Exit | None) -> None:
         """The child has ended: registry, `Down` and signals in one synchronous step."""
         unit = child.unit
+        self._was_halted(child)
         self._core.unregister(unit)
         if self.children.get(child.spec.id) is child:
             del self.children[child.spec.id]

@@ -10,6 +10,7 @@ import trio
 from attrs import evolve
 
 from actors.rooms.room_port import OfferEvent, OpenRoom, RoomJob
+from actors.runtime import sleep
 from actors.session import (
     AttachmentReceived,
     DataReceived,
@@ -100,7 +101,7 @@ class EventDelivery:
 
     async def _send_later(self, seconds: float, delayed: tuple[OfferEvent, RoomEvent]) -> None:
         self._delayed.append(delayed)
-        await trio.sleep(seconds)
+        await sleep(seconds)
         if delayed in self._delayed:
             self._delayed.remove(delayed)
             if self.stopped:

@@ -15,6 +15,9 @@ from typing import Any, Final
 from attrs import astuple, frozen
 
 SECONDS: Final = 120.0
+SECONDS_A_MOMENT: Final = 2
+"""Steps come at moments, whole seconds of which one in so many is drawn: several at once, some a
+second after others."""
 ROOMS: Final = 8
 
 ACTIONS: Final[Mapping[str, int]] = {
@@ -186,23 +189,25 @@ def draw(
     endpoint for webhooks; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
+    whole = range(int(seconds) + 1)
+    moments = rng.sample(whole, -(-len(whole) // SECONDS_A_MOMENT))
     kinds = rng.choices(names, weights, k=actions) + [rng.choice(among) for _ in range(faults)]
-    steps = [_step(rng, what, rooms, seconds) for what in kinds]
+    steps = [_step(rng, what, rooms, moments) for what in kinds]
     webhooks = rng.random() < 0.5
     if outlets is None:
         outlets = rng.random() < ENDPOINT_SHARE
     if outlets:
         kinds = [rng.choice(RECEIVER_FAULTS) for _ in range(ENDPOINT_FAULTS)]
-        steps += [_step(rng, what, rooms, seconds) for what in kinds]
+        steps += [_step(rng, what, rooms, moments) for what in kinds]
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed, tuple(steps), rooms, seconds, webhooks=webhooks, reconciled=True, outlets=outlets
     )
 
 
-def _step(rng: random.Random, what: str, rooms: int, seconds: float) -> Step:
+def _step(rng: random.Random, what: str, rooms: int, moments: Sequence[int]) -> Step:
     return Step(
-        float(round(rng.random() * seconds)),  # often several at once
+        float(rng.choice(moments)),
         what,
         rng.randrange(rooms),
         rng.randrange(4),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from actors.journal.store_actor import Flush
+from actors.runtime import sleep
 from actors.session import Suspended
 from actors.session.gaps import BURST
 from actors.simulation.people_actions import PlayStep, mark_inexact_if_unwatched
@@ -28,7 +29,7 @@ def _refuses(world: World, step: Step) -> None:
 
     async def until_it_is_over() -> None:
         world.disk.refusal = refusal
-        await trio.sleep(2.0 * step.n)
+        await sleep(2.0 * step.n)
         if world.disk.refusal == refusal:
             world.disk.refusal = None
 
@@ -38,7 +39,7 @@ def _refuses(world: World, step: Step) -> None:
 def _slow(world: World, step: Step) -> None:
     async def until_it_is_over() -> None:
         world.disk.slow = 0.5 * step.n
-        await trio.sleep(3.0 * step.n)
+        await sleep(3.0 * step.n)
         world.disk.slow = 0.0
 
     world.nursery.start_soon(until_it_is_over)
@@ -53,6 +54,7 @@ def _store_crash(world: World, step: Step) -> None:
     program = world.program
     if not program.alive or "/store" not in program.saboteur.actors:
         return
+    world.disk.stepwise_at = trio.current_time()
     if step.x < 0.5:
         world.disk.bug = partial(_raised, world, step)
     else:
@@ -99,7 +101,7 @@ async def _die_and_come_back(world: World, step: Step) -> None:
         return
     world.inject(step.what)
     down = 0.7 * step.n
-    await trio.sleep(down / 2)
+    await sleep(down / 2)
     if step.what == "ends_while_down":
         _end_rooms_unwatched(world, step)
     await world.run_again(down / 2)
@@ -109,6 +111,7 @@ async def _die_and_come_back(world: World, step: Step) -> None:
 
 async def _die(world: World, step: Step) -> bool:
     """Kill the program at a random step of the scheduler within the moment."""
+    world.disk.stepwise_at = trio.current_time()
     for _ in range(int(40 * step.x)):
         await trio.lowlevel.checkpoint()
     world.disk.keeps_interrupted_batch = step.who % 2 == 0
@@ -148,7 +151,7 @@ async def _suspend_and_resume(world: World, step: Step) -> None:
         world.truths.mark_inexact(room)
         world.truths.unwatch(room.sid)
         world.delivery(room.name).stopped = True
-    await trio.sleep(float(step.n))
+    await sleep(float(step.n))
     until = world.our_time()
     for sid, truth in world.truths.by_sid.items():
         if sid not in watched_rooms and (truth.ended_at is None or truth.ended_at >= began):
@@ -207,10 +210,10 @@ def _brief_room(world: World, step: Step) -> None:
         world.inject(step.what)
         room = world.rooms.room(f"brief-{step.room}")
         people = [room.join(who) for who in ("alice", "bob", "carol")[: 1 + step.who % 3]]
-        await trio.sleep(step.x)
+        await sleep(step.x)
         if people[0].present:
             people[0].publish("microphone")
-        await trio.sleep(step.x)
+        await sleep(step.x)
         if room in world.rooms.live:
             mark_inexact_if_unwatched(world, room)
             room.close()

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import trio
-
+from actors.runtime import sleep
 from actors.simulation.people_actions import PlayStep
 from actors.simulation.plan import Step
 from actors.simulation.simulated_outlets import SimulatedOutlets
@@ -48,7 +47,7 @@ def _answers_gone(world: World, step: Step) -> None:
 
 
 async def _enable_later(outlets: SimulatedOutlets, seconds: float) -> None:
-    await trio.sleep(seconds)
+    await sleep(seconds)
     outlets.enable()
 
 

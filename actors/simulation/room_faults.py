@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import trio
 
 from actors.rooms.messages import GiveUp, RosterWanted
+from actors.runtime import sleep
 from actors.session import Tick
 from actors.simulation.people_actions import (
     PEOPLE,
@@ -70,7 +71,7 @@ def _half_join(world: World, room: SimulatedRoom, step: Step) -> bool:
     person = room.join(identity, active=False)
 
     async def give_up() -> None:
-        await trio.sleep(step.n)
+        await sleep(step.n)
         if person.present:
             if step.n % 2:
                 person.activate()
@@ -83,7 +84,7 @@ def _half_join(world: World, room: SimulatedRoom, step: Step) -> bool:
 
 def _gap(world: World, room: SimulatedRoom, step: Step) -> None:
     async def gap() -> None:
-        await trio.sleep(step.n)
+        await sleep(step.n)
         if world.live(step.room) is room:
             room.reconnected()
             if room.watchers:
@@ -247,7 +248,7 @@ def _deleted_while_entering(world: World, step: Step) -> None:
 
     async def delete() -> None:
         world.entry_delays[name] = 1.0
-        await trio.sleep(step.x)
+        await sleep(step.x)
         world.entry_delays.pop(name, None)
         if room in world.rooms.live:
             mark_inexact_if_unwatched(world, room)

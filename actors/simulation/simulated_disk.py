@@ -24,10 +24,13 @@ from actors.journal.archive import (
     RecoveredSessions,
     StoredSession,
 )
+from actors.runtime import sleep
 from actors.session import SessionState, fold
 from actors.session.codec import decode_record, decode_state, encode_state
 from actors.session.end_reasons import CONTINUABLE
 
+BATCHES_A_STEP: Final = 3
+"""One of so many batches takes a step of the scheduler, in which others run; each costs a pass."""
 REFUSALS: Final[Mapping[str, str]] = {
     "disk_full": "disk full",
     "disk_locked": "database is locked",
@@ -53,6 +56,8 @@ class SimulatedDisk:
         """Whether `verify` finds damage."""
         self.bug: Callable[[], Exception] | None = None
         """Makes the exception of the next write: one that the program does not expect."""
+        self.stepwise_at = -inf
+        """Virtual seconds at which every batch takes a step, so that a fault can come inside it."""
         self.keeps_interrupted_batch = False
         """Whether a batch is stored whose writer is cancelled in between."""
         self.pruned_at: float | None = None
@@ -64,13 +69,15 @@ class SimulatedDisk:
         self.rows: dict[int, dict[int, JournalRow]] = {}
         """By session and number."""
         self._saved: dict[int, Checkpoint] = {}
-        self._read: dict[int, StoredSession] = {}
-        """Sessions that were read and not written since: a dozen laws read each of them."""
+        self._read: dict[int, tuple[Checkpoint, StoredSession]] = {}
+        """Sessions as they were read last, and from which checkpoint: a dozen laws read each, and
+        only rows that came since are folded."""
         self._run = 0
         self._alive_at: dict[int, float] = {}
         """By run."""
         self._of_run: set[int] = set()
         """Sessions of this run, until those of earlier ones were loaded."""
+        self._batches = 0
         self._offered: tuple[Batch | None, float] = (None, -inf)
         """The batch that was to be written last, and since when."""
         self.on_row: Callable[[JournalRow], object] | None = None
@@ -85,7 +92,7 @@ class SimulatedDisk:
         self.durable_until = -inf
 
     async def load(self) -> RecoveredSessions:
-        await trio.sleep(self.slow)
+        await sleep(self.slow)
         if self.refusal == UNREADABLE:
             self._refuse()
         earlier = [run for run in self._alive_at if run != self._run]
@@ -105,7 +112,7 @@ class SimulatedDisk:
         if self.slow:
             self.troubled_at = trio.current_time()
         try:
-            await trio.sleep(self.slow)
+            await self._take_time()
         except trio.Cancelled:
             if self.keeps_interrupted_batch and self.refusal is None:
                 self._append(batch)
@@ -121,8 +128,17 @@ class SimulatedDisk:
             self._injected("disk_torn")
             raise ArchiveTrouble("input/output error")
 
+    async def _take_time(self) -> None:
+        self._batches += 1
+        if self.slow:
+            await sleep(self.slow)
+        elif self._batches % BATCHES_A_STEP == 0 or self.stepwise_at == trio.current_time():
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
     async def verify(self, most: float = inf) -> None:  # noqa: ARG002
-        await trio.sleep(self.slow)
+        await sleep(self.slow)
         if self.refusal == UNREADABLE:
             self._refuse()
         if self.damaged:
@@ -152,18 +168,19 @@ class SimulatedDisk:
 
     def session(self, number: int) -> StoredSession:
         """A session as it can be read now: replayed from its checkpoint, through the codec."""
-        stored = self._read.get(number)
-        if stored is None:
-            stored = self._read[number] = self._replay(number)
-        return stored
-
-    def _replay(self, number: int) -> StoredSession:
         saved, rows = self._saved[number], self.rows.get(number, {})
-        state, seq = decode_state(encode_state(saved.state)), saved.seq
-        while (row := rows.get(seq + 1)) is not None:
-            state, _ = fold(state, decode_record(row.kind, row.body))
-            seq += 1
-        return StoredSession(number, seq, state, saved.lost)
+        known, stored = self._read.get(number, (None, None))
+        if known is not saved or stored is None:
+            state = decode_state(encode_state(saved.state))
+            stored = StoredSession(number, saved.seq, state, saved.lost)
+        if stored.seq + 1 in rows:
+            state, seq = stored.state, stored.seq
+            while (row := rows.get(seq + 1)) is not None:
+                state, _ = fold(state, decode_record(row.kind, row.body))
+                seq += 1
+            stored = StoredSession(number, seq, state, saved.lost)
+        self._read[number] = saved, stored
+        return stored
 
     def room_of(self, number: int) -> tuple[str, str]:
         """The name and the SID of a session's room; empty where its checkpoint is not there."""
@@ -182,10 +199,8 @@ class SimulatedDisk:
     def _append(self, batch: Batch) -> None:
         for row in batch.rows:
             self.rows.setdefault(row.session, {})[row.seq] = row
-            self._read.pop(row.session, None)
         for one in batch.checkpoints:
             self._saved[one.session] = one
-            self._read.pop(one.session, None)
             self._of_run.add(one.session)
         if self.on_row is not None:
             for row in batch.rows:

@@ -11,7 +11,14 @@ import trio
 from actors.journal.feed import FeedEntry, Position
 from actors.outlets.outbox import Outbox, OutletCounts
 from actors.outlets.subscription import DEFAULT_EVENTS, Subscription
-from actors.runtime import Backoff, ChildSpec, Intensity, Service, Supervisor
+from actors.runtime import (
+    Backoff,
+    ChildSpec,
+    Intensity,
+    Service,
+    Supervisor,
+    sleep,
+)
 from actors.simulation.people_actions import room_name
 from actors.simulation.simulated_feed import SimulatedFeed
 from actors.simulation.simulated_outbox import SimulatedOutbox
@@ -104,8 +111,8 @@ class SimulatedOutlets:
         with trio.move_on_after(ALL_ATTEMPTS):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._outbox(LONG_LOOK).run)
-                while not self._is_done:  # noqa: ASYNC110 (virtual time)
-                    await trio.sleep(LONG_LOOK / 4)
+                while not self._is_done:
+                    await sleep(LONG_LOOK / 4)
                 nursery.cancel_scope.cancel()
 
     @property

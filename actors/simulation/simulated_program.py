@@ -38,6 +38,7 @@ from actors.runtime import (
     Signal,
     Started,
     open_system,
+    sleep,
 )
 from actors.session import RoomEvent, SessionState, TimelineEntry
 from actors.simulation.event_delivery import DelayedRooms
@@ -53,8 +54,9 @@ BACKLOG: Final = 60
 """Lines that may wait for the disk: few, so that some are given up."""
 HEARTBEAT: Final = 2.0
 """Seconds between two batches without events; longer than in production, to simulate faster."""
-CHECK_INTERVAL: Final = 4.0
+CHECK_INTERVAL: Final = 6.0
 """Seconds between the recovery's looks at what lives."""
+RECONCILE_FIRST: Final = 0.5
 RECONCILE_EVERY: Final = 10.0
 STOP_WITHIN: Final = 10.0
 """Seconds for a graceful end."""
@@ -82,7 +84,7 @@ class Jobs:
         self.capacities.append(active)
 
     async def flush(self) -> None:
-        await trio.sleep(0.01)
+        await sleep(0.01)
 
 
 @final
@@ -197,7 +199,7 @@ class SimulatedProgram:
             try:
                 await self.manager.ask(Drain, timeout=float("inf"))
             except ActorDown:  # It crashed with the question in hand.
-                await trio.sleep(0.1)
+                await sleep(0.1)
             else:
                 return
 
@@ -285,13 +287,13 @@ class SimulatedProgram:
 
     async def _reconcile(self) -> None:
         """Have every open room watched, as the reconciler of the bridge does."""
+        await sleep(RECONCILE_FIRST)
         while True:
-            await trio.sleep(0.5)
             for room in self.world.rooms.live:
                 known = self.table.find_room(room.sid) or room.sid in self.table.declined
                 if self.takes_jobs and not known:
                     self.assign(room)
-            await trio.sleep(RECONCILE_EVERY - 0.5)
+            await sleep(RECONCILE_EVERY)
 
     # -- its effects and its events
 
@@ -367,7 +369,7 @@ class SimulatedProgram:
 
     async def _ask_periodically(self, nursery: trio.Nursery) -> None:
         while True:
-            await trio.sleep(23.0)
+            await sleep(23.0)
             nursery.start_soon(self._ask, self.world.next_question())
 
     async def _ask(self, number: int) -> None:

@@ -15,6 +15,7 @@ from attrs import define
 
 from actors.outlets.breaker import FAILURES, FIRST_PAUSE
 from actors.outlets.outlet_port import Attempt, AttemptResult, Delivery
+from actors.runtime import sleep
 
 ANSWERS_AFTER: Final = 0.01
 """Seconds."""
@@ -128,21 +129,21 @@ class SimulatedSender:
         if fault.kind == "receiver_lies":
             return await self._take(delivery)
         if fault.kind in STATUSES:
-            await trio.sleep(ANSWERS_AFTER)
+            await sleep(ANSWERS_AFTER)
             return self._refusal(fault)
         if fault.taken:
             receiver.taken.append(delivery)
             receiver.unanswered += 1
         if fault.kind == "receiver_hangs":
-            await trio.sleep(TIMEOUT)
+            await sleep(TIMEOUT)
             return Attempt(AttemptResult.FAILED, "no answer within 15 s")
-        await trio.sleep(ANSWERS_AFTER)  # receiver_dies
+        await sleep(ANSWERS_AFTER)  # receiver_dies
         receiver.down_until = trio.current_time() + 2.0 * fault.n
         return Attempt(AttemptResult.FAILED, "it closed the connection without an answer")
 
     async def _take(self, delivery: Delivery) -> Attempt:
         self._receiver.taken.append(delivery)
-        await trio.sleep(ANSWERS_AFTER)
+        await sleep(ANSWERS_AFTER)
         return Attempt(AttemptResult.DELIVERED, status=OK)
 
     def _refusal(self, fault: ReceiverFault) -> Attempt:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import final
 
-import trio
 from attrs import define
 
 from actors.rooms.room_control import (
@@ -21,6 +20,7 @@ from actors.rooms.room_control import (
     RoomControlError,
 )
 from actors.rules.limits import PresentPerson, by_join, is_restricted
+from actors.runtime import sleep
 from actors.session.participant import COUNTED_KINDS
 from actors.session.sighting import join_of
 from actors.simulation.simulated_person import SimulatedPerson
@@ -123,7 +123,7 @@ class SimulatedRoomControl(RoomControl):
     # ------------------------------------------------------------------ the rooms
 
     async def _begin(self, act: str, room: str) -> None:
-        await trio.sleep(self.delay(act))
+        await sleep(self.delay(act))
         if (fault := self.fault(act, room)) is not None:
             raise fault
 

@@ -23,6 +23,7 @@ import trio
 from attrs import evolve
 
 from actors.rooms.room_port import OfferEvent, OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused
+from actors.runtime import sleep
 from actors.session.events import (
     DataReceived,
     Disconnected,
@@ -113,7 +114,7 @@ class SimulatedRooms(RoomPort):
 
     @asynccontextmanager
     async def _open(self, job: RoomJob, offer: OfferEvent) -> AsyncGenerator[OpenRoom, None]:
-        await trio.sleep(self.delay(job))
+        await sleep(self.delay(job))
         if (fault := self.fault(job)) is not None:
             raise fault
         if not job.token:

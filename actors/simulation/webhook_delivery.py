@@ -8,6 +8,7 @@ from typing import Final, final
 import trio
 
 from actors.rooms.messages import WebhookReceived
+from actors.runtime import sleep
 from actors.session import WebhookReport
 from actors.simulation.simulated_rooms import SimulatedRoom
 
@@ -67,21 +68,21 @@ class WebhookDelivery:
         self.lost = self.doubled = self.late = 0
 
     async def _send_soon(self) -> None:
-        await trio.sleep(DELAY)
+        await sleep(DELAY)
         now, self._next = self._next, []
         refused = [webhook for webhook in now if not self._deliver(webhook)]
         if refused:
             await self._retry(refused)
 
     async def _send_later(self, webhook: WebhookReceived, seconds: float) -> None:
-        await trio.sleep(seconds)
+        await sleep(seconds)
         if not self._deliver(webhook):
             await self._retry([webhook])
 
     async def _retry(self, refused: list[WebhookReceived]) -> None:
         began = trio.current_time()
         while refused and trio.current_time() < began + GIVE_UP_AFTER:
-            await trio.sleep(RETRY_AFTER)
+            await sleep(RETRY_AFTER)
             refused = [webhook for webhook in refused if not self._deliver(webhook)]
         for webhook in refused:
             self._missed(webhook)

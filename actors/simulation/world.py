@@ -19,6 +19,7 @@ from actors.rooms.messages import WebhookReceived
 from actors.rooms.room_group import ROOM_PARTS
 from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
 from actors.rooms.subscriber import Subscriber
+from actors.runtime import sleep, sleep_until
 from actors.session import Tick, WebhookReport, WebhookRoomStarted
 from actors.simulation.event_delivery import EventDelivery
 from actors.simulation.ground_truth import GroundTruth
@@ -205,7 +206,7 @@ class World:
 
     async def list_living(self) -> frozenset[str]:
         """The SIDs of all open rooms."""
-        await trio.sleep(0.05)
+        await sleep(0.05)
         if trio.current_time() < self.server_down_until:
             self.inject("server_unreachable")
             raise RoomUnreachable("the server is down")
@@ -284,7 +285,7 @@ class World:
     async def run_again(self, seconds: float) -> None:
         """Begin the next run after so many seconds."""
         program = self.program
-        await trio.sleep(seconds)
+        await sleep(seconds)
         self.nursery.start_soon(program.run)
         await trio.lowlevel.checkpoint()
 
@@ -318,7 +319,7 @@ class World:
         async with self.running():
             for index in range(self.plan.rooms):
                 self.assign(self.rooms.room(room_name(index)))
-            await trio.sleep(0.5)
+            await sleep(0.5)
             await self._play()
             await self._heal()
             check_laws(self, "healed")
@@ -348,17 +349,17 @@ class World:
         began = trio.current_time()
         for step in self.plan.steps:
             if began + step.at > trio.current_time():
-                await trio.sleep_until(began + step.at)
-            else:  # Many steps share a moment: no deadline, but others get their turn.
+                await sleep_until(began + step.at)
+            elif step.n % 2:  # Many steps share a moment: others get their turn between some.
                 await trio.lowlevel.checkpoint()
             self.note(step.what, step.room)
             STEPS[step.what](self, step)
-        await trio.sleep_until(began + self.plan.seconds)
+        await sleep_until(began + self.plan.seconds)
 
     async def _heal(self) -> None:
         """End every fault and let the program recover."""
-        while self.pending_restarts:  # noqa: ASYNC110 (virtual time)
-            await trio.sleep(1.0)
+        while self.pending_restarts:
+            await sleep(1.0)
         await self.program.ready.wait()
         self.program.saboteur.heal()
         self.disk.heal()
@@ -371,11 +372,11 @@ class World:
         self.entry_delays.clear()
         for delivery in self.deliveries.values():
             delivery.clear()
-        await trio.sleep(SETTLING * 2 / 3)
+        await sleep(SETTLING * 2 / 3)
         for room in self.rooms.live:
             if room.sid in self.disordered:
                 room.resync()
-        await trio.sleep(SETTLING / 3)
+        await sleep(SETTLING / 3)
         if not await self.program.store.ask(Flush, timeout=30.0):
             self.violations.append("not stored, although the disk is well")
 
@@ -386,7 +387,7 @@ class World:
         if scope.cancelled_caught:
             left = sorted(self.program.table.records)
             self.violations.append(f"not drained within 60 s: {left}")
-        await trio.sleep(6.0)
+        await sleep(6.0)
 
     # -- for steps
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, final
 
 import trio
 
-from actors.runtime import Actor, ActorSystem, ChildSpec, Down, Ref
+from actors.runtime import Actor, ActorSystem, ChildSpec, Down, Ref, sleep
 
 T = TypeVar("T")
 
@@ -74,6 +74,6 @@ class TestProbe:
     async def expect_nothing(self, *, during: float = 1.0) -> None:
         """AssertionError if anything is unread or comes within `during` seconds."""
         if not self._unread:
-            await trio.sleep(during)
+            await sleep(during)
         if self._unread:
             raise AssertionError(f"expected nothing, got {self._unread[0]!r}")

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, final
 
 import trio
 
-from actors.runtime import Actor, ChildSpec, Counters, Incarnation, Mailbox
+from actors.runtime import Actor, ChildSpec, Counters, Incarnation, Mailbox, sleep
 
 
 class Injected(Exception):
@@ -88,7 +88,7 @@ class Saboteur:
 
         async def act(handler: Any, actor: Any, message: Any) -> None:
             self.done["slow"] += 1
-            await trio.sleep(0.0 if self._healed else seconds)
+            await sleep(0.0 if self._healed else seconds)
             result = handler(actor, message)
             if result is not None:
                 await result
@@ -108,7 +108,7 @@ class Saboteur:
 
         async def act() -> None:
             self.done["start_hangs"] += 1
-            await trio.sleep(seconds)
+            await sleep(seconds)
 
         self._starts.setdefault(path, deque()).append(act)
 
@@ -122,7 +122,7 @@ class Saboteur:
         async def stubborn() -> None:
             self.done["stubborn_stop"] += 1
             with trio.CancelScope(shield=True):
-                await trio.sleep(seconds)
+                await sleep(seconds)
             await stopping()
 
         actor.stopping = stubborn

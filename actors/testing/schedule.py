@@ -18,6 +18,8 @@ import trio
 import trio.testing
 from trio._core import _run  # pyright: ignore[reportPrivateUsage]
 
+from actors.runtime import Sleepers, TimerClock
+
 T = TypeVar("T")
 PosArgs = TypeVarTuple("PosArgs")
 
@@ -45,7 +47,7 @@ def virtual_clock() -> trio.testing.MockClock:
 
 
 @final
-class TasksOnlyClock(trio.abc.Clock):
+class TasksOnlyClock(TimerClock):
     """A virtual clock for runs of tasks alone: no thread, no socket, no `wait_all_tasks_blocked`.
 
     trio asks for the time to sleep only when no task can run, so the clock jumps right there.
@@ -55,6 +57,7 @@ class TasksOnlyClock(trio.abc.Clock):
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._sleepers = Sleepers()
 
     def start_clock(self) -> None:
         pass
@@ -63,10 +66,18 @@ class TasksOnlyClock(trio.abc.Clock):
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
+        deadline = self._sleepers.next_deadline(deadline)
         if deadline == inf:
             return inf
         self._now = max(self._now, deadline)
+        self._sleepers.wake(self._now)
         return 0.0
+
+    async def sleep_until(self, deadline: float) -> None:
+        if deadline > self._now:
+            await self._sleepers.wait(deadline)
+        else:
+            await trio.lowlevel.checkpoint()
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from actors.runtime import (
     render_tree,
 )
 from actors.runtime.cell import Cell
+from actors.runtime.deadlines import FEW
 from tests.runtime.world import (
     BOOM,
     OFTEN,
@@ -226,6 +227,17 @@ async def test_a_message_to_oneself_comes_later_and_can_be_taken_back(world: Wor
     assert await ref.ask(Notes, timeout=1) == ()
     await trio.sleep(3)
     assert await ref.ask(Notes, timeout=1) == (1,)
+
+
+async def test_timers_that_were_cancelled_take_no_room(world: World) -> None:
+    def plan(actor: Any) -> None:
+        for n in range(1_000):
+            actor.context.after(3600 + n, Note(n)).cancel()
+
+    ref = world.start()
+    ref.tell(Do(plan))
+    await ref.ask(Notes, timeout=1)
+    assert len(world.system.deadlines._timers) <= FEW
 
 
 async def test_a_message_to_oneself_dies_with_the_incarnation(world: World) -> None:

@@ -143,6 +143,28 @@ async def test_a_start_that_hangs_is_cut_off_and_tried_again(world: World) -> No
     assert isinstance(world.of(Crashed)[0].error, StartTimeout)
 
 
+async def test_a_start_that_ignores_its_cancellation_is_a_failed_start(world: World) -> None:
+    async def take_five_seconds() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5.0)
+
+    def start_late(actor: Puppet) -> Any:
+        return take_five_seconds() if actor.context.generation == 1 else None
+
+    ref = world.start(on_start=start_late, start_timeout=3.0)
+    began = trio.current_time()
+    assert await ref.ask(Notes, timeout=10) == ()
+    assert trio.current_time() == began + 5
+    assert isinstance(world.of(Crashed)[0].error, StartTimeout)
+
+
+async def test_the_time_to_start_is_no_limit_for_an_actor_that_has_started(world: World) -> None:
+    ref = world.start(start_timeout=3.0)
+    await trio.sleep(10.0)
+    assert await ref.ask(Notes, timeout=1) == ()
+    assert world.of(Crashed) == []
+
+
 async def test_a_start_that_hangs_holds_up_no_sibling_and_no_later_start(world: World) -> None:
     began = trio.current_time()
     world.start("stuck", on_start=forever)

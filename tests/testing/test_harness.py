@@ -14,11 +14,12 @@ import trio
 import trio.testing
 from attrs import frozen
 
-from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives
+from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives, sleep, sleep_until
 from actors.simulation import FAULTS, RECEIVER_FAULTS, Plan, draw, play, shrunk, world
 from actors.simulation.plan import ACTIONS
 from actors.simulation.plan_steps import STEPS
 from actors.testing import SEEDABLE, Injected, Sim, TestProbe, open_sim, run, shrink, sweep
+from actors.testing.schedule import TasksOnlyClock
 from bridge.cli import simulate
 
 ROOT = Path(__file__).parent.parent.parent
@@ -87,6 +88,37 @@ def test_virtual_time_passes_at_once() -> None:
         return trio.current_time()
 
     assert run(main) == 80_000
+
+
+def test_a_clock_of_tasks_wakes_sleepers_and_trios_deadlines_in_one_order() -> None:
+    """Sleepers that the clock wakes itself, cancelled ones, and cancel scopes of trio."""
+
+    async def main() -> list[tuple[float, str]]:
+        order = list[tuple[float, str]]()
+
+        async def wait(seconds: float, name: str) -> None:
+            await sleep(seconds)
+            order.append((trio.current_time(), name))
+
+        async def wait_in_scope(seconds: float, name: str) -> None:
+            with trio.move_on_after(seconds):
+                await sleep(10.0)
+            order.append((trio.current_time(), name))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, 3.0, "third")
+            nursery.start_soon(wait, 1.0, "first")
+            nursery.start_soon(wait_in_scope, 2.0, "second")
+            nursery.start_soon(wait, -1.0, "at once")
+            await sleep_until(4.0)
+        return order
+
+    assert run(main, clock=TasksOnlyClock()) == [
+        (0.0, "at once"),
+        (1.0, "first"),
+        (2.0, "second"),
+        (3.0, "third"),
+    ]
 
 
 def test_without_trios_switch_virtual_time_still_holds(monkeypatch: pytest.MonkeyPatch) -> None:
