@@ -29,6 +29,7 @@ from actors.session import (
 )
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.codec import decode_record
+from actors.session.recordings import LOST_AFTER, lost_deadline
 
 
 class JournalView(Protocol):
@@ -113,7 +114,11 @@ class Journal:
     @property
     def deadlines(self) -> list[tuple[float, float]]:
         """Unix seconds at which a `Tick` is needed, each with the longest wait in seconds."""
-        wanted = ((next_deadline(self.state), CONFIRM_AFTER), (self._budget.due, WINDOW))
+        wanted = (
+            (next_deadline(self.state), CONFIRM_AFTER),
+            (lost_deadline(self.state), LOST_AFTER),
+            (self._budget.due, WINDOW),
+        )
         return [(due, most) for due, most in wanted if due is not None and due != inf]
 
     def end(self, at: float, reason: str) -> None:

@@ -3,6 +3,7 @@
 | modules | subject |
 |---|---|
 | `events`, `webhook_reports`, `room_info`, `sighting` | what enters: events, webhooks, parts |
+| `recording_reports` | what enters of recordings that are ours |
 | `record` | what a journal stores; `record.fold` is the fold |
 | `reducer` | the fold's dispatch and its rules; below are the functions that it calls |
 | `arrivals`, `joins`, `unobserved_joins` | people come |

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from attrs import frozen
 
-from actors.session import events, record, rule_records, webhook_reports
+from actors.session import events, record, recording_reports, rule_records, webhook_reports
 from actors.session.changes import change
 from actors.session.record import Record
 from actors.session.state import SessionState
@@ -90,6 +90,11 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "rule_fired": rule_records.RuleFired,
     "rule_resolved": rule_records.RuleResolved,
     "act_reported": rule_records.ActReported,
+    "recording_intended": recording_reports.RecordingIntended,
+    "recording_not_started": recording_reports.RecordingNotStarted,
+    "egress_listed": recording_reports.EgressListed,
+    "recording_stop_intended": recording_reports.RecordingStopIntended,
+    "recorder_silent": recording_reports.RecorderSilent,
 }
 """The tag of each kind of record in a store.  A class may be renamed; its tag never is."""
 

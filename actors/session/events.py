@@ -23,6 +23,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
+from actors.session.recording_reports import RecordingReport
 from actors.session.room_info import (
     DataFormat,
     ParticipantInfo,
@@ -365,4 +366,5 @@ RoomEvent: TypeAlias = (
     | Tick
     | WebhookReport
     | RuleRecord
+    | RecordingReport
 )

@@ -125,6 +125,13 @@ from actors.session.intervals import OFF, stretch
 from actors.session.leaves import close_without_entry
 from actors.session.pending import with_all_due, with_provisional_leaves
 from actors.session.provisional_leaves import on_left
+from actors.session.recording_reports import (
+    EgressListed,
+    RecorderSilent,
+    RecordingIntended,
+    RecordingNotStarted,
+    RecordingStopIntended,
+)
 from actors.session.roster import (
     RoomInstanceChanged,
     RosterSighting,
@@ -191,6 +198,8 @@ def apply(state: SessionState, event: RoomEvent) -> FoldResult:
         if state.due is not None and at >= state.due and type(event) is not Suspended:
             state = confirm_due(state, at, entries)
         state = _HANDLERS[type(event)](state, event, entries)
+    if state.recordings and type(event) is not Suspended:
+        state = recordings.find_lost(state, at, entries)
     if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
         state = change(state, last_at=at)
     return state, tuple(entries)
@@ -375,5 +384,10 @@ _AT_ANY_TIME: Final[Mapping[type[RoomEvent], _Handler]] = {
     RuleFired: _on_rule_record,
     RuleResolved: _on_rule_record,
     ActReported: _on_rule_record,
+    RecordingIntended: recordings.on_intended,
+    RecordingNotStarted: recordings.on_not_started,
+    EgressListed: recordings.on_listed,
+    RecordingStopIntended: recordings.on_stop_intended,
+    RecorderSilent: recordings.on_silent,
 }
 """Handlers of what is no event of the room itself, and may come when the session has ended."""

@@ -21,6 +21,7 @@ from actors.session.events import GapReason, RoomEvent
 from actors.session.intervals import OFF, Interval, QualitySeconds
 from actors.session.participant import Participant
 from actors.session.persistent_map import PersistentMap
+from actors.session.recording_reports import RecordingRequest
 from actors.session.room_info import (
     ParticipantInfo,
     Quality,
@@ -111,7 +112,8 @@ class RecordedInterval:
 
 @frozen(slots=False)
 class Recording:
-    """One egress, by its last webhook (`actors.session.webhook_reports.WebhookEgress`)."""
+    """One egress, by its last webhook (`actors.session.webhook_reports.WebhookEgress`) or by
+    LiveKit's last answer (`actors.session.recording_reports.EgressListed`)."""
 
     id: str
     kind: str
@@ -121,6 +123,30 @@ class Recording:
     error: str | None
     file: str | None
     updated_at: float
+    intent: str = ""
+    """The key of the intent that it fulfils; empty if it is not ours."""
+    rule: str | None = None
+    """The rule that wanted it."""
+    stop_wanted: bool = False
+    """A rule wants it to end."""
+    lost_at: float | None = None
+    """Unix seconds since when nobody records although LiveKit says so; None while all is well."""
+
+    @property
+    def is_ours(self) -> bool:
+        """True if this worker or an earlier one started it."""
+        return bool(self.intent)
+
+
+@frozen(slots=False)
+class RecordingIntent:
+    """A recording that a rule wants and that has no egress yet."""
+
+    intent: str
+    rule: str
+    at: float
+    """Unix seconds when it was wanted."""
+    request: RecordingRequest
 
 
 @frozen(slots=False)
@@ -239,7 +265,9 @@ class SessionState:
     recorded_intervals: tuple[RecordedInterval, ...] = ()
     """Oldest first.  Only the last may be open."""
     recordings: Mapping[str, Recording] = field(factory=dict[str, Recording])
-    """By egress id, in the order of their first webhook."""
+    """By egress id, in the order of their first report."""
+    recording_intents: Mapping[str, RecordingIntent] = field(factory=dict[str, RecordingIntent])
+    """By key: recordings that a rule wants and that have no egress yet."""
 
     truncated: Truncated = Truncated()
     anomalies: int = 0

@@ -66,11 +66,15 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "room_ended": ("reason",),
     "recording_started": ("id", "kind"),
     "recording_ended": ("id", "kind", "status", "error", "file"),
+    "recording_requested": ("rule",),
+    "recording_failed": ("rule", "error"),
+    "recording_lost": ("id", "kind"),
+    "recording_resumed": ("id", "kind"),
 }
 """Every event of a session's timeline and the keys it always carries.
 
-The last five come from LiveKit's webhooks only.  They do not repeat an entry:
-``participant_left_at`` corrects the time or the reason of an earlier leave, or adds a leave that
+From ``participant_left_at`` to ``room_ended`` they come from LiveKit's webhooks only.  They do not
+repeat an entry: ``participant_left_at`` corrects the time or the reason of an earlier leave, or adds a leave that
 nobody saw because the watch was over.  ``room_ended`` corrects the time and the reason of
 ``session_ended``.
 """

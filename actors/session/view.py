@@ -244,6 +244,7 @@ def _row(
             by_identity=_largest(spoken, most),
         ),
         recordings=recording_views(state) if known else None,
+        active_recording=state.recorded_now if state.watching else None,
     )
 
 

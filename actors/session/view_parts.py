@@ -28,7 +28,8 @@ one."""
 
 
 def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
-    """Every recording that is known, oldest first: as webhooks have it, else as the room."""
+    """Every recording that is known, oldest first: as LiveKit has it, else as the room; and those
+    that LiveKit has not taken yet."""
     known = [
         (
             one.started_at,
@@ -40,9 +41,28 @@ def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
                 status=one.status,
                 error=one.error,
                 file=one.file,
+                rule=one.rule,
+                lost_at=rfc3339(one.lost_at),
             ),
         )
         for one in state.recordings.values()
+    ]
+    known += [
+        (
+            one.at,
+            RecordingView(
+                id=None,
+                kind=None,
+                started_at=None,
+                ended_at=None,
+                status="requested",
+                error=None,
+                file=None,
+                rule=one.rule,
+                lost_at=None,
+            ),
+        )
+        for one in state.recording_intents.values()
     ]
     known += [
         (
@@ -55,6 +75,8 @@ def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
                 status=None,
                 error=None,
                 file=None,
+                rule=None,
+                lost_at=None,
             ),
         )
         for one in recordings.intervals_without_recording(state)

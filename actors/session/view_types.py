@@ -125,11 +125,15 @@ class RecordingView(View, frozen=True, kw_only=True):
     ended_at: Time | None
     """When it ended; null while it goes on."""
     status: str | None
-    """LiveKit's status of the egress."""
+    """LiveKit's status of the egress; `requested` where LiveKit has not taken it yet."""
     error: str | None
     """Why it failed."""
     file: str | None
     """Where its file is."""
+    rule: str | None
+    """The rule that started it; null where it is not ours."""
+    lost_at: Time | None
+    """Since when nobody records although LiveKit calls it active; null where all is well."""
 
 
 class JoinView(View, frozen=True, kw_only=True):
@@ -309,6 +313,8 @@ class SessionRow(View, frozen=True, kw_only=True):
     """How long people talked."""
     recordings: tuple[RecordingView, ...] | None
     """Recordings of the room, oldest first."""
+    active_recording: bool | None
+    """Whether the room itself says that it is recorded; null where nobody watches it."""
 
 
 class SessionView(SessionRow, frozen=True, kw_only=True):

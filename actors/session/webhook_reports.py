@@ -95,6 +95,9 @@ class WebhookEgress:
     """Place of the first file; None for a stream."""
     updated_at: float = 0.0
     """Unix seconds of this state of it: an older one that comes later changes nothing."""
+    intent: str = ""
+    """The key of the intent that started it (`actors.session.recording_reports`); empty if the
+    egress is not ours."""
 
 
 WebhookReport: TypeAlias = (

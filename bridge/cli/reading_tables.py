@@ -185,7 +185,8 @@ RECORDINGS: Final[TableColumns[RecordingView]] = {
     "kind": lambda one: one.kind or "-",
     "started": lambda one: clock_text(one.started_at),
     "ended": lambda one: clock_text(one.ended_at),
-    "status": lambda one: one.status or "-",
+    "status": lambda one: "lost" if one.lost_at else one.status or "-",
+    "rule": lambda one: one.rule or "-",
     "file": lambda one: one.file or one.error or "-",
 }
 EVENTS: Final[TableColumns[EntryView]] = {

@@ -222,6 +222,11 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "room_ended": "Room had ended: {room}",
     "recording_started": "Recording started: {kind} ({id})",
     "recording_ended": _recording_ended,
+    "recording_requested": "Recording wanted by rule {rule}",
+    "recording_failed": "Recording wanted by rule {rule} did not start: {error}",
+    "recording_lost": "Nobody records although LiveKit says so: {kind} ({id});"
+    " its egress worker may have died",
+    "recording_resumed": "Recorded again: {kind} ({id})",
 }
 """One for every entry of a session (`actors.session.timeline_entry.ENTRY_KEYS`)."""
 

@@ -53,6 +53,17 @@ from actors.session import (
     WebhookRoomStarted,
     WebhookTrack,
 )
+from actors.session.recording_reports import (
+    EgressListed,
+    RecorderSilent,
+    RecordingIntended,
+    RecordingNotStarted,
+    RecordingOutput,
+    RecordingReport,
+    RecordingRequest,
+    RecordingStopIntended,
+    StorageTarget,
+)
 from actors.session.rule_records import (
     ActReported,
     PlannedAct,
@@ -140,6 +151,30 @@ webhook_reports: st.SearchStrategy[WebhookReport] = st.one_of(
         times,
     ),
 )
+egress_ids = st.sampled_from(["EG_1", "EG_2"])
+intents = st.sampled_from(["i1", "i2"])
+recording_reports: st.SearchStrategy[RecordingReport] = st.one_of(
+    st.builds(
+        RecordingIntended,
+        times,
+        intents,
+        texts,
+        st.just(RecordingRequest((RecordingOutput("a", StorageTarget("s3", "b", "SECRET")),))),
+    ),
+    st.builds(RecordingNotStarted, times, intents, texts),
+    st.builds(
+        EgressListed,
+        times,
+        egress_ids,
+        st.just("template"),
+        st.sampled_from(["starting", "active", "complete"]),
+        intents,
+        st.one_of(st.none(), times),
+        updated_at=times,
+    ),
+    st.builds(RecordingStopIntended, times, egress_ids, texts),
+    st.builds(RecorderSilent, times, egress_ids),
+)
 room_events: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(Watching, times, rosters, st.one_of(st.none(), st.floats(0, 5))),
     st.builds(Suspended, times, times),
@@ -204,5 +239,5 @@ rule_records: st.SearchStrategy[RuleRecord] = st.one_of(
     st.builds(ActReported, times, st.sampled_from(["a", "b", "c"]), st.booleans(), texts),
 )
 any_event: st.SearchStrategy[RoomEvent] = st.one_of(
-    room_events, room_events, webhook_reports, rule_records
+    room_events, room_events, webhook_reports, rule_records, recording_reports
 )

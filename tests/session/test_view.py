@@ -20,7 +20,7 @@ ROW = {
     "started_at", "ended_at", "duration", "entered_after", "coverage", "encrypted", "gaps",
     "clock_offset", "metadata",
     "people", "people_seconds", "track_counts", "data_messages", "truncated", "quality",
-    "talk", "recordings",
+    "talk", "recordings", "active_recording",
 }  # fmt: skip
 PERSON = {
     "identity", "person", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes",
@@ -37,7 +37,9 @@ CALL = {
     "call_id", "status", "from", "to", "trunk", "answered_at", "ringing_seconds", "hangup_cause",
 }  # fmt: skip
 MESSAGES = {"total", "bytes", "by_topic", "attachments", "lower_bound"}
-RECORDING = {"id", "kind", "started_at", "ended_at", "status", "error", "file"}
+RECORDING = {
+    "id", "kind", "started_at", "ended_at", "status", "error", "file", "rule", "lost_at",
+}  # fmt: skip
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 

@@ -20,6 +20,7 @@ from attrs import define, frozen
 
 from actors.session import QUALITIES, Quality, SessionState
 from actors.session.participant import Participant
+from actors.session.recordings import OVER
 from actors.session.room_info import WEAK_QUALITIES
 from actors.session.time_text import rfc3339
 from bridge.http.pages.rendering import render
@@ -181,6 +182,7 @@ def room_values(state: SessionState) -> dict[str, Any]:
         "state": state,
         "known": known,
         "watching": state.watching,
+        "recording": _recording(state),
         "faces": [_face(state, person) for person in people[:NAMED_PEOPLE]],
         "more": max(0, len(people) - NAMED_PEOPLE),
         "worst": next((level for level in reversed(QUALITIES) if level in levels), None),
@@ -188,6 +190,19 @@ def room_values(state: SessionState) -> dict[str, Any]:
         "sources": _sources(state),
         "began": rfc3339(state.started_at),
     }
+
+
+def _recording(state: SessionState) -> str | None:
+    """`lost` if one of its recordings is, `recorded` if the room says so, else the newest step of a
+    recording that comes or goes."""
+    open_ones = [one for one in state.recordings.values() if one.status not in OVER]
+    if any(one.lost_at is not None for one in open_ones):
+        return "lost"
+    if state.recorded_now and state.watching:
+        return "recorded"
+    if state.recording_intents:
+        return "recording requested"
+    return f"recording {open_ones[-1].status}" if open_ones else None
 
 
 def _face(state: SessionState, person: Participant) -> PersonCell:
