@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from actors.session.recording_reports import RecordingRequest
+from actors.session.recording_reports import RecordingRequest, StorageTarget
 from actors.session.recordings import OVER
 
 CLOCK_DIFFERENCE: Final = 60.0
@@ -27,6 +27,7 @@ class EgressState:
     """One egress, as LiveKit has it."""
 
     egress_id: str
+    room_sid: str
     kind: str
     """LiveKit's name of the request: ``template``, ``room_composite``, ..."""
     status: str
@@ -55,7 +56,21 @@ class EgressState:
         """
         if self.intent:
             return self.intent == intent
-        return self.request == request and self.updated_at >= since - CLOCK_DIFFERENCE
+        same = self.request == without_secrets(request)
+        return same and self.updated_at >= since - CLOCK_DIFFERENCE
+
+
+def without_secrets(request: RecordingRequest) -> RecordingRequest:
+    """A request as LiveKit shows it: of a storage only where it is."""
+    return evolve(
+        request,
+        outputs=tuple(
+            one
+            if one.storage is None
+            else evolve(one, storage=StorageTarget(one.storage.service, one.storage.bucket, ""))
+            for one in request.outputs
+        ),
+    )
 
 
 class EgressPort(Protocol):

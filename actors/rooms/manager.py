@@ -28,6 +28,7 @@ from actors.rooms.messages import (
     LiveRoom,
     ReannounceSession,
     Recovered,
+    Reported,
     RoomEntered,
     RoomGroupEnded,
     RoomsVanished,
@@ -62,6 +63,7 @@ ManagerMessage: TypeAlias = (
     | RoomsVanished
     | GiveUp
     | WebhookReceived
+    | Reported
     | Drain
     | ListRooms
 )
@@ -353,6 +355,22 @@ class RoomManager(Actor[ManagerMessage]):
         self._publish(journal)
         if isinstance(event, WebhookRoomFinished) and not journal.ended:
             self._end_unwatched(journal, event.at, "found_ended")
+
+    @receives(Reported)
+    def reported(self, message: Reported) -> None:
+        """Hand a report of ours to the session of that room instance, which answers it."""
+        record = self._table.find_room(message.room_sid)
+        if record is not None:
+            if record.session is not None:
+                record.session.tell(message)
+            return  # A session that is not ready yet: the asker tries again.
+        journal = self._table.find_idle(message.room_sid)
+        if journal is None:
+            message.reply_to.send(None)
+            return
+        journal.record(message.event)
+        self._publish(journal)
+        message.reply_to.send(journal.state)
 
     def _end_unwatched(self, journal: Journal, at: float, reason: EndReason) -> None:
         journal.end(at, reason)

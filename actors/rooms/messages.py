@@ -12,7 +12,7 @@ from attrs import frozen
 from actors.journal.journal import Journal
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Exit, Ref, ReplyTo
-from actors.session import EndReason, SessionState, WebhookReport
+from actors.session import EndReason, RoomEvent, SessionState, WebhookReport
 
 # -- to a connection
 
@@ -139,6 +139,16 @@ class WebhookReceived:
     room: str
     room_sid: str
     event: WebhookReport
+
+
+@frozen
+class Reported:
+    """A part of this program reports something to a session.  Answered with the state after it, or
+    with None where no session of the room instance is in memory."""
+
+    room_sid: str
+    event: RoomEvent
+    reply_to: ReplyTo[SessionState | None]
 
 
 @frozen

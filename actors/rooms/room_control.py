@@ -1,24 +1,20 @@
-"""The port for acting on a room: remove, mute, send, set metadata, end, record.
+"""The port for acting on a room: remove, mute, send, set metadata, end.
 
 Two things fill it: LiveKit's server API (`bridge.livekit.livekit_room_control`) and the
 simulated rooms (`actors.simulation.simulated_room_control`).  One contract suite in the tests runs
 over both.
 
 An act is a request to the server.  When it returns, the server has accepted it; the
-room's events show its effect.  Every act can be repeated without harm, except `record`:
-two starts make two recordings, so look at `recordings` before another try.
+room's events show its effect.  Every act can be repeated without harm.  Recording is a port of its
+own (`actors.recording.egress_port`), with the same errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
-
-from attrs import frozen
+from typing import Protocol
 
 from actors.rules.limits import PresentPerson
-
-RecordingStatus: TypeAlias = Literal["starting", "active", "ending", "complete", "failed"]
 
 
 class RoomControlError(Exception):
@@ -47,32 +43,6 @@ class ControlUnavailable(RoomControlError):
 
 class ControlTimedOut(ControlUnavailable):
     """No answer in time.  It is not known whether the act had its effect."""
-
-
-@frozen
-class RecordingRequest:
-    """A recording of everybody in a room, into one file."""
-
-    path: str
-    """Where the recorder writes the file, with LiveKit's placeholders such as `{room_name}`."""
-    layout: str = ""
-    """Name of one of LiveKit's layouts; empty for its default."""
-    audio_only: bool = False
-
-
-@frozen
-class RecordingState:
-    """One recording (LiveKit's egress) as the server has it."""
-
-    egress_id: str
-    status: RecordingStatus
-    error: str = ""
-    """Why it failed, in the server's words."""
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing more will be recorded."""
-        return self.status in ("complete", "failed")
 
 
 class RoomControl(Protocol):
@@ -108,14 +78,6 @@ class RoomControl(Protocol):
         """
         ...
 
-    async def record(self, room: str, request: RecordingRequest) -> RecordingState:
-        """Start a recording.  Takes up to 30 s, where no recorder answers."""
-        ...
-
-    async def stop_recording(self, egress_id: str) -> None:
-        """Stop a recording.  `ControlNotFound` where it is over, or never was."""
-        ...
-
     async def people(self, room: str) -> Sequence[PresentPerson]:
         """The people in a room by the server's own list, the oldest join first; empty where there
         is no such room.
@@ -124,8 +86,4 @@ class RoomControl(Protocol):
         publishes nothing come up to 3 s later.  Agents, egress, ingress, hidden participants and
         calls that ring are left out.  A join whose media connection is not established yet counts.
         """
-        ...
-
-    async def recordings(self, room: str) -> Sequence[RecordingState]:
-        """The recordings of this room that are not over."""
         ...

@@ -19,6 +19,7 @@ from actors.rooms.messages import (
     JobAttached,
     LeaveRoom,
     ReannounceSession,
+    Reported,
     RosterWanted,
     SessionReady,
     Snapshot,
@@ -42,7 +43,9 @@ from actors.session.events import AttachmentReceived, DataReceived
 ObserveLag: TypeAlias = Callable[[float], object]
 """Takes the seconds from when an event came until it was folded.  Must not raise."""
 
-SessionMessage: TypeAlias = RoomEvent | EndSession | JobAttached | ReannounceSession | Snapshot
+SessionMessage: TypeAlias = (
+    RoomEvent | EndSession | JobAttached | ReannounceSession | Reported | Snapshot
+)
 
 EVENTS: Final[tuple[type[RoomEvent], ...]] = get_args(RoomEvent)
 
@@ -113,6 +116,13 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(Snapshot)
     def snapshot(self, message: Snapshot) -> None:
+        message.reply_to.send(self._journal.state)
+
+    @receives(Reported)
+    def on_report(self, message: Reported) -> None:
+        self._journal.record(message.event)
+        self._publish()
+        self._set_timer()
         message.reply_to.send(self._journal.state)
 
     @receives(*EVENTS)

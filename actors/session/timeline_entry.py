@@ -74,9 +74,9 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """Every event of a session's timeline and the keys it always carries.
 
 From ``participant_left_at`` to ``room_ended`` they come from LiveKit's webhooks only.  They do not
-repeat an entry: ``participant_left_at`` corrects the time or the reason of an earlier leave, or adds a leave that
-nobody saw because the watch was over.  ``room_ended`` corrects the time and the reason of
-``session_ended``.
+repeat an entry: ``participant_left_at`` corrects the time or the reason of an earlier leave, or
+adds a leave that nobody saw because the watch was over.  ``room_ended`` corrects the time and the
+reason of ``session_ended``.
 """
 
 

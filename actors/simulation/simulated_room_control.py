@@ -8,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import final
 
-from attrs import define
-
-from actors.rooms.room_control import (
-    ControlNotFound,
-    ControlUnsupported,
-    RecordingRequest,
-    RecordingState,
-    RecordingStatus,
-    RoomControl,
-    RoomControlError,
-)
+from actors.rooms.room_control import ControlNotFound, RoomControl, RoomControlError
 from actors.rules.limits import PresentPerson, by_join, is_restricted
 from actors.runtime import sleep
 from actors.session.participant import COUNTED_KINDS
@@ -27,26 +17,15 @@ from actors.simulation.simulated_person import SimulatedPerson
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 
 
-@define(eq=False)
-class _SimulatedRecording:
-    egress_id: str
-    room: SimulatedRoom
-    request: RecordingRequest
-    status: RecordingStatus = "active"
-
-
 @final
 class SimulatedRoomControl(RoomControl):
     """Acts on the rooms of one simulated server."""
 
-    def __init__(self, rooms: SimulatedRooms, *, can_record: bool = True) -> None:
-        """`can_record`: there is a recorder, as with Redis and egress at a real server."""
+    def __init__(self, rooms: SimulatedRooms) -> None:
         self._rooms = rooms
-        self._can_record = can_record
-        self._recordings: dict[str, _SimulatedRecording] = {}
         self.fault: Callable[[str, str], RoomControlError | None] = lambda _act, _room: None
-        """Asked at each act with its name and the room's (a recording's id for a stop); what
-        it gives is raised there, before anything happened."""
+        """Asked at each act with its name and the room's; what it gives is raised there, before
+        anything happened."""
         self.delay: Callable[[str], float] = lambda _act: 0.0
         """Seconds that an act takes before it has its effect."""
 
@@ -84,25 +63,6 @@ class SimulatedRoomControl(RoomControl):
             raise ControlNotFound(f"there is no room {room!r} with the SID {room_sid}")
         target.close("room_deleted")
 
-    async def record(self, room: str, request: RecordingRequest) -> RecordingState:
-        await self._begin("record", room)
-        self._must_record()
-        target = self._room(room)
-        recording = _SimulatedRecording(self._rooms.next_id("EG"), target, request)
-        self._recordings[recording.egress_id] = recording
-        target.record(True)
-        return RecordingState(recording.egress_id, "starting")
-
-    async def stop_recording(self, egress_id: str) -> None:
-        await self._begin("stop_recording", egress_id)
-        self._must_record()
-        recording = self._recordings.get(egress_id)
-        if recording is None or recording.status == "complete":
-            raise ControlNotFound(f"there is no recording {egress_id} that runs")
-        recording.status = "complete"
-        if not self._running(recording.room.name):
-            recording.room.record(False)
-
     async def people(self, room: str) -> tuple[PresentPerson, ...]:
         await self._begin("people", room)
         people = list[PresentPerson]()
@@ -115,25 +75,12 @@ class SimulatedRoomControl(RoomControl):
                     people.append(PresentPerson(one.identity, one.sid, one.joined_at, restricted))
         return tuple(by_join(people))
 
-    async def recordings(self, room: str) -> tuple[RecordingState, ...]:
-        await self._begin("recordings", room)
-        self._must_record()
-        return tuple(RecordingState(one.egress_id, one.status) for one in self._running(room))
-
     # ------------------------------------------------------------------ the rooms
 
     async def _begin(self, act: str, room: str) -> None:
         await sleep(self.delay(act))
         if (fault := self.fault(act, room)) is not None:
             raise fault
-
-    def _must_record(self) -> None:
-        if not self._can_record:
-            raise ControlUnsupported("this server has no recorder")
-
-    def _running(self, room: str) -> list[_SimulatedRecording]:
-        recordings = self._recordings.values()
-        return [one for one in recordings if one.room.name == room and one.status != "complete"]
 
     def _room(self, name: str) -> SimulatedRoom:
         for room in self._rooms.live:

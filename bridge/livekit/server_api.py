@@ -261,6 +261,17 @@ class ServerApi:
 
     # -------------------------------------------------------------------- egress
 
+    async def start_egress(self, request: egress.StartEgressRequest) -> egress.EgressInfo:
+        """Record.  Two calls make two recordings.  `NotSupported` by servers that know only
+        `start_room_egress`."""
+        return await self._call(
+            "Egress/StartEgress",
+            request,
+            egress.EgressInfo,
+            _RECORD,
+            deadline=START_EGRESS_DEADLINE,
+        )
+
     async def start_room_egress(
         self, request: egress.RoomCompositeEgressRequest
     ) -> egress.EgressInfo:
@@ -282,11 +293,17 @@ class ServerApi:
             _RECORD,
         )
 
-    async def list_egress(self, name: str) -> list[egress.EgressInfo]:
-        """The active egresses of a room.  Without a room the server would read all of a day."""
+    async def list_egress(
+        self, name: str = "", *, egress_id: str = "", active: bool = False
+    ) -> list[egress.EgressInfo]:
+        """The egresses of a room, or one of this id.
+
+        Those that are over are kept for a day; `active` leaves them out.
+        """
+        assert name or egress_id, "the server would read everything"
         answer = await self._call(
             "Egress/ListEgress",
-            egress.ListEgressRequest(room_name=name, active=True),
+            egress.ListEgressRequest(room_name=name, egress_id=egress_id, active=active),
             egress.ListEgressResponse,
             _RECORD,
         )

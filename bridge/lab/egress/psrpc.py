@@ -101,7 +101,7 @@ def _message_classes() -> dict[str, Any]:
             else:
                 row.type = _KINDS[kind]
     pool = descriptor_pool.Default()
-    pool.Add(file)  # pyright: ignore[reportAttributeAccessIssue]
+    pool.Add(file)
     found = pool.FindFileByName(file.name).message_types_by_name
     return {name: message_factory.GetMessageClass(one) for name, one in found.items()}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, cast, final
 
 import trio
 from attrs import define
@@ -22,7 +22,8 @@ from livekit.protocol import egress
 from bridge.lab.egress.psrpc import PsrpcPeer, RpcRefused, StartEgress
 from bridge.lab.egress.redis_connection import open_redis
 
-Status: TypeAlias = egress.EgressStatus.ValueType
+Status: TypeAlias = int
+"""One of LiveKit's numbers, `egress.EGRESS_...`."""
 
 INTERNAL: Final = "EgressInternal"
 HANDLER: Final = "EgressHandler"
@@ -102,7 +103,8 @@ class StandinEgress:
         """Report a status to livekit-server, which sends its webhooks."""
         one = self.recordings[egress_id]
         info, now = one.info, time.time_ns()
-        info.status, info.updated_at, info.error = status, now, error
+        info.status = cast("Any", status)
+        info.updated_at, info.error = now, error
         if status == egress.EGRESS_ACTIVE:
             info.started_at = now
             one.leave = await self._enter(info.room_name, egress_id)

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from attrs import frozen
-from google.protobuf.message import Message
-from livekit.protocol import egress, models
+from livekit.protocol import models
 from livekit.protocol.webhook import WebhookEvent
 
 from actors.session.room_info import (
@@ -36,6 +35,7 @@ from actors.session.webhook_reports import (
     WebhookRoomStarted,
     WebhookTrack,
 )
+from bridge.livekit.egress_infos import egress_state
 from bridge.livekit.server_clock import joined_at
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, CHECK_PREFIX
 from bridge.livekit.worker.jobs import MAX_NAME_LENGTH
@@ -189,62 +189,21 @@ def _finished(_: WebhookEvent, at: float, said_at: float) -> WebhookReport:
     return WebhookRoomFinished(at, said_at)
 
 
-STATUS_PREFIX: Final = "EGRESS_"
-MAX_TEXT_LENGTH: Final = 2_000
-"""Characters of an egress's error and of its file; the rest is cut off."""
-
-
 def _egress(w: WebhookEvent, at: float, said_at: float) -> WebhookReport:
-    info = w.egress_info
+    state = egress_state(w.egress_info)
     return WebhookEgress(
         at,
         said_at,
-        egress_id=info.egress_id,
-        kind=_egress_kind(info),
-        status=_egress_status(info.status),
-        started_at=_seconds(info.started_at),
-        ended_at=_seconds(info.ended_at),
-        error=info.error[:MAX_TEXT_LENGTH] or None,
-        file=_egress_file(info),
-        updated_at=_seconds(info.updated_at) or said_at,
+        egress_id=state.egress_id,
+        kind=state.kind,
+        status=state.status,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        error=state.error,
+        file=state.file,
+        updated_at=state.updated_at or said_at,
+        intent=state.intent,
     )
-
-
-def _egress_kind(info: egress.EgressInfo) -> str:
-    """The name of LiveKit's request: ``room_composite``, ``track``, ``web``, ...; for the unified
-    request the name of its source: ``template``, ``web`` or ``media``."""
-    name = info.WhichOneof("request") or ""
-    if name not in ("egress", "replay"):
-        return name
-    unified: Message = getattr(info, name)
-    return unified.WhichOneof("source") or name
-
-
-def _egress_status(number: int) -> str:
-    try:
-        return egress.EgressStatus.Name(number).removeprefix(STATUS_PREFIX).lower()
-    except ValueError:
-        return f"status_{number}"
-
-
-def _egress_file(info: egress.EgressInfo) -> str | None:
-    """The address of the recording, without the query that a signed address has after its `?`.
-
-    The address of a live stream is left out: it is not a file, and it has the key to the stream.
-    """
-    files = [
-        *(one.location or one.filename for one in info.file_results),
-        *(one.playlist_location or one.playlist_name for one in info.segment_results),
-        info.file.location or info.file.filename,
-        info.segments.playlist_location or info.segments.playlist_name,
-        info.manifest_location,
-    ]
-    file = next((one for one in files if one), "")
-    return file.partition("?")[0][:MAX_TEXT_LENGTH] or None
-
-
-def _seconds(nanoseconds: int) -> float | None:
-    return nanoseconds / 1e9 if nanoseconds else None
 
 
 WebhookTranslator: TypeAlias = Callable[[WebhookEvent, float, float], WebhookReport]

@@ -1,34 +1,21 @@
-"""Acting on rooms: one contract over the real server and the simulated rooms.
-
-What only a server with Redis can do is played with the simulated recorder, and with a server
-that answers as LiveKit does.
-"""
+"""Acting on rooms: one contract over the real server and the simulated rooms."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import trio
-from google.protobuf.message import Message
-from livekit.protocol import egress
 
 from actors.rooms.room_control import (
     ControlNotFound,
     ControlRefused,
     ControlTimedOut,
     ControlUnavailable,
-    ControlUnsupported,
-    RecordingRequest,
-    RecordingState,
     RoomControl,
-    RoomControlError,
 )
 from actors.session.events import (
     DataReceived,
     Disconnected,
     ParticipantLeft,
-    RecordingChanged,
     RoomMetadataChanged,
     TrackMuted,
 )
@@ -39,9 +26,6 @@ from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from tests.livekit.rooms.room_stage import RealStage, Recorder, SimulatedStage, Stage
-from tests.livekit.worker.raw_server import http_answer, raw_server, read_request
-
-FILE = RecordingRequest("{room_name}.mp4")
 
 
 class Contract:
@@ -150,17 +134,6 @@ class Contract:
                 nursery.start_soon(fails, act)
         assert len(raised) == 5
 
-    async def test_a_server_without_a_recorder_says_so(
-        self, stage: Stage, control: RoomControl
-    ) -> None:
-        await stage.join("alice")
-        with pytest.raises(ControlUnsupported):
-            await control.record(stage.room, FILE)
-        with pytest.raises(ControlUnsupported):
-            await control.recordings(stage.room)
-        with pytest.raises(ControlUnsupported):
-            await control.stop_recording("EG_none")
-
 
 class TestLiveKit(Contract):
     @pytest.fixture
@@ -179,7 +152,7 @@ class TestSimulated(Contract):
 
     @pytest.fixture
     def control(self, simulated: SimulatedStage) -> RoomControl:
-        return SimulatedRoomControl(simulated.rooms, can_record=False)
+        return SimulatedRoomControl(simulated.rooms)
 
 
 # ---------------------------------------------------------------- what LiveKit answers
@@ -199,129 +172,6 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
         for act in (control.remove("a", "b"), control.mute("a", "b", "c"), control.end("a", "b")):
             with pytest.raises(ControlUnavailable):
                 await act
-
-
-def twirp(code: str, text: str, status: int) -> bytes:
-    body = f'{{"code": "{code}", "msg": "{text}"}}'.encode()
-    return http_answer(f"{status} Error", body, "Content-Type: application/json")
-
-
-def protobuf(message: Message) -> bytes:
-    return http_answer("200 OK", message.SerializeToString(), "Content-Type: application/protobuf")
-
-
-class FakeEgress:
-    """Answers each egress call as LiveKit was measured to, and remembers the requests."""
-
-    def __init__(self, answers: Mapping[str, bytes]) -> None:
-        self._answers = answers
-        self.requests: list[tuple[str, bytes]] = []
-
-    async def handle(self, stream: trio.SocketStream) -> None:
-        request = await read_request(stream)
-        head, _, body = request.partition(b"\r\n\r\n")
-        length = next(
-            int(line.split(b":")[1])
-            for line in head.lower().split(b"\r\n")
-            if line.startswith(b"content-length")
-        )
-        while len(body) < length:
-            body += await stream.receive_some(65536)
-        method = head.split(b" ")[1].decode().rsplit("/", 1)[1]
-        self.requests.append((method, body))
-        await stream.send_all(self._answers[method])
-
-
-STARTING = egress.EgressInfo(egress_id="EG_1", status=egress.EGRESS_STARTING)
-FAILED = egress.EgressInfo(egress_id="EG_2", status=egress.EGRESS_FAILED, error="no space\x1b[2J")
-
-
-async def test_a_recording_is_started_listed_and_stopped() -> None:
-    server = FakeEgress(
-        {
-            "StartRoomCompositeEgress": protobuf(STARTING),
-            "ListEgress": protobuf(egress.ListEgressResponse(items=[STARTING, FAILED])),
-            "StopEgress": protobuf(STARTING),
-        }
-    )
-    async with raw_server(server.handle) as address:
-        key = ApiKey("key", "s" * 40)
-        async with ServerApi(Endpoint.parse(f"ws://{address}"), key) as api:
-            control = LiveKitRoomControl(api)
-            request = RecordingRequest("/out/{room_name}.mp4", "speaker", audio_only=True)
-            assert await control.record("standup", request) == RecordingState("EG_1", "starting")
-            assert await control.recordings("standup") == (RecordingState("EG_1", "starting"),)
-            await control.stop_recording("EG_1")
-    (_, before), (_, start), (_, listed), (_, stop) = server.requests
-    assert before == listed, "asked first whether this server can record"
-    started = egress.RoomCompositeEgressRequest.FromString(start)
-    assert (started.room_name, started.layout, started.audio_only) == ("standup", "speaker", True)
-    assert [output.filepath for output in started.file_outputs] == ["/out/{room_name}.mp4"]
-    asked = egress.ListEgressRequest.FromString(listed)
-    assert (asked.room_name, asked.active) == ("standup", True)
-    assert egress.StopEgressRequest.FromString(stop).egress_id == "EG_1"
-
-
-@pytest.mark.parametrize(
-    "method, answer, error",
-    [
-        (
-            "ListEgress",
-            twirp("internal", "egress not connected (redis required)", 500),
-            ControlUnsupported,
-        ),
-        (
-            "StartRoomCompositeEgress",
-            twirp("unavailable", "no response from servers", 503),
-            ControlUnavailable,
-        ),
-        ("StartRoomCompositeEgress", twirp("invalid_argument", "bad output", 400), ControlRefused),
-        (
-            "StartRoomCompositeEgress",
-            twirp("not_found", "requested room does not exist", 404),
-            ControlNotFound,
-        ),
-        ("StopEgress", twirp("failed_precondition", "egress ended", 412), ControlNotFound),
-        ("StopEgress", twirp("not_found", "egress does not exist", 404), ControlNotFound),
-        ("StopEgress", twirp("deadline_exceeded", "request timed out", 408), ControlTimedOut),
-        ("StopEgress", twirp("permission_denied", "permissions denied", 403), ControlRefused),
-        ("StopEgress", http_answer("200 OK", b"\xff"), ControlUnavailable),
-    ],
-)
-async def test_what_a_recorder_answers_has_its_error(
-    method: str, answer: bytes, error: type[RoomControlError]
-) -> None:
-    answers = {"ListEgress": protobuf(egress.ListEgressResponse()), method: answer}
-    async with (
-        raw_server(FakeEgress(answers).handle) as address,
-        ServerApi(Endpoint.parse(f"ws://{address}"), ApiKey("key", "s" * 40)) as api,
-    ):
-        control = LiveKitRoomControl(api)
-        stops = method == "StopEgress"
-        act = control.stop_recording("EG_1") if stops else control.record("standup", FILE)
-        with pytest.raises(RoomControlError) as caught:
-            await act
-    assert type(caught.value) is error
-
-
-# ---------------------------------------------------------------- the simulated recorder
-
-
-async def test_simulated_rooms_can_be_recorded(simulated: SimulatedStage) -> None:
-    control, told = SimulatedRoomControl(simulated.rooms), Recorder()
-    await simulated.join("alice")
-    async with simulated.open(told):
-        first = await control.record(simulated.room, FILE)
-        second = await control.record(simulated.room, FILE)
-        assert first.egress_id != second.egress_id, "two starts make two recordings"
-        running = await control.recordings(simulated.room)
-        assert [one.egress_id for one in running] == [first.egress_id, second.egress_id]
-        await control.stop_recording(first.egress_id)
-        assert [event.active for event in told.all(RecordingChanged)] == [True]
-        await control.stop_recording(second.egress_id)
-        assert [event.active for event in told.all(RecordingChanged)] == [True, False]
-        with pytest.raises(ControlNotFound):
-            await control.stop_recording(second.egress_id)
 
 
 async def test_simulated_acts_fail_as_a_test_wants(simulated: SimulatedStage) -> None:

@@ -1,0 +1,28 @@
+"""Questions to a session's state about the recordings that are ours.  Pure."""
+
+from __future__ import annotations
+
+from actors.recording.egress_port import EgressState
+from actors.session import SessionState
+from actors.session.recordings import OVER
+from actors.session.state import Recording
+
+
+def recording_of(state: SessionState, intent: str) -> Recording | None:
+    return next((one for one in state.recordings.values() if one.intent == intent), None)
+
+
+def id_of_ours(state: SessionState | None) -> str:
+    """The id of a recording of ours that is not over; empty where LiveKit has not taken it yet."""
+    recordings = () if state is None else state.recordings.values()
+    return next((one.id for one in recordings if one.is_ours and one.status not in OVER), "")
+
+
+def differs(found: EgressState, known: Recording) -> bool:
+    return (found.status, found.started_at, found.ended_at, found.error, found.file) != (
+        known.status,
+        known.started_at,
+        known.ended_at,
+        known.error,
+        known.file,
+    )

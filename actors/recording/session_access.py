@@ -1,0 +1,90 @@
+"""The sessions, as recording needs them: read their state, report to them, have it on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Protocol, final
+
+import trio
+
+from actors.journal.backlog import Backlog
+from actors.journal.store_actor import Flush
+from actors.rooms.messages import Reported
+from actors.rooms.room_table_view import RoomTableView
+from actors.runtime import ActorError, Ref
+from actors.session import SessionState
+from actors.session.recording_reports import RecordingReport
+
+ANSWER_WITHIN: Final = 5.0
+"""Seconds for a session to take a report."""
+AGAIN: Final = 0.2
+"""Seconds between two tries: a session's actor was restarting, or the disk was in trouble."""
+
+
+class SessionAccess(Protocol):
+    """What the recorder may do with sessions."""
+
+    async def ready(self) -> None:
+        """Wait until the sessions of earlier runs are in memory."""
+        ...
+
+    def find(self, room_sid: str) -> SessionState | None:
+        """The session of a room instance as it is now; None where none is in memory."""
+        ...
+
+    def all(self) -> Iterable[SessionState]:
+        """Every session in memory."""
+        ...
+
+    async def report(self, room_sid: str, report: RecordingReport) -> SessionState | None:
+        """Have a report folded; the state after it.  None where there is no such session."""
+        ...
+
+    async def store(self) -> None:
+        """Wait until everything that was reported by now is on the disk: for ever, where the disk
+        takes nothing."""
+        ...
+
+
+@final
+class RoomTableSessions(SessionAccess):
+    """The sessions of the room table, whose writers are asked by message."""
+
+    def __init__(
+        self, table: RoomTableView, backlog: Backlog, manager: Ref[Any], store: Ref[Any]
+    ) -> None:
+        self._table = table
+        self._backlog = backlog
+        self._manager = manager
+        self._store = store
+
+    async def ready(self) -> None:
+        await self._backlog.ready.wait()
+
+    def find(self, room_sid: str) -> SessionState | None:
+        record = self._table.find_room(room_sid)
+        journal = self._table.find_idle(room_sid) if record is None else record.journal
+        return None if journal is None else journal.state
+
+    def all(self) -> Iterable[SessionState]:
+        return [journal.state for journal in self._table.journals]
+
+    async def report(self, room_sid: str, report: RecordingReport) -> SessionState | None:
+        while self.find(room_sid) is not None:
+            try:
+                return await self._manager.ask(
+                    lambda reply_to: Reported(room_sid, report, reply_to), timeout=ANSWER_WITHIN
+                )
+            except ActorError:
+                # A report can come twice: the fold takes the second one for none.
+                await trio.sleep(AGAIN)
+        return None
+
+    async def store(self) -> None:
+        while True:
+            try:
+                if await self._store.ask(Flush, timeout=float("inf")):
+                    return
+            except ActorError:
+                pass
+            await trio.sleep(AGAIN)
