@@ -14,7 +14,7 @@ from bridge.lab.server import PrivateServer, ServerUnavailableError, find_server
 from tests import closing
 from tests.closing import NO_SERVER, not_run
 
-NEEDS_SERVER = frozenset({"livekit_server", "own_server", "telling_server"})
+NEEDS_SERVER = frozenset({"livekit_server", "own_server", "telling_server", "egress_server"})
 QUICK_ENDS = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
 """Rooms that end soon after the last one left (whole seconds), so that tests need not wait."""
 
@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.import_plugin("tests.nginx")
     if importlib.util.find_spec("tests.people_fixture"):
         config.pluginmanager.import_plugin("tests.people_fixture")
+    config.pluginmanager.import_plugin("tests.egress_fixture")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

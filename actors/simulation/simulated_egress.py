@@ -67,12 +67,16 @@ class SimulatedEgress(EgressPort):
         nursery: trio.Nursery,
         clock: Callable[[], float],
         on_change: OnChange = lambda _: None,
+        *,
+        carries_keys: bool = True,
     ) -> None:
-        """`on_change` hears of each change of a recording, as LiveKit's webhooks tell it."""
+        """`on_change` hears of each change of a recording, as LiveKit's webhooks tell it.
+        `carries_keys`: the list says of which intent an egress is."""
         self._rooms = rooms
         self._nursery = nursery
         self._clock = clock
         self._on_change = on_change
+        self._carries_keys = carries_keys
         self.recordings: dict[str, SimulatedRecording] = {}
         """By id, in the order of their starts."""
         self.fault: Callable[[], EgressFault | None] = lambda: None
@@ -107,7 +111,7 @@ class SimulatedEgress(EgressPort):
         self._nursery.start_soon(take_effect)
         await done.wait()
         await trio.sleep(ANSWER / 2)
-        return made[0].state
+        return evolve(made[0].state, intent=intent)
 
     def _make(
         self, room: SimulatedRoom, request: RecordingRequest, intent: str
@@ -118,7 +122,7 @@ class SimulatedEgress(EgressPort):
             room.sid,
             "template",
             "starting",
-            intent,
+            intent if self._carries_keys else "",
             without_secrets(request),
             updated_at=now,
         )

@@ -13,7 +13,9 @@ import trio
 from attrs import define, field
 from trio_websocket import open_websocket_url
 
+from actors.session.recording_reports import RecordingRequest
 from actors.session.webhook_reports import (
+    WebhookEgress,
     WebhookJoinAborted,
     WebhookJoined,
     WebhookLeft,
@@ -25,15 +27,18 @@ from actors.session.webhook_reports import (
 from bridge.http.server.exchange import App, Message
 from bridge.http.server.routes import app
 from bridge.http.webhook_endpoint import WebhookEndpoint
+from bridge.lab.egress.standin_egress import StandinEgress
 from bridge.lab.people import People, open_people
 from bridge.lab.people.process_protocol import Grants
 from bridge.lab.server import PrivateServer, find_server
 from bridge.lab.server.ports import LOOPBACK, free_port
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.livekit_egress import LiveKitEgress
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import AGENT_NAME_ATTRIBUTE, ApiKey
 from bridge.livekit.webhooks.verify import CONTENT_TYPE
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
+from tests.egress_fixture import EgressServer
 from tests.http.site import HANG, Site, open_site
 from tests.livekit.webhooks.webhook_sender import OTHER, token_for
 
@@ -232,3 +237,25 @@ async def test_our_forger_signs_as_livekit_does_and_nobody_else_can(stage: Stage
     assert await send(body.replace(b"lobby", b"hobby"), token) == 401
     assert await send(body, token_for(body, OTHER)) == 401
     assert stage.inbox.counts == {"accepted": 1, "duplicate": 1, "altered": 1, "forged": 1}
+
+
+async def test_a_recording_of_ours_is_told_of_without_any_setting_of_the_server(
+    egress_server: EgressServer, egress_api: ServerApi, standin: StandinEgress
+) -> None:
+    """The request itself names our inbox, with the key of its intent."""
+    listener = Listener()
+    inbox = WebhookEndpoint(egress_server.key, AGENT, listener.hear)
+    room = await egress_api.create_room("told-of-a-recording")
+    async with open_site(app(inbox.rows, loopback=True)) as site:
+        url = f"http://{site.address}/livekit/webhook"
+        port = LiveKitEgress(egress_api, webhook_url=url)
+        started = await port.start(room.name, RecordingRequest(), "i1")
+        active = await listener.until(WebhookEgress, lambda it: it.status == "active")
+        assert (active.room, active.room_sid) == (room.name, room.sid)
+        assert isinstance(active.event, WebhookEgress)
+        assert (active.event.egress_id, active.event.intent) == (started.egress_id, "i1")
+        await port.stop(started.egress_id)
+        over = await listener.until(WebhookEgress, lambda it: it.status == "complete")
+        assert isinstance(over.event, WebhookEgress)
+        assert over.event.ended_at is not None
+    assert set(inbox.counts) == {"accepted"}

@@ -10,7 +10,7 @@ whose identity is the id of the egress.  `enter` does that here.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, cast, final
 
@@ -69,6 +69,8 @@ class StandinEgress:
     def __init__(self, peer: PsrpcPeer, enter: Enter, scope: trio.CancelScope) -> None:
         self.recordings: dict[str, StandinRecording] = {}
         """By id, in the order of their starts."""
+        self.requests: list[egress.StartEgressRequest | egress.RoomCompositeEgressRequest] = []
+        """As they came, with their secrets."""
         self.refusal: RpcRefused | None = None
         """Raised for every start while it is set."""
         self.active_at_once = True
@@ -131,13 +133,16 @@ class StandinEgress:
             status=egress.EGRESS_STARTING,
             updated_at=time.time_ns(),
         )
-        # A worker takes the secrets out of the request that it shows.
         if request.HasField("egress"):
+            self.requests.append(request.egress)
             info.egress.CopyFrom(request.egress)
             info.room_name = request.egress.room_name
+            _hide_secrets([one.storage for one in info.egress.outputs])
         else:
+            self.requests.append(request.room_composite)
             info.room_composite.CopyFrom(request.room_composite)
             info.room_name = request.room_composite.room_name
+            _hide_secrets(list(info.room_composite.file_outputs))
         self.recordings[info.egress_id] = StandinRecording(info)
         await self._peer.call(IO, "CreateEgress", info)
         await self._peer.serve(HANDLER, "StopEgress", self._stop, topic=info.egress_id)
@@ -159,6 +164,14 @@ class StandinEgress:
         assert self._nursery is not None
         self._nursery.start_soon(self.report, egress_id, egress.EGRESS_COMPLETE)
         return answer
+
+
+def _hide_secrets(storages: Sequence[Any]) -> None:
+    """As a worker does in the request that it shows."""
+    for one in storages:
+        for field, secret in (("s3", "secret"), ("gcp", "credentials"), ("azure", "account_key")):
+            if one.HasField(field):
+                setattr(getattr(one, field), secret, "{redacted}")
 
 
 def _file_of(info: egress.EgressInfo) -> str:
