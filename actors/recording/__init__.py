@@ -3,7 +3,7 @@
 `egress_port` is the port to LiveKit's recording.  `recorder` is the actor that starts, follows and
 stops recordings: one task for each, so that a start that hangs holds up nothing.  `session_access`
 is what it needs of the sessions: to read them, to report to them, to have a report on the disk.
-`own_recordings` and `messages` are small parts of it.
+`own_recordings` and `recorder_messages` are small parts of it.
 
 What a session knows of its recordings is in `actors.session.recordings`.
 """

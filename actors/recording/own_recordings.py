@@ -18,8 +18,8 @@ def id_of_ours(state: SessionState | None) -> str:
     return next((one.id for one in recordings if one.is_ours and one.status not in OVER), "")
 
 
-def differs(found: EgressState, known: Recording) -> bool:
-    return (found.status, found.started_at, found.ended_at, found.error, found.file) != (
+def differs(newest: EgressState, known: Recording) -> bool:
+    return (newest.status, newest.started_at, newest.ended_at, newest.error, newest.file) != (
         known.status,
         known.started_at,
         known.ended_at,

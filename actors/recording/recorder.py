@@ -23,13 +23,13 @@ import trio
 
 from actors.journal.process_ports import Clock
 from actors.recording.egress_port import EgressPort, EgressState
-from actors.recording.messages import (
+from actors.recording.own_recordings import differs, id_of_ours, recording_of
+from actors.recording.recorder_messages import (
+    EndRecording,
     RecorderMessage,
     RecordingResult,
-    StartRecording,
-    StopRecording,
+    RecordRoom,
 )
-from actors.recording.own_recordings import differs, id_of_ours, recording_of
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import (
     ControlNotFound,
@@ -88,20 +88,20 @@ class Recorder(Actor[RecorderMessage]):
     async def started(self) -> None:
         self.context.start_soon(self._sweep)
 
-    @receives(StartRecording)
-    def start(self, message: StartRecording) -> None:
+    @receives(RecordRoom)
+    def start(self, message: RecordRoom) -> None:
         self.context.start_soon(self._start, message)
 
-    @receives(StopRecording)
-    def stop(self, message: StopRecording) -> None:
+    @receives(EndRecording)
+    def stop(self, message: EndRecording) -> None:
         self.context.start_soon(self._stop, message)
 
     # ------------------------------------------------------------ a start
 
-    async def _start(self, message: StartRecording) -> None:
+    async def _start(self, message: RecordRoom) -> None:
         message.reply_to.send(await self._started(message))
 
-    async def _started(self, message: StartRecording) -> RecordingResult:
+    async def _started(self, message: RecordRoom) -> RecordingResult:
         result = RecordingResult("failed")
         for number in range(1, TRIES + 1):
             intent = message.intent if number == 1 else f"{message.intent}.{number}"
@@ -110,7 +110,7 @@ class Recorder(Actor[RecorderMessage]):
                 break
         return result
 
-    async def _try(self, message: StartRecording, intent: str) -> RecordingResult:
+    async def _try(self, message: RecordRoom, intent: str) -> RecordingResult:
         state = self._sessions.find(message.room_sid)
         if state is None:
             return RecordingResult("failed", error="there is no such session")
@@ -126,7 +126,7 @@ class Recorder(Actor[RecorderMessage]):
         # Under its key from here on: the sweep may see the intent at once.
         return await self._alone(intent, lambda: self._want(message, intent))
 
-    async def _want(self, message: StartRecording, intent: str) -> RecordingResult:
+    async def _want(self, message: RecordRoom, intent: str) -> RecordingResult:
         report = RecordingIntended(self._clock(), intent, message.rule, message.request)
         state = await self._sessions.report(message.room_sid, report)
         wanted = None if state is None else state.recording_intents.get(intent)
@@ -154,24 +154,24 @@ class Recorder(Actor[RecorderMessage]):
         began = trio.current_time()
         try:
             with trio.fail_after(START_WITHIN):
-                found = await self._egress.start(state.room, wanted.request, wanted.intent)
+                newest = await self._egress.start(state.room, wanted.request, wanted.intent)
         except (ControlTimedOut, ControlUnavailable, trio.TooSlowError) as error:
             # Whether LiveKit took it is not known.
-            found = await self._search(state, wanted, began + SEARCH)
-            if found is None:
+            newest = await self._search(state, wanted, began + SEARCH)
+            if newest is None:
                 why = str(error) or f"LiveKit gave no answer within {START_WITHIN:g} s"
                 return await self._give_up(state, wanted, why, True)
         except RoomControlError as error:
             return await self._give_up(state, wanted, str(error), False)
-        return await self._take(state, wanted, found)
+        return await self._take(state, wanted, newest)
 
     async def _take(
-        self, state: SessionState, wanted: RecordingIntent, found: EgressState
+        self, state: SessionState, wanted: RecordingIntent, newest: EgressState
     ) -> RecordingResult:
         """LiveKit has the recording: wait until it records."""
-        await self._report(state.room_sid, found, wanted.intent)
-        self._follow_soon(state.room_sid, found.egress_id)
-        return await self._begun(state.room_sid, found.egress_id)
+        await self._report(state.room_sid, newest, wanted.intent)
+        self._follow_soon(state.room_sid, newest.egress_id)
+        return await self._begun(state.room_sid, newest.egress_id)
 
     async def _give_up(
         self, state: SessionState, wanted: RecordingIntent, error: str, retry: bool
@@ -244,9 +244,9 @@ class Recorder(Actor[RecorderMessage]):
     async def _look(self, room_sid: str, one: Recording) -> None:
         try:
             with trio.fail_after(START_WITHIN):
-                found = await self._egress.look_up(one.id)
+                newest = await self._egress.look_up(one.id)
         except ControlNotFound:
-            found = EgressState(
+            newest = EgressState(
                 one.id,
                 room_sid,
                 one.kind,
@@ -258,8 +258,8 @@ class Recorder(Actor[RecorderMessage]):
         except (RoomControlError, trio.TooSlowError):
             return
         now = self._find(room_sid, one.id)
-        if now is not None and found.updated_at >= now.updated_at and differs(found, now):
-            await self._report(room_sid, found, now.intent)
+        if now is not None and newest.updated_at >= now.updated_at and differs(newest, now):
+            await self._report(room_sid, newest, now.intent)
 
     def _outlives_its_room(self, room_sid: str) -> bool:
         """It should have ended with its room: its worker may have died."""
@@ -273,29 +273,29 @@ class Recorder(Actor[RecorderMessage]):
             and self._clock() - closed_at >= ROOM_OVER
         )
 
-    async def _report(self, room_sid: str, found: EgressState, intent: str) -> None:
+    async def _report(self, room_sid: str, newest: EgressState, intent: str) -> None:
         await self._sessions.report(
             room_sid,
             EgressListed(
                 self._clock(),
-                found.egress_id,
-                found.kind,
-                found.status,
+                newest.egress_id,
+                newest.kind,
+                newest.status,
                 intent,
-                found.started_at,
-                found.ended_at,
-                found.error,
-                found.file,
-                found.updated_at,
+                newest.started_at,
+                newest.ended_at,
+                newest.error,
+                newest.file,
+                newest.updated_at,
             ),
         )
 
     # ------------------------------------------------------------ a stop
 
-    async def _stop(self, message: StopRecording) -> None:
+    async def _stop(self, message: EndRecording) -> None:
         message.reply_to.send(await self._stopped(message))
 
-    async def _stopped(self, message: StopRecording) -> RecordingResult:
+    async def _stopped(self, message: EndRecording) -> RecordingResult:
         with trio.move_on_after(SEARCH + BEGIN_WITHIN):
             # One that is being started can be stopped when it is known.
             while self._is_wanted(message.room_sid):  # noqa: ASYNC110 (a state tells nobody)
@@ -351,12 +351,12 @@ class Recorder(Actor[RecorderMessage]):
         if state is None:
             return RecordingResult("failed", error="there is no such session")
         age = max(0.0, self._clock() - wanted.at)
-        found = await self._search(state, wanted, trio.current_time() + max(0.0, SEARCH - age))
+        newest = await self._search(state, wanted, trio.current_time() + max(0.0, SEARCH - age))
         state = self._sessions.find(room_sid)
         if state is None or wanted.intent not in state.recording_intents:
             return RecordingResult("running", id_of_ours(state))  # A webhook told of it meanwhile.
-        if found is not None:
-            return await self._take(state, wanted, found)
+        if newest is not None:
+            return await self._take(state, wanted, newest)
         if state.ended or age > OLDEST_INTENT:
             why = "the worker was ended before LiveKit took it"
             return await self._give_up(state, wanted, why, False)

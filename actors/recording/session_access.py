@@ -71,13 +71,17 @@ class RoomTableSessions(SessionAccess):
 
     async def report(self, room_sid: str, report: RecordingReport) -> SessionState | None:
         while self.find(room_sid) is not None:
+            record = self._table.find_room(room_sid)
+            writer = self._manager if record is None else record.session
             try:
-                return await self._manager.ask(
-                    lambda reply_to: Reported(room_sid, report, reply_to), timeout=ANSWER_WITHIN
-                )
+                if writer is not None:
+                    state: SessionState = await writer.ask(
+                        lambda reply_to: Reported(room_sid, report, reply_to), timeout=ANSWER_WITHIN
+                    )
+                    return state
             except ActorError:
-                # A report can come twice: the fold takes the second one for none.
-                await trio.sleep(AGAIN)
+                pass  # A report can come twice: the fold takes the second one for none.
+            await trio.sleep(AGAIN)
         return None
 
     async def store(self) -> None:

@@ -358,19 +358,11 @@ class RoomManager(Actor[ManagerMessage]):
 
     @receives(Reported)
     def reported(self, message: Reported) -> None:
-        """Hand a report of ours to the session of that room instance, which answers it."""
-        record = self._table.find_room(message.room_sid)
-        if record is not None:
-            if record.session is not None:
-                record.session.tell(message)
-            return  # A session that is not ready yet: the asker tries again.
-        journal = self._table.find_idle(message.room_sid)
-        if journal is None:
-            message.reply_to.send(None)
-            return
-        journal.record(message.event)
-        self._publish(journal)
-        message.reply_to.send(journal.state)
+        """Take a report to a session in which no actor of ours is, and answer it."""
+        if (journal := self._table.find_idle(message.room_sid)) is not None:
+            journal.record(message.event)
+            self._publish(journal)
+            message.reply_to.send(journal.state)
 
     def _end_unwatched(self, journal: Journal, at: float, reason: EndReason) -> None:
         journal.end(at, reason)
@@ -395,8 +387,6 @@ class RoomManager(Actor[ManagerMessage]):
 
     def _publish(self, journal: Journal) -> None:
         publish_entries(journal, self._dependencies.subscriber)
-
-    # ------------------------------------------------------------ questions
 
     @receives(ListRooms)
     def list_rooms(self, message: ListRooms) -> None:

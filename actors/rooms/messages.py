@@ -143,12 +143,12 @@ class WebhookReceived:
 
 @frozen
 class Reported:
-    """A part of this program reports something to a session.  Answered with the state after it, or
-    with None where no session of the room instance is in memory."""
+    """A part of this program reports something to a session: to its actor, or to the manager
+    where none runs.  Answered with the state after it; not answered where the other one has it."""
 
     room_sid: str
     event: RoomEvent
-    reply_to: ReplyTo[SessionState | None]
+    reply_to: ReplyTo[SessionState]
 
 
 @frozen

@@ -9,8 +9,8 @@ import pytest
 import trio
 from attrs import define, evolve, field
 
-from actors.recording.messages import RecordingResult, StartRecording, StopRecording
 from actors.recording.recorder import Recorder
+from actors.recording.recorder_messages import EndRecording, RecordingResult, RecordRoom
 from actors.recording.session_access import SessionAccess
 from actors.runtime import ChildSpec, Ref, open_system
 from actors.session import (
@@ -96,7 +96,7 @@ class Stage:
         return room.sid
 
     @asynccontextmanager
-    async def recorder(self) -> AsyncGenerator[Ref[StartRecording | StopRecording], None]:
+    async def recorder(self) -> AsyncGenerator[Ref[RecordRoom | EndRecording], None]:
         async with open_system() as system:
             yield system.supervisor.start_child(
                 ChildSpec(
@@ -106,17 +106,15 @@ class Stage:
             )
 
     async def start(
-        self, recorder: Ref[StartRecording | StopRecording], sid: str, intent: str = "i1"
+        self, recorder: Ref[RecordRoom | EndRecording], sid: str, intent: str = "i1"
     ) -> RecordingResult:
         room = self.sessions.states[sid].room
         return await recorder.ask(
-            lambda reply: StartRecording(room, sid, intent, "keep", REQUEST, reply), timeout=600.0
+            lambda reply: RecordRoom(room, sid, intent, "keep", REQUEST, reply), timeout=600.0
         )
 
-    async def stop(
-        self, recorder: Ref[StartRecording | StopRecording], sid: str
-    ) -> RecordingResult:
-        return await recorder.ask(lambda reply: StopRecording(sid, "keep", reply), timeout=600.0)
+    async def stop(self, recorder: Ref[RecordRoom | EndRecording], sid: str) -> RecordingResult:
+        return await recorder.ask(lambda reply: EndRecording(sid, "keep", reply), timeout=600.0)
 
     @property
     def made(self) -> list[SimulatedRecording]:

@@ -102,8 +102,8 @@ def _message_classes() -> dict[str, Any]:
                 row.type = _KINDS[kind]
     pool = descriptor_pool.Default()
     pool.Add(file)
-    found = pool.FindFileByName(file.name).message_types_by_name
-    return {name: message_factory.GetMessageClass(one) for name, one in found.items()}
+    file_of_pool = pool.FindFileByName(file.name).message_types_by_name
+    return {name: message_factory.GetMessageClass(one) for name, one in file_of_pool.items()}
 
 
 _CLASSES: Final = _message_classes()

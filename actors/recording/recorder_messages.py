@@ -26,7 +26,7 @@ class RecordingResult:
 
 
 @frozen
-class StartRecording:
+class RecordRoom:
     """Record a room instance, unless a recording of ours runs there.
 
     `intent` is the key of the wish: the same key again, also after a restart, starts no second
@@ -43,7 +43,7 @@ class StartRecording:
 
 
 @frozen
-class StopRecording:
+class EndRecording:
     """Stop what we record in a room instance."""
 
     room_sid: str
@@ -51,4 +51,4 @@ class StopRecording:
     reply_to: ReplyTo[RecordingResult]
 
 
-RecorderMessage: TypeAlias = StartRecording | StopRecording
+RecorderMessage: TypeAlias = RecordRoom | EndRecording
