@@ -20,7 +20,6 @@ from actors.session.recording_reports import (
     StorageService,
     StorageTarget,
 )
-from bridge.output.harmless import harmless
 
 STATUS_PREFIX: Final = "EGRESS_"
 MAX_TEXT_LENGTH: Final = 2_000
@@ -40,7 +39,7 @@ def egress_state(info: egress.EgressInfo) -> EgressState:
         request=_request(info),
         started_at=seconds_of(info.started_at),
         ended_at=seconds_of(info.ended_at),
-        error=harmless(info.error, MAX_TEXT_LENGTH) or None,
+        error=info.error[:MAX_TEXT_LENGTH] or None,
         file=egress_file(info),
         updated_at=seconds_of(info.updated_at) or 0.0,
     )

@@ -19,11 +19,11 @@ from actors.session.webhook_reports import (
     WebhookRoomStarted,
     WebhookTrack,
 )
+from bridge.livekit.egress_infos import MAX_TEXT_LENGTH
 from bridge.livekit.rooms import sdk_values as sdk
 from bridge.livekit.tokens import CHECK_PREFIX
 from bridge.livekit.webhooks.webhook_events import (
     KINDS,
-    MAX_TEXT_LENGTH,
     REASONS,
     SOURCES,
     TRACK_KINDS,
@@ -248,6 +248,22 @@ def test_an_egress_that_failed_says_why_within_bounds_and_a_new_status_has_its_n
     assert told.error == "x" * MAX_TEXT_LENGTH
     segments = egress.SegmentsInfo(playlist_name="p.m3u8")
     assert egress_event(segment_results=[segments]).file == "p.m3u8"
+
+
+@pytest.mark.parametrize(
+    "url, intent",
+    [
+        ("http://rooms.example.org/livekit/webhook?intent=i1", "i1"),
+        ("http://rooms.example.org/livekit/webhook", ""),
+        ("http://[rooms/livekit/webhook?intent=i1", ""),
+        (f"http://rooms.example.org/?intent={'i' * 5_000}", "i" * 100),
+    ],
+)
+def test_an_egress_that_is_ours_has_the_key_of_its_intent(url: str, intent: str):
+    request = egress.StartEgressRequest(webhooks=[models.WebhookConfig(url=url)])
+    assert egress_event(egress=request).intent == intent
+    older = egress.RoomCompositeEgressRequest(webhooks=[models.WebhookConfig(url=url)])
+    assert egress_event(room_composite=older).intent == intent
 
 
 def test_an_egress_of_no_room_says_nothing():
