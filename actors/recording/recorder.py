@@ -37,7 +37,7 @@ from actors.rooms.room_control import (
     ControlUnavailable,
     RoomControlError,
 )
-from actors.runtime import Actor, receives
+from actors.runtime import Actor, receives, sleep, sleep_until
 from actors.session import SessionState
 from actors.session.recording_reports import (
     EgressListed,
@@ -191,7 +191,7 @@ class Recorder(Actor[RecorderMessage]):
                 with trio.fail_after(START_WITHIN):
                     listed = await self._egress.list_room(state.room)
             except (ControlUnavailable, trio.TooSlowError):
-                await trio.sleep(SEARCH_AGAIN)
+                await sleep(SEARCH_AGAIN)
                 continue
             except RoomControlError:
                 return None
@@ -205,7 +205,7 @@ class Recorder(Actor[RecorderMessage]):
                     return one
             if asked >= until:
                 return None
-            await trio.sleep_until(min(asked + SEARCH_AGAIN, until))
+            await sleep_until(min(asked + SEARCH_AGAIN, until))
 
     async def _begun(self, room_sid: str, egress_id: str) -> RecordingResult:
         """Wait until a recording records, or did not begin in time."""
@@ -214,7 +214,7 @@ class Recorder(Actor[RecorderMessage]):
                 one = self._find(room_sid, egress_id)
                 if one is None or one.status != "starting":
                     break
-                await trio.sleep(LOOK_SOON)
+                await sleep(LOOK_SOON)
         one = self._find(room_sid, egress_id)
         if one is not None and one.status == "starting":
             await self._stop_egress(room_sid, egress_id)
@@ -239,7 +239,7 @@ class Recorder(Actor[RecorderMessage]):
             if answers and (one.stop_wanted or self._outlives_its_room(room_sid)):
                 await self._stop_egress(room_sid, egress_id)
             await self._look(room_sid, one)
-            await trio.sleep(LOOK if one.status == "active" else LOOK_SOON)
+            await sleep(LOOK if one.status == "active" else LOOK_SOON)
 
     async def _look(self, room_sid: str, one: Recording) -> None:
         try:
@@ -298,8 +298,8 @@ class Recorder(Actor[RecorderMessage]):
     async def _stopped(self, message: EndRecording) -> RecordingResult:
         with trio.move_on_after(SEARCH + BEGIN_WITHIN):
             # One that is being started can be stopped when it is known.
-            while self._is_wanted(message.room_sid):  # noqa: ASYNC110 (a state tells nobody)
-                await trio.sleep(LOOK_SOON)
+            while self._is_wanted(message.room_sid):
+                await sleep(LOOK_SOON)
         result = RecordingResult("not_running")
         state = self._sessions.find(message.room_sid)
         for one in () if state is None else tuple(state.recordings.values()):
@@ -340,7 +340,7 @@ class Recorder(Actor[RecorderMessage]):
                 for one in state.recordings.values():
                     if one.is_ours and one.status not in OVER:
                         self._follow_soon(state.room_sid, one.id)
-            await trio.sleep(SWEEP)
+            await sleep(SWEEP)
 
     async def _resume(self, room_sid: str, wanted: RecordingIntent) -> None:
         await self._alone(wanted.intent, lambda: self._find_out(room_sid, wanted))

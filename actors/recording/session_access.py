@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, final
 
-import trio
-
 from actors.journal.backlog import Backlog
 from actors.journal.store_actor import Flush
 from actors.rooms.messages import Reported
 from actors.rooms.room_table_view import RoomTableView
-from actors.runtime import ActorError, Ref
+from actors.runtime import ActorError, Ref, sleep
 from actors.session import SessionState
 from actors.session.recording_reports import RecordingReport
 
@@ -81,7 +79,7 @@ class RoomTableSessions(SessionAccess):
                     return state
             except ActorError:
                 pass  # A report can come twice: the fold takes the second one for none.
-            await trio.sleep(AGAIN)
+            await sleep(AGAIN)
         return None
 
     async def store(self) -> None:
@@ -91,4 +89,4 @@ class RoomTableSessions(SessionAccess):
                     return
             except ActorError:
                 pass
-            await trio.sleep(AGAIN)
+            await sleep(AGAIN)

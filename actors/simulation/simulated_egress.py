@@ -20,6 +20,7 @@ from actors.rooms.room_control import (
     ControlUnavailable,
     ControlUnsupported,
 )
+from actors.runtime import sleep
 from actors.session.recording_reports import RecordingRequest
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 
@@ -90,7 +91,7 @@ class SimulatedEgress(EgressPort):
         if fault == "no_redis":
             raise ControlUnsupported("this server has no Redis, so it cannot record")
         if fault == "no_worker":
-            await trio.sleep(NO_WORKER)
+            await sleep(NO_WORKER)
             raise ControlUnavailable("no response from servers")
         if fault == "refused":
             raise ControlRefused("the egress worker refuses")
@@ -100,17 +101,17 @@ class SimulatedEgress(EgressPort):
         done, made = trio.Event(), list[SimulatedRecording]()
 
         async def take_effect() -> None:
-            await trio.sleep(LATE if fault == "late" else ANSWER / 2)
+            await sleep(LATE if fault == "late" else ANSWER / 2)
             made.append(self._make(target, request, intent))
             done.set()
             if fault != "stays_starting":
-                await trio.sleep(ACTIVE_AFTER)
+                await sleep(ACTIVE_AFTER)
                 self.report(made[0], "active")
 
         # LiveKit goes on with it, whoever waits for the answer.
         self._nursery.start_soon(take_effect)
         await done.wait()
-        await trio.sleep(ANSWER / 2)
+        await sleep(ANSWER / 2)
         return evolve(made[0].state, intent=intent)
 
     def _make(
@@ -134,10 +135,10 @@ class SimulatedEgress(EgressPort):
         await self._begin()
         recording = self.recordings.get(egress_id)
         if recording is None or recording.state.is_over:
-            await trio.sleep(SILENCE)
+            await sleep(SILENCE)
             raise ControlNotFound(f"there is no recording {egress_id} that runs")
         if recording.dead:
-            await trio.sleep(SILENCE)
+            await sleep(SILENCE)
             raise ControlTimedOut("its worker does not answer")
         self.report(recording, "ending")
         self.report(recording, "complete")
