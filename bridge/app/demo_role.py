@@ -30,13 +30,17 @@ log = structlog.get_logger()
 STORY: Final[Mapping[str, object]] = {
     "status-every": "10s",
     "report-every": "20s",
-    "http": "off",
+    "http": "127.0.0.1:0",
 }
-"""Intervals shorter than `start`'s, so that a story of 40 s shows both."""
+"""Intervals shorter than `start`'s, so that a story of 40 s shows both; the page on a free port."""
 LAST_WEBHOOKS: Final = 20.0
 """Seconds for webhooks, on a machine that runs the people too."""
-NOBODY: Final[Mapping[str, object]] = {"api-key": "none", "api-secret": "none-" * 8}
-"""For simulated rooms, which need no key."""
+NOBODY: Final[Mapping[str, object]] = {
+    "api-key": "none",
+    "api-secret": "none-" * 8,
+    "http": "off",
+}
+"""For simulated rooms, which need no key and have no page."""
 
 
 def run(demo: DemoSettings) -> int:
@@ -101,6 +105,8 @@ async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
     log.info("agent_started")
     async with open_program(demo_settings(target)) as program:
         await program.worker.wait_registered()
+        await program.http_ready.wait()
+        target.page_served(f"http://{program.http}/")
         yield _Watching(program.rooms, target.data_dir, program)
 
 

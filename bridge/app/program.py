@@ -98,6 +98,8 @@ class Program:
     reconciler: Reconciler | None = None
     http: HttpAddress | None = None
     """Where the HTTP server listens."""
+    http_ready: trio.Event = field(factory=trio.Event)
+    """The HTTP server listens.  Never set where there is none."""
     entries: EntryHealth = field(factory=EntryHealth)
     """Whether rooms can be entered."""
     closing: str = ""
@@ -318,6 +320,7 @@ def _http_server(settings: Settings, program: Program) -> Callable[[], Awaitable
 
     def listening(address: HttpAddress) -> None:
         program.http = address
+        program.http_ready.set()
         log.info("http_listening", address=str(address))
 
     async def run() -> None:

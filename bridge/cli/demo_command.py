@@ -39,6 +39,8 @@ def _demo(flags: Flags) -> int:
             options[flag.name] = whole_number(flag.least, flag.most)(flags[flag.name])
         except BadValue as error:
             raise SettingsError(f"--{flag.name}: {error}") from None
+    options["keep"] = "keep" in flags
+    options["open_browser"] = "open" in flags
     if "svg" in flags:
         options["svg"] = Path(str(flags["svg"]))
     machine.raise_descriptor_limit()
@@ -58,6 +60,10 @@ def _demo(flags: Flags) -> int:
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     for flag in _NUMBERS:
         parser.add_argument(f"--{flag.name}", metavar="N", help=flag.help)
+    parser.add_argument(
+        "--keep", action="store_true", help="serve the page after the story too, until Ctrl-C"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--svg", metavar="FILE", help=argparse.SUPPRESS)
 
 

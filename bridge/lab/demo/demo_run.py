@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -73,6 +74,10 @@ class DemoSettings:
     seed: int = SEED
     svg: Path | None = None
     """File for a picture of the last page."""
+    keep: bool = False
+    """Serve the page after the story too, until the first signal."""
+    open_browser: bool = False
+    """Open the page in a browser."""
 
     def plan(self) -> Script:
         """The story.  Raises `PlanError` where the settings do not fit."""
@@ -104,6 +109,8 @@ class Target:
     webhook_url: str = ""
     """Where webhooks go; empty: nowhere."""
     webhook_secret: str = field(default="", repr=False)
+    page_served: Callable[[str], object] = field(default=lambda _: None, repr=False)
+    """Called with the page's URL once it is served."""
 
 
 class DemoWorker(WatchingWorker, Protocol):
@@ -179,6 +186,10 @@ class _Demo:
     webhooks: bool
     work: trio.CancelScope = field(factory=trio.CancelScope)
     interrupted: bool = False
+    page: str | None = None
+    """The URL of the worker's page; None where there is none."""
+    verdict: int | None = None
+    """The exit code, once the story was played and compared."""
 
     async def listen(self, signals: AsyncIterator[int]) -> None:
         async for _ in signals:
@@ -200,7 +211,9 @@ class _Demo:
             failure = _failure_text(error)
             if failure is None:
                 raise
-        if self.interrupted:
+        if self.verdict is not None:
+            code = self.verdict
+        elif self.interrupted:
             failure = "The demo was interrupted; nothing is left running."
         if failure is not None:
             Console(stderr=True).print(failure, markup=False, highlight=False)
@@ -236,12 +249,19 @@ class _Demo:
             ServerApi(Endpoint.parse(server.url), ApiKey(server.api_key, server.api_secret)) as api,
             receiving_webhooks() as receiver,
         ):
-            target = Target(server.url, server.api_key, server.api_secret, self.data_dir / "worker")
+            target = Target(
+                server.url,
+                server.api_key,
+                server.api_secret,
+                self.data_dir / "worker",
+                page_served=self._page_served,
+            )
             if self.webhooks:
                 target = evolve(target, webhook_url=receiver.url, webhook_secret=receiver.secret)
             self._say_what("a private LiveKit server on loopback, real people over WebRTC")
             early = await open_early(self.plan, people, api)
             async with self.start_worker(target) as worker:
+                await self._open_page()
                 return await self._tell(
                     people, api, worker, early, receiver if self.webhooks else None
                 )
@@ -281,16 +301,38 @@ class _Demo:
         self.console.print(page)
         if self.settings.svg is not None:
             save_svg(page, self.settings.svg, self.settings.command)
-        return FAILED if comparison.differences else 0
+        self.verdict = FAILED if comparison.differences else 0
+        if self.settings.keep:
+            await self._keep_page()
+        return self.verdict
+
+    def _page_served(self, url: str) -> None:
+        self.page = url
+        self._say(f"The page of the worker: {url}")
+
+    async def _open_page(self) -> None:
+        if self.page is None or not self.settings.open_browser:
+            return
+        opened = await trio.to_thread.run_sync(webbrowser.open, self.page, abandon_on_cancel=True)
+        if not opened:
+            self._say("No browser was found to open it.")
+
+    async def _keep_page(self) -> None:
+        """Until the first signal.  The exit code is that of the story."""
+        if self.page is None:
+            self._say("Simulated rooms have no page, so there is none to keep.")
+            return
+        self._say(f"The page stays at {self.page} until Ctrl-C.")
+        await trio.sleep_forever()
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _say_what(self, where: str) -> None:
         people = len({who for room in self.plan.rooms for who in room.people})
-        self.console.print(
+        self._say(
             f"A story of {self.plan.seconds:g} s with {people} people and bots in "
-            f"{len(self.plan.rooms)} rooms: {where}.\nTell it again: {self.settings.command}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{len(self.plan.rooms)} rooms: {where}.\nTell it again: {self.settings.command}"
         )
 
 
