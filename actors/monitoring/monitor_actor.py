@@ -109,7 +109,10 @@ class MonitorActor(SubscriberActor):
             self._observe(state, self._dependencies.clock())
 
     async def on_entry(self, state: SessionState, entry: TimelineEntry) -> None:
-        self._observe(state, max(entry.at, self._record.monitor.began_at))
+        """Look at the newest state: that of the entry may be older than what was seen before."""
+        newest = self._dependencies.state_of(self._record.job.room_sid)
+        at = max(entry.at, self._record.monitor.began_at)
+        self._observe(state if newest is None else newest, at)
 
     @receives(TimeDue)
     def time_due(self, _: TimeDue) -> None:

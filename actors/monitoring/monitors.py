@@ -152,7 +152,7 @@ class ParticipantMonitors(Subscriber):
 
     def end_all(self, reason: str) -> None:
         """End every monitor.  Only when the worker stops."""
-        for record in self._records():
+        for record in self.records():
             self._finish(record, MonitorEnd(reason))
 
     def _waiting(self, job: RoomJob, agent_name: str) -> MonitorRecord | None:
@@ -242,7 +242,9 @@ class ParticipantMonitors(Subscriber):
         self._refs[record.job.job_id].tell(Published(state, entry))
 
     def _state_of(self, room_sid: str) -> SessionState | None:
-        record = self._table.find_room(room_sid)
+        record = self._table.records.get(room_sid)  # Its key, but after another instance began.
+        if record is None or record.journal.state.room_sid != room_sid:
+            record = self._table.find_room(room_sid)
         return None if record is None else record.journal.state
 
     # ---------------------------------------------------------------- reports
@@ -257,7 +259,7 @@ class ParticipantMonitors(Subscriber):
         """Have every monitor do its health check, and announce the monitoring line."""
         for ref in self._refs.values():
             ref.tell(CheckDue())
-        present = [record.monitor for record in self._records() if record.monitor.present]
+        present = [record.monitor for record in self.records() if record.monitor.present]
         if present:
             self._announce(
                 "monitoring_report",
@@ -273,7 +275,7 @@ class ParticipantMonitors(Subscriber):
 
     def summaries(self) -> Sequence[MonitorSummary]:
         """Every monitor of this run, those that run last; of very many the newest."""
-        return (*self._finished, *map(self._summary_of, self._records()))
+        return (*self._finished, *map(self._summary_of, self.records()))
 
     def _summary_of(self, record: MonitorRecord) -> MonitorSummary:
         monitor, now = record.monitor, self._clock()
@@ -286,6 +288,7 @@ class ParticipantMonitors(Subscriber):
             monitor.quality,
         )
 
-    def _records(self) -> list[MonitorRecord]:
+    def records(self) -> list[MonitorRecord]:
+        """Every monitor that runs."""
         by_identity = self._by_room.values()
         return [one for people in by_identity for records in people.values() for one in records]

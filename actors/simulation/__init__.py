@@ -4,13 +4,32 @@
 each step (`people_actions`, `room_faults`, `process_faults`).  Events pass from
 `simulated_rooms` through `event_delivery` to the actors of `simulated_program`, and their
 records to `simulated_disk`.  A plan may have an endpoint for webhooks (`simulated_outlets`), whose
-receiver has faults of its own (`receiver_faults`).  `ground_truth` notes what really happened;
+receiver has faults of its own (`receiver_faults`), or monitors of people (`simulated_monitoring`,
+`monitoring_faults`).  `ground_truth` notes what really happened;
 `laws` compares both.
 """
 
 from __future__ import annotations
 
-from actors.simulation.plan import FAULTS, RECEIVER_FAULTS, Plan, Step, draw
-from actors.simulation.world import Outcome, play, shrunk
+from actors.simulation.plan import (
+    FAULTS,
+    MONITORING_FAULTS,
+    RECEIVER_FAULTS,
+    Plan,
+    Step,
+    draw,
+)
+from actors.simulation.shrunk_plan import shrunk
+from actors.simulation.world import Outcome, play
 
-__all__ = ["FAULTS", "RECEIVER_FAULTS", "Outcome", "Plan", "Step", "draw", "play", "shrunk"]
+__all__ = [
+    "FAULTS",
+    "MONITORING_FAULTS",
+    "RECEIVER_FAULTS",
+    "Outcome",
+    "Plan",
+    "Step",
+    "draw",
+    "play",
+    "shrunk",
+]

@@ -104,6 +104,17 @@ RECEIVER_FAULTS: Final[tuple[str, ...]] = (
 )
 """The faults that a plan with an endpoint has besides."""
 
+MONITORING_FAULTS: Final[tuple[str, ...]] = (
+    "monitor_crash",
+    "monitor_slow",
+    "monitor_job_deleted",
+    "control_down",
+)
+"""The faults that a plan with monitors has besides."""
+
+MONITORING_SHARE: Final = 0.15
+"""Of plans, with a monitor for each person who joins."""
+
 ENDPOINT_SHARE: Final = 0.15
 """Of plans, with an endpoint for webhooks: the others are not slower for it."""
 ENDPOINT_FAULTS: Final = 6
@@ -115,7 +126,7 @@ class Step:
 
     at: float
     what: str
-    """A key of `ACTIONS`, or one of `FAULTS` and `RECEIVER_FAULTS`."""
+    """A key of `ACTIONS`, or one of `FAULTS`, `RECEIVER_FAULTS` and `MONITORING_FAULTS`."""
     room: int
     who: int
     n: int
@@ -138,6 +149,8 @@ class Plan:
     """Whether a reconciler has every open room watched."""
     outlets: bool = False
     """Whether the program sends webhooks to an endpoint."""
+    monitored: bool = False
+    """Whether each person who joins is monitored."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -148,6 +161,7 @@ class Plan:
             "webhooks": self.webhooks,
             "reconciled": self.reconciled,
             "outlets": self.outlets,
+            "monitored": self.monitored,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -166,10 +180,16 @@ class Plan:
                 webhooks=bool(saved["webhooks"]),
                 reconciled=bool(saved["reconciled"]),
                 outlets=bool(saved.get("outlets")),
+                monitored=bool(saved.get("monitored")),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
-        unknown = {step.what for step in steps} - {*ACTIONS, *FAULTS, *RECEIVER_FAULTS}
+        unknown = {step.what for step in steps} - {
+            *ACTIONS,
+            *FAULTS,
+            *RECEIVER_FAULTS,
+            *MONITORING_FAULTS,
+        }
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
         return plan
@@ -184,9 +204,10 @@ def draw(
     faults: int = 16,
     among: Sequence[str] = FAULTS,
     outlets: bool | None = None,
+    monitored: bool | None = None,
 ) -> Plan:
     """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
-    endpoint for webhooks; None to draw that too."""
+    endpoint for webhooks, `monitored`: whether it has monitors; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     whole = range(int(seconds) + 1)
@@ -199,9 +220,21 @@ def draw(
     if outlets:
         kinds = [rng.choice(RECEIVER_FAULTS) for _ in range(ENDPOINT_FAULTS)]
         steps += [_step(rng, what, rooms, moments) for what in kinds]
+    if monitored is None:
+        monitored = rng.random() < MONITORING_SHARE
+    if monitored:
+        kinds = [rng.choice(MONITORING_FAULTS) for _ in range(ENDPOINT_FAULTS)]
+        steps += [_step(rng, what, rooms, moments) for what in kinds]
     steps.sort(key=lambda step: step.at)
     return Plan(
-        seed, tuple(steps), rooms, seconds, webhooks=webhooks, reconciled=True, outlets=outlets
+        seed,
+        tuple(steps),
+        rooms,
+        seconds,
+        webhooks=webhooks,
+        reconciled=True,
+        outlets=outlets,
+        monitored=monitored,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from actors.simulation.monitoring_faults import MONITORING_STEPS
 from actors.simulation.people_actions import PEOPLE_ACTIONS, PlayStep
 from actors.simulation.process_faults import PROCESS_FAULTS
 from actors.simulation.receiver_faults import RECEIVER_STEPS
@@ -15,4 +16,5 @@ STEPS: Final[Mapping[str, PlayStep]] = {
     **ROOM_FAULTS,
     **PROCESS_FAULTS,
     **RECEIVER_STEPS,
+    **MONITORING_STEPS,
 }

@@ -248,6 +248,8 @@ class SimulatedProgram:
                 mailbox=MailboxSpec(capacity=1_000_000),
             )
         )
+        if self.world.monitoring is not None:
+            await self.world.monitoring.start(self, root)
         recovery = Recovery(
             self.world.disk,
             self.table,

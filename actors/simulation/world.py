@@ -29,12 +29,12 @@ from actors.simulation.people_actions import room_name
 from actors.simulation.plan import Plan
 from actors.simulation.plan_steps import STEPS
 from actors.simulation.simulated_disk import SimulatedDisk
+from actors.simulation.simulated_monitoring import SimulatedMonitoring
 from actors.simulation.simulated_outlets import SimulatedOutlets
 from actors.simulation.simulated_program import HEARTBEAT, SimulatedProgram
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 from actors.simulation.webhook_delivery import WebhookDelivery
 from actors.testing.schedule import TasksOnlyClock, run
-from actors.testing.shrink import shrink
 
 T0: Final = 1_700_000_000.0
 """Unix seconds at which every simulation begins."""
@@ -71,15 +71,6 @@ def play(plan: Plan) -> Outcome:
     return Outcome(plan, tuple(world.violations), world.injected, world.checked, trace)
 
 
-def shrunk(plan: Plan) -> Plan:
-    """The smallest part of a failing plan that still fails, as far as was tried."""
-    return evolve(plan, steps=shrink(plan.steps, lambda steps: _fails(evolve(plan, steps=steps))))
-
-
-def _fails(plan: Plan) -> bool:
-    return bool(play(plan).violations)
-
-
 @final
 class World:
     """One simulation while it runs."""
@@ -106,6 +97,8 @@ class World:
         self.disk = SimulatedDisk(self.inject)
         self.outlets = SimulatedOutlets(self) if plan.outlets else None
         """The endpoint for webhooks, if the plan has one."""
+        self.monitoring = SimulatedMonitoring(self) if plan.monitored else None
+        """The monitors of people, if the plan has them."""
         self.journals = JournalWatch()
         self.parts = ROOM_PARTS
         """The actors of each room."""
@@ -157,6 +150,8 @@ class World:
 
     def _on_webhook(self, room: SimulatedRoom, event: WebhookReport) -> None:
         self.truths.note_webhook(room, event)
+        if self.monitoring is not None:
+            self.monitoring.on_webhook(room, event)
         if self.plan.webhooks and (isinstance(event, WebhookRoomStarted) or not self.server_dying):
             self.webhooks.send(room, event)
 
@@ -361,11 +356,15 @@ class World:
         while self.pending_restarts:
             await sleep(1.0)
         await self.program.ready.wait()
-        self.program.saboteur.heal()
-        self.disk.heal()
-        self.webhooks.heal()
-        if self.outlets is not None:
-            self.outlets.heal()
+        for part in (
+            self.program.saboteur,
+            self.disk,
+            self.webhooks,
+            self.outlets,
+            self.monitoring,
+        ):
+            if part is not None:
+                part.heal()
         self.publish_faults = self.record_faults = 0
         self.server_down_until = 0.0
         self.refusals.clear()

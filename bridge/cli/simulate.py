@@ -25,7 +25,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from actors.simulation import FAULTS, RECEIVER_FAULTS, Outcome, Plan, draw, play, shrunk
+from actors.simulation import (
+    FAULTS,
+    MONITORING_FAULTS,
+    RECEIVER_FAULTS,
+    Outcome,
+    Plan,
+    draw,
+    play,
+    shrunk,
+)
 from bridge.config.setting_files import read_text
 
 LOT: Final = 20
@@ -75,7 +84,11 @@ class SimulationTally:
     @property
     def never_injected(self) -> list[str]:
         """Faults of the list that were never injected."""
-        return [fault for fault in (*FAULTS, *RECEIVER_FAULTS) if not self.injected[fault]]
+        return [
+            fault
+            for fault in (*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS)
+            if not self.injected[fault]
+        ]
 
 
 def parse_seeds(text: str) -> range:
