@@ -79,7 +79,7 @@ class MonitorDependencies:
     clock: Clock
     announce: Announce
     state_of: Callable[[str], SessionState | None]
-    """The newest state of a room's session, by room SID; None while it is not watched."""
+    """The newest state of a room's session, by room SID; None if there is none in memory."""
     control: RoomControl
     finish: Callable[[MonitorRecord, MonitorEnd], object]
     """Takes a monitor that is over."""

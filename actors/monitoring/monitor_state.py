@@ -50,7 +50,7 @@ class Monitor:
     settings: MonitorSettings
     began_at: float
     watched: bool = False
-    """The room was ever seen."""
+    """The room was seen watched."""
     present: bool = False
     joined_at: float | None = None
     """When the newest presence began."""

@@ -245,7 +245,8 @@ class ParticipantMonitors(Subscriber):
         record = self._table.records.get(room_sid)  # Its key, but after another instance began.
         if record is None or record.journal.state.room_sid != room_sid:
             record = self._table.find_room(room_sid)
-        return None if record is None else record.journal.state
+        journal = self._table.find_idle(room_sid) if record is None else record.journal
+        return None if journal is None else journal.state
 
     # ---------------------------------------------------------------- reports
 

@@ -28,6 +28,7 @@ from attrs import evolve
 from actors.monitoring.monitor_notes import LogNote, MonitorEnd, Note, PersonMessage
 from actors.monitoring.monitor_state import Activity, Monitor, QualityChange
 from actors.session import Quality, SessionState
+from actors.session.end_reasons import SEEN_ENDS
 from actors.session.participant import Participant
 from actors.session.state import Track
 
@@ -63,7 +64,12 @@ def observe(monitor: Monitor, state: SessionState, at: float) -> Observation:
     notes = _Notes()
     if monitor.over:
         return monitor, ()
-    monitor = evolve(monitor, watched=monitor.watched or state.watched_from is not None)
+    if not monitor.watched:
+        if state.ended_at is not None and state.end_reason in SEEN_ENDS:
+            return _end(monitor, notes, "the session ended"), tuple(notes)
+        if state.ended_at is not None or not state.watching:
+            return monitor, ()  # A session of before: the room is to be entered.
+        monitor = evolve(monitor, watched=True)
     person = state.present.get(monitor.identity)
     here = person is not None and _is_here(monitor, person)
     if here and not monitor.present:

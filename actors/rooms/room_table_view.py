@@ -108,12 +108,12 @@ class RoomTableView(Protocol):
         """Sessions that ended in this run and are in memory, in the order of their ends."""
         ...
 
-    def find_idle(self, room_sid: str) -> JournalView | None:
-        """A session in which no actor of ours is, open or ended."""
-        ...
-
     def find_room(self, room_sid: str) -> RoomRecordView | None:
         """The room with this SID, which differs from its key after another instance began."""
+        ...
+
+    def find_idle(self, room_sid: str) -> JournalView | None:
+        """A session in which no actor of ours is, open or ended."""
         ...
 
     def knows(self, room_sid: str) -> bool:

@@ -33,7 +33,8 @@ def _crash(_: World, run: MonitoringRun, job_id: str, step: Step) -> None:
     run.program.saboteur.raise_at(f"/monitors/{job_id}", 1 + step.who, "monitor_crash")
 
 
-def _slow(_: World, run: MonitoringRun, job_id: str, step: Step) -> None:
+def _slow(world: World, run: MonitoringRun, job_id: str, step: Step) -> None:
+    world.inject("monitor_slow")
     run.program.saboteur.slow_at(f"/monitors/{job_id}", 1 + step.who, float(step.n))
 
 

@@ -116,6 +116,24 @@ def test_a_room_that_is_not_watched_fails_the_job() -> None:
     assert "not watched" in end.error
 
 
+def test_a_session_of_before_is_waited_for_until_the_room_is_watched_again() -> None:
+    story = Story(ALICE)
+    story.disconnected(5)
+    unwatched = Watched(story)
+    assert unwatched.look(6) == []
+    story.ends(8, "worker_stopped")
+    ended = Watched(story)
+    assert ended.look(9) == []
+    assert (unwatched.due, ended.due) == (ROOM_TIMEOUT, ROOM_TIMEOUT)
+
+
+def test_a_room_that_was_seen_to_end_is_no_room_to_wait_for() -> None:
+    story = Story(ALICE)
+    story.disconnected(5, "room_closed")
+    story.ends(5, "room_closed")
+    assert [end.reason for end in ends(Watched(story).look(6))] == ["the session ended"]
+
+
 def test_a_leave_is_waited_out_and_the_return_goes_on_with_the_same_numbers() -> None:
     story = Story(ALICE)
     watched = Watched(story)

@@ -15,7 +15,16 @@ import trio.testing
 from attrs import frozen
 
 from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives, sleep, sleep_until
-from actors.simulation import FAULTS, RECEIVER_FAULTS, Plan, draw, play, shrunk, world
+from actors.simulation import (
+    FAULTS,
+    MONITORING_FAULTS,
+    RECEIVER_FAULTS,
+    Plan,
+    draw,
+    play,
+    shrunk,
+    world,
+)
 from actors.simulation.plan import ACTIONS
 from actors.simulation.plan_steps import STEPS
 from actors.testing import SEEDABLE, Injected, Sim, TestProbe, open_sim, run, shrink, sweep
@@ -167,7 +176,8 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def test_every_word_of_a_plan_has_its_step() -> None:
-    assert STEPS.keys() == {*ACTIONS, *FAULTS, *RECEIVER_FAULTS}
+    faults = {*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS}
+    assert STEPS.keys() == ACTIONS.keys() | faults
 
 
 def test_shrinking_keeps_exactly_what_is_needed() -> None:
@@ -199,7 +209,7 @@ def test_every_fault_of_the_list_strikes_within_a_hundred_seeds() -> None:
 def test_a_bug_is_found_cut_down_saved_and_replayed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A program whose manager does not find out what a crash cost it, as it once was."""
+    """With a manager that does not find out what a crash cost it, as it once was."""
     monkeypatch.setattr("actors.rooms.manager.RoomManager._catch_up", lambda _: None)
     # Few kinds of faults, so that a seed is found soon, and the same one whatever faults are new.
     drawn = partial(draw, among=("manager_crash", "room_closed"))
