@@ -149,7 +149,9 @@ class SimulatedMonitoring:
         if moment == "healed":
             return {"monitors agree": list(self._differing()), "monitors run": list(self._lost())}
         if moment == "drained":
-            return {"monitors end": list(self._left())}
+            left = list(self._left())
+            self.runs[-1].monitors.end_all("the worker stopped")
+            return {"monitors end": left}
         return {"jobs of monitors end once": list(self._wrong_ends())}
 
     def _differing(self) -> Iterator[str]:
@@ -172,9 +174,10 @@ class SimulatedMonitoring:
             yield f"monitors have {sorted(monitored)}, open are {sorted(run.open_jobs)}"
 
     def _left(self) -> Iterator[str]:
-        """No monitor outlives the rooms."""
-        for record in self.runs[-1].monitors.records() if self.runs else ():
-            yield f"{record.job.job_id} of {record.job.participant_identity} still runs"
+        """No monitor outlives its room.  One whose room was never watched may still wait."""
+        for record in self.runs[-1].monitors.records():
+            if record.monitor.watched:
+                yield f"{record.job.job_id} of {record.monitor.identity} still runs"
 
     def _wrong_ends(self) -> Iterator[str]:
         """Each job ends once and runs at most once; wrong metadata fails and never runs."""

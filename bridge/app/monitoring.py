@@ -49,7 +49,9 @@ class Monitoring:
             worker.drain()
 
     async def aclose(self) -> None:
-        """Close the workers' sockets.  The jobs have ended with their rooms."""
+        """End what waits for a room, and close the workers' sockets.  The other monitors have
+        ended with their rooms."""
+        self.monitors.end_all("the worker stopped")
         for worker in self.workers.values():
             await worker.aclose()
 
