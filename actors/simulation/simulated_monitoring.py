@@ -18,7 +18,7 @@ from actors.monitoring.monitor_state import MonitorSettings
 from actors.monitoring.monitors import ParticipantMonitors
 from actors.rooms.room_control import ControlUnavailable, RoomControlError
 from actors.rooms.room_port import RoomJob
-from actors.runtime import GroupSpec, Intensity, Restart, Supervisor
+from actors.runtime import GroupSpec, Intensity, Restart, Supervisor, sleep
 from actors.session import SessionState, WebhookJoined, WebhookReport
 from actors.simulation.simulated_room_control import SimulatedRoomControl
 from actors.simulation.simulated_rooms import SimulatedRoom
@@ -100,7 +100,7 @@ class SimulatedMonitoring:
             self.world.nursery.start_soon(self._offer, room, who.identity, who.sid)
 
     async def _offer(self, room: SimulatedRoom, identity: str, sid: str) -> None:
-        await trio.sleep(OFFER_DELAY)
+        await sleep(OFFER_DELAY)
         run = self.newest
         if run is not None:
             self.give(run, room, identity, sid, METADATA[self._jobs % len(METADATA)])
