@@ -279,7 +279,7 @@ class Outbox:
     # ------------------------------------------------------------ one delivery
 
     def _wants(self, entry: FeedEntry) -> bool:
-        return self._subscription.wants(entry.room, entry.entry.event)
+        return self._subscription.wants_entry(entry.room, entry.entry)
 
     async def _delivery(self, entry: FeedEntry) -> Delivery:
         what = entry.entry

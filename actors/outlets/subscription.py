@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from actors.session.timeline_entry import ENTRY_KEYS
+from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 
 DEFAULT_EVENTS: Final = (
     "session_started",
@@ -43,8 +43,17 @@ class Subscription:
     events: tuple[str, ...] = DEFAULT_EVENTS
     """Patterns with `*` and `?`."""
     rooms: tuple[str, ...] = ("*",)
+    name: str = ""
+    """Of the endpoint: a rule's act `webhook` names it."""
     _wanted: dict[str, bool] = field(factory=dict[str, bool], init=False, eq=False, repr=False)
     """The decision about each event name; there are some forty names."""
+
+    def wants_entry(self, room: str, entry: TimelineEntry) -> bool:
+        """Whether the endpoint gets this entry."""
+        if entry.event == "act_done" and entry.data.get("act") == "webhook":
+            # A rule calls one endpoint, whatever that has subscribed to.
+            return entry.data.get("result") == self.name
+        return self.wants(room, entry.event)
 
     def wants(self, room: str, event: str) -> bool:
         wanted = self._wanted.get(event)

@@ -10,8 +10,7 @@ from actors.journal.store_actor import Flush
 from actors.rooms.messages import Reported
 from actors.rooms.room_table_view import RoomTableView
 from actors.runtime import ActorError, Ref, sleep
-from actors.session import SessionState
-from actors.session.recording_reports import RecordingReport
+from actors.session import RoomEvent, SessionState
 
 ANSWER_WITHIN: Final = 5.0
 """Seconds for a session to take a report."""
@@ -34,7 +33,7 @@ class SessionAccess(Protocol):
         """Every session in memory."""
         ...
 
-    async def report(self, room_sid: str, report: RecordingReport) -> SessionState | None:
+    async def report(self, room_sid: str, report: RoomEvent) -> SessionState | None:
         """Have a report folded; the state after it.  None where there is no such session."""
         ...
 
@@ -67,7 +66,7 @@ class RoomTableSessions(SessionAccess):
     def all(self) -> Iterable[SessionState]:
         return [journal.state for journal in self._table.journals]
 
-    async def report(self, room_sid: str, report: RecordingReport) -> SessionState | None:
+    async def report(self, room_sid: str, report: RoomEvent) -> SessionState | None:
         while self.find(room_sid) is not None:
             record = self._table.find_room(room_sid)
             writer = self._manager if record is None else record.session

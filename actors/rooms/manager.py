@@ -165,22 +165,12 @@ class RoomManager(Actor[ManagerMessage]):
         if record is None:
             return
         if message.job_id == record.job.job_id:
-            if not self._is_reconnecting(record):
+            if not record.is_reconnecting(self._dependencies.clock()):
                 self._leave(record, LeaveRoom("dispatch_deleted", GRACE))
         else:
             jobs = {key: job for key, job in record.jobs.items() if key != message.job_id}
             self._table.put(evolve(record, jobs=jobs))
             self._reports.job_ended(message.job_id)
-
-    def _is_reconnecting(self, record: RoomRecord) -> bool:
-        """True if our own connection is down, or was a moment ago.
-
-        After a reconnect LiveKit takes us for another participant and ends the job of the
-        first one.  We stay then.  If the dispatch was really deleted, LiveKit removes us.
-        """
-        state = record.journal.state
-        blind = state.watched_from is not None and not state.watching
-        return blind or self._dependencies.clock() < state.roster_complete_at
 
     # ------------------------------------------------------------ a room's actors
 

@@ -59,6 +59,14 @@ class ReannounceSession:
 
 
 @frozen
+class RulesDue:
+    """Time has come to where it alone may decide something for a rule."""
+
+    at: float
+    """Unix seconds."""
+
+
+@frozen
 class Snapshot:
     """Ask for the session's state."""
 

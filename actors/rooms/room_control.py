@@ -1,4 +1,4 @@
-"""The port for acting on a room: remove, mute, send, set metadata, end.
+"""The port for acting on a room: remove, mute, permit, send, set metadata, end.
 
 Two things fill it: LiveKit's server API (`bridge.livekit.livekit_room_control`) and the
 simulated rooms (`actors.simulation.simulated_room_control`).  One contract suite in the tests runs
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from actors.rules.limits import PresentPerson
+from actors.session import Permissions
 
 
 class RoomControlError(Exception):
@@ -54,6 +55,11 @@ class RoomControl(Protocol):
 
     async def mute(self, room: str, identity: str, track_sid: str) -> None:
         """Mute somebody's track.  Nobody but they themselves can unmute it."""
+        ...
+
+    async def set_permissions(self, room: str, identity: str, permissions: Permissions) -> None:
+        """Replace what somebody may do.  Without the permission to publish their tracks end at
+        once; they stay in the room.  What else the server has of their permissions stays."""
         ...
 
     async def send(

@@ -27,6 +27,7 @@ from actors.rooms.connection_actor import (
 )
 from actors.rooms.messages import RoomEntered, RoomGroupEnded, SessionReady
 from actors.rooms.room_port import RoomJob, RoomPort
+from actors.rooms.room_rules import StartRules
 from actors.rooms.session_actor import MAILBOX, ObserveLag, SessionActor
 from actors.rooms.subscriber import Subscriber
 from actors.runtime import (
@@ -113,6 +114,7 @@ def session_part(room: RoomContext) -> ChildSpec[Any]:
             observe_lag=dependencies.observe_lag,
             announce_ready=announce_ready,
             next_instance=room.next_instance,
+            start_rules=dependencies.start_rules,
         )
 
     return ChildSpec(
@@ -149,6 +151,8 @@ class RoomDependencies:
     person_key: str | None = None
     """Where it is written who a participant is, for new sessions."""
     observe_lag: ObserveLag = lambda _: None
+    start_rules: StartRules = lambda _: None
+    """The rules of each session."""
     leave_within: float = 5.0
     """Seconds for a connection to leave its room in order."""
     session_mailbox: MailboxSpec = MAILBOX

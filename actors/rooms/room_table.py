@@ -61,6 +61,16 @@ class RoomRecord:
     leaving: LeaveRoom | None = None
     """The order to go, once there is one."""
 
+    def is_reconnecting(self, now: float) -> bool:
+        """True if our own connection is down, or was a moment ago.
+
+        After a reconnect LiveKit takes us for another participant and ends the job of the
+        first one.  We stay then.  If the dispatch was really deleted, LiveKit removes us.
+        """
+        state = self.journal.state
+        blind = state.watched_from is not None and not state.watching
+        return blind or now < state.roster_complete_at
+
 
 @final
 class RoomTable:

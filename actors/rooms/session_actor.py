@@ -10,6 +10,7 @@ that brought them was lost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final, TypeAlias, final, get_args
 
 from actors.journal.journal import Journal
@@ -21,9 +22,11 @@ from actors.rooms.messages import (
     ReannounceSession,
     Reported,
     RosterWanted,
+    RulesDue,
     SessionReady,
     Snapshot,
 )
+from actors.rooms.room_rules import RoomRules, StartRules
 from actors.rooms.subscriber import Subscriber, publish_entries
 from actors.runtime import Actor, MailboxSpec, Overflow, Policy, Ref, Timer, receives
 from actors.session import (
@@ -44,7 +47,7 @@ ObserveLag: TypeAlias = Callable[[float], object]
 """Takes the seconds from when an event came until it was folded.  Must not raise."""
 
 SessionMessage: TypeAlias = (
-    RoomEvent | EndSession | JobAttached | ReannounceSession | Reported | Snapshot
+    RoomEvent | EndSession | JobAttached | ReannounceSession | Reported | RulesDue | Snapshot
 )
 
 EVENTS: Final[tuple[type[RoomEvent], ...]] = get_args(RoomEvent)
@@ -61,6 +64,10 @@ MAILBOX: Final = MailboxSpec(
 """Joins, leaves and tracks are never dropped: if they do not fit, the room is compared."""
 
 
+RULES_WAIT: Final = 60.0
+"""The most seconds until rules are looked at again, where time decides."""
+
+
 @final
 class SessionActor(Actor[SessionMessage]):
     """One incarnation.  `journal` has the state from earlier ones."""
@@ -75,6 +82,7 @@ class SessionActor(Actor[SessionMessage]):
         observe_lag: ObserveLag,
         announce_ready: Callable[[SessionReady], object],
         next_instance: Callable[[SessionBegan], Journal | None],
+        start_rules: StartRules = lambda _: None,
     ) -> None:
         """`next_instance` gives the journal of the room's next instance; None if other actors of
         ours are in it already."""
@@ -87,9 +95,14 @@ class SessionActor(Actor[SessionMessage]):
         self._next_instance = next_instance
         self._timer: Timer | None = None
         self._due: float | None = None
+        self._start_rules = start_rules
+        self._rules: RoomRules | None = None
+        self._rules_timer: Timer | None = None
+        self._rules_due = inf
 
     async def started(self) -> None:
         self._connection: Ref[LeaveRoom | RosterWanted] = self.context.sibling("connection")
+        self._rules = self._start_rules(self._journal.state)
         self._report_ready()
         self._publish()
         if self.context.generation > 1:
@@ -139,6 +152,14 @@ class SessionActor(Actor[SessionMessage]):
         self._publish()
         self._set_timer()
 
+    @receives(RulesDue)
+    def look_at_rules(self, message: RulesDue) -> None:
+        self._rules_due = inf
+        if self._rules is not None and self._clock() >= message.at:
+            for record in self._rules.decide_at(self._journal.state, message.at):
+                self._journal.record(record)
+        self._publish()
+
     def _begin_again(self, event: RoomEvent) -> None:
         """The server made the room anew under the same connection: begin another session."""
         assert isinstance(event, Watching | Resynced | Reconnected)
@@ -161,6 +182,7 @@ class SessionActor(Actor[SessionMessage]):
             self._connection.tell(LeaveRoom("server_lost"))
             return
         self._journal = journal
+        self._rules = self._start_rules(journal.state)
         self._report_ready()
         self._journal.record(Watching(event.at, roster))
         for waiting in before.deferred:
@@ -172,7 +194,22 @@ class SessionActor(Actor[SessionMessage]):
         )
 
     def _publish(self) -> None:
-        publish_entries(self._journal, self._subscriber)
+        publish_entries(self._journal, self._subscriber, self._rules)
+        if self._rules is not None:
+            self._set_rules_timer(self._rules.due)
+
+    def _set_rules_timer(self, due: float) -> None:
+        """Have a `RulesDue` when time alone may decide something."""
+        if due == self._rules_due:
+            return
+        self._rules_due = due
+        if self._rules_timer is not None:
+            self._rules_timer.cancel()
+            self._rules_timer = None
+        if due != inf:
+            # The bound is for a clock that is set back meanwhile.
+            delay = min(max(0.0, due - self._clock()), RULES_WAIT)
+            self._rules_timer = self.context.after(delay, RulesDue(due))
 
     def _set_timer(self) -> None:
         """Have a `Tick` when the fold wants one."""

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TypeAlias, final
 from attrs import frozen
 
 from actors.journal.journal import Journal
+from actors.rooms.room_rules import RoomRules
 from actors.runtime import (
     Actor,
     ChildSpec,
@@ -86,15 +87,23 @@ class SubscriberFanOut(Subscriber):
             self._report_failure(name, error)
 
 
-def publish_entries(journal: Journal, subscriber: Subscriber) -> None:
+def publish_entries(
+    journal: Journal, subscriber: Subscriber, rules: RoomRules | None = None
+) -> None:
     """Offer what a journal recorded and has not published yet, in order.
 
     Each entry is taken out before it is offered: should even the fan-out crash, the entry is
-    lost to the subscribers, but not to the session, and is not offered for ever.
+    lost to the subscribers, but not to the session, and is not offered for ever.  What `rules`
+    decide after an entry is recorded at once, and published too.
     """
     entries, state = journal.unpublished, journal.state
     while entries:
-        subscriber.offer(state, entries.popleft())
+        entry = entries.popleft()
+        subscriber.offer(state, entry)
+        if rules is not None:
+            for record in rules.decide(state, entry):
+                journal.record(record)
+                state = journal.state
 
 
 # ---------------------------------------------------------------- subscribers that are actors

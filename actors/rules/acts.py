@@ -26,6 +26,13 @@ class Alert:
 
 
 @frozen
+class CallWebhook:
+    """An event for one endpoint of `[[webhook]]`, also if it asked for no such events."""
+
+    name: str
+
+
+@frozen
 class LogLine:
     """A line in the log."""
 
@@ -106,6 +113,7 @@ class EndRoom:
 
 Act: TypeAlias = (
     Alert
+    | CallWebhook
     | LogLine
     | SendText
     | MuteTracks
@@ -186,6 +194,7 @@ def _word(make: Callable[[_Table], Act], *keys: str, short: str | None = None) -
 
 WORDS: Final[Mapping[str, _Word]] = {
     "alert": _word(lambda t: Alert(_text(t)), "text", short="text"),
+    "webhook": _word(lambda t: CallWebhook(_text(t, "name", needed=True)), "name", short="name"),
     "log": _word(lambda t: LogLine(_text(t, needed=True)), "text", short="text"),
     "send": _word(
         lambda t: SendText(
@@ -217,6 +226,7 @@ WORDS: Final[Mapping[str, _Word]] = {
 
 NAMES: Final[Mapping[type[Act], str]] = {
     Alert: "alert",
+    CallWebhook: "webhook",
     LogLine: "log",
     SendText: "send",
     MuteTracks: "mute",

@@ -98,6 +98,11 @@ class Episodes:
         return not self._watched
 
     @property
+    def blind(self) -> bool:
+        """Nobody of ours sees the room, as far as was looked."""
+        return self._blind_since is not None
+
+    @property
     def due(self) -> float:
         """Unix seconds of the next look that no entry asks for; infinite where none is needed."""
         if self._blind_since is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
-from typing import Final
+from typing import Final, get_args
 
 from attrs import frozen
 
@@ -23,6 +23,7 @@ from actors.rules.limits import Limit
 from actors.rules.room_limits import LimitAct, RoomLimits
 from actors.rules.rule_config import Rule
 from actors.session.record import Record, SessionBegan, fold
+from actors.session.rule_records import RuleRecord
 from actors.session.state import SessionState
 
 RESOLVED: Final = "resolved"
@@ -110,4 +111,4 @@ def _of_limit(act: LimitAct) -> TrialAct:
     return TrialAct(act.at, act.excess.limit.name, step, act.on, act.detail)
 
 
-RULE_RECORDS: Final[tuple[type, ...]] = ()
+RULE_RECORDS: Final[tuple[type, ...]] = get_args(RuleRecord)

@@ -10,7 +10,7 @@ it again.  The end of the room resolves them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -60,6 +60,8 @@ class OpenAct:
     at: float
     """Unix seconds when it was intended."""
     plan: PlannedAct
+    lasting: bool = True
+    """False if it is of no episode: the rule is of an event."""
 
 
 @frozen
@@ -151,7 +153,7 @@ def _on_fired(rules: RuleState, record: RuleFired, entries: EntryList) -> RuleSt
         entries.add(
             record.at, "alert_firing", rule=record.rule, on=record.on or None, text=record.text
         )
-    return _with_acts(rules, record.rule, record.on, record.at, record.acts, entries)
+    return _with_acts(rules, record, entries, lasting=record.lasting)
 
 
 def _on_resolved(rules: RuleState, record: RuleResolved, entries: EntryList) -> RuleState:
@@ -162,7 +164,7 @@ def _on_resolved(rules: RuleState, record: RuleResolved, entries: EntryList) -> 
     _note_resolved(episode, record.at, entries)
     others = {one: each for one, each in rules.episodes.items() if one != key}
     rules = change(rules, episodes=others)
-    return _with_acts(rules, record.rule, record.on, record.at, record.acts, entries)
+    return _with_acts(rules, record, entries, lasting=False)
 
 
 def _on_reported(rules: RuleState, record: ActReported, entries: EntryList) -> RuleState:
@@ -177,19 +179,19 @@ def _on_reported(rules: RuleState, record: ActReported, entries: EntryList) -> R
 
 def _with_acts(
     rules: RuleState,
-    rule: str,
-    on: str,
-    at: float,
-    acts: Iterable[PlannedAct],
+    record: RuleFired | RuleResolved,
     entries: EntryList,
+    *,
+    lasting: bool,
 ) -> RuleState:
-    for plan in acts:
+    rule, on, at = record.rule, record.on, record.at
+    for plan in record.acts:
         if plan.result is None and len(rules.open_acts) >= MAX_OPEN_ACTS:
             plan = evolve(plan, result="too many acts are under way", done=False)
         if plan.result is not None:
             rules = _with_result(rules, rule, on, at, plan, entries)
         elif plan.key not in rules.open_acts:
-            act = OpenAct(rule, on, at, plan)
+            act = OpenAct(rule, on, at, plan, lasting)
             rules = change(rules, open_acts={**rules.open_acts, plan.key: act})
     return rules
 

@@ -179,7 +179,7 @@ class SimulatedOutlets:
 
     def _wanted(self) -> Iterator[tuple[str, FeedEntry]]:
         for one in self.feed.entries:
-            if self.subscription.wants(one.room, one.entry.event):
+            if self.subscription.wants_entry(one.room, one.entry):
                 yield f"{one.session}-{one.seq}-{one.index}", one
 
 

@@ -218,6 +218,7 @@ class SimulatedProgram:
             },
             report_failure=self._report_subscriber,
         )
+        acting = self.world.acting.make()
         around = RoomDependencies(
             port=DelayedRooms(self.world.rooms, self._through_delivery, self._entered, self._left),
             renew_job=self.world.renew_job,
@@ -230,6 +231,7 @@ class SimulatedProgram:
             worker="simulated",
             agent_name="simulated",
             parts=self.world.parts,
+            start_rules=acting.start_rules,
             session_mailbox=evolve(session_actor.MAILBOX, capacity=MAILBOX),
         )
         self.store = root.start_child(
@@ -250,6 +252,7 @@ class SimulatedProgram:
         )
         if self.world.monitoring is not None:
             await self.world.monitoring.start(self, root)
+        self.world.acting.start(self, acting)
         recovery = Recovery(
             self.world.disk,
             self.table,

@@ -11,6 +11,7 @@ from typing import final
 from actors.rooms.room_control import ControlNotFound, RoomControl, RoomControlError
 from actors.rules.limits import PresentPerson, by_join, is_restricted
 from actors.runtime import sleep
+from actors.session import Permissions
 from actors.session.participant import COUNTED_KINDS
 from actors.session.sighting import join_of
 from actors.simulation.simulated_person import SimulatedPerson
@@ -39,6 +40,14 @@ class SimulatedRoomControl(RoomControl):
         if track_sid not in person.tracks:
             raise ControlNotFound(f"{identity!r} has no track {track_sid}")
         person.mute(track_sid)
+
+    async def set_permissions(self, room: str, identity: str, permissions: Permissions) -> None:
+        await self._begin("set_permissions", room)
+        person = self._person(room, identity)
+        person.permit(permissions)
+        if not permissions.can_publish:
+            for track_sid in tuple(person.tracks):
+                person.unpublish(track_sid)
 
     async def send(
         self, room: str, data: bytes, *, topic: str = "", identities: Sequence[str] = ()

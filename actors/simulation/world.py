@@ -28,6 +28,7 @@ from actors.simulation.laws import check_laws
 from actors.simulation.people_actions import room_name
 from actors.simulation.plan import Plan
 from actors.simulation.plan_steps import STEPS
+from actors.simulation.simulated_acting import SimulatedActing
 from actors.simulation.simulated_disk import SimulatedDisk
 from actors.simulation.simulated_monitoring import SimulatedMonitoring
 from actors.simulation.simulated_outlets import SimulatedOutlets
@@ -104,6 +105,7 @@ class World:
         """The actors of each room."""
         self.subscribers: dict[str, Subscriber] = {}
         """Further ones than those of the simulation, by name."""
+        self.acting = SimulatedActing(self)
         self.programs: list[SimulatedProgram] = []
         self._new_program()
         self.clock_offset = 0.0

@@ -103,7 +103,7 @@ def start_outlets(
         return Service(
             Outbox(
                 webhook.name,
-                Subscription(webhook.events, webhook.rooms),
+                Subscription(webhook.events, webhook.rooms, webhook.name),
                 sender,
                 store,
                 feed,

@@ -53,10 +53,12 @@ from bridge.app.store_feed import open_feed
 from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
+from bridge.config.rule_list import rules_of, webhooks_without_endpoint
 from bridge.config.settings import Settings, SettingsError
 from bridge.config.webhook_list import webhooks_of
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
+from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.rooms.sdk_options import SdkOptions
@@ -70,6 +72,7 @@ from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from bridge.livekit.worker.jobs import JobBook, Reserve
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.livekit.worker.worker_rejection import WorkerRejected
+from bridge.output.harmless import harmless
 from bridge.store.retention import Retention
 from bridge.store.sqlite_archive import open_store
 
@@ -149,6 +152,7 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     Raises `SettingsError` where another worker has the data directory.
     """
     endpoint = Endpoint.parse(settings.url)
+    _check_rules(settings)
     own_id = worker_id(settings)
     clock = ServerClock()
     api_key = ApiKey(settings.api_key, settings.api_secret, clock.now)
@@ -171,6 +175,15 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
             yield await _start_everything(settings, own_id, system, port, api, archive)
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
+
+
+def _check_rules(settings: Settings) -> None:
+    endpoints = [webhook.name for webhook in webhooks_of(settings)]
+    for name in webhooks_without_endpoint(rules_of(settings), endpoints):
+        raise SettingsError(
+            f"--config: a [[rule]] calls the webhook {harmless(name)!r}, and no [[webhook]] has "
+            "this name"
+        )
 
 
 def _retention(settings: Settings) -> Retention:
@@ -230,6 +243,7 @@ async def _start_everything(
         list_living=living_rooms_lookup(api),
         reports=worker,
         archive=archive,
+        control=LiveKitRoomControl(api),
         worker=own_id.name,
         clock=api.clock.now,
         trusted_clock=api.clock.agreed,

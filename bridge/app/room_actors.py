@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -18,12 +19,14 @@ from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
 from actors.journal.process_ports import Clock
 from actors.journal.store_actor import Flush, StoreActor
+from actors.recording.session_access import RoomTableSessions
 from actors.rooms.connection_actor import OwnRoomRemoval, RenewJob
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Terminated, WebhookReceived
 from actors.rooms.recovery import ListLiving, Recovery
 from actors.rooms.reporter import Reporter
+from actors.rooms.room_control import RoomControl
 from actors.rooms.room_group import RoomDependencies
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.room_table import RoomTable
@@ -48,6 +51,8 @@ from actors.runtime import (
     Signal,
 )
 from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
+from bridge.app.rule_acting import make_acting, start_acting
+from bridge.config.rule_list import rules_of
 from bridge.config.settings import Settings
 from bridge.log.session_log import SessionLog
 
@@ -225,6 +230,10 @@ class RoomActorPorts:
     archive: Archive
     worker: str
     """This worker's id, as it stands in a session."""
+    control: RoomControl | None = None
+    """By which rules act; without it none is carried out."""
+    data_dir: Path | None = None
+    """Where bans are stored; None: in the settings' directory."""
     trusted_clock: Callable[[], float | None] = lambda: None
     """Unix seconds where LiveKit's clock and this machine's agree, else None."""
     clock: Clock = time.time
@@ -244,6 +253,9 @@ async def start_room_actors(
         {"counters": counters, "log": SessionLog()}, report_failure=_report_subscriber_failure
     )
 
+    rules = rules_of(settings)
+    directory = settings.data_dir if ports.data_dir is None else ports.data_dir
+    acting, bans = make_acting(rules, directory, clock=ports.clock, announce=announce)
     dependencies = RoomDependencies(
         port=ports.port,
         renew_job=ports.renew_job,
@@ -256,6 +268,7 @@ async def start_room_actors(
         worker=ports.worker,
         agent_name=settings.agent_name,
         person_key=settings.person_key,
+        start_rules=acting.start_rules,
     )
     # Started first, so that it stops last and writes what the others record at their end.
     store: Ref[Any] = root.start_child(
@@ -283,6 +296,9 @@ async def start_room_actors(
             mailbox=MANAGER_MAILBOX,
         )
     )
+    if ports.control is not None and rules:
+        sessions = RoomTableSessions(table, backlog, manager, store)
+        start_acting(acting, bans, root, ports.control, sessions)
     recovery = Recovery(
         ports.archive,
         table,

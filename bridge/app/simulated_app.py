@@ -14,6 +14,7 @@ from attrs import frozen
 from actors.rooms.messages import JobReports
 from actors.rooms.room_port import RoomJob
 from actors.runtime import ActorSystem, open_system
+from actors.simulation.simulated_room_control import SimulatedRoomControl
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge import __version__
 from bridge.app.room_actors import RoomActorPorts, RoomActors, log_signal, start_room_actors
@@ -105,6 +106,8 @@ async def open_simulated_app(
             list_living=list_living,
             reports=reports,
             archive=archive,
+            control=SimulatedRoomControl(rooms),
+            data_dir=data_dir,
             worker=NAME,
         )
         yield SimulatedApp(await start_room_actors(settings, system, ports), system, settings)

@@ -6,16 +6,15 @@ The file may be the one of `--config`, or have nothing but `[[rule]]` and `[[lim
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
 from actors.rules.limits import Limit
-from actors.rules.rule_config import BadRule, Rule, read_rules
+from actors.rules.rule_config import Rule
 from bridge.config.limit_list import LIMITS, named
+from bridge.config.rule_list import RULES, compiled_rules
 from bridge.config.setting_lists import read_list
 from bridge.config.setting_sources import read_toml
-from bridge.config.values import SettingsError
 from bridge.output.harmless import harmless
 
 
@@ -34,10 +33,7 @@ def read_rules_file(path: Path) -> RulesFile:
     limits: tuple[Limit, ...] = ()
     if "limit" in parsed:
         limits = named(read_list(LIMITS, parsed["limit"], where, text))
-    tables: Any = parsed.get("rule", [])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        raise SettingsError(f"{where}: 'rule' is a list of tables; write [[rule]]")
-    try:
-        return RulesFile(read_rules(tables), limits)
-    except BadRule as error:
-        raise SettingsError(f"{where}: {harmless(error.key, 200)}: {error}") from None
+    rules: tuple[Rule, ...] = ()
+    if "rule" in parsed:
+        rules = compiled_rules(read_list(RULES, parsed["rule"], where, text))
+    return RulesFile(rules, limits)

@@ -39,6 +39,14 @@ MOST_TABLES: Final = 1_000
 """Of one list."""
 
 
+class BadKey(BadValue):
+    """A key of a table is not well; `key` is its path, as `when.people`."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+
+
 @frozen
 class ListKey:
     """One key of each table of a list."""
@@ -52,10 +60,12 @@ class ListKey:
     """What a table without the key has.  Not parsed."""
     hidden: bool = False
     """The value is a secret, or several of them."""
+    attribute: str = ""
+    """The field of the class, where its name cannot be the key's."""
 
     @property
     def field(self) -> str:
-        return self.name.replace("-", "_")
+        return self.attribute or self.name.replace("-", "_")
 
     @property
     def in_file(self) -> str:
@@ -185,7 +195,8 @@ class _Table:
             try:
                 self.row.require(made)
             except BadValue as error:
-                raise self.error("", str(error)) from None
+                key = error.key if isinstance(error, BadKey) else ""
+                raise self.error(key, str(error)) from None
         return made
 
     def _given(self) -> dict[str, object]:
@@ -219,7 +230,7 @@ class _Table:
 
     def error(self, key: str, text: str) -> SettingsError:
         """As `--config: FILE: [[webhook]] 2, line 14: 'url' is no URL; give …`."""
-        line = self.lines.of(self.number, key)
+        line = self.lines.of(self.number, re.split(r"[.\[]", key)[0])
         at = f", line {line}" if line else ""
         about = f"'{harmless(key, 80)}' " if key else ""
         return SettingsError(f"{self.where}: {self.row.title} {self.number}{at}: {about}{text}")

@@ -26,7 +26,10 @@ from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from bridge.config import values
+from bridge.config import (
+    rule_list,  # noqa: F401  (it makes [[rule]] a setting)
+    values,
+)
 from bridge.config.machine import descriptor_limit, rooms_for_descriptors
 from bridge.config.public_address import Network
 from bridge.config.setting_files import others_can_read

@@ -9,13 +9,14 @@ Facts about the real server that shape it:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, final
 
 from livekit.protocol import models
 
 from actors.rooms.room_control import RoomControl
 from actors.rules.limits import PresentPerson, by_join
+from actors.session import Permissions
 from actors.session.sighting import CALL_STATUS, RINGING
 from bridge.livekit.api_errors import NotFound, Unavailable
 from bridge.livekit.control_errors import translated
@@ -45,6 +46,22 @@ class LiveKitRoomControl(RoomControl):
                 raise
             if track.sid != track_sid:
                 raise NotFound(f"{harmless(identity)} has no track {harmless(track_sid)}")
+
+    async def set_permissions(self, room: str, identity: str, permissions: Permissions) -> None:
+        with translated():
+            # The server replaces all of them, so those that are not ours are copied.
+            listed = await self._api.list_participants(room)
+            person = next((one for one in listed if one.identity == identity), None)
+            if person is None:
+                raise NotFound(f"nobody called {harmless(identity)} is in the room")
+            wanted = models.ParticipantPermission()
+            wanted.CopyFrom(person.permission)
+            wanted.can_publish = permissions.can_publish
+            wanted.can_subscribe = permissions.can_subscribe
+            wanted.can_publish_data = permissions.can_publish_data
+            del wanted.can_publish_sources[:]
+            wanted.can_publish_sources.extend(_SOURCES[source] for source in permissions.sources)
+            await self._api.update_permissions(room, identity, wanted)
 
     async def send(
         self, room: str, data: bytes, *, topic: str = "", identities: Sequence[str] = ()
@@ -79,6 +96,14 @@ class LiveKitRoomControl(RoomControl):
             listed = await self._api.list_participants(room)
             return tuple(by_join(_person(one) for one in listed if _takes_part(one)))
 
+
+_SOURCES: Final[Mapping[str, Any]] = {
+    "camera": models.TrackSource.CAMERA,
+    "microphone": models.TrackSource.MICROPHONE,
+    "screen": models.TrackSource.SCREEN_SHARE,
+    "screen_audio": models.TrackSource.SCREEN_SHARE_AUDIO,
+    "unknown": models.TrackSource.UNKNOWN,
+}
 
 _KINDS: Final = frozenset(
     (

@@ -189,6 +189,17 @@ class ServerApi:
             _admin(name),
         )
 
+    async def update_permissions(
+        self, name: str, identity: str, permission: models.ParticipantPermission
+    ) -> None:
+        """Replace all permissions of a participant."""
+        await self._call(
+            "RoomService/UpdateParticipant",
+            room.UpdateParticipantRequest(room=name, identity=identity, permission=permission),
+            models.ParticipantInfo,
+            _admin(name),
+        )
+
     async def mute_track(
         self, name: str, identity: str, track_sid: str, *, muted: bool = True
     ) -> models.TrackInfo:

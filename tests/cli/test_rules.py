@@ -97,7 +97,15 @@ def test_a_file_is_checked_without_the_other_settings(
     "text, error",
     [
         ("[[limit]]\nrooms = '*'\npeople = -1", "[[limit]] 1, line 3: 'people' '-1' is out of"),
-        ("[[rule]]\nname = 'a'\nwhen = { poeple = '1' }", "rule 1: when.poeple: there is no such"),
+        ("[[rule]]\nname = 'a'", "[[rule]] 1, line 1: 'then' is missing"),
+        (
+            "[[rule]]\nname = 'a'\nwhen = { poeple = '1' }\nthen = ['alert']",
+            "[[rule]] 1, line 3: 'when.poeple' there is no such condition; there are: people, ",
+        ),
+        (
+            "[[rule]]\nname = 'a'\nwhen = { people = 1 }\nfor = '5 m'\nthen = ['alert']",
+            "[[rule]] 1, line 4: 'for' a duration is like 30s",
+        ),
         ("[rule]\nname = 'a'", "'rule' is a list of tables; write [[rule]]"),
         ("[[rule]", "is not TOML: "),
     ],

@@ -165,7 +165,7 @@ def test_hostile_keys_and_names_are_shown_as_text(read: Read) -> None:
     assert r"[[\x1b[2J]]" in refused(read, '[["\\u001b[2J"]]\nname = 5\n')
 
 
-@pytest.mark.parametrize("name", ["rule", "limit"])
+@pytest.mark.parametrize("name", ["role", "quota"])
 def test_a_list_that_nothing_uses_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "settings.toml"
     path.write_text(f'[[{name}]]\nname = "crm"\nsecret = "{SECRET}"\n')

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actors.outlets.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
 from actors.outlets.retry import JITTER, LADDER, next_delay
 from actors.outlets.subscription import DEFAULT_EVENTS, Subscription, unknown_events
+from actors.session import TimelineEntry
 
 DAY = 86_400.0
 
@@ -89,3 +90,17 @@ def test_a_pattern_that_matches_no_event_is_named() -> None:
         "sessions_ended"
     ]
     assert unknown_events(DEFAULT_EVENTS) == []
+
+
+def test_a_rule_calls_one_endpoint_whatever_that_has_subscribed_to() -> None:
+    called = TimelineEntry(
+        0.0, "act_done", {"rule": "r", "act": "webhook", "on": None, "result": "crm"}
+    )
+    crm, other = Subscription(("track_*",), name="crm"), Subscription(("*",), name="other")
+    assert crm.wants_entry("room", called)
+    assert not other.wants_entry("room", called)
+    removed = TimelineEntry(
+        0.0, "act_done", {"rule": "r", "act": "remove", "on": "eve", "result": "crm"}
+    )
+    assert not crm.wants_entry("room", removed)
+    assert other.wants_entry("room", removed)

@@ -54,7 +54,7 @@ def test_the_example_of_the_contract_is_a_rule() -> None:
         ({"for": 5}, "for", "like 30s"),
         ({"for": "99d"}, "for", "30 days"),
         ({"then": []}, "then", "one act"),
-        ({"then": ["explode"]}, "then[0]", "alert, log"),
+        ({"then": ["explode"]}, "then[0]", "alert, webhook, log"),
         ({"then": [{"send": {}}]}, "then[0].send", "text must be"),
         ({"then": [{"ban": "tomorrow"}]}, "then[0].ban", "like 30s"),
         ({"then": [{"end_room": {"wran": "1m"}}]}, "then[0].end_room.wran", "text, warn"),

@@ -12,12 +12,15 @@ from actors.rooms.room_control import (
     ControlUnavailable,
     RoomControl,
 )
+from actors.session import Permissions
 from actors.session.events import (
     DataReceived,
     Disconnected,
     ParticipantLeft,
+    PermissionsChanged,
     RoomMetadataChanged,
     TrackMuted,
+    TrackUnpublished,
 )
 from actors.simulation.simulated_room_control import SimulatedRoomControl
 from bridge.lab.server import PrivateServer
@@ -52,6 +55,26 @@ class Contract:
                 await control.mute(stage.room, "alice", microphone)
             muted = await told.wait(TrackMuted)
             assert (muted.identity, muted.track_sid) == ("alice", microphone)
+
+    async def test_permissions_are_taken_with_the_tracks_and_given_back(
+        self, stage: Stage, control: RoomControl
+    ) -> None:
+        alice = await stage.join("alice")
+        microphone = await alice.publish("microphone")
+        log = Recorder()
+        async with stage.open(log):
+            none = Permissions(can_publish=False, can_publish_data=False)
+            await control.set_permissions(stage.room, "alice", none)
+            unpublished = await log.wait(TrackUnpublished, identity="alice")
+            assert unpublished.track_sid == microphone
+            taken = await log.wait(PermissionsChanged, identity="alice")
+            assert taken.permissions == none
+            only_camera = Permissions(sources=("camera",))
+            await control.set_permissions(stage.room, "alice", only_camera)
+            changed = await log.wait(PermissionsChanged, permissions=only_camera)
+            assert changed.identity == "alice"
+            with pytest.raises(ControlNotFound):
+                await control.set_permissions(stage.room, "nobody", none)
 
     async def test_a_track_or_a_person_that_is_not_there_is_not_found(
         self, stage: Stage, control: RoomControl

@@ -1,0 +1,42 @@
+"""Rules and acts of the running program, put together: what sessions ask, and who acts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from actors.acting.acting import Acting
+from actors.journal.process_ports import Announce, Clock
+from actors.recording.session_access import SessionAccess
+from actors.rooms.room_control import RoomControl
+from actors.rules.rule_config import Rule
+from actors.runtime import ChildSpec, Service, Supervisor
+from bridge.store.ban_file import BanFile
+
+log = structlog.get_logger()
+
+
+def _report_rule_fault(room: str, error: Exception) -> None:
+    log.error("rule_failed", room=room, error=error, exc_info=error)
+
+
+def make_acting(
+    rules: tuple[Rule, ...], data_dir: Path, *, clock: Clock, announce: Announce
+) -> tuple[Acting, BanFile]:
+    """What sessions ask, and the stored bans.  `start_acting` follows."""
+    bans = BanFile(data_dir, clock=clock, announce=announce)
+    acting = Acting(rules, bans.bans, clock=clock, report_fault=_report_rule_fault)
+    return acting, bans
+
+
+def start_acting(
+    acting: Acting,
+    bans: BanFile,
+    root: Supervisor,
+    control: RoomControl,
+    sessions: SessionAccess,
+) -> None:
+    """Start the actor that acts, and the service that stores bans."""
+    acting.start(root, control, sessions)
+    root.start_child(ChildSpec("bans", lambda: Service(bans.run)))

@@ -1,0 +1,74 @@
+"""Who is banned from which room: `bans.json` in the data directory.
+
+It is a file of its own because a ban outlives the session that imposed it: a room that is made anew
+is another session.  It is made with the first ban.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+import trio
+
+from actors.acting.ban_list import BanList, BansByRoom
+from actors.journal.process_ports import Announce, Clock
+from actors.session.rule_state import Ban
+
+FILE: Final = "bans.json"
+WRITE_AGAIN: Final = 5.0
+"""Seconds until another try, where the file cannot be written."""
+
+_decode: Final = msgspec.json.Decoder(dict[str, dict[str, Ban]]).decode
+
+
+@final
+class BanFile:
+    """The list of bans, and the service that stores it."""
+
+    def __init__(self, data_dir: Path, *, clock: Clock, announce: Announce) -> None:
+        self._path = data_dir / FILE
+        self._clock = clock
+        self._announce = announce
+        self._changed = trio.Event()
+        self.bans = BanList(self._load(), self._note_change)
+        self.bans.forget_past(clock())
+
+    def _load(self) -> BansByRoom:
+        try:
+            return _decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            # Nobody is banned for want of a file; what is unreadable is written anew.
+            self._announce("bans_unreadable", file=str(self._path), error=str(error))
+            return {}
+
+    def _note_change(self) -> None:
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Store each change."""
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            self.bans.forget_past(self._clock())
+            body = msgspec.json.encode(self.bans.bans)
+            try:
+                await trio.to_thread.run_sync(self._write, body)
+            except OSError as error:
+                self._announce("bans_not_written", file=str(self._path), error=str(error))
+                self._changed.set()
+                await trio.sleep(WRITE_AGAIN)
+
+    def _write(self, body: bytes) -> None:
+        """Whole or not at all."""
+        new = self._path.with_suffix(".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
