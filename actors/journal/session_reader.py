@@ -20,6 +20,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
+from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage
 from actors.journal.session_filters import ALL, Filters
 from actors.session import EntryView, SessionRow, SessionState, SessionView
 
@@ -148,6 +149,15 @@ class SessionReader(Protocol):
 
         The order is that in which sessions were stored first, the newest first.  It does not
         change while a session lives, so a cursor stays valid.  Raises `BadCursor`.
+        """
+        ...
+
+    def alerts(
+        self, limit: int = 50, cursor: str | None = None, filters: AlertFilters = ALL_ALERTS
+    ) -> AlertPage:
+        """One page of the alerts that fired, the newest first; those that fire still have no end.
+
+        Raises `BadCursor`.
         """
         ...
 

@@ -80,6 +80,8 @@ class RunCounters:
         self.ends: Counter[str] = Counter(dict.fromkeys(ENDS, 0))
         """Of sessions, by reason."""
         self.tracks: Counter[str] = Counter(dict.fromkeys(SOURCES, 0))
+        self.alerts: Counter[str] = Counter()
+        """Alerts that fired, by rule."""
         self.data_messages = 0
         """With the messages of a flood, of which only the number is known."""
         self.data_bytes = 0
@@ -98,6 +100,7 @@ class RunCounters:
             "track_published": self._published,
             "data_message": self._count_message,
             "messages_thinned": self._count_dropped,
+            "alert_firing": self._fired,
             "session_ended": self._ended,
         }
 
@@ -164,6 +167,9 @@ class RunCounters:
 
     def _count_dropped(self, _: SessionState, entry: TimelineEntry) -> None:
         self.data_messages += entry.data["count"]
+
+    def _fired(self, _: SessionState, entry: TimelineEntry) -> None:
+        self.alerts[entry.data["rule"]] += 1
 
     def _ended(self, state: SessionState, entry: TimelineEntry) -> None:
         self.ends[_within(self.ends, entry.data["reason"])] += 1

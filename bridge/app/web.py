@@ -21,6 +21,7 @@ from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
 from bridge.config.public_address import PublicAddress
 from bridge.config.settings import Settings
+from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.answer_types import (
     DeliveryView,
     EndpointView,
@@ -101,6 +102,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
+    alerts = AlertSource(ports.open_sessions, ports.alert_rules)
     outbox = OutboxRoutes(partial(_outbox, ports))
     events = EventSource(ports.feed or open_feed(settings.data_dir, backlog))
     sources = _sources(ports, webhooks, events)
@@ -111,6 +113,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         readers.read,
         ports.open_sessions,
         _system(ports),
+        alerts,
         root=front.root,
         clock=ports.clock.now,
     )
@@ -118,6 +121,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *health(ports.checks, ports.worker().name),
         *webhooks.rows,
         *api.rows,
+        *AlertRoutes(readers, alerts).rows,
         *outbox.rows,
         *events.rows,
         *Metrics(sources).rows,
@@ -148,6 +152,8 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
         events=events,
         requests=Requests(),
         outlets=ports.outlets,
+        open_sessions=ports.open_sessions,
+        alert_rules=ports.alert_rules or (),
         server_clock=ports.clock,
         heartbeat=ports.heartbeat,
     )

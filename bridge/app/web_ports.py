@@ -7,7 +7,7 @@ nothing else.  Nothing here imports the HTTP side, which a worker with `--http o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -86,6 +86,8 @@ class WebPorts:
     heartbeat: Heartbeat = field(factory=Heartbeat)
     feed: Feed | None = None
     """The feed that others of the program follow too; None where nobody does."""
+    alert_rules: Collection[str] | None = None
+    """Names of the rules that make alerts; None where they are not known."""
     outlets: Callable[[], Sequence[WatchedOutlet]] = tuple
     """The endpoints that get webhooks."""
     parked_deliveries: Callable[[], Awaitable[Sequence[tuple[str, Parked]]]] | None = None

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from rich.text import Text
 
 from actors.session import QUALITIES
+from actors.session.alerts import open_alerts
 from bridge.cli.live_rooms import NOT_REGISTERED, RoomRow, StoreSnapshot
 from bridge.output.cells import fit
 from bridge.output.durations import age, go_duration
@@ -42,9 +43,20 @@ def worker_line(snapshot: StoreSnapshot, registered: str, now: float) -> Text:
         ", ",
         (f"lines lost {lost}", "bold red" if lost else ""),
         ", ",
+        *_alerts(snapshot),
         (registered, "bold red" if registered == NOT_REGISTERED else ""),
         f", {harmless(worker.instance, 40)} ({worker.pid})",
     )
+
+
+def _alerts(snapshot: StoreSnapshot) -> list[str | tuple[str, str]]:
+    """How many alerts fire, where any does."""
+    alerts = open_alerts(one.state for one in snapshot.live)
+    firing = [one for one in alerts if one.phase == "firing"]
+    if not firing:
+        return []
+    rules = ", ".join(dict.fromkeys(harmless(one.rule, 30) for one in firing))
+    return [(fit(f"{len(firing)} alerts fire ({rules})", 60).rstrip(), "bold red"), ", "]
 
 
 def totals_line(rooms: Sequence[RoomRow]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, final
 
 from attrs import Factory, define, field, frozen
@@ -144,6 +144,10 @@ class Sources:
     events: EventSource
     requests: Requests
     outlets: Callable[[], Sequence[MeasuredOutlet]] = tuple
+    open_sessions: Callable[[], Iterable[SessionState]] = tuple
+    """Sessions that have not ended, watched or not."""
+    alert_rules: Collection[str] = ()
+    """Names of the rules that make alerts."""
     server_clock: ServerClock = field(factory=ServerClock)
     heartbeat: Heartbeat = field(factory=Heartbeat)
     clock: Callable[[], float] = field(
@@ -233,3 +237,10 @@ class Scrape:
     live: LiveTotals
     mailboxes: Mailboxes
     now: float
+    alerts: Counter[tuple[str, str]] = field(factory=Counter[tuple[str, str]])
+    """Alerts that are not over, by phase and rule."""
+
+    def alerts_in(self, phase: str, rules: Collection[str]) -> dict[str, float]:
+        """By rule; 0 of a rule that has none."""
+        there = {rule: float(count) for (one, rule), count in self.alerts.items() if one == phase}
+        return dict.fromkeys(rules, 0.0) | there

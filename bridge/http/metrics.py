@@ -9,6 +9,7 @@ label that strangers choose; there are at most `ROOMS` of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
@@ -34,6 +35,7 @@ from actors.runtime import (
     Restarting,
 )
 from actors.session import QUALITIES
+from actors.session.alerts import open_alerts
 from bridge.http.api.query import asked
 from bridge.http.metric_sources import ROOM_FAMILIES, LiveTotals, Mailboxes, Scrape, Sources
 from bridge.http.server.routes import HttpRoute
@@ -115,6 +117,13 @@ FAMILIES: Final = (
            _quality_seconds, ("quality",)),
     Family("counter", "talk_seconds", "Seconds that people talked.",
            lambda s, _: s.run.seconds[-1]),
+    # Alerts.
+    Family("gauge", "alerts_firing", "Alerts that fire, by rule.",
+           lambda s, n: n.alerts_in("firing", s.alert_rules), ("rule",)),
+    Family("gauge", "alerts_pending", "Alerts whose rule holds and waits for its time, by rule.",
+           lambda s, n: n.alerts_in("pending", s.alert_rules), ("rule",)),
+    Family("counter", "alert_episodes", "Alerts that fired, by rule.",
+           lambda s, _: dict.fromkeys(s.alert_rules, 0.0) | s.run.alerts, ("rule",)),
     # The actors.
     Family("gauge", "mailbox_depth", "Messages that wait, by actor.",
            lambda _, n: n.mailboxes.depth, ("actor",)),
@@ -294,10 +303,15 @@ class Metrics:
             if not state.ended:
                 sources.run.advance(state, now)
                 live.add(state)
+        alerts = Counter[tuple[str, str]]()
+        for state in sources.open_sessions():
+            await slices.may_pass()
+            for one in open_alerts((state,), sources.alert_rules):
+                alerts[one.phase, one.rule] += 1
         for path, counters in sources.system.mailbox_counters():
             await slices.may_pass()
             mailboxes.add(path, counters)
-        return Scrape(live, mailboxes, now)
+        return Scrape(live, mailboxes, now, alerts)
 
 
 def _copy(values: Values) -> Values:

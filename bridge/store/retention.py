@@ -25,6 +25,7 @@ from typing import Final
 from attrs import define, frozen
 
 from actors.journal.archive import NOTHING, PruneStep, Removal
+from bridge.store.alert_rows import drop_alerts
 from bridge.store.schema import transaction
 
 DAY: Final = 86_400.0
@@ -294,6 +295,7 @@ def _drop_session(db: sqlite3.Connection, which: str, before: float | None) -> R
         return None
     if db.execute("SELECT 1 FROM chunks WHERE session = ? LIMIT 1", key).fetchone():
         return Removal(bytes=_drop_first_chunk(db, key[0]))
+    drop_alerts(db, key[0])
     for table in ("people", "states", "sessions"):
         db.execute(f"DELETE FROM {table} WHERE session = ?", key)  # noqa: S608 - of ours
     return Removal(sessions=1)

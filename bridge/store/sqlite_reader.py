@@ -16,6 +16,7 @@ from typing import Any, final
 
 from msgspec.structs import replace
 
+from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage
 from actors.journal.archive import JournalRow
 from actors.journal.session_filters import ALL, Filters, regex_of
 from actors.journal.session_reader import (
@@ -31,6 +32,7 @@ from actors.journal.session_reader import (
 )
 from actors.session import SessionRow, SessionState, SessionView, session_row
 from actors.session.view import view_with
+from bridge.store.alert_rows import read_alerts
 from bridge.store.directory_lock import lock_owner
 from bridge.store.journal_rows import newest_rows
 from bridge.store.list_rows import FORM, decode_row
@@ -161,6 +163,13 @@ class SqliteReader:
         return [
             Day(one.isoformat(), *totals.get(_midnight(one) // 86_400, nothing)) for one in dates
         ]
+
+    def alerts(
+        self, limit: int = 50, cursor: str | None = None, filters: AlertFilters = ALL_ALERTS
+    ) -> AlertPage:
+        """See `SessionReader`."""
+        with transaction(self._db, "DEFERRED"):
+            return read_alerts(self._db, limit, cursor, filters)
 
     def rooms(self, filters: Filters = ALL) -> list[SessionRow]:
         """See `SessionReader`."""

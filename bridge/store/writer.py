@@ -25,6 +25,7 @@ from actors.session.codec import Unreadable, decode_state, encode_state
 from actors.session.end_reasons import CONTINUABLE
 from actors.session.view import everyone
 from actors.session.view_types import SessionRow
+from bridge.store.alert_rows import MARK, note_alerts
 from bridge.store.journal_rows import (
     EMPTY_PACK,
     compress,
@@ -161,6 +162,8 @@ class Writer:
             seqs[session] = row.seq
             if session not in self._pending:
                 self._pending[session] = _PendingRows(self._batch)
+            if MARK in row.entries:
+                note_alerts(self.db, row)
             pending, encoded = self._pending[session], encode_journal_row(row)
             pending.rows.append(row)
             pending.encoded.append(encoded)

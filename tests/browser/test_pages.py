@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 
 from actors.session import MetadataChanged, ParticipantJoined
 from actors.session.room_info import ParticipantInfo
+from actors.session.rule_records import RuleFired, RuleResolved
 from tests.browser.driver import HANG, Driver, Scheme
 from tests.http.page_stage import HOSTILE, Stage, open_stage, tell_a_story
 
-LIVE = ("/", "/sessions/RM_atlas", "/sessions/RM_hostile", "/system")
+LIVE = ("/", "/sessions/RM_atlas", "/sessions/RM_hostile", "/alerts", "/system")
 STILL = ("/history", "/history?room=nobody", "/history?people=-1", "/sessions/RM_nobody")
 
 
@@ -34,6 +35,9 @@ async def story(stage: Stage) -> Stage:
     at = stage.history.now
     info = ParticipantInfo("h", "PA_2", at, metadata=HOSTILE * 400, attributes={"a": HOSTILE})
     hostile.record(ParticipantJoined(at, info))
+    for rule in ("over", "fires"):
+        hostile.record(RuleFired(at, rule, HOSTILE, alert=True, text=HOSTILE * 20))
+    hostile.record(RuleResolved(at, "over", HOSTILE))
     stage.journals.extend((atlas, hostile))
     await stage.keep()
     return stage
@@ -57,7 +61,7 @@ async def test_nothing_is_wrong_with_any_page(
         assert [one for one in await tab.errors() if "Failed to load resource" not in one] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/history", "/sessions/RM_hostile", "/system"])
+@pytest.mark.parametrize("path", ["/", "/history", "/sessions/RM_hostile", "/alerts", "/system"])
 async def test_a_hostile_participant_is_text(driver: Driver, story: Stage, path: str):
     async with driver.open() as tab:
         await tab.go(f"http://{story.site.address}{path}")

@@ -23,6 +23,8 @@ from attrs import evolve
 from rich.text import Text
 
 from actors.journal.session_reader import LiveSession, WorkerRow
+from actors.session import fold
+from actors.session.rule_records import RuleFired
 from bridge.cli.live_rooms import NOT_REGISTERED, RoomRow, StoreSnapshot, ask_registration
 from bridge.cli.screen import Keys
 from bridge.cli.top_frame import (
@@ -269,6 +271,17 @@ def test_lines_that_were_lost_stand_out() -> None:
     )
     line = worker_line(snapshot, "registered", 1.0)
     assert [line.plain[s.start : s.end] for s in line.spans if s.style] == ["lines lost 3"]
+
+
+def test_alerts_that_fire_stand_out() -> None:
+    state = Story().state
+    worker = WorkerRow("w1", 7, 0.0, 1.0, running=True)
+    firing, _ = fold(state, RuleFired(1.0, "nobody\x1b[31m", alert=True))
+    line = worker_line(
+        StoreSnapshot(1.0, worker, [LiveSession(1, firing, 9, 0)]), "registered", 1.0
+    )
+    red = [line.plain[s.start : s.end] for s in line.spans if s.style]
+    assert red == ["1 alerts fire (nobody\\x1b[31m)"]
 
 
 # ---------------------------------------------------------------- in a terminal

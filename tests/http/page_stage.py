@@ -31,6 +31,7 @@ from actors.session import (
 )
 from actors.session.room_info import ParticipantInfo
 from bridge.config.public_address import PublicAddress
+from bridge.http.api.alert_routes import AlertSource
 from bridge.http.api.endpoints import StoreReaders
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
 from bridge.http.server.routes import HttpRoute, app
@@ -93,6 +94,7 @@ async def open_stage(
             StoreReaders(lambda: open_reader(data_dir)).read,
             lambda: (one.state for one in stages[0].journals if not one.ended),
             System(tree, parts, lambda: stages[0].dead_letters),
+            AlertSource(lambda: (one.state for one in stages[0].journals if not one.ended)),
             root=front.root if front else "",
         )
         served = app(pages.rows, loopback=True, token=token, explain=explain, front=front)

@@ -14,9 +14,10 @@ from attrs import define, field
 from actors.journal.journal import Journal
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem, open_system
-from actors.session import AttributesChanged, MetadataChanged
+from actors.session import AttributesChanged, MetadataChanged, SessionState
 from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
+from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.answer_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
@@ -33,6 +34,9 @@ from tests.http.site import Site, open_site
 from tests.store.stored_history import History
 
 HOSTILE = '=HYPERLINK("http://evil.example")\x1b[31m\u202e<script>'
+
+RULES = ("alone", "poor")
+"""Rules that make alerts."""
 
 WORKER: dict[str, Any] = {
     "id": "0123456789ab",
@@ -99,6 +103,8 @@ class StoredSessions:
     feed: EventSource
     system: ActorSystem
     rows: tuple[HttpRoute, ...]
+    open_states: list[SessionState] = field(factory=list[SessionState])
+    """States of live sessions, as the worker has them."""
     live: Journal = field(init=False)
     """The session `RM_live`."""
     _feeding: trio.CancelScope = field(factory=trio.CancelScope)
@@ -164,7 +170,7 @@ async def open_stored(
     **limits: int,
 ) -> AsyncGenerator[StoredSessions, None]:
     """An empty store and the whole API on it, with `more` rows; `limits` are those of the feed."""
-    history = History()
+    history, live = History(), list[SessionState]()
     async with open_store(data_dir, instance="w") as archive, open_system() as system:
         readers = StoreReaders(lambda: open_reader(data_dir))
         feed = EventSource(SqliteFeed(data_dir, lambda: history.backlog.batch_written), **limits)
@@ -184,10 +190,12 @@ async def open_stored(
         )
         metrics = Metrics(sources_of(history, system, feed, []))
         outbox = OutboxRoutes(_outbox)
+        alerts = AlertRoutes(readers, AlertSource(lambda: live, RULES))
         rows = (
             *health({}, WORKER["id"]),
             *api.rows,
             *outbox.rows,
+            *alerts.rows,
             *feed.rows,
             *metrics.rows,
             *more(readers),
@@ -196,7 +204,7 @@ async def open_stored(
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token, front=front)) as site,
         ):
-            stored = StoredSessions(site, history, archive, feed, system, rows)
+            stored = StoredSessions(site, history, archive, feed, system, rows, open_states=live)
             nursery.start_soon(stored.run_feed)
             yield stored
             nursery.cancel_scope.cancel()

@@ -22,7 +22,14 @@ from tests.http.site import HANG, answer_in, polite
 from tests.http.stored_sessions import HOSTILE, WORKER, StoredSessions, open_stored
 from tests.session.session_story import as_json
 
-LISTS = ["/api/v1/rooms", "/api/v1/sessions", "/api/v1/workers", "/api/v1/actors", "/openapi.json"]
+LISTS = [
+    "/api/v1/rooms",
+    "/api/v1/sessions",
+    "/api/v1/alerts",
+    "/api/v1/workers",
+    "/api/v1/actors",
+    "/openapi.json",
+]
 
 
 @pytest.fixture

@@ -420,7 +420,7 @@ async def test_what_a_participant_is_called_is_text_everywhere(stage: Stage):
 async def test_everything_a_page_needs_is_ours(stage: Stage):
     stage.journals.append(stage.history.begin("atlas", "RM_a"))
     await stage.keep()
-    for page in ("/", "/history", "/sessions/RM_a", "/system", "/signin"):
+    for page in ("/", "/history", "/sessions/RM_a", "/alerts", "/system", "/signin"):
         answer = await stage.site.http.get(page, follow_redirects=True)
         policy = answer.headers["content-security-policy"]
         assert policy.startswith("default-src 'self';")

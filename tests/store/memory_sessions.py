@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import final
 
-from attrs import define, field
+from attrs import define, evolve, field
 from msgspec.structs import replace
 
+from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage, StoredAlert
 from actors.journal.archive import Batch
 from actors.journal.session_filters import ALL, Filters, regex_of
 from actors.journal.session_reader import (
@@ -80,6 +81,34 @@ class MemorySessions:
         yield MemoryReader(list(self._stored.values()), self._alive_at)
 
 
+def _alerts_of(stored: _Stored) -> list[StoredAlert]:
+    alerts = list[StoredAlert]()
+    for entry in stored.entries:
+        on = entry.data.get("on") or ""
+        if entry.event == "alert_firing":
+            rule, text, state = entry.data["rule"], entry.data["text"], stored.state
+            alerts.append(StoredAlert(rule, state.room, state.room_sid, on, text, entry.at, None))
+        elif entry.event == "alert_resolved":
+            same = [
+                n for n, one in enumerate(alerts) if (one.rule, one.on) == (entry.data["rule"], on)
+            ]
+            alerts[same[-1]] = evolve(alerts[same[-1]], resolved_at=entry.at)
+    return alerts
+
+
+def _alert_matches(alert: StoredAlert, filters: AlertFilters) -> bool:
+    return (
+        (filters.room is None or regex_of(filters.room).match(alert.room) is not None)
+        and (
+            filters.person is None
+            or (bool(alert.on) and regex_of(filters.person).match(alert.on) is not None)
+        )
+        and (filters.since is None or alert.fired_at >= filters.since)
+        and (filters.until is None or alert.fired_at < filters.until)
+        and (filters.status is None or (alert.resolved_at is None) == (filters.status == "firing"))
+    )
+
+
 @final
 class MemoryReader:
     """See `SessionReader`."""
@@ -111,6 +140,26 @@ class MemoryReader:
         more = len(numbered) > limit
         rows = [row for _, row in numbered[:limit]]
         return SessionPage(rows, str(numbered[limit - 1][0]) if more else None)
+
+    def alerts(
+        self, limit: int = 50, cursor: str | None = None, filters: AlertFilters = ALL_ALERTS
+    ) -> AlertPage:
+        """See `SessionReader`.  A cursor is the number of alerts before it."""
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+            raise BadCursor("this is not a cursor of a list")
+        every = sorted(
+            (alert for one in self._stored for alert in _alerts_of(one)),
+            key=lambda alert: alert.fired_at,
+        )
+        below = len(every) if cursor is None else int(cursor)
+        found = [
+            (number, alert)
+            for number, alert in reversed(list(enumerate(every[:below])))
+            if _alert_matches(alert, filters)
+        ]
+        more = len(found) > limit
+        alerts = [alert for _, alert in found[:limit]]
+        return AlertPage(alerts, str(found[limit - 1][0]) if more else None)
 
     def rooms(self, filters: Filters = ALL) -> list[SessionRow]:
         """See `SessionReader`."""

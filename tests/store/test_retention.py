@@ -14,6 +14,7 @@ from attrs import evolve
 from actors.journal.archive import NOTHING
 from actors.journal.journal import Journal
 from actors.session import MetadataChanged, SessionView
+from actors.session.rule_records import RuleFired
 from bridge.store.retention import DAY, HOUR, REPLAY, Retention
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import SqliteArchive, open_store
@@ -73,6 +74,7 @@ async def test_sessions_go_so_long_after_their_end_with_all_they_had(tmp_path: P
         for number in range(5):
             journal = history.begin("old", f"RM_{number}", f"person-{number}")
             history.talk(journal, 3, f"person-{number}")
+            journal.record(RuleFired(history.now, "loud", alert=True))
             journal.end(history.now, "room_closed")
             history.now += 30 * DAY
         await history.write_to(archive)
@@ -85,14 +87,14 @@ async def test_sessions_go_so_long_after_their_end_with_all_they_had(tmp_path: P
                 "RM_1",
             ]
         await prune_all(archive, T0 + 1_000 * DAY)
-        tables = ("sessions", "states", "chunks", "people", "journal")
+        tables = ("sessions", "states", "chunks", "people", "alerts", "journal")
         writer = archive._writer
         assert writer is not None
         left = {
             table: writer.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in tables
         }
-    assert left == {"sessions": 0, "states": 0, "chunks": 0, "people": 0, "journal": 1}
+    assert left == {**dict.fromkeys(tables, 0), "journal": 1}
 
 
 async def test_what_a_live_session_is_made_of_stays_however_old_it_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from actors.session import SessionRow, SessionView
 from actors.session.entry_types import Time
-from actors.session.view_types import Count, Share, View
+from actors.session.view_types import Count, Seconds, Share, View
 
 
 class RoomList(View, frozen=True, kw_only=True):
@@ -33,6 +33,40 @@ class SessionAnswer(SessionView, frozen=True, kw_only=True):
 
     next: str | None
     """The `cursor` of the next part of `timeline`; null where this is the last."""
+
+
+class AlertView(View, frozen=True, kw_only=True):
+    """One alert: a rule, in a room or on a person, from its begin to its end."""
+
+    rule: str
+    """Name of the rule."""
+    room: str
+    """Name of the room."""
+    session: str
+    """Id of the session."""
+    on: str | None
+    """Identity of the person whom it is on; null for the room."""
+    state: Literal["pending", "firing", "resolved"]
+    """Pending: the rule holds and has not lasted long enough."""
+    no_data: bool
+    """Nobody watches the room, so the alert stays as it was."""
+    text: str | None
+    """Its text; null where the rule has none."""
+    since: Time | None
+    """When it began to fire, or to be pending."""
+    until: Time | None
+    """When it was resolved; null before."""
+    seconds: Seconds | None
+    """How long it fired; null before its end."""
+
+
+class AlertList(View, frozen=True, kw_only=True):
+    """A page of the alerts."""
+
+    alerts: tuple[AlertView, ...]
+    """Those that are pending, then those that fire or fired, the newest first."""
+    next: str | None
+    """The `cursor` of the next page; null where this is the last."""
 
 
 class WaitingRooms(View, frozen=True, kw_only=True):

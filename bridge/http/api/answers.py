@@ -98,6 +98,11 @@ def body_of(
     return Body(content, CSV if csv else JSON, _tag(content) if lasts else None)
 
 
+def joined_json(whole: Struct, *, next: str | None) -> Body:  # noqa: A002
+    """The object `whole` as JSON; `next`: the cursor of the page after it."""
+    return Body(tuple(joined(as_json(whole))), JSON, next=next)
+
+
 def _tag(content: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in content:

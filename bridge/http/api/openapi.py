@@ -19,6 +19,7 @@ from actors.session import entry_types, view_types
 from bridge.http.api import answer_types
 from bridge.http.api.answer_types import (
     ActorTree,
+    AlertList,
     Alive,
     OutboxAnswer,
     Problem,
@@ -29,7 +30,7 @@ from bridge.http.api.answer_types import (
     WorkerList,
 )
 from bridge.http.api.field_sentences import field_sentences
-from bridge.http.api.query import EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
+from bridge.http.api.query import ALERT_PARAMETERS, EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
 from bridge.http.server.problem import PROBLEM_JSON
 
 Schema: TypeAlias = dict[str, Any]
@@ -37,7 +38,7 @@ Schema: TypeAlias = dict[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
 
 ANSWERS: Final = (
-    ActorTree, Alive, OutboxAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
+    ActorTree, AlertList, Alive, OutboxAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
     WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
@@ -168,6 +169,12 @@ PATHS: Final[Mapping[str, Schema]] = {
             "404": _problem("No such session is kept"),
             "500": _problem("What is kept of it is damaged"),
         },
+    ),
+    "/api/v1/alerts": _get(
+        "Alerts of rules: what is pending or fires, and what fired, the newest first",
+        _ok(AlertList, headers=_LINK),
+        tuple(map(_parameter, ALERT_PARAMETERS)),
+        bad=_UNREADABLE,
     ),
     "/api/v1/workers": _get("The worker that answers", _ok(WorkerList)),
     "/api/v1/outbox": _get(

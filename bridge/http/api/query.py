@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from actors.journal.session_filters import (
     CURSOR,
+    FILTERS,
     Parameter,
     WrongFilter,
     choice,
@@ -34,6 +35,18 @@ FORMAT: Final = choice(
     "format", "Takes precedence over `Accept`, for clients that cannot set it.", "json", "csv"
 )
 LIMIT: Final = number("limit", "Sessions on a page.", 1, MOST, PAGE)
+_ABOUTS: Final = {
+    "room": FILTERS[0].about,
+    "person": "Alerts on somebody with this identity; a pattern.",
+    "since": "Alerts that began then or later: RFC 3339 with a zone, or a date (UTC).",
+    "until": "Alerts that began before: RFC 3339 with a zone, or a date (UTC).",
+}
+ALERT_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    *(evolve(one, about=_ABOUTS[one.name]) for one in FILTERS if one.name in _ABOUTS),
+    choice("status", "Alerts in this state.", "pending", "firing", "resolved"),
+    evolve(LIMIT, about="Alerts on a page."),
+    CURSOR,
+)
 MOST_EVENTS: Final = 10_000
 EVENTS_LIMIT: Final = number(
     "limit", "Events in `timeline` at most; 4 MiB of them.", 1, MOST_EVENTS, MOST_EVENTS

@@ -27,6 +27,7 @@ from actors.journal.session_reader import BadCursor, OpenSession, SessionReader,
 from actors.runtime import Node
 from actors.session import EntryView, SessionState
 from actors.session.end_reasons import WORKER_STOPPED
+from bridge.http.api.alert_routes import AlertSource, list_alerts
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.pages import actor_tree
 from bridge.http.pages.days_svg import days_svg
@@ -44,6 +45,8 @@ T = TypeVar("T")
 
 SESSIONS: Final = 50
 """Sessions on a page of the history."""
+ALERTS: Final = 50
+"""Alerts that are over on a page."""
 EVENTS: Final = 100
 """Events on a page of a session."""
 MOST_LINES: Final = 500
@@ -100,6 +103,7 @@ class Pages:
         read: Read,
         live: Callable[[], Iterable[SessionState]],
         system: System,
+        alerts: AlertSource | None = None,
         *,
         root: str = "",
         clock: Callable[[], float] = time.time,
@@ -109,6 +113,7 @@ class Pages:
         self._live = live
         self._board = LiveView(live, clock, root=root)
         self._system = system
+        self._alerts = alerts or AlertSource()
         self._exports = Exports()
 
     @property
@@ -122,6 +127,7 @@ class Pages:
             HttpRoute("GET", "/sessions/{id:path}", self._session),
             HttpRoute("GET", "/timelines/{id:path}", self._timeline),
             HttpRoute("GET", "/whole/{id:path}", self._save_session),
+            HttpRoute("GET", "/alerts", self._show_alerts),
             HttpRoute("GET", "/system", self._show_system),
             *signin_rows(),
             *static_rows(),
@@ -249,6 +255,31 @@ class Pages:
         if drawn is None:
             raise HTTPException(404, NOT_KEPT)
         return drawn
+
+    # ------------------------------------------------------------ alerts
+
+    async def _show_alerts(self, request: Request) -> Response:
+        """What is pending or fires, and what fired, page by page."""
+        cursor = request.query_params.get("cursor")
+        states, rules = self._alerts.states(), self._alerts.rules
+
+        def draw(reader: SessionReader) -> str:
+            open_ones = list_alerts(reader, states, rules, MOST_LINES, None, {"status": "firing"})
+            pending = list_alerts(reader, states, rules, MOST_LINES, None, {"status": "pending"})
+            over = list_alerts(reader, states, rules, ALERTS, cursor, {"status": "resolved"})
+            return render(
+                "alerts.html",
+                **_frame(request, "/alerts", live=cursor is None),
+                open=(*open_ones.alerts, *pending.alerts),
+                over=over.alerts,
+                next=over.next,
+                cursor=cursor,
+            )
+
+        try:
+            return html(await self._read(draw))
+        except BadCursor:
+            raise HTTPException(400, "There is no such page of the list.") from None
 
     # ------------------------------------------------------------ the system
 
