@@ -29,7 +29,6 @@ from attrs import define, field
 from actors.journal.archive import Archive
 from actors.journal.session_reader import StoreRefused
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
-from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge import __version__
 from bridge.app.clock_reports import compare_clocks, report_suspension
 from bridge.app.entry_health import CountedRooms, EntryHealth
@@ -50,7 +49,6 @@ from bridge.app.room_actors import (
     start_room_actors,
 )
 from bridge.app.store_feed import open_feed
-from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
 from bridge.config.rule_list import rules_of, webhooks_without_endpoint
@@ -66,9 +64,7 @@ from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey
 from bridge.livekit.watching.reconciler import Reconciler
-from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.watching.watch_state import OurRooms
-from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 from bridge.livekit.worker.jobs import JobBook, Reserve
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.livekit.worker.worker_rejection import WorkerRejected
@@ -320,83 +316,9 @@ def _services(
         "collections": FullCollections().run,
     }
     if settings.http is not None:
-        services["http"] = _http_server(settings, program)
+        from bridge.app.worker_web import http_server
+
+        services["http"] = http_server(settings, program)
     if program.monitoring is not None:
         services |= program.monitoring.services(run_worker)
     return services | {"reconciler": reconciler.run}
-
-
-# ---------------------------------------------------------------- for the HTTP side
-
-
-def _http_server(settings: Settings, program: Program) -> Callable[[], Awaitable[None]]:
-    from bridge.app.web import serve_web
-
-    def listening(address: HttpAddress) -> None:
-        program.http = address
-        program.http_ready.set()
-        log.info("http_listening", address=str(address))
-
-    async def run() -> None:
-        problem = await serve_web(settings, _web_ports(settings, program), listening)
-        program.refuse(problem)
-        await trio.sleep_forever()
-
-    return run
-
-
-def _web_ports(settings: Settings, program: Program) -> WebPorts:
-    rooms = program.rooms
-    return WebPorts(
-        worker=lambda: _worker_snapshot(program),
-        checks=_checks(program),
-        open_sessions=rooms.open_sessions,
-        watched_sessions=rooms.watched_sessions,
-        take_webhook=lambda webhook: _take_webhook(settings, program, webhook),
-        backlog=rooms.backlog,
-        counters=rooms.counters,
-        system=program.system,
-        clock=program.clock,
-        heartbeat=program.heartbeat,
-        feed=None if program.outlets is None else program.outlets.feed,
-        outlets=lambda: () if program.outlets is None else program.outlets.outlets,
-        parked_deliveries=None if program.outlets is None else program.outlets.parked,
-    )
-
-
-def _worker_snapshot(program: Program) -> WorkerSnapshot:
-    worker, reconciler = program.worker, program.reconciler
-    config = worker.config
-    return WorkerSnapshot(
-        name=config.instance,
-        livekit_id=worker.worker_id,
-        livekit_url=config.endpoint.http_url,
-        agent_name=config.agent_name,
-        version=config.version,
-        registered=worker.registered,
-        draining=worker.draining,
-        max_rooms=config.max_rooms,
-        watched_rooms=len(program.rooms.table.records),
-        entering=worker.pending_entries,
-        takes_jobs=bool(worker.free),
-        rooms_without_place=() if reconciler is None else reconciler.rooms_without_place,
-    )
-
-
-def _checks(program: Program) -> ReadinessChecks:
-    return {
-        "livekit": lambda: None if program.worker.registered else "not registered at LiveKit",
-        "rooms": lambda: program.entries.trouble,
-        "store": program.rooms.store_problem,
-    }
-
-
-def _take_webhook(settings: Settings, program: Program, webhook: TranslatedWebhook) -> None:
-    """Pass a webhook on, if it is about a room that we watch or have watched."""
-    rooms, reconciler = program.rooms, program.reconciler
-    if not (rooms.table.knows(webhook.room_sid) or watches(settings.watch, webhook.room)):
-        return
-    rooms.take_webhook(webhook.room, webhook.room_sid, webhook.event)
-    may_need_us = isinstance(webhook.event, WebhookRoomStarted | WebhookJoined)
-    if may_need_us and reconciler is not None:
-        reconciler.inspect_now(webhook.room_sid)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from attrs import asdict, frozen
 
-from actors.rules.acts import CallWebhook
+from actors.rules.acts import Alert, CallWebhook
 from actors.rules.rule_config import BadRule, Rule, read_rule
 from bridge.config.setting_lists import BadKey, ListKey, SettingList, register_list
 from bridge.output.harmless import harmless
@@ -90,6 +90,16 @@ def rules_of(settings: _HasRules) -> tuple[Rule, ...]:
 
 def compiled_rules(tables: Iterable[RuleTable]) -> tuple[Rule, ...]:
     return tuple(table.compile() for table in tables)
+
+
+def alert_rules(rules: Iterable[Rule]) -> tuple[str, ...]:
+    """Names of the rules that make alerts: those with the act, which do not only say what they
+    would do."""
+    return tuple(
+        rule.name
+        for rule in rules
+        if not rule.dry_run and any(isinstance(act, Alert) for act in rule.acts)
+    )
 
 
 def webhooks_without_endpoint(rules: Iterable[Rule], endpoints: Iterable[str]) -> list[str]:
