@@ -72,12 +72,12 @@ async def egress_api(egress_server: EgressServer) -> AsyncIterator[ServerApi]:
 
 @pytest.fixture
 async def egress_people(
-    egress_server: EgressServer, kept_people: SharedProcess
+    egress_server: EgressServer, shared_people: SharedProcess
 ) -> AsyncIterator[People]:
     """People at `egress_server`, who have left after the test."""
     server = egress_server.server
     async with open_people(
-        server.url, server.api_key, server.api_secret, shared=kept_people
+        server.url, server.api_key, server.api_secret, shared=shared_people
     ) as everyone:
         yield everyone
 

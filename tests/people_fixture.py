@@ -12,19 +12,19 @@ from bridge.lab.server import PrivateServer
 
 
 @pytest.fixture(scope="session")
-def kept_people(livekit_server: PrivateServer) -> Iterator[SharedProcess]:
+def shared_people(livekit_server: PrivateServer) -> Iterator[SharedProcess]:
     """One process for the people of all tests: each start of it costs a second of a core."""
-    kept = SharedProcess()
-    yield kept
-    trio.run(kept.end)
+    process = SharedProcess()
+    yield process
+    trio.run(process.end)
 
 
 @pytest.fixture
 async def people(
-    livekit_server: PrivateServer, kept_people: SharedProcess
+    livekit_server: PrivateServer, shared_people: SharedProcess
 ) -> AsyncIterator[People]:
     """People at `livekit_server`, who have left after the test.  Take room names of your own."""
     async with open_people(
-        livekit_server.url, livekit_server.api_key, livekit_server.api_secret, shared=kept_people
+        livekit_server.url, livekit_server.api_key, livekit_server.api_secret, shared=shared_people
     ) as everyone:
         yield everyone

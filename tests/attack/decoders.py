@@ -141,9 +141,9 @@ def _webhook(data: bytes) -> None:
     event = read_event(data, promise, NOW)
     if not isinstance(event, WebhookEvent):
         return
-    found = translate_webhook(event, "agent", NOW)
-    if found is not None:
-        _through_the_session(found.event)
+    decoded = translate_webhook(event, "agent", NOW)
+    if decoded is not None:
+        _through_the_session(decoded.event)
 
 
 def _through_the_session(record: Record) -> None:
@@ -196,8 +196,8 @@ def _records() -> list[bytes]:
         Watching(NOW, Roster("RM_1", "", (alice,), None)),
         DataReceived(NOW, "alice", "chat", 5, "text"),
     ]
-    found = [encode_record(record) for record in records]
-    return [bytes((_KINDS.index(kind),)) + body for kind, body in found]
+    encoded = [encode_record(record) for record in records]
+    return [bytes((_KINDS.index(kind),)) + body for kind, body in encoded]
 
 
 def _positions(data: bytes) -> None:
@@ -232,8 +232,8 @@ def _in_a_file(read: Callable[[Path], object]) -> Callable[[bytes], None]:
     return decode
 
 
-def _protobufs(*found: Message) -> list[bytes]:
-    return [one.SerializeToString() for one in found]
+def _protobufs(*messages: Message) -> list[bytes]:
+    return [one.SerializeToString() for one in messages]
 
 
 _TOML: Final = b"""url = "ws://localhost:7880"

@@ -62,13 +62,13 @@ _STAMPED: Final = re.compile(rf"[0-9/]{{10}} [0-9:]{{8}} Participant connected: 
 
 def raw_characters(text: str, allowed: str = "\n") -> Iterator[str]:
     """Characters that a terminal or a browser would obey, or not show."""
-    found = {
+    faults = {
         char
         for char in set(text)
         if (char not in allowed and unicodedata.category(char) in _TYPED) or char == "\u3164"
     }
-    if found:
-        yield f"has {sorted(map(ascii, found))}"
+    if faults:
+        yield f"has {sorted(map(ascii, faults))}"
     if len(text) > DOCUMENT:
         yield f"has {len(text)} characters"
 
@@ -107,8 +107,8 @@ def in_json_lines(text: str) -> Iterator[str]:
     if not text.isascii():
         yield "is not ASCII"
     for line in text.splitlines():
-        said = json.loads(line)
-        if said["event"] == FORGED:
+        line_fields = json.loads(line)
+        if line_fields["event"] == FORGED:
             yield "has an event that nobody wrote"
         if len(line) > 4 * LINE:
             yield f"has a line of {len(line)} characters"

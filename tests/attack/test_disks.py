@@ -156,9 +156,9 @@ async def test_whatever_happened_to_it_nothing_is_overwritten_and_it_goes_on(
         outcome = "set aside"
         assert before in [path.read_bytes() for path in aside], "the damaged file is whole"
     assert outcome == expected
-    found = _read(data_dir)
+    recovered = _read(data_dir)
     if outcome in ("taken", "set aside"):
-        assert found[0] == "RM_new"
-        assert len(found) == (41 if outcome == "taken" else 1)
+        assert recovered[0] == "RM_new"
+        assert len(recovered) == (41 if outcome == "taken" else 1)
     elif before is not None:
         assert store.read_bytes() == before, "not touched"

@@ -108,7 +108,7 @@ async def test_what_strangers_type_is_harmless_in_every_output(
     outputs["text log"] = ("\n".join(plain.lines), h.in_text)
     outputs["JSON log"] = ("\n".join(agent.lines), h.in_json_lines)
     wrong = {name: sorted(set(check(text))) for name, (text, check) in outputs.items()}
-    assert not {name: found for name, found in wrong.items() if found}
+    assert not {name: faults for name, faults in wrong.items() if faults}
     carried = outputs["report --json"][0]
     for what, text in h.HOSTILE.items():
         assert json.dumps(text)[1:-1] in carried, f"{what} came through nobody"
@@ -142,7 +142,7 @@ async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
             assert answer.headers["x-content-type-options"] == "nosniff", path
             return answer.text
 
-        found: dict[str, tuple[str, Check]] = {}
+        texts: dict[str, tuple[str, Check]] = {}
         [session] = await listed(get)
         one, given = quote(session["id"], safe=""), quote(room, safe="")
         pages = {
@@ -154,15 +154,15 @@ async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
             "page: system": "/system",
         }
         for name, path in pages.items():
-            found[name] = (await get(path), h.in_html)
+            texts[name] = (await get(path), h.in_html)
         for name in ("rooms", "sessions", f"sessions/{one}", "workers", "actors"):
-            found[f"API: {name}"] = (await get(f"/api/v1/{name}"), h.in_json)
+            texts[f"API: {name}"] = (await get(f"/api/v1/{name}"), h.in_json)
         for name in ("rooms", "sessions", f"sessions/{one}"):
-            found[f"API: {name}, CSV"] = (await get(f"/api/v1/{name}?format=csv"), h.in_csv)
-        found["page: saved history"] = (await get("/history.json"), h.in_json)
-        found["page: saved history, CSV"] = (await get("/history.csv"), h.in_csv)
-        found["page: saved session"] = (await get(f"/whole/{one}"), h.in_json)
-        found["metrics"] = (await get("/metrics"), h.in_metrics)
+            texts[f"API: {name}, CSV"] = (await get(f"/api/v1/{name}?format=csv"), h.in_csv)
+        texts["page: saved history"] = (await get("/history.json"), h.in_json)
+        texts["page: saved history, CSV"] = (await get("/history.csv"), h.in_csv)
+        texts["page: saved session"] = (await get(f"/whole/{one}"), h.in_json)
+        texts["metrics"] = (await get("/metrics"), h.in_metrics)
         again = {"Last-Event-ID": "0-0"}
         async with http.stream("GET", "/api/v1/events", headers=again) as answer:
             assert answer.status_code == 200
@@ -173,8 +173,8 @@ async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
                     if len(text) > 50_000:
                         # The client's generators end by a cancellation, not by being left.
                         reading.cancel()
-        found["events"] = (text.rpartition("\n\n")[0], h.in_events)
-        return found
+        texts["events"] = (text.rpartition("\n\n")[0], h.in_events)
+        return texts
 
 
 async def listed(get: Callable[[str], Any]) -> list[dict[str, Any]]:

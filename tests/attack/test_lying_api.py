@@ -72,12 +72,12 @@ class LyingApi(SimulatedApi):
         return [*honest, *lies]
 
     async def list_participants(self, name: str) -> list[models.ParticipantInfo]:
-        found = await super().list_participants(name)
-        return found if name == HONEST else [*found, *self.present]
+        honest = await super().list_participants(name)
+        return honest if name == HONEST else [*honest, *self.present]
 
     async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
-        found = await super().list_dispatch(name)
-        return found if name == HONEST else [*found, *self.under_way]
+        honest = await super().list_dispatch(name)
+        return honest if name == HONEST else [*honest, *self.under_way]
 
     async def create_dispatch(
         self, name: str, agent_name: str, metadata: str = ""

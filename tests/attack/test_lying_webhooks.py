@@ -132,14 +132,14 @@ LIES: dict[str, Lie] = {
 async def test_every_lie_leaves_possible_sessions(tmp_path: Path, lie: str) -> None:
     async with visited(tmp_path) as site:
         [room] = await site.world.watch(HERE)
-        for said in LIES[lie](room.sid):
-            body = body_of(said)
+        for report in LIES[lie](room.sid):
+            body = body_of(report)
             answer = await site.http.post(
                 "/livekit/webhook", content=body, headers=headers_for(body, KEY)
             )
             assert answer.status_code == 200, answer.text
         await site.collects([room], messages=3)
-        sessions = await kept(site)
+        sessions = await stored_sessions(site)
     assert len(sessions) <= SESSIONS
     [here] = [one for one in sessions if one["id"] == room.sid]
     assert here["status"] == "active"
@@ -150,14 +150,14 @@ async def test_every_lie_leaves_possible_sessions(tmp_path: Path, lie: str) -> N
         assert list(impossible(session, time.time())) == []
 
 
-async def kept(site: Visited) -> list[dict[str, Any]]:
+async def stored_sessions(site: Visited) -> list[dict[str, Any]]:
     await site.world.actors.flush()
     listed = (await site.http.get("/api/v1/sessions?limit=500")).raise_for_status().json()
-    found: list[dict[str, Any]] = []
+    sessions_json: list[dict[str, Any]] = []
     for one in listed["sessions"]:
         answer = await site.http.get(f"/api/v1/sessions/{one['id']}")
-        found.append(answer.raise_for_status().json())
-    return found
+        sessions_json.append(answer.raise_for_status().json())
+    return sessions_json
 
 
 def impossible(session: Mapping[str, Any], now: float) -> Iterator[str]:

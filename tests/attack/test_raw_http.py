@@ -36,7 +36,7 @@ WEBHOOK: Final = ("POST /livekit/webhook", HOST, "Content-Type: application/webh
 class Attack:
     """One request, and the answer that it must get."""
 
-    said: bytes
+    data_in: bytes
     answers: tuple[int, ...]
     stays: bool = False
 
@@ -294,32 +294,32 @@ async def site() -> AsyncGenerator[Site, None]:
             yield running
 
 
-async def next_answer(stream: trio.SocketStream, said: bytearray) -> int:
+async def next_answer(stream: trio.SocketStream, data_in: bytearray) -> int:
     """The status of the next answer; takes it off `said`, which holds what came already."""
     with trio.fail_after(HANG):
-        while b"\r\n\r\n" not in said:
+        while b"\r\n\r\n" not in data_in:
             data = await stream.receive_some()
             assert data, "closed before an answer"
-            said += data
-        head = answer_in(bytes(said))
-        size = said.index(b"\r\n\r\n") + 4 + int(head.headers["content-length"])
-        while len(said) < size:
-            said += await stream.receive_some()
-    del said[:size]
+            data_in += data
+        head = answer_in(bytes(data_in))
+        size = data_in.index(b"\r\n\r\n") + 4 + int(head.headers["content-length"])
+        while len(data_in) < size:
+            data_in += await stream.receive_some()
+    del data_in[:size]
     return head.status
 
 
 @pytest.mark.parametrize("attack", CASES)
 async def test_an_attack_is_answered_and_leads_to_nothing(site: Site, attack: Attack):
-    said = bytearray()
+    data_in = bytearray()
     async with await site.open() as stream:
-        await stream.send_all(attack.said)
-        statuses = [await next_answer(stream, said) for _ in attack.answers]
+        await stream.send_all(attack.data_in)
+        statuses = [await next_answer(stream, data_in) for _ in attack.answers]
         assert tuple(statuses) == attack.answers
         if attack.stays:
             await stream.send_all(GET.encode())
-            assert await next_answer(stream, said) == 200
+            assert await next_answer(stream, data_in) == 200
         else:
             with trio.fail_after(HANG):
-                assert not said + await stream.receive_some()
+                assert not data_in + await stream.receive_some()
     assert answer_in(await site.say(GET.encode())).body == b"well"

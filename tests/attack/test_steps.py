@@ -62,7 +62,7 @@ async def site(tmp_path: Path) -> AsyncGenerator[Site, None]:
             yield stage.site
 
 
-async def calls_of(site: Site, said: bytes) -> int:
+async def calls_of(site: Site, request: bytes) -> int:
     """Calls while this is answered."""
     count = 0
 
@@ -72,7 +72,7 @@ async def calls_of(site: Site, said: bytes) -> int:
 
     sys.setprofile(called)
     try:
-        answer = await site.say(said)
+        answer = await site.say(request)
     finally:
         sys.setprofile(None)
     assert answer_in(answer).status < 500
@@ -101,8 +101,8 @@ async def test_what_makes_a_header_line_slow_is_not_given_to_h11(
     monkeypatch.setattr(h11.Connection, "receive_data", counted)
     head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
     for end in (b"\x00", b"\x0b", b"\x0c", b"\ry"):
-        said = head + b"a:" + b" " * LONG + end + b"\r\n\r\n"
-        assert answer_in(await site.say(said)).status == 400
+        request = head + b"a:" + b" " * LONG + end + b"\r\n\r\n"
+        assert answer_in(await site.say(request)).status == 400
     assert given == []
 
     chunked = b"POST /signin HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"

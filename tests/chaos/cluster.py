@@ -1,4 +1,4 @@
-"""A town: a server, people who come and go in its rooms, a worker that may die, its store."""
+"""A cluster: a server, people who come and go in its rooms, a worker that may die, its store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent, server_api
-from tests.chaos.verdict import Account, Blind, Comparison, Life, made_by_us
+from tests.chaos.verdict import Account, Blind, Comparison, ListedInstance, made_by_us
 from tests.session.session_story import as_json
 
 SOURCES: Final = ("microphone", "camera", "screen")
 NAMES: Final = ("alice", "bob", "carol", "dave")
 ROOMS: Final = ("atlas", "borealis", "cassini")
-TOLD: Final = 2.0
+REPORTED: Final = 2.0
 """Seconds in which a worker has heard what the server did."""
 WAIT: Final = 60.0
 """Seconds that bound what would otherwise hang."""
@@ -39,8 +39,8 @@ ACCOUNTS: Final[list[Account]] = []
 
 
 @define(eq=False)
-class Town:
-    """See the module.  Made by `open_town`."""
+class Cluster:
+    """See the module.  Made by `open_cluster`."""
 
     nursery: trio.Nursery
     server: PrivateServer
@@ -63,7 +63,7 @@ class Town:
     """An end that only the server, not the people, could report."""
     _errors: list[str] = field(factory=list[str])
     """Visits that broke off: the room was closed, or the people's own SDK failed."""
-    _lives: dict[str, Life] = field(factory=dict[str, Life])
+    _instances: dict[str, ListedInstance] = field(factory=dict[str, ListedInstance])
     """Every life of a room that the server listed, by SID."""
 
     # -- the worker
@@ -142,7 +142,7 @@ class Town:
         with trio.fail_after(WAIT):
             while await self.api.list_rooms():  # noqa: ASYNC110  (a server does not tell)
                 await trio.sleep(0.2)
-        await trio.sleep(TOLD)
+        await trio.sleep(REPORTED)
         assert self.worker is not None
         await self.worker.stop()
 
@@ -235,15 +235,17 @@ class Town:
 
     # -- the verdict
 
-    async def look_at_lives(self) -> None:
+    async def watch_instances(self) -> None:
         """Note every room that the server lists, and in which of them somebody was."""
         while True:
             with suppress(ApiError):
                 for room in await self.api.list_rooms():
-                    life = self._lives.setdefault(room.sid, Life(room.name, time.time()))
-                    life.listed_until = time.time()
-                    if not life.had_people:
-                        life.had_people = any(
+                    instance = self._instances.setdefault(
+                        room.sid, ListedInstance(room.name, time.time())
+                    )
+                    instance.listed_until = time.time()
+                    if not instance.had_people:
+                        instance.had_people = any(
                             INSTANCE_ATTRIBUTE not in who.attributes
                             for who in await self.api.list_participants(room.name)
                         )
@@ -251,14 +253,14 @@ class Town:
 
     def truth(self) -> list[RoomTruth]:
         """The events in each instance of a room, until its end."""
-        lives: dict[str, list[Deed]] = {}
+        deeds_by_instance: dict[str, list[Deed]] = {}
         for truth in self.people.truth():
-            lives[truth.room_sid] = list(truth.deeds)
+            deeds_by_instance[truth.room_sid] = list(truth.deeds)
         for deed in self._deeds:
-            lives.setdefault(deed.room_sid, []).append(deed)
+            deeds_by_instance.setdefault(deed.room_sid, []).append(deed)
         return [
             RoomTruth(deeds[0].room, sid, tuple(self._until_the_end(sid, deeds)))
-            for sid, deeds in lives.items()
+            for sid, deeds in deeds_by_instance.items()
         ]
 
     def _until_the_end(self, room_sid: str, deeds: list[Deed]) -> list[Deed]:
@@ -267,14 +269,14 @@ class Town:
         if end is None:
             return deeds
         lived = [deed for deed in deeds if deed.at <= end]
-        gone = {deed.sid for deed in lived if deed.deed == "left"}
-        lost = [deed for deed in lived if deed.deed == "joined" and deed.sid not in gone]
+        left = {deed.sid for deed in lived if deed.deed == "left"}
+        lost = [deed for deed in lived if deed.deed == "joined" and deed.sid not in left]
         data = {"reason": None}
         return [*lived, *(evolve(deed, deed="left", at=end, data=data) for deed in lost)]
 
     def sessions(self) -> dict[str, dict[str, Any]]:
         """Every session by its room's SID, whole; of two workers' the one that saw more."""
-        found: dict[str, dict[str, Any]] = {}
+        sessions_by_room: dict[str, dict[str, Any]] = {}
         for data_dir in self.data_dirs:
             with suppress(NoStore), open_reader(data_dir) as reader:
                 rows = reader.sessions(limit=10_000).sessions
@@ -283,14 +285,17 @@ class Town:
                 for sid in sids:
                     session = reader.session(sid)
                     assert session is not None
-                    if sid not in found or found[sid]["coverage"] < session.coverage:
-                        found[sid] = as_json(session)
-        return found
+                    if (
+                        sid not in sessions_by_room
+                        or sessions_by_room[sid]["coverage"] < session.coverage
+                    ):
+                        sessions_by_room[sid] = as_json(session)
+        return sessions_by_room
 
     def judge(self, name: str, *, must_have_session: bool = True) -> Account:
         """Every session against the truth; a row of the table."""
         account, sessions = Account(name), self.sessions()
-        account.differences += made_by_us(self._lives)
+        account.differences += made_by_us(self._instances)
         ACCOUNTS.append(account)
         for truth in self.truth():
             sid = truth.room_sid
@@ -314,10 +319,10 @@ def newest_agent(people: Sequence[ParticipantInfo]) -> float:
 
 
 @asynccontextmanager
-async def open_town(
+async def open_cluster(
     server: PrivateServer, data_dir: Path, *, http_port: int = 0
-) -> AsyncGenerator[Town, None]:
-    """A town around a server that runs.  Its worker is killed in the end where it still runs.
+) -> AsyncGenerator[Cluster, None]:
+    """A cluster around a server that runs.  Its worker is killed in the end where it still runs.
 
     `http_port` is where the server's webhooks go; 0: it sends none.
     """
@@ -327,7 +332,7 @@ async def open_town(
         server_api(server) as api,
         trio.open_nursery() as nursery,
     ):
-        town = Town(nursery, server, api, people, [data_dir], env, webhooks=http_port != 0)
-        nursery.start_soon(town.look_at_lives)
-        yield town
+        cluster = Cluster(nursery, server, api, people, [data_dir], env, webhooks=http_port != 0)
+        nursery.start_soon(cluster.watch_instances)
+        yield cluster
         nursery.cancel_scope.cancel()

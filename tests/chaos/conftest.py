@@ -10,7 +10,7 @@ import pytest
 
 from bridge.lab.server import PrivateServer, find_server
 from bridge.lab.server.ports import free_port
-from tests.chaos.cluster import ACCOUNTS, Town, open_town
+from tests.chaos.cluster import ACCOUNTS, Cluster, open_cluster
 from tests.chaos.verdict import HEADER
 from tests.conftest import QUICK_ENDS
 
@@ -34,19 +34,19 @@ def telling_server(tmp_path: Path, http_port: int) -> Iterator[PrivateServer]:
 
 
 @pytest.fixture
-async def town(own_server: PrivateServer, tmp_path: Path) -> AsyncIterator[Town]:
-    """A town whose server sends no webhooks."""
-    async with open_town(own_server, tmp_path / "worker") as town:
-        yield town
+async def cluster(own_server: PrivateServer, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """A cluster whose server sends no webhooks."""
+    async with open_cluster(own_server, tmp_path / "worker") as cluster:
+        yield cluster
 
 
 @pytest.fixture
-async def told(
+async def cluster_with_webhooks(
     telling_server: PrivateServer, http_port: int, tmp_path: Path
-) -> AsyncIterator[Town]:
-    """A town whose server tells its worker by webhooks."""
-    async with open_town(telling_server, tmp_path / "worker", http_port=http_port) as town:
-        yield town
+) -> AsyncIterator[Cluster]:
+    """A cluster whose server sends its worker webhooks."""
+    async with open_cluster(telling_server, tmp_path / "worker", http_port=http_port) as cluster:
+        yield cluster
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,48 +9,48 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.chaos.cluster import ROOMS, Town
+from tests.chaos.cluster import ROOMS, Cluster
 from tests.chaos.verdict import unix
 from tests.proxy import WORKER, Proxy, open_proxy
 
 
 @pytest.fixture
-async def proxy(town: Town) -> AsyncIterator[Proxy]:
-    """Between the worker of the town and its server."""
-    async with open_proxy(town.server.port) as proxy:
-        town.env["LIVEKIT_URL"] = proxy.url
+async def proxy(cluster: Cluster) -> AsyncIterator[Proxy]:
+    """Between the worker of the cluster and its server."""
+    async with open_proxy(cluster.server.port) as proxy:
+        cluster.env["LIVEKIT_URL"] = proxy.url
         yield proxy
 
 
-async def test_a_worker_socket_that_stalls_and_is_cut(town: Town, proxy: Proxy) -> None:
+async def test_a_worker_socket_that_stalls_and_is_cut(cluster: Cluster, proxy: Proxy) -> None:
     """No room notices, and rooms that open meanwhile are watched."""
-    agent = await town.start_worker()
-    async with town.bustling(seed=1), trio.open_nursery() as nursery:
-        await town.watching(ROOMS)
+    agent = await cluster.start_worker()
+    async with cluster.bustling(seed=1), trio.open_nursery() as nursery:
+        await cluster.watching(ROOMS)
         proxy.stall(WORKER)
-        nursery.start_soon(town.visit, "dione", "alice", random.Random(1))
+        nursery.start_soon(cluster.visit, "dione", "alice", random.Random(1))
         await trio.sleep(3)
         proxy.refused = WORKER
         assert proxy.cut(WORKER) == 1
         proxy.flow()
-        late = await town.people.join("eris", "bob")
+        late = await cluster.people.join("eris", "bob")
         await late.publish("microphone")
         await trio.sleep(1)
         proxy.refused = None
         await agent.logged("worker_registered", times=2)
-        await town.watching(["eris"])
+        await cluster.watching(["eris"])
         await late.leave()
-    await town.close()
-    account = town.judge("worker's socket stalled 3 s, cut")
+    await cluster.close()
+    account = cluster.judge("worker's socket stalled 3 s, cut")
     account.check()
 
 
 @pytest.mark.chaos
-async def test_the_signalling_of_one_room_is_cut(town: Town, proxy: Proxy) -> None:
+async def test_the_signalling_of_one_room_is_cut(cluster: Cluster, proxy: Proxy) -> None:
     """First for a moment, then for long enough that the SDK begins anew."""
-    agent = await town.start_worker()
-    async with town.bustling(seed=2):
-        await town.watching(ROOMS)
+    agent = await cluster.start_worker()
+    async with cluster.bustling(seed=2):
+        await cluster.watching(ROOMS)
         await trio.sleep(2)
         for times, seconds in enumerate((0.0, 6.0), 1):
             cut_at = time.time()
@@ -59,9 +59,9 @@ async def test_the_signalling_of_one_room_is_cut(town: Town, proxy: Proxy) -> No
             await trio.sleep(seconds)
             proxy.refused = None
             back = await agent.logged("reconnected", times=times, room=ROOMS[0])
-            town.gap(ROOMS[0], cut_at, unix(back["at"]))
+            cluster.gap(ROOMS[0], cut_at, unix(back["at"]))
             await trio.sleep(2)
         assert not any(agent.events("reconnecting", room=room) for room in ROOMS[1:])
-    await town.close()
-    account = town.judge("signalling of one room cut, 0 s and 6 s")
+    await cluster.close()
+    account = cluster.judge("signalling of one room cut, 0 s and 6 s")
     account.check()

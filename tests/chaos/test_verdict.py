@@ -9,7 +9,7 @@ import pytest
 
 from actors.session import begin, end, session_view
 from bridge.lab.people import Deed, RoomTruth
-from tests.chaos.verdict import UNDONE, Account, Blind, Comparison, Life, made_by_us
+from tests.chaos.verdict import UNDONE, Account, Blind, Comparison, ListedInstance, made_by_us
 from tests.session.session_story import LEFT, T0, Story, as_json, microphone, person
 
 ALICE, BOB = person("alice", "PA_1", 20, microphone("TR_1")), person("bob", "PA_2", 30)
@@ -48,7 +48,7 @@ def session() -> dict[str, Any]:
     return story.view()
 
 
-def found(session: dict[str, Any] | None, **forgiven: Any) -> list[str]:
+def differences(session: dict[str, Any] | None, **forgiven: Any) -> list[str]:
     account = Account("one")
     blind = forgiven.get("blind", [Blind(T0, T0), Blind(T0 + 45, T0 + 50)])
     webhooks = forgiven.get("webhooks", False)
@@ -57,12 +57,12 @@ def found(session: dict[str, Any] | None, **forgiven: Any) -> list[str]:
 
 
 def test_what_agrees_agrees(session: dict[str, Any]) -> None:
-    assert found(session) == []
-    assert found(session, webhooks=True) == []
+    assert differences(session) == []
+    assert differences(session, webhooks=True) == []
 
 
 def test_a_session_that_is_missing_is_seen() -> None:
-    assert found(None) == ["room (RM_1): has no session"]
+    assert differences(None) == ["room (RM_1): has no session"]
 
 
 CHANGES: dict[str, dict[tuple[str | int, ...], Any]] = {
@@ -102,7 +102,7 @@ def test_each_field_that_differs_is_seen(session: dict[str, Any], change: str) -
             inside = inside[key]
         assert inside[path[-1]] != value
         inside[path[-1]] = value
-    assert found(session)
+    assert differences(session)
 
 
 def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second(
@@ -112,18 +112,20 @@ def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second
     bob = next(one for one in early["participants"] if one["identity"] == "bob")
     bob["joins"][0]["left_at"] = "2023-11-14T22:14:05.000Z"  # 45 s: the watching stopped
     blind = [Blind(T0, T0), Blind(T0 + 45, T0 + 65)]
-    assert not any("left" in one for one in found(early, blind=blind))
-    assert any("left" in one for one in found(early, blind=blind, webhooks=True))
+    assert not any("left" in one for one in differences(early, blind=blind))
+    assert any("left" in one for one in differences(early, blind=blind, webhooks=True))
 
 
 def test_a_session_that_saw_nothing_is_seen() -> None:
     state, _ = end(begin("room", "RM_1", (), "worker", "agent", T0), T0 + 90, "room_closed")
     session = as_json(session_view(state, T0 + 90, []))
-    assert found(session) == ["room (RM_1): nothing of it was seen"]
+    assert differences(session) == ["room (RM_1): nothing of it was seen"]
 
 
 def test_a_room_that_only_we_made_is_seen_unless_it_was_taken_back() -> None:
-    assert made_by_us({"RM_1": Life("atlas", T0, T0 + UNDONE)}) == []
-    assert made_by_us({"RM_1": Life("atlas", T0, T0 + 60, had_people=True)}) == []
-    (said,) = made_by_us({"RM_1": Life("atlas", T0, T0 + 60), "RM_2": Life("borealis", T0, T0)})
-    assert "atlas (RM_1)" in said
+    assert made_by_us({"RM_1": ListedInstance("atlas", T0, T0 + UNDONE)}) == []
+    assert made_by_us({"RM_1": ListedInstance("atlas", T0, T0 + 60, had_people=True)}) == []
+    (difference,) = made_by_us(
+        {"RM_1": ListedInstance("atlas", T0, T0 + 60), "RM_2": ListedInstance("borealis", T0, T0)}
+    )
+    assert "atlas (RM_1)" in difference

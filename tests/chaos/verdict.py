@@ -58,7 +58,7 @@ UNDONE: Final = 2.0
 
 
 @define
-class Life:
+class ListedInstance:
     """One life of a room as the server listed it.  Times are Unix seconds."""
 
     room: str
@@ -68,13 +68,13 @@ class Life:
     """Anybody but our workers was in it."""
 
 
-def made_by_us(lives: Mapping[str, Life]) -> list[str]:
+def made_by_us(instances: Mapping[str, ListedInstance]) -> list[str]:
     """No room lives that only we made.  All rooms of these tests begin with a person."""
     return [
-        f"{life.room} ({sid}) lived for {life.listed_until - life.listed_from:.1f} s,"
+        f"{instance.room} ({sid}) lived for {instance.listed_until - instance.listed_from:.1f} s,"
         " and nobody but us was in it"
-        for sid, life in lives.items()
-        if not life.had_people and life.listed_until - life.listed_from > UNDONE
+        for sid, instance in instances.items()
+        if not instance.had_people and instance.listed_until - instance.listed_from > UNDONE
     ]
 
 
@@ -106,17 +106,17 @@ class Stay:
 
 def stays(truth: RoomTruth) -> dict[str, Stay]:
     """Every join of a room, by SID."""
-    found: dict[str, Stay] = {}
+    by_sid: dict[str, Stay] = {}
     for deed in truth.deeds:
         if deed.deed == "joined":
-            found[deed.sid] = Stay(deed.identity, deed.sid, deed.data["joined_at"])
-        elif deed.deed == "left" and found[deed.sid].left_at == inf:
-            found[deed.sid].left_at, found[deed.sid].reason = deed.at, deed.data["reason"]
+            by_sid[deed.sid] = Stay(deed.identity, deed.sid, deed.data["joined_at"])
+        elif deed.deed == "left" and by_sid[deed.sid].left_at == inf:
+            by_sid[deed.sid].left_at, by_sid[deed.sid].reason = deed.at, deed.data["reason"]
         elif deed.deed == "published":
-            found[deed.sid].tracks[deed.data["track"]] = deed
+            by_sid[deed.sid].tracks[deed.data["track"]] = deed
         elif deed.deed == "muted":
-            found[deed.sid].muted[deed.data["track"]] = deed.at
-    return found
+            by_sid[deed.sid].muted[deed.data["track"]] = deed.at
+    return by_sid
 
 
 @define
@@ -174,7 +174,7 @@ class Comparison:
 
     def run(self, known_gaps: bool) -> None:
         real, session = stays(self.truth), self.session
-        must = {sid for sid, stay in real.items() if self._must_be_seen(stay)}
+        must = {sid for sid, stay in real.items() if self._must_be_observed(stay)}
         if session is None:
             if must or known_gaps:
                 self.differs("has no session")
@@ -187,22 +187,24 @@ class Comparison:
             return
         if session["end_reason"] not in WELL_ENDED:
             self.differs(f"ended as {session['end_reason']}, and the room lived on")
-        seen = {join["sid"]: join for person in session["participants"] for join in person["joins"]}
-        for sid in sorted(must - seen.keys()):
+        stored = {
+            join["sid"]: join for person in session["participants"] for join in person["joins"]
+        }
+        for sid in sorted(must - stored.keys()):
             self.differs(f"{real[sid]} is not in the session, blind {self.blind}")
-        for sid in sorted(seen.keys() - real.keys()):
-            self.differs(f"{seen[sid]} never was")
-        both = {sid: real[sid] for sid in seen.keys() & real.keys()}
-        self._counts(session, seen, both)
+        for sid in sorted(stored.keys() - real.keys()):
+            self.differs(f"{stored[sid]} never was")
+        both = {sid: real[sid] for sid in stored.keys() & real.keys()}
+        self._counts(session, stored, both)
         for sid, stay in both.items():
-            self._stay(stay, seen[sid])
+            self._stay(stay, stored[sid])
         self._peak(session, both, must)
         self._tracks(session, real, must)
         self._messages(session)
         if known_gaps:
             self._gaps(session)
 
-    def _must_be_seen(self, stay: Stay) -> bool:
+    def _must_be_observed(self, stay: Stay) -> bool:
         if self.webhooks:
             return True
         return stay.visible_from(self.blind) < stay.visible_until(self.blind) - SOON
@@ -210,15 +212,15 @@ class Comparison:
     def _must_be_active(self, stay: Stay) -> bool:
         """True where the tick after the one that announced them must have come, too."""
         if self.webhooks or stay.tracks:
-            return self._must_be_seen(stay)
+            return self._must_be_observed(stay)
         from_then = stay.visible_from(self.blind) + SILENT_TICK
         return from_then < stay.visible_until(self.blind) - SOON
 
     def _counts(
-        self, session: Mapping[str, Any], seen: Mapping[str, Any], both: Mapping[str, Stay]
+        self, session: Mapping[str, Any], stored: Mapping[str, Any], both: Mapping[str, Stay]
     ) -> None:
         counts = session["people"]
-        active = {sid: stay for sid, stay in both.items() if seen[sid]["active"]}
+        active = {sid: stay for sid, stay in both.items() if stored[sid]["active"]}
         for sid in sorted(both.keys() - active.keys()):
             if self._must_be_active(both[sid]):
                 self.differs(f"{both[sid]} is not active, blind {self.blind}")
@@ -235,29 +237,29 @@ class Comparison:
         if abs(session["people_seconds"] - seconds) > 0.1:
             self.differs(f"people_seconds {session['people_seconds']}, people {seconds}")
 
-    def _stay(self, real: Stay, seen: Mapping[str, Any]) -> None:
-        late = abs(unix(seen["joined_at"]) - real.joined_at)
+    def _stay(self, real: Stay, stored: Mapping[str, Any]) -> None:
+        late = abs(unix(stored["joined_at"]) - real.joined_at)
         self.account.joins = max(self.account.joins, late)
         if late > SOON:
-            self.differs(f"{real} joined, seen {seen}")
-        if seen["left_at"] is None or real.left_at == inf:
-            if (seen["left_at"] is None) != (real.left_at == inf):
-                self.differs(f"{real} left, seen {seen}")
+            self.differs(f"{real} joined, seen {stored}")
+        if stored["left_at"] is None or real.left_at == inf:
+            if (stored["left_at"] is None) != (real.left_at == inf):
+                self.differs(f"{real} left, seen {stored}")
             return
         reasons = {None, real.reason}
         if self.session and self.session["end_reason"] == "room_deleted":
             reasons.add("room_deleted")  # Who says goodbye just then was quicker, or was not.
-        if seen["leave_reason"] not in reasons:
-            self.differs(f"{real} left, seen {seen}")
-        self._leave(real, unix(seen["left_at"]), seen)
+        if stored["leave_reason"] not in reasons:
+            self.differs(f"{real} left, seen {stored}")
+        self._leave(real, unix(stored["left_at"]), stored)
 
-    def _leave(self, real: Stay, left_at: float, seen: Mapping[str, Any]) -> None:
+    def _leave(self, real: Stay, left_at: float, stored: Mapping[str, Any]) -> None:
         unseen = [gap for gap in self.blind if gap.covers(real.left_at)]
         if unseen and not self.webhooks:
             # It counts from when the watching stopped, or from when it was heard after.
             first, last = unseen[0].since - SOON - LATE, unseen[-1].until + SILENT_TICK + LATE
-            if not first <= left_at <= last and left_at != unix(seen["joined_at"]):
-                self.differs(f"{real} left, seen {seen}, blind {unseen}")
+            if not first <= left_at <= last and left_at != unix(stored["joined_at"]):
+                self.differs(f"{real} left, seen {stored}, blind {unseen}")
             return
         late = left_at - real.left_at
         silent = not (self.webhooks or real.tracks)
@@ -266,7 +268,7 @@ class Comparison:
         else:
             self.account.leaves = max(self.account.leaves, abs(late))
         if not -SOON - LATE <= late <= (SILENT_TICK if silent else SOON) + LATE:
-            self.differs(f"{real} left, seen {late:+.2f} s: {seen}, blind {self.blind}")
+            self.differs(f"{real} left, seen {late:+.2f} s: {stored}, blind {self.blind}")
 
     def _peak(self, session: Mapping[str, Any], both: Mapping[str, Stay], must: set[str]) -> None:
         """At least who was together for long enough to be seen; at most who was together by
@@ -278,34 +280,34 @@ class Comparison:
             if self._must_be_active(both[sid])
         ]
         corrected = SILENT_TICK if self.webhooks else 0.001
-        told = [
+        entries = [
             (unix(join["joined_at"]), inf if (left := join["left_at"]) is None else unix(left))
             for person in session["participants"]
             for join in person["joins"]
         ]
-        least, most = together(certain), together([(a, b + corrected) for a, b in told])
+        least, most = together(certain), together([(a, b + corrected) for a, b in entries])
         if not least <= session["people"]["peak"] <= most:
             self.differs(f"peak {session['people']['peak']} of {least} to {most}")
 
     def _tracks(self, session: Mapping[str, Any], real: Mapping[str, Stay], must: set[str]) -> None:
         theirs = {track: deed for stay in real.values() for track, deed in stay.tracks.items()}
-        seen = {track["sid"]: track for track in session["tracks"]}
+        stored = {track["sid"]: track for track in session["tracks"]}
         wanted = {
             track
             for sid in must
             for track, deed in real[sid].tracks.items()
             if self._shown(real[sid], deed)
         }
-        if not wanted <= seen.keys() <= theirs.keys():
-            missing, strange = wanted - seen.keys(), seen.keys() - theirs.keys()
+        if not wanted <= stored.keys() <= theirs.keys():
+            missing, strange = wanted - stored.keys(), stored.keys() - theirs.keys()
             self.differs(f"tracks {missing} missing, {strange} never were, blind {self.blind}")
         for stay in real.values():
-            for sid in stay.tracks.keys() & seen.keys():
-                self._track(stay, sid, seen[sid])
+            for sid in stay.tracks.keys() & stored.keys():
+                self._track(stay, sid, stored[sid])
         counts = session["track_counts"]
-        by_source = Counter(track["source"] for track in seen.values())
-        if counts["total"] != len(seen) or counts["by_source"] != by_source:
-            self.differs(f"{counts} for {len(seen)} tracks")
+        by_source = Counter(track["source"] for track in stored.values())
+        if counts["total"] != len(stored) or counts["by_source"] != by_source:
+            self.differs(f"{counts} for {len(stored)} tracks")
 
     def _track(self, stay: Stay, sid: str, track: Mapping[str, Any]) -> None:
         deed = stay.tracks[sid]
@@ -315,9 +317,11 @@ class Comparison:
         if published_at and not -BUSY <= unix(published_at) - deed.at <= SOON + BUSY:
             self.differs(f"{track} in truth published at {deed.at}")
         muted_at = stay.muted.get(sid, stay.left_at)
-        seen_from = max(muted_at, *(gap.until for gap in self.blind if gap.covers(muted_at)), 0.0)
+        observed_from = max(
+            muted_at, *(gap.until for gap in self.blind if gap.covers(muted_at)), 0.0
+        )
         longest = max(0.0, stay.left_at - muted_at) + SOON + LATE if sid in stay.muted else 0.0
-        least = stay.visible_until(self.blind) - seen_from - SOON - LATE
+        least = stay.visible_until(self.blind) - observed_from - SOON - LATE
         if not least <= track["muted_seconds"] <= longest:
             self.differs(f"{track} in truth muted for {least:.1f} to {longest:.1f} s")
 
@@ -334,12 +338,12 @@ class Comparison:
     def _messages(self, session: Mapping[str, Any]) -> None:
         sent = [deed.at for deed in self.truth.deeds if deed.deed == "sent"]
         messages = session["data_messages"]
-        heard = messages["total"] or 0
+        total = messages["total"] or 0
         certain = [at for at in sent if not self._near_blind(at)]
-        if not len(certain) <= heard <= len(sent):
-            self.differs(f"{heard} messages of {len(sent)}, {len(certain)} before an observer")
+        if not len(certain) <= total <= len(sent):
+            self.differs(f"{total} messages of {len(sent)}, {len(certain)} before an observer")
         size = sum(deed.data["size"] for deed in self.truth.deeds if deed.deed == "sent")
-        if sum(messages["by_topic"].values()) != heard or (messages["bytes"] or 0) > size:
+        if sum(messages["by_topic"].values()) != total or (messages["bytes"] or 0) > size:
             self.differs(f"{messages} do not add up")
 
     def _near_blind(self, at: float) -> bool:
@@ -347,20 +351,20 @@ class Comparison:
 
     def _gaps(self, session: Mapping[str, Any]) -> None:
         """Each gap as the timeline tells it, and all together as the coverage has them."""
-        told = [one for one in session["timeline"] or () if one["event"] == "reconnected"]
+        entries = [one for one in session["timeline"] or () if one["event"] == "reconnected"]
         gaps = [gap.until - gap.since for gap in self.blind[1:] if gap.until < inf]
-        if len(told) != len(gaps):
-            self.differs(f"gaps told: {[one['gap'] for one in told]}, in truth {gaps}")
-        for one, gap in zip(told, gaps, strict=False):
+        if len(entries) != len(gaps):
+            self.differs(f"gaps told: {[one['gap'] for one in entries]}, in truth {gaps}")
+        for one, gap in zip(entries, gaps, strict=False):
             late = abs(one["gap"] - gap)
             self.account.gaps = max(self.account.gaps, late)
             if late > SOON + LATE:
                 self.differs(f"a gap of {gap:.2f} s is told as {one['gap']} s")
         entered_at, ended_at = self.blind[0].until, unix(session["ended_at"])
-        life = ended_at - entered_at
+        lasted = ended_at - entered_at
         unseen = sum(min(gap.until, ended_at) - gap.since for gap in self.blind[1:])
-        if abs((1.0 - session["coverage"]) * life - unseen) > (SOON + LATE) * len(self.blind):
-            self.differs(f"coverage {session['coverage']} of {life:.1f} s, unseen {unseen:.1f} s")
+        if abs((1.0 - session["coverage"]) * lasted - unseen) > (SOON + LATE) * len(self.blind):
+            self.differs(f"coverage {session['coverage']} of {lasted:.1f} s, unseen {unseen:.1f} s")
 
 
 def together(spans: Iterable[tuple[float, float]]) -> int:

@@ -172,7 +172,7 @@ def test_of_several_keys_one_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, message",
     [
         ("", "has no 'key: secret'"),
         ("devkey hunter2", "line 1: give"),
@@ -182,10 +182,10 @@ def test_of_several_keys_one_is_named(tmp_path: Path) -> None:
         ("k: 'hunter2", "line 1"),
     ],
 )
-def test_what_is_no_key_file_is_told_with_its_line(text: str, said: str, tmp_path: Path) -> None:
+def test_what_is_no_key_file_is_told_with_its_line(text: str, message: str, tmp_path: Path) -> None:
     line = refused({KEY_FILE: put(tmp_path / "keys", text)})
     assert line.startswith(f"{KEY_FILE}: ")
-    assert said in line
+    assert message in line
 
 
 # ---------------------------------------------------------------- .env files
@@ -296,14 +296,14 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_warned_of(
     }[flag]
     path = tmp_path / "file"
 
-    def told(text: str, mode: int) -> list[tuple[str, str]]:
+    def warnings_for(text: str, mode: int) -> list[tuple[str, str]]:
         return events(load({flag: put(path, text, mode)}, {"LIVEKIT_API_KEY": "k", **extra}))
 
     extra: dict[str, str] = {}
-    assert told(secret, 0o644) == [("secret_file_readable", "api-secret")]
-    assert told(secret, 0o640) == []
+    assert warnings_for(secret, 0o644) == [("secret_file_readable", "api-secret")]
+    assert warnings_for(secret, 0o640) == []
     extra = {"LIVEKIT_API_SECRET": "another-secret-word"}
-    assert told(other, 0o644) == []
+    assert warnings_for(other, 0o644) == []
 
 
 def test_no_notice_has_a_secret_in_it(tmp_path: Path) -> None:

@@ -265,10 +265,10 @@ WRONG: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("name, given, said", WRONG)
+@pytest.mark.parametrize("name, given, message", WRONG)
 @pytest.mark.parametrize("source", [FLAG, VARIABLE])
 def test_a_wrong_value_is_named_with_the_way_to_set_it_right(
-    name: str, given: str, said: str, source: str
+    name: str, given: str, message: str, source: str
 ) -> None:
     row = BY_NAME[name]
     flags = {**KEYS, **({name: given} if source == FLAG else {})}
@@ -276,7 +276,7 @@ def test_a_wrong_value_is_named_with_the_way_to_set_it_right(
     with pytest.raises(SettingsError) as caught:
         load(flags, env)
     text = str(caught.value)
-    assert said in text
+    assert message in text
     assert text.startswith(f"{row.flag if source == FLAG else row.env}: ")
     assert row.flag in text
     assert row.env in text
@@ -293,7 +293,7 @@ def test_a_wrong_value_in_the_file_names_the_file(toml: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "toml, said",
+    "toml, message",
     [
         ("max-room = 3", "unknown key 'max-room'; did you mean max-rooms?"),
         ("[livekit]\nurl = 'ws://a'", "unknown key 'livekit'"),
@@ -305,12 +305,12 @@ def test_a_wrong_value_in_the_file_names_the_file(toml: str, tmp_path: Path) -> 
         ("status-every = false", "not a duration"),
     ],
 )
-def test_a_wrong_file_is_refused(toml: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused(toml: str, message: str, tmp_path: Path) -> None:
     path = config_file(tmp_path, toml)
     keys = {name: value for name, value in KEYS.items() if name not in toml}
     with pytest.raises(SettingsError) as caught:
         load({**keys, "config": path}, {})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
 

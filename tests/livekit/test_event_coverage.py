@@ -51,8 +51,8 @@ def test_what_the_tables_call_handled_is_what_the_code_handles() -> None:
 
 def test_a_native_message_that_the_room_emits_is_handled_where_the_room_s_event_is() -> None:
     to_the_room = {name for name in event_coverage.NATIVE if name in event_coverage.SDK}
-    kept_by_the_room = {"connection_state_changed", "token_refreshed"}
-    for name in to_the_room - kept_by_the_room:
+    handled_by_the_room = {"connection_state_changed", "token_refreshed"}
+    for name in to_the_room - handled_by_the_room:
         assert type(event_coverage.NATIVE[name]) is type(event_coverage.SDK[name]), name
 
 

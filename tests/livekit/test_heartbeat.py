@@ -16,8 +16,8 @@ class Times:
     worked: float = 3.0
 
 
-def heartbeat(times: Times, told: list[float]) -> Heartbeat:
-    return Heartbeat(told.append, steady=lambda: times.steady, worked=lambda: times.worked)
+def heartbeat(times: Times, reported: list[float]) -> Heartbeat:
+    return Heartbeat(reported.append, steady=lambda: times.steady, worked=lambda: times.worked)
 
 
 @pytest.mark.parametrize("slept, worked, suspended", [
@@ -32,8 +32,8 @@ def heartbeat(times: Times, told: list[float]) -> Heartbeat:
 async def test_a_pause_is_a_suspension_where_nothing_was_done_in_it(
     slept: float, worked: float, suspended: bool, where: str
 ) -> None:
-    times, told = Times(), list[float]()
-    one = heartbeat(times, told)
+    times, reported = Times(), list[float]()
+    one = heartbeat(times, reported)
     one.after_io_wait(0.0)
     times.steady += slept
     times.worked += worked
@@ -41,10 +41,10 @@ async def test_a_pause_is_a_suspension_where_nothing_was_done_in_it(
         one.after_io_wait(BEAT)
     else:
         one.before_task_step(trio.lowlevel.current_task())
-    assert told == ([pytest.approx(slept)] if suspended else [])
-    assert (one.count, one.seconds) == (len(told), sum(told))
+    assert reported == ([pytest.approx(slept)] if suspended else [])
+    assert (one.count, one.seconds) == (len(reported), sum(reported))
     one.after_io_wait(BEAT)
-    assert one.count == len(told), "once"
+    assert one.count == len(reported), "once"
 
 
 async def test_it_is_told_before_any_task_runs() -> None:

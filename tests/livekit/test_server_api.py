@@ -309,8 +309,8 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 async def test_what_the_server_says_is_made_harmless_and_short() -> None:
-    said = f"token {TOKEN} \x1b[31mred\\n" + "x" * 1000
-    body = '{"code":"internal","msg":"' + said.replace("\x1b", "\\u001b") + '"}'
+    message = f"token {TOKEN} \x1b[31mred\\n" + "x" * 1000
+    body = '{"code":"internal","msg":"' + message.replace("\x1b", "\\u001b") + '"}'
     async with raw_server(answering(http_answer("500 Internal", body.encode()))) as address:
         api = ServerApi(Endpoint.parse(f"ws://{address}"), KEY)
         with pytest.raises(ApiError) as caught:

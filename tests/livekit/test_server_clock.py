@@ -32,12 +32,12 @@ class World:
         """A question and its answer, each `way` seconds under way."""
         sent_at = self.steady
         self.passes(way)
-        told = self.true
+        server_time = self.true
         self.passes(way)
         if exact:
-            clock.observe(sent_at, told - told % 0.001)
+            clock.observe(sent_at, server_time - server_time % 0.001)
         else:
-            clock.observe_date(((b"Date", formatdate(told, usegmt=True).encode()),), sent_at)
+            clock.observe_date(((b"Date", formatdate(server_time, usegmt=True).encode()),), sent_at)
 
 
 @pytest.mark.parametrize("offset", [-120.0, -4.0, 0.0, 4.0, 120.0])
@@ -132,15 +132,17 @@ def test_a_server_whose_clock_was_far_ahead_for_a_minute_is_not_followed_for_eve
     assert clock.now() == pytest.approx(world.true, abs=0.1)
 
 
-@pytest.mark.parametrize("told", [-(2.0**62), -1.0, 0.0, 253_402_300_800.0, 2.0**62, float("nan")])
-def test_a_time_of_no_calendar_is_none(told: float) -> None:
+@pytest.mark.parametrize(
+    "server_time", [-(2.0**62), -1.0, 0.0, 253_402_300_800.0, 2.0**62, float("nan")]
+)
+def test_a_time_of_no_calendar_is_none(server_time: float) -> None:
     world = World()
     for known in (False, True):
         clock = world.clock()
         if known:
             world.ask(clock)
         for _ in range(2 * DOUBTS):
-            clock.observe(world.steady, told)
+            clock.observe(world.steady, server_time)
         assert clock.known == known
         assert clock.now() == pytest.approx(world.true, abs=0.1)
 

@@ -36,10 +36,10 @@ def test_a_room_token_watches_hidden_as_an_agent() -> None:
 
 
 def test_a_clock_that_runs_ahead_or_behind_by_minutes_still_makes_valid_tokens() -> None:
-    said = claims(worker_token(KEY))
-    assert "nbf" not in said
-    assert isinstance(said["exp"], int)
-    assert said["exp"] - time.time() > 300
+    payload = claims(worker_token(KEY))
+    assert "nbf" not in payload
+    assert isinstance(payload["exp"], int)
+    assert payload["exp"] - time.time() > 300
 
 
 def test_the_secret_is_in_no_repr() -> None:

@@ -19,11 +19,11 @@ def message(at: float, size: int = 1) -> TimelineEntry:
     return TimelineEntry(at, "data_message", {"identity": "alice", "topic": "", "size": size})
 
 
-def logged(*told: tuple[SessionState, TimelineEntry]) -> list[Any]:
+def logged(*entries: tuple[SessionState, TimelineEntry]) -> list[Any]:
     """Name and number of what is in the log."""
     say = SessionLog()
     with capture_logs() as logs:
-        for state, entry in told:
+        for state, entry in entries:
             say.offer(state, entry)
     assert say._seconds.keys() <= {"RM_1", "RM_2"}
     return [(line["event"], line.get("count"), line["room"]) for line in logs]
@@ -61,8 +61,8 @@ def test_changes_are_spared_as_messages_are_and_each_have_lines_of_their_own() -
     ]
     more = ("track_muted", "track_unmuted", "data_track_published", "data_track_unpublished")
     mutes = [TimelineEntry(NOW, event, {"identity": "alice"}) for event in more]
-    told = [*changes, *mutes, *[message(NOW)] * (MOST_LINES + 1), message(NOW + 1)]
-    lines = logged(*((STANDUP, one) for one in told))
+    entries = [*changes, *mutes, *[message(NOW)] * (MOST_LINES + 1), message(NOW + 1)]
+    lines = logged(*((STANDUP, one) for one in entries))
     assert lines == [
         *[("participant_metadata", None, "standup")] * MOST_LINES,
         *[("data_message", None, "standup")] * MOST_LINES,
@@ -89,5 +89,5 @@ def test_what_was_left_out_is_said_before_the_end_of_the_session_and_nothing_is_
 
 
 def test_a_room_that_says_much_but_not_too_much_is_logged_whole() -> None:
-    told = [(STANDUP, message(NOW + n / MOST_LINES)) for n in range(3 * MOST_LINES)]
-    assert logged(*told) == [("data_message", None, "standup")] * 3 * MOST_LINES
+    entries = [(STANDUP, message(NOW + n / MOST_LINES)) for n in range(3 * MOST_LINES)]
+    assert logged(*entries) == [("data_message", None, "standup")] * 3 * MOST_LINES

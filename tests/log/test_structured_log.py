@@ -374,8 +374,8 @@ def test_no_secret_and_no_token_reaches_the_log(
     log_format: str, logged: Callable[..., Logged]
 ) -> None:
     log = logged(log_format=log_format)
-    told = f"event {SECRET} {TOKEN}"
-    log.log.info(told)
+    logged_text = f"event {SECRET} {TOKEN}"
+    log.log.info(logged_text)
     log.log.warning("worker_rejected", error=ValueError(f"invalid token: {TOKEN}, {SECRET}"))
     log.log.warning("nested", value={"deep": [SECRET, {TOKEN: TOKEN}]}, token="anything-secret")
     log.log.info("participant_metadata", identity="alice", metadata=json.dumps({"t": TOKEN}))

@@ -35,7 +35,7 @@ BEGIN = 1_800_000_000.0
 
 
 @frozen
-class Told:
+class PlayedDemo:
     stories: tuple[RoomStory, ...]
     sessions: Sequence[SessionView]
     totals: FinalTotals
@@ -44,7 +44,7 @@ class Told:
         return compare(self.stories, sessions or self.sessions, self.totals)
 
 
-async def tell(people: int = 12) -> Told:
+async def tell(people: int = 12) -> PlayedDemo:
     rooms = SimulatedRooms(lambda: BEGIN + trio.current_time())
     crowd = SimulatedCrowd(rooms)
     plan = draw(4, people, 40, seed=2)
@@ -53,16 +53,16 @@ async def tell(people: int = 12) -> Told:
         crowd.dispatch_to(worker.assign)
         stories = await tell_story(plan, crowd, crowd, worker, early)
         totals = await worker.stop()
-        return Told(stories, await worker.sessions(), totals)
+        return PlayedDemo(stories, await worker.sessions(), totals)
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def demo() -> PlayedDemo:
     return trio.run(tell, clock=MockClock(autojump_threshold=0))
 
 
-def test_a_story_that_was_seen_right_has_no_difference(told: Told):
-    comparison = told.compare()
+def test_a_story_that_was_seen_right_has_no_difference(demo: PlayedDemo):
+    comparison = demo.compare()
     assert comparison.differences == ()
     assert comparison.numbers > 400
 
@@ -154,51 +154,51 @@ MUTATIONS: dict[str, Callable[[Session], object]] = {
 
 @pytest.mark.parametrize("what", MUTATIONS)
 @pytest.mark.parametrize("room", range(4))
-def test_one_wrong_number_is_found_and_named(told: Told, what: str, room: int):
-    sessions = [as_json(session) for session in told.sessions]
-    sid = told.stories[room].truth.room_sid
+def test_one_wrong_number_is_found_and_named(demo: PlayedDemo, what: str, room: int):
+    sessions = [as_json(session) for session in demo.sessions]
+    sid = demo.stories[room].truth.room_sid
     MUTATIONS[what](next(session for session in sessions if session["room_sid"] == sid))
-    differences = told.compare(msgspec.convert(sessions, list[SessionView])).differences
+    differences = demo.compare(msgspec.convert(sessions, list[SessionView])).differences
     assert differences
-    assert all(one.room == told.stories[room].plan.room for one in differences)
+    assert all(one.room == demo.stories[room].plan.room for one in differences)
     parts = [part for part in what.split(".") if part]
     assert any(all(part in one.path for part in parts) for one in differences)
 
 
 @pytest.mark.parametrize("key", ["rooms", "participants", "tracks", "data_messages", "seconds"])
-def test_a_wrong_number_in_the_final_summary_is_found(told: Told, key: str):
-    wrong = evolve(told.totals, **{key: getattr(told.totals, key) + 5})
-    (difference,) = compare(told.stories, told.sessions, wrong).differences
+def test_a_wrong_number_in_the_final_summary_is_found(demo: PlayedDemo, key: str):
+    wrong = evolve(demo.totals, **{key: getattr(demo.totals, key) + 5})
+    (difference,) = compare(demo.stories, demo.sessions, wrong).differences
     assert (difference.room, difference.path) == ("Final Summary", key)
 
 
-def test_a_room_that_was_not_seen_is_a_difference(told: Told):
-    differences = told.compare(told.sessions[1:]).differences
+def test_a_room_that_was_not_seen_is_a_difference(demo: PlayedDemo):
+    differences = demo.compare(demo.sessions[1:]).differences
     missing = [
         story.plan.room
-        for story in told.stories
-        if story.truth.room_sid == told.sessions[0].room_sid
+        for story in demo.stories
+        if story.truth.room_sid == demo.sessions[0].room_sid
     ]
     assert [one.room for one in differences if one.path == "session"] == missing
 
 
-def test_a_session_of_a_room_that_nobody_was_in_is_a_difference(told: Told):
-    more = replace(told.sessions[0], room_sid="RM_ghost", room="ghost")
-    differences = told.compare([*told.sessions, more]).differences
+def test_a_session_of_a_room_that_nobody_was_in_is_a_difference(demo: PlayedDemo):
+    more = replace(demo.sessions[0], room_sid="RM_ghost", room="ghost")
+    differences = demo.compare([*demo.sessions, more]).differences
     assert ("ghost", "session") in [(one.room, one.path) for one in differences]
 
 
-def test_a_message_for_somebody_else_is_not_expected(told: Told):
-    topics = {topic for s in told.sessions for topic in as_json(s)["data_messages"]["by_topic"]}
+def test_a_message_for_somebody_else_is_not_expected(demo: PlayedDemo):
+    topics = {topic for s in demo.sessions for topic in as_json(s)["data_messages"]["by_topic"]}
     assert "private" not in topics
 
 
 @pytest.mark.parametrize(
-    "seen,right",
+    "value,right",
     [(10.0, True), (10.5, True), (10.6, False), (None, False), (True, False), ("soon", False)],
 )
-def test_near_takes_numbers_within_its_bound_and_nothing_else(seen: object, right: bool):
-    assert Near(10.0, 0.5).matches(seen) is right
+def test_near_takes_numbers_within_its_bound_and_nothing_else(value: object, right: bool):
+    assert Near(10.0, 0.5).matches(value) is right
 
 
 def test_near_takes_times_as_the_contract_writes_them():
@@ -213,10 +213,10 @@ def test_one_of_takes_each_of_its_values():
     assert not either.matches(0)
 
 
-def test_the_last_page_has_all_its_numbers_in_a_terminal_of_80_columns(told: Told):
-    names = [evolve(one, plan=evolve(one.plan, room="room " + 300 * "x")) for one in told.stories]
+def test_the_last_page_has_all_its_numbers_in_a_terminal_of_80_columns(demo: PlayedDemo):
+    names = [evolve(one, plan=evolve(one.plan, room="room " + 300 * "x")) for one in demo.stories]
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
-    console.print(closing_page(names, told.sessions, told.totals, told.compare()))
+    console.print(closing_page(names, demo.sessions, demo.totals, demo.compare()))
     assert isinstance(console.file, io.StringIO)
     page = console.file.getvalue()
     heading = next(line for line in page.splitlines() if "peak" in line)

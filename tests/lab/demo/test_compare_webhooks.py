@@ -17,64 +17,64 @@ from bridge.lab.demo.compare_webhooks import WebhookComparison, compare_webhooks
 from bridge.lab.demo.webhook_receiver import WebhookReceiver, is_signed
 from bridge.outlets.envelope import body_of
 from bridge.outlets.signatures import Signer
-from tests.lab.demo.test_compare import Told, tell
+from tests.lab.demo.test_compare import PlayedDemo, tell
 
 Request: TypeAlias = tuple[dict[str, str], bytes]
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def demo() -> PlayedDemo:
     return trio.run(tell, clock=MockClock(autojump_threshold=0))
 
 
-def deliveries(told: Told) -> list[Delivery]:
+def deliveries(demo: PlayedDemo) -> list[Delivery]:
     """Each entry of each timeline."""
-    found = list[Delivery]()
-    for place, session in enumerate(told.sessions):
+    all_of_them = list[Delivery]()
+    for place, session in enumerate(demo.sessions):
         for number, entry in enumerate(session.timeline or ()):
             data: dict[str, Any] = msgspec.to_builtins(entry)
             at, event = datetime.fromisoformat(data.pop("at")), data.pop("event")
             if event == "session_ended":
                 summary = msgspec.to_builtins(msgspec.structs.replace(session, timeline=None))
                 data["summary"] = summary
-            found.append(
+            all_of_them.append(
                 Delivery(
                     f"{place}-{number}-0", number << 16, session.room_sid, session.room,
                     session.room_sid, event, at.timestamp(), data,
                 )
             )  # fmt: skip
-    return found
+    return all_of_them
 
 
-def requests(told: Told, receiver: WebhookReceiver) -> list[Request]:
+def requests(demo: PlayedDemo, receiver: WebhookReceiver) -> list[Request]:
     signer = Signer.of("standard", [receiver.secret])
-    found = list[Request]()
-    for one in deliveries(told):
+    all_of_them = list[Request]()
+    for one in deliveries(demo):
         body = body_of(one, "standard")
-        found.append((dict(signer.headers(one.id, body, 1.8e9)), body))
-    return found
+        all_of_them.append((dict(signer.headers(one.id, body, 1.8e9)), body))
+    return all_of_them
 
 
-def compared(told: Told, change: Callable[[list[Request]], object]) -> WebhookComparison:
+def compared(demo: PlayedDemo, change: Callable[[list[Request]], object]) -> WebhookComparison:
     receiver = WebhookReceiver(0)
-    sent = requests(told, receiver)
+    sent = requests(demo, receiver)
     change(sent)
     for headers, body in sent:
         receiver.take(headers, body)
-    return compare_webhooks(told.stories, told.sessions, receiver)
+    return compare_webhooks(demo.stories, demo.sessions, receiver)
 
 
-def test_what_arrived_whole_and_in_order_has_no_difference(told: Told) -> None:
-    result = compared(told, lambda _: None)
+def test_what_arrived_whole_and_in_order_has_no_difference(demo: PlayedDemo) -> None:
+    result = compared(demo, lambda _: None)
     assert result.differences == ()
     assert result.numbers > 400
-    assert result.summaries == len(told.stories)
+    assert result.summaries == len(demo.stories)
     assert result.joins > 0
     assert result.tracks > 0
 
 
-def test_what_came_twice_makes_no_difference(told: Told) -> None:
-    assert compared(told, lambda sent: sent.insert(5, sent[4])).differences == ()
+def test_what_came_twice_makes_no_difference(demo: PlayedDemo) -> None:
+    assert compared(demo, lambda sent: sent.insert(5, sent[4])).differences == ()
 
 
 def of_type(sent: list[Request], event: str) -> int:
@@ -107,21 +107,21 @@ def swap(sent: list[Request]) -> None:
     ],
 )
 def test_each_fault_is_found(
-    told: Told, change: Callable[[list[Request]], object], path: str
+    demo: PlayedDemo, change: Callable[[list[Request]], object], path: str
 ) -> None:
-    assert path in [one.path for one in compared(told, change).differences]
+    assert path in [one.path for one in compared(demo, change).differences]
 
 
-def test_a_wrong_number_in_a_summary_and_an_unknown_session_are_found(told: Told) -> None:
+def test_a_wrong_number_in_a_summary_and_an_unknown_session_are_found(demo: PlayedDemo) -> None:
     receiver = WebhookReceiver(0)
-    for headers, body in requests(told, receiver):
+    for headers, body in requests(demo, receiver):
         receiver.take(headers, body)
     ended = next(one for one in receiver.taken if one["type"] == "session_ended")
     ended["data"]["summary"]["people"]["unique"] += 1
     stranger: dict[str, Any] = {**receiver.taken[0], "session": "RM_stranger", "id": "x"}
     receiver.taken.append(stranger)
     paths = [
-        one.path for one in compare_webhooks(told.stories, told.sessions, receiver).differences
+        one.path for one in compare_webhooks(demo.stories, demo.sessions, receiver).differences
     ]
     assert paths == ["summary.people.unique", "session"]
 

@@ -167,9 +167,9 @@ async def test_a_story_that_breaks_off_is_told_in_one_line(
     monkeypatch.setattr(demo_run, "ensure_server", no_server)
     monkeypatch.setattr(demo_run, "tell_story", failing)
     assert await run_demo(SHORT, start_worker, start_simulated, console=console) == 1
-    told = capsys.readouterr().err
-    assert "The demo could not go on: 'alice' join: nobody\\x1b[2J is there" in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert "The demo could not go on: 'alice' join: nobody\\x1b[2J is there" in printed
+    assert "Traceback" not in printed
 
 
 async def test_settings_that_do_not_fit_are_refused_before_anything_starts(console: Console):

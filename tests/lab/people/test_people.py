@@ -55,7 +55,7 @@ async def eventually(ask: Callable[[], Awaitable[T]], right: Callable[[T], bool]
             await trio.sleep(0.05)
 
 
-async def seen(api: ServerApi, person: Person) -> models.ParticipantInfo | None:
+async def listed_info(api: ServerApi, person: Person) -> models.ParticipantInfo | None:
     everyone = await api.list_participants(person.room)
     return next((one for one in everyone if one.sid == person.sid), None)
 
@@ -63,9 +63,11 @@ async def seen(api: ServerApi, person: Person) -> models.ParticipantInfo | None:
 async def sees(
     api: ServerApi, person: Person, right: Callable[[models.ParticipantInfo], bool]
 ) -> models.ParticipantInfo:
-    found = await eventually(lambda: seen(api, person), lambda one: one is not None and right(one))
-    assert found is not None
-    return found
+    right_info = await eventually(
+        lambda: listed_info(api, person), lambda one: one is not None and right(one)
+    )
+    assert right_info is not None
+    return right_info
 
 
 def deeds(people: People, room: str) -> list[str]:
@@ -151,13 +153,13 @@ async def test_messages_are_kept_with_topic_size_and_format(people: People, room
     await alice.send_data(b"\xff", reliable=False, to=["bob"])
     await alice.send_text("größer")
     (truth,) = people.truth()
-    kept = [deed.data for deed in truth.deeds if deed.deed == "sent"]
-    assert [(one["topic"], one["size"], one["format"], one["stream"]) for one in kept] == [
+    sent = [deed.data for deed in truth.deeds if deed.deed == "sent"]
+    assert [(one["topic"], one["size"], one["format"], one["stream"]) for one in sent] == [
         ("poll", 8, "json", False),
         ("", 1, "binary", False),
         ("lk.chat", 8, "text", True),
     ]
-    assert [one["to"] for one in kept] == [(), ("bob",), ()]
+    assert [one["to"] for one in sent] == [(), ("bob",), ()]
 
 
 async def test_only_who_has_a_microphone_can_talk(people: People, room: str):
@@ -186,7 +188,7 @@ async def test_leaving_is_told_once_and_leaving_again_does_nothing(
     await alice.leave()
     assert await alice.out() == "client_initiated"
     assert not alice.present
-    assert await seen(api, alice) is None
+    assert await listed_info(api, alice) is None
     assert deeds(people, room) == ["joined", "left"]
     with pytest.raises(PeopleError, match="not in the room"):
         await alice.publish("microphone")
@@ -201,13 +203,13 @@ async def test_a_goodbye_that_was_lost_is_said_again(
     await alice.publish("microphone")
     await sees(api, alice, lambda one: len(one.tracks) == 1)
     await alice.vanish()
-    assert await seen(api, alice) is not None
+    assert await listed_info(api, alice) is not None
     key = (livekit_server.api_key, livekit_server.api_secret)
     grants = VideoGrants(room_join=True, room=room)
     token = AccessToken(*key).with_identity("alice").with_grants(grants).to_jwt()
     leave = ConfirmedLeave(livekit_server.url, *key, token, room=room, identity="alice")
     assert await trio.to_thread.run_sync(asyncio.run, leave.ensure_left())
-    assert await seen(api, alice) is None
+    assert await listed_info(api, alice) is None
     assert not await trio.to_thread.run_sync(asyncio.run, leave.ensure_left())
 
 
@@ -336,7 +338,7 @@ async def test_when_the_block_ends_everybody_has_left_and_no_process_is_there(
     assert alice.left_reason == "client_initiated"
     assert deeds(people, room)[-1] == "left"
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert await seen(api, alice) is None
+    assert await listed_info(api, alice) is None
 
 
 async def test_what_the_block_raises_comes_out_as_it_is(livekit_server: PrivateServer):
@@ -362,15 +364,15 @@ async def test_a_kept_process_goes_on_in_the_next_block_and_nobody_stays(
     livekit_server: PrivateServer, api: ServerApi, room: str
 ):
     keys = livekit_server.url, livekit_server.api_key, livekit_server.api_secret
-    kept = SharedProcess()
-    async with open_people(*keys, shared=kept) as people:
+    shared_process = SharedProcess()
+    async with open_people(*keys, shared=shared_process) as people:
         alice = await people.join(room, "alice")
         with trio.move_on_after(0.01):
             await people.join(room, "hasty")
         pids = people.pids
     assert alice.left_reason == "client_initiated"
-    assert await seen(api, alice) is None
-    async with open_people(*keys, shared=kept) as people:
+    assert await listed_info(api, alice) is None
+    async with open_people(*keys, shared=shared_process) as people:
         assert people.pids == pids
         assert people.present == ()
         bob = await people.join(room, "bob")
@@ -378,9 +380,9 @@ async def test_a_kept_process_goes_on_in_the_next_block_and_nobody_stays(
         psutil.Process(*pids).kill()
         with trio.fail_after(60):
             assert await bob.out() == "connection_timeout"
-    async with open_people(*keys, shared=kept) as people:
+    async with open_people(*keys, shared=shared_process) as people:
         assert people.pids != pids
         await people.join(room, "carol")
         pids = people.pids
-    await kept.end()
+    await shared_process.end()
     assert not psutil.pid_exists(*pids)

@@ -203,22 +203,22 @@ def test_progress_that_raises_gives_the_build_up(machine: Machine):
 
 
 @pytest.mark.parametrize(
-    "said,why",
+    "log_line,why",
     [
         ("dial tcp: lookup proxy.example: no such host", "the Go module proxy cannot be reached"),
         ("write /x: no space left on device", "the disk is full"),
         ("module/package.go:1:1: syntax error", "package.go:1:1: syntax error"),
     ],
 )
-def test_a_build_that_fails_says_why_and_what_to_do(machine: Machine, said: str, why: str):
-    (machine.go / "fails").write_text(f"{said}\n")
+def test_a_build_that_fails_says_why_and_what_to_do(machine: Machine, log_line: str, why: str):
+    (machine.go / "fails").write_text(f"{log_line}\n")
     with pytest.raises(ServerUnavailableError) as failure:
         build_server(silent)
     text = str(failure.value)
     assert why in text
     assert "put a livekit-server on PATH" in text
     assert "\n" not in text
-    assert said in (machine.cache / "build.log").read_text()
+    assert log_line in (machine.cache / "build.log").read_text()
     assert machine.cached == {"build.log", "build.lock"}
 
 

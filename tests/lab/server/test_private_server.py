@@ -42,9 +42,9 @@ sys.stdin.read()
 
 @pytest.fixture
 def binary(livekit_server: PrivateServer) -> Path:
-    found = find_server()
-    assert found is not None
-    return found
+    server_binary = find_server()
+    assert server_binary is not None
+    return server_binary
 
 
 def call(server: PrivateServer, method: str, path: str, body: str = "") -> int:
@@ -209,12 +209,12 @@ def test_overrides_are_laid_over_the_configuration(binary: Path, tmp_path: Path)
 
 def test_webhooks_reach_the_given_address(binary: Path, tmp_path: Path):
     arrived = threading.Event()
-    seen: list[dict[str, str]] = []
+    received: list[dict[str, str]] = []
 
     class Sink(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append({"event": json.loads(body)["event"], **self.headers})
+            received.append({"event": json.loads(body)["event"], **self.headers})
             self.send_response(http.client.OK)
             self.end_headers()
             arrived.set()
@@ -231,8 +231,8 @@ def test_webhooks_reach_the_given_address(binary: Path, tmp_path: Path):
                 assert arrived.wait(PATIENCE)
         finally:
             sink.shutdown()
-    assert seen[0]["event"] == "room_started"
-    assert seen[0]["Authorization"]
+    assert received[0]["event"] == "room_started"
+    assert received[0]["Authorization"]
 
 
 def create_room(server: PrivateServer, name: str) -> None:

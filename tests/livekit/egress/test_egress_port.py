@@ -56,8 +56,8 @@ class EgressContract:
         assert over.is_over
         assert over.file
         assert (over.ended_at or 0) >= (over.started_at or 0)
-        (kept,) = await port.list_room(egress_stage.room)
-        assert kept == over
+        (stopped,) = await port.list_room(egress_stage.room)
+        assert stopped == over
         with pytest.raises(ControlNotFound):
             await port.stop(started.egress_id)
 

@@ -114,9 +114,11 @@ class Contract:
         ]
         assert (left.identity, left.sid) == ("alice", alice.sid)
         assert left.reason == "client_initiated"
-        gone = recorder.all(TrackUnpublished, identity="alice")
-        assert {event.track_sid for event in gone} == set(tracks)
-        assert all(recorder.events.index(event) < recorder.events.index(left) for event in gone)
+        unpublished = recorder.all(TrackUnpublished, identity="alice")
+        assert {event.track_sid for event in unpublished} == set(tracks)
+        assert all(
+            recorder.events.index(event) < recorder.events.index(left) for event in unpublished
+        )
 
     async def test_a_track_that_is_taken_back_is_told(self, stage: Stage) -> None:
         alice = await stage.join("alice")

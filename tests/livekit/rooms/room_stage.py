@@ -74,13 +74,15 @@ class Recorder:
     async def wait(self, kind: type[E], *, count: int = 1, **fields: Any) -> E:
         """The `count`th event of this class with these fields, when it is there."""
         return await self.until(
-            lambda: (found := self.all(kind, **fields))[count - 1 : count] and found[count - 1],
+            lambda: (
+                (result_of := self.all(kind, **fields))[count - 1 : count] and result_of[count - 1]
+            ),
             f"{count} × {kind.__name__} {fields}",
         )
 
     async def joined(self, identity: str, *, count: int = 1) -> ParticipantJoined:
         return await self.until(
-            lambda: (found := self.joins(identity))[count - 1 : count] and found[count - 1],
+            lambda: (result_of := self.joins(identity))[count - 1 : count] and result_of[count - 1],
             f"{identity} joined",
         )
 
@@ -105,11 +107,11 @@ class Recorder:
         ]
 
     async def until(
-        self, found: Callable[[], Any], what: str = "", patience: float = PATIENCE
+        self, result_of: Callable[[], Any], what: str = "", patience: float = PATIENCE
     ) -> Any:
         """The first true result of `found`."""
         with trio.move_on_after(patience):
-            while not (result := found()):
+            while not (result := result_of()):
                 await self._news.wait()
             return result
         lines = "\n".join(str(event)[:200] for event in self.events)

@@ -48,18 +48,18 @@ async def test_a_connect_may_be_cancelled_at_any_moment(
             )
         )
         with trio.fail_after(LIVE + 60):
-            said = b""
-            while b"settled" not in said:
+            output = b""
+            while b"settled" not in output:
                 chunk = await process.stdout.receive_some()
                 assert chunk, "the process is gone"
-                said += chunk
+                output += chunk
             for room in rooms:
                 await nobody_in(api, room)
             await process.wait()
-            said += b"".join([chunk async for chunk in process.stdout])
-            trouble = b"".join([chunk async for chunk in process.stderr]).decode()
-    assert (process.returncode, trouble) == (0, "")
-    assert said.endswith(b"alive\n")
+            output += b"".join([chunk async for chunk in process.stdout])
+            errors = b"".join([chunk async for chunk in process.stderr]).decode()
+    assert (process.returncode, errors) == (0, "")
+    assert output.endswith(b"alive\n")
 
 
 async def nobody_in(api: ServerApi, room: str) -> None:

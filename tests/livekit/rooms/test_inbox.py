@@ -118,14 +118,14 @@ async def test_what_a_thread_changes_over_and_over_ends_as_it_was_last(inbox: In
 
 async def test_other_tasks_run_in_between(inbox: Inbox) -> None:
     taken: list[int] = []
-    seen: list[int] = []
+    counts: list[int] = []
     for _ in range(10 * inboxes.PASS_TURNS):
         queue = inbox.queue(taken.append)
         queue.put(1)
     while len(taken) < 10 * inboxes.PASS_TURNS:
         await trio.lowlevel.checkpoint()
-        seen.append(len(taken))
-    assert len(set(seen)) >= 5
+        counts.append(len(taken))
+    assert len(set(counts)) >= 5
 
 
 async def test_it_takes_at_once_after_a_calm_time_and_else_once_in_an_interval(

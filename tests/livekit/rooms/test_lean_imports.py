@@ -17,7 +17,7 @@ def loaded(*names):
 """
 
 
-def said_by(program: str) -> list[str]:
+def output_of(program: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", LEAN + program],
         cwd=CHECKOUT, capture_output=True, text=True, check=False,
@@ -27,7 +27,7 @@ def said_by(program: str) -> list[str]:
 
 
 def test_a_worker_with_its_pages_imports_nothing_it_never_uses() -> None:
-    assert said_by("""
+    assert output_of("""
 print(dict(lean_imports.import_lean()))
 import bridge.app.worker_role, bridge.app.web
 import bridge.http.server.listener, bridge.log.structured_log
@@ -36,7 +36,7 @@ print(loaded("numpy", "rich", "pygments", "livekit.protocol.sip", "livekit.proto
 
 
 def test_what_was_kept_out_is_there_for_who_uses_it() -> None:
-    assert said_by("""
+    assert output_of("""
 lean_imports.import_lean()
 from livekit import rtc
 from livekit.rtc import audio_mixer
@@ -49,7 +49,7 @@ print(api.ListSIPTrunkRequest.__name__)
 
 
 def test_what_is_there_already_is_left_as_it_is() -> None:
-    assert said_by("""
+    assert output_of("""
 import numpy, rich, structlog, livekit.protocol
 print(dict(lean_imports.import_lean()))
 from livekit.rtc import audio_mixer
@@ -76,10 +76,10 @@ from livekit.protocol import sip, webhook; print([0.0])""",
     ids=["numpy is used at once", "modules need their package"],
 )
 def test_what_cannot_be_kept_out_is_imported_as_ever(moved: str, package: str, use: str) -> None:
-    said = said_by(f"""
+    output = output_of(f"""
 {moved}
 lost = lean_imports.import_lean()
 print(*lost)
 {use}
 """)
-    assert said == [package, "[0.0]"]
+    assert output == [package, "[0.0]"]

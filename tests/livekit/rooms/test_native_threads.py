@@ -42,9 +42,9 @@ async def test_timers_of_native_threads_have_slack_and_those_of_our_own_do_not(
     async with real.open(recorder) as room:
         await recorder.wait(TrackSubscribed)
         for name in ("tokio-rt-worker", "network_thread", "worker_thread 0", "SyntheticAudioD"):
-            found = threads(name)
-            assert found, name
-            assert {slack(one) for one in found} == {native_threads.TIMER_SLACK}, name
+            of_this_name = threads(name)
+            assert of_this_name, name
+            assert {slack(one) for one in of_this_name} == {native_threads.TIMER_SLACK}, name
         (audio,) = threads("SyntheticAudioD")
         assert os.sched_getscheduler(audio) == os.SCHED_OTHER
         await simulate(room, "SIMULATE_FULL_RECONNECT")
@@ -127,12 +127,12 @@ def call_twice_on_a_native_thread(callback: Callable[[], None]) -> None:
 
 
 @linux
-@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+@pytest.mark.parametrize("restored", [True, False], ids=["restored", "not restored"])
 def test_a_thread_state_that_is_kept_is_there_at_the_next_call(
-    kept: bool, monkeypatch: pytest.MonkeyPatch
+    restored: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native_threads, "_saved_states", 0)
-    if not kept:
+    if not restored:
         monkeypatch.setattr(native_threads, "_ensure", lambda: 0)
     states: list[int] = []
 
@@ -141,7 +141,7 @@ def test_a_thread_state_that_is_kept_is_there_at_the_next_call(
         states.append(native_threads.thread_states())
 
     call_twice_on_a_native_thread(callback)
-    assert states == ([1, 1] if kept else [1, 2])
+    assert states == ([1, 1] if restored else [1, 2])
 
 
 def test_only_so_many_thread_states_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,12 +60,14 @@ class Jam:
         with trio.fail_after(PATIENCE):
             while True:
                 came = tuple(self.came)
-                said = [
+                places = [
                     n
                     for n, one in enumerate(came)
                     if one.participant_metadata_changed.metadata == text
                 ]
-                if said and any(one.HasField("participants_updated") for one in came[said[0] :]):
+                if places and any(
+                    one.HasField("participants_updated") for one in came[places[0] :]
+                ):
                     return
                 await trio.sleep(0.01)
 
@@ -95,10 +97,10 @@ async def test_messages_that_nobody_has_time_for_are_counted_and_nothing_else_is
         assert recorder.all(DataReceived) == []
         jam.end()
         await recorder.wait(ParticipantLeft, identity="bob")
-        heard, thinned = recorder.all(DataReceived), recorder.all(MessagesDropped)
-        assert [event.size for event in heard] == list(range(1, len(heard) + 1))
-        assert 0 < len(heard) <= LIMIT
-        assert len(heard) + sum(event.messages for event in thinned) == SENT + LIMIT
+        received, thinned = recorder.all(DataReceived), recorder.all(MessagesDropped)
+        assert [event.size for event in received] == list(range(1, len(received) + 1))
+        assert 0 < len(received) <= LIMIT
+        assert len(received) + sum(event.messages for event in thinned) == SENT + LIMIT
         await alice.send_data(bytes(1000))
         await recorder.wait(DataReceived, size=1000)
     assert recorder.all(MessagesDropped) == thinned
@@ -147,7 +149,7 @@ async def test_of_what_changes_faster_than_it_can_be_taken_in_the_newest_is_told
         assert [track.muted for track in after.tracks] == [False]
         assert room.roster().participants == recorder.folded().participants
         overtaken = sum(event.changes for event in recorder.all(MessagesDropped))
-        seen = sum(len(recorder.all(kind)) for kind in CHANGES.values())
-        assert seen < 2 * len(CHANGES)
-        assert seen + overtaken >= sum(jam.counts[name] for name in CHANGES)
+        observed = sum(len(recorder.all(kind)) for kind in CHANGES.values())
+        assert observed < 2 * len(CHANGES)
+        assert observed + overtaken >= sum(jam.counts[name] for name in CHANGES)
     recorder.check_frame()

@@ -38,10 +38,10 @@ class Contract:
         await stage.join("alice")
         bob = await stage.join("bob")
         await bob.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             await control.remove(stage.room, "bob")
-            left = await told.wait(ParticipantLeft, identity="bob")
+            left = await recorder.wait(ParticipantLeft, identity="bob")
             assert (left.sid, left.reason) == (bob.sid, "participant_removed")
             with pytest.raises(ControlNotFound):
                 await control.remove(stage.room, "bob")
@@ -49,11 +49,11 @@ class Contract:
     async def test_a_track_is_muted_once_or_again(self, stage: Stage, control: RoomControl) -> None:
         alice = await stage.join("alice")
         microphone = await alice.publish("microphone")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             for _ in range(2):
                 await control.mute(stage.room, "alice", microphone)
-            muted = await told.wait(TrackMuted)
+            muted = await recorder.wait(TrackMuted)
             assert (muted.identity, muted.track_sid) == ("alice", microphone)
 
     async def test_permissions_are_taken_with_the_tracks_and_given_back(
@@ -89,15 +89,15 @@ class Contract:
         self, stage: Stage, control: RoomControl
     ) -> None:
         await stage.join("alice")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             with trio.fail_after(60):
                 # Our data channel opens a moment after the entry; until then nothing arrives.
-                while not told.all(DataReceived):
+                while not recorder.all(DataReceived):
                     await control.send(stage.room, b"lost", identities=["nobody"])
                     await control.send(stage.room, b"soon over", topic="notice")
                     await trio.sleep(0.1)
-        for message in told.all(DataReceived):
+        for message in recorder.all(DataReceived):
             assert (message.identity, message.topic, message.size) == (None, "notice", 9)
 
     async def test_the_list_of_people_has_the_silent_ones_at_once_by_the_order_of_their_joins(
@@ -115,20 +115,20 @@ class Contract:
 
     async def test_metadata_is_replaced(self, stage: Stage, control: RoomControl) -> None:
         await stage.join("alice")
-        told = Recorder()
-        async with stage.open(told):
+        recorder = Recorder()
+        async with stage.open(recorder):
             await control.set_metadata(stage.room, "after")
-            assert (await told.wait(RoomMetadataChanged)).metadata == "after"
+            assert (await recorder.wait(RoomMetadataChanged)).metadata == "after"
 
     async def test_a_room_is_ended_but_no_other_instance_of_its_name(
         self, stage: Stage, control: RoomControl
     ) -> None:
         alice = await stage.join("alice")
-        told = Recorder()
-        async with stage.open(told) as room:
+        recorder = Recorder()
+        async with stage.open(recorder) as room:
             with pytest.raises(ControlNotFound):
                 await control.end(stage.room, "RM_another")
-            assert not told.all(Disconnected)
+            assert not recorder.all(Disconnected)
             await control.end(stage.room, alice.room_sid)
             assert await room.closed() == "room_deleted"
         with pytest.raises(ControlNotFound):

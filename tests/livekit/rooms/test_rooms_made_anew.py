@@ -61,47 +61,47 @@ async def test_a_room_that_only_our_entry_made_is_told_from_all_others_and_delet
     real: RealStage,
 ) -> None:
     """Acts as a server that is too old for tokens that make no room."""
-    lives = RoomInstances(real.api)
+    instances = RoomInstances(real.api)
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
         made = room.roster().room_sid
-        assert await lives.only_we_made(real.room, made, "agent-1")
-        assert not await lives.only_we_made(real.room, "RM_another", "agent-1")
-        assert not await lives.only_we_made(real.room, made, "agent-2")
-    await lives.delete(real.room, "RM_another")
+        assert await instances.only_we_made(real.room, made, "agent-1")
+        assert not await instances.only_we_made(real.room, "RM_another", "agent-1")
+        assert not await instances.only_we_made(real.room, made, "agent-2")
+    await instances.delete(real.room, "RM_another")
     assert await real.living(real.room) == made
-    await lives.delete(real.room, made)
+    await instances.delete(real.room, made)
     assert await real.living(real.room) == ""
 
 
 async def test_a_room_with_somebody_in_it_or_with_metadata_is_not_ours_to_delete(
     real: RealStage,
 ) -> None:
-    lives = RoomInstances(real.api)
+    instances = RoomInstances(real.api)
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
         made = room.roster().room_sid
         await real.join("alice")
-        assert not await lives.only_we_made(real.room, made, "agent-1")
-        await lives.delete(real.room, made)
+        assert not await instances.only_we_made(real.room, made, "agent-1")
+        await instances.delete(real.room, made)
         assert await real.living(real.room) == made
     real.room = f"{real.room}-prepared"
     await real.api.create_room(real.room, metadata="the owner's")
     async with real.port.open(job(real, may_make=True), Recorder()) as room:
-        assert not await lives.only_we_made(real.room, room.roster().room_sid, "agent-1")
+        assert not await instances.only_we_made(real.room, room.roster().room_sid, "agent-1")
 
 
 async def test_a_hundred_questions_at_once_are_a_few_calls(real: RealStage) -> None:
     alice = await real.join("alice")
-    calls, found = list[int](), list[str]()
+    calls, sids = list[int](), list[str]()
 
     class Counted:
         async def list_rooms(self, names: Sequence[str]) -> list[Room]:
             calls.append(len(names))
             return await real.api.list_rooms(names)
 
-    lives = RoomInstances(cast("ServerApi", Counted()))
+    instances = RoomInstances(cast("ServerApi", Counted()))
 
     async def look(number: int) -> None:
-        found.append(await lives.sid_of(real.room if number % 2 else f"{real.room}-{number}"))
+        sids.append(await instances.sid_of(real.room if number % 2 else f"{real.room}-{number}"))
 
     async with trio.open_nursery() as nursery:
         for number in range(100):
@@ -109,7 +109,7 @@ async def test_a_hundred_questions_at_once_are_a_few_calls(real: RealStage) -> N
         # One of them is cancelled: the others' answers do not hang on it.
         with trio.CancelScope() as scope:
             scope.cancel()
-            await lives.sid_of("ghost")
-    assert sorted(set(found)) == ["", alice.room_sid]
-    assert len(found) == 100
+            await instances.sid_of("ghost")
+    assert sorted(set(sids)) == ["", alice.room_sid]
+    assert len(sids) == 100
     assert len(calls) <= 4

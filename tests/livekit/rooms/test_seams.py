@@ -109,8 +109,8 @@ asyncio.run(main())
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
-    said = [line for line in done.stdout.splitlines() if not line.startswith("DEBUG:asyncio")]
-    assert (said, done.stderr, done.returncode) == (["refused"], "", 0)
+    printed = [line for line in done.stdout.splitlines() if not line.startswith("DEBUG:asyncio")]
+    assert (printed, done.stderr, done.returncode) == (["refused"], "", 0)
 
 
 async def test_events_of_a_room_pass_the_sdks_queue_by_and_the_way_ends_with_the_room(

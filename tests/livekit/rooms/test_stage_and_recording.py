@@ -66,8 +66,12 @@ async def test_data_tracks_are_told_also_those_that_were_there_before_us(real: R
     early = await alice.publish_data_track("early")
     observer = Recorder()
     async with real.open(observer):
-        found = await observer.wait(DataTrackPublished, track_sid=early)
-        assert (found.identity, found.name, found.encrypted) == ("alice", "early", False)
+        track_event = await observer.wait(DataTrackPublished, track_sid=early)
+        assert (track_event.identity, track_event.name, track_event.encrypted) == (
+            "alice",
+            "early",
+            False,
+        )
         later = await alice.publish_data_track("later")
         await observer.wait(DataTrackPublished, track_sid=later)
         await alice.unpublish_data_track(later)

@@ -77,7 +77,7 @@ def folded(events: list[RoomEvent]) -> SessionState:
     return state
 
 
-def seen(state: SessionState) -> dict[str, Any]:
+def as_json_of(state: SessionState) -> dict[str, Any]:
     return as_json(session_view(state, state.last_at))
 
 
@@ -99,8 +99,8 @@ async def telling(livekit_server: PrivateServer, tmp_path: Path) -> AsyncGenerat
     assert binary is not None
     port, recorder, room_only = free_port(socket.SOCK_STREAM), Recorder(), Recorder()
 
-    def hear(said: TranslatedWebhook) -> None:
-        recorder(said.event)
+    def hear(webhook: TranslatedWebhook) -> None:
+        recorder(webhook.event)
 
     urls = [f"http://{LOOPBACK}:{port}/livekit/webhook"]
     with PrivateServer.start(binary, tmp_path, webhook_urls=urls) as server:
@@ -198,7 +198,7 @@ async def test_a_visible_recorder_is_no_person(
         await recorder.wait(RecorderDetected, identity="late")
         state = folded(recorder.events)
         assert (state.current, state.unique, state.joins, state.peak) == (1, 1, 1, 1)
-        assert {one["identity"]: one["kind"] for one in seen(state)["participants"]} == {
+        assert {one["identity"]: one["kind"] for one in as_json_of(state)["participants"]} == {
             "alice": "standard",
             "early": "egress",
             "late": "egress",
@@ -240,7 +240,7 @@ async def test_a_call_is_there_from_when_it_was_answered(real: RealStage) -> Non
         await call.leave()
         await recorder.until(lambda: not folded(recorder.events).present, "hung up")
         state = folded(recorder.events)
-    (line,) = seen(state)["participants"]
+    (line,) = as_json_of(state)["participants"]
     (join,) = line["joins"]
     assert (line["kind"], join["active"], state.joins) == ("sip", True, 1)
     sip = line["sip"]
@@ -263,7 +263,7 @@ async def test_the_first_microphone_has_a_time_and_says_how_exact_it_is(real: Re
         observed = (await before.published(microphone)).at
     recorder = Recorder()
     async with real.open(recorder):
-        (track,) = seen(folded(recorder.events))["tracks"]
+        (track,) = as_json_of(folded(recorder.events))["tracks"]
     state = folded(recorder.events)
     kept = state.tracks.get(microphone) or state.past_tracks.get(microphone)
     assert kept is not None

@@ -198,7 +198,7 @@ async def entering(
 
     async def enter() -> None:
         for number in itertools.count():
-            await jobs.until(lambda seen=number: len(jobs.assigned) > seen, seconds=inf)
+            await jobs.until(lambda count=number: len(jobs.assigned) > count, seconds=inf)
             nursery.start_soon(stay, jobs.assigned[number])
 
     async with trio.open_nursery() as nursery:
@@ -232,8 +232,8 @@ async def test_a_room_with_an_agent_that_only_bears_our_name_is_watched_and_this
     with logged() as log:
         async with running(worker), reconciling(worker, api, name):
             await jobs.until(lambda: bool(jobs.assigned))
-            said = await log.until("agent_name_shared")
-    assert (said["room"], said["identity"]) == (name, "agent-1")
+            logged_line = await log.until("agent_name_shared")
+    assert (logged_line["room"], logged_line["identity"]) == (name, "agent-1")
     assert not jobs.assigned[0].dispatch_id, "it was claimed: a dispatch may go to the other"
 
 
@@ -279,8 +279,8 @@ async def test_beyond_capacity_rooms_are_named_once_and_taken_when_there_is_a_pl
     with logged() as log:
         async with running(worker), reconciling(worker, api, name):
             await jobs.until(lambda: len(jobs.assigned) == 2)
-            said = await log.until("rooms_not_watched")
-            assert said["rooms"] == 2
+            logged_line = await log.until("rooms_not_watched")
+            assert logged_line["rooms"] == 2
             await api.delete_room(jobs.assigned[0].room)
             worker.job_ended(jobs.assigned[0].job_id)
             await jobs.until(lambda: len(jobs.assigned) == 3)

@@ -84,8 +84,8 @@ INSTANCE = INSTANCE_ATTRIBUTE.replace(".", "__")
 def test_an_agent_is_ours_by_its_kind_and_name_whatever_people_call_themselves(
     who: models.ParticipantInfo, agent_name: str, instance: str | None
 ) -> None:
-    found = [agent.instance for agent in r.our_agents([who], agent_name)]
-    assert found == ([] if instance is None else [instance])
+    result = [agent.instance for agent in r.our_agents([who], agent_name)]
+    assert result == ([] if instance is None else [instance])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_server_that_tells_whole_seconds_only_is_understood(
 
 
 @pytest.mark.parametrize(
-    "who, agent_name, found",
+    "who, agent_name, result",
     [
         (participant(AGENT, lk__agent_name="watcher"), "watcher", ("agent-1",)),
         (participant(AGENT, lk__agent_name="watcher", **{INSTANCE: "x"}), "watcher", ()),
@@ -115,9 +115,9 @@ def test_a_server_that_tells_whole_seconds_only_is_understood(
     ],
 )
 def test_an_agent_that_only_bears_our_name_is_a_namesake(
-    who: models.ParticipantInfo, agent_name: str, found: tuple[str, ...]
+    who: models.ParticipantInfo, agent_name: str, result: tuple[str, ...]
 ) -> None:
-    assert r.namesakes([who], agent_name) == found
+    assert r.namesakes([who], agent_name) == result
 
 
 def at(joined_at: float, identity: str, instance: str) -> r.ListedAgent:
@@ -145,12 +145,12 @@ def test_of_two_workers_in_a_room_the_one_that_came_first_stays_whoever_looks(
     agents: list[r.ListedAgent], goes: list[str]
 ) -> None:
     mine = {"here": {"a", "a2"}, "there": {"b"}, "third": {"c"}}
-    told = [
+    decisions = [
         identity
         for instance, identities in mine.items()
         for identity in r.duplicate_agents(agents, identities, instance)
     ]
-    assert told == goes
+    assert decisions == goes
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_a_dispatch_is_under_way_for_a_few_seconds(
 
 def test_in_a_burst_somebody_elses_dispatch_is_not_waited_for_long() -> None:
     for age, left in ((0.5, 0.3), (1.0, 0.0)):
-        found = r.dispatch_wait([dispatch(age)], "watcher", NOW, grace=r.SHORT_DISPATCH_GRACE)
-        assert found == pytest.approx(left, abs=1e-3)
+        result = r.dispatch_wait([dispatch(age)], "watcher", NOW, grace=r.SHORT_DISPATCH_GRACE)
+        assert result == pytest.approx(left, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,14 @@ def test_candidates_are_the_rooms_that_are_ours_and_those_that_should_be() -> No
     rooms = [room(name) for name in names]
     memory = {each.sid: r.RoomMemory(inspect_at=10.0) for each in rooms}
     memory["RM_ours"].ours = True
-    found = r.candidates(
+    result = r.candidates(
         rooms,
         memory,
         patterns=("*l*", "[r]*"),
         resumable={"RM_wanted"},
         excluded=lambda name, sid: (name, sid) == ("excluded", "RM_excluded"),
     )
-    assert [each.name for each in found] == ["late", "ours", "elsewhere", "wanted"]
+    assert [each.name for each in result] == ["late", "ours", "elsewhere", "wanted"]
 
 
 def test_retries_wait_twice_as_long_each_time_and_longer_where_many_were_dispatched() -> None:

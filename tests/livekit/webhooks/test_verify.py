@@ -19,8 +19,8 @@ from tests.livekit.webhooks.webhook_sender import KEY, OTHER, body_of, event, to
 NOW = time.time()
 """The time of the imports: minutes ago, where many tests ran before."""
 signed = partial(token_for, at=NOW)
-said = partial(event, created_at=int(NOW))
-BODY = body_of(said())
+our_event = partial(event, created_at=int(NOW))
+BODY = body_of(our_event())
 
 
 def read(body: bytes, token: str) -> WebhookEvent | Refusal:
@@ -29,21 +29,21 @@ def read(body: bytes, token: str) -> WebhookEvent | Refusal:
 
 
 def refused(body: bytes, token: str) -> Refusal | None:
-    found = read(body, token)
-    return None if isinstance(found, WebhookEvent) else found
+    result = read(body, token)
+    return None if isinstance(result, WebhookEvent) else result
 
 
 def test_what_livekit_signs_is_read():
-    sent = said("participant_joined", num_dropped=3)
+    sent = our_event("participant_joined", num_dropped=3)
     body = body_of(sent)
     assert read(body, signed(body)) == sent
 
 
 def test_fields_of_a_newer_server_are_passed_over():
     body = json.dumps({**json.loads(BODY), "someday": {"a": [1]}, "event": "room_moved"}).encode()
-    found = read(body, signed(body))
-    assert isinstance(found, WebhookEvent)
-    assert found.event == "room_moved"
+    result = read(body, signed(body))
+    assert isinstance(result, WebhookEvent)
+    assert result.event == "room_moved"
 
 
 FORGED = {

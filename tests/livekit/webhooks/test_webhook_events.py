@@ -33,7 +33,7 @@ from bridge.livekit.webhooks.webhook_events import (
 from tests.livekit.webhooks.webhook_sender import event
 
 Kind = models.ParticipantInfo.Kind
-AT, SAID_AT = 1_000_000_000.5, 1_000_000_000
+AT, CREATED_AT = 1_000_000_000.5, 1_000_000_000
 
 ANNA = models.ParticipantInfo(
     sid="PA_1",
@@ -68,74 +68,76 @@ MICROPHONE = models.TrackInfo(
 MICROPHONE_IN_OUR_WORDS = TrackInfo("TR_2", "audio", "microphone", name="mic", encrypted=True)
 
 
-def said(webhook: WebhookEvent) -> TranslatedWebhook | None:
+def translated(webhook: WebhookEvent) -> TranslatedWebhook | None:
     return translate(webhook, "watcher", AT)
 
 
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("participant_joined", WebhookJoined(AT, SAID_AT, ANNA_IN_OUR_WORDS)),
-        ("participant_left", WebhookLeft(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed")),
+        ("participant_joined", WebhookJoined(AT, CREATED_AT, ANNA_IN_OUR_WORDS)),
+        ("participant_left", WebhookLeft(AT, CREATED_AT, ANNA_IN_OUR_WORDS, "participant_removed")),
         (
             "participant_connection_aborted",
-            WebhookJoinAborted(AT, SAID_AT, ANNA_IN_OUR_WORDS, "participant_removed"),
+            WebhookJoinAborted(AT, CREATED_AT, ANNA_IN_OUR_WORDS, "participant_removed"),
         ),
         (
             "track_published",
-            WebhookTrack(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, True),
+            WebhookTrack(AT, CREATED_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, True),
         ),
         (
             "track_unpublished",
-            WebhookTrack(AT, SAID_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, False),
+            WebhookTrack(AT, CREATED_AT, "anna", "PA_1", MICROPHONE_IN_OUR_WORDS, False),
         ),
-        ("room_finished", WebhookRoomFinished(AT, SAID_AT)),
+        ("room_finished", WebhookRoomFinished(AT, CREATED_AT)),
     ],
 )
 def test_each_webhook_says_what_happened_when_and_in_which_room(name: str, words: WebhookReport):
-    webhook = event(name, created_at=SAID_AT, participant=ANNA, track=MICROPHONE)
-    assert said(webhook) == TranslatedWebhook("lobby", "RM_1", words)
+    webhook = event(name, created_at=CREATED_AT, participant=ANNA, track=MICROPHONE)
+    assert translated(webhook) == TranslatedWebhook("lobby", "RM_1", words)
 
 
 def test_a_room_tells_when_it_was_created_to_the_millisecond_if_the_server_does():
     def room(**fields: Any) -> WebhookEvent:
         room = models.Room(sid="RM_1", name="lobby", metadata="m", **fields)
-        return event("room_started", created_at=SAID_AT, room=room)
+        return event("room_started", created_at=CREATED_AT, room=room)
 
-    def told(created_at: float | None) -> TranslatedWebhook:
-        return TranslatedWebhook("lobby", "RM_1", WebhookRoomStarted(AT, SAID_AT, created_at, "m"))
+    def report(created_at: float | None) -> TranslatedWebhook:
+        return TranslatedWebhook(
+            "lobby", "RM_1", WebhookRoomStarted(AT, CREATED_AT, created_at, "m")
+        )
 
-    assert said(room(creation_time=9, creation_time_ms=9250)) == told(9.25)
-    assert said(room(creation_time=9)) == told(9.0)
-    assert said(room()) == told(None)
+    assert translated(room(creation_time=9, creation_time_ms=9250)) == report(9.25)
+    assert translated(room(creation_time=9)) == report(9.0)
+    assert translated(room()) == report(None)
 
 
 def test_a_recorder_by_its_old_grant_is_no_person():
     recorder = models.ParticipantInfo(
         sid="PA_1", identity="bot", permission=models.ParticipantPermission(recorder=True)
     )
-    said = translate(event("participant_joined", participant=recorder), "agent", AT)
-    assert said is not None
-    assert isinstance(said.event, WebhookJoined)
-    assert said.event.participant.kind == "egress"
+    translated = translate(event("participant_joined", participant=recorder), "agent", AT)
+    assert translated is not None
+    assert isinstance(translated.event, WebhookJoined)
+    assert translated.event.participant.kind == "egress"
 
 
 def test_who_has_no_join_time_joined_when_it_was_said():
-    found = said(
-        event("participant_joined", created_at=SAID_AT, participant=models.ParticipantInfo())
+    result = translated(
+        event("participant_joined", created_at=CREATED_AT, participant=models.ParticipantInfo())
     )
-    assert found is not None
-    assert isinstance(found.event, WebhookJoined)
-    assert found.event.participant.joined_at == SAID_AT
+    assert result is not None
+    assert isinstance(result.event, WebhookJoined)
+    assert result.event.participant.joined_at == CREATED_AT
 
 
 def test_a_leave_without_a_reason_has_none_and_a_reason_of_tomorrow_its_number():
     def reason(number: int) -> str | None:
         who = models.ParticipantInfo(sid="PA_1", disconnect_reason=number)  # pyright: ignore[reportArgumentType]
-        found = said(event("participant_left", participant=who))
-        assert found is not None
-        assert isinstance(found.event, WebhookLeft)
-        return found.event.reason
+        result = translated(event("participant_left", participant=who))
+        assert result is not None
+        assert isinstance(result.event, WebhookLeft)
+        return result.event.reason
 
     assert reason(0) is None
     assert reason(999) == "reason_999"
@@ -161,7 +163,7 @@ def test_a_leave_without_a_reason_has_none_and_a_reason_of_tomorrow_its_number()
 def test_whom_the_room_view_does_not_show_nobody_tells_of(
     name: str, participant: models.ParticipantInfo
 ):
-    assert said(event(name, participant=participant)) is None
+    assert translated(event(name, participant=participant)) is None
 
 
 @pytest.mark.parametrize(
@@ -173,25 +175,25 @@ def test_whom_the_room_view_does_not_show_nobody_tells_of(
     ids=["another agent", "a person who claims our name"],
 )
 def test_others_are_told_of_with_their_kind(participant: models.ParticipantInfo):
-    found = said(event("participant_joined", participant=participant))
-    assert found is not None
-    assert isinstance(found.event, WebhookJoined)
-    assert found.event.participant.kind == KINDS[participant.kind]
+    result = translated(event("participant_joined", participant=participant))
+    assert result is not None
+    assert isinstance(result.event, WebhookJoined)
+    assert result.event.participant.kind == KINDS[participant.kind]
 
 
 def egress_event(name: str = "egress_updated", **fields: Any) -> WebhookEgress:
     """The report of an egress, from a webhook that names its room as LiveKit's do."""
     info = egress.EgressInfo(egress_id="EG_1", room_name="lobby", room_id="RM_1", **fields)
-    found = said(event(name, created_at=SAID_AT, room=models.Room(), egress_info=info))
-    assert found is not None
-    assert (found.room, found.room_sid) == ("lobby", "RM_1")
-    assert isinstance(found.event, WebhookEgress)
-    return found.event
+    result = translated(event(name, created_at=CREATED_AT, room=models.Room(), egress_info=info))
+    assert result is not None
+    assert (result.room, result.room_sid) == ("lobby", "RM_1")
+    assert isinstance(result.event, WebhookEgress)
+    return result.event
 
 
 @pytest.mark.parametrize("name", ["egress_started", "egress_updated", "egress_ended"])
 def test_an_egress_is_told_with_its_room_its_times_and_its_file(name: str):
-    told = egress_event(
+    report = egress_event(
         name,
         status=egress.EGRESS_COMPLETE,
         started_at=999_999_990_500_000_000,
@@ -200,9 +202,9 @@ def test_an_egress_is_told_with_its_room_its_times_and_its_file(name: str):
         room_composite=egress.RoomCompositeEgressRequest(room_name="lobby"),
         file_results=[egress.FileInfo(filename="a.mp4", location="https://s3/a.mp4?signature=x")],
     )
-    assert told == WebhookEgress(
+    assert report == WebhookEgress(
         AT,
-        SAID_AT,
+        CREATED_AT,
         "EG_1",
         "room_composite",
         "complete",
@@ -229,23 +231,23 @@ def test_the_kind_of_an_egress_is_the_name_of_its_request(fields: dict[str, Any]
 
 
 def test_an_egress_that_has_not_begun_or_streams_has_neither_times_nor_a_file():
-    told = egress_event(
+    report = egress_event(
         status=egress.EGRESS_STARTING,
         stream_results=[egress.StreamInfo(url="rtmp://host/a-secret-key")],
     )
-    assert (told.status, told.started_at, told.ended_at, told.file) == (
+    assert (report.status, report.started_at, report.ended_at, report.file) == (
         "starting",
         None,
         None,
         None,
     )
-    assert told.updated_at == SAID_AT
+    assert report.updated_at == CREATED_AT
 
 
 def test_an_egress_that_failed_says_why_within_bounds_and_a_new_status_has_its_number():
-    told = egress_event(status=99, error="x" * 10_000)
-    assert told.status == "status_99"
-    assert told.error == "x" * MAX_TEXT_LENGTH
+    report = egress_event(status=99, error="x" * 10_000)
+    assert report.status == "status_99"
+    assert report.error == "x" * MAX_TEXT_LENGTH
     segments = egress.SegmentsInfo(playlist_name="p.m3u8")
     assert egress_event(segment_results=[segments]).file == "p.m3u8"
 
@@ -268,18 +270,18 @@ def test_an_egress_that_is_ours_has_the_key_of_its_intent(url: str, intent: str)
 
 def test_an_egress_of_no_room_says_nothing():
     info = egress.EgressInfo(egress_id="EG_1")
-    assert said(event("egress_started", room=models.Room(), egress_info=info)) is None
+    assert translated(event("egress_started", room=models.Room(), egress_info=info)) is None
 
 
 @pytest.mark.parametrize("name", ["ingress_started", "ingress_ended", "of_tomorrow"])
 def test_other_webhooks_say_nothing(name: str):
-    assert said(event(name, participant=ANNA)) is None
-    assert said(event("room_finished", room=models.Room(sid="RM_1"))) is None
+    assert translated(event(name, participant=ANNA)) is None
+    assert translated(event("room_finished", room=models.Room(sid="RM_1"))) is None
 
 
 def test_rooms_of_check_are_nobodys():
     room = models.Room(sid="RM_1", name=f"{CHECK_PREFIX}1a2b")
-    assert said(event("room_started", room=room)) is None
+    assert translated(event("room_started", room=room)) is None
 
 
 def test_both_translations_speak_the_same_words():
@@ -299,12 +301,12 @@ def test_texts_of_strangers_are_cut_where_they_enter():
     who = models.ParticipantInfo(
         sid="PA_1", identity=long, name=long, metadata=long, attributes={"a": "1", "b": long}
     )
-    said = translate(event("participant_joined", participant=who), "agent", AT)
-    assert said is not None
-    assert isinstance(said.event, WebhookJoined)
-    told = said.event.participant
-    assert told.metadata is not None
-    assert (len(told.identity), len(told.name)) == (256, 256)
-    assert told.metadata.endswith("…[100000 bytes]")
-    assert len(told.metadata.encode()) == 64 * 1024
-    assert told.attributes == {"a": "1", "…": "[1 more, 100001 bytes]"}
+    translated = translate(event("participant_joined", participant=who), "agent", AT)
+    assert translated is not None
+    assert isinstance(translated.event, WebhookJoined)
+    report = translated.event.participant
+    assert report.metadata is not None
+    assert (len(report.identity), len(report.name)) == (256, 256)
+    assert report.metadata.endswith("…[100000 bytes]")
+    assert len(report.metadata.encode()) == 64 * 1024
+    assert report.attributes == {"a": "1", "…": "[1 more, 100001 bytes]"}

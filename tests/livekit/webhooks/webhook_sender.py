@@ -50,8 +50,10 @@ def token_for(body: bytes, key: ApiKey = KEY, *, at: float | None = None, **clai
         "iat": now,
         "sha256": base64.b64encode(hashlib.sha256(body).digest()).decode(),
     }
-    kept = {name: value for name, value in {**ours, **claims}.items() if value is not None}
-    return jwt.encode(kept, key.secret, algorithm="HS256")
+    present_claims = {
+        name: value for name, value in {**ours, **claims}.items() if value is not None
+    }
+    return jwt.encode(present_claims, key.secret, algorithm="HS256")
 
 
 def headers_for(body: bytes, key: ApiKey = KEY, **claims: Any) -> dict[str, str]:

@@ -63,7 +63,7 @@ async def fake() -> AsyncGenerator[LiveKit, None]:
         async def terminate(room: str) -> None:
             await server.send(m.termination(f"AJ_{room}"))
 
-        async def at_once(_worker: Worker, _told: JobRecorder) -> None:
+        async def at_once(_worker: Worker, _jobs: JobRecorder) -> None:
             """It keeps no books."""
 
         yield LiveKit(server.url, KEY, at_once, dispatch, terminate)

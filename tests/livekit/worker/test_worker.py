@@ -140,14 +140,14 @@ async def test_a_draining_worker_gets_nothing_more_and_a_spare_one_gets_it(
     livekit_server: PrivateServer, api: ServerApi, name: str
 ) -> None:
     worker, jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
-    spare, spare_told = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
+    spare, spare_jobs = make_worker(livekit_server.url, key_of(livekit_server), agent_name=name)
     async with running(worker), running(spare):
         worker.drain()
         await wait_reports_read(worker)
-        await wait_for_dispatches(spare, spare_told, api)
+        await wait_for_dispatches(spare, spare_jobs, api)
         for number in range(6):
             await api.create_dispatch(f"{name}-{number}", name)
-        await spare_told.until(lambda: len(spare_told.assigned) == 6)
+        await spare_jobs.until(lambda: len(spare_jobs.assigned) == 6)
         assert jobs.assigned == []
 
 

@@ -329,19 +329,19 @@ def test_running_and_success_are_told_once_each() -> None:
 
 @pytest.mark.parametrize("first", [Verb.SUCCEED, Verb.FAIL])
 @pytest.mark.parametrize("then", [Verb.SUCCEED, Verb.FAIL, Verb.RUN])
-@pytest.mark.parametrize("told_between", [True, False])
+@pytest.mark.parametrize("sent_between", [True, False])
 def test_an_end_is_told_once_and_never_both_ways(
-    first: Verb, then: Verb, told_between: bool
+    first: Verb, then: Verb, sent_between: bool
 ) -> None:
     line = Line().register()
     line.take("AJ_1")
     line.says()
     assert line.book.move("AJ_1", first, "boom" if first is Verb.FAIL else "")
-    told = line.says() if told_between else []
+    messages = line.says() if sent_between else []
     assert not line.book.move("AJ_1", then)
-    told += line.says()
+    messages += line.says()
     expected = agent.JobStatus.JS_SUCCESS if first is Verb.SUCCEED else agent.JobStatus.JS_FAILED
-    assert [status for _, status, _ in job_statuses(told)] == [expected]
+    assert [status for _, status, _ in job_statuses(messages)] == [expected]
 
 
 def test_a_failure_is_told_with_its_reason() -> None:
@@ -366,12 +366,12 @@ def test_a_new_connection_tells_again_what_runs_and_what_ended_meanwhile() -> No
 
     fresh = Line(line.book)
     fresh.hear(m.registered("AW_2"))
-    told = fresh.says()
-    assert sorted(job_statuses(told)) == [
+    messages = fresh.says()
+    assert sorted(job_statuses(messages)) == [
         ("AJ_1", agent.JobStatus.JS_RUNNING, ""),
         ("AJ_2", agent.JobStatus.JS_FAILED, "boom"),
     ]
-    (status,) = statuses(told)
+    (status,) = statuses(messages)
     assert status.job_count == 1, "what was only promised went with the connection"
 
 
@@ -408,14 +408,14 @@ def test_the_status_is_told_on_change_and_every_two_and_a_half_seconds() -> None
 def test_seq_rises_with_each_status_and_over_connections() -> None:
     line = Line()
     line.hear(m.registered())
-    told = statuses(line.says())
+    messages = statuses(line.says())
     line.wait(3)
-    told += statuses(line.says())
+    messages += statuses(line.says())
     again = Line(line.book)
     again.protocol.seq = line.protocol.seq
     again.hear(m.registered())
-    told += statuses(again.says())
-    assert [status.seq for status in told] == [1, 2, 3]
+    messages += statuses(again.says())
+    assert [status.seq for status in messages] == [1, 2, 3]
 
 
 def test_draining_is_told_as_full_and_as_draining() -> None:
