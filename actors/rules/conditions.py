@@ -55,8 +55,8 @@ class Condition:
     holds: Callable[[Look], bool]
     reads: frozenset[str]
     """Names of the entries that can change it; `ANY_ENTRY` where any may."""
-    turns: Callable[[Look], float | None] = lambda _: None
-    """Unix seconds when time alone can change it; None where it cannot."""
+    turns: Callable[[Look], float | None] | None = None
+    """Unix seconds when time alone can change it.  None, or giving None: it cannot."""
 
 
 class BadCondition(ValueError):
@@ -237,6 +237,9 @@ def _message_rate(value: object) -> Condition:
         return wanted.holds(look.history.rate(look.now))
 
     def turns(look: Look) -> float | None:
+        # With time alone a rate only falls.
+        if wanted.sign in (">", ">=") and not holds(look):
+            return None
         return look.history.messages[0][0] + 60.0 if look.history.messages else None
 
     return Condition(holds, frozenset({"data_message", "messages_thinned"}), turns)

@@ -10,7 +10,7 @@ and no "since when".  A rule is looked at only after an entry that it reads, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from fnmatch import fnmatchcase
 from math import inf
@@ -66,6 +66,16 @@ class _Watched:
     due: float = inf
     """Unix seconds when time alone may change something."""
     episodes: dict[str, TrackedEpisode] = field(factory=dict[str, TrackedEpisode])
+    room_turns: tuple[Callable[[Look], float | None], ...] = field(init=False)
+    person_turns: tuple[Callable[[Look], float | None], ...] = field(init=False)
+    """Of the conditions that time alone can change."""
+
+    def __attrs_post_init__(self) -> None:
+        rule = self.rule
+        of_room = (*rule.all_of, *rule.any_of)
+        self.room_turns = tuple(c.turns for c in of_room if c.turns is not None)
+        of_person = rule.of_person or ()
+        self.person_turns = tuple(c.turns for c in of_person if c.turns is not None)
 
 
 _GAP_ENTRIES: Final = frozenset({"reconnected", "suspended"})
@@ -91,6 +101,9 @@ class Episodes:
         since = now if state.gap_since is None else state.gap_since
         self._blind_since: float | None = None if state.watching else since
         self._wanted = _wanted_entries(self._watched)
+        self._readers = _readers(self._watched)
+        self._due: float | None = None
+        """The earliest time of a rule; None if it has to be looked for."""
 
     @property
     def idle(self) -> bool:
@@ -107,7 +120,9 @@ class Episodes:
         """Unix seconds of the next look that no entry asks for; infinite where none is needed."""
         if self._blind_since is not None:
             return inf
-        return min((one.due for one in self._watched), default=inf)
+        if self._due is None:
+            self._due = min((one.due for one in self._watched), default=inf)
+        return self._due
 
     def firing(self) -> Iterator[tuple[Rule, str, float]]:
         """Rule, person and since when."""
@@ -122,6 +137,7 @@ class Episodes:
             if one.rule.name == name and one.rule.event is None:
                 one.episodes[on] = TrackedEpisode(phase, since)
                 one.due = -inf
+                self._due = None
                 return True
         return False
 
@@ -144,7 +160,8 @@ class Episodes:
         if not self._sees(state, now):
             return []
         changes = list[EpisodeChange]()
-        for one in self._watched:
+        is_due = was_blind or self.due <= now
+        for one in self._watched if is_due else self._readers.get(entry.event, ()):
             rule = one.rule
             if rule.event is not None:
                 if _is_matched(entry, rule.event):
@@ -159,6 +176,7 @@ class Episodes:
         """At `due`."""
         if state.ended or not self._sees(state, now):
             return []
+        self._due = None
         self._history = self._history.after(state, None, now)
         return [
             change
@@ -206,9 +224,15 @@ class Episodes:
         yield EpisodeChange(one.rule, on, Phase.FIRING, entry.at)
 
     def _look(self, one: _Watched, state: SessionState, now: float) -> list[EpisodeChange]:
+        self._due = None
+        if not one.episodes:
+            look = Look(state, self._history, now)
+            if not _holds(one.rule, look):  # So it is nearly always.
+                one.due = _turns(one, (look,), now)
+                return []
         looks, holding = self._holding(one.rule, state, now)
         changes = self._settle(one, holding, {*holding, *one.episodes}, now)
-        one.due = min(_turns(one.rule, looks, now), _own_time(one))
+        one.due = min(_turns(one, looks, now), _own_time(one))
         return changes
 
     def _look_after(
@@ -234,8 +258,9 @@ class Episodes:
             and _holds(rule, Look(state, self._history, now))
         )
         holding = frozenset((identity,) if holds else ())
+        self._due = None
         changes = self._settle(one, holding, (identity,), now)
-        one.due = min(one.due, _turns(rule, (look,), now), _own_time_of(one, identity))
+        one.due = min(one.due, _turns(one, (look,), now), _own_time_of(one, identity))
         return changes
 
     def _settle(
@@ -285,23 +310,25 @@ class Episodes:
                     yield EpisodeChange(one.rule, on, Phase.RESOLVED, now)
             one.episodes.clear()
             one.due = inf
+        self._due = None
 
 
 def _holds(rule: Rule, look: Look) -> bool:
-    return all(one.holds(look) for one in rule.all_of) and (
-        not rule.any_of or any(one.holds(look) for one in rule.any_of)
-    )
+    for one in rule.all_of:  # Nothing is asked more often: a generator would double its cost.
+        if not one.holds(look):
+            return False
+    return not rule.any_of or any(one.holds(look) for one in rule.any_of)
 
 
-def _turns(rule: Rule, looks: Sequence[Look], now: float) -> float:
+def _turns(one: _Watched, looks: Sequence[Look], now: float) -> float:
     """When time alone changes a condition."""
-    times = [
-        turn
-        for look in looks
-        for one in (rule.of_person or () if look.person else (*rule.all_of, *rule.any_of))
-        if (turn := one.turns(look)) is not None and turn > now
-    ]
-    return min(times, default=inf)
+    earliest = inf
+    for look in looks:
+        for turns in one.person_turns if look.person else one.room_turns:
+            turn = turns(look)
+            if turn is not None and now < turn < earliest:
+                earliest = turn
+    return earliest
 
 
 def _moved(one: _Watched, on: str, holds: bool, now: float) -> EpisodeChange | None:
@@ -345,6 +372,20 @@ def _is_matched(entry: TimelineEntry, pattern: str) -> bool:
     if entry.event in RULE_ENTRIES or not fnmatchcase(entry.event, pattern):
         return False
     return entry.event != "data_message" or bool(entry.data.get("identity"))
+
+
+def _readers(watched: Sequence[_Watched]) -> dict[str, tuple[_Watched, ...]]:
+    """The rules that an entry of each name may change, in their order."""
+    return {
+        name: tuple(
+            one
+            for one in watched
+            if name in one.rule.reads
+            or "*" in one.rule.reads
+            or (one.rule.event is not None and fnmatchcase(name, one.rule.event))
+        )
+        for name in ENTRY_KEYS
+    }
 
 
 def _wanted_entries(watched: Sequence[_Watched]) -> frozenset[str]:
