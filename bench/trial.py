@@ -7,7 +7,8 @@ who come and go besides.  Then, in turn, the same journals are
 
 1. *folded*: read from their chunks, decoded and folded.  This is the floor: a trial must do it;
 2. *tried* with ten rules and a limit that watch every room;
-3. *tried* with the limit alone.
+3. *tried* with a rule of the rate of messages besides, which is looked at after each message;
+4. *tried* with the limit alone.
 
 Events a second are of CPU time of the one thread.  The ratio to the floor holds on any machine;
 the figures alone need an idle one.
@@ -27,11 +28,11 @@ import attrs
 import trio
 from attrs import frozen
 
+from actors.acting.rule_trial import RuleTrial
 from actors.journal.backlog import Backlog
 from actors.journal.session_filters import ALL
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule, read_rules
-from actors.rules.rule_trial import try_session
 from actors.session import fold
 from actors.session.events import ParticipantJoined, ParticipantLeft
 from actors.session.room_info import ParticipantInfo
@@ -59,13 +60,15 @@ RULES: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "empty", "when": {"empty_for": "> 5m"}, "then": ["end_room"]},
     {"name": "silent", "when": {"silence_for": "> 30m"}, "then": [{"send": "Still there?"}]},
     {"name": "crowd", "when": {"people": "> 50"}, "then": ["alert"]},
-    {"name": "flood", "when": {"message_rate": "> 100/s"}, "then": ["alert"]},
+    {"name": "talk", "when": {"talk": "> 2h"}, "then": ["alert"]},
     {"name": "bad line", "person": {"quality": "poor"}, "for": "30s", "then": ["alert"]},
     {"name": "much coming", "when": {"joins": "> 500"}, "then": ["alert"]},
     {"name": "long", "person": {"present_for": "> 8h"}, "then": ["alert"]},
     {"name": "cameras", "when": {"tracks": {"camera": "> 10"}}, "then": ["alert"]},
     {"name": "recorded", "when": {"recording": True}, "then": [{"log": "recording"}]},
 )
+FLOOD: Final = {"name": "flood", "when": {"message_rate": "> 100/s"}, "then": ["alert"]}
+"""Looked at after each message: six of ten events are messages."""
 LIMIT: Final = Limit("ten", ("*",), people=10, person_duration=8 * 3600.0)
 
 
@@ -105,9 +108,9 @@ def fold_all(reader: JournalReader) -> int:
 
 def try_all(reader: JournalReader, rules: tuple[Rule, ...], limits: tuple[Limit, ...]) -> int:
     """The number of acts."""
-    acts = 0
+    acts, trial = 0, RuleTrial(rules, limits)
     for journal in reader.journals(ALL):
-        acts += sum(1 for _ in try_session(rules, limits, reader.records(journal)))
+        acts += sum(1 for _ in trial.session(reader.records(journal)))
     return acts
 
 
@@ -120,16 +123,18 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     rules = read_rules([dict(rule) for rule in RULES])
+    (flood,) = read_rules([FLOOD])
     with ProgressLine(sys.stderr) as progress, tempfile.TemporaryDirectory() as folder:
         progress("writing a store")
         trio.run(write, Path(folder), options.sessions, options.events)
         with open_journal_reader(Path(folder)) as reader:
             events = fold_all(reader)
-            seconds: dict[str, list[float]] = {"fold": [], "rules": [], "limit": []}
+            seconds: dict[str, list[float]] = {key: [] for _, key in ROWS}
             for turn in range(RUNS):
                 progress(f"run {turn + 1} of {RUNS}")
                 seconds["fold"].append(_cpu(lambda: fold_all(reader)))
                 seconds["rules"].append(_cpu(lambda: try_all(reader, rules, (LIMIT,))))
+                seconds["flood"].append(_cpu(lambda: try_all(reader, (*rules, flood), (LIMIT,))))
                 seconds["limit"].append(_cpu(lambda: try_all(reader, (), (LIMIT,))))
     result: dict[str, Any] = {"events": events}
     for name, taken in seconds.items():
@@ -149,6 +154,7 @@ def _cpu(function: Callable[[], object]) -> float:
 ROWS: Final = (
     ("folded", "fold"),
     ("tried, ten rules and a limit", "rules"),
+    ("tried, a rule of message rates besides", "flood"),
     ("tried, a limit alone", "limit"),
 )
 

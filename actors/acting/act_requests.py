@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from actors.rooms.room_control import ControlNotFound, RoomControl
+from actors.rooms.room_control import ControlNotFound, RoomControl, RoomControlError
 from actors.rules.acts import (
     Act,
     BanPerson,
@@ -22,6 +22,7 @@ from actors.rules.acts import (
     SendText,
     SetMetadata,
 )
+from actors.rules.limits import Limit
 from actors.session import Permissions, SessionState
 from actors.session.rule_state import BAN, HOLD, RELEASE, OpenAct
 
@@ -36,7 +37,7 @@ class ActRequest:
 
     control: RoomControl
     open_act: OpenAct
-    act: Act | None
+    act: Act | Limit | None
     """As it is configured; None for what no rule has in its `then`: a release, a removal of
     somebody who is banned."""
     state: SessionState
@@ -82,11 +83,11 @@ async def _send(request: ActRequest) -> str:
     return "to everybody" if not to else f"to {request.on}"
 
 
-async def _tell_person(request: ActRequest, text: str) -> None:
+async def tell_person(request: ActRequest, text: str) -> None:
     """Send a person why, before the act.  The act itself does not depend on it."""
     if not text:
         return
-    with suppress(ControlNotFound):
+    with suppress(RoomControlError):
         await request.control.send(
             request.room, text.encode(), topic=WARNING_TOPIC, identities=(request.on,)
         )
@@ -107,14 +108,14 @@ async def _mute(request: ActRequest) -> str:
 
 async def _remove(request: ActRequest) -> str:
     if isinstance(request.act, RemovePerson | BanPerson):
-        await _tell_person(request, request.act.text)
+        await tell_person(request, request.act.text)
     await request.control.remove(request.room, request.on)
     return "removed"
 
 
 async def _hold(request: ActRequest) -> str:
     if isinstance(request.act, HoldPerson):
-        await _tell_person(request, request.act.text)
+        await tell_person(request, request.act.text)
     await request.control.set_permissions(
         request.room, request.on, Permissions(can_publish=False, can_publish_data=False)
     )

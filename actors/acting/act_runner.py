@@ -17,6 +17,7 @@ import trio
 from attrs import define, field, frozen
 
 from actors.acting.act_requests import ACT_KINDS, LEFT, ROOM_OVER, ActKind, ActRequest
+from actors.acting.limit_requests import LIMIT_KINDS, PeopleLists
 from actors.journal.process_ports import Clock
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import (
@@ -28,6 +29,7 @@ from actors.rooms.room_control import (
     RoomControlError,
 )
 from actors.rules.acts import NAMES, Act, EndRoom
+from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
 from actors.runtime import Actor, Backoff, receives, sleep
 from actors.session import SessionState
@@ -47,17 +49,21 @@ LOOKS: Final = 3
 
 Outcome: TypeAlias = tuple[bool, str]
 """Whether it is done, and the result for the timeline."""
-FindAct: TypeAlias = Callable[[str, int], Act | None]
-"""The act at a place in the `then` of a rule; None if there is none (any more)."""
+FindAct: TypeAlias = Callable[[str, int], Act | Limit | None]
+"""The act at a place in the `then` of a rule, or the limit of this name; None if there is none (any
+more)."""
 
 _UNKNOWN: Final = "not known: the worker ended before the answer"
 
 
-def acts_of(rules: tuple[Rule, ...]) -> FindAct:
-    """Finds the acts of these rules."""
+def acts_of(rules: tuple[Rule, ...], limits: tuple[Limit, ...] = ()) -> FindAct:
+    """Finds the acts of these rules, and these limits."""
     by_name = {rule.name: rule.acts for rule in rules}
+    limit_of = {limit.name: limit for limit in limits}
 
-    def find(name: str, index: int) -> Act | None:
+    def find(name: str, index: int) -> Act | Limit | None:
+        if name in limit_of:
+            return limit_of[name]
         acts = by_name.get(name, ())
         return acts[index] if 0 <= index < len(acts) else None
 
@@ -103,6 +109,7 @@ class ActRunner(Actor[ActsIntended]):
         self._memory = memory
         self._clock = clock
         self._kinds = kinds
+        self._lists = PeopleLists(control, clock)
         self._busy: set[tuple[str, str]] = set()
         self._limiter = trio.CapacityLimiter(AT_ONCE)
 
@@ -151,8 +158,9 @@ class ActRunner(Actor[ActsIntended]):
     async def _outcome(self, sid: str, act: OpenAct) -> Outcome | None:
         """What comes of an act; None if it stays open, for when its room is watched again."""
         key = (sid, act.plan.key)
-        kind = self._kinds.get(act.plan.act)
         configured = self._find_act(act.rule, act.plan.index)
+        kinds = LIMIT_KINDS if isinstance(configured, Limit) else self._kinds
+        kind = kinds.get(act.plan.act)
         if kind is None or not _fits(act, configured):
             return False, "the rule has no such act any more"
         if not kind.repeatable and (act.at < self._memory.since or key in self._memory.requested):
@@ -189,7 +197,7 @@ class ActRunner(Actor[ActsIntended]):
                 raise ControlTimedOut(f"no answer in {kind.deadline:g} s") from None
 
     async def _look_again(
-        self, state: SessionState, act: OpenAct, kind: ActKind, configured: Act | None
+        self, state: SessionState, act: OpenAct, kind: ActKind, configured: Act | Limit | None
     ) -> Outcome | None:
         """The outcome of an act that needs no request; None if it is still wanted."""
         if state.ended:
@@ -198,6 +206,8 @@ class ActRunner(Actor[ActsIntended]):
             person = state.present.get(act.on)
             if person is None or person.joins[-1].sid != act.plan.sid:
                 return kind.on_person, LEFT
+        if isinstance(configured, Limit):
+            return await self._lists.look(state, act, configured)
         if isinstance(configured, EndRoom) and act.plan.act == "end_room":
             return await self._look_before_end(state, act)
         return None
@@ -253,15 +263,15 @@ def _can_act(state: SessionState) -> bool:
     return state.watching or state.reconnecting
 
 
-def _fits(act: OpenAct, configured: Act | None) -> bool:
+def _fits(act: OpenAct, configured: Act | Limit | None) -> bool:
     """Whether the act is configured as it was when it was intended."""
     if act.plan.index < 0 or act.plan.act == "release":
         return True
-    if configured is None:
-        return False
+    if configured is None or isinstance(configured, Limit):
+        return configured is not None
     word = NAMES[type(configured)]
     return word == act.plan.act or (word == "end_room" and act.plan.act == "send")
 
 
-def _is_to_person(configured: Act | None) -> bool:
+def _is_to_person(configured: Act | Limit | None) -> bool:
     return bool(getattr(configured, "to_person", False))

@@ -105,6 +105,9 @@ class SessionDecisions(RoomRules):
             state, lambda: self._decide(state, entry, self._episodes.take(state, entry, self._now))
         )
 
+    def decide_after(self, state: SessionState, at: float) -> Sequence[RuleRecord]:  # noqa: ARG002
+        return ()
+
     def decide_at(self, state: SessionState, now: float) -> Sequence[RuleRecord]:
         self._now = max(self._now, now)
 

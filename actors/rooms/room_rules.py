@@ -26,6 +26,11 @@ class RoomRules(Protocol):
         """What the rules decide after `entry`, which led to `state`; to be recorded at once."""
         ...
 
+    def decide_after(self, state: SessionState, at: float) -> Sequence[RuleRecord]:
+        """What they decide after a record of `at` (Unix seconds), which may have led to no entry:
+        a webhook reports a join before the room announces it.  To be recorded at once."""
+        ...
+
     def decide_at(self, state: SessionState, now: float) -> Sequence[RuleRecord]:
         """What they decide because it is `now` (Unix seconds), which is `due`."""
         ...

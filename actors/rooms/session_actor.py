@@ -148,6 +148,9 @@ class SessionActor(Actor[SessionMessage]):
             self._journal.record(event)
         except RoomInstanceChanged:
             self._begin_again(event)
+        if self._rules is not None:
+            for record in self._rules.decide_after(self._journal.state, event.at):
+                self._journal.record(record)
         self._observe_lag(self._clock() - event.at)
         self._publish()
         self._set_timer()

@@ -31,6 +31,7 @@ from actors.rules.limits import (
     people_of,
 )
 from actors.session import SessionState
+from actors.session.rule_state import RuleState
 
 MOST_ACTS: Final = 5
 """Acts about one person within `WINDOW`."""
@@ -71,20 +72,23 @@ _AlertKey: TypeAlias = tuple[str, str]
 class RoomLimits:
     """The limits of one session."""
 
-    def __init__(self, limits: Sequence[Limit], room: str) -> None:
-        self._limits = tuple(limit for limit in limits if limit.watches(room))
+    def __init__(self, limits: Sequence[Limit], state: SessionState) -> None:
+        """`state` has what an earlier run did about these limits."""
+        self._limits = tuple(limit for limit in limits if limit.watches(state.room))
         self._reads_tracks = any(one.tracks_per_person is not None for one in self._limits)
         self._last: SessionState | None = None
         """The state of the last whole look."""
+        self._is_restored = False
+        """What an earlier run did was looked up."""
         self._acted = dict[_Key, LimitAct]()
         """What was done about each excess that lasts."""
-        self._alerts = dict[_AlertKey, LimitAct]()
+        self._alerts = dict(_alerts_of(self._limits, state.rules))
         """The alerts that fire."""
         self._times = dict[str, list[float]]()
         """When something was done about a person, by identity: the newest `MOST_ACTS`."""
         self._waiting = dict[_AlertKey, Excess]()
         """Those about whom no more was done, because of `MOST_ACTS`, until it is calm."""
-        self.due = inf
+        self.due = state.last_at if self._limits else inf
         """Unix seconds of the next look that no record asks for; infinite if none is needed."""
 
     @property
@@ -98,12 +102,16 @@ class RoomLimits:
             return ()
         self._last = state
         if state.ended or not state.watching:
+            # The end of a session itself resolves its alerts.
             self.due = inf
-            return tuple(self._settle_alerts({}, now)) if state.ended else ()
+            return ()
         people = people_of(state)
         beyond = {
             one.key: one for limit in self._limits for one in excesses(limit, state, people, now)
         }
+        if not self._is_restored:
+            self._is_restored = True
+            self._acted = dict(_acted_of(self._limits, state.rules, people, beyond))
         acts = [*self._release(beyond, people, now)]
         restricted = {one.sid for one in people if one.restricted}
         for key, excess in beyond.items():
@@ -212,3 +220,44 @@ class RoomLimits:
 def _is_same(act: LimitAct, other: LimitAct) -> bool:
     one, another = act.excess, other.excess
     return (act.step, one.sid, one.track_sid) == (other.step, another.sid, another.track_sid)
+
+
+# ---------------------------------------------------------------- what an earlier run did
+
+
+def _alerts_of(
+    limits: Iterable[Limit], rules: RuleState | None
+) -> Iterator[tuple[_AlertKey, LimitAct]]:
+    """The alerts that fire."""
+    by_name = {limit.name: limit for limit in limits}
+    for one in () if rules is None else rules.episodes.values():
+        if one.rule in by_name and one.phase == "firing":
+            excess = Excess(by_name[one.rule], "people", one.on)
+            yield (one.rule, one.on), LimitAct(one.since, "alert", excess, one.text)
+
+
+def _acted_of(
+    limits: Sequence[Limit],
+    rules: RuleState | None,
+    people: Sequence[PresentPerson],
+    beyond: Mapping[_Key, Excess],
+) -> Iterator[tuple[_Key, LimitAct]]:
+    """The acts that are under way, and the holds that last."""
+    if rules is None:
+        return
+    under_way = {(act.rule, act.plan.act, act.plan.sid) for act in rules.open_acts.values()}
+    for key, excess in beyond.items():
+        limit, step = excess.limit, excess.limit.action(excess.kind)
+        hold = rules.holds.get(excess.identity)
+        is_on_hold = step == "hold" and hold is not None and limit.name in hold.rules
+        if is_on_hold or (limit.name, step, excess.track_sid or excess.sid) in under_way:
+            yield key, LimitAct(-inf, step, excess)
+    acted = {(excess.limit.name, excess.identity) for excess in beyond.values()}
+    for one in people:
+        hold = rules.holds.get(one.identity)
+        names = () if hold is None else hold.rules
+        for limit in limits:
+            if limit.name in names and (limit.name, one.identity) not in acted:
+                # There is room for them now: the first look ends the hold.
+                excess = Excess(limit, "people", one.identity, one.sid)
+                yield excess.key, LimitAct(-inf, "hold", excess)

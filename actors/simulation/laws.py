@@ -114,6 +114,12 @@ def _all_ended(world: World) -> list[str]:
     ]
 
 
+def _limits_are_kept(world: World) -> list[str]:
+    """No room that is watched has more people than its limit allows."""
+    watched = (room for room in world.rooms.live if world.program.table.find_room(room.sid))
+    return [*filter(None, map(world.acting.audit.excess, watched))]
+
+
 def _of_actors(check: Callable[[SimulatedProgram], list[str]]) -> Law:
     """A law of the actors of each run."""
     return lambda world: [one for program in world.programs for one in check(program)]
@@ -141,6 +147,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "numbers": stored_session_laws.numbers,
         "mailbox law": _MAILBOX_LAW,
         "nothing waits": stored_session_laws.all_is_stored,
+        "limits are kept": _limits_are_kept,
         "one open session per room instance": stored_session_laws.one_open_session_per_instance,
     },
     "drained": {
@@ -170,6 +177,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         ),
         "restarts within budget": _of_actors(_within_budget),
         "asks end once": lambda world: checks.asks_end_once(world.questions),
+        "limits: the oldest stay": lambda world: world.acting.audit.broken,
         "ends once": _of_actors(lambda p: checks.ends_once(p.signals, p.started)),
     },
 }

@@ -119,6 +119,11 @@ ENDPOINT_SHARE: Final = 0.15
 """Of plans, with an endpoint for webhooks: the others are not slower for it."""
 ENDPOINT_FAULTS: Final = 6
 
+LIMIT_SHARE: Final = 0.1
+"""Of plans, with a limit of the people in each room."""
+LIMIT: Final = 2
+"""People; there are four identities."""
+
 
 @frozen
 class Step:
@@ -151,6 +156,8 @@ class Plan:
     """Whether the program sends webhooks to an endpoint."""
     monitored: bool = False
     """Whether each person who joins is monitored."""
+    limit: int = 0
+    """People that each room may have; 0: there is no limit."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -162,6 +169,7 @@ class Plan:
             "reconciled": self.reconciled,
             "outlets": self.outlets,
             "monitored": self.monitored,
+            "limit": self.limit,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -181,6 +189,7 @@ class Plan:
                 reconciled=bool(saved["reconciled"]),
                 outlets=bool(saved.get("outlets")),
                 monitored=bool(saved.get("monitored")),
+                limit=int(saved.get("limit", 0)),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
@@ -205,9 +214,11 @@ def draw(
     among: Sequence[str] = FAULTS,
     outlets: bool | None = None,
     monitored: bool | None = None,
+    limit: int | None = None,
 ) -> Plan:
     """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
-    endpoint for webhooks, `monitored`: whether it has monitors; None to draw that too."""
+    endpoint for webhooks, `monitored`: whether it has monitors, `limit`: the people that a room may
+    have; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     whole = range(int(seconds) + 1)
@@ -225,6 +236,8 @@ def draw(
     if monitored:
         kinds = [rng.choice(MONITORING_FAULTS) for _ in range(ENDPOINT_FAULTS)]
         steps += [_step(rng, what, rooms, moments) for what in kinds]
+    if limit is None:
+        limit = LIMIT if rng.random() < LIMIT_SHARE else 0
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed,
@@ -235,6 +248,7 @@ def draw(
         reconciled=True,
         outlets=outlets,
         monitored=monitored,
+        limit=limit,
     )
 
 

@@ -9,7 +9,11 @@ from actors.acting.ban_list import BanList
 from actors.recording.session_access import RoomTableSessions
 from actors.rules.rule_config import Rule
 from actors.runtime import Backoff, Intensity
+from actors.simulation.limit_audit import LimitAudit, limits_of_plan
+from actors.simulation.people_actions import mark_inexact_if_unwatched
+from actors.simulation.simulated_person import SimulatedPerson
 from actors.simulation.simulated_room_control import SimulatedRoomControl
+from actors.simulation.simulated_rooms import SimulatedRoom
 
 if TYPE_CHECKING:
     from actors.simulation.simulated_program import SimulatedProgram
@@ -26,8 +30,18 @@ class SimulatedActing:
         self._world = world
         self.rules: tuple[Rule, ...] = ()
         """Those of each program that starts from here on."""
+        self.limits = limits_of_plan(world.plan.limit)
+        """The same for limits."""
         self.bans = BanList()
         self.control = SimulatedRoomControl(world.rooms)
+        self.audit = LimitAudit(lambda: self.limits)
+        self.control.on_remove = self._on_remove
+
+    def _on_remove(self, room: SimulatedRoom, person: SimulatedPerson) -> None:
+        mark_inexact_if_unwatched(self._world, room)
+        self._world.inject("limit")
+        if not self.rules:
+            self.audit.on_remove(room, person)
 
     def make(self) -> Acting:
         """What the sessions of one program ask.  In its run: it looks at the clock."""
@@ -36,12 +50,14 @@ class SimulatedActing:
         def report_fault(room: str, error: Exception) -> None:
             world.note("rules failed", room, repr(error))
 
-        return Acting(self.rules, self.bans, clock=world.our_time, report_fault=report_fault)
+        return Acting(
+            self.rules, self.bans, self.limits, clock=world.our_time, report_fault=report_fault
+        )
 
     def start(self, program: SimulatedProgram, acting: Acting) -> None:
         """Start the runner of one program."""
 
-        if self.rules:
+        if self.rules or self.limits:
             acting.start(
                 program.system.supervisor,
                 self.control,

@@ -27,12 +27,18 @@ class SimulatedRoomControl(RoomControl):
         self.fault: Callable[[str, str], RoomControlError | None] = lambda _act, _room: None
         """Asked at each act with its name and the room's; what it gives is raised there, before
         anything happened."""
+        self.on_remove: Callable[[SimulatedRoom, SimulatedPerson], object] = lambda _room, _who: (
+            None
+        )
+        """Called before somebody is removed."""
         self.delay: Callable[[str], float] = lambda _act: 0.0
         """Seconds that an act takes before it has its effect."""
 
     async def remove(self, room: str, identity: str) -> None:
         await self._begin("remove", room)
-        self._person(room, identity).leave("participant_removed")
+        person = self._person(room, identity)
+        self.on_remove(self._room(room), person)
+        person.leave("participant_removed")
 
     async def mute(self, room: str, identity: str, track_sid: str) -> None:
         await self._begin("mute", room)

@@ -48,10 +48,10 @@ from bridge.app.room_actors import (
     log_signal,
     start_room_actors,
 )
+from bridge.app.rule_acting import require_sound_rules
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
-from bridge.config.rule_list import rules_of, webhooks_without_endpoint
 from bridge.config.settings import Settings, SettingsError
 from bridge.config.webhook_list import webhooks_of
 from bridge.livekit.endpoint import Endpoint
@@ -68,7 +68,6 @@ from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.worker.jobs import JobBook, Reserve
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.livekit.worker.worker_rejection import WorkerRejected
-from bridge.output.harmless import harmless
 from bridge.store.retention import Retention
 from bridge.store.sqlite_archive import open_store
 
@@ -148,7 +147,7 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     Raises `SettingsError` where another worker has the data directory.
     """
     endpoint = Endpoint.parse(settings.url)
-    _check_rules(settings)
+    require_sound_rules(settings)
     own_id = worker_id(settings)
     clock = ServerClock()
     api_key = ApiKey(settings.api_key, settings.api_secret, clock.now)
@@ -171,15 +170,6 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
             yield await _start_everything(settings, own_id, system, port, api, archive)
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
-
-
-def _check_rules(settings: Settings) -> None:
-    endpoints = [webhook.name for webhook in webhooks_of(settings)]
-    for name in webhooks_without_endpoint(rules_of(settings), endpoints):
-        raise SettingsError(
-            f"--config: a [[rule]] calls the webhook {harmless(name)!r}, and no [[webhook]] has "
-            "this name"
-        )
 
 
 def _retention(settings: Settings) -> Retention:

@@ -52,6 +52,7 @@ from actors.runtime import (
 )
 from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
 from bridge.app.rule_acting import make_acting, start_acting
+from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import rules_of
 from bridge.config.settings import Settings
 from bridge.log.session_log import SessionLog
@@ -253,9 +254,9 @@ async def start_room_actors(
         {"counters": counters, "log": SessionLog()}, report_failure=_report_subscriber_failure
     )
 
-    rules = rules_of(settings)
+    rules, limits = rules_of(settings), limits_of(settings)
     directory = settings.data_dir if ports.data_dir is None else ports.data_dir
-    acting, bans = make_acting(rules, directory, clock=ports.clock, announce=announce)
+    acting, bans = make_acting(rules, limits, directory, clock=ports.clock, announce=announce)
     dependencies = RoomDependencies(
         port=ports.port,
         renew_job=ports.renew_job,
@@ -296,7 +297,7 @@ async def start_room_actors(
             mailbox=MANAGER_MAILBOX,
         )
     )
-    if ports.control is not None and rules:
+    if ports.control is not None and (rules or limits):
         sessions = RoomTableSessions(table, backlog, manager, store)
         start_acting(acting, bans, root, ports.control, sessions)
     recovery = Recovery(

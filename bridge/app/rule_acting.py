@@ -10,8 +10,14 @@ from actors.acting.acting import Acting
 from actors.journal.process_ports import Announce, Clock
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import RoomControl
+from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
 from actors.runtime import ChildSpec, Service, Supervisor
+from bridge.config.limit_list import limits_of
+from bridge.config.rule_list import rules_of, webhooks_without_endpoint
+from bridge.config.settings import Settings, SettingsError
+from bridge.config.webhook_list import webhooks_of
+from bridge.output.harmless import harmless
 from bridge.store.ban_file import BanFile
 
 log = structlog.get_logger()
@@ -22,11 +28,16 @@ def _report_rule_fault(room: str, error: Exception) -> None:
 
 
 def make_acting(
-    rules: tuple[Rule, ...], data_dir: Path, *, clock: Clock, announce: Announce
+    rules: tuple[Rule, ...],
+    limits: tuple[Limit, ...],
+    data_dir: Path,
+    *,
+    clock: Clock,
+    announce: Announce,
 ) -> tuple[Acting, BanFile]:
     """What sessions ask, and the stored bans.  `start_acting` follows."""
     bans = BanFile(data_dir, clock=clock, announce=announce)
-    acting = Acting(rules, bans.bans, clock=clock, report_fault=_report_rule_fault)
+    acting = Acting(rules, bans.bans, limits, clock=clock, report_fault=_report_rule_fault)
     return acting, bans
 
 
@@ -40,3 +51,19 @@ def start_acting(
     """Start the actor that acts, and the service that stores bans."""
     acting.start(root, control, sessions)
     root.start_child(ChildSpec("bans", lambda: Service(bans.run)))
+
+
+def require_sound_rules(settings: Settings) -> None:
+    """Check rules, limits and webhooks against each other.  Raises `SettingsError`."""
+    rules = rules_of(settings)
+    # Acts and alerts are told apart by the name of their rule or limit.
+    for name in {rule.name for rule in rules} & {limit.name for limit in limits_of(settings)}:
+        raise SettingsError(
+            f"--config: a [[rule]] and a [[limit]] have the name {harmless(name)!r}; give another"
+        )
+    endpoints = [webhook.name for webhook in webhooks_of(settings)]
+    for name in webhooks_without_endpoint(rules, endpoints):
+        raise SettingsError(
+            f"--config: a [[rule]] calls the webhook {harmless(name)!r}, and no [[webhook]] has "
+            "this name"
+        )

@@ -15,6 +15,7 @@ from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge.app.web import serve_web
 from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
+from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import alert_rules, rules_of
 from bridge.config.settings import Settings
 from bridge.livekit.watching.room_candidates import watches
@@ -55,7 +56,7 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         system=program.system,
         clock=program.clock,
         heartbeat=program.heartbeat,
-        alert_rules=alert_rules(rules_of(settings)),
+        alert_rules=(*alert_rules(rules_of(settings)), *(one.name for one in limits_of(settings))),
         feed=None if program.outlets is None else program.outlets.feed,
         outlets=lambda: () if program.outlets is None else program.outlets.outlets,
         parked_deliveries=None if program.outlets is None else program.outlets.parked,

@@ -10,10 +10,10 @@ from typing import Final, TextIO, final
 
 from attrs import define, field
 
+from actors.acting.rule_trial import RuleTrial, TrialAct, watched
 from actors.journal.session_filters import FILTERS, Filters, WrongFilter, read_filters
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
-from actors.rules.rule_trial import TrialAct, try_session, watched
 from actors.session.record import Record
 from actors.session.time_text import rfc3339
 from bridge.cli.command import Flags
@@ -81,11 +81,12 @@ class Trial:
                 for one in reader.journals(filters)
                 if watched(self.rules, self.limits, one.room)
             ]
+            rule_trial = RuleTrial(self.rules, self.limits)
             for number, journal in enumerate(journals, 1):
                 self.sessions += 1
                 records = self._counted(reader.records(journal), progress, number, len(journals))
                 try:
-                    for act in try_session(self.rules, self.limits, records, alive_at):
+                    for act in rule_trial.session(records, alive_at):
                         self.acts[act.rule, act.act] += 1
                         yield journal, act
                 except JournalIncomplete as error:

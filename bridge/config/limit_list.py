@@ -19,7 +19,7 @@ from attrs import evolve
 
 from actors.rules.limits import OVERS, Limit, Over
 from bridge.config import values
-from bridge.config.setting_lists import ListKey, SettingList
+from bridge.config.setting_lists import ListKey, SettingList, register_list
 from bridge.config.values import BadValue
 
 NAME_LENGTH: Final = 100
@@ -79,6 +79,7 @@ LIMITS: Final = SettingList(
     unique="name",
     require=_require_bound,
 )
+register_list(LIMITS)
 
 
 class _HasLimits(Protocol):

@@ -27,7 +27,8 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 
 from bridge.config import (
-    rule_list,  # noqa: F401  (it makes [[rule]] a setting)
+    limit_list,  # noqa: F401  (these make [[limit]] and [[rule]] settings)
+    rule_list,  # noqa: F401
     values,
 )
 from bridge.config.machine import descriptor_limit, rooms_for_descriptors

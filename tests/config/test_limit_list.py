@@ -7,16 +7,10 @@ from pathlib import Path
 import pytest
 
 from actors.rules.limits import Limit
-from bridge.config.limit_list import LIMITS, limits_of
-from bridge.config.setting_lists import LISTS
+from bridge.config.limit_list import limits_of
 from bridge.config.settings import SettingsError, load
 
 KEYS = {"api-key": "key", "api-secret": "a-secret-of-the-flags"}
-
-
-@pytest.fixture(autouse=True)
-def limits_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LISTS, LIMITS.name, LIMITS)
 
 
 def read(path: Path, text: str) -> tuple[Limit, ...]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from actors.rules.limits import Limit
+from actors.rules.limits import Limit, Over
 from actors.rules.room_limits import LimitAct, RoomLimits
 from actors.session import (
     Disconnected,
@@ -40,9 +40,10 @@ class LimitedRoom:
     the test says so.
     """
 
-    def __init__(self, *bounds: Limit, name: str = "free-1") -> None:
+    def __init__(self, *bounds: Limit, over: Over = "remove-newest", name: str = "free-1") -> None:
+        self.over: Over = over
         self.state: SessionState = begin(name, "RM_1", ("AJ_1",), "worker", "agent", T0)
-        self.limits = RoomLimits(bounds, name)
+        self.limits = RoomLimits(bounds, self.state)
         self.now = T0
         self.acts: list[LimitAct] = []
         self._joins = 0

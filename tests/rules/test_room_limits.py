@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from actors.rules.room_limits import COMES_BACK, MOST_ACTS, WINDOW, RoomLimits
 from actors.session import ParticipantInfo, ParticipantJoined, Permissions, TrackInfo, apply
+from actors.session.changes import change
 from actors.session.events import ParticipantActive, PermissionsChanged, RecorderDetected
+from actors.session.rule_records import PlannedAct
+from actors.session.rule_state import Episode, Hold, OpenAct, RuleState
 from tests.rules.limited_rooms import T0, LimitedRoom, limit
 
 NO_PERMISSIONS = Permissions(can_publish=False, can_publish_data=False)
@@ -184,4 +187,37 @@ def test_a_look_after_a_record_that_changes_nothing_reads_no_person() -> None:
 
 
 def test_a_limit_of_other_rooms_is_idle() -> None:
-    assert RoomLimits([evolve(limit(people=0), rooms=("team-*",))], "free-1").idle
+    assert RoomLimits([evolve(limit(people=0), rooms=("team-*",))], LimitedRoom().state).idle
+
+
+def restarted(room: LimitedRoom, rules: RuleState) -> list[tuple[str, str]]:
+    """What another run of the worker wants at its first look."""
+    state = change(room.state, rules=rules)
+    acts = RoomLimits([limit(people=1, over=room.over)], state).look(state, room.now)
+    return [(act.step, act.on) for act in acts]
+
+
+def test_another_run_repeats_no_act_that_is_under_way_and_ends_what_is_over() -> None:
+    room = LimitedRoom(limit(people=1))
+    room.joins(0, "ann")
+    room.joins(1, "bob")
+    plan = PlannedAct("1", "remove", sid="PA_2")
+    open_act = {"1": OpenAct("l", "bob", T0, plan)}
+    assert restarted(room, RuleState(open_acts=open_act)) == []
+    assert restarted(room, RuleState()) == [("remove", "bob")]
+
+
+def test_another_run_knows_the_holds_and_the_alerts_of_the_one_before() -> None:
+    room = LimitedRoom(limit(people=1), over="hold")
+    room.joins(0, "ann")
+    room.joins(1, "bob")
+    hold = Hold(("l",), None)
+    assert restarted(room, RuleState(holds={"bob": hold})) == []
+    assert restarted(room, RuleState(holds={"ann": hold, "bob": hold})) == [("release", "ann")]
+    room = LimitedRoom(limit(people=1), over="alert")
+    room.joins(0, "ann")
+    room.joins(1, "bob")
+    firing = {"l": Episode("l", "", "firing", T0, alert=True)}
+    assert restarted(room, RuleState(firing)) == []
+    room.leaves(2, "bob")
+    assert restarted(room, RuleState(firing)) == [("resolve", "")]

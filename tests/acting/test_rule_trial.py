@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from actors.acting.rule_trial import RESOLVED, RuleTrial, watched
 from actors.rules.rule_config import read_rules
-from actors.rules.rule_trial import RESOLVED, try_session, watched
 from actors.session import (
     Disconnected,
     ParticipantInfo,
@@ -32,7 +32,7 @@ def joined(at: float, identity: str) -> ParticipantJoined:
 
 
 def acts(*records: Record, until: float = 0.0) -> list[tuple[float, str, str, str]]:
-    rows = try_session(ALONE, [limit(people=2)], [BEGAN, *records], T0 + until)
+    rows = RuleTrial(ALONE, (limit(people=2),)).session([BEGAN, *records], T0 + until)
     return [(round(one.at - T0, 3), one.rule, one.act, one.on) for one in rows]
 
 
