@@ -23,7 +23,7 @@ def _add_restore_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace",
         action="store_true",
-        help="if a store is there already: it gets another name and stays",
+        help="rename a store that is there already, and keep it",
     )
 
 

@@ -149,9 +149,12 @@ def _parser(command: Command) -> argparse.ArgumentParser:
         parser.add_argument(
             "--env-file", metavar="FILE", help="a .env file: variables that are not set otherwise"
         )
-    parser.add_argument("-h", "--help", action="help", help="show this and leave")
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
     parser.add_argument(
-        "--version", action="version", version=f"{PROG} {__version__}", help="show it and leave"
+        "--version",
+        action="version",
+        version=f"{PROG} {__version__}",
+        help="show the version and exit",
     )
     return parser
 

@@ -25,8 +25,8 @@ class _NumberFlag:
 _NUMBERS: Final = (
     _NumberFlag("rooms", 1, 50, "rooms to open, default: 4"),
     _NumberFlag("people", 1, 200, "people in all of them, default: 3 a room"),
-    _NumberFlag("seconds", 1, 3600, "how long the story takes, default: 40"),
-    _NumberFlag("seed", 0, 2**32, "draws who does what and when, default: 1"),
+    _NumberFlag("seconds", 1, 3600, "duration of the story, default: 40"),
+    _NumberFlag("seed", 0, 2**32, "seed of the people's actions, default: 1"),
 )
 
 

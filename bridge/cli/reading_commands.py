@@ -45,18 +45,20 @@ def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_rooms_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--watch", action="store_true", help="again and again; with --json a line each time"
+        "--watch", action="store_true", help="repeat it until Ctrl-C; with --json a line each time"
     )
-    parser.add_argument("--every", metavar="TIME", help="how often, default: 1s; means --watch")
+    parser.add_argument(
+        "--every", metavar="TIME", help="time between two repeats, default: 1s; implies --watch"
+    )
     _add_filter_flags(parser)
     _add_format_flags(parser)
 
 
 def _add_sessions_flags(parser: argparse.ArgumentParser) -> None:
     _add_filter_flags(parser)
-    parser.add_argument("--limit", metavar="N", help="how many at most, default: all")
+    parser.add_argument("--limit", metavar="N", help="most sessions to show, default: all")
     parser.add_argument(
-        "--cursor", metavar="CURSOR", help="go on there: the 'next' of an earlier list"
+        "--cursor", metavar="CURSOR", help="continue there: the 'next' of an earlier list"
     )
     _add_format_flags(parser)
 

@@ -26,7 +26,7 @@ def _simulate(flags: Flags) -> int:
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", metavar="A..B", help="which scenarios, default: 1..1000")
+    parser.add_argument("--seeds", metavar="A..B", help="scenarios to play, default: 1..1000")
     parser.add_argument(
         "--replay", metavar="FILE", help="play a plan that was saved when it failed"
     )

@@ -22,13 +22,13 @@ def _top(flags: Flags) -> int:
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="print one plain table and leave")
+    parser.add_argument("--once", action="store_true", help="print one plain table and exit")
 
 
 TOP: Final = Command(
     "top",
     "show what is live, drawn anew every second",
-    "Shows the rooms that are watched now, the worker's health and who talks, until q.\n"
+    "Shows the rooms that are watched now, the worker's health and the speakers, until q.\n"
     "Keys sort (r p t m a w), scroll (arrows, pages) and filter (/). Without a terminal it\n"
     "prints one plain table.",
     _top,

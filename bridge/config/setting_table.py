@@ -114,7 +114,7 @@ TABLE: Final[tuple[Setting, ...]] = (
     _row(
         "job-types", "ROOM_ACTORS_JOB_TYPES", "TYPES",
         values.choices("room", "participant", "publisher", required="room"),
-        "jobs to take: room, and besides participant (as participant-monitor), publisher "
+        "jobs to take: room, and also participant (as participant-monitor), publisher "
         "(as publisher-monitor)",
         default=("room",), default_text="room", kind="list",
     ),

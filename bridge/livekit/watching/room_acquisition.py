@@ -58,7 +58,7 @@ class RoomAcquisition:
 
     def must_wait(self, room: ListedRoom, known: RoomMemory) -> bool:
         """True if a room that is to be claimed has to wait until others are entered."""
-        if self._is_to_be_claimed(room, known) and self.state.claims <= 0:
+        if self._should_claim(room, known) and self.state.claims <= 0:
             self.state.backlog = True
             known.inspect_at = trio.current_time()
             return True
@@ -73,7 +73,7 @@ class RoomAcquisition:
             return
         if self.must_wait(room, known):
             return
-        claim = self._is_to_be_claimed(room, known)
+        claim = self._should_claim(room, known)
         self.state.places -= 1
         known.attempts += 1
         known.attempted_at = trio.current_time()
@@ -86,7 +86,7 @@ class RoomAcquisition:
             known.inspect_at = known.attempted_at + retry_delay(known.attempts, self.state.burst)
             await self._dispatch(room, known)
 
-    def _is_to_be_claimed(self, room: ListedRoom, known: RoomMemory) -> bool:
+    def _should_claim(self, room: ListedRoom, known: RoomMemory) -> bool:
         state = self.state
         # A dispatch could go to an agent that only has our name.
         if not state.agent_name or state.log.namesake_rooms:
