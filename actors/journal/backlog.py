@@ -18,6 +18,7 @@ from attrs import define, field
 
 from actors.journal import journal_budget
 from actors.journal.archive import NOTHING, Batch, Checkpoint, JournalRow, Removal
+from actors.runtime import Alarm
 from actors.session import (
     Record,
     SessionBegan,
@@ -132,7 +133,7 @@ class Backlog:
         self.health = Health()
         self.in_flight: Batch | None = None
         """The batch that is being written, or has to be written again."""
-        self.has_work = trio.Event()
+        self.has_work = Alarm()
         """Set if something waits."""
         self.ready = trio.Event()
         """Set when the sessions of earlier runs are taken over.  Nothing is written before: a
@@ -278,7 +279,7 @@ class Backlog:
             self._bytes, self._largest_session = 0, None
             for one in due:
                 del self._changed[one.journal.number]
-        self.has_work = trio.Event()
+        self.has_work.clear()
         return self.in_flight
 
     def done(self) -> None:

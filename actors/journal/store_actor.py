@@ -17,7 +17,7 @@ from attrs import frozen
 from actors.journal.archive import NOTHING, Archive, ArchiveLost, ArchiveTrouble, Removal
 from actors.journal.backlog import Backlog, RowSource
 from actors.journal.process_ports import Announce, Clock
-from actors.runtime import Actor, Backoff, ReplyTo, receives, sleep, sleep_until
+from actors.runtime import Actor, Backoff, ReplyTo, receives, sleep
 
 BATCH_INTERVAL: Final = 0.1
 """Seconds between two batches: one sync of the disk for everything that came in between."""
@@ -77,7 +77,6 @@ class StoreActor(Actor[StoreMessage]):
     async def started(self) -> None:
         self._taken_at = trio.current_time()
         self.context.start_soon(self._write_batches)
-        self.context.start_soon(self._beat)
         self.context.start_soon(self._prune_regularly)
 
     @receives(Flush)
@@ -91,7 +90,7 @@ class StoreActor(Actor[StoreMessage]):
     async def _write_batches(self) -> None:
         await self._wait_for_earlier_runs()
         while True:
-            await self._backlog.has_work.wait()
+            await self._backlog.has_work.wait_until(self._taken_at + self._heartbeat)
             retried = self._backlog.in_flight is not None
             flushes, self._flushes = self._flushes, []
             batch = self._backlog.take(self._clock())
@@ -113,20 +112,6 @@ class StoreActor(Actor[StoreMessage]):
                 self._backlog.has_work.set()
             if batch.rows:
                 await sleep(BATCH_INTERVAL)
-
-    async def _beat(self) -> None:
-        """Have a batch taken when the newest one is `heartbeat` seconds old.
-
-        A task beside the writer costs less than a deadline for each wait of the writer, which
-        waits ten times a second.
-        """
-        due = self._taken_at + self._heartbeat
-        while True:
-            await sleep_until(due)
-            now, due = trio.current_time(), self._taken_at + self._heartbeat
-            if due <= now:
-                self._backlog.has_work.set()
-                due = now + self._heartbeat
 
     async def _wait_for_earlier_runs(self) -> None:
         opened, health = self._backlog.ready, self._backlog.health

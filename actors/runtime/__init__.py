@@ -48,7 +48,7 @@ from actors.runtime.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restar
 from actors.runtime.supervisor import Supervisor
 from actors.runtime.system import ActorSystem, open_system, render_running
 from actors.runtime.system_core import Incarnation
-from actors.runtime.timers import Sleepers, TimerClock, sleep, sleep_until
+from actors.runtime.timers import Alarm, Sleepers, TimerClock, sleep, sleep_until
 
 __all__ = [
     "BATCH",
@@ -57,6 +57,7 @@ __all__ = [
     "ActorEnded",
     "ActorError",
     "ActorSystem",
+    "Alarm",
     "AskTimeout",
     "Backoff",
     "ChildSpec",

@@ -18,9 +18,10 @@ import trio
 class TimerClock(trio.abc.Clock):
     """A clock that wakes the tasks that sleep on it."""
 
+    @property
     @abstractmethod
-    async def sleep_until(self, deadline: float) -> None:
-        """As `trio.sleep_until`."""
+    def sleepers(self) -> Sleepers:
+        """The tasks that sleep on it."""
 
 
 async def sleep(seconds: float) -> None:
@@ -31,24 +32,67 @@ async def sleep(seconds: float) -> None:
 async def sleep_until(deadline: float) -> None:
     """As `trio.sleep_until`: a checkpoint, also if the time has passed."""
     clock = trio.lowlevel.current_clock()
-    if isinstance(clock, TimerClock):
-        await clock.sleep_until(deadline)
-    else:
+    if not isinstance(clock, TimerClock):
         await trio.sleep_until(deadline)
+    elif deadline > clock.current_time():
+        await clock.sleepers.add(deadline).wait()
+    else:
+        await trio.lowlevel.checkpoint()
+
+
+class Alarm:
+    """A flag for which one task waits, until a deadline at most."""
+
+    __slots__ = ("_event", "_sleeper")
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._sleeper: Sleeper | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """True after `set`, until `clear`."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Set the flag and wake the task that waits."""
+        self._event.set()
+        if self._sleeper is not None:
+            self._sleeper.wake()
+
+    def clear(self) -> None:
+        """Take the flag back."""
+        if self._event.is_set():
+            self._event = trio.Event()
+
+    async def wait_until(self, deadline: float) -> None:
+        """Return when the flag is set or the deadline has come.  A checkpoint."""
+        clock = trio.lowlevel.current_clock()
+        if not isinstance(clock, TimerClock):
+            with trio.move_on_at(deadline):
+                await self._event.wait()
+        elif self.is_set or deadline <= clock.current_time():
+            await trio.lowlevel.checkpoint()
+        else:
+            self._sleeper = clock.sleepers.add(deadline)
+            try:
+                await self._sleeper.wait()
+            finally:
+                self._sleeper = None
 
 
 class Sleepers:
     """The tasks that sleep on one clock, by their deadline; equal ones in the order they came."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, _Sleeper]] = []
+        self._heap: list[tuple[float, int, Sleeper]] = []
         self._numbers = count()
 
-    async def wait(self, deadline: float) -> None:
-        """Wait until `wake` is called with this deadline or a later time."""
-        sleeper = _Sleeper(trio.lowlevel.current_task())
+    def add(self, deadline: float) -> Sleeper:
+        """The running task is going to wait until `deadline`."""
+        sleeper = Sleeper(trio.lowlevel.current_task())
         heappush(self._heap, (deadline, next(self._numbers), sleeper))
-        await trio.lowlevel.wait_task_rescheduled(sleeper.abort)
+        return sleeper
 
     def next_deadline(self, latest: float) -> float:
         """The deadline of the first sleeper, or `latest` if that is earlier."""
@@ -61,19 +105,27 @@ class Sleepers:
         """Wake all sleepers whose deadline has come."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            task = heappop(heap)[2].task
-            if task is not None:
-                trio.lowlevel.reschedule(task)
+            heappop(heap)[2].wake()
 
 
-class _Sleeper:
-    """A task that sleeps; None after it was cancelled."""
+class Sleeper:
+    """A task that sleeps; None after it was woken or cancelled."""
 
     __slots__ = ("task",)
 
     def __init__(self, task: trio.lowlevel.Task) -> None:
         self.task: trio.lowlevel.Task | None = task
 
-    def abort(self, _: object) -> trio.lowlevel.Abort:
+    async def wait(self) -> None:
+        """Wait until `wake` is called."""
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def wake(self) -> None:
+        """Wake the task; harmless if it does not wait any more."""
+        task, self.task = self.task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
         self.task = None
         return trio.lowlevel.Abort.SUCCEEDED

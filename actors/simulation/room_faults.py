@@ -17,11 +17,14 @@ from actors.simulation.people_actions import (
     room_name,
 )
 from actors.simulation.plan import Step
+from actors.simulation.simulated_program import MAILBOX
 from actors.simulation.simulated_rooms import SimulatedRoom
 
 if TYPE_CHECKING:
     from actors.simulation.world import World
 
+FLOOD: Final = MAILBOX + 20
+"""Events of a flood."""
 SHUTDOWN: Final = 5.0
 """Seconds that a session has to end, as its spec says."""
 
@@ -54,7 +57,7 @@ def _disconnect(world: World, room: SimulatedRoom, _: Step) -> None:
 
 
 def _storm(world: World, room: SimulatedRoom, step: Step) -> None:
-    for _n in range(step.n):
+    for _n in range(1 + step.n % 3):
         room.storm(early=step.what == "early_storm")
     world.truths.watch(room)
 
@@ -119,7 +122,7 @@ def _flood(world: World, room: SimulatedRoom, step: Step) -> bool:
         return False
     world.truths.mark_inexact(room, timed=False)
     world.disordered.add(room.sid)
-    for n in range(300):
+    for n in range(FLOOD):
         room.set_metadata(f"flood {step.n} {n}")
     return True
 

@@ -29,7 +29,7 @@ from actors.session import SessionState, fold
 from actors.session.codec import decode_record, decode_state, encode_state
 from actors.session.end_reasons import CONTINUABLE
 
-BATCHES_A_STEP: Final = 3
+BATCHES_A_STEP: Final = 4
 """One of so many batches takes a step of the scheduler, in which others run; each costs a pass."""
 REFUSALS: Final[Mapping[str, str]] = {
     "disk_full": "disk full",
@@ -97,7 +97,10 @@ class SimulatedDisk:
             self._refuse()
         earlier = [run for run in self._alive_at if run != self._run]
         alive_at = self._alive_at[max(earlier)] if earlier else None
-        sessions = [self.session(number) for number in sorted(self._saved.keys() - self._of_run)]
+        numbers = sorted(self._saved.keys() - self._of_run)
+        sessions = [
+            self.session(number) for number in numbers if self._may_matter(number, alive_at)
+        ]
         return RecoveredSessions(
             tuple(one for one in sessions if _matters(one.state, alive_at)), alive_at
         )
@@ -153,6 +156,12 @@ class SimulatedDisk:
 
     def heal(self) -> None:
         self.refusal, self.slow, self.torn, self.bug = None, 0.0, 0, None
+
+    def _may_matter(self, number: int, alive_at: float | None) -> bool:
+        """False if a session is over by its checkpoint alone: it need not be read."""
+        saved = self._saved[number]
+        has_more = saved.seq + 1 in self.rows.get(number, {})
+        return has_more or _matters(saved.state, alive_at)
 
     # -- what is stored
 

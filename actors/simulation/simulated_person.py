@@ -128,7 +128,10 @@ class SimulatedPerson:
         return self._room.sid
 
     def info(self) -> ParticipantInfo:
-        return evolve(self._info, tracks=tuple(self.tracks.values()))
+        tracks = tuple(self.tracks.values())
+        if tracks != self._info.tracks:
+            self._info = evolve(self._info, tracks=tracks)
+        return self._info
 
     def activate(self) -> None:
         """The media connection stands; again is harmless."""

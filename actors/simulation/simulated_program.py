@@ -54,10 +54,12 @@ BACKLOG: Final = 60
 """Lines that may wait for the disk: few, so that some are given up."""
 HEARTBEAT: Final = 2.0
 """Seconds between two batches without events; longer than in production, to simulate faster."""
-CHECK_INTERVAL: Final = 6.0
+CHECK_INTERVAL: Final = 8.0
 """Seconds between the recovery's looks at what lives."""
 RECONCILE_FIRST: Final = 0.5
 RECONCILE_EVERY: Final = 10.0
+ASK_EVERY: Final = 37.0
+"""Seconds between two questions for all sessions."""
 STOP_WITHIN: Final = 10.0
 """Seconds for a graceful end."""
 OFTEN: Final = Intensity(restarts=1_000_000, within=1.0)
@@ -286,8 +288,8 @@ class SimulatedProgram:
             self.manager,
             announce=self._announce,
             clock=self.world.our_time,
-            status_every=30.0,
-            report_every=60.0,
+            status_every=60.0,
+            report_every=100.0,
         )
 
     async def _reconcile(self) -> None:
@@ -374,7 +376,7 @@ class SimulatedProgram:
 
     async def _ask_periodically(self, nursery: trio.Nursery) -> None:
         while True:
-            await sleep(23.0)
+            await sleep(ASK_EVERY)
             nursery.start_soon(self._ask, self.world.next_question())
 
     async def _ask(self, number: int) -> None:

@@ -59,6 +59,10 @@ class TasksOnlyClock(TimerClock):
         self._now = 0.0
         self._sleepers = Sleepers()
 
+    @property
+    def sleepers(self) -> Sleepers:
+        return self._sleepers
+
     def start_clock(self) -> None:
         pass
 
@@ -72,12 +76,6 @@ class TasksOnlyClock(TimerClock):
         self._now = max(self._now, deadline)
         self._sleepers.wake(self._now)
         return 0.0
-
-    async def sleep_until(self, deadline: float) -> None:
-        if deadline > self._now:
-            await self._sleepers.wait(deadline)
-        else:
-            await trio.lowlevel.checkpoint()
 
 
 @contextmanager
