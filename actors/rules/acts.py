@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
-from attrs import frozen
+from attrs import field, frozen
 
 from actors.rules.comparisons import BadComparison, seconds
+from actors.rules.recording_outputs import KEYS as RECORDING_KEYS
+from actors.rules.recording_outputs import read_recording
 from actors.session import TrackSource
+from actors.session.recording_reports import RecordingRequest
 
 TEXT_LENGTH: Final = 4_000
 """Characters of a text that is sent, or set as metadata."""
@@ -87,14 +90,9 @@ class SetMetadata:
 
 @frozen
 class StartRecording:
-    """Start a recording, where none runs."""
+    """Start a recording, where none of ours runs."""
 
-    layout: str = ""
-    audio_only: bool = False
-    file: str = ""
-    """A path with LiveKit's placeholders, such as `{room_name}-{time}`."""
-    storage: str = ""
-    """The name of an environment variable that has the storage as JSON; of "" the egress' own."""
+    request: RecordingRequest = field(factory=RecordingRequest)
 
 
 @frozen
@@ -146,13 +144,6 @@ def _text(table: _Table, key: str = "text", *, needed: bool = False) -> str:
     value = table.get(key, "")
     if not isinstance(value, str) or len(value) > TEXT_LENGTH or (needed and not value):
         raise BadComparison(f"{key} must be a text of at most {TEXT_LENGTH} characters")
-    return value
-
-
-def _flag(table: _Table, key: str) -> bool:
-    value = table.get(key, False)
-    if not isinstance(value, bool):
-        raise BadComparison(f"{key} must be true or false")
     return value
 
 
@@ -211,10 +202,8 @@ WORDS: Final[Mapping[str, _Word]] = {
     ),
     "metadata": _word(lambda t: SetMetadata(_text(t)), "text", short="text"),
     "record": _word(
-        lambda t: StartRecording(
-            _text(t, "layout"), _flag(t, "audio_only"), _text(t, "file"), _text(t, "storage")
-        ),
-        "layout", "audio_only", "file", "storage",
+        lambda t: StartRecording(read_recording(t)),
+        *RECORDING_KEYS,
         short="file",
     ),
     "stop_recording": _word(lambda _: StopRecording()),
