@@ -70,14 +70,22 @@ async def egress_api(egress_server: EgressServer) -> AsyncIterator[ServerApi]:
         yield api
 
 
+@pytest.fixture(scope="session")
+def kept_egress_people(egress_server: EgressServer) -> Iterator[SharedProcess]:
+    """One process for the people of all tests at this server."""
+    kept = SharedProcess()
+    yield kept
+    trio.run(kept.end)
+
+
 @pytest.fixture
 async def egress_people(
-    egress_server: EgressServer, shared_people: SharedProcess
+    egress_server: EgressServer, kept_egress_people: SharedProcess
 ) -> AsyncIterator[People]:
     """People at `egress_server`, who have left after the test."""
     server = egress_server.server
     async with open_people(
-        server.url, server.api_key, server.api_secret, shared=shared_people
+        server.url, server.api_key, server.api_secret, shared=kept_egress_people
     ) as everyone:
         yield everyone
 

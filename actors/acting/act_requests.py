@@ -69,6 +69,8 @@ class ActKind:
     """The result if the server does not find its object: the wish is fulfilled.  None: it
     failed."""
     deadline: float = DEADLINE
+    takes_long: bool = False
+    """It may take a minute, and is none of the requests of which few are under way."""
 
 
 async def _send(request: ActRequest) -> str:

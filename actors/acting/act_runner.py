@@ -11,6 +11,7 @@ Acts of one episode are done one after another, those of different episodes side
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Final, TypeAlias, final
 
 import trio
@@ -189,7 +190,7 @@ class ActRunner(Actor[ActsIntended]):
         return False, f"given up after {TRIES} tries: {error}"
 
     async def _request(self, kind: ActKind, request: ActRequest) -> str:
-        async with self._limiter:
+        async with nullcontext() if kind.takes_long else self._limiter:
             try:
                 with trio.fail_after(kind.deadline):
                     return await kind.request(request)

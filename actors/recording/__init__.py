@@ -4,6 +4,7 @@
 stops recordings: one task for each, so that a start that hangs holds up nothing.  `session_access`
 is what it needs of the sessions: to read them, to report to them, to have a report on the disk.
 `own_recordings` and `recorder_messages` are small parts of it.
+`actors.acting.recording_acts` joins it to the acts of rules.
 
 What a session knows of its recordings is in `actors.session.recordings`.
 """

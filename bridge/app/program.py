@@ -41,6 +41,7 @@ from bridge.app.livekit_lookups import (
     room_sid_lookup,
     with_own_tokens,
 )
+from bridge.app.recording_role import webhook_url
 from bridge.app.room_actors import (
     RoomActorPorts,
     RoomActors,
@@ -56,6 +57,7 @@ from bridge.config.settings import Settings, SettingsError
 from bridge.config.webhook_list import webhooks_of
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
+from bridge.livekit.livekit_egress import LiveKitEgress
 from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.room_instances import RoomInstances
@@ -230,6 +232,7 @@ async def _start_everything(
         reports=worker,
         archive=archive,
         control=LiveKitRoomControl(api),
+        egress=LiveKitEgress(api, webhook_url=lambda: webhook_url(settings, program.http)),
         worker=own_id.name,
         clock=api.clock.now,
         trusted_clock=api.clock.agreed,

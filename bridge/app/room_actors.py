@@ -15,10 +15,12 @@ import structlog
 import trio
 from attrs import define
 
+from actors.acting.act_requests import ACT_KINDS
 from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
 from actors.journal.process_ports import Clock
 from actors.journal.store_actor import Flush, StoreActor
+from actors.recording.egress_port import EgressPort
 from actors.recording.session_access import RoomTableSessions
 from actors.rooms.connection_actor import OwnRoomRemoval, RenewJob
 from actors.rooms.final_summary import Summary
@@ -51,6 +53,7 @@ from actors.runtime import (
     Signal,
 )
 from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
+from bridge.app.recording_role import start_recorder
 from bridge.app.rule_acting import make_acting, start_acting
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import rules_of
@@ -233,6 +236,8 @@ class RoomActorPorts:
     """This worker's id, as it stands in a session."""
     control: RoomControl | None = None
     """By which rules act; without it none is carried out."""
+    egress: EgressPort | None = None
+    """By which rules record; without it none does."""
     data_dir: Path | None = None
     """Where bans are stored; None: in the settings' directory."""
     trusted_clock: Callable[[], float | None] = lambda: None
@@ -297,9 +302,12 @@ async def start_room_actors(
             mailbox=MANAGER_MAILBOX,
         )
     )
+    sessions = RoomTableSessions(table, backlog, manager, store)
+    kinds = ACT_KINDS
+    if ports.egress is not None:
+        kinds = start_recorder(root, ports.egress, sessions, settings, clock=ports.clock)
     if ports.control is not None and (rules or limits):
-        sessions = RoomTableSessions(table, backlog, manager, store)
-        start_acting(acting, bans, root, ports.control, sessions)
+        start_acting(acting, bans, root, ports.control, sessions, kinds)
     recovery = Recovery(
         ports.archive,
         table,

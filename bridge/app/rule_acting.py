@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
+from actors.acting.act_requests import ActKind
 from actors.acting.acting import Acting
 from actors.journal.process_ports import Announce, Clock
 from actors.recording.session_access import SessionAccess
@@ -13,6 +15,7 @@ from actors.rooms.room_control import RoomControl
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
 from actors.runtime import ChildSpec, Service, Supervisor
+from bridge.app.recording_role import check_secrets
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import rules_of, webhooks_without_endpoint
 from bridge.config.settings import Settings, SettingsError
@@ -47,9 +50,10 @@ def start_acting(
     root: Supervisor,
     control: RoomControl,
     sessions: SessionAccess,
+    kinds: Mapping[str, ActKind],
 ) -> None:
     """Start the actor that acts, and the service that stores bans."""
-    acting.start(root, control, sessions)
+    acting.start(root, control, sessions, kinds=kinds)
     root.start_child(ChildSpec("bans", lambda: Service(bans.run)))
 
 
@@ -67,3 +71,4 @@ def require_sound_rules(settings: Settings) -> None:
             f"--config: a [[rule]] calls the webhook {harmless(name)!r}, and no [[webhook]] has "
             "this name"
         )
+    check_secrets(rules)

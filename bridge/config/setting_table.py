@@ -197,6 +197,15 @@ TABLE: Final[tuple[Setting, ...]] = (
         default_text="unsigned", in_file=True, hidden=True,
     ),
     _row(
+        "max-recordings", "ROOM_ACTORS_MAX_RECORDINGS", "N", values.whole_number(1, 1000),
+        "recordings by rules at the same time", default=10,
+    ),
+    _row(
+        "recording-webhook-url", "ROOM_ACTORS_RECORDING_WEBHOOK_URL", "URL", endpoint_url,
+        "our own /livekit/webhook as LiveKit reaches it, for news of recordings",
+        default_text="that of --http, where LiveKit runs on this machine",
+    ),
+    _row(
         "status-every", "ROOM_ACTORS_STATUS_EVERY", "TIME", values.duration(0.1, 86400),
         "time between a room's status lines", default=30.0, default_text="30s",
     ),

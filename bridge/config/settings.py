@@ -106,6 +106,9 @@ class Settings:
     trusted_proxies: tuple[Network, ...]
     webhook_url: EndpointUrl | None = field(repr=False)
     webhook_secret: tuple[str, ...] = field(repr=False)
+    max_recordings: int
+    recording_webhook_url: EndpointUrl | None
+    """None: the address of `http`, where LiveKit can reach it."""
     status_every: float
     report_every: float
     quality_threshold: float

@@ -15,7 +15,14 @@ from starlette.responses import Response
 from bridge.http.server.request_body import body_of, refuse_long
 from bridge.http.server.routes import HttpRoute
 from bridge.livekit.tokens import ApiKey
-from bridge.livekit.webhooks.verify import BODY_LIMIT, CONTENT_TYPE, Refusal, read_event, read_token
+from bridge.livekit.webhooks.verify import (
+    BODY_LIMIT,
+    CONTENT_TYPE,
+    WEBHOOK_PATH,
+    Refusal,
+    read_event,
+    read_token,
+)
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook, translate
 
 log = structlog.get_logger()
@@ -65,7 +72,7 @@ class WebhookEndpoint:
     @property
     def rows(self) -> tuple[HttpRoute, ...]:
         """Needs neither token nor a name of ours: a webhook has LiveKit's own signature."""
-        return (HttpRoute("POST", "/livekit/webhook", self._answer, open=True, any_host=True),)
+        return (HttpRoute("POST", WEBHOOK_PATH, self._answer, open=True, any_host=True),)
 
     async def _answer(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:

@@ -4,8 +4,8 @@ Facts about the real server that shape it:
 
 * Recording needs Redis.  Without it `ListEgress` is an internal error that says so, but a start is
   "unavailable", as where no egress worker answers.  So the list is asked first.
-* Without a worker a start is answered after 22 s, so it has a deadline and a connection of its
-  own: others do not wait for it.
+* Without a worker a start is answered after 22 s.  It has a deadline of its own, and only few of
+  the connections may wait for starts.
 * `StartEgress` is the newer call for every kind of recording; a server that does not know it has
   the older one, `StartRoomCompositeEgress`.
 * A request may name webhooks of its own.  So LiveKit tells us of our recordings also where its
@@ -20,9 +20,10 @@ nowhere else.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
+import trio
 from attrs import evolve
 from livekit.protocol import egress
 from livekit.protocol.models import WebhookConfig
@@ -35,6 +36,9 @@ from bridge.livekit.control_errors import translated
 from bridge.livekit.egress_infos import INTENT_QUERY, egress_state
 from bridge.livekit.server_api import ServerApi
 
+STARTS: Final = 4
+"""Starts at the same time.  One may take 22 s, and they share the few connections of all calls."""
+
 
 @final
 class LiveKitEgress(EgressPort):
@@ -44,18 +48,23 @@ class LiveKitEgress(EgressPort):
         self,
         api: ServerApi,
         *,
-        webhook_url: str | None = None,
+        webhook_url: Callable[[], str | None] = lambda: None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """`webhook_url`: the address of our own `/livekit/webhook` as LiveKit reaches it; None
+        """`webhook_url` gives the address of our own `/livekit/webhook` as LiveKit reaches it, None
         where it cannot."""
         self._api = api
         self._webhook_url = webhook_url
         self._environment = environment
+        self._starting = trio.CapacityLimiter(STARTS)
         self._unified = True
         """The server knows `StartEgress`, as far as we know."""
 
     async def start(self, room: str, request: RecordingRequest, intent: str) -> EgressState:
+        async with self._starting:
+            return await self._begin(room, request, intent)
+
+    async def _begin(self, room: str, request: RecordingRequest, intent: str) -> EgressState:
         with translated():
             # Without Redis this fails at once; a start would be "unavailable" after a while.
             await self._api.list_egress(room, active=True)
@@ -127,9 +136,10 @@ class LiveKitEgress(EgressPort):
         return egress.EncodedFileOutput(filepath=output.file, **more)
 
     def _webhooks(self, intent: str) -> list[WebhookConfig]:
-        if self._webhook_url is None:
+        inbox = self._webhook_url()
+        if inbox is None:
             return []
-        url = f"{self._webhook_url}?{INTENT_QUERY}={intent}"
+        url = f"{inbox}{'&' if '?' in inbox else '?'}{INTENT_QUERY}={intent}"
         return [WebhookConfig(url=url, signing_key=self._api.api_key.key)]
 
     def _upload(self, storage: StorageTarget) -> tuple[str, Any]:

@@ -248,7 +248,7 @@ async def test_a_recording_of_ours_is_told_of_without_any_setting_of_the_server(
     room = await egress_api.create_room("told-of-a-recording")
     async with open_site(app(inbox.rows, loopback=True)) as site:
         url = f"http://{site.address}/livekit/webhook"
-        port = LiveKitEgress(egress_api, webhook_url=url)
+        port = LiveKitEgress(egress_api, webhook_url=lambda: url)
         started = await port.start(room.name, RecordingRequest(), "i1")
         active = await listener.until(WebhookEgress, lambda it: it.status == "active")
         assert (active.room, active.room_sid) == (room.name, room.sid)

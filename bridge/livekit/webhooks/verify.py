@@ -26,6 +26,8 @@ from livekit.protocol.webhook import WebhookEvent
 
 from bridge.livekit.tokens import ApiKey
 
+WEBHOOK_PATH: Final = "/livekit/webhook"
+"""Where our HTTP server takes them."""
 CONTENT_TYPE: Final = "application/webhook+json"
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes.  An event with all fields that LiveKit puts into one is far smaller."""

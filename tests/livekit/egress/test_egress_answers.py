@@ -75,7 +75,7 @@ async def test_a_server_that_does_not_know_the_newer_call_gets_the_older_one() -
     async with raw_server(server.handle) as address:
         key = ApiKey("key", "s" * 40)
         async with ServerApi(Endpoint.parse(f"ws://{address}"), key) as api:
-            port = LiveKitEgress(api, webhook_url=INBOX)
+            port = LiveKitEgress(api, webhook_url=lambda: INBOX)
             for intent in ("i1", "i2"):
                 assert (await port.start("standup", REQUEST, intent)).egress_id == "EG_1"
     asked = [method for method, _ in server.requests]

@@ -112,7 +112,7 @@ class TestStandin(EgressContract):
     @pytest.fixture
     async def egress_stage(self, egress_api: ServerApi, standin: StandinEgress) -> EgressStage:
         made = await egress_api.create_room(f"standin-{uuid4().hex[:8]}")
-        port = LiveKitEgress(egress_api, webhook_url=INBOX)
+        port = LiveKitEgress(egress_api, webhook_url=lambda: INBOX)
         return EgressStage(made.name, made.sid, port, LiveKitEgress(egress_api))
 
 
@@ -130,7 +130,7 @@ if os.environ.get("ROOM_ACTORS_EGRESS_URL"):
             ):
                 alice = await people.join(room, "alice")
                 await alice.publish("microphone")
-                port = LiveKitEgress(api, webhook_url=INBOX)
+                port = LiveKitEgress(api, webhook_url=lambda: INBOX)
                 yield EgressStage(room, alice.room_sid, port, LiveKitEgress(api))
 
 
@@ -169,7 +169,7 @@ async def test_the_secret_of_a_storage_is_in_the_request_and_in_nothing_that_we_
     )
     request = RecordingRequest((RecordingOutput("{room_name}.mp4", target),), "speaker")
     environment = {"CALLS_SECRET": "hush-hush"}
-    port = LiveKitEgress(egress_api, webhook_url=INBOX, environment=environment)
+    port = LiveKitEgress(egress_api, webhook_url=lambda: INBOX, environment=environment)
     await port.start(made.name, request, "i1")
     (asked,) = standin.requests
     assert isinstance(asked, egress.StartEgressRequest)
