@@ -52,13 +52,13 @@ from bridge.output.progress import ProgressLine
 OFFERED: Final = 50
 """Rooms made within one second."""
 AT_ONCE: Final = 100
-KEPT: Final = FINISHED_LIMIT - OFFERED - AT_ONCE
+STAYING: Final = FINISHED_LIMIT - OFFERED - AT_ONCE
 """Rooms more, until as many ended sessions are in memory as are kept there."""
 WATCHED_GOAL: Final = 5.0
 """Seconds in which all of `AT_ONCE` must be watched."""
 GROWTH_GOAL: Final = 0.05
 QUARTERS: Final = 4
-GONE: Final = 90.0
+ACTORS_END_WITHIN: Final = 90.0
 """Seconds for rooms that stay though they were deleted: whoever was joining made them anew,
 and they are empty until the server gives them up, after 60 s."""
 TELLING: Final = 1.0
@@ -66,8 +66,8 @@ TELLING: Final = 1.0
 
 
 @frozen
-class Held:
-    """What the worker holds at a moment of rest."""
+class RestSample:
+    """The worker's memory, descriptors, threads and actors at a moment of rest."""
 
     after: str
     look: Look
@@ -77,7 +77,7 @@ class Held:
 
 
 @define(eq=False)
-class Life(Stage):
+class LongRun(Stage):
     """A stage on which rooms do not stay."""
 
     def burst(self, name: str, count: int, over: float) -> list[float]:
@@ -87,21 +87,21 @@ class Life(Stage):
         asked = self.load.do("create", rooms, agent=AGENT_NAME, over=over).asked
         self.until_watched(rooms)
         self.load.do("fill", rooms, people=1)
-        self.until_heard(rooms)
+        self.until_microphones(rooms)
         self.load.do("leave", rooms)
         self.settle()
         self.load.do("delete", rooms)
         self.until_ended(rooms)
-        return sorted(self.seen.watched[room] - asked[room] for room in rooms)
+        return sorted(self.observations.watched[room] - asked[room] for room in rooms)
 
     def churn(self, rooms: Sequence[str], rate: float, lives: float) -> list[str]:
         """Rooms come and go; those that were never watched."""
         self.load.do("churn", rooms, agent=AGENT_NAME, rate=rate, seconds=lives, people=1)
         self.settle()
         self.read()
-        watched = [room for room in rooms if room in self.seen.watched]
+        watched = [room for room in rooms if room in self.observations.watched]
         self.until_ended(watched)
-        return [room for room in rooms if room not in self.seen.watched]
+        return [room for room in rooms if room not in self.observations.watched]
 
     def rounds(self, rooms: Sequence[str], together: int) -> list[str]:
         """Empty rooms come and go, so many together; none stays unwatched."""
@@ -116,19 +116,19 @@ class Life(Stage):
     def until_ended(self, rooms: Sequence[str]) -> None:
         wanted = set(rooms)
         self.until(
-            lambda: self.seen.ended >= wanted,
-            lambda: f"sessions still open: {len(wanted - self.seen.ended)}",
+            lambda: self.observations.ended >= wanted,
+            lambda: f"sessions still open: {len(wanted - self.observations.ended)}",
         )
 
-    def held(self, after: str, actors: int) -> Held:
+    def rest_sample(self, after: str, actors: int) -> RestSample:
         """At rest, once there are no more actors than so many, or after `GONE` seconds."""
-        deadline = time.monotonic() + GONE
+        deadline = time.monotonic() + ACTORS_END_WITHIN
         self.settle()
         found = self.actors()
         while found > actors and time.monotonic() < deadline:
             self.settle()
             found = self.actors()
-        return Held(after, Look.at(self.watching.pid), found, self.watching.last_line)
+        return RestSample(after, Look.at(self.watching.pid), found, self.watching.last_line)
 
     def actors(self) -> int:
         """Lines in which SIGUSR1 shows them; they are no records, everything else is."""
@@ -141,7 +141,7 @@ class Life(Stage):
 
 
 def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> dict[str, Any]:
-    """The whole life.  Raises `BenchError`."""
+    """The whole run.  Raises `BenchError`."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         with (
@@ -149,35 +149,37 @@ def run(options: argparse.Namespace, server_binary: Path, load_binary: Path) -> 
             watching(OBSERVERS[OURS], server, load_binary, folder / "worker") as worker,
             running_load(load_binary, server) as generator,
         ):
-            life = Life(worker, generator)
-            life.until_ready()
-            actors = life.actors()
-            offered = life.burst("offered", OFFERED, 1.0)
-            at_once = life.burst("at-once", AT_ONCE, 0.0)
-            life.burst("kept", KEPT, KEPT / options.rate)
-            held = [life.held("the bursts", actors)]
+            long_run = LongRun(worker, generator)
+            long_run.until_ready()
+            actors = long_run.actors()
+            offered = long_run.burst("offered", OFFERED, 1.0)
+            at_once = long_run.burst("at-once", AT_ONCE, 0.0)
+            long_run.burst("kept", STAYING, STAYING / options.rate)
+            samples = [long_run.rest_sample("the bursts", actors)]
             rooms = [f"churn-{number}" for number in range(options.rooms)]
             missed: list[str] = []
-            base = held[0]
+            base = samples[0]
             for begin, end in _parts(len(rooms), options.base):
                 if options.together:
-                    missed += life.rounds(rooms[begin:end], options.together)
+                    missed += long_run.rounds(rooms[begin:end], options.together)
                 else:
-                    missed += life.churn(rooms[begin:end], options.rate, options.lives)
-                held.append(life.held(f"{end} rooms", actors))
+                    missed += long_run.churn(rooms[begin:end], options.rate, options.lives)
+                samples.append(long_run.rest_sample(f"{end} rooms", actors))
                 if end == options.base:
-                    base = held[-1]
-                print(held[-1], file=sys.stderr, flush=True)
+                    base = samples[-1]
+                print(samples[-1], file=sys.stderr, flush=True)
     watched = len(rooms) - len(missed)
     return {
         "offered_s": offered,
         "at_once_s": at_once,
         "churned": len(rooms),
         "not_watched": missed,
-        "sessions_too_many": life.seen.said["session_started"] - FINISHED_LIMIT - watched,
-        "held": [attrs.asdict(one) for one in held],
+        "sessions_too_many": long_run.observations.logged["session_started"]
+        - FINISHED_LIMIT
+        - watched,
+        "held": [attrs.asdict(one) for one in samples],
         "growth": {
-            name: _growth(base, held[-1], name)
+            name: _growth(base, samples[-1], name)
             for name in ("anonymous", "descriptors", "threads", "actors")
         },
     }
@@ -190,16 +192,16 @@ def _parts(rooms: int, base: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends], ends, strict=False))
 
 
-def _value(held: Held, name: str) -> float:
+def _value(sample: RestSample, name: str) -> float:
     return {
-        "anonymous": held.look.memory.pss_anonymous / MIB,
-        "descriptors": held.look.descriptors,
-        "threads": held.look.threads,
-        "actors": held.actors,
+        "anonymous": sample.look.memory.pss_anonymous / MIB,
+        "descriptors": sample.look.descriptors,
+        "threads": sample.look.threads,
+        "actors": sample.actors,
     }[name]
 
 
-def _growth(base: Held, end: Held, name: str) -> float:
+def _growth(base: RestSample, end: RestSample, name: str) -> float:
     return _value(end, name) / _value(base, name) - 1
 
 
@@ -221,15 +223,15 @@ def show(result: dict[str, Any]) -> None:
     print(markdown(head, map(_row, result["held"])), end="\n\n")
 
 
-def _row(held: Mapping[str, Any]) -> Sequence[str]:
-    look = held["look"]
+def _row(sample: Mapping[str, Any]) -> Sequence[str]:
+    look = sample["look"]
     memory = look["memory"]
     return (
-        held["after"],
+        sample["after"],
         f"{memory['pss'] / MIB:.1f}",
         f"{memory['pss_anonymous'] / MIB:.1f}",
-        *(str(count) for count in (look["descriptors"], look["threads"], held["actors"])),
-        held["heap"].removeprefix("C heap: "),
+        *(str(count) for count in (look["descriptors"], look["threads"], sample["actors"])),
+        sample["heap"].removeprefix("C heap: "),
     )
 
 

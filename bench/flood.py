@@ -37,8 +37,8 @@ from bench.measure import MIB, Cpu, Spread, conclude, load, markdown
 from bench.rooms.sides import OURS
 from bench.scale.case import PYTHON, Look, Stage
 from bench.scale.load import Answer, Load, ensure_load, running_load
+from bench.scale.observations import DONE, Verdict, unix
 from bench.scale.observers import OBSERVERS, watching
-from bench.scale.seen import DONE, Verdict, unix
 from bridge import __version__
 from bridge.lab.server import PrivateServer, ServerError, ensure_server
 from bridge.output.progress import ProgressLine
@@ -64,7 +64,7 @@ class Flood(Stage):
 
     def read(self) -> None:
         records = list(self.watching.news())
-        self.seen.read(records)
+        self.observations.read(records)
         for one in records:
             if one.get("room") in FLOODS:
                 self.counts[one["room"], one["event"]] += one.get("count", 1)
@@ -75,7 +75,7 @@ class Flood(Stage):
     def phase(self, what: str, rooms: list[str], rate: float, seconds: float) -> dict[str, Any]:
         """The quiet rooms' lags while `what` floods, or nothing does."""
         self.read()
-        self.seen.forget()
+        self.observations.forget()
         self.ours.clear()
         before, waited = Cpu.of_tree(self.watching.pid), self.waited()
         with ThreadPoolExecutor(1) as beside:
@@ -85,7 +85,7 @@ class Flood(Stage):
         used, waited = before.until(Cpu.of_tree(self.watching.pid)), self.waited() - waited
         self.settle()
         self.read()
-        found = Verdict.of(did.sent, self.seen)
+        found = Verdict.of(did.sent, self.observations)
         if found.missing or not found.lags:
             raise BenchError(f"{what}: of the quiet rooms is missing {found.missing}")
         return {
@@ -112,15 +112,15 @@ class Flood(Stage):
     def counted(self, did: Answer, what: str) -> dict[str, float]:
         """The loud room ends, and all that was left out of the log is said."""
         self.loud_load.do("delete", [what])
-        self.until(lambda: what in self.seen.ended, lambda: f"{what} has not ended")
+        self.until(lambda: what in self.observations.ended, lambda: f"{what} has not ended")
         sent = did.sent[what]
         count = sum(len(sent[name] or ()) if name == "data" else sent[name] for name in DONE)
         left_out = sum(self.counts[what, event] for event in LEFT_OUT)
-        told = sum(self.counts[what, event] for event in (*DONE.values(), *UNLOGGED))
+        logged_messages = sum(self.counts[what, event] for event in (*DONE.values(), *UNLOGGED))
         return {
             "sent": count,
             "a_second": count / did.seconds,
-            "counted": told + left_out,
+            "counted": logged_messages + left_out,
             "left_out": left_out,
         }
 

@@ -151,12 +151,12 @@ class Chromium:
         )
         with trio.fail_after(30):
             while True:
-                said = json.loads(await self._socket.get_message())
-                if said.get("id") == self._number:
+                answer = json.loads(await self._socket.get_message())
+                if answer.get("id") == self._number:
                     break
-        if "error" in said:
-            raise BenchError(f"chromium: {method}: {said['error']}")
-        return said["result"]
+        if "error" in answer:
+            raise BenchError(f"chromium: {method}: {answer['error']}")
+        return answer["result"]
 
     async def open(self, url: str) -> str:
         """A window of its own; gives its session."""
@@ -187,13 +187,13 @@ async def open_chromium(path: str, folder: Path) -> AsyncGenerator[Chromium, Non
     )
     try:
         assert process.stderr is not None
-        said = b""
+        answer = b""
         with trio.fail_after(30):
-            while (found := re.search(rb"listening on (ws://\S+)\s", said)) is None:
+            while (found := re.search(rb"listening on (ws://\S+)\s", answer)) is None:
                 piece = await process.stderr.receive_some()
                 if not piece:
-                    raise BenchError(f"chromium ended: {said[-200:]!r}")
-                said += piece
+                    raise BenchError(f"chromium ended: {answer[-200:]!r}")
+                answer += piece
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_read_on, process.stderr)
             socket = await connect_websocket_url(

@@ -157,10 +157,10 @@ async def part(
 async def slow_clients(served: Served, count: int) -> dict[str, Any]:
     """Event streams that nobody reads, and as many that are reset."""
     base = (await served.moment()).listeners
-    with sockets(served.address, count) as gone:
-        ask_for_events(gone)
+    with sockets(served.address, count) as vanishing:
+        ask_for_events(vanishing)
         await trio.sleep(1.0)
-        vanish(gone)
+        vanish(vanishing)
     await until_listeners(served, base)
     before = now = await served.moment()
     kernel = rss = 0

@@ -27,8 +27,8 @@ from bench.scale.case import (
     Stage,
 )
 from bench.scale.load import Load, running_load
+from bench.scale.observations import Verdict
 from bench.scale.observers import Record, watching
-from bench.scale.seen import Verdict
 from bridge.lab.server import PrivateServer
 
 PATIENCE: Final = 6.0
@@ -103,7 +103,7 @@ class _Place(Stage):
     kinds: Counter[str] = field(factory=Counter[str], init=False)
 
     def read(self) -> None:
-        self.seen.read(self._count(self.watching.news()))
+        self.observations.read(self._count(self.watching.news()))
 
     def _count(self, records: Iterable[Record]) -> Iterable[Record]:
         for one in records:
@@ -117,8 +117,8 @@ class _Place(Stage):
 
     def until_registered(self) -> None:
         ready = self.side.observer.ready
-        self.comes(lambda: self.seen.said.keys() >= ready or not self._runs(), DEADLINE)
-        if not self.seen.said.keys() >= ready:
+        self.comes(lambda: self.observations.logged.keys() >= ready or not self._runs(), DEADLINE)
+        if not self.observations.logged.keys() >= ready:
             raise BenchError(f"{self.side.label} did not register: --keep FOLDER has its log")
 
     def _runs(self) -> bool:
@@ -196,7 +196,7 @@ class _Scene:
         self.load.do("delete", probes)
         self.load.do("fill", self.rooms, people=self.plan.people)
         for place in self.places:
-            place.until_heard(self.rooms)
+            place.until_microphones(self.rooms)
         self.settle()
 
     def probe(self) -> list[str]:
@@ -208,7 +208,7 @@ class _Scene:
             rooms.append(f"probe-{len(rooms)}")
             self.load.do("create", rooms[-1:], agent=self.agent)
             if all(
-                place.comes(lambda place=place: rooms[-1] in place.seen.watched, PATIENCE)
+                place.comes(lambda place=place: rooms[-1] in place.observations.watched, PATIENCE)
                 for place in seekers
             ):
                 self.settle()
@@ -223,7 +223,7 @@ class _Scene:
         """The events; what each side used, and the server at last."""
         for place in self.places:
             place.read()
-            place.seen.forget()
+            place.observations.forget()
         pids = [*(place.pid for place in self.places), self.server_pid]
         plan = self.plan
         verdicts: list[Verdict] = []
@@ -238,7 +238,7 @@ class _Scene:
             while True:
                 for place in self.places:
                     place.read()
-                verdicts[:] = [Verdict.of(did.sent, place.seen) for place in self.places]
+                verdicts[:] = [Verdict.of(did.sent, place.observations) for place in self.places]
                 if all(one.complete for one in verdicts) or time.monotonic() > deadline:
                     return
                 time.sleep(LOOK)
@@ -254,7 +254,7 @@ class _Scene:
         for place in self.places:
             if place.side.checkout:
                 place.until(
-                    lambda place=place: place.seen.ended >= wanted,
+                    lambda place=place: place.observations.ended >= wanted,
                     lambda place=place: f"{place.side.label} has sessions that have not ended",
                 )
 

@@ -159,8 +159,8 @@ class Pairs:
             for kind in sorted({kind for kinds in counts.values() for kind in kinds}):
                 of_kind = {label: kinds.get(kind, 0) for label, kinds in counts.items()}
                 if len(set(of_kind.values())) > 1:
-                    said = ", ".join(f"{label} {count}" for label, count in of_kind.items())
-                    found.append(f"run {run['run'] + 1}: {kind}: {said}")
+                    labelled = ", ".join(f"{label} {count}" for label, count in of_kind.items())
+                    found.append(f"run {run['run'] + 1}: {kind}: {labelled}")
         return found
 
     def faults(self) -> list[str]:

@@ -203,8 +203,8 @@ def main() -> int:
     except* FAILURES as errors:
         failed = errors
     if failed is not None:
-        said = first(failed)
-        print(f"bench: {str(said) or type(said).__name__}", file=sys.stderr)
+        what = first(failed)
+        print(f"bench: {str(what) or type(what).__name__}", file=sys.stderr)
         return 1
     shown = rows(plan, outcomes)
     print(table(shown, list(outcomes)))

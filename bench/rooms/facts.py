@@ -86,8 +86,8 @@ class Verdict:
     surplus: Facts
 
     @classmethod
-    def of(cls, happened: Facts, seen: Facts) -> Verdict:
-        return cls(happened.total(), happened - seen, seen - happened)
+    def of(cls, happened: Facts, observed: Facts) -> Verdict:
+        return cls(happened.total(), happened - observed, observed - happened)
 
     def kinds(self, facts: Facts) -> dict[str, int]:
         """How many of each kind."""

@@ -157,8 +157,8 @@ class _Run:
             await trio.sleep(LOOK)
 
     def is_ready(self) -> bool:
-        said = {one["event"] for one in self.worker.records()}
-        return said >= READY[self.worker.side]
+        events = {one["event"] for one in self.worker.records()}
+        return events >= READY[self.worker.side]
 
     async def until_watched(self, rooms: Sequence[str]) -> None:
         await self.until(

@@ -13,8 +13,8 @@ from bench.errors import BenchError
 from bench.measure import Cpu, Memory, Used, cpu_seconds, descriptors, memory_of_tree, threads
 from bench.rooms.sides import AGENT_NAME
 from bench.scale.load import Load, running_load
+from bench.scale.observations import Observations, Verdict
 from bench.scale.observers import Observer, Watching, watching
-from bench.scale.seen import Seen, Verdict
 from bridge.lab.server import PrivateServer
 
 DEADLINE: Final = 90.0
@@ -51,7 +51,7 @@ class Plan:
     """Rooms that come and go beside those that stay, one after the other."""
     a_second: float = 2.0
     """Of them."""
-    lives: float = 1.0
+    room_seconds: float = 1.0
     """Seconds that there is somebody in each."""
 
 
@@ -113,10 +113,10 @@ class Stage:
 
     watching: Watching
     load: Load
-    seen: Seen = field(factory=Seen, init=False)
+    observations: Observations = field(factory=Observations, init=False)
 
     def read(self) -> None:
-        self.seen.read(self.watching.news())
+        self.observations.read(self.watching.news())
 
     def comes(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Whether it comes to hold in so many seconds."""
@@ -137,22 +137,24 @@ class Stage:
     def until_ready(self) -> None:
         """Registered and at rest."""
         ready = self.watching.observer.ready
-        self.until(lambda: self.seen.said.keys() >= ready, lambda: "not ready")
+        self.until(lambda: self.observations.logged.keys() >= ready, lambda: "not ready")
         self.settle()
 
     def until_watched(self, rooms: Sequence[str]) -> None:
         wanted = set(rooms)
         self.until(
-            lambda: self.seen.watched.keys() >= wanted,
-            lambda: f"not watched: {len(wanted - self.seen.watched.keys())} rooms",
+            lambda: self.observations.watched.keys() >= wanted,
+            lambda: f"not watched: {len(wanted - self.observations.watched.keys())} rooms",
         )
 
-    def until_heard(self, rooms: Sequence[str]) -> None:
+    def until_microphones(self, rooms: Sequence[str]) -> None:
         """Somebody with a microphone is there, in each room."""
         wanted = set(rooms)
         self.until(
-            lambda: self.seen.heard >= wanted,
-            lambda: f"no microphone seen in {len(wanted - self.seen.heard)} rooms",
+            lambda: self.observations.with_microphone >= wanted,
+            lambda: (
+                f"no microphone seen in {len(wanted - self.observations.with_microphone)} rooms"
+            ),
         )
 
     def settle(self, seconds: float = SETTLE) -> None:
@@ -195,7 +197,7 @@ class _Play(Stage):
         self.until_watched(rooms)
         if probes:
             self.load.do("delete", probes)
-        return sorted(self.seen.watched[room] - asked[room] for room in rooms)
+        return sorted(self.observations.watched[room] - asked[room] for room in rooms)
 
     def probe(self) -> list[str]:
         """Rooms made one by one until one of them is watched, the last.
@@ -208,7 +210,7 @@ class _Play(Stage):
         while len(rooms) < PROBES:
             rooms.append(f"probe-{len(rooms)}")
             self.load.do("create", rooms[-1:], agent=AGENT_NAME)
-            if self.comes(lambda: rooms[-1] in self.seen.watched, PATIENCE):
+            if self.comes(lambda: rooms[-1] in self.observations.watched, PATIENCE):
                 self.settle()
                 return rooms
         raise BenchError(f"none of {PROBES} rooms was watched")
@@ -216,7 +218,7 @@ class _Play(Stage):
     def fill(self, rooms: Sequence[str]) -> None:
         """People come."""
         self.load.do("fill", rooms, people=self.plan.people)
-        self.until_heard(rooms)
+        self.until_microphones(rooms)
 
     def idle(self) -> Used:
         before = Cpu.of_tree(self.watching.pid)
@@ -225,17 +227,17 @@ class _Play(Stage):
 
     def happen(self, rooms: Sequence[str], rate: float) -> Events:
         self.read()
-        self.seen.forget()
+        self.observations.forget()
         before = Cpu.of_tree(self.watching.pid)
         did = self.load.do("play", rooms, rate=rate, seconds=self.plan.seconds)
         # It may be behind: what it still has to do belongs to these events.
         if self.observer.counts:
             time.sleep(ARRIVING)
-            self.comes(lambda: Verdict.of(did.sent, self.seen).complete, LATEST)
+            self.comes(lambda: Verdict.of(did.sent, self.observations).complete, LATEST)
         else:
             self.settle(ARRIVING)
         used = before.until(Cpu.of_tree(self.watching.pid))
-        return Events(rate, Verdict.of(did.sent, self.seen), used, did.seconds, did.late)
+        return Events(rate, Verdict.of(did.sent, self.observations), used, did.seconds, did.late)
 
     def churn(self) -> Passing:
         """Rooms come, have somebody for a while, and go."""
@@ -246,13 +248,13 @@ class _Play(Stage):
             rooms,
             agent=AGENT_NAME,
             rate=self.plan.a_second,
-            seconds=self.plan.lives,
+            seconds=self.plan.room_seconds,
             people=1,
         )
         self.settle()
         self.read()
         used = before.until(Cpu.of_tree(self.watching.pid))
-        return Passing(len(rooms), len(set(rooms) - self.seen.watched.keys()), used)
+        return Passing(len(rooms), len(set(rooms) - self.observations.watched.keys()), used)
 
 
 def measure(
@@ -267,5 +269,5 @@ def measure(
             play = _Play(running, load, plan)
             case = play.run(size)
         play.read()
-    summary = play.seen.summary
+    summary = play.observations.summary
     return case if summary is None else evolve(case, counted=summary["messages"])

@@ -37,9 +37,9 @@ class Floor:
     def put(self, event: Any) -> None:
         if event.WhichOneof("message") != "room_event":
             return
-        told = event.room_event
-        if told.WhichOneof("message") == "data_packet_received":
-            FfiHandle(told.data_packet_received.user.data.handle.id).dispose()
+        inside = event.room_event
+        if inside.WhichOneof("message") == "data_packet_received":
+            FfiHandle(inside.data_packet_received.user.data.handle.id).dispose()
 
 
 class Observer:

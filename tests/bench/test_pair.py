@@ -16,8 +16,8 @@ from bench.pair.checkouts import TREE, Checkouts, Side
 from bench.pair.figures import Pairs, alone, figures
 from bench.rooms.sides import OURS
 from bench.scale.case import Look
+from bench.scale.observations import Verdict
 from bench.scale.observers import GO, OBSERVERS
-from bench.scale.seen import Verdict
 
 EVENTS = {"data_message": 60, "track_muted": 40}
 

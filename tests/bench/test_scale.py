@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from bench.chart import Chart, Series
 from bench.measure import Spread
-from bench.scale.seen import SMALLEST, Seen, Verdict
+from bench.scale.observations import SMALLEST, Observations, Verdict
 
 
 def record(event: str, **fields: Any) -> dict[str, Any]:
@@ -25,32 +25,32 @@ def sent(messages: int, muted: int = 0) -> dict[str, Any]:
 
 
 def test_nothing_is_lost_when_everything_is_recorded():
-    seen = Seen()
-    seen.read([message(0), record("track_muted"), message(1)])
-    verdict = Verdict.of(sent(2, muted=1), seen)
+    observations = Observations()
+    observations.read([message(0), record("track_muted"), message(1)])
+    verdict = Verdict.of(sent(2, muted=1), observations)
     assert verdict.complete
     assert (verdict.sent, verdict.messages, verdict.surplus) == (3, 2, {})
     assert [round(lag, 6) for lag in verdict.lags] == [0.5, 0.5]
 
 
 def test_what_is_not_recorded_is_lost_and_such_a_room_has_no_lags():
-    seen = Seen()
-    seen.read([message(1)])
-    verdict = Verdict.of(sent(2, muted=1), seen)
+    observations = Observations()
+    observations.read([message(1)])
+    verdict = Verdict.of(sent(2, muted=1), observations)
     assert verdict.missing == {"data_message": 1, "track_muted": 1}
     assert verdict.lags == ()
 
 
 def test_another_order_has_no_lags():
-    seen = Seen()
-    seen.read([message(1), message(0)])
-    assert Verdict.of(sent(2), seen).lags == ()
+    observations = Observations()
+    observations.read([message(1), message(0)])
+    assert Verdict.of(sent(2), observations).lags == ()
 
 
 def test_messages_of_somebody_else_do_not_count():
-    seen = Seen()
-    seen.read([message(0), message(0, topic="chat")])
-    assert Verdict.of(sent(1), seen).surplus == {}
+    observations = Observations()
+    observations.read([message(0), message(0, topic="chat")])
+    assert Verdict.of(sent(1), observations).surplus == {}
 
 
 def test_a_chart_is_well_formed_and_shows_every_name():

@@ -13,8 +13,8 @@ from bench.measure import MIB, Memory, Spread, Used, cpu_seconds
 from bench.rooms.sides import OURS, PEER
 from bench.scale.case import Case, Events, Look, Passing
 from bench.scale.figures import GOALS, Figures, Goal, Results, figures, judge
+from bench.scale.observations import Verdict
 from bench.scale.observers import FLOOR, OBSERVERS
-from bench.scale.seen import Verdict
 from bench.scale.show import short_table, tables
 
 
@@ -102,9 +102,9 @@ def test_a_goal_beyond_its_bound_fails_unless_it_is_only_wished_for():
 
 
 def test_what_was_not_measured_is_said_and_neither_met_nor_missed():
-    said = judge(Results([]))
-    assert {one.met for one in said} == {None}
-    assert all(one.text().startswith("not measured") for one in said)
+    judged = judge(Results([]))
+    assert {one.met for one in judged} == {None}
+    assert all(one.text().startswith("not measured") for one in judged)
 
 
 def test_the_memory_of_a_room_is_held_against_the_peer_s():

@@ -1,4 +1,4 @@
-"""What an observer recorded, added up, and held against what was done."""
+"""The records of an observer, added up and compared with what was done."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ DONE: Final = {
     "attributes": "participant_attributes",
     "metadata": "participant_metadata",
 }
-"""What the load generator calls it: what an observer does."""
+"""The load generator's name of an event: an observer's name of it."""
 _COUNTED: Final = frozenset(DONE.values())
 
 
 def unix(record: Record) -> float:
-    """When it was recorded; in whole milliseconds, rounded down."""
+    """The time of a record, Unix seconds; in whole milliseconds, rounded down."""
     return datetime.fromisoformat(record["time"]).timestamp()
 
 
 @define(eq=False)
-class Seen:
-    said: Counter[str] = field(factory=Counter[str])
+class Observations:
+    logged: Counter[str] = field(factory=Counter[str])
     """Events by name, those of no room too."""
     watched: dict[str, float] = field(factory=dict[str, float])
     """By room: when it was first watched, Unix seconds."""
-    heard: set[str] = field(factory=set[str])
+    with_microphone: set[str] = field(factory=set[str])
     """Rooms with a microphone."""
     ended: set[str] = field(factory=set[str])
     events: Counter[tuple[str, str]] = field(factory=Counter[tuple[str, str]])
@@ -51,11 +51,11 @@ class Seen:
     def read(self, records: Iterable[Record]) -> None:
         for one in records:
             event, room = one["event"], str(one.get("room"))
-            self.said[event] += 1
+            self.logged[event] += 1
             if event == "session_started":
                 self.watched.setdefault(room, unix(one))
             elif event == "track_published":
-                self.heard.add(room)
+                self.with_microphone.add(room)
             elif event == "session_ended":
                 self.ended.add(room)
             elif event == "final_summary":
@@ -78,7 +78,7 @@ class Seen:
 
 @frozen
 class Verdict:
-    """What was sent, and what came of it."""
+    """The events that were sent, compared with those that were recorded."""
 
     sent: int
     messages: int
@@ -90,7 +90,7 @@ class Verdict:
     message came, and in order."""
 
     @classmethod
-    def of(cls, sent: Mapping[str, Any], seen: Seen) -> Verdict:
+    def of(cls, sent: Mapping[str, Any], observations: Observations) -> Verdict:
         wanted: Counter[tuple[str, str]] = Counter()
         for room, did in sent.items():
             for name, event in DONE.items():
@@ -98,9 +98,13 @@ class Verdict:
         return cls(
             wanted.total(),
             sum(len(did["data"]) for did in sent.values()),
-            _by_event(wanted - seen.events),
-            _by_event(seen.events - wanted),
-            tuple(sorted(lag for room in sent for lag in _lags(sent[room]["data"], seen, room))),
+            _by_event(wanted - observations.events),
+            _by_event(observations.events - wanted),
+            tuple(
+                sorted(
+                    lag for room in sent for lag in _lags(sent[room]["data"], observations, room)
+                )
+            ),
         )
 
     @property
@@ -115,7 +119,7 @@ def _by_event(found: Counter[tuple[str, str]]) -> dict[str, int]:
     return dict(total)
 
 
-def _lags(sent: list[float], seen: Seen, room: str) -> list[float]:
-    came = seen.messages.get(room, [])
+def _lags(sent: list[float], observations: Observations, room: str) -> list[float]:
+    came = observations.messages.get(room, [])
     in_order = [size for _, size in came] == [SMALLEST + n % SIZES for n in range(len(sent))]
     return [at - when for when, (at, _) in zip(sent, came, strict=True)] if in_order else []
