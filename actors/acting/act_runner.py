@@ -102,6 +102,7 @@ class ActRunner(Actor[ActsIntended]):
         memory: ActMemory,
         *,
         clock: Clock,
+        report_fault: Callable[[str, Exception], object],
         kinds: Mapping[str, ActKind] = ACT_KINDS,
     ) -> None:
         self._control = control
@@ -109,6 +110,7 @@ class ActRunner(Actor[ActsIntended]):
         self._find_act = find_act
         self._memory = memory
         self._clock = clock
+        self._report_fault = report_fault
         self._kinds = kinds
         self._lists = PeopleLists(control, clock)
         self._busy: set[tuple[str, str]] = set()
@@ -146,7 +148,11 @@ class ActRunner(Actor[ActsIntended]):
         await self._sessions.store()
         for act in acts:
             key = (sid, act.plan.key)
-            outcome = await self._outcome(sid, act)
+            try:
+                outcome = await self._outcome(sid, act)
+            except Exception as error:  # noqa: BLE001 (one act fails, the others go on)
+                self._report_fault(act.rule, error)
+                outcome = False, f"an internal error: {type(error).__name__}"
             if outcome is not None:
                 done, result = outcome
                 count = (act.plan.act, done)

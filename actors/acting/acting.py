@@ -99,6 +99,7 @@ class Acting:
                 find_act,
                 self.memory,
                 clock=self._clock,
+                report_fault=self.rules.report_fault,
                 kinds=kinds,
             )
 

@@ -34,7 +34,7 @@ ACT_ENTRIES: Final = frozenset({"act_done", "act_failed"})
 JOIN_ENTRIES: Final = frozenset({"participant_connected", "participant_found"})
 
 ReportFault: TypeAlias = Callable[[str, Exception], object]
-"""Takes the room's name and what a rule raised.  Must not raise."""
+"""Takes the name of a room or a rule, and what was raised.  Must not raise."""
 
 
 @frozen

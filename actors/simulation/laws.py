@@ -37,6 +37,10 @@ def check_laws(world: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) ->
         for name, broken in world.outlets.broken_laws().items():
             world.checked[name] += 1
             world.violations.extend(f"{name}: {one}" for one in broken)
+    if moment == "over" and (world.acting.rules or world.acting.limits):
+        for name, broken in world.acting.broken_laws().items():
+            world.checked[name] += 1
+            world.violations.extend(f"{name}: {one}" for one in broken)
     if world.monitoring is not None:
         for name, broken in world.monitoring.broken_laws(moment).items():
             world.checked[name] += 1

@@ -112,6 +112,18 @@ MONITORING_FAULTS: Final[tuple[str, ...]] = (
 )
 """The faults that a plan with monitors has besides."""
 
+ACTING_FAULTS: Final[tuple[str, ...]] = (
+    "act_refused",
+    "act_unavailable",
+    "act_answer_lost",
+    "act_slow",
+    "act_runner_crash",
+)
+"""The faults that a plan with rules has besides."""
+
+RULED_SHARE: Final = 0.15
+"""Of plans, with rules that act on rooms and people."""
+
 MONITORING_SHARE: Final = 0.15
 """Of plans, with a monitor for each person who joins."""
 
@@ -131,7 +143,7 @@ class Step:
 
     at: float
     what: str
-    """A key of `ACTIONS`, or one of `FAULTS`, `RECEIVER_FAULTS` and `MONITORING_FAULTS`."""
+    """A key of `ACTIONS`, or one of the faults."""
     room: int
     who: int
     n: int
@@ -158,6 +170,8 @@ class Plan:
     """Whether each person who joins is monitored."""
     limit: int = 0
     """People that each room may have; 0: there is no limit."""
+    ruled: bool = False
+    """Whether there are rules."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -170,6 +184,7 @@ class Plan:
             "outlets": self.outlets,
             "monitored": self.monitored,
             "limit": self.limit,
+            "ruled": self.ruled,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -190,6 +205,7 @@ class Plan:
                 outlets=bool(saved.get("outlets")),
                 monitored=bool(saved.get("monitored")),
                 limit=int(saved.get("limit", 0)),
+                ruled=bool(saved.get("ruled")),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
@@ -198,6 +214,7 @@ class Plan:
             *FAULTS,
             *RECEIVER_FAULTS,
             *MONITORING_FAULTS,
+            *ACTING_FAULTS,
         }
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
@@ -215,10 +232,11 @@ def draw(
     outlets: bool | None = None,
     monitored: bool | None = None,
     limit: int | None = None,
+    ruled: bool | None = None,
 ) -> Plan:
     """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
     endpoint for webhooks, `monitored`: whether it has monitors, `limit`: the people that a room may
-    have; None to draw that too."""
+    have, `ruled`: whether it has rules; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     whole = range(int(seconds) + 1)
@@ -238,6 +256,11 @@ def draw(
         steps += [_step(rng, what, rooms, moments) for what in kinds]
     if limit is None:
         limit = LIMIT if rng.random() < LIMIT_SHARE else 0
+    if ruled is None:
+        ruled = rng.random() < RULED_SHARE
+    if ruled:
+        kinds = [rng.choice(ACTING_FAULTS) for _ in range(ENDPOINT_FAULTS)]
+        steps += [_step(rng, what, rooms, moments) for what in kinds]
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed,
@@ -249,6 +272,7 @@ def draw(
         outlets=outlets,
         monitored=monitored,
         limit=limit,
+        ruled=ruled,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from actors.simulation.acting_faults import ACTING_STEPS
 from actors.simulation.monitoring_faults import MONITORING_STEPS
 from actors.simulation.people_actions import PEOPLE_ACTIONS, PlayStep
 from actors.simulation.process_faults import PROCESS_FAULTS
@@ -17,4 +18,5 @@ STEPS: Final[Mapping[str, PlayStep]] = {
     **PROCESS_FAULTS,
     **RECEIVER_STEPS,
     **MONITORING_STEPS,
+    **ACTING_STEPS,
 }

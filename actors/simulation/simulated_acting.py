@@ -1,18 +1,35 @@
-"""Rules and acts in a simulation: the production actors over simulated rooms."""
+"""Rules and acts in a simulation: the production actors over simulated rooms, and their laws.
+
+The laws read the disk, where each decision and each report is a record.
+
+* No act without its entry: when the server is asked, the intent is on the disk; at the end each
+  intent has one entry, unless its session may go on.
+* No act twice in effect: people get no message more often than it was intended.
+* Alerts once per episode: they fire and are resolved in turns.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, final
+
+from attrs import frozen
 
 from actors.acting.acting import Acting
 from actors.acting.ban_list import BanList
 from actors.recording.session_access import RoomTableSessions
-from actors.rules.rule_config import Rule
+from actors.rules.acts import SendText
+from actors.rules.rule_config import Rule, read_rules
 from actors.runtime import Backoff, Intensity
+from actors.session import SessionState, TimelineEntry
+from actors.session.codec import decode_entries, decode_record
+from actors.session.end_reasons import CONTINUABLE
+from actors.session.rule_records import PlannedAct, RuleFired, RuleResolved
+from actors.simulation.acting_control import ActingControl
 from actors.simulation.limit_audit import LimitAudit, limits_of_plan
 from actors.simulation.people_actions import mark_inexact_if_unwatched
 from actors.simulation.simulated_person import SimulatedPerson
-from actors.simulation.simulated_room_control import SimulatedRoomControl
 from actors.simulation.simulated_rooms import SimulatedRoom
 
 if TYPE_CHECKING:
@@ -20,6 +37,40 @@ if TYPE_CHECKING:
     from actors.simulation.world import World
 
 OFTEN: Final = Intensity(restarts=1_000_000, within=1.0)
+RULES: Final[list[Mapping[str, Any]]] = [
+    {
+        "name": "crowd",
+        "when": {"people": ">= 3"},
+        "for": "3s",
+        "then": ["alert", {"send": "It is crowded."}],
+    },
+    {"name": "hello", "event": "participant_connected", "then": [{"send": "Hello"}], "limit": 20},
+    {"name": "loud", "person": {"tracks": {"microphone": ">= 2"}}, "then": ["mute", "alert"]},
+    {"name": "lobby", "person": {"attribute": {"key": "value"}}, "then": [{"hold": "Wait."}]},
+    {"name": "long", "person": {"present_for": ">= 40s"}, "then": ["remove"]},
+    {
+        "name": "left",
+        "rooms": ["room-[0-3]"],
+        "when": {"people": "== 1", "joins": ">= 3"},
+        "for": "8s",
+        "then": [{"end_room": {"warn": "4s", "text": "Closing."}}],
+    },
+    {"name": "topic", "event": "track_unpublished", "then": [{"metadata": "less"}], "limit": 5},
+    {"name": "bad", "person": {"quality": "lost"}, "then": [{"ban": "20s"}, "alert"]},
+]
+"""Of each plan with rules."""
+
+
+@frozen
+class ActingLog:
+    """What a stored session says of its rules."""
+
+    sid: str
+    state: SessionState
+    planned: tuple[tuple[str, PlannedAct], ...]
+    """Rule and plan, in order."""
+    entries: tuple[TimelineEntry, ...]
+    """Of alerts and acts."""
 
 
 @final
@@ -28,19 +79,19 @@ class SimulatedActing:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.rules: tuple[Rule, ...] = ()
+        self.rules: tuple[Rule, ...] = read_rules(RULES) if world.plan.ruled else ()
         """Those of each program that starts from here on."""
         self.limits = limits_of_plan(world.plan.limit)
         """The same for limits."""
         self.bans = BanList()
-        self.control = SimulatedRoomControl(world.rooms)
+        self.control = ActingControl(world)
         self.audit = LimitAudit(lambda: self.limits)
-        self.control.on_remove = self._on_remove
+        self.control.inner.on_remove = self._on_remove
 
     def _on_remove(self, room: SimulatedRoom, person: SimulatedPerson) -> None:
         mark_inexact_if_unwatched(self._world, room)
-        self._world.inject("limit")
         if not self.rules:
+            self._world.inject("limit")
             self.audit.on_remove(room, person)
 
     def make(self) -> Acting:
@@ -56,7 +107,6 @@ class SimulatedActing:
 
     def start(self, program: SimulatedProgram, acting: Acting) -> None:
         """Start the runner of one program."""
-
         if self.rules or self.limits:
             acting.start(
                 program.system.supervisor,
@@ -65,3 +115,82 @@ class SimulatedActing:
                 intensity=OFTEN,
                 backoff=Backoff(first=0.01),
             )
+
+    def heal(self) -> None:
+        self.control.faults.clear()
+
+    # ------------------------------------------------------------ laws
+
+    def broken_laws(self) -> dict[str, list[str]]:
+        """After the last run."""
+        logs = [*self._logs()]
+        return {
+            "intents are durable": self.control.without_intent,
+            "each act has its entry": [one for log in logs for one in _acts_without_entry(log)],
+            "no message twice": [one for log in logs for one in self._sent_twice(log)],
+            "alerts once per episode": [one for log in logs for one in _alerts_out_of_turn(log)],
+        }
+
+    def _logs(self) -> Iterator[ActingLog]:
+        disk = self._world.disk
+        for number in disk.numbers:
+            stored = disk.session(number)
+            if stored.lost:
+                continue  # Its records are not all there.
+            planned = list[tuple[str, PlannedAct]]()
+            entries = list[TimelineEntry]()
+            for seq in sorted(disk.rows.get(number, {})):
+                row = disk.rows[number][seq]
+                if row.kind in {"rule_fired", "rule_resolved"}:
+                    record = decode_record(row.kind, row.body)
+                    assert isinstance(record, RuleFired | RuleResolved)
+                    planned += ((record.rule, act) for act in record.acts)
+                if row.entries:
+                    entries += (
+                        one
+                        for one in decode_entries(row.entries)
+                        if one.event.startswith(("alert_", "act_"))
+                    )
+            yield ActingLog(disk.room_of(number)[1], stored.state, tuple(planned), tuple(entries))
+
+    def _sent_twice(self, log: ActingLog) -> Iterator[str]:
+        for rule in self.rules:
+            for index, act in enumerate(rule.acts):
+                if isinstance(act, SendText):
+                    wanted = sum(
+                        name == rule.name and plan.index == index for name, plan in log.planned
+                    )
+                    sent = self.control.sent[log.sid, act.text.encode()]
+                    if sent > wanted:
+                        yield f"{log.sid}: {act.text!r} was sent {sent} times, wanted {wanted}"
+
+
+def _acts_without_entry(log: ActingLog) -> Iterator[str]:
+    acts = Counter(one.data["act"] for one in log.entries if one.event.startswith("act_"))
+    planned = Counter(plan.act for _, plan in log.planned)
+    state = log.state
+    under_way = Counter(
+        act.plan.act for act in (state.rules.open_acts.values() if state.rules else ())
+    )
+    if under_way and not (state.ended and state.end_reason in CONTINUABLE):
+        yield f"{log.sid}: {dict(under_way)} have no report"
+    for act in planned.keys() | acts.keys():
+        if planned[act] != acts[act] + under_way[act]:
+            yield f"{log.sid}: {planned[act]} of {act} were intended, {acts[act]} have an entry"
+
+
+def _alerts_out_of_turn(log: ActingLog) -> Iterator[str]:
+    firing = set[tuple[str, str | None]]()
+    for one in log.entries:
+        key = (one.data["rule"], one.data["on"])
+        if one.event == "alert_firing":
+            if key in firing:
+                yield f"{log.sid}: {key} fires twice"
+            firing.add(key)
+        elif one.event == "alert_resolved":
+            if key not in firing:
+                yield f"{log.sid}: {key} is resolved and did not fire"
+            firing.discard(key)
+    state = log.state
+    if state.ended and state.end_reason not in CONTINUABLE and firing:
+        yield f"{log.sid}: {firing} fire in a room that is over"

@@ -358,13 +358,8 @@ class World:
         while self.pending_restarts:
             await sleep(1.0)
         await self.program.ready.wait()
-        for part in (
-            self.program.saboteur,
-            self.disk,
-            self.webhooks,
-            self.outlets,
-            self.monitoring,
-        ):
+        parts = (self.program.saboteur, self.disk, self.webhooks, self.acting)
+        for part in (*parts, self.outlets, self.monitoring):
             if part is not None:
                 part.heal()
         self.publish_faults = self.record_faults = 0

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from actors.simulation import (
+    ACTING_FAULTS,
     FAULTS,
     MONITORING_FAULTS,
     RECEIVER_FAULTS,
@@ -86,7 +87,7 @@ class SimulationTally:
         """Faults of the list that were never injected."""
         return [
             fault
-            for fault in (*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS)
+            for fault in (*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS, *ACTING_FAULTS)
             if not self.injected[fault]
         ]
 

@@ -29,7 +29,7 @@ class RuledWorld:
         """Acts that the server was asked for, with the room."""
         self.faults: dict[str, list[RoomControlError]] = {}
         """What is raised at the next requests of an act."""
-        self.world.acting.control.fault = self._fault
+        self.world.acting.control.inner.fault = self._fault
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         if entry.event.startswith(("alert_", "act_")):

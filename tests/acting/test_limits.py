@@ -90,10 +90,10 @@ async def test_a_kill_between_decision_and_act_neither_loses_nor_repeats_it() ->
     async with limited(ONE).running() as world:
         room = world.room("team-1", "ann")
         await trio.sleep(1.0)
-        world.world.acting.control.delay = lambda act: 30.0 if act == "remove" else 0.0
+        world.world.acting.control.inner.delay = lambda act: 30.0 if act == "remove" else 0.0
         room.join("bob")
         await trio.sleep(1.0)
-        world.world.acting.control.delay = lambda _: 0.0
+        world.world.acting.control.inner.delay = lambda _: 0.0
         await world.restart()
         await trio.sleep(SOON)
         assert inside(room) == ["ann"]
