@@ -148,6 +148,10 @@ class ActRunner(Actor[ActsIntended]):
         await self._sessions.store()
         for act in acts:
             key = (sid, act.plan.key)
+            if not self._is_open(sid, act):
+                # The session goes on from another state, which knows nothing of it.
+                self._busy.discard(key)
+                continue
             try:
                 outcome = await self._outcome(sid, act)
             except Exception as error:  # noqa: BLE001 (one act fails, the others go on)
@@ -161,6 +165,10 @@ class ActRunner(Actor[ActsIntended]):
                 await self._sessions.report(sid, report)
             self._memory.requested.discard(key)
             self._busy.discard(key)
+
+    def _is_open(self, sid: str, act: OpenAct) -> bool:
+        state = self._sessions.find(sid)
+        return state is not None and act.plan.key in (state.rules or NO_RULES).open_acts
 
     async def _outcome(self, sid: str, act: OpenAct) -> Outcome | None:
         """What comes of an act; None if it stays open, for when its room is watched again."""

@@ -144,16 +144,17 @@ def _on_fired(rules: RuleState, record: RuleFired, entries: EntryList) -> RuleSt
         key = episode_key(record.rule, record.on)
         before = rules.episodes.get(key)
         if before is not None and before.phase == "firing":
-            return rules
+            # Decided anew, by a session that did not know of the first time.
+            return _with_acts(rules, _refused(record, "the rule fires already"), entries)
         if before is None and len(rules.episodes) >= MAX_EPISODES:
-            return rules
+            return _with_acts(rules, _refused(record, "too many episodes"), entries)
         episode = Episode(record.rule, record.on, "firing", record.at, record.alert, record.text)
         rules = _with_episode(rules, key, episode)
     if record.alert:
         entries.add(
             record.at, "alert_firing", rule=record.rule, on=record.on or None, text=record.text
         )
-    return _with_acts(rules, record, entries, lasting=record.lasting)
+    return _with_acts(rules, record, entries)
 
 
 def _on_resolved(rules: RuleState, record: RuleResolved, entries: EntryList) -> RuleState:
@@ -164,7 +165,7 @@ def _on_resolved(rules: RuleState, record: RuleResolved, entries: EntryList) -> 
     _note_resolved(episode, record.at, entries)
     others = {one: each for one, each in rules.episodes.items() if one != key}
     rules = change(rules, episodes=others)
-    return _with_acts(rules, record, entries, lasting=False)
+    return _with_acts(rules, record, entries)
 
 
 def _on_reported(rules: RuleState, record: ActReported, entries: EntryList) -> RuleState:
@@ -177,20 +178,22 @@ def _on_reported(rules: RuleState, record: ActReported, entries: EntryList) -> R
     return _with_result(rules, act.rule, act.on, record.at, plan, entries)
 
 
-def _with_acts(
-    rules: RuleState,
-    record: RuleFired | RuleResolved,
-    entries: EntryList,
-    *,
-    lasting: bool,
-) -> RuleState:
+def _refused(record: RuleFired, why: str) -> RuleFired:
+    acts = tuple(evolve(act, result=why, done=False, until=0.0) for act in record.acts)
+    return evolve(record, acts=acts)
+
+
+def _with_acts(rules: RuleState, record: RuleFired | RuleResolved, entries: EntryList) -> RuleState:
     rule, on, at = record.rule, record.on, record.at
+    lasting = isinstance(record, RuleFired) and record.lasting
     for plan in record.acts:
         if plan.result is None and len(rules.open_acts) >= MAX_OPEN_ACTS:
             plan = evolve(plan, result="too many acts are under way", done=False)
+        if plan.key in rules.open_acts:  # Decided anew after a crash, or by a clock set back.
+            plan = evolve(plan, result="it is under way already", done=False, until=0.0)
         if plan.result is not None:
             rules = _with_result(rules, rule, on, at, plan, entries)
-        elif plan.key not in rules.open_acts:
+        else:
             act = OpenAct(rule, on, at, plan, lasting)
             rules = change(rules, open_acts={**rules.open_acts, plan.key: act})
     return rules

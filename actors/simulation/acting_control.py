@@ -56,7 +56,7 @@ class ActingControl(RoomControl):
         self.faults: deque[ActFault] = deque()
         """Of the next requests."""
         self.sent: Counter[tuple[str, bytes]] = Counter()
-        """Messages that people got, by room SID and text."""
+        """Messages that people got, by room name and text: the server knows no SID here."""
         self.without_intent: list[str] = []
         """Requests whose intent was not on the disk."""
 
@@ -79,7 +79,7 @@ class ActingControl(RoomControl):
         async def send() -> None:
             await self.inner.send(room, data, topic=topic, identities=identities)
             sid = self._sid(room)
-            self.sent[sid, data] += 1
+            self.sent[room, data] += 1
             if not identities and sid in self._world.truths.by_sid:
                 self._world.truths.by_sid[sid].messages += 1
 
