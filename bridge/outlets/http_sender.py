@@ -190,9 +190,10 @@ class HttpSender:
     async def _answer(self, stream: trio.abc.Stream) -> Attempt:
         answer = await self._answer_head(stream)
         # The status is here, and that is all that counts.
-        broken = suppress(trio.BrokenResourceError, OSError, h11.ProtocolError)
-        with trio.move_on_after(BODY_SECONDS), broken:
-            await self._answer_body(stream)
+        with suppress(trio.BrokenResourceError, OSError, h11.ProtocolError):
+            if not self._take_body():
+                with trio.move_on_after(BODY_SECONDS):
+                    await self._answer_body(stream)
         self._used_at = trio.current_time()
         if self._h11.their_state is h11.DONE and self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
@@ -217,16 +218,20 @@ class HttpSender:
             elif not isinstance(event, h11.InformationalResponse):
                 raise _Failed("it closed the connection without an answer")
 
+    def _take_body(self) -> bool:
+        """Pass over what is here of the body.  True at its end."""
+        while isinstance(event := self._h11.next_event(), h11.Data):
+            pass
+        return event is not h11.NEED_DATA
+
     async def _answer_body(self, stream: trio.abc.Stream) -> None:
         """Read it to its end, as far as it is short."""
         size = 0
         while size <= MOST_ANSWER:
-            event = self._h11.next_event()
-            if event is h11.NEED_DATA:
-                data = bytes(await stream.receive_some(READ_SIZE))
-                size += len(data)
-                self._h11.receive_data(data)
-            elif not isinstance(event, h11.Data):
+            data = bytes(await stream.receive_some(READ_SIZE))
+            size += len(data)
+            self._h11.receive_data(data)
+            if self._take_body():
                 return
 
     async def _drop(self) -> None:
