@@ -6,6 +6,8 @@ One ability a test, and each fault that an observer without a record of the past
 from __future__ import annotations
 
 import itertools
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import trio
@@ -57,6 +59,8 @@ async def test_every_kind_of_event_is_logged_and_counted(
         await agent.logged("participant_disconnected", identity="alice", reason="client_initiated")
         await agent.logged("session_ended", room="story-1", reason="room_closed")
         summary = await agent.stop()
+    # Nothing is configured that acts or sends webhooks: the disk has nothing of it.
+    assert stored_tables(tmp_path) == {"sessions", "states", "journal", "chunks", "people", "runs"}
     # Everybody has left by now: a count of who is there would be 0.
     assert {key: summary[key] for key in ("rooms", "participants", "tracks", "messages")} == {
         "rooms": 1,
@@ -64,6 +68,14 @@ async def test_every_kind_of_event_is_logged_and_counted(
         "tracks": 2,
         "messages": 2,
     }
+
+
+def stored_tables(data_dir: Path) -> set[str]:
+    """The tables of the one database there is."""
+    (path,) = data_dir.glob("*.db")
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name for (name,) in rows}
 
 
 async def test_a_person_key_tells_one_person_under_many_identities(
