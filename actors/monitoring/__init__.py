@@ -4,6 +4,7 @@
 |---|---|
 | `monitoring_request` | what a job asks for: its metadata, and what is wrong with it |
 | `participant_monitor` | one monitor as a pure function: a session's state in, notes out |
+| `video_watch` | whether the videos of a person move |
 | `monitor_state` | what a monitor knows of its person |
 | `monitor_notes` | what a monitor wants logged, or sent to people |
 | `monitor_actor` | runs one monitor: entries, deadlines, messages |

@@ -8,7 +8,7 @@ because a server that does not answer must not hold up the monitor.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Final, final
 
@@ -20,6 +20,7 @@ from actors.monitoring import participant_monitor
 from actors.monitoring.monitor_notes import LogNote, MonitorEnd, Note, PersonMessage
 from actors.monitoring.monitor_state import Monitor
 from actors.monitoring.participant_monitor import Observation
+from actors.monitoring.video_watch import with_frames
 from actors.rooms.messages import JobReports
 from actors.rooms.room_control import RoomControl, RoomControlError
 from actors.rooms.room_port import RoomJob
@@ -36,6 +37,15 @@ TOPIC: Final = "participant-monitor"
 @frozen
 class CheckDue:
     """Time for the health check."""
+
+
+@frozen
+class VideoMeasured:
+    """Frames of the room's videos, by SID of the track."""
+
+    at: float
+    """Unix seconds."""
+    frames: Mapping[str, int]
 
 
 @frozen
@@ -118,6 +128,10 @@ class MonitorActor(SubscriberActor):
     def time_due(self, _: TimeDue) -> None:
         self._timer, self._due = None, inf
         self._take(participant_monitor.pass_time(self._record.monitor, self._dependencies.clock()))
+
+    @receives(VideoMeasured)
+    def video_measured(self, message: VideoMeasured) -> None:
+        self._take(with_frames(self._record.monitor, message.frames, message.at))
 
     @receives(CheckDue)
     def check_due(self, _: CheckDue) -> None:

@@ -5,9 +5,10 @@ All times are Unix seconds, on LiveKit's clock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from actors.monitoring.monitoring_request import MonitoringRequest
 from actors.session import Quality
@@ -36,6 +37,21 @@ class QualityChange:
 
 
 Activity: TypeAlias = tuple[object, ...]
+
+
+@frozen
+class WatchedVideo:
+    """One video, as it was measured."""
+
+    frames: int
+    """Since its subscription."""
+    moved_at: float
+    """When the last frame was seen."""
+    measured_at: float
+    fps: float | None = None
+    """Frames a second between the last two measures."""
+    still: bool = False
+    """No frame came for too long."""
 
 
 @frozen
@@ -75,6 +91,11 @@ class Monitor:
     tracks: frozenset[str] = frozenset()
     """SIDs of the tracks that are published now."""
     tracks_total: int = 0
+    videos: frozenset[str] = frozenset()
+    """SIDs of the videos that are published and not muted, where they are to be measured."""
+    watched_videos: Mapping[str, WatchedVideo] = field(factory=dict[str, WatchedVideo])
+    """By SID."""
+    frames_total: int = 0
     active_at: float = 0.0
     inactive: bool = False
     long_reported: bool = False

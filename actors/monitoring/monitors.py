@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, final
 
+import trio
 from attrs import frozen
 
 from actors.journal.process_ports import Announce, Clock
@@ -27,16 +29,18 @@ from actors.monitoring.monitor_actor import (
     MonitorDependencies,
     MonitorRecord,
     StateChanged,
+    VideoMeasured,
 )
 from actors.monitoring.monitor_notes import MonitorEnd
 from actors.monitoring.monitor_state import Monitor, MonitorSettings
 from actors.monitoring.monitoring_request import BadRequest, MonitoringRequest, parse_request
-from actors.rooms.messages import JobReports
+from actors.rooms.messages import JobReports, MeasureVideo
 from actors.rooms.room_control import RoomControl
 from actors.rooms.room_port import RoomJob
 from actors.rooms.room_table_view import RoomTableView
 from actors.rooms.subscriber import Published, Subscriber
 from actors.runtime import (
+    ActorError,
     ChildSpec,
     Down,
     ExitKind,
@@ -57,6 +61,8 @@ MAILBOX: Final = MailboxSpec(
 """A monitor looks at states, not at entries, so a dropped entry only delays it."""
 RESTARTS: Final = Intensity(restarts=5, within=60.0)
 """Of one monitor.  When they are spent its jobs fail, and nothing else does."""
+MEASURE_TIMEOUT: Final = 8.0
+"""Seconds for a connection to count the frames of its room."""
 SUMMARIES: Final = 1_000
 """Monitors that are over and are in the summary one by one: the newest."""
 
@@ -111,6 +117,8 @@ class ParticipantMonitors(Subscriber):
         self._refs: dict[str, Ref[Any]] = {}
         """By the id of each monitor's first job."""
         self._finished: deque[MonitorSummary] = deque(maxlen=SUMMARIES)
+        self._measured_rooms: set[str] = set()
+        """SIDs of the rooms whose connections were asked to measure videos."""
         self.count = 0
         """Monitors of this run."""
 
@@ -249,6 +257,44 @@ class ParticipantMonitors(Subscriber):
         return None if journal is None else journal.state
 
     # ---------------------------------------------------------------- reports
+
+    async def measure_videos_every(self, seconds: float) -> None:
+        """Count the frames of the videos that monitors watch, for ever."""
+        while True:
+            await sleep(seconds)
+            await self.measure_videos()
+
+    async def measure_videos(self) -> None:
+        """One question a room: the frames of all its videos that are watched."""
+        rooms = {sid: self._videos_of(sid) for sid in self._by_room}
+        wanted = {sid for sid, videos in rooms.items() if videos}
+        asked = wanted | self._measured_rooms
+        self._measured_rooms = wanted
+        async with trio.open_nursery() as nursery:
+            for sid in asked:
+                nursery.start_soon(self._measure_room, sid, rooms.get(sid, frozenset()))
+
+    def _videos_of(self, room_sid: str) -> frozenset[str]:
+        in_room = self._by_room[room_sid].values()
+        return frozenset(
+            sid for records in in_room for record in records for sid in record.monitor.videos
+        )
+
+    async def _measure_room(self, room_sid: str, videos: frozenset[str]) -> None:
+        room = self._table.find_room(room_sid)
+        if room is None or room.connection is None:
+            return
+        try:
+            frames = await room.connection.ask(
+                partial(MeasureVideo, videos), timeout=MEASURE_TIMEOUT
+            )
+        except ActorError:
+            return  # The room is being left, or its connection restarts.
+        at = self._clock()
+        for records in tuple(self._by_room.get(room_sid, {}).values()):
+            for record in records:
+                if record.monitor.videos:
+                    self._refs[record.job.job_id].tell(VideoMeasured(at, frames))
 
     async def report_every(self, seconds: float) -> None:
         """The health check and the monitoring line, for ever."""

@@ -124,6 +124,11 @@ def check(monitor: Monitor, at: float) -> Observation:
         return monitor, ()
     if monitor.warned:
         notes.log("monitored_quality_poor", quality=monitor.quality)
+    for video in monitor.watched_videos.values():
+        if video.still:
+            notes.log("monitored_video_still", seconds=round(at - video.moved_at, 1))
+        elif video.fps is not None:
+            notes.log("monitored_video_rate", fps=video.fps)
     if not monitor.long_reported and monitor.duration(at) > LONG_SESSION:
         monitor = evolve(monitor, long_reported=True)
         notes.log("monitored_long_session", seconds=round(monitor.duration(at)))
@@ -216,6 +221,8 @@ def _absent(monitor: Monitor, at: float, notes: _Notes) -> Monitor:
         left_at=at,
         listed=False,
         tracks=frozenset(),
+        videos=frozenset(),
+        watched_videos={},
         warned=False,
         inactive=False,
     )
@@ -231,6 +238,12 @@ def _end(monitor: Monitor, notes: _Notes, reason: str, error: str | None = None)
 
 def _with_tracks(monitor: Monitor, tracks: Mapping[str, Track], notes: _Notes) -> Monitor:
     now = frozenset(tracks)
+    videos = frozenset[str]()
+    if monitor.wants("video_activity"):
+        moving = (one for one in tracks.values() if one.kind == "video")
+        videos = frozenset(one.sid for one in moving if one.muted.since is None)
+    if videos != monitor.videos:
+        monitor = evolve(monitor, videos=videos)
     if now == monitor.tracks:
         return monitor
     new = now - monitor.tracks

@@ -19,6 +19,7 @@ from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import (
     EndSession,
     LeaveRoom,
+    MeasureVideo,
     RosterWanted,
 )
 from actors.rooms.room_port import (
@@ -90,7 +91,7 @@ class ConnectionMemory:
 
 
 @final
-class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
+class ConnectionActor(Actor[LeaveRoom | RosterWanted | MeasureVideo]):
     """One incarnation.  `job` is what LiveKit assigned."""
 
     def __init__(
@@ -149,6 +150,16 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted]):
             if await self._renew_job(self._job) is None:
                 reason = "found_ended"
         self.leave(LeaveRoom(reason))
+
+    @receives(MeasureVideo)
+    def measure_video(self, message: MeasureVideo) -> None:
+        if self._room is None or self._down:
+            message.reply_to.send({})
+        else:
+            self.context.start_soon(self._measure_video, self._room, message)
+
+    async def _measure_video(self, room: OpenRoom, message: MeasureVideo) -> None:
+        message.reply_to.send(await room.video_frames(message.track_sids))
 
     @receives(RosterWanted)
     def tell_roster(self, _: RosterWanted) -> None:

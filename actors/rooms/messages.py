@@ -5,6 +5,7 @@ The events of a room itself are in `actors.session.events`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -33,6 +34,15 @@ class LeaveRoom:
 @frozen
 class RosterWanted:
     """The session has to compare itself with the room: offer it a `Resynced`."""
+
+
+@frozen
+class MeasureVideo:
+    """Ask for the frames that came of these videos since their subscription, by SID; the other
+    videos need not be received.  Empty where nothing could be measured."""
+
+    track_sids: frozenset[str]
+    reply_to: ReplyTo[Mapping[str, int]]
 
 
 # -- to a session
@@ -99,7 +109,7 @@ class SessionReady:
 
     key: str
     session: Ref[Any]
-    connection: Ref[LeaveRoom | RosterWanted]
+    connection: Ref[LeaveRoom | RosterWanted | MeasureVideo]
     journal: Journal
 
 

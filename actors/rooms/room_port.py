@@ -7,7 +7,7 @@ over both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias
 
@@ -63,6 +63,15 @@ class OpenRoom(Protocol):
 
     def roster(self) -> Roster:
         """Everybody who is in the room now.  Synchronous: nothing can happen in between."""
+        ...
+
+    async def video_frames(self, track_sids: frozenset[str]) -> Mapping[str, int]:
+        """The frames that came of these videos since their subscription, by SID.
+
+        From the first call on these videos are received, in their smallest layer, and others no
+        more.  A track of which nothing came has 0.  Empty where nothing could be measured.  Takes
+        milliseconds, at most a few seconds; never raises.
+        """
         ...
 
     async def closed(self) -> str | None:

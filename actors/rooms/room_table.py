@@ -26,7 +26,7 @@ from actors.journal.archive import RecoveredSessions, StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.rooms.final_summary import RunningSummary, Summary
-from actors.rooms.messages import LeaveRoom, RosterWanted
+from actors.rooms.messages import LeaveRoom, MeasureVideo, RosterWanted
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
 from actors.session import SessionBegan
@@ -56,7 +56,7 @@ class RoomRecord:
     jobs: Mapping[str, RoomJob] = field(factory=dict[str, RoomJob])
     """Every job of ours for this room that has not ended, `job` among them."""
     session: Ref[Any] | None = None
-    connection: Ref[LeaveRoom | RosterWanted] | None = None
+    connection: Ref[LeaveRoom | RosterWanted | MeasureVideo] | None = None
     entered: bool = False
     leaving: LeaveRoom | None = None
     """The order to go, once there is one."""

@@ -19,6 +19,7 @@ from actors.rooms.messages import (
     EndSession,
     JobAttached,
     LeaveRoom,
+    MeasureVideo,
     ReannounceSession,
     Reported,
     RosterWanted,
@@ -101,7 +102,9 @@ class SessionActor(Actor[SessionMessage]):
         self._rules_due = inf
 
     async def started(self) -> None:
-        self._connection: Ref[LeaveRoom | RosterWanted] = self.context.sibling("connection")
+        self._connection: Ref[LeaveRoom | RosterWanted | MeasureVideo] = self.context.sibling(
+            "connection"
+        )
         self._rules = self._start_rules(self._journal.state)
         self._report_ready()
         self._publish()

@@ -49,6 +49,10 @@ KIND_OF: Final[Mapping[TrackSource, TrackKind]] = {
 }
 
 
+FRAME_RATE: Final = 20
+"""Frames a second of each video."""
+
+
 class SimulatedError(Exception):
     """A person or a room was asked for something that it cannot do now."""
 
@@ -103,6 +107,8 @@ class SimulatedPerson:
         self._info = info
         self.hidden = hidden
         self.tracks: dict[str, TrackInfo] = {}
+        self._frozen: dict[str, int] = {}
+        """Videos that stand still, and at which frame."""
         self.left_reason: str | None = None
         self.present = True
         self.received: list[tuple[str, bytes]] = []
@@ -173,6 +179,17 @@ class SimulatedPerson:
         if self._track(track).muted:
             self.tracks[track] = evolve(self.tracks[track], muted=False)
             self._tell(TrackUnmuted(self._room.now(), self.identity, track))
+
+    def frames_of(self, track: str) -> int:
+        """The frames of a video so far; all videos have the same rate."""
+        return self._frozen.get(track, int(self._room.now() * FRAME_RATE))
+
+    def freeze(self, track: str) -> None:
+        """From now on this video stands still."""
+        self._frozen[track] = self.frames_of(track)
+
+    def thaw(self, track: str) -> None:
+        del self._frozen[track]
 
     def speak(self, on: bool) -> None:
         """Alone: use `SimulatedRoom.speak` for several."""

@@ -153,6 +153,11 @@ class Watcher(OpenRoom):
             self._last = self._room.roster()
         return self._last
 
+    async def video_frames(self, track_sids: frozenset[str]) -> Mapping[str, int]:
+        await trio.lowlevel.checkpoint()
+        people = self._room.people.values()
+        return {sid: one.frames_of(sid) for one in people for sid in track_sids & set(one.tracks)}
+
     async def closed(self) -> str | None:
         await self._out.wait()
         return self._reason

@@ -31,6 +31,8 @@ BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
 """Monitors have budgets of their own.  Their failures never add up to a failure of the whole."""
 REPORT_EVERY: Final = 30.0
 """Seconds between two health checks."""
+MEASURE_EVERY: Final = 5.0
+"""Seconds between two counts of the frames of monitored videos."""
 MOST_SUMMARIES: Final = 200
 """Monitors that the summary at the end has one by one: the newest."""
 
@@ -62,6 +64,7 @@ class Monitoring:
         for name, worker in self.workers.items():
             yield f"{name}-worker", partial(run_worker, worker)
         yield "monitoring", partial(self.monitors.report_every, REPORT_EVERY)
+        yield "videos", partial(self.monitors.measure_videos_every, MEASURE_EVERY)
 
     def log_summary(self) -> None:
         """Log the summary of all monitors of this run, if there were any."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,3 +82,158 @@ async def test_each_person_is_monitored_from_the_one_connection_and_the_summary_
     assert session is not None
     (told,) = [one for one in session.participants if one.identity == "alice"]
     assert told.turns == 1
+
+
+async def test_wrong_metadata_fails_each_job_with_the_reason_and_the_room_goes_on(
+    livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
+) -> None:
+    await people.join(room, "alice")
+    async with monitoring(livekit_server, tmp_path, room) as agent:
+        await agent.logged("session_started", room=room)
+        await dispatch(livekit_server, room, metadata={"monitoring_type": "smiles"})
+        refused = await agent.logged("monitor_refused", identity="alice", room=room)
+        assert "monitoring_type" in refused["error"]
+        assert refused["level"] == "warning"
+        bob = await people.join(room, "bob")
+        await bob.publish("microphone")
+        await agent.logged("participant_connected", identity="bob", room=room)
+        assert agent.events("monitor_started") == []
+
+
+async def test_only_the_wanted_person_is_monitored_over_a_return_until_the_dispatch_is_deleted(
+    livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
+) -> None:
+    alice = await people.join(room, "alice")
+    await alice.publish("microphone")
+    bob = await people.join(room, "bob")
+    await bob.publish("microphone")
+    async with monitoring(livekit_server, tmp_path, room) as agent:
+        await agent.logged("participant_found", identity="bob", room=room)
+        order = await dispatch(livekit_server, room, metadata={"participant_identity": "alice"})
+        await agent.logged("monitored_connected", identity="alice", room=room)
+        await alice.leave()
+        await agent.logged("monitored_disconnected", identity="alice", room=room)
+        again = await people.join(room, "alice")
+        await again.publish("microphone")
+        await agent.logged("monitored_connected", identity="alice", room=room, times=2)
+        async with server_api(livekit_server) as api:
+            began = trio.current_time()
+            await api.delete_dispatch(room, order)
+        await agent.logged("monitor_ended", identity="alice", room=room)
+        assert len(agent.events("monitor_started")) == 1, "the return joined the monitor that waits"
+        assert agent.events("monitor_started", identity="bob") == []
+        assert agent.events("job_refused") == []
+        assert trio.current_time() - began < 60
+        await bob.leave()
+        await agent.logged("participant_disconnected", identity="bob", room=room)
+
+
+async def test_a_publisher_is_monitored_from_the_first_track_on_also_in_a_room_nobody_watches(
+    livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
+) -> None:
+    alice = await people.join(room, "alice")
+    await people.join(room, "bob")
+    async with monitoring(livekit_server, tmp_path, "nothing-of-this-name") as agent:
+        await dispatch(livekit_server, room, "publisher-monitor")
+        await alice.publish("camera")
+        await agent.logged("monitored_connected", identity="alice", room=room)
+        await agent.logged("monitored_video_started", identity="alice", room=room)
+        assert agent.events("monitor_started", identity="bob") == []
+        assert len(await agents_in(livekit_server, room)) == 1
+
+
+class Listener:
+    """A person who keeps the data messages that come."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._more = trio.Event()
+
+    def __call__(self, event: RoomEvent) -> None:
+        if isinstance(event, DataReceived):
+            assert event.identity is None, "a hidden agent's messages have no sender"
+            assert event.topic == MONITOR
+            self.messages.append(json.loads(event.content or ""))
+            self._more.set()
+            self._more = trio.Event()
+
+    async def until(self, count: int) -> None:
+        with trio.fail_after(30):
+            while len(self.messages) < count:
+                await self._more.wait()
+
+
+@asynccontextmanager
+async def listening(server: PrivateServer, room: str, identity: str) -> AsyncGenerator[Listener]:
+    """Somebody in the room, until the end of the block."""
+    token = AccessToken(server.api_key, server.api_secret).with_identity(identity)
+    token = token.with_grants(VideoGrants(room_join=True, room=room))
+    job = RoomJob("", room, "", server.url, token.to_jwt(), identity)
+    listener = Listener()
+    async with (
+        trio_asyncio.open_loop(),
+        LiveKitRooms(log_payloads=True) as rooms,
+        rooms.open(job, listener),
+    ):
+        yield listener
+
+
+async def test_people_get_a_welcome_and_hear_who_speaks_where_they_may_be_notified(
+    livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
+) -> None:
+    alice = await people.join(room, "alice")
+    await alice.publish("microphone")
+    async with (
+        listening(livekit_server, room, "bob") as bob,
+        monitoring(livekit_server, tmp_path, room, "--notify-people") as agent,
+    ):
+        await agent.logged("participant_found", identity="bob", room=room)
+        await dispatch(livekit_server, room)
+        await agent.logged("monitored_connected", identity="bob", room=room)
+        await bob.until(1)
+        await alice.speak(True)
+        await bob.until(2)
+        await alice.speak(False)
+        await bob.until(3)
+        welcome, began, ended = bob.messages
+        assert (welcome["type"], welcome["action"]) == ("participant_monitoring", "welcome")
+        assert welcome["message"].startswith("Hello bob!")
+        assert (began["participant"], began["speaking"]) == ("alice", True)
+        assert (ended["participant"], ended["speaking"]) == ("alice", False)
+        assert {message["agent"] for message in bob.messages} == {MONITOR}
+    with open_reader(tmp_path) as reader:
+        session = reader.session(room)
+    assert session is not None
+    assert session.data_messages is not None
+    assert session.data_messages.total == 0, "our own messages are nobody's"
+
+
+async def test_a_video_that_stands_still_is_warned_of_until_it_moves_again(
+    livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
+) -> None:
+    sooner = """
+import bridge.app.monitoring as monitoring
+import actors.monitoring.video_watch as video_watch
+monitoring.MEASURE_EVERY = 0.5
+video_watch.STILL_AFTER = 1.5
+"""
+    before = set(people.pids)
+    alice = await people.join(room, "alice", own_process=True)
+    (alices,) = set(people.pids) - before
+    await alice.publish("camera")
+    types = ("--watch", room, *TYPES)
+    async with running_agent(livekit_server, tmp_path, *types, first=sooner) as agent:
+        await agent.logged("worker_registered", times=3)
+        await agent.logged("track_published", identity="alice", room=room)
+        await dispatch(livekit_server, room)
+        await agent.logged("monitored_video_started", identity="alice", room=room)
+        await agent.logged("track_subscribed", identity="alice", room=room)
+        await trio.sleep(2.0)
+        assert agent.events("monitored_video_still") == [], "it moves"
+        os.kill(alices, signal.SIGSTOP)
+        try:
+            still = await agent.logged("monitored_video_still", identity="alice", room=room)
+        finally:
+            os.kill(alices, signal.SIGCONT)
+        assert still["seconds"] >= 1.5
+        await agent.logged("monitored_video_moves", identity="alice", room=room)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import trio
 from actors.monitoring.monitors import RESTARTS
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_monitoring import MonitoringRun, SimulatedMonitoring
-from actors.simulation.simulated_rooms import SimulatedRoom
+from actors.simulation.simulated_rooms import SimulatedRoom, Watcher
 from actors.simulation.world import World
 
 
@@ -270,3 +270,58 @@ async def test_the_summary_has_everybody_who_was_monitored(stage: Stage) -> None
     assert round(summaries["bob"].duration) == 10
     assert (summaries["bob"].tracks, summaries["bob"].quality) == (1, "good")
     assert stage.run.monitors.count == 2
+
+
+async def test_a_video_that_stands_still_is_warned_of_by_the_monitor_of_its_owner_only(
+    stage: Stage,
+) -> None:
+    room = await stage.room("alice", "bob")
+    for identity in ("alice", "bob"):
+        stage.give(room, identity)
+    alices, bobs = (room.people[name].publish("camera") for name in ("alice", "bob"))
+    await trio.sleep(0.1)
+    await stage.run.monitors.measure_videos()
+    room.people["alice"].freeze(alices)
+    for _ in range(4):
+        await trio.sleep(5.0)
+        await stage.run.monitors.measure_videos()
+    await trio.sleep(0.1)
+    still = {
+        record.monitor.identity: {s: one.still for s, one in record.monitor.watched_videos.items()}
+        for record in stage.run.monitors.records()
+    }
+    assert still == {"alice": {alices: True}, "bob": {bobs: False}}
+    assert stage.announced("monitored_video_still") == 1
+    room.people["alice"].thaw(alices)
+    await trio.sleep(5.0)
+    await stage.run.monitors.measure_videos()
+    await trio.sleep(0.1)
+    assert stage.announced("monitored_video_moves") == 1
+
+
+async def test_a_room_is_asked_once_for_all_its_videos_and_told_when_none_is_watched_any_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[frozenset[str]] = []
+    real = Watcher.video_frames
+
+    async def video_frames(watcher: Watcher, sids: frozenset[str]) -> Mapping[str, int]:
+        asked.append(sids)
+        return await real(watcher, sids)
+
+    monkeypatch.setattr(Watcher, "video_frames", video_frames)
+    room = await stage.room("alice", "bob")
+    jobs = [stage.give(room, identity) for identity in ("alice", "bob")]
+    await trio.sleep(0.1)
+    await stage.run.monitors.measure_videos()
+    assert asked == []
+    videos = frozenset(room.people[name].publish("camera") for name in ("alice", "bob"))
+    await trio.sleep(0.1)
+    await stage.run.monitors.measure_videos()
+    assert asked == [videos]
+    for job in jobs:
+        stage.run.monitors.terminate(job)
+    await trio.sleep(0.1)
+    await stage.run.monitors.measure_videos()
+    await stage.run.monitors.measure_videos()
+    assert asked == [videos, frozenset()]

@@ -20,6 +20,7 @@ from actors.monitoring.participant_monitor import (
     pass_time,
     terminate,
 )
+from actors.monitoring.video_watch import with_frames
 from tests.session.session_story import T0, Story, camera, microphone, person
 
 ALICE = person("alice", "PA_1", 0, microphone("TR_1"))
@@ -379,3 +380,73 @@ def test_a_track_that_ends_is_noted_and_does_not_count_again() -> None:
     story.unpublished(5, "alice", "TR_1")
     assert logged(watched.look(5)) == [("monitored_track_unpublished", {"sid": "TR_1"})]
     assert (watched.monitor.tracks, watched.monitor.tracks_total) == (frozenset(), 1)
+
+
+# -- video
+
+
+class Filmed(Watched):
+    """A monitor of alice, who has a camera from the start."""
+
+    def __init__(self) -> None:
+        super().__init__(Story(person("alice", "PA_1", 0, camera("TR_1"))))
+        self.look(0)
+
+    def measure(self, at: float, **frames: int) -> list[tuple[str, dict[str, Any]]]:
+        return logged(self.take(with_frames(self.monitor, frames, T0 + at)))
+
+
+def test_a_video_that_moves_has_a_rate_at_each_check() -> None:
+    filmed = Filmed()
+    for number in range(4):
+        assert filmed.measure(5.0 * number, TR_1=100 * number) == []
+    assert logged(filmed.check(30)) == [("monitored_video_rate", {"fps": 20.0})]
+    assert filmed.monitor.frames_total == 300
+
+
+def test_a_video_that_stands_still_for_more_than_ten_seconds_is_warned_of_until_it_moves() -> None:
+    filmed = Filmed()
+    filmed.measure(0, TR_1=10)
+    assert filmed.measure(5, TR_1=10) == filmed.measure(10, TR_1=10) == []
+    assert filmed.measure(15, TR_1=10) == [("monitored_video_still", {"seconds": 15.0})]
+    assert filmed.measure(20, TR_1=10) == []
+    assert logged(filmed.check(30)) == [("monitored_video_still", {"seconds": 30.0})]
+    assert filmed.measure(35, TR_1=40) == [("monitored_video_moves", {"seconds": 35.0})]
+    assert filmed.monitor.watched_videos["TR_1"].still is False
+
+
+def test_a_camera_that_never_sends_anything_stands_still() -> None:
+    filmed = Filmed()
+    for at in (0, 5, 10):
+        assert filmed.measure(at, TR_1=0) == []
+    assert filmed.measure(15, TR_1=0) == [("monitored_video_still", {"seconds": 15.0})]
+
+
+def test_what_was_not_measured_and_a_new_subscription_are_no_stillness() -> None:
+    filmed = Filmed()
+    filmed.measure(0, TR_1=1000)
+    for at in (5, 10, 15, 20):
+        assert filmed.measure(at) == []
+    assert filmed.measure(25, TR_1=3) == []
+    assert filmed.measure(30, TR_1=103) == []
+    assert filmed.monitor.watched_videos["TR_1"].fps == 20.0
+
+
+def test_a_muted_camera_is_not_measured() -> None:
+    filmed = Filmed()
+    filmed.measure(0, TR_1=10)
+    filmed.story.muted(2, "alice", "TR_1")
+    filmed.look(2)
+    assert filmed.monitor.videos == frozenset()
+    assert filmed.measure(20, TR_1=10) == []
+    filmed.story.unmuted(21, "alice", "TR_1")
+    filmed.look(21)
+    assert filmed.measure(22, TR_1=10) == []
+    assert filmed.monitor.videos == {"TR_1"}
+
+
+def test_without_video_activity_no_video_is_measured() -> None:
+    request = parse_request('{"monitoring_type": "basic"}')
+    watched = Watched(Story(person("alice", "PA_1", 0, camera("TR_1"))), request)
+    watched.look(0)
+    assert watched.monitor.videos == frozenset()

@@ -50,6 +50,7 @@ from bridge.livekit.rooms.recorder_search import ListRecorders, RecorderSearch
 from bridge.livekit.rooms.renewals import Renewals
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
+from bridge.livekit.rooms.video_frames import count_frames
 from bridge.livekit.server_clock import ServerClock
 from bridge.output.redact import redact
 
@@ -159,7 +160,7 @@ class RoomConnection(OpenRoom):
                 get_stats=self._get_stats,
                 fault=self._owner.fault,
             )
-        return Subscriptions(seams.pause, renewals)
+        return Subscriptions(seams.pause, renewals, seams.resume)
 
     def _is_connected(self) -> bool:
         room = self._room
@@ -186,6 +187,16 @@ class RoomConnection(OpenRoom):
             return roster
         known = self._instance.participants
         return evolve(roster, participants=tuple(p for p in roster.participants if p.sid in known))
+
+    async def video_frames(self, track_sids: frozenset[str]) -> Mapping[str, int]:
+        room = self._room
+        if room is None or not self._is_connected():
+            return {}
+        measure = self._subscriptions.measure
+        self._guarded("measure_video", measure, track_sids, room.remote_participants)
+        if not track_sids:
+            return {}
+        return await count_frames(track_sids, self._get_stats, self._spawn, self._owner.fault)
 
     async def closed(self) -> str | None:
         await self._closed.wait()

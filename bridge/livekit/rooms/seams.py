@@ -442,6 +442,11 @@ def watch_only_own_events(room: rtc.Room) -> None:
 # --- a subscribed track without its media ----------------------------------------
 
 
+def resume(publication: rtc.RemoteTrackPublication) -> None:
+    """Have the media of a track that `pause` stopped."""
+    _set_enabled(publication, True)
+
+
 def pause(publication: rtc.RemoteTrackPublication) -> None:
     """Stop the media of a subscribed track.  Its owner's quality and speech still arrive.
 
@@ -449,17 +454,21 @@ def pause(publication: rtc.RemoteTrackPublication) -> None:
     at that very moment.  Two other requests do the same without that risk: one disables the
     track, the other sends the server the track's size, and with it that it is disabled.
     """
+    _set_enabled(publication, False)
+
+
+def _set_enabled(publication: rtc.RemoteTrackPublication, enabled: bool) -> None:
     track = publication.track
     if track is None or not fits("pause_track"):
         return
-    disable = ffi_pb2.FfiRequest()
-    disable.enable_remote_track.track_handle = track._ffi_handle.handle
-    disable.enable_remote_track.enabled = False
+    enable = ffi_pb2.FfiRequest()
+    enable.enable_remote_track.track_handle = track._ffi_handle.handle
+    enable.enable_remote_track.enabled = enabled
     update = ffi_pb2.FfiRequest()
     about = update.update_remote_track_publication_dimension
     about.track_publication_handle = publication._ffi_handle.handle
     about.width, about.height = publication.width, publication.height
-    for request in (disable, update):
+    for request in (enable, update):
         try:
             FfiClient.instance.request(request)
         except AssertionError:  # The handle does not exist any more, nor does the track.

@@ -34,16 +34,20 @@ would count as its owner's speech."""
 class Subscriptions:
     """One track for each participant, also while tracks come and go.
 
-    `pause` stops the media of a subscribed track.  `renewals` is None where paused tracks are
-    not renewed.
+    `pause` stops the media of a subscribed track, `resume` has them again.  `renewals` is None
+    where paused tracks are not renewed.
     """
 
     def __init__(
         self,
         pause: Callable[[rtc.RemoteTrackPublication], None],
         renewals: Renewals | None = None,
+        resume: Callable[[rtc.RemoteTrackPublication], None] = lambda _: None,
     ) -> None:
         self._pause = pause
+        self._resume = resume
+        self._measured: frozenset[str] = frozenset()
+        """SIDs of the videos whose media are received, so that their frames can be counted."""
         self._renewals = renewals
         self.visible = False
         """Whether others see us, as the server says."""
@@ -77,9 +81,31 @@ class Subscriptions:
         """The subscription took effect: stop the media that it would bring."""
         if publication.kind == rtc.TrackKind.KIND_VIDEO and publication.simulcasted:
             publication.set_video_quality(rtc.VideoQuality.VIDEO_QUALITY_LOW)
+        if publication.sid in self._measured:
+            return
         self._pause(publication)
         if self._renewals is not None:
             self._renewals.paused(publication)
+
+    def measure(
+        self, sids: frozenset[str], participants: Mapping[str, rtc.RemoteParticipant]
+    ) -> None:
+        """Receive the media of these videos, and of no others.  Repeats what had no effect."""
+        ended, new = self._measured - sids, sids - self._measured
+        self._measured = sids
+        chosen = set(self.chosen.values())
+        for participant in participants.values():
+            for sid, publication in participant.track_publications.items():
+                if sid in sids and not publication.subscribed:
+                    publication.set_subscribed(True)
+                elif sid in new and sid in chosen:
+                    if self._renewals is not None:
+                        self._renewals.cancel(sid)
+                    self._resume(publication)
+                elif sid in ended and sid in chosen:
+                    self._pause(publication)
+                elif sid in ended:
+                    publication.set_subscribed(False)
 
     def is_renewal(self, sid: str) -> bool:
         """True for a track that we unsubscribed in order to subscribe to it again."""

@@ -66,6 +66,24 @@ class Contract:
         assert (tracks[microphone].muted, tracks[camera].muted) == (False, True)
         assert not recorder.all(TrackPublished)
 
+    async def test_the_frames_of_a_video_are_counted_while_it_is_asked_for(
+        self, stage: Stage
+    ) -> None:
+        alice = await stage.join("alice")
+        microphone = await alice.publish("microphone")
+        camera = await alice.publish("camera")
+        await stage.visible(microphone, camera)
+        async with stage.open(Recorder()) as room:
+            counts = [0]
+            with trio.fail_after(20):
+                while len(counts) < 4:
+                    frames = await room.video_frames(frozenset((camera, "TR_nothing")))
+                    assert frames.get("TR_nothing", 0) == 0
+                    if frames.get(camera, 0) > counts[-1]:
+                        counts.append(frames[camera])
+                    await trio.sleep(0.1)
+            assert await room.video_frames(frozenset()) == {}
+
     async def test_nobody_who_comes_while_we_connect_is_missed_or_told_twice(
         self, stage: Stage
     ) -> None:
