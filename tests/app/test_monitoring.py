@@ -12,9 +12,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import trio
+import trio_asyncio
+from livekit.api import AccessToken, VideoGrants
 
+from actors.rooms.room_port import RoomJob
+from actors.session import RoomEvent
+from actors.session.events import DataReceived
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
+from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent, server_api
 
@@ -117,13 +124,11 @@ async def test_only_the_wanted_person_is_monitored_over_a_return_until_the_dispa
         await again.publish("microphone")
         await agent.logged("monitored_connected", identity="alice", room=room, times=2)
         async with server_api(livekit_server) as api:
-            began = trio.current_time()
             await api.delete_dispatch(room, order)
         await agent.logged("monitor_ended", identity="alice", room=room)
         assert len(agent.events("monitor_started")) == 1, "the return joined the monitor that waits"
         assert agent.events("monitor_started", identity="bob") == []
         assert agent.events("job_refused") == []
-        assert trio.current_time() - began < 60
         await bob.leave()
         await agent.logged("participant_disconnected", identity="bob", room=room)
 
@@ -215,6 +220,7 @@ async def test_a_video_that_stands_still_is_warned_of_until_it_moves_again(
 import bridge.app.monitoring as monitoring
 import actors.monitoring.video_watch as video_watch
 monitoring.MEASURE_EVERY = 0.5
+monitoring.REPORT_EVERY = 0.5
 video_watch.STILL_AFTER = 1.5
 """
     before = set(people.pids)
@@ -227,9 +233,9 @@ video_watch.STILL_AFTER = 1.5
         await agent.logged("track_published", identity="alice", room=room)
         await dispatch(livekit_server, room)
         await agent.logged("monitored_video_started", identity="alice", room=room)
-        await agent.logged("track_subscribed", identity="alice", room=room)
-        await trio.sleep(2.0)
-        assert agent.events("monitored_video_still") == [], "it moves"
+        await agent.until(
+            lambda: any(one["fps"] > 0 for one in agent.events("monitored_video_rate"))
+        )
         os.kill(alices, signal.SIGSTOP)
         try:
             still = await agent.logged("monitored_video_still", identity="alice", room=room)
