@@ -24,7 +24,7 @@ from actors.rules.comparisons import (
     share,
 )
 from actors.rules.room_history import RoomHistory
-from actors.session import QUALITIES, SessionState, TrackSource
+from actors.session import QUALITIES, Quality, SessionState, TrackSource
 from actors.session.participant import COUNTED_KINDS, Participant
 
 ANY_ENTRY: Final = frozenset({"*"})
@@ -147,17 +147,28 @@ def _quality(value: object) -> Condition:
             wanted = compare(table["share"], share)
     rank = _quality_rank(name)
 
+    needs_some = wanted.is_lower_bound and (wanted.value > 0 or wanted.sign == ">")
+    """It cannot hold where nobody's connection is bad, which is nearly always."""
+
     def holds(look: Look) -> bool:
-        people = [one for one in look.state.present.values() if one.takes_part]
+        present = look.state.present.values()
+        if needs_some and not any(_is_bad(one, rank) for one in present):
+            return False
+        people = [one for one in present if one.takes_part]
         bad = sum(_is_bad(one, rank) for one in people)
         return bool(people) and wanted.holds(bad / len(people))
 
     return Condition(holds, _QUALITY_READS)
 
 
+_RANKS: Final[Mapping[Quality | None, int]] = {
+    None: -1,
+    **{level: rank for rank, level in enumerate(QUALITIES)},
+}
+
+
 def _is_bad(person: Participant, rank: int) -> bool:
-    level = person.quality.level
-    return level is not None and QUALITIES.index(level) >= rank
+    return _RANKS[person.quality.level] >= rank
 
 
 def _person_quality(value: object) -> Condition:
