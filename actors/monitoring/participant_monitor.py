@@ -249,7 +249,8 @@ def _with_tracks(monitor: Monitor, tracks: Mapping[str, Track], notes: _Notes) -
     new = now - monitor.tracks
     for track in sorted((tracks[sid] for sid in new), key=lambda track: track.number):
         notes.log("monitored_track_published", sid=track.sid, kind=track.kind)
-        if track.kind == "audio" and monitor.wants("speaking_detection"):
+        spoken = track.kind == "audio" and track.source != "screen_audio"
+        if spoken and monitor.wants("speaking_detection"):
             notes.log("monitored_audio_started")
         elif track.kind == "video" and monitor.wants("video_activity"):
             notes.log("monitored_video_started")

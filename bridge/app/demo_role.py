@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import trio
 import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
 from attrs import define
 
+from actors.monitoring.monitors import MonitorSummary
 from actors.rooms.room_port import RoomJob
 from actors.session import SessionView
 from actors.simulation.simulated_rooms import SimulatedRooms
@@ -23,6 +24,7 @@ from bridge.app.session_source import open_sessions
 from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.config.settings import Settings, load
 from bridge.lab.demo.compare import FinalTotals
+from bridge.lab.demo.compare_monitoring import TYPES
 from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
 
 log = structlog.get_logger()
@@ -31,6 +33,7 @@ STORY: Final[Mapping[str, object]] = {
     "status-every": "10s",
     "report-every": "20s",
     "http": "127.0.0.1:0",
+    "job-types": TYPES,
 }
 """Intervals shorter than `start`'s, so that a story of 40 s shows both; the page on a free port."""
 LAST_WEBHOOKS: Final = 20.0
@@ -64,10 +67,16 @@ class _Watching:
     def assign(self, job: RoomJob) -> None:
         self.rooms.assign(job)
 
+    def monitored(self) -> Sequence[MonitorSummary] | None:
+        monitoring = None if self.program is None else self.program.monitoring
+        return None if monitoring is None else monitoring.monitors.summaries()
+
     async def stop(self) -> FinalTotals:
         await (self.rooms.leave_all() if self.program is None else self.program.drain())
         if self.program is not None and self.program.outlets is not None:
             await self.program.outlets.deliver_the_rest(LAST_WEBHOOKS)
+        if self.program is not None and self.program.monitoring is not None:
+            self.program.monitoring.log_summary()
         totals = self.rooms.summary()
         log.info("final_summary", **totals.as_dict())
         log.info("agent_stopped")
@@ -104,7 +113,9 @@ async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
     """The worker that `start` runs, with the settings of a demo."""
     log.info("agent_started")
     async with open_program(demo_settings(target)) as program:
-        await program.worker.wait_registered()
+        workers = {} if program.monitoring is None else program.monitoring.workers
+        for worker in (program.worker, *workers.values()):
+            await worker.wait_registered()
         await program.http_ready.wait()
         target.page_served(f"http://{program.http}/")
         yield _Watching(program.rooms, target.data_dir, program)

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +25,11 @@ import trio
 from attrs import define, evolve, field, frozen
 from rich.console import Console
 
+from actors.monitoring.monitors import MonitorSummary
 from actors.rooms.room_port import RoomJob
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import FinalTotals, compare
+from bridge.lab.demo.compare_monitoring import AGENT, compare_monitoring, monitored_person
 from bridge.lab.demo.compare_webhooks import compare_webhooks
 from bridge.lab.demo.last_page import closing_page, save_svg
 from bridge.lab.demo.play_script import (
@@ -59,6 +61,8 @@ PEOPLE_A_ROOM: Final = 3
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
+DISPATCH_SECONDS: Final = 4.0
+"""Within this a dispatch becomes a job, or was lost."""
 STOP_SECONDS: Final = 15.0
 """A worker that was asked to stop has its own, shorter, deadline; this is the last one."""
 
@@ -119,6 +123,10 @@ class DemoWorker(WatchingWorker, Protocol):
     async def stop(self) -> FinalTotals:
         """Drain, end every session as `worker_stopped`, say the Final Summary and return
         it.  `sessions` still answers afterwards."""
+        ...
+
+    def monitored(self) -> Sequence[MonitorSummary] | None:
+        """Every monitor of people so far; None where the worker takes no such jobs."""
         ...
 
 
@@ -262,9 +270,20 @@ class _Demo:
             early = await open_early(self.plan, people, api)
             async with self.start_worker(target) as worker:
                 await self._open_page()
+                await self._dispatch_monitor(api, worker)
                 return await self._tell(
                     people, api, worker, early, receiver if self.webhooks else None
                 )
+
+    async def _dispatch_monitor(self, api: ServerApi, worker: DemoWorker) -> None:
+        """Have one person monitored.  For some milliseconds after its registration LiveKit does
+        not know the worker, and a dispatch is lost."""
+        room, _, metadata = monitored_person(self.plan)
+        while worker.monitored() == ():
+            await api.create_dispatch(room, AGENT, metadata)
+            with trio.move_on_after(DISPATCH_SECONDS):
+                while worker.monitored() == ():  # noqa: ASYNC110 (nothing to wait on)
+                    await trio.sleep(0.1)
 
     async def _simulated(self, start_simulated: StartSimulated) -> int:
         rooms = SimulatedRooms(time.time)
@@ -297,7 +316,11 @@ class _Demo:
         webhooks = None if receiver is None else compare_webhooks(stories, sessions, receiver)
         if webhooks is not None:
             comparison = comparison.with_more(webhooks.differences, webhooks.numbers)
-        page = closing_page(stories, sessions, totals, comparison, webhooks)
+        monitoring, monitors = None, worker.monitored()
+        if monitors is not None:
+            monitoring = compare_monitoring(self.plan, stories, monitors)
+            comparison = comparison.with_more(monitoring.differences, monitoring.numbers)
+        page = closing_page(stories, sessions, totals, comparison, webhooks, monitoring)
         self.console.print(page)
         if self.settings.svg is not None:
             save_svg(page, self.settings.svg, self.settings.command)

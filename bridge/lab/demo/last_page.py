@@ -21,6 +21,7 @@ from rich.text import Text
 
 from actors.session import SessionView
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
+from bridge.lab.demo.compare_monitoring import MonitoringComparison
 from bridge.lab.demo.compare_webhooks import WebhookComparison
 from bridge.lab.demo.expected_session import Shape, expected
 from bridge.lab.demo.play_script import RoomStory
@@ -68,6 +69,7 @@ def closing_page(
     totals: FinalTotals,
     comparison: Comparison,
     webhooks: WebhookComparison | None = None,
+    monitoring: MonitoringComparison | None = None,
 ) -> RenderableType:
     """The whole page, for a rich console."""
     by_sid = {session.room_sid: session for session in sessions}
@@ -96,14 +98,25 @@ def closing_page(
         f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "
         f"{totals.tracks} tracks, {totals.data_messages} messages, {totals.seconds:.0f} s watched"
     )
-    chapter = [] if webhooks is None else [Text(_webhooks(webhooks))]
-    return Group(table, final, *chapter, *_verdict(comparison))
+    chapters = [] if webhooks is None else [Text(_webhooks(webhooks))]
+    chapters += [] if monitoring is None else [Text(_monitoring(monitoring))]
+    return Group(table, final, *chapters, *_verdict(comparison))
 
 
 def _webhooks(webhooks: WebhookComparison) -> str:
     return (
         f"Webhooks: {webhooks.received} came with a right signature: {webhooks.joins} joins, "
         f"{webhooks.tracks} tracks, {webhooks.summaries} sessions with their summary"
+    )
+
+
+def _monitoring(monitoring: MonitoringComparison) -> str:
+    name, one = harmless(monitoring.identity), monitoring.summary
+    if one is None:
+        return f"Monitored: {name}, of whom no monitor knows"
+    return (
+        f"Monitored: {name} spoke {one.speaking:.1f} s (in truth {monitoring.spoke:.1f} s), "
+        f"{one.tracks} tracks, quality {one.quality or 'unknown'}"
     )
 
 

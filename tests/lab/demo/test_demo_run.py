@@ -105,6 +105,9 @@ class _Recorded:
     async def sessions(self):
         return await self._worker.sessions()
 
+    def monitored(self):
+        return self._worker.monitored()
+
     async def stop(self) -> FinalTotals:
         self._stopped.append(await self._worker.stop())
         return self._stopped[-1]

@@ -92,6 +92,9 @@ class SmallWorker:
         now = self._now()
         return [session_view(s.state, now, s.timeline) for s in self._all if s.state is not None]
 
+    def monitored(self) -> None:
+        """It takes no jobs about people."""
+
     async def stop(self) -> FinalTotals:
         for scope in self._scopes:
             scope.cancel()
