@@ -111,6 +111,8 @@ def build_program(program: GoProgram, progress: Progress) -> Path:
     Waits where another process builds.  Raises `ServerUnavailableError`.
     """
     target = program.target
+    if target.exists():  # It comes there whole.  Another program may just be built.
+        return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(target.parent / "build.lock", program, progress):
