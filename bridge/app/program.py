@@ -186,6 +186,7 @@ def _sdk_options(settings: Settings) -> SdkOptions:
         dual_peer_connection=settings.sdk_dual_connection,
         pause_microphones=settings.sdk_pause_microphones,
         renew_paused=settings.sdk_renew_paused,
+        max_tracks=settings.sdk_tracks,
     )
 
 

@@ -280,6 +280,11 @@ TABLE: Final[tuple[Setting, ...]] = (
         "subscribe to a paused microphone a second time, so that LiveKit sends no silence",
         default=True, default_text="on",
     ),
+    _row(
+        "sdk-tracks", "ROOM_ACTORS_SDK_TRACKS", "N", values.whole_number(1, 100_000),
+        "people of a room whose quality and speech are followed at most: 0.27 MiB each",
+        default=1000,
+    ),
 )  # fmt: skip
 
 BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in TABLE}

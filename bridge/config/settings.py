@@ -128,6 +128,7 @@ class Settings:
     sdk_dual_connection: bool
     sdk_pause_microphones: bool
     sdk_renew_paused: bool
+    sdk_tracks: int
     given: frozenset[str] = frozenset()
     """Names of the settings that somebody set; the others have their default."""
     notices: tuple[Notice, ...] = ()

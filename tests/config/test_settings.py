@@ -117,6 +117,7 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
     "sdk-dual-connection": (("off", False), ("no", False), ("false", False)),
     "sdk-pause-microphones": (("off", False), ("no", False), ("false", False)),
     "sdk-renew-paused": (("off", False), ("no", False), ("false", False)),
+    "sdk-tracks": (("20", 20), ("1", 1), ("30", 30)),
 }
 
 
@@ -193,6 +194,7 @@ def test_without_anything_given_the_defaults_hold() -> None:
         sdk_dual_connection=True,
         sdk_pause_microphones=True,
         sdk_renew_paused=True,
+        sdk_tracks=1000,
         given=frozenset(KEYS),
     )
     assert settings == expected

@@ -151,7 +151,7 @@ class RoomConnection(OpenRoom):
     def _make_subscriptions(self) -> Subscriptions:
         options = self._owner.options
         if not options.pause_microphones:
-            return Subscriptions(_leave_playing)
+            return Subscriptions(_leave_playing, most=options.max_tracks)
         renewals = None
         if options.renew_paused and seams.fits("pause_track"):
             renewals = Renewals(
@@ -160,7 +160,7 @@ class RoomConnection(OpenRoom):
                 get_stats=self._get_stats,
                 fault=self._owner.fault,
             )
-        return Subscriptions(seams.pause, renewals, seams.resume)
+        return Subscriptions(seams.pause, renewals, seams.resume, options.max_tracks)
 
     def _is_connected(self) -> bool:
         room = self._room
@@ -396,12 +396,17 @@ class RoomConnection(OpenRoom):
             self._subscriptions.choose(participant)
         self._recorders.search()
 
+    def _use_free_places(self) -> None:
+        if self._room is not None and self._is_connected():
+            self._subscriptions.use_free_places(self._room.remote_participants)
+
     def on_participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         self._instance.on_participant(participant.sid)
         self.on_participant(participant)
 
     def on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         self._subscriptions.left(participant)
+        self._use_free_places()
         self._recorders.left(participant.sid)
         seams.release_participant(participant)
 
@@ -412,6 +417,7 @@ class RoomConnection(OpenRoom):
         self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
         self.on_participant(participant)
+        self._use_free_places()
         seams.release(publication, publication.track)
 
     def on_subscribed(

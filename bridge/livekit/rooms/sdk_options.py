@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from bridge.livekit.rooms.subscriptions import MAX_TRACKS
+
 
 @frozen
 class SdkOptions:
@@ -37,3 +39,6 @@ class SdkOptions:
     renew_paused: bool = True
     """Subscribe to each paused track a second time, so that the server sends no silence for
     it (`bridge.livekit.rooms.renewals`).  Off, each mute brings up to 50 packets."""
+
+    max_tracks: int = MAX_TRACKS
+    """Tracks that are subscribed in one room at most: 0.27 MiB each."""

@@ -5,6 +5,10 @@ an observer must subscribe to one, but needs none of its media.  A microphone is
 paused at once.  A participant without one is watched through a video track in its lowest layer,
 paused as well, until a microphone is published.
 
+A subscribed track takes 0.27 MiB, also while it is paused.  So a room has at most `most` of them.
+The server says nothing of the quality and speech of further participants: both stay unknown.  As
+soon as a subscription ends, the participant who waited longest gets its place.
+
 A voice agent speaks once somebody subscribes to its track.  A subscription of a visible
 participant, paused or not, ends that wait, so the agent would greet us and nobody else.  A
 hidden participant's subscription is announced to nobody.  So a visible observer subscribes to
@@ -31,11 +35,15 @@ RANK: Final[Mapping[tuple[int, int], int]] = {
 would count as its owner's speech."""
 
 
+MAX_TRACKS: Final = 1000
+"""Subscribed tracks of a room, if nothing else is set."""
+
+
 class Subscriptions:
     """One track for each participant, also while tracks come and go.
 
     `pause` stops the media of a subscribed track, `resume` has them again.  `renewals` is None
-    where paused tracks are not renewed.
+    where paused tracks are not renewed.  `most` tracks are subscribed at a time.
     """
 
     def __init__(
@@ -43,7 +51,11 @@ class Subscriptions:
         pause: Callable[[rtc.RemoteTrackPublication], None],
         renewals: Renewals | None = None,
         resume: Callable[[rtc.RemoteTrackPublication], None] = lambda _: None,
+        most: int = MAX_TRACKS,
     ) -> None:
+        self._most = most
+        self._waiting: dict[str, None] = {}
+        """Identities of participants who have a track and no subscription, the first one first."""
         self._pause = pause
         self._resume = resume
         self._measured: frozenset[str] = frozenset()
@@ -64,6 +76,7 @@ class Subscriptions:
         identity = participant.identity
         if self.visible and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
             return
+        self._waiting.pop(identity, None)
         tracks = participant.track_publications.values()
         ranked = [pub for pub in tracks if (pub.kind, pub.source) in RANK]
         best = min(ranked, key=lambda pub: RANK[pub.kind, pub.source], default=None)
@@ -73,9 +86,22 @@ class Subscriptions:
                 return
             current.set_subscribed(False)
         self._forget(identity)
-        if best is not None:
-            self._chosen[identity] = best
-            best.set_subscribed(True)
+        if best is None:
+            return
+        if len(self._chosen) >= self._most:
+            self._waiting[identity] = None
+            return
+        self._chosen[identity] = best
+        best.set_subscribed(True)
+
+    def use_free_places(self, participants: Mapping[str, rtc.RemoteParticipant]) -> None:
+        """Subscriptions may have ended: choose for those who wait."""
+        while self._waiting and len(self._chosen) < self._most:
+            participant = participants.get(next(iter(self._waiting)))
+            if participant is None:
+                del self._waiting[next(iter(self._waiting))]
+            else:
+                self.choose(participant)
 
     def subscribed(self, publication: rtc.RemoteTrackPublication) -> None:
         """The subscription took effect: stop the media that it would bring."""
@@ -121,6 +147,7 @@ class Subscriptions:
 
     def left(self, participant: rtc.RemoteParticipant) -> None:
         self._forget(participant.identity)
+        self._waiting.pop(participant.identity, None)
 
     def restore(self, participants: Mapping[str, rtc.RemoteParticipant]) -> None:
         """After a connect or reconnect: one track for everybody, and each paused (again).
@@ -134,6 +161,7 @@ class Subscriptions:
                 current.set_subscribed(True)
             else:
                 self._forget(identity)
+        self._waiting.clear()
         for participant in participants.values():
             self.choose(participant)
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
 import trio
 import trio_asyncio
 
 from actors.rooms.room_port import OpenRoom
-from actors.session.events import QualityChanged, Reconnected, SpeakersChanged, TrackSubscribed
+from actors.session.events import (
+    QualityChanged,
+    Reconnected,
+    SpeakersChanged,
+    TrackPublished,
+    TrackSubscribed,
+)
+from bridge.livekit.rooms.sdk_options import SdkOptions
 from tests.livekit.rooms.room_stage import RealStage, Recorder, simulate
 
 
@@ -88,3 +96,23 @@ async def test_a_microphone_that_was_muted_before_us_is_watched_as_well(real: Re
         await alice.speak(True)
         await recorder.wait(SpeakersChanged, identities=("alice",))
         await real.quality(recorder, "alice")
+
+
+@pytest.mark.parametrize("options", [SdkOptions(max_tracks=1)], ids=["one"])
+async def test_of_more_people_than_may_be_followed_the_first_are_and_then_who_waits(
+    real: RealStage,
+) -> None:
+    alice = await real.join("alice")
+    first = await alice.publish("microphone")
+    await real.visible(first)
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed, track_sid=first)
+        bob = await real.join("bob")
+        second = await bob.publish("microphone")
+        await recorder.wait(TrackPublished)
+        await real.quality(recorder, "alice")
+        assert [event.track_sid for event in recorder.all(TrackSubscribed)] == [first]
+        await alice.unpublish(first)
+        await recorder.wait(TrackSubscribed, track_sid=second)
+        await real.quality(recorder, "bob")
