@@ -12,16 +12,18 @@ from typing import Final
 import structlog
 import trio
 import trio_asyncio  # noqa: F401 (before anything that takes functions out of asyncio)
-from attrs import define
+from attrs import define, evolve
 
 from actors.monitoring.monitors import MonitorSummary
 from actors.rooms.room_port import RoomJob
+from actors.rules.limits import Limit
 from actors.session import SessionView
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.app.program import Program, open_program
 from bridge.app.room_actors import RoomActors
 from bridge.app.session_source import open_sessions
 from bridge.app.simulated_app import NoReports, open_simulated_app
+from bridge.config.limit_list import LIMITS
 from bridge.config.settings import Settings, load
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.compare_monitoring import TYPES
@@ -91,7 +93,7 @@ def _stored_sessions(data_dir: Path) -> list[SessionView]:
         return [session for row in rows if (session := reader.session(row.id)) is not None]
 
 
-def demo_settings(target: Target | None) -> Settings:
+def demo_settings(target: Target | None, limits: tuple[Limit, ...] = ()) -> Settings:
     """The settings of a demo's worker.  Nothing of the user's environment is used."""
     flags = dict(STORY)
     if target is None:
@@ -105,14 +107,14 @@ def demo_settings(target: Target | None) -> Settings:
         }
         if target.webhook_url:
             flags |= {"webhook-url": target.webhook_url, "webhook-secret": target.webhook_secret}
-    return load(flags, {})
+    return evolve(load(flags, {}), lists={LIMITS.name: limits})
 
 
 @asynccontextmanager
 async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
     """The worker that `start` runs, with the settings of a demo."""
     log.info("agent_started")
-    async with open_program(demo_settings(target)) as program:
+    async with open_program(demo_settings(target, target.limits)) as program:
         workers = {} if program.monitoring is None else program.monitoring.workers
         for worker in (program.worker, *workers.values()):
             await worker.wait_registered()
@@ -122,9 +124,11 @@ async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
 
 
 @asynccontextmanager
-async def _simulated_worker(rooms: SimulatedRooms) -> AsyncGenerator[_Watching, None]:
+async def _simulated_worker(
+    rooms: SimulatedRooms, limits: tuple[Limit, ...]
+) -> AsyncGenerator[_Watching, None]:
     log.info("agent_started")
     with TemporaryDirectory(prefix="room-actors-simulated-") as name:
-        data_dir = Path(name)
-        async with open_simulated_app(demo_settings(None), rooms, data_dir, NoReports()) as running:
+        data_dir, settings = Path(name), demo_settings(None, limits)
+        async with open_simulated_app(settings, rooms, data_dir, NoReports()) as running:
             yield _Watching(running.actors, data_dir)

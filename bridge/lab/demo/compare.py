@@ -70,12 +70,18 @@ def compare(
 def shape(session: SessionView) -> Shape:
     """A session as JSON has it, its lists keyed: participants by identity, tracks by SID.
 
-    A track also has its number of mutes, from the timeline.
+    A track also has its number of mutes, and the session the acts in it, from the timeline.
     """
     mutes = Counter(entry.sid for entry in session.timeline or () if entry.event == "track_muted")
+    acts = Counter(
+        f"{entry.event} {entry.rule} {entry.act} {entry.on}"
+        for entry in session.timeline or ()
+        if entry.event in ("act_done", "act_failed")
+    )
     json = msgspec.to_builtins(session)
     return {
         **json,
+        "acts": dict(acts),
         "participants": {one["identity"]: one for one in json["participants"]},
         "tracks": {
             track["sid"]: {**track, "mutes": mutes[track["sid"]]} for track in json["tracks"]

@@ -6,7 +6,7 @@ compared event by event; the sequence of each session must ascend.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -76,9 +76,10 @@ def _wanted(session: Shape) -> Shape:
             f"{identity} {sid}" for identity, person in people.items() for sid in person["sids"]
         ),
         "tracks": sorted(f"{track['identity']} {sid}" for sid, track in tracks.items()),
+        "acts": session["acts"],
         "summary": {
-            **session,
-            # Mutes are counted in the timeline, which a summary does not have.
+            # Acts and mutes are counted in the timeline, which a summary does not have.
+            **{key: value for key, value in session.items() if key != "acts"},
             "tracks": {
                 sid: {key: value for key, value in track.items() if key != "mutes"}
                 for sid, track in tracks.items()
@@ -99,6 +100,13 @@ def _actual(bodies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "ends": len(ends),
         "joins": sorted(f"{one['identity']} {one['sid']}" for one in joined),
         "tracks": sorted(f"{one['identity']} {one['sid']}" for one in data["track_published"]),
+        "acts": dict(
+            Counter(
+                f"{event} {one['rule']} {one['act']} {one['on']}"
+                for event in ("act_done", "act_failed")
+                for one in data[event]
+            )
+        ),
         "summary": _keyed(ends[-1]) if ends else {},
     }
 

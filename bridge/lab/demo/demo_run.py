@@ -27,6 +27,7 @@ from rich.console import Console
 
 from actors.monitoring.monitors import MonitorSummary
 from actors.rooms.room_port import RoomJob
+from actors.rules.limits import Limit
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import FinalTotals, compare
 from bridge.lab.demo.compare_monitoring import AGENT, compare_monitoring, monitored_person
@@ -41,7 +42,7 @@ from bridge.lab.demo.play_script import (
     open_early,
     tell_story,
 )
-from bridge.lab.demo.script import Script, draw
+from bridge.lab.demo.script import Script, draw, limits_of_script
 from bridge.lab.demo.simulated_people import SimulatedCrowd
 from bridge.lab.demo.webhook_receiver import WebhookReceiver, receiving_webhooks
 from bridge.lab.people import PeopleError, open_people
@@ -113,6 +114,8 @@ class Target:
     webhook_url: str = ""
     """Where webhooks go; empty: nowhere."""
     webhook_secret: str = field(default="", repr=False)
+    limits: tuple[Limit, ...] = ()
+    """What the worker has to keep."""
     page_served: Callable[[str], object] = field(default=lambda _: None, repr=False)
     """Called with the page's URL once it is served."""
 
@@ -140,7 +143,9 @@ class SimulatedWorker(DemoWorker, Protocol):
 
 StartWorker: TypeAlias = Callable[[Target], AbstractAsyncContextManager[DemoWorker]]
 """Yields once the worker is registered and will find every room by itself."""
-StartSimulated: TypeAlias = Callable[[SimulatedRooms], AbstractAsyncContextManager[SimulatedWorker]]
+StartSimulated: TypeAlias = Callable[
+    [SimulatedRooms, tuple[Limit, ...]], AbstractAsyncContextManager[SimulatedWorker]
+]
 
 
 class Interrupted(Exception):
@@ -262,6 +267,7 @@ class _Demo:
                 server.api_key,
                 server.api_secret,
                 self.data_dir / "worker",
+                limits=limits_of_script(self.plan),
                 page_served=self._page_served,
             )
             if self.webhooks:
@@ -290,7 +296,7 @@ class _Demo:
         crowd = SimulatedCrowd(rooms)
         self._say_what("simulated rooms")
         early = await open_early(self.plan, crowd, crowd)
-        async with start_simulated(rooms) as worker:
+        async with start_simulated(rooms, limits_of_script(self.plan)) as worker:
             crowd.dispatch_to(worker.assign)
             return await self._tell(crowd, crowd, worker, early)
 

@@ -18,7 +18,7 @@ from actors.session import EndReason, SessionView
 from actors.session.end_reasons import SEEN_ENDS
 from bridge.lab.demo.differences import Near, OneOf
 from bridge.lab.demo.play_script import RoomStory
-from bridge.lab.demo.script import Ending
+from bridge.lab.demo.script import GATECRASHER, LIMIT_NAME, Ending
 from bridge.lab.people import Deed
 
 Shape: TypeAlias = Mapping[str, Any]
@@ -222,10 +222,18 @@ def expected(story: RoomStory, session: SessionView) -> Shape:
         },
         "encrypted": False if room.tracks else None,
         "recordings": [],
+        "acts": _acts(story),
         "talk": {"seconds": _sum(list(talk.values())) if talk else None, "by_identity": talk},
         "participants": people,
         "tracks": {sid: _track(track, begun, end) for sid, track in room.tracks.items()},
     }
+
+
+def _acts(story: RoomStory) -> dict[str, int]:
+    """What the worker did in the room: `act_done limit remove identity`, and how often."""
+    if not story.plan.places:
+        return {}
+    return {f"act_done {LIMIT_NAME} remove {GATECRASHER}": 1}
 
 
 def _person(person: _Person, end: float | None) -> dict[str, Any]:

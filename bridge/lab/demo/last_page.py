@@ -25,7 +25,7 @@ from bridge.lab.demo.compare_monitoring import MonitoringComparison
 from bridge.lab.demo.compare_webhooks import WebhookComparison
 from bridge.lab.demo.expected_session import Shape, expected
 from bridge.lab.demo.play_script import RoomStory
-from bridge.lab.demo.script import Ending
+from bridge.lab.demo.script import GATECRASHER, Ending
 from bridge.output.harmless import harmless
 
 WIDTH: Final = 84
@@ -98,9 +98,21 @@ def closing_page(
         f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "
         f"{totals.tracks} tracks, {totals.data_messages} messages, {totals.seconds:.0f} s watched"
     )
-    chapters = [] if webhooks is None else [Text(_webhooks(webhooks))]
+    chapters = [Text(text) for text in _limits(stories)]
+    chapters += [] if webhooks is None else [Text(_webhooks(webhooks))]
     chapters += [] if monitoring is None else [Text(_monitoring(monitoring))]
     return Group(table, final, *chapters, *_verdict(comparison))
+
+
+def _limits(stories: Sequence[RoomStory]) -> Iterator[str]:
+    for story in stories:
+        times = [deed.at for deed in story.truth.deeds if deed.identity == GATECRASHER]
+        if len(times) > 1:
+            room, seconds = harmless(story.plan.room), times[-1] - times[0]
+            yield (
+                f"Limit: {story.plan.places} people in {room}; one more was out {seconds:.1f} s "
+                "after the join"
+            )
 
 
 def _webhooks(webhooks: WebhookComparison) -> str:

@@ -27,6 +27,8 @@ ANNOUNCED_SECONDS: Final = 3.2
 """Leaves and joins of people who publish nothing are announced every 3 s."""
 SETTLED_SECONDS: Final = 0.5
 """Between the worker being in a room and the first step: its data channel must be open."""
+REMOVED_SECONDS: Final = 20.0
+"""Within this somebody beyond a limit must be out; else the comparison shows it."""
 _LOOK_SECONDS: Final = 0.2
 
 AT_ONCE: Final = 8
@@ -203,6 +205,12 @@ async def _kick(cast: Cast, step: ScriptStep) -> None:
     await cast.here[identity].out()
 
 
+async def _removed(cast: Cast, step: ScriptStep) -> None:
+    """The worker keeps the limit of the room."""
+    with trio.move_on_after(REMOVED_SECONDS):
+        await cast.person(step).out()
+
+
 async def _set_room_metadata(cast: Cast, step: ScriptStep) -> None:
     cast.metadata = step.data["metadata"]
     await cast.api.update_room_metadata(cast.plan.room, cast.metadata)
@@ -230,6 +238,7 @@ DEEDS: Final[Mapping[str, Callable[[Cast, ScriptStep], Awaitable[None]]]] = {
     "simulate": _simulate,
     "leave": _leave,
     "kick": _kick,
+    "removed": _removed,
     "room_metadata": _set_room_metadata,
     "delete": _delete,
 }

@@ -15,14 +15,26 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from glob import escape
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+
+from actors.rules.limits import Limit
 
 Ending: TypeAlias = Literal["left", "deleted", "open"]
 """How a room's story ends: everybody leaves and the server closes it, the server deletes
 it with people inside, or it is still open when the worker stops."""
+
+LIMIT_NAME: Final = "full house"
+"""The limit of the demo's worker."""
+GATECRASHER: Final = "gatecrasher"
+"""Comes to a room that is full."""
+FULL_BEFORE: Final = 3.5
+FULL_AFTER: Final = 8.0
+"""Seconds around the gatecrasher's join in which nobody else may come or go: all are announced
+before, and the removal is known after."""
 
 SERVER: Final = ""
 """The server's administrator, for steps that no person in the room does."""
@@ -72,6 +84,8 @@ class RoomScript:
     ending: Ending
     steps: tuple[ScriptStep, ...]
     """In the order of time."""
+    places: int = 0
+    """People that the worker lets stay in it; 0: there is no limit."""
 
     @property
     def people(self) -> tuple[str, ...]:
@@ -213,6 +227,49 @@ def _mobile(scene: _Scene, who: str) -> None:
     scene.leave(0.93, who)
 
 
+def _with_gatecrasher(room: RoomScript, length: float) -> RoomScript:
+    """The same room with a limit, and somebody who comes while it is full and is removed.
+
+    The room stays as it is where it is never full for long enough: a person who publishes nothing
+    is announced up to 3 s late.
+    """
+    people = _people_over_time(room.steps)
+    places = max((count for _, count in people), default=0)
+    for share in range(15, 70, 5):
+        at = round(length * share / 100, 3)
+        around = [count for time, count in people if at - FULL_BEFORE <= time <= at + FULL_AFTER]
+        before = [count for time, count in people if time < at - FULL_BEFORE]
+        if at + FULL_AFTER < length and {*before[-1:], *around} == {places}:
+            steps = (
+                ScriptStep(at, GATECRASHER, "join", {"name": "Gatecrasher"}),
+                ScriptStep(at, GATECRASHER, "removed"),
+            )
+            ordered = sorted((*room.steps, *steps), key=lambda step: step.at)
+            return evolve(room, steps=tuple(ordered), places=places)
+    return room
+
+
+def limits_of_script(script: Script) -> tuple[Limit, ...]:
+    """The limits that the worker of a story has."""
+    return tuple(
+        Limit(LIMIT_NAME, (escape(room.room),), people=room.places)
+        for room in script.rooms
+        if room.places
+    )
+
+
+def _people_over_time(steps: Sequence[ScriptStep]) -> list[tuple[float, int]]:
+    """How many people are in the room from each moment on; agents do not count."""
+    here, counts = set[str](), list[tuple[float, int]]()
+    for step in steps:
+        if step.do == "join" and step.data.get("kind", "standard") == "standard":
+            here.add(step.who)
+        elif step.do in ("leave", "kick"):
+            here.discard(step.data.get("identity", step.who))
+        counts.append((step.at, len(here)))
+    return counts
+
+
 _ROLES: Final[tuple[Callable[[_Scene, str], None], ...]] = (
     _talker,
     _rejoiner,
@@ -227,9 +284,10 @@ _ROLES: Final[tuple[Callable[[_Scene, str], None], ...]] = (
 _ENDINGS: Final[tuple[Ending, ...]] = ("left", "deleted", "open", "left")
 
 
-def draw(rooms: int, people: int, seconds: float, seed: int) -> Script:
+def draw(rooms: int, people: int, seconds: float, seed: int, *, limit: bool = True) -> Script:
     """The story of `people` people in `rooms` rooms, in about `seconds` seconds.
 
+    `limit`: the first room has one, which the worker must keep, if there is a moment for it.
     Raises `PlanError` where there are fewer people than rooms, or too little time.
     """
     if people < rooms:
@@ -249,20 +307,19 @@ def draw(rooms: int, people: int, seconds: float, seed: int) -> Script:
             scene.opening(f"assistant-{i + 1}", "join", kind="agent")
         if scene.ending == "deleted":
             scene.later(0.95, SERVER, "delete")
-    return Script(
-        seed,
-        seconds,
-        tuple(
-            RoomScript(
-                room=_room_name(i),
-                starts_at=round(rng.uniform(0, _STAGGER) * seconds, 3) if i else 0.0,
-                before_worker=i == 0,
-                ending=scene.ending,
-                steps=tuple(sorted(scene.steps, key=lambda step: step.at)),
-            )
-            for i, scene in enumerate(scenes)
-        ),
-    )
+    scripts = [
+        RoomScript(
+            room=_room_name(i),
+            starts_at=round(rng.uniform(0, _STAGGER) * seconds, 3) if i else 0.0,
+            before_worker=i == 0,
+            ending=scene.ending,
+            steps=tuple(sorted(scene.steps, key=lambda step: step.at)),
+        )
+        for i, scene in enumerate(scenes)
+    ]
+    if limit:
+        scripts[0] = _with_gatecrasher(scripts[0], length)
+    return Script(seed, seconds, tuple(scripts))
 
 
 def _some_names(rng: random.Random, count: int) -> list[str]:

@@ -34,6 +34,7 @@ class SimulatedSomebody:
         self.sid = person.sid
         self.room_sid = person.room_sid
         self.tracks: dict[str, Source] = {}
+        self._has_left = False
 
     def did(self, deed: str, **data: Any) -> None:
         self._crowd.record(
@@ -101,8 +102,13 @@ class SimulatedSomebody:
         self._crowd.close_if_empty(self._room)
 
     async def out(self) -> str:
-        """Why this person is out.  A simulated server ends things in the call itself."""
-        return self._person.left_reason or "unknown_reason"
+        """Wait until this person is out; the reason."""
+        while self._person.present:  # noqa: ASYNC110 (nobody tells a simulated person)
+            await trio.sleep(0.05)
+        reason = self._person.left_reason or "unknown_reason"
+        if not self._has_left:
+            self.on_left(reason)  # The worker removed them.
+        return reason
 
     def go(self, reason: str) -> None:
         if self._person.present:
@@ -110,6 +116,7 @@ class SimulatedSomebody:
             self.on_left(reason)
 
     def on_left(self, reason: str) -> None:
+        self._has_left = True
         self.did("left", reason=reason)
         self._crowd.forget(self)
 

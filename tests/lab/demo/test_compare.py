@@ -47,7 +47,7 @@ class PlayedDemo:
 async def tell(people: int = 12) -> PlayedDemo:
     rooms = SimulatedRooms(lambda: BEGIN + trio.current_time())
     crowd = SimulatedCrowd(rooms)
-    plan = draw(4, people, 40, seed=2)
+    plan = draw(4, people, 40, seed=2, limit=False)  # The small worker keeps none.
     early = await open_early(plan, crowd, crowd)
     async with start_simulated(rooms) as worker:
         crowd.dispatch_to(worker.assign)
@@ -65,6 +65,15 @@ def test_a_story_that_was_seen_right_has_no_difference(demo: PlayedDemo):
     comparison = demo.compare()
     assert comparison.differences == ()
     assert comparison.numbers > 400
+
+
+def test_a_limit_that_was_not_kept_is_a_difference(demo: PlayedDemo):
+    first_story, *others = demo.stories
+    story = evolve(first_story, plan=evolve(first_story.plan, places=3))
+    comparison = compare((story, *others), demo.sessions, demo.totals)
+    assert [(one.path, one.actual) for one in comparison.differences] == [
+        ("acts.act_done full house remove gatecrasher", "nothing")
+    ]
 
 
 def first(session: Session, table: str, **wanted: object) -> dict[str, Any]:

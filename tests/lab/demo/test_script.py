@@ -6,6 +6,9 @@ import pytest
 
 from bridge.lab.demo.play_script import ANNOUNCED_SECONDS, DEEDS
 from bridge.lab.demo.script import (
+    FULL_AFTER,
+    FULL_BEFORE,
+    GATECRASHER,
     LEAST_SECONDS,
     SERVER,
     PlanError,
@@ -13,6 +16,7 @@ from bridge.lab.demo.script import (
     Script,
     ScriptStep,
     draw,
+    limits_of_script,
 )
 
 SIZES = [(1, 1, 10), (1, 9, 10), (4, 12, 40), (5, 23, 10), (50, 200, 600)]
@@ -57,8 +61,20 @@ def test_there_are_as_many_people_as_asked_for_and_nobody_is_in_two_rooms(
 ):
     _, people, _ = request.node.callspec.params["plan"]
     everyone = [who for room in plan.rooms for who in room.people]
-    bots = [who for who in everyone if who.startswith("assistant-")]
-    assert len(everyone) == len(set(everyone)) == people + len(bots)
+    others = [who for who in everyone if who.startswith("assistant-") or who == GATECRASHER]
+    assert len(everyone) == len(set(everyone)) == people + len(others)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_gatecrasher_comes_while_the_room_is_full_and_nobody_else_moves(seed: int):
+    room = draw(4, 12, 40, seed=seed).rooms[0]
+    (came,) = [step.at for step in of(room, GATECRASHER) if step.do == "join"]
+    here = {step.who for step in room.steps if step.do == "join" and step.at < came}
+    here -= {who for who in here if who.startswith("assistant-")}
+    assert len(here) == room.places
+    assert limits_of_script(draw(4, 12, 40, seed=seed))[0].watches(room.room)
+    moves = [s.at for s in room.steps if s.do in ("join", "leave", "kick") and s.who != GATECRASHER]
+    assert not any(came - FULL_BEFORE <= at <= came + FULL_AFTER for at in moves)
 
 
 def test_steps_are_in_order_and_within_the_story(plan: Script):

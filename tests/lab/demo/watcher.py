@@ -14,6 +14,7 @@ import trio
 import trio_asyncio
 
 from actors.rooms.room_port import RoomJob, RoomPort
+from actors.rules.limits import Limit
 from actors.session import (
     Disconnected,
     RoomEvent,
@@ -137,7 +138,9 @@ class SmallWorker:
 
 
 @asynccontextmanager
-async def start_simulated(rooms: SimulatedRooms) -> AsyncIterator[SmallWorker]:
+async def start_simulated(
+    rooms: SimulatedRooms, _limits: tuple[Limit, ...] = ()
+) -> AsyncIterator[SmallWorker]:
     async with trio.open_nursery() as nursery:
         yield SmallWorker(rooms, nursery, rooms.now)
         nursery.cancel_scope.cancel()
