@@ -23,10 +23,13 @@ from bridge.app.program import Program, open_program
 from bridge.app.room_actors import RoomActors
 from bridge.app.session_source import open_sessions
 from bridge.app.simulated_app import NoReports, open_simulated_app
+from bridge.config import rule_list
 from bridge.config.limit_list import LIMITS
+from bridge.config.rule_list import RuleTable
 from bridge.config.settings import Settings, load
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.compare_monitoring import TYPES
+from bridge.lab.demo.compare_rules import RULES
 from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
 
 log = structlog.get_logger()
@@ -50,7 +53,8 @@ NOBODY: Final[Mapping[str, object]] = {
 
 def run(demo: DemoSettings) -> int:
     """Tell the story; returns the exit code."""
-    return trio.run(partial(run_demo, demo, real_worker, _simulated_worker, webhooks=True))
+    story = partial(run_demo, demo, real_worker, _simulated_worker, webhooks=True, rules=True)
+    return trio.run(story)
 
 
 @define(eq=False)
@@ -93,7 +97,9 @@ def _stored_sessions(data_dir: Path) -> list[SessionView]:
         return [session for row in rows if (session := reader.session(row.id)) is not None]
 
 
-def demo_settings(target: Target | None, limits: tuple[Limit, ...] = ()) -> Settings:
+def demo_settings(
+    target: Target | None, limits: tuple[Limit, ...] = (), rules: tuple[RuleTable, ...] = ()
+) -> Settings:
     """The settings of a demo's worker.  Nothing of the user's environment is used."""
     flags = dict(STORY)
     if target is None:
@@ -107,14 +113,14 @@ def demo_settings(target: Target | None, limits: tuple[Limit, ...] = ()) -> Sett
         }
         if target.webhook_url:
             flags |= {"webhook-url": target.webhook_url, "webhook-secret": target.webhook_secret}
-    return evolve(load(flags, {}), lists={LIMITS.name: limits})
+    return evolve(load(flags, {}), lists={LIMITS.name: limits, rule_list.RULES.name: rules})
 
 
 @asynccontextmanager
 async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
     """The worker that `start` runs, with the settings of a demo."""
     log.info("agent_started")
-    async with open_program(demo_settings(target, target.limits)) as program:
+    async with open_program(demo_settings(target, target.limits, RULES)) as program:
         workers = {} if program.monitoring is None else program.monitoring.workers
         for worker in (program.worker, *workers.values()):
             await worker.wait_registered()
@@ -129,6 +135,6 @@ async def _simulated_worker(
 ) -> AsyncGenerator[_Watching, None]:
     log.info("agent_started")
     with TemporaryDirectory(prefix="room-actors-simulated-") as name:
-        data_dir, settings = Path(name), demo_settings(None, limits)
+        data_dir, settings = Path(name), demo_settings(None, limits, RULES)
         async with open_simulated_app(settings, rooms, data_dir, NoReports()) as running:
             yield _Watching(running.actors, data_dir)

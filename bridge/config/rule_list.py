@@ -10,10 +10,10 @@ then = [{ send = "This room closes in a minute." }, { end_room = { warn = "1m" }
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from attrs import asdict, frozen
+from attrs import asdict, fields_dict, frozen
 
 from actors.rules.acts import Alert, CallWebhook
 from actors.rules.rule_config import BadRule, Rule, read_rule
@@ -36,6 +36,13 @@ class RuleTable:
     then: Any
     limit: Any
     dry_run: Any
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> RuleTable:
+        """A table with the keys of the file."""
+        values = {key.replace("-", "_"): value for key, value in table.items()}
+        values["lasting"] = values.pop("for", None)
+        return cls(**{name: values.get(name) for name in fields_dict(cls)})
 
     def compile(self) -> Rule:
         """Raises `BadRule`."""

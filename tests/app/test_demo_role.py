@@ -59,10 +59,11 @@ async def test_the_demo_checks_webhooks_and_keeps_its_page_until_a_signal(
 
     settings = DemoSettings(rooms=1, people=3, seconds=10, seed=3, keep=True, open_browser=True)
     code = await run_demo(
-        settings, looked_at, webhooks=True, console=Console(file=output, width=140)
+        settings, looked_at, webhooks=True, rules=True, console=Console(file=output, width=140)
     )
     assert code == 0, output.getvalue()  # that of the story
     assert "came with a right signature" in output.getvalue()
     assert "1 sessions with their summary" in output.getvalue()
+    assert "Rules: each join was greeted" in output.getvalue()
     (url,) = opened
     assert f"The page stays at {url} until Ctrl-C." in output.getvalue()

@@ -31,6 +31,7 @@ from actors.rules.limits import Limit
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import FinalTotals, compare
 from bridge.lab.demo.compare_monitoring import AGENT, compare_monitoring, monitored_person
+from bridge.lab.demo.compare_rules import compare_rules
 from bridge.lab.demo.compare_webhooks import compare_webhooks
 from bridge.lab.demo.last_page import closing_page, save_svg
 from bridge.lab.demo.play_script import (
@@ -158,6 +159,7 @@ async def run_demo(
     start_simulated: StartSimulated | None = None,
     *,
     webhooks: bool = False,
+    rules: bool = False,
     console: Console | None = None,
 ) -> int:
     """Tell the story, compare, and show the last page on stdout; the exit code.
@@ -165,7 +167,8 @@ async def run_demo(
     0 if every number is right, 1 if one is not or the story could not be played.  Takes
     SIGINT and SIGTERM itself: the first ends the story and everything that runs, the
     second the process (130).  `webhooks`: a worker in real rooms sends them to a receiver
-    of the demo.  Raises `PlanError` for settings that do not fit.
+    of the demo.  `rules`: the worker has the rules of `compare_rules`.  Raises `PlanError` for
+    settings that do not fit.
     """
     plan = settings.plan()
     with TemporaryDirectory(prefix="room-actors-demo-", ignore_cleanup_errors=True) as name:
@@ -177,6 +180,7 @@ async def run_demo(
             start_simulated,
             console or Console(),
             webhooks,
+            rules,
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -197,6 +201,7 @@ class _Demo:
     start_simulated: StartSimulated | None
     console: Console
     webhooks: bool
+    rules: bool
     work: trio.CancelScope = field(factory=trio.CancelScope)
     interrupted: bool = False
     page: str | None = None
@@ -326,7 +331,10 @@ class _Demo:
         if monitors is not None:
             monitoring = compare_monitoring(self.plan, stories, monitors)
             comparison = comparison.with_more(monitoring.differences, monitoring.numbers)
-        page = closing_page(stories, sessions, totals, comparison, webhooks, monitoring)
+        rules = compare_rules(stories, sessions) if self.rules else None
+        if rules is not None:
+            comparison = comparison.with_more(rules.differences, rules.numbers)
+        page = closing_page(stories, sessions, totals, comparison, webhooks, monitoring, rules)
         self.console.print(page)
         if self.settings.svg is not None:
             save_svg(page, self.settings.svg, self.settings.command)

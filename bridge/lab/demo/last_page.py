@@ -22,6 +22,7 @@ from rich.text import Text
 from actors.session import SessionView
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
 from bridge.lab.demo.compare_monitoring import MonitoringComparison
+from bridge.lab.demo.compare_rules import RuleComparison
 from bridge.lab.demo.compare_webhooks import WebhookComparison
 from bridge.lab.demo.expected_session import Shape, expected
 from bridge.lab.demo.play_script import RoomStory
@@ -70,6 +71,7 @@ def closing_page(
     comparison: Comparison,
     webhooks: WebhookComparison | None = None,
     monitoring: MonitoringComparison | None = None,
+    rules: RuleComparison | None = None,
 ) -> RenderableType:
     """The whole page, for a rich console."""
     by_sid = {session.room_sid: session for session in sessions}
@@ -101,6 +103,7 @@ def closing_page(
     chapters = [Text(text) for text in _limits(stories)]
     chapters += [] if webhooks is None else [Text(_webhooks(webhooks))]
     chapters += [] if monitoring is None else [Text(_monitoring(monitoring))]
+    chapters += [] if rules is None else [Text(_rules(rules))]
     return Group(table, final, *chapters, *_verdict(comparison))
 
 
@@ -113,6 +116,10 @@ def _limits(stories: Sequence[RoomStory]) -> Iterator[str]:
                 f"Limit: {story.plan.places} people in {room}; one more was out {seconds:.1f} s "
                 "after the join"
             )
+
+
+def _rules(rules: RuleComparison) -> str:
+    return f"Rules: each join was greeted, {rules.fired} times; LiveKit took {rules.sent} messages"
 
 
 def _webhooks(webhooks: WebhookComparison) -> str:
