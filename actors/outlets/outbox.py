@@ -41,8 +41,11 @@ PAGE: Final = 50
 """Entries between two saved cursors: as many may come twice after a crash."""
 READ: Final = 500
 """Entries that are read from the feed at once: a read opens the store and unpacks whole batches."""
-DRAIN: Final = 200
+DRAIN: Final = 1_000
 """Parked deliveries that are read at once."""
+DRAIN_PAGE: Final = 200
+"""Of them, those whose results are saved at once, while the next ones are sent.  Twice as many may
+come twice after a crash."""
 DRAIN_SECONDS: Final = 30.0
 """A receiver that is slow gets what waits for so long; then the feed is looked at again."""
 LATE: Final = 60.0
@@ -199,9 +202,30 @@ class Outbox:
         heads = await self._patiently(self._store.heads, self.name, self._clock(), DRAIN)
         if not heads:
             return False
-        delivered, changed, stuck = list[str](), list[Parked](), set[str]()
-        until = trio.current_time() + DRAIN_SECONDS
-        for parked in heads:
+        stuck, until = set[str](), trio.current_time() + DRAIN_SECONDS
+        async with trio.open_nursery() as nursery:
+            saved = trio.Event()
+            saved.set()
+            for start in range(0, len(heads), DRAIN_PAGE):
+                page = heads[start : start + DRAIN_PAGE]
+                changed, delivered = await self._drain_page(page, stuck, until)
+                await saved.wait()
+                saved = trio.Event()
+                nursery.start_soon(self._save_drained, changed, delivered, saved)
+        sessions = {parked.session for parked in heads}
+        still = await self._patiently(self._store.blocked, self.name, sessions)
+        self._blocked -= sessions - still
+        return True
+
+    async def _drain_page(
+        self, page: Sequence[Parked], stuck: set[str], until: float
+    ) -> tuple[list[Parked], list[str]]:
+        """Make these deliveries, as far as there is time and the endpoint takes them: those that
+        failed, as they are now, and the ids of those that arrived.
+
+        `stuck`: sessions of which one failed; it grows."""
+        changed, delivered = list[Parked](), list[str]()
+        for parked in page:
             if parked.session in stuck:
                 continue
             if self.counts.disabled or not self._allowed or trio.current_time() > until:
@@ -215,11 +239,14 @@ class Outbox:
                 changed.append(later)
                 if not later.dead:
                     stuck.add(parked.session)
-        await self._save(parked=changed, delivered=delivered)
-        sessions = {parked.session for parked in heads}
-        still = await self._patiently(self._store.blocked, self.name, sessions)
-        self._blocked -= sessions - still
-        return True
+        return changed, delivered
+
+    async def _save_drained(
+        self, changed: Sequence[Parked], delivered: Sequence[str], saved: trio.Event
+    ) -> None:
+        if changed or delivered:
+            await self._save(parked=changed, delivered=delivered)
+        saved.set()
 
     async def _wait(self, changed: trio.Event) -> None:
         """For more entries, for a delivery that is due, or for the next look from outside."""

@@ -57,9 +57,11 @@ class SimulatedOutlets:
         self.subscription = Subscription(DEFAULT_EVENTS, rooms=("room-[!1]", "brief-*"))
         self._runs = 0
         self._taken_before_save = 0
+        self._taken_before_that = 0
+        """Before the save before: one goes on while the next deliveries are made."""
         self.store.on_save = self._note_save
         self._under_way = 0
-        """Requests that came between an outbox' last save and its end, of all that ended."""
+        """Requests that came between the last save but one of an outbox and its end, of all."""
 
     def start(self, root: Supervisor) -> None:
         """Start the outbox under the root of a program."""
@@ -75,7 +77,7 @@ class SimulatedOutlets:
     def _outbox(self, look: float, counts: OutletCounts | None = None) -> Outbox:
         world = self.world
         self._runs += 1
-        self._under_way += len(self.receiver.taken) - self._taken_before_save
+        self._under_way += len(self.receiver.taken) - self._taken_before_that
         return Outbox(
             NAME,
             self.subscription,
@@ -91,6 +93,7 @@ class SimulatedOutlets:
         )
 
     def _note_save(self) -> None:
+        self._taken_before_that = self._taken_before_save
         self._taken_before_save = len(self.receiver.taken)
 
     def enable(self) -> None:
