@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from actors.outlets.breaker import FAILURES
+from actors.outlets.outbox import DRAIN_PAGE
 from actors.outlets.outlet_port import Attempt, AttemptResult, Delivery
 from actors.outlets.retry import LADDER
 from tests.outlets.outbox_stage import BROKEN, REFUSED, T0, WELL, Stage
@@ -128,6 +129,32 @@ async def test_a_receiver_that_is_down_for_ten_minutes_gets_everything_in_order(
     late = [time for time in stage.receiver.times if time >= down[1]]
     assert min(late) - down[1] <= 61
     assert stage.events == ["outlet_trouble", "outlet_well_again"]
+
+
+async def test_killed_while_it_catches_up_it_repeats_little_and_loses_nothing(
+    autojump_clock: object,
+) -> None:
+    """3,000 deliveries of 30 sessions wait; the disk is slow in the middle."""
+    stage = Stage()
+    stage.receiver.answer = lambda _: BROKEN
+    async with stage.run():
+        for number in range(3_000):
+            stage.feed.add(f"S{number % 30}")
+        await trio.sleep(120)
+        assert stage.counts.waiting == 3_000
+    stage.receiver.answer, stage.receiver.slow = lambda _: WELL, 0.001
+    async with stage.run():
+        await trio.sleep(1.5)
+        stage.store.trouble = 1
+        await trio.sleep(0.3)
+        assert 1_000 < len(stage.receiver.took) < 2_500
+    async with stage.run():
+        await trio.sleep(60)
+    assert set(stage.receiver.ids) == {f"{one.session}-{one.seq}-0" for one in stage.feed.entries}
+    assert len(stage.receiver.ids) - 3_000 <= 2 * DRAIN_PAGE
+    for session in range(30):
+        first = list(dict.fromkeys(stage.receiver.of(f"S{session}")))
+        assert first == list(range(100))
 
 
 async def test_one_that_answers_500_for_an_hour_gets_everything_within_a_minute_after(
