@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 from livekit.api import TokenVerifier, WebhookReceiver
 
@@ -132,6 +134,21 @@ async def test_a_receiver_that_is_down_is_told_and_rooms_do_not_notice(
             await alice.publish("microphone")
             trouble = await agent.logged("outlet_trouble", outlet="crm")
             assert trouble["error"] == "status 500"
+            address = (await agent.logged("http_listening"))["address"]
+            async with httpx2.AsyncClient(base_url=f"http://{address}", timeout=60) as http:
+                assert (await http.get("/readyz")).status_code == 200
+                metrics = (await http.get("/metrics")).text
+                outbox = (await http.get("/api/v1/outbox")).json()
+            failed = re.search(
+                r'^room_actors_outlet_attempts_total{result="failed",webhook="crm"} (\S+)',
+                metrics,
+                re.MULTILINE,
+            )
+            assert failed is not None
+            assert float(failed[1]) >= 1
+            (endpoint,) = outbox["webhooks"]
+            assert (endpoint["name"], endpoint["last_error"]) == ("crm", "status 500")
+            assert "/hooks" not in json.dumps(outbox), "a path may be a secret"
             await alice.leave()
             await agent.logged("session_ended", room=room)
             await agent.stop()
