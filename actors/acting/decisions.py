@@ -31,6 +31,7 @@ BAN_REMOVALS: Final = 5
 BAN_WINDOW: Final = 60.0
 """Seconds."""
 ACT_ENTRIES: Final = frozenset({"act_done", "act_failed"})
+SEEN_ENTRIES: Final = frozenset({"session_started", "reconnected"})
 JOIN_ENTRIES: Final = frozenset({"participant_connected", "participant_found"})
 
 ReportFault: TypeAlias = Callable[[str, Exception], object]
@@ -100,6 +101,8 @@ class SessionDecisions(RoomRules):
         banned = entry.event in JOIN_ENTRIES and self._of.bans.has_room(state.room)
         if not banned and not self._gone_rules and not self._episodes.reads(entry.event):
             return ()
+        if entry.event in SEEN_ENTRIES and state.rules is not None and state.rules.open_acts:
+            self._of.note_acts(state.room_sid)  # An earlier run, or connection, left them.
         self._now = max(self._now, state.last_at)
         return self._safely(
             state, lambda: self._decide(state, entry, self._episodes.take(state, entry, self._now))
@@ -112,6 +115,8 @@ class SessionDecisions(RoomRules):
         self._now = max(self._now, now)
 
         def decide() -> list[RuleRecord]:
+            if state.ended:
+                return []
             records: list[RuleRecord] = [*self._gone_rules]
             self._gone_rules = []
             records += self._records(state, self._episodes.tick(state, self._now))

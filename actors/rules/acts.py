@@ -17,6 +17,10 @@ from actors.rules.recording_outputs import read_recording
 from actors.session import TrackSource
 from actors.session.recording_reports import RecordingRequest
 
+MOST_ACTS: Final = 50
+"""Of one rule."""
+LONGEST: Final = 366 * 86_400.0
+"""Seconds: of a ban, and of a warning."""
 TEXT_LENGTH: Final = 4_000
 """Characters of a text that is sent, or set as metadata."""
 
@@ -153,7 +157,10 @@ def _span(table: _Table, key: str, *, needed: bool = False) -> float:
         return 0.0
     if not isinstance(value, str):
         raise BadComparison(f"{key} must be a duration like 30s or 10m")
-    return seconds(value)
+    span = seconds(value)
+    if span > LONGEST:
+        raise BadComparison(f"{key} must be a year or less")
+    return span
 
 
 def _sources(table: _Table) -> tuple[TrackSource, ...]:
@@ -232,6 +239,8 @@ NAMES: Final[Mapping[type[Act], str]] = {
 def read_acts(value: object, where: str = "then") -> tuple[Act, ...]:
     """The acts of `then`: a list of tables with one word each, or of words.  Raises `BadAct`."""
     items: list[object] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+    if len(items) > MOST_ACTS:
+        raise BadAct(where, f"it has {len(items)} acts; at most {MOST_ACTS}")
     if not items:
         raise BadAct(where, f"it needs one act or more of: {', '.join(WORDS)}")
     return tuple(_read(item, f"{where}[{number}]") for number, item in enumerate(items))

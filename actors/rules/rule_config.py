@@ -28,6 +28,7 @@ from actors.session.timeline_entry import ENTRY_KEYS
 
 RULE_ENTRIES: Final = frozenset({"alert_firing", "alert_resolved", "act_done", "act_failed"})
 """Entries that rules make.  They fire no rule, else one could fire itself."""
+END_ENTRIES: Final = frozenset({"session_ended", "room_ended"})
 KEYS: Final = (
     "name", "rooms", "when", "any", "person", "event", "for", "keep", "then", "limit", "dry_run"
 )  # fmt: skip
@@ -99,6 +100,8 @@ def _read(table: Mapping[str, Any]) -> Rule:
         or not any(fnmatchcase(one, event) for one in ENTRY_KEYS.keys() - RULE_ENTRIES)
     ):
         raise BadRule("event", "there is no such event; the timeline's names are allowed, with *")
+    if event in END_ENTRIES:
+        raise BadRule("event", "the room is over then, so no rule acts; a [[webhook]] gets it")
     if not (all_of or any_of or person or event):
         raise BadRule("when", f"it needs a condition: when, any, person or event; {_words()}")
     if event is not None and ("for" in table or "keep" in table):

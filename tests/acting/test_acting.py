@@ -314,3 +314,71 @@ async def test_a_fault_in_a_rule_harms_neither_the_session_nor_the_rule(
         await trio.sleep(5)
         assert rules.state(room).current == 2
         assert rules.done == [("alert_firing", "many", None, "")]
+
+
+async def test_a_rule_whose_act_makes_its_own_event_comes_to_rest(virtual_time: int) -> None:
+    rules = (
+        {"name": "topic", "event": "room_metadata", "then": [{"metadata": "fixed"}]},
+        {"name": "echo", "event": "*", "then": [{"send": "something happened"}], "limit": 30},
+    )
+    async with RuledWorld(*rules).running() as ruled:
+        room = ruled.room("team-1", "alice")
+        await trio.sleep(2)
+        room.set_metadata("other")
+        await trio.sleep(60)
+        assert ruled.state(room).metadata == "fixed"
+        assert ruled.requested("set_metadata") <= 2
+        assert ruled.requested("send") < 10
+
+
+async def test_two_rules_that_undo_each_other_stop_at_their_limit(virtual_time: int) -> None:
+    rules = [
+        {"name": text, "event": "room_metadata", "then": [{"metadata": text}], "limit": 5}
+        for text in ("one", "two")
+    ]
+    async with RuledWorld(*rules).running() as ruled:
+        room = ruled.room("team-1", "alice")
+        await trio.sleep(2)
+        room.set_metadata("other")
+        await trio.sleep(600)
+        assert ruled.requested("set_metadata") <= 10
+
+
+async def test_five_hundred_people_are_each_removed_once(virtual_time: int) -> None:
+    rule = {
+        "name": "all",
+        "person": {"present_for": ">= 5s"},
+        "then": ["remove", "alert"],
+        "limit": 10_000,
+    }
+    async with RuledWorld(rule).running() as rules:
+        room = rules.room("team-1")
+        await trio.sleep(1)
+        for number in range(500):
+            room.join(f"p{number}")
+        await trio.sleep(60)
+        assert not room.people
+        assert rules.requested("remove") == 500
+        events = [event for event, *_ in rules.done]
+        assert sorted(set(events)) == ["act_done", "alert_firing", "alert_resolved"]
+        assert len(events) == 1500
+        assert rules.state(room).rules is None
+
+
+async def test_an_act_that_a_kill_left_open_goes_on_when_its_room_is_seen_again(
+    virtual_time: int,
+) -> None:
+    async with RuledWorld({**GUESTS, "then": ["remove", {"send": "gone"}]}).running() as rules:
+        rules.world.acting.control.inner.delay = lambda act: 60.0 if act == "remove" else 0.0
+        room = rules.room("team-1", "host")
+        room.join("guest", attributes={"role": "guest"})
+        await trio.sleep(13)
+        assert len(rules.rules(room).open_acts) == 2
+        rules.world.acting.control.inner.delay = lambda _: 0.0
+        await rules.restart()
+        await trio.sleep(1)
+        assert rules.done == [
+            ("act_done", "remove", "guest", "removed"),
+            ("act_failed", "send", "guest", "not known: the worker ended before the answer"),
+        ]
+        assert "guest" not in room.people
