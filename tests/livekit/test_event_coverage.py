@@ -15,7 +15,7 @@ from livekit.rtc.room import EventTypes
 from actors.session import events, webhook_reports
 from bridge.livekit import event_coverage
 from bridge.livekit.event_coverage import Fate, Handled, LeftOut
-from bridge.livekit.rooms import room_connection, sdk_events, streams
+from bridge.livekit.rooms import room_follow_ups, sdk_events, streams
 from bridge.livekit.webhooks.webhook_events import TRANSLATORS as FROM_WEBHOOKS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def test_every_field_of_a_webhook_is_in_the_table() -> None:
 
 def test_what_the_tables_call_handled_is_what_the_code_handles() -> None:
     assert handled(event_coverage.SDK) == set(sdk_events.TRANSLATORS) | set(
-        room_connection.FOLLOW_UPS
+        room_follow_ups.FOLLOW_UPS
     )
     assert handled(event_coverage.WEBHOOKS) == set(FROM_WEBHOOKS)
     native = handled(event_coverage.NATIVE)

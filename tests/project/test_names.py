@@ -24,7 +24,6 @@ NO_NOUNS: Final = frozenset(
 LINES: Final = 400
 LONGER: Final = {
     "bridge/livekit/rooms/seams.py": "a table: each seam with its probe and its fallback",
-    "bridge/livekit/rooms/room_connection.py": "the life of a connection, in one class",
 }
 """Modules of more than `LINES` lines, with the reason."""
 OF_THE_PROJECT: Final = re.compile(r"(actors|bridge|bench|tests)(\.[A-Za-z_]\w*)+")

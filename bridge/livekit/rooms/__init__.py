@@ -3,7 +3,8 @@
 | module | subject |
 |---|---|
 | `livekit_rooms` | the port: which connections exist, how many are made at once |
-| `room_connection` | one connection: connect, leave, reconnects |
+| `room_connection` | one connection: connect and leave |
+| `room_follow_ups` | what it does after an event of the SDK: subscribe, confirm the instance |
 | `instance_tracker`, `room_instances` | which room instance a name means after a reconnect |
 | `recorder_search` | participants who record |
 | `intake`, `inbox` | events from native threads to the trio thread, with their bounds |

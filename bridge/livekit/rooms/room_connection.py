@@ -13,7 +13,8 @@ call runs in an asyncio task of its own that nobody cancels.  The trio side wait
 `trio.Event` and may stop waiting at any moment.  An abandoned connection closes itself as soon
 as it is made.
 
-Events come through `bridge.livekit.rooms.intake`.
+Events come through `bridge.livekit.rooms.intake`; `bridge.livekit.rooms.room_follow_ups` does what
+follows from them.
 """
 
 from __future__ import annotations
@@ -26,30 +27,20 @@ from typing import Any, Final, Protocol, cast
 
 import structlog
 import trio
-from attrs import evolve
 from livekit import rtc
 from livekit.rtc._proto import ffi_pb2
-from livekit.rtc.room import EventTypes
 
 from actors.rooms.room_port import OfferEvent, OpenRoom, RoomError, RoomJob, RoomUnreachable
 from actors.session.events import (
     Disconnected,
-    Reconnected,
-    Reconnecting,
-    RecordingChanged,
-    Resynced,
     Watching,
 )
 from actors.session.room_info import Roster
 from bridge.livekit.rooms import native_threads, sdk_events, sdk_values, seams, streams
 from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.livekit.rooms.inbox import Inbox
-from bridge.livekit.rooms.instance_tracker import InstanceTracker, LookUp
 from bridge.livekit.rooms.intake import Intake
-from bridge.livekit.rooms.recorder_search import ListRecorders, RecorderSearch
-from bridge.livekit.rooms.renewals import Renewals
-from bridge.livekit.rooms.sdk_options import SdkOptions
-from bridge.livekit.rooms.subscriptions import Subscriptions
+from bridge.livekit.rooms.room_follow_ups import FOLLOW_UPS, FollowUpOwner, RoomFollowUps
 from bridge.livekit.rooms.video_frames import count_frames
 from bridge.livekit.server_clock import ServerClock
 from bridge.output.redact import redact
@@ -57,20 +48,13 @@ from bridge.output.redact import redact
 log = structlog.get_logger()
 
 
-class ConnectionOwner(Protocol):
+class ConnectionOwner(FollowUpOwner, Protocol):
     """The part of the rooms port that a connection needs."""
 
     log_payloads: bool
-    options: SdkOptions
-    look_up: LookUp | None
     clock: ServerClock
-    list_recorders: ListRecorders | None
     connect_deadline: float
     leave_deadline: float
-
-    def now(self) -> float:
-        """Unix seconds."""
-        ...
 
     def slot_free(self, connection: RoomConnection) -> None:
         """A connect call has ended, however it ended."""
@@ -78,10 +62,6 @@ class ConnectionOwner(Protocol):
 
     def release(self, connection: RoomConnection) -> None:
         """Nothing of this connection is left at the server."""
-        ...
-
-    def fault(self, name: str, error: BaseException) -> None:
-        """Count something that failed where no caller can get the error."""
         ...
 
 
@@ -112,34 +92,17 @@ class RoomConnection(OpenRoom):
         self._room: rtc.Room | None = None
         self._error: RoomError | None = None
         self._reason: str | None = None
-        self._recording = False
-        """Whether the room was being recorded when that was last offered."""
-        self._subscriptions: Final = self._make_subscriptions()
+        self._follow_ups = RoomFollowUps(self, owner, loop, job)
         self.intake: Final = Intake(
             offer,
             identity=job.identity,
             inbox=inbox,
             clock=owner.now,
             drive=self._drive,
-            follow_up=self._follow_up,
-            is_renewal=self._subscriptions.is_renewal,
+            follow_up=self._follow_ups.follow_up,
+            is_renewal=self._follow_ups.subscriptions.is_renewal,
             fault=owner.fault,
             log_payloads=owner.log_payloads,
-        )
-        self._instance = InstanceTracker(
-            job.room,
-            job.room_sid,
-            loop=loop,
-            look_up=owner.look_up,
-            announce=self._announce_reconnected,
-            fault=owner.fault,
-        )
-        self._recorders = RecorderSearch(
-            job.room,
-            owner.list_recorders,
-            offer=self.intake.offer,
-            clock=owner.now,
-            fault=owner.fault,
         )
         self.streams: Final = streams.Streams(self.intake, loop, self.intake.offer, owner.fault)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,55 +111,26 @@ class RoomConnection(OpenRoom):
         self._closed = trio.Event()
         self._left = trio.Event()
 
-    def _make_subscriptions(self) -> Subscriptions:
-        options = self._owner.options
-        if not options.pause_microphones:
-            return Subscriptions(_leave_playing, most=options.max_tracks)
-        renewals = None
-        if options.renew_paused and seams.fits("pause_track"):
-            renewals = Renewals(
-                self._loop,
-                connected=self._is_connected,
-                get_stats=self._get_stats,
-                fault=self._owner.fault,
-            )
-        return Subscriptions(seams.pause, renewals, seams.resume, options.max_tracks)
+    @property
+    def room(self) -> rtc.Room | None:
+        return self._room
 
-    def _is_connected(self) -> bool:
-        room = self._room
-        return (
-            room is not None
-            and self._stage is _Stage.OPEN
-            and room.connection_state == rtc.ConnectionState.CONN_CONNECTED
-        )
-
-    async def _get_stats(self) -> list[Any]:
-        if self._room is None:
-            return []
-        stats = await self._room.get_rtc_stats()
-        return [*stats.publisher_stats, *stats.subscriber_stats]
+    @property
+    def is_open(self) -> bool:
+        return self._stage is _Stage.OPEN
 
     def roster(self) -> Roster:
-        """Everyone who is there.  While the room instance is uncertain, only participants
-        who are known from before the reconnect."""
-        if self._room is None:
-            return Roster(room_sid=self._instance.room_sid)
-        room_sid = self._instance.current_sid(self._room)
-        roster = sdk_values.roster_of(self._room, self.intake.now(), room_sid)
-        if not self._instance.reconnecting:
-            return roster
-        known = self._instance.participants
-        return evolve(roster, participants=tuple(p for p in roster.participants if p.sid in known))
+        return self._follow_ups.roster()
 
     async def video_frames(self, track_sids: frozenset[str]) -> Mapping[str, int]:
-        room = self._room
-        if room is None or not self._is_connected():
+        room, follow_ups = self._room, self._follow_ups
+        if room is None or not follow_ups.is_connected():
             return {}
-        measure = self._subscriptions.measure
+        measure = follow_ups.subscriptions.measure
         self._guarded("measure_video", measure, track_sids, room.remote_participants)
         if not track_sids:
             return {}
-        return await count_frames(track_sids, self._get_stats, self._spawn, self._owner.fault)
+        return await count_frames(track_sids, follow_ups.get_stats, self._spawn, self._owner.fault)
 
     async def closed(self) -> str | None:
         await self._closed.wait()
@@ -227,7 +161,7 @@ class RoomConnection(OpenRoom):
                 await self._left.wait()
             if waiting.cancelled_caught:
                 log.warning("room_leave_timeout", room=self._job.room)
-        self._close("client_initiated")
+        self.close("client_initiated")
 
     # --- the asyncio side ----------------------------------------------------------
 
@@ -297,18 +231,15 @@ class RoomConnection(OpenRoom):
         before `Watching`, and nobody is missed between it and the first event.
         """
         self.intake.begin(room)
-        self._subscriptions.visible = not room.local_participant.permissions.hidden
         if self.intake.queue is None:
             self._guarded("room_filter", seams.watch_only_own_events, room)
         roster = self.roster()
         self.intake.note_roster(roster)
-        self._instance.participants.update(one.sid for one in roster.participants)
-        self._recording = room.is_recording
+        self._follow_ups.begin(room, roster)
         self._stage = _Stage.OPEN
         offset = self._owner.clock.offset
         self.intake.offer(Watching(self.intake.now(), roster, clock_offset=offset))
-        self._guarded("subscribe", self._subscriptions.restore, room.remote_participants)
-        self._recorders.begin(room)
+        self._follow_ups.take_up(room)
 
     async def _disconnect(self) -> None:
         room = self._room
@@ -327,129 +258,18 @@ class RoomConnection(OpenRoom):
         except Exception as exc:  # noqa: BLE001  counted and logged
             self._owner.fault(name, exc)
 
-    def _close(self, reason: str | None) -> None:
+    def close(self, reason: str | None) -> None:
         """Out for good: offered once, and nothing after it."""
         if self._stage is not _Stage.OPEN:
             return
-        self._instance.cancel_recheck()
+        self._follow_ups.stop_rechecks()
         self._reason = reason
         self.intake.offer(Disconnected(self.intake.now(), reason))
         self._stage = _Stage.CLOSED
         self.intake.end()
-        self._recorders.end()
-        self._subscriptions.close()
+        self._follow_ups.end()
         self.streams.close()
         self._closed.set()
 
-    # --- after an event of the SDK was offered ----------------------------------------
-
     def _drive(self, event: ffi_pb2.FfiEvent) -> None:
         cast("seams.DemuxedRoom", self._room).drive(event)
-
-    def _follow_up(self, name: EventTypes, *args: Any) -> None:
-        follow_up = FOLLOW_UPS.get(name)
-        if follow_up is not None:
-            follow_up(self, *args)
-
-    def on_disconnected(self, reason: int) -> None:
-        self._close(sdk_values.reason_of(reason))
-
-    def on_reconnecting(self) -> None:
-        if self._instance.on_reconnecting():
-            self.intake.offer(Reconnecting(self.intake.now()))
-
-    def on_reconnected(self) -> None:
-        """Subscribe again.  `Reconnected` is offered once the room instance is certain."""
-        assert self._room is not None
-        self._subscriptions.restore(self._room.remote_participants)
-        self._instance.on_reconnected(self._room)
-
-    def _announce_reconnected(self) -> None:
-        if self._stage is _Stage.OPEN:
-            roster = self.roster()
-            self._instance.participants = {one.sid for one in roster.participants}
-            self._recording = bool(roster.recording)
-            self.intake.offer(Reconnected(self._owner.now(), roster))
-
-    def on_room_updated(self) -> None:
-        """The room changed.  Its SID may be the awaited one, or a new one without a reconnect.
-
-        Another SID without a reconnect (we were moved) is another room instance, too.
-        """
-        assert self._room is not None
-        before = self._instance.room_sid
-        if self._instance.uncertain:
-            self._instance.confirm()
-        elif not self._instance.reconnecting and self._instance.current_sid(self._room) != before:
-            self.intake.offer(Resynced(self.intake.now(), self.roster()))
-        if not self._instance.reconnecting and self._room.is_recording != self._recording:
-            self._recording = self._room.is_recording
-            self.intake.offer(RecordingChanged(self.intake.now(), self._recording))
-        self._recorders.search()
-
-    def on_participant(self, participant: rtc.RemoteParticipant) -> None:
-        """A participant or one of its tracks came or went.
-
-        Nothing can be requested while the connection is down.  `on_reconnected` does it then.
-        """
-        if self._is_connected():
-            self._subscriptions.choose(participant)
-        self._recorders.search()
-
-    def _use_free_places(self) -> None:
-        if self._room is not None and self._is_connected():
-            self._subscriptions.use_free_places(self._room.remote_participants)
-
-    def on_participant_joined(self, participant: rtc.RemoteParticipant) -> None:
-        self._instance.on_participant(participant.sid)
-        self.on_participant(participant)
-
-    def on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
-        self._subscriptions.left(participant)
-        self._use_free_places()
-        self._recorders.left(participant.sid)
-        seams.release_participant(participant)
-
-    def on_published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:
-        self.on_participant(participant)
-
-    def on_unpublished(
-        self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
-    ) -> None:
-        self.on_participant(participant)
-        self._use_free_places()
-        seams.release(publication, publication.track)
-
-    def on_subscribed(
-        self, _track: object, publication: rtc.RemoteTrackPublication, _participant: object
-    ) -> None:
-        self._subscriptions.subscribed(publication)
-
-    def on_unsubscribed(
-        self,
-        track: object,
-        publication: rtc.RemoteTrackPublication,
-        participant: rtc.RemoteParticipant,
-    ) -> None:
-        self._subscriptions.unsubscribed(publication, participant)
-        seams.release(track)
-
-
-FOLLOW_UPS: Final[Mapping[EventTypes, Callable[..., None]]] = {
-    "participant_connected": RoomConnection.on_participant_joined,
-    "participant_disconnected": RoomConnection.on_participant_left,
-    "track_published": RoomConnection.on_published,
-    "track_unpublished": RoomConnection.on_unpublished,
-    "track_subscribed": RoomConnection.on_subscribed,
-    "track_unsubscribed": RoomConnection.on_unsubscribed,
-    "reconnecting": RoomConnection.on_reconnecting,
-    "reconnected": RoomConnection.on_reconnected,
-    "room_updated": RoomConnection.on_room_updated,
-    "moved": RoomConnection.on_room_updated,
-    "disconnected": RoomConnection.on_disconnected,
-}
-"""The reaction to an event of the SDK, after the event was offered."""
-
-
-def _leave_playing(_publication: rtc.RemoteTrackPublication) -> None:
-    """A subscription that is not paused."""

@@ -260,7 +260,7 @@ TRANSLATORS: Final[Mapping[EventTypes, SdkTranslator]] = {
 }
 """By the name of the event of `rtc.Room`.
 
-Not here: events of the connection itself (`bridge.livekit.rooms.room_connection`), and
+Not here: events of the connection itself (`bridge.livekit.rooms.room_follow_ups`), and
 `connected`, which the SDK declares and never emits.
 """
 

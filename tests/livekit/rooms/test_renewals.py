@@ -71,7 +71,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
 
 
 def subscriptions(room: OpenRoom) -> Any:
-    return cast("Any", room)._subscriptions
+    return cast("Any", room)._follow_ups.subscriptions
 
 
 async def settled(room: OpenRoom) -> None:

@@ -93,7 +93,7 @@ async def test_only_a_hidden_watcher_takes_the_tracks_of_agents(
         microphone = await alice.publish("microphone")
         await observer.wait(TrackSubscribed, track_sid=microphone)
         expected = {"alice": microphone} if visible else {"alice": microphone, "robot": greeting}
-        assert room._subscriptions.chosen == expected  # type: ignore[attr-defined]
+        assert room._follow_ups.subscriptions.chosen == expected  # type: ignore[attr-defined]
         if not visible:
             await observer.wait(TrackSubscribed, track_sid=greeting)
     assert {one.identity for one in observer.all(TrackSubscribed)} == set(expected)
