@@ -142,7 +142,7 @@ async def test_our_own_streams_and_those_after_the_end_are_not_read(
 ) -> None:
     mine, late = Reader("mine"), Reader("late")
     opened.streams.on_text(mine, "agent-1")
-    opened._close(None)
+    opened.close(None)
     opened.streams.on_text(late, "alice")
     await trio.testing.wait_all_tasks_blocked()
     assert (mine.closed, late.closed) == (True, True)
