@@ -124,9 +124,15 @@ def is_beyond(
 ) -> bool:
     """True if somebody is beyond a bound of `limit`, by their place in the order of joins."""
     began = state.started_at if state.created_at is None else state.created_at
+    most_tracks = limit.tracks_per_person
     return (
         (limit.people is not None and place >= limit.people)
         or (limit.person_duration is not None and now >= person.joined_at + limit.person_duration)
         or (limit.duration is not None and now >= began + limit.duration)
-        or limit.tracks_per_person is not None
+        or (most_tracks is not None and _tracks(state, person) > most_tracks)
     )
+
+
+def _tracks(state: SessionState, person: PresentPerson) -> int:
+    """Tracks of somebody: the list has none, and the room announces them at once."""
+    return sum(track.identity == person.identity for track in state.tracks.values())

@@ -18,6 +18,7 @@ from actors.runtime import ChildSpec, Service, Supervisor
 from bridge.app.recording_role import check_secrets
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import rules_of, webhooks_without_endpoint
+from bridge.config.rules_file import require_different_names
 from bridge.config.settings import Settings, SettingsError
 from bridge.config.webhook_list import webhooks_of
 from bridge.output.harmless import harmless
@@ -60,11 +61,7 @@ def start_acting(
 def require_sound_rules(settings: Settings) -> None:
     """Check rules, limits and webhooks against each other.  Raises `SettingsError`."""
     rules = rules_of(settings)
-    # Acts and alerts are told apart by the name of their rule or limit.
-    for name in {rule.name for rule in rules} & {limit.name for limit in limits_of(settings)}:
-        raise SettingsError(
-            f"--config: a [[rule]] and a [[limit]] have the name {harmless(name)!r}; give another"
-        )
+    require_different_names(rules, limits_of(settings))
     endpoints = [webhook.name for webhook in webhooks_of(settings)]
     for name in webhooks_without_endpoint(rules, endpoints):
         raise SettingsError(

@@ -5,6 +5,7 @@ The file may be the one of `--config`, or have nothing but `[[rule]]` and `[[lim
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import frozen
@@ -15,6 +16,7 @@ from bridge.config.limit_list import LIMITS, named
 from bridge.config.rule_list import RULES, compiled_rules
 from bridge.config.setting_lists import read_list
 from bridge.config.setting_sources import read_toml
+from bridge.config.values import SettingsError
 from bridge.output.harmless import harmless
 
 
@@ -36,4 +38,18 @@ def read_rules_file(path: Path) -> RulesFile:
     rules: tuple[Rule, ...] = ()
     if "rule" in parsed:
         rules = compiled_rules(read_list(RULES, parsed["rule"], where, text))
+    require_different_names(rules, limits, where)
     return RulesFile(rules, limits)
+
+
+def require_different_names(
+    rules: Iterable[Rule], limits: Iterable[Limit], where: str = "--config"
+) -> None:
+    """Acts and alerts are told apart by the name of their rule or limit.
+
+    Raises `SettingsError`.
+    """
+    for name in {rule.name for rule in rules} & {limit.name for limit in limits}:
+        raise SettingsError(
+            f"{where}: a [[rule]] and a [[limit]] have the name {harmless(name)!r}; give another"
+        )

@@ -6,6 +6,7 @@ import random
 
 import pytest
 import trio
+from attrs import evolve
 from trio.testing import MockClock
 
 from actors.acting.limit_requests import WITHIN
@@ -73,8 +74,9 @@ async def test_the_person_gets_the_message_before_they_go() -> None:
         assert world.done == [("act_done", "remove", "bob", "removed")]
 
 
-async def test_somebody_for_whom_there_is_room_by_the_servers_list_stays() -> None:
-    async with limited(ONE).running() as world:
+@pytest.mark.parametrize("limit", [ONE, evolve(ONE, tracks_per_person=3)])
+async def test_somebody_for_whom_there_is_room_by_the_servers_list_stays(limit: Limit) -> None:
+    async with limited(limit).running() as world:
         room = world.room("team-1", "ann")
         await trio.sleep(1.0)
         delivery = world.world.delivery("team-1")

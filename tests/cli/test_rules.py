@@ -108,6 +108,19 @@ def test_a_file_is_checked_without_the_other_settings(
         ),
         ("[rule]\nname = 'a'", "'rule' is a list of tables; write [[rule]]"),
         ("[[rule]", "is not TOML: "),
+        (
+            """
+[[rule]]
+name = "a"
+when = { people = 1 }
+then = ["alert"]
+[[limit]]
+name = "a"
+rooms = "*"
+people = 1
+""",
+            "a [[rule]] and a [[limit]] have the name 'a'; give another",
+        ),
     ],
 )
 def test_each_mistake_of_a_file_is_one_line(
