@@ -62,7 +62,7 @@ class Cluster:
     _deeds: list[Deed] = field(factory=list[Deed])
     """An end that only the server, not the people, could report."""
     _errors: list[str] = field(factory=list[str])
-    """Visits that broke off: the room was closed, or the people's own SDK failed."""
+    """Failures of the people themselves: their room was closed, or their own SDK failed."""
     _instances: dict[str, ListedInstance] = field(factory=dict[str, ListedInstance])
     """Every life of a room that the server listed, by SID."""
 
@@ -177,6 +177,22 @@ class Cluster:
                         self._moved(person, room.sid, info)
                         return
             await trio.sleep(0.2)
+
+    async def arrived(self, person: Person, *tracks: str) -> None:
+        """Wait until the server has this person active, with the media of these tracks.
+
+        On a busy machine both take seconds, and a person who leaves before was never active.
+        """
+        listed: ParticipantInfo | None = None
+        with trio.move_on_after(WAIT):
+            while person.present:
+                with suppress(ApiError):
+                    for listed in await self.api.list_participants(person.room):
+                        active = listed.state == listed.ACTIVE and listed.sid == person.sid
+                        if active and {*tracks} <= {track.sid for track in listed.tracks}:
+                            return
+                await trio.sleep(0.2)
+        self._errors.append(f"{person.identity} in {person.room} did not arrive: {listed}")
 
     def _moved(self, person: Person, room_sid: str, info: ParticipantInfo) -> None:
         sources = {track.source: track.sid for track in info.tracks}
@@ -308,7 +324,7 @@ class Cluster:
             if session["people"]["joins"]:
                 account.differences.append(f"nobody was in {session['room']}: {session}")
         if account.differences:
-            account.differences += [f"a visit broke off: {error}" for error in self._errors]
+            account.differences += [f"of the people: {error}" for error in self._errors]
         return account
 
 

@@ -71,9 +71,11 @@ async def two_hundred_short_rooms(cluster: Cluster) -> None:
     async def live(number: int) -> None:
         async with doors:
             person = await cluster.people.join(f"short-{number}", "alice")
+            tracks: list[str] = []
             if number % 2:
                 with suppress(PeopleError):  # A busy server lets a publication time out.
-                    await person.publish("microphone")
+                    tracks.append(await person.publish("microphone"))
+            await cluster.arrived(person, *tracks)
             await trio.sleep(3)
             await person.leave()
 
