@@ -24,19 +24,22 @@ _numbers: Final = count(1)
 class SharedProcess:
     """A process for people that one `open_people` leaves to the next, also over trio runs.
 
-    Its start costs a second.  If it has ended, the next block starts another.
+    Its start costs a second.  If it has ended, or its people are for another server, the next
+    block starts another.
     """
 
     def __init__(self) -> None:
         self._process: Process | None = None
+        self._hello: Mapping[str, str] = {}
 
     async def open(self, nursery: trio.Nursery, hello: Mapping[str, str]) -> Process:
         """Have the process read in `nursery`; `Process.detach` gives it back."""
         if self._process is not None:
             self._process.attach(nursery)
-            if self._process.over is None:
+            if self._process.over is None and hello == self._hello:
                 return self._process
             await self.end()
+        self._hello = dict(hello)
         self._process = await Process.start(nursery, hello)
         return self._process
 

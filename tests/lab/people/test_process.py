@@ -11,7 +11,7 @@ import psutil
 import pytest
 import trio
 
-from bridge.lab.people import PeopleError, open_people
+from bridge.lab.people import PeopleError, SharedProcess, open_people
 from bridge.lab.people.person import payload_format
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -65,6 +65,19 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_people():
         with trio.fail_after(60), pytest.raises(PeopleError, match="connect"):
             await people.join("nowhere", "alice")
         assert people.pids == (process.pid,)
+
+
+async def test_a_shared_process_is_for_one_server():
+    """Its people would join the rooms of the first server for ever, and nobody would say so."""
+    shared_process = SharedProcess()
+    pids: list[tuple[int, ...]] = []
+    for port in (9, 10):
+        async with open_people(
+            f"ws://127.0.0.1:{port}", "key", "secret" * 8, shared=shared_process
+        ) as people:
+            pids.append(people.pids)
+    await shared_process.end()
+    assert pids[0] != pids[1]
 
 
 async def test_the_secret_is_in_no_argument_and_no_environment_of_the_process():

@@ -23,6 +23,7 @@ from actors.session.events import (
     Disconnected,
     MetadataChanged,
     NameChanged,
+    ParticipantActive,
     ParticipantJoined,
     ParticipantLeft,
     QualityChanged,
@@ -98,13 +99,27 @@ class Recorder:
 
     def tracks(self) -> list[str]:
         """SIDs of the tracks that were told, in the roster or later, one entry each telling."""
-        people = [
-            *self.watching.roster.participants,
-            *(event.participant for event in self.all(ParticipantJoined)),
-        ]
+        people = [*self.watching.roster.participants, *self._joined()]
         return [track.sid for person in people for track in person.tracks] + [
             event.track.sid for event in self.all(TrackPublished)
         ]
+
+    def active(self) -> set[str]:
+        """Identities of people whose media connection was established at some time."""
+        people = [*self.watching.roster.participants, *self._joined()]
+        return {person.identity for person in people if person.active} | {
+            event.identity for event in self.all(ParticipantActive)
+        }
+
+    def owners(self, *tracks: str) -> set[str]:
+        """Identities of the people who have published these tracks."""
+        people = [*self.watching.roster.participants, *self._joined()]
+        return {
+            person.identity for person in people if {one.sid for one in person.tracks} & {*tracks}
+        } | {event.identity for event in self.all(TrackPublished) if event.track.sid in tracks}
+
+    def _joined(self) -> list[ParticipantInfo]:
+        return [event.participant for event in self.all(ParticipantJoined)]
 
     async def until(
         self, result_of: Callable[[], Any], what: str = "", patience: float = PATIENCE
@@ -200,10 +215,14 @@ class Stage(Protocol):
     async def join(self, identity: str, **details: Any) -> Any: ...
 
     async def visible(self, *tracks: str) -> None:
-        """Wait until others can see these tracks, which is later than their owner knows."""
+        """Wait until others can see these tracks, and that their owners are active.
+
+        This is later than the owners know, by seconds on a busy machine.
+        """
         scout = Recorder()
         async with self.open(scout, "scout"):
             await scout.until(lambda: set(scout.tracks()) >= set(tracks), "tracks")
+            await scout.until(lambda: scout.owners(*tracks) <= scout.active(), "active people")
 
     async def full_reconnect(self, opened: OpenRoom) -> None:
         """Have the watcher's own connection fail and come back."""

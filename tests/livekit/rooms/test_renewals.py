@@ -276,6 +276,12 @@ class Publication:
     def set_subscribed(self, subscribed: bool) -> None:
         self.requests.append(subscribed)
 
+    async def asked(self, *requests: bool) -> None:
+        """Wait for exactly these requests."""
+        with trio.fail_after(HANG):
+            while self.requests != [*requests]:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+
 
 class Person:
     identity = "alice"
@@ -314,9 +320,7 @@ async def chosen(
         )
         one.choose(cast("Any", person))
         one.subscribed(cast("Any", publication))
-        with trio.fail_after(HANG):
-            while publication.requests != [True, False]:  # noqa: ASYNC110
-                await trio.sleep(0.005)
+        await publication.asked(True, False)
         yield one, person, publication
         one.close()
     assert faults == []
@@ -329,6 +333,8 @@ async def test_a_better_track_in_a_renewal_is_taken_and_the_old_one_is_not(
     better = Publication("TR_2", rtc.TrackSource.SOURCE_MICROPHONE)
     person.track_publications["TR_2"] = better
     subscribed.choose(cast("Any", person))
+    await worse.asked(True, False, False)
+    await better.asked(True)
     await trio.sleep(0.1)
     assert subscribed.chosen == {"alice": "TR_2"}
     assert (worse.requests, better.requests) == ([True, False, False], [True])
@@ -342,8 +348,7 @@ async def test_what_the_sdk_says_of_the_old_subscription_changes_nothing(
     subscribed.choose(cast("Any", person))
     assert publication.requests == [True, False]
     assert subscribed.is_renewal("TR_1")
-    await trio.sleep(0.1)
-    assert publication.requests == [True, False, True]
+    await publication.asked(True, False, True)
     subscribed.subscribed(cast("Any", publication))
     assert not subscribed.is_renewal("TR_1")
     await trio.sleep(0.1)
