@@ -25,20 +25,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple, final
 
 import trio
-from attrs import define, evolve, field
+from attrs import evolve
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import BadPosition, Feed, FeedEntry, Position
 from actors.journal.process_ports import Announce, Clock
 from actors.outlets.breaker import Breaker
 from actors.outlets.outbox_port import OutboxStore, OutboxTrouble, OutletRow, Parked
+from actors.outlets.outlet_counts import OutletCounts
 from actors.outlets.outlet_port import Attempt, AttemptResult, Delivery, Sender
 from actors.outlets.retry import LADDER, next_delay
 from actors.outlets.subscription import Subscription
 from actors.runtime import sleep
 
 PAGE: Final = 50
-"""Entries between two saved cursors: as many may come twice after a crash."""
+"""Entries between two saved cursors.  One is saved while the next entries are sent, so up to 100
+may come twice after a crash."""
 READ: Final = 500
 """Entries that are read from the feed at once: a read opens the store and unpacks whole batches."""
 DRAIN: Final = 1_000
@@ -66,30 +68,6 @@ Args = TypeVarTuple("Args")
 
 Summary: TypeAlias = Callable[[str], Awaitable[Mapping[str, Any] | None]]
 """The whole of a session by its id, None where it is not to be had."""
-
-
-@define
-class OutletCounts:
-    """Counts of one endpoint in this run, for `/metrics`, the API and the page."""
-
-    delivered: int = 0
-    failed: int = 0
-    """Attempts."""
-    given_up: int = 0
-    dropped: int = 0
-    waiting: int = 0
-    """Parked now, as of the last look."""
-    dead: int = 0
-    last_error: str = ""
-    last_delivered_at: float | None = None
-    """Unix seconds."""
-    disabled: str | None = None
-    position: Position = field(factory=lambda: Position({}))
-    """Entries up to there were seen to."""
-    behind: bool = False
-    """The feed had dropped entries before this endpoint got them."""
-    lag: float = 0.0
-    """Seconds from the last delivered entry to its delivery."""
 
 
 @final
@@ -164,26 +142,38 @@ class Outbox:
         await self._save(cursor=str(self.counts.position))
 
     async def _follow(self) -> bool:
-        """Send or park the next page of entries; whether there was one."""
+        """Send or park the next entries; whether there were some."""
+        await self._read()
         if not self._unsent:
-            await self._read()
-        page, self._unsent = self._unsent[:PAGE], self._unsent[PAGE:]
-        if not page:
             return False
         if self.counts.disabled is not None:
             # What became durable after somebody enabled the endpoint is delivered.
             await self._look()
-        position, parked = self.counts.position, list[Parked]()
-        for entry in page:
-            position |= entry.position
-            if self.counts.disabled is None and self._wants(entry):
-                late = await self._deliver_or_park(await self._delivery(entry))
-                if late is not None:
-                    parked.append(late)
-        # Only this is repeated where the disk is in trouble: what was sent is not sent again.
+        position = self.counts.position
+        async with trio.open_nursery() as nursery:
+            saved = trio.Event()
+            saved.set()
+            while self._unsent:
+                page, self._unsent = self._unsent[:PAGE], self._unsent[PAGE:]
+                parked = list[Parked]()
+                for entry in page:
+                    position |= entry.position
+                    if self.counts.disabled is None and self._wants(entry):
+                        late = await self._deliver_or_park(await self._delivery(entry))
+                        if late is not None:
+                            parked.append(late)
+                await saved.wait()
+                saved = trio.Event()
+                nursery.start_soon(self._save_page, position, parked, saved)
+        return True
+
+    async def _save_page(
+        self, position: Position, parked: Sequence[Parked], saved: trio.Event
+    ) -> None:
+        """Only this is repeated where the disk is in trouble: what was sent is not sent again."""
         await self._save(cursor=str(position), parked=parked)
         self.counts.position = position
-        return True
+        saved.set()
 
     async def _read(self) -> None:
         """Read the next entries from the feed."""

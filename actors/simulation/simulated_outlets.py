@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 import trio
 
 from actors.journal.feed import FeedEntry, Position
-from actors.outlets.outbox import Outbox, OutletCounts
+from actors.outlets.outbox import Outbox
+from actors.outlets.outlet_counts import OutletCounts
 from actors.outlets.subscription import DEFAULT_EVENTS, Subscription
 from actors.runtime import (
     Backoff,

@@ -18,8 +18,9 @@ from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import Feed
 from actors.journal.process_ports import Announce, Clock
 from actors.journal.session_reader import NoStore, SessionUnreadable, StoreRefused
-from actors.outlets.outbox import Outbox, OutletCounts
+from actors.outlets.outbox import Outbox
 from actors.outlets.outbox_port import Parked
+from actors.outlets.outlet_counts import OutletCounts
 from actors.outlets.subscription import Subscription
 from actors.runtime import ActorSystem, ChildSpec, Intensity, Service
 from bridge.app.session_source import open_sessions

@@ -23,8 +23,8 @@ from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
 if TYPE_CHECKING:
     # Not at run time: a worker without an endpoint does not load it.
-    from actors.outlets.outbox import OutletCounts
     from actors.outlets.outbox_port import Parked
+    from actors.outlets.outlet_counts import OutletCounts
 
 ReadinessChecks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By part: why it is not ready, None if it is.  Quick, and without a secret."""

@@ -12,7 +12,8 @@ import trio
 from attrs import define, field
 
 from actors.journal.feed import FeedEntry, FeedPage, Position
-from actors.outlets.outbox import Outbox, OutletCounts
+from actors.outlets.outbox import Outbox
+from actors.outlets.outlet_counts import OutletCounts
 from actors.outlets.outlet_port import Attempt, AttemptResult, Delivery
 from actors.outlets.subscription import Subscription
 from actors.session import TimelineEntry
