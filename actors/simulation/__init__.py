@@ -5,14 +5,16 @@ each step (`people_actions`, `room_faults`, `process_faults`).  Events pass from
 `simulated_rooms` through `event_delivery` to the actors of `simulated_program`, and their
 records to `simulated_disk`.  A plan may have an endpoint for webhooks (`simulated_outlets`), whose
 receiver has faults of its own (`receiver_faults`), or monitors of people (`simulated_monitoring`,
-`monitoring_faults`), or rules that act (`simulated_acting`, `acting_faults`).  `ground_truth`
-notes what really happened; `laws` compares both.
+`monitoring_faults`), or rules that act (`simulated_acting`, `acting_faults`) or record
+(`simulated_recordings`, `simulated_egress`, `egress_faults`).  `ground_truth` notes what really
+happened; `laws` compares both.
 """
 
 from __future__ import annotations
 
 from actors.simulation.plan import (
     ACTING_FAULTS,
+    EGRESS_FAULTS,
     FAULTS,
     MONITORING_FAULTS,
     RECEIVER_FAULTS,
@@ -25,6 +27,7 @@ from actors.simulation.world import Outcome, play
 
 __all__ = [
     "ACTING_FAULTS",
+    "EGRESS_FAULTS",
     "FAULTS",
     "MONITORING_FAULTS",
     "RECEIVER_FAULTS",

@@ -45,6 +45,10 @@ def check_laws(world: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) ->
         for name, broken in world.monitoring.broken_laws(moment).items():
             world.checked[name] += 1
             world.violations.extend(f"{name}: {one}" for one in broken)
+    if world.acting.recordings is not None:
+        for name, broken in world.acting.recordings.broken_laws(moment).items():
+            world.checked[name] += 1
+            world.violations.extend(f"{name}: {one}" for one in broken)
     if moment == "over":
         world.checked["tasks"] += 1
         world.violations.extend(checks.tasks_at_baseline(*tasks))

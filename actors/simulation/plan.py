@@ -123,6 +123,19 @@ ACTING_FAULTS: Final[tuple[str, ...]] = (
 
 RULED_SHARE: Final = 0.15
 """Of plans, with rules that act on rooms and people."""
+EGRESS_FAULTS: Final[tuple[str, ...]] = (
+    "egress_no_redis",
+    "egress_no_worker",
+    "egress_refused",
+    "egress_hangs",
+    "egress_late",
+    "egress_stays_starting",
+    "egress_dies",
+)
+"""The faults that a plan with recordings has besides."""
+
+RECORDED_SHARE: Final = 0.15
+"""Of plans, with rules that record."""
 
 MONITORING_SHARE: Final = 0.15
 """Of plans, with a monitor for each person who joins."""
@@ -172,6 +185,8 @@ class Plan:
     """People that each room may have; 0: there is no limit."""
     ruled: bool = False
     """Whether there are rules."""
+    recorded: bool = False
+    """Whether rules record the rooms."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -185,6 +200,7 @@ class Plan:
             "monitored": self.monitored,
             "limit": self.limit,
             "ruled": self.ruled,
+            "recorded": self.recorded,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -206,6 +222,7 @@ class Plan:
                 monitored=bool(saved.get("monitored")),
                 limit=int(saved.get("limit", 0)),
                 ruled=bool(saved.get("ruled")),
+                recorded=bool(saved.get("recorded")),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
@@ -215,6 +232,7 @@ class Plan:
             *RECEIVER_FAULTS,
             *MONITORING_FAULTS,
             *ACTING_FAULTS,
+            *EGRESS_FAULTS,
         }
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
@@ -233,10 +251,11 @@ def draw(
     monitored: bool | None = None,
     limit: int | None = None,
     ruled: bool | None = None,
+    recorded: bool | None = None,
 ) -> Plan:
     """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
     endpoint for webhooks, `monitored`: whether it has monitors, `limit`: the people that a room may
-    have, `ruled`: whether it has rules; None to draw that too."""
+    have, `ruled`: whether it has rules, `recorded`: whether rules record; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     whole = range(int(seconds) + 1)
@@ -261,6 +280,11 @@ def draw(
     if ruled:
         kinds = [rng.choice(ACTING_FAULTS) for _ in range(ENDPOINT_FAULTS)]
         steps += [_step(rng, what, rooms, moments) for what in kinds]
+    if recorded is None:
+        recorded = rng.random() < RECORDED_SHARE
+    if recorded:
+        kinds = [rng.choice(EGRESS_FAULTS) for _ in range(ENDPOINT_FAULTS)]
+        steps += [_step(rng, what, rooms, moments) for what in kinds]
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed,
@@ -273,6 +297,7 @@ def draw(
         monitored=monitored,
         limit=limit,
         ruled=ruled,
+        recorded=recorded,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from actors.simulation.acting_faults import ACTING_STEPS
+from actors.simulation.egress_faults import EGRESS_STEPS
 from actors.simulation.monitoring_faults import MONITORING_STEPS
 from actors.simulation.people_actions import PEOPLE_ACTIONS, PlayStep
 from actors.simulation.process_faults import PROCESS_FAULTS
@@ -19,4 +20,5 @@ STEPS: Final[Mapping[str, PlayStep]] = {
     **RECEIVER_STEPS,
     **MONITORING_STEPS,
     **ACTING_STEPS,
+    **EGRESS_STEPS,
 }

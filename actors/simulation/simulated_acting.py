@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from attrs import frozen
 
+from actors.acting.act_requests import ACT_KINDS
 from actors.acting.acting import Acting
 from actors.acting.ban_list import BanList
 from actors.recording.session_access import RoomTableSessions
@@ -30,6 +31,7 @@ from actors.simulation.acting_control import ActingControl
 from actors.simulation.limit_audit import LimitAudit, limits_of_plan
 from actors.simulation.people_actions import mark_inexact_if_unwatched
 from actors.simulation.simulated_person import SimulatedPerson
+from actors.simulation.simulated_recordings import RECORDING_RULES, SimulatedRecordings
 from actors.simulation.simulated_rooms import SimulatedRoom
 
 if TYPE_CHECKING:
@@ -79,7 +81,10 @@ class SimulatedActing:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.rules: tuple[Rule, ...] = read_rules(RULES) if world.plan.ruled else ()
+        self.recordings = SimulatedRecordings(world) if world.plan.recorded else None
+        self.rules: tuple[Rule, ...] = read_rules(
+            [*(RULES if world.plan.ruled else ()), *(RECORDING_RULES if self.recordings else ())]
+        )
         """Those of each program that starts from here on."""
         self.limits = limits_of_plan(world.plan.limit)
         """The same for limits."""
@@ -108,16 +113,23 @@ class SimulatedActing:
     def start(self, program: SimulatedProgram, acting: Acting) -> None:
         """Start the runner of one program."""
         if self.rules or self.limits:
+            sessions = RoomTableSessions(
+                program.table, program.backlog, program.manager, program.store
+            )
+            recordings = self.recordings
             acting.start(
                 program.system.supervisor,
                 self.control,
-                RoomTableSessions(program.table, program.backlog, program.manager, program.store),
+                sessions,
+                kinds=ACT_KINDS if recordings is None else recordings.start(program, sessions),
                 intensity=OFTEN,
                 backoff=Backoff(first=0.01),
             )
 
     def heal(self) -> None:
         self.control.faults.clear()
+        if self.recordings is not None:
+            self.recordings.heal()
 
     # ------------------------------------------------------------ laws
 

@@ -44,6 +44,8 @@ LATE: Final = 12.0
 SILENCE: Final = 3.0
 """Seconds until the server says that a worker does not answer."""
 ACTIVE_AFTER: Final = 1.0
+LOOK: Final = 1.0
+"""Seconds between two looks of a worker whether its room is over."""
 
 OnChange: TypeAlias = Callable[["SimulatedRecording"], object]
 
@@ -82,7 +84,7 @@ class SimulatedEgress(EgressPort):
         """By id, in the order of their starts."""
         self.fault: Callable[[], EgressFault | None] = lambda: None
         """Asked at each start."""
-        self.reachable = True
+        self.reachable: Callable[[], bool] = lambda: True
         """The server answers at all."""
 
     async def start(self, room: str, request: RecordingRequest, intent: str) -> EgressState:
@@ -107,6 +109,9 @@ class SimulatedEgress(EgressPort):
             if fault != "stays_starting":
                 await sleep(ACTIVE_AFTER)
                 self.report(made[0], "active")
+            while target in self._rooms.live and not made[0].state.is_over:
+                await sleep(LOOK)
+            self.report(made[0], "complete")  # The worker sees that the room is over.
 
         # LiveKit goes on with it, whoever waits for the answer.
         self._nursery.start_soon(take_effect)
@@ -145,8 +150,6 @@ class SimulatedEgress(EgressPort):
 
     async def list_room(self, room: str) -> tuple[EgressState, ...]:
         await self._begin()
-        if self.fault() == "no_redis":
-            raise ControlUnsupported("this server has no Redis, so it cannot record")
         return tuple(one.state for one in self.recordings.values() if one.room.name == room)
 
     async def look_up(self, egress_id: str) -> EgressState:
@@ -176,12 +179,6 @@ class SimulatedEgress(EgressPort):
         recording.dead = True
         self._show(recording.room)
 
-    def close(self, room: SimulatedRoom) -> None:
-        """The room is over: living workers end their recordings."""
-        for one in self.recordings.values():
-            if one.room is room:
-                self.report(one, "complete")
-
     def running(self, room: SimulatedRoom) -> list[SimulatedRecording]:
         """The recordings that really record this room."""
         return [
@@ -196,7 +193,7 @@ class SimulatedEgress(EgressPort):
 
     async def _begin(self) -> None:
         await trio.lowlevel.checkpoint()
-        if not self.reachable:
+        if not self.reachable():
             raise ControlUnavailable("the server cannot be reached")
 
     def _room(self, name: str) -> SimulatedRoom:

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from actors.simulation import (
     ACTING_FAULTS,
+    EGRESS_FAULTS,
     FAULTS,
     MONITORING_FAULTS,
     RECEIVER_FAULTS,
@@ -87,7 +88,13 @@ class SimulationTally:
         """Faults of the list that were never injected."""
         return [
             fault
-            for fault in (*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS, *ACTING_FAULTS)
+            for fault in (
+                *FAULTS,
+                *RECEIVER_FAULTS,
+                *MONITORING_FAULTS,
+                *ACTING_FAULTS,
+                *EGRESS_FAULTS,
+            )
             if not self.injected[fault]
         ]
 

@@ -357,13 +357,13 @@ async def test_a_stop_that_was_wanted_before_a_kill_is_carried_out_after_it(
     with trio.move_on_after(60):
         async with stage.recorder() as recorder:
             await stage.start(recorder, sid)
-            stage.egress.reachable = False
+            stage.egress.reachable = lambda: False
             stopped = await stage.stop(recorder, sid)
             assert (stopped.outcome, stopped.retry) == ("failed", True)
             await stage.sessions.store()
             await trio.sleep_forever()
     stage.sessions.kill()
-    stage.egress.reachable = True
+    stage.egress.reachable = lambda: True
     async with stage.recorder():
         await trio.sleep(5)
     assert stage.made[0].state.status == "complete"
