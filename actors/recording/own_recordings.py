@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from actors.recording.egress_port import EgressState
 from actors.session import SessionState
 from actors.session.recordings import OVER
 from actors.session.state import Recording
+
+ROOM_OVER: Final = 60.0
+"""Seconds after the end of its room for which a recording may go on: it uploads its file."""
+_ROOM_ENDS: Final = frozenset({"room_closed", "room_deleted", "found_ended"})
 
 
 def recording_of(state: SessionState, intent: str) -> Recording | None:
@@ -26,3 +32,11 @@ def differs(newest: EgressState, known: Recording) -> bool:
         known.error,
         known.file,
     )
+
+
+def outlives_its_room(state: SessionState | None, now: float) -> bool:
+    """True if its recordings should have ended with the room: a worker may have died."""
+    if state is None or not state.ended or state.end_reason not in _ROOM_ENDS:
+        return False
+    over_at = state.closed_at or state.ended_at
+    return over_at is not None and now - over_at >= ROOM_OVER

@@ -17,13 +17,19 @@ them regularly, so a session that is recovered late is not forgotten.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, final
 
 import trio
 
 from actors.journal.process_ports import Clock
 from actors.recording.egress_port import EgressPort, EgressState
-from actors.recording.own_recordings import differs, id_of_ours, recording_of
+from actors.recording.own_recordings import (
+    differs,
+    id_of_ours,
+    outlives_its_room,
+    recording_of,
+)
 from actors.recording.recorder_messages import (
     EndRecording,
     RecorderMessage,
@@ -51,8 +57,9 @@ from actors.session.state import Recording, RecordingIntent
 
 START_WITHIN: Final = 30.0
 """Seconds for LiveKit to answer a start; it gives up after 22."""
-SEARCH: Final = 35.0
-"""Seconds after which a request is in LiveKit's list, or never will be."""
+SEARCH: Final = 45.0
+"""Seconds after which a request is in LiveKit's list, or never will be: the intent has to be on the
+disk, and LiveKit to answer."""
 SEARCH_AGAIN: Final = 2.0
 STORE_WITHIN: Final = 10.0
 """Seconds for an intent to be on the disk."""
@@ -63,8 +70,6 @@ TRIES: Final = 3
 LOOK_SOON: Final = 1.0
 LOOK: Final = 10.0
 """Seconds between two questions about one recording.  Webhooks are quicker, where they come."""
-ROOM_OVER: Final = 60.0
-"""Seconds after the end of its room for which a recording may go on: it uploads its file."""
 SWEEP: Final = 30.0
 OLDEST_INTENT: Final = 600.0
 """Seconds: an older intent is not carried out after a restart."""
@@ -169,9 +174,18 @@ class Recorder(Actor[RecorderMessage]):
         self, state: SessionState, wanted: RecordingIntent, newest: EgressState
     ) -> RecordingResult:
         """LiveKit has the recording: wait until it records."""
+        if newest.room_sid != state.room_sid:
+            # LiveKit knows rooms by name, and made this one anew meanwhile.
+            await self._stop_stray(newest.egress_id)
+            return await self._give_up(state, wanted, "the room is over", False)
         await self._report(state.room_sid, newest, wanted.intent)
         self._follow_soon(state.room_sid, newest.egress_id)
         return await self._begun(state.room_sid, newest.egress_id)
+
+    async def _stop_stray(self, egress_id: str) -> None:
+        """Stop a recording that no session wants."""
+        with trio.move_on_after(START_WITHIN), suppress(RoomControlError):
+            await self._egress.stop(egress_id)
 
     async def _give_up(
         self, state: SessionState, wanted: RecordingIntent, error: str, retry: bool
@@ -236,7 +250,8 @@ class Recorder(Actor[RecorderMessage]):
         """Ask LiveKit about a recording until it is over.  Webhooks may say the same before."""
         while (one := self._find(room_sid, egress_id)) is not None and one.status not in OVER:
             answers = one.status != "ending" and one.lost_at is None
-            if answers and (one.stop_wanted or self._outlives_its_room(room_sid)):
+            state = self._sessions.find(room_sid)
+            if answers and (one.stop_wanted or outlives_its_room(state, self._clock())):
                 await self._stop_egress(room_sid, egress_id)
             await self._look(room_sid, one)
             await sleep(LOOK if one.status == "active" else LOOK_SOON)
@@ -260,18 +275,6 @@ class Recorder(Actor[RecorderMessage]):
         now = self._find(room_sid, one.id)
         if now is not None and newest.updated_at >= now.updated_at and differs(newest, now):
             await self._report(room_sid, newest, now.intent)
-
-    def _outlives_its_room(self, room_sid: str) -> bool:
-        """It should have ended with its room: its worker may have died."""
-        state = self._sessions.find(room_sid)
-        closed_at = None if state is None else state.closed_at or state.ended_at
-        return (
-            state is not None
-            and state.ended
-            and state.end_reason in _ROOM_ENDS
-            and closed_at is not None
-            and self._clock() - closed_at >= ROOM_OVER
-        )
 
     async def _report(self, room_sid: str, newest: EgressState, intent: str) -> None:
         await self._sessions.report(
@@ -350,16 +353,19 @@ class Recorder(Actor[RecorderMessage]):
         state = self._sessions.find(room_sid)
         if state is None:
             return RecordingResult("failed", error="there is no such session")
-        age = max(0.0, self._clock() - wanted.at)
-        newest = await self._search(state, wanted, trio.current_time() + max(0.0, SEARCH - age))
+        passed = max(0.0, self._clock() - max(wanted.at, wanted.asked_at))
+        newest = await self._search(state, wanted, trio.current_time() + max(0.0, SEARCH - passed))
         state = self._sessions.find(room_sid)
         if state is None or wanted.intent not in state.recording_intents:
             return RecordingResult("running", id_of_ours(state))  # A webhook told of it meanwhile.
         if newest is not None:
             return await self._take(state, wanted, newest)
-        if state.ended or age > OLDEST_INTENT:
+        if state.ended or self._clock() - wanted.at > OLDEST_INTENT:
             why = "the worker was ended before LiveKit took it"
             return await self._give_up(state, wanted, why, False)
+        # The next run must know how long this request may take.
+        again = RecordingIntended(self._clock(), wanted.intent, wanted.rule, wanted.request)
+        await self._sessions.report(room_sid, again)
         return await self._carry_out(state, wanted)
 
     # ------------------------------------------------------------ helpers
@@ -386,4 +392,3 @@ class Recorder(Actor[RecorderMessage]):
 
 
 _STAYS_STARTING: Final = f"it did not begin to record within {BEGIN_WITHIN:g} s"
-_ROOM_ENDS: Final = frozenset({"room_closed", "room_deleted", "found_ended"})

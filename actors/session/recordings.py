@@ -143,9 +143,13 @@ def _with(state: SessionState, recording: Recording) -> SessionState:
 
 
 def on_intended(state: SessionState, event: RecordingIntended, entries: EntryList) -> SessionState:
+    before = state.recording_intents.get(event.intent)
+    if before is not None:  # LiveKit is asked once more.
+        again = change(before, asked_at=event.at)
+        return change(state, recording_intents={**state.recording_intents, event.intent: again})
     if is_ours_open(state) or any(one.intent == event.intent for one in state.recordings.values()):
         return state
-    intent = RecordingIntent(event.intent, event.rule, event.at, event.request)
+    intent = RecordingIntent(event.intent, event.rule, event.at, event.request, event.at)
     entries.add(event.at, "recording_requested", rule=event.rule)
     return change(state, recording_intents={**state.recording_intents, event.intent: intent})
 

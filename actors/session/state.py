@@ -147,6 +147,8 @@ class RecordingIntent:
     at: float
     """Unix seconds when it was wanted."""
     request: RecordingRequest
+    asked_at: float = 0.0
+    """Unix seconds before which LiveKit was not asked the last time."""
 
 
 @frozen(slots=False)

@@ -18,7 +18,8 @@ def _next_start(fault: EgressFault) -> PlayStep:
 
     def play(world: World, step: Step) -> None:
         if world.acting.recordings is not None:
-            world.acting.recordings.faults.extend([fault] * (1 + step.who % 2))
+            for _ in range(1 + step.who % 2):
+                world.acting.recordings.faults.append(fault)
 
     return play
 

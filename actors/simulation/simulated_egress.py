@@ -59,6 +59,10 @@ class SimulatedRecording:
     dead: bool = False
     """Its worker died: nothing about it changes any more."""
 
+    def is_in_its_room(self, rooms: SimulatedRooms) -> bool:
+        """False once the room instance is over, also if its server makes the room anew."""
+        return self.room in rooms.live and self.room.sid == self.state.room_sid
+
 
 @final
 class SimulatedEgress(EgressPort):
@@ -109,7 +113,7 @@ class SimulatedEgress(EgressPort):
             if fault != "stays_starting":
                 await sleep(ACTIVE_AFTER)
                 self.report(made[0], "active")
-            while target in self._rooms.live and not made[0].state.is_over:
+            while made[0].is_in_its_room(self._rooms) and not made[0].state.is_over:
                 await sleep(LOOK)
             self.report(made[0], "complete")  # The worker sees that the room is over.
 
@@ -184,7 +188,8 @@ class SimulatedEgress(EgressPort):
         return [
             one
             for one in self.recordings.values()
-            if one.room is room and one.state.status == "active" and not one.dead
+            if one.room is room and one.state.room_sid == room.sid
+            if one.state.status == "active" and not one.dead
         ]
 
     def _show(self, room: SimulatedRoom) -> None:

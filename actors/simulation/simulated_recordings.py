@@ -95,7 +95,7 @@ class SimulatedRecordings:
         """LiveKit sends a webhook of it."""
         world, state = self._world, recording.state
         world.note("egress", state.egress_id, state.status)
-        if world.plan.webhooks:
+        if world.plan.webhooks and recording.room.sid == state.room_sid:
             world.webhooks.send(
                 recording.room,
                 WebhookEgress(
@@ -142,16 +142,18 @@ class SimulatedRecordings:
         """Each session knows its recordings, and how they are."""
         now = self._world.server_time()
         for one in self.made:
-            state = self._state(one.room.sid)
-            if state is None or not self._world.truths.of(one.room).exact:
+            sid = one.state.room_sid
+            state = self._state(sid)
+            if state is None or not self._world.truths.by_sid[sid].exact:
                 continue  # The room is over and forgotten, or records were lost.
             known = state.recordings.get(one.state.egress_id)
+            if known is None and one.state.is_over:
+                continue  # LiveKit began it for a room that was made anew, and it was stopped.
             if known is None or not known.is_ours:
-                yield f"{one.room.sid} does not know its recording {one.state.egress_id}"
+                yield f"{sid} does not know its recording {one.state.egress_id}"
             elif known.status != one.state.status and one.state.updated_at < now - AGREED_WITHIN:
                 yield (
-                    f"{one.room.sid}: {one.state.egress_id} is {known.status},"
-                    f" in truth {one.state.status}"
+                    f"{sid}: {one.state.egress_id} is {known.status}, in truth {one.state.status}"
                 )
 
     def _undecided(self) -> Iterator[str]:

@@ -32,6 +32,12 @@ name = "stop"
 event = "room_metadata"
 then = ["stop_recording"]
 """
+ALERT = """
+[[rule]]
+name = "tell me"
+event = "recording_failed"
+then = ["alert"]
+"""
 SECRET = "a-secret-that-nobody-may-see"
 ENV = {"CALLS_SECRET": SECRET}
 
@@ -128,9 +134,10 @@ async def test_a_recording_that_cannot_be_is_told_with_its_reason(
     room: str,
 ) -> None:
     standin.refusal = RpcRefused("invalid_argument", "no such bucket")
-    options = flags(tmp_path, room, KEEP)
+    options = flags(tmp_path, room, KEEP, ALERT)
     async with running_agent(egress_server.server, tmp_path, *options, env=ENV) as agent:
         await egress_people.join(room, "alice")
+        await agent.logged("alert_firing", rule="tell me")
         failed = await agent.logged("act_failed", rule="keep", act="record")
         assert "no such bucket" in failed["result"]
         told = await agent.logged("recording_failed", rule="keep")

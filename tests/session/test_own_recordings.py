@@ -113,6 +113,13 @@ def test_an_intent_that_came_to_nothing_says_why_and_can_be_had_again() -> None:
     assert list(state.recording_intents) == ["i1"]
 
 
+def test_an_intent_that_is_asked_for_again_says_when() -> None:
+    state, told = told_of(intended(T + 1), intended(T + 60))
+    assert len(told) == 1
+    intent = state.recording_intents["i1"]
+    assert (intent.at, intent.asked_at) == (T + 1, T + 60)
+
+
 def test_reports_of_ours_hold_after_the_end_of_the_session() -> None:
     state, _ = told_of(intended(T + 1), SessionEnded(T + 2, "room_closed"))
     state, _ = fold(state, listed(T + 3, "complete", ended_at=T + 3, file="a.mp4"))
