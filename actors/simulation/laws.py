@@ -33,25 +33,25 @@ def check_laws(world: World, moment: str, *, tasks: tuple[int, int] = (0, 0)) ->
         broken = law(world)
         world.checked[name] += 1
         world.violations.extend(f"{name}: {one}" for one in broken)
-    if moment == "over" and world.outlets is not None:
-        for name, broken in world.outlets.broken_laws().items():
-            world.checked[name] += 1
-            world.violations.extend(f"{name}: {one}" for one in broken)
-    if moment == "over" and (world.acting.rules or world.acting.limits):
-        for name, broken in world.acting.broken_laws().items():
-            world.checked[name] += 1
-            world.violations.extend(f"{name}: {one}" for one in broken)
-    if world.monitoring is not None:
-        for name, broken in world.monitoring.broken_laws(moment).items():
-            world.checked[name] += 1
-            world.violations.extend(f"{name}: {one}" for one in broken)
-    if world.acting.recordings is not None:
-        for name, broken in world.acting.recordings.broken_laws(moment).items():
-            world.checked[name] += 1
-            world.violations.extend(f"{name}: {one}" for one in broken)
+    for name, broken in _laws_of_parts(world, moment):
+        world.checked[name] += 1
+        world.violations.extend(f"{name}: {one}" for one in broken)
     if moment == "over":
         world.checked["tasks"] += 1
         world.violations.extend(checks.tasks_at_baseline(*tasks))
+
+
+def _laws_of_parts(world: World, moment: str) -> Iterator[tuple[str, list[str]]]:
+    """The laws of what only some plans have."""
+    over, acting = moment == "over", world.acting
+    if over and world.outlets is not None:
+        yield from world.outlets.broken_laws().items()
+    if over and (acting.rules or acting.limits):
+        yield from acting.broken_laws().items()
+    if world.monitoring is not None:
+        yield from world.monitoring.broken_laws(moment).items()
+    if acting.recordings is not None:
+        yield from acting.recordings.broken_laws(moment).items()
 
 
 def _agree(world: World) -> list[str]:
