@@ -16,6 +16,7 @@ from attrs import frozen
 
 from actors.runtime import Actor, ChildSpec, Crashed, ReplyTo, receives, sleep, sleep_until
 from actors.simulation import (
+    ACTING_FAULTS,
     EGRESS_FAULTS,
     FAULTS,
     MONITORING_FAULTS,
@@ -177,7 +178,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def test_every_word_of_a_plan_has_its_step() -> None:
-    faults = {*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS, *EGRESS_FAULTS}
+    faults = {*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS, *ACTING_FAULTS, *EGRESS_FAULTS}
     assert STEPS.keys() == ACTIONS.keys() | faults
 
 
