@@ -38,7 +38,7 @@ def test_killed_at_each_step_while_acts_fail(fault: str) -> None:
 
 
 def test_a_plan_without_rules_has_none_of_their_faults_and_laws() -> None:
-    outcome = play(draw(1, ruled=False, outlets=False, monitored=False, limit=0))
+    outcome = play(draw(1, ruled=False, outlets=False, monitored=False, limit=0, recorded=False))
     assert outcome.checked["no message twice"] == 0
     assert not outcome.injected.keys() & set(ACTING_FAULTS)
     assert play(draw(1, ruled=True)).checked["no message twice"] == 1
