@@ -58,13 +58,20 @@ class ActPlanner:
         self._number = 0
 
     def plans(
-        self, rule: Rule, on: str, state: SessionState, at: float, budget: ActBudget
+        self,
+        rule: Rule,
+        on: str,
+        state: SessionState,
+        at: float,
+        budget: ActBudget,
+        *,
+        only_on_person: bool = False,
     ) -> Iterator[PlannedAct]:
         """What `rule` wants done for `on` (an identity; empty for the room)."""
         person = state.present.get(on)
         is_somebody = person is not None and is_person(person)
         for index, act in enumerate(rule.acts):
-            if isinstance(act, Alert):
+            if isinstance(act, Alert) or (only_on_person and not isinstance(act, ON_A_PERSON)):
                 continue
             if needs_person(act) and not is_somebody:
                 continue  # Agents, egress and people who left are never acted on.

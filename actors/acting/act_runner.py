@@ -45,6 +45,8 @@ TRIES: Final = 6
 RETRY: Final = Backoff(first=0.5, most=15.0)
 SCAN_EVERY: Final = 5.0
 """Seconds between two looks for acts that nobody is busy with."""
+GIVE_UP_AFTER: Final = 600.0
+"""Seconds after the end of a session that may go on until its open acts are reported as failed."""
 LOOKS: Final = 3
 """Looks before the end of a room, while people are on their way in."""
 
@@ -133,7 +135,7 @@ class ActRunner(Actor[ActsIntended]):
     def _begin(self, sid: str) -> None:
         """Start on the open acts of a session that nobody is busy with."""
         state = self._sessions.find(sid)
-        if state is None or not _can_act(state):
+        if state is None or not _can_act(state, self._clock()):
             return
         episodes: dict[tuple[str, str, float], list[OpenAct]] = {}
         for key, act in (state.rules or NO_RULES).open_acts.items():
@@ -184,8 +186,10 @@ class ActRunner(Actor[ActsIntended]):
         error = ""
         for attempt in range(1, TRIES + 1):
             state = self._sessions.find(sid)
-            if state is None or (state.ended and state.end_reason in CONTINUABLE):
+            if state is None or not _can_act(state, self._clock()):
                 return None
+            if state.ended and state.end_reason in CONTINUABLE:
+                return False, "the room was not watched again"
             outcome = await self._look_again(state, act, kind, configured)
             if outcome is not None:
                 return outcome
@@ -271,10 +275,12 @@ def _of_failure(kind: ActKind, error: RoomControlError) -> Outcome | None:
     return None
 
 
-def _can_act(state: SessionState) -> bool:
-    """Whether acts make sense now: the room is watched, or over for good."""
-    if state.ended:
-        return state.end_reason not in CONTINUABLE
+def _can_act(state: SessionState, now: float) -> bool:
+    """Whether an act can be done, or reported: the room is watched, or over for good, or nobody
+    came back to it for long."""
+    if state.ended_at is not None:
+        over = state.end_reason not in CONTINUABLE
+        return over or now >= state.ended_at + GIVE_UP_AFTER
     return state.watching or state.reconnecting
 
 

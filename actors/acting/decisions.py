@@ -84,7 +84,9 @@ class SessionDecisions(RoomRules):
         self._of.bans.learn(state.room, state.rules.bans)
         for one in state.rules.episodes.values():
             phase = Phase.PENDING if one.phase == "pending" else Phase.FIRING
-            if not self._episodes.restore(one.rule, one.on, one.since, phase) and (
+            person = state.present.get(one.on)
+            sid = "" if person is None else person.joins[-1].sid
+            if not self._episodes.restore(one.rule, one.on, one.since, phase, sid) and (
                 one.rule not in self._of.other_names
             ):
                 self._gone_rules.append(RuleResolved(now, one.rule, one.on))
@@ -162,6 +164,12 @@ class SessionDecisions(RoomRules):
                 yield RulePending(at, rule.name, on)
             elif change.phase is Phase.FIRING:
                 yield from self._fired(state, rule, on, at)
+            elif change.phase is Phase.REJOINED:
+                acts = self._planner.plans(
+                    rule, on, state, at, self._budgets[rule.name], only_on_person=True
+                )
+                if on_this_join := tuple(acts):
+                    yield RuleFired(at, rule.name, on, on_this_join, lasting=False)
             else:
                 acts = tuple(self._planner.release(rule, on, state, at))
                 yield RuleResolved(at, rule.name, on, acts)

@@ -35,6 +35,8 @@ class Phase(Enum):
     RESOLVED = "resolved"
     INACTIVE = "inactive"
     """It was pending, and does not hold any more."""
+    REJOINED = "rejoined"
+    """It fires on, but for another join of its person, on whom nothing was done yet."""
 
 
 @frozen
@@ -58,6 +60,8 @@ class TrackedEpisode:
     """Unix seconds: since when it holds (pending), or fires."""
     ceased: float | None = None
     """Since when it does not hold any more; None while it does."""
+    sid: str = ""
+    """The join of its person; empty for the room."""
 
 
 @define
@@ -90,8 +94,8 @@ class Episodes:
     def __init__(
         self, rules: Sequence[Rule], state: SessionState, now: float, *, pending: bool = False
     ) -> None:
-        """`pending`: episodes that become pending, and those that never were more, are changes
-        too."""
+        """`pending`: episodes that become pending, those that never were more, and other joins of
+        a person whose episode fires, are changes too."""
         # Each rule is looked at once at the first tick: what it reads may have come before.
         self._watched = [
             _Watched(rule, inf if rule.event else now) for rule in rules if rule.watches(state.room)
@@ -131,11 +135,13 @@ class Episodes:
                 if episode.phase is Phase.FIRING:
                     yield one.rule, on, episode.since
 
-    def restore(self, name: str, on: str, since: float, phase: Phase = Phase.FIRING) -> bool:
+    def restore(
+        self, name: str, on: str, since: float, phase: Phase = Phase.FIRING, sid: str = ""
+    ) -> bool:
         """An earlier run has this episode, and it is not over.  False if there is no such rule."""
         for one in self._watched:
             if one.rule.name == name and one.rule.event is None:
-                one.episodes[on] = TrackedEpisode(phase, since)
+                one.episodes[on] = TrackedEpisode(phase, since, sid=sid)
                 one.due = -inf
                 self._due = None
                 return True
@@ -231,7 +237,7 @@ class Episodes:
                 one.due = _turns(one, (look,), now)
                 return []
         looks, holding = self._holding(one.rule, state, now)
-        changes = self._settle(one, holding, {*holding, *one.episodes}, now)
+        changes = self._settle(one, state, holding, {*holding, *one.episodes}, now)
         one.due = min(_turns(one, looks, now), _own_time(one))
         return changes
 
@@ -259,24 +265,33 @@ class Episodes:
         )
         holding = frozenset((identity,) if holds else ())
         self._due = None
-        changes = self._settle(one, holding, (identity,), now)
+        changes = self._settle(one, state, holding, (identity,), now)
         one.due = min(one.due, _turns(one, (look,), now), _own_time_of(one, identity))
         return changes
 
     def _settle(
-        self, one: _Watched, holding: frozenset[str], on: Iterable[str], now: float
+        self,
+        one: _Watched,
+        state: SessionState,
+        holding: frozenset[str],
+        on: Iterable[str],
+        now: float,
     ) -> list[EpisodeChange]:
         """Move the episodes of `on`, now that the rule holds for those of `holding`."""
         changes = list[EpisodeChange]()
         for each in on:
             episode = one.episodes.get(each)
+            sid = state.present[each].joins[-1].sid if each in state.present else ""
             if each not in holding:
                 if episode is None:
                     continue
             elif episode is not None:
                 episode.ceased = None
+                before, episode.sid = episode.sid, sid
+                if self._pending and before not in ("", sid) and episode.phase is Phase.FIRING:
+                    changes.append(EpisodeChange(one.rule, each, Phase.REJOINED, now))
             elif len(one.episodes) < MOST_EPISODES:
-                one.episodes[each] = TrackedEpisode(Phase.PENDING, now)
+                one.episodes[each] = TrackedEpisode(Phase.PENDING, now, sid=sid)
                 if self._pending and one.rule.lasting:
                     changes.append(EpisodeChange(one.rule, each, Phase.PENDING, now))
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.acting.act_runner import TRIES
+from actors.acting.act_runner import GIVE_UP_AFTER, TRIES
 from actors.acting.decisions import BAN_REMOVALS
 from actors.rooms.room_control import (
     ControlNotFound,
@@ -382,3 +382,58 @@ async def test_an_act_that_a_kill_left_open_goes_on_when_its_room_is_seen_again(
             ("act_failed", "send", "guest", "not known: the worker ended before the answer"),
         ]
         assert "guest" not in room.people
+
+
+async def test_an_act_that_a_stop_left_open_has_its_entry_also_if_the_room_is_gone(
+    virtual_time: int,
+) -> None:
+    async with RuledWorld({**GUESTS, "then": ["remove"]}).running() as rules:
+        rules.world.acting.control.inner.delay = lambda _: 300.0
+        room = rules.room("team-1", "host")
+        room.join("guest", attributes={"role": "guest"})
+        await trio.sleep(13)
+        assert await rules.world.stop()
+        room.close("room_deleted")
+        await rules.world.run_again(1.0)
+        await rules.world.program.ready.wait()
+        await trio.sleep(60)
+        assert rules.done == []
+        await trio.sleep(GIVE_UP_AFTER)
+        assert rules.done == [("act_failed", "remove", "guest", "the room was not watched again")]
+
+
+async def test_a_rule_that_fires_acts_on_each_join_of_its_person_and_alerts_once(
+    virtual_time: int,
+) -> None:
+    """Somebody who joins a second time pushes out the first join, and has the token's rights."""
+    rule = {
+        "name": "lobby",
+        "person": {"attribute": {"role": "waiting"}},
+        "keep": "5s",
+        "then": ["hold", "alert", {"send": "Somebody waits."}],
+    }
+    none = Permissions(can_publish=False, can_publish_data=False)
+    async with RuledWorld(rule).running() as rules:
+        room = rules.room("team-1", "host")
+        room.join("guest", attributes={"role": "waiting"})
+        await trio.sleep(2)
+        for pause in (0.0, 2.0):
+            room.people["guest"].leave("client_initiated")
+            await trio.sleep(pause)
+            again = room.join("guest", attributes={"role": "waiting"})
+            await trio.sleep(2)
+            assert again.info().permissions == none
+        await rules.restart()
+        await trio.sleep(2)
+        again = room.join("guest", attributes={"role": "waiting"})
+        await trio.sleep(2)
+        assert again.info().permissions == none
+        again.set_attributes({"role": "guest"})
+        await trio.sleep(10)
+        assert again.info().permissions == Permissions()
+        assert [one for one in rules.done if one[1] != "hold"] == [
+            ("alert_firing", "lobby", "guest", ""),
+            ("act_done", "send", "guest", "to everybody"),
+            ("alert_resolved", "lobby", "guest", ""),
+            ("act_done", "release", "guest", "permissions given back"),
+        ]
