@@ -10,7 +10,9 @@ import trio
 import trio.testing
 
 from actors.journal.journal import Journal
-from actors.session import SessionState
+from actors.session import RecordingChanged, SessionState, Tick
+from actors.session.recording_reports import EgressListed, RecordingIntended, RecordingRequest
+from actors.session.recordings import LOST_AFTER
 from bridge.http.pages.live_view import ANSWERS, AT_MOST_EVERY, LiveView
 from tests.store.stored_history import History
 
@@ -103,3 +105,22 @@ async def test_answers_that_are_kept_are_few_whatever_is_asked(rooms: Rooms) -> 
             nursery.start_soon(ask, number)
     assert len(answers) == 3 * ANSWERS
     assert len(rooms.board._answers) <= ANSWERS
+
+
+async def test_a_room_says_how_its_recording_is(rooms: Rooms) -> None:
+    journal, at = rooms.journals[0], rooms.history.now
+    request = RecordingRequest()
+    journal.record(RecordingIntended(at, "i1", "keep", request))
+    assert "recording requested" in "".join(await rooms.rows())
+    journal.record(EgressListed(at, "EG_1", "template", "starting", "i1", updated_at=at))
+    assert "recording starting" in "".join(await rooms.rows())
+    journal.record(
+        EgressListed(at, "EG_1", "template", "active", "i1", started_at=at, updated_at=at)
+    )
+    journal.record(RecordingChanged(at, True))
+    assert ">recorded<" in "".join(await rooms.rows())
+    journal.record(RecordingChanged(at + 1, False))
+    journal.record(Tick(at + 1 + LOST_AFTER))
+    assert "recording lost" in "".join(await rooms.rows())
+    journal.record(EgressListed(at + 60, "EG_1", "template", "failed", "i1", updated_at=at + 60))
+    assert "record" not in "".join(await rooms.rows())

@@ -20,10 +20,14 @@ from actors.runtime import Node
 from actors.session import (
     ParticipantJoined,
     ParticipantLeft,
+    RecordingChanged,
+    Tick,
     TrackInfo,
     TrackPublished,
     WebhookEgress,
 )
+from actors.session.recording_reports import EgressListed, RecordingIntended, RecordingRequest
+from actors.session.recordings import LOST_AFTER
 from actors.session.room_info import ParticipantInfo
 from bridge.http.api import export
 from bridge.http.pages import page_routes
@@ -92,6 +96,27 @@ async def test_a_recording_is_shown_with_its_file_as_text(stage: Stage):
     assert "room composite" in elements.text
     assert "script" not in elements.tags[elements.tags.index("main") :]
     assert "onload" not in elements.attributes
+
+
+async def test_a_recording_that_nobody_makes_is_shown_beside_what_the_room_says(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_atlas", "alice")
+    at = stage.history.now
+    journal.record(RecordingIntended(at, "i1", "keep it", RecordingRequest()))
+    journal.record(
+        EgressListed(at, "EG_1", "template", "active", "i1", started_at=at, updated_at=at)
+    )
+    journal.record(RecordingChanged(at, True))
+    await stage.keep()
+    text = " ".join(Elements(await stage.get("/sessions/RM_atlas")).text.split())
+    assert "EG_1 template" in text
+    assert "keep it" in text
+    assert "The room itself says that it is recorded now" in text
+    journal.record(RecordingChanged(at + 1, False))
+    journal.record(Tick(at + 1 + LOST_AFTER))
+    await stage.keep()
+    text = " ".join(Elements(await stage.get("/sessions/RM_atlas")).text.split())
+    assert "nobody records since" in text
+    assert "The room itself says that it is not recorded now" in text
 
 
 async def test_a_session_says_who_is_whom_and_who_called_whom(stage: Stage):
