@@ -210,15 +210,16 @@ def on_speakers(state: SessionState, event: SpeakersChanged, entries: EntryList)
     if speaking == state.speaking:
         return state
     people, at = dict(present), event.at
-    others_talk = any(present[identity].takes_part for identity in speaking & state.speaking)
-    for identity in speaking - state.speaking:
+    new, silent, go_on = speaking - state.speaking, state.speaking - speaking, ()
+    if len(speaking) > len(new):
+        go_on = [one for one in speaking if one not in new and present[one].takes_part]
+    for identity in new:
         person = people[identity]
-        people[identity] = person.talks(at, others_talk=others_talk and person.takes_part)
-    for identity in state.speaking - speaking:
+        people[identity] = person.talks(at, others_talk=bool(go_on) and person.takes_part)
+    for identity in silent:
         people[identity] = people[identity].stops_talking(at)
-    talking = [identity for identity in speaking if people[identity].takes_part]
-    if len(talking) == 1:
-        people[talking[0]] = people[talking[0]].talks_alone(at)
+    if silent and len(go_on) == 1 and not any(people[one].takes_part for one in new):
+        people[go_on[0]] = people[go_on[0]].talks_alone(at)
     entries.add(
         event.at,
         "speakers_changed",

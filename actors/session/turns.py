@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from actors.session.intervals import stretch
 
@@ -53,22 +53,28 @@ def begin_speech(turns: Turns | None, at: float, *, others_talk: bool) -> Turns:
         return Turns(1, at, overlap_since=since)
     if turns.until is None:
         return turns
-    if stretch(turns.until, at) <= LONGEST_PAUSE and at >= turns.since:
-        return evolve(turns, until=None)
-    return evolve(turns, count=turns.count + 1, since=at, until=None, overlap_since=since)
+    longest, interruptions = turns.longest, turns.interruptions
+    if at - turns.until <= LONGEST_PAUSE and at >= turns.since:
+        return Turns(turns.count, turns.since, None, longest, interruptions, turns.overlap_since)
+    return Turns(turns.count + 1, at, None, longest, interruptions, since)
 
 
 def end_speech(turns: Turns | None, at: float) -> Turns | None:
     """They stop to talk, or it is not known any more whether they do."""
     if turns is None or turns.until is not None:
         return turns
-    ended = end_overlap(turns, at)
-    return evolve(ended, until=at, longest=max(turns.longest, stretch(turns.since, at)))
+    longest = max(turns.longest, at - turns.since)
+    return Turns(turns.count, turns.since, at, longest, _interruptions(turns, at))
 
 
 def end_overlap(turns: Turns, at: float) -> Turns:
     """Nobody else talks into the newest turn any more."""
     if turns.overlap_since is None:
         return turns
-    counts = stretch(turns.overlap_since, at) >= SHORTEST_OVERLAP
-    return evolve(turns, overlap_since=None, interruptions=turns.interruptions + counts)
+    return Turns(turns.count, turns.since, turns.until, turns.longest, _interruptions(turns, at))
+
+
+def _interruptions(turns: Turns, at: float) -> int:
+    """With the newest turn, whose overlap ends at `at`."""
+    since = turns.overlap_since
+    return turns.interruptions + (since is not None and at - since >= SHORTEST_OVERLAP)
