@@ -41,6 +41,9 @@ CHECKPOINT_BYTES: Final = 1 << 20
 CHECKPOINT_AGE: Final = 20.0
 """Seconds after a change until the next checkpoint is due."""
 
+_URGENT: Final = frozenset({SessionBegan, SessionContinued, SessionEnded})
+"""Records after which a checkpoint is due at once."""
+
 
 class RowSource(Protocol):
     """A journal, as the backlog sees it: where rows and checkpoints come from."""
@@ -178,16 +181,13 @@ class Backlog:
         changed = self._changed.get(number)
         if changed is None:
             changed = self._changed[number] = ChangedSession(journal, at)
-        changed.urgent = changed.urgent or isinstance(
-            record, SessionBegan | SessionContinued | SessionEnded
-        )
+        if record.__class__ in _URGENT:
+            changed.urgent = True
         kind, body = encode_record(record)
         encoded = encode_entries(entries) if entries else b""
         row = JournalRow(number, journal.seq, at, kind, body, encoded)
         cost = _cost(row)
-        if self._is_full(cost):
-            self._make_room(number, cost)
-        if self._is_full(cost):
+        if self._is_full(cost) and not self._make_room(number, cost):
             self._lost(changed)
         else:
             changed.rows += 1
@@ -212,17 +212,19 @@ class Backlog:
         if largest is None or share.bytes > self._shares[largest].bytes:
             self._largest_session = row.session
 
-    def _make_room(self, number: int, cost: int) -> None:
-        """Give up the newest rows, as few as possible, of another session that has half of all."""
+    def _make_room(self, number: int, cost: int) -> bool:
+        """Give up the newest rows, as few as possible, of another session that has half of all.
+        True if there is room then."""
         largest = self._largest_session
         if largest is None or largest == number:
-            return
+            return False
         share = self._shares[largest]
         while self._is_full(cost) and share.places and 2 * share.bytes >= self._bytes:
             freed = _cost(self._rows.pop(share.places.pop()))
             share.bytes -= freed
             self._bytes -= freed
             self._lost(self._changed[largest])
+        return not self._is_full(cost)
 
     def _lost(self, changed: ChangedSession) -> None:
         changed.journal.lose(1)

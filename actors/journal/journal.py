@@ -114,11 +114,10 @@ class Journal:
     @property
     def deadlines(self) -> list[tuple[float, float]]:
         """Unix seconds at which a `Tick` is needed, each with the longest wait in seconds."""
-        wanted = (
-            (next_deadline(self.state), CONFIRM_AFTER),
-            (lost_deadline(self.state), LOST_AFTER),
-            (self._budget.due, WINDOW),
-        )
+        due, lost, budget = next_deadline(self.state), lost_deadline(self.state), self._budget.due
+        if due is None and lost is None and budget is None:
+            return []  # As after nearly every event.
+        wanted = ((due, CONFIRM_AFTER), (lost, LOST_AFTER), (budget, WINDOW))
         return [(due, most) for due, most in wanted if due is not None and due != inf]
 
     def end(self, at: float, reason: str) -> None:
