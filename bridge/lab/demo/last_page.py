@@ -64,6 +64,11 @@ _COLUMNS: Final = (
 )
 
 
+NO_RECORDING: Final = (
+    "Recording is not shown: it needs Redis and an egress worker (docs/recording.md)"
+)
+
+
 def closing_page(
     stories: Sequence[RoomStory],
     sessions: Sequence[SessionView],
@@ -104,7 +109,7 @@ def closing_page(
     chapters += [] if webhooks is None else [Text(_webhooks(webhooks))]
     chapters += [] if monitoring is None else [Text(_monitoring(monitoring))]
     chapters += [] if rules is None else [Text(_rules(rules))]
-    return Group(table, final, *chapters, *_verdict(comparison))
+    return Group(table, final, *chapters, Text(NO_RECORDING), *_verdict(comparison))
 
 
 def _limits(stories: Sequence[RoomStory]) -> Iterator[str]:

@@ -228,6 +228,7 @@ def test_the_last_page_has_all_its_numbers_in_a_terminal_of_80_columns(demo: Pla
     console.print(closing_page(names, demo.sessions, demo.totals, demo.compare()))
     assert isinstance(console.file, io.StringIO)
     page = console.file.getvalue()
+    assert "Recording is not shown: it needs Redis" in page
     heading = next(line for line in page.splitlines() if "peak" in line)
     assert heading.split() == [
         "room", "end", "people", "peak", "joins", "tracks", "messages", "bytes", "mutes",
