@@ -70,7 +70,7 @@ class SessionDecisions(RoomRules):
         self._budgets = {rule.name: ActBudget(rule.limit) for rule in rules}
         self._removals: dict[str, deque[float]] = {}
         self._ban_due = inf
-        self._gone_rules: list[RuleResolved] = []
+        self._ends_without_rule: list[RuleResolved] = []
         """Ends of episodes whose rule is not configured any more."""
         self._start(state)
 
@@ -78,7 +78,7 @@ class SessionDecisions(RoomRules):
         now = state.last_at
         self._now = now
         self._episodes = Episodes(self._rules, state, now, pending=True)
-        self._gone_rules = []
+        self._ends_without_rule = []
         if state.rules is None:
             return
         self._of.bans.learn(state.room, state.rules.bans)
@@ -89,11 +89,11 @@ class SessionDecisions(RoomRules):
             if not self._episodes.restore(one.rule, one.on, one.since, phase, sid) and (
                 one.rule not in self._of.other_names
             ):
-                self._gone_rules.append(RuleResolved(now, one.rule, one.on))
+                self._ends_without_rule.append(RuleResolved(now, one.rule, one.on))
 
     @property
     def due(self) -> float:
-        if self._gone_rules and not self._episodes.blind:
+        if self._ends_without_rule and not self._episodes.blind:
             return self._now
         return min(self._episodes.due, self._ban_due)
 
@@ -101,7 +101,7 @@ class SessionDecisions(RoomRules):
         if entry.event in ACT_ENTRIES and entry.data["act"] == BAN and state.rules is not None:
             self._of.bans.learn(state.room, state.rules.bans)
         banned = entry.event in JOIN_ENTRIES and self._of.bans.has_room(state.room)
-        if not banned and not self._gone_rules and not self._episodes.reads(entry.event):
+        if not banned and not self._ends_without_rule and not self._episodes.reads(entry.event):
             return ()
         if entry.event in SEEN_ENTRIES and state.rules is not None and state.rules.open_acts:
             self._of.note_acts(state.room_sid)  # An earlier run, or connection, left them.
@@ -119,8 +119,8 @@ class SessionDecisions(RoomRules):
         def decide() -> list[RuleRecord]:
             if state.ended:
                 return []
-            records: list[RuleRecord] = [*self._gone_rules]
-            self._gone_rules = []
+            records: list[RuleRecord] = [*self._ends_without_rule]
+            self._ends_without_rule = []
             records += self._records(state, self._episodes.tick(state, self._now))
             if self._now >= self._ban_due:
                 self._ban_due = inf
@@ -134,8 +134,8 @@ class SessionDecisions(RoomRules):
     ) -> list[RuleRecord]:
         if state.ended:
             return []  # The end of the session itself resolves what fires in it.
-        records: list[RuleRecord] = [*self._gone_rules, *self._records(state, changes)]
-        self._gone_rules = []
+        records: list[RuleRecord] = [*self._ends_without_rule, *self._records(state, changes)]
+        self._ends_without_rule = []
         if entry.event in JOIN_ENTRIES:
             records += self._remove_banned(state, (str(entry.data["identity"]),))
         return records
