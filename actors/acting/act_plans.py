@@ -26,6 +26,7 @@ from actors.session import SessionState
 from actors.session.rule_records import PlannedAct
 from actors.session.rule_state import RELEASE
 
+ALERT: Final = "alert"
 HOUR: Final = 3600.0
 DRY_RUN: Final = "dry run"
 
@@ -71,7 +72,14 @@ class ActPlanner:
         person = state.present.get(on)
         is_somebody = person is not None and is_person(person)
         for index, act in enumerate(rule.acts):
-            if isinstance(act, Alert) or (only_on_person and not isinstance(act, ON_A_PERSON)):
+            if only_on_person and not isinstance(act, ON_A_PERSON):
+                continue
+            if isinstance(act, Alert):
+                if rule.dry_run:
+                    yield PlannedAct(self._key(at), ALERT, index, result=DRY_RUN)
+                elif rule.event is not None and not budget.spend(at):
+                    # It has an alert at each event, not one for an episode.
+                    yield _over_limit(PlannedAct(self._key(at), ALERT, index), rule, budget)
                 continue
             if needs_person(act) and not is_somebody:
                 continue  # Agents, egress and people who left are never acted on.
@@ -122,6 +130,12 @@ class ActPlanner:
         return f"{at:.3f}-{self._number}"
 
 
+def _over_limit(plan: PlannedAct, rule: Rule, budget: ActBudget) -> PlannedAct:
+    budget.was_exceeded = True
+    why = f"over the limit of {rule.limit} acts an hour"
+    return evolve(plan, result=why, done=False, until=0.0)
+
+
 def needs_person(act: Act) -> bool:
     return isinstance(act, ON_A_PERSON) or (isinstance(act, SendText) and act.to_person)
 
@@ -129,9 +143,7 @@ def needs_person(act: Act) -> bool:
 def _decided(plan: PlannedAct, act: Act, rule: Rule, at: float, budget: ActBudget) -> PlannedAct:
     """The plan with its result, where it is refused or only tried out."""
     if not budget.spend(at):
-        budget.was_exceeded = True
-        why = f"over the limit of {rule.limit} acts an hour"
-        return evolve(plan, result=why, done=False, until=0.0)
+        return _over_limit(plan, rule, budget)
     if rule.dry_run and not isinstance(act, LogLine):
         return evolve(plan, result=DRY_RUN, until=0.0)
     return plan

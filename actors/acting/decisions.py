@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, final
 
 from attrs import frozen
 
-from actors.acting.act_plans import ActBudget, ActPlanner
+from actors.acting.act_plans import ALERT, ActBudget, ActPlanner
 from actors.acting.ban_list import BanList
 from actors.rooms.room_rules import RoomRules
 from actors.rules.acts import Alert
@@ -179,7 +179,8 @@ class SessionDecisions(RoomRules):
         was_exceeded = budget.was_exceeded
         acts = tuple(self._planner.plans(rule, on, state, at, budget))
         alert = next((act for act in rule.acts if isinstance(act, Alert)), None)
-        is_alert = alert is not None and not rule.dry_run
+        refused = any(act.act == ALERT for act in acts)
+        is_alert = alert is not None and not rule.dry_run and not refused
         lasting = rule.event is None
         if not lasting:
             if was_exceeded and budget.was_exceeded:

@@ -154,6 +154,10 @@ def _on_fired(rules: RuleState, record: RuleFired, entries: EntryList) -> RuleSt
         entries.add(
             record.at, "alert_firing", rule=record.rule, on=record.on or None, text=record.text
         )
+        if not record.lasting:  # It was over at once.
+            entries.add(
+                record.at, "alert_resolved", rule=record.rule, on=record.on or None, seconds=0.0
+            )
     return _with_acts(rules, record, entries)
 
 

@@ -243,6 +243,7 @@ async def test_a_dry_run_does_nothing_and_says_what_it_would_have_done(virtual_t
         assert rules.done == [
             ("act_done", "remove", "guest", "dry run"),
             ("act_done", "ban", "guest", "dry run"),
+            ("act_done", "alert", "guest", "dry run"),
         ]
         assert "guest" in room.people
 
@@ -437,3 +438,17 @@ async def test_a_rule_that_fires_acts_on_each_join_of_its_person_and_alerts_once
             ("alert_resolved", "lobby", "guest", ""),
             ("act_done", "release", "guest", "permissions given back"),
         ]
+
+
+async def test_an_alert_at_an_event_is_over_at_once_and_has_a_limit(virtual_time: int) -> None:
+    rule = {"name": "write", "event": "data_message", "then": [{"alert": "x"}], "limit": 2}
+    async with RuledWorld(rule).running() as rules:
+        room = rules.room("team-1", "alice")
+        await trio.sleep(1)
+        for _ in range(50):
+            room.people["alice"].send_data(b"x")
+        await trio.sleep(5)
+        once = [("alert_firing", "write", "alice", ""), ("alert_resolved", "write", "alice", "")]
+        refused = ("act_failed", "alert", "alice", "over the limit of 2 acts an hour")
+        assert rules.done == [*once, *once, refused]
+        assert rules.state(room).rules is None
