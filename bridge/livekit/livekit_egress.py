@@ -29,7 +29,8 @@ from livekit.protocol import egress
 from livekit.protocol.models import WebhookConfig
 
 from actors.recording.egress_port import EgressPort, EgressState
-from actors.rooms.room_control import ControlNotFound, ControlRefused
+from actors.rooms.room_control import ControlNotFound, ControlRefused, RoomControlError
+from actors.rules.recording_outputs import secret_names
 from actors.session.recording_reports import RecordingOutput, RecordingRequest, StorageTarget
 from bridge.livekit.api_errors import ApiRefused, NotFound, NotSupported
 from bridge.livekit.control_errors import translated
@@ -62,7 +63,17 @@ class LiveKitEgress(EgressPort):
 
     async def start(self, room: str, request: RecordingRequest, intent: str) -> EgressState:
         async with self._starting:
-            return await self._begin(room, request, intent)
+            try:
+                return await self._begin(room, request, intent)
+            except RoomControlError as error:
+                raise type(error)(self._without_secrets(str(error), request)) from None
+
+    def _without_secrets(self, text: str, request: RecordingRequest) -> str:
+        """An error without the secrets of the request, in case a server or worker quotes it."""
+        for name in secret_names(request):
+            if secret := self._environment.get(name):
+                text = text.replace(secret, "...")
+        return text
 
     async def _begin(self, room: str, request: RecordingRequest, intent: str) -> EgressState:
         with translated():

@@ -25,6 +25,7 @@ from actors.session import (
 )
 from actors.session.recording_reports import RecordingReport, RecordingRequest
 from actors.session.recordings import LOST_AFTER
+from actors.session.rule_records import ActReported
 from actors.simulation.simulated_egress import (
     LATE,
     EgressFault,
@@ -55,7 +56,9 @@ class DurableSessions(SessionAccess):
     def all(self) -> Iterable[SessionState]:
         return list(self.states.values())
 
-    async def report(self, room_sid: str, report: RecordingReport) -> SessionState | None:
+    async def report(
+        self, room_sid: str, report: RecordingReport | ActReported
+    ) -> SessionState | None:
         await trio.lowlevel.checkpoint()
         return self.fold(room_sid, report) if room_sid in self.states else None
 

@@ -143,6 +143,23 @@ async def test_a_storage_is_in_either_call(
     assert getattr(old.file_outputs[0], field) == expected
 
 
+async def test_an_error_that_quotes_the_request_shows_no_secret() -> None:
+    answers = {
+        "ListEgress": NONE,
+        "StartEgress": twirp("invalid_argument", "bad storage: key hush-hush at calls", 400),
+    }
+    target = StorageTarget("s3", "calls", "SECRET")
+    request = RecordingRequest((RecordingOutput("a.mp4", target),))
+    async with (
+        raw_server(FakeEgress(answers).handle) as address,
+        ServerApi(Endpoint.parse(f"ws://{address}"), ApiKey("key", "s" * 40)) as api,
+    ):
+        port = LiveKitEgress(api, environment={"SECRET": "hush-hush"})
+        with pytest.raises(ControlRefused, match="at calls") as caught:
+            await port.start("standup", request, "i1")
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "method, answer, error",
     [
