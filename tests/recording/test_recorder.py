@@ -23,9 +23,9 @@ from actors.session import (
     Watching,
     fold,
 )
-from actors.session.recording_reports import RecordingReport, RecordingRequest
+from actors.session.events import RoomEvent
+from actors.session.recording_reports import RecordingRequest
 from actors.session.recordings import LOST_AFTER
-from actors.session.rule_records import ActReported
 from actors.simulation.simulated_egress import (
     LATE,
     EgressFault,
@@ -56,9 +56,7 @@ class DurableSessions(SessionAccess):
     def all(self) -> Iterable[SessionState]:
         return list(self.states.values())
 
-    async def report(
-        self, room_sid: str, report: RecordingReport | ActReported
-    ) -> SessionState | None:
+    async def report(self, room_sid: str, report: RoomEvent) -> SessionState | None:
         await trio.lowlevel.checkpoint()
         return self.fold(room_sid, report) if room_sid in self.states else None
 
