@@ -21,8 +21,9 @@ from actors.runtime import Actor, Backoff, ReplyTo, receives, sleep
 
 BATCH_INTERVAL: Final = 0.1
 """Seconds between two batches: one sync of the disk for everything that came in between."""
-HEARTBEAT: Final = 0.5
-"""Seconds between two batches if nothing happens."""
+HEARTBEAT: Final = 1.0
+"""Seconds between two batches if nothing happens.  Each is a sync of the disk, which costs as much
+as 30 idle rooms.  After a kill the gap of a quiet room begins up to so many seconds too early."""
 PRUNE_EVERY: Final = 60.0
 MAX_VERIFIED_BYTES: Final = 64 << 20
 """An archive of up to so many bytes is read through whenever nothing else is to do; that takes some
