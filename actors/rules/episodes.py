@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
-from fnmatch import fnmatchcase
 from math import inf
 from typing import Final, final
 
@@ -20,7 +19,8 @@ from attrs import define, field, frozen
 
 from actors.rules.conditions import Look, is_person, people_of
 from actors.rules.room_history import RoomHistory
-from actors.rules.rule_config import RULE_ENTRIES, Rule
+from actors.rules.rule_config import Rule
+from actors.rules.rule_entries import GAP_ENTRIES, is_matched, is_reader, wanted_entries
 from actors.session import ENTRY_KEYS, SessionState, TimelineEntry
 
 MOST_EPISODES: Final = 10_000
@@ -82,11 +82,6 @@ class _Watched:
         self.person_turns = tuple(c.turns for c in of_person if c.turns is not None)
 
 
-_GAP_ENTRIES: Final = frozenset({"reconnected", "suspended"})
-"""Entries at the end of a time that nobody saw."""
-WATCH_ENTRIES: Final = _GAP_ENTRIES | {"session_started", "reconnecting", "session_ended"}
-
-
 @final
 class Episodes:
     """Of one session and all rules that watch its room."""
@@ -104,8 +99,11 @@ class Episodes:
         self._history = RoomHistory.of(state, now)
         since = now if state.gap_since is None else state.gap_since
         self._blind_since: float | None = None if state.watching else since
-        self._wanted = _wanted_entries(self._watched)
-        self._readers = _readers(self._watched)
+        self._wanted = wanted_entries(one.rule for one in self._watched)
+        self._readers = {
+            name: tuple(one for one in self._watched if is_reader(one.rule, name))
+            for name in ENTRY_KEYS
+        }
         self._due: float | None = None
         """The earliest time of a rule; None if it has to be looked for."""
 
@@ -156,7 +154,7 @@ class Episodes:
         if not self._watched:
             return []
         was_blind = self._blind_since is not None
-        if entry.event in _GAP_ENTRIES and not was_blind:
+        if entry.event in GAP_ENTRIES and not was_blind:
             # It was over before anybody looked.
             self._pass_gap(float(entry.data["gap"]))
             was_blind = True
@@ -170,7 +168,7 @@ class Episodes:
         for one in self._watched if is_due else self._readers.get(entry.event, ()):
             rule = one.rule
             if rule.event is not None:
-                if _is_matched(entry, rule.event):
+                if is_matched(entry, rule.event):
                     changes += self._at_event(one, state, entry, now)
             elif was_blind or one.due <= now:
                 changes += self._look(one, state, now)
@@ -376,40 +374,3 @@ def _own_time_of(one: _Watched, on: str) -> float:
     if episode.phase is Phase.PENDING:
         return episode.since + one.rule.lasting
     return inf if episode.ceased is None else episode.ceased + one.rule.keep
-
-
-def _is_matched(entry: TimelineEntry, pattern: str) -> bool:
-    """Whether an entry fires a rule of an event.
-
-    A rule's own acts do not fire rules: neither their entries nor messages of the server's API,
-    which have no sender.
-    """
-    if entry.event in RULE_ENTRIES or not fnmatchcase(entry.event, pattern):
-        return False
-    return entry.event != "data_message" or bool(entry.data.get("identity"))
-
-
-def _readers(watched: Sequence[_Watched]) -> dict[str, tuple[_Watched, ...]]:
-    """The rules that an entry of each name may change, in their order."""
-    return {
-        name: tuple(
-            one
-            for one in watched
-            if name in one.rule.reads
-            or "*" in one.rule.reads
-            or (one.rule.event is not None and fnmatchcase(name, one.rule.event))
-        )
-        for name in ENTRY_KEYS
-    }
-
-
-def _wanted_entries(watched: Sequence[_Watched]) -> frozenset[str]:
-    events = frozenset(
-        name
-        for one in watched
-        if one.rule.event is not None
-        for name in ENTRY_KEYS
-        if fnmatchcase(name, one.rule.event)
-    )
-    reads = frozenset[str]().union(*(one.rule.reads for one in watched))
-    return (events - RULE_ENTRIES) | reads | WATCH_ENTRIES

@@ -15,6 +15,7 @@ import trio
 from attrs import evolve
 from rich.console import Console
 
+from actors.rules.limits import Limit
 from bridge.lab.demo import demo_run
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
@@ -144,8 +145,10 @@ async def test_a_worker_that_counts_wrong_is_found_out(
     monkeypatch.setattr(demo_run.time, "time", lambda: 1.8e9 + trio.current_time())
 
     @asynccontextmanager
-    async def start_wrong(rooms: demo_run.SimulatedRooms) -> AsyncIterator[SmallWorker]:
-        async with start_simulated(rooms) as worker:
+    async def start_wrong(
+        rooms: demo_run.SimulatedRooms, limits: tuple[Limit, ...]
+    ) -> AsyncIterator[SmallWorker]:
+        async with start_simulated(rooms, limits) as worker:
             stop = worker.stop
 
             async def lie() -> FinalTotals:
@@ -192,5 +195,6 @@ async def test_settings_that_do_not_fit_are_refused_before_anything_starts(conso
 def test_what_is_not_chosen_fits_what_is(settings: DemoSettings, rooms: int, people: int):
     plan = settings.plan()
     assert len(plan.rooms) == rooms
-    humans = [w for r in plan.rooms for w in r.people if not w.startswith("assistant-")]
+    beside = ("assistant-", "gatecrasher")  # an agent, and one whom a limit sends away
+    humans = [w for r in plan.rooms for w in r.people if not w.startswith(beside)]
     assert len(humans) == people

@@ -1,0 +1,42 @@
+"""Which entries of a timeline a rule reads: at others it is not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Final
+
+from actors.rules.rule_config import RULE_ENTRIES, Rule
+from actors.session import ENTRY_KEYS, TimelineEntry
+
+GAP_ENTRIES: Final = frozenset({"reconnected", "suspended"})
+"""Entries at the end of a time that nobody saw."""
+WATCH_ENTRIES: Final = GAP_ENTRIES | {"session_started", "reconnecting", "session_ended"}
+
+
+def is_matched(entry: TimelineEntry, pattern: str) -> bool:
+    """Whether an entry fires a rule of an event.
+
+    A rule's own acts do not fire rules: neither their entries nor messages of the server's API,
+    which have no sender.
+    """
+    if entry.event in RULE_ENTRIES or not fnmatchcase(entry.event, pattern):
+        return False
+    return entry.event != "data_message" or bool(entry.data.get("identity"))
+
+
+def is_reader(rule: Rule, name: str) -> bool:
+    """Whether an entry of this name may change the rule."""
+    if name in rule.reads or "*" in rule.reads:
+        return True
+    return rule.event is not None and fnmatchcase(name, rule.event)
+
+
+def wanted_entries(rules: Iterable[Rule]) -> frozenset[str]:
+    """The names of the entries that any of these rules needs to get."""
+    events, reads = set[str](), set[str]()
+    for rule in rules:
+        reads |= rule.reads
+        if rule.event is not None:
+            events |= {name for name in ENTRY_KEYS if fnmatchcase(name, rule.event)}
+    return frozenset((events - RULE_ENTRIES) | reads | WATCH_ENTRIES)
