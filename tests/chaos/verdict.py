@@ -53,8 +53,9 @@ class Blind:
         return self.since - before <= at <= self.until + after
 
 
-UNDONE: Final = 2.0
-"""Seconds within which a worker takes back a room that only it made."""
+UNDONE: Final = 10.0
+"""Seconds within which a worker takes back a room that only it made, which would live for 20 s
+(`QUICK_ENDS`).  It takes less than one where the machine is not busy."""
 
 
 @define
