@@ -63,6 +63,10 @@ class Cluster:
     """An end that only the server, not the people, could report."""
     _errors: list[str] = field(factory=list[str])
     """Failures of the people themselves: their room was closed, or their own SDK failed."""
+    _arrivals: dict[str, float] = field(factory=dict[str, float])
+    """By track SID: when the server had its media, seconds after the owner's SDK where busy."""
+    _lost: set[str] = field(factory=set[str])
+    """Tracks whose media never came, so that the server never had them."""
     _instances: dict[str, ListedInstance] = field(factory=dict[str, ListedInstance])
     """Every life of a room that the server listed, by SID."""
 
@@ -183,16 +187,19 @@ class Cluster:
 
         On a busy machine both take seconds, and a person who leaves before was never active.
         """
-        listed: ParticipantInfo | None = None
+        there = set[str]()
         with trio.move_on_after(WAIT):
             while person.present:
                 with suppress(ApiError):
-                    for listed in await self.api.list_participants(person.room):
-                        active = listed.state == listed.ACTIVE and listed.sid == person.sid
-                        if active and {*tracks} <= {track.sid for track in listed.tracks}:
-                            return
+                    for info in await self.api.list_participants(person.room):
+                        if info.sid == person.sid and info.state == info.ACTIVE:
+                            there |= {track.sid for track in info.tracks}
+                            if there >= {*tracks}:
+                                self._arrivals |= dict.fromkeys(tracks, time.time())
+                                return
                 await trio.sleep(0.2)
-        self._errors.append(f"{person.identity} in {person.room} did not arrive: {listed}")
+        self._lost |= {*tracks} - there
+        self._errors.append(f"{person.identity} in {person.room} did not arrive with {tracks}")
 
     def _moved(self, person: Person, room_sid: str, info: ParticipantInfo) -> None:
         sources = {track.source: track.sid for track in info.tracks}
@@ -274,6 +281,14 @@ class Cluster:
             deeds_by_instance[truth.room_sid] = list(truth.deeds)
         for deed in self._deeds:
             deeds_by_instance.setdefault(deed.room_sid, []).append(deed)
+        for deeds in deeds_by_instance.values():
+            deeds[:] = [
+                evolve(deed, at=self._arrivals[deed.data["track"]])
+                if deed.deed == "published" and deed.data["track"] in self._arrivals
+                else deed
+                for deed in deeds
+                if deed.data.get("track") not in self._lost
+            ]
         return [
             RoomTruth(deeds[0].room, sid, tuple(self._until_the_end(sid, deeds)))
             for sid, deeds in deeds_by_instance.items()

@@ -105,6 +105,16 @@ def test_each_field_that_differs_is_seen(session: dict[str, Any], change: str) -
     assert differences(session)
 
 
+@pytest.mark.parametrize("active", [False, True])
+def test_an_unknown_join_is_forgiven_only_if_it_never_became_active(
+    session: dict[str, Any], active: bool
+) -> None:
+    alice = next(one for one in session["participants"] if one["identity"] == "alice")
+    alice["joins"].append({**alice["joins"][0], "sid": "PA_9", "active": active})
+    alice["sids"].append("PA_9")
+    assert bool(differences(session)) is active
+
+
 def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second(
     session: dict[str, Any],
 ) -> None:
