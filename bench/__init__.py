@@ -1,1 +1,1 @@
-"""What room-actors costs, measured: see README.md here.  Nothing of the program imports this."""
+"""The costs of room-actors, measured: see README.md here.  Nothing of the program imports this."""

@@ -37,7 +37,7 @@ STYLE: Final = """
 """
 COLOURS: Final = 5
 STEPS: Final = (1, 2, 5)
-"""Of each power of ten: where the grid has a line."""
+"""The multiples of each power of ten at which the grid has a line."""
 
 
 @frozen
@@ -85,7 +85,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 @frozen
 class _Frame:
-    """From values to places."""
+    """Maps values to places."""
 
     widest: float
     lowest: float

@@ -1,4 +1,4 @@
-"""What a measure fails with."""
+"""The error with which a measure fails."""
 
 
 class BenchError(Exception):

@@ -35,7 +35,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
-        """Of at least one value."""
+        """The spread of at least one value."""
         found = sorted(values)
         return cls(statistics.median(found), found[0], found[-1], len(found))
 
@@ -111,7 +111,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 @frozen
 class Cpu:
-    """What processes have used of the cores, until one moment; two moments make a `Used`."""
+    """The CPU time of processes until one moment; two moments make a `Used`."""
 
     at: float
     """Seconds of the system's monotonic clock."""
@@ -120,7 +120,7 @@ class Cpu:
     threads: Mapping[int, tuple[str, float]]
     """By thread: its name and its seconds of a core, to the nanosecond."""
     machine: tuple[float, float]
-    """Of all cores together: seconds busy, seconds in all."""
+    """Seconds of all cores together: busy, and in all."""
 
     @classmethod
     def of_tree(cls, pid: int) -> Self:
@@ -147,7 +147,7 @@ class Used:
     """Seconds of a core that processes used in a stretch of time."""
 
     seconds: float
-    """How long that was."""
+    """The duration."""
     total: float
     by_name: Mapping[str, float]
     """By the name of threads; without those that ended meanwhile."""
@@ -182,12 +182,12 @@ def _entries(folder: str) -> int:
 
 
 def load() -> float:
-    """How many programs wanted a core in the last minute, on average."""
+    """The number of programs that wanted a core in the last minute, on average."""
     return os.getloadavg()[0]
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on; not whose machine it is."""
+    """The properties of the machine on which the figures depend; not whose machine it is."""
     return {
         "system": platform.system(),
         "processor": platform.machine(),

@@ -1,4 +1,4 @@
-"""How long `start` takes until LiveKit has the worker, and what the empty worker holds.
+"""The time of `start` until LiveKit has the worker, and the memory of the empty worker.
 
     bench/run start [--runs 7] [--json FILE]
 

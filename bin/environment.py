@@ -51,7 +51,7 @@ HINTS = (
         "a package has no build for this system and Python, or the package index is unreachable",
     ),
 )
-"""What pip says, and what to do about it; the first that fits."""
+"""Words of pip's output, and the advice for each; the first that fits counts."""
 
 
 class PrepareError(Exception):
@@ -109,7 +109,7 @@ def exclusive(venv: Path, progress: ProgressLine) -> Iterator[int]:
 
 
 def is_current(venv: Path, lock: Path) -> bool:
-    """Whether the environment is finished, from this lock, for the minor version we run."""
+    """True where the environment is finished, from this lock, for the minor version we run."""
     try:
         same_lock = (venv / STAMP).read_bytes() == lock.read_bytes()
     except FileNotFoundError:

@@ -177,7 +177,7 @@ def outage(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def compared(folder: Path, received: list[Received]) -> dict[str, Any]:
-    """What the journal has, beside what came."""
+    """Compare the journal with the deliveries."""
     wanted = set(trio.run(_stored, folder))
     bodies = [one.body() for one in received]
     first = list({one["id"]: one for one in bodies}.values())

@@ -52,7 +52,7 @@ class Browser:
 
     address: str
     seen: dict[float, float] = field(factory=dict[float, float])
-    """When something happened, and how long after that it was here."""
+    """Unix times of events, and the seconds after which each arrived here."""
     asked: int = 0
     failed: int = 0
     """Questions without an answer: the page would say "not connected"."""
@@ -105,7 +105,7 @@ class Browser:
             await trio.sleep_until(earliest)
 
     def _take(self, content: bytes) -> str:
-        """What came; gives the place for the next question."""
+        """Take an answer; gives the place for the next question."""
         news = json.loads(content)
         now = time()
         self.received += len(content)
@@ -171,7 +171,7 @@ class Chromium:
         return session
 
     async def seen(self, session: str) -> dict[float, float]:
-        """As `Browser.seen`."""
+        """The same as `Browser.seen`."""
         found = await self.order("Runtime.evaluate", session, expression=TAKE)
         hidden, seen = json.loads(found["result"]["value"])
         if hidden:

@@ -35,7 +35,7 @@ LATEST: Final = 2.0
 MOST: Final = 150.0
 """Seconds until all slow clients must have been given up."""
 EVENTS: Final = 5
-"""Of each session that was before."""
+"""Events of each earlier session."""
 
 
 @frozen
@@ -62,7 +62,7 @@ class Audience:
     windows: list[str] = field(factory=list[str])
 
     async def real_ones(self) -> list[Browser]:
-        """What chromium's windows have seen, as browsers."""
+        """The windows of chromium, as browsers."""
         if self.chromium is None:
             return []
         return [Browser("", seen=await self.chromium.seen(one)) for one in self.windows]
@@ -75,7 +75,7 @@ async def prepare(data_dir: Path, sessions: int, progress: ProgressLine) -> None
 
 
 async def alone(served: Served, asks: int) -> dict[str, Any]:
-    """Nobody looks but us."""
+    """Measure without any browser."""
     await served.gaps()
     await trio.sleep(SETTLE)
     found: dict[str, Any] = {"base_gap_s": (await served.gaps())["longest"]}
@@ -113,7 +113,7 @@ async def audience(served: Served, options: Options, folder: Path) -> AsyncGener
 async def part(
     served: Served, there: Audience, happen: Callable[[], Awaitable[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """What the browsers and the worker had while this happened."""
+    """The delays of the browsers and the load of the worker during this."""
     before, known = await served.moment(), len(await served.order("probes"))
     asked = sum(one.asked for one in there.clients)
     failed = sum(one.failed for one in there.clients)

@@ -36,7 +36,7 @@ BEAT: Final = 0.001
 
 @final
 class Gaps:
-    """How late a task comes to its turn that wants one every `BEAT`."""
+    """The delay of a task that wants a turn every `BEAT`."""
 
     def __init__(self) -> None:
         self._found: list[float] = []
@@ -95,7 +95,7 @@ async def main(settings: Settings, traffic: Traffic) -> None:
 
 
 def run(data_dir: str, rooms: str, rate: str) -> None:
-    """As `start` does, but for LiveKit."""
+    """Starts a worker as `start` does, but without LiveKit."""
     flags = {"api-key": "none", "api-secret": "none-" * 8, "data-dir": data_dir}
     settings = load({**flags, "http": "127.0.0.1:0", "max-rooms": rooms}, {})
     traffic = Traffic([f"room-{number}" for number in range(int(rooms))], float(rate))

@@ -57,17 +57,17 @@ class Lag:
 
 @frozen
 class Moment:
-    """What there was to be read at one."""
+    """The figures of one moment."""
 
     lag: Lag
     listeners: int
     dropped: int
     everybody: Cpu
-    """Of this process and all that it has started: clients, chromium and the worker."""
+    """The memory of this process and all that it has started: clients, chromium and the worker."""
     waited: float
     """Seconds for which the worker's loop wanted a core and had none."""
     cpu: Cpu
-    """Of the worker."""
+    """The memory of the worker."""
     rss: int
     descriptors: int
     kernel: int

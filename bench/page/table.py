@@ -1,4 +1,4 @@
-"""What was measured as a table, and which goals were missed."""
+"""The measurements as a table, and the goals that were missed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Figure:
 
     name: str
     path: tuple[str, ...]
-    """Where it is in the result."""
+    """Its path in the result."""
     most: float | None = None
-    """What it may be."""
+    """The greatest value that is allowed."""
     digits: int = 0
     scale: float = 1.0
 
@@ -83,7 +83,7 @@ FIGURES: Final = (
     Figure("all ended after, s", ("half_open", "all_ended_s"), 20.0, 1),
 )
 NEVER: Final = frozenset({"all_dropped_s", "all_ended_s", "update_p99_s"})
-"""Without a value, their goal is missed."""
+"""Figures whose goal is missed where they have no value."""
 
 
 def rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

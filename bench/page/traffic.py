@@ -1,4 +1,4 @@
-"""What people do in the rooms: a conversation each, at a steady rate, each thing at its time.
+"""The people's actions in the rooms: a conversation each, at a steady rate, each at its time.
 
 The clock of the rooms is the time at which something *should* happen.  So where the loop is
 late in making it happen, that counts as lag, as it would with the SDK, whose callbacks come
@@ -80,7 +80,7 @@ class Traffic:
         self.clock = Clock()
         self.rooms = SimulatedRooms(self.clock)
         self.probes: list[float] = []
-        """When something happened that all browsers must show."""
+        """Times of events that all browsers must show."""
         self._conversations = [Conversation(self.rooms.room(name)) for name in names]
         self._rate = rate
 

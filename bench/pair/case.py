@@ -52,7 +52,7 @@ to have the room, where it has the choice."""
 class Plan:
     rooms: int = 50
     people: int = 3
-    """In each room; the first has a microphone and does everything."""
+    """People in each room; the first has a microphone and does everything."""
     rate: float = 10.8
     """Events a second and room."""
     seconds: float = 6.0
@@ -69,7 +69,7 @@ class Events:
 
 @frozen
 class Part:
-    """What one side did in a run."""
+    """The figures of one side in a run."""
 
     side: Side
     empty: Look
@@ -136,7 +136,7 @@ def settle(pids: Sequence[int], seconds: float = SETTLE) -> None:
 
 
 def _used(pids: Sequence[int], work: Callable[[], object]) -> list[Used]:
-    """What the processes use while it is done."""
+    """The CPU time that the processes use meanwhile."""
     before = [Cpu.of_tree(pid) for pid in pids]
     work()
     return [one.until(Cpu.of_tree(pid)) for one, pid in zip(before, pids, strict=True)]

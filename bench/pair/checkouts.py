@@ -70,7 +70,7 @@ class Checkouts:
 
 
 def _git(*arguments: str) -> bytes:
-    """What git prints; nothing where it fails."""
+    """The output of git; nothing where it fails."""
     command = ["git", "-C", str(ROOT), *arguments]
     try:
         found = subprocess.run(command, capture_output=True, check=False)

@@ -120,7 +120,7 @@ class Pairs:
 
     @property
     def bases(self) -> list[str]:
-        """What the others are divided by: the first side, and each that is no checkout."""
+        """The sides by which the others are divided: the first, and each that is no checkout."""
         first, *others = self.labels
         sides = self.runs[0]["sides"]
         return [first, *(label for label in others if not sides[label]["checkout"])]

@@ -1,4 +1,4 @@
-"""What a watched room costs, and whether anything of it is missed, beside livekit-agents.
+"""The cost of a watched room, and the events that are missed, beside livekit-agents.
 
     bench/run rooms [--rooms 20] [--runs 3] [--json FILE] [--help]
 

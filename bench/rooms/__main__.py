@@ -25,7 +25,7 @@ from bridge.livekit.api_errors import ApiError
 from bridge.output.progress import ProgressLine
 
 MEMORY_GOAL: Final = 10.0
-"""How many times more a room must cost the peer in memory."""
+"""The factor by which a room must cost the peer more memory."""
 
 
 @frozen
@@ -41,7 +41,7 @@ class Row:
         return Spread.of(self.values[side])
 
     def ratio(self) -> float | None:
-        """How many times ours the peer takes, by the medians."""
+        """The peer's figure divided by ours, by the medians."""
         if not {OURS, PEER} <= self.values.keys() or not self.spread(OURS).median:
             return None
         return self.spread(PEER).median / self.spread(OURS).median
@@ -181,7 +181,7 @@ FAILURES: Final = (
     *(BenchError, PeopleError, ApiError, ServerError, trio.TooSlowError),
     KeyboardInterrupt,
 )
-"""What this machine may be too busy for, or who sits at it."""
+"""Errors of a machine that is too busy, and the end by its user."""
 
 
 def first(error: BaseException) -> BaseException:

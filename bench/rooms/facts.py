@@ -1,4 +1,4 @@
-"""What people did and what a worker recorded, as the same kind of facts: to be compared.
+"""People's actions and a worker's records, as the same kind of facts: to be compared.
 
 A fact is a tuple that names one thing that happened once or several times, for example
 `("muted", ROOM, TRACK)`.  Both sides become multisets of facts; what one has and the
@@ -68,7 +68,7 @@ def done(deeds: Iterable[Deed]) -> Facts:
 
 
 def recorded(records: Iterable[Mapping[str, Any]]) -> Facts:
-    """What a worker recorded."""
+    """The facts that a worker recorded."""
     facts: Facts = Counter()
     for one in records:
         if one["event"] in _RECORDS:
@@ -79,7 +79,7 @@ def recorded(records: Iterable[Mapping[str, Any]]) -> Facts:
 
 @frozen
 class Verdict:
-    """How many things happened, and which of them were not recorded, or not so often."""
+    """The number of facts, and those that were not recorded, or not so often."""
 
     happened: int
     missing: Facts
@@ -90,7 +90,7 @@ class Verdict:
         return cls(happened.total(), happened - observed, observed - happened)
 
     def kinds(self, facts: Facts) -> dict[str, int]:
-        """How many of each kind."""
+        """The number of each kind."""
         kinds: Counter[str] = Counter()
         for fact, times in facts.items():
             kinds[fact[0]] += times

@@ -49,7 +49,7 @@ class Plan:
 
 @frozen
 class Outcome:
-    """What one run of one side gave.  Seconds, bytes."""
+    """The result of one run of one side.  Seconds, bytes."""
 
     empty: Memory
     few: Memory

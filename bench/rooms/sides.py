@@ -28,7 +28,7 @@ READY: Final = {
     PEER: {"worker_registered", "process_ready"},
     PEER_IN_THREADS: {"worker_registered"},
 }
-"""What a worker must have recorded before it is dispatched to."""
+"""The events that a worker must have recorded before it is dispatched to."""
 
 STOP_SECONDS: Final = 15.0
 _PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH")

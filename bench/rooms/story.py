@@ -1,4 +1,4 @@
-"""What the people of one room do.  Cheap: no video, and sound only for a moment.
+"""The actions of the people of one room.  Cheap: no video, and sound only for a moment.
 
 Nothing is asked of a watcher that LiveKit itself does not tell.  It announces a track
 only once media has arrived, joins two changes of one thing that come together, and loses

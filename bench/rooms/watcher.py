@@ -1,4 +1,4 @@
-"""What an observer on the plain SDK does in a room: our work, by the SDK's public API.
+"""An observer on the plain SDK in a room: it does our work, by the SDK's public API.
 
 For `agent.py` here, in the environment of livekit-agents, and for `bench/scale/sdk.py`.
 Imports nothing of ours.  Every process appends what it records to a file of its own in

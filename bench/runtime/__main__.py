@@ -88,13 +88,13 @@ def table(ours: Mapping[str, list[float]], theirs: Mapping[str, list[float]]) ->
 
 
 def ahead(name: str, ours: list[float], theirs: list[float]) -> float:
-    """How many times better we are, of medians."""
+    """The peer's median divided by ours."""
     mine, other = Spread.of(ours).median, Spread.of(theirs).median
     return other / mine if name.startswith("idle") else mine / other
 
 
 def well(ours: Mapping[str, list[float]], theirs: Mapping[str, list[float]]) -> bool:
-    """Whether every goal is reached, and pykka behind in everything."""
+    """True where every goal is reached, and pykka is behind in everything."""
     return (
         all(Spread.of(ours[name]).median >= least for name, least in LEAST.items())
         and all(Spread.of(ours[name]).median < most for name, most in MOST.items())

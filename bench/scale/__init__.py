@@ -1,4 +1,4 @@
-"""What watching costs from 10 rooms to 200, beside the others who can.
+"""The cost of watching 10 to 200 rooms, beside other programs that can.
 
     bench/run scale [--observer room-actors] [--rooms 10 50] [--runs 3] [--json FILE] [--help]
 

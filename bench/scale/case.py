@@ -32,14 +32,14 @@ SETTLE: Final = 3.0
 BUSY: Final = 0.5
 """Of a core: an observer that uses more is still at work."""
 PYTHON: Final = ("python", "Trio thread")
-"""How the threads that run Python are called: as the interpreter, or by trio.  The native
+"""Names of the threads that run Python: the interpreter's, and trio's.  The native
 library's threads also run Python for a moment, in its callback: that is the floor's part."""
 
 
 @frozen
 class Plan:
     people: int = 3
-    """In each room; the first has a microphone and does everything."""
+    """People in each room; the first has a microphone and does everything."""
     idle: float = 10.0
     """Seconds over which the CPU of rooms in which nothing happens is read: two of LiveKit's
     looks at the quality of all connections."""
@@ -57,7 +57,7 @@ class Plan:
 
 @frozen
 class Look:
-    """What an observer holds at one moment."""
+    """The resources of an observer at one moment."""
 
     memory: Memory
     descriptors: int
@@ -70,7 +70,7 @@ class Look:
 
 @frozen
 class Events:
-    """What events at one rate cost."""
+    """The cost of events at one rate."""
 
     rate: float
     verdict: Verdict
@@ -119,7 +119,7 @@ class Stage:
         self.observations.read(self.watching.news())
 
     def comes(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Whether it comes to hold in so many seconds."""
+        """Wait for a condition at most so many seconds; True where it came to hold."""
         deadline = time.monotonic() + seconds
         self.read()
         while not holds():

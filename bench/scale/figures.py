@@ -127,7 +127,7 @@ Value: TypeAlias = Callable[[Results], float | None]
 
 @frozen
 class Goal:
-    """What must hold, by the medians."""
+    """A goal that must hold, by the medians."""
 
     text: str
     value: Value
@@ -192,7 +192,7 @@ def _ratio(above: Value, below: Value) -> Value:
 
 
 def _growth(observer: str, rate: str) -> Value:
-    """What an event costs without idle at 200 rooms, by what it costs at 10."""
+    """The cost of an event without idle at 200 rooms, divided by that at 10."""
     cost = _at(rate, "without_idle_us")
     return _ratio(_median(observer, 200, cost), _median(observer, 10, cost))
 

@@ -64,7 +64,7 @@ def _wrong(binary: Path) -> str | None:
 
 @frozen
 class Answer:
-    """What the generator did of one order; times are Unix seconds."""
+    """The generator's answer to one order; times are Unix seconds."""
 
     asked: Mapping[str, float]
     """By room: just before the call that made it."""

@@ -1,4 +1,4 @@
-"""Who watches: how each observer is started, and what it recorded."""
+"""The observers: how each is started, and its records."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Observer:
     sizes: tuple[int, ...]
     """Rooms that it is measured at, where nothing else is asked for."""
     ready: frozenset[str] = frozenset({"worker_registered"})
-    """What it must have recorded before there is a room."""
+    """The events that it must have recorded before there is a room."""
     dispatched: bool = True
     """LiveKit sends it to rooms; else it is told of them."""
     counts: bool = True
@@ -75,7 +75,7 @@ class Watching:
     _read: dict[Path, int] = field(factory=dict[Path, int])
 
     def news(self) -> Iterator[Record]:
-        """What it recorded since the last time, in the order of each of its processes."""
+        """Its records since the last call, in the order of each of its processes."""
         for path in sorted(self._records.glob("*.jsonl")):
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))

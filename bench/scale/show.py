@@ -107,7 +107,7 @@ def _cell(results: Results, observer: str, rooms: int, column: Column) -> str:
 
 
 def short_table(results: Results) -> str:
-    """What matters most, as Markdown: the short table of `bench/README.md`."""
+    """The most important figures, as Markdown: the short table of `bench/README.md`."""
     return _table(results, _short(results.rates()[-1]))
 
 

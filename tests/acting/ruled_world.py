@@ -28,7 +28,7 @@ class RuledWorld:
         self.requests: list[tuple[str, str]] = []
         """Acts that the server was asked for, with the room."""
         self.faults: dict[str, list[RoomControlError]] = {}
-        """What is raised at the next requests of an act."""
+        """The errors that the next requests of an act raise."""
         self.world.acting.control.inner.fault = self._fault
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:

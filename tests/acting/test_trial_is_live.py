@@ -43,7 +43,7 @@ LIMITS = (
 
 
 def decided(records: list[Record]) -> Iterator[TrialAct]:
-    """What the journal itself says."""
+    """The entries of the journal itself."""
     state: SessionState | None = None
     for record in records:
         if isinstance(record, RuleFired | RuleResolved):

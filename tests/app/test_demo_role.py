@@ -19,7 +19,7 @@ from bridge.lab.demo.demo_run import DemoSettings, DemoWorker, Target, run_demo
 
 
 class Output(io.StringIO):
-    """What the demo prints."""
+    """The output of the demo."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ class Visited:
         return float(found[1])
 
     async def collects(self, rooms: Iterable[SimulatedRoom], messages: int = 20) -> None:
-        """What is said in the rooms now is kept."""
+        """Events in the rooms of this moment are recorded."""
         for room in rooms:
             journal = self.world.record_of(room).journal
             wanted = journal.state.messages.total + messages

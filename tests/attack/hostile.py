@@ -18,7 +18,7 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 FORGED: Final = "forged"
-"""In whatever would pass for a line, an element, a metric or an event of ours."""
+"""The mark in everything that would pass for a line, an element, a metric or an event of ours."""
 
 HOSTILE: Final = {
     "a line of the log": f"\n2026/11/29 10:00:00 Participant connected: {FORGED}",

@@ -22,7 +22,7 @@ from tests.app.test_visitors import Visited, visited
 from tests.livekit.webhooks.webhook_sender import body_of, event, headers_for
 
 KEY = ApiKey("none", "none-" * 8)
-"""Of the site that `visited` opens."""
+"""The API key of the site that `visited` opens."""
 HERE = "here"
 """The room that we are in, with alice."""
 FUTURE = 2**62
@@ -60,7 +60,7 @@ def egress_of(sid: str, at: int) -> WebhookEvent:
 
 
 Lie = Callable[[str], Iterable[WebhookEvent]]
-"""Of the SID of the room that we are in."""
+"""False webhooks, made from the SID of the room that we are in."""
 
 LIES: dict[str, Lie] = {
     "a room that never was": lambda _: everything(of("never", "RM_never")),

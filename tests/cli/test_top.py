@@ -62,7 +62,7 @@ def drawn(
 
 
 def names(lines: list[str]) -> list[str]:
-    """Of the rooms that are shown."""
+    """The names of the rooms that are shown."""
     return [line.split()[0] for line in lines[3:-1] if line.strip()]
 
 

@@ -60,7 +60,7 @@ class Stage:
     dead_letters: dict[str, int] = field(factory=dict[str, int])
     trouble: str | None = None
     facts: Facts = (("Lines written", 7),)
-    """Of the store."""
+    """Facts of the store."""
     parts: tuple[Section, ...] = ()
     """Other parts than the store."""
 

@@ -325,7 +325,7 @@ async def test_a_rooms_group_has_no_series_of_its_own(measured: Measured):
 
 
 def seconds(tally: RunCounters) -> tuple[float, float]:
-    """Of good quality, and of talk."""
+    """Seconds of good quality, and of talk."""
     return round(tally.seconds[1], 3), round(tally.seconds[-1], 3)
 
 

@@ -1,4 +1,4 @@
-"""What a job asks for, and what is said of metadata that is wrong."""
+"""The request of a job, and the message about wrong metadata."""
 
 from __future__ import annotations
 

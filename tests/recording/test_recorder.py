@@ -132,7 +132,7 @@ async def stage() -> AsyncGenerator[Stage, None]:
         rooms, sessions = SimulatedRooms(now), DurableSessions()
 
         def room_says(recording: SimulatedRecording) -> None:
-            """What a watcher of the room hears."""
+            """The events that a watcher of the room receives."""
             recorded = bool(stage.egress.running(recording.room))
             if recording.room.sid in sessions.states:
                 sessions.fold(recording.room.sid, RecordingChanged(now(), recorded))

@@ -191,7 +191,7 @@ def test_a_limit_of_other_rooms_is_idle() -> None:
 
 
 def restarted(room: LimitedRoom, rules: RuleState) -> list[tuple[str, str]]:
-    """What another run of the worker wants at its first look."""
+    """The acts that another run of the worker wants at its first look."""
     state = change(room.state, rules=rules)
     acts = RoomLimits([limit(people=1, over=room.over)], state).look(state, room.now)
     return [(act.step, act.on) for act in acts]

@@ -15,7 +15,7 @@ from actors.simulation.plan import LIMIT, Plan
 
 
 def by_arrival(people: Iterable[PresentPerson]) -> list[PresentPerson]:
-    """Those who became known last come first."""
+    """People who became known last come first."""
     return [*people][::-1]
 
 

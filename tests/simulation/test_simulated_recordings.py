@@ -60,7 +60,7 @@ def ask_again_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def believe_the_first_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What LiveKit may still be about to take counts as not taken."""
+    """A request that LiveKit may still be about to take counts as not taken."""
     monkeypatch.setattr("actors.recording.recorder.SEARCH", 0.0)
 
 

@@ -12,7 +12,7 @@ from actors.recording.egress_port import EgressPort, EgressState
 PATIENCE: Final = 60.0
 """Seconds; only bounds a test that would hang."""
 INBOX: Final = "http://127.0.0.1:9/livekit/webhook"
-"""Nobody listens here."""
+"""An address on which nobody listens."""
 
 
 @define(eq=False)

@@ -1,4 +1,4 @@
-"""What servers answer to calls of egress, and what becomes of it here."""
+"""Answers of servers to calls of egress, and their translation."""
 
 from __future__ import annotations
 
