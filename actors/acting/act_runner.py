@@ -88,8 +88,6 @@ class ActMemory:
     """Unix seconds when this run began: acts that were intended before are an earlier run's."""
     requested: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
     """Room SID and key of the acts of which a request was made."""
-    counts: dict[tuple[str, bool], int] = field(factory=dict[tuple[str, bool], int])
-    """Reports by act, and whether it is done."""
 
 
 @final
@@ -161,8 +159,6 @@ class ActRunner(Actor[ActsIntended]):
                 outcome = False, f"an internal error: {type(error).__name__}"
             if outcome is not None:
                 done, result = outcome
-                count = (act.plan.act, done)
-                self._memory.counts[count] = self._memory.counts.get(count, 0) + 1
                 report = ActReported(self._clock(), act.plan.key, done, result)
                 await self._sessions.report(sid, report)
             self._memory.requested.discard(key)
