@@ -15,6 +15,14 @@ from tests import closing
 from tests.closing import NO_SERVER, not_run
 
 NEEDS_SERVER = frozenset({"livekit_server", "own_server", "telling_server", "egress_server"})
+LONG = (
+    "test_launcher.py",
+    "test_watchdog.py",
+    "test_suite.py",
+    "test_api_document.py",
+    "test_pages.py",
+)
+"""Files whose tests install, or wait for other programs, for ten seconds and more."""
 QUICK_ENDS = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
 """Rooms that end soon after the last one left (whole seconds), so that tests need not wait."""
 
@@ -41,18 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests: no process may begin with one when the others end.
-
-    Those are the launcher's, which install, and then those with a server, which wait.
-    """
+    """Begin with the longest tests: no process may begin with one when the others end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=_brevity)
 
 
 def _brevity(item: pytest.Item) -> int:
-    if item.path.name == "test_launcher.py":
-        return 0
-    return 2 - bool(NEEDS_SERVER.intersection(getattr(item, "fixturenames", ())))
+    """The place of a test: those of `LONG` files in their order, those with a server, the rest."""
+    if item.path.name in LONG:
+        return LONG.index(item.path.name)
+    return len(LONG) + (not NEEDS_SERVER.intersection(getattr(item, "fixturenames", ())))
 
 
 @pytest.hookimpl(tryfirst=True)
