@@ -10,7 +10,7 @@ and no "since when".  A rule is looked at only after an entry that it reads, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from math import inf
 from typing import Final, final
@@ -235,7 +235,9 @@ class Episodes:
                 one.due = _turns(one, (look,), now)
                 return []
         looks, holding = self._holding(one.rule, state, now)
-        changes = self._settle(one, state, holding, {*holding, *one.episodes}, now)
+        # In an order that is the same in every process, which that of a set is not.
+        on = dict.fromkeys((*holding, *one.episodes))
+        changes = self._settle(one, state, holding, on, now)
         one.due = min(_turns(one, looks, now), _own_time(one))
         return changes
 
@@ -261,7 +263,7 @@ class Episodes:
             and all(each.holds(look) for each in rule.of_person)
             and _holds(rule, Look(state, self._history, now))
         )
-        holding = frozenset((identity,) if holds else ())
+        holding = (identity,) if holds else ()
         self._due = None
         changes = self._settle(one, state, holding, (identity,), now)
         one.due = min(one.due, _turns(one, (look,), now), _own_time_of(one, identity))
@@ -271,7 +273,7 @@ class Episodes:
         self,
         one: _Watched,
         state: SessionState,
-        holding: frozenset[str],
+        holding: Collection[str],
         on: Iterable[str],
         now: float,
     ) -> list[EpisodeChange]:
@@ -301,16 +303,16 @@ class Episodes:
 
     def _holding(
         self, rule: Rule, state: SessionState, now: float
-    ) -> tuple[list[Look], frozenset[str]]:
+    ) -> tuple[list[Look], Collection[str]]:
         """What was looked at, and for whom the rule holds ("": for the room)."""
         look = Look(state, self._history, now)
         if not _holds(rule, look):
-            return [look], frozenset()
+            return [look], ()
         if rule.of_person is None:
-            return [look], frozenset(("",))
+            return [look], ("",)
         of_person = rule.of_person
         looks = [(who, Look(state, self._history, now, who)) for who in people_of(state)]
-        holding = frozenset(
+        holding = dict.fromkeys(
             who.identity for who, each in looks if all(one.holds(each) for one in of_person)
         )
         return [look, *(each for _, each in looks)], holding

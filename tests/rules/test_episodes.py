@@ -230,3 +230,21 @@ def test_a_restored_pending_episode_goes_on_from_when_it_began() -> None:
     room.pass_to(1000)
     assert room.happened == [(100, "alone", "firing", "")]
     assert not room.episodes.restore("no longer there", "", room.now)
+
+
+def test_people_for_whom_a_rule_fires_at_once_come_in_the_order_of_the_room() -> None:
+    """The order of a set would be another one in each process, and so would that of the acts."""
+    people = [f"person-{number}" for number in range(20)]
+    rule = {
+        "name": "crowd",
+        "when": {"people": ">= 20"},
+        "person": {"present_for": ">= 0s"},
+        "then": ["alert"],
+    }
+    room = RuledRoom(rule)
+    for number, identity in enumerate(people):
+        room.joins(number, identity)
+    room.pass_to(30)
+    assert [on for _, _, _, on in room.happened] == people
+    room.leaves(40, people[0])
+    assert [on for _, _, phase, on in room.happened if phase == "resolved"] == people
