@@ -66,7 +66,7 @@ class Cluster:
     _arrivals: dict[str, float] = field(factory=dict[str, float])
     """By track SID: when the server had its media, seconds after the owner's SDK where busy."""
     _lost: set[str] = field(factory=set[str])
-    """Tracks whose media never came, so that the server never had them."""
+    """Tracks whose media did not come while somebody waited: the server may never have them."""
     _instances: dict[str, ListedInstance] = field(factory=dict[str, ListedInstance])
     """Every life of a room that the server listed, by SID."""
 
@@ -282,17 +282,19 @@ class Cluster:
         for deed in self._deeds:
             deeds_by_instance.setdefault(deed.room_sid, []).append(deed)
         for deeds in deeds_by_instance.values():
-            deeds[:] = [
-                evolve(deed, at=self._arrivals[deed.data["track"]])
-                if deed.deed == "published" and deed.data["track"] in self._arrivals
-                else deed
-                for deed in deeds
-                if deed.data.get("track") not in self._lost
-            ]
+            deeds[:] = map(self._as_the_server_had_it, deeds)
         return [
             RoomTruth(deeds[0].room, sid, tuple(self._until_the_end(sid, deeds)))
             for sid, deeds in deeds_by_instance.items()
         ]
+
+    def _as_the_server_had_it(self, deed: Deed) -> Deed:
+        if deed.deed != "published":
+            return deed
+        track = str(deed.data["track"])
+        if track in self._lost:
+            return evolve(deed, data={**deed.data, "lost": True})
+        return evolve(deed, at=self._arrivals.get(track, deed.at))
 
     def _until_the_end(self, room_sid: str, deeds: list[Deed]) -> list[Deed]:
         deeds = sorted(deeds, key=lambda deed: (deed.at, deed.deed != "joined"))

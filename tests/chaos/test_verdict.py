@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from actors.session import begin, end, session_view
 from bridge.lab.people import Deed, RoomTruth
@@ -113,6 +114,20 @@ def test_an_unknown_join_is_forgiven_only_if_it_never_became_active(
     alice["joins"].append({**alice["joins"][0], "sid": "PA_9", "active": active})
     alice["sids"].append("PA_9")
     assert bool(differences(session)) is active
+
+
+def test_a_publication_whose_media_did_not_come_may_be_in_the_session_or_not(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = [
+        evolve(one, data={**one.data, "lost": True}) if one.deed == "published" else one
+        for one in TRUTH.deeds
+    ]
+    monkeypatch.setitem(globals(), "TRUTH", evolve(TRUTH, deeds=tuple(lost)))
+    assert differences(session) == []
+    session["tracks"] = []
+    session["track_counts"] |= {"total": 0, "by_source": {}}
+    assert differences(session) == []
 
 
 def test_who_left_while_nobody_watched_is_only_with_webhooks_known_to_the_second(
