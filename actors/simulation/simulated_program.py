@@ -58,6 +58,8 @@ CHECK_INTERVAL: Final = 8.0
 """Seconds between the recovery's looks at what lives."""
 RECONCILE_FIRST: Final = 0.5
 RECONCILE_EVERY: Final = 10.0
+STATUS_EVERY: Final = 60.0
+REPORT_EVERY: Final = 100.0
 ASK_EVERY: Final = 37.0
 """Seconds between two questions for all sessions."""
 STOP_WITHIN: Final = 10.0
@@ -288,8 +290,8 @@ class SimulatedProgram:
             self.manager,
             announce=self._announce,
             clock=self.world.our_time,
-            status_every=60.0,
-            report_every=100.0,
+            status_every=STATUS_EVERY,
+            report_every=REPORT_EVERY,
         )
 
     async def _reconcile(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.rooms.reporter import POLL_DEADLINE
+from actors.simulation.simulated_program import REPORT_EVERY, STATUS_EVERY
 from tests.rooms.rooms_scene import RoomsScene
 
 
@@ -17,7 +18,7 @@ async def test_people_who_were_there_before_us_are_counted(scene: RoomsScene) ->
 
 async def test_the_reporter_passes_over_a_session_that_is_stuck(scene: RoomsScene) -> None:
     stuck, other = scene.make("atlas"), scene.make("borealis")
-    await scene.settle(28.0)
+    await scene.settle(STATUS_EVERY - 2.0)
     scene.program.saboteur.slow_at(scene.session(stuck.sid), 1, 20.0)
     stuck.set_metadata("stuck")
     await scene.settle(5.0)
@@ -31,11 +32,11 @@ async def test_status_and_report_say_what_is_there_now(scene: RoomsScene) -> Non
     live.join("bob").send_data(b"{}")
     live.people["alice"].leave()
     ended.close()
-    await scene.settle(61.0)
+    await scene.settle(REPORT_EVERY + 1.0)
     (status, *_) = scene.announced("room_status")
     assert (status["room"], status["participants"], status["tracks"]) == ("borealis", 1, 0)
     assert status["messages"] == 1
-    assert status["duration"] == pytest.approx(30.0, abs=1.0)
+    assert status["duration"] == pytest.approx(STATUS_EVERY, abs=1.0)
     report = {fields["room"]: fields for fields in scene.announced("report_room")}
     assert report["atlas"]["status"] == "ended"
     assert report["borealis"]["status"] == "active"
