@@ -244,12 +244,15 @@ def test_a_runtime_that_breaks_a_law_is_caught(
 # ---------------------------------------------------------------- by broken actors of rooms
 
 
-def is_caught(found: str, faults: Sequence[str]) -> bool:
-    """True where the law that `found` begins with breaks when only these faults strike."""
+def is_caught(found: str, faults: Sequence[str], **size: Any) -> bool:
+    """True where the law that `found` begins with breaks when only these faults strike.
+
+    `size` is that of the plan (`draw`), where it is not the usual one.
+    """
     return any(
         one.startswith(found)
         for seed in range(12)
-        for one in play(draw(seed, among=faults)).violations
+        for one in play(draw(seed, among=faults, **size)).violations
     )
 
 
@@ -498,7 +501,6 @@ def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     "mutation, found, faults",
     [
         (say_done_before_it_wrote, "nothing waits: ", ["disk_full"]),
-        (write_seldom, "durable: nothing was written", ["kill"]),
         (drop_a_row_silently, "rows: ", ["second_job"]),
         (forget_when_the_run_before_ended, "coverage: ", ["kill"]),
         (forget_the_gap, "coverage: ", ["kill"]),
@@ -517,6 +519,14 @@ def test_a_store_that_breaks_a_law_is_caught(
 ) -> None:
     mutation(monkeypatch)
     assert is_caught(found, faults)
+
+
+def test_a_store_that_says_seldom_that_it_lives_is_caught_in_a_quiet_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where people do much, each batch of what they did says it too."""
+    write_seldom(monkeypatch)
+    assert is_caught("durable: nothing was written", ["kill"], rooms=1, actions=6)
 
 
 def test_an_ask_that_never_ends_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
