@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bridge.lab.server import PrivateServer, ServerUnavailableError, find_server
+from bridge.lab.server.ports import free_port
 from tests import closing
 from tests.closing import NO_SERVER, not_run
 
@@ -101,4 +103,22 @@ def livekit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private
 def own_server(tmp_path: Path) -> Iterator[PrivateServer]:
     """A LiveKit server for one test, which may kill and restart it."""
     with PrivateServer.start(_binary(), tmp_path / "livekit", QUICK_ENDS, timeout=60) as server:
+        yield server
+
+
+@pytest.fixture
+def http_port() -> int:
+    """A free port, for a worker whose address the server has to know before."""
+    return free_port(socket.SOCK_STREAM)
+
+
+@pytest.fixture
+def telling_server(tmp_path: Path, http_port: int) -> Iterator[PrivateServer]:
+    """A server of one test, which sends its webhooks to `http_port`."""
+    binary = find_server()
+    assert binary is not None
+    url = f"http://127.0.0.1:{http_port}/livekit/webhook"
+    with PrivateServer.start(
+        binary, tmp_path / "lk", QUICK_ENDS, webhook_urls=[url], timeout=60
+    ) as server:
         yield server

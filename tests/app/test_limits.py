@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -12,14 +10,12 @@ import pytest
 import trio
 
 from bridge.lab.people import People, PeopleError, Person, open_people
-from bridge.lab.server import PrivateServer, find_server
-from bridge.lab.server.ports import free_port
+from bridge.lab.server import PrivateServer
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
 from tests.app.agent_program import running_agent
-from tests.conftest import QUICK_ENDS
 
 STORM = 20
 PLACES = 5
@@ -28,23 +24,6 @@ PLACES = 5
 @pytest.fixture
 def room() -> str:
     return f"limits-{uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def http_port() -> int:
-    return free_port(socket.SOCK_STREAM)
-
-
-@pytest.fixture
-def telling_server(tmp_path: Path, http_port: int) -> Iterator[PrivateServer]:
-    """A server of one test, which sends its webhooks to `http_port`."""
-    binary = find_server()
-    assert binary is not None
-    url = f"http://127.0.0.1:{http_port}/livekit/webhook"
-    with PrivateServer.start(
-        binary, tmp_path / "lk", QUICK_ENDS, webhook_urls=[url], timeout=60
-    ) as server:
-        yield server
 
 
 def config(directory: Path, *lines: str) -> str:

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from bridge.lab.server import PrivateServer, find_server
-from bridge.lab.server.ports import free_port
+from bridge.lab.server import PrivateServer
 from tests.chaos.cluster import ACCOUNTS, Cluster, open_cluster
 from tests.chaos.verdict import HEADER
-from tests.conftest import QUICK_ENDS
-
-
-@pytest.fixture
-def http_port() -> int:
-    """A free port, for a worker whose address the server has to know before."""
-    return free_port(socket.SOCK_STREAM)
-
-
-@pytest.fixture
-def telling_server(tmp_path: Path, http_port: int) -> Iterator[PrivateServer]:
-    """A server of one test, which sends its webhooks to `http_port`."""
-    binary = find_server()
-    assert binary is not None
-    url = f"http://127.0.0.1:{http_port}/livekit/webhook"
-    with PrivateServer.start(
-        binary, tmp_path / "lk", QUICK_ENDS, webhook_urls=[url], timeout=60
-    ) as server:
-        yield server
 
 
 @pytest.fixture
