@@ -266,25 +266,21 @@ def draw(
     if outlets is None:
         outlets = rng.random() < ENDPOINT_SHARE
     if outlets:
-        kinds = [rng.choice(RECEIVER_FAULTS) for _ in range(ENDPOINT_FAULTS)]
-        steps += [_step(rng, what, rooms, moments) for what in kinds]
+        steps += _faults_of_part(rng, RECEIVER_FAULTS, rooms, moments)
     if monitored is None:
         monitored = rng.random() < MONITORING_SHARE
     if monitored:
-        kinds = [rng.choice(MONITORING_FAULTS) for _ in range(ENDPOINT_FAULTS)]
-        steps += [_step(rng, what, rooms, moments) for what in kinds]
+        steps += _faults_of_part(rng, MONITORING_FAULTS, rooms, moments)
     if limit is None:
         limit = LIMIT if rng.random() < LIMIT_SHARE else 0
     if ruled is None:
         ruled = rng.random() < RULED_SHARE
     if ruled:
-        kinds = [rng.choice(ACTING_FAULTS) for _ in range(ENDPOINT_FAULTS)]
-        steps += [_step(rng, what, rooms, moments) for what in kinds]
+        steps += _faults_of_part(rng, ACTING_FAULTS, rooms, moments)
     if recorded is None:
         recorded = rng.random() < RECORDED_SHARE
     if recorded:
-        kinds = [rng.choice(EGRESS_FAULTS) for _ in range(ENDPOINT_FAULTS)]
-        steps += [_step(rng, what, rooms, moments) for what in kinds]
+        steps += _faults_of_part(rng, EGRESS_FAULTS, rooms, moments)
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed,
@@ -299,6 +295,14 @@ def draw(
         ruled=ruled,
         recorded=recorded,
     )
+
+
+def _faults_of_part(
+    rng: random.Random, faults: Sequence[str], rooms: int, moments: Sequence[int]
+) -> list[Step]:
+    """Faults of a part that only some plans have."""
+    kinds = [rng.choice(faults) for _ in range(ENDPOINT_FAULTS)]
+    return [_step(rng, what, rooms, moments) for what in kinds]
 
 
 def _step(rng: random.Random, what: str, rooms: int, moments: Sequence[int]) -> Step:
