@@ -68,7 +68,7 @@ class ActPlanner:
         *,
         only_on_person: bool = False,
     ) -> Iterator[PlannedAct]:
-        """What `rule` wants done for `on` (an identity; empty for the room)."""
+        """The acts that `rule` wants for `on` (an identity; empty for the room)."""
         person = state.present.get(on)
         is_somebody = person is not None and is_person(person)
         for index, act in enumerate(rule.acts):

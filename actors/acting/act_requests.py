@@ -58,7 +58,7 @@ RequestAct: TypeAlias = Callable[[ActRequest], Awaitable[str]]
 
 @frozen
 class ActKind:
-    """What is special to one kind of act."""
+    """The properties of one kind of act."""
 
     request: RequestAct
     on_person: bool = False

@@ -51,7 +51,7 @@ LOOKS: Final = 3
 """Looks before the end of a room, while people are on their way in."""
 
 Outcome: TypeAlias = tuple[bool, str]
-"""Whether it is done, and the result for the timeline."""
+"""True if the act is done, and the result for the timeline."""
 FindAct: TypeAlias = Callable[[str, int], Act | Limit | None]
 """The act at a place in the `then` of a rule, or the limit of this name; None if there is none (any
 more)."""
@@ -82,7 +82,7 @@ class ActsIntended:
 
 @define(eq=False)
 class ActMemory:
-    """What outlives an incarnation of the runner."""
+    """The state of the runner that outlives its crashes."""
 
     since: float
     """Unix seconds when this run began: acts that were intended before are an earlier run's."""
@@ -169,7 +169,7 @@ class ActRunner(Actor[ActsIntended]):
         return state is not None and act.plan.key in (state.rules or NO_RULES).open_acts
 
     async def _outcome(self, sid: str, act: OpenAct) -> Outcome | None:
-        """What comes of an act; None if it stays open, for when its room is watched again."""
+        """The outcome of an act; None if it stays open until its room is watched again."""
         key = (sid, act.plan.key)
         configured = self._find_act(act.rule, act.plan.index)
         kinds = LIMIT_KINDS if isinstance(configured, Limit) else self._kinds
@@ -253,7 +253,7 @@ class ActRunner(Actor[ActsIntended]):
         return None
 
     def _still_wanted(self, state: SessionState, act: OpenAct) -> bool:
-        """Whether the episode that wanted the act goes on.  That of an event is over at once."""
+        """True while the episode that wanted the act goes on.  That of an event is over at once."""
         if not act.lasting:
             return True
         episode = (state.rules or NO_RULES).episodes.get(episode_key(act.rule, act.on))
@@ -261,7 +261,7 @@ class ActRunner(Actor[ActsIntended]):
 
 
 def _of_failure(kind: ActKind, error: RoomControlError) -> Outcome | None:
-    """What a request that failed means for its act; None if it is worth another try."""
+    """The outcome of an act whose request failed; None if it is worth another try."""
     if isinstance(error, ControlNotFound) and kind.not_found is not None:
         return True, kind.not_found
     if isinstance(error, ControlNotFound | ControlRefused | ControlUnsupported):
@@ -272,7 +272,7 @@ def _of_failure(kind: ActKind, error: RoomControlError) -> Outcome | None:
 
 
 def _can_act(state: SessionState, now: float) -> bool:
-    """Whether an act can be done, or reported: the room is watched, or over for good, or nobody
+    """True if an act can be done, or reported: the room is watched, or over for good, or nobody
     came back to it for long."""
     if state.ended_at is not None:
         over = state.end_reason not in CONTINUABLE
@@ -281,7 +281,7 @@ def _can_act(state: SessionState, now: float) -> bool:
 
 
 def _fits(act: OpenAct, configured: Act | Limit | None) -> bool:
-    """Whether the act is configured as it was when it was intended."""
+    """True if the act is configured as it was when it was intended."""
     if act.plan.index < 0 or act.plan.act == "release":
         return True
     if configured is None or isinstance(configured, Limit):

@@ -1,4 +1,4 @@
-"""Who is banned from which room, over sessions of that name and over restarts.
+"""The people who are banned, by room, over sessions of that name and over restarts.
 
 A session's state has the bans that it imposed.  This list has those of all rooms, since a room
 that ends and is made anew is another session.  It is bounded, and what is over is dropped.

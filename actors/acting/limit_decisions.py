@@ -118,7 +118,7 @@ class LimitDecisions(RoomRules):
 
 
 def _permissions(state: SessionState, identity: str, sid: str) -> Permissions | None:
-    """What the person may do now."""
+    """The permissions that the person has now."""
     if sid in state.expected:
         return state.expected[sid].info.permissions
     person = state.present.get(identity)

@@ -105,7 +105,7 @@ class PeopleLists:
     async def look(
         self, state: SessionState, act: OpenAct, limit: Limit
     ) -> tuple[bool, str] | None:
-        """What comes of an act without a request; None if it is still wanted."""
+        """The result of an act that needs no request; None if the act is still wanted."""
         if act.plan.act not in LOOKED_AT:
             return None
         try:

@@ -71,7 +71,7 @@ class RuleTrial:
         self._acting = Acting(rules, BanList(), limits, clock=lambda: 0.0, report_fault=_raise)
 
     def session(self, records: Iterable[Record], until: float = -inf) -> Iterator[TrialAct]:
-        """What would have been done in one session, in order.
+        """The acts that would have been done in one session, in order.
 
         `records` is its whole journal.  A session that has not ended is watched until `until`.
         """

@@ -78,13 +78,13 @@ class MonitorRecord:
     """Jobs of LiveKit for this monitor, and whether each was reported as running.  There are
     several where the person left and came back."""
     listed: bool = False
-    """Whether the last entry that was passed on had the person among the speakers."""
+    """True if the last entry that was passed on had the person among the speakers."""
     dropped_messages: int = 0
 
 
 @frozen
 class MonitorDependencies:
-    """What all monitors share."""
+    """The parts that all monitors share."""
 
     clock: Clock
     announce: Announce
@@ -218,7 +218,7 @@ class MonitorActor(SubscriberActor):
                     self._announce("monitor_message_failed", error=str(error), failures=refused)
 
     def _identities(self, message: PersonMessage) -> Sequence[str]:
-        """Who gets it.  Nobody where it would go to everybody: an empty list means that."""
+        """Those who get it.  Nobody where it would go to everybody: an empty list means that."""
         own = self._record.monitor.identity
         if message.to == "person":
             return (own,)

@@ -1,4 +1,4 @@
-"""What a monitor wants: a line of the log, a message to people, or its own end."""
+"""The wishes of a monitor: a line of the log, a message to people, or its own end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one monitor knows of its person, and the settings of all monitors.
+"""The knowledge of one monitor about its person, and the settings of all monitors.
 
 All times are Unix seconds, on LiveKit's clock.
 """
@@ -22,7 +22,7 @@ class MonitorSettings:
     inactivity_timeout: float = 300.0
     """Seconds."""
     notify_people: bool = False
-    """Whether people get messages at all."""
+    """False: people get no messages at all."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class WatchedVideo:
 
 @frozen
 class Monitor:
-    """What one monitor knows of its person."""
+    """The knowledge of one monitor about its person."""
 
     room: str
     identity: str

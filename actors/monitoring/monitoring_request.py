@@ -1,4 +1,4 @@
-"""What a job about a participant asks for: the metadata of its dispatch.
+"""The request of a job about a participant: the metadata of its dispatch.
 
 The metadata is a JSON object, or empty for a job that asks for everything.  Everybody who may
 dispatch writes it, so a wrong one fails its job with a sentence that says what is wrong.
@@ -35,7 +35,7 @@ NOT_AVAILABLE: Final[Mapping[str, str]] = {
         "(audio.active_level)"
     ),
 }
-"""What the metadata may name and nobody does here, and why."""
+"""Keys of the metadata that are not supported here, each with the reason."""
 
 MAX_METADATA: Final = 64 << 10
 """Characters."""
@@ -49,7 +49,7 @@ class BadRequest(ValueError):
 
 @frozen
 class MonitoringRequest:
-    """What one job asks for."""
+    """The request of one job."""
 
     features: frozenset[Feature] = frozenset(FEATURES)
     participant_identity: str | None = None

@@ -1,4 +1,4 @@
-"""Whether the videos of a monitored person move: from counts of the frames that came.
+"""A watch over the videos of a monitored person: they move while counts of their frames grow.
 
 The counts are of one track since its subscription.  A count that goes down is of a new
 subscription.  A track without a count was not measured, which says nothing about it.

@@ -6,5 +6,5 @@ is what it needs of the sessions: to read them, to report to them, to have a rep
 `own_recordings` and `recorder_messages` are small parts of it.
 `actors.acting.recording_acts` joins it to the acts of rules.
 
-What a session knows of its recordings is in `actors.session.recordings`.
+A session's own knowledge of its recordings is in `actors.session.recordings`.
 """

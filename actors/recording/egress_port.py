@@ -35,7 +35,7 @@ class EgressState:
     intent: str = ""
     """The key that its start carried; empty where it does not say."""
     request: RecordingRequest | None = None
-    """What it was asked to record, without secrets; None where it is nothing that we ask for."""
+    """The request that made it, without secrets; None where we make no such request."""
     started_at: float | None = None
     """Unix seconds; None where it has not begun."""
     ended_at: float | None = None

@@ -15,7 +15,7 @@ Outcome: TypeAlias = Literal["started", "running", "stopped", "not_running", "fa
 
 @frozen
 class RecordingResult:
-    """What became of a start or a stop."""
+    """The result of a start or a stop."""
 
     outcome: Outcome
     egress_id: str = ""

@@ -19,7 +19,7 @@ AGAIN: Final = 0.2
 
 
 class SessionAccess(Protocol):
-    """What the recorder may do with sessions."""
+    """The recorder's access to sessions."""
 
     async def ready(self) -> None:
         """Wait until the sessions of earlier runs are in memory."""

@@ -1,4 +1,4 @@
-"""What a rule wants done, as data: one row a word of `then`.  Pure.
+"""The acts that a rule wants, as data: one row a word of `then`.  Pure.
 
 An act is carried out once for each episode of its rule.  Acts on a person need a rule that has one:
 the table `person`, or an event that names somebody.
@@ -132,7 +132,7 @@ ON_A_PERSON: Final = (MuteTracks, RemovePerson, HoldPerson, BanPerson)
 
 
 class BadAct(ValueError):
-    """What is wrong with an act, and what is allowed.  `key` says which one."""
+    """An act is wrong: the text says why, and what is allowed.  `key` says which one."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(why)

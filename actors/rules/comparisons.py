@@ -45,7 +45,7 @@ class NumberComparison:
 
     @property
     def is_lower_bound(self) -> bool:
-        """Whether it becomes true as the actual value grows."""
+        """True if it becomes true as the actual value grows."""
         return self.sign in (">", ">=")
 
     def __str__(self) -> str:

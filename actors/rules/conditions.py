@@ -38,7 +38,7 @@ PEOPLE_ENTRIES: Final = frozenset({
 
 @frozen
 class Look:
-    """What a condition looks at."""
+    """The things that a condition looks at."""
 
     state: SessionState
     history: RoomHistory
@@ -60,7 +60,7 @@ class Condition:
 
 
 class BadCondition(ValueError):
-    """What is wrong with a condition, and what is allowed.  `key` says which one."""
+    """A condition is wrong: the text says why, and what is allowed.  `key` says which one."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(why)

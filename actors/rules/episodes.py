@@ -192,7 +192,7 @@ class Episodes:
     # ------------------------------------------------------------ inside
 
     def _sees(self, state: SessionState, now: float) -> bool:
-        """Whether somebody of ours sees the room.  The gap before counts for nothing."""
+        """True if this program sees the room.  The gap before counts for nothing."""
         if not state.watching:
             if self._blind_since is None:
                 self._blind_since = now if state.gap_since is None else state.gap_since
@@ -304,7 +304,7 @@ class Episodes:
     def _holding(
         self, rule: Rule, state: SessionState, now: float
     ) -> tuple[list[Look], Collection[str]]:
-        """What was looked at, and for whom the rule holds ("": for the room)."""
+        """The looks that were taken, and those for whom the rule holds ("": the room)."""
         look = Look(state, self._history, now)
         if not _holds(rule, look):
             return [look], ()
@@ -347,7 +347,7 @@ def _turns(one: _Watched, looks: Sequence[Look], now: float) -> float:
 
 
 def _moved(one: _Watched, on: str, holds: bool, now: float) -> EpisodeChange | None:
-    """What becomes of one episode now."""
+    """The change of one episode now; None if there is none."""
     rule, episode = one.rule, one.episodes[on]
     if episode.phase is Phase.PENDING:
         if not holds:

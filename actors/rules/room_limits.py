@@ -1,4 +1,4 @@
-"""What is to be done about the limits of one room, record by record.  Pure.
+"""The acts that the limits of one room want, record by record.  Pure.
 
 A `RoomLimits` is looked at after each record of the session, and at its own times.  Most records
 change nothing that a limit reads; such a look costs a few comparisons.  Nothing here acts: a
@@ -79,9 +79,9 @@ class RoomLimits:
         self._last: SessionState | None = None
         """The state of the last whole look."""
         self._is_restored = False
-        """What an earlier run did was looked up."""
+        """The acts of an earlier run were looked up."""
         self._acted = dict[_Key, LimitAct]()
-        """What was done about each excess that lasts."""
+        """The step that was taken about each excess that lasts."""
         self._alerts = dict(_alerts_of(self._limits, state.rules))
         """The alerts that fire."""
         self._times = dict[str, list[float]]()
@@ -97,7 +97,7 @@ class RoomLimits:
         return not self._limits
 
     def look(self, state: SessionState, now: float) -> Sequence[LimitAct]:
-        """What is to be done now: after a record of the session, or at `due`."""
+        """The acts that are due now: after a record of the session, or at `due`."""
         if not self._limits or not (self._has_changed(state) or now >= self.due):
             return ()
         self._last = state

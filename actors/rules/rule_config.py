@@ -40,7 +40,7 @@ LONGEST: Final = 30 * 86_400.0
 
 
 class BadRule(ValueError):
-    """What is wrong with a rule; `key` says where."""
+    """A rule is wrong: the text says why.  `key` says where."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(why)

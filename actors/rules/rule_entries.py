@@ -1,4 +1,4 @@
-"""Which entries of a timeline a rule reads: at others it is not looked at."""
+"""The entries of a timeline that a rule reads: at others it is not looked at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WATCH_ENTRIES: Final = GAP_ENTRIES | {"session_started", "reconnecting", "sessio
 
 
 def is_matched(entry: TimelineEntry, pattern: str) -> bool:
-    """Whether an entry fires a rule of an event.
+    """True if an entry fires a rule of an event.
 
     A rule's own acts do not fire rules: neither their entries nor messages of the server's API,
     which have no sender.
@@ -26,7 +26,7 @@ def is_matched(entry: TimelineEntry, pattern: str) -> bool:
 
 
 def is_reader(rule: Rule, name: str) -> bool:
-    """Whether an entry of this name may change the rule."""
+    """True if an entry of this name may change the rule."""
     if name in rule.reads or "*" in rule.reads:
         return True
     return rule.event is not None and fnmatchcase(name, rule.event)

@@ -1,4 +1,4 @@
-"""Who is banned from which room: `bans.json` in the data directory.
+"""The people who are banned, by room: `bans.json` in the data directory.
 
 It is a file of its own because a ban outlives the session that imposed it: a room that is made anew
 is another session.  It is made with the first ban.
