@@ -63,7 +63,7 @@ def existing(*folders: str) -> list[str]:
 def processes() -> int:
     """The processes that run tests: more than there are cores, because tests wait a lot."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(2 * cores, MOST_PROCESSES)
+    return min(3 * cores, MOST_PROCESSES)
 
 
 def pytest(*arguments: str) -> Step:

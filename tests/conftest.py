@@ -23,6 +23,12 @@ LONG = (
     "test_suite.py",
     "test_api_document.py",
     "test_pages.py",
+    "test_harness.py",
+    "test_rooms_end.py",
+    "test_lines_cut.py",
+    "test_watching.py",
+    "test_sessions.py",
+    "test_activity.py",
 )
 """Files whose tests install, or wait for other programs, for ten seconds and more."""
 QUICK_ENDS = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
@@ -52,15 +58,35 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests: no process may begin with one when the others end."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=_brevity)
+    if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        items[:] = shares(items, int(processes))
 
 
-def _brevity(item: pytest.Item) -> int:
-    """The place of a test: those of `LONG` files in their order, those with a server, the rest."""
-    if item.path.name in LONG:
-        return LONG.index(item.path.name)
-    return len(LONG) + (not NEEDS_SERVER.intersection(getattr(item, "fixturenames", ())))
+def shares(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """The tests in the order in which pytest-xdist (worksteal) gives each process one share.
+
+    A share has some of the `LONG` files, whole, because a process makes what a file needs once.
+    Then it has tests with a server, then others: those are taken over by a process that is done.
+    """
+    long: dict[str, list[pytest.Item]] = {name: [] for name in LONG}
+    served: list[pytest.Item] = []
+    quick: list[pytest.Item] = []
+    for item in items:
+        needs_server = NEEDS_SERVER.intersection(getattr(item, "fixturenames", ()))
+        long.get(item.path.name, served if needs_server else quick).append(item)
+    first = [list[pytest.Item]() for _ in range(processes)]
+    for place, group in enumerate(long.values()):
+        first[place % processes].extend(group)
+    ordered: list[pytest.Item] = []
+    for place in range(processes):
+        left = processes - place
+        size = (len(items) - len(ordered)) // left
+        share = first[place] + served[: len(served) // left]
+        del served[: len(served) // left]
+        filling = max(0, size - len(share)) if left > 1 else len(quick)
+        ordered += share + quick[:filling]
+        del quick[:filling]
+    return ordered
 
 
 @pytest.hookimpl(tryfirst=True)
