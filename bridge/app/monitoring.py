@@ -6,11 +6,12 @@ room connection serves all jobs of its room.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
+import trio
 from attrs import asdict, evolve, frozen
 
 from actors.monitoring.monitor_state import MonitorSettings
@@ -21,8 +22,10 @@ from bridge.app.room_actors import RoomActors, announce
 from bridge.config.settings import Settings
 from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.server_api import ServerApi
-from bridge.livekit.worker.job_kinds import JOB_KINDS, JobKind
+from bridge.livekit.worker.dispatch_cache import refresh_always
+from bridge.livekit.worker.job_kinds import JOB_KINDS, ROOM_JOBS, JobKind
 from bridge.livekit.worker.jobs import JobBook
+from bridge.livekit.worker.placeholders import placeholder_kinds, run_placeholders
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 
 log = structlog.get_logger()
@@ -44,6 +47,8 @@ class Monitoring:
     monitors: ParticipantMonitors
     workers: Mapping[str, Worker]
     """By the name of the kind."""
+    registrations: Callable[[], Awaitable[None]]
+    """Keeps LiveKit's search for workers quick (`run_registrations`)."""
 
     def drain(self) -> None:
         """Take no more jobs."""
@@ -63,6 +68,7 @@ class Monitoring:
         """The services of the program, by their names in the tree of supervision."""
         for name, worker in self.workers.items():
             yield f"{name}-worker", partial(run_worker, worker)
+        yield "registrations", self.registrations
         yield "monitoring", partial(self.monitors.report_every, REPORT_EVERY)
         yield "videos", partial(self.monitors.measure_videos_every, MEASURE_EVERY)
 
@@ -115,7 +121,25 @@ async def start_monitoring(
         kind.name: _worker(kind, room_worker.config, monitors, book, room_worker) for kind in kinds
     }
     log.info("monitoring_agent_started", agents=[kind.agent_name for kind in kinds])
-    return Monitoring(monitors, workers)
+    return Monitoring(monitors, workers, partial(run_registrations, kinds, room_worker, rooms, api))
+
+
+async def run_registrations(
+    kinds: Sequence[JobKind], room_worker: Worker, rooms: RoomActors, api: ServerApi
+) -> None:
+    """Keep what makes the offers of jobs quick beside the workers of `kinds`."""
+    config = room_worker.config
+    missing = placeholder_kinds((ROOM_JOBS, *kinds), config.agent_name)
+
+    def people_by_room() -> dict[str, int]:
+        states = [record.journal.state for record in rooms.table.records.values()]
+        return {
+            state.room: sum(one.takes_part for one in state.present.values()) for state in states
+        }
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_placeholders, missing, config, room_worker.clock, room_worker.rng)
+        await refresh_always(api, people_by_room)
 
 
 def _worker(

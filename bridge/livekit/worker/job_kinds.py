@@ -22,6 +22,7 @@ What the rows must respect (measured on livekit-server 1.13.5):
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -62,11 +63,18 @@ class JobKind:
     """Jobs of this kind at once.  None where each key takes one of the worker's places."""
     reports_success: bool = True
     """Whether LiveKit gets the report that a job of this kind succeeded."""
+    takes_jobs: bool = True
+    """False for a placeholder: its worker is always full (`placeholders`)."""
 
     def dispatched_as(self, agent_name: str) -> str:
         """The name under which LiveKit dispatches such jobs; `agent_name` is that in the
         settings."""
         return agent_name if self.agent_name is None else self.agent_name
+
+    @property
+    def log_level(self) -> int:
+        """Of the lines about its connection.  That of a placeholder is lost with the others."""
+        return logging.INFO if self.takes_jobs else logging.DEBUG
 
     @property
     def takes_place(self) -> bool:

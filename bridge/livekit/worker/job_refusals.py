@@ -52,6 +52,10 @@ class JobRefusal:
 
 
 REFUSALS: Final = (
+    # Offered in the instant before the server reads that the worker is full.
+    JobRefusal(
+        "a placeholder takes no jobs", lambda offered: not offered.kind.takes_jobs, quiet=True
+    ),
     JobRefusal("not a {kind} job", lambda offered: offered.job.type != offered.kind.type),
     JobRefusal("the job has no id", lambda offered: not offered.job.id),
     JobRefusal("the job has no room", lambda offered: not offered.job.room.name),

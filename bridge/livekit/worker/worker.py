@@ -70,8 +70,7 @@ class WorkerConfig:
     max_rooms: int
     version: str
     instance: str
-    """An id of this worker that a restart does not change.  Our participants carry it.  So a
-    participant that a crash left behind can be recognized."""
+    """An id of this worker that a restart does not change, also of its participants."""
     visible: bool = False
     """Whether participants see the agent."""
     reserve: Reserve = Factory(Reserve)
@@ -237,16 +236,14 @@ class Worker:
         self._on_change()
 
     async def flush(self) -> None:
-        """Wait until the reports so far are written, or cannot be: there is no connection, or
-        the server reads nothing for `CLOSE_TIMEOUT`."""
+        """Wait until the reports so far are written, or cannot be."""
         if self._conversation is not None:
             await self._conversation.flush()
 
     async def aclose(self) -> None:
         """Report success for every job that is still ours, close the socket, end `run`.
 
-        Takes at most `3 * CLOSE_TIMEOUT`.  May be called where `run` was never called.
-        """
+        Takes at most `3 * CLOSE_TIMEOUT`.  May be called where `run` was never called."""
         self.drain()
         for job_id in self.jobs:
             self.job_ended(job_id)
@@ -311,6 +308,8 @@ class Worker:
         self, error: str, was_registered: bool, rejected: bool, failures: int, delay: float
     ) -> None:
         keys: dict[str, Any] = {"error": error, "attempt": failures, "retry_in": round(delay, 3)}
+        if not self.config.kind.takes_jobs:
+            return  # The other workers log it.
         if rejected:
             log.error("worker_rejected", **keys)
         elif was_registered and failures == 1:
@@ -388,7 +387,8 @@ class Worker:
         self._registered_at = trio.current_time()
         self._accepted_once = True
         self._registered.set()
-        log.info(
+        log.log(
+            self.config.kind.log_level,
             "worker_registered",
             worker_id=event.worker_id,
             server_version=event.server_version,

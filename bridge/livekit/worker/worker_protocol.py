@@ -377,7 +377,7 @@ nothing."""
         if not self._kind.takes_place:
             # Such jobs are bounded by refusals: what a full worker is not offered is lost.
             used, places = len(book.active(self._kind)), 0
-        full = book.draining or 0 < places <= used
+        full = not self._kind.takes_jobs or book.draining or 0 < places <= used
         status = (full, used, book.draining)
         if status == self._status and self.now < self._status_at:
             return
