@@ -109,8 +109,8 @@ def move_to_past(state: SessionState, person: Participant) -> SessionState:
                 talk=talk,
             )
         return change(state, truncated=truncated)
-    room_for_text = MAX_PAST_TEXT - state.past_text_size + (_text_size(before) if before else 0)
-    size = _text_size(person)
+    room_for_text = MAX_PAST_TEXT - state.past_text_size + (text_size(before) if before else 0)
+    size = text_size(person)
     if size > room_for_text:
         person, size = change(person, metadata=None, attributes=None), 0
         truncated = change(truncated, texts=truncated.texts + 1)
@@ -122,7 +122,7 @@ def move_to_past(state: SessionState, person: Participant) -> SessionState:
     )
 
 
-def _text_size(person: Participant) -> int:
+def text_size(person: Participant) -> int:
     """Characters of metadata and attributes."""
     attributes = person.attributes or {}
     return len(person.metadata or "") + sum(

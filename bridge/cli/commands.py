@@ -13,6 +13,7 @@ from bridge.cli import (
     backup_command,
     check_command,
     demo_command,
+    forget_command,
     outbox_command,
     reading_commands,
     rules_command,
@@ -36,6 +37,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         rules_command.RULES,
         backup_command.BACKUP,
         backup_command.RESTORE,
+        forget_command.FORGET,
         simulate_command.SIMULATE,
     )
 }

@@ -53,6 +53,11 @@ def _pack(encoded: Sequence[bytes]) -> bytes:
     return b"".join((struct.pack(">BI", 0xDD, len(encoded)), *encoded))
 
 
+def pack_whole(encoded: Sequence[bytes]) -> bytes:
+    """Encoded rows as one pack, however long it is."""
+    return _pack(encoded)
+
+
 EMPTY_PACK: Final = _pack(())
 
 

@@ -1,0 +1,102 @@
+"""`room-actors forget`: one person erased from everything in a data directory.
+
+The store, the webhooks that wait, and the bans.  Files that were set aside (damaged stores, stores
+that a backup replaced) are not changed: they are named.  At the end every file is searched for the
+bytes of the identity, so that the report says what is there and not what should be.
+"""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+from pathlib import Path
+from stat import S_ISREG
+from typing import Final
+
+from attrs import define, field
+
+from actors.session.erasure import Erasure
+from bridge.outlets.outbox_erasure import erase_deliveries
+from bridge.store.ban_file import erase_bans, rooms_with_ban
+from bridge.store.directory_lock import lock_owner
+from bridge.store.person_erasure import ErasureReport, Progress, erase_person, person_names
+from bridge.store.schema import FILE
+
+_SET_ASIDE: Final = (".corrupt-", ".replaced-", ".part-")
+_PASSED_OVER: Final = ("lock",)
+
+
+@define
+class ForgetReport:
+    """What `forget` did, and what it could not do."""
+
+    store: ErasureReport
+    webhooks: int = 0
+    """Deliveries that were rewritten."""
+    bans: list[str] = field(factory=list[str])
+    """Rooms in which a ban was lifted."""
+    bans_left: list[str] = field(factory=list[str])
+    """Rooms whose ban the running worker would write again."""
+    set_aside: list[str] = field(factory=list[str])
+    """Files that were not changed."""
+    files_with_bytes: list[str] = field(factory=list[str])
+    """Files in which the bytes of an identity still are, perhaps as a part of another text."""
+
+    @property
+    def nothing(self) -> bool:
+        """True if nobody of this name was there."""
+        return not (
+            self.store.sessions
+            or self.store.left
+            or self.webhooks
+            or self.bans
+            or self.bans_left
+            or self.files_with_bytes
+        )
+
+    @property
+    def whole(self) -> bool:
+        """True if nothing is left."""
+        left = (self.store.left, self.store.unreadable, self.bans_left, self.set_aside)
+        return not any(left) and not self.files_with_bytes
+
+
+def forget(data_dir: Path, person: str, progress: Progress) -> ForgetReport:
+    """Erase the person with this identity or person key.
+
+    Raises `NoStore`, `StoreRefused`, `ArchiveTrouble` and `OutboxTrouble`.
+    """
+    names = person_names(data_dir, person)
+    report = ForgetReport(erase_person(data_dir, names, progress))
+    progress("webhooks that wait")
+    pseudonym = f"erased-{secrets.token_hex(6)}"
+    report.webhooks = erase_deliveries(data_dir, names, Erasure(dict.fromkeys(names, pseudonym)))
+    banned = rooms_with_ban(data_dir, names)
+    if banned and lock_owner(data_dir) is not None:
+        report.bans_left = banned
+    elif banned:
+        erase_bans(data_dir, names)
+        report.bans = banned
+    progress("searching the directory")
+    for path in sorted(data_dir.iterdir()):
+        if any(mark in path.name for mark in _SET_ASIDE):
+            report.set_aside.append(path.name)
+        elif path.name not in _PASSED_OVER and _has_bytes(path, names):
+            report.files_with_bytes.append(path.name)
+    if report.store.left:
+        # They are there because of these sessions, which are named.
+        of_store = (FILE, f"{FILE}-wal", f"{FILE}-shm")
+        report.files_with_bytes = [n for n in report.files_with_bytes if n not in of_store]
+    if report.bans_left:
+        report.files_with_bytes = [n for n in report.files_with_bytes if n != "bans.json"]
+    return report
+
+
+def _has_bytes(path: Path, names: tuple[str, ...]) -> bool:
+    try:
+        if not S_ISREG(path.lstat().st_mode) or not path.stat().st_size:
+            return False
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return any(data.find(name.encode()) >= 0 for name in names)
+    except (OSError, ValueError):
+        return False
