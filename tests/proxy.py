@@ -36,7 +36,7 @@ class Proxy:
     refused: str | None = None
     """New lines of this purpose are closed at once."""
     _lines: set[Line] = field(factory=set[Line])
-    _stalled: str | None = None
+    _stalled: frozenset[str] = frozenset()
     _flows: trio.Event = field(factory=trio.Event)
 
     @property
@@ -50,12 +50,12 @@ class Proxy:
             line.scope.cancel()
         return len(those)
 
-    def stall(self, purpose: str) -> None:
+    def stall(self, *purposes: str) -> None:
         """The lines stay, and nothing goes through them until `flow`."""
-        self._stalled = purpose
+        self._stalled = frozenset(purposes)
 
     def flow(self) -> None:
-        self._stalled = None
+        self._stalled = frozenset()
         self._flows.set()
         self._flows = trio.Event()
 
@@ -87,7 +87,7 @@ class Proxy:
 
     async def _copy(self, line: Line, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         async for chunk in source:
-            while self._stalled == line.purpose:
+            while line.purpose in self._stalled:
                 await self._flows.wait()
             await sink.send_all(chunk)
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):

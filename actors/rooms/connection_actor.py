@@ -21,6 +21,7 @@ from actors.rooms.messages import (
     LeaveRoom,
     MeasureVideo,
     RosterWanted,
+    VerifyDispatch,
 )
 from actors.rooms.room_port import (
     OpenRoom,
@@ -39,6 +40,10 @@ RenewJob: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
 """The job with a token that is valid now; None if that room instance is over.
 Raises `RoomUnreachable` if the server gives no answer."""
 
+DispatchExists: TypeAlias = Callable[[RoomJob], Awaitable[bool]]
+"""True if the dispatch of a job exists.  Asked only while the room does.  Raises
+`RoomUnreachable` if the server gives no answer."""
+
 
 class OwnRoomRemoval(Protocol):
     """Recognizes a room that only our own entry made, and deletes it."""
@@ -53,6 +58,13 @@ class OwnRoomRemoval(Protocol):
         ...
 
 
+TERMINATION_GRACE: Final = 1.0
+"""Seconds after the end of a job until we ask why LiveKit ended it.
+
+If our participant was removed or the room was deleted, `disconnected` comes 4 to 20 ms after the
+end of the job, and nothing is to be asked.  After its dispatch was deleted LiveKit leaves an agent
+in the room for 3 s.
+"""
 ENTRY_RETRY: Final = Backoff(first=0.25, most=10.0, reset_after=30.0)
 """Between tries to enter a room."""
 MOST_FAILURES: Final = 6
@@ -91,7 +103,7 @@ class ConnectionMemory:
 
 
 @final
-class ConnectionActor(Actor[LeaveRoom | RosterWanted | MeasureVideo]):
+class ConnectionActor(Actor[LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo]):
     """One incarnation.  `job` is what LiveKit assigned."""
 
     def __init__(
@@ -100,6 +112,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted | MeasureVideo]):
         port: RoomPort,
         *,
         renew_job: RenewJob,
+        dispatch_exists: DispatchExists,
         own_room_removal: OwnRoomRemoval,
         clock: Clock,
         announce: Announce,
@@ -109,6 +122,7 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted | MeasureVideo]):
         self._job = evolve(job, room_sid=memory.room_sid or job.room_sid)
         self._port = port
         self._renew_job = renew_job
+        self._dispatch_exists = dispatch_exists
         self._own_room_removal = own_room_removal
         self._clock = clock
         self._announce = announce
@@ -134,22 +148,47 @@ class ConnectionActor(Actor[LeaveRoom | RosterWanted | MeasureVideo]):
 
     @receives(LeaveRoom)
     def leave(self, message: LeaveRoom) -> None:
-        if message.grace > 0:
-            self.context.start_soon(self._leave_after_grace, message)
-        else:
-            self._reason, self._lost_at = message.reason, None
-            self._session_stays_open = message.session_stays_open
-            self._in_room.cancel()
+        self._reason, self._lost_at = message.reason, None
+        self._session_stays_open = message.session_stays_open
+        self._in_room.cancel()
 
-    async def _leave_after_grace(self, message: LeaveRoom) -> None:
-        """LiveKit also ends the job of an agent that it let into a room that it is closing.
-        Then the end of the job is the only message that we get."""
-        await sleep(message.grace)
-        reason = message.reason
-        with suppress(RoomUnreachable):
-            if await self._renew_job(self._job) is None:
-                reason = "found_ended"
-        self.leave(LeaveRoom(reason))
+    @receives(VerifyDispatch)
+    def verify_dispatch(self, _: VerifyDispatch) -> None:
+        self.context.start_soon(self._verify_dispatch)
+
+    async def _verify_dispatch(self) -> None:
+        """Find out why LiveKit ended the job, and leave the room if we are to.
+
+        LiveKit ends a job for one of three reasons and does not say which:
+
+        * Its dispatch was deleted.  We leave.
+        * Our participant left, as LiveKit has it: an entry failed, or we connected anew.  We stay.
+        * The room is over.  If LiveKit let us in while it closed the room, the end of the job is
+          the only message that we get.
+        """
+        await sleep(TERMINATION_GRACE)
+        attempt = 0
+        while not self._down:
+            job, room = self._job, self._room
+            exists = await self._find_instance() is not None
+            if job is not self._job or room is not self._room:
+                continue
+            if not exists:
+                # While the room is entered, another check asks the same.
+                if room is not None and not self._down:
+                    self.leave(LeaveRoom("found_ended"))
+                return
+            try:
+                dispatched = not job.dispatch_id or await self._dispatch_exists(job)
+            except RoomUnreachable:
+                attempt += 1
+                await sleep(ENTRY_RETRY.delay(attempt, self.context.random))
+                continue
+            if dispatched:
+                self._announce("job_goes_on", room=job.room, job_id=job.job_id)
+            elif not self._down:
+                self.leave(LeaveRoom("dispatch_deleted"))
+            return
 
     @receives(MeasureVideo)
     def measure_video(self, message: MeasureVideo) -> None:

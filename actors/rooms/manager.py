@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, TypeAlias, final
+from typing import TypeAlias, final
 
 from attrs import evolve
 
@@ -35,6 +35,7 @@ from actors.rooms.messages import (
     RosterWanted,
     SessionReady,
     Terminated,
+    VerifyDispatch,
     WebhookReceived,
 )
 from actors.rooms.room_group import RoomContext, RoomDependencies, room_group
@@ -44,14 +45,6 @@ from actors.rooms.subscriber import publish_entries
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
 from actors.session import Disconnected, EndReason, SessionBegan, WebhookRoomFinished
 from actors.session.end_reasons import DISPATCH_DELETED, SENT_OUT
-
-GRACE: Final = 1.0
-"""Seconds between LiveKit's message that a job is to end and our leaving by ourselves.
-
-A removed agent and a deleted room are announced the same way, and the room's own
-`disconnected` follows within 4 to 20 ms.  Only a deleted dispatch leaves us in the room
-(for 3 s).
-"""
 
 ManagerMessage: TypeAlias = (
     Assigned
@@ -166,7 +159,9 @@ class RoomManager(Actor[ManagerMessage]):
             return
         if message.job_id == record.job.job_id:
             if not record.is_reconnecting(self._dependencies.clock()):
-                self._leave(record, LeaveRoom("dispatch_deleted", GRACE))
+                self._table.put(evolve(record, terminated=True))
+                if record.connection is not None:
+                    record.connection.tell(VerifyDispatch())
         else:
             jobs = {key: job for key, job in record.jobs.items() if key != message.job_id}
             self._table.put(evolve(record, jobs=jobs))
@@ -193,6 +188,8 @@ class RoomManager(Actor[ManagerMessage]):
             message.session.tell(JobAttached(job_id))
         if record.leaving is not None:
             message.connection.tell(record.leaving)
+        elif record.terminated:
+            message.connection.tell(VerifyDispatch())
 
     @receives(RoomEntered)
     def room_entered(self, message: RoomEntered) -> None:

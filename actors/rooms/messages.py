@@ -20,15 +20,16 @@ from actors.session import EndReason, RoomEvent, SessionState, WebhookReport
 
 @frozen
 class LeaveRoom:
-    """Leave the room.  The session ends for `reason`, unless the server gives another one.
-
-    `grace`: seconds to wait for the server's own message first.
-    """
+    """Leave the room.  The session ends for `reason`."""
 
     reason: EndReason
-    grace: float = 0.0
     session_stays_open: bool = False
     """The room goes on, and its session stays open, unwatched."""
+
+
+@frozen
+class VerifyDispatch:
+    """LiveKit has ended the job: leave the room if its dispatch was deleted."""
 
 
 @frozen
@@ -95,7 +96,7 @@ class Assigned:
 
 @frozen
 class Terminated:
-    """LiveKit wants this job ended.  Only a hint: the room may go on."""
+    """LiveKit has ended this job.  Only a hint: it does not say why."""
 
     job_id: str
 
@@ -109,7 +110,7 @@ class SessionReady:
 
     key: str
     session: Ref[Any]
-    connection: Ref[LeaveRoom | RosterWanted | MeasureVideo]
+    connection: Ref[LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo]
     journal: Journal
 
 

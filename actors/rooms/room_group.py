@@ -22,6 +22,7 @@ from actors.journal.process_ports import Announce, Clock
 from actors.rooms.connection_actor import (
     ConnectionActor,
     ConnectionMemory,
+    DispatchExists,
     OwnRoomRemoval,
     RenewJob,
 )
@@ -79,6 +80,7 @@ def connection_part(room: RoomContext) -> ChildSpec[Any]:
             room.job,
             dependencies.port,
             renew_job=dependencies.renew_job,
+            dispatch_exists=dependencies.dispatch_exists,
             own_room_removal=dependencies.own_room_removal,
             clock=dependencies.clock,
             announce=dependencies.announce,
@@ -138,6 +140,7 @@ class RoomDependencies:
 
     port: RoomPort
     renew_job: RenewJob
+    dispatch_exists: DispatchExists
     own_room_removal: OwnRoomRemoval
     backlog: Backlog
     """Where the records of every session go."""

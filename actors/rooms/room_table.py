@@ -26,7 +26,7 @@ from actors.journal.archive import RecoveredSessions, StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.rooms.final_summary import RunningSummary, Summary
-from actors.rooms.messages import LeaveRoom, MeasureVideo, RosterWanted
+from actors.rooms.messages import LeaveRoom, MeasureVideo, RosterWanted, VerifyDispatch
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
 from actors.session import SessionBegan
@@ -56,20 +56,21 @@ class RoomRecord:
     jobs: Mapping[str, RoomJob] = field(factory=dict[str, RoomJob])
     """Every job of ours for this room that has not ended, `job` among them."""
     session: Ref[Any] | None = None
-    connection: Ref[LeaveRoom | RosterWanted | MeasureVideo] | None = None
+    connection: Ref[LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo] | None = None
     entered: bool = False
+    terminated: bool = False
+    """LiveKit has ended `job`, and perhaps because its dispatch was deleted."""
     leaving: LeaveRoom | None = None
     """The order to go, once there is one."""
 
     def is_reconnecting(self, now: float) -> bool:
-        """True if our own connection is down, or was a moment ago.
+        """True if our connection to the room is down and may come back, or did a moment ago.
 
         After a reconnect LiveKit takes us for another participant and ends the job of the
         first one.  We stay then.  If the dispatch was really deleted, LiveKit removes us.
         """
         state = self.journal.state
-        blind = state.watched_from is not None and not state.watching
-        return blind or now < state.roster_complete_at
+        return state.reconnecting or (state.watching and now < state.roster_complete_at)
 
 
 @final

@@ -75,7 +75,8 @@ class EventDelivery:
         """An `offer` with the faults of this delivery."""
 
         def send(event: RoomEvent) -> None:
-            if self.stopped:
+            if self.stopped and not isinstance(event, Watching):
+                # The port promises that a room is entered with `Watching`, whatever comes later.
                 self._burst.append((offer, event))
             elif isinstance(event, NEVER_REORDERED):
                 self.flush()

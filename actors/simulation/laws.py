@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actors.rooms.connection_actor import EntryRefused
+from actors.session import SessionEnded
+from actors.session.end_reasons import DISPATCH_DELETED
 from actors.simulation import stored_session_laws
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing import checks
@@ -63,7 +65,7 @@ def _differences(world: World, room: SimulatedRoom) -> Iterator[str]:
     table = world.program.table
     record = table.find_room(room.sid)
     if record is None or record.journal.ended:
-        if room.sid not in table.declined:
+        if room.sid not in table.declined or not _is_undispatched(world, room.sid):
             yield f"{room.name} ({room.sid}) is open and is not watched"
         return
     state = record.journal.state
@@ -86,6 +88,22 @@ def _differences(world: World, room: SimulatedRoom) -> Iterator[str]:
         yield f"{room.name}: recorded {state.recorded_now}, in truth {room.recording}"
     if state.metadata != room.metadata:
         yield f"{room.name}: metadata {state.metadata!r}, in truth {room.metadata!r}"
+
+
+def _is_undispatched(world: World, room_sid: str) -> bool:
+    return room_sid in world.deleted_dispatches.values()
+
+
+def _dispatches_are_honoured(world: World) -> list[str]:
+    """A session ends because of a deleted dispatch only where one was deleted."""
+    return [
+        f"{sid}: ended because a dispatch was deleted, and none was"
+        for watched in world.journals.all
+        for record in watched.records
+        if isinstance(record, SessionEnded) and record.reason == DISPATCH_DELETED
+        for sid in [watched.journal.state.room_sid]
+        if not _is_undispatched(world, sid)
+    ]
 
 
 def _no_room_of_ours(world: World) -> list[str]:
@@ -171,6 +189,7 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "coverage": stored_session_laws.coverage,
         "gaps": stored_session_laws.gaps,
         "end reasons": stored_session_laws.end_reasons,
+        "dispatches are honoured": _dispatches_are_honoured,
         "webhooks alone": stored_session_laws.webhooks_alone,
         "rows": stored_session_laws.rows,
         "snapshot is the fold": lambda world: world.journals.differing(world.disk),

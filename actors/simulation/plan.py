@@ -72,6 +72,7 @@ FAULTS: Final[tuple[str, ...]] = (
     "removed",
     "second_job",
     "dispatch_deleted",
+    "job_terminated",
     "disk_full",
     "disk_locked",
     "disk_readonly",

@@ -229,12 +229,12 @@ def _server_unreachable(world: World, step: Step) -> None:
 
 
 def _entry_refused(world: World, room: SimulatedRoom, step: Step) -> None:
-    world.refusals[room.name] += 1 + step.n % 3
+    world.entries.refused[room.name] += 1 + step.n % 3
     _disconnect(world, room, step)
 
 
 def _entry_slow(world: World, room: SimulatedRoom, step: Step) -> None:
-    world.entry_delays[room.name] = float(step.n)
+    world.entries.delays[room.name] = float(step.n)
     _disconnect(world, room, step)
 
 
@@ -250,9 +250,9 @@ def _deleted_while_entering(world: World, step: Step) -> None:
         room.drop(None)
 
     async def delete() -> None:
-        world.entry_delays[name] = 1.0
+        world.entries.delays[name] = 1.0
         await sleep(step.x)
-        world.entry_delays.pop(name, None)
+        world.entries.delays.pop(name, None)
         if room in world.rooms.live:
             mark_inexact_if_unwatched(world, room)
             room.close("room_deleted")
@@ -286,8 +286,37 @@ def _second_job(world: World, room: SimulatedRoom, _: Step) -> None:
 
 
 def _dispatch_deleted(world: World, room: SimulatedRoom, step: Step) -> bool:
+    jobs = world.program.jobs.open_in(room.sid)
+    if not jobs:
+        return False
     world.truths.mark_inexact(room)
-    return world.program.terminate(room, step.n)
+    world.program.delete_dispatch(jobs[step.n % len(jobs)])
+    return True
+
+
+def _job_terminated(world: World, step: Step) -> None:
+    """LiveKit ends a job whose dispatch is still there: an entry failed, the first one into a new
+    room or one after a lost connection, or the server knows before us that we connected anew."""
+    name = room_name(step.room)
+    room = world.live(step.room)
+    if room is None:
+        world.entries.unreachable[name] += 1 + step.n % 2
+        room = world.rooms.room(name)
+        world.assign(room)
+    elif room.watchers and step.n % 3:
+        world.truths.mark_inexact(room)
+        if step.n % 3 == 1:
+            world.entries.unreachable[name] += 1
+            room.drop(None)
+
+    async def terminate() -> None:
+        await sleep(step.x)
+        for job_id in world.program.jobs.open_in(room.sid):
+            world.program.terminate(job_id)
+            world.inject(step.what)
+
+    if world.program.takes_jobs:
+        world.nursery.start_soon(terminate)
 
 
 ROOM_FAULTS: Final[Mapping[str, PlayStep]] = {
@@ -321,4 +350,5 @@ ROOM_FAULTS: Final[Mapping[str, PlayStep]] = {
     "removed": _watched(_removed),
     "second_job": _watched(_second_job),
     "dispatch_deleted": _watched(_dispatch_deleted),
+    "job_terminated": _job_terminated,
 }

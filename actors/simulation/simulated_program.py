@@ -42,6 +42,7 @@ from actors.runtime import (
 )
 from actors.session import RoomEvent, SessionState, TimelineEntry
 from actors.simulation.event_delivery import DelayedRooms
+from actors.simulation.simulated_jobs import SimulatedJobs
 from actors.simulation.simulated_rooms import SimulatedRoom
 from actors.testing.sabotage import Injected, Saboteur
 
@@ -65,30 +66,6 @@ ASK_EVERY: Final = 37.0
 STOP_WITHIN: Final = 10.0
 """Seconds for a graceful end."""
 OFTEN: Final = Intensity(restarts=1_000_000, within=1.0)
-
-
-@final
-class Jobs:
-    """LiveKit's side of the jobs of one run, and what the program reported of each."""
-
-    def __init__(self) -> None:
-        self.given: dict[str, str] = {}
-        """Job id to the SID of its room."""
-        self.running: Counter[str] = Counter()
-        self.ends: dict[str, list[str | None]] = {}
-        self.capacities: list[int] = []
-
-    def job_running(self, job_id: str) -> None:
-        self.running[job_id] += 1
-
-    def job_ended(self, job_id: str, error: str | None = None) -> None:
-        self.ends.setdefault(job_id, []).append(error)
-
-    def capacity(self, active: int) -> None:
-        self.capacities.append(active)
-
-    async def flush(self) -> None:
-        await sleep(0.01)
 
 
 @final
@@ -134,7 +111,7 @@ class SimulatedProgram:
         self.number = len(world.programs)
         self.table, self.backlog = RoomTable(), Backlog(most_rows=BACKLOG)
         self.faulty = FaultySubscriber(self)
-        self.jobs = Jobs()
+        self.jobs = SimulatedJobs()
         self.saboteur = Saboteur(world.injected)
         self.signals: list[Signal] = []
         self.restarts: list[tuple[float, Restarting]] = []
@@ -226,6 +203,7 @@ class SimulatedProgram:
         around = RoomDependencies(
             port=DelayedRooms(self.world.rooms, self._through_delivery, self._entered, self._left),
             renew_job=self.world.renew_job,
+            dispatch_exists=self.world.dispatch_exists,
             own_room_removal=self.world.own_room_removal,
             backlog=self.backlog,
             clock=self.world.our_time,
@@ -361,20 +339,18 @@ class SimulatedProgram:
         job_id = self.world.next_job_id()
         self.jobs.given[job_id] = room.sid
         job = RoomJob(job_id, room.name, room.sid, "ws://simulated", "token", "agent-1")
-        job = evolve(job, created_at=room.created_at)
+        job = evolve(job, created_at=room.created_at, dispatch_id=f"AD_{job_id}")
         self.table.assign(job)
         self.manager.tell(Assigned(job))
 
-    def terminate(self, room: SimulatedRoom, which: int) -> bool:
-        """LiveKit wants one of our jobs ended."""
-        jobs = [
-            job_id
-            for job_id, sid in self.jobs.given.items()
-            if sid == room.sid and job_id not in self.jobs.ends
-        ]
-        if jobs:
-            self.manager.tell(Terminated(jobs[which % len(jobs)]))
-        return bool(jobs)
+    def terminate(self, job_id: str) -> None:
+        """LiveKit ends a job: its participant left, or its dispatch was deleted."""
+        self.manager.tell(Terminated(job_id))
+
+    def delete_dispatch(self, job_id: str) -> None:
+        """Somebody deletes the dispatch of a job."""
+        self.world.deleted_dispatches[f"AD_{job_id}"] = self.jobs.given[job_id]
+        self.terminate(job_id)
 
     async def _ask_periodically(self, nursery: trio.Nursery) -> None:
         while True:

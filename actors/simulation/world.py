@@ -17,10 +17,11 @@ from actors.journal.store_actor import BATCH_INTERVAL, Flush
 from actors.rooms.connection_actor import OwnRoomRemoval
 from actors.rooms.messages import WebhookReceived
 from actors.rooms.room_group import ROOM_PARTS
-from actors.rooms.room_port import RoomJob, RoomRefused, RoomUnreachable
+from actors.rooms.room_port import RoomError, RoomJob, RoomUnreachable
 from actors.rooms.subscriber import Subscriber
 from actors.runtime import sleep, sleep_until
 from actors.session import Tick, WebhookReport, WebhookRoomStarted
+from actors.simulation.entry_faults import EntryFaults
 from actors.simulation.event_delivery import EventDelivery
 from actors.simulation.ground_truth import GroundTruth
 from actors.simulation.journal_watch import JournalWatch
@@ -88,9 +89,10 @@ class World:
         self.injected: Counter[str] = Counter()
         self.trace: list[tuple[object, ...]] = []
         """Everything that was observed, in order."""
+        self.entries = EntryFaults(self.inject)
         self.rooms = SimulatedRooms(self.server_time)
         self.rooms.fault = self._entry_fault
-        self.rooms.delay = lambda job: self.entry_delays.get(job.room, 0.02)
+        self.rooms.delay = self.entries.delay
         self.rooms.tell = self._on_webhook
         self.rooms.made = lambda _: self.inject("deleted_while_entering")
         self.truths = GroundTruth(self.server_time)
@@ -112,9 +114,8 @@ class World:
         self.server_down_until = 0.0
         self.server_dying = False
         """The server is killed, and sends no webhook."""
-        self.refusals: Counter[str] = Counter()
-        """Room to entries that will be refused."""
-        self.entry_delays: dict[str, float] = {}
+        self.deleted_dispatches: dict[str, str] = {}
+        """Dispatches that somebody deleted, to the SID of their room."""
         self.publish_faults = 0
         """Entries that will make a subscriber raise."""
         self.record_faults = 0
@@ -181,20 +182,20 @@ class World:
     def announce(self, event: str, /, **fields: Any) -> None:
         self.note("announce", event, fields.get("room"))
 
-    def _entry_fault(self, job: RoomJob) -> RoomUnreachable | RoomRefused | None:
+    def _entry_fault(self, job: RoomJob) -> RoomError | None:
         if trio.current_time() < self.server_down_until:
             return RoomUnreachable("the server is down")
-        if self.refusals[job.room] > 0:
-            self.refusals[job.room] -= 1
-            self.inject("entry_refused")
-            return RoomRefused("401")
-        return None
+        return self.entries.fault(job)
 
     async def renew_job(self, job: RoomJob) -> RoomJob | None:
         living = await self.list_living()
         if job.room_sid:
             return job if job.room_sid in living else None
         return job if any(room.name == job.room for room in self.rooms.live) else None
+
+    async def dispatch_exists(self, job: RoomJob) -> bool:
+        await self.list_living()
+        return job.dispatch_id not in self.deleted_dispatches
 
     @property
     def own_room_removal(self) -> OwnRoomRemoval:
@@ -358,14 +359,12 @@ class World:
         while self.pending_restarts:
             await sleep(1.0)
         await self.program.ready.wait()
-        parts = (self.program.saboteur, self.disk, self.webhooks, self.acting)
+        parts = (self.program.saboteur, self.disk, self.webhooks, self.acting, self.entries)
         for part in (*parts, self.outlets, self.monitoring):
             if part is not None:
                 part.heal()
         self.publish_faults = self.record_faults = 0
         self.server_down_until = 0.0
-        self.refusals.clear()
-        self.entry_delays.clear()
         for delivery in self.deliveries.values():
             delivery.clear()
         await sleep(SETTLING * 2 / 3)

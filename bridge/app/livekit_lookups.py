@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
-from actors.rooms.connection_actor import OwnRoomRemoval, RenewJob
+from actors.rooms.connection_actor import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.recovery import ListLiving
 from actors.rooms.room_port import RoomJob, RoomUnreachable
 from bridge.livekit.rooms.instance_tracker import LookUp
@@ -76,6 +76,18 @@ def current_job_lookup(instances: RoomInstances, config: WorkerConfig) -> RenewJ
         return with_own_tokens(job, config)
 
     return renew_job
+
+
+def dispatch_lookup(api: ServerApi) -> DispatchExists:
+    """Says whether the dispatch of a job exists.  LiveKit forgets a dispatch that is deleted before
+    it ends the job; it keeps one whose agent left."""
+
+    async def dispatch_exists(job: RoomJob) -> bool:
+        with _errors_as_unreachable():
+            dispatches = await api.list_dispatch(job.room)
+        return any(one.id == job.dispatch_id and not one.state.deleted_at for one in dispatches)
+
+    return dispatch_exists
 
 
 @frozen

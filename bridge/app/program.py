@@ -36,6 +36,7 @@ from bridge.app.full_collections import FullCollections
 from bridge.app.livekit_lookups import (
     ApiRoomRemoval,
     current_job_lookup,
+    dispatch_lookup,
     living_rooms_lookup,
     recorder_lookup,
     room_sid_lookup,
@@ -228,6 +229,7 @@ async def _start_everything(
     ports = RoomActorPorts(
         port=CountedRooms(port, entries, renew_job),
         renew_job=renew_job,
+        dispatch_exists=dispatch_lookup(api),
         own_room_removal=ApiRoomRemoval(instances),
         list_living=living_rooms_lookup(api),
         reports=worker,

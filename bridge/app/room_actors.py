@@ -22,7 +22,7 @@ from actors.journal.process_ports import Clock
 from actors.journal.store_actor import Flush, StoreActor
 from actors.recording.egress_port import EgressPort
 from actors.recording.session_access import RoomTableSessions
-from actors.rooms.connection_actor import OwnRoomRemoval, RenewJob
+from actors.rooms.connection_actor import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Terminated, WebhookReceived
@@ -97,7 +97,7 @@ class RoomActors:
         self.manager.tell(Assigned(job))
 
     def terminate(self, job_id: str) -> None:
-        """LiveKit wants this job ended."""
+        """LiveKit has ended this job."""
         self.manager.tell(Terminated(job_id))
 
     def give_up(self, room_sid: str) -> None:
@@ -228,6 +228,7 @@ class RoomActorPorts:
 
     port: RoomPort
     renew_job: RenewJob
+    dispatch_exists: DispatchExists
     own_room_removal: OwnRoomRemoval
     list_living: ListLiving
     reports: JobReports
@@ -265,6 +266,7 @@ async def start_room_actors(
     dependencies = RoomDependencies(
         port=ports.port,
         renew_job=ports.renew_job,
+        dispatch_exists=ports.dispatch_exists,
         own_room_removal=ports.own_room_removal,
         backlog=backlog,
         clock=ports.clock,

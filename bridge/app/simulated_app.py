@@ -92,6 +92,9 @@ async def open_simulated_app(
         )
         return job if exists else None
 
+    async def dispatch_exists(_: RoomJob) -> bool:
+        return True
+
     async def list_living() -> frozenset[str]:
         return frozenset(room.sid for room in rooms.live)
 
@@ -102,6 +105,7 @@ async def open_simulated_app(
         ports = RoomActorPorts(
             port=rooms,
             renew_job=renew_job,
+            dispatch_exists=dispatch_exists,
             own_room_removal=rooms,
             list_living=list_living,
             reports=reports,

@@ -16,7 +16,8 @@ from bridge.app.entry_health import ENOUGH, CountedRooms, EntryHealth
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.proxies import VARIABLES, drop_proxies
-from tests.app.agent_program import WAIT, Agent, running_agent
+from bridge.livekit.server_api import ServerApi
+from tests.app.agent_program import WAIT, Agent, running_agent, server_api
 from tests.proxy import open_proxy
 
 NAMES = ("--agent-name", "entries-test")
@@ -186,3 +187,44 @@ async def test_what_a_room_raises_while_we_are_in_it_is_no_failed_entry() -> Non
         async with port.open(JOB, lambda _: None):
             raise RoomUnreachable("it broke")
     assert (entries.failed_in_a_row, entries.error) == (0, "")
+
+
+async def test_a_job_that_livekit_ends_while_its_room_is_entered(
+    livekit_server: PrivateServer, people: People, tmp_path: Path
+) -> None:
+    """After a failed entry it is entered again.  A deleted dispatch is honoured."""
+    failed, deleted = "entries-failed", "entries-deleted"
+    flags = (*NAMES, "--watch", "")
+    async with (
+        server_api(livekit_server) as api,
+        open_proxy(livekit_server.port) as proxy,
+        running_agent(livekit_server, tmp_path, *flags, "--url", proxy.url) as agent,
+    ):
+        await agent.logged("worker_registered")
+        proxy.stall(failed, deleted)
+        await people.join(failed, "alice")
+        await people.join(deleted, "bob")
+        await api.create_dispatch(failed, NAMES[1])
+        dispatch = await api.create_dispatch(deleted, NAMES[1])
+        await api.remove_participant(failed, await agent_of_job(api, failed))
+        await agent_of_job(api, deleted)
+        await api.delete_dispatch(deleted, dispatch.id)
+        await agent.logged("job_terminated", room=failed)
+        await agent.logged("job_goes_on", room=failed)
+        await agent.logged("session_ended", room=deleted, reason="dispatch_deleted")
+        proxy.cut(failed)
+        proxy.flow()
+        await agent.logged("participant_found", room=failed, identity="alice")
+        await agent.stop()
+    ended = [(one["room"], one["reason"]) for one in agent.events("session_ended")]
+    assert ended == [(deleted, "dispatch_deleted"), (failed, "worker_stopped")]
+
+
+async def agent_of_job(api: ServerApi, room: str) -> str:
+    """The identity of the agent of a room's job, once LiveKit knows which participant it is."""
+    with trio.fail_after(WAIT):
+        while True:
+            dispatches = await api.list_dispatch(room)
+            for job in (job for one in dispatches for job in one.state.jobs):
+                return job.state.participant_identity
+            await trio.sleep(0.1)

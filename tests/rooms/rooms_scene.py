@@ -32,6 +32,10 @@ class RoomsScene:
         self.world.assign(room)
         return room
 
+    def delete_dispatch(self, job_id: str) -> None:
+        """Somebody deletes the dispatch of a job, and LiveKit ends the job."""
+        self.program.delete_dispatch(job_id)
+
     async def settle(self, seconds: float = 1.0) -> None:
         await trio.sleep(seconds)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+import trio
 from attrs import evolve
 
-from actors.rooms.messages import Assigned, Drain, Terminated
+from actors.rooms.messages import Assigned, Drain, RosterWanted, Terminated
 from tests.rooms.rooms_scene import RoomsScene
 
 
@@ -68,7 +70,7 @@ async def test_a_room_whose_dispatch_was_deleted_is_left_and_not_wanted_again(
 ) -> None:
     room = scene.make()
     await scene.settle()
-    scene.program.manager.tell(Terminated("AJ_0"))
+    scene.delete_dispatch("AJ_0")
     await scene.settle(3.0)
     assert scene.state(room.sid).end_reason == "dispatch_deleted"
     assert room.sid in scene.program.table.declined
@@ -86,6 +88,71 @@ async def test_the_end_of_a_job_in_a_room_that_has_ended_is_the_end_of_the_room(
     await scene.settle(3.0)
     assert scene.state(room.sid).end_reason == "found_ended"
     assert room.sid not in scene.program.table.declined
+
+
+async def test_the_end_of_a_job_whose_entry_failed_is_not_the_end_of_the_room(
+    scene: RoomsScene,
+) -> None:
+    """LiveKit ends a job when its participant leaves, and an entry that fails is such a leave."""
+    scene.world.entries.unreachable["atlas"] = 1
+    scene.world.rooms.delay = lambda _: 2.0
+    room = scene.make()
+    await scene.settle(2.1)
+    scene.program.manager.tell(Terminated("AJ_0"))
+    await scene.settle(5.0)
+    assert scene.numbers(room.sid) == (1, 1, 1, 1)
+    assert len(room.watchers) == 1
+    assert room.sid not in scene.program.table.declined
+    assert scene.program.jobs.ends == {}
+
+
+async def test_the_end_of_a_job_before_our_connection_is_known_to_be_lost_is_not_the_end(
+    scene: RoomsScene,
+) -> None:
+    """The server knows before the SDK that our participant is gone."""
+    room = scene.make()
+    await scene.settle(20.0)
+    scene.program.manager.tell(Terminated("AJ_0"))
+    await scene.settle(0.5)
+    room.reconnecting()
+    await scene.settle(5.0)
+    room.reconnected()
+    await scene.settle()
+    assert scene.state(room.sid).watching
+    assert room.sid not in scene.program.table.declined
+
+
+@pytest.mark.parametrize("unreachable", [False, True], ids=["at once", "after an outage"])
+async def test_a_dispatch_that_is_deleted_while_its_room_is_entered_is_honoured(
+    scene: RoomsScene, unreachable: bool
+) -> None:
+    scene.world.rooms.delay = lambda _: 10.0
+    room = scene.make()
+    await scene.settle(0.5)
+    if unreachable:
+        scene.world.server_down_until = trio.current_time() + 4.0
+    scene.delete_dispatch("AJ_0")
+    await scene.settle(8.0)
+    assert scene.state(room.sid).end_reason == "dispatch_deleted"
+    assert room.sid in scene.program.table.declined
+    assert scene.program.jobs.running == {}
+    assert scene.program.jobs.ends == {"AJ_0": [None]}
+    assert room.watchers == []
+
+
+async def test_a_deleted_dispatch_is_honoured_also_if_the_connection_crashes_meanwhile(
+    scene: RoomsScene,
+) -> None:
+    room = scene.make()
+    await scene.settle()
+    scene.delete_dispatch("AJ_0")
+    await scene.settle(0.5)
+    scene.program.saboteur.raise_at(scene.connection(room.sid).path, 1, "connection_crash")
+    scene.connection(room.sid).tell(RosterWanted())
+    await scene.settle(8.0)
+    assert scene.crashes() == [f"/rooms/{room.sid}/connection"]
+    assert scene.state(room.sid).end_reason == "dispatch_deleted"
+    assert room.watchers == []
 
 
 async def test_a_room_that_ends_while_its_entry_hangs_is_given_up(scene: RoomsScene) -> None:
@@ -154,7 +221,7 @@ async def test_a_drain_reports_the_success_before_it_leaves_and_once(scene: Room
 
 
 async def test_a_token_that_is_refused_fails_the_job_exactly_once(scene: RoomsScene) -> None:
-    scene.world.refusals["atlas"] = 1_000
+    scene.world.entries.refused["atlas"] = 1_000
     room = scene.make()
     await scene.settle(300.0)
     ((error,),) = scene.program.jobs.ends.values()

@@ -18,7 +18,7 @@ async def test_a_lost_connection_comes_back_to_the_same_instance_with_a_gap(
 ) -> None:
     room = scene.make()
     await scene.settle()
-    scene.world.entry_delays[room.name] = 5.0
+    scene.world.entries.delays[room.name] = 5.0
     room.drop(None)
     await scene.settle(2.0)
     room.join("bob")
