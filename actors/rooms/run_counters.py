@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, final, get_args
 
 from actors.session import END_REASONS, ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
+from actors.session.measurement import stats_of, stats_until_the_end
 from actors.session.participant import Participant
 from actors.session.room_info import ParticipantKind, TrackSource
+from actors.session.track_stats import TrackStats
 from actors.session.view import coverage
 
 OTHER: Final = "other"
@@ -39,6 +41,11 @@ DURATION: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14
 COVERAGE: Final = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 """Seconds."""
+LOSS: Final = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)
+CONCEALMENT: Final = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+JITTER: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
+"""Seconds."""
+MOS: Final = (1.5, 2.0, 2.5, 3.0, 3.2, 3.4, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.4, 4.5)
 
 
 @final
@@ -90,6 +97,11 @@ class RunCounters:
         self.duration = Histogram(DURATION)
         self.coverage = Histogram(COVERAGE)
         self.lag = Histogram(LAG)
+        self.loss = Histogram(LOSS)
+        self.concealment = Histogram(CONCEALMENT)
+        self.jitter = Histogram(JITTER)
+        self.mos = Histogram(MOS)
+        """These four: of each measured track when it ends."""
         self._there: dict[str, dict[str, _Seconds]] = {}
         """By session and identity: the seconds that were added for people who are in the room."""
         self._count: Mapping[str, Callable[[SessionState, TimelineEntry], None]] = {
@@ -98,6 +110,7 @@ class RunCounters:
             "participant_disconnected": self._left,
             "participant_connection_aborted": self._aborted,
             "track_published": self._published,
+            "track_unpublished": self._unpublished,
             "data_message": self._count_message,
             "messages_thinned": self._count_dropped,
             "alert_firing": self._fired,
@@ -161,6 +174,20 @@ class RunCounters:
     def _published(self, _: SessionState, entry: TimelineEntry) -> None:
         self.tracks[_within(self.tracks, entry.data["source"], UNKNOWN)] += 1
 
+    def _unpublished(self, state: SessionState, entry: TimelineEntry) -> None:
+        stats = stats_of(state, entry.data["sid"])
+        if stats is not None:
+            self._observe_track(stats)
+
+    def _observe_track(self, stats: TrackStats) -> None:
+        if stats.loss is None or stats.score is None:
+            return
+        self.loss.observe(stats.loss)
+        self.jitter.observe(stats.jitter or 0.0)
+        self.mos.observe(stats.score)
+        if stats.concealment is not None:
+            self.concealment.observe(stats.concealment)
+
     def _count_message(self, _: SessionState, entry: TimelineEntry) -> None:
         self.data_messages += 1
         self.data_bytes += entry.data["size"]
@@ -175,6 +202,8 @@ class RunCounters:
         self.ends[_within(self.ends, entry.data["reason"])] += 1
         self.duration.observe(totals(state, entry.at).duration)
         self.coverage.observe(coverage(state, entry.at))
+        for stats in stats_until_the_end(state):
+            self._observe_track(stats)
         there = self._there.pop(state.room_sid, {})
         for identity in tuple(there):
             self._add_and_remove(state, there, identity, entry.at)

@@ -25,6 +25,7 @@ from actors.rules.comparisons import (
 )
 from actors.rules.room_history import RoomHistory
 from actors.session import QUALITIES, Quality, SessionState, TrackSource
+from actors.session.measurement import poor_microphones
 from actors.session.participant import COUNTED_KINDS, Participant
 
 ANY_ENTRY: Final = frozenset({"*"})
@@ -178,6 +179,34 @@ def _person_quality(value: object) -> Condition:
     )
 
 
+_AUDIO_READS: Final = (
+    frozenset({"audio_changed", "track_unpublished", "reconnected"}) | PEOPLE_ENTRIES
+)
+
+
+def _poor_audio(value: object) -> Condition:
+    """`true`: one person's.  `">= 3"`: that of so many people.  It needs `--measure-tracks`."""
+    wanted = compare(">= 1" if value is True else value, count)
+
+    def holds(look: Look) -> bool:
+        poor = poor_microphones(look.state)
+        return wanted.holds(sum(one.identity in poor for one in people_of(look.state)))
+
+    return Condition(holds, _AUDIO_READS)
+
+
+def _person_poor_audio(value: object) -> Condition:
+    if not isinstance(value, bool):
+        raise BadComparison("it must be true or false")
+
+    def holds(look: Look) -> bool:
+        return look.person is not None and value is (
+            look.person.identity in poor_microphones(look.state)
+        )
+
+    return Condition(holds, _AUDIO_READS)
+
+
 _TRACK_READS: Final = (
     frozenset({"track_published", "track_unpublished", "reconnected"}) | PEOPLE_ENTRIES
 )
@@ -292,6 +321,7 @@ ROOM: Final[Mapping[str, Callable[[object], Condition]]] = {
         lambda look: look.history.silent_since, frozenset({"speakers_changed"}) | PEOPLE_ENTRIES
     ),
     "quality": _quality,
+    "poor_audio": _poor_audio,
     "talk": _talk(of_person=False),
     "tracks": _tracks(of_person=False),
     "recording": _recording,
@@ -308,6 +338,7 @@ PERSON: Final[Mapping[str, Callable[[object], Condition]]] = {
     "kind": _pattern(lambda look: look.person and look.person.kind, PEOPLE_ENTRIES),
     "present_for": _elapsed(_joined, PEOPLE_ENTRIES),
     "quality": _person_quality,
+    "poor_audio": _person_poor_audio,
     "talk": _talk(of_person=True),
     "tracks": _tracks(of_person=True),
     "attribute": _attribute(of_person=True),

@@ -11,6 +11,7 @@
 | `due`, `pending` | what waits, and what becomes due |
 | `roster` | the state is made equal to a list of participants |
 | `tracks`, `recordings`, `activity` | tracks; recordings; names, messages, speaking, quality |
+| `measurement`, `track_stats`, `opinion_score` | what was measured of tracks, and their MOS |
 | `gaps`, `gap_events` | times in which we did not see the room |
 | `webhooks` | corrections by LiveKit's webhooks |
 | `state`, `participant`, `people_counts` | what the fold makes |
@@ -59,6 +60,7 @@ from actors.session.events import (
     Tick,
     TrackMuted,
     TrackPublished,
+    TracksMeasured,
     TrackSubscribed,
     TrackSubscriptionFailed,
     TrackUnmuted,
@@ -166,6 +168,7 @@ __all__ = [
     "TrackUnmuted",
     "TrackUnpublished",
     "TrackView",
+    "TracksMeasured",
     "Watching",
     "WebhookEgress",
     "WebhookJoinAborted",

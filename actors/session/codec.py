@@ -78,6 +78,7 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "messages_dropped": events.MessagesDropped,
     "room_metadata_changed": events.RoomMetadataChanged,
     "recording_changed": events.RecordingChanged,
+    "tracks_measured": events.TracksMeasured,
     "tick": events.Tick,
     "webhook_room_started": webhook_reports.WebhookRoomStarted,
     "webhook_participant_joined": webhook_reports.WebhookJoined,
@@ -97,6 +98,9 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "recorder_silent": recording_reports.RecorderSilent,
 }
 """The tag of each kind of record in a store.  A class may be renamed; its tag never is."""
+
+_ABSENT: Final = ("rules", "track_stats")
+"""Fields of a state that are left out where they are None.  What nobody uses takes no byte."""
 
 _TAG_OF: Final[Mapping[type[Record], str]] = {kind: tag for tag, kind in TAGS.items()}
 
@@ -153,12 +157,10 @@ def decode_record(tag: str, body: bytes) -> Record:
 def encode_state(state: SessionState) -> bytes:
     if state.deferred:
         state = change(state, deferred=tuple(map(encode_record, state.deferred)))
-    if state.rules is None:
-        # Where no rule is, a store has no byte of rules.
-        fields = state.__dict__.copy()
-        del fields["rules"]
-        return _encode((NAMES, fields))
-    return _encode((NAMES, state))
+    absent = [name for name in _ABSENT if state.__dict__[name] is None]
+    if not absent:
+        return _encode((NAMES, state))
+    return _encode((NAMES, {k: v for k, v in state.__dict__.items() if k not in absent}))
 
 
 def decode_state(body: bytes) -> SessionState:

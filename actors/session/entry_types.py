@@ -87,6 +87,8 @@ class EntryView(Struct, frozen=True, kw_only=True):
     """Messages or changes that are only counted."""
     quality: str | UnsetType = UNSET
     """The new quality of the connection."""
+    audio: str | UnsetType = UNSET
+    """How the microphone sounds now: clear, impaired or poor."""
     identities: Collection[str] | UnsetType = UNSET
     """Everybody who talks now."""
     active: bool | UnsetType = UNSET

@@ -33,6 +33,7 @@ from actors.session.room_info import (
     TrackInfo,
 )
 from actors.session.rule_records import RuleRecord
+from actors.session.track_stats import TrackWindow
 from actors.session.webhook_reports import WebhookReport
 
 GapReason: TypeAlias = Literal[
@@ -326,6 +327,14 @@ class RecordingChanged:
 
 
 @frozen
+class TracksMeasured:
+    """Tracks of the room were measured (`--measure-tracks`), all in the same while."""
+
+    at: float
+    windows: tuple[TrackWindow, ...]
+
+
+@frozen
 class Tick:
     """Time passed without an event.  The fold asks for it through `next_deadline`."""
 
@@ -363,6 +372,7 @@ RoomEvent: TypeAlias = (
     | MessagesDropped
     | RoomMetadataChanged
     | RecordingChanged
+    | TracksMeasured
     | Tick
     | WebhookReport
     | RuleRecord

@@ -81,7 +81,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve
 
-from actors.session import activity, gap_events, gaps, joins, recordings, tracks
+from actors.session import activity, gap_events, gaps, joins, measurement, recordings, tracks
 from actors.session.arrivals import on_joined
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.changes import change
@@ -115,6 +115,7 @@ from actors.session.events import (
     Tick,
     TrackMuted,
     TrackPublished,
+    TracksMeasured,
     TrackSubscribed,
     TrackSubscriptionFailed,
     TrackUnmuted,
@@ -374,6 +375,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     MessagesDropped: activity.on_messages_dropped,
     RoomMetadataChanged: activity.on_room_metadata,
     RecordingChanged: recordings.on_recording,
+    TracksMeasured: measurement.on_measured,
     Tick: _on_tick,
 }
 """The handler of each event of the room.  Reports of webhooks have theirs in `CORRECTIONS`."""

@@ -29,6 +29,7 @@ from actors.session.room_info import (
     TrackSource,
 )
 from actors.session.rule_state import RuleState
+from actors.session.track_stats import TrackStats
 
 
 @frozen(slots=False)
@@ -283,6 +284,8 @@ class SessionState:
     """SIDs of the last aborted joins, so that none is recorded twice."""
     rules: RuleState | None = None
     """Episodes and acts of rules; None while there are none."""
+    track_stats: PersistentMap[TrackStats] | None = None
+    """What was measured of tracks, open and past ones, by SID; None while nothing was."""
 
     @property
     def watching(self) -> bool:

@@ -51,6 +51,7 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "changes_overtaken": ("count",),
     "quality_changed": ("identity", "sid", "quality"),
     "speakers_changed": ("identities",),
+    "audio_changed": ("identity", "sid", "audio"),
     "room_metadata": ("metadata",),
     "room_recording": ("active",),
     "reconnecting": (),

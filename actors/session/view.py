@@ -27,6 +27,7 @@ from actors.session.bounds import OTHER
 from actors.session.end_reasons import FOUND_ENDED
 from actors.session.entry_types import ENTRY_FIELDS, EntryView
 from actors.session.intervals import add, stretch
+from actors.session.measurement import stats_of
 from actors.session.media_seconds import NOTHING, published_media
 from actors.session.participant import Participant
 from actors.session.state import Gap, SessionState, Track
@@ -142,7 +143,7 @@ def view_with(
             participant_view(person, media.get(person.identity, NOTHING), until, encrypted)
             for person in people
         ),
-        tracks=tuple(track_view(track, until) for track in tracks),
+        tracks=tuple(track_view(track, until, stats_of(state, track.sid)) for track in tracks),
         timeline=timeline,
     )
 

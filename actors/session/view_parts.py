@@ -12,6 +12,7 @@ from actors.session.participant import Join, Participant
 from actors.session.sighting import CALL_STATUS
 from actors.session.state import SessionState, Track
 from actors.session.time_text import rfc3339
+from actors.session.track_stats import TrackStats
 from actors.session.view_types import (
     AgentView,
     CallView,
@@ -19,6 +20,7 @@ from actors.session.view_types import (
     ParticipantView,
     QualityView,
     RecordingView,
+    TrackStatsView,
     TrackView,
 )
 
@@ -157,8 +159,8 @@ def _call(person: Participant, until: float) -> CallView | None:
     )
 
 
-def track_view(track: Track, until: float) -> TrackView:
-    """One publication, until `until`."""
+def track_view(track: Track, until: float, stats: TrackStats | None = None) -> TrackView:
+    """One publication, until `until`, with what was measured of it."""
     return TrackView(
         sid=track.sid,
         identity=track.identity,
@@ -169,8 +171,33 @@ def track_view(track: Track, until: float) -> TrackView:
         unpublished_at=rfc3339(track.unpublished_at),
         muted_seconds=rounded(track.muted.total(until)),
         encrypted=track.encrypted,
-        stats=None,
+        stats=None if stats is None else _stats(stats, video=track.kind == "video"),
     )
+
+
+def _stats(stats: TrackStats, *, video: bool) -> TrackStatsView:
+    seconds, score = stats.seconds, stats.score
+    return TrackStatsView(
+        measured_seconds=rounded(seconds),
+        packets=stats.packets,
+        packets_lost=stats.lost,
+        loss=_ratio(stats.loss),
+        jitter=_ratio(stats.jitter),
+        jitter_max=round(stats.jitter_max, 5),
+        concealment=None if video else _ratio(stats.concealment),
+        bitrate=round(8 * stats.bytes / seconds, 1) if seconds else None,
+        mos=None if score is None else round(score, 2),
+        audio=stats.audio,
+        codec=stats.codec or None,
+        frames_per_second=round(stats.frames / seconds, 2) if video and seconds else None,
+        width=stats.width or None,
+        height=stats.height or None,
+        freezes=stats.freezes if video else None,
+    )
+
+
+def _ratio(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
 
 
 UNKNOWN_QUALITY: Final = QualityView(excellent=None, good=None, poor=None, lost=None)

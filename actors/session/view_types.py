@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from actors.session.entry_types import EntryView, Time
 from actors.session.events import GapReason
 from actors.session.room_info import ParticipantKind, Quality, TrackKind, TrackSource
+from actors.session.track_stats import AudioLevel
 
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
@@ -233,6 +234,44 @@ class ParticipantView(View, frozen=True, kw_only=True):
         return self.name if self.agent is None else self.agent.name
 
 
+class TrackStatsView(View, frozen=True, kw_only=True):
+    """What was measured of a track (--measure-tracks).
+
+    Ratios and averages are of the measured time alone.
+    """
+
+    measured_seconds: Seconds
+    """Seconds in which the track was measured."""
+    packets: Count
+    """Packets that came."""
+    packets_lost: Count
+    """Packets that were lost between the publisher and the server."""
+    loss: Share | None
+    """Lost packets of all; null where none came."""
+    jitter: Seconds | None
+    """Seconds of jitter, on average; null where no packet came."""
+    jitter_max: Seconds
+    """Seconds of jitter at the end of the worst window."""
+    concealment: Share | None
+    """Share of the sound that was made up, without silence; null for video."""
+    bitrate: Annotated[float, Meta(ge=0)] | None
+    """Bits a second of the received payload."""
+    mos: Annotated[float, Meta(ge=1, le=4.5)] | None
+    """The mean opinion score, 1 to 4.5, by the formula of LiveKit's own score."""
+    audio: AudioLevel | None
+    """How the microphone sounded of late; null for video, and before it is known."""
+    codec: str | None
+    """MIME type of the codec."""
+    frames_per_second: Annotated[float, Meta(ge=0)] | None
+    """Video frames a second, of the received layer; null for sound."""
+    width: Count | None
+    """Width of the received picture in pixels; null for sound, and where it is unknown."""
+    height: Count | None
+    """Height of the received picture in pixels."""
+    freezes: Count | None
+    """Times that the video stood still; null for sound."""
+
+
 class TrackView(View, frozen=True, kw_only=True):
     """One publication."""
 
@@ -254,8 +293,8 @@ class TrackView(View, frozen=True, kw_only=True):
     """Seconds in which it was muted."""
     encrypted: bool
     """Whether it is encrypted end to end."""
-    stats: None
-    """Always null: tracks are not measured."""
+    stats: TrackStatsView | None
+    """What was measured; null where the track was not."""
 
 
 class SessionRow(View, frozen=True, kw_only=True):

@@ -180,6 +180,21 @@ TRACKS: Final[TableColumns[TrackView]] = {
     "unpublished": lambda track: clock_text(track.unpublished_at),
     "muted": lambda track: seconds_text(track.muted_seconds),
 }
+
+
+def track_columns(tracks: Sequence[TrackView]) -> TableColumns[TrackView]:
+    """With a column for what was measured only where something was."""
+    if all(track.stats is None for track in tracks):
+        return TRACKS
+    return {**TRACKS, "measured": _measured}
+
+
+def _measured(track: TrackView) -> str:
+    from bridge.output.timeline_lanes import stats_text
+
+    return "-" if track.stats is None else stats_text(track.stats) or "-"
+
+
 RECORDINGS: Final[TableColumns[RecordingView]] = {
     "recording": lambda one: one.id or "-",
     "kind": lambda one: one.kind or "-",

@@ -12,7 +12,6 @@ from msgspec.structs import asdict
 from bridge.cli.reading_tables import (
     EVENTS,
     RECORDINGS,
-    TRACKS,
     TableColumns,
     clock_text,
     people_columns,
@@ -20,6 +19,7 @@ from bridge.cli.reading_tables import (
     quality_text,
     seconds_text,
     time_text,
+    track_columns,
     value_text,
 )
 from bridge.output.harmless import harmless
@@ -68,7 +68,7 @@ def print_report(
     sys.stdout.write("\nTimeline\n")
     print_lines(drawing)
     _print_part("People", people_columns(session.participants), session.participants)
-    _print_part("Tracks", TRACKS, session.tracks)
+    _print_part("Tracks", track_columns(session.tracks), session.tracks)
     _print_part("Recordings", RECORDINGS, session.recordings or ())
     if newest is None:
         sys.stdout.write("\nIts events are not kept any more.\n")

@@ -225,6 +225,17 @@ TABLE: Final[tuple[Setting, ...]] = (
         default=300.0, default_text="5m",
     ),
     _row(
+        "measure-tracks", "ROOM_ACTORS_MEASURE_TRACKS", "WHICH",
+        values.choice("off", "sampled", "all"),
+        "measure loss, jitter and concealment of tracks: off, sampled (microphones, 2 s of every "
+        "30 s) or all (also videos, all the time)",
+        default="off", planned=True,
+    ),
+    _row(
+        "measure-budget", "ROOM_ACTORS_MEASURE_BUDGET", "N", values.whole_number(1, 1000),
+        "tracks of a room that are measured at the same time", default=20, planned=True,
+    ),
+    _row(
         "notify-people", "ROOM_ACTORS_NOTIFY_PEOPLE", "", values.switch,
         "let monitors send messages to people: welcome, speaking, poor connection",
         default=False, default_text="off", kind="switch",

@@ -114,6 +114,10 @@ class Settings:
     quality_threshold: float
     """0 to 1."""
     inactivity_timeout: float
+    measure_tracks: str
+    """`off`, `sampled` or `all`."""
+    measure_budget: int
+    """Tracks of a room."""
     notify_people: bool
     stop_timeout: float
     visible: bool

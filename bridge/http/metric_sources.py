@@ -24,6 +24,7 @@ from actors.runtime import (
     Signal,
 )
 from actors.session import SessionState
+from actors.session.measurement import poor_microphones
 from bridge.http.api.event_stream import EventSource
 from bridge.http.server.exchange import App, Message
 from bridge.livekit.heartbeat import Heartbeat
@@ -167,6 +168,8 @@ class LiveTotals:
     talking: int = 0
     tracks: Counter[str] = field(factory=Counter[str])
     qualities: Counter[str] = field(factory=Counter[str])
+    poor_audio: int = 0
+    """People whose measured audio is poor."""
     unwatched: int = 0
     """Rooms to which the connection is down."""
 
@@ -175,6 +178,8 @@ class LiveTotals:
         self.people += state.current
         self.talking += state.people_talking
         self.unwatched += not state.watching
+        if state.track_stats is not None:
+            self.poor_audio += len(poor_microphones(state))
         for track in state.tracks.values():
             self.tracks[track.source] += 1
         for person in state.present.values():

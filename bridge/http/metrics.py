@@ -93,6 +93,8 @@ FAMILIES: Final = (
         "gauge", "people_quality", "People by connection quality.",
         lambda _, n: {level: n.live.qualities[level] for level in QUALITIES}, ("quality",),
     ),
+    Family("gauge", "people_poor_audio", "People whose measured audio is poor.",
+           lambda _, n: n.live.poor_audio),
     Family(
         "gauge", "tracks", "Tracks that are published.",
         lambda s, n: {source: n.live.tracks[source] for source in s.run.tracks}, ("source",),
@@ -202,7 +204,12 @@ HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...
     ("session_duration_seconds", "Of sessions that ended.", lambda run: run.duration),
     ("session_coverage_ratio", "Share of the time since our entry.", lambda run: run.coverage),
     ("event_lag_seconds", "From the SDK's callback to the fold.", lambda run: run.lag),
-)
+    ("track_loss_ratio", "Lost packets of measured tracks that ended.", lambda run: run.loss),
+    ("track_concealment_ratio", "Made-up share of the sound of measured tracks that ended.",
+     lambda run: run.concealment),
+    ("track_jitter_seconds", "Mean jitter of measured tracks that ended.", lambda run: run.jitter),
+    ("track_mos", "Mean opinion score of measured tracks that ended.", lambda run: run.mos),
+)  # fmt: skip
 
 
 def names() -> frozenset[str]:

@@ -205,6 +205,7 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "changes_overtaken": "Changes that came too fast, of which only the last are told: {count}",
     "quality_changed": "Connection quality changed for {sid}: {quality}",
     "speakers_changed": _speakers,
+    "audio_changed": "Audio of {identity} is {audio} now (SID: {sid})",
     "room_metadata": _room_metadata,
     "room_recording": lambda raw: (
         f"Room {'is' if raw.get('active') else 'is no longer'} being recorded"

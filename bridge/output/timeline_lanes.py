@@ -15,15 +15,20 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from math import inf
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, get_args
 
-from attrs import frozen
+from attrs import field, frozen
 from msgspec import UnsetType
 
 from actors.session import QUALITIES, EntryView, ParticipantView, SessionView, TrackView
 from actors.session.end_reasons import FOUND_ENDED
+from actors.session.track_stats import AudioLevel
+from actors.session.view_types import TrackStatsView
 
 T = TypeVar("T")
+
+MOST_TEXTS: Final = 3
+"""Measured tracks of one person whose numbers are shown in words."""
 
 
 @frozen(order=True)
@@ -57,6 +62,11 @@ class TimelineLane:
     """By level: `excellent`, `good`, `poor`, `lost`."""
     data: tuple[float, ...]
     """When this person sent a message."""
+    audio: Mapping[str, Spans] = field(factory=dict[str, Spans])
+    """Measured microphones, by level: `clear`, `impaired`, `poor`, or `measured` where there is no
+    level."""
+    audio_text: str = ""
+    """What was measured of them, in words."""
 
 
 def length(session: SessionView) -> float:
@@ -105,6 +115,21 @@ def starts_late(session: SessionView) -> bool:
         return True
     watched = bool(session.coverage)
     return watched and all(entry.event != "session_started" for entry in timeline)
+
+
+def stats_text(stats: TrackStatsView) -> str:
+    """`loss 1.2 %, concealment 0.1 %, jitter 3 ms, MOS 4.4`: what is known of it."""
+    return ", ".join(
+        text
+        for value, text in (
+            (stats.loss, f"loss {100 * (stats.loss or 0.0):.1f} %"),
+            (stats.concealment, f"concealment {100 * (stats.concealment or 0.0):.1f} %"),
+            (stats.jitter, f"jitter {1000 * (stats.jitter or 0.0):.0f} ms"),
+            (stats.frames_per_second, f"{stats.frames_per_second or 0.0:.0f} frames/s"),
+            (stats.mos, f"MOS {stats.mos or 0.0:.1f}"),
+        )
+        if value is not None
+    )
 
 
 # ---------------------------------------------------------------- inside
@@ -173,6 +198,8 @@ class _Observed:
         """By identity."""
         self.quality: Final = _Switches()
         """By identity and level."""
+        self.audio: Final = _Switches()
+        """By the track's SID and level."""
         self.muted: Final = _Switches()
         """By the track's SID."""
         self.data: Final = defaultdict[Hashable, list[float]](list)
@@ -180,6 +207,7 @@ class _Observed:
         self.answered: Final = dict[Hashable, float]()
         """When a telephone call was answered, by the SID of its join."""
         self._levels: dict[Hashable, Hashable] = {}
+        self._audio_levels: dict[Hashable, Hashable] = {}
         self._reconnecting = False
 
     def on_speakers(self, entry: EntryView, at: float) -> None:
@@ -189,6 +217,18 @@ class _Observed:
         self.on_leave(entry, at)
         self._levels[entry.identity] = entry.quality
         self.quality.on((entry.identity, entry.quality), at)
+
+    def on_audio(self, entry: EntryView, at: float) -> None:
+        self._end_audio(entry, at)
+        self._audio_levels[entry.sid] = entry.audio
+        self.audio.on((entry.sid, entry.audio), at)
+
+    def _end_audio(self, entry: EntryView, at: float) -> None:
+        self.audio.off((entry.sid, self._audio_levels.pop(entry.sid, None)), at)
+
+    def on_unpublish(self, entry: EntryView, at: float) -> None:
+        self.on_unmute(entry, at)
+        self._end_audio(entry, at)
 
     def on_join(self, entry: EntryView, at: float) -> None:
         if entry.kind == "sip":  # This event comes once the call was answered.
@@ -234,18 +274,21 @@ class _Observed:
     def _clear(self, at: float) -> None:
         self.talk.only((), at)
         self.quality.only((), at)
+        self.audio.only((), at)
         self._levels.clear()
+        self._audio_levels.clear()
 
 
 _ON_EVENT: Final = {
     "speakers_changed": _Observed.on_speakers,
     "quality_changed": _Observed.on_quality,
+    "audio_changed": _Observed.on_audio,
     "participant_connected": _Observed.on_join,
     "participant_disconnected": _Observed.on_leave,
     "track_published": _Observed.on_publish,
     "track_muted": _Observed.on_mute,
     "track_unmuted": _Observed.on_unmute,
-    "track_unpublished": _Observed.on_unmute,
+    "track_unpublished": _Observed.on_unpublish,
     "data_message": _Observed.on_message,
     "reconnecting": _Observed.on_reconnecting,
     "reconnected": _Observed.on_reconnected,
@@ -281,6 +324,17 @@ def _lane(
         span = clock.span(track.published_at, track.unpublished_at)
         published[track.source].append(span)
         muted[track.source].extend(_cut(observed.muted.pairs[track.sid], *span))
+    audio, measured = defaultdict[str, list[_Pair]](list), list[str]()
+    for track in tracks:
+        if track.stats is not None and track.kind == "audio":
+            measured.append(stats_text(track.stats))
+            spans = {
+                level: observed.audio.pairs[track.sid, level] for level in get_args(AudioLevel)
+            }
+            if not any(spans.values()):
+                spans = {"measured": [clock.span(track.published_at, track.unpublished_at)]}
+            for level, pairs in spans.items():
+                audio[level].extend(pairs)
     levels = {level: observed.quality.pairs[identity, level] for level in QUALITIES}
     return TimelineLane(
         identity=identity,
@@ -293,6 +347,8 @@ def _lane(
         muted=_by_key(muted, clock, present),
         quality=_by_key(levels, clock, present),
         data=tuple(at for at in observed.data[identity] if 0.0 <= at <= clock.length),
+        audio=_by_key(audio, clock, present),
+        audio_text="; ".join(measured[:MOST_TEXTS]),
     )
 
 

@@ -29,8 +29,13 @@ from actors.session import (
     QualityChanged,
     Suspended,
     TimelineEntry,
+    TrackInfo,
+    TrackPublished,
+    TracksMeasured,
+    TrackUnpublished,
     session_row,
 )
+from actors.session.track_stats import TrackWindow
 from bridge.http import metric_sources
 from bridge.http.api.event_stream import EventSource
 from bridge.http.metric_sources import Sources
@@ -286,6 +291,34 @@ async def test_an_ended_session_is_in_the_histograms(measured: Measured):
     assert found[f"{PREFIX}session_coverage_ratio_bucket", "0.99"] == 1
     assert found[f"{PREFIX}session_coverage_ratio_bucket", "0.95"] == 0
     assert found[f"{PREFIX}sessions_ended_total", "room_deleted"] == 1
+
+
+async def test_a_measured_track_is_in_the_histograms_when_it_ends(measured: Measured):
+    journal = measured.begin("atlas", "RM_1", "alice", "bob")
+    now = measured.history.now
+    for who in ("alice", "bob"):
+        journal.record(TrackPublished(now, who, TrackInfo(f"TR_{who}", "audio", "microphone")))
+    for _ in range(3):
+        windows = tuple(
+            TrackWindow(f"TR_{who}", 2.0, 100 - lost, lost, jitter=0.004, samples=96_000)
+            for who, lost in (("alice", 20), ("bob", 0))
+        )
+        journal.record(TracksMeasured(now, windows))
+    measured.tell(journal)
+    loss = f"{PREFIX}track_loss_ratio"
+    found = await measured.scrape()
+    assert (found[f"{loss}_count",], found[f"{PREFIX}people_poor_audio",]) == (0, 1)
+    journal.record(TrackUnpublished(now, "alice", "TR_alice"))
+    measured.tell(journal)
+    found = await measured.scrape()
+    assert (found[f"{loss}_count",], found[f"{loss}_sum",]) == (1, 0.2)
+    journal.end(now + 1, "room_closed")
+    measured.tell(journal)
+    found = await measured.scrape()
+    assert (found[f"{loss}_bucket", "0.0"], found[f"{loss}_bucket", "0.2"]) == (1, 2)
+    for name in ("concealment_ratio", "jitter_seconds", "mos"):
+        assert found[f"{PREFIX}track_{name}_count",] == 2
+    assert found[f"{PREFIX}track_mos_bucket", "3.0"] == 1
 
 
 async def test_the_lag_of_an_event_is_never_negative(measured: Measured):

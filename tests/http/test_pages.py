@@ -24,6 +24,7 @@ from actors.session import (
     Tick,
     TrackInfo,
     TrackPublished,
+    TracksMeasured,
     WebhookEgress,
 )
 from actors.session.recording_reports import EgressListed, RecordingIntended, RecordingRequest
@@ -33,6 +34,7 @@ from bridge.http.api import export
 from bridge.http.pages import page_routes
 from bridge.http.pages.static_files import FOLDER
 from bridge.store.sqlite_reader import SqliteReader, open_reader
+from actors.session.track_stats import TrackWindow
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 from tests.session.session_story import as_json
 
@@ -343,6 +345,24 @@ async def test_the_picture_shows_each_thing_that_happened(stage: Stage):
     drawn = {(one.get("class") or "") for one in ET.fromstring(answer.text).iter()}
     wanted = "here excellent good poor talk mic cam muted data leave gap who"
     assert drawn >= set(wanted.split())
+
+
+async def test_measured_audio_is_a_line_in_the_picture_and_a_number_beside_the_track(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a", "alice")
+    now = stage.history.now
+    journal.record(TrackPublished(now, "alice", TrackInfo("TR_1", "audio", "microphone")))
+    for at in (1, 2, 3):
+        window = TrackWindow("TR_1", 1.7, 80, 20, 4000, 0.004, 80_000, 0, codec="audio/opus")
+        journal.record(TracksMeasured(now + at, (window,)))
+    journal.record(Tick(now + 10))
+    await stage.keep()
+    drawn = ET.fromstring((await stage.site.http.get("/timelines/RM_a")).text)
+    lines = [one for one in drawn.iter() if one.get("class") == "audio-poor"]
+    assert [one.findtext(f"{SVG}title") for one in lines] == [
+        "audio poor: loss 20.0 %, concealment 0.0 %, jitter 4 ms, MOS 1.0"
+    ]
+    text = " ".join(Elements(await stage.get("/sessions/RM_a")).text.split())
+    assert "poor: loss 20.0 %" in text
 
 
 async def test_only_a_live_session_is_asked_for_again(stage: Stage):

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from actors.session import ParticipantInfo, RoomEvent, SessionView
+from actors.session import ParticipantInfo, RoomEvent, SessionView, TracksMeasured
+from actors.session.track_stats import TrackWindow
 from bridge.output.timeline_lanes import Spans, TimelineLane, gaps, lanes, length, starts_late
-from tests.session.session_story import Story, camera, microphone, person
+from tests.session.session_story import T0, Story, camera, microphone, person
 from tests.session.strategies import any_event, quick
 
 ALICE = person("alice", "PA_1", 0.0, microphone("TR_1"), name="Alice")
@@ -79,6 +80,34 @@ def test_lanes_add_up_to_the_numbers_of_the_session() -> None:
             assert seconds(lane.quality.get(level, ())) == (with_quality or 0.0)
     muted = [track.muted_seconds for track in session.tracks]
     assert muted == [seconds(lanes(session)[0].muted["microphone"]), 0.0]
+
+
+def measure(story: Story, at: float, lost: int) -> None:
+    window = TrackWindow("TR_1", 2.0, 100 - lost, lost, 4000, 0.003, 96_000, 0, codec="audio/opus")
+    story.receive(TracksMeasured(T0 + at, (window,)))
+
+
+def test_measured_audio_is_a_line_of_levels() -> None:
+    story = Story(ALICE, person("bob", "PA_2", 0.0, microphone("TR_2")))
+    for at in (1, 2, 3):
+        measure(story, at, lost=0)
+    for at in (4, 5, 6, 7):
+        measure(story, at, lost=20)
+    story.unpublished(9, "alice", "TR_1")
+    story.ends(12)
+    session = story.session()
+    alice, bob = lanes(session)
+    assert {level: pairs(spans) for level, spans in alice.audio.items()} == {
+        "clear": [(3.0, 4.0)],
+        "impaired": [(4.0, 5.0)],
+        "poor": [(5.0, 9.0)],
+    }
+    assert alice.audio_text == "loss 11.4 %, concealment 0.0 %, jitter 3 ms, MOS 2.2"
+    assert (bob.audio, bob.audio_text) == ({}, "")
+    later = lane_of(replace(session, timeline=None), "alice")
+    assert {level: pairs(spans) for level, spans in later.audio.items()} == {
+        "measured": [(0.0, 9.0)]
+    }
 
 
 def test_what_is_open_in_a_live_session_goes_on_until_now() -> None:

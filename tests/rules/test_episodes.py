@@ -5,8 +5,9 @@ from __future__ import annotations
 from actors.rules.conditions import Look
 from actors.rules.episodes import Episodes, Phase
 from actors.rules.rule_config import read_rules
-from actors.session import DataReceived, MetadataChanged, QualityChanged
+from actors.session import DataReceived, MetadataChanged, QualityChanged, TrackInfo, TracksMeasured
 from actors.session.rule_records import PlannedAct, RuleFired
+from actors.session.track_stats import TrackWindow
 from tests.rules.rooms import RuledRoom
 
 ALONE = {
@@ -206,6 +207,30 @@ def test_of_many_people_only_the_one_whom_an_entry_is_about_is_looked_at() -> No
     room.leaves(3, "p7")
     assert room.happened[1:] == [(3, "bad", "resolved", "p7")]
     assert looked <= 2
+
+
+def test_poor_audio_is_a_condition_of_a_room_and_of_a_person() -> None:
+    room = RuledRoom(
+        {"name": "one", "when": {"poor_audio": True}, "then": ["alert"]},
+        {"name": "two", "when": {"poor_audio": ">= 2"}, "then": ["alert"]},
+        {"name": "who", "person": {"poor_audio": True}, "then": ["alert"]},
+    )
+    for who in ("ann", "bob"):
+        room.joins(1, who, tracks=(TrackInfo(f"TR_{who}", "audio", "microphone"),))
+    for at in (10, 20, 30, 40):
+        windows = tuple(
+            TrackWindow(f"TR_{who}", 2.0, 90, lost, samples=90_000, codec="audio/opus")
+            for who, lost in (("ann", 40), ("bob", 40 * (at == 40)))
+        )
+        room.take(at, TracksMeasured(room.now, windows))
+    assert room.happened == [
+        (30, "one", "firing", ""),
+        (30, "who", "firing", "ann"),
+        (40, "two", "firing", ""),
+        (40, "who", "firing", "bob"),
+    ]
+    room.leaves(50, "ann")
+    assert room.happened[4:] == [(50, "two", "resolved", ""), (50, "who", "resolved", "ann")]
 
 
 def test_pending_episodes_are_told_where_somebody_asks_for_them() -> None:

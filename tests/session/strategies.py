@@ -39,6 +39,7 @@ from actors.session import (
     TrackInfo,
     TrackMuted,
     TrackPublished,
+    TracksMeasured,
     TrackSubscribed,
     TrackSubscriptionFailed,
     TrackUnmuted,
@@ -72,6 +73,7 @@ from actors.session.rule_records import (
     RuleRecord,
     RuleResolved,
 )
+from actors.session.track_stats import TrackWindow
 from tests.session.session_story import T0
 
 quick: Final = settings(
@@ -175,6 +177,12 @@ recording_reports: st.SearchStrategy[RecordingReport] = st.one_of(
     st.builds(RecordingStopIntended, times, egress_ids, texts),
     st.builds(RecorderSilent, times, egress_ids),
 )
+counts = st.integers(-5, 200)
+track_windows = st.builds(
+    TrackWindow, track_sids, st.floats(-1, 30, allow_nan=False), counts, counts, counts,
+    st.floats(allow_nan=False), counts, counts, counts, counts, counts, counts,
+    st.sampled_from(["", "audio/red", "audio/opus", "video/VP8"]),
+)  # fmt: skip
 room_events: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(Watching, times, rosters, st.one_of(st.none(), st.floats(0, 5))),
     st.builds(Suspended, times, times),
@@ -214,6 +222,7 @@ room_events: st.SearchStrategy[RoomEvent] = st.one_of(
     st.builds(DataTrackPublished, times, identities, track_sids, texts, st.booleans()),
     st.builds(DataTrackUnpublished, times, track_sids),
     st.builds(RecordingChanged, times, st.booleans()),
+    st.builds(TracksMeasured, times, st.lists(track_windows, max_size=2).map(tuple)),
     st.builds(RoomMetadataChanged, times, texts),
     st.builds(Tick, times),
 )

@@ -330,6 +330,7 @@ def _session_values(opened: OpenSession, at: int) -> dict[str, Any]:
         "late": starts_late(session),
         "people": session.participants[:MOST_LINES],
         "tracks": session.tracks[:MOST_LINES],
+        "measured": any(track.stats is not None for track in session.tracks[:MOST_LINES]),
         "topics": topics[:MOST_LINES],
         "recordings": (session.recordings or ())[:MOST_LINES],
         "events": None if newest is None else list(map(_event, newest)),

@@ -18,7 +18,9 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from actors.session import QUALITIES, QualityView
+from actors.session.view_types import TrackStatsView
 from bridge.output.durations import spaced_duration
+from bridge.output.timeline_lanes import stats_text
 from bridge.output.harmless import harmless
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -90,6 +92,11 @@ def _time(at: str | None, part: slice) -> Markup:
 def duration(seconds: float | None) -> str:
     """`2 h 05 m`, `3 m 20 s`, `7 s`."""
     return UNKNOWN if seconds is None else spaced_duration(seconds)
+
+
+def measured(stats: TrackStatsView) -> str:
+    """`loss 1.2 %, concealment 0.1 %, ...`"""
+    return stats_text(stats)
 
 
 def number(value: float | None) -> str:
@@ -165,7 +172,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_PRINTED: Final = (duration, number, size, percent, words)
+_PRINTED: Final = (duration, number, size, percent, words, measured)
 """Filters whose text is ours: it is escaped only, so that its thin spaces stay."""
 
 

@@ -2,8 +2,9 @@
 
 Above the lanes is what the colours mean.  In a lane, from the top: data messages as ticks,
 presence as a bar in the colour of the connection's quality, talk as a line on it, then a thin
-line for each of microphone, camera and screen, pale where it is muted.  A small bar stands
-where somebody left.  Where nobody watched, all lanes are hatched.
+line for each of microphone, camera and screen, pale where it is muted, and one with the level of
+the audio where it was measured.  A small bar stands where somebody left.  Where nobody watched, all
+lanes are hatched.
 
 What is drawn is bounded whatever is in the session: `LANES` people, and in each lane no
 more shapes of a kind than there are pixels, because what lies in one pixel is one shape.
@@ -51,6 +52,9 @@ DEVICES: Final[Mapping[str, tuple[int, str]]] = {
 }
 """Of each source, where in a lane its line is, and the class of its colour."""
 
+AUDIO: Final = 34
+"""Where in a lane the line of the measured audio is."""
+
 STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 """Seconds between the lines of time."""
 
@@ -71,6 +75,9 @@ LEGEND: Final = (
 )
 """Class, label, width and height as in a lane, width with label and the space after it."""
 
+MEASURED_LEGEND: Final = ("audio-clear", "audio", 18, 2, 0)
+"""The same for measured audio, where there is some."""
+
 STYLE: Final = (Path(__file__).parent / "static" / "timeline.css").read_text(encoding="utf-8")
 STYLE_HASH: Final = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 """For the Content-Security-Policy of a file that is looked at in a browser."""
@@ -88,7 +95,7 @@ def timeline_svg(session: SessionView, *, alone: bool = False) -> Markup:
     return Markup().join(
         (
             _head(session, bottom + foot, len(drawn), alone=alone),
-            *_legend(len(session.participants) - len(drawn)),
+            *_legend(len(session.participants) - len(drawn), any(lane.audio for lane in drawn)),
             *_grid(scale, bottom, [TOP - 10, bottom + 15][: 1 + (len(drawn) > FEW)]),
             *(part for index, lane in enumerate(drawn) for part in _lane(lane, index, scale)),
             *_bars("gap", gaps(session), scale, TOP, bottom - TOP, "nobody watched"),
@@ -169,6 +176,9 @@ def _lane(lane: TimelineLane, index: int, scale: _Scale) -> Iterator[Markup]:
         title = source.replace("_", " ")
         yield from _bars(kind, spans, scale, top + y, 2, title)
         yield from _bars("muted", lane.muted.get(source, ()), scale, top + y, 2, f"{title} muted")
+    for level, spans in lane.audio.items():
+        title = f"audio {level}: {harmless(lane.audio_text)}"
+        yield from _bars(f"audio-{level}", spans, scale, top + AUDIO, 2, title)
     for x in dict.fromkeys(scale.x(at) for at in lane.data):
         yield _LINE.format(kind="data", x=x, top=top + 4, bottom=top + 9)
     for x in dict.fromkeys(scale.x(span.end) for span in lane.present if span.end < scale.length):
@@ -214,9 +224,9 @@ def _pixels(spans: Iterable[LaneSpan], scale: _Scale) -> Iterator[tuple[float, f
         yield left, right
 
 
-def _legend(undrawn: int) -> Iterator[Markup]:
+def _legend(undrawn: int, measured: bool) -> Iterator[Markup]:
     x, y = 2, 18
-    for kind, label, width, height, step in LEGEND:
+    for kind, label, width, height, step in (*LEGEND, *([MEASURED_LEGEND] if measured else [])):
         top = y - 4 - height / 2
         yield _BAR.format(kind=f"{kind} key", x=x, y=top, width=width, height=height, about="")
         yield _TEXT.format(kind="label", x=x + width + 5, y=y, text=label)
