@@ -155,7 +155,7 @@ class TrackStats:
         """The sums with another window."""
         one = window.sane()
         recent = self.recent
-        if one.samples:
+        if one.codec.startswith("audio/"):
             new = RecentWindow(one.packets, one.lost, one.jitter, one.samples, one.concealed)
             recent = (*recent, new)[-RECENT:]
         codec = one.codec or self.codec

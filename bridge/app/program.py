@@ -63,6 +63,7 @@ from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.rooms.sdk_options import SdkOptions
+from bridge.livekit.rooms.track_measurer import MeasurePlan
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import ApiKey
@@ -188,7 +189,16 @@ def _sdk_options(settings: Settings) -> SdkOptions:
         pause_microphones=settings.sdk_pause_microphones,
         renew_paused=settings.sdk_renew_paused,
         max_tracks=settings.sdk_tracks,
+        measure=_measure_plan(settings),
     )
+
+
+def _measure_plan(settings: Settings) -> MeasurePlan | None:
+    match settings.measure_tracks:
+        case "sampled" | "all" as tracks:
+            return MeasurePlan(tracks, settings.measure_budget)
+        case _:
+            return None
 
 
 def _worker_config(settings: Settings, own_id: WorkerId, api: ServerApi) -> WorkerConfig:

@@ -229,11 +229,11 @@ TABLE: Final[tuple[Setting, ...]] = (
         values.choice("off", "sampled", "all"),
         "measure loss, jitter and concealment of tracks: off, sampled (microphones, 2 s of every "
         "30 s) or all (also videos, all the time)",
-        default="off", planned=True,
+        default="off",
     ),
     _row(
         "measure-budget", "ROOM_ACTORS_MEASURE_BUDGET", "N", values.whole_number(1, 1000),
-        "tracks of a room that are measured at the same time", default=20, planned=True,
+        "tracks of a room that are measured at the same time", default=20,
     ),
     _row(
         "notify-people", "ROOM_ACTORS_NOTIFY_PEOPLE", "", values.switch,

@@ -300,7 +300,9 @@ async def test_a_measured_track_is_in_the_histograms_when_it_ends(measured: Meas
         journal.record(TrackPublished(now, who, TrackInfo(f"TR_{who}", "audio", "microphone")))
     for _ in range(3):
         windows = tuple(
-            TrackWindow(f"TR_{who}", 2.0, 100 - lost, lost, jitter=0.004, samples=96_000)
+            TrackWindow(
+                f"TR_{who}", 2.0, 100 - lost, lost, jitter=0.004, samples=96_000, codec="audio/opus"
+            )
             for who, lost in (("alice", 20), ("bob", 0))
         )
         journal.record(TracksMeasured(now, windows))

@@ -30,11 +30,11 @@ from actors.session import (
 from actors.session.recording_reports import EgressListed, RecordingIntended, RecordingRequest
 from actors.session.recordings import LOST_AFTER
 from actors.session.room_info import ParticipantInfo
+from actors.session.track_stats import TrackWindow
 from bridge.http.api import export
 from bridge.http.pages import page_routes
 from bridge.http.pages.static_files import FOLDER
 from bridge.store.sqlite_reader import SqliteReader, open_reader
-from actors.session.track_stats import TrackWindow
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 from tests.session.session_story import as_json
 

@@ -102,7 +102,7 @@ def test_measured_audio_is_a_line_of_levels() -> None:
         "impaired": [(4.0, 5.0)],
         "poor": [(5.0, 9.0)],
     }
-    assert alice.audio_text == "loss 11.4 %, concealment 0.0 %, jitter 3 ms, MOS 2.2"
+    assert alice.audio_text == "loss 11.4 %, concealment 0.0 %, jitter 3 ms, MOS 2.0"
     assert (bob.audio, bob.audio_text) == ({}, "")
     later = lane_of(replace(session, timeline=None), "alice")
     assert {level: pairs(spans) for level, spans in later.audio.items()} == {

@@ -52,7 +52,7 @@ def measure(one: Story, at: float, *windows: TrackWindow) -> list[tuple[str, str
         (0.0, "audio/red", 4.5),
         (0.075, "audio/red", 4.02),  # R = 80: LiveKit's level is EXCELLENT until here
         (0.10, "audio/red", 3.75),
-        (0.10, "audio/opus", 2.41),
+        (0.10, "audio/opus", 2.40),
         (0.10, "video/VP8", 1.0),
         (0.225, "audio/red", 2.06),
         (1.0, "audio/opus", 1.0),

@@ -20,8 +20,8 @@ from starlette.responses import HTMLResponse
 from actors.session import QUALITIES, QualityView
 from actors.session.view_types import TrackStatsView
 from bridge.output.durations import spaced_duration
-from bridge.output.timeline_lanes import stats_text
 from bridge.output.harmless import harmless
+from bridge.output.timeline_lanes import stats_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LONG: Final = 4_096

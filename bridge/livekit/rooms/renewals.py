@@ -114,6 +114,11 @@ class Renewals:
         renewal = self._renewals.get(sid)
         return renewal is not None and renewal.requested
 
+    def is_busy(self, sid: str) -> bool:
+        """True while a renewal of this track may still send requests."""
+        renewal = self._renewals.get(sid)
+        return renewal is not None and renewal.task is not None and not renewal.task.done()
+
     def cancel(self, sid: str) -> None:
         """The track is not wanted any more, or not there."""
         renewal = self._renewals.pop(sid, None)

@@ -126,8 +126,8 @@ class RoomConnection(OpenRoom):
         room, follow_ups = self._room, self._follow_ups
         if room is None or not follow_ups.is_connected():
             return {}
-        measure = follow_ups.subscriptions.measure
-        self._guarded("measure_video", measure, track_sids, room.remote_participants)
+        receive = follow_ups.subscriptions.receive
+        self._guarded("receive_video", receive, "frames", track_sids, room.remote_participants)
         if not track_sids:
             return {}
         return await count_frames(track_sids, follow_ups.get_stats, self._spawn, self._owner.fault)

@@ -32,6 +32,7 @@ from bridge.livekit.rooms.recorder_search import ListRecorders, RecorderSearch
 from bridge.livekit.rooms.renewals import Renewals
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
+from bridge.livekit.rooms.track_measurer import MeasuredRoom, TrackMeasurer
 
 
 class FollowUpOwner(Protocol):
@@ -87,6 +88,7 @@ class RoomFollowUps:
         self._recording = False
         """Whether the room was being recorded when that was last offered."""
         self.subscriptions: Final = self._make_subscriptions()
+        self._measurer = self._make_measurer()
         self._instance = InstanceTracker(
             job.room,
             job.room_sid,
@@ -116,6 +118,8 @@ class RoomFollowUps:
         except Exception as exc:  # noqa: BLE001  counted and logged
             self._owner.fault("subscribe", exc)
         self._recorders.begin(room)
+        if self._measurer is not None:
+            self._measurer.start()
 
     def stop_rechecks(self) -> None:
         """The connection is about to offer `Disconnected`: no `Reconnected` comes before it."""
@@ -124,6 +128,8 @@ class RoomFollowUps:
     def end(self) -> None:
         """`Disconnected` was offered."""
         self._recorders.end()
+        if self._measurer is not None:
+            self._measurer.close()
         self.subscriptions.close()
 
     def follow_up(self, name: EventTypes, *args: Any) -> None:
@@ -161,6 +167,29 @@ class RoomFollowUps:
                 fault=self._owner.fault,
             )
         return Subscriptions(seams.pause, renewals, seams.resume, options.max_tracks)
+
+    def _make_measurer(self) -> TrackMeasurer | None:
+        """None where nothing is measured."""
+        plan = self._owner.options.measure
+        if plan is None:
+            return None
+        measured = MeasuredRoom(
+            subscriptions=self.subscriptions,
+            participants=self._participants,
+            connected=self.is_connected,
+            get_stats=self.get_stats,
+            offer=self._offer,
+            now=self._now,
+            fault=self._owner.fault,
+        )
+        return TrackMeasurer(plan, measured, self._loop)
+
+    def _now(self) -> float:
+        return self._connection.intake.now()
+
+    def _participants(self) -> Mapping[str, rtc.RemoteParticipant]:
+        room = self._connection.room
+        return {} if room is None else room.remote_participants
 
     def is_connected(self) -> bool:
         """The room is open, and the SDK is not reconnecting."""

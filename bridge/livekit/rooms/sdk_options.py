@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from bridge.livekit.rooms.subscriptions import MAX_TRACKS
+from bridge.livekit.rooms.track_measurer import MeasurePlan
 
 
 @frozen
@@ -42,3 +43,6 @@ class SdkOptions:
 
     max_tracks: int = MAX_TRACKS
     """Tracks that are subscribed in one room at most: 0.27 MiB each."""
+
+    measure: MeasurePlan | None = None
+    """How tracks are measured; None: they are not."""

@@ -17,7 +17,7 @@ no tracks of agents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from livekit import rtc
@@ -58,8 +58,10 @@ class Subscriptions:
         """Identities of participants who have a track and no subscription, the first one first."""
         self._pause = pause
         self._resume = resume
-        self._measured: frozenset[str] = frozenset()
-        """SIDs of the videos whose media are received, so that their frames can be counted."""
+        self._wanted: dict[str, frozenset[str]] = {}
+        """By purpose: SIDs of the tracks whose media are received."""
+        self.received: frozenset[str] = frozenset()
+        """The same for all purposes."""
         self._renewals = renewals
         self.visible = False
         """Whether others see us, as the server says."""
@@ -74,7 +76,7 @@ class Subscriptions:
     def choose(self, participant: rtc.RemoteParticipant) -> None:
         """Ask for the best track of this participant, and for no other."""
         identity = participant.identity
-        if self.visible and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+        if self._is_refused(participant):
             return
         self._waiting.pop(identity, None)
         tracks = participant.track_publications.values()
@@ -107,31 +109,79 @@ class Subscriptions:
         """The subscription took effect: stop the media that it would bring."""
         if publication.kind == rtc.TrackKind.KIND_VIDEO and publication.simulcasted:
             publication.set_video_quality(rtc.VideoQuality.VIDEO_QUALITY_LOW)
-        if publication.sid in self._measured:
+        if publication.sid in self.received:
             return
         self._pause(publication)
         if self._renewals is not None:
             self._renewals.paused(publication)
 
-    def measure(
-        self, sids: frozenset[str], participants: Mapping[str, rtc.RemoteParticipant]
+    def receive(
+        self,
+        purpose: str,
+        sids: frozenset[str],
+        participants: Mapping[str, rtc.RemoteParticipant],
     ) -> None:
-        """Receive the media of these videos, and of no others.  Repeats what had no effect."""
-        ended, new = self._measured - sids, sids - self._measured
-        self._measured = sids
+        """Receive the media of these tracks for this purpose, and of no others.
+
+        A track is received while one purpose wants it.  Repeats what had no effect.
+        """
+        self._wanted[purpose] = sids
+        sids = frozenset[str]().union(*self._wanted.values())
+        ended, new = self.received - sids, sids - self.received
+        self.received = sids
         chosen = set(self.chosen.values())
         for participant in participants.values():
             for sid, publication in participant.track_publications.items():
                 if sid in sids and not publication.subscribed:
                     publication.set_subscribed(True)
                 elif sid in new and sid in chosen:
-                    if self._renewals is not None:
+                    if self._renewals is not None and self._renewals.is_busy(sid):
                         self._renewals.cancel(sid)
                     self._resume(publication)
                 elif sid in ended and sid in chosen:
                     self._pause(publication)
                 elif sid in ended:
                     publication.set_subscribed(False)
+
+    def received_for(self, purpose: str) -> frozenset[str]:
+        """SIDs of the tracks that are received for this purpose."""
+        return self._wanted.get(purpose, frozenset())
+
+    def pausable(
+        self, participants: Mapping[str, rtc.RemoteParticipant]
+    ) -> Iterator[rtc.RemoteTrackPublication]:
+        """Microphones that can be received for a while and paused again, without a subscription
+        of their own.  Those that are muted send nothing, and are left out."""
+        for identity, publication in self._chosen.items():
+            if (
+                identity in participants
+                and publication.kind == rtc.TrackKind.KIND_AUDIO
+                and publication.subscribed
+                and publication.track is not None
+                and not publication.muted
+                and not self._is_busy(publication.sid)
+            ):
+                yield publication
+
+    def measurable(
+        self, participants: Mapping[str, rtc.RemoteParticipant]
+    ) -> list[rtc.RemoteTrackPublication]:
+        """Tracks that can be received, microphones first."""
+        publications = [
+            publication
+            for participant in participants.values()
+            if not self._is_refused(participant)
+            for publication in participant.track_publications.values()
+            if (publication.kind, publication.source) in RANK and not self._is_busy(publication.sid)
+        ]
+        return sorted(publications, key=lambda pub: RANK[pub.kind, pub.source])
+
+    def _is_busy(self, sid: str) -> bool:
+        return self._renewals is not None and self._renewals.is_busy(sid)
+
+    def _is_refused(self, participant: rtc.RemoteParticipant) -> bool:
+        """An agent would take a visible observer for a listener."""
+        return self.visible and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
     def is_renewal(self, sid: str) -> bool:
         """True for a track that we unsubscribed in order to subscribe to it again."""
