@@ -19,6 +19,7 @@ take the program with it.
 """
 
 from bridge.lab.people.crowd import People, SharedProcess, open_people
+from bridge.lab.people.packet_loss import PacketCounts, PacketLoss
 from bridge.lab.people.person import Person
 from bridge.lab.people.process import PeopleError
 from bridge.lab.people.process_protocol import SCENARIOS, SOURCES, Grants, Kind, Scenario, Source
@@ -31,6 +32,8 @@ __all__ = [
     "Deed",
     "Grants",
     "Kind",
+    "PacketCounts",
+    "PacketLoss",
     "People",
     "PeopleError",
     "Person",

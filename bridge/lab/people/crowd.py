@@ -10,6 +10,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from bridge.lab.people.packet_loss import PacketLoss
 from bridge.lab.people.person import Person
 from bridge.lab.people.process import END_SECONDS, PeopleError, Process
 from bridge.lab.people.process_protocol import Grants, Kind
@@ -74,15 +75,18 @@ class People:
         grants: Grants = _NO_GRANTS,
         subscribe: bool = False,
         own_process: bool = False,
+        loss: PacketLoss | None = None,
         secret: str = "",
     ) -> Person:
         """Bring a person into a room; returns once the person is in.
 
         `subscribe` makes the person receive everybody's media (and costs accordingly).
         `secret` is the key of end-to-end encryption; an empty one leaves it off.
-        `own_process` starts another process for this person, so that `vanish` can kill it.
+        `own_process` starts another process for this person, so that `vanish` can kill it.  With
+        `loss` there is one too, of which packets are dropped.
         """
-        process = await self.start() if own_process else self._processes[0]
+        own_process = own_process or loss is not None
+        process = await self.start(loss) if own_process else self._processes[0]
         who = {
             "room": room,
             "identity": identity,
@@ -111,9 +115,10 @@ class People:
         """The processes that still live."""
         return tuple(process.pid for process in self._processes if process.over is None)
 
-    async def start(self) -> Process:
-        """One more process for people."""
-        process = await Process.start(self._nursery, self._hello)
+    async def start(self, loss: PacketLoss | None = None) -> Process:
+        """One more process for people, with losses of its own."""
+        environment = None if loss is None else loss.environment
+        process = await Process.start(self._nursery, self._hello, environment)
         self._processes.append(process)
         return process
 

@@ -72,7 +72,13 @@ class Process:
         """The reason why it takes no more orders; None while it runs."""
 
     @classmethod
-    async def start(cls, nursery: trio.Nursery, hello: Mapping[str, str]) -> Process:
+    async def start(
+        cls,
+        nursery: trio.Nursery,
+        hello: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """`environment`: more variables for the process."""
         path = os.pathsep.join(filter(None, (str(_CHECKOUT), os.environ.get("PYTHONPATH"))))
         self = cls(
             await trio.lowlevel.open_process(
@@ -85,6 +91,7 @@ class Process:
                     "PYTHONPATH": path,
                     "OPENBLAS_NUM_THREADS": "1",
                     "RUST_LOG": "off",
+                    **(environment or {}),
                 },
             )
         )
