@@ -4,8 +4,9 @@ A small library of its own: nothing in it knows what a room is.  Everything outs
 from here, and import-linter checks that.  To read it in order: `spec` (how a child restarts),
 `actor` and `context` (what a user writes), `ref` and `reply` (tell and ask), `mailbox`
 (what happens to a message), `cell` (one actor: its incarnations), `supervisor` (restarts
-and stops), `system` (the root and the registry), `inspection`, `reports`, `signals`;
-`deadlines` and `timers` wait for a time.
+and stops), `system` (the root and the registry), `inspection`, `reports`, `signals`,
+`stderr_report` (what is shown where nobody listens); `senders` is the debug mode; `deadlines`
+and `timers` wait for a time.
 
 A message passes from `Ref.tell` through `Mailbox.offer` to the handler that `Cell` calls.
 An exception passes from the handler to `Cell.run_incarnation`, which returns an `Exit` to
@@ -45,6 +46,7 @@ from actors.runtime.signals import (
     Started,
 )
 from actors.runtime.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restart, Strategy
+from actors.runtime.stderr_report import write_to_stderr
 from actors.runtime.supervisor import Supervisor
 from actors.runtime.system import ActorSystem, open_system, render_running
 from actors.runtime.system_core import Incarnation
@@ -103,4 +105,5 @@ __all__ = [
     "render_tree",
     "sleep",
     "sleep_until",
+    "write_to_stderr",
 ]

@@ -27,6 +27,7 @@ from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
 from actors.runtime.reply import ReplyTo
 from actors.runtime.reports import Reports
+from actors.runtime.senders import Senders
 from actors.runtime.signals import Crashed, Started
 from actors.runtime.spec import ChildSpec
 from actors.runtime.system_core import Incarnation, SystemCore
@@ -65,6 +66,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
     """A place in the tree of actors.  It outlives the incarnations of its actor."""
 
     __slots__ = (
+        "_cause",
         "_core",
         "_deferred",
         "_deferred_limit",
@@ -83,6 +85,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         "path",
         "reason",
         "ref",
+        "senders",
         "spec",
         "state",
         "task",
@@ -100,11 +103,14 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         self.path = path
         self.spec = spec
         self.mailbox: Mailbox[M] = Mailbox(spec.mailbox)
+        self.senders = Senders() if core.debug else None
         self.ref: Ref[M] = Ref.runtime_create(self)
         self.generation = 0
         self.state = LifeCycle.WAITING
         self.reason = "not started"
         """Why the last incarnation ended."""
+        self._cause: BaseException | None = None
+        """The exception with which it ended for good."""
         self.last: deque[type] = deque(maxlen=REMEMBERED)
         self.task: trio.lowlevel.Task | None = None
         """The task that runs the handlers of the current incarnation."""
@@ -226,6 +232,8 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
     async def _handle_messages(self, nursery: trio.Nursery) -> None:
         actor = self.spec.start()
         actor.context = Context.runtime_create(self, nursery)
+        if self.senders is not None:
+            self.senders.learn(type(actor).handlers)
         self._core.prepare(Incarnation(self.path, self.generation, actor, self.spec, self.mailbox))
         await actor.started()
         nursery.cancel_scope.deadline = self._stop_deadline
@@ -259,7 +267,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
             elif type(item) is Slot:
                 await self._answer(actor, item)
             else:
-                self._reject_unknown(type(item))
+                self._reject_unknown(item)
             if self._ending and not self._final:
                 mailbox.done()
                 return
@@ -269,7 +277,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         assert reply is not None
         handler = actor.handlers.get(kind)
         if handler is None:
-            self._reject_unknown(kind)
+            self._reject_unknown(item.message)
             reply.fail(ActorDown(self.path, f"does not understand {kind.__name__}"))
             return
         self.last.append(kind)
@@ -293,9 +301,10 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         while self._downs:
             actor.down(self._downs.pop(0))
 
-    def _reject_unknown(self, kind: type) -> None:
+    def _reject_unknown(self, message: object) -> None:
         self.mailbox.mark_unhandled()
-        self._core.reports.dead_letter(self.path, kind.__name__)
+        sender = "" if self.senders is None else self.senders.take(message)
+        self._core.reports.dead_letter(self.path, type(message).__name__, sender)
 
     def _close_incarnation(self, end: Exit) -> None:
         """Account for the message in hand, and fail the questions that are not answered."""
@@ -308,11 +317,12 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
             self._core.reports.emit(Crashed(self.path, self.generation, end.error, message))
         deferred, self._deferred = self._deferred, []
         for reply in deferred:
-            reply.fail(self._down_error(end.error))
+            reply.fail(self.down_error(end.error))
 
-    def _down_error(self, cause: BaseException | None = None) -> ActorDown:
+    def down_error(self, cause: BaseException | None = None) -> ActorDown:
+        """The error for a question that nobody will answer.  Its cause is the crash, if any."""
         down = ActorDown(self.path, self.reason)
-        down.__cause__ = cause
+        down.__cause__ = cause or self._cause
         return down
 
     # -- watches, in both directions
@@ -358,13 +368,14 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
         """
         if self.state is not LifeCycle.FAILED:
             self.state = LifeCycle.ENDED
+        self._cause = end.error
         for unwatch in self._watching.values():
             unwatch()
         self._watching.clear()
         for message, reply in self.mailbox.empty_into_dead_letters():
             self._core.reports.dead_letter(self.path, type(message).__name__)
             if reply is not None:
-                reply.fail(self._down_error(end.error))
+                reply.fail(self.down_error())
         down = self._down = Down(self.path, self.generation, end.kind, self.reason)
         watchers, self._watchers = self._watchers, []
         for callback in watchers:

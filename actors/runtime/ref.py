@@ -13,6 +13,7 @@ from actors.runtime.mailbox import Mailbox
 from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.reply import ReplyTo
 from actors.runtime.reports import Reports
+from actors.runtime.senders import Senders, line_of_caller
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -22,7 +23,7 @@ class Addressee(Protocol):
     """The cell behind a ref."""
 
     path: str
-    reason: str
+    senders: Senders | None
     task: trio.lowlevel.Task | None
 
     @property
@@ -33,6 +34,8 @@ class Addressee(Protocol):
 
     @property
     def reports(self) -> Reports: ...
+
+    def down_error(self) -> ActorDown: ...
 
     def watch(self, callback: Callable[[Down], object]) -> Callable[[], None]: ...
 
@@ -87,7 +90,8 @@ class Ref(Generic[M_contra], metaclass=NoPublicConstructor):
 
     def __init__(self, cell: Addressee) -> None:
         self._cell = cell
-        self._offer = cell.mailbox.offer
+        senders, offer = cell.senders, cell.mailbox.offer
+        self._offer = offer if senders is None else senders.noting(offer)
 
     def __repr__(self) -> str:
         return f"<Ref {self._cell.path}>"
@@ -105,8 +109,10 @@ class Ref(Generic[M_contra], metaclass=NoPublicConstructor):
         """
         if self._offer(message):
             return True
-        if self._cell.mailbox.closed:
-            self._cell.reports.dead_letter(self._cell.path, type(message).__name__)
+        cell = self._cell
+        if cell.mailbox.closed:
+            sender = "" if cell.senders is None else cell.senders.take(message) or line_of_caller()
+            cell.reports.dead_letter(cell.path, type(message).__name__, sender)
         return False
 
     async def ask(self, make: Callable[[ReplyTo[R]], M_contra], *, timeout: float) -> R:
@@ -141,7 +147,7 @@ class Ref(Generic[M_contra], metaclass=NoPublicConstructor):
             return
         if cell.mailbox.closed:
             cell.reports.dead_letter(cell.path, type(message).__name__)
-            reply.fail(ActorDown(cell.path, cell.reason))
+            reply.fail(cell.down_error())
         else:
             reply.fail(ActorDown(cell.path, "its mailbox is full"))
 

@@ -23,6 +23,7 @@ class Reports:
         self.dead_letters: Counter[str] = Counter()
         """How many, by actor's path and message: ``/a/b Add``; bounded (see `dead_letter`)."""
         self.recent_dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_REMEMBERED)
+        self._dead_letter_count = 0
         self._listeners: list[Callable[[Signal], object]] = []
         if on_signal is not None:
             self._listeners.append(on_signal)
@@ -44,8 +45,8 @@ class Reports:
         except Exception as error:  # noqa: BLE001 (shown, and the actors go on)
             sys.excepthook(type(error), error, error.__traceback__)
 
-    def dead_letter(self, actor: str, what: str) -> None:
-        """Account for a message that nobody will read.
+    def dead_letter(self, actor: str, what: str, sender: str = "") -> None:
+        """Account for a message that nobody will read.  `sender`: see `DeadLetter`.
 
         Bounded: after `DEAD_LETTERS_REMEMBERED` kinds, a new kind is counted as ``(others)``.
         """
@@ -53,6 +54,7 @@ class Reports:
         if key not in self.dead_letters and len(self.dead_letters) >= DEAD_LETTERS_REMEMBERED:
             key = "(others)"
         self.dead_letters[key] += 1
-        letter = DeadLetter(actor, what)
+        self._dead_letter_count += 1
+        letter = DeadLetter(actor, what, sender, self._dead_letter_count)
         self.recent_dead_letters.append(letter)
         self.emit(letter)

@@ -83,6 +83,10 @@ class DeadLetter:
     actor: str
     what: str
     """The message's class name, or the kind of reply."""
+    sender: str = field(default="", eq=False)
+    """The file and line that sent it, in debug mode where it is known (see `open_system`)."""
+    number: int = field(default=1, eq=False)
+    """1 for the first dead letter of the system, and so on."""
 
 
 Signal: TypeAlias = (

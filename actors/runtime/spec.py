@@ -84,12 +84,20 @@ class Backoff:
         return self.bound(attempt) * (1.0 - self.jitter * random.random())
 
 
+def _callable_start(child: ChildSpec[Any], _: Attribute[Any], start: object) -> None:
+    if not callable(start):
+        raise TypeError(
+            f"child {child.id!r}: `start` is called for each incarnation, so it must be a class"
+            f" or a function that makes the actor, not {start!r}"
+        )
+
+
 @frozen
 class ChildSpec(Generic[M]):
     """One actor under a supervisor."""
 
     id: str = field(validator=_ID)
-    start: Callable[[], Actor[M]]
+    start: Callable[[], Actor[M]] = field(validator=_callable_start)
     """Makes the actor object of an incarnation; called anew for each."""
     restart: Restart = Restart.PERMANENT
     shutdown: float = field(default=5.0, validator=_SECONDS)

@@ -93,9 +93,12 @@ class Supervisor(metaclass=NoPublicConstructor):
         self._parent = parent
         self.path = path
         self.spec = spec
+        self.name = path or "/"
+        """Its path, for people."""
         self.generation = 0
         self.state = LifeCycle.WAITING
         self.reason = "not started"
+        self._cause: BaseException | None = None
         self.children: dict[str, Child] = {}
         self.failed: deque[tuple[str, str]] = deque(maxlen=FAILED_REMEMBERED)
         """(path, reason) of children that spent their budget, newest last."""
@@ -131,10 +134,12 @@ class Supervisor(metaclass=NoPublicConstructor):
 
     def ref(self, child_id: str) -> Ref[Any]:
         """The address of a child that is an actor.  KeyError if there is none."""
-        unit = self.children[child_id].unit
-        if not isinstance(unit, Cell):
-            raise KeyError(f"{unit.path} is a supervisor, not an actor")
-        return unit.ref
+        child = self.children.get(child_id)
+        if child is None:
+            raise KeyError(f"supervisor {self.name} has no child {child_id!r}")
+        if not isinstance(child.unit, Cell):
+            raise KeyError(f"{child.unit.path} is a supervisor, not an actor")
+        return child.unit.ref
 
     def sibling(self, child_id: str) -> Ref[Any]:
         """See `Context.sibling`."""
@@ -169,7 +174,7 @@ class Supervisor(metaclass=NoPublicConstructor):
         over = (LifeCycle.ENDED, LifeCycle.FAILED)
         await self._until(lambda: self.state is LifeCycle.RUNNING or self.state in over)
         if self.state in over:
-            raise ActorDown(self.path, self.reason)
+            raise ActorDown(self.name, self.reason) from self._cause
 
     # -- the group itself
 
@@ -196,13 +201,13 @@ class Supervisor(metaclass=NoPublicConstructor):
             self.children.clear()
         if self._escalated is not None:
             error = GroupEscalatedError(
-                f"{self.path} spent its restart budget: {self._escalated.reason}"
+                f"supervisor {self.name} spent its restart budget: {self._escalated.reason}"
             )
             error.__cause__ = self._escalated.error
             end = Exit(ExitKind.CRASHED, error)
         else:
             end = Exit(ExitKind.SHUTDOWN if self._stop_requested else ExitKind.NORMAL)
-        self.reason = end.reason
+        self.reason, self._cause = end.reason, end.error
         return end
 
     async def _stop_all(self) -> None:
@@ -227,9 +232,12 @@ class Supervisor(metaclass=NoPublicConstructor):
 
     def _adopt(self, spec: AnySpec, unit: Cell[Any] | Supervisor) -> None:
         if self._nursery is None or self.state is LifeCycle.STOPPING:
-            raise RuntimeError(f"supervisor {self.path} is not running")
+            raise RuntimeError(
+                f"supervisor {self.name} is not running, so {spec.id!r} cannot start"
+                " (after `start_group`, wait for `running()`)"
+            )
         if spec.id in self.children:
-            raise ValueError(f"{self.path} has a child {spec.id!r} already")
+            raise ValueError(f"supervisor {self.name} has a child {spec.id!r} already")
         child = self.children[spec.id] = Child(spec, unit)
         self._core.register(unit)
         self._nursery.start_soon(self._run, child, name=unit.path)

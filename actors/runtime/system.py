@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
 from actors.runtime.signals import ActorEnded, DeadLetter, Signal
 from actors.runtime.spec import GroupSpec, Intensity
+from actors.runtime.stderr_report import write_to_stderr
 from actors.runtime.supervisor import Supervisor
 from actors.runtime.system_core import Prepare, RegistryEntry, SystemCore
 
@@ -117,19 +119,31 @@ def render_running() -> str:
 async def open_system(
     *,
     rng: random.Random | None = None,
-    on_signal: Callable[[Signal], object] | None = None,
+    on_signal: Callable[[Signal], object] | None = write_to_stderr,
     intensity: Intensity = ROOT_INTENSITY,
     prepare: Prepare = lambda _: None,
+    debug: bool | None = None,
 ) -> AsyncGenerator[ActorSystem, None]:
     """A root supervisor for the length of a block.
 
     When the block ends, every actor is stopped in order.  When the block raises, the actors
     are cancelled and the exception is raised again.  When the root escalates, the block is
     cancelled and `GroupEscalatedError` is raised; its cause is the exception that spent the
-    budget.  `rng` draws the jitter of backoffs.  `prepare` gets every incarnation before it
-    starts; tests inject faults there (`actors.testing.sabotage`).
+    budget.
+
+    `on_signal` gets everything that happens.  By default crashes, failed actors, escalations,
+    overruns and the first dead letter are written to stderr; None silences that.  `rng` draws
+    the jitter of backoffs.  `prepare` gets every incarnation before it starts; tests inject
+    faults there (`actors.testing.sabotage`).  In debug mode a message for which an actor has no
+    handler is reported with the line that sent it; by default that is Python's development mode
+    (``python -X dev``).
     """
-    core = SystemCore(rng=rng or random.Random(), on_signal=on_signal, prepare=prepare)
+    core = SystemCore(
+        rng=rng or random.Random(),
+        on_signal=on_signal,
+        prepare=prepare,
+        debug=sys.flags.dev_mode if debug is None else debug,
+    )
     root = Supervisor.runtime_create(core, "", GroupSpec("", intensity=intensity))
     system = ActorSystem.runtime_create(core, root)
     end: Exit | None = None

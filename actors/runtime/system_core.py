@@ -43,9 +43,16 @@ class SystemCore:
     """One for each system.  Cells and supervisors know it; they do not know the system."""
 
     def __init__(
-        self, *, rng: Random, on_signal: Callable[[Signal], object] | None, prepare: Prepare
+        self,
+        *,
+        rng: Random,
+        on_signal: Callable[[Signal], object] | None,
+        prepare: Prepare,
+        debug: bool,
     ) -> None:
         self.random = rng
+        self.debug = debug
+        """Senders of messages that an actor does not understand are noted."""
         self.prepare = prepare
         self.reports = Reports(on_signal)
         self.deadlines = Deadlines()
