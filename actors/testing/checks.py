@@ -113,6 +113,14 @@ def asks_end_once(ends: Mapping[Any, int]) -> list[str]:
     return [f"question {which} ended {count} times" for which, count in ends.items() if count != 1]
 
 
+def faults_happened(without_effect: Iterable[str], paths: Iterable[str]) -> list[str]:
+    """Each planned fault took effect.  `paths`: those of all actors of the run."""
+    known = ", ".join(sorted(paths)) or "none"
+    return [
+        f"the planned fault {fault} never took effect (actors: {known})" for fault in without_effect
+    ]
+
+
 def tasks_at_baseline(before: int, after: int) -> list[str]:
     """As many tasks run after as before."""
     return [] if before == after else [f"{after - before} tasks were left behind"]

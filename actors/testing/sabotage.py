@@ -1,5 +1,8 @@
 """Faults inside actors: a handler that raises or is slow, a start that fails, a stubborn stop.
 
+A fault may be planned before its actor exists, and stays planned over restarts until it
+happens.  A run of `actors.testing.open_sim` fails if a planned fault never happened.
+
 Works on any actors, unchanged: `open_system(prepare=saboteur.prepare)` gives it every
 incarnation before it starts.  It lists the exceptions that it raises, so that `checks` can
 see that each was reported.
@@ -9,9 +12,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias, final
 
 import trio
+from attrs import define
 
 from actors.runtime import Actor, ChildSpec, Counters, Incarnation, Mailbox, sleep
 
@@ -22,6 +27,25 @@ class Injected(Exception):
 
 Act: TypeAlias = Callable[[Any, Any, Any], Awaitable[None] | None]
 """Runs in place of a handler: takes the handler, the actor and the message."""
+Hook: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@define(eq=False)
+class MessageFault:
+    """A planned fault in the handling of one message."""
+
+    name: str
+    left: int
+    """Messages until it takes effect, with that one."""
+    act: Act
+
+
+@define(eq=False)
+class StopFault:
+    """A planned fault in the stop of an actor."""
+
+    name: str
+    act: Hook
 
 
 @final
@@ -37,7 +61,9 @@ class Saboteur:
         self.raised: list[Injected] = []
         self.done: Counter[str] = Counter() if done is None else done
         """Number of faults that took effect, by kind."""
-        self._starts: dict[str, deque[Callable[[], Awaitable[None]]]] = {}
+        self._messages: dict[str, list[MessageFault]] = {}
+        self._starts: dict[str, deque[tuple[str, Hook]]] = {}
+        self._stops: dict[str, list[StopFault]] = {}
         self._healed = False
 
     def prepare(self, incarnation: Incarnation) -> None:
@@ -50,13 +76,15 @@ class Saboteur:
             known.append(incarnation.mailbox)
         waiting = self._starts.get(path)
         if waiting:
-            act, started = waiting.popleft(), actor.started
+            (_, act), started = waiting.popleft(), actor.started
 
             async def sabotaged() -> None:
                 await act()
                 await started()
 
             actor.started = sabotaged
+        self._tamper_messages(path, actor)
+        self._tamper_stop(path, actor)
 
     def counters(self) -> dict[str, Counters]:
         """The counters of every mailbox: path and its number there, as ``/a#0``."""
@@ -70,10 +98,25 @@ class Saboteur:
         """Remove all planned faults that have not happened yet."""
         self._healed = True
         self._starts.clear()
+        self._stops.clear()
+        self._messages.clear()
         for actor in self.actors.values():
             vars(actor).pop("handlers", None)
 
-    # -- the faults
+    @property
+    def without_effect(self) -> list[str]:
+        """The planned faults that have not happened, as they were written."""
+        return [
+            *(
+                f"{fault.name} ({fault.left} more messages were needed)"
+                for faults in self._messages.values()
+                for fault in faults
+            ),
+            *(name for starts in self._starts.values() for name, _ in starts),
+            *(fault.name for faults in self._stops.values() for fault in faults),
+        ]
+
+    # -- the faults: each waits for an actor at its path, and outlives its incarnations
 
     def raise_at(self, path: str, nth: int, kind: str = "crash") -> None:
         """Its n-th message from now on (1, 2, ...) raises in place of its handler."""
@@ -81,7 +124,7 @@ class Saboteur:
         def act(_: Any, __: Any, ___: Any) -> None:
             raise self._injected(kind)
 
-        self._tamper(path, nth, act)
+        self._plan(path, MessageFault(f"raise_at({path!r}, {nth})", nth, act))
 
     def slow_at(self, path: str, nth: int, seconds: float) -> None:
         """Its n-th message from now on takes `seconds` before it is handled."""
@@ -93,7 +136,7 @@ class Saboteur:
             if result is not None:
                 await result
 
-        self._tamper(path, nth, act)
+        self._plan(path, MessageFault(f"slow_at({path!r}, {nth}, {seconds:g})", nth, act))
 
     def fail_start(self, path: str) -> None:
         """Its next start raises."""
@@ -101,7 +144,7 @@ class Saboteur:
         async def act() -> None:
             raise self._injected("start_fails")
 
-        self._starts.setdefault(path, deque()).append(act)
+        self._starts.setdefault(path, deque()).append((f"fail_start({path!r})", act))
 
     def hang_start(self, path: str, seconds: float) -> None:
         """Its next start takes `seconds` longer."""
@@ -110,22 +153,21 @@ class Saboteur:
             self.done["start_hangs"] += 1
             await sleep(seconds)
 
-        self._starts.setdefault(path, deque()).append(act)
+        self._starts.setdefault(path, deque()).append((f"hang_start({path!r}, {seconds:g})", act))
 
     def stubborn_stop(self, path: str, seconds: float) -> None:
         """When it is stopped, it ignores even a cancellation for `seconds`."""
-        actor = self.actors.get(path)
-        if actor is None:
-            return
-        stopping = actor.stopping
 
-        async def stubborn() -> None:
+        async def act() -> None:
             self.done["stubborn_stop"] += 1
             with trio.CancelScope(shield=True):
                 await sleep(seconds)
-            await stopping()
 
-        actor.stopping = stubborn
+        fault = StopFault(f"stubborn_stop({path!r}, {seconds:g})", act)
+        self._stops.setdefault(path, []).append(fault)
+        actor = self.actors.get(path)
+        if actor is not None:
+            self._tamper_stop(path, actor)
 
     def _injected(self, kind: str) -> Injected:
         self.done[kind] += 1
@@ -133,31 +175,46 @@ class Saboteur:
         self.raised.append(error)
         return error
 
-    def _tamper(self, path: str, nth: int, act: Act) -> None:
+    def _plan(self, path: str, fault: MessageFault) -> None:
+        self._messages.setdefault(path, []).append(fault)
         actor = self.actors.get(path)
         if actor is not None:
-            actor.handlers = _Tampered(actor, nth, act)  # type: ignore[assignment, misc]
+            self._tamper_messages(path, actor)
+
+    def _tamper_messages(self, path: str, actor: Actor[Any]) -> None:
+        faults = self._messages.get(path)
+        if faults:
+            actor.handlers = _Tampered(actor, faults)  # type: ignore[assignment, misc]
+
+    def _tamper_stop(self, path: str, actor: Actor[Any]) -> None:
+        if not self._stops.get(path):
+            return
+        stopping = type(actor).stopping
+
+        async def stubborn() -> None:
+            for fault in self._stops.pop(path, ()):
+                await fault.act()
+            await stopping(actor)
+
+        actor.stopping = stubborn
 
 
 @final
 class _Tampered:
-    """A table of handlers in which one call runs something else."""
+    """A table of handlers in which some calls run something else."""
 
-    def __init__(self, actor: Actor[Any], nth: int, act: Act) -> None:
+    def __init__(self, actor: Actor[Any], faults: list[MessageFault]) -> None:
         self._table: Any = type(actor).handlers
-        self._left = nth
-        self._act = act
+        self._faults = faults
 
     def get(self, kind: type) -> Any:
         """As of a dict."""
         handler = self._table.get(kind)
         if handler is None:
             return None
-        self._left -= 1
-        if self._left != 0:
-            return handler
-
-        def act(actor: Any, message: Any) -> Awaitable[None] | None:
-            return self._act(handler, actor, message)
-
-        return act
+        for fault in tuple(self._faults):
+            fault.left -= 1
+            if fault.left == 0:
+                self._faults.remove(fault)
+                handler = partial(fault.act, handler)
+        return handler

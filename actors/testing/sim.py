@@ -10,7 +10,16 @@ from typing import final
 
 import trio
 
-from actors.runtime import ActorSystem, Intensity, Restarting, Signal, Started, open_system
+from actors.runtime import (
+    ActorSystem,
+    Crashed,
+    Intensity,
+    Restarting,
+    Signal,
+    Started,
+    open_system,
+    write_to_stderr,
+)
 from actors.testing import checks
 from actors.testing.probe import TestProbe
 from actors.testing.sabotage import Injected, Saboteur
@@ -34,7 +43,7 @@ class Sim:
         self.restarts: list[tuple[float, Restarting]] = []
         self.started: Counter[str] = Counter()
         self.expected: tuple[type[BaseException], ...] = (Injected,)
-        """Exceptions that may crash an actor."""
+        """Exceptions that may crash an actor; set it where an actor's own are part of the test."""
 
     def probe(self, name: str = "probe") -> TestProbe:
         """An actor that only records its messages."""
@@ -53,12 +62,15 @@ class Sim:
             *checks.restarts_within_budget(self.restarts, budgets),
             *checks.failed_only_after_budget(self.signals, budgets),
             *checks.ends_once(self.signals, self.started),
+            *checks.faults_happened(self.saboteur.without_effect, self.saboteur.actors),
             *checks.tasks_at_baseline(*tasks),
         ]
 
     def note(self, signal: Signal) -> None:
         """Take a signal of the system."""
         self.signals.append(signal)
+        if isinstance(signal, Crashed) and checks.crashes_are_expected([signal], self.expected):
+            write_to_stderr(signal)  # The law below only names it; this shows the traceback.
         if isinstance(signal, Restarting):
             self.restarts.append((trio.current_time(), signal))
         elif isinstance(signal, Started) and signal.generation == 1:
@@ -73,7 +85,9 @@ async def open_sim(seed: int) -> AsyncGenerator[Sim, None]:
     """
     before = _tasks()
     saboteur = Saboteur()
-    async with open_system(rng=random.Random(seed), prepare=saboteur.prepare) as system:
+    async with open_system(
+        rng=random.Random(seed), on_signal=None, prepare=saboteur.prepare, debug=True
+    ) as system:
         sim = Sim(seed, system, saboteur)
         system.listen(sim.note)
         yield sim

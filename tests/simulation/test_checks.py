@@ -124,6 +124,10 @@ BROKEN: dict[str, tuple[Callable[[], list[str]], Callable[[], list[str]]]] = {
         lambda: checks.asks_end_once({1: 1, 2: 1}),
         lambda: checks.asks_end_once({1: 1, 2: 0, 3: 2}),
     ),
+    "planned faults": (
+        lambda: checks.faults_happened([], ["/a"]),
+        lambda: checks.faults_happened(["raise_at('/b', 1)"], ["/a"]),
+    ),
     "tasks": (
         lambda: checks.tasks_at_baseline(3, 3),
         lambda: checks.tasks_at_baseline(3, 4),
@@ -150,7 +154,7 @@ def crashing_adders() -> list[str]:
                 ChildSpec("adder", Adder, intensity=Intensity(2, 60.0), backoff=Backoff(first=0.1))
             )
             await ref.ask(Total, timeout=1.0)
-            for _ in range(4):
+            for _ in range(3):
                 sim.saboteur.raise_at("/adder", 2)
                 for _ in range(3):
                     ref.tell(Add(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,17 @@ from actors.simulation import (
 )
 from actors.simulation.plan import ACTIONS
 from actors.simulation.plan_steps import STEPS
-from actors.testing import SEEDABLE, Injected, Sim, TestProbe, open_sim, run, shrink, sweep
+from actors.testing import (
+    SEEDABLE,
+    Injected,
+    Saboteur,
+    Sim,
+    TestProbe,
+    open_sim,
+    run,
+    shrink,
+    sweep,
+)
 from actors.testing.schedule import TasksOnlyClock
 from bridge.cli import simulate
 
@@ -312,6 +323,45 @@ async def test_what_a_saboteur_raises_is_reported_and_the_run_is_well(sim: Sim) 
     ]
 
 
+async def test_a_fault_may_be_planned_before_its_actor_and_outlives_a_restart(sim: Sim) -> None:
+    sim.saboteur.raise_at("/adder", 2)
+    sim.saboteur.slow_at("/adder", 4, 5.0)
+    ref = sim.system.supervisor.start_child(ADDER)
+    began = trio.current_time()
+    for _ in range(4):
+        ref.tell(Add(1))
+    assert await ref.ask(Total, timeout=20.0) == 2  # of the second incarnation
+    assert trio.current_time() > began + 5.0
+    assert sim.saboteur.done == {"crash": 1, "slow": 1}
+
+
+@pytest.mark.parametrize(
+    "plan, shown",
+    [
+        (lambda saboteur: saboteur.raise_at("/adder", 9), "raise_at('/adder', 9) (7 more messages"),
+        (lambda saboteur: saboteur.slow_at("/ader", 1, 5.0), "slow_at('/ader', 1, 5) (1 more"),
+        (lambda saboteur: saboteur.fail_start("/ader"), "fail_start('/ader')"),
+        (lambda saboteur: saboteur.hang_start("/ader", 5.0), "hang_start('/ader', 5)"),
+        (lambda saboteur: saboteur.stubborn_stop("/ader", 5.0), "stubborn_stop('/ader', 5)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_planned_fault_that_never_happened_fails_the_run(
+    plan: Callable[[Saboteur], None], shown: str
+) -> None:
+    async def main() -> None:
+        async with open_sim(5) as sim:
+            plan(sim.saboteur)
+            ref = sim.system.supervisor.start_child(ADDER)
+            ref.tell(Add(1))
+            await ref.ask(Total, timeout=1.0)
+
+    with pytest.raises(AssertionError, match="never took effect") as caught:
+        run(main)
+    assert f"seed 5: the planned fault {shown}" in str(caught.value)
+    assert "(actors: /adder)" in str(caught.value)
+
+
 async def test_a_start_that_hangs_and_a_stubborn_stop(sim: Sim) -> None:
     sim.saboteur.hang_start("/adder", 3.0)
     ref = sim.system.supervisor.start_child(ADDER)
@@ -344,7 +394,9 @@ async def test_a_probe_answers_when_the_test_does(probe: TestProbe) -> None:
         (await probe.receive(Total)).reply_to.send(42)
 
 
-def test_a_crash_that_nobody_injected_fails_the_run() -> None:
+def test_a_crash_that_nobody_injected_fails_the_run_and_its_traceback_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     async def main() -> None:
         async with open_sim(5) as sim:
             ref: Any = sim.system.supervisor.start_child(ADDER)
@@ -353,3 +405,6 @@ def test_a_crash_that_nobody_injected_fails_the_run() -> None:
 
     with pytest.raises(AssertionError, match=r"seed 5: /adder: crashed by itself of TypeError"):
         run(main)
+    shown = capsys.readouterr().err
+    assert "actor /adder crashed (incarnation 1) with the message Add(amount='text')" in shown
+    assert "self.total += message.amount" in shown
