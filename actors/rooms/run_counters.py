@@ -3,9 +3,10 @@
 `RunCounters.offer` is called with every entry of every session, so it takes about a microsecond.
 Every key is one of a known set, so that participants cannot create series.
 
-Seconds of quality and of talk are step functions (`actors.session.intervals`): they grow
-without entries.  `advance` therefore adds, now and then, the seconds since the last time for the
-people who are in the room; their joins, leaves and ends do the same.
+Seconds of quality and of talk, watched and in gaps, are step functions
+(`actors.session.intervals`): they grow without entries.  `advance` therefore adds, now and then,
+the seconds since the last time for a session and the people who are in the room; joins, leaves,
+gaps and ends do the same.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, final, get_args
 
 from actors.session import END_REASONS, ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
+from actors.session.intervals import stretch
 from actors.session.measurement import stats_of, stats_until_the_end
 from actors.session.participant import Participant
 from actors.session.room_info import ParticipantKind, TrackSource
 from actors.session.track_stats import TrackStats
-from actors.session.view import coverage
+from actors.session.view import coverage, entered_after, watched_and_unseen
 
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
@@ -39,6 +41,8 @@ LEAVE_REASONS: Final = (
 DURATION: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 86_400.0)
 """Seconds."""
 COVERAGE: Final = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+ENTRY: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
+"""Seconds."""
 LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 """Seconds."""
 LOSS: Final = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -95,7 +99,13 @@ class RunCounters:
         self.seconds: list[float] = list(_NONE)
         """As `_Seconds`, of all people."""
         self.duration = Histogram(DURATION)
+        self.watched = 0.0
+        """Seconds of sessions that were watched."""
+        self.gaps = 0.0
+        """Seconds of sessions in gaps: after our entry and not watched."""
         self.coverage = Histogram(COVERAGE)
+        self.entry = Histogram(ENTRY)
+        """Seconds from a room's first person to our entry, of sessions that ended."""
         self.lag = Histogram(LAG)
         self.loss = Histogram(LOSS)
         self.concealment = Histogram(CONCEALMENT)
@@ -104,7 +114,12 @@ class RunCounters:
         """These four: of each measured track when it ends."""
         self._there: dict[str, dict[str, _Seconds]] = {}
         """By session and identity: the seconds that were added for people who are in the room."""
+        self._views: dict[str, tuple[float, float]] = {}
+        """By session: the seconds watched and those in gaps that were added."""
         self._count: Mapping[str, Callable[[SessionState, TimelineEntry], None]] = {
+            "session_started": self._started,
+            "reconnected": self._view_changed,
+            "suspended": self._view_changed,
             "participant_found": self._joined,
             "participant_connected": self._joined,
             "participant_disconnected": self._left,
@@ -129,7 +144,8 @@ class RunCounters:
             count(state, entry)
 
     def advance(self, state: SessionState, now: float) -> None:
-        """Add the seconds of a session's people since they were added last."""
+        """Add the seconds of a session and of its people since they were added last."""
+        self._add_view(state, now)
         there = self._there.get(state.room_sid)
         if there is None:  # It continues from an earlier run, which counted the seconds before.
             there = self._there[state.room_sid] = {}
@@ -145,7 +161,31 @@ class RunCounters:
             if seconds > before[index]:
                 self.seconds[index] += seconds - before[index]
 
+    def _add_view(self, state: SessionState, at: float, gap: float = 0.0) -> None:
+        """Add the seconds watched and in gaps.  `gap`: seconds of a gap that ends at `at`.
+
+        Of a session that goes on from an earlier run, the gap between the two runs counts here, as
+        no other run could count it.
+        """
+        watched, unseen = watched_and_unseen(state, at)
+        before = self._views.get(state.room_sid)
+        if before is None:
+            since = state.gap_since
+            open_gap = 0.0 if since is None else stretch(since, at)
+            before = (watched, unseen - max(gap, open_gap))
+        # A webhook may correct an end, and then the seconds become fewer.
+        now = (max(before[0], watched), max(before[1], unseen))
+        self.watched += now[0] - before[0]
+        self.gaps += now[1] - before[1]
+        self._views[state.room_sid] = now
+
     # ------------------------------------------------------------ by event
+
+    def _started(self, state: SessionState, _: TimelineEntry) -> None:
+        self._views[state.room_sid] = (0.0, 0.0)
+
+    def _view_changed(self, state: SessionState, entry: TimelineEntry) -> None:
+        self._add_view(state, entry.at, entry.data.get("gap", 0.0))
 
     def _joined(self, state: SessionState, entry: TimelineEntry) -> None:
         self.joins[entry.data["kind"]] += 1
@@ -204,6 +244,11 @@ class RunCounters:
         self.coverage.observe(coverage(state, entry.at))
         for stats in stats_until_the_end(state):
             self._observe_track(stats)
+        entered = entered_after(state)
+        if entered is not None:
+            self.entry.observe(entered)
+        self._add_view(state, entry.at)
+        self._views.pop(state.room_sid, None)
         there = self._there.pop(state.room_sid, {})
         for identity in tuple(there):
             self._add_and_remove(state, there, identity, entry.at)

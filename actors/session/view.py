@@ -161,11 +161,20 @@ def coverage(state: SessionState, now: float) -> float:
 
     `entered_after` has the time before the entry.
     """
-    until = _until(state, now)
     if state.watched_from is None:
         return 0.0
+    watched, unseen = watched_and_unseen(state, now)
+    return 1.0 if watched + unseen == 0.0 else watched / (watched + unseen)
+
+
+def watched_and_unseen(state: SessionState, now: float) -> tuple[float, float]:
+    """Seconds since our first entry: those that were watched, and those of the gaps."""
+    if state.watched_from is None:
+        return 0.0, 0.0
+    until = _until(state, now)
     duration = stretch(state.watched_from, until)
-    return 1.0 if duration == 0.0 else min(1.0, state.watched.total(until) / duration)
+    watched = min(duration, state.watched.total(until))
+    return watched, duration - watched
 
 
 def entered_after(state: SessionState) -> float | None:
@@ -334,14 +343,16 @@ def _messages(state: SessionState, until: float, most: int | None) -> MessagesVi
 
 
 def _missed_something(state: SessionState, until: float) -> bool:
-    """True if there was a gap in the watch, in which messages may have been sent.
+    """True if messages may have been sent before our entry, or in a gap of the watch.
 
-    The moment between the last that we saw of a room and the end of its session is none, but
-    where the room went on without us.
+    Nobody sends any before the first person is there.  The moment between the last that we saw of
+    a room and the end of its session is no gap, but where the room went on without us.
     """
     since = state.watched_from
     if since is None:
         return False
+    if entered_after(state):
+        return True
     last = state.gap_since
     if last is not None and state.ended and state.end_reason != FOUND_ENDED:
         until = min(last, until)

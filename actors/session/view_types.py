@@ -81,7 +81,7 @@ class MessagesView(View, frozen=True, kw_only=True):
     attachments: Count | None
     """Files that were sent with messages; they are in none of the other numbers."""
     lower_bound: bool | None
-    """Whether there may have been more, because of encryption or a gap."""
+    """Whether there may have been more: encrypted ones, some in a gap, or some before our entry."""
 
 
 class QualityView(View, frozen=True, kw_only=True):

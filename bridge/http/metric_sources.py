@@ -38,6 +38,10 @@ NAME_LENGTH: Final = 128
 
 # ---------------------------------------------------------------- what is counted here
 
+ROOM_ROLES: Final = ("room", "connection", "session", "monitor")
+"""Roles of the actors that come and go with rooms and jobs."""
+GROUPS: Final = {"rooms": "room", "monitors": "monitor"}
+"""Supervisors whose children are named by rooms and jobs, and the role of such a child."""
 ENDS: Final = ("handled", "dropped", "coalesced", "dead_lettered", "failed")
 """Of a message that was offered to a mailbox (`actors.runtime.Counters`)."""
 
@@ -61,14 +65,25 @@ class RuntimeCounters:
             for end in ENDS:
                 self.ended[role_of(path), end] += getattr(signal.counters, end)
 
+    @property
+    def roles(self) -> set[str]:
+        """Roles of actors that a signal named."""
+        return {role for _, role in self.signals}
+
     def of(self, kind: type[Signal]) -> dict[str, float]:
         return {role: count for (one, role), count in self.signals.items() if one is kind}
 
 
 def role_of(path: str) -> str:
-    """An actor's role, which is the same in every room."""
+    """An actor's role, which is the same in every room and for every job."""
     parts = path.split("/")
-    return "room" if len(parts) == 3 and parts[1] == "rooms" else parts[-1] or "root"
+    if len(parts) == 3 and parts[1] in GROUPS:
+        return GROUPS[parts[1]]
+    return parts[-1] or "root"
+
+
+STATUSES: Final = ("200", "304", "400", "401", "403", "404", "429", "500", "503")
+"""Statuses that are counted from 0 on; others begin with their first answer."""
 
 
 @final
@@ -76,7 +91,7 @@ class Requests:
     """Counts the answers of an application."""
 
     def __init__(self) -> None:
-        self.statuses: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter(dict.fromkeys(STATUSES, 0))
 
     def around(self, inner: App) -> App:
         async def counted(

@@ -33,11 +33,20 @@ from actors.runtime import (
     GroupEscalated,
     Overran,
     Restarting,
+    Signal,
 )
 from actors.session import QUALITIES
 from actors.session.alerts import open_alerts
 from bridge.http.api.query import asked
-from bridge.http.metric_sources import ROOM_FAMILIES, LiveTotals, Mailboxes, Scrape, Sources
+from bridge.http.metric_sources import (
+    ENDS,
+    ROOM_FAMILIES,
+    ROOM_ROLES,
+    LiveTotals,
+    Mailboxes,
+    Scrape,
+    Sources,
+)
 from bridge.http.server.routes import HttpRoute
 from bridge.http.server.time_slices import TimeSlices
 
@@ -77,7 +86,26 @@ def _quality_seconds(sources: Sources, _: Scrape) -> Mapping[str, float]:
 
 
 def _mailbox_ends(sources: Sources, scrape: Scrape) -> Mapping[tuple[str, str], float]:
-    return sources.runtime.ended + scrape.mailboxes.ends
+    ends = sources.runtime.ended + scrape.mailboxes.ends
+    return {(role, end): ends[role, end] for role in _roles(sources, scrape) for end in ENDS}
+
+
+def _roles(sources: Sources, scrape: Scrape) -> list[str]:
+    """Actors that are there, those that have ended, and those of a room.
+
+    Every counter of an actor starts at 0 with its role.  Prometheus' `increase` takes the first
+    value of a series as its beginning, so a series that is born with a burst never shows it.
+    """
+    ended = (role for role, _ in sources.runtime.ended)
+    return sorted({*ROOM_ROLES, *scrape.mailboxes.depth, *ended, *sources.runtime.roles})
+
+
+def _signals(kind: type[Signal]) -> Callable[[Sources, Scrape], Mapping[str, float]]:
+    def read(sources: Sources, scrape: Scrape) -> Mapping[str, float]:
+        counts = sources.runtime.of(kind)
+        return {role: counts.get(role, 0.0) for role in _roles(sources, scrape)}
+
+    return read
 
 
 FAMILIES: Final = (
@@ -119,6 +147,10 @@ FAMILIES: Final = (
            _quality_seconds, ("quality",)),
     Family("counter", "talk_seconds", "Seconds that people talked.",
            lambda s, _: s.run.seconds[-1]),
+    Family("counter", "watched_seconds", "Seconds of sessions that were watched.",
+           lambda s, _: s.run.watched),
+    Family("counter", "gap_seconds", "Seconds of sessions in gaps: entered, and not watched.",
+           lambda s, _: s.run.gaps),
     # Alerts.
     Family("gauge", "alerts_firing", "Alerts that fire, by rule.",
            lambda s, n: n.alerts_in("firing", s.alert_rules), ("rule",)),
@@ -133,16 +165,16 @@ FAMILIES: Final = (
            lambda _, n: n.mailboxes.deepest, ("actor",)),
     Family("counter", "mailbox_messages", "Messages by what became of them.",
            _mailbox_ends, ("actor", "end")),
-    Family("counter", "actor_restarts", "Restarts.", lambda s, _: s.runtime.of(Restarting),
+    Family("counter", "actor_restarts", "Restarts.", _signals(Restarting),
            ("actor",)),
     Family("counter", "actor_crashes", "Exceptions that left an actor.",
-           lambda s, _: s.runtime.of(Crashed), ("actor",)),
+           _signals(Crashed), ("actor",)),
     Family("counter", "actor_failures", "Actors that spent their restarts.",
-           lambda s, _: s.runtime.of(Failed), ("actor",)),
+           _signals(Failed), ("actor",)),
     Family("counter", "actor_escalations", "Supervisors that spent their restarts.",
-           lambda s, _: s.runtime.of(GroupEscalated), ("actor",)),
+           _signals(GroupEscalated), ("actor",)),
     Family("counter", "actor_overruns", "Actors that did not stop in time.",
-           lambda s, _: s.runtime.of(Overran), ("actor",)),
+           _signals(Overran), ("actor",)),
     Family("counter", "dead_letters", "Messages that nobody read.",
            lambda s, _: s.system.dead_letters.total()),
     # The worker.
@@ -203,6 +235,11 @@ FAMILIES: Final = (
 HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...]] = (
     ("session_duration_seconds", "Of sessions that ended.", lambda run: run.duration),
     ("session_coverage_ratio", "Share of the time since our entry.", lambda run: run.coverage),
+    (
+        "session_entered_after_seconds",
+        "From a room's first person to our entry, of sessions that ended.",
+        lambda run: run.entry,
+    ),
     ("event_lag_seconds", "From the SDK's callback to the fold.", lambda run: run.lag),
     ("track_loss_ratio", "Lost packets of measured tracks that ended.", lambda run: run.loss),
     ("track_concealment_ratio", "Made-up share of the sound of measured tracks that ended.",

@@ -57,7 +57,9 @@ class WebhookEndpoint:
         on_webhook: Callable[[TranslatedWebhook], object],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(
+            dict.fromkeys(("accepted", "ignored", "duplicate", *_REFUSED), 0)
+        )
         """Webhooks by outcome: `accepted`, `ignored` (of no use to us), `duplicate`, or the reason
         of a refusal."""
         self.dropped_by_server = 0

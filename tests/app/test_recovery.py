@@ -22,9 +22,9 @@ ONE = {
     "bytes": 2,
     "by_topic": {"chat": 1},
     "attachments": 0,
-    "lower_bound": False,
+    "lower_bound": True,
 }
-"""Data messages of a session that heard one."""
+"""Data messages of a session that was entered after its people and got one message."""
 
 
 def stored_session(data_dir: Path, room: str) -> dict[str, Any] | None:

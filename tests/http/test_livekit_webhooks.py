@@ -191,7 +191,7 @@ async def test_everything_that_happens_in_a_room_is_told_in_our_words(stage: Sta
     ended = await listener.until(WebhookRoomFinished, lambda _: True)
     assert (ended.room, ended.room_sid) == ("lobby", alice.room_sid)
     assert (await listener.left(again.sid)).reason == "room_deleted"
-    assert set(stage.inbox.counts) == {"accepted"}
+    assert set(+stage.inbox.counts) == {"accepted"}
 
 
 async def test_agents_are_told_as_such_and_we_and_the_hidden_not_at_all(stage: Stage):
@@ -236,7 +236,7 @@ async def test_our_forger_signs_as_livekit_does_and_nobody_else_can(stage: Stage
     assert await send(body, token) == 200
     assert await send(body.replace(b"lobby", b"hobby"), token) == 401
     assert await send(body, token_for(body, OTHER)) == 401
-    assert stage.inbox.counts == {"accepted": 1, "duplicate": 1, "altered": 1, "forged": 1}
+    assert +stage.inbox.counts == {"accepted": 1, "duplicate": 1, "altered": 1, "forged": 1}
 
 
 async def test_a_recording_of_ours_is_told_of_without_any_setting_of_the_server(
@@ -258,4 +258,4 @@ async def test_a_recording_of_ours_is_told_of_without_any_setting_of_the_server(
         over = await listener.until(WebhookEgress, lambda it: it.status == "complete")
         assert isinstance(over.event, WebhookEgress)
         assert over.event.ended_at is not None
-    assert set(inbox.counts) == {"accepted"}
+    assert set(+inbox.counts) == {"accepted"}

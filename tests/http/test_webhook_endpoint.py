@@ -68,7 +68,7 @@ async def test_a_webhook_of_livekit_is_passed_on_with_its_times(post: Post):
     assert post.webhooks == [
         TranslatedWebhook("lobby", "RM_1", WebhookRoomFinished(post.clock, float(int(post.clock))))
     ]
-    assert post.inbox.counts == {"accepted": 1}
+    assert +post.inbox.counts == {"accepted": 1}
 
 
 async def test_duplicates_and_replays_are_welcome_and_dropped(post: Post):
@@ -76,7 +76,7 @@ async def test_duplicates_and_replays_are_welcome_and_dropped(post: Post):
     for headers in (headers_for(body), headers_for(body), headers_for(body, exp=2**40)):
         assert (await post.send(body, headers)).status == 200
     assert len(post.webhooks) == 1
-    assert post.inbox.counts == {"accepted": 1, "duplicate": 2}
+    assert +post.inbox.counts == {"accepted": 1, "duplicate": 2}
 
 
 async def test_memory_for_duplicates_is_bounded_and_age_takes_over(
@@ -90,7 +90,7 @@ async def test_memory_for_duplicates_is_bounded_and_age_takes_over(
     post.clock += OLDEST + 2
     answer = await post.send(bodies[0], headers_for(bodies[0], exp=int(post.clock) + 300))
     assert answer.status == 400
-    assert post.inbox.counts == {"accepted": 4, "old": 1}
+    assert +post.inbox.counts == {"accepted": 4, "old": 1}
 
 
 async def test_what_says_nothing_to_us_is_welcome_and_ignored(post: Post):
@@ -103,7 +103,7 @@ async def test_what_says_nothing_to_us_is_welcome_and_ignored(post: Post):
         body = body_of(webhook)
         assert (await post.send(body, headers_for(body))).status == 200
     assert post.webhooks == []
-    assert post.inbox.counts == {"ignored": 3}
+    assert +post.inbox.counts == {"ignored": 3}
 
 
 async def test_what_livekit_could_not_deliver_is_counted(post: Post):
@@ -141,7 +141,7 @@ async def test_a_refusal_is_a_problem_counted_and_logged_without_body_or_token(
         answers = [await post.send(body, headers) for _ in range(3)]
     assert [answer.problem["status"] for answer in answers] == [status] * 3
     assert post.webhooks == []
-    assert post.inbox.counts == {reason: 3}
+    assert +post.inbox.counts == {reason: 3}
     (line,) = logs
     assert (line["event"], line["reason"], line["count"]) == ("webhook_refused", reason, 1)
     shown = repr((logs, [answer.body for answer in answers]))

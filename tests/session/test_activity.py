@@ -172,6 +172,12 @@ def test_messages_of_a_session_with_a_gap_are_the_least_that_there_were() -> Non
     assert story.view(8)["data_messages"]["lower_bound"] is True
 
 
+def test_messages_before_our_entry_into_a_room_with_people_may_be_missing() -> None:
+    story = Story(evolve(ALICE, joined_at=T0 - 1.0))
+    story.data(1, "alice")
+    assert story.view()["data_messages"]["lower_bound"] is True
+
+
 @pytest.mark.parametrize(
     "reason, more", [("room_closed", False), ("worker_stopped", False), ("found_ended", True)]
 )

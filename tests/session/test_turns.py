@@ -87,6 +87,7 @@ def test_an_overlap_ends_with_the_leave_of_either() -> None:
 def test_an_agent_neither_interrupts_nor_is_interrupted_and_its_talk_is_apart() -> None:
     story = Story(ALICE, AGENT)
     story.speaking(1, "agent-AJ_7")
+    assert story.state.people_talking == 0
     story.speaking(2, "agent-AJ_7", "alice")
     story.speaking(5, "alice")
     assert story.state.people_talking == 1

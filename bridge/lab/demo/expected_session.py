@@ -218,7 +218,6 @@ def expected(story: RoomStory, session: SessionView) -> Shape:
             "bytes": room.bytes,
             "by_topic": dict(room.topics),
             "attachments": 0,
-            "lower_bound": False,
         },
         "encrypted": False if room.tracks else None,
         "recordings": [],
