@@ -33,7 +33,7 @@ from livekit.rtc._proto import ffi_pb2, handle_pb2, room_pb2
 from livekit.rtc.data_stream import ByteStreamHandler, TextStreamHandler
 from livekit.rtc.room import EventTypes
 
-from bridge.livekit.rooms import native_threads, wake_timer
+from bridge.livekit.rooms import native_threads, sound_capture, wake_timer
 from bridge.output.redact import redact
 
 log = structlog.get_logger()
@@ -47,6 +47,7 @@ SeamName: TypeAlias = Literal[
     "timer_slack",
     "thread_state",
     "inbox_timer",
+    "capture_sound",
 ]
 
 
@@ -139,6 +140,10 @@ def _inbox_timer_fits() -> bool:
     return wake_timer.timer_fits()
 
 
+def _capture_sound_fits() -> bool:
+    return sound_capture.capture_fits()
+
+
 SEAMS: Final[dict[SeamName, Seam]] = {
     "native_logs": Seam(_native_logs_fit, "native debug records pass through Python: more CPU"),
     "demux": Seam(_demux_fits, "events take the SDK's own way to their room: more CPU"),
@@ -148,6 +153,7 @@ SEAMS: Final[dict[SeamName, Seam]] = {
     "timer_slack": Seam(_timer_slack_fits, "native threads wake up for each timer: more CPU"),
     "thread_state": Seam(_thread_state_fits, "each native callback makes a thread state: more CPU"),
     "inbox_timer": Seam(_inbox_timer_fits, "a wake-up and a sleep of trio's for events: more CPU"),
+    "capture_sound": Seam(_capture_sound_fits, "a task for each frame of an announcement"),
 }
 
 _fit: dict[SeamName, bool] = {}
@@ -347,7 +353,7 @@ class DemuxedRoom(rtc.Room):
         finally:
             for handle in handles:
                 _routes.pop(handle, None)
-            _release_room(self)
+            release_room(self)
 
     def _called(self, event: ffi_pb2.FfiEvent) -> None:
         """A participant calls an RPC method of ours.  The SDK answers that there is none."""
@@ -362,7 +368,7 @@ class DemuxedRoom(rtc.Room):
             self._on_room_event(event.room_event)
 
 
-def _release_room(room: rtc.Room) -> None:
+def release_room(room: rtc.Room) -> None:
     """Give back what the native side holds for a room that has ended: 250 KB and its sockets.
 
     Rooms, participants and tracks refer to one another.  So Python would do it only when its
@@ -413,10 +419,11 @@ def drop(owned: handle_pb2.FfiOwnedHandle) -> None:
 # --- one room's events only ------------------------------------------------------
 
 
-def watch_only_own_events(room: rtc.Room) -> None:
+def watch_only_own_events(room: rtc.Room, *, answers: bool = False) -> None:
     """Narrow the room's subscription to its own events.
 
-    Call after connect, in the same step: until then the room's handle is unknown.
+    Call after connect, in the same step: until then the room's handle is unknown.  With `answers`
+    the answers to requests pass too, which a room that publishes waits for.
     """
     if not fits("room_filter"):
         return
@@ -427,10 +434,9 @@ def watch_only_own_events(room: rtc.Room) -> None:
         which = event.WhichOneof("message")
         if which == "room_event":
             return event.room_event.room_handle == handle
-        return (
-            which == "rpc_method_invocation"
-            and event.rpc_method_invocation.local_participant_handle == local
-        )
+        if which != "rpc_method_invocation":
+            return answers
+        return event.rpc_method_invocation.local_participant_handle == local
 
     queue = FfiClient.instance.queue
     with queue._lock:

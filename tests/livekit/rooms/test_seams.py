@@ -52,6 +52,7 @@ MOVED: dict[seams.SeamName, tuple[object, str]] = {
     "timer_slack": (native_threads, "_prctl"),
     "thread_state": (native_threads, "_ensure"),
     "inbox_timer": (wake_timer, "_library"),
+    "capture_sound": (rtc.AudioSource, "capture_frame"),
 }
 """Code of the SDK, of Python or of the system that each seam builds on."""
 

@@ -1,0 +1,79 @@
+"""An announcement: what is played in which rooms, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+
+import trio
+from attrs import define, field, frozen
+
+from actors.publishing.publishing_port import SoundContent, SoundData, Speech
+
+TEXT_LENGTH: Final = 2_000
+"""Characters of a text that is spoken."""
+FILE_SIZE: Final = 20_000_000
+"""Bytes of a sound file."""
+TRACK_NAMES: Final[Mapping[type[SoundContent], str]] = {Speech: "TTS Audio"}
+"""Names of tracks, by what is played; `Audio File` for all others."""
+
+RoomOutcome: TypeAlias = Literal["waiting", "preparing", "playing", "played", "failed"]
+
+
+@frozen
+class Announcement:
+    """One order to play something."""
+
+    rooms: Sequence[str]
+    """Names."""
+    content: SoundContent
+    by: str
+    """Who ordered it, for the log: `api`, or `rule NAME`."""
+    from_people: bool = False
+    """Its text was written by somebody in a room.  It is spoken only where a setting says so."""
+
+    @property
+    def does(self) -> Literal["say", "play"]:
+        return "say" if isinstance(self.content, Speech) else "play"
+
+    @property
+    def track_name(self) -> str:
+        return TRACK_NAMES.get(type(self.content), "Audio File")
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory while it waits."""
+        return len(self.content.content) if isinstance(self.content, SoundData) else 0
+
+
+@define
+class RoomPart:
+    """An announcement in one of its rooms."""
+
+    outcome: RoomOutcome = "waiting"
+    error: str = ""
+    tries: int = 0
+    """Playbacks that this room was in."""
+    first_sound: float | None = None
+    """Seconds from the order to the first frame."""
+
+
+@define(eq=False)
+class AnnouncementRecord:
+    """An announcement and its state.  The queue writes it, everybody may read it."""
+
+    id: str
+    announcement: Announcement
+    ordered_at: float
+    """Unix seconds."""
+    parts: dict[str, RoomPart]
+    """By room."""
+    seconds: float | None = None
+    """Of the sound; None before it was made."""
+    over: trio.Event = field(factory=trio.Event)
+    """Nothing of it is left to be done."""
+
+    @property
+    def error(self) -> str:
+        """Why it failed in a room; empty where it was played in all of them."""
+        return next((part.error for part in self.parts.values() if part.error), "")

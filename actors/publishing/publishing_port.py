@@ -1,0 +1,137 @@
+"""The ports of publishing: rooms to publish in, and the preparation of sound.
+
+Two things fill the first one: LiveKit's SDK (`bridge.livekit.publishing`) and a simulation
+(`actors.simulation.simulated_publishing`).
+
+A source is one medium that several rooms may publish.  It belongs to no room.  A participant is
+in one room, publishes sources as tracks, and is visible to the people there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Literal, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from actors.publishing.sound import AudioClip, SoundFormat
+
+PublishedSource: TypeAlias = Literal["microphone", "camera", "screen", "screen_audio"]
+"""The source that a track is published as.  Never unknown: a server that limits the sources of a
+participant leaves a publication of an unknown source without an answer."""
+
+
+class PublishingError(Exception):
+    """A room was not entered, or a track not published.  The text says why, without a secret."""
+
+
+class SoundError(Exception):
+    """A sound cannot be made.  The text says why, and what to install or to change."""
+
+
+class MediaSource(Protocol):
+    """One medium that several rooms may publish."""
+
+
+class SoundSource(MediaSource, Protocol):
+    """A source of sound with a queue."""
+
+    def capture(self, frame: bytes) -> None:
+        """Queue one frame (`FRAME_SECONDS`) and return at once.
+
+        What the queue does not hold is lost without an error.  So the caller keeps the time.
+        """
+        ...
+
+
+@frozen
+class Entry:
+    """How a participant of ours enters a room."""
+
+    room: str
+    identity: str
+    """Unique in the room."""
+    name: str
+    """Shown to people."""
+    attributes: Mapping[str, str] = field(factory=dict[str, str])
+    takes_data: bool = False
+    """It may send data messages, and gets those of others."""
+
+
+class PublishingParticipant(Protocol):
+    """A participant of ours in one room."""
+
+    async def publish(self, source: MediaSource, name: str, published_as: PublishedSource) -> str:
+        """Publish a source as a track; returns its SID.  Raises `PublishingError`.
+
+        A server may never answer: the caller sets the deadline.  Not to be repeated over and over
+        on one participant: each track that ended leaves a thread and 0.2 MiB until it leaves.
+        """
+        ...
+
+    async def subscribed(self, track_sid: str) -> None:
+        """Wait until somebody takes this track.  For ever where nobody does."""
+        ...
+
+    async def unpublish(self, track_sid: str) -> None:
+        """End a track.  Does not raise."""
+        ...
+
+    async def lost(self) -> str:
+        """Wait until the participant is out of the room against our will; returns why."""
+        ...
+
+
+class PublishingPort(Protocol):
+    """The way to publish in rooms."""
+
+    def open_sound(
+        self, sound_format: SoundFormat, *, queue: float
+    ) -> AbstractContextManager[SoundSource]:
+        """A source of sound whose queue holds `queue` seconds.
+
+        With 0 it is made to stay published: nothing is sent, and nothing costs, between sounds.
+        """
+        ...
+
+    def enter(self, entry: Entry) -> AbstractAsyncContextManager[PublishingParticipant]:
+        """A visible participant of kind agent, for the length of the block.
+
+        Makes no room.  Raises `PublishingError`.
+        """
+        ...
+
+
+@frozen
+class Speech:
+    """A text that an engine speaks."""
+
+    text: str
+    voice: str = ""
+    """The engine's name of a voice or language; empty: the configured one."""
+
+
+@frozen
+class SoundFile:
+    """A file on this machine, named by whom this program trusts: a rule, a setting."""
+
+    path: str
+
+
+@frozen
+class SoundData:
+    """The content of a file that was sent to this program."""
+
+    content: bytes = field(repr=False)
+
+
+SoundContent: TypeAlias = Speech | SoundFile | SoundData
+
+
+class SoundStudio(Protocol):
+    """Makes sound: speaks texts, decodes files."""
+
+    async def make(self, content: SoundContent) -> AudioClip:
+        """The sound.  Raises `SoundError`."""
+        ...

@@ -1,0 +1,1 @@
+"""Publishing in rooms through LiveKit's SDK: fills `actors.publishing.publishing_port`."""
