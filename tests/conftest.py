@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if importlib.util.find_spec("tests.people_fixture"):
         config.pluginmanager.import_plugin("tests.people_fixture")
     config.pluginmanager.import_plugin("tests.egress_fixture")
+    config.pluginmanager.import_plugin("tests.postgres_fixture")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,8 @@
 """The border between sessions and the disk: what an archive must offer.
 
-SQLite fills this port (`bridge.store`), and a simulated disk that can be full, locked,
-slow or torn (`actors.simulation`).  One contract suite in the tests runs over both.
+SQLite (`bridge.store`) and PostgreSQL (`bridge.postgres`) fill this port, and a simulated disk that
+can be full, locked, slow or torn (`actors.simulation`).  One contract suite in the tests runs over
+all three.
 
 The archive has a session's journal, a `JournalRow` for each record, and now and then a
 `Checkpoint`: the session as it was after one of them.  A session is read by folding the rows

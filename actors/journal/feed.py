@@ -1,8 +1,8 @@
 """The border between the stored journals and everybody who follows them: timeline entries in order.
 
-A follower asks for the entries after a position, and waits for `changed`.  SQLite fills this
-port (`bridge.store.sqlite_feed`).  One contract suite in the tests runs over each
-implementation.
+A follower asks for the entries after a position, and waits for `changed`.  SQLite
+(`bridge.store.sqlite_feed`) and PostgreSQL (`bridge.postgres.postgres_feed`) fill this port.  One
+contract suite in the tests runs over each implementation.
 
 Why the store fills it and not the backlog in memory: an entry is given only when it is on disk.
 A position that a client remembers then names the same entry after a crash, and a client never

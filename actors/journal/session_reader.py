@@ -1,8 +1,8 @@
 """The border between stored sessions and everything that shows them: what a reader must offer.
 
-SQLite fills this port (`bridge.store.sqlite_reader`).  One contract suite in the tests runs over
-each implementation.  The API, the pages and the commands know this module only.  They get an
-`OpenReader` from the composition (`bridge.app.session_source`).
+SQLite and PostgreSQL fill this port (`bridge.store.sql_reader`).  One contract suite in the tests
+runs over each implementation.  The API, the pages and the commands know this module only.  They get
+an `OpenReader` from the composition (`bridge.app.session_source`).
 
 A reader never writes and never delays the writer.  It shows a live session as of now: the
 newest checkpoint with the journal rows after it folded in.  Where no worker runs, it shows the

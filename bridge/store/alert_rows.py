@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from math import inf
 from typing import Any, Final
 
 from actors.journal.alert_history import AlertFilters, AlertPage, StoredAlert
@@ -19,6 +20,7 @@ from actors.journal.archive import JournalRow
 from actors.journal.session_filters import regex_of
 from actors.journal.session_reader import BadCursor
 from actors.session.codec import decode_entries
+from bridge.store.read_connection import ReadConnection
 
 MARK: Final = b"alert_"
 """What the entries of a row have where there is an alert among them."""
@@ -78,13 +80,13 @@ def drop_alerts(db: sqlite3.Connection, session: int) -> None:
 
 
 def read_alerts(
-    db: sqlite3.Connection, limit: int, cursor: str | None, filters: AlertFilters
+    db: ReadConnection, limit: int, cursor: str | None, filters: AlertFilters
 ) -> AlertPage:
     """See `SessionReader.alerts`."""
     if cursor is not None and not _CURSOR.fullmatch(cursor):
         raise BadCursor("this is not a cursor of a list")
     below = 1 << 62 if cursor is None else int(cursor)
-    if not has_alerts(db):
+    if not db.has_alerts():
         return AlertPage([], None)
     chosen = list[tuple[int, StoredAlert]]()
     for number, alert in _alerts(db, below, filters):
@@ -95,23 +97,23 @@ def read_alerts(
 
 
 def _alerts(
-    db: sqlite3.Connection, below: int, filters: AlertFilters
+    db: ReadConnection, below: int, filters: AlertFilters
 ) -> Iterator[tuple[int, StoredAlert]]:
     room = None if filters.room is None else regex_of(filters.room)
     person = None if filters.person is None else regex_of(filters.person)
-    fires = {None: None, "firing": 1, "resolved": 0}[filters.status]
     while True:
         rows = db.execute(
             "SELECT number, rule, room, room_sid, person, text, fired_at, resolved_at"
             " FROM alerts JOIN sessions USING (session) WHERE number < :below"
-            " AND (:since IS NULL OR fired_at >= :since) AND (:until IS NULL OR fired_at < :until)"
-            " AND (:fires IS NULL OR (resolved_at IS NULL) = :fires)"
+            " AND fired_at >= :since AND fired_at < :until"
+            " AND (resolved_at IS NULL OR :resolved) AND (resolved_at IS NOT NULL OR :firing)"
             " ORDER BY number DESC LIMIT :limit",
             {
                 "below": below,
-                "since": filters.since,
-                "until": filters.until,
-                "fires": fires,
+                "since": -inf if filters.since is None else filters.since,
+                "until": inf if filters.until is None else filters.until,
+                "firing": filters.status != "resolved",
+                "resolved": filters.status != "firing",
                 "limit": _AT_ONCE,
             },
         ).fetchall()

@@ -7,9 +7,9 @@ being copied.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Final, final
 
@@ -20,8 +20,9 @@ from actors.journal.session_filters import Filters
 from actors.session.codec import Unreadable, decode_record
 from actors.session.record import Record
 from bridge.store.journal_rows import newest_rows, unpack_chunk
-from bridge.store.schema import transaction
+from bridge.store.read_connection import ReadConnection
 from bridge.store.session_queries import stable_conditions
+from bridge.store.sqlite_connection import SqliteConnection
 from bridge.store.sqlite_reader import open_database
 
 AT_ONCE: Final = 8
@@ -51,7 +52,7 @@ class StoredJournal:
 class JournalReader:
     """Reads journals.  `open_journal_reader` makes it; one thread at a time may use it."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: ReadConnection) -> None:
         self._db = db
 
     def journals(self, filters: Filters) -> list[StoredJournal]:
@@ -59,7 +60,7 @@ class JournalReader:
 
         Only the filters on the room, the time and the status count.
         """
-        stable = stable_conditions(filters)
+        stable = stable_conditions(self._db, filters)
         rows = self._db.execute(
             "SELECT session, room, room_sid, started_at, ended_at IS NOT NULL, seq + 1 "  # noqa: S608
             f"FROM sessions WHERE {stable} ORDER BY place",
@@ -94,7 +95,7 @@ class JournalReader:
         """The chunks in their order, then the rows that are in no chunk yet."""
         after = -1
         while True:
-            with transaction(self._db, "DEFERRED"):
+            with self._db.snapshot():
                 chunks = self._db.execute(
                     "SELECT first, lines FROM chunks WHERE session = ? AND first > ? "
                     "ORDER BY first LIMIT ?",
@@ -110,17 +111,17 @@ class JournalReader:
             after = chunks[-1][0]
 
     def _rows_in_no_chunk(self, session: int) -> Sequence[JournalRow]:
+        alive_at = self._db.alive_at()
         (over,) = self._db.execute(
-            "SELECT count(*) FROM sessions WHERE session = ? "
-            "AND ended_at < (SELECT max(alive_at) FROM runs) - ?",
-            (session, RECENT),
+            "SELECT count(*) FROM sessions WHERE session = ? AND ended_at < ?",
+            (session, -inf if alive_at is None else alive_at - RECENT),
         ).fetchone()
         # Nothing is recorded any more so long after an end, and all rows are in chunks.
         return () if over else newest_rows(self._db, (session,)).get(session, ())
 
     def alive_at(self) -> float | None:
         """Unix seconds until which all that happened is stored; None in an empty store."""
-        return self._db.execute("SELECT max(alive_at) FROM runs").fetchone()[0]
+        return self._db.alive_at()
 
 
 def _missing(seq: int) -> str:
@@ -133,4 +134,4 @@ def _missing(seq: int) -> str:
 def open_journal_reader(data_dir: Path) -> Generator[JournalReader, None, None]:
     """The journals of this directory.  Raises as `open_database` does."""
     with open_database(data_dir) as db:
-        yield JournalReader(db)
+        yield JournalReader(SqliteConnection(db, data_dir))

@@ -9,16 +9,16 @@ is thus in a batch first, and in a chunk of its session later.
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
 from actors.journal.archive import JournalRow
 from actors.session.codec import Unreadable
+from bridge.store.read_connection import ReadConnection
 
 PACK_BYTES: Final = 1 << 20
 """The most bytes in one pack.  A single row that is longer is a pack alone."""
@@ -82,21 +82,17 @@ def unpack_chunk(chunk: bytes) -> list[JournalRow]:
         raise Unreadable(f"chunk: {error}") from None
 
 
-def newest_rows(
-    db: sqlite3.Connection, of: Collection[int] | None = None
+def rows_by_session(
+    packs: Iterable[bytes], of: Collection[int] | None = None
 ) -> dict[int, list[JournalRow]]:
-    """By session, in order: all rows that are in no chunk, and some that are.
+    """The rows of these packs by session, in order.
 
     `of` limits it to some sessions: with 500 rooms, most of the time goes into making the rows.
     It leaves out a pack that cannot be read.  The sessions in that pack have a hole then, and
     `replay` stops at it.
     """
     newest: dict[int, list[JournalRow]] = {}
-    batches = db.execute(
-        "SELECT lines FROM journal WHERE batch >= "
-        "(SELECT floor FROM journal ORDER BY batch DESC LIMIT 1) ORDER BY batch"
-    )
-    for (packed,) in batches:
+    for packed in packs:
         try:
             rows = unpack(packed, of)
         except Unreadable:
@@ -104,3 +100,13 @@ def newest_rows(
         for row in rows:
             newest.setdefault(row.session, []).append(row)
     return newest
+
+
+def newest_rows(
+    db: ReadConnection, of: Collection[int] | None = None
+) -> dict[int, list[JournalRow]]:
+    """By session, in order: all rows that are in no chunk, and some that are.
+
+    See `rows_by_session`.
+    """
+    return rows_by_session(db.packs_in_no_chunk(), of)

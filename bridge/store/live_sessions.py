@@ -7,7 +7,6 @@ read, or another worker took over), the next look replays the session from the f
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Final, final
@@ -17,6 +16,7 @@ from actors.journal.session_reader import LiveSession
 from actors.session import SessionState
 from actors.session.codec import Unreadable
 from bridge.store.journal_rows import newest_rows, unpack
+from bridge.store.read_connection import Mark, ReadConnection
 from bridge.store.replay import fold_row, replay
 
 
@@ -24,12 +24,14 @@ from bridge.store.replay import fold_row, replay
 class LiveSessions:
     """The live sessions as one connection has read them so far."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: ReadConnection) -> None:
         self._db: Final = db
         self._states: dict[int, tuple[SessionState, int]] = {}
         """States, each with the number of its newest row."""
-        self._run = self._batch = -1
-        """The newest run, and the newest batch that was read."""
+        self._writers: object = None
+        """Another value after a writer began anew."""
+        self._mark: Mark = {}
+        """The end of the journal as of the last look."""
 
     def look(self) -> list[LiveSession]:
         """All that can be read, the newest first.  Call it within one transaction."""
@@ -37,14 +39,11 @@ class LiveSessions:
             "SELECT session, seq, lines_lost FROM sessions WHERE ended_at IS NULL "
             "ORDER BY place DESC"
         ).fetchall()
-        run, batch = self._db.execute(
-            "SELECT (SELECT coalesce(max(id), 0) FROM runs), "
-            "(SELECT coalesce(max(batch), 0) FROM journal)"
-        ).fetchone()
-        before = self._states if run == self._run else {}
+        writers, mark = self._db.journal_end()
+        before = self._states if writers == self._writers else {}
         self._states = {number: before[number] for number, _, _ in sessions if number in before}
         self._follow()
-        self._run, self._batch = run, batch
+        self._writers, self._mark = writers, mark
         self._replay(
             [
                 number
@@ -62,10 +61,7 @@ class LiveSessions:
         """Fold the rows that were written since.  It forgets a session that they do not fit."""
         if not self._states:
             return
-        batches = self._db.execute(
-            "SELECT lines FROM journal WHERE batch > ? ORDER BY batch", (self._batch,)
-        )
-        for (packed,) in batches:
+        for packed in self._db.packs_after(self._mark):
             try:
                 rows = unpack(packed)
             except Unreadable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from attrs import frozen
@@ -10,6 +9,7 @@ from attrs import frozen
 from actors.journal.archive import JournalRow
 from actors.session import SessionState, TimelineEntry, fold
 from actors.session.codec import Unreadable, decode_entries, decode_record, decode_state
+from bridge.store.read_connection import ReadConnection
 
 
 @frozen
@@ -36,7 +36,7 @@ def fold_row(state: SessionState, seq: int, row: JournalRow) -> SessionState:
     return fold(state, decode_record(row.kind, row.body))[0]
 
 
-def replay(db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> ReplayedSession:
+def replay(db: ReadConnection, session: int, newest: Sequence[JournalRow]) -> ReplayedSession:
     """The session as it is now.  Read `newest` in the same transaction.
 
     Raises `Unreadable` (a ValueError) where its checkpoint cannot be read.

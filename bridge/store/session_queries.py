@@ -1,4 +1,4 @@
-"""The filters of a list of sessions as SQLite's conditions, and a list's cursor.
+"""The filters of a list of sessions as conditions of SQL, and a list's cursor.
 
 The columns of a live session are as of its newest checkpoint, some seconds late.  So there are
 two groups of conditions: those on what never changes while a session lives, and the others,
@@ -12,10 +12,11 @@ from typing import Final
 
 from attrs import frozen
 
-from actors.journal.session_filters import Filters, is_pattern, pattern_parts
+from actors.journal.session_filters import Filters, is_pattern
 from actors.journal.session_reader import BadCursor
 from actors.session import SessionRow, SessionState
 from actors.session.view import everyone
+from bridge.store.read_connection import ReadConnection
 
 HIGHEST: Final = 2**63 - 1
 """Above every number that a session has in the order of a list."""
@@ -29,24 +30,20 @@ class Conditions:
     values: tuple[object, ...]
 
     def __str__(self) -> str:
-        return f"({' AND '.join(self.conditions)})" if self.conditions else "1"
+        return f"({' AND '.join(self.conditions)})" if self.conditions else "TRUE"
 
 
 _STATUS: Final = {"active": "ended_at IS NULL", "ended": "ended_at IS NOT NULL"}
 
 
-def glob_of(pattern: str) -> str:
-    """The pattern of a filter as SQLite's GLOB takes it."""
-    return "".join(
-        part if isinstance(part, str) else part.glob("^") for part in pattern_parts(pattern)
-    )
-
-
-def stable_conditions(filters: Filters) -> Conditions:
+def stable_conditions(db: ReadConnection, filters: Filters) -> Conditions:
     """The filters on what does not change while a session lives, and on its status."""
     conditions, values = list[str](), list[object]()
+    if filters.room is not None:
+        condition, value = db.like("room", filters.room)
+        conditions.append(condition)
+        values.append(value)
     for condition, value in (
-        ("room GLOB ?", filters.room and glob_of(filters.room)),
         ("started_at >= ?", filters.since),
         ("started_at < ?", filters.until),
     ):
@@ -58,17 +55,21 @@ def stable_conditions(filters: Filters) -> Conditions:
     return Conditions(tuple(conditions), tuple(values))
 
 
-def changing_conditions(filters: Filters) -> Conditions:
+def changing_conditions(db: ReadConnection, filters: Filters) -> Conditions:
     """The filters on columns that are some seconds late for a live session."""
     conditions, values = list[str](), list[object]()
     if filters.person is not None:
-        # The indices find a name without a pattern.
-        sign = "GLOB" if is_pattern(filters.person) else "="
-        identified = f"SELECT session FROM people WHERE identity {sign} ?"  # noqa: S608
-        named = f"SELECT session FROM people WHERE name {sign} ? AND name != ''"  # noqa: S608
-        keyed = f"SELECT session FROM people WHERE person {sign} ? AND person != ''"  # noqa: S608
+        tests, text = dict[str, str](), filters.person
+        for column in ("identity", "name", "person"):
+            if is_pattern(filters.person):
+                tests[column], text = db.like(column, filters.person)
+            else:  # The indices find a name without a pattern.
+                tests[column] = db.equals(column)
+        identified = f"SELECT session FROM people WHERE {tests['identity']}"  # noqa: S608
+        named = f"SELECT session FROM people WHERE {tests['name']} AND name != ''"  # noqa: S608
+        keyed = f"SELECT session FROM people WHERE {tests['person']} AND person != ''"  # noqa: S608
         conditions.append(f"session IN ({identified} UNION {named} UNION {keyed})")
-        values += [glob_of(filters.person)] * 3
+        values += [text] * 3
     if filters.people is not None:
         conditions.append("coalesce(people_peak, 0) >= ?")
         values.append(filters.people)

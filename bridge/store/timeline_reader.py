@@ -7,7 +7,6 @@ number in that row, so it stays valid while rows are added and dropped.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, final
 
@@ -18,6 +17,7 @@ from actors.journal.session_reader import BadCursor, TimelinePage
 from actors.session import EntryView, TimelineEntry, entry_view
 from actors.session.codec import Unreadable
 from bridge.store.journal_rows import unpack_chunk
+from bridge.store.read_connection import ReadConnection
 from bridge.store.replay import entries_of
 
 PAGE_BYTES: Final = 4 << 20
@@ -39,7 +39,7 @@ class TimelinePosition:
 class StoredTimeline:
     """See `Timeline`.  Use it within the transaction of its reader."""
 
-    def __init__(self, db: sqlite3.Connection, session: int, newest: Sequence[JournalRow]) -> None:
+    def __init__(self, db: ReadConnection, session: int, newest: Sequence[JournalRow]) -> None:
         """`newest` are the rows that are in no chunk."""
         self._db = db
         self._session = session

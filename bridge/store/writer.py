@@ -36,6 +36,7 @@ from bridge.store.journal_rows import (
 from bridge.store.list_rows import FORM, encode_row
 from bridge.store.replay import replay
 from bridge.store.schema import transaction
+from bridge.store.sqlite_connection import SqliteConnection
 
 log = structlog.get_logger()
 
@@ -248,7 +249,8 @@ class Writer:
         The first row of a session that cannot be read ends its replay.  The numbers of that row
         and those after it are used again.
         """
-        newest = newest_rows(self.db)
+        reading = SqliteConnection(self.db)
+        newest = newest_rows(reading)
         for session, rows in newest.items():
             stored = self.db.execute(
                 "SELECT room, seq, lines_lost FROM sessions WHERE session = ?", (session,)
@@ -257,7 +259,7 @@ class Writer:
                 continue
             room, _, lost = stored
             try:
-                replayed = replay(self.db, session, rows)
+                replayed = replay(reading, session, rows)
             except Unreadable as error:
                 log.exception("stored_session_unreadable", session=session, room=room, error=error)
                 continue

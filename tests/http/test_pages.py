@@ -34,7 +34,8 @@ from actors.session.track_stats import TrackWindow
 from bridge.http.api import export
 from bridge.http.pages import page_routes
 from bridge.http.pages.static_files import FOLDER
-from bridge.store.sqlite_reader import SqliteReader, open_reader
+from bridge.store.sql_reader import SqlReader
+from bridge.store.sqlite_reader import open_reader
 from tests.http.page_stage import DAY, HOSTILE, Stage, open_stage, tell_a_story
 from tests.session.session_story import as_json
 
@@ -289,7 +290,7 @@ async def test_a_file_that_cannot_be_read_to_its_end_breaks_off(
     parts, read_sessions = list[str | None](), export.read_sessions
 
     def read(
-        reader: SqliteReader, filters: Filters, cursor: str | None, *, csv: bool
+        reader: SqlReader, filters: Filters, cursor: str | None, *, csv: bool
     ) -> export.FilePart:
         parts.append(cursor)
         if len(parts) == 2:

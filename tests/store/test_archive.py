@@ -1,4 +1,4 @@
-"""The contract of an archive, for the one on disk and the simulated one."""
+"""The contract of an archive, for those in SQLite and PostgreSQL and the simulated one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from attrs import evolve
 from actors.journal.archive import RECENT, Archive, Checkpoint, RecoveredSessions
 from actors.session.end_reasons import CONTINUABLE
 from actors.simulation.simulated_disk import SimulatedDisk
+from bridge.postgres.postgres_archive import open_database_store
 from bridge.store.sqlite_archive import open_store
 from tests.store.stored_history import T0, History
 
@@ -30,8 +31,16 @@ class OnDisk:
         return open_store(self._folder, instance="worker")
 
 
+class InDatabase:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def run(self) -> AbstractAsyncContextManager[Archive]:
+        return open_database_store(self._url, instance="worker")
+
+
 class Simulated:
-    def __init__(self, _folder: Path) -> None:
+    def __init__(self) -> None:
         self._disk = SimulatedDisk()
 
     def run(self) -> Simulated:
@@ -45,9 +54,15 @@ class Simulated:
         pass
 
 
-@pytest.fixture(params=[OnDisk, Simulated])
+@pytest.fixture(params=["sqlite", "postgresql", "simulated"])
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
-    return request.param(tmp_path / "data")
+    match request.param:
+        case "sqlite":
+            return OnDisk(tmp_path / "data")
+        case "postgresql":
+            return InDatabase(request.getfixturevalue("database_url"))
+        case _:
+            return Simulated()
 
 
 async def recover(runs: Runs) -> RecoveredSessions:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.feed import POSITION_LENGTH, BadPosition, Feed, FeedEntry, Position
 from actors.journal.shared_feed import SharedFeed
+from bridge.postgres.postgres_archive import PostgresArchive, open_database_store
+from bridge.postgres.postgres_feed import PostgresFeed
 from bridge.store.retention import REPLAY
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import SqliteArchive, open_store
@@ -50,6 +52,29 @@ class FeedOnDisk:
 
 
 @define(eq=False)
+class FeedInDatabase:
+    """A worker's batches in PostgreSQL, and the feed over them."""
+
+    archive: PostgresArchive
+    url: str
+    history: History = field(factory=History)
+    _changed: trio.Event = field(factory=trio.Event)
+
+    @property
+    def feed(self) -> Feed:
+        return PostgresFeed(self.url, lambda: self._changed)
+
+    async def write(self) -> None:
+        await self.history.write_to(self.archive)
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def drop_old(self) -> None:
+        """Drop the entries that are older than `REPLAY`, but for the newest batch."""
+        await prune_all(self.archive, None)
+
+
+@define(eq=False)
 class FeedInMemory:
     feed: MemoryFeed = field(factory=MemoryFeed)
     history: History = field(factory=History)
@@ -64,22 +89,27 @@ class FeedInMemory:
 class FeedForSeveral:
     """A feed that several follow, over another one.  It keeps little in memory."""
 
-    def __init__(self, below: FeedOnDisk | FeedInMemory) -> None:
+    def __init__(self, below: FeedOnDisk | FeedInDatabase | FeedInMemory) -> None:
         self.feed = SharedFeed(below.feed, entries=5)
         self.history = below.history
         self.write = below.write
         self.drop_old = below.drop_old
 
 
-Written: TypeAlias = FeedOnDisk | FeedInMemory | FeedForSeveral
+Written: TypeAlias = FeedOnDisk | FeedInDatabase | FeedInMemory | FeedForSeveral
 
 
-@pytest.fixture(params=["on disk", "in memory", "shared, on disk", "shared, in memory"])
+@pytest.fixture(params=["sqlite", "postgresql", "in memory", "shared, sqlite", "shared, in memory"])
 async def written(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Written, None]:
     """A feed to which a worker writes."""
     shared = request.param.startswith("shared")
     if request.param.endswith("in memory"):
         yield FeedForSeveral(FeedInMemory()) if shared else FeedInMemory()
+        return
+    if request.param == "postgresql":
+        url = request.getfixturevalue("database_url")
+        async with open_database_store(url, instance="w") as archive:
+            yield FeedInDatabase(archive, url)
         return
     async with open_store(tmp_path, instance="w") as archive:
         on_disk = FeedOnDisk(archive)
@@ -151,7 +181,8 @@ async def test_a_change_wakes_a_follower_that_took_the_event_before_it_read(
     changed = written.feed.changed
     written.history.begin()
     await written.write()
-    assert changed.is_set()
+    with trio.fail_after(60):
+        await changed.wait()
     assert not written.feed.changed.is_set()
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from actors.journal.session_reader import LiveSession
 from bridge.store.schema import FILE
+from bridge.store.sql_reader import SqlReader
 from bridge.store.sqlite_archive import open_store
-from bridge.store.sqlite_reader import SqliteReader, open_reader
+from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import History
 
 
@@ -17,7 +18,7 @@ def rooms(found: list[LiveSession]) -> list[str]:
     return [one.state.room for one in found]
 
 
-def same_as_fresh(data_dir: Path, reader: SqliteReader) -> list[LiveSession]:
+def same_as_fresh(data_dir: Path, reader: SqlReader) -> list[LiveSession]:
     found = reader.live()
     with open_reader(data_dir) as fresh:
         assert found == fresh.live()

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.journal.session_filters import is_pattern, regex_of
-from bridge.store.session_queries import glob_of
+from bridge.store.sqlite_connection import glob_of
 
 ALPHABET = "ab*?[]^!-\\\n"
 

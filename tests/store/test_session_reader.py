@@ -1,4 +1,4 @@
-"""The contract of a session reader, for the one over SQLite and the one in memory."""
+"""The contract of a session reader, for those over SQLite and PostgreSQL and the one in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from attrs import define, field
@@ -23,6 +24,8 @@ from actors.session import (
     session_row,
     session_view,
 )
+from bridge.postgres.postgres_archive import PostgresArchive, open_database_store
+from bridge.postgres.postgres_reader import open_database_reader
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from bridge.store.sqlite_reader import open_reader
 from tests.store.memory_sessions import MemorySessions
@@ -44,6 +47,21 @@ class OnDisk:
 
 
 @define(eq=False)
+class InDatabase:
+    """Sessions that a worker writes to PostgreSQL, and its readers."""
+
+    archive: PostgresArchive
+    url: str
+    history: History = field(factory=History)
+
+    async def write(self) -> Batch:
+        return await self.history.write_to(self.archive)
+
+    def open(self) -> AbstractContextManager[SessionReader]:
+        return open_database_reader(self.url)
+
+
+@define(eq=False)
 class InMemory:
     sessions: MemorySessions = field(factory=MemorySessions)
     history: History = field(factory=History)
@@ -57,13 +75,18 @@ class InMemory:
         return self.sessions.open()
 
 
-@pytest.fixture(params=["on disk", "in memory"])
-async def stored(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncGenerator[OnDisk | InMemory, None]:
+Stored: TypeAlias = OnDisk | InDatabase | InMemory
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "in memory"])
+async def stored(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Stored, None]:
     """A store to which a worker writes."""
     if request.param == "in memory":
         yield InMemory()
+    elif request.param == "postgresql":
+        url = request.getfixturevalue("database_url")
+        async with open_database_store(url, instance="w") as archive:
+            yield InDatabase(archive, url)
     else:
         async with open_store(tmp_path, instance="w") as archive:
             yield OnDisk(archive)
@@ -73,12 +96,16 @@ def ids(rows: Iterable[SessionRow]) -> list[str]:
     return [row.id for row in rows]
 
 
-async def write_ended(stored: OnDisk | InMemory, count: int = 7) -> None:
+async def write_ended(stored: Stored, count: int = 7) -> None:
     stored.history.add_ended(count)
     await stored.write()
 
 
-async def test_a_store_to_which_nobody_wrote_is_no_store(stored: OnDisk | InMemory) -> None:
+async def test_a_store_to_which_nobody_wrote_is_no_store(
+    stored: Stored, request: pytest.FixtureRequest
+) -> None:
+    if isinstance(stored, InDatabase):
+        stored = InDatabase(stored.archive, request.getfixturevalue("empty_database"))
     if isinstance(stored, OnDisk):
         await stored.archive.aclose()
         stored.archive.path.unlink()
@@ -89,7 +116,7 @@ async def test_a_store_to_which_nobody_wrote_is_no_store(stored: OnDisk | InMemo
 # ---------------------------------------------------------------- lists
 
 
-async def test_a_list_is_paged_from_the_newest_to_the_oldest(stored: OnDisk | InMemory) -> None:
+async def test_a_list_is_paged_from_the_newest_to_the_oldest(stored: Stored) -> None:
     await write_ended(stored)
     with stored.open() as reader:
         assert reader.count() == 7
@@ -104,7 +131,7 @@ async def test_a_list_is_paged_from_the_newest_to_the_oldest(stored: OnDisk | In
 
 
 async def test_a_cursor_goes_on_where_it_was_though_sessions_were_added(
-    stored: OnDisk | InMemory,
+    stored: Stored,
 ) -> None:
     await write_ended(stored)
     with stored.open() as reader:
@@ -117,9 +144,7 @@ async def test_a_cursor_goes_on_where_it_was_though_sessions_were_added(
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "9" * 30, "\u0661"])
-async def test_a_cursor_that_no_page_gave_is_refused(
-    cursor: str, stored: OnDisk | InMemory
-) -> None:
+async def test_a_cursor_that_no_page_gave_is_refused(cursor: str, stored: Stored) -> None:
     await write_ended(stored, 1)
     with stored.open() as reader, pytest.raises(BadCursor):
         reader.sessions(3, cursor)
@@ -129,7 +154,7 @@ def select(reader: SessionReader, **filters: object) -> list[str]:
     return ids(reader.sessions(filters=Filters(**filters)).sessions)  # pyright: ignore[reportArgumentType]
 
 
-async def test_a_list_has_what_the_filters_say(stored: OnDisk | InMemory) -> None:
+async def test_a_list_has_what_the_filters_say(stored: Stored) -> None:
     await write_ended(stored)
     with stored.open() as reader:
         assert select(reader, room="team-1") == ["RM_5", "RM_3", "RM_1"]
@@ -146,7 +171,7 @@ async def test_a_list_has_what_the_filters_say(stored: OnDisk | InMemory) -> Non
 
 
 async def test_somebody_who_came_just_now_is_found_at_once_by_identity_and_by_name(
-    stored: OnDisk | InMemory,
+    stored: Stored,
 ) -> None:
     """A checkpoint comes every 20 s; what lists filter by must not wait for it."""
     history = stored.history
@@ -176,7 +201,7 @@ async def test_somebody_who_came_just_now_is_found_at_once_by_identity_and_by_na
 
 
 async def test_a_page_is_full_though_live_sessions_between_do_not_match(
-    stored: OnDisk | InMemory,
+    stored: Stored,
 ) -> None:
     for number in range(9):
         who = "alice" if number % 3 == 0 else "bob"
@@ -191,9 +216,7 @@ async def test_a_page_is_full_though_live_sessions_between_do_not_match(
 
 
 @pytest.mark.parametrize("room", ["[team]", "a*b", "what?", "back\\slash", "[", "]", "a[^b]"])
-async def test_every_room_is_found_by_its_escaped_name(
-    room: str, stored: OnDisk | InMemory
-) -> None:
+async def test_every_room_is_found_by_its_escaped_name(room: str, stored: Stored) -> None:
     for name in (room, "t", "aXb", "whatX", "back", "a!"):
         stored.history.begin(name, f"RM_{name}").end(stored.history.now, "room_closed")
     await stored.write()
@@ -202,7 +225,7 @@ async def test_every_room_is_found_by_its_escaped_name(
         assert select(reader, room=escaped) == [f"RM_{room}"]
 
 
-async def test_days_have_totals_also_those_without_a_session(stored: OnDisk | InMemory) -> None:
+async def test_days_have_totals_also_those_without_a_session(stored: Stored) -> None:
     history = stored.history
     for offset, people in ((0, ("alice",)), (60, ("alice", "bob")), (2 * 86_400, ("dora",))):
         history.now = T0 + offset
@@ -227,7 +250,7 @@ async def test_days_have_totals_also_those_without_a_session(stored: OnDisk | In
 # ---------------------------------------------------------------- one session
 
 
-async def test_objects_are_those_of_the_session(stored: OnDisk | InMemory) -> None:
+async def test_objects_are_those_of_the_session(stored: Stored) -> None:
     history = stored.history
     journal = history.begin()
     history.talk(journal, 3)
@@ -239,7 +262,7 @@ async def test_objects_are_those_of_the_session(stored: OnDisk | InMemory) -> No
         assert reader.session("RM_1") == session_view(journal.state, history.now, entries)
 
 
-async def test_a_session_is_found_by_its_id_and_by_its_room(stored: OnDisk | InMemory) -> None:
+async def test_a_session_is_found_by_its_id_and_by_its_room(stored: Stored) -> None:
     await write_ended(stored)
     with stored.open() as reader:
         for name, expected in (
@@ -251,7 +274,7 @@ async def test_a_session_is_found_by_its_id_and_by_its_room(stored: OnDisk | InM
         assert reader.session("team") is None
 
 
-async def test_of_a_room_the_live_session_comes_first(stored: OnDisk | InMemory) -> None:
+async def test_of_a_room_the_live_session_comes_first(stored: Stored) -> None:
     history = stored.history
     history.begin("atlas", "RM_live")
     await stored.write()
@@ -266,7 +289,7 @@ async def test_of_a_room_the_live_session_comes_first(stored: OnDisk | InMemory)
 
 
 async def test_a_timeline_is_the_same_whole_backwards_and_page_by_page(
-    stored: OnDisk | InMemory,
+    stored: Stored,
 ) -> None:
     journal = stored.history.begin()
     for _ in range(4):
@@ -301,7 +324,7 @@ async def test_a_timeline_is_the_same_whole_backwards_and_page_by_page(
 # ---------------------------------------------------------------- live sessions, the worker
 
 
-async def test_a_live_session_is_shown_as_of_now(stored: OnDisk | InMemory) -> None:
+async def test_a_live_session_is_shown_as_of_now(stored: Stored) -> None:
     history = stored.history
     history.now = time.time() - 100.0
     journal = history.begin()
@@ -323,7 +346,7 @@ async def test_a_live_session_is_shown_as_of_now(stored: OnDisk | InMemory) -> N
 
 
 async def test_live_sessions_are_given_as_states_the_newest_first(
-    stored: OnDisk | InMemory,
+    stored: Stored,
 ) -> None:
     history = stored.history
     atlas, borealis = history.begin("atlas", "RM_1"), history.begin("borealis", "RM_2")
@@ -338,7 +361,7 @@ async def test_live_sessions_are_given_as_states_the_newest_first(
         assert ids(reader.rooms()) == ["RM_2", "RM_1"]
 
 
-async def test_the_worker_is_shown_with_its_last_sign_of_life(stored: OnDisk | InMemory) -> None:
+async def test_the_worker_is_shown_with_its_last_sign_of_life(stored: Stored) -> None:
     stored.history.begin()
     stored.history.now += 5.0
     await stored.write()

@@ -1,0 +1,170 @@
+"""The feed over a database of several workers (port: `actors.journal.feed`).
+
+A position has a place for each worker, under the number of its row in `workers`.  A follower wakes
+after each batch of this program's own worker, if there is one, and looks for the batches of others
+every `LOOK_EVERY` seconds.  Entries of several workers are merged by the numbers of their batches,
+which are microseconds of the workers' clocks.
+
+Each read connects anew, in a thread, as the feed over SQLite opens its file anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import merge
+from itertools import islice
+from typing import Any, Final, TypeVar, final
+
+import trio
+
+from actors.journal.archive import ArchiveTrouble
+from actors.journal.feed import FeedEntry, FeedPage, Place, Position
+from actors.journal.session_reader import NoStore, StoreRefused
+from actors.session.codec import Unreadable
+from bridge.postgres.postgres_connection import PostgresConnection
+from bridge.postgres.postgres_reader import open_database_for_reading
+from bridge.store.journal_rows import unpack
+from bridge.store.replay import entries_of
+
+T = TypeVar("T")
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks for the batches of other workers."""
+READS: Final = 2
+"""Reads at the same time; others wait."""
+_AT_ONCE: Final = 50
+"""Batches that one query reads."""
+
+
+@final
+class PostgresFeed:
+    """See `Feed`."""
+
+    def __init__(
+        self,
+        url: str,
+        batch_written: Callable[[], trio.Event] = trio.Event,
+        unreadable: Callable[[str], object] = lambda _: None,
+        look_every: float = LOOK_EVERY,
+    ) -> None:
+        """`batch_written` gives the event of the next batch of this program's own worker.
+
+        `unreadable` is called in the event loop with the reason of each read that failed.
+        """
+        self._url = url
+        self._batch_written = batch_written
+        self._unreadable = unreadable
+        self._look_every = look_every
+        self._changed: trio.Event | None = None
+        self._limiter = trio.CapacityLimiter(READS)
+
+    @property
+    def changed(self) -> trio.Event:
+        """See `Feed`.  Also set when it is time to look for the batches of other workers."""
+        if self._changed is None or self._changed.is_set():
+            self._changed = trio.Event()
+            trio.lowlevel.spawn_system_task(self._wake, self._changed, self._batch_written())
+        return self._changed
+
+    async def _wake(self, changed: trio.Event, batch_written: trio.Event) -> None:
+        with trio.move_on_after(self._look_every):
+            await batch_written.wait()
+        changed.set()
+
+    async def newest(self) -> Position:
+        """See `Feed`."""
+
+        def newest(db: PostgresConnection) -> Position:
+            _, mark = db.journal_end()
+            return Position({str(worker): (batch + 1, 0) for worker, batch in mark.items()})
+
+        return await self._read(newest)
+
+    async def after(self, position: Position, limit: int) -> FeedPage:
+        """See `Feed`.
+
+        The journal goes back at least `bridge.store.retention.REPLAY` seconds.
+        """
+        return await self._read(lambda db: _after(db, position, limit))
+
+    async def _read(self, function: Callable[[PostgresConnection], T]) -> T:
+        def call() -> T:
+            with open_database_for_reading(self._url) as db, db.snapshot():
+                return function(db)
+
+        try:
+            return await trio.to_thread.run_sync(
+                call, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except (NoStore, StoreRefused, ArchiveTrouble) as error:
+            self._unreadable(str(error))
+            raise ArchiveTrouble(str(error)) from None
+
+
+def _after(db: PostgresConnection, position: Position, limit: int) -> FeedPage:
+    unreadable: list[int] = []
+    rooms: dict[int, tuple[str, str]] = {}
+    gap, writers = False, list[Iterator[FeedEntry]]()
+    workers = db.execute(
+        "SELECT worker, dropped, coalesce((SELECT max(batch) FROM journal "
+        "WHERE journal.worker = workers.worker), 0) FROM workers ORDER BY worker"
+    ).fetchall()
+    for worker, dropped, newest in workers:
+        place = position.place(str(worker))
+        gap = gap or place[0] <= dropped
+        if newest >= place[0]:
+            writers.append(_entries(db, worker, place, rooms, unreadable))
+    merged = merge(*writers, key=_batch_of)
+    return FeedPage(tuple(islice(merged, limit)), gap=gap or bool(unreadable))
+
+
+def _batch_of(entry: FeedEntry) -> int:
+    return next(iter(entry.position.places.values()))[0]
+
+
+def _entries(
+    db: PostgresConnection,
+    worker: int,
+    after: Place,
+    rooms: dict[int, tuple[str, str]],
+    unreadable: list[int],
+) -> Iterator[FeedEntry]:
+    """The entries of one worker.  It leaves out a batch that cannot be read, and adds its number to
+    `unreadable`."""
+    name, begin = str(worker), after[0]
+    while True:
+        batches: list[Any] = db.execute(
+            "SELECT batch, lines FROM journal WHERE worker = ? AND batch >= ? "
+            "ORDER BY batch LIMIT ?",
+            (worker, begin, _AT_ONCE),
+        ).fetchall()
+        for batch, packed in batches:
+            number = 0
+            try:
+                rows = unpack(packed)
+            except Unreadable:
+                unreadable.append(batch)
+                continue
+            for row in rows:
+                entries = entries_of((row,))
+                if entries and row.session not in rooms:
+                    rooms[row.session] = _room(db, row.session)
+                for index, entry in enumerate(entries):
+                    number += 1
+                    if (batch, number) > after:
+                        yield FeedEntry(
+                            Position.at(batch, number, name),
+                            *rooms[row.session],
+                            entry,
+                            str(row.session),
+                            row.seq,
+                            index,
+                        )
+        if len(batches) < _AT_ONCE:
+            return
+        begin = batches[-1][0] + 1
+
+
+def _room(db: PostgresConnection, session: int) -> tuple[str, str]:
+    row = db.execute("SELECT room, room_sid FROM sessions WHERE session = ?", (session,))
+    return row.fetchone() or ("", "")

@@ -1,0 +1,243 @@
+"""The tables in PostgreSQL, and their versions.
+
+    workers    the workers that wrote here: one row each.  `epoch` is another one for each process
+               of a worker, `expires` is the end of its lease, by the database's clock,
+               `dropped` is the newest of its batches that is not in the journal any more
+    sessions   as in SQLite (`bridge.store.schema`); `owner` is the worker that writes the session
+    states     as in SQLite
+    journal    as in SQLite, numbered for each worker alone
+    chunks     as in SQLite, in a partition for each day on which they were written, by the
+               database's clock: retention drops whole days
+    people     as in SQLite
+    alerts     as in SQLite (`bridge.store.alert_rows`)
+    layout     one row: the version of the tables, the oldest program that may use them, and an id
+               of this store
+
+All tables are in the schema `room_actors`.  Texts are indexed by a hash: they come from
+participants, and a long one would not fit into an index.
+
+Every step of `STEPS` only adds: an older program goes on beside a newer one, because workers are
+updated one after the other.  A step that an older program cannot stand raises `OLDEST`, the
+version that a program must know to use the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import psycopg
+
+from actors.journal.session_reader import NoStore, StoreRefused
+from bridge.postgres.database_url import shown_url
+from bridge.postgres.postgres_connection import SCHEMA, Database, execute_all
+
+DAYS_AHEAD: Final = 7
+"""Partitions that are made ahead: without a worker for so long, chunks go to the default one."""
+_LOCK: Final = 0x526D4163
+"""Of the migration, among PostgreSQL's advisory locks: "RmAc"."""
+OLDEST: Final = 1
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """CREATE TABLE workers (
+            worker integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            instance text NOT NULL,
+            epoch bigint NOT NULL,
+            pid bigint NOT NULL,
+            started_at double precision,
+            alive_at double precision,
+            expires timestamptz NOT NULL,
+            dropped bigint NOT NULL DEFAULT -1
+        )""",
+        "CREATE UNIQUE INDEX workers_by_instance ON workers (instance)",
+        """CREATE TABLE sessions (
+            session bigint PRIMARY KEY,
+            owner integer NOT NULL,
+            place bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+            room text COLLATE "C" NOT NULL,
+            room_sid text COLLATE "C" NOT NULL,
+            started_at double precision,
+            ended_at double precision,
+            end_reason text,
+            seq bigint NOT NULL,
+            lines_lost bigint NOT NULL,
+            has_lines boolean NOT NULL,
+            bytes bigint NOT NULL DEFAULT 0,
+            state_bytes bigint NOT NULL DEFAULT 0,
+            people_peak bigint,
+            people_unique bigint,
+            participant_seconds double precision,
+            quality_excellent double precision,
+            quality_good double precision,
+            quality_poor double precision,
+            quality_lost double precision
+        )""",
+        "CREATE INDEX sessions_of_sid ON sessions (hashtextextended(room_sid, 0), place)",
+        "CREATE INDEX sessions_of_room ON sessions (hashtextextended(room, 0), place)",
+        "CREATE INDEX sessions_active ON sessions (place) WHERE ended_at IS NULL",
+        "CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL",
+        "CREATE INDEX sessions_by_bytes ON sessions (bytes DESC, session) WHERE bytes > 0",
+        """CREATE INDEX sessions_continued ON sessions (owner, place) WHERE end_reason IN
+            ('dispatch_deleted', 'removed', 'server_lost', 'worker_stopped')""",
+        """CREATE TABLE states (
+            session bigint PRIMARY KEY, state bytea NOT NULL, row text NOT NULL, form text NOT NULL
+        )""",
+        "ALTER TABLE states ALTER state SET STORAGE EXTERNAL",
+        """CREATE TABLE journal (
+            worker integer NOT NULL,
+            batch bigint NOT NULL,
+            floor bigint NOT NULL,
+            at double precision,
+            lines bytea NOT NULL,
+            PRIMARY KEY (worker, batch)
+        )""",
+        "ALTER TABLE journal ALTER lines SET STORAGE EXTERNAL",
+        """CREATE TABLE chunks (
+            session bigint NOT NULL,
+            first bigint NOT NULL,
+            day date NOT NULL,
+            at double precision,
+            lines bytea NOT NULL,
+            PRIMARY KEY (session, first, day)
+        ) PARTITION BY RANGE (day)""",
+        "ALTER TABLE chunks ALTER lines SET STORAGE EXTERNAL",
+        "CREATE TABLE chunks_other PARTITION OF chunks DEFAULT",
+        """CREATE TABLE people (
+            session bigint NOT NULL,
+            identity text COLLATE "C" NOT NULL,
+            name text COLLATE "C" NOT NULL,
+            person text COLLATE "C" NOT NULL
+        )""",
+        "CREATE UNIQUE INDEX people_of_session ON people (session, hashtextextended(identity, 0))",
+        "CREATE INDEX people_by_identity ON people (hashtextextended(identity, 0))",
+        "CREATE INDEX people_by_name ON people (hashtextextended(name, 0)) WHERE name != ''",
+        "CREATE INDEX people_by_person ON people (hashtextextended(person, 0)) WHERE person != ''",
+        """CREATE TABLE alerts (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            session bigint NOT NULL,
+            rule text NOT NULL,
+            person text NOT NULL,
+            text text NOT NULL,
+            fired_at double precision NOT NULL,
+            resolved_at double precision
+        )""",
+        "CREATE INDEX alerts_of_session ON alerts (session)",
+    ),
+)
+VERSION: Final = len(STEPS)
+
+
+def migrate(db: Database, url: str) -> str:
+    """Make the tables, or bring them up to date.  Gives the id of the store.
+
+    Several programs may do this at the same time: one works, the others wait for it.
+    Raises `StoreRefused` and psycopg.Error.
+    """
+    found = _layout(db)
+    if found is None or found[0] < VERSION:
+        # Not a lock of the transaction: within one, a program that waited would not see the tables
+        # that another one made meanwhile.
+        with _locked(db), db.transaction():
+            _migrate(db)
+        found = _layout(db)
+    assert found is not None
+    _require_known(found, url)
+    return found[2]
+
+
+@contextmanager
+def _locked(db: Database) -> Generator[None, None, None]:
+    """One program at a time may change the tables."""
+    db.execute("SET lock_timeout = '60s'")
+    db.execute("SET statement_timeout = 0")
+    db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        yield
+    finally:
+        if not db.closed:
+            db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            db.execute("RESET lock_timeout")
+            db.execute("RESET statement_timeout")
+
+
+def _migrate(db: Database) -> None:
+    found = _layout(db)  # Another program may have done it while this one waited.
+    version = 0
+    if found is None:
+        execute_all(
+            db,
+            (
+                f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
+                """CREATE TABLE layout (
+                    one boolean PRIMARY KEY CHECK (one),
+                    version integer NOT NULL,
+                    oldest integer NOT NULL,
+                    store text NOT NULL
+                )""",
+                "INSERT INTO layout VALUES (true, 0, 0, gen_random_uuid()::text)",
+            ),
+        )
+    else:
+        version = found[0]
+    for step in STEPS[version:]:
+        execute_all(db, step)
+    db.execute(
+        "UPDATE layout SET version = greatest(version, %s), oldest = greatest(oldest, %s)",
+        (VERSION, OLDEST),
+    )
+
+
+def _layout(db: Database) -> tuple[int, int, str] | None:
+    """The version of the tables, the oldest version that may use them, the store's id."""
+    row = db.execute("SELECT to_regclass('layout') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return None
+    found = db.execute("SELECT version, oldest, store FROM layout").fetchone()
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def _require_known(found: tuple[int, int, str], url: str) -> None:
+    if found[1] > VERSION:
+        raise StoreRefused(
+            f"{shown_url(url)} was changed by a newer version of this program (its layout needs "
+            f"{found[1]}, this one knows {VERSION}): use that version, or another database"
+        )
+
+
+def require_store(db: Database, url: str) -> None:
+    """For a reader.  Raises `NoStore`, and `StoreRefused` for tables of another version."""
+    found = _layout(db)
+    if found is None:
+        raise NoStore(f"no sessions are kept in {shown_url(url)}")
+    _require_known(found, url)
+    if found[0] < VERSION:
+        raise StoreRefused(
+            f"{shown_url(url)} was written by an older version of this program (its layout is "
+            f"{found[0]}, this one reads {VERSION}): `start` brings it up to date"
+        )
+
+
+def make_partitions(db: Database) -> None:
+    """Make the partitions of today and of the next days, by the database's clock."""
+    if not _missing_partitions(db):
+        return
+    with _locked(db):
+        for name, begin, end in _missing_partitions(db):
+            # The default partition may have rows of that day: then they stay there.
+            with suppress(psycopg.errors.CheckViolation), db.transaction():
+                days = f"FOR VALUES FROM ('{begin}') TO ('{end}')"
+                execute_all(db, (f"CREATE TABLE {name} PARTITION OF chunks {days}",))
+
+
+def _missing_partitions(db: Database) -> list[tuple[str, str, str]]:
+    """Of each: its name, its day, and the day after it."""
+    rows = db.execute(
+        "SELECT name, d::date::text, (d + interval '1 day')::date::text FROM ("
+        "SELECT d, 'chunks_' || to_char(d, 'YYYYMMDD') AS name FROM generate_series("
+        "date_trunc('day', now()), now() + make_interval(days => %s), interval '1 day') AS d"
+        ") AS wanted WHERE to_regclass(name) IS NULL",
+        (DAYS_AHEAD,),
+    )
+    return [(name, begin, end) for name, begin, end in rows]
