@@ -174,6 +174,8 @@ def _escaped(char: str) -> str:
 
 
 def _bracket(part: CharacterClass) -> str:
+    if len(part.chars) == 1 and not part.negated:
+        return _escaped(part.chars)  # A NUL is two characters there, which a bracket cannot have.
     chars, items, at = part.chars, list[str](), 0
     while at < len(chars):
         if chars[at + 1 : at + 2] == "-" and at + 2 < len(chars):

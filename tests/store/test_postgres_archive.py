@@ -13,20 +13,28 @@ import psycopg
 import pytest
 import trio
 from attrs import evolve
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from actors.journal.archive import Archive, ArchiveLost, ArchiveTrouble, Batch
 from actors.journal.feed import Position
-from actors.journal.session_filters import Filters
+from actors.journal.session_filters import Filters, regex_of
 from actors.journal.session_reader import SessionReader, StoreRefused
 from bridge.postgres import postgres_schema
 from bridge.postgres.postgres_archive import PostgresArchive, open_database_store
-from bridge.postgres.postgres_connection import READER_LIMITS, WRITER_LIMITS, connect
+from bridge.postgres.postgres_connection import (
+    READER_LIMITS,
+    WRITER_LIMITS,
+    connect,
+    regex_in_postgres,
+)
 from bridge.postgres.postgres_feed import PostgresFeed
 from bridge.postgres.postgres_reader import open_database_reader
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_feed import SqliteFeed
 from bridge.store.sqlite_reader import open_reader
 from tests.store.stored_history import History
+from tests.store.test_session_queries import ALPHABET
 
 HOSTILE = "\0nul\ufdd0\ufdd00" + "long" * 3_000
 
@@ -102,6 +110,30 @@ def test_what_no_text_of_the_database_can_have_is_replaced_or_comes_back(
             for binary in (False, True):
                 assert db.execute("SELECT %s", (text,), binary=binary).fetchone() == (text,)
         assert db.execute("SELECT %s", ("a\ud800",)).fetchone() == ("a?",)
+
+
+def test_a_pattern_finds_the_same_as_in_memory(database_url: str) -> None:
+    with behind_its_back(database_url) as db:
+
+        @given(
+            st.lists(
+                st.tuples(st.text(ALPHABET, max_size=8), st.text(ALPHABET, max_size=6)), max_size=40
+            )
+        )
+        @example([("[c-a]", "b"), ("[^c-a]", "b"), ("[]a]", "]"), ("[a", "[a"), ("\\", "\\")])
+        @example(
+            [("[!a]", "!"), ("a[b-]", "a-"), ("[a-c]", "b"), ("[[:alpha:]]", "a"), ("\0", "\0")]
+        )
+        def same(pairs: list[tuple[str, str]]) -> None:
+            found = db.execute(
+                "SELECT t ~ p FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS one (t, p, n)"
+                " ORDER BY n",
+                ([text for _, text in pairs], [regex_in_postgres(one) for one, _ in pairs]),
+            ).fetchall()
+            wanted = [regex_of(pattern).match(text) is not None for pattern, text in pairs]
+            assert [bool(one) for (one,) in found] == wanted
+
+        same()
 
 
 # ---------------------------------------------------------------- several workers
