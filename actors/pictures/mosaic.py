@@ -82,15 +82,7 @@ def text_card(text: str) -> Mosaic:
     """The text in the largest letters that fit, centred.  Characters beyond ASCII lose their
     accents, or are a question mark.  A text that is too long ends in dots."""
     columns, rows = WIDTH // SQUARE, HEIGHT // SQUARE
-    for dot in range(LARGEST, 0, -1):
-        most = (columns - 2 * MARGIN) // (dot * (COLUMNS + 1))
-        lines = _wrapped(text, most)
-        fits = (rows - 2 * MARGIN) // (dot * (LINES + 2))
-        if len(lines) <= fits and (dot == 1 or all(len(word) <= most for word in text.split())):
-            break
-    else:
-        lines = [*lines[: fits - 1], lines[fits - 1][: most - 3] + "..."]
-        dot = 1
+    dot, lines = _laid_out(text, columns - 2 * MARGIN, rows - 2 * MARGIN)
     ink = bytearray(columns * rows)
     top = (rows - len(lines) * dot * (LINES + 2)) // 2
     for number, line in enumerate(lines):
@@ -101,6 +93,19 @@ def text_card(text: str) -> Mosaic:
                 top + number * dot * (LINES + 2), char, dot,
             )  # fmt: skip
     return mosaic_of(lambda column, row: INK if ink[row * columns + column] else BACKGROUND)
+
+
+def _laid_out(text: str, columns: int, rows: int) -> tuple[int, list[str]]:
+    """Squares of a dot, and the lines, for a text in so many squares."""
+    lines: list[str] = []
+    for dot in range(LARGEST, 0, -1):
+        most, fits = columns // (dot * (COLUMNS + 1)), rows // (dot * (LINES + 2))
+        lines = _wrapped(text, most)
+        whole = all(len(word) <= most for word in text.split())
+        if len(lines) <= fits and (dot == 1 or whole):
+            return dot, lines
+    most, fits = columns // (COLUMNS + 1), rows // (LINES + 2)
+    return 1, [*lines[: fits - 1], lines[fits - 1][: most - 3] + "..."]
 
 
 def _draw(ink: bytearray, stride: int, left: int, top: int, char: str, dot: int) -> None:

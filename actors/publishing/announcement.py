@@ -8,13 +8,28 @@ from typing import Final, Literal, TypeAlias
 import trio
 from attrs import define, field, frozen
 
-from actors.publishing.publishing_port import SoundContent, SoundData, Speech
+from actors.publishing.publishing_port import (
+    AnnouncedContent,
+    ImageData,
+    MovingPattern,
+    PictureContent,
+    SoundData,
+    Speech,
+    TextCard,
+)
 
 TEXT_LENGTH: Final = 2_000
 """Characters of a text that is spoken."""
 FILE_SIZE: Final = 20_000_000
 """Bytes of a sound file."""
-TRACK_NAMES: Final[Mapping[type[SoundContent], str]] = {Speech: "TTS Audio"}
+LONGEST_PICTURE: Final = 3_600.0
+"""Seconds for which a picture may be shown."""
+TRACK_NAMES: Final[Mapping[type[AnnouncedContent], str]] = {
+    Speech: "TTS Audio",
+    TextCard: "Generated Video",
+    ImageData: "Generated Video",
+    MovingPattern: "Generated Video",
+}
 """Names of tracks, by what is played; `Audio File` for all others."""
 
 RoomOutcome: TypeAlias = Literal["waiting", "preparing", "playing", "played", "failed"]
@@ -26,15 +41,17 @@ class Announcement:
 
     rooms: Sequence[str]
     """Names."""
-    content: SoundContent
+    content: AnnouncedContent
     by: str
     """Who ordered it, for the log: `api`, or `rule NAME`."""
     from_people: bool = False
     """Its text was written by somebody in a room.  It is spoken only where a setting says so."""
 
     @property
-    def does(self) -> Literal["say", "play"]:
-        return "say" if isinstance(self.content, Speech) else "play"
+    def does(self) -> Literal["say", "play", "show"]:
+        if isinstance(self.content, Speech):
+            return "say"
+        return "show" if isinstance(self.content, PictureContent) else "play"
 
     @property
     def track_name(self) -> str:
@@ -43,7 +60,8 @@ class Announcement:
     @property
     def size(self) -> int:
         """Bytes in memory while it waits."""
-        return len(self.content.content) if isinstance(self.content, SoundData) else 0
+        content = self.content
+        return len(content.content) if isinstance(content, SoundData | ImageData) else 0
 
 
 @define
@@ -69,7 +87,7 @@ class AnnouncementRecord:
     parts: dict[str, RoomPart]
     """By room."""
     seconds: float | None = None
-    """Of the sound; None before it was made."""
+    """Of the sound or picture; None before it was made."""
     over: trio.Event = field(factory=trio.Event)
     """Nothing of it is left to be done."""
 

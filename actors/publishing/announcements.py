@@ -19,22 +19,28 @@ import trio
 from attrs import define, field, frozen
 
 from actors.journal.process_ports import Announce, Clock
+from actors.pictures.image_files import LARGEST_FILE
 from actors.publishing.announcement import (
     FILE_SIZE,
+    LONGEST_PICTURE,
     TEXT_LENGTH,
     Announcement,
     AnnouncementRecord,
     RoomPart,
 )
+from actors.publishing.picture_clips import PictureClip, make_picture
 from actors.publishing.playback import STOPPED, Playback, PlaybackEnd
 from actors.publishing.publishing_port import (
+    AnnouncedContent,
     Entry,
+    ImageData,
+    PictureContent,
     PublishingPort,
-    SoundContent,
     SoundData,
     SoundError,
     SoundStudio,
     Speech,
+    TextCard,
 )
 from actors.publishing.sound import AudioClip
 from actors.runtime import Actor, ChildSpec, Down, ExitKind, Ref, Restart, Supervisor, receives
@@ -86,7 +92,7 @@ class _Work:
     """An announcement that is not over."""
 
     record: AnnouncementRecord
-    sound: AudioClip | None = None
+    clip: AudioClip | PictureClip | None = None
     making: trio.Lock = field(factory=trio.Lock)
     playbacks: int = 0
     """Started so far."""
@@ -165,7 +171,7 @@ class Announcements:
     # ---------------------------------------------------------------- orders
 
     def announce(
-        self, rooms: str, content: SoundContent, by: str, *, from_people: bool = False
+        self, rooms: str, content: AnnouncedContent, by: str, *, from_people: bool = False
     ) -> AnnouncementRecord:
         """Take an order.  `rooms` is the name of a watched room, or a pattern of names.
 
@@ -283,17 +289,22 @@ class Announcements:
         record, announcement = work.record, work.record.announcement
         try:
             async with work.making:
-                if work.sound is None:
-                    work.sound = await self._studio.make(announcement.content)
+                if work.clip is None:
+                    content = announcement.content
+                    work.clip = (
+                        await make_picture(content)
+                        if isinstance(content, PictureContent)
+                        else await self._studio.make(content)
+                    )
         except SoundError as error:
             for room in rooms:
                 self._fail(work, room, str(error))
             return
-        record.seconds = work.sound.seconds
+        record.seconds = work.clip.seconds
         track = announcement.track_name
         await Playback(
             self._port,
-            work.sound,
+            work.clip,
             [self._entry(record, room) for room in rooms],
             track,
             on_published=lambda room: self._log("announcement_published", room=room, track=track),
@@ -355,8 +366,14 @@ class Announcements:
         record.over.set()
 
 
-def _checked(content: SoundContent) -> SoundContent:
+def _checked(content: AnnouncedContent) -> AnnouncedContent:
     """The content, if its size is right, without control characters in a text."""
+    if isinstance(content, PictureContent) and not 0 < content.seconds <= LONGEST_PICTURE:
+        raise AnnouncementRefused("bad", f"a picture is shown for up to {LONGEST_PICTURE:g} s")
+    if isinstance(content, TextCard) and not 0 < len(content.text.strip()) <= TEXT_LENGTH:
+        raise AnnouncementRefused("bad", f"a text may have 1 to {TEXT_LENGTH} characters")
+    if isinstance(content, ImageData) and len(content.content) > LARGEST_FILE:
+        raise AnnouncementRefused("bad", f"an image may have at most {LARGEST_FILE} bytes")
     if isinstance(content, Speech):
         text = " ".join("".join(c if c.isprintable() else " " for c in content.text).split())
         if not any(c.isalnum() for c in text):

@@ -1,4 +1,4 @@
-"""One playback: one sound in one or more rooms at the same time.
+"""One playback: one sound or picture in one or more rooms at the same time.
 
 In each room a participant enters, publishes the shared source and waits for a subscriber.  When
 all rooms are ready, or some have had their time, the sound is fed once for all.  Then the
@@ -17,15 +17,19 @@ Facts about LiveKit that shape it (docs/livekit-facts.md):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf
 from typing import Final, Literal, TypeAlias, final
 
 import trio
 from attrs import define, field, frozen
 
+from actors.publishing.picture_clips import PictureClip, open_picture
 from actors.publishing.publishing_port import (
     Entry,
+    MediaSource,
+    PublishedSource,
     PublishingError,
     PublishingParticipant,
     PublishingPort,
@@ -82,7 +86,7 @@ class Playback:
     def __init__(
         self,
         port: PublishingPort,
-        sound: AudioClip,
+        clip: AudioClip | PictureClip,
         entries: Sequence[Entry],
         track_name: str,
         *,
@@ -93,7 +97,10 @@ class Playback:
         """`on_published`, `on_start` (the first frame) and `on_end` are called once a room, with
         its name."""
         self._port = port
-        self._sound = sound
+        self._clip = clip
+        self._published_as: PublishedSource = (
+            "microphone" if isinstance(clip, AudioClip) else "screen"
+        )
         self._track_name = track_name
         self._seats = [_Seat(entry) for entry in entries]
         self._unsettled = len(self._seats)
@@ -112,15 +119,28 @@ class Playback:
 
     async def run(self) -> Mapping[str, PlaybackEnd]:
         """Play it; how it ended in each room."""
-        with self._port.open_sound(self._sound.format, queue=QUEUE) as source:
+        with self._open_source() as (source, feed_source):
             async with trio.open_nursery() as nursery:
                 for seat in self._seats:
                     nursery.start_soon(self._attend, source, seat)
                 await first_of(self._settled.wait, self._waited_for_late_rooms)
                 self._start()
-                await first_of(lambda: feed(source, self._sound), self._empty.wait)
+                await first_of(feed_source, self._empty.wait)
                 self._over.set()
         return self.ends
+
+    @contextmanager
+    def _open_source(
+        self,
+    ) -> Generator[tuple[MediaSource, Callable[[], Awaitable[None]]], None, None]:
+        """The source, and what feeds it."""
+        clip = self._clip
+        if isinstance(clip, AudioClip):
+            with self._port.open_sound(clip.format, queue=QUEUE) as source:
+                yield source, lambda: feed(source, clip)
+        else:
+            with open_picture(self._port, clip) as opened:
+                yield opened
 
     async def _waited_for_late_rooms(self) -> None:
         await self._one_ready.wait()
@@ -136,7 +156,7 @@ class Playback:
 
     # ---------------------------------------------------------------- one room
 
-    async def _attend(self, source: SoundSource, seat: _Seat) -> None:
+    async def _attend(self, source: MediaSource, seat: _Seat) -> None:
         end = PlaybackEnd("failed", STOPPED)
         try:
             end = await self._take_part(source, seat)
@@ -159,7 +179,7 @@ class Playback:
         if not self._unsettled:
             self._settled.set()
 
-    async def _take_part(self, source: SoundSource, seat: _Seat) -> PlaybackEnd:
+    async def _take_part(self, source: MediaSource, seat: _Seat) -> PlaybackEnd:
         end = PlaybackEnd("late")
         with seat.scope:
             seat.scope.deadline = trio.current_time() + ENTER_DEADLINE
@@ -171,7 +191,7 @@ class Playback:
         return end
 
     async def _in_room(
-        self, source: SoundSource, seat: _Seat, participant: PublishingParticipant
+        self, source: MediaSource, seat: _Seat, participant: PublishingParticipant
     ) -> PlaybackEnd:
         async def watch() -> PlaybackEnd:
             why = await participant.lost()
@@ -189,11 +209,11 @@ class Playback:
         return await first_of(watch, play)
 
     async def _play(
-        self, source: SoundSource, seat: _Seat, participant: PublishingParticipant
+        self, source: MediaSource, seat: _Seat, participant: PublishingParticipant
     ) -> None:
         try:
             with trio.fail_after(PUBLISH_DEADLINE):
-                sid = await participant.publish(source, self._track_name, "microphone")
+                sid = await participant.publish(source, self._track_name, self._published_as)
         except trio.TooSlowError:
             raise PublishingError(
                 f"the server did not publish the track within {PUBLISH_DEADLINE:g} s"

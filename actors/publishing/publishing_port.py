@@ -15,6 +15,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from actors.pictures.image_files import KeyFrame
+from actors.pictures.video_patterns import Pattern
 from actors.publishing.sound import AudioClip, SoundFormat
 
 PublishedSource: TypeAlias = Literal["microphone", "camera", "screen", "screen_audio"]
@@ -42,6 +44,22 @@ class SoundSource(MediaSource, Protocol):
 
         What the queue does not hold is lost without an error.  So the caller keeps the time.
         """
+        ...
+
+
+class StillSource(MediaSource, Protocol):
+    """A source of one encoded picture."""
+
+    def show(self) -> None:
+        """Send the picture once more, and return at once.  A viewer who comes waits for it."""
+        ...
+
+
+class VideoSource(MediaSource, Protocol):
+    """A source of raw frames, as `actors.pictures.video_patterns` makes them."""
+
+    def capture(self, frame: bytes) -> None:
+        """Send one frame.  Takes about a millisecond of the loop."""
         ...
 
 
@@ -95,6 +113,14 @@ class PublishingPort(Protocol):
         """
         ...
 
+    def open_still(self, frame: KeyFrame) -> AbstractContextManager[StillSource]:
+        """A source of this picture."""
+        ...
+
+    def open_video(self) -> AbstractContextManager[VideoSource]:
+        """A source of moving patterns."""
+        ...
+
     def enter(self, entry: Entry) -> AbstractAsyncContextManager[PublishingParticipant]:
         """A visible participant of kind agent, for the length of the block.
 
@@ -127,6 +153,35 @@ class SoundData:
 
 
 SoundContent: TypeAlias = Speech | SoundFile | SoundData
+
+
+@frozen
+class TextCard:
+    """A text that is shown."""
+
+    text: str
+    seconds: float
+
+
+@frozen
+class ImageData:
+    """The content of an image file that was sent to this program."""
+
+    content: bytes = field(repr=False)
+    seconds: float
+
+
+@frozen
+class MovingPattern:
+    """A moving pattern."""
+
+    pattern: Pattern
+    seconds: float
+    text: str = ""
+
+
+PictureContent: TypeAlias = TextCard | ImageData | MovingPattern
+AnnouncedContent: TypeAlias = SoundContent | PictureContent
 
 
 class SoundStudio(Protocol):

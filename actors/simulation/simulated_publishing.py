@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, cast, final
 import trio
 from attrs import define, field
 
+from actors.pictures.image_files import KeyFrame
 from actors.publishing.publishing_port import (
     Entry,
     MediaSource,
@@ -29,6 +30,8 @@ from actors.publishing.publishing_port import (
     SoundContent,
     SoundSource,
     SoundStudio,
+    StillSource,
+    VideoSource,
 )
 from actors.publishing.sound import AudioClip, SoundFormat
 from actors.runtime import sleep
@@ -66,12 +69,16 @@ class PublishedRoom:
 
 
 @final
-class SimulatedSound(SoundSource):
+class SimulatedSound(SoundSource, StillSource):
     """A source, and the rooms that take it."""
 
-    def __init__(self) -> None:
+    def __init__(self, picture: bytes = b"") -> None:
         self.rooms: list[PublishedRoom] = []
         self.closed = False
+        self._picture = picture
+
+    def show(self) -> None:
+        self.capture(self._picture)
 
     def capture(self, frame: bytes) -> None:
         assert not self.closed
@@ -137,8 +144,8 @@ class SimulatedPublishing(PublishingPort):
         self.open_sources = 0
 
     @contextmanager
-    def _open_sound(self) -> Generator[SimulatedSound, None, None]:
-        source = SimulatedSound()
+    def _open_source(self, picture: bytes = b"") -> Generator[SimulatedSound, None, None]:
+        source = SimulatedSound(picture)
         self.sources += 1
         self.open_sources += 1
         try:
@@ -152,7 +159,13 @@ class SimulatedPublishing(PublishingPort):
     ) -> AbstractContextManager[SoundSource]:
         assert queue >= 0
         assert sound_format.sample_rate % 100 == 0
-        return self._open_sound()
+        return self._open_source()
+
+    def open_still(self, frame: KeyFrame) -> AbstractContextManager[StillSource]:
+        return self._open_source(frame.data)
+
+    def open_video(self) -> AbstractContextManager[VideoSource]:
+        return self._open_source()
 
     def enter(self, entry: Entry) -> AbstractAsyncContextManager[PublishingParticipant]:
         return self._enter(entry)

@@ -14,7 +14,16 @@ from actors.publishing.announcements import (
     AnnouncementSettings,
 )
 from actors.publishing.playback import LATE_AFTER, LEAD, PLAYOUT, QUEUE, QUIET, feed
-from actors.publishing.publishing_port import SoundContent, SoundData, SoundError, SoundFile, Speech
+from actors.publishing.publishing_port import (
+    ImageData,
+    MovingPattern,
+    SoundContent,
+    SoundData,
+    SoundError,
+    SoundFile,
+    Speech,
+    TextCard,
+)
 from actors.publishing.sound import FRAME_SECONDS, AudioClip
 from actors.runtime import Crashed
 from tests.publishing.publishing_stage import ONE_SECOND, hello, open_stage
@@ -257,3 +266,25 @@ async def test_after_the_loop_stood_still_no_frame_is_lost_in_a_full_queue(
         queued = max(0.0, queued - (at - before)) + FRAME_SECONDS
         assert queued <= min(QUEUE, LEAD + 2 * FRAME_SECONDS)
         before = at
+
+
+async def test_a_picture_is_published_as_a_screen_and_sent_once_a_second(virtual_time: int) -> None:
+    async with open_stage("team-1", "team-2") as stage:
+        card = TextCard("This room is recorded", 3.5)
+        record = stage.announcements.announce("team-*", card, "api")
+        await record.over.wait()
+        room = stage.port.rooms["team-1"]
+        assert (record.announcement.does, record.seconds) == ("show", 3.5)
+        assert room.tracks == [("Generated Video", "screen")]
+        first = room.frames[0][0]
+        assert [round(at - first, 3) for at, _ in room.frames] == [0, 1, 2, 3]
+        assert {len(frame) > 1_000 for _, frame in room.frames} == {True}
+        moving = stage.announcements.announce("team-1", MovingPattern("gradient", 1.0), "api")
+        await moving.over.wait()
+        assert 14 <= len(room.frames) - 4 <= 16
+        broken = stage.announcements.announce("team-1", ImageData(b"GIF89a", 1.0), "api")
+        await broken.over.wait()
+        assert "only PNG and lossy WebP" in broken.error
+        for content in (TextCard(" ", 1), TextCard("x", 0), TextCard("x", 4_000)):
+            with pytest.raises(AnnouncementRefused):
+                stage.announcements.announce("team-1", content, "api")

@@ -13,6 +13,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
+    closing,
     contextmanager,
 )
 from typing import Final
@@ -22,14 +23,18 @@ import trio
 import trio_asyncio
 from livekit import rtc
 
+from actors.pictures.image_files import KeyFrame
 from actors.publishing.publishing_port import (
     Entry,
     PublishingParticipant,
     PublishingPort,
     SoundSource,
+    StillSource,
+    VideoSource,
 )
 from actors.publishing.sound import SAMPLE_BYTES, SoundFormat
 from bridge.livekit.endpoint import Endpoint
+from bridge.livekit.publishing.picture_sources import LiveKitStill, LiveKitVideo
 from bridge.livekit.publishing.room_participant import RoomParticipant
 from bridge.livekit.rooms import seams, sound_capture
 from bridge.livekit.rooms.native_memory import Trimmer
@@ -122,6 +127,12 @@ class LiveKitPublishing(PublishingPort):
         self, sound_format: SoundFormat, *, queue: float
     ) -> AbstractContextManager[SoundSource]:
         return self._open_sound(sound_format, queue)
+
+    def open_still(self, frame: KeyFrame) -> AbstractContextManager[StillSource]:
+        return closing(LiveKitStill(frame))
+
+    def open_video(self) -> AbstractContextManager[VideoSource]:
+        return closing(LiveKitVideo())
 
     def enter(self, entry: Entry) -> AbstractAsyncContextManager[PublishingParticipant]:
         return self._enter(entry)

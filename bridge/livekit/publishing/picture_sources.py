@@ -13,6 +13,7 @@ from livekit import rtc
 
 from actors.pictures.image_files import KeyFrame
 from actors.pictures.video_patterns import FRAME_RATE, HEIGHT, WIDTH
+from actors.publishing.publishing_port import StillSource, VideoSource
 from bridge.livekit.rooms import seams
 
 STILL_BITRATE: Final = 2_000_000
@@ -20,7 +21,7 @@ MOVING_BITRATE: Final = 700_000
 """Bits a second at most.  WebRTC sends less where there is less."""
 
 
-class LiveKitStill:
+class LiveKitStill(StillSource):
     """A still picture.  The SDK sends its bytes as they are: 4.5 thousandths of a core at a frame
     a second, where encoding the picture anew takes 18 (docs/livekit-facts.md)."""
 
@@ -56,7 +57,7 @@ class LiveKitStill:
         seams.release(self.native)
 
 
-class LiveKitVideo:
+class LiveKitVideo(VideoSource):
     """Raw frames of moving patterns (I420)."""
 
     def __init__(self) -> None:
