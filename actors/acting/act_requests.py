@@ -11,7 +11,13 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from actors.rooms.room_control import ControlNotFound, RoomControl, RoomControlError
+from actors.acting.room_texts import RoomTexts
+from actors.rooms.room_control import (
+    ControlNotFound,
+    ControlTimedOut,
+    RoomControl,
+    RoomControlError,
+)
 from actors.rules.acts import (
     Act,
     BanPerson,
@@ -26,7 +32,8 @@ from actors.rules.limits import Limit
 from actors.session import Permissions, SessionState
 from actors.session.rule_state import BAN, HOLD, RELEASE, OpenAct
 
-WARNING_TOPIC: Final = "lk.chat"
+CHAT_TOPIC: Final = "lk.chat"
+"""The topic of the chat of LiveKit's components, which reads text streams."""
 DEADLINE: Final = 10.0
 """Seconds for one try of an act."""
 
@@ -42,6 +49,7 @@ class ActRequest:
     somebody who is banned."""
     state: SessionState
     """Of its session, the newest."""
+    texts: RoomTexts
 
     @property
     def room(self) -> str:
@@ -75,24 +83,43 @@ class ActKind:
 
 async def _send(request: ActRequest) -> str:
     match request.act:
-        case SendText(text=text, topic=topic, to_person=to_person):
+        case SendText(text=text, topic=topic, to_person=to_person, as_packet=as_packet):
             to = (request.on,) if to_person else ()
         case EndRoom(warn=warn, text=text):
-            text, topic, to = text or f"This room closes in {warn:g} s.", WARNING_TOPIC, ()
+            text, topic, to = text or f"This room closes in {warn:g} s.", CHAT_TOPIC, ()
+            as_packet = False
         case _:
             return ""
-    await request.control.send(request.room, text.encode(), topic=topic, identities=to)
-    return "to everybody" if not to else f"to {request.on}"
+    return await send_text(request, text, topic=topic, identities=to, as_packet=as_packet)
+
+
+async def send_text(
+    request: ActRequest,
+    text: str,
+    *,
+    topic: str = CHAT_TOPIC,
+    identities: tuple[str, ...] = (),
+    as_packet: bool = False,
+) -> str:
+    """Send a text stream, or a data packet where that is wanted or no stream can be sent.  The
+    result says to whom, and if it was a packet."""
+    to = f"to {', '.join(identities) or 'everybody'}"
+    if not as_packet:
+        texts, sid = request.texts, request.state.room_sid
+        outcome = await texts.send(sid, text, topic=topic, identities=identities)
+        if outcome == "unknown":
+            raise ControlTimedOut("the text stream was not confirmed")
+        if outcome == "sent":
+            return to
+    await request.control.send(request.room, text.encode(), topic=topic, identities=identities)
+    return f"{to}, as a data packet"
 
 
 async def tell_person(request: ActRequest, text: str) -> None:
     """Send a person why, before the act.  The act itself does not depend on it."""
-    if not text:
-        return
-    with suppress(RoomControlError):
-        await request.control.send(
-            request.room, text.encode(), topic=WARNING_TOPIC, identities=(request.on,)
-        )
+    if text:
+        with suppress(RoomControlError):
+            await send_text(request, text, identities=(request.on,))
 
 
 async def _mute(request: ActRequest) -> str:

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from actors.acting.act_requests import ACT_KINDS, LEFT, ROOM_OVER, ActKind, ActRequest
 from actors.acting.limit_requests import LIMIT_KINDS, PeopleLists
+from actors.acting.room_texts import RoomTexts
 from actors.journal.process_ports import Clock
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import (
@@ -97,6 +98,7 @@ class ActRunner(Actor[ActsIntended]):
     def __init__(
         self,
         control: RoomControl,
+        texts: RoomTexts,
         sessions: SessionAccess,
         find_act: FindAct,
         memory: ActMemory,
@@ -106,6 +108,7 @@ class ActRunner(Actor[ActsIntended]):
         kinds: Mapping[str, ActKind] = ACT_KINDS,
     ) -> None:
         self._control = control
+        self._texts = texts
         self._sessions = sessions
         self._find_act = find_act
         self._memory = memory
@@ -192,7 +195,7 @@ class ActRunner(Actor[ActsIntended]):
             self._memory.requested.add(key)
             try:
                 return True, await self._request(
-                    kind, ActRequest(self._control, act, configured, state)
+                    kind, ActRequest(self._control, act, configured, state, self._texts)
                 )
             except RoomControlError as failure:
                 outcome = _of_failure(kind, failure)

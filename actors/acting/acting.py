@@ -10,6 +10,7 @@ from actors.acting.act_runner import ActMemory, ActRunner, ActsIntended, acts_of
 from actors.acting.ban_list import BanList
 from actors.acting.decisions import ReportFault, RuleSet
 from actors.acting.limit_decisions import LimitSet
+from actors.acting.room_texts import RoomTexts
 from actors.journal.process_ports import Clock
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import RoomControl
@@ -84,6 +85,7 @@ class Acting:
         self,
         supervisor: Supervisor,
         control: RoomControl,
+        texts: RoomTexts,
         sessions: SessionAccess,
         *,
         kinds: Mapping[str, ActKind] = ACT_KINDS,
@@ -95,6 +97,7 @@ class Acting:
         def make() -> ActRunner:
             return ActRunner(
                 control,
+                texts,
                 sessions,
                 find_act,
                 self.memory,

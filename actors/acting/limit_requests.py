@@ -17,7 +17,14 @@ from typing import Final, final
 import trio
 from attrs import define, field
 
-from actors.acting.act_requests import ACT_KINDS, LEFT, ActKind, ActRequest, tell_person
+from actors.acting.act_requests import (
+    ACT_KINDS,
+    LEFT,
+    ActKind,
+    ActRequest,
+    send_text,
+    tell_person,
+)
 from actors.journal.process_ports import Clock
 from actors.rooms.room_control import RoomControl, RoomControlError
 from actors.rules.limits import Limit, PresentPerson
@@ -55,8 +62,7 @@ async def _mute(request: ActRequest) -> str:
 
 
 async def _send(request: ActRequest) -> str:
-    await request.control.send(request.room, _message(request).encode(), topic="lk.chat")
-    return "to everybody"
+    return await send_text(request, _message(request))
 
 
 LIMIT_KINDS: Final[Mapping[str, ActKind]] = {

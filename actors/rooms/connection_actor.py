@@ -8,19 +8,21 @@ starts connection and session anew.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, TypeAlias, cast, final
+from typing import Final, cast, final
 
 import trio
 from attrs import define, evolve
 
 from actors.journal.process_ports import Announce, Clock
 from actors.rooms.messages import (
+    ConnectionMessage,
     EndSession,
     LeaveRoom,
     MeasureVideo,
     RosterWanted,
+    SendRoomText,
     VerifyDispatch,
 )
 from actors.rooms.room_port import (
@@ -31,32 +33,11 @@ from actors.rooms.room_port import (
     RoomRefused,
     RoomUnreachable,
 )
+from actors.rooms.server_lookups import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.session_actor import SessionMessage
 from actors.runtime import Actor, Backoff, Ref, receives, sleep
 from actors.session import EndReason, Reconnected, Reconnecting, Resynced, RoomEvent, Watching
 from actors.session.end_reasons import END_OF_DISCONNECT
-
-RenewJob: TypeAlias = Callable[[RoomJob], Awaitable[RoomJob | None]]
-"""The job with a token that is valid now; None if that room instance is over.
-Raises `RoomUnreachable` if the server gives no answer."""
-
-DispatchExists: TypeAlias = Callable[[RoomJob], Awaitable[bool]]
-"""True if the dispatch of a job exists.  Asked only while the room does.  Raises
-`RoomUnreachable` if the server gives no answer."""
-
-
-class OwnRoomRemoval(Protocol):
-    """Recognizes a room that only our own entry made, and deletes it."""
-
-    async def only_we_made(self, job: RoomJob, room_sid: str) -> bool:
-        """True if this instance of the room of `job` began with our entry, and nobody else is
-        in it.  Raises `RoomUnreachable` if the server gives no answer."""
-        ...
-
-    async def delete(self, job: RoomJob, room_sid: str) -> None:
-        """Delete it, unless somebody came in the meantime.  Takes a few seconds; never raises."""
-        ...
-
 
 TERMINATION_GRACE: Final = 1.0
 """Seconds after the end of a job until we ask why LiveKit ended it.
@@ -103,7 +84,7 @@ class ConnectionMemory:
 
 
 @final
-class ConnectionActor(Actor[LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo]):
+class ConnectionActor(Actor[ConnectionMessage]):
     """One incarnation.  `job` is what LiveKit assigned."""
 
     def __init__(
@@ -199,6 +180,18 @@ class ConnectionActor(Actor[LeaveRoom | VerifyDispatch | RosterWanted | MeasureV
 
     async def _measure_video(self, room: OpenRoom, message: MeasureVideo) -> None:
         message.reply_to.send(await room.video_frames(message.track_sids))
+
+    @receives(SendRoomText)
+    def send_text(self, message: SendRoomText) -> None:
+        if self._room is None or self._down:
+            message.reply_to.send("not sent")
+        else:
+            self.context.start_soon(self._send_text, self._room, message)
+
+    async def _send_text(self, room: OpenRoom, message: SendRoomText) -> None:
+        message.reply_to.send(
+            await room.send_text(message.text, topic=message.topic, identities=message.identities)
+        )
 
     @receives(RosterWanted)
     def tell_roster(self, _: RosterWanted) -> None:

@@ -6,12 +6,12 @@ The events of a room itself are in `actors.session.events`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from attrs import frozen
 
 from actors.journal.journal import Journal
-from actors.rooms.room_port import RoomJob
+from actors.rooms.room_port import RoomJob, SendOutcome
 from actors.runtime import Exit, Ref, ReplyTo
 from actors.session import EndReason, RoomEvent, SessionState, WebhookReport
 
@@ -44,6 +44,22 @@ class MeasureVideo:
 
     track_sids: frozenset[str]
     reply_to: ReplyTo[Mapping[str, int]]
+
+
+@frozen
+class SendRoomText:
+    """Send a text stream from our connection.  Answered with the outcome."""
+
+    text: str
+    topic: str
+    identities: tuple[str, ...]
+    """Who gets it; empty for everybody."""
+    reply_to: ReplyTo[SendOutcome]
+
+
+ConnectionMessage: TypeAlias = (
+    LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo | SendRoomText
+)
 
 
 # -- to a session
@@ -110,7 +126,7 @@ class SessionReady:
 
     key: str
     session: Ref[Any]
-    connection: Ref[LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo]
+    connection: Ref[ConnectionMessage]
     journal: Journal
 
 

@@ -19,16 +19,11 @@ from attrs import define, field, frozen
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Announce, Clock
-from actors.rooms.connection_actor import (
-    ConnectionActor,
-    ConnectionMemory,
-    DispatchExists,
-    OwnRoomRemoval,
-    RenewJob,
-)
+from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory
 from actors.rooms.messages import RoomEntered, RoomGroupEnded, SessionReady
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.room_rules import StartRules
+from actors.rooms.server_lookups import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.session_actor import MAILBOX, ObserveLag, SessionActor
 from actors.rooms.subscriber import Subscriber
 from actors.runtime import (

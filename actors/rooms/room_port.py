@@ -7,9 +7,9 @@ over both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -58,6 +58,10 @@ OfferEvent: TypeAlias = Callable[[RoomEvent], object]
 """Takes an event at once: never raises, never waits.  Called on the trio thread."""
 
 
+SendOutcome: TypeAlias = Literal["sent", "not sent", "unknown"]
+"""The outcome of a text that we send.  `unknown`: the server did not answer in time."""
+
+
 class OpenRoom(Protocol):
     """A room that we are in."""
 
@@ -71,6 +75,17 @@ class OpenRoom(Protocol):
         From the first call on these videos are received, in their smallest layer, and others no
         more.  A track of which nothing came has 0.  Empty where nothing could be measured.  Takes
         milliseconds, at most a few seconds; never raises.
+        """
+        ...
+
+    async def send_text(
+        self, text: str, *, topic: str, identities: Sequence[str] = ()
+    ) -> SendOutcome:
+        """Send a text stream to everybody in the room, or to `identities`.
+
+        A hidden participant's text has no sender.  Nothing is sent while the connection is down,
+        or where our token does not allow it.  Takes milliseconds, at most a few seconds; never
+        raises.
         """
         ...
 

@@ -26,7 +26,7 @@ from actors.journal.archive import RecoveredSessions, StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.rooms.final_summary import RunningSummary, Summary
-from actors.rooms.messages import LeaveRoom, MeasureVideo, RosterWanted, VerifyDispatch
+from actors.rooms.messages import ConnectionMessage, LeaveRoom
 from actors.rooms.room_port import RoomJob
 from actors.runtime import Ref
 from actors.session import SessionBegan
@@ -56,7 +56,7 @@ class RoomRecord:
     jobs: Mapping[str, RoomJob] = field(factory=dict[str, RoomJob])
     """Every job of ours for this room that has not ended, `job` among them."""
     session: Ref[Any] | None = None
-    connection: Ref[LeaveRoom | VerifyDispatch | RosterWanted | MeasureVideo] | None = None
+    connection: Ref[ConnectionMessage] | None = None
     entered: bool = False
     terminated: bool = False
     """LiveKit has ended `job`, and perhaps because its dispatch was deleted."""

@@ -53,6 +53,9 @@ class SendText:
     text: str
     topic: str = "lk.chat"
     to_person: bool = False
+    as_packet: bool = False
+    """As a data packet of the server; else as a text stream from our connection, if there is
+    one."""
 
 
 @frozen
@@ -177,6 +180,13 @@ def _to_person(table: _Table) -> bool:
     return value == "person"
 
 
+def _as_packet(table: _Table) -> bool:
+    value = table.get("as", "stream")
+    if value not in ("stream", "packet"):
+        raise BadComparison('as must be "stream" or "packet"')
+    return value == "packet"
+
+
 @frozen
 class _Word:
     make: Callable[[_Table], Act]
@@ -196,9 +206,9 @@ WORDS: Final[Mapping[str, _Word]] = {
     "log": _word(lambda t: LogLine(_text(t, needed=True)), "text", short="text"),
     "send": _word(
         lambda t: SendText(
-            _text(t, needed=True), _text(t, "topic") or "lk.chat", _to_person(t)
+            _text(t, needed=True), _text(t, "topic") or "lk.chat", _to_person(t), _as_packet(t)
         ),
-        "text", "topic", "to",
+        "text", "topic", "to", "as",
         short="text",
     ),
     "mute": _word(lambda t: MuteTracks(_sources(t)), "sources"),
@@ -275,3 +285,16 @@ def _read(item: object, where: str) -> Act:
         return word.make(table)
     except BadComparison as error:
         raise BadAct(where, str(error)) from None
+
+
+def sends_text_stream(act: Act) -> bool:
+    """True if the act sends a text from our connection to the room."""
+    match act:
+        case SendText(as_packet=as_packet):
+            return not as_packet
+        case EndRoom(warn=warn):
+            return warn > 0
+        case RemovePerson(text=text) | HoldPerson(text=text) | BanPerson(text=text):
+            return bool(text)
+        case _:
+            return False

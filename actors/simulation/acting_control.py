@@ -14,12 +14,14 @@ from actors.rooms.room_control import (
     ControlUnavailable,
     RoomControl,
 )
+from actors.rooms.room_port import SendOutcome
 from actors.rules.limits import PresentPerson
 from actors.runtime import sleep
 from actors.session import Permissions
 from actors.session.rule_state import NO_RULES
 from actors.simulation.people_actions import mark_inexact_if_unwatched
 from actors.simulation.simulated_room_control import SimulatedRoomControl
+from actors.simulation.simulated_rooms import SimulatedRoom
 
 if TYPE_CHECKING:
     from actors.simulation.world import World
@@ -84,6 +86,18 @@ class ActingControl(RoomControl):
                 self._world.truths.by_sid[sid].messages += 1
 
         await self._around("send", room, send)
+
+    async def stream_outcome(self, room: SimulatedRoom, text: str) -> SendOutcome:
+        """Of a text stream that a connection sends: it fails as requests do."""
+        self._check_intent("send", room.name)
+        fault = self.faults.popleft() if self.faults else None
+        if fault is not None:
+            self._world.inject(fault.what)
+        if fault is not None and fault.what not in {"act_answer_lost", "act_slow"}:
+            return "not sent"
+        await sleep(0.0 if fault is None else fault.seconds)
+        self.sent[room.name, text.encode()] += 1
+        return "unknown" if fault is not None and fault.what == "act_answer_lost" else "sent"
 
     async def set_metadata(self, room: str, metadata: str) -> None:
         await self._around("set_metadata", room, lambda: self.inner.set_metadata(room, metadata))

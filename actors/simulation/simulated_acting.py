@@ -19,6 +19,7 @@ from attrs import frozen
 from actors.acting.act_requests import ACT_KINDS
 from actors.acting.acting import Acting
 from actors.acting.ban_list import BanList
+from actors.acting.room_texts import RoomTableTexts
 from actors.recording.session_access import RoomTableSessions
 from actors.rules.acts import SendText
 from actors.rules.rule_config import Rule, read_rules
@@ -92,6 +93,7 @@ class SimulatedActing:
         self.control = ActingControl(world)
         self.audit = LimitAudit(lambda: self.limits)
         self.control.inner.on_remove = self._on_remove
+        world.rooms.stream_outcome = self.control.stream_outcome
 
     def _on_remove(self, room: SimulatedRoom, person: SimulatedPerson) -> None:
         mark_inexact_if_unwatched(self._world, room)
@@ -120,6 +122,7 @@ class SimulatedActing:
             acting.start(
                 program.system.supervisor,
                 self.control,
+                RoomTableTexts(program.table),
                 sessions,
                 kinds=ACT_KINDS if recordings is None else recordings.start(program, sessions),
                 intensity=OFTEN,

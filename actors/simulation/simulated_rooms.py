@@ -14,19 +14,26 @@ is made on purpose, by `SimulatedRoom.storm` and `SimulatedRoom.tell`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
-from typing import Final, final
+from typing import TypeAlias, final
 
 import trio
 from attrs import evolve
 
-from actors.rooms.room_port import OfferEvent, OpenRoom, RoomError, RoomJob, RoomPort, RoomRefused
+from actors.rooms.room_port import (
+    OfferEvent,
+    OpenRoom,
+    RoomError,
+    RoomJob,
+    RoomPort,
+    RoomRefused,
+    SendOutcome,
+)
 from actors.runtime import sleep
 from actors.session.events import (
     DataReceived,
-    Disconnected,
     ParticipantJoined,
     ParticipantLeft,
     Reconnected,
@@ -37,16 +44,13 @@ from actors.session.events import (
     RoomMetadataChanged,
     SpeakersChanged,
     TrackPublished,
-    TrackSubscribed,
     TrackUnpublished,
-    Watching,
 )
 from actors.session.room_info import (
     ParticipantInfo,
     ParticipantKind,
     Permissions,
     Roster,
-    TrackSource,
 )
 from actors.session.webhook_reports import (
     WebhookJoined,
@@ -55,9 +59,15 @@ from actors.session.webhook_reports import (
     WebhookRoomStarted,
 )
 from actors.simulation.simulated_person import SimulatedPerson, format_of
+from actors.simulation.simulated_watcher import Watcher
 
-WATCHED: Final[tuple[TrackSource, ...]] = ("microphone", "unknown", "camera", "screen")
-"""What a watcher takes of a person, the first of these that there is."""
+StreamOutcome: TypeAlias = Callable[["SimulatedRoom", str], Awaitable[SendOutcome]]
+"""The outcome of a text stream that a watcher sends in a room; asked before it is delivered."""
+
+
+async def _sent(_room: SimulatedRoom, _text: str) -> SendOutcome:
+    await trio.lowlevel.checkpoint()
+    return "sent"
 
 
 @final
@@ -75,6 +85,7 @@ class SimulatedRooms(RoomPort):
         """Told of each room that a watcher made by joining it."""
         self.tell: Callable[[SimulatedRoom, WebhookReport], object] = lambda _, __: None
         """Told at once of all that the server has webhooks for."""
+        self.stream_outcome: StreamOutcome = _sent
         self._rooms: dict[str, SimulatedRoom] = {}
         self._numbers = count(1)
 
@@ -132,70 +143,6 @@ class SimulatedRooms(RoomPort):
 
 
 @final
-class Watcher(OpenRoom):
-    """One stay of an observer in a simulated room.  Hidden: not in anybody's roster."""
-
-    def __init__(self, room: SimulatedRoom, offer: OfferEvent) -> None:
-        self._room = room
-        self._offer = offer
-        self._out = trio.Event()
-        self._reason: str | None = None
-        self._last = Roster(room_sid=room.sid)
-        self.watched: dict[str, str] = {}
-        """Identity to the SID of the track that is taken from this person."""
-        self.tell(Watching(room.now(), self.roster()))
-        room.watchers.append(self)
-        for person in room.people.values():
-            self.watch(person)
-
-    def roster(self) -> Roster:
-        if not self._out.is_set():
-            self._last = self._room.roster()
-        return self._last
-
-    async def video_frames(self, track_sids: frozenset[str]) -> Mapping[str, int]:
-        await trio.lowlevel.checkpoint()
-        people = self._room.people.values()
-        return {sid: one.frames_of(sid) for one in people for sid in track_sids & set(one.tracks)}
-
-    async def closed(self) -> str | None:
-        await self._out.wait()
-        return self._reason
-
-    def tell(self, event: RoomEvent) -> None:
-        if not self._out.is_set():
-            self._offer(event)
-
-    def watch(self, person: SimulatedPerson) -> None:
-        """Take one track of this person, the best there is, as the real connection does."""
-        ranked = sorted(
-            (WATCHED.index(track.source), sid)
-            for sid, track in person.tracks.items()
-            if track.source in WATCHED
-        )
-        watched = self.watched.get(person.identity)
-        best = ranked[0] if ranked else None
-        if best is None:
-            self.watched.pop(person.identity, None)
-        elif watched not in person.tracks or WATCHED.index(person.tracks[watched].source) > best[0]:
-            self.watched[person.identity] = best[1]
-            self.tell(TrackSubscribed(self._room.now(), person.identity, best[1]))
-
-    def forget(self, identity: str) -> None:
-        self.watched.pop(identity, None)
-
-    def leave(self, reason: str | None) -> None:
-        """Out of the room for good; again is harmless."""
-        if self._out.is_set():
-            return
-        self.roster()
-        self._reason = reason
-        self.tell(Disconnected(self._room.now(), reason))
-        self._out.set()
-        self._room.watchers.remove(self)
-
-
-@final
 class SimulatedRoom:
     """One name, one life at a time.  Made by `SimulatedRooms.room`."""
 
@@ -217,6 +164,9 @@ class SimulatedRoom:
 
     def next_id(self, prefix: str) -> str:
         return self._rooms.next_id(prefix)
+
+    async def stream_outcome(self, text: str) -> SendOutcome:
+        return await self._rooms.stream_outcome(self, text)
 
     @property
     def log_payloads(self) -> bool:

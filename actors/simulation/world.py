@@ -14,10 +14,10 @@ import trio
 from attrs import evolve, frozen
 
 from actors.journal.store_actor import BATCH_INTERVAL, Flush
-from actors.rooms.connection_actor import OwnRoomRemoval
 from actors.rooms.messages import WebhookReceived
 from actors.rooms.room_group import ROOM_PARTS
 from actors.rooms.room_port import RoomError, RoomJob, RoomUnreachable
+from actors.rooms.server_lookups import OwnRoomRemoval
 from actors.rooms.subscriber import Subscriber
 from actors.runtime import sleep, sleep_until
 from actors.session import Tick, WebhookReport, WebhookRoomStarted

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
-from actors.rooms.connection_actor import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.recovery import ListLiving
 from actors.rooms.room_port import RoomJob, RoomUnreachable
+from actors.rooms.server_lookups import DispatchExists, OwnRoomRemoval, RenewJob
 from bridge.livekit.rooms.instance_tracker import LookUp
 from bridge.livekit.rooms.recorder_search import ListRecorders
 from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.server_api import ApiError, ServerApi
-from bridge.livekit.tokens import INSTANCE_ATTRIBUTE, room_token
+from bridge.livekit.tokens import INSTANCE_ATTRIBUTE, RoomGrants, room_token
 from bridge.livekit.worker.worker import WorkerConfig
 
 
@@ -62,8 +62,11 @@ def living_rooms_lookup(api: ServerApi) -> ListLiving:
     return list_living
 
 
-def current_job_lookup(instances: RoomInstances, config: WorkerConfig) -> RenewJob:
+def current_job_lookup(
+    instances: RoomInstances, config: WorkerConfig, grants: RoomGrants
+) -> RenewJob:
     """Gives a job with fresh tokens, or None where its room instance does not exist any more.
+    `grants` is what our participant may do.
 
     It is asked before a room is entered and before it is entered again.
     """
@@ -73,7 +76,7 @@ def current_job_lookup(instances: RoomInstances, config: WorkerConfig) -> RenewJ
             sid = await instances.sid_of(job.room)
         if not sid or (job.room_sid and sid != job.room_sid):
             return None
-        return with_own_tokens(job, config)
+        return with_own_tokens(job, config, grants)
 
     return renew_job
 
@@ -104,7 +107,7 @@ class ApiRoomRemoval(OwnRoomRemoval):
         await self.instances.delete(job.room, room_sid)
 
 
-def with_own_tokens(job: RoomJob, config: WorkerConfig) -> RoomJob:
+def with_own_tokens(job: RoomJob, config: WorkerConfig, grants: RoomGrants) -> RoomJob:
     """The job with two tokens of our own: one that cannot make a room, and a spare one that can.
 
     The spare one is for servers that refuse the first.  The assignment's own token is not used:
@@ -119,6 +122,7 @@ def with_own_tokens(job: RoomJob, config: WorkerConfig) -> RoomJob:
             visible=config.visible,
             attributes={INSTANCE_ATTRIBUTE: config.instance},
             may_make=may_make,
+            grants=grants,
         )
         for may_make in (False, True)
     )

@@ -50,7 +50,7 @@ from bridge.app.room_actors import (
     log_signal,
     start_room_actors,
 )
-from bridge.app.rule_acting import require_sound_rules
+from bridge.app.rule_acting import require_sound_rules, send_text_streams
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
@@ -66,7 +66,7 @@ from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.track_measurer import MeasurePlan
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
-from bridge.livekit.tokens import ApiKey
+from bridge.livekit.tokens import SENDER_GRANTS, WATCHER_GRANTS, ApiKey
 from bridge.livekit.watching.reconciler import Reconciler
 from bridge.livekit.watching.watch_state import OurRooms
 from bridge.livekit.worker.jobs import JobBook, Reserve
@@ -224,18 +224,19 @@ async def _start_everything(
 ) -> Program:
     rng = random.Random()
     config = _worker_config(settings, own_id, api)
+    grants = SENDER_GRANTS if send_text_streams(settings) else WATCHER_GRANTS
     instances = RoomInstances(api)
     book = JobBook(config.max_rooms, lambda: port.abandoned, config.reserve)
     worker = Worker(
         config,
-        on_assignment=lambda job: rooms.assign(with_own_tokens(job, config)),
+        on_assignment=lambda job: rooms.assign(with_own_tokens(job, config, grants)),
         on_termination=lambda job_id: rooms.terminate(job_id),  # noqa: PLW0108
         clock=api.clock,
         ask_time=api.ask_time,
         book=book,
         rng=rng,
     )
-    entries, renew_job = EntryHealth(), current_job_lookup(instances, config)
+    entries, renew_job = EntryHealth(), current_job_lookup(instances, config, grants)
     ports = RoomActorPorts(
         port=CountedRooms(port, entries, renew_job),
         renew_job=renew_job,

@@ -16,13 +16,13 @@ import trio
 from attrs import define
 
 from actors.acting.act_requests import ACT_KINDS
+from actors.acting.room_texts import RoomTableTexts
 from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
 from actors.journal.process_ports import Clock
 from actors.journal.store_actor import Flush, StoreActor
 from actors.recording.egress_port import EgressPort
 from actors.recording.session_access import RoomTableSessions
-from actors.rooms.connection_actor import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Terminated, WebhookReceived
@@ -34,6 +34,7 @@ from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.room_table import RoomTable
 from actors.rooms.room_table_view import RoomTableView
 from actors.rooms.run_counters import RunCounters
+from actors.rooms.server_lookups import DispatchExists, OwnRoomRemoval, RenewJob
 from actors.rooms.subscriber import Subscriber, SubscriberFanOut, publish_entries
 from actors.runtime import (
     ActorDown,
@@ -309,7 +310,7 @@ async def start_room_actors(
     if ports.egress is not None:
         kinds = start_recorder(root, ports.egress, sessions, settings, clock=ports.clock)
     if ports.control is not None and (rules or limits):
-        start_acting(acting, bans, root, ports.control, sessions, kinds)
+        start_acting(acting, bans, root, ports.control, RoomTableTexts(table), sessions, kinds)
     recovery = Recovery(
         ports.archive,
         table,

@@ -9,9 +9,11 @@ import structlog
 
 from actors.acting.act_requests import ActKind
 from actors.acting.acting import Acting
+from actors.acting.room_texts import RoomTexts
 from actors.journal.process_ports import Announce, Clock
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import RoomControl
+from actors.rules.acts import sends_text_stream
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
 from actors.runtime import ChildSpec, Service, Supervisor
@@ -50,12 +52,19 @@ def start_acting(
     bans: BanFile,
     root: Supervisor,
     control: RoomControl,
+    texts: RoomTexts,
     sessions: SessionAccess,
     kinds: Mapping[str, ActKind],
 ) -> None:
     """Start the actor that acts, and the service that stores bans."""
-    acting.start(root, control, sessions, kinds=kinds)
+    acting.start(root, control, texts, sessions, kinds=kinds)
     root.start_child(ChildSpec("bans", lambda: Service(bans.run)))
+
+
+def send_text_streams(settings: Settings) -> bool:
+    """True if a rule or a limit sends texts from our connections to rooms."""
+    acts = (act for rule in rules_of(settings) for act in rule.acts)
+    return any(map(sends_text_stream, acts)) or any(one.message for one in limits_of(settings))
 
 
 def require_sound_rules(settings: Settings) -> None:

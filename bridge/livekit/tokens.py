@@ -94,6 +94,9 @@ class RoomGrants:
 WATCHER_GRANTS: Final = RoomGrants(subscribe=True)
 """An agent that watches takes tracks and sends nothing."""
 
+SENDER_GRANTS: Final = RoomGrants(subscribe=True, publish_data=True)
+"""The same with rules that send texts."""
+
 
 def worker_token(api_key: ApiKey) -> str:
     """A token that allows to register as an agent worker, and nothing else."""

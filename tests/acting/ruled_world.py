@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, final
 
 from actors.rooms.room_control import RoomControlError
+from actors.rooms.room_port import SendOutcome
 from actors.rules.rule_config import read_rules
 from actors.session import SessionState, TimelineEntry
 from actors.session.rule_state import RuleState
@@ -30,11 +31,20 @@ class RuledWorld:
         self.faults: dict[str, list[RoomControlError]] = {}
         """The errors that the next requests of an act raise."""
         self.world.acting.control.inner.fault = self._fault
+        self.streams = True
+        """Texts can be sent from our connection to the room."""
+        self.world.rooms.stream_outcome = self._stream_outcome
 
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         if entry.event.startswith(("alert_", "act_")):
             assert set(entry.data) == set(ENTRY_KEYS[entry.event])
             self.timeline.append({"event": entry.event, "room": state.room, **entry.data})
+
+    async def _stream_outcome(self, room: SimulatedRoom, text: str) -> SendOutcome:
+        if not self.streams or self.faults.get("send"):
+            return "not sent"
+        self.requests.append(("send", room.name))
+        return await self.world.acting.control.stream_outcome(room, text)
 
     def _fault(self, act: str, room: str) -> RoomControlError | None:
         self.requests.append((act, room))

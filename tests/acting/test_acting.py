@@ -15,6 +15,7 @@ from actors.rooms.room_control import (
     RoomControlError,
 )
 from actors.session import Permissions
+from actors.simulation.acting_control import ActFault
 from tests.acting.ruled_world import RuledWorld
 
 ALONE = {
@@ -50,6 +51,46 @@ async def test_one_left_is_warned_and_then_the_room_is_ended(virtual_time: int) 
         ]
         assert rules.requested("end") == 1
         assert rules.state(room).rules is None
+
+
+async def test_a_text_is_a_data_packet_where_that_is_wanted_or_no_stream_can_be_sent(
+    virtual_time: int,
+) -> None:
+    packet = {"text": "raw", "topic": "bell", "as": "packet"}
+    rule = {"name": "hello", "event": "participant_connected", "then": [{"send": packet}]}
+    late = {**rule, "name": "late", "then": [{"send": {"text": "Hello", "to": "person"}}]}
+    async with RuledWorld(rule, late).running() as rules:
+        room = rules.room("team-1")
+        await trio.sleep(1)
+        alice = room.join("alice")
+        await trio.sleep(1)
+        rules.streams = False
+        bob = room.join("bob")
+        await trio.sleep(1)
+        assert alice.received == [("bell", b"raw"), ("lk.chat", b"Hello"), ("bell", b"raw")]
+        assert sorted(bob.received) == [("bell", b"raw"), ("lk.chat", b"Hello")]
+        assert sorted((on, result) for _, _, on, result in rules.done) == [
+            ("alice", "to alice"),
+            ("alice", "to everybody, as a data packet"),
+            ("bob", "to bob, as a data packet"),
+            ("bob", "to everybody, as a data packet"),
+        ]
+
+
+async def test_a_text_stream_of_which_nobody_knows_is_not_sent_again_as_a_packet(
+    virtual_time: int,
+) -> None:
+    rule = {"name": "hello", "event": "participant_connected", "then": [{"send": "Hello"}]}
+    async with RuledWorld(rule).running() as rules:
+        room = rules.room("team-1")
+        await trio.sleep(1)
+        rules.world.acting.control.faults.append(ActFault("act_answer_lost"))
+        alice = room.join("alice")
+        await trio.sleep(30)
+        assert alice.received == [("lk.chat", b"Hello")]
+        assert [one[-1] for one in rules.done] == [
+            "not known whether it was done: the text stream was not confirmed"
+        ]
 
 
 async def test_a_room_into_which_somebody_comes_after_the_warning_is_not_ended(

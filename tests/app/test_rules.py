@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import trio_asyncio
 
+from actors.rooms.room_port import RoomJob
+from actors.session.events import DataReceived
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
+from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
+from bridge.livekit.tokens import ApiKey, room_token
 from bridge.store.ban_file import FILE
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent
+from tests.livekit.rooms.room_stage import Recorder
 from tests.outlets.receivers import receiving, status
 
 
@@ -72,17 +80,35 @@ async def acted(agent: Agent, act: str, event: str = "act_done", **fields: Any) 
     return await agent.logged(event, act=act, **fields)
 
 
+@asynccontextmanager
+async def listening(server: PrivateServer, room: str) -> AsyncGenerator[Recorder, None]:
+    """Somebody who hears what is sent in the room, without being one of the people."""
+    key, listener = ApiKey(server.api_key, server.api_secret), Recorder()
+    token = room_token(key, room=room, identity="listener", agent_name="listener")
+    job = RoomJob("AJ_1", room, "", server.url, token, "listener")
+    async with (
+        trio_asyncio.open_loop(),
+        LiveKitRooms() as rooms,
+        rooms.open(job, listener),
+    ):
+        yield listener
+
+
 async def test_each_act_has_its_effect_on_real_people(
     livekit_server: PrivateServer, people: People, tmp_path: Path, room: str
 ) -> None:
     flags = ("--watch", room, "--config", config(tmp_path, RULES))
-    async with running_agent(livekit_server, tmp_path, *flags) as agent:
+    async with (
+        running_agent(livekit_server, tmp_path, *flags) as agent,
+        listening(livekit_server, room) as listener,
+    ):
         host = await people.join(room, "host")
         await agent.logged("session_started", room=room)
         alice = await people.join(room, "alice")
         microphone = await alice.publish("microphone")
         await acted(agent, "send", rule="welcome")
-        await agent.logged("data_message", topic="lk.chat", identity=None)
+        text = await listener.wait(DataReceived, topic="lk.chat")
+        assert (text.identity, text.stream, text.size) == (None, True, len("Welcome"))
         await agent.logged("room_metadata", metadata="live")
 
         await alice.set_attributes({"role": "loud"})
@@ -120,6 +146,8 @@ async def test_each_act_has_its_effect_on_real_people(
     with open_reader(tmp_path) as reader:
         session = reader.session(room)
     assert session is not None
+    assert session.data_messages is not None
+    assert session.data_messages.total == 0, "our own messages are nobody's"
     stored = [entry.act for entry in session.timeline or () if entry.event == "act_done"]
     assert len(stored) == len(agent.events("act_done"))
 

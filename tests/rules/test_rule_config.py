@@ -60,6 +60,7 @@ def test_the_example_of_the_contract_is_a_rule() -> None:
         ({"then": []}, "then", "one act"),
         ({"then": ["explode"]}, "then[0]", "alert, webhook, log"),
         ({"then": [{"send": {}}]}, "then[0].send", "text must be"),
+        ({"then": [{"send": {"text": "a", "as": "fax"}}]}, "then[0].send", "stream"),
         ({"then": [{"ban": "tomorrow"}]}, "then[0].ban", "like 30s"),
         ({"then": [{"end_room": {"wran": "1m"}}]}, "then[0].end_room.wran", "text, warn"),
         ({"then": ["mute"]}, "then", "table person"),

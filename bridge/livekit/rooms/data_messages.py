@@ -83,13 +83,17 @@ def message(
     binary: bool = False,
     log_payloads: bool = False,
 ) -> DataReceived:
-    """One received message.  `size` is its length in bytes where `payload` is only its start."""
+    """One received message.  `size` is its length in bytes where `payload` is only its start.
+
+    `identity` is None, and empty for a stream, if it has no sender: the server sent it, or somebody
+    hidden, or it came before its sender.
+    """
     length = len(payload) if size is None else size
     head = payload[:KEEP]
     kind: DataFormat = "binary" if binary else format_of(head, whole=len(head) == length)
     return DataReceived(
         at=at,
-        identity=None if identity is None else cut_identity(identity),
+        identity=cut_identity(identity) if identity else None,
         topic=cut_name(topic),
         size=length,
         format=kind,

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
@@ -30,7 +30,14 @@ import trio
 from livekit import rtc
 from livekit.rtc._proto import ffi_pb2
 
-from actors.rooms.room_port import OfferEvent, OpenRoom, RoomError, RoomJob, RoomUnreachable
+from actors.rooms.room_port import (
+    OfferEvent,
+    OpenRoom,
+    RoomError,
+    RoomJob,
+    RoomUnreachable,
+    SendOutcome,
+)
 from actors.session.events import (
     Disconnected,
     Watching,
@@ -41,6 +48,7 @@ from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.livekit.rooms.inbox import Inbox
 from bridge.livekit.rooms.intake import Intake
 from bridge.livekit.rooms.room_follow_ups import FOLLOW_UPS, FollowUpOwner, RoomFollowUps
+from bridge.livekit.rooms.text_sender import may_send, send_text
 from bridge.livekit.rooms.video_frames import count_frames
 from bridge.livekit.server_clock import ServerClock
 from bridge.output.redact import redact
@@ -131,6 +139,15 @@ class RoomConnection(OpenRoom):
         if not track_sids:
             return {}
         return await count_frames(track_sids, follow_ups.get_stats, self._spawn, self._owner.fault)
+
+    async def send_text(
+        self, text: str, *, topic: str, identities: Sequence[str] = ()
+    ) -> SendOutcome:
+        room = self._room
+        if room is None or not self._follow_ups.is_connected() or not may_send(room):
+            return "not sent"
+        sending = partial(send_text, room, text, topic=topic, identities=identities)
+        return await sending(spawn=self._spawn, fault=self._owner.fault)
 
     async def closed(self) -> str | None:
         await self._closed.wait()

@@ -153,7 +153,8 @@ class Streams:
     ) -> None:
         if kind == "attachment":
             topic = cut_name(reader.info.topic)
-            self._offer(AttachmentReceived(at, cut_identity(identity), topic, size))
+            # Somebody hidden has no identity here.
+            self._offer(AttachmentReceived(at, cut_identity(identity) or None, topic, size))
             return
         self._offer(
             data_messages.message(

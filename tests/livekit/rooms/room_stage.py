@@ -41,7 +41,7 @@ from bridge.lab.people import Grants, People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.server_api import ServerApi
-from bridge.livekit.tokens import ApiKey, room_token
+from bridge.livekit.tokens import WATCHER_GRANTS, ApiKey, RoomGrants, room_token
 
 PATIENCE = 60.0
 """Seconds that an event may take.  People who publish nothing are told on a 3 s tick."""
@@ -255,10 +255,22 @@ class RealStage(Stage):
         self.api = api
         self.room = f"connection-{uuid4().hex[:8]}"
 
-    def job(self, identity: str = "agent-1", *, visible: bool = False, **other: Any) -> RoomJob:
+    def job(
+        self,
+        identity: str = "agent-1",
+        *,
+        visible: bool = False,
+        grants: RoomGrants = WATCHER_GRANTS,
+        **other: Any,
+    ) -> RoomJob:
         key = ApiKey(self.server.api_key, self.server.api_secret)
         token = room_token(
-            key, room=self.room, identity=identity, agent_name="watcher", visible=visible
+            key,
+            room=self.room,
+            identity=identity,
+            agent_name="watcher",
+            visible=visible,
+            grants=grants,
         )
         job = RoomJob(
             job_id="AJ_1",
