@@ -6,7 +6,8 @@ each step (`people_actions`, `room_faults`, `process_faults`).  Events pass from
 records to `simulated_disk`.  A plan may have an endpoint for webhooks (`simulated_outlets`), whose
 receiver has faults of its own (`receiver_faults`), or monitors of people (`simulated_monitoring`,
 `monitoring_faults`), or rules that act (`simulated_acting`, `acting_faults`) or record
-(`simulated_recordings`, `simulated_egress`, `egress_faults`).  `ground_truth` notes what really
+(`simulated_recordings`, `simulated_egress`, `egress_faults`), or measure tracks
+(`simulated_measurer`).  `ground_truth` notes what really
 happened; `laws` compares both.
 """
 

@@ -19,12 +19,15 @@ from actors.session import (
     Reconnecting,
     Resynced,
     RoomEvent,
+    TracksMeasured,
     Watching,
 )
 from actors.simulation.simulated_rooms import SimulatedRoom, SimulatedRooms
 
 NEVER_REORDERED: Final = (Watching, Disconnected, Reconnecting, Reconnected, Resynced)
 """Events of the connection itself: the port promises their order."""
+
+NEVER_DOUBLED: Final = (DataReceived, AttachmentReceived, TracksMeasured)
 
 
 @final
@@ -35,7 +38,7 @@ class EventDelivery:
         self._nursery = nursery
         self._on_fault = done
         self.duplicate = 0
-        """So many events will come twice.  Messages never do: each counts."""
+        """So many events will come twice.  Messages and measured windows never do: each counts."""
         self.reorder = 0
         """So many pairs of events will be swapped."""
         self.late = 0.0
@@ -93,7 +96,7 @@ class EventDelivery:
                 if self._swapped is not None:
                     self._on_fault("reorder")
                     self.flush()
-                if self.duplicate and not isinstance(event, DataReceived | AttachmentReceived):
+                if self.duplicate and not isinstance(event, NEVER_DOUBLED):
                     self.duplicate -= 1
                     self._on_fault("duplicate")
                     offer(event)

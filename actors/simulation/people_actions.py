@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actors.session import QUALITIES, Permissions, TrackSource
-from actors.simulation.plan import Step
+from actors.simulation.plan import MEASURE, Step
 from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom
 
 if TYPE_CHECKING:
@@ -135,6 +135,12 @@ def _record(world: World, step: Step) -> None:
         room.record(step.x < 0.5)
 
 
+def _measure(world: World, step: Step) -> None:
+    room = world.live(step.room)
+    if room is not None:
+        world.measurer.measure(room, step)
+
+
 PEOPLE_ACTIONS: Final[Mapping[str, PlayStep]] = {
     "join": _join,
     "leave": _by_person(_leave),
@@ -154,4 +160,5 @@ PEOPLE_ACTIONS: Final[Mapping[str, PlayStep]] = {
     "attach": _by_person(_attach),
     "permit": _by_person(_permit),
     "record": _record,
+    MEASURE: _measure,
 }

@@ -138,6 +138,12 @@ EGRESS_FAULTS: Final[tuple[str, ...]] = (
 RECORDED_SHARE: Final = 0.15
 """Of plans, with rules that record."""
 
+MEASURED_SHARE: Final = 0.2
+"""Of plans, with tracks that are measured."""
+MEASUREMENTS: Final = 40
+MEASURE: Final = "measure"
+"""The step that measures the tracks of a room."""
+
 MONITORING_SHARE: Final = 0.15
 """Of plans, with a monitor for each person who joins."""
 
@@ -188,6 +194,8 @@ class Plan:
     """Whether there are rules."""
     recorded: bool = False
     """Whether rules record the rooms."""
+    measured: bool = False
+    """Whether tracks are measured."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -202,6 +210,7 @@ class Plan:
             "limit": self.limit,
             "ruled": self.ruled,
             "recorded": self.recorded,
+            "measured": self.measured,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -224,6 +233,7 @@ class Plan:
                 limit=int(saved.get("limit", 0)),
                 ruled=bool(saved.get("ruled")),
                 recorded=bool(saved.get("recorded")),
+                measured=bool(saved.get("measured")),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
@@ -234,6 +244,7 @@ class Plan:
             *MONITORING_FAULTS,
             *ACTING_FAULTS,
             *EGRESS_FAULTS,
+            MEASURE,
         }
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
@@ -253,10 +264,12 @@ def draw(
     limit: int | None = None,
     ruled: bool | None = None,
     recorded: bool | None = None,
+    measured: bool | None = None,
 ) -> Plan:
     """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
     endpoint for webhooks, `monitored`: whether it has monitors, `limit`: the people that a room may
-    have, `ruled`: whether it has rules, `recorded`: whether rules record; None to draw that too."""
+    have, `ruled`: whether it has rules, `recorded`: whether rules record, `measured`: whether
+    tracks are measured; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     whole = range(int(seconds) + 1)
@@ -282,6 +295,8 @@ def draw(
         recorded = rng.random() < RECORDED_SHARE
     if recorded:
         steps += _faults_of_part(rng, EGRESS_FAULTS, rooms, moments)
+    measurements = _measurements(rng, measured, rooms, moments)
+    steps += measurements
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed,
@@ -295,7 +310,17 @@ def draw(
         limit=limit,
         ruled=ruled,
         recorded=recorded,
+        measured=bool(measurements),
     )
+
+
+def _measurements(
+    rng: random.Random, measured: bool | None, rooms: int, moments: Sequence[int]
+) -> list[Step]:
+    if measured is None:
+        measured = rng.random() < MEASURED_SHARE
+    count = MEASUREMENTS if measured else 0
+    return [_step(rng, MEASURE, rooms, moments) for _ in range(count)]
 
 
 def _faults_of_part(

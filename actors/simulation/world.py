@@ -31,6 +31,7 @@ from actors.simulation.plan import Plan
 from actors.simulation.plan_steps import STEPS
 from actors.simulation.simulated_acting import SimulatedActing
 from actors.simulation.simulated_disk import SimulatedDisk
+from actors.simulation.simulated_measurer import SimulatedMeasurer
 from actors.simulation.simulated_monitoring import SimulatedMonitoring
 from actors.simulation.simulated_outlets import SimulatedOutlets
 from actors.simulation.simulated_program import HEARTBEAT, SimulatedProgram
@@ -102,6 +103,7 @@ class World:
         """The endpoint for webhooks, if the plan has one."""
         self.monitoring = SimulatedMonitoring(self) if plan.monitored else None
         """The monitors of people, if the plan has them."""
+        self.measurer = SimulatedMeasurer(self)
         self.journals = JournalWatch()
         self.parts = ROOM_PARTS
         """The actors of each room."""
