@@ -209,7 +209,7 @@ def test_where_nothing_can_be_sampled_nothing_is_asked() -> None:
         samples.append(1)
         return real(participants)
 
-    room.subscriptions.pausable = pausable  # type: ignore[method-assign]
+    room.subscriptions.pausable = pausable
     asyncio.run(room.run(SAMPLED, lambda: len(samples) >= 3))
     assert (room.readings, room.windows) == (0, [])
 
