@@ -86,8 +86,8 @@ class SimulatedMeasurer:
         world = self._world
         stored = [(n, world.disk.session(n).state) for n in world.disk.numbers]
         if not world.plan.measured:
-            found = [f"{s.room_sid}: tracks were measured" for _, s in stored if s.track_stats]
-            return {"nothing is measured": found}
+            broken = [f"{s.room_sid}: tracks were measured" for _, s in stored if s.track_stats]
+            return {"nothing is measured": broken}
         return {
             "measured packets are those that were sent": [
                 one for _, state in stored for one in self._wrong_sums(state)
