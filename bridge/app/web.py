@@ -30,6 +30,7 @@ from bridge.http.api.answer_types import (
     WorkerStore,
     WorkerView,
 )
+from bridge.http.api.attendance_routes import AttendanceRoutes
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
@@ -37,6 +38,7 @@ from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
+from bridge.http.pages.people_pages import PeoplePages
 from bridge.http.pages.rendering import moment
 from bridge.http.server.exchange import App
 from bridge.http.server.listener import ListenError, serve
@@ -122,10 +124,12 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *webhooks.rows,
         *api.rows,
         *AlertRoutes(readers, alerts).rows,
+        *AttendanceRoutes(readers).rows,
         *outbox.rows,
         *events.rows,
         *Metrics(sources).rows,
         *pages.rows,
+        *PeoplePages(readers.read).rows,
     )
     token = settings.http_token
     served = app(routes, loopback=settings.http.loopback, token=token, explain=explain, front=front)

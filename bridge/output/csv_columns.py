@@ -13,8 +13,9 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
+from actors.journal.attendance import AttendanceRow
 from actors.session import QUALITIES, JoinView, ParticipantView, SessionRow
 from bridge.output.harmless import harmless
 
@@ -25,6 +26,20 @@ Columns: TypeAlias = Mapping[str, Callable[[R], object]]
 
 CELL_LIMIT: Final = 32_000
 """Characters of a cell; spreadsheets take a little more."""
+
+
+class DayRow(Protocol):
+    """Totals of one day."""
+
+    @property
+    def date(self) -> str: ...
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def people_minutes(self) -> float: ...
+    @property
+    def peak(self) -> int: ...
+
 
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The first characters of a formula, also in the wide forms of East Asian keyboards."""
@@ -91,6 +106,19 @@ PARTICIPANT_COLUMNS: Final[Columns[ParticipantView]] = {
     **{f"quality_{level}": attrgetter(f"quality.{level}") for level in QUALITIES},
     "metadata": lambda one: one.metadata,
 }  # fmt: skip
+
+
+ATTENDANCE_COLUMNS: Final[Columns[AttendanceRow]] = {
+    name: attrgetter(name) for name in AttendanceRow.__struct_fields__
+}
+DAY_COLUMNS: Final[Columns[tuple[str | None, DayRow]]] = {
+    "date": lambda row: row[1].date,
+    "room": lambda row: row[0] or "*",
+    "sessions": lambda row: row[1].sessions,
+    "people_minutes": lambda row: row[1].people_minutes,
+    "peak": lambda row: row[1].peak,
+}
+"""Each day with the pattern of its rooms."""
 
 
 def active_joins(joins: Iterable[JoinView]) -> int:

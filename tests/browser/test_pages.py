@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,8 @@ from tests.browser.driver import HANG, Driver, Scheme
 from tests.http.page_stage import HOSTILE, Stage, open_stage, tell_a_story
 
 LIVE = ("/", "/sessions/RM_atlas", "/sessions/RM_hostile", "/alerts", "/system")
-STILL = ("/history", "/history?room=nobody", "/history?people=-1", "/sessions/RM_nobody")
+PEOPLE = ("/people/alice", f"/people/{quote(HOSTILE, safe='')}", "/attendance")
+STILL = ("/history", "/history?room=nobody", "/history?people=-1", "/sessions/RM_nobody", *PEOPLE)
 
 
 @pytest.fixture
@@ -61,7 +63,9 @@ async def test_nothing_is_wrong_with_any_page(
         assert [one for one in await tab.errors() if "Failed to load resource" not in one] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/history", "/sessions/RM_hostile", "/alerts", "/system"])
+@pytest.mark.parametrize(
+    "path", ["/", "/history", "/sessions/RM_hostile", "/alerts", "/system", *PEOPLE[1:]]
+)
 async def test_a_hostile_participant_is_text(driver: Driver, story: Stage, path: str):
     async with driver.open() as tab:
         await tab.go(f"http://{story.site.address}{path}")

@@ -34,6 +34,7 @@ from bridge.config.public_address import PublicAddress
 from bridge.http.api.alert_routes import AlertSource
 from bridge.http.api.endpoints import StoreReaders
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
+from bridge.http.pages.people_pages import PeoplePages
 from bridge.http.server.routes import HttpRoute, app
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from bridge.store.sqlite_reader import open_reader
@@ -90,16 +91,18 @@ async def open_stage(
         async def tree() -> Node:
             return stages[0].tree
 
+        readers = StoreReaders(lambda: open_reader(data_dir))
         pages = Pages(
-            StoreReaders(lambda: open_reader(data_dir)).read,
+            readers.read,
             lambda: (one.state for one in stages[0].journals if not one.ended),
             System(tree, parts, lambda: stages[0].dead_letters),
             AlertSource(lambda: (one.state for one in stages[0].journals if not one.ended)),
             root=front.root if front else "",
         )
-        served = app(pages.rows, loopback=True, token=token, explain=explain, front=front)
+        rows = (*pages.rows, *PeoplePages(readers.read).rows)
+        served = app(rows, loopback=True, token=token, explain=explain, front=front)
         async with open_site(served, port) as site:
-            stages.append(Stage(site, History(time.time() - 600), archive, pages.rows))
+            stages.append(Stage(site, History(time.time() - 600), archive, rows))
             yield stages[0]
 
 

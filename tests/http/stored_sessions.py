@@ -19,6 +19,7 @@ from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
 from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.answer_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
+from bridge.http.api.attendance_routes import AttendanceRoutes
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes
@@ -196,6 +197,7 @@ async def open_stored(
             *api.rows,
             *outbox.rows,
             *alerts.rows,
+            *AttendanceRoutes(readers).rows,
             *feed.rows,
             *metrics.rows,
             *more(readers),

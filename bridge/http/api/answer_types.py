@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from actors.journal.attendance import AttendanceRow, PersonDay, PersonTotals
 from actors.session import SessionRow, SessionView
 from actors.session.entry_types import Time
 from actors.session.view_types import Count, Seconds, Share, View
@@ -67,6 +68,72 @@ class AlertList(View, frozen=True, kw_only=True):
     """Those that are pending, then those that fire or fired, the newest first."""
     next: str | None
     """The `cursor` of the next page; null where this is the last."""
+
+
+class AttendanceList(View, frozen=True, kw_only=True):
+    """The people of some sessions."""
+
+    attendance: tuple[AttendanceRow, ...]
+    """One row for each person in each session, the newest session first."""
+    next: str | None
+    """The `cursor` of the sessions after these; null where there are no more."""
+
+
+class PersonAnswer(View, frozen=True, kw_only=True):
+    """One person over many sessions."""
+
+    person: str
+    """The identity or person key that was asked for."""
+    totals: PersonTotals
+    """The visits below, added up."""
+    days: tuple[PersonDay, ...]
+    """The visits below by day (UTC), the newest day first."""
+    visits: tuple[AttendanceRow, ...]
+    """One row for each identity in each session, the newest session first."""
+    next: str | None
+    """The `cursor` of the sessions after these; null where these are all."""
+
+
+class DayView(View, frozen=True, kw_only=True):
+    """The sessions that began on one day."""
+
+    date: str
+    """The day, in UTC."""
+    sessions: Count
+    """Sessions that began then."""
+    people_minutes: Seconds
+    """Minutes in which people were present, people added up."""
+    peak: Count
+    """The most people in one room at the same time."""
+
+
+class DayList(View, frozen=True, kw_only=True):
+    """Totals by day."""
+
+    room: str | None
+    """The pattern of the rooms that are counted; null for all rooms."""
+    days: tuple[DayView, ...]
+    """The oldest first, also days without a session."""
+
+
+class AddressView(View, frozen=True, kw_only=True):
+    """One address of the API."""
+
+    path: str
+    """The path; a part in braces is chosen by the client."""
+    about: str
+    """What it answers."""
+    parameters: tuple[str, ...]
+    """Names that may be in the query."""
+
+
+class ApiIndex(View, frozen=True, kw_only=True):
+    """The addresses of the API."""
+
+    version: str
+    """Version of this program."""
+    addresses: tuple[AddressView, ...]
+    """All that can be asked for; `/openapi.json` describes each answer."""
 
 
 class WaitingRooms(View, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ from bridge.http.api.answer_types import (
 )
 from bridge.http.api.answers import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api.export import Export, Exports, FilePart, read_sessions
-from bridge.http.api.openapi import openapi
+from bridge.http.api.openapi import api_index, openapi
 from bridge.http.api.query import (
     EVENTS_CURSOR,
     EVENTS_LIMIT,
@@ -128,6 +128,7 @@ class Api:
     @property
     def rows(self) -> tuple[HttpRoute, ...]:
         return (
+            HttpRoute("GET", "/api/v1", self._index),
             HttpRoute("GET", "/api/v1/rooms", self._rooms),
             HttpRoute("GET", "/api/v1/sessions", self._sessions),
             HttpRoute("GET", "/api/v1/sessions/{id:path}", self._session),
@@ -204,9 +205,15 @@ class Api:
             raise HTTPException(500, "the stored data of this session cannot be read") from None
         if body is None:
             raise HTTPException(
-                404, "no session with this id is kept, and no room of this name has one"
+                404,
+                "no session with this id is kept, and no room of this name has one; "
+                "/api/v1/sessions lists them",
             )
         return answer(request, body)
+
+    async def _index(self, request: Request) -> Response:
+        asked(request)
+        return Response(json_text(api_index(self._version)), media_type=JSON)
 
     async def _list_workers(self, request: Request) -> Response:
         asked(request)

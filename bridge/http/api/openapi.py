@@ -14,14 +14,20 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from actors.journal import attendance
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM, Parameter
 from actors.session import entry_types, view_types
 from bridge.http.api import answer_types
 from bridge.http.api.answer_types import (
     ActorTree,
+    AddressView,
     AlertList,
     Alive,
+    ApiIndex,
+    AttendanceList,
+    DayList,
     OutboxAnswer,
+    PersonAnswer,
     Problem,
     Ready,
     RoomList,
@@ -30,16 +36,26 @@ from bridge.http.api.answer_types import (
     WorkerList,
 )
 from bridge.http.api.field_sentences import field_sentences
-from bridge.http.api.query import ALERT_PARAMETERS, EVENTS_CURSOR, EVENTS_LIMIT, FORMAT, LIMIT
+from bridge.http.api.query import (
+    ALERT_PARAMETERS,
+    ATTENDANCE_PARAMETERS,
+    DAY_PARAMETERS,
+    EVENTS_CURSOR,
+    EVENTS_LIMIT,
+    FORMAT,
+    LIMIT,
+    VISIT_PARAMETERS,
+)
 from bridge.http.server.problem import PROBLEM_JSON
+from bridge.output.text import did_you_mean
 
 Schema: TypeAlias = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
 
 ANSWERS: Final = (
-    ActorTree, AlertList, Alive, OutboxAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
-    WorkerList,
+    ActorTree, AlertList, Alive, ApiIndex, AttendanceList, DayList, OutboxAnswer, PersonAnswer,
+    Problem, Ready, RoomList, SessionAnswer, SessionList, WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
 
@@ -52,7 +68,7 @@ def _ref(answer: type) -> Schema:
 def schemas() -> Mapping[str, Schema]:
     """Every class of an answer as JSON Schema, by its name."""
     _, schemas = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
-    sentences = field_sentences(entry_types, view_types, answer_types)
+    sentences = field_sentences(entry_types, view_types, attendance, answer_types)
     for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema["description"])
         for key, sentence in sentences[name].items():
@@ -133,9 +149,17 @@ _ID: Final[Schema] = {
     "description": "A session's id, or a room's name for its newest session.",
     "schema": {"type": "string", "minLength": 1},
 }
+_IDENTITY: Final[Schema] = {
+    "name": "identity",
+    "in": "path",
+    "required": True,
+    "description": "An identity, or a person key.",
+    "schema": {"type": "string", "minLength": 1},
+}
 _FORMAT: Final = _parameter(FORMAT)
 
 PATHS: Final[Mapping[str, Schema]] = {
+    "/api/v1": _get("The addresses of the API", _ok(ApiIndex)),
     "/api/v1/rooms": _get(
         "Every live session, the newest first",
         _ok(RoomList, or_=_CSV),
@@ -174,6 +198,26 @@ PATHS: Final[Mapping[str, Schema]] = {
         "Alerts of rules: what is pending or fires, and what fired, the newest first",
         _ok(AlertList, headers=_LINK),
         tuple(map(_parameter, ALERT_PARAMETERS)),
+        bad=_UNREADABLE,
+    ),
+    "/api/v1/attendance": _get(
+        "Who was in which session, the newest session first; as CSV all of it, unless `limit` or "
+        "`cursor` is given",
+        _ok(AttendanceList, or_=_CSV, headers=_LINK),
+        tuple(map(_parameter, ATTENDANCE_PARAMETERS)),
+        bad=_UNREADABLE,
+    ),
+    "/api/v1/people/{identity}": _get(
+        "One person over all sessions: visits, totals, days; as CSV the visits",
+        _ok(PersonAnswer, or_=_CSV, headers=_LINK),
+        (_IDENTITY, *map(_parameter, VISIT_PARAMETERS)),
+        bad={**_UNREADABLE, "404": _problem("Nobody of this name is in the store")},
+    ),
+    "/api/v1/days": _get(
+        "Sessions and minutes of people by the day on which the session began; the last 30 days "
+        "unless `since` is given",
+        _ok(DayList, or_=_CSV),
+        tuple(map(_parameter, DAY_PARAMETERS)),
         bad=_UNREADABLE,
     ),
     "/api/v1/workers": _get("The worker that answers", _ok(WorkerList)),
@@ -216,6 +260,35 @@ PATHS: Final[Mapping[str, Schema]] = {
         "This document", {"200": _answer("OpenAPI 3.1", _content(_JSON, {"type": "object"}))}
     ),
 }
+
+
+def api_index(version: str) -> ApiIndex:
+    """The addresses, with the names of their parameters."""
+    return ApiIndex(
+        version=version,
+        addresses=tuple(
+            AddressView(
+                path=path,
+                about=item["get"]["summary"],
+                parameters=tuple(
+                    one["name"] for one in item["get"]["parameters"] if one["in"] == "query"
+                ),
+            )
+            for path, item in PATHS.items()
+        ),
+    )
+
+
+def near_address(path: str) -> str:
+    """For a client that asked for a path that does not exist: what there is.
+
+    Nothing of `path` is repeated.
+    """
+    known = [one for one in PATHS if one.startswith("/api/") and "{" not in one]
+    close = did_you_mean(path.rstrip("/"), known)
+    return f"no such address{close or '; see /api/v1 for all'}"
+
+
 HEALTH: Final[Mapping[str, Schema]] = {
     path: {"get": {"summary": about, "security": [], "responses": responses | _ELSEWHERE}}
     for path, about, responses in (

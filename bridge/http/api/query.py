@@ -47,6 +47,28 @@ ALERT_PARAMETERS: Final[tuple[Parameter, ...]] = (
     evolve(LIMIT, about="Alerts on a page."),
     CURSOR,
 )
+VISITS: Final = 500
+"""Sessions of one person on a page, where the query says nothing."""
+ATTENDANCE_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    *(
+        evolve(one, about="People with this identity, display name or person key; a pattern.")
+        if one.name == "person"
+        else one
+        for one in FILTERS
+    ),
+    evolve(LIMIT, about="Sessions on a page."),
+    CURSOR,
+    FORMAT,
+)
+VISIT_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    *(one for one in FILTERS if one.name != "person"),
+    evolve(LIMIT, about="Sessions on a page.", schema={**LIMIT.schema, "default": VISITS}),
+    CURSOR,
+    FORMAT,
+)
+DAY_PARAMETERS: Final[tuple[Parameter, ...]] = (*FILTERS, FORMAT)
+
+
 MOST_EVENTS: Final = 10_000
 EVENTS_LIMIT: Final = number(
     "limit", "Events in `timeline` at most; 4 MiB of them.", 1, MOST_EVENTS, MOST_EVENTS

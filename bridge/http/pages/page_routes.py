@@ -7,30 +7,30 @@ time slices.  So a page does not delay an actor.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from itertools import islice
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 from urllib.parse import quote
 
 import trio
 from attrs import frozen
 from markupsafe import Markup
-from msgspec import UnsetType
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.journal.session_reader import BadCursor, OpenSession, SessionReader, SessionUnreadable
 from actors.runtime import Node
-from actors.session import EntryView, SessionState
+from actors.session import SessionState
 from actors.session.end_reasons import WORKER_STOPPED
 from bridge.http.api.alert_routes import AlertSource, list_alerts
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
+from bridge.http.api.openapi import near_address
 from bridge.http.pages import actor_tree
 from bridge.http.pages.days_svg import days_svg
+from bridge.http.pages.event_rows import WantedEvents, event_page, wanted_events
+from bridge.http.pages.frame import Read, frame_of
 from bridge.http.pages.live_view import LiveView
 from bridge.http.pages.rendering import html, page, render
 from bridge.http.pages.search_form import WrongSearch, fields, search
@@ -38,8 +38,8 @@ from bridge.http.pages.sign_in_page import signin_rows
 from bridge.http.pages.static_files import static_rows
 from bridge.http.pages.timeline_svg import STYLE_HASH, timeline_svg
 from bridge.http.server.problem import problem
-from bridge.http.server.routes import HttpRoute, access_of, root_of
-from bridge.output.timeline_lanes import given, starts_late
+from bridge.http.server.routes import HttpRoute
+from bridge.output.timeline_lanes import starts_late
 
 T = TypeVar("T")
 
@@ -55,13 +55,6 @@ MOST_LINES: Final = 500
 
 UNREADABLE: Final = "The stored data of this session cannot be read."
 NOT_KEPT: Final = "The store has no session with this id or of a room with this name."
-
-
-class Read(Protocol):
-    """Calls a function with the store, in a thread.  Raises the function's errors, and
-    `HTTPException` if there is no store to read."""
-
-    async def __call__(self, function: Callable[[SessionReader], T]) -> T: ...
 
 
 Facts: TypeAlias = Sequence[tuple[str, object]]
@@ -140,7 +133,7 @@ class Pages:
         rows = Markup().join(Markup(news["rows"][key]) for key in news["order"])  # noqa: S704
         return page(
             "now.html",
-            **_frame(request, "/"),
+            **frame_of(request, "/"),
             figures=news["figures"],
             place=news["place"],
             rows=rows,
@@ -155,7 +148,7 @@ class Pages:
 
     async def _history(self, request: Request) -> Response:
         given, cursor = fields(request.query_params), request.query_params.get("cursor")
-        frame = {**_frame(request, "/history"), "given": given, "cursor": cursor}
+        frame = {**frame_of(request, "/history"), "given": given, "cursor": cursor}
         try:
             wanted = search(given)
         except WrongSearch as error:
@@ -213,14 +206,14 @@ class Pages:
         return Export(self._exports, await read(None), read, f"{name}.json")
 
     async def _session(self, request: Request) -> Response:
-        at = _page_number(request.query_params.get("page", "1"))
+        wanted = wanted_events(request.query_params)
 
         def draw(session: OpenSession) -> str:
             # A session that ended with its worker goes on with the next worker.
             view = session.view
             live = view.status == "active" or view.end_reason == WORKER_STOPPED
-            frame = _frame(request, "/history", live=live)
-            return render("session.html", **frame, **_session_values(session, at))
+            frame = frame_of(request, "/history", live=live)
+            return render("session.html", **frame, **_session_values(session, wanted))
 
         return html(await self._of_session(request, draw))
 
@@ -269,7 +262,7 @@ class Pages:
             over = list_alerts(reader, states, rules, ALERTS, cursor, {"status": "resolved"})
             return render(
                 "alerts.html",
-                **_frame(request, "/alerts", live=cursor is None),
+                **frame_of(request, "/alerts", live=cursor is None),
                 open=(*open_ones.alerts, *pending.alerts),
                 over=over.alerts,
                 next=over.next,
@@ -294,7 +287,7 @@ class Pages:
             split = ((key.rpartition(" "), times) for key, times in most_first)
             return render(
                 "system.html",
-                **_frame(request, "/system", live=True),
+                **frame_of(request, "/system", live=True),
                 parts=parts,
                 rows=list(actor_tree.rows(root, names)),
                 letters=[
@@ -306,22 +299,14 @@ class Pages:
         return html(await trio.to_thread.run_sync(draw))
 
 
-def _frame(request: Request, here: str, *, live: bool = False) -> dict[str, Any]:
-    """The values that every page needs.  `live`: the page asks again and again."""
-    secured = access_of(request) is not None
-    return {"here": here, "live": live, "secured": secured, "root": root_of(request)}
-
-
 # ---------------------------------------------------------------- a session
 
 
-def _session_values(opened: OpenSession, at: int) -> dict[str, Any]:
+def _session_values(opened: OpenSession, wanted: WantedEvents) -> dict[str, Any]:
     session, timeline = opened.view, opened.timeline
-    pages = max(1, math.ceil(len(timeline or ()) / EVENTS))
-    at = min(at, pages)
-    newest = None
+    events = None
     if timeline is not None:
-        newest = islice(timeline.backwards(), (at - 1) * EVENTS, at * EVENTS)
+        events = event_page(timeline.backwards(), wanted.choice(session), wanted.at, EVENTS)
     by_topic = {} if session.data_messages is None else session.data_messages.by_topic
     topics = sorted(by_topic.items(), key=lambda item: -item[1])
     return {
@@ -333,36 +318,9 @@ def _session_values(opened: OpenSession, at: int) -> dict[str, Any]:
         "measured": any(track.stats is not None for track in session.tracks[:MOST_LINES]),
         "topics": topics[:MOST_LINES],
         "recordings": (session.recordings or ())[:MOST_LINES],
-        "events": None if newest is None else list(map(_event, newest)),
-        "at": at,
-        "pages": pages,
+        "events": events,
+        "wanted": wanted,
     }
-
-
-_SHOWN_ELSEWHERE: Final = frozenset({"identity", "identities", "joined_at"})
-
-
-def _event(entry: EntryView) -> dict[str, Any]:
-    """An entry as a row: its time, its event, the participants, and the other keys."""
-    what = [
-        (key, _value(value))
-        for key, value in entry.values().items()
-        if key not in _SHOWN_ELSEWHERE and value not in (None, "", False)
-    ]
-    who = given(entry.identity, None)
-    if not isinstance(entry.identities, UnsetType):
-        who = ", ".join(entry.identities) or "nobody"
-    return {"at": entry.at, "event": entry.event, "who": who, "what": what}
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={one}" for key, one in value.items())
-    return "yes" if value is True else str(value)
-
-
-def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text) else 1
 
 
 # ---------------------------------------------------------------- errors
@@ -374,11 +332,13 @@ def explain(
     """An error: a page for a browser, a problem (RFC 9457) for programs."""
     programs = request.url.path.startswith(("/api/", "/livekit/", "/metrics", "/openapi"))
     if programs or "text/html" not in request.headers.get("accept", ""):
+        if status == HTTPStatus.NOT_FOUND and detail in ("", HTTPStatus.NOT_FOUND.phrase):
+            detail = near_address(request.url.path)
         return problem(status, detail, headers)
     title = HTTPStatus(status).phrase
     text = render(
         "error.html",
-        **_frame(request, "none"),
+        **frame_of(request, "none"),
         status=status,
         title=title,
         detail="" if detail in ("", title) else f"{detail[0].upper()}{detail[1:].rstrip('.')}.",

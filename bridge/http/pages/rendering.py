@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse
 
 from actors.session import QUALITIES, QualityView
 from actors.session.view_types import TrackStatsView
+from bridge.http.pages.event_rows import KINDS
 from bridge.output.durations import spaced_duration
 from bridge.output.harmless import harmless
 from bridge.output.timeline_lanes import stats_text
@@ -189,3 +190,4 @@ _ENVIRONMENT.filters |= {
 }
 _ENVIRONMENT.globals["query"] = query
 _ENVIRONMENT.globals["qualities"] = QUALITIES
+_ENVIRONMENT.globals["event_kinds"] = tuple(KINDS)
