@@ -122,10 +122,7 @@ class AttendanceRoutes:
         given = asked(request, DAY_PARAMETERS)
         csv = wants_csv(request, given.pop("format", None))
         filters = Filters(**given)
-        try:
-            first, last = days_between(filters.since, filters.until, time.time())
-        except ValueError as error:
-            raise HTTPException(400, str(error)) from None
+        first, last = days_between(filters.since, filters.until, time.time())
 
         def read(reader: SessionReader) -> Body:
             days = [day_view(one) for one in reader.days(first, last, filters)]
@@ -162,20 +159,15 @@ def day_view(day: Day) -> DayView:
 
 
 def days_between(since: float | None, until: float | None, now: float) -> tuple[date, date]:
-    """The first and the last day (UTC); the last `DAYS` where nothing is said.
-
-    Raises ValueError for more than `MOST_DAYS`, with a text for the client.
-    """
+    """The first and the last day (UTC): the last `DAYS` where nothing is said, and never more than
+    `MOST_DAYS`, the newest."""
     # `until` is the first moment that is left out.
     last = _date(now if until is None else min(until - 0.001, now))
+    earliest = last - timedelta(MOST_DAYS - 1)
     first = last - timedelta(DAYS - 1) if since is None else _date(since)
-    if (last - first).days >= MOST_DAYS:
-        raise ValueError(f"since and until: {MOST_DAYS} days at most lie between them")
-    return min(first, last), last
+    return min(max(first, earliest), last), last
 
 
 def _date(seconds: float) -> date:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).date()
-    except (OverflowError, ValueError):
-        raise ValueError("since and until: give times from 1970 to 9999") from None
+    # Before 1970 there is no session.
+    return datetime.fromtimestamp(max(seconds, 0.0), UTC).date()

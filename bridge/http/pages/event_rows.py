@@ -25,12 +25,13 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "people": ("participant_",),
     "tracks": ("track_", "data_track_"),
     "messages": ("data_message", "attachment", "messages_thinned", "changes_overtaken"),
-    "talk and quality": ("speakers_changed", "quality_changed"),
+    "talk and quality": ("speakers_changed", "quality_changed", "audio_changed"),
     "rules": ("alert_", "act_"),
     "recordings": ("recording_", "room_recording"),
-    "room": ("session_", "room_metadata", "room_ended", "reconnect", "suspended"),
 }
 """The first letters of the events of a kind."""
+OTHER: Final = "room"
+"""The kind of all other events."""
 _MESSAGES: Final = frozenset({"data_message", "attachment"})
 _SHOWN_ELSEWHERE: Final = frozenset({"identity", "identities", "joined_at"})
 
@@ -40,14 +41,14 @@ class EventChoice:
     """The events that somebody wants to see."""
 
     kind: str = ""
-    """A key of `KINDS`; empty for all."""
+    """A key of `KINDS`, or `OTHER`; empty for all."""
     person: str | None = None
     """An identity."""
     fold: bool = True
 
     def takes(self, entry: EntryView) -> bool:
         """True if the entry is one of these."""
-        if self.kind and not entry.event.startswith(KINDS[self.kind]):
+        if self.kind and kind_of(entry.event) != self.kind:
             return False
         return self.person is None or self.person in _people(entry)
 
@@ -81,7 +82,7 @@ def wanted_events(query: Mapping[str, str]) -> WantedEvents:
     """The form; a wrong value is passed over."""
     kind = query.get("kind", "")
     return WantedEvents(
-        kind=kind if kind in KINDS else "",
+        kind=kind if kind in (*KINDS, OTHER) else "",
         person=_number(query.get("person", "")),
         fold=query.get("fold") != "no",
         at=_number(query.get("page", "")) or 1,
@@ -149,6 +150,11 @@ class _Run:
         if topics:
             what.append(("topics", _ranked(Counter(topics))))
         yield EventRow(newest, "messages", _ranked(self.senders), what, self.oldest, self.count)
+
+
+def kind_of(event: str) -> str:
+    """The kind of an event."""
+    return next((kind for kind, begins in KINDS.items() if event.startswith(begins)), OTHER)
 
 
 def event_page(

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse
 
 from actors.session import QUALITIES, QualityView
 from actors.session.view_types import TrackStatsView
-from bridge.http.pages.event_rows import KINDS
+from bridge.http.pages.event_rows import KINDS, OTHER
 from bridge.output.durations import spaced_duration
 from bridge.output.harmless import harmless
 from bridge.output.timeline_lanes import stats_text
@@ -190,4 +190,4 @@ _ENVIRONMENT.filters |= {
 }
 _ENVIRONMENT.globals["query"] = query
 _ENVIRONMENT.globals["qualities"] = QUALITIES
-_ENVIRONMENT.globals["event_kinds"] = tuple(KINDS)
+_ENVIRONMENT.globals["event_kinds"] = (*KINDS, OTHER)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,22 @@ from bridge.http.server.exchange import App
 from bridge.http.server.problem import problem
 from bridge.http.server.request_guard import Guard
 from bridge.http.server.sign_in import Access
+
+
+class AnyText(Convertor[str]):
+    """The rest of a path, whatever it is: starlette's own does not take a line break, and an
+    identity may have one."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("path", AnyText())
 
 
 @frozen
