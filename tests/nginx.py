@@ -46,13 +46,14 @@ http {{
         proxy_set_header Host rooms.example.org;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;
-        location /rooms/ {{ proxy_pass http://{site}; }}
+        {shipped}
         location /cut/rooms/ {{ proxy_pass http://{site}/; }}
     }}
 }}
 """
-"""`/rooms/` is passed on whole, as to `--http-root /rooms`; of `/cut/rooms/` nginx takes the
-path away."""
+"""`/rooms/` is passed on whole, as to `--http-root /rooms`, by the file that we ship; of
+`/cut/rooms/` nginx takes the path away."""
+SHIPPED: Final = (Path(__file__).resolve().parents[1] / "deploy" / "nginx.conf").read_text()
 
 
 def nginx_path() -> str | None:
@@ -77,7 +78,8 @@ def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
     def start(site: HttpAddress) -> HttpAddress:
         address = HttpAddress(LOOPBACK, free_port(socket.SOCK_STREAM))
         config = folder / "nginx.conf"
-        config.write_text(CONFIG.format(folder=folder, listen=address, site=site))
+        shipped = SHIPPED.replace("127.0.0.1:8088", str(site)).replace("$host", "rooms.example.org")
+        config.write_text(CONFIG.format(folder=folder, listen=address, site=site, shipped=shipped))
         path = nginx_path()
         assert path is not None
         command = [path, "-p", str(folder), "-c", str(config), "-e", str(folder / "errors")]
