@@ -36,6 +36,7 @@ async def test_every_kind_of_event_is_logged_and_counted(
         server_api(livekit_server) as api,
         running_agent(livekit_server, tmp_path, *NAMES, "--watch", "story-*") as agent,
     ):
+        await agent.logged("worker_registered")
         await api.create_room("story-1")
         await agent.logged("session_started", room="story-1")
         alice = await people.join("story-1", "alice", metadata='{"role": "host"}')

@@ -41,6 +41,7 @@ async def test_a_room_that_ends_and_begins_again_at_once_is_two_sessions(
     livekit_server: PrivateServer, api: ServerApi, name: str, tmp_path: Path
 ) -> None:
     async with running_agent(livekit_server, tmp_path, *flags(name)) as agent:
+        await agent.logged("worker_registered")
         first = await api.create_room(name)
         await agent.logged("session_started", room_sid=first.sid)
         async with trio.open_nursery() as nursery:
