@@ -27,7 +27,7 @@ from bridge.output.progress import ProgressLine
 from tests.repeat import repeat
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-CODE: Final = ("actors", "bridge", "tests", "bin", "bench")
+CODE: Final = ("actors", "bridge", "tests", "bin", "bench", "library", "docs")
 LINT_IMPORTS: Final = "from importlinter.cli import lint_imports_command as main; main()"
 """import-linter has no module to run, and its script would hold the environment's old path."""
 THOROUGH: Final = ("--hypothesis-profile", "thorough")

@@ -27,7 +27,7 @@ from actors.runtime.no_constructor import NoPublicConstructor
 from actors.runtime.ref import Ref
 from actors.runtime.reply import ReplyTo
 from actors.runtime.reports import Reports
-from actors.runtime.senders import Senders
+from actors.runtime.senders import Senders, sender_of
 from actors.runtime.signals import Crashed, Started
 from actors.runtime.spec import ChildSpec
 from actors.runtime.system_core import Incarnation, SystemCore
@@ -303,7 +303,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
 
     def _reject_unknown(self, message: object) -> None:
         self.mailbox.mark_unhandled()
-        sender = "" if self.senders is None else self.senders.take(message)
+        sender = sender_of(self.senders, message)
         self._core.reports.dead_letter(self.path, type(message).__name__, sender)
 
     def _close_incarnation(self, end: Exit) -> None:
@@ -363,8 +363,7 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
     def finish(self, end: Exit) -> None:
         """No incarnation follows.
 
-        Synchronous, with the removal from the registry: a watcher that gets the `Down` finds
-        no entry there.
+        Synchronous, with the removal from the registry: no entry is there at the `Down`.
         """
         if self.state is not LifeCycle.FAILED:
             self.state = LifeCycle.ENDED
@@ -373,7 +372,8 @@ class Cell(Generic[M], metaclass=NoPublicConstructor):
             unwatch()
         self._watching.clear()
         for message, reply in self.mailbox.empty_into_dead_letters():
-            self._core.reports.dead_letter(self.path, type(message).__name__)
+            sender = sender_of(self.senders, message)
+            self._core.reports.dead_letter(self.path, type(message).__name__, sender)
             if reply is not None:
                 reply.fail(self.down_error())
         down = self._down = Down(self.path, self.generation, end.kind, self.reason)

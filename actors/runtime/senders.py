@@ -53,6 +53,11 @@ class Senders:
         return self._lines.pop(id(message), (object, ""))[1]
 
 
+def sender_of(senders: Senders | None, message: object) -> str:
+    """The line that sent `message`; empty where it is not known, as without debug mode."""
+    return "" if senders is None else senders.take(message)
+
+
 def line_of_caller() -> str:
     """The innermost line outside the runtime, as ``file:line``."""
     frame = currentframe()

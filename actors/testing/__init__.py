@@ -10,8 +10,7 @@
 
     run(scenario, seed=seed)
 
-With pytest: the plugin `actors.testing.plugin`.  The simulation of this project's own
-rooms is `actors.simulation`.
+With pytest: the plugin `actors.testing.plugin`.
 """
 
 from __future__ import annotations

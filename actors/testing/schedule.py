@@ -52,7 +52,7 @@ class TasksOnlyClock(TimerClock):
 
     trio asks for the time to sleep only when no task can run, so the clock jumps right there.
     A `MockClock` must first see that nothing comes from outside: each jump is an extra pass of
-    the scheduler, which is a third of the passes of `actors.simulation`.
+    the scheduler, a third of the passes of a large simulation.
     """
 
     def __init__(self) -> None:

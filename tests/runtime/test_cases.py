@@ -5,11 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
 
-from attrs import frozen
-
-import actors.runtime
 from tests.runtime.cases import CASES
 
 HERE = Path(__file__).parent
@@ -40,14 +36,6 @@ def test_the_table_has_every_case_of_the_suites_it_is_of() -> None:
     otp, pekko = sorted(set(suites), reverse=True)
     assert (suites.count(otp), suites.count(pekko)) == (OTP, PEKKO)
     assert sum(bool(case.tests) for case in CASES) == TESTED
-
-
-async def test_the_ten_lines_of_the_page_run_as_they_stand(virtual_time: int) -> None:
-    page = (HERE.parent.parent / "docs/actors.md").read_text()
-    code = page.split("```python\n")[1].split("```")[0]
-    names: dict[str, Any] = {**vars(actors.runtime), "frozen": frozen, "__name__": "page"}
-    exec(compile(code, "docs/actors.md", "exec"), names)
-    await names["main"]()
 
 
 def test_every_guarantee_of_the_page_links_to_a_test_that_exists() -> None:

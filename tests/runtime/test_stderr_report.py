@@ -175,11 +175,14 @@ async def test_in_debug_mode_a_wrong_message_is_shown_with_the_line_that_sent_it
         assert ref._cell.senders._lines == {}
         await system.supervisor.stop_child("a").wait()
         ref.tell(Note(1))  # after its end
+        late: Ref[Any] = system.supervisor.start_child(puppet("b"))
+        late.tell(Note(2))  # never started
     shown = capsys.readouterr().err.splitlines()
     assert shown == [
         f"dead letter: actor /a does not read str, sent at {line_of('before it has started')}",
         f"dead letter: actor /a does not read int, sent at {line_of('while it runs')}",
         f"dead letter: actor /a does not read Note, sent at {line_of('after its end')}",
+        f"dead letter: actor /b does not read Note, sent at {line_of('never started')}",
     ]
 
 
