@@ -21,6 +21,7 @@ LONG = (
     "test_launcher.py",
     "test_watchdog.py",
     "test_suite.py",
+    "test_image_steps.py",
     "test_api_document.py",
     "test_pages.py",
     "test_harness.py",
