@@ -120,7 +120,9 @@ def demo_settings(
 async def real_worker(target: Target) -> AsyncGenerator[_Watching, None]:
     """The worker that `start` runs, with the settings of a demo."""
     log.info("agent_started")
-    async with open_program(demo_settings(target, target.limits, RULES)) as program:
+    async with open_program(
+        demo_settings(target, target.limits, (*RULES, *target.rules))
+    ) as program:
         workers = {} if program.monitoring is None else program.monitoring.workers
         for worker in (program.worker, *workers.values()):
             await worker.wait_registered()

@@ -16,6 +16,7 @@ from rich.console import Console
 from bridge.app.demo_role import real_worker
 from bridge.lab.demo import demo_run
 from bridge.lab.demo.demo_run import DemoSettings, DemoWorker, Target, run_demo
+from bridge.lab.egress.redis_server import find_redis
 
 
 class Output(io.StringIO):
@@ -65,5 +66,7 @@ async def test_the_demo_checks_webhooks_and_keeps_its_page_until_a_signal(
     assert "came with a right signature" in output.getvalue()
     assert "1 sessions with their summary" in output.getvalue()
     assert "Rules: each join was greeted" in output.getvalue()
+    recording = "needs a Redis" if find_redis() is None else "Recording: a rule recorded"
+    assert recording in output.getvalue()
     (url,) = opened
     assert f"The page stays at {url} until Ctrl-C." in output.getvalue()

@@ -16,6 +16,7 @@ import pytest
 import trio
 from rich.console import Console
 
+from bridge.lab.demo.chapters import Chapters
 from bridge.lab.demo.compare import Comparison, FinalTotals
 from bridge.lab.demo.differences import Difference
 from bridge.lab.demo.last_page import closing_page
@@ -205,7 +206,7 @@ def test_the_demos_table_is_harmless_too(what: str) -> None:
     console = Console(width=120, record=True, file=None)
     with console.capture() as shown:
         console.print(
-            closing_page([], [], FinalTotals(0, 0, 0, 0, 0.0), Comparison(differences, 1))
+            closing_page([], [], FinalTotals(0, 0, 0, 0, 0.0), Chapters(Comparison(differences, 1)))
         )
     assert list(h.in_text(shown.get())) == []
 

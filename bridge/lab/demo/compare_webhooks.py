@@ -78,8 +78,9 @@ def _wanted(session: Shape) -> Shape:
         "tracks": sorted(f"{track['identity']} {sid}" for sid, track in tracks.items()),
         "acts": session["acts"],
         "summary": {
-            # Acts and mutes are counted in the timeline, which a summary does not have.
-            **{key: value for key, value in session.items() if key != "acts"},
+            # Acts and mutes are counted in the timeline, which a summary does not have.  A
+            # recording may end after its room.
+            **{key: value for key, value in session.items() if key not in ("acts", "recordings")},
             "tracks": {
                 sid: {key: value for key, value in track.items() if key != "mutes"}
                 for sid, track in tracks.items()

@@ -16,7 +16,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeAlias
@@ -29,10 +29,10 @@ from actors.monitoring.monitors import MonitorSummary
 from actors.rooms.room_port import RoomJob
 from actors.rules.limits import Limit
 from actors.simulation.simulated_rooms import SimulatedRooms
-from bridge.lab.demo.compare import FinalTotals, compare
-from bridge.lab.demo.compare_monitoring import AGENT, compare_monitoring, monitored_person
-from bridge.lab.demo.compare_rules import compare_rules
-from bridge.lab.demo.compare_webhooks import compare_webhooks
+from bridge.config.rule_list import RuleTable
+from bridge.lab.demo.chapters import DemoParts, compare_all
+from bridge.lab.demo.compare import FinalTotals
+from bridge.lab.demo.compare_monitoring import AGENT, monitored_person
 from bridge.lab.demo.last_page import closing_page, save_svg
 from bridge.lab.demo.play_script import (
     Administrator,
@@ -43,9 +43,11 @@ from bridge.lab.demo.play_script import (
     open_early,
     tell_story,
 )
+from bridge.lab.demo.recorded_room import private_redis, recording_room
 from bridge.lab.demo.script import Script, draw, limits_of_script
 from bridge.lab.demo.simulated_people import SimulatedCrowd
-from bridge.lab.demo.webhook_receiver import WebhookReceiver, receiving_webhooks
+from bridge.lab.demo.webhook_receiver import receiving_webhooks
+from bridge.lab.egress.redis_server import PrivateRedis
 from bridge.lab.people import PeopleError, open_people
 from bridge.lab.server import PrivateServer, ServerError, ServerUnavailableError, ensure_server
 from bridge.livekit.api_errors import ApiError
@@ -117,6 +119,8 @@ class Target:
     webhook_secret: str = field(default="", repr=False)
     limits: tuple[Limit, ...] = ()
     """What the worker has to keep."""
+    rules: tuple[RuleTable, ...] = ()
+    """Rules besides those of `compare_rules`."""
     page_served: Callable[[str], object] = field(default=lambda _: None, repr=False)
     """Called with the page's URL once it is served."""
 
@@ -167,8 +171,8 @@ async def run_demo(
     0 if every number is right, 1 if one is not or the story could not be played.  Takes
     SIGINT and SIGTERM itself: the first ends the story and everything that runs, the
     second the process (130).  `webhooks`: a worker in real rooms sends them to a receiver
-    of the demo.  `rules`: the worker has the rules of `compare_rules`.  Raises `PlanError` for
-    settings that do not fit.
+    of the demo.  `rules`: the worker has the rules of `compare_rules`; where a Redis is installed
+    it records a room besides.  Raises `PlanError` for settings that do not fit.
     """
     plan = settings.plan()
     with TemporaryDirectory(prefix="room-actors-demo-", ignore_cleanup_errors=True) as name:
@@ -262,10 +266,12 @@ class _Demo:
     async def _real(self, binary: Path) -> int:
         drop_proxies()  # The people, and the worker, would go through one to loopback.
         async with (
-            _private_server(binary, self.data_dir / "livekit") as server,
+            private_redis(self.data_dir / "redis") if self.rules else nullcontext() as redis,
+            _private_server(binary, self.data_dir / "livekit", redis) as server,
             open_people(server.url, server.api_key, server.api_secret) as people,
             ServerApi(Endpoint.parse(server.url), ApiKey(server.api_key, server.api_secret)) as api,
             receiving_webhooks() as receiver,
+            recording_room(self.plan, people, redis) as recorded,
         ):
             target = Target(
                 server.url,
@@ -277,14 +283,15 @@ class _Demo:
             )
             if self.webhooks:
                 target = evolve(target, webhook_url=receiver.url, webhook_secret=receiver.secret)
+            if recorded is not None:
+                target = evolve(target, rules=(recorded.rule,))
             self._say_what("a private LiveKit server on loopback, real people over WebRTC")
             early = await open_early(self.plan, people, api)
             async with self.start_worker(target) as worker:
                 await self._open_page()
                 await self._dispatch_monitor(api, worker)
-                return await self._tell(
-                    people, api, worker, early, receiver if self.webhooks else None
-                )
+                parts = DemoParts(receiver if self.webhooks else None, self.rules, recorded)
+                return await self._tell(people, api, worker, early, parts)
 
     async def _dispatch_monitor(self, api: ServerApi, worker: DemoWorker) -> None:
         """Have one person monitored.  For some milliseconds after its registration LiveKit does
@@ -303,7 +310,7 @@ class _Demo:
         early = await open_early(self.plan, crowd, crowd)
         async with start_simulated(rooms, limits_of_script(self.plan)) as worker:
             crowd.dispatch_to(worker.assign)
-            return await self._tell(crowd, crowd, worker, early)
+            return await self._tell(crowd, crowd, worker, early, DemoParts(rules=self.rules))
 
     async def _tell(
         self,
@@ -311,34 +318,27 @@ class _Demo:
         api: Administrator,
         worker: DemoWorker,
         early: Mapping[str, Cast],
-        receiver: WebhookReceiver | None = None,
+        parts: DemoParts,
     ) -> int:
         """The story, the worker's end, and the verdict.  An interrupted story still lets the
         worker say its summary."""
         try:
             stories = await tell_story(self.plan, crowd, api, worker, early)
+            if parts.recorded is not None:
+                await parts.recorded.ended(worker)
+                stories = parts.recorded.with_recordings(stories)
         except BaseException:
             with trio.move_on_after(STOP_SECONDS, shield=True):
                 await worker.stop()
             raise
         totals = await worker.stop()
         sessions = await worker.sessions()
-        comparison = compare(stories, sessions, totals)
-        webhooks = None if receiver is None else compare_webhooks(stories, sessions, receiver)
-        if webhooks is not None:
-            comparison = comparison.with_more(webhooks.differences, webhooks.numbers)
-        monitoring, monitors = None, worker.monitored()
-        if monitors is not None:
-            monitoring = compare_monitoring(self.plan, stories, monitors)
-            comparison = comparison.with_more(monitoring.differences, monitoring.numbers)
-        rules = compare_rules(stories, sessions) if self.rules else None
-        if rules is not None:
-            comparison = comparison.with_more(rules.differences, rules.numbers)
-        page = closing_page(stories, sessions, totals, comparison, webhooks, monitoring, rules)
+        compared = compare_all(self.plan, stories, sessions, totals, worker.monitored(), parts)
+        page = closing_page(stories, sessions, totals, compared)
         self.console.print(page)
         if self.settings.svg is not None:
             save_svg(page, self.settings.svg, self.settings.command)
-        self.verdict = FAILED if comparison.differences else 0
+        self.verdict = FAILED if compared.comparison.differences else 0
         if self.settings.keep:
             await self._keep_page()
         return self.verdict
@@ -374,8 +374,11 @@ class _Demo:
 
 
 @asynccontextmanager
-async def _private_server(binary: Path, data_dir: Path) -> AsyncGenerator[PrivateServer, None]:
-    server = await trio.to_thread.run_sync(PrivateServer.start, binary, data_dir)
+async def _private_server(
+    binary: Path, data_dir: Path, redis: PrivateRedis | None
+) -> AsyncGenerator[PrivateServer, None]:
+    config = {} if redis is None else {"redis": {"address": redis.address}}
+    server = await trio.to_thread.run_sync(PrivateServer.start, binary, data_dir, config)
     try:
         yield server
     finally:

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 from actors.session import EndReason, SessionView
 from actors.session.end_reasons import SEEN_ENDS
 from bridge.lab.demo.differences import Near, OneOf
-from bridge.lab.demo.play_script import RoomStory
+from bridge.lab.demo.play_script import RoomStory, TrueRecording
 from bridge.lab.demo.script import GATECRASHER, LIMIT_NAME, Ending
 from bridge.lab.people import Deed
 
@@ -220,11 +220,25 @@ def expected(story: RoomStory, session: SessionView) -> Shape:
             "attachments": 0,
         },
         "encrypted": False if room.tracks else None,
-        "recordings": [],
+        "recordings": [_recording(one) for one in story.recordings],
         "acts": _acts(story),
         "talk": {"seconds": _sum(list(talk.values())) if talk else None, "by_identity": talk},
         "participants": people,
         "tracks": {sid: _track(track, begun, end) for sid, track in room.tracks.items()},
+    }
+
+
+def _recording(one: TrueRecording) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "kind": "template",
+        "status": "active" if one.ended_at is None else "complete",
+        "started_at": Near(one.started_at, CLOCK),
+        "ended_at": None if one.ended_at is None else Near(one.ended_at, CLOCK),
+        "error": None,
+        "file": one.file,
+        "rule": one.rule,
+        "lost_at": None,
     }
 
 

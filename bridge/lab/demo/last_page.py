@@ -20,12 +20,14 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.session import SessionView
+from bridge.lab.demo.chapters import Chapters
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
 from bridge.lab.demo.compare_monitoring import MonitoringComparison
 from bridge.lab.demo.compare_rules import RuleComparison
 from bridge.lab.demo.compare_webhooks import WebhookComparison
 from bridge.lab.demo.expected_session import Shape, expected
 from bridge.lab.demo.play_script import RoomStory
+from bridge.lab.demo.recorded_room import RecordingComparison
 from bridge.lab.demo.script import GATECRASHER, Ending
 from bridge.output.harmless import harmless
 
@@ -64,19 +66,14 @@ _COLUMNS: Final = (
 )
 
 
-NO_RECORDING: Final = (
-    "Recording is not shown: it needs Redis and an egress worker (docs/recording.md)"
-)
+NO_RECORDING: Final = "Recording is not shown: it needs a Redis (docs/recording.md)"
 
 
 def closing_page(
     stories: Sequence[RoomStory],
     sessions: Sequence[SessionView],
     totals: FinalTotals,
-    comparison: Comparison,
-    webhooks: WebhookComparison | None = None,
-    monitoring: MonitoringComparison | None = None,
-    rules: RuleComparison | None = None,
+    compared: Chapters,
 ) -> RenderableType:
     """The whole page, for a rich console."""
     by_sid = {session.room_sid: session for session in sessions}
@@ -105,11 +102,18 @@ def closing_page(
         f"Final Summary: {totals.rooms} rooms, {totals.participants} people, "
         f"{totals.tracks} tracks, {totals.data_messages} messages, {totals.seconds:.0f} s watched"
     )
-    chapters = [Text(text) for text in _limits(stories)]
-    chapters += [] if webhooks is None else [Text(_webhooks(webhooks))]
-    chapters += [] if monitoring is None else [Text(_monitoring(monitoring))]
-    chapters += [] if rules is None else [Text(_rules(rules))]
-    return Group(table, final, *chapters, Text(NO_RECORDING), *_verdict(comparison))
+    chapters = map(Text, (*_limits(stories), *_chapters(compared)))
+    return Group(table, final, *chapters, *_verdict(compared.comparison))
+
+
+def _chapters(compared: Chapters) -> Iterator[str]:
+    if compared.webhooks is not None:
+        yield _webhooks(compared.webhooks)
+    if compared.monitoring is not None:
+        yield _monitoring(compared.monitoring)
+    if compared.rules is not None:
+        yield _rules(compared.rules)
+    yield NO_RECORDING if compared.recording is None else _recording(compared.recording)
 
 
 def _limits(stories: Sequence[RoomStory]) -> Iterator[str]:
@@ -125,6 +129,15 @@ def _limits(stories: Sequence[RoomStory]) -> Iterator[str]:
 
 def _rules(rules: RuleComparison) -> str:
     return f"Rules: each join was greeted, {rules.fired} times; LiveKit took {rules.sent} messages"
+
+
+def _recording(recording: RecordingComparison) -> str:
+    room, one = harmless(recording.room), recording.recording
+    if one is None:
+        return f"Recording: no rule recorded {room}"
+    if one.ended_at is None:
+        return f"Recording: a rule recorded {room} until the end"
+    return f"Recording: a rule recorded {room} for {one.ended_at - one.started_at:.1f} s"
 
 
 def _webhooks(webhooks: WebhookComparison) -> str:

@@ -114,6 +114,18 @@ class WatchingWorker(Protocol):
 
 
 @frozen
+class TrueRecording:
+    """A recording of a room, as the one who recorded it tells it.  Times are Unix seconds."""
+
+    id: str
+    rule: str
+    file: str | None
+    """None until it is complete."""
+    started_at: float
+    ended_at: float | None
+
+
+@frozen
 class RoomStory:
     """A room's plan and what really happened in it."""
 
@@ -121,6 +133,7 @@ class RoomStory:
     truth: RoomTruth
     metadata: str
     """The room's own, as it was last set."""
+    recordings: tuple[TrueRecording, ...] = ()
 
 
 @define

@@ -20,6 +20,7 @@ from trio.testing import MockClock
 
 from actors.session import SessionView
 from actors.simulation.simulated_rooms import SimulatedRooms
+from bridge.lab.demo.chapters import Chapters
 from bridge.lab.demo.compare import Comparison, FinalTotals, compare
 from bridge.lab.demo.differences import Near, OneOf
 from bridge.lab.demo.last_page import closing_page
@@ -225,10 +226,10 @@ def test_one_of_takes_each_of_its_values():
 def test_the_last_page_has_all_its_numbers_in_a_terminal_of_80_columns(demo: PlayedDemo):
     names = [evolve(one, plan=evolve(one.plan, room="room " + 300 * "x")) for one in demo.stories]
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
-    console.print(closing_page(names, demo.sessions, demo.totals, demo.compare()))
+    console.print(closing_page(names, demo.sessions, demo.totals, Chapters(demo.compare())))
     assert isinstance(console.file, io.StringIO)
     page = console.file.getvalue()
-    assert "Recording is not shown: it needs Redis" in page
+    assert "Recording is not shown: it needs a Redis" in page
     heading = next(line for line in page.splitlines() if "peak" in line)
     assert heading.split() == [
         "room", "end", "people", "peak", "joins", "tracks", "messages", "bytes", "mutes",
