@@ -138,10 +138,11 @@ def rooms(flags: Flags) -> None:
     Ctrl-C."""
     try:
         filters = read_filters(flags)
+        limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
     except WrongFilter as error:
         raise SettingsError(f"--{error}") from None
     if not flags.keys() & {"watch", "every"}:
-        _rooms(flags, filters)
+        _rooms(flags, filters, limit=limit)
         return
     if "csv" in flags:
         raise SettingsError("--csv and --watch: give one of them")
@@ -153,34 +154,36 @@ def rooms(flags: Flags) -> None:
     due = time.monotonic()
     with suppress(KeyboardInterrupt):
         while True:
-            show(flags, filters)
+            show(flags, filters, limit)
             sys.stdout.flush()
             due = max(due + every, time.monotonic())
             time.sleep(max(due - time.monotonic(), 0.0))
 
 
-def _json_line(flags: Flags, filters: Filters) -> None:
+def _json_line(flags: Flags, filters: Filters, limit: int | None) -> None:
     with open_store_of(flags) as reader:
-        worker, live = newest_worker(reader), reader.rooms(filters)
+        worker, live = newest_worker(reader), reader.rooms(filters)[:limit]
     running = worker is not None and worker.running
     line = {"at": rfc3339(time.time()), "worker_running": running, "rooms": live}
     sys.stdout.write(spaced_json(line) + "\n")
 
 
-def _table_anew(flags: Flags, filters: Filters) -> None:
+def _table_anew(flags: Flags, filters: Filters, limit: int | None) -> None:
     """A table that in a terminal replaces the one before and fits into it; elsewhere one below
     the other."""
     terminal = sys.stdout.isatty()
     sys.stdout.write(f"{_CLEAR if terminal else ''}{local_time(time.time())}\n")
     sys.stdout.flush()
     most = max(get_terminal_size().lines - _AROUND, 1) if terminal else None
-    _rooms(flags, filters, most)
+    _rooms(flags, filters, most, limit=limit)
     sys.stdout.write("" if terminal else "\n")
 
 
-def _rooms(flags: Flags, filters: Filters, most: int | None = None) -> None:
+def _rooms(
+    flags: Flags, filters: Filters, most: int | None = None, *, limit: int | None = None
+) -> None:
     with open_store_of(flags) as reader:
-        worker, live = newest_worker(reader), reader.rooms(filters)
+        worker, live = newest_worker(reader), reader.rooms(filters)[:limit]
     if worker is not None and not worker.running:
         ago = go_duration(time.time() - worker.alive_at)
         sys.stderr.write(
@@ -245,9 +248,8 @@ def _not_stored(reader: SessionReader, name: str | None) -> str:
     """The error where the requested session does not exist."""
     if name is None:
         return "no session is kept yet"
-    newest = reader.sessions(NAMED).sessions
+    newest, count = reader.sessions(NAMED).sessions, ""
     names = ", ".join(f"{harmless(row.room)} ({row.id})" for row in newest)
-    return (
-        f"no session or room '{harmless(name)}' is kept; there are {reader.count()}, "
-        f"the newest: {names or 'none'}"
-    )
+    with suppress(NotImplementedError):  # The API does not count.
+        count = f"there are {reader.count()}, "
+    return f"no session or room '{harmless(name)}' is kept; {count}the newest: {names or 'none'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
@@ -12,15 +13,14 @@ from bridge.config.settings import BY_NAME
 _SETTINGS: Final = (BY_NAME["data-dir"],)
 
 
-def _read(show: str) -> Callable[[Flags], int]:
-    """Runs a function of `bridge.cli.reading`, which is imported then."""
+def _read(show: str, module: str = "reading") -> Callable[[Flags], int]:
+    """Runs a function of a module of this package, which is imported then."""
 
     def run(flags: Flags) -> int:
-        from bridge.cli import reading
         from bridge.cli.store_access import StoreUnavailable
 
         try:
-            getattr(reading, show)(flags)
+            getattr(import_module(f"bridge.cli.{module}"), show)(flags)
         except StoreUnavailable as error:
             complain(str(error))
             return FAILED
@@ -29,15 +29,27 @@ def _read(show: str) -> Callable[[Flags], int]:
     return run
 
 
+def add_api_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags by which a command reads from another machine."""
+    parser.add_argument(
+        "--api", metavar="URL", help="read from a worker's --http, as https://rooms.example.org"
+    )
+    parser.add_argument(
+        "--token", metavar="T", help="its token; default: that of ROOM_ACTORS_HTTP_TOKEN or _FILE"
+    )
+
+
 def _add_format_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", action="store_true", help="print CSV, for a spreadsheet")
 
 
-def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
+def _add_filter_flags(parser: argparse.ArgumentParser, *, without: str = "") -> None:
     from actors.journal.session_filters import FILTERS
 
     for row in FILTERS:
+        if row.name == without:
+            continue
         about = row.about[0].lower() + row.about[1:].rstrip(".")
         help_text = about.replace("%", "%%").replace("`", "'")
         parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
@@ -51,6 +63,8 @@ def _add_rooms_flags(parser: argparse.ArgumentParser) -> None:
         "--every", metavar="TIME", help="time between two repeats, default: 1s; implies --watch"
     )
     _add_filter_flags(parser)
+    parser.add_argument("--limit", metavar="N", help="most rooms to show, default: all")
+    add_api_flags(parser)
     _add_format_flags(parser)
 
 
@@ -60,6 +74,39 @@ def _add_sessions_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cursor", metavar="CURSOR", help="continue there: the 'next' of an earlier list"
     )
+    add_api_flags(parser)
+    _add_format_flags(parser)
+
+
+def _add_part_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", metavar="N", help="most sessions to read, default: all")
+    parser.add_argument(
+        "--cursor", metavar="CURSOR", help="continue there: the 'next' of an earlier list"
+    )
+    add_api_flags(parser)
+    _add_format_flags(parser)
+
+
+def _add_attendance_flags(parser: argparse.ArgumentParser) -> None:
+    _add_filter_flags(parser)
+    _add_part_flags(parser)
+
+
+def _add_person_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("identity", nargs="?", metavar="IDENTITY", help="or a person key")
+    _add_filter_flags(parser, without="person")
+    _add_part_flags(parser)
+
+
+def _add_days_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--room",
+        action="append",
+        metavar="PATTERN",
+        help="rooms with this name; a pattern; may be given again: each has its own rows",
+    )
+    _add_filter_flags(parser, without="room")
+    add_api_flags(parser)
     _add_format_flags(parser)
 
 
@@ -70,6 +117,7 @@ def _add_report_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SESSION",
         help="its id, or a room's name for its newest session; default: the newest of all",
     )
+    add_api_flags(parser)
     _add_format_flags(parser)
 
 
@@ -98,4 +146,32 @@ REPORT: Final = Command(
     _SETTINGS,
     "[SESSION]",
     _add_report_flags,
+)
+ATTENDANCE: Final = Command(
+    "attendance",
+    "show who was in which session",
+    "Shows the people of each session: when they came and left, how long they were there. With\n"
+    "--room, --since and --until it is the attendance of a room over a time.",
+    _read("attendance", "people_reading"),
+    _SETTINGS,
+    add_flags=_add_attendance_flags,
+)
+PERSON: Final = Command(
+    "person",
+    "show one person over all sessions",
+    "Shows the visits of one person, by an identity or a person key: totals, each session, each\n"
+    "day. --csv has the visits.",
+    _read("person", "people_reading"),
+    _SETTINGS,
+    "IDENTITY",
+    _add_person_flags,
+)
+DAYS: Final = Command(
+    "days",
+    "show sessions and minutes of people by day",
+    "Shows by day (UTC) how many sessions began and how many minutes people were in them, for\n"
+    "each pattern of --room. Without --since the last 30 days.",
+    _read("days", "people_reading"),
+    _SETTINGS,
+    add_flags=_add_days_flags,
 )

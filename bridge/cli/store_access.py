@@ -12,9 +12,10 @@ from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, SessionReader, StoreRefused
 from bridge.app.session_source import open_journals, open_sessions
 from bridge.cli.command import Flags
-from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
+from bridge.config.settings import BY_NAME, SettingsError, data_dir_of, read_settings
 
 if TYPE_CHECKING:
+    from bridge.cli.api_reader import ApiReader
     from bridge.store.journal_reader import JournalReader
 
 T = TypeVar("T")
@@ -26,8 +27,45 @@ class StoreUnavailable(Exception):
 
 @contextmanager
 def open_store_of(flags: Flags) -> Generator[SessionReader, None, None]:
+    """The store of the data directory; with `--api` that of another machine's worker."""
+    if "api" in flags:
+        with api_of(flags) as reader:
+            yield reader
+        return
+    if "token" in flags:
+        raise SettingsError("--token is for --api URL")
     with _open(flags, open_sessions) as reader:
         yield reader
+
+
+@contextmanager
+def api_of(flags: Flags) -> Generator[ApiReader, None, None]:
+    """The API at `--api`, with `--token`, or the token of the settings."""
+    from bridge.cli.api_connection import ApiConnection
+    from bridge.cli.api_reader import ApiReader
+
+    _prepare_output(flags)
+    if "data-dir" in flags:
+        raise SettingsError("--api and --data-dir: give one of them")
+    token = flags.get("token")
+    if token is None:
+        read = read_settings(flags)
+        if "http-token" in read.problems:
+            raise SettingsError(read.problems["http-token"])
+        token = read.values["http-token"]
+    reader = ApiReader(ApiConnection(str(flags["api"]), None if token is None else str(token)))
+    try:
+        reader.require_ours()
+        yield reader
+    except ArchiveTrouble as error:
+        raise StoreUnavailable(str(error)) from None
+
+
+def _prepare_output(flags: Flags) -> None:
+    if "json" in flags and "csv" in flags:
+        raise SettingsError("--json and --csv: give one of them")
+    # Names may have characters that the terminal's encoding lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @contextmanager
@@ -40,10 +78,7 @@ def open_journals_of(flags: Flags) -> Generator[JournalReader, None, None]:
 def _open(
     flags: Flags, open_reader: Callable[[Path], AbstractContextManager[T]]
 ) -> Generator[T, None, None]:
-    if "json" in flags and "csv" in flags:
-        raise SettingsError("--json and --csv: give one of them")
-    # Names may have characters that the terminal's encoding lacks.
-    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    _prepare_output(flags)
     directory = data_dir_of(flags)
     try:
         with open_reader(directory) as reader:

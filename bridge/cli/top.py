@@ -16,17 +16,17 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from bridge.cli.api_pictures import Picture, api_pictures
 from bridge.cli.live_rooms import (
     UNKNOWN,
     MessageRates,
     RegistrationCheck,
-    StoreSnapshot,
     ask_registration,
     room_rows,
     snapshots,
 )
 from bridge.cli.screen import LeaveScreen, Screen, is_drawable, whole_screen
-from bridge.cli.store_access import StoreUnavailable
+from bridge.cli.store_access import StoreUnavailable, api_of
 from bridge.cli.top_frame import (
     COLUMNS,
     TableView,
@@ -48,50 +48,64 @@ EVERY: Final = 1.0
 
 def top(flags: Mapping[str, object]) -> None:
     """Draw until the user leaves.  Raises `StoreUnavailable` and `SettingsError`."""
+    if "api" in flags:
+        with api_of(flags) as reader:
+            _show(flags, api_pictures(reader), api_pictures(reader, alone=True))
+        return
+    if "token" in flags:
+        raise SettingsError("--token is for --api URL")
     read = read_settings(flags)
     for name in ("data-dir", "http"):
         if name in read.problems:
             raise SettingsError(read.problems[name])
     data_dir: Path = read.values["data-dir"]
     address: HttpAddress | None = read.values["http"]
-    with closing(snapshots(data_dir)) as following:
-        snapshot = next(following)
-        if snapshot.trouble is not None:
-            raise StoreUnavailable(snapshot.trouble)
-        if "once" in flags or not is_drawable():
-            worker = snapshot.worker if snapshot.runs else None
-            _print_once(
-                snapshot,
-                ask_registration(address, worker.instance) if worker and address else UNKNOWN,
-            )
-            return
-        registration_check = RegistrationCheck(address)
-        with suppress(LeaveScreen), whole_screen() as screen:
-            _run(screen, snapshot, following, registration_check)
+    _show(flags, store_pictures(data_dir, address), store_pictures(data_dir, address, alone=True))
 
 
-def _run(
-    screen: Screen,
-    snapshot: StoreSnapshot,
-    following: Generator[StoreSnapshot, None, None],
-    registration_check: RegistrationCheck,
+def _show(
+    flags: Mapping[str, object], pictures: Generator[Picture], alone: Generator[Picture]
 ) -> None:
+    """`alone`: a single picture, which may take a second longer."""
+    plain = "once" in flags or not is_drawable()
+    with closing(alone if plain else pictures) as following:
+        picture = next(following)
+        if picture.trouble is not None:
+            raise StoreUnavailable(picture.trouble)
+        if plain:
+            _print_once(picture)
+            return
+        with suppress(LeaveScreen), whole_screen() as screen:
+            _run(screen, picture, following)
+
+
+def store_pictures(
+    data_dir: Path, address: HttpAddress | None, *, alone: bool = False
+) -> Generator[Picture]:
+    """A picture for each `next`, from the store of this machine.  `alone`: only one is wanted."""
+    registration_check, rates = RegistrationCheck(address), MessageRates()
+    with closing(snapshots(data_dir)) as following:
+        for snapshot in following:
+            if alone and address and snapshot.worker and snapshot.runs:
+                registration = ask_registration(address, snapshot.worker.instance)
+            else:
+                registration_check.again(snapshot)
+                registration = registration_check.answer if snapshot.runs else UNKNOWN
+            yield Picture(
+                worker_line(snapshot, registration, snapshot.now),
+                room_rows(snapshot, {} if alone else rates.take(snapshot)),
+                snapshot.trouble,
+            )
+
+
+def _run(screen: Screen, picture: Picture, following: Generator[Picture]) -> None:
     console = Console(force_terminal=True, legacy_windows=False)
-    view, rates = TableView(), MessageRates()
-    registration_check.again(snapshot)
-    rooms, due = room_rows(snapshot, rates.take(snapshot)), time.monotonic() + EVERY
+    view, due = TableView(), time.monotonic() + EVERY
     while True:
         width, height = screen.size
+        rooms = picture.rooms
         view = within_pages(view, len(select_rooms(rooms, view)), height)
-        registration = registration_check.answer if snapshot.runs else UNKNOWN
-        lines = draw_frame(
-            rooms,
-            worker_line(snapshot, registration, snapshot.now),
-            snapshot.trouble,
-            view,
-            width,
-            height,
-        )
+        lines = draw_frame(rooms, picture.head, picture.trouble, view, width, height)
         screen.show(_codes(console, lines))
         for key in screen.wait(due - time.monotonic()):
             after = after_key(view, key, page_size(height))
@@ -99,9 +113,7 @@ def _run(
                 return
             view = after
         if time.monotonic() >= due:
-            snapshot = next(following)
-            rooms, due = room_rows(snapshot, rates.take(snapshot)), time.monotonic() + EVERY
-            registration_check.again(snapshot)
+            picture, due = next(following), time.monotonic() + EVERY
 
 
 def _codes(console: Console, lines: Sequence[Text]) -> list[str]:
@@ -111,10 +123,9 @@ def _codes(console: Console, lines: Sequence[Text]) -> list[str]:
     return captured.get().split("\n")[:-1]
 
 
-def _print_once(snapshot: StoreSnapshot, registered: str) -> None:
-    rooms = select_rooms(room_rows(snapshot, {}), TableView())
-    head = worker_line(snapshot, registered, snapshot.now).plain
-    sys.stdout.write(f"{head}\n{totals_line(rooms)}\n")
+def _print_once(picture: Picture) -> None:
+    rooms = select_rooms(picture.rooms, TableView())
+    sys.stdout.write(f"{picture.head.plain}\n{totals_line(rooms)}\n")
     columns = [column for column in COLUMNS if column.title != "/s"]
     rows = [[column.shown(room) for column in columns] for room in rooms]
     if rows:

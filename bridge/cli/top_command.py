@@ -6,6 +6,7 @@ import argparse
 from typing import Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
+from bridge.cli.reading_commands import add_api_flags
 from bridge.config.settings import BY_NAME
 
 
@@ -23,6 +24,7 @@ def _top(flags: Flags) -> int:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="print one plain table and exit")
+    add_api_flags(parser)
 
 
 TOP: Final = Command(

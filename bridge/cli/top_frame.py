@@ -52,10 +52,14 @@ def worker_line(snapshot: StoreSnapshot, registered: str, now: float) -> Text:
 def _alerts(snapshot: StoreSnapshot) -> list[str | tuple[str, str]]:
     """How many alerts fire, where any does."""
     alerts = open_alerts(one.state for one in snapshot.live)
-    firing = [one for one in alerts if one.phase == "firing"]
+    return alert_words([one.rule for one in alerts if one.phase == "firing"])
+
+
+def alert_words(firing: Sequence[str]) -> list[str | tuple[str, str]]:
+    """The same of the rules of alerts that fire."""
     if not firing:
         return []
-    rules = ", ".join(dict.fromkeys(harmless(one.rule, 30) for one in firing))
+    rules = ", ".join(dict.fromkeys(harmless(rule, 30) for rule in firing))
     return [(fit(f"{len(firing)} alerts fire ({rules})", 60).rstrip(), "bold red"), ", "]
 
 

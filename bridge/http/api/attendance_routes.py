@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Final, TypeAlias, final
 
@@ -25,9 +24,10 @@ from actors.journal.attendance import (
     totals_of,
 )
 from actors.journal.session_filters import Filters
-from actors.journal.session_reader import BadCursor, Day, SessionReader
-from bridge.http.api.answer_types import AttendanceList, DayList, DayView, PersonAnswer
+from actors.journal.session_reader import BadCursor, SessionReader
+from bridge.http.api.answer_types import AttendanceList, DayList, PersonAnswer
 from bridge.http.api.answers import Body, answer, body_of, wants_csv
+from bridge.http.api.days import day_view, days_between
 from bridge.http.api.endpoints import StoreReaders
 from bridge.http.api.export import Export, Exports, FilePart
 from bridge.http.api.query import (
@@ -44,10 +44,6 @@ from bridge.output.csv_columns import ATTENDANCE_COLUMNS, DAY_COLUMNS, csv_parts
 
 SESSIONS_AT_ONCE: Final = 50
 """Sessions that are opened for one part of a file."""
-DAYS: Final = 30
-"""Days where the query names no begin."""
-MOST_DAYS: Final = 3_660
-"""Days of one answer: ten years."""
 
 ReadBody: TypeAlias = Callable[[SessionReader], Body | None]
 
@@ -146,28 +142,3 @@ def file_part(rows: list[AttendanceRow], cursor: str | None, following: str | No
     """A part of the file; headings are in the first one only."""
     lines = islice(csv_parts(ATTENDANCE_COLUMNS, rows), cursor is not None, None)
     return FilePart(tuple(joined(lines)), following)
-
-
-def day_view(day: Day) -> DayView:
-    """A day as JSON has it."""
-    return DayView(
-        date=day.date,
-        sessions=day.sessions,
-        people_minutes=round(day.people_seconds / 60, 2),
-        peak=day.peak,
-    )
-
-
-def days_between(since: float | None, until: float | None, now: float) -> tuple[date, date]:
-    """The first and the last day (UTC): the last `DAYS` where nothing is said, and never more than
-    `MOST_DAYS`, the newest."""
-    # `until` is the first moment that is left out.
-    last = _date(now if until is None else min(until - 0.001, now))
-    earliest = last - timedelta(MOST_DAYS - 1)
-    first = last - timedelta(DAYS - 1) if since is None else _date(since)
-    return min(max(first, earliest), last), last
-
-
-def _date(seconds: float) -> date:
-    # Before 1970 there is no session.
-    return datetime.fromtimestamp(max(seconds, 0.0), UTC).date()

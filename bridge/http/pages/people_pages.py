@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from actors.journal.attendance import days_of, read_attendance, read_visits, totals_of
 from actors.journal.session_reader import BadCursor, SessionReader
-from bridge.http.api.attendance_routes import SESSIONS_AT_ONCE, day_view, file_part
+from bridge.http.api.attendance_routes import SESSIONS_AT_ONCE, file_part
+from bridge.http.api.days import day_view
 from bridge.http.api.export import Export, Exports, FilePart
 from bridge.http.pages.frame import Read, frame_of
 from bridge.http.pages.rendering import html, render
