@@ -31,7 +31,7 @@ OTHER: Final = "…"
 
 
 @frozen
-class Picture:
+class TopPicture:
     """What `top` shows at one moment."""
 
     head: Text
@@ -41,16 +41,16 @@ class Picture:
     """Why nothing could be read; the rest is then as it was before."""
 
 
-def api_pictures(reader: ApiReader, *, alone: bool = False) -> Generator[Picture]:
+def api_pictures(reader: ApiReader, *, alone: bool = False) -> Generator[TopPicture]:
     """A picture for each `next`.  `alone`: only one is wanted, from two lists."""
-    picture, lists = Picture(Text("the worker was not asked yet"), ()), _Lists()
+    picture, lists = TopPicture(Text("the worker was not asked yet"), ()), _Lists()
     while True:
         try:
             rows, head = lists.take(reader.rooms(), time.monotonic()), _head(reader)
             if alone:
                 time.sleep(ALONE)
                 rows = lists.take(reader.rooms(), time.monotonic())
-            picture = Picture(head, rows)
+            picture = TopPicture(head, rows)
             yield picture
         except ApiTrouble as error:
             yield evolve(picture, trouble=str(error))

@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from bridge.cli.api_pictures import Picture, api_pictures
+from bridge.cli.api_pictures import TopPicture, api_pictures
 from bridge.cli.live_rooms import (
     UNKNOWN,
     MessageRates,
@@ -64,7 +64,7 @@ def top(flags: Mapping[str, object]) -> None:
 
 
 def _show(
-    flags: Mapping[str, object], pictures: Generator[Picture], alone: Generator[Picture]
+    flags: Mapping[str, object], pictures: Generator[TopPicture], alone: Generator[TopPicture]
 ) -> None:
     """`alone`: a single picture, which may take a second longer."""
     plain = "once" in flags or not is_drawable()
@@ -81,7 +81,7 @@ def _show(
 
 def store_pictures(
     data_dir: Path, address: HttpAddress | None, *, alone: bool = False
-) -> Generator[Picture]:
+) -> Generator[TopPicture]:
     """A picture for each `next`, from the store of this machine.  `alone`: only one is wanted."""
     registration_check, rates = RegistrationCheck(address), MessageRates()
     with closing(snapshots(data_dir)) as following:
@@ -91,14 +91,14 @@ def store_pictures(
             else:
                 registration_check.again(snapshot)
                 registration = registration_check.answer if snapshot.runs else UNKNOWN
-            yield Picture(
+            yield TopPicture(
                 worker_line(snapshot, registration, snapshot.now),
                 room_rows(snapshot, {} if alone else rates.take(snapshot)),
                 snapshot.trouble,
             )
 
 
-def _run(screen: Screen, picture: Picture, following: Generator[Picture]) -> None:
+def _run(screen: Screen, picture: TopPicture, following: Generator[TopPicture]) -> None:
     console = Console(force_terminal=True, legacy_windows=False)
     view, due = TableView(), time.monotonic() + EVERY
     while True:
@@ -123,7 +123,7 @@ def _codes(console: Console, lines: Sequence[Text]) -> list[str]:
     return captured.get().split("\n")[:-1]
 
 
-def _print_once(picture: Picture) -> None:
+def _print_once(picture: TopPicture) -> None:
     rooms = select_rooms(picture.rooms, TableView())
     sys.stdout.write(f"{picture.head.plain}\n{totals_line(rooms)}\n")
     columns = [column for column in COLUMNS if column.title != "/s"]
