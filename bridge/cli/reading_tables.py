@@ -88,12 +88,13 @@ def time_text(rfc3339: str | None) -> str:
 
 
 def clock_text(rfc3339: str | None) -> str:
-    """The same without its date: within a report, whose head has it."""
-    return time_text(rfc3339)[-8:]
+    """The same without date and zone: within a report, whose head has them."""
+    return time_text(rfc3339)[11:19] or "-"
 
 
 def local_time(seconds: float) -> str:
-    return time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(seconds))
+    """In this machine's time zone, which stands behind it: somebody may read it elsewhere."""
+    return time.strftime("%Y/%m/%d %H:%M:%S %z", time.localtime(seconds))
 
 
 def messages_text(row: SessionRow) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ from rich.text import Text
 from actors.session import QUALITIES
 from actors.session.alerts import open_alerts
 from bridge.cli.live_rooms import NOT_REGISTERED, RoomRow, StoreSnapshot
+from bridge.cli.reading_tables import local_time
 from bridge.output.cells import fit
 from bridge.output.durations import age, go_duration
 from bridge.output.harmless import harmless
@@ -31,7 +31,7 @@ def worker_line(snapshot: StoreSnapshot, registered: str, now: float) -> Text:
         return Text("no worker was ever here", "bold red")
     ago = go_duration(now - worker.alive_at)
     if not worker.running:
-        last_sign = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(worker.alive_at))
+        last_sign = local_time(worker.alive_at)
         return Text.assemble(
             ("NO WORKER RUNS HERE", "bold red"), f": this is the state of {last_sign}, {ago} ago"
         )
