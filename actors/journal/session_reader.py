@@ -132,7 +132,9 @@ class SessionReader(Protocol):
     """
 
     def workers(self) -> list[WorkerRow]:
-        """The workers, the one with the newest start first.  Empty: none has written yet.
+        """The workers: those that run, then the others, each with the newest start first.
+
+        Empty: none has written yet.
 
         A store with one writer gives the one that wrote last.
         """
@@ -204,5 +206,5 @@ within the block."""
 
 
 def newest_worker(reader: SessionReader) -> WorkerRow | None:
-    """The worker that started last; None where none has written yet."""
+    """The running worker that started last, or else the last one; None if none has written yet."""
     return next(iter(reader.workers()), None)

@@ -27,6 +27,7 @@ from bridge.config import rule_list
 from bridge.config.limit_list import LIMITS
 from bridge.config.rule_list import RuleTable
 from bridge.config.settings import Settings, load
+from bridge.config.store_address import StoreAddress
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.compare_monitoring import TYPES
 from bridge.lab.demo.compare_rules import RULES
@@ -92,7 +93,7 @@ class _Watching:
 
 
 def _stored_sessions(data_dir: Path) -> list[SessionView]:
-    with open_sessions(data_dir) as reader:
+    with open_sessions(StoreAddress(data_dir)) as reader:
         rows = reader.sessions(limit=1_000).sessions
         return [session for row in rows if (session := reader.session(row.id)) is not None]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +23,7 @@ from actors.outlets.outlet_counts import OutletCounts
 from actors.outlets.subscription import Subscription
 from actors.runtime import ActorSystem, ChildSpec, Intensity, Service
 from bridge.app.session_source import open_sessions
+from bridge.config.store_address import StoreAddress
 from bridge.config.webhook_list import WebhookSettings
 from bridge.livekit.tokens import ApiKey
 from bridge.outlets.http_sender import HttpSender
@@ -80,18 +80,21 @@ class RunningOutlets:
 def start_outlets(
     webhooks: Sequence[WebhookSettings],
     system: ActorSystem,
-    data_dir: Path,
+    address: StoreAddress,
     feed: Feed,
     api_key: ApiKey,
     *,
     clock: Clock,
     announce: Announce,
 ) -> RunningOutlets:
-    """Start an outbox for each endpoint, under the root supervisor."""
-    store, reading = SqliteOutbox(data_dir), trio.CapacityLimiter(1)
+    """Start an outbox for each endpoint, under the root supervisor.
+
+    What waits is in a file of the data directory, also where the sessions are in a database.
+    """
+    store, reading = SqliteOutbox(address.data_dir), trio.CapacityLimiter(1)
 
     async def summary(session: str) -> Mapping[str, Any] | None:
-        return await trio.to_thread.run_sync(_summary, data_dir, session, limiter=reading)
+        return await trio.to_thread.run_sync(_summary, address, session, limiter=reading)
 
     def outbox(outlet: Outlet) -> Service:
         webhook = outlet.settings
@@ -123,10 +126,10 @@ def start_outlets(
     return RunningOutlets(outlets, feed, partial(store.listed, MOST_LISTED))
 
 
-def _summary(data_dir: Path, session: str) -> Mapping[str, Any] | None:
+def _summary(address: StoreAddress, session: str) -> Mapping[str, Any] | None:
     """The session whole but for its timeline; None where it is not to be had."""
     try:
-        with open_sessions(data_dir) as reader, reader.open_session(session) as opened:
+        with open_sessions(address) as reader, reader.open_session(session) as opened:
             if opened is None:
                 return None
             # Its timeline went out entry by entry.

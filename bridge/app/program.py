@@ -51,10 +51,12 @@ from bridge.app.room_actors import (
     start_room_actors,
 )
 from bridge.app.rule_acting import require_sound_rules, send_text_streams
+from bridge.app.store_archive import open_archive
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import Settings, SettingsError
+from bridge.config.store_address import store_address
 from bridge.config.webhook_list import webhooks_of
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.heartbeat import Heartbeat
@@ -73,7 +75,6 @@ from bridge.livekit.worker.jobs import JobBook, Reserve
 from bridge.livekit.worker.worker import Worker, WorkerConfig
 from bridge.livekit.worker.worker_rejection import WorkerRejected
 from bridge.store.retention import Retention
-from bridge.store.sqlite_archive import open_store
 
 if TYPE_CHECKING:
     from bridge.app.monitoring import Monitoring
@@ -157,8 +158,8 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     api_key = ApiKey(settings.api_key, settings.api_secret, clock.now)
     try:
         async with (
-            open_store(
-                settings.data_dir, instance=own_id.name, retention=_retention(settings)
+            open_archive(
+                store_address(settings), instance=own_id.name, retention=_retention(settings)
             ) as archive,
             trio_asyncio.open_loop(),
             ServerApi(endpoint, api_key, clock=clock) as api,
@@ -292,11 +293,13 @@ def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> Non
         return
     from bridge.app.outlets import start_outlets
 
-    feed = open_feed(settings.data_dir, program.rooms.backlog)
+    # Each worker sends what its own sessions say: with a common database, every event once.
+    name = program.worker.config.instance
+    feed = open_feed(store_address(settings), program.rooms.backlog, name)
     program.outlets = start_outlets(
         webhooks,
         program.system,
-        settings.data_dir,
+        store_address(settings),
         feed,
         api_key,
         clock=program.clock.now,

@@ -1,27 +1,35 @@
 """Where stored sessions are read from: the one place that chooses a reader.
 
 Commands, pages and API get their `SessionReader` from here.  Imported without trio, so that a
-command that reads starts fast.
+command that reads starts fast.  A database's driver is imported only where one is named.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from actors.journal.session_reader import SessionReader
+from bridge.config.store_address import StoreAddress
 from bridge.store.journal_reader import JournalReader, open_journal_reader
 from bridge.store.sqlite_reader import open_reader
 
 
-def open_sessions(data_dir: Path) -> AbstractContextManager[SessionReader]:
-    """The sessions of a data directory.
+def open_sessions(store: StoreAddress) -> AbstractContextManager[SessionReader]:
+    """The sessions of a store.
 
     Raises `NoStore`, `StoreRefused` and `ArchiveTrouble`, the last one also from within the block.
     """
-    return open_reader(data_dir)
+    if store.database_url is None:
+        return open_reader(store.data_dir)
+    from bridge.postgres.postgres_reader import open_database_reader
+
+    return open_database_reader(store.database_url)
 
 
-def open_journals(data_dir: Path) -> AbstractContextManager[JournalReader]:
-    """The whole journals of a data directory.  Raises as `open_sessions` does."""
-    return open_journal_reader(data_dir)
+def open_journals(store: StoreAddress) -> AbstractContextManager[JournalReader]:
+    """The whole journals of a store.  Raises as `open_sessions` does."""
+    if store.database_url is None:
+        return open_journal_reader(store.data_dir)
+    from bridge.postgres.postgres_reader import open_database_journals
+
+    return open_database_journals(store.database_url)

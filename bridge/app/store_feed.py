@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from actors.journal.backlog import Backlog
 from actors.journal.feed import Feed
 from actors.journal.shared_feed import SharedFeed
-from bridge.store.sqlite_feed import SqliteFeed
+from bridge.config.store_address import StoreAddress
 
 
-def open_feed(data_dir: Path, backlog: Backlog) -> Feed:
-    """Entries as `backlog` gets them written, read once for all who follow."""
-    return SharedFeed(
-        SqliteFeed(data_dir, lambda: backlog.batch_written, backlog.report_unreadable)
-    )
+def open_feed(store: StoreAddress, backlog: Backlog, only_worker: str | None = None) -> Feed:
+    """Entries as `backlog` gets them written, read once for all who follow.
+
+    In a database there are also those of other workers, unless it is for `only_worker`.
+    """
+    if store.database_url is None:
+        from bridge.store.sqlite_feed import SqliteFeed
+
+        feed: Feed = SqliteFeed(
+            store.data_dir, lambda: backlog.batch_written, backlog.report_unreadable
+        )
+    else:
+        from bridge.postgres.postgres_feed import PostgresFeed
+
+        feed = PostgresFeed(
+            store.database_url,
+            lambda: backlog.batch_written,
+            backlog.report_unreadable,
+            only_worker=only_worker,
+        )
+    return SharedFeed(feed)

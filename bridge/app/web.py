@@ -21,6 +21,7 @@ from bridge.config.http_address import HttpAddress
 from bridge.config.machine import clients_for_descriptors, descriptor_limit
 from bridge.config.public_address import PublicAddress
 from bridge.config.settings import Settings
+from bridge.config.store_address import store_address
 from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.answer_types import (
     DeliveryView,
@@ -96,7 +97,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     backlog = ports.backlog
     readers = StoreReaders(
-        lambda: open_sessions(settings.data_dir), unreadable=backlog.report_unreadable
+        lambda: open_sessions(store_address(settings)), unreadable=backlog.report_unreadable
     )
     api = Api(
         readers,
@@ -106,7 +107,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     alerts = AlertSource(ports.open_sessions, ports.alert_rules)
     outbox = OutboxRoutes(partial(_outbox, ports))
-    events = EventSource(ports.feed or open_feed(settings.data_dir, backlog))
+    events = EventSource(ports.feed or open_feed(store_address(settings), backlog))
     sources = _sources(ports, webhooks, events)
     front = PublicAddress(
         frozenset(settings.http_host), settings.http_root, settings.trusted_proxies

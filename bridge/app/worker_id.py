@@ -27,6 +27,7 @@ from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, StoreRefused, newest_worker
 from bridge.app.session_source import open_sessions
 from bridge.config.settings import Settings
+from bridge.config.store_address import StoreAddress
 
 FILE: Final = "worker-id"
 _CONTENT: Final = re.compile(rb"([0-9a-f]{12}) (\d+)\n")
@@ -43,9 +44,11 @@ class WorkerId:
 def worker_id(settings: Settings) -> WorkerId:
     """Call it before the store is opened, because then this worker is the last that wrote there."""
     name = settings.worker_name or instance_of(settings.data_dir)
+    if settings.database_url is not None:
+        return WorkerId(name)  # The worker that started last there may be another one.
     before = None
     unreadable = suppress(NoStore, StoreRefused, ArchiveTrouble, sqlite3.Error, OSError)
-    with unreadable, open_sessions(settings.data_dir) as reader:
+    with unreadable, open_sessions(StoreAddress(settings.data_dir)) as reader:
         before = newest_worker(reader)
     former = {before.instance} if before is not None else set[str]()
     return WorkerId(name, frozenset(former - {name}))

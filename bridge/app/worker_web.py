@@ -22,6 +22,7 @@ from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
 if TYPE_CHECKING:
+    from actors.journal.feed import Feed
     from bridge.app.program import Program
 
 log = structlog.get_logger()
@@ -57,10 +58,17 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         clock=program.clock,
         heartbeat=program.heartbeat,
         alert_rules=(*alert_rules(rules_of(settings)), *(one.name for one in limits_of(settings))),
-        feed=None if program.outlets is None else program.outlets.feed,
+        feed=_shared_feed(settings, program),
         outlets=lambda: () if program.outlets is None else program.outlets.outlets,
         parked_deliveries=None if program.outlets is None else program.outlets.parked,
     )
+
+
+def _shared_feed(settings: Settings, program: Program) -> Feed | None:
+    """The feed of the webhooks, unless that has the entries of this worker only."""
+    if program.outlets is None or settings.database_url is not None:
+        return None
+    return program.outlets.feed
 
 
 def _worker_snapshot(program: Program) -> WorkerSnapshot:

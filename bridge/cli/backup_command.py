@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
-from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
+from bridge.config.settings import BY_NAME, SettingsError
+from bridge.config.store_address import StoreAddress, file_store_of
 
 _SETTINGS: Final = (BY_NAME["data-dir"],)
+PG_DUMP: Final = "back it up with pg_dump -n room_actors"
+PG_RESTORE: Final = "restore it with pg_restore"
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
@@ -54,14 +57,14 @@ def _backup(flags: Flags) -> None:
     from bridge.cli.store_access import no_store
     from bridge.output.progress import ProgressLine
 
-    file, directory = _file_of(flags, "backup"), data_dir_of(flags)
+    file, directory = _file_of(flags, "backup"), file_store_of(flags, PG_DUMP)
     with ProgressLine(sys.stderr) as progress:
         from actors.journal.session_reader import NoStore
 
         try:
             content = write_backup(directory, file, progress)
         except NoStore:
-            raise NoStore(no_store(directory)) from None
+            raise NoStore(no_store(StoreAddress(directory))) from None
     sys.stdout.write(
         f"{file}: {content.sessions} sessions, {content.webhooks} webhooks that wait, "
         f"{content.size / 1e6:.1f} MB\n"
@@ -73,7 +76,7 @@ def _restore(flags: Flags) -> None:
     from bridge.app.backup import restore_backup
     from bridge.output.progress import ProgressLine
 
-    file, directory = _file_of(flags, "restore"), data_dir_of(flags)
+    file, directory = _file_of(flags, "restore"), file_store_of(flags, PG_RESTORE)
     with ProgressLine(sys.stderr) as progress:
         content, moved = restore_backup(file, directory, progress, replace="replace" in flags)
     for path in moved:

@@ -27,9 +27,11 @@ from rich.text import Text
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, StoreRefused
 from bridge.app.session_source import open_sessions
+from bridge.cli.database_check import check_database
 from bridge.cli.probes import NO_MEDIA, PROBES, CheckRow, ServerCheck
 from bridge.config import machine
 from bridge.config.settings import BY_NAME, TABLE, Setting, UncheckedSettings, read_settings
+from bridge.config.store_address import StoreAddress
 from bridge.config.values import HttpAddress
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.proxies import drop_proxies
@@ -201,6 +203,10 @@ def _unwritable(name: str, folder: Path, error: OSError) -> CheckRow:
 def _store(read: UncheckedSettings) -> CheckRow:
     """Make a database with SQLite's write-ahead log there: some file systems cannot do it."""
     name, folder = "store", read.values.get("data-dir")
+    if "database-url" in read.problems:
+        return _not_tried(name, "--database-url")
+    if read.values["database-url"] is not None:
+        return check_database(name, read.values["database-url"])
     if folder is None:
         return _not_tried(name, "--data-dir")
     try:
@@ -218,7 +224,7 @@ def _stored_sessions(name: str, folder: Path) -> CheckRow:
     """The sessions of earlier runs can be read."""
     detail, elsewhere = f"SQLite {sqlite3.sqlite_version} writes there", BY_NAME["data-dir"].how()
     try:
-        with open_sessions(folder) as reader:
+        with open_sessions(StoreAddress(folder)) as reader:
             damage, count = reader.damage(), reader.count()
     except NoStore:
         return CheckRow(name, "ok", detail)

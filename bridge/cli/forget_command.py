@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
-from bridge.config.settings import BY_NAME, SettingsError, data_dir_of
+from bridge.config.settings import BY_NAME, SettingsError
+from bridge.config.store_address import StoreAddress, file_store_of
 
 if TYPE_CHECKING:
     from bridge.app.forget import ForgetReport
@@ -25,12 +26,12 @@ def _forget(flags: Flags) -> int:
     person = flags.get("identity")
     if not person:
         raise SettingsError("forget needs an identity or a person key: room-actors forget IDENTITY")
-    directory = data_dir_of(flags)
+    directory = file_store_of(flags, "forget works on a data directory only")
     try:
         with ProgressLine(sys.stderr) as progress:
             report = forget(directory, str(person), progress)
     except NoStore:
-        complain(no_store(directory))
+        complain(no_store(StoreAddress(directory)))
         return FAILED
     except (StoreRefused, ArchiveTrouble, OutboxTrouble) as error:
         complain(str(error))

@@ -29,6 +29,7 @@ from actors.session.view import coverage, totals
 from bridge.app.session_source import open_sessions
 from bridge.cli.store_access import no_store
 from bridge.config.http_address import HttpAddress
+from bridge.config.store_address import StoreAddress
 from bridge.store.schema import FILE
 
 RATE_OVER: Final = 10.0
@@ -59,7 +60,7 @@ class StoreSnapshot:
         return time.time() - next((offset for offset in offsets if offset is not None), 0.0)
 
 
-def snapshots(data_dir: Path) -> Generator[StoreSnapshot, None, None]:
+def snapshots(store: StoreAddress) -> Generator[StoreSnapshot, None, None]:
     """A snapshot for each `next`, for ever.
 
     The file is opened anew where it was replaced, and where a worker begins or ends: a file that
@@ -68,23 +69,26 @@ def snapshots(data_dir: Path) -> Generator[StoreSnapshot, None, None]:
     snapshot = StoreSnapshot(time.time(), None, ())
     while True:
         try:
-            opened = _identity(data_dir)
-            with open_sessions(data_dir) as reader:
+            opened = _identity(store)
+            with open_sessions(store) as reader:
                 while True:
                     worker = newest_worker(reader)
                     at = worker.alive_at if worker else time.time()
                     snapshot = StoreSnapshot(at, worker, reader.live())
                     yield snapshot
-                    if _identity(data_dir) != opened:
+                    if _identity(store) != opened:
                         break
         except NoStore:
-            yield evolve(snapshot, trouble=no_store(data_dir))
+            yield evolve(snapshot, trouble=no_store(store))
         except (StoreRefused, ArchiveTrouble) as error:
             yield evolve(snapshot, trouble=str(error))
 
 
-def _identity(data_dir: Path) -> tuple[int, int, bool] | None:
-    path = data_dir / FILE
+def _identity(store: StoreAddress) -> tuple[int, int, bool] | None:
+    """Of the file; None where there is none."""
+    if store.database_url is not None:
+        return None
+    path = store.data_dir / FILE
     try:
         status = path.stat()
     except OSError:

@@ -10,7 +10,7 @@ from typing import Final
 from bridge.cli.command import FAILED, Command, Flags, complain
 from bridge.config.settings import BY_NAME
 
-_SETTINGS: Final = (BY_NAME["data-dir"],)
+_SETTINGS: Final = (BY_NAME["data-dir"], BY_NAME["database-url"])
 
 
 def _read(show: str, module: str = "reading") -> Callable[[Flags], int]:
@@ -124,7 +124,7 @@ def _add_report_flags(parser: argparse.ArgumentParser) -> None:
 ROOMS: Final = Command(
     "rooms",
     "show what is live",
-    "Shows the rooms that are watched now, from what the data directory has.\n"
+    "Shows the rooms that are watched now, from what the store has.\n"
     "Where no worker runs, it shows the rooms that the last worker watched at its end.",
     _read("rooms"),
     _SETTINGS,
@@ -133,7 +133,7 @@ ROOMS: Final = Command(
 SESSIONS: Final = Command(
     "sessions",
     "show the stored sessions, the newest first",
-    "Shows the sessions that the data directory has, the newest first.",
+    "Shows the sessions that the store has, the newest first.",
     _read("sessions"),
     _SETTINGS,
     add_flags=_add_sessions_flags,

@@ -62,7 +62,7 @@ RULES: Final = Command(
     "Checks the rules and limits of a file, or says what they would have done in the sessions\n"
     "that the data directory has.  A trial acts on nobody.",
     _run,
-    (BY_NAME["data-dir"],),
+    (BY_NAME["data-dir"], BY_NAME["database-url"]),
     takes="check|try FILE",
     add_flags=_add_flags,
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, SessionReader, StoreRefused
 from bridge.app.session_source import open_journals, open_sessions
 from bridge.cli.command import Flags
-from bridge.config.settings import BY_NAME, SettingsError, data_dir_of, read_settings
+from bridge.config.settings import BY_NAME, SettingsError, read_settings
+from bridge.config.store_address import StoreAddress, store_address_of
 
 if TYPE_CHECKING:
     from bridge.cli.api_reader import ApiReader
@@ -45,8 +45,9 @@ def api_of(flags: Flags) -> Generator[ApiReader, None, None]:
     from bridge.cli.api_reader import ApiReader
 
     _prepare_output(flags)
-    if "data-dir" in flags:
-        raise SettingsError("--api and --data-dir: give one of them")
+    for name in ("data-dir", "database-url"):
+        if name in flags:
+            raise SettingsError(f"--api and --{name}: give one of them")
     token = flags.get("token")
     if token is None:
         read = read_settings(flags)
@@ -76,23 +77,26 @@ def open_journals_of(flags: Flags) -> Generator[JournalReader, None, None]:
 
 @contextmanager
 def _open(
-    flags: Flags, open_reader: Callable[[Path], AbstractContextManager[T]]
+    flags: Flags, open_reader: Callable[[StoreAddress], AbstractContextManager[T]]
 ) -> Generator[T, None, None]:
     _prepare_output(flags)
-    directory = data_dir_of(flags)
+    store = store_address_of(flags)
     try:
-        with open_reader(directory) as reader:
+        with open_reader(store) as reader:
             yield reader
     except NoStore:
-        raise StoreUnavailable(no_store(directory)) from None
+        raise StoreUnavailable(no_store(store)) from None
     except (StoreRefused, ArchiveTrouble) as error:
         raise StoreUnavailable(str(error)) from None
 
 
-def no_store(directory: Path) -> str:
+def no_store(store: StoreAddress) -> str:
     """The error where no session was ever stored."""
+    if store.database_url is not None:
+        row = BY_NAME["database-url"]
+        return f"no sessions are kept in {store}: name another by {row.how()}, or start a worker"
     row = BY_NAME["data-dir"]
     return (
-        f"no sessions are kept in {directory}: name the directory of the worker by {row.how()}, "
+        f"no sessions are kept in {store}: name the directory of the worker by {row.how()}, "
         "or start one"
     )

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -40,6 +39,7 @@ from bridge.cli.top_frame import (
 )
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import SettingsError, read_settings
+from bridge.config.store_address import StoreAddress
 from bridge.output.table import print_table
 
 EVERY: Final = 1.0
@@ -55,12 +55,12 @@ def top(flags: Mapping[str, object]) -> None:
     if "token" in flags:
         raise SettingsError("--token is for --api URL")
     read = read_settings(flags)
-    for name in ("data-dir", "http"):
+    for name in ("data-dir", "database-url", "http"):
         if name in read.problems:
             raise SettingsError(read.problems[name])
-    data_dir: Path = read.values["data-dir"]
+    store = StoreAddress(read.values["data-dir"], read.values["database-url"])
     address: HttpAddress | None = read.values["http"]
-    _show(flags, store_pictures(data_dir, address), store_pictures(data_dir, address, alone=True))
+    _show(flags, store_pictures(store, address), store_pictures(store, address, alone=True))
 
 
 def _show(
@@ -80,11 +80,11 @@ def _show(
 
 
 def store_pictures(
-    data_dir: Path, address: HttpAddress | None, *, alone: bool = False
+    store: StoreAddress, address: HttpAddress | None, *, alone: bool = False
 ) -> Generator[TopPicture]:
     """A picture for each `next`, from the store of this machine.  `alone`: only one is wanted."""
     registration_check, rates = RegistrationCheck(address), MessageRates()
-    with closing(snapshots(data_dir)) as following:
+    with closing(snapshots(store)) as following:
         for snapshot in following:
             if alone and address and snapshot.worker and snapshot.runs:
                 registration = ask_registration(address, snapshot.worker.instance)

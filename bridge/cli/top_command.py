@@ -34,6 +34,6 @@ TOP: Final = Command(
     "Keys sort (r p t m a w), scroll (arrows, pages) and filter (/). Without a terminal it\n"
     "prints one plain table.",
     _top,
-    (BY_NAME["data-dir"], BY_NAME["http"]),
+    (BY_NAME["data-dir"], BY_NAME["database-url"], BY_NAME["http"]),
     add_flags=_add_flags,
 )

@@ -158,9 +158,14 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "database-url", "ROOM_ACTORS_DATABASE_URL", "URL", values.database_url,
-        "PostgreSQL for several workers",
-        default_text="SQLite file in the data directory", planned=True,
+        "PostgreSQL for the sessions of several workers; better in the environment",
+        default_text="SQLite file in the data directory",
         in_file=True, hidden=True,
+    ),
+    _row(
+        "events", "ROOM_ACTORS_EVENTS", "WHERE", values.events,
+        "with a database, where events go: shared, into the database",
+        default="shared",
     ),
     _row(
         "http", "ROOM_ACTORS_HTTP", "ADDRESS", values.http_address,

@@ -19,7 +19,6 @@ only by flag (`--agent-name ''`) or file.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -39,6 +38,7 @@ from bridge.config.setting_sources import KEY_FILE, BadSource, GivenSettings
 from bridge.config.setting_table import BY_NAME, MAX_ROOMS, TABLE, Setting
 from bridge.config.values import HttpAddress, SettingsError
 from bridge.outlets.endpoint_url import EndpointUrl
+from bridge.postgres.database_url import secrets_of_url
 
 __all__ = [
     "BY_NAME",
@@ -96,6 +96,8 @@ class Settings:
     keep_size: int
     """Bytes."""
     database_url: str | None = field(repr=False)
+    events: str
+    """`shared`: all events go to the database."""
     http: HttpAddress | None
     """None: off."""
     http_token: str | None = field(repr=False)
@@ -146,8 +148,7 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret; the log takes these out of its lines."""
-        password = re.match(r"\w+://[^/@]*:([^/@]+)@", self.database_url or "")
-        words = (self.api_secret, self.http_token, password[1] if password else None)
+        words = (self.api_secret, self.http_token, *secrets_of_url(self.database_url))
         more = (*self.webhook_secret, *secrets_of_lists(self.lists))
         return tuple(word for word in (*words, *more) if word)
 

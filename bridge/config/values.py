@@ -176,9 +176,23 @@ def url_root(value: object) -> str:
 def database_url(value: object) -> str:
     """Never repeated in an error: it may hold a password."""
     given = text(value)
-    if not re.match(r"(postgresql|postgres)://[^\s]+$", given):
+    if not re.match(r"(postgresql|postgres)://[^\s]+$", given) or not _is_url(given):
         raise BadValue("is not a database; give postgresql://USER:PASSWORD@HOST/NAME")
     return given
+
+
+def _is_url(given: str) -> bool:
+    try:
+        return bool(urlsplit(given).netloc or urlsplit(given).path)
+    except ValueError:
+        return False
+
+
+def events(value: object) -> str:
+    """Where events go if there is a database."""
+    if value == "local":
+        raise BadValue("local: a journal on this machine is not supported yet; give shared")
+    return choice("shared")(value)
 
 
 # ---------------------------------------------------------------- plain kinds

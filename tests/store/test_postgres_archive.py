@@ -125,13 +125,13 @@ def test_a_pattern_finds_the_same_as_in_memory(database_url: str) -> None:
             [("[!a]", "!"), ("a[b-]", "a-"), ("[a-c]", "b"), ("[[:alpha:]]", "a"), ("\0", "\0")]
         )
         def same(pairs: list[tuple[str, str]]) -> None:
-            found = db.execute(
+            in_database = db.execute(
                 "SELECT t ~ p FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS one (t, p, n)"
                 " ORDER BY n",
                 ([text for _, text in pairs], [regex_in_postgres(one) for one, _ in pairs]),
             ).fetchall()
             wanted = [regex_of(pattern).match(text) is not None for pattern, text in pairs]
-            assert [bool(one) for (one,) in found] == wanted
+            assert [bool(one) for (one,) in in_database] == wanted
 
         same()
 
@@ -187,6 +187,10 @@ async def test_a_feed_of_two_workers_has_all_entries_of_both(database_url: str) 
             await histories["a"].write_to(first)
         page = await feed.after(position, 1_000)
         got += [one.room_sid for one in page.entries]
+        of_one = PostgresFeed(database_url, only_worker="b")
+        assert not (await of_one.after(await of_one.newest(), 10)).entries
+        entries = (await of_one.after(Position({}), 1_000)).entries
+        assert [one.entry for one in entries] == list(journals[1].unpublished)
     for journal in journals:
         assert got.count(journal.state.room_sid) == len(journal.unpublished)
 
