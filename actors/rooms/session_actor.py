@@ -16,10 +16,10 @@ from typing import Final, TypeAlias, final, get_args
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Clock
 from actors.rooms.messages import (
+    ConnectionMessage,
     EndSession,
     JobAttached,
     LeaveRoom,
-    MeasureVideo,
     ReannounceSession,
     Reported,
     RosterWanted,
@@ -102,9 +102,7 @@ class SessionActor(Actor[SessionMessage]):
         self._rules_due = inf
 
     async def started(self) -> None:
-        self._connection: Ref[LeaveRoom | RosterWanted | MeasureVideo] = self.context.sibling(
-            "connection"
-        )
+        self._connection: Ref[ConnectionMessage] = self.context.sibling("connection")
         self._rules = self._start_rules(self._journal.state)
         self._report_ready()
         self._publish()

@@ -25,7 +25,7 @@ def _health(flags: Flags) -> int:
     address = read.values["http"]
     if address is None:
         raise SettingsError("--http is off: there is no address to ask; set it, or ask nothing")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    host = str({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host))  # noqa: S104
     connection = http.client.HTTPConnection(host, address.port, timeout=TIMEOUT)
     try:
         connection.request("GET", path)
