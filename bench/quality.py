@@ -5,8 +5,8 @@
 
 **truth**: a private livekit-server and a room for each network: packets lost at 0, 2, 5 and 10 %,
 and delayed by 0 to 60 ms.  One person talks in each.  A library in the person's process drops the
-packets and counts them.  Each room has two observers of ours: one measures all the time, one samples
-as `--measure-tracks sampled` does.  Shown is also the level that LiveKit gave.
+packets and counts them.  Each room has two observers of ours: one measures all the time, one
+samples as `--measure-tracks sampled` does.  Shown is also the level that LiveKit gave.
 
 **cost**: 4 rooms with 5 people who talk, and three observers in processes of their own at the same
 time, one for each value of `--measure-tracks`: the CPU of each.
@@ -33,7 +33,7 @@ from actors.session import QualityChanged, RoomEvent, TracksMeasured
 from actors.session.opinion_score import opinion_score
 from actors.session.track_stats import TrackStats
 from bench.measure import load, machine, markdown, save
-from bridge.lab.people import PacketCounts, PacketLoss, People, Person, open_people
+from bridge.lab.people import PacketCounts, PacketLoss, People, open_people
 from bridge.lab.server import PrivateServer, ensure_server
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.sdk_options import SdkOptions
@@ -107,13 +107,10 @@ def access(server: PrivateServer) -> dict[str, str]:
 # ---------------------------------------------------------------- truth
 
 
-async def talker(
-    people: People, room: str, loss: PacketLoss | None = None, name: str = ""
-) -> Person:
-    person = await people.join(room, name or f"{room}-talker", loss=loss)
-    await person.publish("microphone")
+async def talker(people: People, room: str, name: str, loss: PacketLoss | None = None) -> None:
+    person = await people.join(room, name, loss=loss)
+    await person.publish("microphone", steady=loss is not None)
     await person.speak(True)
-    return person
 
 
 async def truth(server: PrivateServer, folder: Path, seconds: float) -> list[dict[str, Any]]:
@@ -134,7 +131,7 @@ async def truth(server: PrivateServer, folder: Path, seconds: float) -> list[dic
         AsyncExitStack() as stack,
     ):
         for room, loss in zip(rooms, losses, strict=True):
-            await talker(people, room, loss)
+            await talker(people, room, "talker", loss)
         for network, loss in zip(NETWORKS, losses, strict=True):
             loss.set(network.loss, network.delay)
         before = [loss.counts for loss in losses]
@@ -198,8 +195,8 @@ def show_truth(rows: Sequence[Mapping[str, Any]]) -> str:
     def percent(value: float) -> str:
         return f"{100 * value:.2f}"
 
-    def sampled_packets(one: Mapping[str, Any]) -> int:
-        return one["sampled"]["packets"] + one["sampled"]["lost"]
+    def lost_of(one: Mapping[str, Any]) -> str:
+        return f"{one['lost']} of {one['packets'] + one['lost']}"
 
     head = [
         "network", "true loss, %", "all: loss, %", "sampled: loss, %", "MOS of the truth",
@@ -211,7 +208,7 @@ def show_truth(rows: Sequence[Mapping[str, Any]]) -> str:
             one["network"],
             f"{percent(one['loss'])} ({one['dropped']} of {one['sent']})",
             f"{percent(one['all']['loss'])} ({one['all']['lost']})",
-            f"{percent(one['sampled']['loss'])} ({one['sampled']['lost']} of {sampled_packets(one)})",
+            f"{percent(one['sampled']['loss'])} ({lost_of(one['sampled'])})",
             f"{one['score']:.2f}",
             f"{one['all']['score']:.2f}",
             f"{one['sampled']['score']:.2f}",
@@ -261,7 +258,7 @@ async def cost(server: PrivateServer, seconds: float) -> dict[str, float]:
 
     async with open_people(server.url, server.api_key, server.api_secret) as people:
         for number in range(ROOMS * TALKERS):
-            await talker(people, f"cost-{number % ROOMS}", name=f"person-{number}")
+            await talker(people, f"cost-{number % ROOMS}", f"person-{number}")
         async with trio.open_nursery() as nursery:
             for plan in PLANS:
                 nursery.start_soon(run, plan)

@@ -31,7 +31,9 @@ from bridge.config.store_address import StoreAddress
 from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.compare_monitoring import TYPES
 from bridge.lab.demo.compare_rules import RULES
-from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
+from bridge.lab.demo.compare_tracks import MEASURE
+from bridge.lab.demo.demo_run import DemoSettings, run_demo
+from bridge.lab.demo.demo_worker import Target
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ STORY: Final[Mapping[str, object]] = {
     "report-every": "20s",
     "http": "127.0.0.1:0",
     "job-types": TYPES,
+    "measure-tracks": MEASURE,
 }
 """Intervals shorter than `start`'s, so that a story of 40 s shows both; the page on a free port."""
 LAST_WEBHOOKS: Final = 20.0
@@ -54,8 +57,8 @@ NOBODY: Final[Mapping[str, object]] = {
 
 def run(demo: DemoSettings) -> int:
     """Tell the story; returns the exit code."""
-    story = partial(run_demo, demo, real_worker, _simulated_worker, webhooks=True, rules=True)
-    return trio.run(story)
+    with_all = partial(run_demo, webhooks=True, rules=True, tracks=True)
+    return trio.run(partial(with_all, demo, real_worker, _simulated_worker))
 
 
 @define(eq=False)

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from bridge.app.demo_role import real_worker
 from bridge.lab.demo import demo_run
-from bridge.lab.demo.demo_run import DemoSettings, DemoWorker, Target, run_demo
+from bridge.lab.demo.demo_run import DemoSettings, run_demo
+from bridge.lab.demo.demo_worker import DemoWorker, Target
 from bridge.lab.egress.redis_server import find_redis
 
 

@@ -11,6 +11,10 @@ from actors.session import SessionView
 from bridge.lab.demo.compare import Comparison, FinalTotals, compare
 from bridge.lab.demo.compare_monitoring import MonitoringComparison, compare_monitoring
 from bridge.lab.demo.compare_rules import RuleComparison, compare_rules
+from bridge.lab.demo.compare_tracks import (
+    MeasuredMicrophone,
+    TrackComparison,
+)
 from bridge.lab.demo.compare_webhooks import WebhookComparison, compare_webhooks
 from bridge.lab.demo.play_script import RoomStory
 from bridge.lab.demo.recorded_room import RecordedRoom, RecordingComparison, compare_recording
@@ -25,6 +29,7 @@ class DemoParts:
     receiver: WebhookReceiver | None = None
     rules: bool = False
     recorded: RecordedRoom | None = None
+    measured: MeasuredMicrophone | None = None
 
 
 @frozen
@@ -37,6 +42,7 @@ class Chapters:
     monitoring: MonitoringComparison | None = None
     rules: RuleComparison | None = None
     recording: RecordingComparison | None = None
+    tracks: TrackComparison | None = None
 
 
 def compare_all(
@@ -48,7 +54,7 @@ def compare_all(
     parts: DemoParts,
 ) -> Chapters:
     """`sessions`: the stored ones, whole, after the worker stopped."""
-    recorded, receiver = parts.recorded, parts.receiver
+    recorded, receiver, measured = parts.recorded, parts.receiver, parts.measured
     chapters = Chapters(
         compare(stories, sessions, totals),
         webhooks=None if receiver is None else compare_webhooks(stories, sessions, receiver),
@@ -57,9 +63,16 @@ def compare_all(
         recording=(
             None if recorded is None else compare_recording(recorded.room.room, stories, sessions)
         ),
+        tracks=None if measured is None else measured.compare(stories, sessions),
     )
     comparison = chapters.comparison
-    for one in (chapters.webhooks, chapters.monitoring, chapters.rules, chapters.recording):
+    for one in (
+        chapters.webhooks,
+        chapters.monitoring,
+        chapters.rules,
+        chapters.recording,
+        chapters.tracks,
+    ):
         if one is not None:
             comparison = comparison.with_more(one.differences, one.numbers)
     return evolve(chapters, comparison=comparison)

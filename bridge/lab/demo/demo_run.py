@@ -15,31 +15,32 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 import trio
 from attrs import define, evolve, field, frozen
 from rich.console import Console
 
-from actors.monitoring.monitors import MonitorSummary
-from actors.rooms.room_port import RoomJob
-from actors.rules.limits import Limit
 from actors.simulation.simulated_rooms import SimulatedRooms
-from bridge.config.rule_list import RuleTable
 from bridge.lab.demo.chapters import DemoParts, compare_all
-from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.compare_monitoring import AGENT, monitored_person
+from bridge.lab.demo.compare_tracks import MeasuredMicrophone
+from bridge.lab.demo.demo_worker import (
+    DemoWorker,
+    StartSimulated,
+    StartWorker,
+    Target,
+)
+from bridge.lab.demo.failures import failure_text
 from bridge.lab.demo.last_page import closing_page, save_svg
 from bridge.lab.demo.play_script import (
     Administrator,
     Cast,
     Crowd,
-    StoryError,
-    WatchingWorker,
     open_early,
     tell_story,
 )
@@ -48,14 +49,12 @@ from bridge.lab.demo.script import Script, draw, limits_of_script
 from bridge.lab.demo.simulated_people import SimulatedCrowd
 from bridge.lab.demo.webhook_receiver import receiving_webhooks
 from bridge.lab.egress.redis_server import PrivateRedis
-from bridge.lab.people import PeopleError, open_people
-from bridge.lab.server import PrivateServer, ServerError, ServerUnavailableError, ensure_server
-from bridge.livekit.api_errors import ApiError
+from bridge.lab.people import open_people
+from bridge.lab.server import PrivateServer, ServerUnavailableError, ensure_server
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.proxies import drop_proxies
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import ApiKey
-from bridge.output.harmless import harmless
 from bridge.output.progress import ProgressLine
 
 ROOMS: Final = 4
@@ -106,53 +105,6 @@ class DemoSettings:
         return " ".join(["bin/room-actors demo", *flags])
 
 
-@frozen
-class Target:
-    """The server that the worker is started against."""
-
-    url: str
-    api_key: str
-    api_secret: str = field(repr=False)
-    data_dir: Path
-    webhook_url: str = ""
-    """Where webhooks go; empty: nowhere."""
-    webhook_secret: str = field(default="", repr=False)
-    limits: tuple[Limit, ...] = ()
-    """What the worker has to keep."""
-    rules: tuple[RuleTable, ...] = ()
-    """Rules besides those of `compare_rules`."""
-    page_served: Callable[[str], object] = field(default=lambda _: None, repr=False)
-    """Called with the page's URL once it is served."""
-
-
-class DemoWorker(WatchingWorker, Protocol):
-    """A running worker.  Its start and its end are a context manager's."""
-
-    async def stop(self) -> FinalTotals:
-        """Drain, end every session as `worker_stopped`, say the Final Summary and return
-        it.  `sessions` still answers afterwards."""
-        ...
-
-    def monitored(self) -> Sequence[MonitorSummary] | None:
-        """Every monitor of people so far; None where the worker takes no such jobs."""
-        ...
-
-
-class SimulatedWorker(DemoWorker, Protocol):
-    """The same without a LiveKit server."""
-
-    def assign(self, job: RoomJob) -> None:
-        """Watch this room: what LiveKit's dispatch would have done."""
-        ...
-
-
-StartWorker: TypeAlias = Callable[[Target], AbstractAsyncContextManager[DemoWorker]]
-"""Yields once the worker is registered and will find every room by itself."""
-StartSimulated: TypeAlias = Callable[
-    [SimulatedRooms, tuple[Limit, ...]], AbstractAsyncContextManager[SimulatedWorker]
-]
-
-
 class Interrupted(Exception):
     """The first signal came while something ran that cannot be cancelled."""
 
@@ -164,6 +116,7 @@ async def run_demo(
     *,
     webhooks: bool = False,
     rules: bool = False,
+    tracks: bool = False,
     console: Console | None = None,
 ) -> int:
     """Tell the story, compare, and show the last page on stdout; the exit code.
@@ -172,7 +125,8 @@ async def run_demo(
     SIGINT and SIGTERM itself: the first ends the story and everything that runs, the
     second the process (130).  `webhooks`: a worker in real rooms sends them to a receiver
     of the demo.  `rules`: the worker has the rules of `compare_rules`; where a Redis is installed
-    it records a room besides.  Raises `PlanError` for settings that do not fit.
+    it records a room besides.  `tracks`: it measures tracks as `compare_tracks` wants it.
+    Raises `PlanError` for settings that do not fit.
     """
     plan = settings.plan()
     with TemporaryDirectory(prefix="room-actors-demo-", ignore_cleanup_errors=True) as name:
@@ -185,6 +139,7 @@ async def run_demo(
             console or Console(),
             webhooks,
             rules,
+            tracks,
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -206,6 +161,7 @@ class _Demo:
     console: Console
     webhooks: bool
     rules: bool
+    tracks: bool
     work: trio.CancelScope = field(factory=trio.CancelScope)
     interrupted: bool = False
     page: str | None = None
@@ -230,7 +186,7 @@ class _Demo:
         except Interrupted:
             pass  # reported below
         except Exception as error:
-            failure = _failure_text(error)
+            failure = failure_text(error)
             if failure is None:
                 raise
         if self.verdict is not None:
@@ -286,12 +242,17 @@ class _Demo:
             if recorded is not None:
                 target = evolve(target, rules=(recorded.rule,))
             self._say_what("a private LiveKit server on loopback, real people over WebRTC")
-            early = await open_early(self.plan, people, api)
+            measured = None
+            if self.tracks:
+                measured = await MeasuredMicrophone.make(self.plan, self.data_dir / "loss")
+            crowd = people if measured is None else measured.crowd(people)
+            early = await open_early(self.plan, crowd, api)
             async with self.start_worker(target) as worker:
                 await self._open_page()
                 await self._dispatch_monitor(api, worker)
-                parts = DemoParts(receiver if self.webhooks else None, self.rules, recorded)
-                return await self._tell(people, api, worker, early, parts)
+                sent = receiver if self.webhooks else None
+                parts = DemoParts(sent, self.rules, recorded, measured)
+                return await self._tell(crowd, api, worker, early, parts)
 
     async def _dispatch_monitor(self, api: ServerApi, worker: DemoWorker) -> None:
         """Have one person monitored.  For some milliseconds after its registration LiveKit does
@@ -384,17 +345,3 @@ async def _private_server(
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(server.__exit__, None, None, None)
-
-
-_FAILURES: Final = (StoryError, PeopleError, ApiError, ServerError)
-"""Failures of this machine that are no fault of the program."""
-
-
-def _failure_text(error: Exception) -> str | None:
-    """The text for `error`, also if nurseries wrapped it; None for a fault of ours."""
-    if isinstance(error, ExceptionGroup):
-        texts = [_failure_text(one) for one in error.exceptions]
-        return texts[0] if all(texts) else None
-    if isinstance(error, _FAILURES):
-        return f"The demo could not go on: {harmless(str(error), 500)}"
-    return None

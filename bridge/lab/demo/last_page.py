@@ -24,6 +24,7 @@ from bridge.lab.demo.chapters import Chapters
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
 from bridge.lab.demo.compare_monitoring import MonitoringComparison
 from bridge.lab.demo.compare_rules import RuleComparison
+from bridge.lab.demo.compare_tracks import TrackComparison
 from bridge.lab.demo.compare_webhooks import WebhookComparison
 from bridge.lab.demo.expected_session import Shape, expected
 from bridge.lab.demo.play_script import RoomStory
@@ -113,6 +114,8 @@ def _chapters(compared: Chapters) -> Iterator[str]:
         yield _monitoring(compared.monitoring)
     if compared.rules is not None:
         yield _rules(compared.rules)
+    if compared.tracks is not None:
+        yield _tracks(compared.tracks)
     yield NO_RECORDING if compared.recording is None else _recording(compared.recording)
 
 
@@ -129,6 +132,19 @@ def _limits(stories: Sequence[RoomStory]) -> Iterator[str]:
 
 def _rules(rules: RuleComparison) -> str:
     return f"Rules: each join was greeted, {rules.fired} times; LiveKit took {rules.sent} messages"
+
+
+def _tracks(tracks: TrackComparison) -> str:
+    name, stats, counts = harmless(tracks.identity), tracks.stats, tracks.counts
+    if stats is None:
+        return f"Track quality: nothing was measured of {name}"
+    truth = "nothing was dropped: there is no C compiler"
+    if counts is not None:
+        truth = f"in truth {counts.dropped} of {counts.sent + counts.dropped}"
+    return (
+        f"Track quality: {name} lost {stats.packets_lost} of {stats.packets_lost + stats.packets} "
+        f"packets ({truth}), MOS {stats.mos}"
+    )
 
 
 def _recording(recording: RecordingComparison) -> str:

@@ -125,8 +125,8 @@ class LocalPerson:
             _, track_media = self._media.popitem()
             await track_media.stop()
 
-    async def publish(self, source: str) -> Json:
-        track_media = synthetic_media.make_media(source)
+    async def publish(self, source: str, steady: bool) -> Json:
+        track_media = synthetic_media.make_media(source, steady=steady)
         try:
             publication = await self._me.publish_track(
                 track_media.track, rtc.TrackPublishOptions(source=_TRACK_SOURCES[source])

@@ -57,10 +57,11 @@ class PacketLoss:
 
     @classmethod
     async def make(cls, directory: Path) -> PacketLoss | None:
-        """Compile the library into `directory`.  None where this machine cannot."""
+        """Compile the library into `directory`, which is made.  None where this machine cannot."""
         compiler = shutil.which("cc")
         if compiler is None or os.name != "posix":
             return None
+        await trio.Path(directory).mkdir(exist_ok=True)
         library = directory / "packet_loss.so"
         made = await trio.run_process(
             [compiler, "-O1", "-shared", "-fPIC", "-pthread", "-o", library, SOURCE, "-ldl"],

@@ -24,6 +24,8 @@ SAMPLE_RATE: Final = 16_000
 FRAME_SECONDS: Final = 0.01
 """The only length that a source without a queue takes."""
 BURST_SECONDS: Final = 0.1
+QUEUE_MILLISECONDS: Final = 300
+"""Of a steady microphone."""
 WIDTH: Final = 160
 HEIGHT: Final = 120
 PICTURES_PER_SECOND: Final = 4
@@ -57,9 +59,11 @@ class Media(Protocol):
 class Sound:
     """A microphone, or the sound of a shared screen.  Silent until `speak`."""
 
-    def __init__(self, name: str) -> None:
-        # Without a queue the native source does not tick by itself.
-        self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=0)
+    def __init__(self, name: str, *, steady: bool = False) -> None:
+        # Without a queue the native source does not tick by itself.  With one it sends evenly.
+        self._steady = steady
+        queue = QUEUE_MILLISECONDS if steady else 0
+        self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=queue)
         self.track: rtc.LocalTrack = rtc.LocalAudioTrack.create_audio_track(name, self._source)
         self._pump: asyncio.Task[None] | None = None
 
@@ -80,7 +84,8 @@ class Sound:
             for _ in range(round(BURST_SECONDS / FRAME_SECONDS)):
                 await self._source.capture_frame(tone)
             due += BURST_SECONDS
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            if not self._steady:  # A queue that is full makes us wait.
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def stop(self) -> None:
         if self._pump is not None:
@@ -111,8 +116,8 @@ class Picture:
         await self._source.aclose()
 
 
-def make_media(source: str) -> Media:
+def make_media(source: str, *, steady: bool = False) -> Media:
     """The synthetic source for one of `process_protocol.SOURCES`."""
     if source in ("microphone", "screen_audio"):
-        return Sound(source)
+        return Sound(source, steady=steady)
     return Picture(source, screen=source == "screen")

@@ -7,7 +7,7 @@ asked alone would take 0.6 ms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
@@ -34,6 +34,9 @@ class TrackCounters:
     height: int
     freezes: int
 
+
+ZERO: Final = TrackCounters(0.0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)
+"""Of a subscription at its begin."""
 
 Reading: TypeAlias = Mapping[str, TrackCounters]
 """By the SID of the track."""

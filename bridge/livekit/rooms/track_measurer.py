@@ -29,7 +29,7 @@ from actors.session.events import TracksMeasured
 from actors.session.track_stats import TrackWindow
 from bridge.livekit.rooms.renewals import STATS_DEADLINE, GetStats
 from bridge.livekit.rooms.subscriptions import Subscriptions
-from bridge.livekit.rooms.track_counters import Reading, counters_of, window_between
+from bridge.livekit.rooms.track_counters import ZERO, Reading, counters_of, window_between
 
 MeasuredTracks: TypeAlias = Literal["sampled", "all"]
 
@@ -165,9 +165,11 @@ class TrackMeasurer:
             await asyncio.sleep(2 * self._plan.skip)
             fresh = await self._read()
         old = _base(before, after)
-        # A track that was measured goes on from where it was read, a new one from here.
+        # A track that was measured goes on from where it was read, a new one from here.  Counters
+        # of a track that is not subscribed yet will begin at zero.
         goes_on = {sid: one for sid, one in old.items() if sid in wanted}
-        return {**fresh, **goes_on}
+        zero = evolve(ZERO, at=self._loop.time())
+        return {**dict.fromkeys(chosen, zero), **fresh, **goes_on}
 
     # ------------------------------------------------------------ both
 

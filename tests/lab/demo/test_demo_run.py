@@ -18,7 +18,8 @@ from rich.console import Console
 from actors.rules.limits import Limit
 from bridge.lab.demo import demo_run
 from bridge.lab.demo.compare import FinalTotals
-from bridge.lab.demo.demo_run import DemoSettings, Target, run_demo
+from bridge.lab.demo.demo_run import DemoSettings, run_demo
+from bridge.lab.demo.demo_worker import Target
 from bridge.lab.demo.script import PlanError
 from bridge.lab.people import PeopleError
 from bridge.lab.server import ServerUnavailableError

@@ -32,7 +32,7 @@ from actors.session import (
 from actors.session.view import everyone
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge.lab.demo.compare import FinalTotals
-from bridge.lab.demo.demo_run import Target
+from bridge.lab.demo.demo_worker import Target
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.server_api import ServerApi

@@ -16,10 +16,9 @@ from actors.session.track_stats import TrackWindow
 from bridge.livekit.rooms.renewals import Renewals
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
-from bridge.livekit.rooms.track_counters import TrackCounters, counters_of, window_between
+from bridge.livekit.rooms.track_counters import ZERO, TrackCounters, counters_of, window_between
 from bridge.livekit.rooms.track_measurer import MeasuredRoom, MeasurePlan, TrackMeasurer
 
-ZERO = TrackCounters(0.0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0)
 SOME = TrackCounters(10.0, 100, 5, 4000, 0.004, 96_000, 900, 0, 0, 0, 0)
 RED = "audio/RED"
 
