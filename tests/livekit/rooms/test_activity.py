@@ -64,6 +64,31 @@ async def test_speech_and_quality_come_while_sound_and_picture_do_not(real: Real
     assert {event.identity for event in recorder.all(QualityChanged)} <= {"alice", "bob"}
 
 
+async def test_a_steady_tone_from_before_our_entry_counts_from_its_first_change(
+    real: RealStage,
+) -> None:
+    """The server sends nobody the speakers of the moment in which a subscription begins.
+
+    If this fails with another server, it does, and `docs/livekit-facts.md` is to be changed.
+    """
+    alice = await real.join("alice")
+    microphone = await alice.publish("microphone")
+    await real.visible(microphone)
+    before = Recorder()
+    async with real.open(before):
+        await before.wait(TrackSubscribed)
+        await alice.speak(True)
+        await before.wait(SpeakersChanged, identities=("alice",))
+    await trio.sleep(2)  # The server smooths a level over some of its intervals of 0.4 s.
+    recorder = Recorder()
+    async with real.open(recorder):
+        await recorder.wait(TrackSubscribed)
+        await real.quality(recorder, "alice")
+        assert recorder.all(SpeakersChanged) == []
+        await alice.speak(False)
+        await recorder.wait(SpeakersChanged, identities=())
+
+
 async def test_a_camera_is_taken_again_when_the_microphone_is_gone(real: RealStage) -> None:
     alice = await real.join("alice")
     camera, microphone = await alice.publish("camera"), await alice.publish("microphone")
