@@ -27,8 +27,11 @@ from rich.text import Text
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_reader import NoStore, StoreRefused
 from bridge.app.session_source import open_sessions
+from bridge.app.worker_id import instance_of
 from bridge.cli.database_check import check_database
-from bridge.cli.probes import NO_MEDIA, PROBES, CheckRow, ServerCheck
+from bridge.cli.live_rooms import UNKNOWN, ask_registration
+from bridge.cli.probes import NO_MEDIA, PROBES, WEBHOOKS, CheckRow, ServerCheck
+from bridge.cli.webhook_probe import WebhookSource
 from bridge.config import machine
 from bridge.config.settings import BY_NAME, TABLE, Setting, UncheckedSettings, read_settings
 from bridge.config.store_address import StoreAddress
@@ -60,8 +63,12 @@ OPEN_FILES: Final = "open-file limit"
 _SERVER_SETTINGS: Final = ("url", "api-key", "api-secret")
 
 
-def run_check(flags: Mapping[str, object], *, as_json: bool, media: bool) -> int:
+def run_check(
+    flags: Mapping[str, object], *, as_json: bool, media: bool, every: bool = True
+) -> int:
     """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting.
+
+    Without `every` the table leaves out settings that have their default.
 
     With `media` a room is made on the server, which is announced before.
     """
@@ -77,11 +84,11 @@ def run_check(flags: Mapping[str, object], *, as_json: bool, media: bool) -> int
     tested = [*(_setting(row, read) for row in TABLE), *_machine(read)]
     # With a wrong setting the check will be repeated: no room is made before that.
     about = announce if media and not read.problems else None
-    results = [*tested, *_server(read, about, media=media)]
+    results = [*tested, *_server(read, about, tested[-1], media=media)]
     if as_json:
         _print_json(results)
     else:
-        _print_table(results)
+        _print_table(results, every=every)
     read.settings()
     return 0 if all(map(_holds, results)) else FAILED
 
@@ -123,7 +130,8 @@ def _setting(row: Setting, read: UncheckedSettings) -> CheckRow:
     if row.name == "api-secret" and len(read.values[row.name].encode()) < LONG_SECRET:
         do = f"works; in production let it have {LONG_SECRET} characters or more"
         return CheckRow(name, "ok", f"set, short, not shown ({origin})", do)
-    return CheckRow(name, "ok", f"{_shown(row, read.values[row.name])} ({origin})")
+    shown = f"{_shown(row, read.values[row.name])} ({origin})"
+    return CheckRow(name, "ok", shown, is_default=origin == "default")
 
 
 def _text_and_advice(row: Setting, problem: str) -> tuple[str, str]:
@@ -248,10 +256,42 @@ def _http_port(read: UncheckedSettings) -> CheckRow:
     if address is None:
         return CheckRow(name, "ok", "off")
     problem = machine.port_problem(address.host, address.port)
+    worker = _running_worker(read)
+    if problem is not None and worker is not None:
+        process, instance = worker
+        answer = ask_registration(address, instance)
+        if not answer.startswith(UNKNOWN):
+            detail = f"{address} is that of the worker that runs (process {process}): {answer}"
+            return CheckRow(name, "ok", detail)
     if problem is None:
         return CheckRow(name, "ok", f"{address} is free")
     do = f"stop what listens there, or set another by {BY_NAME['http'].how()}"
     return CheckRow(name, "failed", f"{address}: {problem}", do)
+
+
+def _running_worker(read: UncheckedSettings) -> tuple[str, str] | None:
+    """The process and the id of the worker in the data directory; None where none runs."""
+    folder = read.values.get("data-dir")
+    process = None if folder is None else lock_owner(folder)
+    if folder is None or process is None:
+        return None
+    return process, read.values.get("worker-name") or instance_of(folder)
+
+
+def _webhooks(read: UncheckedSettings, port: CheckRow) -> WebhookSource | CheckRow:
+    """How to learn whether LiveKit's webhooks arrive, or why nobody can."""
+    address: HttpAddress | None = read.values.get("http")
+    if address is None or not address.port:
+        what = "--http is off" if address is None else "--http has no fixed port"
+        return CheckRow(WEBHOOKS, "left out", f"cannot arrive: {what}")
+    if port.status == "failed":
+        return _not_tried(WEBHOOKS, f"'{port.name}'")
+    return WebhookSource(
+        address,
+        ApiKey(read.values["api-key"], read.values["api-secret"]),
+        worker_runs="is that of the worker" in port.detail,
+        token=read.values.get("http-token"),
+    )
 
 
 def _not_tried(name: str, first: str) -> CheckRow:
@@ -272,13 +312,18 @@ class _Silence:
 
 
 def _server(
-    read: UncheckedSettings, announce: Callable[[str], None] | None, *, media: bool
+    read: UncheckedSettings,
+    announce: Callable[[str], None] | None,
+    port: CheckRow,
+    *,
+    media: bool,
 ) -> list[CheckRow]:
     missing = [name for name in _SERVER_SETTINGS if name in read.problems]
     if missing:
-        return [_not_tried(name, f"--{missing[0]}") for name in PROBES]
+        return [_not_tried(name, f"--{missing[0]}") for name in (*PROBES, WEBHOOKS)]
     if machine.descriptor_limit() < machine.LEAST_DESCRIPTORS:
-        return [_not_tried(name, f"'{OPEN_FILES}'") for name in PROBES]
+        return [_not_tried(name, f"'{OPEN_FILES}'") for name in (*PROBES, WEBHOOKS)]
+    webhooks = _webhooks(read, port)
     first = next(iter(read.problems), "")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     configure_logging(_Silence(), fd=nowhere)
@@ -289,6 +334,7 @@ def _server(
         announce=announce,
         no_room=f"not tried: fix --{first} first" if media else NO_MEDIA,
         proxies=drop_proxies(),
+        webhooks=None if isinstance(webhooks, CheckRow) else webhooks,
     )
 
     async def run() -> list[CheckRow]:
@@ -296,7 +342,8 @@ def _server(
             return await check.run()
 
     with Console(stderr=True).status(f"trying {harmless(read.values['url'])}"):
-        return trio.run(run)
+        rows = trio.run(run)
+    return [*rows, webhooks] if isinstance(webhooks, CheckRow) else rows
 
 
 # ---------------------------------------------------------------- output
@@ -310,14 +357,20 @@ _MARKS: Final = {
 _PLAIN_WIDTH: Final = 200
 
 
-def _print_table(results: list[CheckRow]) -> None:
+_FIRST: Final = ("failed", "skipped", "ok", "left out")
+"""The order of a table: what is to be done comes first."""
+
+
+def _print_table(results: list[CheckRow], *, every: bool) -> None:
+    shown = [one for one in results if every or not one.is_default]
+    shown.sort(key=lambda one: (_FIRST.index(one.status), not one.do))
     # In a file or a pipe the table is so wide that most lines are whole, for grep.
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else _PLAIN_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "tested", "found", "to do"):
         table.add_column(heading, overflow="fold")
-    for result in results:
+    for result in shown:
         word, style = _MARKS[result.status]
         table.add_row(
             Text(word, style), Text(result.name), Text(_safe(result.detail)), Text(_safe(result.do))
@@ -329,6 +382,9 @@ def _print_table(results: list[CheckRow]) -> None:
     failed = sum(result.status == "failed" for result in results)
     text = f"{failed} of {len(results)} failed" if failed else "All hold."
     console.print(Text(text, "bold red" if failed else "bold green"))
+    hidden = len(results) - len(shown)
+    if hidden:
+        console.print(Text(f"{hidden} settings have their default: --all shows them", "dim"))
 
 
 def _print_json(results: list[CheckRow]) -> None:

@@ -15,11 +15,13 @@ def _check(flags: Flags) -> int:
     options = dict(flags)
     as_json = bool(options.pop("json", False))
     media = not options.pop("no-media", False)
-    return run_check(options, as_json=as_json, media=media)
+    every = bool(options.pop("all", False))
+    return run_check(options, as_json=as_json, media=media, every=every)
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--all", action="store_true", help="also show settings with their default")
     parser.add_argument(
         "--no-media",
         action="store_true",

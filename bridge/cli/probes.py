@@ -14,41 +14,32 @@ report the room.  So it is announced before, and `--no-media` leaves it out.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
 import trio
 from attrs import Factory, define, field, frozen
-from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from bridge import __version__
 from bridge.cli.media_probe import DEADLINE, MediaError, MediaPath, try_media
+from bridge.cli.registration_probe import Rejected, register
+from bridge.cli.webhook_probe import PATIENCE, Arrival, WebhookSource
 from bridge.livekit.api_errors import ApiError, NotSupported
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
-from bridge.livekit.tokens import CHECK_PREFIX, ApiKey, room_token, worker_token
-from bridge.livekit.websocket import SocketFailed, SocketRejected, use_websocket
-from bridge.livekit.worker.jobs import JobBook
-from bridge.livekit.worker.protocol_events import Malformed, Pong, Registered
-from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
-from bridge.livekit.worker.worker_rejection import rejection_of
+from bridge.livekit.tokens import CHECK_PREFIX, ApiKey, room_token
+from bridge.livekit.websocket import SocketFailed
 
 Status: TypeAlias = Literal["ok", "failed", "skipped", "left out"]
 """`skipped`: another problem must be mended first; `left out`: the user did not want it."""
 
 OLDEST_SERVER: Final = (1, 8, 0)
 """The first livekit-server that sends an agent to a room by its name (AgentDispatchService)."""
-REGISTER_DEADLINE: Final = 5.0
-"""Seconds, once the socket is open."""
-PONG_DEADLINE: Final = 2.0
-"""Seconds.  Without an answer to a ping, the server's time is known in whole seconds (`Date`)."""
 ROOM_SECONDS: Final = 20
 """Whole seconds until the server ends the empty room by itself, if we are killed."""
 
@@ -62,79 +53,8 @@ class CheckRow:
     detail: str
     do: str = ""
     """The advice, where it is not ok."""
-
-
-class Rejected(Exception):
-    """The server took no worker.  `reason` as in `WorkerRejected`, or "other"."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-async def register(
-    endpoint: Endpoint, api_key: ApiKey, name: str, clock: ServerClock
-) -> Registered:
-    """Register a worker for a moment, and learn the server's time.
-
-    Raises `SocketFailed` or `Rejected`.
-    """
-    worker = WorkerProtocol(
-        registration=Registration(name, __version__, endpoint.room_url),
-        book=JobBook(1, draining=True),
-        now=trio.current_time(),
-        seq=itertools.count(1),
-    )
-
-    async def converse(socket: WebSocketConnection) -> Registered:
-        try:
-            with trio.fail_after(REGISTER_DEADLINE):
-                registered = await _registered(socket, worker)
-            with trio.move_on_after(PONG_DEADLINE), suppress(ConnectionClosed):
-                await _ask_time(socket, worker, clock)
-            return registered
-        except ConnectionClosed:
-            raise Rejected("other", "the server closes the worker's connection") from None
-        except trio.TooSlowError:
-            late = f"no answer to our registration within {REGISTER_DEADLINE:g} s"
-            raise Rejected("other", late) from None
-
-    headers = [("Authorization", f"Bearer {worker_token(api_key)}")]
-    try:
-        return await use_websocket(endpoint, f"{endpoint.path}/agent", headers, converse)
-    except SocketRejected as error:
-        refusal = rejection_of(error.status, error.headers, error.body, time.time())
-        if refusal is None:
-            raise Rejected("other", f"the server answers with {error}") from None
-        raise Rejected(refusal.reason, str(refusal)) from None
-
-
-async def _registered(socket: WebSocketConnection, worker: WorkerProtocol) -> Registered:
-    while True:
-        for data in worker.data_to_send():
-            await socket.send_message(data)
-        for event in worker.receive(await socket.get_message(), trio.current_time()):
-            if isinstance(event, Malformed):
-                raise Rejected("other", f"the server's answer is malformed: {event.error}")
-            if isinstance(event, Registered):
-                for data in worker.data_to_send():  # our status: full
-                    await socket.send_message(data)
-                return event
-
-
-async def _ask_time(
-    socket: WebSocketConnection, worker: WorkerProtocol, clock: ServerClock
-) -> None:
-    """Ping: the answer has the server's time in milliseconds."""
-    worker.tick(trio.current_time())
-    for data in worker.data_to_send():
-        await socket.send_message(data)
-    while True:
-        for event in worker.receive(await socket.get_message(), trio.current_time()):
-            if isinstance(event, Pong):
-                took = trio.current_time() - event.sent_at
-                clock.observe(clock.steady() - took, event.server_time)
-                return
+    is_default: bool = False
+    """A setting that nobody set."""
 
 
 def version_problem(version: str) -> str | None:
@@ -170,6 +90,8 @@ VERSION: Final = "server version"
 ROOM_SERVICE: Final = "room service"
 MEDIA: Final = "media path"
 PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, ROOM_SERVICE, MEDIA)
+WEBHOOKS: Final = "LiveKit's webhooks"
+"""Tried where somebody says how to learn of arrivals."""
 
 
 NO_MEDIA: Final = "left out (--no-media)"
@@ -198,6 +120,8 @@ class ServerCheck:
     """Why no room is made."""
     proxies: Sequence[str] = ()
     """Variables with an HTTP proxy, which is not used."""
+    webhooks: WebhookSource | None = None
+    """How to learn whether webhooks arrive; None: nobody wants to know."""
     _name: str = Factory(lambda: f"{CHECK_PREFIX}{secrets.token_hex(4)}")
     """The name of the worker, of its room, and of the participant in it."""
     _results: dict[str, CheckRow] = field(factory=dict[str, CheckRow], init=False)
@@ -211,10 +135,11 @@ class ServerCheck:
             if not self._failed:
                 if self.announce is not None:
                     self.announce(self._name)
-                    await self._use_room(api)
+                    await self._watch_webhooks(partial(self._use_room, api))
                 else:
                     await self._use_no_room(api)
-        return [self._results.get(name) or self._untried(name) for name in PROBES]
+        names = PROBES if self.webhooks is None else (*PROBES, WEBHOOKS)
+        return [self._results.get(name) or self._untried(name) for name in names]
 
     @property
     def _failed(self) -> list[str]:
@@ -298,7 +223,34 @@ class ServerCheck:
 
     # -------------------------------------------------------------- room and media
 
-    async def _use_room(self, api: ServerApi) -> None:
+    async def _watch_webhooks(self, use_room: Callable[..., Awaitable[None]]) -> None:
+        """Webhooks change nothing but their own row: a session needs none."""
+        if self.webhooks is None:
+            await use_room()
+            return
+        try:
+            async with self.webhooks.watching(self._name) as arrivals:
+
+                async def judge() -> None:
+                    self._judge_webhooks(await arrivals.wait(), arrivals.where)
+
+                await use_room(judge)
+        except OSError as error:
+            self._results[WEBHOOKS] = CheckRow(
+                WEBHOOKS, "ok", f"unknown: {error.strerror or error}", SET_WEBHOOKS
+            )
+
+    def _judge_webhooks(self, arrival: Arrival, where: str) -> None:
+        if arrival == "arrived":
+            self._ok(WEBHOOKS, f"arrive at {where}")
+        elif arrival == "refused":
+            self._fail(WEBHOOKS, f"arrive at {where}, and are not signed with this key", SIGN_THEM)
+        else:
+            self._ok(WEBHOOKS, f"none came to {where} within {PATIENCE:g} s", SET_WEBHOOKS)
+
+    async def _use_room(
+        self, api: ServerApi, then: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         try:
             if await self._can(
                 {
@@ -311,6 +263,8 @@ class ServerCheck:
                 }
             ):
                 await self._media()
+                if then is not None:
+                    await then()
         finally:
             await self._delete_room(api)
 
@@ -324,7 +278,8 @@ class ServerCheck:
         )
         if not self._failed:
             status: Status = "left out" if self.no_room == NO_MEDIA else "skipped"
-            self._results[MEDIA] = CheckRow(MEDIA, status, self.no_room)
+            for name in (MEDIA, WEBHOOKS):
+                self._results[name] = CheckRow(name, status, self.no_room)
 
     async def _can(self, calls: Mapping[str, Callable[[], Awaitable[object]]]) -> bool:
         for does, call in calls.items():
@@ -370,6 +325,11 @@ class ServerCheck:
                         return
 
 
+SET_WEBHOOKS: Final = (
+    "works without them; with them a session also has visits of under 3 s, exact leaves and "
+    "recordings: webhook.urls in livekit.yaml, with the path /livekit/webhook of --http"
+)
+SIGN_THEM: Final = "name this API key as webhook.api_key in livekit.yaml"
 BETTER_UDP: Final = "works; open UDP too, TCP makes sound and picture wait for lost packets"
 
 

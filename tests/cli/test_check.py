@@ -33,6 +33,7 @@ from bridge.cli.probes import (
     ROOM_SERVICE,
     SERVER,
     VERSION,
+    WEBHOOKS,
     WORKER,
     CheckRow,
     ServerCheck,
@@ -40,12 +41,14 @@ from bridge.cli.probes import (
 )  # fmt: skip
 from bridge.config.settings import TABLE
 from bridge.lab.server import PrivateServer, find_server
+from bridge.lab.server.ports import free_port
 from bridge.livekit import server_clock, tokens
 from bridge.livekit.endpoint import Endpoint
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import CHECK_PREFIX, ApiKey
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
+from tests.app.agent_program import running_agent
 from tests.cli.conftest import RunCommand, clean_environment
 from tests.livekit.worker import server_messages
 from tests.livekit.worker.fake_livekit import FakeLiveKit, fake_livekit
@@ -98,7 +101,8 @@ def test_where_all_is_well_everything_is_ok_and_so_is_the_exit_code(
     assert re.fullmatch(r"making the room room-actors-check-\w+ for a moment, .*\n", done.stderr)
     assert json.loads(done.stdout)["ok"] is True
     machine = ["open-file limit", "data directory", "store", "HTTP port"]
-    assert list(results) == [row.flag for row in TABLE] + machine + list(PROBES)
+    assert list(results) == [row.flag for row in TABLE] + machine + [*PROBES, WEBHOOKS]
+    assert results.pop(WEBHOOKS)["found"] == "cannot arrive: --http has no fixed port"
     assert {row["status"] for row in results.values()} == {"ok"}
     assert results[MEDIA]["found"] == f"connected over UDP to 127.0.0.1:{livekit_server.media_port}"
     assert livekit_server.api_secret not in done.stdout
@@ -108,11 +112,21 @@ def test_where_all_is_well_everything_is_ok_and_so_is_the_exit_code(
 def test_the_table_has_a_line_for_each_and_an_end_that_says_it(
     livekit_server: PrivateServer, room_actors: RunCommand
 ) -> None:
-    done = room_actors("check", **environment(livekit_server))
+    env = {**environment(livekit_server), "ROOM_ACTORS_KEEP": "90d", "ROOM_ACTORS_KEEP_SIZE": "5GB"}
+    done = room_actors("check", "--all", **env)
     lines = done.stdout.splitlines()
     assert done.returncode == 0
     assert lines[-1] == "All hold."
     assert len([line for line in lines if line.startswith("ok ")]) == len(TABLE) + 4 + len(PROBES)
+    # Settings that nobody set are left out, and what is wrong comes first.
+    done = room_actors("check", "--no-media", **{**env, "LIVEKIT_URL": "ws://127.0.0.1:1"})
+    (head, first, *rest), defaults = done.stdout.splitlines(), len(TABLE) - 6
+    assert (head.split()[0], first.split()[:2]) == ("tested", ["FAILED", "server"])
+    assert rest[-1] == f"{defaults} settings have their default: --all shows them"
+    shown = [line.split()[1:3] for line in rest if line.startswith("ok ")]
+    assert [words for words in shown if words[0] in ("--keep", "--keep-size", "--keep-events")] == [
+        ["--keep", "90d"], ["--keep-size", "5GB"],
+    ]  # fmt: skip
 
 
 async def test_nothing_is_left_of_a_check(livekit_server: PrivateServer) -> None:
@@ -199,6 +213,43 @@ async def test_what_others_notice_of_a_check_is_what_it_says(
         assert ("room_started", name) in received
         assert done.stderr.decode() == check_module.MAKES_A_ROOM.format(room=name)
         assert media["status"] == "ok"
+
+
+async def test_it_says_whether_webhooks_arrive_and_passes_beside_a_worker(tmp_path: Path) -> None:
+    """Without a worker it listens at the port itself; a worker that runs has the port."""
+    binary, port = find_server(), free_port(socket.SOCK_STREAM)
+    assert binary is not None
+    url = f"http://127.0.0.1:{port}/livekit/webhook"
+    with PrivateServer.start(binary, tmp_path / "lk", webhook_urls=[url], timeout=60) as server:
+        data = tmp_path / "data"
+        env = {
+            **environment(server),
+            "ROOM_ACTORS_HTTP": f"127.0.0.1:{port}",
+            "ROOM_ACTORS_DATA_DIR": str(data),
+        }
+
+        async def check() -> dict[str, dict[str, str]]:
+            done = await trio.run_process(
+                [sys.executable, "-m", "bridge.cli", "check", "--json"],
+                capture_stdout=True, capture_stderr=True, check=False, env=clean_environment(env),
+            )  # fmt: skip
+            results = {row["name"]: row for row in json.loads(done.stdout)["checks"]}
+            assert (done.returncode, failed(results)) == (0, []), results
+            return results
+
+        alone = await check()
+        assert alone[WEBHOOKS]["found"] == f"arrive at {url}"
+        assert alone["HTTP port"]["found"] == f"127.0.0.1:{port} is free"
+        async with running_agent(server, data, env=env) as agent:
+            await agent.logged("http_listening")
+            await agent.logged("worker_registered")
+            beside = await check()
+            assert beside[WEBHOOKS]["found"] == f"arrive at the worker at 127.0.0.1:{port}"
+            assert beside["HTTP port"]["found"] == (
+                f"127.0.0.1:{port} is that of the worker that runs "
+                f"(process {agent.process.pid}): registered"
+            )
+            assert not agent.events("room_started")
 
 
 async def receives_rooms(offers: JobRecorder, api: ServerApi) -> None:
