@@ -18,14 +18,19 @@ import sys
 import tempfile
 import uuid
 import venv
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from email import message_from_string
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "room-actors"
 LOCKED = ("--require-hashes", "--no-deps", "--only-binary=:all:")
+METADATA = r"[^/]+\.dist-info/METADATA"
 QUIET = ("--quiet", "--disable-pip-version-check", "--no-input")
 
 
@@ -55,14 +60,16 @@ def make(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as tools:
         python = Path(tools, "bin", "python")
         venv.create(tools, with_pip=True)
-        pip = (str(python), "-I", "-m", "pip", "install", *QUIET, *LOCKED)
-        run(*pip, "-r", str(ROOT / "requirements-build.lock"))
+        pip = (str(python), "-I", "-m", "pip")
+        run(*pip, "install", *QUIET, *LOCKED, "-r", str(ROOT / "requirements-build.lock"))
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(date)}
         command = (str(python), "-I", "-m", "hatchling", "build", "-d", str(folder))
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
-        options = ("--dry-run", "--ignore-installed", "--report", "-")
-        report = json.loads(run(*pip, *options, "-r", str(ROOT / "requirements.lock")))
-    bom = sbom(report, version, datetime.fromtimestamp(date, UTC))
+        wheels = Path(tools, "wheels")
+        lock = str(ROOT / "requirements.lock")
+        run(*pip, "download", *QUIET, *LOCKED, "-d", str(wheels), "-r", lock)
+        packages = [Package.of(path) for path in sorted(wheels.iterdir())]
+    bom = sbom(packages, version, datetime.fromtimestamp(date, UTC))
     write(folder / f"{NAME}-{version}.cdx.json", json.dumps(bom, indent=1) + "\n")
     write(folder / "RELEASE_NOTES.md", f"{notes}\n\nCommit {commit}\n")
     write(folder / "SHA256SUMS", checksums(folder))
@@ -112,17 +119,57 @@ def checksums(folder: Path) -> str:
     return "".join(lines)
 
 
-def sbom(report: Mapping[str, Any], version: str, made_at: datetime) -> dict[str, Any]:
-    """A CycloneDX list of what a release is installed with, from pip's report on the lock.
+@dataclass(frozen=True)
+class Package:
+    """What a wheel says of itself."""
+
+    metadata: Message
+    sha256: str
+
+    @classmethod
+    def of(cls, wheel: Path) -> Package:
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = (one for one in archive.namelist() if re.fullmatch(METADATA, one))
+            text = archive.read(name).decode("utf-8", "replace")
+        return cls(message_from_string(text), hashlib.sha256(wheel.read_bytes()).hexdigest())
+
+    @property
+    def name(self) -> str:
+        return normal(self.metadata["Name"])
+
+    @property
+    def ref(self) -> str:
+        return f"pkg:pypi/{self.name}@{self.metadata['Version']}"
+
+    @property
+    def licence(self) -> dict[str, Any] | None:
+        """As its author gives it: an SPDX expression, a name, or the name of a classifier."""
+        if expression := self.metadata["License-Expression"]:
+            return {"expression": expression}
+        name = (self.metadata["License"] or "").strip()
+        if not name or "\n" in name:
+            classifiers = self.metadata.get_all("Classifier", [])
+            names = [one.split(" :: ")[-1] for one in classifiers if one.startswith("License ::")]
+            name = names[0] if names else ""
+        return {"license": {"name": name}} if name else None
+
+    @property
+    def needs(self) -> set[str]:
+        """Names of other packages, whatever the condition."""
+        lines = self.metadata.get_all("Requires-Dist", [])
+        return {normal(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in lines}
+
+
+def sbom(packages: Sequence[Package], version: str, made_at: datetime) -> dict[str, Any]:
+    """A CycloneDX list of what a release is installed with.
 
     The packages are those of the system on which it is made, each with the hash of its wheel.
     """
     ours = f"pkg:pypi/{NAME}@{version}"
-    packages = [component(one) for one in report["install"]]
-    refs = {one["name"]: one["bom-ref"] for one in packages}
+    refs = {one.name: one.ref for one in packages}
     dependencies = [
-        {"ref": refs[normal(one["metadata"]["name"])], "dependsOn": needed(one["metadata"], refs)}
-        for one in report["install"]
+        {"ref": one.ref, "dependsOn": sorted(refs[name] for name in one.needs & refs.keys())}
+        for one in packages
     ]
     return {
         "bomFormat": "CycloneDX",
@@ -140,43 +187,22 @@ def sbom(report: Mapping[str, Any], version: str, made_at: datetime) -> dict[str
                 "licenses": [{"license": {"id": "Apache-2.0"}}],
             },
         },
-        "components": packages,
+        "components": [component(one) for one in packages],
         "dependencies": [{"ref": ours, "dependsOn": sorted(refs.values())}, *dependencies],
     }
 
 
-def component(installed: Mapping[str, Any]) -> dict[str, Any]:
-    metadata, archive = installed["metadata"], installed["download_info"]["archive_info"]
-    name, version = normal(metadata["name"]), metadata["version"]
-    ref = f"pkg:pypi/{name}@{version}"
-    licence = license_of(metadata)
+def component(package: Package) -> dict[str, Any]:
+    licence = package.licence
     return {
         "type": "library",
-        "bom-ref": ref,
-        "name": name,
-        "version": version,
-        "purl": ref,
-        "hashes": [{"alg": "SHA-256", "content": archive["hashes"]["sha256"]}],
+        "bom-ref": package.ref,
+        "name": package.name,
+        "version": package.metadata["Version"],
+        "purl": package.ref,
+        "hashes": [{"alg": "SHA-256", "content": package.sha256}],
         **({"licenses": [licence]} if licence else {}),
     }
-
-
-def license_of(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    """As its author gives it: an SPDX expression, a name, or the name of a classifier."""
-    if expression := metadata.get("license_expression"):
-        return {"expression": expression}
-    name = (metadata.get("license") or "").strip()
-    if not name or "\n" in name:
-        classifiers = metadata.get("classifier", ())
-        names = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License ::")]
-        name = names[0] if names else ""
-    return {"license": {"name": name}} if name else None
-
-
-def needed(metadata: Mapping[str, Any], refs: Mapping[str, str]) -> list[str]:
-    """The packages of the lock that this one names, whatever the condition."""
-    names = (re.split(r"[^A-Za-z0-9._-]", one)[0] for one in metadata.get("requires_dist", ()))
-    return sorted({refs[normal(one)] for one in names if normal(one) in refs})
 
 
 def normal(name: str) -> str:

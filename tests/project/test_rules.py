@@ -61,7 +61,9 @@ def test_the_locks_are_made_from_the_versions_in_pyproject(project: dict[str, di
     assert pins(runtime) <= pins(entries("requirements.lock"))
     assert len(pins(runtime)) == len(runtime), "every dependency is pinned exactly"
     assert pins(runtime) | pins(extras["test"]) <= pins(entries("requirements-test.lock"))
-    assert pins(project["build-system"]["requires"]) <= pins(entries("requirements-build.lock"))
+    tools = project["build-system"]["requires"]
+    assert isinstance(tools, list)
+    assert pins(tools) <= pins(entries("requirements-build.lock"))
 
 
 def test_what_tests_run_on_is_what_users_run_on():
