@@ -60,7 +60,9 @@ def test_the_locks_are_made_from_the_versions_in_pyproject(project: dict[str, di
     assert isinstance(extras, dict)
     assert pins(runtime) <= pins(entries("requirements.lock"))
     assert len(pins(runtime)) == len(runtime), "every dependency is pinned exactly"
-    assert pins(runtime) | pins(extras["test"]) <= pins(entries("requirements-test.lock"))
+    test = extras["test"]
+    assert isinstance(test, list)
+    assert pins(runtime) | pins(test) <= pins(entries("requirements-test.lock"))
     tools = project["build-system"]["requires"]
     assert isinstance(tools, list)
     assert pins(tools) <= pins(entries("requirements-build.lock"))
