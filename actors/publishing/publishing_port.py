@@ -9,7 +9,7 @@ in one room, publishes sources as tracks, and is visible to the people there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Literal, Protocol, TypeAlias
 
@@ -77,6 +77,22 @@ class Entry:
     """It may send data messages, and gets those of others."""
 
 
+class CommandHandler(Protocol):
+    """Takes what people in the room ask of a participant.  Called between two awaits."""
+
+    def command(self, sender: str, payload: bytes, *, by_call: bool) -> bytes | None:
+        """A command of the person with this identity; the answer, if there is one.
+
+        `by_call`: by RPC, where each command is answered.  A message without a sender never gets
+        here.
+        """
+        ...
+
+    def arrived(self, identity: str) -> None:
+        """A person joined."""
+        ...
+
+
 class PublishingParticipant(Protocol):
     """A participant of ours in one room."""
 
@@ -94,6 +110,19 @@ class PublishingParticipant(Protocol):
 
     async def unpublish(self, track_sid: str) -> None:
         """End a track.  Does not raise."""
+        ...
+
+    def take_commands(self, handler: CommandHandler) -> None:
+        """Have data messages, text streams and calls answered, and arrivals reported, until the
+        participant leaves.  Needs `Entry.takes_data`."""
+        ...
+
+    def people(self) -> Sequence[str]:
+        """The identities of those who are in the room, agents left out."""
+        ...
+
+    async def send(self, payload: bytes, to: Sequence[str]) -> None:
+        """Send a data message, to everybody where `to` is empty.  Raises `PublishingError`."""
         ...
 
     async def lost(self) -> str:

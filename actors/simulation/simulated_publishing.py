@@ -7,7 +7,7 @@ faults of a room: an entry or a publication that never ends, an error, a lost ro
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -21,6 +21,7 @@ from attrs import define, field
 
 from actors.pictures.image_files import KeyFrame
 from actors.publishing.publishing_port import (
+    CommandHandler,
     Entry,
     MediaSource,
     PublishedSource,
@@ -58,6 +59,13 @@ class PublishedRoom:
     most_present: int = 0
     frames: list[tuple[float, bytes]] = field(factory=list[tuple[float, bytes]])
     """Time of trio and frame, as the people got them."""
+    people: list[str] = field(factory=list[str])
+    handlers: list[CommandHandler] = field(factory=list[CommandHandler])
+    """Of all participants that take commands."""
+    messages: list[tuple[bytes, tuple[str, ...]]] = field(
+        factory=list[tuple[bytes, tuple[str, ...]]]
+    )
+    """Data messages, and to whom."""
     left_at: float | None = None
     """Time of trio of the last leave."""
     lost: trio.Event = field(factory=trio.Event)
@@ -127,6 +135,16 @@ class SimulatedParticipant(PublishingParticipant):
     def leave(self) -> None:
         for sid in tuple(self._sources):
             self._forget(sid)
+
+    def take_commands(self, handler: CommandHandler) -> None:
+        self._room.handlers.append(handler)
+
+    def people(self) -> Sequence[str]:
+        return self._room.people
+
+    async def send(self, payload: bytes, to: Sequence[str]) -> None:
+        await sleep(0.01)
+        self._room.messages.append((payload, tuple(to)))
 
     async def lost(self) -> str:
         await self._lost.wait()

@@ -8,7 +8,7 @@ for an event and may stop waiting.  A connection that is made after that closes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeVar, cast, final
 
 import structlog
@@ -16,12 +16,14 @@ import trio
 from livekit import rtc
 
 from actors.publishing.publishing_port import (
+    CommandHandler,
     Entry,
     MediaSource,
     PublishedSource,
     PublishingError,
     PublishingParticipant,
 )
+from bridge.livekit.publishing import room_commands
 from bridge.livekit.rooms import native_threads, seams
 from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.output.redact import redact
@@ -132,6 +134,16 @@ class RoomParticipant(PublishingParticipant):
             except PublishingError as error:
                 self._owner.fault("unpublish", error)
         seams.release(track)
+
+    def take_commands(self, handler: CommandHandler) -> None:
+        room_commands.RoomCommands(self._entered(), handler, self._spawn)
+
+    def people(self) -> Sequence[str]:
+        others = self._entered().remote_participants.values()
+        return [one.identity for one in others if room_commands.is_person(one)]
+
+    async def send(self, payload: bytes, to: Sequence[str]) -> None:
+        await self._call("send", room_commands.send(self._entered(), payload, list(to)))
 
     async def lost(self) -> str:
         await self._lost.wait()

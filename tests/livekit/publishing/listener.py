@@ -84,7 +84,7 @@ async def listening(
 ) -> AsyncGenerator[Listener, None]:
     """A listener in a room, for the length of the block."""
     key = ApiKey(server.api_key, server.api_secret)
-    grant = {"roomJoin": True, "room": room, "canPublish": False, "canSubscribe": True}
+    grant = {"roomJoin": True, "room": room, "canPublish": False, "canPublishData": True}
     token = key.sign(grant, claims={"sub": identity, "name": identity})
     listener = Listener()
     await trio_asyncio.aio_as_trio(listener.enter)(server.url, token)
