@@ -18,10 +18,6 @@ from actors.publishing.publishing_port import (
     TextCard,
 )
 
-TEXT_LENGTH: Final = 2_000
-"""Characters of a text that is spoken."""
-FILE_SIZE: Final = 20_000_000
-"""Bytes of a sound file."""
 LONGEST_PICTURE: Final = 3_600.0
 """Seconds for which a picture may be shown."""
 TRACK_NAMES: Final[Mapping[type[AnnouncedContent], str]] = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias, final
 
 import trio
@@ -21,13 +21,12 @@ from attrs import define, field, frozen
 from actors.journal.process_ports import Announce, Clock
 from actors.pictures.image_files import LARGEST_FILE
 from actors.publishing.announcement import (
-    FILE_SIZE,
     LONGEST_PICTURE,
-    TEXT_LENGTH,
     Announcement,
     AnnouncementRecord,
     RoomPart,
 )
+from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
 from actors.publishing.picture_clips import PictureClip, make_picture
 from actors.publishing.playback import STOPPED, Playback, PlaybackEnd
 from actors.publishing.publishing_port import (
@@ -273,13 +272,17 @@ class Announcements:
             part = record.parts[room]
             part.outcome = "preparing"
             part.tries += 1
-        ref: Ref[StopPlayback] = self._supervisor.start_child(
-            ChildSpec(
-                f"{record.id}-{work.playbacks}",
-                lambda: PlaybackActor(lambda: self._play(work, rooms)),
-                restart=Restart.TEMPORARY,
-            )
+        spec: ChildSpec[StopPlayback] = ChildSpec(
+            f"{record.id}-{work.playbacks}",
+            lambda: PlaybackActor(lambda: self._play(work, rooms)),
+            restart=Restart.TEMPORARY,
         )
+        try:
+            ref = self._supervisor.start_child(spec)
+        except RuntimeError:  # The program ends, in a hurry.
+            for room in rooms:
+                self._fail(work, room, STOPPED)
+            return
         for room in rooms:
             self._playing[room] = ref
         ref.watch(lambda down: self._on_down(work, rooms, down))
@@ -384,8 +387,3 @@ def _checked(content: AnnouncedContent) -> AnnouncedContent:
     if isinstance(content, SoundData) and not 0 < len(content.content) <= FILE_SIZE:
         raise AnnouncementRefused("bad", f"a sound file may have 1 to {FILE_SIZE} bytes")
     return content
-
-
-def ends_of(record: AnnouncementRecord) -> Mapping[str, str]:
-    """How it ended, by room: empty where it was played."""
-    return {room: part.error for room, part in record.parts.items()}

@@ -7,12 +7,12 @@ sound, but all of it, and may be played again.
 
 Facts about LiveKit that shape it (docs/livekit-facts.md):
 
-* A publication may stay without an answer, so it has a deadline.
+* A publication may stay without an answer, so it has a deadline (#publish-hangs).
 * Sound that is sent before somebody has subscribed is lost.  Where nobody is, nobody subscribes.
 * The native queue is fed with a lead.  With 300 ms a loop that is blocked for 250 ms is not heard.
 * A participant who leaves within half a second of its sound, or whose track ends then, stays in
   the list of active speakers of its listeners for good.  So the track goes on, silent, for a
-  second, and ends with the leave.
+  second, and ends with the leave (#speaker-ghost).
 """
 
 from __future__ import annotations

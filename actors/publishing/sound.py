@@ -8,7 +8,8 @@ from typing import Final, final
 from attrs import field, frozen
 
 FRAME_SECONDS: Final = 0.1
-"""Length of a frame.  Frames of 10 ms cost three times as much CPU (docs/livekit-facts.md)."""
+"""Length of a frame.  Frames of 10 ms cost three times as much CPU
+(docs/livekit-facts.md#frame-length)."""
 LONGEST: Final = 300.0
 """Seconds of one sound: 28 MB at 48 kHz."""
 SAMPLE_BYTES: Final = 2

@@ -23,6 +23,8 @@ LONGEST: Final = 366 * 86_400.0
 """Seconds: of a ban, and of a warning."""
 TEXT_LENGTH: Final = 4_000
 """Characters of a text that is sent, or set as metadata."""
+SPOKEN_LENGTH: Final = 2_000
+"""Characters of a text that is spoken."""
 
 
 @frozen
@@ -108,6 +110,23 @@ class StopRecording:
 
 
 @frozen
+class SayText:
+    """A text that a speech engine speaks in the room, through a visible participant."""
+
+    text: str
+    voice: str = ""
+    """The engine's name of a voice; empty: the configured one."""
+
+
+@frozen
+class PlayFile:
+    """A sound file of this machine that is played in the room."""
+
+    file: str
+    """Its path."""
+
+
+@frozen
 class EndRoom:
     """Delete the room.  With `warn`: send `text` first, and delete so many seconds later, if the
     rule still fires then."""
@@ -128,6 +147,8 @@ Act: TypeAlias = (
     | SetMetadata
     | StartRecording
     | StopRecording
+    | SayText
+    | PlayFile
     | EndRoom
 )
 
@@ -152,6 +173,13 @@ def _text(table: _Table, key: str = "text", *, needed: bool = False) -> str:
     if not isinstance(value, str) or len(value) > TEXT_LENGTH or (needed and not value):
         raise BadComparison(f"{key} must be a text of at most {TEXT_LENGTH} characters")
     return value
+
+
+def _spoken(table: _Table) -> str:
+    text = _text(table, needed=True)
+    if len(text) > SPOKEN_LENGTH or not any(c.isalnum() for c in text):
+        raise BadComparison(f"text must have words, and at most {SPOKEN_LENGTH} characters")
+    return text
 
 
 def _span(table: _Table, key: str, *, needed: bool = False) -> float:
@@ -224,6 +252,10 @@ WORDS: Final[Mapping[str, _Word]] = {
         short="file",
     ),
     "stop_recording": _word(lambda _: StopRecording()),
+    "say": _word(
+        lambda t: SayText(_spoken(t), _text(t, "voice")), "text", "voice", short="text"
+    ),
+    "play": _word(lambda t: PlayFile(_text(t, "file", needed=True)), "file", short="file"),
     "end_room": _word(
         lambda t: EndRoom(_span(t, "warn"), _text(t)), "warn", "text", short="text"
     ),
@@ -242,6 +274,8 @@ NAMES: Final[Mapping[type[Act], str]] = {
     SetMetadata: "metadata",
     StartRecording: "record",
     StopRecording: "stop_recording",
+    SayText: "say",
+    PlayFile: "play",
     EndRoom: "end_room",
 }
 

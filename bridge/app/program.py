@@ -8,9 +8,10 @@
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
 `/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/collections`, `/http`,
-`/reconciler`, `/outlet-NAME` for each endpoint of webhooks, and `/monitors/AJ_x` for each monitored
-person.  A crash anywhere is logged and restarted here.  A worker that LiveKit rejects (wrong
-secret) has not crashed: no restart would mend that, so the program ends.
+`/reconciler`, `/announcements/ID` for each playback, `/outlet-NAME` for each endpoint of webhooks,
+and `/monitors/AJ_x` for each monitored person.  A crash anywhere is logged and restarted here.  A
+worker that LiveKit rejects (wrong secret) has not crashed: no restart would mend that, so the
+program ends.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from actors.journal.archive import Archive
 from actors.journal.session_reader import StoreRefused
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
 from bridge import __version__
+from bridge.app.announcement_desk import AnnouncementDesk, announcing_kinds_of
 from bridge.app.clock_reports import compare_clocks, report_suspension
 from bridge.app.entry_health import CountedRooms, EntryHealth
 from bridge.app.full_collections import FullCollections
@@ -55,6 +57,7 @@ from bridge.app.store_archive import open_archive
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
+from bridge.config.rule_list import rules_of
 from bridge.config.settings import Settings, SettingsError
 from bridge.config.store_address import store_address
 from bridge.config.webhook_list import webhooks_of
@@ -77,6 +80,7 @@ from bridge.livekit.worker.worker_rejection import WorkerRejected
 from bridge.store.retention import Retention
 
 if TYPE_CHECKING:
+    from actors.publishing.publishing_port import PublishingPort
     from bridge.app.monitoring import Monitoring
     from bridge.app.outlets import RunningOutlets
 
@@ -114,6 +118,8 @@ class Program:
     """The endpoints that get webhooks; None where none is configured."""
     monitoring: Monitoring | None = None
     """The monitors of people; None where no such jobs are taken."""
+    announcements: AnnouncementDesk | None = None
+    """Takes orders to say or play something."""
 
     def refuse(self, reason: str) -> None:
         """End the program: it cannot work with these settings."""
@@ -126,6 +132,8 @@ class Program:
         self.worker.drain()
         if self.monitoring is not None:
             self.monitoring.drain()
+        if self.announcements is not None:
+            self.announcements.close()
         await self.rooms.leave_all()
         self.closing = "the store"
         await self.rooms.flush()
@@ -238,6 +246,7 @@ async def _start_everything(
         rng=rng,
     )
     entries, renew_job = EntryHealth(), current_job_lookup(instances, config, grants)
+    desk = _announcement_desk(settings, system, api, lambda: rooms)
     ports = RoomActorPorts(
         port=CountedRooms(port, entries, renew_job),
         renew_job=renew_job,
@@ -248,6 +257,7 @@ async def _start_everything(
         archive=archive,
         control=LiveKitRoomControl(api),
         egress=LiveKitEgress(api, webhook_url=lambda: webhook_url(settings, program.http)),
+        more_kinds=announcing_kinds_of(rules_of(settings), desk),
         worker=own_id.name,
         clock=api.clock.now,
         trusted_clock=api.clock.agreed,
@@ -255,6 +265,7 @@ async def _start_everything(
     rooms = await start_room_actors(settings, system, ports)
     heartbeat = Heartbeat(partial(report_suspension, api.clock, rooms))
     program = Program(rooms, worker, system, entries=entries, clock=api.clock, heartbeat=heartbeat)
+    program.announcements = desk
     heartbeat.start()
     _start_outlets(settings, program, config.api_key)
     if len(settings.job_types) > 1:
@@ -284,6 +295,27 @@ async def _start_everything(
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
+
+
+def _announcement_desk(
+    settings: Settings, system: ActorSystem, api: ServerApi, rooms: Callable[[], RoomActors]
+) -> AnnouncementDesk:
+    loop = trio_asyncio.current_loop.get()
+    assert loop is not None
+
+    def make_port() -> PublishingPort:
+        from bridge.livekit.publishing.livekit_publishing import LiveKitPublishing
+
+        return LiveKitPublishing(api.endpoint, api.api_key, loop)
+
+    return AnnouncementDesk(
+        settings,
+        system,
+        make_port,
+        watched=lambda: (state for state in rooms().watched_sessions() if not state.ended),
+        clock=api.clock.now,
+        announce=announce,
+    )
 
 
 def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> None:

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import structlog
 import trio
-from attrs import define
+from attrs import define, field
 
-from actors.acting.act_requests import ACT_KINDS
+from actors.acting.act_requests import ACT_KINDS, ActKind
 from actors.acting.room_texts import RoomTableTexts
 from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
@@ -212,7 +212,13 @@ _ERRORS: Final = frozenset(
 """Announcements that somebody has to act upon."""
 
 _WARNINGS: Final = frozenset(
-    {"monitor_refused", "monitor_message_failed", "monitored_quality_poor", "monitored_video_still"}
+    {
+        "announcement_failed",
+        "monitor_message_failed",
+        "monitor_refused",
+        "monitored_quality_poor",
+        "monitored_video_still",
+    }
 )
 """Announcements of something that is not as it should be."""
 
@@ -240,6 +246,8 @@ class RoomActorPorts:
     """By which rules act; without it none is carried out."""
     egress: EgressPort | None = None
     """By which rules record; without it none does."""
+    more_kinds: Mapping[str, ActKind] = field(factory=dict[str, ActKind])
+    """Acts beside those of the two ports, by their words."""
     data_dir: Path | None = None
     """Where bans are stored; None: in the settings' directory."""
     trusted_clock: Callable[[], float | None] = lambda: None
@@ -310,6 +318,7 @@ async def start_room_actors(
     if ports.egress is not None:
         kinds = start_recorder(root, ports.egress, sessions, settings, clock=ports.clock)
     if ports.control is not None and (rules or limits):
+        kinds = {**kinds, **ports.more_kinds}
         start_acting(acting, bans, root, ports.control, RoomTableTexts(table), sessions, kinds)
     recovery = Recovery(
         ports.archive,

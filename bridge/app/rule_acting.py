@@ -17,6 +17,7 @@ from actors.rules.acts import sends_text_stream
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
 from actors.runtime import ChildSpec, Service, Supervisor
+from bridge.app.announcement_desk import check_announcing_rules
 from bridge.app.recording_role import check_secrets
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import rules_of, webhooks_without_endpoint
@@ -78,3 +79,4 @@ def require_sound_rules(settings: Settings) -> None:
             "this name"
         )
     check_secrets(rules)
+    check_announcing_rules(rules, settings.speech_engine)

@@ -23,6 +23,7 @@ from bridge.config.public_address import PublicAddress
 from bridge.config.settings import Settings
 from bridge.config.store_address import store_address
 from bridge.http.api.alert_routes import AlertRoutes, AlertSource
+from bridge.http.api.announcement_routes import AnnouncementRoutes
 from bridge.http.api.answer_types import (
     DeliveryView,
     EndpointView,
@@ -127,6 +128,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *AlertRoutes(readers, alerts).rows,
         *AttendanceRoutes(readers).rows,
         *outbox.rows,
+        *AnnouncementRoutes(ports.announcements).rows,
         *events.rows,
         *Metrics(sources).rows,
         *pages.rows,

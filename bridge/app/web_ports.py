@@ -1,8 +1,9 @@
 """The ports from the HTTP side to its program.  They are the same for each role.
 
 A role fills these ports: `start` from its worker, tests and benchmarks from simulated rooms.  The
-HTTP side may look through them at any time, and it passes LiveKit's webhooks on.  It can change
-nothing else.  Nothing here imports the HTTP side, which a worker with `--http off` does not load.
+HTTP side may look through them at any time.  It passes LiveKit's webhooks on, and orders of
+announcements.  It can change nothing else.  Nothing here imports the HTTP side, which a worker
+with `--http off` does not load.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
 if TYPE_CHECKING:
-    # Not at run time: a worker without an endpoint does not load it.
+    # Not at run time: a worker without an endpoint, or that announces nothing, does not load them.
     from actors.outlets.outbox_port import Parked
     from actors.outlets.outlet_counts import OutletCounts
+    from actors.publishing.announcements import Announcements
 
 ReadinessChecks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By part: why it is not ready, None if it is.  Quick, and without a secret."""
@@ -93,3 +95,5 @@ class WebPorts:
     parked_deliveries: Callable[[], Awaitable[Sequence[tuple[str, Parked]]]] | None = None
     """Deliveries that wait or were given up, with their endpoint's name.  Raises `OutboxTrouble`.
     None without an endpoint."""
+    announcements: Callable[[], Awaitable[Announcements]] | None = None
+    """The announcements of the program; None where it makes none."""

@@ -61,6 +61,9 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         feed=_shared_feed(settings, program),
         outlets=lambda: () if program.outlets is None else program.outlets.outlets,
         parked_deliveries=None if program.outlets is None else program.outlets.parked,
+        announcements=None
+        if program.announcements is None
+        else program.announcements.announcements,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bridge.cli import (
+    announce_command,
     backup_command,
     check_command,
     demo_command,
@@ -40,6 +41,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         reading_commands.DAYS,
         outbox_command.OUTBOX,
         rules_command.RULES,
+        announce_command.SAY,
+        announce_command.PLAY,
         backup_command.BACKUP,
         backup_command.RESTORE,
         forget_command.FORGET,

@@ -246,6 +246,25 @@ TABLE: Final[tuple[Setting, ...]] = (
         default=False, default_text="off", kind="switch",
     ),
     _row(
+        "speech-engine", "ROOM_ACTORS_SPEECH_ENGINE", "ENGINE",
+        values.choice("espeak-ng", "hibari"),
+        "speaks the texts of announcements: espeak-ng or hibari",
+        default_text="the first that is installed",
+    ),
+    _row(
+        "speech-voice", "ROOM_ACTORS_SPEECH_VOICE", "VOICE", values.voice,
+        "the engine's voice or language, as en-us", default="", default_text="the engine's own",
+    ),
+    _row(
+        "announcer-name", "ROOM_ACTORS_ANNOUNCER_NAME", "NAME", values.agent_name,
+        "the name that people see while something is announced", default="Announcement",
+    ),
+    _row(
+        "speak-people-text", "ROOM_ACTORS_SPEAK_PEOPLE_TEXT", "", values.switch,
+        "let texts that people in a room wrote be spoken",
+        default=False, default_text="off", kind="switch",
+    ),
+    _row(
         "stop-timeout", "ROOM_ACTORS_STOP_TIMEOUT", "TIME", values.duration(0.1, 3600),
         "time to leave the rooms after SIGINT or SIGTERM", default=10.0, default_text="10s",
     ),

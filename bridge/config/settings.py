@@ -121,6 +121,11 @@ class Settings:
     measure_budget: int
     """Tracks of a room."""
     notify_people: bool
+    speech_engine: str | None
+    """None: the first that is installed."""
+    speech_voice: str
+    announcer_name: str
+    speak_people_text: bool
     stop_timeout: float
     visible: bool
     log_format: str

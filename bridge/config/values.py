@@ -59,6 +59,13 @@ def agent_name(value: object) -> str:
     return name
 
 
+def voice(value: object) -> str:
+    name = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9+_-]{0,40}", name):
+        raise BadValue(f"{shown(name)} is not a voice; give at most 40 of A-Z, a-z, 0-9, + _ -")
+    return name
+
+
 def person_key(value: object) -> str:
     from actors.session.person_key import is_person_key
 

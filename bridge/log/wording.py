@@ -263,6 +263,15 @@ MONITORING_LINES: Final[Mapping[str, Template]] = {
 }
 """One for every event of one monitor (`actors.monitoring`)."""
 
+ANNOUNCEMENT_LINES: Final[Mapping[str, Template]] = {
+    "announcement_published": "Successfully published audio track: {track}",
+    "announcement_spoken": "Speaking text: {text}",
+    "announcement_played": "Playing an audio file",
+    "announcement_ended": "Publishing ended for room: {room}",
+    "announcement_failed": "Announcement in room {room} failed: {error}",
+}
+"""Of announcements (`actors.publishing`)."""
+
 WORKER_LINES: Final[Mapping[str, Template]] = {
     "monitoring_agent_started": "Starting participant monitoring agent...",
     "monitoring_report": (
@@ -324,7 +333,11 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
     ),
 }
 
-ROOM_LINES: Final[Mapping[str, Template]] = {**SESSION_LINES, **MONITORING_LINES}
+ROOM_LINES: Final[Mapping[str, Template]] = {
+    **SESSION_LINES,
+    **MONITORING_LINES,
+    **ANNOUNCEMENT_LINES,
+}
 TEMPLATES: Final[Mapping[str, Template]] = {**ROOM_LINES, **WORKER_LINES}
 
 _NAME_THEIR_ROOM: Final = frozenset(

@@ -18,6 +18,7 @@ from actors.session import AttributesChanged, MetadataChanged, SessionState
 from bridge.app.web_ports import WorkerSnapshot
 from bridge.config.public_address import PublicAddress
 from bridge.http.api.alert_routes import AlertRoutes, AlertSource
+from bridge.http.api.announcement_routes import AnnouncementRoutes
 from bridge.http.api.answer_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
 from bridge.http.api.attendance_routes import AttendanceRoutes
 from bridge.http.api.endpoints import Api, StoreReaders
@@ -196,6 +197,7 @@ async def open_stored(
             *health({}, WORKER["id"]),
             *api.rows,
             *outbox.rows,
+            *AnnouncementRoutes(None).rows,
             *alerts.rows,
             *AttendanceRoutes(readers).rows,
             *feed.rows,

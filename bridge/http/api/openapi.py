@@ -23,6 +23,8 @@ from bridge.http.api.answer_types import (
     AddressView,
     AlertList,
     Alive,
+    AnnouncementOrder,
+    AnnouncementView,
     ApiIndex,
     AttendanceList,
     DayList,
@@ -54,8 +56,8 @@ Schema: TypeAlias = dict[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
 
 ANSWERS: Final = (
-    ActorTree, AlertList, Alive, ApiIndex, AttendanceList, DayList, OutboxAnswer, PersonAnswer,
-    Problem, Ready, RoomList, SessionAnswer, SessionList, WorkerList,
+    ActorTree, AlertList, Alive, AnnouncementOrder, AnnouncementView, ApiIndex, AttendanceList, DayList,
+    OutboxAnswer, PersonAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList, WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
 
@@ -101,6 +103,9 @@ _BAD: Final = {
     "414": _problem("The query is too long"),
     **_ELSEWHERE,
 }
+_NO_TOKEN: Final = {
+    "403": _problem("The worker has no token, or a page of another site asks"),
+}
 _NOBODY: Final = {
     "401": _problem("The token or the cookie of a sign-in is missing or wrong"),
     "429": _problem("Too many wrong tokens came from this address"),
@@ -136,6 +141,25 @@ def _get(
     }
 
 
+def _post(
+    about: str,
+    good: Mapping[str, Schema],
+    parameters: Sequence[Schema],
+    *,
+    bad: Mapping[str, Schema],
+    body: Schema | None = None,
+) -> Schema:
+    described = {} if body is None else {"requestBody": {"required": True, "content": body}}
+    return {
+        "post": {
+            "summary": about,
+            "parameters": list(parameters),
+            **described,
+            "responses": {**good, **_ELSEWHERE, **_NO_TOKEN, **bad},
+        }
+    }
+
+
 def _ok(answer: type, **more: Any) -> dict[str, Schema]:
     return {
         "200": _answer("The answer", _content(_JSON, _ref(answer)) | more.pop("or_", {}), **more)
@@ -157,6 +181,15 @@ _IDENTITY: Final[Schema] = {
     "schema": {"type": "string", "minLength": 1},
 }
 _FORMAT: Final = _parameter(FORMAT)
+_ANNOUNCEMENT: Final[Schema] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "An announcement's id.",
+    "schema": {"type": "string", "minLength": 1},
+}
+SOUND_TYPES: Final = ("audio/wav", "audio/ogg", "audio/mpeg", "audio/flac")
+"""Types of bodies that are sound files.  The content itself says what it is."""
 
 PATHS: Final[Mapping[str, Schema]] = {
     "/api/v1": _get("The addresses of the API", _ok(ApiIndex)),
@@ -219,6 +252,46 @@ PATHS: Final[Mapping[str, Schema]] = {
         _ok(DayList, or_=_CSV),
         tuple(map(_parameter, DAY_PARAMETERS)),
         bad=_UNREADABLE,
+    ),
+    "/api/v1/rooms/{room}/announcements": _post(
+        "Say a text or play a sound file in a room; needs a token. Announcements of one room are "
+        "played one after another",
+        {"202": _answer("The order was taken", _content(_JSON, _ref(AnnouncementView)))},
+        (
+            {
+                "name": "room",
+                "in": "path",
+                "required": True,
+                "description": "A watched room's name, or a pattern of names as `team-*`.",
+                "schema": {"type": "string", "minLength": 1},
+            },
+        ),
+        body=_content(_JSON, _ref(AnnouncementOrder))
+        | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in SOUND_TYPES},
+        bad={
+            "400": _problem("The order is wrong"),
+            "404": _problem("No such room is watched now"),
+            "408": _problem("The body did not come in time"),
+            "409": _problem("It cannot be heard there: the room is encrypted end to end"),
+            "413": _problem("The body is too long"),
+            "415": _problem("The body has another type"),
+            "429": _problem("Too many announcements wait, or the worker stops"),
+        },
+    ),
+    "/api/v1/announcements/{id}": _get(
+        "What became of an announcement; the newest are remembered",
+        _ok(AnnouncementView),
+        (_ANNOUNCEMENT,),
+        bad={"404": _problem("No such announcement is remembered")},
+    ),
+    "/api/v1/announcements/{id}/stop": _post(
+        "Stop an announcement that waits or is played; needs a token",
+        _ok(AnnouncementView),
+        (_ANNOUNCEMENT,),
+        bad={
+            "400": _problem("The query is wrong"),
+            "404": _problem("No such announcement is remembered"),
+        },
     ),
     "/api/v1/workers": _get("The worker that answers", _ok(WorkerList)),
     "/api/v1/outbox": _get(
@@ -308,7 +381,10 @@ HEALTH: Final[Mapping[str, Schema]] = {
 def openapi(version: str, cookie: str | None, root: str = "") -> Schema:
     """The document.  `cookie` is the name of a sign-in's where a token is wanted, else None;
     `root` is the path under which a proxy shows us."""
-    paths = {path: {"get": dict(item["get"])} for path, item in PATHS.items()}
+    paths = {
+        path: {method: dict(about) for method, about in item.items()}
+        for path, item in PATHS.items()
+    }
     security: Schema = {}
     schemes: Schema = {}
     if cookie is not None:
@@ -323,7 +399,8 @@ def openapi(version: str, cookie: str | None, root: str = "") -> Schema:
         }
         security = {"security": [{name: []} for name in schemes]}
         for item in paths.values():
-            item["get"]["responses"] = {**item["get"]["responses"], **_NOBODY}
+            for about in item.values():
+                about["responses"] = {**_NOBODY, **about["responses"]}
     return {
         "openapi": "3.1.0",
         "info": {"title": "room-actors", "version": version},

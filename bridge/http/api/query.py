@@ -106,3 +106,9 @@ def asked(request: Request, parameters: Sequence[Parameter] = ()) -> dict[str, A
         return {name: read_value(by_name[name], text) for name, text in given}
     except WrongFilter as error:
         raise HTTPException(400, str(error)) from None
+
+
+def require_no_query(request: Request) -> None:
+    """For a request that is no GET: raises `HTTPException` where it has a query."""
+    if request.scope["query_string"]:
+        raise HTTPException(400, "an unknown parameter is in the query; there are: none here")

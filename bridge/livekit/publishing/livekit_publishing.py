@@ -20,7 +20,6 @@ from typing import Final
 
 import structlog
 import trio
-import trio_asyncio
 from livekit import rtc
 
 from actors.pictures.image_files import KeyFrame
@@ -92,17 +91,13 @@ class LiveKitSound(SoundSource):
 
 
 class LiveKitPublishing(PublishingPort):
-    """Publishes in rooms of one LiveKit server.
+    """Publishes in rooms of one LiveKit server.  `loop` is that of `trio_asyncio.open_loop()`."""
 
-    To be made inside `trio_asyncio.open_loop()`, after `LiveKitRooms` was entered.
-    """
-
-    def __init__(self, endpoint: Endpoint, api_key: ApiKey) -> None:
-        loop = trio_asyncio.current_loop.get()
-        if loop is None:
-            raise RuntimeError("LiveKitPublishing must be made inside trio_asyncio.open_loop()")
+    def __init__(
+        self, endpoint: Endpoint, api_key: ApiKey, loop: asyncio.AbstractEventLoop
+    ) -> None:
         seams.initialize()
-        self.loop: Final[asyncio.AbstractEventLoop] = loop
+        self.loop: Final = loop
         self.url: Final = endpoint.room_url
         self._api_key = api_key
         self.slots: Final = trio.Semaphore(AT_ONCE)

@@ -16,8 +16,8 @@ from tests.livekit.conftest import key_of
 @pytest.fixture
 async def publishing(livekit_server: PrivateServer) -> AsyncIterator[LiveKitPublishing]:
     """Nothing of it may fail, and nobody may be left behind."""
-    async with trio_asyncio.open_loop():
-        port = LiveKitPublishing(Endpoint.parse(livekit_server.url), key_of(livekit_server))
+    async with trio_asyncio.open_loop() as loop:
+        port = LiveKitPublishing(Endpoint.parse(livekit_server.url), key_of(livekit_server), loop)
         yield port
         assert not port.participants
         assert not port.faults

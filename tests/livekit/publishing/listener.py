@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from statistics import median
 
 import trio
 import trio_asyncio
@@ -66,11 +67,13 @@ class Listener:
 
     @property
     def pitch(self) -> float:
-        """Hz, by the zero crossings of the middle half."""
-        sound = self.loud
-        middle = sound[len(sound) // 4 : 3 * len(sound) // 4]
-        crossings = sum(a < 0 <= b for a, b in pairwise(middle))
-        return crossings * RATE / max(1, len(middle))
+        """Hz, by the median distance of two upward zero crossings: a gap does not change it."""
+        crossings = [
+            index - before / (after - before)
+            for index, (before, after) in enumerate(pairwise(self.loud))
+            if before < 0 <= after
+        ]
+        return RATE / median(after - before for before, after in pairwise(crossings))
 
     async def leave(self) -> None:
         await self.room.disconnect()

@@ -1,0 +1,106 @@
+"""Announcements of a real worker, heard by a real listener."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import trio
+import trio_asyncio
+
+from bridge.lab.server import PrivateServer
+from tests.app.agent_program import environment, running_agent
+from tests.livekit.publishing.listener import Listener, listening
+from tests.media.test_sound import a_program, wav_of
+from tests.publishing.tones import tone
+
+TOKEN = "a-token-of-the-operator"
+RULE = """
+[[rule]]
+name = "recorded"
+person = { identity = "ann" }
+then = [{ say = "This room is recorded." }]
+"""
+SPEAKS = """
+import sys
+assert sys.stdin.buffer.read() == b"This room is recorded."
+with open(%r, "rb") as file:
+    sys.stdout.buffer.write(file.read())
+"""
+
+
+async def command(*words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """A command of a user, in a process of its own."""
+    return await trio.run_process(
+        [sys.executable, "-m", "bridge.cli", *words],
+        env=env,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+
+
+async def heard(listener: Listener, pitch: float, seconds: float) -> None:
+    """The next announcement of one participant is heard and its participant leaves."""
+    with trio.fail_after(60):
+        await listener.left.wait()
+    assert listener.pitch == pytest.approx(pitch, abs=3)
+    assert listener.seconds == pytest.approx(seconds, abs=0.25)
+
+
+async def test_a_rule_says_it_and_a_command_plays_a_file_and_no_person_is_counted_for_it(
+    livekit_server: PrivateServer, tmp_path: Path
+) -> None:
+    room, programs = f"announce-{uuid4().hex[:8]}", tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "speech.wav").write_bytes(wav_of(tone(0.6, 600)))
+    (tmp_path / "gong.wav").write_bytes(wav_of(tone(1.0, 440)))
+    a_program(programs / "espeak-ng", SPEAKS % str(tmp_path / "speech.wav"))
+    config = tmp_path / "settings.toml"
+    config.write_text(RULE)
+    config.chmod(0o600)
+    env = {"ROOM_ACTORS_HTTP_TOKEN": TOKEN, "PATH": str(programs)}
+    flags = ("--watch", room, "--config", str(config))
+    async with (
+        trio_asyncio.open_loop(),
+        running_agent(livekit_server, tmp_path, *flags, env=env) as agent,
+    ):
+        address = (await agent.logged("http_listening"))["address"]
+        async with listening(livekit_server, room) as ann:
+            done = await agent.logged("act_done", rule="recorded", act="say")
+            await heard(ann, 600, 0.6)
+            assert done["result"] == "said, 0.6 s"
+            assert (await agent.logged("announcement_spoken"))["text"] == "This room is recorded."
+        await agent.logged("participant_disconnected", identity="ann")
+
+        async with listening(livekit_server, room, "bob") as bob:
+            await agent.logged("participant_connected", identity="bob")
+            user = environment(livekit_server, tmp_path, ROOM_ACTORS_HTTP=address)
+            order = ("play", room, str(tmp_path / "gong.wav"))
+            played = await command(*order, "--token", TOKEN, **user)
+            assert (played.returncode, played.stdout.decode()) == (0, f"{room}: played, 1.0 s\n")
+            await heard(bob, 440, 1.0)
+
+            refused = await command(*order, **user)
+            assert refused.returncode == 1
+            assert b"the token is missing or wrong" in refused.stderr
+            nowhere = await command("say", "nowhere", "Hello.", "--token", TOKEN, **user)
+            assert b"no such room is watched" in nowhere.stderr
+            text = await command(
+                "play", room, str(config), "--api", f"http://{address}", "--token", TOKEN, **user
+            )
+            assert (text.returncode, text.stdout) == (1, b"")
+            assert b"install soundfile" in text.stderr or b"no sound file" in text.stderr
+
+            report = await command("report", room, "--json", **user)
+            session = json.loads(report.stdout)
+            people = session["people"]
+            assert (people["unique"], people["joins"]) == (2, 2)
+            kinds = [(one["kind"], one["name"]) for one in session["participants"]]
+            assert kinds.count(("agent", "Announcement")) == 2
+            assert not [one for one in session["talk"]["by_identity"] if "announcer" in one]
+        await agent.stop()
