@@ -122,6 +122,8 @@ class AddressView(View, frozen=True, kw_only=True):
 
     path: str
     """The path; a part in braces is chosen by the client."""
+    method: Literal["GET", "POST"]
+    """The method of HTTP."""
     about: str
     """What it answers."""
     parameters: tuple[str, ...]
@@ -281,7 +283,7 @@ class AnnouncementView(View, frozen=True, kw_only=True):
 
     id: str
     """Its id."""
-    does: Literal["say", "play"]
+    does: Literal["say", "play", "show"]
     """What it does."""
     by: str
     """Who ordered it: `api`, or `rule` and the rule's name."""

@@ -56,8 +56,9 @@ Schema: TypeAlias = dict[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
 
 ANSWERS: Final = (
-    ActorTree, AlertList, Alive, AnnouncementOrder, AnnouncementView, ApiIndex, AttendanceList, DayList,
-    OutboxAnswer, PersonAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList, WorkerList,
+    ActorTree, AlertList, Alive, AnnouncementOrder, AnnouncementView, ApiIndex, AttendanceList,
+    DayList, OutboxAnswer, PersonAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
+    WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
 
@@ -342,12 +343,14 @@ def api_index(version: str) -> ApiIndex:
         addresses=tuple(
             AddressView(
                 path=path,
-                about=item["get"]["summary"],
+                method="POST" if method == "post" else "GET",
+                about=operation["summary"],
                 parameters=tuple(
-                    one["name"] for one in item["get"]["parameters"] if one["in"] == "query"
+                    one["name"] for one in operation["parameters"] if one["in"] == "query"
                 ),
             )
             for path, item in PATHS.items()
+            for method, operation in item.items()
         ),
     )
 
