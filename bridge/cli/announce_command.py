@@ -52,11 +52,11 @@ def _play(flags: Flags) -> int:
 
 def _order(flags: Flags, body: bytes, kind: str) -> int:
     from bridge.cli.announcement_order import announce
-    from bridge.cli.worker_api import OrderRefused, WorkerUnreachable
+    from bridge.cli.api_connection import ApiTrouble
 
     try:
         return announce(flags, body, kind, sys.stdout)
-    except (OrderRefused, WorkerUnreachable) as error:
+    except ApiTrouble as error:
         complain(str(error))
         return FAILED
 

@@ -7,13 +7,16 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
+
+import msgspec
 
 from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
+from bridge.cli.api_connection import ApiConnection, path_of
 from bridge.cli.command import FAILED, INTERRUPTED, Flags, complain
-from bridge.cli.worker_api import WorkerApi, local_url, quoted
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import SettingsError, read_settings
+from bridge.http.api.answer_types import AnnouncementView
 from bridge.output.harmless import harmless
 
 EVERY: Final = 0.2
@@ -27,7 +30,7 @@ TYPES: Final[Mapping[str, str]] = {
 """By the end of a file's name; `audio/wav` for all others.  The worker looks at the content."""
 
 
-def worker_of(flags: Flags) -> WorkerApi:
+def worker_of(flags: Flags) -> ApiConnection:
     """The worker that the flags and settings name.  Raises `SettingsError`."""
     own = ("api", "token", "room", "text", "file", "voice", "no-wait", "json")
     read = read_settings({name: value for name, value in flags.items() if name not in own})
@@ -37,10 +40,16 @@ def worker_of(flags: Flags) -> WorkerApi:
             raise SettingsError(read.problems[name])
     token = flags.get("token") or read.values.get("http-token")
     address: HttpAddress | None = read.values["http"]
-    url = flags.get("api") or (None if address is None else local_url(address))
+    url = flags.get("api") or (None if address is None else _local_url(address))
     if url is None:
         raise SettingsError("--http is off, so no worker can be asked; name one by --api")
-    return WorkerApi(str(url), None if token is None else str(token))
+    return ApiConnection(str(url), None if token is None else str(token))
+
+
+def _local_url(address: HttpAddress) -> str:
+    """The URL of a worker of this machine that listens at `address`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    return f"http://{HttpAddress(host, address.port)}"
 
 
 def say_order(flags: Flags) -> tuple[bytes, str]:
@@ -75,31 +84,33 @@ def file_order(flags: Flags) -> tuple[bytes, str]:
 def announce(flags: Flags, body: bytes, kind: str, output: TextIO) -> int:
     """Order it, wait, and say what became of it.  Ctrl-C stops the announcement.
 
-    Raises `WorkerUnreachable` and `OrderRefused`.
+    Raises `ApiTrouble`.
     """
     worker = worker_of(flags)
-    record = worker.post(f"/api/v1/rooms/{quoted(str(flags['room']))}/announcements", body, kind)
+    order = f"/api/v1/rooms{path_of(str(flags['room']))}/announcements"
+    record = worker.post(order, AnnouncementView, body, kind)
+    own = f"/api/v1/announcements{path_of(record.id)}"
     try:
-        while "no-wait" not in flags and not record["over"]:
+        while "no-wait" not in flags and not record.over:
             time.sleep(EVERY)
-            record = worker.get(f"/api/v1/announcements/{record['id']}")
+            record = worker.get(own, AnnouncementView)
     except KeyboardInterrupt:
-        worker.post(f"/api/v1/announcements/{record['id']}/stop")
+        worker.post(f"{own}/stop", AnnouncementView)
         return INTERRUPTED
     if "json" in flags:
-        output.write(f"{json.dumps(record)}\n")
+        output.write(f"{msgspec.json.encode(record).decode()}\n")
     elif "no-wait" in flags:
-        output.write(f"ordered: {record['id']}\n")
+        output.write(f"ordered: {record.id}\n")
     return _report(record, None if "json" in flags or "no-wait" in flags else output)
 
 
-def _report(record: Mapping[str, Any], output: TextIO | None) -> int:
+def _report(record: AnnouncementView, output: TextIO | None) -> int:
     code = 0
-    for part in record["rooms"]:
-        room = harmless(part["room"], 200)
-        if part["state"] == "failed":
-            complain(f"{room}: {part['error']}")
+    for part in record.rooms:
+        room = harmless(part.room, 200)
+        if part.state == "failed":
+            complain(f"{room}: {part.error}")
             code = FAILED
         elif output is not None:
-            output.write(f"{room}: {part['state']}, {record['seconds']:.1f} s\n")
+            output.write(f"{room}: {part.state}, {record.seconds or 0.0:.1f} s\n")
     return code

@@ -1,4 +1,4 @@
-"""The API of a worker on another machine, for commands: one GET at a time, every answer bounded.
+"""The API of a worker, for commands: one request at a time, every answer bounded.
 
 Standard library only, so a command starts fast.  A redirect is not followed: it would take the
 token to an address that nobody named.
@@ -43,7 +43,7 @@ class WrongCursor(ApiTrouble):
 
 @final
 class ApiConnection:
-    """GETs at one base URL, as `https://rooms.example.org` or `https://example.org/rooms`."""
+    """Requests at one base URL, as `https://rooms.example.org` or `https://example.org/rooms`."""
 
     def __init__(self, url: str, token: str | None) -> None:
         """Raises `SettingsError` for what is no such URL, or no token."""
@@ -70,10 +70,31 @@ class ApiConnection:
         Raises `ApiTrouble`: `NotThere` for 404, `WrongCursor` for a cursor that nobody gave.
         """
         values = {key: str(value) for key, value in (query or {}).items()}
-        asked = f"{self._root}{path}" + (f"?{urlencode(values)}" if values else "")
-        status, content_type, body, location = self._answer(asked)
-        if status != http.client.OK:
-            raise self._error(status, body, location, cursor="cursor" in values)
+        asked = path + (f"?{urlencode(values)}" if values else "")
+        return self._ask("GET", asked, kind, cursor="cursor" in values)
+
+    def post(
+        self, path: str, kind: type[T], body: bytes = b"", content_type: str = "application/json"
+    ) -> T:
+        """Send `body`; the answer as this class.  Raises `ApiTrouble`."""
+        return self._ask("POST", path, kind, body, content_type)
+
+    def _ask(
+        self,
+        method: str,
+        target: str,
+        kind: type[T],
+        sent: bytes | None = None,
+        sent_type: str = "",
+        *,
+        cursor: bool = False,
+    ) -> T:
+        headers = {} if sent is None else {"Content-Type": sent_type}
+        status, content_type, body, location = self._answer(
+            method, f"{self._root}{target}", sent, headers
+        )
+        if status not in (http.client.OK, http.client.ACCEPTED):
+            raise self._error(status, body, location, cursor=cursor)
         if content_type.partition(";")[0].strip() != "application/json":
             raise self._not_ours()
         try:
@@ -88,13 +109,15 @@ class ApiConnection:
                 "or another program"
             ) from None
 
-    def _answer(self, target: str) -> tuple[int, str, bytes, str]:
+    def _answer(
+        self, method: str, target: str, sent: bytes | None, more: Mapping[str, str]
+    ) -> tuple[int, str, bytes, str]:
         connection = self._connection()
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **more}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
-            connection.request("GET", target, headers=headers)
+            connection.request(method, target, sent, headers)
             response = connection.getresponse()
             body = response.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -16,9 +16,9 @@ from starlette.responses import Response
 
 from actors.publishing.announcement_bounds import FILE_SIZE
 from actors.session.time_text import rfc3339
+from bridge.http.api.announcement_paths import SOUND_TYPES
 from bridge.http.api.answer_types import AnnouncementOrder, AnnouncementPart, AnnouncementView
 from bridge.http.api.answers import JSON
-from bridge.http.api.openapi import SOUND_TYPES
 from bridge.http.api.query import asked, require_no_query
 from bridge.http.server.request_body import body_of
 from bridge.http.server.routes import HttpRoute, access_of
