@@ -13,7 +13,7 @@ import msgspec
 from attrs import evolve, frozen
 
 from actors.pictures.video_patterns import PATTERNS, Pattern
-from actors.publishing.announcement import TEXT_LENGTH
+from actors.publishing.announcement_bounds import TEXT_LENGTH
 from actors.publishing.generated_sounds import HIGHEST, LOWEST
 
 MAX_COMMAND: Final = 8 << 10

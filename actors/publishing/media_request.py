@@ -13,7 +13,7 @@ from attrs import frozen
 from msgspec import Meta, Struct
 
 from actors.pictures.video_patterns import PATTERNS, Pattern
-from actors.publishing.announcement import TEXT_LENGTH
+from actors.publishing.announcement_bounds import TEXT_LENGTH
 from actors.publishing.generated_sounds import HIGHEST, LOWEST, GeneratedSound
 
 Mode: TypeAlias = Literal[
