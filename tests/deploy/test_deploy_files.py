@@ -28,6 +28,11 @@ COMPOSE: Final = ("compose.yml", "compose-cluster.yml")
 WORKER: Final = re.compile(r"worker(-\d)?")
 ALL_ON: Final = {"serviceMonitor": {"enabled": True}, "alerts": {"enabled": True}}
 
+SECRETS: Final = {
+    "LIVEKIT_KEY_FILE": "devkey: a-long-secret-word-of-livekit\n",
+    "ROOM_ACTORS_DATABASE_URL_FILE": "postgresql://room_actors:word@postgres/room_actors\n",
+}
+
 
 def read(name: str) -> dict[str, Any]:
     return yaml.safe_load((DEPLOY / name).read_text())
@@ -35,15 +40,13 @@ def read(name: str) -> dict[str, Any]:
 
 def settings(environment: Mapping[str, str], tmp_path: Path) -> Settings:
     """What the program makes of these variables; its secrets are files that have something."""
-    keys, word = tmp_path / "keys", tmp_path / "word"
-    keys.write_text("devkey: a-long-secret-word-of-livekit\n")
-    word.write_text("a-long-secret-word\n")
-    for path in (keys, word):
-        path.chmod(0o600)
-    ours = {
-        name: str(keys if name == "LIVEKIT_KEY_FILE" else word) if name.endswith("_FILE") else value
-        for name, value in environment.items()
-    }
+    ours = dict(environment)
+    for name in environment:
+        if name.endswith("_FILE"):
+            path = tmp_path / name
+            path.write_text(SECRETS.get(name, "a-long-secret-word"))
+            path.chmod(0o600)
+            ours[name] = str(path)
     return load({}, ours)
 
 
@@ -90,6 +93,7 @@ def test_the_workers_of_a_compose_file_are_set_right_and_have_no_rights(
         environment = {key: str(value) for key, value in service["environment"].items()}
         ours = settings({**variables_of_image(), **filled(environment)}, tmp_path)
         assert str(ours.data_dir) == "/data"
+        assert (ours.database_url is not None) == ("cluster" in name)
         data |= {one for one in service["volumes"] if one.endswith(":/data")}
     assert len(data) == len(workers), "each has its own sessions"
 
@@ -215,15 +219,17 @@ def test_kubernetes_accepts_the_manifests_of_the_chart() -> None:
 def test_the_worker_of_the_chart_is_set_right_and_its_secrets_are_references(
     tmp_path: Path,
 ) -> None:
+    values = {"settings": {"ROOM_ACTORS_KEEP": "30d"}, "database": {"urlKey": "url"}}
     (pod,) = (
         one["spec"]["template"]["spec"]
-        for one in render(CHART, "rooms", {"settings": {"ROOM_ACTORS_KEEP": "30d"}})
+        for one in render(CHART, "rooms", values)
         if one["kind"] == "StatefulSet"
     )
     (worker,) = pod["containers"]
     environment = {one["name"]: one.get("value", "devkey") for one in worker["env"]}
     ours = settings({**variables_of_image(), **environment}, tmp_path)
     assert ours.keep == 30 * 86_400
+    assert ours.database_url is not None
     folder = next(one["mountPath"] for one in worker["volumeMounts"] if one["name"] == "secrets")
     (secret,) = (one["secret"] for one in pod["volumes"] if one["name"] == "secrets")
     files = {f"{folder}/{item['path']}" for item in secret["items"]}
