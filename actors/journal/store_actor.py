@@ -124,6 +124,8 @@ class StoreActor(Actor[StoreMessage]):
                 self._clock(),
             )
             await opened.wait()
+            # They are read: this was a wait, and nothing has to recover from it.
+            health.trouble, health.since = "", None
 
     async def _try_to_write(self, failures: int) -> bool:
         health, batch = self._backlog.health, self._backlog.in_flight

@@ -11,8 +11,9 @@ from actors.journal import backlog as backlog_module
 from actors.journal.archive import Batch, JournalRow
 from actors.journal.backlog import CHECKPOINT_ROWS, Backlog
 from actors.journal.journal import Journal
-from actors.journal.store_actor import PRUNE_EVERY, WRITE_RETRY, Flush
+from actors.journal.store_actor import PRUNE_EVERY, WRITE_RETRY, Flush, StoreActor
 from actors.rooms.messages import Recovered, RoomsVanished, WebhookReceived
+from actors.runtime import ChildSpec, open_system
 from actors.session import (
     DataReceived,
     ParticipantInfo,
@@ -267,6 +268,31 @@ async def test_a_store_that_crashes_writes_the_same_batch_again(stage: World) ->
     assert batches
     assert await flushed(stage)
     assert on_disk(stage, room.sid).joins == 1
+
+
+async def test_a_start_that_waits_for_earlier_runs_is_trouble_and_nothing_recovers_from_it(
+    virtual_time: int,
+) -> None:
+    announced, backlog = list[str](), Backlog()
+    async with open_system() as system:
+        system.supervisor.start_child(
+            ChildSpec(
+                "store",
+                lambda: StoreActor(
+                    backlog,
+                    SimulatedDisk(),
+                    journals=lambda: (),
+                    clock=trio.current_time,
+                    announce=lambda event, **_: announced.append(event),
+                ),
+            )
+        )
+        await trio.sleep(5.0)
+        assert backlog.health.trouble == "the sessions of earlier runs are not read yet"
+        backlog.ready.set()
+        await trio.sleep(5.0)
+        assert (backlog.health.trouble, backlog.health.written_at is None) == ("", False)
+    assert announced == []
 
 
 # ---------------------------------------------------------------- after a restart

@@ -303,7 +303,7 @@ def _on_acquired(known: RoomMemory, now: float) -> None:
 
 def _on_lost(known: RoomMemory, now: float) -> None:
     if now - known.attempted_at > RETRY_RESET_AFTER:
-        known.attempts, known.inspect_at = 0, now
+        known.attempts, known.attempts_logged, known.inspect_at = 0, 0, now
     else:
         known.inspect_at = known.attempted_at + retry_delay(known.attempts)
 

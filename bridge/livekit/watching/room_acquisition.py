@@ -81,7 +81,9 @@ class RoomAcquisition:
             self.state.claims -= 1
             known.inspect_at = known.attempted_at + retry_delay(known.attempts)
             self.state.worker.claim(room.name, room.sid, room.created_at or None)
-            log.info("room_claimed", room=room.name, room_sid=room.sid, attempt=known.attempts)
+            log.info(
+                "room_claimed", room=room.name, room_sid=room.sid, attempt=known.next_attempt()
+            )
         else:
             known.inspect_at = known.attempted_at + retry_delay(known.attempts, self.state.burst)
             await self._dispatch(room, known)
@@ -153,7 +155,7 @@ class RoomAcquisition:
             room=room.name,
             room_sid=room.sid,
             dispatch_id=ours.id,
-            attempt=known.attempts,
+            attempt=known.next_attempt(),
         )
         if await self._was_recreated(room, requested_at):
             return

@@ -117,6 +117,9 @@ class RoomMemory:
     """How often we were seen in it since it became ours, or since an outage."""
     attempts: int = 0
     """How often we tried to get it without staying in it."""
+    attempts_logged: int = 0
+    """The number of the last attempt in the log.  Attempts that failed or were taken back have no
+    line of their own, and no number."""
     attempted_at: float = float("-inf")
     dispatches: set[str] = field(factory=set[str])
     """The ids of our own dispatches."""
@@ -132,6 +135,11 @@ class RoomMemory:
     """The log has a line about an agent of our name in this room that is not ours."""
     unplaced: bool = False
     """There was no place for it at the last inspection."""
+
+    def next_attempt(self) -> int:
+        """The number of an attempt that is logged now."""
+        self.attempts_logged += 1
+        return self.attempts_logged
 
 
 # ------------------------------------------------------------------------ which rooms

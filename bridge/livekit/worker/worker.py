@@ -316,7 +316,7 @@ class Worker:
             log.warning("worker_disconnected", jobs=len(self.jobs), **keys)
         elif failures & (failures - 1) == 0:
             # The 1st, 2nd, 4th, 8th ... failure: a night without the server is a page of log.
-            log.warning("worker_connect_failed", **keys)
+            log.warning("worker_connect_failed", not_logged=max(0, failures // 2 - 1), **keys)
 
     async def _connect(self) -> str:
         """One connection from its beginning to its end; why it ended."""

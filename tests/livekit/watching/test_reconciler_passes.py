@@ -152,6 +152,12 @@ async def test_one_room_that_fails_does_not_keep_the_others_waiting(scene: Recon
     assert {"standup", "retro"} <= set(names(scene.api.dispatched))
     assert logs[0]["event"] == "reconcile_failed"
     assert logs[0]["rooms"] == 2
+    # Attempts that failed have no line, and leave no hole in the numbers.
+    of_one = [
+        line["attempt"] for line in logs if line.get("room") == "standup" and "attempt" in line
+    ]
+    assert of_one == list(range(1, len(of_one) + 1))
+    assert of_one
 
 
 async def test_a_fault_that_nobody_thought_of_ends_neither_the_reconciler_nor_the_process(
