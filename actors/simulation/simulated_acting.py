@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from attrs import frozen
 
-from actors.acting.act_requests import ACT_KINDS
+from actors.acting.act_requests import ACT_KINDS, ActKind
 from actors.acting.acting import Acting
 from actors.acting.ban_list import BanList
 from actors.acting.room_texts import RoomTableTexts
@@ -89,6 +89,8 @@ class SimulatedActing:
         """Those of each program that starts from here on."""
         self.limits = limits_of_plan(world.plan.limit)
         """The same for limits."""
+        self.more_kinds: Mapping[str, ActKind] = {}
+        """Acts of a test, by their words."""
         self.bans = BanList()
         self.control = ActingControl(world)
         self.audit = LimitAudit(lambda: self.limits)
@@ -124,7 +126,10 @@ class SimulatedActing:
                 self.control,
                 RoomTableTexts(program.table),
                 sessions,
-                kinds=ACT_KINDS if recordings is None else recordings.start(program, sessions),
+                kinds={
+                    **(ACT_KINDS if recordings is None else recordings.start(program, sessions)),
+                    **self.more_kinds,
+                },
                 intensity=OFTEN,
                 backoff=Backoff(first=0.01),
             )

@@ -35,6 +35,16 @@ print(loaded("numpy", "rich", "pygments", "livekit.protocol.sip", "livekit.proto
 """) == ["{}", "[]"]
 
 
+def test_a_worker_that_announces_nothing_has_none_of_what_publishes() -> None:
+    assert output_of("""
+lean_imports.import_lean()
+import bridge.app.worker_role, bridge.app.worker_web, bridge.app.program
+parts = ("actors.publishing", "bridge.media", "bridge.livekit.publishing", "actors.pictures")
+small = ("actors.publishing", "actors.publishing.announcement_bounds")
+print([name for name in sys.modules if name.startswith(parts) and name not in small])
+""") == ["[]"]
+
+
 def test_what_was_kept_out_is_there_for_who_uses_it() -> None:
     assert output_of("""
 lean_imports.import_lean()
