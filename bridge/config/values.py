@@ -160,9 +160,9 @@ def networks(value: object) -> tuple[Network, ...]:
 
 
 OWN_PATHS: Final = frozenset({
-    "alerts", "api", "healthz", "history", "history.csv", "history.json", "livekit", "metrics",
-    "now", "openapi.json", "readyz", "sessions", "signin", "signout", "static", "system",
-    "timelines", "whole",
+    "alerts", "api", "attendance", "attendance.csv", "days.csv", "healthz", "history",
+    "history.csv", "history.json", "livekit", "metrics", "now", "openapi.json", "people",
+    "readyz", "sessions", "signin", "signout", "static", "system", "timelines", "whole",
 })  # fmt: skip
 """The first parts of our own paths.  With one of these as root, a path would be ambiguous."""
 
