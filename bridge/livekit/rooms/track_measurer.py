@@ -29,7 +29,13 @@ from actors.session.events import TracksMeasured
 from actors.session.track_stats import TrackWindow
 from bridge.livekit.rooms.renewals import STATS_DEADLINE, GetStats
 from bridge.livekit.rooms.subscriptions import Subscriptions
-from bridge.livekit.rooms.track_counters import ZERO, Reading, counters_of, window_between
+from bridge.livekit.rooms.track_counters import (
+    ZERO,
+    Reading,
+    counters_of,
+    window_between,
+    without_our_concealment,
+)
 
 MeasuredTracks: TypeAlias = Literal["sampled", "all"]
 
@@ -122,7 +128,7 @@ class TrackMeasurer:
         finally:
             if self._room.connected():
                 subscriptions.receive(PURPOSE, frozenset(), self._room.participants())
-        self._offer(before, after, sids | subscriptions.received)
+        self._offer(before, after, sids | subscriptions.received, begun=sids)
 
     def _next_of(self, sids: list[str]) -> frozenset[str]:
         """Those within the budget who were measured longest ago."""
@@ -178,7 +184,14 @@ class TrackMeasurer:
             stats = await self._room.get_stats()
         return counters_of(stats, self._loop.time())
 
-    def _offer(self, before: Reading, after: Reading, sids: frozenset[str]) -> None:
+    def _offer(
+        self,
+        before: Reading,
+        after: Reading,
+        sids: frozenset[str],
+        begun: frozenset[str] = frozenset(),
+    ) -> None:
+        """Offer the windows of these tracks.  `begun`: whose reception has just begun."""
         if not self._room.connected():
             return
         windows = list[TrackWindow]()
@@ -195,7 +208,7 @@ class TrackMeasurer:
                     encrypted=pub.encryption_type != rtc.EncryptionType.NONE,
                 )
                 if window is not None:
-                    windows.append(window)
+                    windows.append(without_our_concealment(window) if sid in begun else window)
         if windows:
             self._room.offer(TracksMeasured(self._room.now(), tuple(windows)))
 

@@ -12,6 +12,7 @@ from actors.session.events import TracksMeasured, TrackSubscribed
 from actors.session.opinion_score import opinion_score
 from actors.session.track_stats import TrackStats
 from bridge.lab.people import PacketCounts, PacketLoss
+from bridge.lab.people.synthetic_media import HEIGHT, WIDTH
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.track_measurer import MeasurePlan
 from tests.livekit.rooms.room_stage import RealStage, Recorder
@@ -72,7 +73,8 @@ async def test_each_packet_that_a_publisher_loses_is_counted(
     ann = await real.join("ann", loss=loss)
     microphone = await ann.publish("microphone")
     await ann.speak(True)
-    await real.visible(microphone)
+    camera = await (await real.join("bob")).publish("camera")
+    await real.visible(microphone, camera)
     recorder = Recorder()
     async with real.open(recorder):
         clean = await measured(recorder, microphone, packets=20)
@@ -94,6 +96,9 @@ async def test_each_packet_that_a_publisher_loses_is_counted(
     assert stats.score == pytest.approx(opinion_score(truth, 0.0, "audio/red"), abs=0.2)
     assert stats.samples > 0
     assert stats.bytes > 0
+    video = stats_of(recorder, camera)
+    assert (video.width, video.height, video.samples) == (WIDTH, HEIGHT, 0)
+    assert video.frames > 0
 
 
 @pytest.mark.parametrize("options", [SAMPLED])

@@ -16,7 +16,13 @@ from actors.session.track_stats import TrackWindow
 from bridge.livekit.rooms.renewals import Renewals
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
-from bridge.livekit.rooms.track_counters import ZERO, TrackCounters, counters_of, window_between
+from bridge.livekit.rooms.track_counters import (
+    ZERO,
+    TrackCounters,
+    counters_of,
+    window_between,
+    without_our_concealment,
+)
 from bridge.livekit.rooms.track_measurer import MeasuredRoom, MeasurePlan, TrackMeasurer
 
 SOME = TrackCounters(10.0, 100, 5, 4000, 0.004, 96_000, 900, 0, 0, 0, 0)
@@ -67,6 +73,22 @@ def test_a_late_packet_makes_no_window_smaller() -> None:
     window = window_between("TR_1", SOME, evolve(SOME, at=12.0, packets=150, lost=4), RED)
     assert window is not None
     assert window.lost == 0
+
+
+@pytest.mark.parametrize(
+    "lost, jitter, concealed",
+    [
+        (0, 0.004, 0),  # nothing was lost and all came evenly: it is our own buffer's
+        (10, 0.004, 800),
+        (50, 0.004, 4000),
+        (0, 0.02, 4000),  # packets may have come too late
+    ],
+)
+def test_what_a_fresh_reception_makes_up_is_not_the_publishers(
+    lost: int, jitter: float, concealed: int
+) -> None:
+    window = TrackWindow("TR_1", 1.7, 1000 - lost, lost, 1, jitter, 80_000, 4000)
+    assert without_our_concealment(window).concealed == concealed
 
 
 # ---------------------------------------------------------------- a room of fakes
