@@ -50,6 +50,8 @@ PLANS: Final[Mapping[str, MeasurePlan | None]] = {
 CONTINUOUS_GOAL: Final = 0.005
 SAMPLED_GOAL: Final = 0.015
 SCORE_GOAL: Final = 0.2
+LEAST_POOR_LOSS: Final = 0.08
+"""Below it RED repairs enough, and nobody's audio may be called poor."""
 ROOM_GOAL: Final = 0.3
 MICROPHONE_GOAL: Final = 1.5
 """Thousandths of a core."""
@@ -185,6 +187,12 @@ def judge(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 missed.append(f"{one['network']}: loss, {name}")
             if abs(one[name]["score"] - one["score"]) > SCORE_GOAL:
                 missed.append(f"{one['network']}: MOS, {name}")
+    missed += [
+        f"{one['network']}: audio, {name}"
+        for one in rows
+        for name in ("all", "sampled")
+        if one[name]["audio"] == "poor" and one["loss"] < LEAST_POOR_LOSS
+    ]
     clean, delayed = rows[0]["all"]["jitter"], rows[-1]["all"]["jitter"]
     if delayed < 2 * clean or delayed < 0.01:
         missed.append("delay does not show as jitter")
@@ -200,7 +208,8 @@ def show_truth(rows: Sequence[Mapping[str, Any]]) -> str:
 
     head = [
         "network", "true loss, %", "all: loss, %", "sampled: loss, %", "MOS of the truth",
-        "all: MOS", "sampled: MOS", "all: jitter, ms", "all: made up, %", "level of ours",
+        "all: MOS", "sampled: MOS", "all: jitter, ms", "all: made up, %", "sampled: made up, %",
+        "all: audio", "sampled: audio",
         "LiveKit's levels",
     ]  # fmt: skip
     lines = [
@@ -214,7 +223,9 @@ def show_truth(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{one['sampled']['score']:.2f}",
             f"{1000 * one['all']['jitter']:.1f}",
             percent(one["all"]["concealment"]),
+            percent(one["sampled"]["concealment"]),
             one["all"]["audio"] or "-",
+            one["sampled"]["audio"] or "-",
             " ".join(one["levels"]) or "-",
         ]
         for one in rows

@@ -13,8 +13,9 @@ from livekit.rtc._proto.stats_pb2 import RtcStats
 
 from actors.session.events import TracksMeasured
 from actors.session.track_stats import TrackWindow
+from bridge.app import program
+from bridge.config.settings import load
 from bridge.livekit.rooms.renewals import Renewals
-from bridge.livekit.rooms.sdk_options import SdkOptions
 from bridge.livekit.rooms.subscriptions import Subscriptions
 from bridge.livekit.rooms.track_counters import (
     ZERO,
@@ -273,5 +274,17 @@ def test_a_request_that_fails_costs_one_window_and_leaves_no_track_switched_on()
     assert room.people["p0"].track_publications["TR_0"].switches[:4] == [True, False, True, False]
 
 
-def test_nothing_is_measured_where_nobody_asks_for_it() -> None:
-    assert SdkOptions().measure is None
+@pytest.mark.parametrize(
+    "flags, plan",
+    [
+        ({}, None),
+        ({"measure-tracks": "off", "measure-budget": "7"}, None),
+        ({"measure-tracks": "sampled"}, MeasurePlan("sampled", 20)),
+        ({"measure-tracks": "all", "measure-budget": "7"}, MeasurePlan("all", 7)),
+    ],
+)
+def test_the_settings_choose_the_plan_and_by_default_there_is_none(
+    flags: Mapping[str, object], plan: MeasurePlan | None
+) -> None:
+    settings = load({"api-key": "devkey", "api-secret": "a-long-secret-word", **flags}, {})
+    assert program._sdk_options(settings).measure == plan
