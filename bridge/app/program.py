@@ -53,6 +53,7 @@ from bridge.app.room_actors import (
     start_room_actors,
 )
 from bridge.app.rule_acting import require_sound_rules, send_text_streams
+from bridge.app.session_source import open_sessions
 from bridge.app.store_archive import open_archive
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_id import WorkerId, worker_id
@@ -81,6 +82,7 @@ from bridge.store.retention import Retention
 
 if TYPE_CHECKING:
     from actors.publishing.publishing_port import PublishingPort
+    from bridge.app.followed_sessions import FollowedSessions
     from bridge.app.monitoring import Monitoring
     from bridge.app.outlets import RunningOutlets
 
@@ -114,6 +116,8 @@ class Program:
     clock: ServerClock = field(factory=ServerClock)
     """LiveKit's clock: the times of all sessions."""
     heartbeat: Heartbeat = field(factory=Heartbeat)
+    followed: FollowedSessions | None = None
+    """The live sessions of all workers, for the page; None where there is one worker only."""
     outlets: RunningOutlets | None = None
     """The endpoints that get webhooks; None where none is configured."""
     monitoring: Monitoring | None = None
@@ -360,6 +364,11 @@ def _services(
     if settings.http is not None:
         from bridge.app.worker_web import http_server
 
+        if settings.database_url is not None:
+            from bridge.app.followed_sessions import FollowedSessions
+
+            program.followed = FollowedSessions(partial(open_sessions, store_address(settings)))
+            services["followed-sessions"] = program.followed.run
         services["http"] = http_server(settings, program)
     if program.monitoring is not None:
         services |= program.monitoring.services(run_worker)

@@ -93,7 +93,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     webhooks = WebhookEndpoint(
         ApiKey(settings.api_key, settings.api_secret),
         settings.agent_name,
-        ports.take_webhook,
+        ports.take_webhook or (lambda _: None),
         ports.clock.now,
     )
     backlog = ports.backlog
@@ -102,11 +102,12 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     api = Api(
         readers,
-        workers=lambda: [_worker_view(ports)],
+        workers=lambda: [_worker_view(ports)] if "livekit" in ports.checks else [],
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
-    alerts = AlertSource(ports.open_sessions, ports.alert_rules)
+    shown = ports.shown_sessions or ports.open_sessions
+    alerts = AlertSource(shown, ports.alert_rules)
     outbox = OutboxRoutes(partial(_outbox, ports))
     events = EventSource(ports.feed or open_feed(store_address(settings), backlog))
     sources = _sources(ports, webhooks, events)
@@ -115,7 +116,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     pages = Pages(
         readers.read,
-        ports.open_sessions,
+        shown,
         _system(ports),
         alerts,
         root=front.root,
@@ -123,7 +124,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     routes = (
         *health(ports.checks, ports.worker().name),
-        *webhooks.rows,
+        *(() if ports.take_webhook is None else webhooks.rows),
         *api.rows,
         *AlertRoutes(readers, alerts).rows,
         *AttendanceRoutes(readers).rows,
@@ -208,10 +209,17 @@ def _system(ports: WebPorts) -> System:
     system, checks = ports.system, ports.checks
 
     def sections() -> tuple[Section, ...]:
+        if "livekit" not in checks:  # It is no worker.
+            return (Section("Store", "can be read", checks["store"](), _workers_facts(ports)),)
         return (
             Section("Worker", "registered", checks["livekit"](), _worker_facts(ports.worker())),
             Section("Rooms", "can be entered", checks["rooms"](), ()),
-            Section("Store", "writes", checks["store"](), _store_facts(ports)),
+            Section(
+                "Store",
+                "writes",
+                checks["store"](),
+                (*_store_facts(ports), *_workers_facts(ports)),
+            ),
             *map(_webhook_section, ports.outlets()),
         )
 
@@ -276,6 +284,16 @@ def _worker_facts(worker: WorkerSnapshot) -> Facts:
             "Takes jobs",
             "no, it drains" if worker.draining else "yes" if worker.takes_jobs else "no",
         ),
+    )
+
+
+def _workers_facts(ports: WebPorts) -> Facts:
+    """The workers of a store that several may share."""
+    return tuple(
+        (f"Worker {one.instance}", f"runs since {rfc3339(one.started_at)}")
+        if one.running
+        else (f"Worker {one.instance}", f"ended; last sign of life {rfc3339(one.alive_at)}")
+        for one in ports.workers()[:MOST_NAMED]
     )
 
 

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from actors.journal.backlog import Backlog
 from actors.journal.feed import Feed
+from actors.journal.session_reader import WorkerRow
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem
 from actors.session import SessionState
@@ -79,13 +80,18 @@ class WebPorts:
     """Sessions that have not ended, also those of rooms that are not watched at this moment."""
     watched_sessions: Callable[[], Iterable[SessionState]]
     """Sessions of the rooms that are watched."""
-    take_webhook: Callable[[TranslatedWebhook], object]
+    take_webhook: Callable[[TranslatedWebhook], object] | None
+    """None: LiveKit's webhooks are not taken."""
     backlog: Backlog
     counters: RunCounters
     system: ActorSystem
     clock: ServerClock = field(factory=ServerClock)
     """The clock of the sessions' times."""
     heartbeat: Heartbeat = field(factory=Heartbeat)
+    shown_sessions: Callable[[], Iterable[SessionState]] | None = None
+    """Open sessions of all workers of the store; None where there are only those above."""
+    workers: Callable[[], Sequence[WorkerRow]] = tuple
+    """All workers of the store, where there may be several."""
     feed: Feed | None = None
     """The feed that others of the program follow too; None where nobody does."""
     alert_rules: Collection[str] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Final, final
+from typing import Final
 
 import structlog
 import trio
@@ -18,6 +18,7 @@ import trio_asyncio  # noqa: F401 (before anything that takes functions out of a
 from attrs import define, field
 
 from actors.runtime import first_of, render_running
+from bridge.app.flush_per_tick import FlushPerTick
 from bridge.app.interpreter import tune_interpreter
 from bridge.app.program import Program, open_program
 from bridge.app.shutdown import Shutdown
@@ -30,20 +31,6 @@ from bridge.output.text import harmless
 log = structlog.get_logger()
 
 FAILED: Final = 1
-
-
-@final
-class FlushPerTick(trio.abc.Instrument):
-    """Writes the lines of the log once a round of trio's loop, before it sleeps."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 (trio's signature)
-        self._sink.release()
-
-    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002
-        self._sink.buffer()
 
 
 def run(settings: Settings, sink: Sink) -> int:

@@ -6,12 +6,14 @@ Imported only where `--http` is on.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from actors.session import WebhookJoined, WebhookRoomStarted
+from bridge.app.followed_sessions import joined
 from bridge.app.web import serve_web
 from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
@@ -45,7 +47,7 @@ def http_server(settings: Settings, program: Program) -> Callable[[], Awaitable[
 
 
 def _web_ports(settings: Settings, program: Program) -> WebPorts:
-    rooms = program.rooms
+    rooms, followed = program.rooms, program.followed
     return WebPorts(
         worker=lambda: _worker_snapshot(program),
         checks=_checks(program),
@@ -58,6 +60,8 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         clock=program.clock,
         heartbeat=program.heartbeat,
         alert_rules=(*alert_rules(rules_of(settings)), *(one.name for one in limits_of(settings))),
+        shown_sessions=None if followed is None else partial(joined, rooms.open_sessions, followed),
+        workers=tuple if followed is None else lambda: followed.workers,
         feed=_shared_feed(settings, program),
         outlets=lambda: () if program.outlets is None else program.outlets.outlets,
         parked_deliveries=None if program.outlets is None else program.outlets.parked,

@@ -57,7 +57,10 @@ def api_pictures(reader: ApiReader, *, alone: bool = False) -> Generator[TopPict
 
 
 def _head(reader: ApiReader) -> Text:
-    (worker, *_), firing = reader.worker_views(), reader.firing_rules()
+    workers, firing = reader.worker_views(), reader.firing_rules()
+    if not workers:  # `serve` is none.
+        return Text.assemble("a server of all workers answers, ", *alert_words(firing))
+    worker = workers[0]
     lost = worker.store.lines_lost
     return Text.assemble(
         f"worker answers, watches {worker.rooms} of at most {worker.max_rooms} rooms, ",

@@ -19,6 +19,7 @@ from bridge.cli import (
     outbox_command,
     reading_commands,
     rules_command,
+    serve_command,
     simulate_command,
     start_command,
     top_command,
@@ -30,6 +31,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     for command in (
         demo_command.DEMO,
         start_command.START,
+        serve_command.SERVE,
         check_command.CHECK,
         top_command.TOP,
         health_command.HEALTH,

@@ -15,7 +15,7 @@ def _start(flags: Flags) -> int:
     settings = load(flags)
     require_descriptors()
     _require_data_dir(settings)
-    _require_free_port(settings)
+    require_free_port(settings)
     from bridge.livekit.proxies import drop_proxies
 
     proxies = drop_proxies()
@@ -67,7 +67,8 @@ def _require_data_dir(settings: Settings) -> None:
         raise SettingsError(f"{row.flag}: {error}") from None
 
 
-def _require_free_port(settings: Settings) -> None:
+def require_free_port(settings: Settings) -> None:
+    """Raise `SettingsError` where the address of `--http` is set and taken."""
     if settings.http is None or "http" not in settings.given:
         return
     problem = machine.port_problem(settings.http.host, settings.http.port)

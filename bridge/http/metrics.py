@@ -69,7 +69,8 @@ class Family:
 
 
 def _load(sources: Sources, scrape: Scrape) -> float:
-    return min(1.0, scrape.live.sessions / sources.worker().max_rooms)
+    most = sources.worker().max_rooms
+    return min(1.0, scrape.live.sessions / most) if most else 0.0
 
 
 def _store_lag(sources: Sources, scrape: Scrape) -> float:

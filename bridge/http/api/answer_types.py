@@ -194,7 +194,7 @@ class WorkerList(View, frozen=True, kw_only=True):
     """The workers."""
 
     workers: tuple[WorkerView, ...]
-    """Only the worker that answers."""
+    """Only the worker that answers; none where the program watches nothing (`serve`)."""
 
 
 class EndpointView(View, frozen=True, kw_only=True):
