@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bridge.lab.demo import expected_session
 from bridge.lab.server import PrivateServer, ServerUnavailableError, find_server
 from bridge.lab.server.ports import free_port
 from tests import closing
@@ -150,3 +151,10 @@ def telling_server(tmp_path: Path, http_port: int) -> Iterator[PrivateServer]:
         binary, tmp_path / "lk", QUICK_ENDS, webhook_urls=[url], timeout=60
     ) as server:
         yield server
+
+
+@pytest.fixture
+def late_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the demo's numbers hold where a busy machine delivers events half a minute late."""
+    for lag in ("PUBLISHER_LAG", "TALK_LAG", "MUTE_LAG"):
+        monkeypatch.setattr(expected_session, lag, 30.0)

@@ -34,7 +34,7 @@ class Output(io.StringIO):
         return super().write(text)
 
 
-@pytest.mark.usefixtures("livekit_server")  # named as not run where there is none
+@pytest.mark.usefixtures("livekit_server", "late_events")  # named as not run where there is none
 async def test_the_demo_checks_webhooks_and_keeps_its_page_until_a_signal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

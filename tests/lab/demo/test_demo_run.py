@@ -52,7 +52,7 @@ async def all_end(started: set[psutil.Process]) -> None:
     assert not alive
 
 
-@pytest.mark.usefixtures("livekit_server")  # named as not run where there is none
+@pytest.mark.usefixtures("livekit_server", "late_events")  # named as not run where there is none
 async def test_the_story_of_real_people_is_seen_right_and_nothing_is_left(
     console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
