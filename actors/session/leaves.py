@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 from attrs import evolve, frozen
@@ -111,6 +112,37 @@ def _close_join(
             {one: leave for one, leave in state.provisional_leaves.items() if one != identity},
         )
     return state, person
+
+
+def bound_unobserved_leaves(state: SessionState, at: float) -> SessionState:
+    """Joins that were closed because a session ended, and whose people were not there any more
+    when it went on at `at`: they left between the two, or before they joined again."""
+    past = state.past
+    for person in past.values():
+        bounded = _with_bounds(person, inf if person.identity in state.present else at)
+        if bounded is not person:
+            past = past.put(person.identity, bounded)
+    present = {
+        identity: _with_bounds(person, inf) if len(person.joins) > 1 else person
+        for identity, person in state.present.items()
+    }
+    if past is state.past and all(present[one] is state.present[one] for one in present):
+        return state
+    return change(state, past=past, present=present)
+
+
+def _with_bounds(person: Participant, at: float) -> Participant:
+    begins = (*(join.joined_at for join in person.joins[1:]), at)
+    joins = tuple(
+        change(join, left_within=stretch(join.left_at, begin))
+        if join.left_at is not None
+        and join.left_within is None
+        and not join.end_observed
+        and begin != inf
+        else join
+        for join, begin in zip(person.joins, begins, strict=True)
+    )
+    return person if joins == person.joins else change(person, joins=joins)
 
 
 def stop_measuring(person: Participant, at: float) -> Participant:

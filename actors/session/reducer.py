@@ -123,7 +123,7 @@ from actors.session.events import (
     Watching,
 )
 from actors.session.intervals import OFF, stretch
-from actors.session.leaves import close_without_entry
+from actors.session.leaves import bound_unobserved_leaves, close_without_entry
 from actors.session.pending import with_all_due, with_provisional_leaves
 from actors.session.provisional_leaves import on_left
 from actors.session.recording_reports import (
@@ -322,7 +322,7 @@ def _resume_view(
         state = _HANDLERS[type(one)](state, one, entries)
     state = with_all_due(state, due)
     sighting = RosterSighting(event.roster, at, source, since, unseen, due)
-    state = apply_roster(state, sighting, entries)
+    state = bound_unobserved_leaves(apply_roster(state, sighting, entries), at)
     state = gaps.end_gap(state, at)
     return change(state, watched=state.watched.on(at), roster_complete_at=due)
 

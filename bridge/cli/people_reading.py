@@ -199,7 +199,9 @@ def _print_person(flags: Flags, name: str, rows: _Rows) -> None:
 def _left(row: AttendanceRow) -> str:
     if row.left_at is None:
         return "-"
-    within = f" ±{row.left_within:.0f}s" if row.left_within and row.left_within >= 1 else ""
+    within = "" if row.left_within is not None else " or later"
+    if row.left_within is not None and row.left_within >= 1:
+        within = f" ±{row.left_within:.0f}s"
     return f"{clock_text(row.left_at)}{within} {row.leave_reason or ''}".rstrip()
 
 

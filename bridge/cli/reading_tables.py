@@ -106,7 +106,7 @@ def _left(one: ParticipantView) -> str:
     if last is None or last.left_at is None:
         return "-"
     within = last.left_within
-    about = f"±{within:.0f}s" if within is not None and within >= 1 else None
+    about = "or later" if within is None else f"±{within:.0f}s" if within >= 1 else None
     never = None if last.active else "never took part"
     rang = one.sip and one.sip.ringing_seconds
     call = f"rang {seconds_text(rang)}" if rang else None

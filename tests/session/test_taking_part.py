@@ -387,6 +387,20 @@ def test_where_the_watch_ended_the_leave_is_not_known_and_where_the_room_ended_i
     assert within(story) == 0
 
 
+def test_who_left_while_the_worker_was_ended_left_within_that_time() -> None:
+    """Also who came back meanwhile, in another join."""
+    people = [person(name, f"PA_{name}", -5) for name in ("alice", "bob", "carol")]
+    story = Story(*people)
+    story.ends(60, "worker_stopped")
+    story.attach("AJ_2")
+    again = person("bob", "PA_again", 80)
+    story.watching(100, people[0], again)
+    story.tick(120)
+    assert within(story) is None  # Alice is there.
+    assert [join["left_within"] for join in joins(story, "bob")] == [20.0, None]
+    assert (clock(joins(story, "carol")[0]["left_at"]), within(story, "carol")) == (60, 40)
+
+
 def test_a_visit_that_was_too_short_to_be_announced_took_less_than_a_tick() -> None:
     story = Story()
     story.receive(WebhookJoined(T0 + 5.1, T0 + 5, person("alice", "PA_1", 5)))
