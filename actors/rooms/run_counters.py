@@ -43,6 +43,8 @@ DURATION: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14
 COVERAGE: Final = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 ENTRY: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
 """Seconds."""
+FIRST_MEDIA: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds."""
 LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 """Seconds."""
 LOSS: Final = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)
@@ -106,6 +108,8 @@ class RunCounters:
         self.coverage = Histogram(COVERAGE)
         self.entry = Histogram(ENTRY)
         """Seconds from a room's first person to our entry, of sessions that ended."""
+        self.first_media = Histogram(FIRST_MEDIA)
+        """Seconds from a person's join to the first track, of joins that this run saw."""
         self.lag = Histogram(LAG)
         self.loss = Histogram(LOSS)
         self.concealment = Histogram(CONCEALMENT)
@@ -114,6 +118,8 @@ class RunCounters:
         """These four: of each measured track when it ends."""
         self._there: dict[str, dict[str, _Seconds]] = {}
         """By session and identity: the seconds that were added for people who are in the room."""
+        self._silent: dict[str, dict[str, float]] = {}
+        """By session and identity: when people joined who have not published yet."""
         self._views: dict[str, tuple[float, float]] = {}
         """By session: the seconds watched and those in gaps that were added."""
         self._count: Mapping[str, Callable[[SessionState, TimelineEntry], None]] = {
@@ -193,10 +199,14 @@ class RunCounters:
         if person is not None and person.counted:
             there = self._there.setdefault(state.room_sid, {})
             there[person.identity] = _seconds_of(person, entry.at)
+            if entry.event == "participant_connected":
+                silent = self._silent.setdefault(state.room_sid, {})
+                silent[person.identity] = person.joins[-1].joined_at
 
     def _left(self, state: SessionState, entry: TimelineEntry) -> None:
         reason = entry.data["reason"]
         self.leaves[UNKNOWN if reason is None else _within(self.leaves, reason)] += 1
+        self._silent.get(state.room_sid, {}).pop(entry.data["identity"], None)
         there = self._there.get(state.room_sid)
         if there is not None:
             self._add_and_remove(state, there, entry.data["identity"], entry.at)
@@ -211,8 +221,12 @@ class RunCounters:
     def _aborted(self, _: SessionState, entry: TimelineEntry) -> None:
         self.aborted[_within(self.aborted, entry.data["reason"] or UNKNOWN)] += 1
 
-    def _published(self, _: SessionState, entry: TimelineEntry) -> None:
+    def _published(self, state: SessionState, entry: TimelineEntry) -> None:
         self.tracks[_within(self.tracks, entry.data["source"], UNKNOWN)] += 1
+        silent = self._silent.get(state.room_sid, {})
+        joined_at = silent.pop(entry.data["identity"], None)
+        if joined_at is not None:
+            self.first_media.observe(stretch(joined_at, entry.at))
 
     def _unpublished(self, state: SessionState, entry: TimelineEntry) -> None:
         stats = stats_of(state, entry.data["sid"])
@@ -249,6 +263,7 @@ class RunCounters:
             self.entry.observe(entered)
         self._add_view(state, entry.at)
         self._views.pop(state.room_sid, None)
+        self._silent.pop(state.room_sid, None)
         there = self._there.pop(state.room_sid, {})
         for identity in tuple(there):
             self._add_and_remove(state, there, identity, entry.at)

@@ -16,7 +16,7 @@ An interval that is open counts until `now`, or until the end of an ended sessio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Final, TypeVar, cast
 
@@ -28,7 +28,7 @@ from actors.session.end_reasons import FOUND_ENDED
 from actors.session.entry_types import ENTRY_FIELDS, EntryView
 from actors.session.intervals import add, stretch
 from actors.session.measurement import stats_of
-from actors.session.media_seconds import NOTHING, published_media
+from actors.session.media_seconds import NOTHING, PublishedMedia, published_media
 from actors.session.participant import Participant
 from actors.session.state import Gap, SessionState, Track
 from actors.session.time_text import rfc3339
@@ -117,7 +117,9 @@ def session_row(state: SessionState, now: float) -> SessionRow:
     Of talk by identity and messages by topic it has the `MOST_LISTED` largest, and the sum of
     the others under `OTHER`: a session with thousands of them makes a small row.
     """
-    return _row(state, _until(state, now), everyone(state), MOST_LISTED)
+    until = _until(state, now)
+    media = published_media(state, every_track(state), until)
+    return _row(state, until, everyone(state), media, MOST_LISTED)
 
 
 def session_view(
@@ -138,7 +140,7 @@ def view_with(
     tracks = every_track(state)
     media = published_media(state, tracks, until)
     return SessionView(
-        **asdict(_row(state, until, people, None)),
+        **asdict(_row(state, until, people, media, None)),
         participants=tuple(
             participant_view(person, media.get(person.identity, NOTHING), until, encrypted)
             for person in people
@@ -206,7 +208,11 @@ def _until(state: SessionState, now: float) -> float:
 
 
 def _row(
-    state: SessionState, until: float, people: list[Participant], most: int | None
+    state: SessionState,
+    until: float,
+    people: list[Participant],
+    media: Mapping[str, PublishedMedia],
+    most: int | None,
 ) -> SessionRow:
     """`most`: identities and topics that are listed by name; None for all of them."""
     counted = [person for person in people if person.counted]
@@ -241,6 +247,7 @@ def _row(
         people_seconds=(
             rounded(truncated.seconds + _people_seconds(state, counted, until)) if known else None
         ),
+        first_media_after=_first_media_after(counted, media),
         track_counts=TrackCounts(
             current=len(state.tracks) if known else None,
             total=state.tracks_total if known else None,
@@ -256,6 +263,15 @@ def _row(
         recordings=recording_views(state) if known else None,
         active_recording=state.recorded_now if state.watching else None,
     )
+
+
+def _first_media_after(
+    people: Iterable[Participant], media: Mapping[str, PublishedMedia]
+) -> float | None:
+    """The median; of an even number the lower one of the two in the middle."""
+    each = [media.get(one.identity, NOTHING).seconds_after(one.joins) for one in people]
+    known = sorted(seconds for seconds in each if seconds is not None)
+    return rounded(known[(len(known) - 1) // 2]) if known else None
 
 
 NO_PEOPLE: Final = PeopleView(

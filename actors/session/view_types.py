@@ -339,6 +339,8 @@ class SessionRow(View, frozen=True, kw_only=True):
     """Numbers of people."""
     people_seconds: Seconds | None
     """Seconds in which people were present, people added up."""
+    first_media_after: Seconds | None
+    """Seconds from a person's join to the first track, the median of the people who published."""
     track_counts: TrackCounts
     """Numbers of tracks."""
     data_messages: MessagesView | None

@@ -153,11 +153,17 @@ def _room(state: SessionState, now: float, rate: float | None) -> RoomRow:
         tracks=numbers.tracks,
         messages=numbers.messages,
         rate=rate,
-        talking=tuple(sorted(state.speaking)),
+        talking=tuple(sorted(_shown_name(state, one) for one in state.speaking)),
         quality=max(levels, key=QUALITIES.index, default=None),
         age=numbers.duration,
         coverage=coverage(state, now),
     )
+
+
+def _shown_name(state: SessionState, identity: str) -> str:
+    """The identity; of an agent the name under which it was dispatched."""
+    person = state.present.get(identity)
+    return identity if person is None else person.agent_name or identity
 
 
 # ---------------------------------------------------------------- the worker

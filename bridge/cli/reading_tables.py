@@ -183,11 +183,14 @@ TRACKS: Final[TableColumns[TrackView]] = {
 }
 
 
-def track_columns(tracks: Sequence[TrackView]) -> TableColumns[TrackView]:
-    """With a column for what was measured only where something was."""
-    if all(track.stats is None for track in tracks):
-        return TRACKS
-    return {**TRACKS, "measured": _measured}
+def track_columns(session: SessionView) -> TableColumns[TrackView]:
+    """With agents under their names, because an agent's identity is a job's id, and with a column
+    for what was measured only where something was."""
+    agents = {one.identity: one.agent.name for one in session.participants if one.agent}
+    columns = {**TRACKS, "by": lambda track: agents.get(track.identity, track.identity)}
+    if any(track.stats is not None for track in session.tracks):
+        columns["measured"] = _measured
+    return columns
 
 
 def _measured(track: TrackView) -> str:

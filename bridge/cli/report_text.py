@@ -68,7 +68,7 @@ def print_report(
     sys.stdout.write("\nTimeline\n")
     print_lines(drawing)
     _print_part("People", people_columns(session.participants), session.participants)
-    _print_part("Tracks", track_columns(session.tracks), session.tracks)
+    _print_part("Tracks", track_columns(session), session.tracks)
     _print_part("Recordings", RECORDINGS, session.recordings or ())
     if newest is None:
         sys.stdout.write("\nIts events are not kept any more.\n")

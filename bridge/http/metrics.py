@@ -241,6 +241,8 @@ HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...
         "From a room's first person to our entry, of sessions that ended.",
         lambda run: run.entry,
     ),
+    ("first_media_seconds", "From a person's join to the first track.",
+     lambda run: run.first_media),
     ("event_lag_seconds", "From the SDK's callback to the fold.", lambda run: run.lag),
     ("track_loss_ratio", "Lost packets of measured tracks that ended.", lambda run: run.loss),
     ("track_concealment_ratio", "Made-up share of the sound of measured tracks that ended.",

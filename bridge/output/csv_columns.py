@@ -67,7 +67,11 @@ SESSION_COLUMNS: Final[Columns[SessionRow]] = {
     "people_unique": lambda row: row.people.unique,
     "joins": lambda row: row.people.joins,
     "joins_aborted": lambda row: row.people.aborted,
+    "joins_aborted_by_reason": lambda row: " ".join(
+        f"{reason}={count}" for reason, count in row.people.aborted_by_reason.items()
+    ),
     "people_seconds": lambda row: row.people_seconds,
+    "first_media_after": lambda row: row.first_media_after,
     "tracks_current": lambda row: row.track_counts.current,
     "tracks_total": lambda row: row.track_counts.total,
     "data_messages": _of_messages("total"),

@@ -427,8 +427,26 @@ def test_a_tally_forgets_a_session_with_its_end():
         journal.end(history.now, "room_closed")
         while journal.unpublished:
             tally.offer(journal.state, journal.unpublished.popleft())
-    assert tally._there == {}
+    assert (tally._there, tally._silent) == ({}, {})
     assert tally.ends["room_closed"] == 3
+
+
+def test_the_time_to_the_first_media_counts_joins_that_were_seen():
+    """Not people who were there before us, and each join once."""
+    history, tally = History(), RunCounters()
+    journal = history.begin("atlas", "RM_1")
+    at = history.now
+    carol = ParticipantInfo("carol", "PA_carol", at + 1)
+    for event in (
+        TrackPublished(at + 0.5, "alice", TrackInfo("TR_early", "video", "camera")),
+        ParticipantJoined(at + 1, carol),
+        TrackPublished(at + 1.6, "carol", TrackInfo("TR_1", "audio", "microphone")),
+        TrackPublished(at + 9, "carol", TrackInfo("TR_2", "video", "camera")),
+    ):
+        journal.record(event)
+        while journal.unpublished:
+            tally.offer(journal.state, journal.unpublished.popleft())
+    assert (sum(tally.first_media.counts), round(tally.first_media.sum, 3)) == (1, 0.6)
 
 
 def test_leave_reasons_are_those_of_livekit():

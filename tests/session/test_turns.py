@@ -138,6 +138,16 @@ def test_the_time_to_the_first_media_is_that_of_the_join_in_which_it_came() -> N
     assert story.participant("alice")["first_media_after"] == 0.4
 
 
+def test_a_session_has_the_median_time_to_the_first_media() -> None:
+    story = Story()
+    assert story.view()["first_media_after"] is None
+    for number, after in enumerate((0.5, 3.0, 1.0)):
+        story.joined(10 * number, person(f"p{number}", f"PA_{number}", 10 * number))
+        story.published(10 * number + after, f"p{number}", camera(f"TR_{number}"))
+    story.joined(40, person("silent", "PA_9", 40))
+    assert story.view()["first_media_after"] == 1.0
+
+
 def failed(identity: str, sid: str, at: float) -> ParticipantInfo:
     return person(identity, sid, at, active=False)
 

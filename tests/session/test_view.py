@@ -19,8 +19,8 @@ ROW = {
     "id", "room", "room_sid", "job_ids", "worker", "agent_name", "status", "end_reason",
     "started_at", "ended_at", "duration", "entered_after", "coverage", "encrypted", "gaps",
     "clock_offset", "metadata",
-    "people", "people_seconds", "track_counts", "data_messages", "truncated", "quality",
-    "talk", "recordings", "active_recording",
+    "people", "people_seconds", "first_media_after", "track_counts", "data_messages", "truncated",
+    "quality", "talk", "recordings", "active_recording",
 }  # fmt: skip
 PERSON = {
     "identity", "person", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes",

@@ -8,6 +8,7 @@ time slices.  So a page does not delay an actor.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias, TypeVar, final
@@ -311,6 +312,10 @@ def _session_values(opened: OpenSession, wanted: WantedEvents) -> dict[str, Any]
     topics = sorted(by_topic.items(), key=lambda item: -item[1])
     return {
         "session": session,
+        # An agent's identity is a job's id; its name says more.
+        "agents": defaultdict(
+            str, {one.identity: one.agent.name for one in session.participants if one.agent}
+        ),
         "picture": timeline_svg(session),
         "late": starts_late(session),
         "people": session.participants[:MOST_LINES],
