@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from bridge.lab.demo import expected_session
 from bridge.lab.server import PrivateServer, ServerUnavailableError, find_server
@@ -47,6 +49,10 @@ settings.register_profile(
     "thorough", settings.get_profile("everyday"), max_examples=300
 )  # bin/test --chaos
 settings.load_profile("everyday")
+# hypothesis draws constants of all our modules that were imported by then.  So the examples of a
+# test would depend on which other tests run in its process, and a failure would not come back.
+LOCAL_CONSTANTS = Constants()
+providers._get_local_constants = lambda: LOCAL_CONSTANTS
 
 
 def pytest_configure(config: pytest.Config) -> None:

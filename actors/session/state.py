@@ -50,6 +50,8 @@ class Track:
     encrypted: bool = False
     published_within: float | None = None
     """Seconds by which `published_at` may be wrong; None if nobody knows."""
+    muted_at_end: bool = False
+    """It was muted when it ended.  If the end proves untrue, it was muted all along."""
 
 
 @frozen

@@ -141,7 +141,11 @@ def ensure_published(
         state = _mark_publisher(state, identity)
     state = note_encryption(state, identity, info.encrypted)
     track = change(track, encrypted=track.encrypted or info.encrypted)
-    muted = track.muted.on(at) if info.muted else track.muted
+    # A track that comes back under the same SID never ended: only our view of it was interrupted.
+    muted_from = (
+        at if track.unpublished_at is None or not track.muted_at_end else track.unpublished_at
+    )
+    muted = track.muted.on(muted_from) if info.muted else track.muted
     entries.add(
         at,
         "track_published",
@@ -153,7 +157,8 @@ def ensure_published(
         existing=sighting.existing,
         encrypted=track.encrypted,
     )
-    return _put(state, change(track, unpublished_at=None, subscribed=False, muted=muted))
+    track = change(track, unpublished_at=None, subscribed=False, muted=muted, muted_at_end=False)
+    return _put(state, track)
 
 
 def confirm_open(
@@ -253,7 +258,13 @@ def close(state: SessionState, sid: str, at: float) -> tuple[SessionState, Track
     """Archive an open track without an entry."""
     track = state.tracks[sid]
     end = at if track.published_at is None else max(at, track.published_at)
-    track = change(track, unpublished_at=end, muted=track.muted.off(end), subscribed=False)
+    track = change(
+        track,
+        unpublished_at=end,
+        muted=track.muted.off(end),
+        muted_at_end=track.muted.since is not None,
+        subscribed=False,
+    )
     if sid in state.provisional_unpublishes:
         left = {
             other: leave for other, leave in state.provisional_unpublishes.items() if other != sid

@@ -236,7 +236,7 @@ def test_seconds_in_each_state_are_those_of_the_truth(truth: Truth) -> None:
     check_seconds(state, truth)
 
 
-def check_seconds(state: SessionState, truth: Truth, slack: float = 0.0) -> None:
+def check_seconds(state: SessionState, truth: Truth) -> None:
     view = as_json(session_view(state, T0 + HORIZON))
     for line in view["participants"]:
         visits = truth.of(line["identity"])
@@ -254,7 +254,7 @@ def check_seconds(state: SessionState, truth: Truth, slack: float = 0.0) -> None
     )
     for line in view["tracks"]:
         (track,) = [one for one in truth.tracks() if one.sid == line["sid"]]
-        assert line["muted_seconds"] == pytest.approx(track.muted_seconds(), abs=0.01 + slack)
+        assert line["muted_seconds"] == pytest.approx(track.muted_seconds(), abs=0.01)
 
 
 # -- reconnects
@@ -304,7 +304,7 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
     state, new_entries = folded(started(), events)
     check_consistent(state)
     check_counts(state, truth)
-    check_seconds(state, truth, slack=100.0)
+    check_seconds(state, truth)
     seen, expected = (
         as_json(session_view(state, T0 + HORIZON)),
         as_json(session_view(calm, T0 + HORIZON)),
@@ -315,6 +315,7 @@ def test_reconnects_of_our_own_change_nothing_but_the_coverage(
     for track, same in zip(seen["tracks"], expected["tracks"], strict=True):
         assert track["published_at"] == same["published_at"]
         assert track["unpublished_at"] == same["unpublished_at"]
+        assert track["muted_seconds"] == same["muted_seconds"]
     people = ("participant_connected", "participant_disconnected")
     assert [e for e in new_entries if e.event in people] == [
         e for e in told_calm if e.event in people

@@ -64,6 +64,22 @@ def test_a_full_restart_in_which_everybody_comes_back_tells_only_the_gap() -> No
     assert story.track("TR_1")["unpublished_at"] is None
 
 
+def test_a_camera_that_was_muted_before_and_after_was_muted_all_along() -> None:
+    """LiveKit sends the end of tracks before `reconnecting` in one case."""
+    story = Story(person("a", "PA_a", 0, camera("TR_a")))
+    story.muted(10, "a", "TR_a")
+    story.unpublished(20, "a", "TR_a")
+    story.left(20, "a", "PA_a", None)
+    story.reconnecting(20)
+    story.joined(30, person("a", "PA_a", 0))
+    story.published(30, "a", camera("TR_a", muted=True))
+    story.reconnected(30, person("a", "PA_a", 0, camera("TR_a", muted=True)))
+    story.unmuted(40, "a", "TR_a")
+    story.ends(50)
+    assert story.track("TR_a")["muted_seconds"] == 30
+    assert story.participant("a")["camera_seconds"] == 20
+
+
 def test_leaves_that_come_before_reconnecting_are_as_untrue() -> None:
     """FULL_RECONNECT: participant_disconnected first, then the state."""
     story = Story(ALICE, BOB)
