@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from actors.publishing.publishing_port import (
     AnnouncedContent,
@@ -52,6 +52,13 @@ class Announcement:
     @property
     def track_name(self) -> str:
         return TRACK_NAMES.get(type(self.content), "Audio File")
+
+    def without_bytes(self) -> Announcement:
+        """The same without the content of a file, which nobody needs any more."""
+        content = self.content
+        if isinstance(content, SoundData | ImageData):
+            return evolve(self, content=evolve(content, content=b""))
+        return self
 
     @property
     def size(self) -> int:

@@ -13,33 +13,28 @@ from __future__ import annotations
 import fnmatch
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, final
 
 import trio
 from attrs import define, field, frozen
 
 from actors.journal.process_ports import Announce, Clock
-from actors.pictures.image_files import LARGEST_FILE
 from actors.publishing.announcement import (
-    LONGEST_PICTURE,
     Announcement,
     AnnouncementRecord,
     RoomPart,
 )
-from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
+from actors.publishing.content_checks import AnnouncementRefused, checked
 from actors.publishing.picture_clips import PictureClip, make_picture
 from actors.publishing.playback import STOPPED, Playback, PlaybackEnd
 from actors.publishing.publishing_port import (
     AnnouncedContent,
     Entry,
-    ImageData,
     PictureContent,
     PublishingPort,
-    SoundData,
     SoundError,
     SoundStudio,
     Speech,
-    TextCard,
 )
 from actors.publishing.sound import AudioClip
 from actors.runtime import Actor, ChildSpec, Down, ExitKind, Ref, Restart, Supervisor, receives
@@ -53,22 +48,14 @@ MOST_WAITING: Final = 500
 """Announcements that wait at all."""
 MOST_BYTES: Final = 100_000_000
 """Bytes of sound files that wait."""
+MOST_CLIP_BYTES: Final = 300_000_000
+"""Bytes of decoded sound: fifty minutes at 48 kHz."""
 MOST_TRIES: Final = 2
 """Playbacks of one announcement in one room: a late room is played once more."""
 MOST_FINISHED: Final = 200
 """Finished announcements that can be asked for: the newest."""
 ATTRIBUTE: Final = "room_actors.announcement"
 """The attribute of our second participant, with the id of the announcement."""
-
-Why: TypeAlias = Literal["bad", "not_found", "not_allowed", "busy"]
-
-
-class AnnouncementRefused(Exception):
-    """An order is not taken.  The text says why and what to do."""
-
-    def __init__(self, why: Why, text: str) -> None:
-        super().__init__(text)
-        self.why = why
 
 
 @frozen
@@ -183,7 +170,7 @@ class Announcements:
                 "not_allowed",
                 "a text that people wrote is not spoken; set --speak-people-text to allow it",
             )
-        content = _checked(content)
+        content = checked(content)
         announcement = Announcement(self._rooms(rooms), content, by, from_people)
         self._require_space(announcement)
         record = AnnouncementRecord(
@@ -299,7 +286,10 @@ class Announcements:
                         if isinstance(content, PictureContent)
                         else await self._studio.make(content)
                     )
+                    record.announcement = announcement.without_bytes()
+                    self._require_memory()
         except SoundError as error:
+            work.clip = None
             for room in rooms:
                 self._fail(work, room, str(error))
             return
@@ -314,6 +304,13 @@ class Announcements:
             on_start=lambda room: self._on_start(record, room),
             on_end=lambda room, end: self._on_end(work, room, end),
         ).run()
+
+    def _require_memory(self) -> None:
+        """The studio gives the same clip for the same content.  Raises `SoundError`."""
+        clips = {id(work.clip): work.clip for work in self._works.values()}
+        size = sum(len(one.samples) for one in clips.values() if isinstance(one, AudioClip))
+        if size > MOST_CLIP_BYTES:
+            raise SoundError("too much other sound is played now; try again later")
 
     def _entry(self, record: AnnouncementRecord, room: str) -> Entry:
         return Entry(
@@ -363,27 +360,8 @@ class Announcements:
         record = work.record
         if not work.is_over or self._works.pop(record.id, None) is None:
             return
+        record.announcement = record.announcement.without_bytes()
         self._finished[record.id] = record
         if len(self._finished) > MOST_FINISHED:
             self._finished.popitem(last=False)
         record.over.set()
-
-
-def _checked(content: AnnouncedContent) -> AnnouncedContent:
-    """The content, if its size is right, without control characters in a text."""
-    if isinstance(content, PictureContent) and not 0 < content.seconds <= LONGEST_PICTURE:
-        raise AnnouncementRefused("bad", f"a picture is shown for up to {LONGEST_PICTURE:g} s")
-    if isinstance(content, TextCard) and not 0 < len(content.text.strip()) <= TEXT_LENGTH:
-        raise AnnouncementRefused("bad", f"a text may have 1 to {TEXT_LENGTH} characters")
-    if isinstance(content, ImageData) and len(content.content) > LARGEST_FILE:
-        raise AnnouncementRefused("bad", f"an image may have at most {LARGEST_FILE} bytes")
-    if isinstance(content, Speech):
-        text = " ".join("".join(c if c.isprintable() else " " for c in content.text).split())
-        if not any(c.isalnum() for c in text):
-            raise AnnouncementRefused("bad", "text must have a word that can be spoken")
-        if len(text) > TEXT_LENGTH:
-            raise AnnouncementRefused("bad", f"text may have at most {TEXT_LENGTH} characters")
-        return Speech(text, content.voice)
-    if isinstance(content, SoundData) and not 0 < len(content.content) <= FILE_SIZE:
-        raise AnnouncementRefused("bad", f"a sound file may have 1 to {FILE_SIZE} bytes")
-    return content

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
 from actors.publishing.announcements import (
+    MOST_CLIP_BYTES,
     MOST_ROOMS,
     MOST_WAITING_IN_ROOM,
     AnnouncementRefused,
@@ -217,6 +218,31 @@ async def test_what_is_taken(
                 stage.announcements.announce(room, content, "api")
             assert refused.value.why == why
             assert not stage.announcements.open
+
+
+async def test_the_bytes_of_a_file_are_kept_only_until_its_sound_is_made(virtual_time: int) -> None:
+    async with open_stage("team-1") as stage:
+        first = stage.announcements.announce("team-1", SoundData(b"first"), "api")
+        second = stage.announcements.announce("team-1", SoundData(b"second"), "api")
+        await trio.sleep(0.5)
+        assert (first.announcement.size, second.announcement.size) == (0, 6)
+        assert stage.announcements.stop(second.id)
+        await second.over.wait()
+        assert (second.announcement.size, second.announcement.does) == (0, "play")
+
+
+async def test_not_more_sound_is_in_memory_than_the_bound(virtual_time: int) -> None:
+    rooms = [f"team-{n}" for n in range(12)]
+    async with open_stage(*rooms, make=lambda _: tone(290.0)) as stage:
+        orders = [stage.announcements.announce(room, hello(), "api") for room in rooms]
+        await trio.sleep(1.0)
+        refused = [one for one in orders if one.error]
+        assert 1 <= len(refused) <= 2
+        assert {one.error for one in refused} == {
+            "too much other sound is played now; try again later"
+        }
+        size = len(tone(290.0).samples)
+        assert (len(orders) - len(refused)) * size <= MOST_CLIP_BYTES
 
 
 async def test_a_room_has_a_bounded_queue(virtual_time: int) -> None:
