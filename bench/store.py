@@ -31,6 +31,7 @@ import attrs
 import trio
 from attrs import frozen
 
+from actors.journal.archive import Archive
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.session import SessionBegan, fold
@@ -48,7 +49,7 @@ from bench.measure import MIB, Spread, conclude, load, markdown
 from bench.start import ROOT, measure
 from bridge.lab.server import PrivateServer, ServerError, ensure_server
 from bridge.output.progress import ProgressLine
-from bridge.store.sqlite_archive import SqliteArchive, open_store
+from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
 
 ROOMS: Final = 100
@@ -107,7 +108,7 @@ def begin(name: str, at: float, backlog: Backlog) -> Journal:
     return journal
 
 
-async def pace(archive: SqliteArchive) -> dict[str, float]:
+async def pace(archive: Archive) -> dict[str, float]:
     """The cost of an event when 100 rooms are watched."""
     backlog, began = Backlog(), time.time()
     journals = [begin(f"paced-{number}", began, backlog) for number in range(ROOMS)]
@@ -146,11 +147,12 @@ async def pace(archive: SqliteArchive) -> dict[str, float]:
 
 
 async def fill(
-    archive: SqliteArchive, sessions: int, events: int, progress: Callable[[str], None]
+    archive: Archive, sessions: int, events: int, progress: Callable[[str], None]
 ) -> dict[str, float]:
-    """Write many sessions, one after the other.  Gives the rows, and the rows a second."""
+    """Write many sessions, one after the other.  Gives the rows, the rows a second, and the CPU of
+    this process to write one."""
     backlog, now = Backlog(), time.time()
-    seconds, rows = 0.0, 0
+    seconds, cpu, rows = 0.0, 0.0, 0
     for number in range(sessions):
         at = now - DAYS * 86400 * (1 - number / sessions)
         journal = begin(f"room-{number}", at, backlog)
@@ -160,13 +162,18 @@ async def fill(
         journal.end(at + events * 0.1, "room_closed")
         if backlog.waiting >= BATCH_ROWS or number == sessions - 1:
             batch = backlog.take(time.time())
-            before = time.perf_counter()
+            before, cpu_before = time.perf_counter(), time.process_time()
             await archive.write(batch)
             seconds += time.perf_counter() - before
+            cpu += time.process_time() - cpu_before
             rows += len(batch.rows)
             backlog.done()
             progress(f"session {number + 1} of {sessions}")
-    return {"lines": rows, "lines_a_second": rows / seconds}
+    return {
+        "lines": rows,
+        "lines_a_second": rows / seconds,
+        "sustained_us": cpu / rows * 1e6,
+    }
 
 
 def read(data_dir: Path, name: str) -> dict[str, Spread]:

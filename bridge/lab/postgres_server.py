@@ -40,6 +40,9 @@ _SETTINGS: Final = {
     "logging_collector": "off",
     "log_statement": "none",
 }
+_DURABLE: Final = dict.fromkeys(
+    ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"), "on"
+)
 
 
 def find_postgres() -> Path | None:
@@ -48,6 +51,12 @@ def find_postgres() -> Path | None:
     if named := os.environ.get(OVERRIDE):
         return Path(named).expanduser().absolute()
     return next((folder for folder in _folders() if _has_programs(folder)), None)
+
+
+def all_postgres() -> list[Path]:
+    """Every folder with these programs on this machine, each once."""
+    folders = (folder.resolve() for folder in _folders() if _has_programs(folder))
+    return list(dict.fromkeys(folders))
 
 
 def _folders() -> Iterator[Path]:
@@ -74,8 +83,10 @@ class PrivatePostgres:
     _process: Guarded = field(alias="process", repr=False)
 
     @classmethod
-    def start(cls, programs: Path, folder: Path) -> Self:
+    def start(cls, programs: Path, folder: Path, *, durable: bool = False) -> Self:
         """Make a cluster in `folder`, start it and wait until it answers.
+
+        `durable`: as for use, so that what is committed outlives the machine.
 
         Raises `ServerStartError`.
         """
@@ -92,7 +103,7 @@ class PrivatePostgres:
         if made.returncode:
             reason = made.stderr.decode(errors="replace").strip()
             raise ServerStartError(f"initdb failed: {reason}")
-        settings = {**_SETTINGS, "port": str(port)}
+        settings = {**_SETTINGS, **(_DURABLE if durable else {}), "port": str(port)}
         command = [
             *prefix, str(programs / "postgres"), "-D", str(data),
             *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),

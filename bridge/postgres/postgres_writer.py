@@ -15,7 +15,7 @@ from typing import Any, Final, final
 
 import psycopg
 import structlog
-from attrs import define, evolve, field
+from attrs import evolve
 
 from actors.journal.archive import (
     RECENT,
@@ -39,40 +39,35 @@ from bridge.postgres.postgres_statements import (
     CONTINUED,
     ENDED_LATELY,
     FENCE,
+    FREE_KEY,
     JOURNAL,
     OURS,
     PERSON,
     RESOLVED,
+    ROWS_ONLY,
     SESSION,
     STATE,
 )
 from bridge.store.alert_rows import MARK
 from bridge.store.journal_rows import (
     EMPTY_PACK,
-    compress,
+    PACK_BYTES,
     encode_journal_row,
     pack,
     rows_by_session,
 )
 from bridge.store.list_rows import FORM, encode_row
+from bridge.store.pending_rows import PendingRows, chunks_of
 from bridge.store.replay import replay
 
 log = structlog.get_logger()
 
 LEASE: Final = 6.0
 """Seconds after its newest batch for which a worker counts as running."""
+_ROW_BYTES: Final = 200
+"""Most bytes of an encoded row beside its body and entries."""
 MOST_ENDED: Final = 1_000
 """As in `bridge.store.writer`."""
-
-
-@define
-class _PendingRows:
-    """The journal rows of one session that are in no chunk yet."""
-
-    batch: int
-    """The batch of the first one."""
-    rows: list[JournalRow] = field(factory=list[JournalRow])
-    encoded: list[bytes] = field(factory=list[bytes])
 
 
 @final
@@ -84,7 +79,8 @@ class PostgresWriter:
         self.db: Final = db
         self._run = run
         self._reading = PostgresConnection(db)
-        self._pending: dict[int, _PendingRows] = {}
+        self._cursor = db.cursor()
+        self._pending: dict[int, PendingRows] = {}
         """By session; the one whose rows wait longest is the first."""
         self._seqs: dict[int, int] = {}
         """The newest row of each session that was written to."""
@@ -145,8 +141,12 @@ class PostgresWriter:
     def write(self, batch: Batch) -> None:
         """Write all of the batch, durably, or nothing."""
         run, db = self._run, self.db
+        if self._has_rows_only(batch):
+            self._write_rows_only(batch)
+            run.batch = self._batch
+            return
         with db.pipeline() as pipeline, db.transaction():
-            fence = self._fence(batch.alive_at)
+            fence = db.execute(FENCE, (batch.alive_at, LEASE, run.worker, run.epoch))
             self._look_up(batch)
             encoded = self._add_rows(batch)
             written = [self._write_checkpoint(one) for one in batch.checkpoints]
@@ -157,8 +157,27 @@ class PostgresWriter:
         if run.written is not None:
             run.written.update(run.key(checkpoint.session) for checkpoint in batch.checkpoints)
 
-    def _fence(self, alive_at: float) -> psycopg.Cursor[tuple[Any, ...]]:
-        return self.db.execute(FENCE, (alive_at, LEASE, self._run.worker, self._run.epoch))
+    def _has_rows_only(self, batch: Batch) -> bool:
+        """True if the batch is one row of the journal, as most are."""
+        if batch.checkpoints:
+            return False
+        keys, seqs, size = self._run.keys, self._seqs, 0
+        for row in batch.rows:
+            if keys.get(row.session, row.session) not in seqs or MARK in row.entries:
+                return False
+            size += len(row.body) + len(row.entries) + _ROW_BYTES
+        return size < PACK_BYTES
+
+    def _write_rows_only(self, batch: Batch) -> None:
+        encoded, run = self._add_rows(batch), self._run
+        fence = (batch.alive_at, LEASE, run.worker, run.epoch)
+        if not encoded:
+            self._require(self._cursor.execute(FENCE, fence), ())
+            return
+        ((_, packed),) = pack(encoded)
+        floor = next(iter(self._pending.values())).batch
+        row = (self._batch, floor, batch.alive_at, packed)
+        self._require(self._cursor.execute(ROWS_ONLY, (*fence, *row)), ())
 
     def _require(
         self,
@@ -194,11 +213,7 @@ class PostgresWriter:
             self._seqs[run.key(session)] = seq
 
     def _free_key(self, key: int) -> int:
-        row = self.db.execute(
-            "SELECT n FROM generate_series(%s::bigint + 1, %s::bigint + 1000) AS n "
-            "WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE session = n) LIMIT 1",
-            (key, key),
-        ).fetchone()
+        row = self.db.execute(FREE_KEY, (key, key)).fetchone()
         if row is None:
             raise ArchiveTrouble("no number is free for a new session: see this machine's clock")
         return row[0]
@@ -215,7 +230,7 @@ class PostgresWriter:
                 continue  # of a batch that was written before
             seqs[session] = row.seq
             if session not in self._pending:
-                self._pending[session] = _PendingRows(self._batch)
+                self._pending[session] = PendingRows(self._batch)
             if MARK in row.entries:
                 self._note_alerts(row)
             pending, encoded = self._pending[session], encode_journal_row(row)
@@ -248,7 +263,7 @@ class PostgresWriter:
         session = self._run.key(checkpoint.session)
         pending = self._pending.pop(session, None)
         size = 0
-        for first, at, chunk in () if pending is None else _chunks(pending):
+        for first, at, chunk in () if pending is None else chunks_of(pending):
             db.execute(CHUNK, (session, first, at, chunk))
             size += len(chunk)
         self._seqs[session] = checkpoint.seq
@@ -366,7 +381,7 @@ class PostgresWriter:
                     error=replayed.error,
                 )
             folded = list(replayed.rows)
-            self._pending[session] = _PendingRows(0, folded, list(map(encode_journal_row, folded)))
+            self._pending[session] = PendingRows(0, folded, list(map(encode_journal_row, folded)))
             written.append(
                 self._write_checkpoint(Checkpoint(session, replayed.seq, replayed.state, lost))
             )
@@ -382,12 +397,3 @@ def _loaded(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredSession]:
             yield StoredSession(session, seq, decode_state(body), lost)
         except Unreadable as error:
             log.exception("stored_session_unreadable", session=session, error=error)
-
-
-def _chunks(pending: _PendingRows) -> Iterator[tuple[int, float, bytes]]:
-    """For each chunk: the number of its first row, the time of its last row, and its bytes."""
-    begin = 0
-    for count, packed in pack(pending.encoded):
-        end = begin + count
-        yield pending.rows[begin].seq, pending.rows[end - 1].at, compress(packed)
-        begin = end

@@ -7,7 +7,7 @@ one begins with what is in the file.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, final
 
 import structlog
@@ -17,7 +17,6 @@ from actors.journal.archive import (
     RECENT,
     Batch,
     Checkpoint,
-    JournalRow,
     RecoveredSessions,
     StoredSession,
 )
@@ -28,12 +27,12 @@ from actors.session.view_types import SessionRow
 from bridge.store.alert_rows import MARK, note_alerts
 from bridge.store.journal_rows import (
     EMPTY_PACK,
-    compress,
     encode_journal_row,
     newest_rows,
     pack,
 )
 from bridge.store.list_rows import FORM, encode_row
+from bridge.store.pending_rows import PendingRows, chunks_of
 from bridge.store.replay import replay
 from bridge.store.schema import transaction
 from bridge.store.sqlite_connection import SqliteConnection
@@ -58,16 +57,6 @@ class WriterRun:
     """Unix seconds."""
     written: set[int] | None = field(factory=set[int])
     """Sessions that this run wrote before those of earlier runs were loaded; None after that."""
-
-
-@define
-class _PendingRows:
-    """The journal rows of one session that are in no chunk yet."""
-
-    batch: int
-    """The batch of the first one."""
-    rows: list[JournalRow] = field(factory=list[JournalRow])
-    encoded: list[bytes] = field(factory=list[bytes])
 
 
 _JOURNAL: Final = "INSERT INTO journal VALUES (?, ?, ?, ?)"
@@ -117,7 +106,7 @@ class Writer:
     def __init__(self, db: sqlite3.Connection, run: WriterRun) -> None:
         self.db: Final = db
         self._run = run
-        self._pending: dict[int, _PendingRows] = {}
+        self._pending: dict[int, PendingRows] = {}
         """By session; the one whose rows wait longest is the first."""
         self._seqs: dict[int, int] = {}
         """The newest row of each session that was written to."""
@@ -162,7 +151,7 @@ class Writer:
                 continue  # of a batch that was written before
             seqs[session] = row.seq
             if session not in self._pending:
-                self._pending[session] = _PendingRows(self._batch)
+                self._pending[session] = PendingRows(self._batch)
             if MARK in row.entries:
                 note_alerts(self.db, row)
             pending, encoded = self._pending[session], encode_journal_row(row)
@@ -189,7 +178,7 @@ class Writer:
         """Write the session, and move its pending rows into chunks."""
         db, session, state = self.db, checkpoint.session, checkpoint.state
         pending = self._pending.pop(session, None)
-        chunks = [] if pending is None else list(_chunks(pending))
+        chunks = [] if pending is None else list(chunks_of(pending))
         db.executemany(_CHUNK, [(session, *chunk) for chunk in chunks])
         self._seqs[session] = checkpoint.seq
         if state.ended:
@@ -274,7 +263,7 @@ class Writer:
                     error=replayed.error,
                 )
             folded = list(replayed.rows)
-            self._pending[session] = _PendingRows(0, folded, list(map(encode_journal_row, folded)))
+            self._pending[session] = PendingRows(0, folded, list(map(encode_journal_row, folded)))
             self._write_checkpoint(Checkpoint(session, replayed.seq, replayed.state, lost))
         if newest:  # an empty batch whose floor says that all rows are in chunks
             self._batch += 1
@@ -284,15 +273,6 @@ class Writer:
 
 def _newest_batch(db: sqlite3.Connection) -> int:
     return db.execute("SELECT coalesce(max(batch), 0) FROM journal").fetchone()[0]
-
-
-def _chunks(pending: _PendingRows) -> Iterator[tuple[int, float, bytes]]:
-    """For each chunk: the number of its first row, the time of its last row, and its bytes."""
-    begin = 0
-    for count, packed in pack(pending.encoded):
-        end = begin + count
-        yield pending.rows[begin].seq, pending.rows[end - 1].at, compress(packed)
-        begin = end
 
 
 def _columns(checkpoint: Checkpoint, row: SessionRow) -> tuple[object, ...]:

