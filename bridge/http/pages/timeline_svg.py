@@ -71,11 +71,11 @@ LEGEND: Final = (
     ("cam", "camera", 18, 2, 76),
     ("screen", "screen", 18, 2, 76),
     ("data", "data", 1, 5, 40),
-    ("gap", "nobody watched", 18, 16, 120),
+    ("gap", "nobody watched", 18, 16, 134),
 )
 """Class, label, width and height as in a lane, width with label and the space after it."""
 
-MEASURED_LEGEND: Final = ("audio-clear", "audio", 18, 2, 0)
+MEASURED_LEGEND: Final = ("audio-clear", "audio", 18, 3, 0)
 """The same for measured audio, where there is some."""
 
 STYLE: Final = (Path(__file__).parent / "static" / "timeline.css").read_text(encoding="utf-8")
@@ -178,7 +178,7 @@ def _lane(lane: TimelineLane, index: int, scale: _Scale) -> Iterator[Markup]:
         yield from _bars("muted", lane.muted.get(source, ()), scale, top + y, 2, f"{title} muted")
     for level, spans in lane.audio.items():
         title = f"audio {level}: {harmless(lane.audio_text)}"
-        yield from _bars(f"audio-{level}", spans, scale, top + AUDIO, 2, title)
+        yield from _bars(f"audio-{level}", spans, scale, top + AUDIO, 3, title)
     for x in dict.fromkeys(scale.x(at) for at in lane.data):
         yield _LINE.format(kind="data", x=x, top=top + 4, bottom=top + 9)
     for x in dict.fromkeys(scale.x(span.end) for span in lane.present if span.end < scale.length):
