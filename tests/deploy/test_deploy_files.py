@@ -19,7 +19,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from bridge.config.settings import Settings, load
+from bridge.app.serve_role import serve_settings
+from bridge.config.settings import Settings, load, read_settings
 from tests.deploy.chart import render
 
 DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
@@ -40,6 +41,15 @@ def read(name: str) -> dict[str, Any]:
 
 def settings(environment: Mapping[str, str], tmp_path: Path) -> Settings:
     """What the program makes of these variables; its secrets are files that have something."""
+    return load({}, with_files(environment, tmp_path))
+
+
+def serve_of(environment: Mapping[str, str], tmp_path: Path) -> Settings:
+    """The same of `serve`."""
+    return serve_settings(read_settings({}, with_files(environment, tmp_path)))
+
+
+def with_files(environment: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
     ours = dict(environment)
     for name in environment:
         if name.endswith("_FILE"):
@@ -47,7 +57,7 @@ def settings(environment: Mapping[str, str], tmp_path: Path) -> Settings:
             path.write_text(SECRETS.get(name, "a-long-secret-word"))
             path.chmod(0o600)
             ours[name] = str(path)
-    return load({}, ours)
+    return ours
 
 
 # ---------------------------------------------------------------- the image
@@ -96,6 +106,12 @@ def test_the_workers_of_a_compose_file_are_set_right_and_have_no_rights(
         assert (ours.database_url is not None) == ("cluster" in name)
         data |= {one for one in service["volumes"] if one.endswith(":/data")}
     assert len(data) == len(workers), "each has its own sessions"
+
+
+def test_what_serves_the_cluster_needs_no_key_of_livekit(tmp_path: Path) -> None:
+    serve = read("compose-cluster.yml")["services"]["serve"]
+    assert serve["command"] == ["serve"]
+    assert serve_of({**variables_of_image(), **serve["environment"]}, tmp_path).http is not None
 
 
 def filled(environment: Mapping[str, str]) -> dict[str, str]:
@@ -205,11 +221,12 @@ def test_the_variables_of_the_unit_are_the_programs(tmp_path: Path) -> None:
 
 
 def test_kubernetes_accepts_the_manifests_of_the_chart() -> None:
-    manifests = render(CHART, "rooms", {**ALL_ON, "storage": {"className": "fast"}})
+    values = {**ALL_ON, "storage": {"className": "fast"}, "serve": {"replicas": 2}}
+    manifests = render(CHART, "rooms", {**values, "database": {"urlKey": "url"}})
     kinds = [one["kind"] for one in manifests]
     assert sorted(kinds) == [
-        "PodDisruptionBudget", "PrometheusRule", "Service", "Service", "ServiceMonitor",
-        "StatefulSet",
+        "Deployment", "PodDisruptionBudget", "PrometheusRule", "Service", "Service", "Service",
+        "ServiceMonitor", "StatefulSet",
     ]  # fmt: skip
     for manifest in manifests:
         if not manifest["apiVersion"].startswith("monitoring."):
@@ -240,6 +257,25 @@ def test_the_worker_of_the_chart_is_set_right_and_its_secrets_are_references(
     assert worker["securityContext"]["readOnlyRootFilesystem"]
 
 
+def test_what_serves_in_kubernetes_is_none_of_the_workers(tmp_path: Path) -> None:
+    values = {"serve": {"replicas": 2}, "database": {"urlKey": "url"}}
+    manifests = render(CHART, "rooms", values)
+    (deployment,) = (one for one in manifests if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert container["args"] == ["serve"]
+    environment = {one["name"]: one["value"] for one in container["env"]}
+    assert serve_of({**variables_of_image(), **environment}, tmp_path).database_url is not None
+    selectors = {
+        one["metadata"]["name"]: one["spec"]["selector"]
+        for one in manifests
+        if one["kind"] == "Service"
+    }
+    labels = pod["metadata"]["labels"].items()
+    chosen = [name for name, selector in selectors.items() if selector.items() <= labels]
+    assert chosen == ["rooms-serve"]
+
+
 def test_prometheus_operator_finds_the_workers_and_their_alerts() -> None:
     manifests = render(CHART, "rooms", ALL_ON)
     by_kind = {one["kind"]: one for one in manifests}
@@ -258,11 +294,13 @@ def test_the_chart_without_monitoring_has_none_and_helm_agrees_where_it_is() -> 
     helm = shutil.which("helm")
     if helm is None:
         return
-    flags = ["--set", "serviceMonitor.enabled=true,alerts.enabled=true"]
+    on = "serviceMonitor.enabled=true,alerts.enabled=true,serve.replicas=1,database.urlKey=url"
+    flags = ["--set", on]
     command = [helm, "template", "rooms", CHART, "--kube-version", "1.30", *flags]
     ran = subprocess.run(command, capture_output=True, check=True, env={"HOME": "/nonexistent"})
+    values = {**ALL_ON, "serve": {"replicas": 1}, "database": {"urlKey": "url"}}
     theirs = [one for one in yaml.safe_load_all(ran.stdout) if one]
-    assert sorted(theirs, key=name_of) == sorted(render(CHART, "rooms", ALL_ON), key=name_of)
+    assert sorted(theirs, key=name_of) == sorted(render(CHART, "rooms", values), key=name_of)
 
 
 def name_of(manifest: Mapping[str, Any]) -> str:
