@@ -18,8 +18,6 @@ from actors.publishing.publishing_port import (
     TextCard,
 )
 
-LONGEST_PICTURE: Final = 3_600.0
-"""Seconds for which a picture may be shown."""
 TRACK_NAMES: Final[Mapping[type[AnnouncedContent], str]] = {
     Speech: "TTS Audio",
     TextCard: "Generated Video",

@@ -9,5 +9,7 @@ from actors.rules.acts import SPOKEN_LENGTH
 
 TEXT_LENGTH: Final = SPOKEN_LENGTH
 """Characters of a text that is spoken."""
+LONGEST_PICTURE: Final = 3_600.0
+"""Seconds for which a picture may be shown."""
 FILE_SIZE: Final = 20_000_000
 """Bytes of a sound file."""

@@ -19,11 +19,7 @@ import trio
 from attrs import define, field, frozen
 
 from actors.journal.process_ports import Announce, Clock
-from actors.publishing.announcement import (
-    Announcement,
-    AnnouncementRecord,
-    RoomPart,
-)
+from actors.publishing.announcement import Announcement, AnnouncementRecord, RoomPart
 from actors.publishing.content_checks import AnnouncementRefused, checked
 from actors.publishing.picture_clips import PictureClip, make_picture
 from actors.publishing.playback import STOPPED, Playback, PlaybackEnd

@@ -172,7 +172,8 @@ class MediaJob(CommandHandler):
             sid = await participant.publish(source, name, published_as)
             publishing.deadline = float("inf")
             self._tracks += 1
-            self._log("media_track_published", track=name, published_as=published_as)
+            kind = "audio" if published_as == "microphone" else "video"
+            self._log("media_track_published", track=name, kind=kind)
             with trio.move_on_after(SUBSCRIBE_DEADLINE):
                 await participant.subscribed(sid)
         if publishing.cancelled_caught:

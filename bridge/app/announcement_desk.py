@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -22,7 +23,8 @@ from bridge.output.harmless import harmless
 if TYPE_CHECKING:
     # Not at run time: see the module.
     from actors.publishing.announcements import Announcements
-    from actors.publishing.publishing_port import PublishingPort
+    from actors.publishing.media_job import MediaDependencies
+    from actors.publishing.publishing_port import PublishingPort, SoundStudio
 
 BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
 """Playbacks are temporary: their failures never add up to a failure of the whole."""
@@ -59,6 +61,30 @@ class AnnouncementDesk:
                 self._announcements = await self._start()
             return self._announcements
 
+    async def media_dependencies(self) -> MediaDependencies:
+        """The parts for jobs of the media publisher."""
+        from actors.publishing.media_job import MediaDependencies
+
+        settings = self._settings
+
+        def may_command(identity: str) -> bool:
+            return any(fnmatchcase(identity, glob) for glob in settings.media_commands)
+
+        return MediaDependencies(
+            self._make_port(),
+            self._studio(),
+            self._clock,
+            self._announce,
+            may_command,
+            settings.media_folder,
+        )
+
+    def _studio(self) -> SoundStudio:
+        from bridge.livekit.publishing.resampling import resample
+        from bridge.media.studio import Studio
+
+        return Studio(self._settings.speech_engine, self._settings.speech_voice, resample)
+
     def close(self) -> None:
         """Take no more orders, and stop everything."""
         if self._announcements is not None:
@@ -66,8 +92,6 @@ class AnnouncementDesk:
 
     async def _start(self) -> Announcements:
         from actors.publishing.announcements import Announcements, AnnouncementSettings
-        from bridge.livekit.publishing.resampling import resample
-        from bridge.media.studio import Studio
 
         settings = self._settings
         group = self._system.supervisor.start_group(
@@ -77,7 +101,7 @@ class AnnouncementDesk:
         return Announcements(
             group,
             self._make_port(),
-            Studio(settings.speech_engine, settings.speech_voice, resample),
+            self._studio(),
             watched=self._watched,
             settings=AnnouncementSettings(settings.announcer_name, settings.speak_people_text),
             clock=self._clock,

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
 """Monitors have budgets of their own.  Their failures never add up to a failure of the whole."""
+MONITORED: Final = frozenset(("participant", "publisher"))
+"""Kinds of jobs that are about a person."""
 REPORT_EVERY: Final = 30.0
 """Seconds between two health checks."""
 MEASURE_EVERY: Final = 5.0
@@ -116,12 +118,15 @@ async def start_monitoring(
         watch_room=lambda job: room_worker.claim(job.room, job.room_sid, job.created_at),
     )
     rooms.add_subscriber("monitors", monitors)
-    kinds = [JOB_KINDS[name] for name in settings.job_types if name != "room"]
+    kinds = [JOB_KINDS[name] for name in settings.job_types if name in MONITORED]
     workers = {
         kind.name: _worker(kind, room_worker.config, monitors, book, room_worker) for kind in kinds
     }
     log.info("monitoring_agent_started", agents=[kind.agent_name for kind in kinds])
-    return Monitoring(monitors, workers, partial(run_registrations, kinds, room_worker, rooms, api))
+    registered = [JOB_KINDS[name] for name in settings.job_types if name != "room"]
+    return Monitoring(
+        monitors, workers, partial(run_registrations, registered, room_worker, rooms, api)
+    )
 
 
 async def run_registrations(

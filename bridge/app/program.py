@@ -83,6 +83,7 @@ from bridge.store.retention import Retention
 if TYPE_CHECKING:
     from actors.publishing.publishing_port import PublishingPort
     from bridge.app.followed_sessions import FollowedSessions
+    from bridge.app.media_publishing import MediaPublishing
     from bridge.app.monitoring import Monitoring
     from bridge.app.outlets import RunningOutlets
 
@@ -120,6 +121,8 @@ class Program:
     """The live sessions of all workers, for the page; None where there is one worker only."""
     outlets: RunningOutlets | None = None
     """The endpoints that get webhooks; None where none is configured."""
+    media: MediaPublishing | None = None
+    """The media publisher; None where no such jobs are taken."""
     monitoring: Monitoring | None = None
     """The monitors of people; None where no such jobs are taken."""
     announcements: AnnouncementDesk | None = None
@@ -134,8 +137,9 @@ class Program:
         """Take no more jobs, tell LiveKit, leave every room, close every session."""
         self.closing = "rooms"
         self.worker.drain()
-        if self.monitoring is not None:
-            self.monitoring.drain()
+        for part in (self.monitoring, self.media):
+            if part is not None:
+                part.drain()
         if self.announcements is not None:
             self.announcements.close()
         await self.rooms.leave_all()
@@ -145,8 +149,9 @@ class Program:
             self.closing = "webhooks"
             await self.outlets.deliver_the_rest(LAST_DELIVERIES)
         self.closing = "the worker's socket"
-        if self.monitoring is not None:
-            await self.monitoring.aclose()
+        for part in (self.monitoring, self.media):
+            if part is not None:
+                await part.aclose()
         await self.worker.aclose()
 
     def log_final_summary(self) -> None:
@@ -272,11 +277,15 @@ async def _start_everything(
     program.announcements = desk
     heartbeat.start()
     _start_outlets(settings, program, config.api_key)
-    if len(settings.job_types) > 1:
+    if {"participant", "publisher"}.intersection(settings.job_types):
         from bridge.app.monitoring import start_monitoring
 
         program.monitoring = await start_monitoring(settings, system, rooms, worker, book, api)
     table = rooms.table
+    if "media" in settings.job_types:
+        from bridge.app.media_publishing import start_media_publishing
+
+        program.media = await start_media_publishing(system, desk, table, worker, book)
     program.reconciler = Reconciler(
         api=api,
         worker=worker,
@@ -370,6 +379,7 @@ def _services(
             program.followed = FollowedSessions(partial(open_sessions, store_address(settings)))
             services["followed-sessions"] = program.followed.run
         services["http"] = http_server(settings, program)
-    if program.monitoring is not None:
-        services |= program.monitoring.services(run_worker)
+    for part in (program.monitoring, program.media):
+        if part is not None:
+            services |= part.services(run_worker)
     return services | {"reconciler": reconciler.run}

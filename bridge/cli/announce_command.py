@@ -1,4 +1,4 @@
-"""`say` and `play`: announcements in rooms that a running worker watches."""
+"""`say`, `play` and `show`: announcements in rooms that a running worker watches."""
 
 from __future__ import annotations
 
@@ -36,6 +36,27 @@ def _add_play_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("room", metavar="ROOM", help="a room's name, or a pattern as 'team-*'")
     parser.add_argument("file", metavar="FILE", help="a sound file of this machine")
     add_worker_flags(parser)
+
+
+def _add_show_flags(parser: argparse.ArgumentParser) -> None:
+    from actors.pictures.video_patterns import PATTERNS
+
+    parser.add_argument("room", metavar="ROOM", help="a room's name, or a pattern as 'team-*'")
+    parser.add_argument(
+        "picture", metavar="IMAGE|TEXT", nargs="?",
+        help="a PNG or lossy WebP file of this machine; else a text",
+    )  # fmt: skip
+    parser.add_argument("--pattern", choices=PATTERNS, help="a moving pattern instead")
+    parser.add_argument(
+        "--seconds", metavar="N", type=float, help="for how long it is shown, default: 10"
+    )
+    add_worker_flags(parser)
+
+
+def _show(flags: Flags) -> int:
+    from bridge.cli.announcement_order import show_order
+
+    return _order(flags, *show_order(flags))
 
 
 def _say(flags: Flags) -> int:
@@ -80,4 +101,14 @@ PLAY: Final = Command(
     _SETTINGS,
     "ROOM FILE",
     _add_play_flags,
+)
+SHOW: Final = Command(
+    "show",
+    "show a picture or a text in a room",
+    "Shows an image, a text or a moving pattern in a room that a running worker watches, as a\n"
+    "shared screen. A visible participant enters for it. It waits until the time is over.",
+    _show,
+    _SETTINGS,
+    "ROOM [IMAGE|TEXT]",
+    _add_show_flags,
 )

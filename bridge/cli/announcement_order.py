@@ -1,7 +1,8 @@
-"""The orders of `say` and `play`, and the wait for their end."""
+"""The orders of `say`, `play` and `show`, and the wait for their end."""
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Final, TextIO
 
 import msgspec
 
+from actors.pictures.image_files import LARGEST_FILE
 from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
 from bridge.cli.api_connection import ApiConnection, path_of
 from bridge.cli.command import FAILED, INTERRUPTED, Flags, complain
@@ -32,7 +34,10 @@ TYPES: Final[Mapping[str, str]] = {
 
 def worker_of(flags: Flags) -> ApiConnection:
     """The worker that the flags and settings name.  Raises `SettingsError`."""
-    own = ("api", "token", "room", "text", "file", "voice", "no-wait", "json")
+    own = (
+        "api", "token", "room", "text", "file", "voice", "picture", "pattern", "seconds",
+        "no-wait", "json",
+    )  # fmt: skip
     read = read_settings({name: value for name, value in flags.items() if name not in own})
     for name in ("http", "http-token"):
         # The worker itself needs a token elsewhere than on loopback; here --token may have it.
@@ -79,6 +84,25 @@ def file_order(flags: Flags) -> tuple[bytes, str]:
             f"FILE {harmless(str(path), 200)} must have 1 to {FILE_SIZE // 10**6} MB"
         )
     return content, TYPES.get(path.suffix.lower(), "audio/wav")
+
+
+def show_order(flags: Flags) -> tuple[bytes, str]:
+    """The body of an order to show a picture, and its type.  The picture is an image file where
+    there is one of this name, else a text."""
+    picture, pattern = flags.get("picture"), flags.get("pattern")
+    if (picture is None) == (pattern is None):
+        raise SettingsError("show needs an IMAGE or TEXT, or --pattern")
+    order: dict[str, object] = {"seconds": flags.get("seconds") or 10.0}
+    if pattern is not None:
+        order["pattern"] = pattern
+    elif Path(str(picture)).is_file():
+        content = Path(str(picture)).read_bytes()
+        if len(content) > LARGEST_FILE:
+            raise SettingsError(f"IMAGE may have at most {LARGEST_FILE // 10**6} MB")
+        order["image"] = base64.b64encode(content).decode()
+    else:
+        order["card"] = str(picture)[:TEXT_LENGTH]
+    return json.dumps(order).encode(), "application/json"
 
 
 def announce(flags: Flags, body: bytes, kind: str, output: TextIO) -> int:

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         rules_command.RULES,
         announce_command.SAY,
         announce_command.PLAY,
+        announce_command.SHOW,
         backup_command.BACKUP,
         backup_command.RESTORE,
         forget_command.FORGET,

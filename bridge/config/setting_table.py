@@ -113,9 +113,9 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "job-types", "ROOM_ACTORS_JOB_TYPES", "TYPES",
-        values.choices("room", "participant", "publisher", required="room"),
+        values.choices("room", "participant", "publisher", "media", required="room"),
         "jobs to take: room, and also participant (as participant-monitor), publisher "
-        "(as publisher-monitor)",
+        "(as publisher-monitor), media (as media-publisher)",
         default=("room",), default_text="room", kind="list",
     ),
     _row(
@@ -263,6 +263,16 @@ TABLE: Final[tuple[Setting, ...]] = (
         "speak-people-text", "ROOM_ACTORS_SPEAK_PEOPLE_TEXT", "", values.switch,
         "let texts that people in a room wrote be spoken",
         default=False, default_text="off", kind="switch",
+    ),
+    _row(
+        "media-commands", "ROOM_ACTORS_MEDIA_COMMANDS", "GLOBS", values.globs,
+        "identities that may command the media publisher, as 'host-*'; '' for nobody",
+        default=(), default_text="nobody", empty_env_counts=True, kind="list",
+    ),
+    _row(
+        "media-folder", "ROOM_ACTORS_MEDIA_FOLDER", "DIR", values.text,
+        "the folder of the sound files that the media publisher may play",
+        default="", default_text="none",
     ),
     _row(
         "stop-timeout", "ROOM_ACTORS_STOP_TIMEOUT", "TIME", values.duration(0.1, 3600),

@@ -126,6 +126,8 @@ class Settings:
     speech_voice: str
     announcer_name: str
     speak_people_text: bool
+    media_commands: tuple[str, ...]
+    media_folder: str
     stop_timeout: float
     visible: bool
     log_format: str

@@ -269,11 +269,22 @@ ANNOUNCEMENT_LINES: Final[Mapping[str, Template]] = {
     "announcement_played": "Playing an audio file",
     "announcement_ended": "Publishing ended for room: {room}",
     "announcement_failed": "Announcement in room {room} failed: {error}",
+    "media_publishing_started": (
+        "Starting media publishing for room: {room} (Job ID: {job_id}, Mode: {mode})"
+    ),
+    "media_track_published": "Successfully published {kind} track: {track}",
+    "media_video_streams": "Streaming video frames at {fps}fps with {pattern} pattern",
+    "media_command_received": "Received message type: {type} from {identity}",
+    "media_command_refused": "Command refused from {identity}",
+    "media_message_failed": "A message of the media publisher in room {room} failed: {error}",
+    "media_publishing_ended": "Publishing ended for room: {room}",
+    "media_publishing_failed": "Media publishing in room {room} failed: {error}",
 }
 """Of announcements (`actors.publishing`)."""
 
 WORKER_LINES: Final[Mapping[str, Template]] = {
     "monitoring_agent_started": "Starting participant monitoring agent...",
+    "media_agent_started": "Starting media publisher agent...",
     "monitoring_report": (
         "Monitoring Report - Active: {active}, Speaking: {speaking}, Poor Quality: {poor}"
     ),

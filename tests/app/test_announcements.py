@@ -13,7 +13,7 @@ import trio
 import trio_asyncio
 
 from bridge.lab.server import PrivateServer
-from tests.app.agent_program import environment, running_agent
+from tests.app.agent_program import environment, running_agent, server_api
 from tests.livekit.publishing.listener import Listener, listening
 from tests.media.test_sound import a_program, wav_of
 from tests.publishing.tones import tone
@@ -103,4 +103,43 @@ async def test_a_rule_says_it_and_a_command_plays_a_file_and_no_person_is_counte
             kinds = [(one["kind"], one["name"]) for one in session["participants"]]
             assert kinds.count(("agent", "Announcement")) == 2
             assert not [one for one in session["talk"]["by_identity"] if "announcer" in one]
+        await agent.stop()
+
+
+async def test_a_dispatched_publisher_obeys_its_host_and_a_command_shows_a_card(
+    livekit_server: PrivateServer, tmp_path: Path
+) -> None:
+    room, token = f"media-{uuid4().hex[:8]}", {"ROOM_ACTORS_HTTP_TOKEN": TOKEN}
+    (tmp_path / "gong.wav").write_bytes(wav_of(tone(0.5, 880)))
+    types = ("--job-types", "room,media", "--media-commands", "host")
+    flags = ("--watch", room, *types, "--media-folder", str(tmp_path))
+    async with (
+        trio_asyncio.open_loop(),
+        running_agent(livekit_server, tmp_path, *flags, env=token) as agent,
+    ):
+        address = (await agent.logged("http_listening"))["address"]
+        await agent.logged("worker_registered", times=2)
+        async with listening(livekit_server, room, "host") as host:
+            await agent.logged("session_started", room=room)
+            async with server_api(livekit_server) as api:
+                metadata = '{"welcome_message": "Welcome!"}'
+                order = await api.create_dispatch(room, "media-publisher", metadata=metadata)
+            await agent.logged("media_publishing_started", room=room, mode="interactive")
+            with trio.fail_after(60):
+                while not host.room.remote_participants:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            send = trio_asyncio.aio_as_trio(host.room.local_participant.publish_data)
+            await send('{"type": "play_audio", "file": "gong.wav"}')
+            await agent.logged("media_command_received", identity="host", type="play_audio")
+            await heard(host, 880, 0.5)
+
+            user = environment(livekit_server, tmp_path, ROOM_ACTORS_HTTP=address)
+            card = ("show", room, "Recorded", "--seconds", "0.5", "--token", TOKEN)
+            shown = await command(*card, **user)
+            assert (shown.returncode, shown.stdout.decode()) == (0, f"{room}: played, 0.5 s\n")
+            wrong = await command("show", room, "--token", TOKEN, **user)
+            assert wrong.returncode == 2
+            async with server_api(livekit_server) as api:
+                await api.delete_dispatch(room, order.id)
+            await agent.logged("media_publishing_ended", room=room)
         await agent.stop()

@@ -37,8 +37,8 @@ _ANNOUNCEMENT: Final = _part("id", "An announcement's id.")
 
 ANNOUNCEMENT_PATHS: Final[Mapping[str, Schema]] = {
     "/api/v1/rooms/{room}/announcements": post_operation(
-        "Say a text or play a sound file in a room; needs a token. Announcements of one room are "
-        "played one after another",
+        "Say a text, show a picture or play a sound file in a room; needs a token. "
+        "Announcements of one room are played one after another",
         {
             "202": answered(
                 "The order was taken", content_of(JSON_TYPE, schema_ref(AnnouncementView))

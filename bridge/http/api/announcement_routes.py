@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     # Not at run time: a worker that announces nothing does not load it.
     from actors.publishing.announcement import AnnouncementRecord
     from actors.publishing.announcements import Announcements
-    from actors.publishing.publishing_port import SoundContent
+    from actors.publishing.publishing_port import AnnouncedContent
 
-ORDER_BYTES: Final = 20_000
-"""Of an order as JSON."""
+ORDER_BYTES: Final = 7_000_000
+"""Of an order as JSON: an image of 5 MB in base64."""
 NOT_WATCHED: Final = "no such room is watched by this worker now"
 STATUS: Final = {"bad": 400, "not_found": 404, "not_allowed": 409, "busy": 429}
 """By why an order is refused."""
@@ -107,12 +107,29 @@ def _order_in(body: bytes) -> AnnouncementOrder:
         raise HTTPException(400, f"the body is no order: {error}") from None
 
 
-def _content(order: AnnouncementOrder | bytes) -> SoundContent:
-    from actors.publishing.publishing_port import SoundData, Speech
+def _content(order: AnnouncementOrder | bytes) -> AnnouncedContent:
+    from actors.publishing.publishing_port import (
+        ImageData,
+        MovingPattern,
+        SoundData,
+        Speech,
+        TextCard,
+    )
 
     if isinstance(order, bytes):
         return SoundData(order)
-    return Speech(order.text, order.voice)
+    contents: list[AnnouncedContent] = []
+    if order.text is not None:
+        contents.append(Speech(order.text, order.voice))
+    if order.card is not None:
+        contents.append(TextCard(order.card, order.seconds))
+    if order.image is not None:
+        contents.append(ImageData(order.image, order.seconds))
+    if order.pattern is not None:
+        contents.append(MovingPattern(order.pattern, order.seconds))
+    if len(contents) != 1:
+        raise HTTPException(400, "the order must have one of text, card, image and pattern")
+    return contents[0]
 
 
 def _view(record: AnnouncementRecord) -> AnnouncementView:

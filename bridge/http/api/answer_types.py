@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from actors.journal.attendance import AttendanceRow, PersonDay, PersonTotals
-from actors.publishing.announcement_bounds import TEXT_LENGTH
+from actors.pictures.video_patterns import Pattern
+from actors.publishing.announcement_bounds import LONGEST_PICTURE, TEXT_LENGTH
 from actors.session import SessionRow, SessionView
 from actors.session.entry_types import Time
 from actors.session.view_types import Count, Seconds, Share, View
@@ -257,10 +258,19 @@ class OutboxAnswer(View, frozen=True, kw_only=True):
 
 
 class AnnouncementOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An order to say a text in a room."""
+    """An order to say a text in a room, or to show something: one of `text`, `card`, `image` and
+    `pattern`."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH)]
+    text: Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH)] | None = None
     """What is spoken.  It needs a letter or a digit."""
+    card: Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH)] | None = None
+    """A text that is shown."""
+    image: bytes | None = None
+    """A PNG or a lossy WebP that is shown, in base64."""
+    pattern: Pattern | None = None
+    """A moving pattern that is shown."""
+    seconds: Annotated[float, Meta(gt=0, le=LONGEST_PICTURE)] = 10.0
+    """For how long it is shown."""
     voice: Annotated[str, Meta(pattern="^[A-Za-z0-9+_-]{0,40}$")] = ""
     """The engine's voice or language, as `en-us`; empty for the configured one."""
 

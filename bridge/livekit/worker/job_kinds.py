@@ -121,7 +121,22 @@ PUBLISHER_JOBS: Final = _participant_kind(
 )
 """The same, from the first track that a person publishes."""
 
+MAX_MEDIA_JOBS: Final = 50
+"""Jobs of the media publisher at once.  Each has a participant, an encoder and threads."""
+
+MEDIA_JOBS: Final = JobKind(
+    name="media",
+    type=agent.JobType.JT_ROOM,
+    target="room",
+    key=lambda room_key, _participant_sid: room_key,
+    identity=agent_identity,
+    grants=RoomGrants(subscribe=True, publish=True, publish_data=True),
+    agent_name="media-publisher",
+    max_jobs=MAX_MEDIA_JOBS,
+)
+"""One job for each dispatch of the media publisher, which enters as a participant of its own."""
+
 JOB_KINDS: Final[Mapping[str, JobKind]] = {
-    kind.name: kind for kind in (ROOM_JOBS, PARTICIPANT_JOBS, PUBLISHER_JOBS)
+    kind.name: kind for kind in (ROOM_JOBS, PARTICIPANT_JOBS, PUBLISHER_JOBS, MEDIA_JOBS)
 }
 """By the name in `--job-types`."""

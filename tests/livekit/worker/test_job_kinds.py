@@ -60,6 +60,7 @@ def test_jobs_of_rooms_participants_and_publishers_are_taken_each_under_its_agen
         "room": (agent.JobType.JT_ROOM, None),
         "participant": (agent.JobType.JT_PARTICIPANT, "participant-monitor"),
         "publisher": (agent.JobType.JT_PUBLISHER, "publisher-monitor"),
+        "media": (agent.JobType.JT_ROOM, "media-publisher"),
     }
 
 
@@ -74,7 +75,7 @@ def test_a_connection_registers_with_the_type_the_name_and_the_grants_of_its_row
     assert register.agent_name == (kind.agent_name or "watcher")
     assert permissions.can_subscribe == kind.grants.subscribe
     assert permissions.can_publish_data == kind.grants.publish_data
-    assert not permissions.can_publish
+    assert permissions.can_publish == kind.grants.publish
 
 
 @pytest.mark.parametrize(
