@@ -6,6 +6,7 @@ once; `/api/v1/announcements/{id}` says what became of it.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, final
 
@@ -124,7 +125,7 @@ def _content(order: AnnouncementOrder | bytes) -> AnnouncedContent:
     if order.card is not None:
         contents.append(TextCard(order.card, order.seconds))
     if order.image is not None:
-        contents.append(ImageData(order.image, order.seconds))
+        contents.append(ImageData(base64.b64decode(order.image), order.seconds))
     if order.pattern is not None:
         contents.append(MovingPattern(order.pattern, order.seconds))
     if len(contents) != 1:

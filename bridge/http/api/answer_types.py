@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -257,6 +257,9 @@ class OutboxAnswer(View, frozen=True, kw_only=True):
     """What waits or was given up, 1,000 at most; those that were given up first."""
 
 
+BASE64: Final = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
+
 class AnnouncementOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An order to say a text in a room, or to show something: one of `text`, `card`, `image` and
     `pattern`."""
@@ -265,7 +268,7 @@ class AnnouncementOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What is spoken.  It needs a letter or a digit."""
     card: Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH)] | None = None
     """A text that is shown."""
-    image: bytes | None = None
+    image: Annotated[str, Meta(pattern=BASE64)] | None = None
     """A PNG or a lossy WebP that is shown, in base64."""
     pattern: Pattern | None = None
     """A moving pattern that is shown."""
