@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from actors.pictures.image_files import LARGEST_FILE
-from actors.publishing.announcement import LONGEST_PICTURE
-from actors.publishing.announcement_bounds import FILE_SIZE, TEXT_LENGTH
+from actors.publishing.announcement_bounds import FILE_SIZE, LONGEST_PICTURE, TEXT_LENGTH
 from actors.publishing.publishing_port import (
     AnnouncedContent,
     ImageData,
