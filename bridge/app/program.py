@@ -49,11 +49,11 @@ from bridge.app.room_actors import (
     RoomActorPorts,
     RoomActors,
     announce,
-    log_signal,
     start_room_actors,
 )
 from bridge.app.rule_acting import require_sound_rules, send_text_streams
 from bridge.app.session_source import open_sessions
+from bridge.app.signal_log import SignalLog
 from bridge.app.store_archive import open_archive
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_id import WorkerId, worker_id
@@ -173,6 +173,7 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     own_id = worker_id(settings)
     clock = ServerClock()
     api_key = ApiKey(settings.api_key, settings.api_secret, clock.now)
+    signals = SignalLog()
     try:
         async with (
             open_archive(
@@ -187,9 +188,11 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
                 list_recorders=recorder_lookup(api),
                 clock=clock,
             ) as port,
-            open_system(on_signal=log_signal) as system,
+            open_system(on_signal=signals) as system,
         ):
-            yield await _start_everything(settings, own_id, system, port, api, archive)
+            program = await _start_everything(settings, own_id, system, port, api, archive)
+            signals.table = program.rooms.table
+            yield program
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
 

@@ -40,18 +40,12 @@ from actors.runtime import (
     ActorDown,
     ActorSystem,
     ChildSpec,
-    Crashed,
-    Failed,
-    GroupEscalated,
     GroupSpec,
     Intensity,
     MailboxSpec,
-    Overran,
     Ref,
     Restart,
-    Restarting,
     Service,
-    Signal,
 )
 from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
 from bridge.app.recording_role import start_recorder
@@ -170,36 +164,6 @@ class RoomActors:
         if health.unreadable:
             return "the store cannot be read; the log says why"
         return None if health.written_at is not None else "the store was not written yet"
-
-
-_SIGNALS: Final[Mapping[type[Signal], Callable[[Any], object]]] = {
-    Crashed: lambda s: log.error(
-        "actor_crashed",
-        actor=s.actor,
-        generation=s.generation,
-        message=type(s.message).__name__ if s.message is not None else None,
-        error=s.error,
-        exc_info=s.error,
-    ),
-    Restarting: lambda s: log.warning(
-        "actor_restarting", actor=s.actor, attempt=s.attempt, after=round(s.delay, 3)
-    ),
-    Failed: lambda s: log.error("actor_failed", actor=s.actor, restarts=s.restarts, error=s.error),
-    GroupEscalated: lambda s: log.error(
-        "supervisor_escalated", actor=s.supervisor, child=s.child, error=s.error
-    ),
-    Overran: lambda s: log.warning(
-        "actor_overran", actor=s.actor, after=s.after, awaiting=s.awaiting
-    ),
-}
-"""How the log reports the runtime.  Starts, ends and dead letters are counted, not logged."""
-
-
-def log_signal(signal: Signal) -> None:
-    """Log what the runtime reports."""
-    log_it = _SIGNALS.get(type(signal))
-    if log_it is not None:
-        log_it(signal)
 
 
 def _report_subscriber_failure(name: str, error: Exception) -> None:

@@ -20,9 +20,9 @@ from actors.runtime import ActorSystem, ChildSpec, Service, first_of, open_syste
 from bridge import __version__
 from bridge.app.flush_per_tick import FlushPerTick
 from bridge.app.followed_sessions import FollowedSessions
-from bridge.app.room_actors import log_signal
 from bridge.app.session_source import open_sessions
 from bridge.app.shutdown import Shutdown
+from bridge.app.signal_log import SignalLog
 from bridge.app.web import serve_web
 from bridge.app.web_ports import WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
@@ -82,7 +82,7 @@ async def open_serve_program(settings: Settings) -> AsyncGenerator[ServeProgram,
         program.over.set()
         await trio.sleep_forever()
 
-    async with open_system(on_signal=log_signal) as system:
+    async with open_system(on_signal=SignalLog()) as system:
         for name, function in (("followed-sessions", program.followed.run), ("http", run_http)):
             system.supervisor.start_child(
                 ChildSpec(name, partial(Service, function), significant=True)

@@ -17,7 +17,8 @@ from actors.runtime import ActorSystem, open_system
 from actors.simulation.simulated_room_control import SimulatedRoomControl
 from actors.simulation.simulated_rooms import SimulatedRooms
 from bridge import __version__
-from bridge.app.room_actors import RoomActorPorts, RoomActors, log_signal, start_room_actors
+from bridge.app.room_actors import RoomActorPorts, RoomActors, start_room_actors
+from bridge.app.signal_log import SignalLog
 from bridge.app.web_ports import WebPorts, WorkerSnapshot
 from bridge.config.settings import Settings
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
@@ -100,7 +101,7 @@ async def open_simulated_app(
 
     async with (
         open_store(data_dir, instance=NAME) as archive,
-        open_system(on_signal=log_signal) as system,
+        open_system(on_signal=SignalLog()) as system,
     ):
         ports = RoomActorPorts(
             port=rooms,

@@ -38,6 +38,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], Check]] = {
     "report": (("report",), h.in_text),
     "report --csv": (("report", "--csv"), h.in_csv),
     "report --json": (("report", "--json"), h.in_json),
+    "attendance": (("attendance",), h.in_text),
+    "attendance --csv": (("attendance", "--csv"), h.in_csv),
+    "attendance --json": (("attendance", "--json"), h.in_json),
     "top --once": (("top", "--once"), h.in_text),
 }
 """Commands that read the store; all in one process, each begun by its name in a line."""
@@ -146,16 +149,24 @@ async def over_http(agent: Agent, room: str) -> dict[str, tuple[str, Check]]:
         texts: dict[str, tuple[str, Check]] = {}
         [session] = await listed(get)
         one, given = quote(session["id"], safe=""), quote(room, safe="")
+        people = json.loads(await get("/api/v1/attendance"))["attendance"]
+        somebody = people[-1]["identity"]
         pages = {
             "page: now": "/",
             "page: history": "/history",
             "page: a search": f"/history?room={given}&person={given}",
             "page: session": f"/sessions/{one}",
+            "page: events": f"/sessions/{one}?kind=people&person=1&fold=no",
             "page: timeline": f"/timelines/{one}",
+            "page: attendance": "/attendance",
+            "page: a person": f"/people/{quote(somebody, safe='')}",
             "page: system": "/system",
         }
         for name, path in pages.items():
             texts[name] = (await get(path), h.in_html)
+        for name in ("attendance", f"people/{quote(somebody, safe='')}"):
+            texts[f"API: {name}"] = (await get(f"/api/v1/{name}"), h.in_json)
+            texts[f"API: {name}, CSV"] = (await get(f"/api/v1/{name}?format=csv"), h.in_csv)
         for name in ("rooms", "sessions", f"sessions/{one}", "workers", "actors"):
             texts[f"API: {name}"] = (await get(f"/api/v1/{name}"), h.in_json)
         for name in ("rooms", "sessions", f"sessions/{one}"):

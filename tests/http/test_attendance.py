@@ -136,6 +136,12 @@ async def test_the_api_gives_people_attendance_and_days(tmp_path: Path) -> None:
 
 async def test_the_index_names_every_address_and_an_unknown_one_is_helped(tmp_path: Path) -> None:
     async with open_stored(tmp_path) as stored:
+        await stored.fill()
+        stored.history.begin("another", "RM_another")
+        await stored.write()
+        assert len((await stored.get("/api/v1/rooms"))["rooms"]) == 2
+        (newest,) = (await stored.get("/api/v1/rooms", limit=1))["rooms"]
+        assert newest["id"] == "RM_another"
         index = await stored.get("/api/v1")
         assert list(dict.fromkeys(one["path"] for one in index["addresses"])) == list(PATHS)
         sessions = next(o for o in index["addresses"] if o["path"] == "/api/v1/sessions")

@@ -53,6 +53,7 @@ from bridge.http.api.query import (
     LIMIT,
     MOST_EVENTS,
     PAGE,
+    ROOMS_LIMIT,
     asked,
 )
 from bridge.http.server.routes import HttpRoute, access_of, root_of
@@ -138,11 +139,11 @@ class Api:
         )
 
     async def _rooms(self, request: Request) -> Response:
-        given = asked(request, (*FILTERS, FORMAT))
-        csv = wants_csv(request, given.pop("format", None))
+        given = asked(request, (*FILTERS, ROOMS_LIMIT, FORMAT))
+        csv, limit = wants_csv(request, given.pop("format", None)), given.pop("limit", None)
 
         def read(reader: SessionReader) -> Body:
-            live = tuple(reader.rooms(Filters(**given)))
+            live = tuple(reader.rooms(Filters(**given))[:limit])
             return body_of(RoomList(rooms=live), live, SESSION_COLUMNS, csv=csv)
 
         return answer(request, await self._readers.read(read))

@@ -35,6 +35,7 @@ FORMAT: Final = choice(
     "format", "Takes precedence over `Accept`, for clients that cannot set it.", "json", "csv"
 )
 LIMIT: Final = number("limit", "Sessions on a page.", 1, MOST, PAGE)
+ROOMS_LIMIT: Final = number("limit", "Rooms at most; without it, all.", 1, 1_000_000)
 _ABOUTS: Final = {
     "room": FILTERS[0].about,
     "person": "Alerts on somebody with this identity; a pattern.",
