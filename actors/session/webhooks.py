@@ -176,7 +176,10 @@ def _on_track(state: SessionState, event: WebhookTrack, entries: EntryList) -> S
         return tracks.correct_published_at(state, track, reported)
     seen_since = state.watched.since
     if seen_since is not None and reported.at >= seen_since:
-        return state  # The room itself has an event of it.
+        if track is None or track.unpublished_at is None or track.unpublished_at >= seen_since:
+            return state  # The room itself has an event of it.
+        # It was over when we came, within the half second by which a webhook may be wrong.
+        return tracks.correct_unpublished_at(state, track, seen_since)
     over = state.ended or seen_since is not None
     if track is None:
         if state.truncated.tracks:

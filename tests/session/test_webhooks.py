@@ -396,6 +396,21 @@ def test_tracks_of_a_gap_that_are_told_after_it_are_over() -> None:
     assert clock(story.track("TR_1")["unpublished_at"]) == 40.5
 
 
+def test_a_track_that_ended_in_the_second_in_which_we_came_back_was_there_until_then() -> None:
+    """A webhook has the second only; the room shows that the track was over."""
+    story = Story()
+    alice = person("alice", "PA_1", 29.5)
+    story.ends(10, "worker_stopped")
+    story.webhook_joined(29.6, alice)
+    story.webhook_track(29.6, "alice", microphone("TR_1"), True)
+    story.state, _ = fold(story.state, SessionContinued(T0 + 87.5, "AJ_2", "worker"))
+    story.watching(87.5)
+    story.webhook_track(87.6, "alice", microphone("TR_1"), False)
+    story.webhook_left(87.6, alice)
+    assert clock(story.track("TR_1")["unpublished_at"]) == 87.5
+    assert story.tracks() == (0, 1)
+
+
 def test_a_track_that_was_there_before_us_has_the_time_that_was_told() -> None:
     story = Story(person("alice", "PA_1", -30, microphone("TR_1")))
     assert story.track("TR_1")["published_at"] is None
