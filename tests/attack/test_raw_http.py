@@ -202,10 +202,12 @@ PATHS: Final = {
 }
 
 WISHES: Final = {
-    "an upgrade": one(200, "GET /open", HOST, "Connection: Upgrade", "Upgrade: websocket"),
+    "an upgrade": one(
+        200, "GET /open", HOST, "Connection: Upgrade", "Upgrade: websocket", stays=True
+    ),
     "HTTP/2 in the clear": one(
         200, "GET /open", HOST, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c",
-        "HTTP2-Settings: %",
+        "HTTP2-Settings: %", stays=True,
     ),
     "an expectation": one(200, "GET /open", HOST, "Expect: banana", stays=True),
     "a range": one(200, "GET /open", HOST, "Range: bytes=" + "0-1," * 3_000 + "0-1", stays=True),

@@ -15,29 +15,29 @@ TESTS: Final = """
 import time
 import pytest, trio
 
-@pytest.mark.limit(1)
+@pytest.mark.limit(0.3)
 async def test_stuck_in_trio():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever, name="a stuck child")
         await trio.sleep_forever()
 
-@pytest.mark.limit(1)
+@pytest.mark.limit(0.3)
 async def test_busy_in_trio():
     while True:
         await trio.sleep(0)
 
-@pytest.mark.limit(1)
+@pytest.mark.limit(0.3)
 def test_swallows_everything():
     try:
         time.sleep(60)
     except BaseException:
         pass
 
-@pytest.mark.limit(1)
+@pytest.mark.limit(0.3)
 async def test_stuck_in_a_thread():
-    await trio.to_thread.run_sync(time.sleep, 2)
+    await trio.to_thread.run_sync(time.sleep, 0.9)
 
-@pytest.mark.limit(1)
+@pytest.mark.limit(0.3)
 def test_stuck_without_trio():
     time.sleep(60)
 
@@ -45,7 +45,7 @@ def test_stuck_without_trio():
 async def never_ready():
     await trio.sleep_forever()
 
-@pytest.mark.limit(1)
+@pytest.mark.limit(0.3)
 async def test_stuck_in_a_fixture(never_ready):
     pass
 
@@ -68,7 +68,7 @@ def test_a_hung_test_fails_and_the_next_one_runs(tmp_path: Path, processes: tupl
         check=False,
     )
     assert "6 failed, 1 passed" in run.stdout, run.stdout + run.stderr
-    assert run.stdout.count("did not end within 1 s") >= 5
-    assert "ended only when interrupted after 1 s" in run.stdout
+    assert run.stdout.count("did not end within 0.3 s") >= 5
+    assert "ended only when interrupted after 0.3 s" in run.stdout
     assert "a stuck child: in trio itself" in run.stdout
     assert "test_stuck_in_trio (" in run.stdout
