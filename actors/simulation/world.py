@@ -138,7 +138,7 @@ class World:
         return T0 + trio.current_time()
 
     def our_time(self) -> float:
-        return self.server_time() + self.clock_offset
+        return T0 + trio.current_time() + self.clock_offset
 
     def delivery(self, room: str) -> EventDelivery:
         if room not in self.deliveries:

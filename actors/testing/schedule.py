@@ -57,11 +57,7 @@ class TasksOnlyClock(TimerClock):
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._sleepers = Sleepers()
-
-    @property
-    def sleepers(self) -> Sleepers:
-        return self._sleepers
+        self.sleepers = Sleepers()
 
     def start_clock(self) -> None:
         pass
@@ -70,11 +66,11 @@ class TasksOnlyClock(TimerClock):
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        deadline = self._sleepers.next_deadline(deadline)
+        deadline = self.sleepers.next_deadline(deadline)
         if deadline == inf:
             return inf
         self._now = max(self._now, deadline)
-        self._sleepers.wake(self._now)
+        self.sleepers.wake(self._now)
         return 0.0
 
 
