@@ -15,14 +15,16 @@ that gets the lock of this transaction.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import ceil, inf
 from typing import Any, Final
 
 from attrs import define
+from psycopg import errors
 
 from actors.journal.archive import NOTHING, PruneStep, Removal
 from bridge.postgres.postgres_connection import Database
-from bridge.postgres.postgres_schema import make_partitions
+from bridge.postgres.postgres_schema import PARTITION_WAIT, make_partitions
 from bridge.store.alert_rows import MOST_ALERTS
 from bridge.store.retention import DAY, HOUR, REPLAY, Retention
 
@@ -113,7 +115,9 @@ def _drop_old(
     now = min(now, float(_one(db, "SELECT extract(epoch FROM now())")))
     day = db.execute(_DAYS, (now - retention.events,)).fetchone()
     if day is not None:
-        return _drop_day(db, day[0])
+        # A long read is in the way: the day goes at one of the next steps.
+        with suppress(errors.LockNotAvailable), db.transaction():
+            return _drop_day(db, day[0])
     chunks = db.execute(
         "DELETE FROM chunks_other WHERE (session, first, day) IN (SELECT session, first, day "
         "FROM chunks_other WHERE at < %s AND day < to_timestamp(%s)::date LIMIT %s) "
@@ -131,6 +135,8 @@ def _drop_old(
 
 def _drop_day(db: Database, partition: str) -> Removal:
     """Drop the chunks of a day."""
+    db.execute(f"SET LOCAL lock_timeout = '{PARTITION_WAIT}'".encode())
+    db.execute(f"LOCK TABLE chunks, {partition} IN ACCESS EXCLUSIVE MODE".encode())
     dropped = db.execute(
         f"SELECT session, sum(length(lines))::bigint FROM {partition} GROUP BY session".encode()  # noqa: S608
     ).fetchall()

@@ -27,7 +27,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-import psycopg
+from psycopg import errors
 
 from actors.journal.session_reader import NoStore, StoreRefused
 from bridge.postgres.database_url import shown_url
@@ -35,6 +35,8 @@ from bridge.postgres.postgres_connection import SCHEMA, Database, execute_all
 
 DAYS_AHEAD: Final = 7
 """Partitions that are made ahead: without a worker for so long, chunks go to the default one."""
+PARTITION_WAIT: Final = "500ms"
+"""Time to wait for readers, when a partition is made or dropped: others wait behind it."""
 _LOCK: Final = 0x526D4163
 """Of the migration, among PostgreSQL's advisory locks: "RmAc"."""
 OLDEST: Final = 1
@@ -228,15 +230,28 @@ def require_store(db: Database, url: str) -> None:
 
 
 def make_partitions(db: Database) -> None:
-    """Make the partitions of today and of the next days, by the database's clock."""
-    if not _missing_partitions(db):
+    """Make the partitions of today and of the next days, by the database's clock.
+
+    It waits for nobody: what a long read or another program is in the way of is made later.
+    """
+    if not _missing_partitions(db) or not _is_true(db, "SELECT pg_try_advisory_lock(%s)", _LOCK):
         return
-    with _locked(db):
-        for name, begin, end in _missing_partitions(db):
-            # The default partition may have rows of that day: then they stay there.
-            with suppress(psycopg.errors.CheckViolation), db.transaction():
+    try:
+        with db.transaction():
+            db.execute(f"SET LOCAL lock_timeout = '{PARTITION_WAIT}'".encode())
+            for name, begin, end in _missing_partitions(db):
                 days = f"FOR VALUES FROM ('{begin}') TO ('{end}')"
-                execute_all(db, (f"CREATE TABLE {name} PARTITION OF chunks {days}",))
+                # The default partition may have rows of that day: then they stay there.
+                with suppress(errors.CheckViolation, errors.LockNotAvailable), db.transaction():
+                    execute_all(db, (f"CREATE TABLE {name} PARTITION OF chunks {days}",))
+    finally:
+        if not db.closed:
+            db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def _is_true(db: Database, sql: str, *values: object) -> bool:
+    row = db.execute(sql.encode(), values).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _missing_partitions(db: Database) -> list[tuple[str, str, str]]:

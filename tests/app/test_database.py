@@ -81,6 +81,12 @@ async def test_a_worker_stores_its_sessions_there_and_outlives_an_outage(
     await commands_work_on_it(livekit_server, tmp_path, room, env)
 
 
+def rules_file(folder: Path) -> Path:
+    path = folder / "rules.toml"
+    path.write_text('[[rule]]\nname = "alone"\nwhen = {people = "== 1"}\nthen = [{alert = "x"}]\n')
+    return path
+
+
 async def commands_work_on_it(
     server: PrivateServer, data_dir: Path, room: str, env: dict[str, str]
 ) -> None:
@@ -104,10 +110,13 @@ async def commands_work_on_it(
     assert report["data_messages"]["by_topic"] == {"first": 1, "second": 1}
     assert [entry["event"] for entry in report["timeline"]][-1] == "session_ended"
     assert (await read("rooms", "--json"))["rooms"] == []
-    refused = await run("backup", "file.db")
-    assert refused.returncode == 2
-    assert b"pg_dump -n room_actors" in refused.stderr
-    assert PASSWORD.encode() not in refused.stderr
+    for command, way_out in (("backup", b"pg_dump -n room_actors"), ("forget", b"only")):
+        refused = await run(command, "alice")
+        assert refused.returncode == 2
+        assert way_out in refused.stderr
+        assert PASSWORD.encode() not in refused.stderr
+    tried = await run("rules", "try", str(rules_file(data_dir)), "--since", "1d")
+    assert b"alone" in tried.stdout, tried.stderr
     checked = await read("check", "--json", "--no-media")
     (row,) = (one for one in checked["checks"] if one["name"] == "store")
     assert row["status"] == "ok"

@@ -85,6 +85,25 @@ async def test_timelines_are_dropped_by_whole_days_and_sessions_stay(database_ur
     assert execute(database_url, "SELECT min(bytes), max(has_lines::int) FROM sessions") == [(0, 1)]
 
 
+async def test_a_long_read_delays_the_dropping_of_a_day_and_nothing_else(
+    database_url: str,
+) -> None:
+    async with worker(database_url, Retention()) as archive:
+        await write_two(archive, database_url)
+        days = partitions(database_url)
+        with open_database_reader(database_url) as reader, reader.open_session("RM_0") as opened:
+            assert opened is not None
+            assert opened.timeline is not None
+            assert len(opened.timeline) > 0
+            assert not (await archive.prune(time.time())).by_age
+            assert partitions(database_url) == days
+            history = History(time.time())
+            history.begin("more", "RM_more").end(history.now, "room_closed")
+            await history.write_to(archive)
+        await prune_all(archive, time.time())
+    assert partitions(database_url) == days - {OLD}
+
+
 async def test_rows_outside_of_all_days_are_dropped_by_their_time(database_url: str) -> None:
     async with worker(database_url, Retention()) as archive:
         history = History(time.time() - LONG_AGO * DAY)
