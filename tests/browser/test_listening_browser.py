@@ -77,9 +77,9 @@ async def test_a_browser_hears_an_announcement_whole_and_sees_the_announcer_leav
     driver: Driver, livekit_server: PrivateServer
 ) -> None:
     room = f"heard-{uuid4().hex[:8]}"
-    async with listening_tab(driver, livekit_server, room) as tab, trio_asyncio.open_loop():
+    async with listening_tab(driver, livekit_server, room) as tab, trio_asyncio.open_loop() as loop:
         key = ApiKey(livekit_server.api_key, livekit_server.api_secret)
-        port = LiveKitPublishing(Endpoint.parse(livekit_server.url), key)
+        port = LiveKitPublishing(Endpoint.parse(livekit_server.url), key, loop)
         entries = [Entry(room, "announcer", "Announcement")]
         with trio.fail_after(60):
             ends = await Playback(port, tone(1.0), entries, "TTS Audio").run()
