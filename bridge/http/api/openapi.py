@@ -61,6 +61,7 @@ from bridge.http.api.query import (
     EVENTS_LIMIT,
     FORMAT,
     LIMIT,
+    ROOMS_LIMIT,
     VISIT_PARAMETERS,
 )
 from bridge.output.text import did_you_mean
@@ -118,7 +119,7 @@ PATHS: Final[Mapping[str, Schema]] = {
     "/api/v1/rooms": get_operation(
         "Every live session, the newest first",
         good_answer(RoomList, or_=_CSV),
-        tuple(map(query_parameter, (*FILTERS, FORMAT))),
+        tuple(map(query_parameter, (*FILTERS, ROOMS_LIMIT, FORMAT))),
         bad=_UNREADABLE,
     ),
     "/api/v1/sessions": get_operation(
