@@ -27,6 +27,7 @@ from bridge.http.api.answer_types import (
     AlertList,
     ApiIndex,
     DayList,
+    OutboxAnswer,
     RoomList,
     SessionAnswer,
     SessionList,
@@ -93,6 +94,10 @@ class ApiReader:
     ) -> AlertPage:
         """See `SessionReader`.  No command asks for stored alerts from another machine."""
         self._cannot("give stored alerts")
+
+    def outbox(self) -> OutboxAnswer:
+        """The endpoints of webhooks, and what waits or was given up."""
+        return self._connection.get(f"{API}/outbox", OutboxAnswer)
 
     def firing_rules(self) -> tuple[str, ...]:
         """The rules of the alerts that fire now, at most 500, one for each alert."""

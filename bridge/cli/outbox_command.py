@@ -8,6 +8,7 @@ import time
 from typing import Any, Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
+from bridge.cli.reading_commands import add_api_flags
 from bridge.config.settings import BY_NAME, TABLE, SettingsError, data_dir_of
 
 DOES: Final = ("list", "retry", "test", "enable")
@@ -29,18 +30,22 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="with retry: only these deliveries")
     parser.add_argument("--webhook", metavar="NAME", help="only this endpoint")
     parser.add_argument("--limit", metavar="N", help=f"how many are listed, default: {MOST}")
+    add_api_flags(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(flags: Flags) -> int:
     do = str(flags.get("do", "list"))
+    if "api" in flags and do != "list":
+        raise SettingsError(f"outbox {do} works on the machine of the worker: leave --api out")
     if do == "test":
         return _test(flags)
     from actors.outlets.outbox_port import OutboxTrouble
+    from bridge.cli.store_access import StoreUnavailable
 
     try:
         return {"list": _list, "retry": _retry, "enable": _enable}[do](flags)
-    except OutboxTrouble as trouble:
+    except (OutboxTrouble, StoreUnavailable) as trouble:
         complain(str(trouble))
         return FAILED
 
@@ -73,9 +78,33 @@ def _list(flags: Flags) -> int:
     if limit < 1:
         raise SettingsError("--limit: it must be a whole number from 1 on")
     only = _only(flags)
+    if "api" in flags:
+        from bridge.cli.store_access import api_of
+
+        with api_of(flags) as reader:
+            answer = reader.outbox()
+        rows = [
+            {"webhook": one.name, **{key: getattr(one, key) for key in _COUNTS}}
+            for one in answer.webhooks
+            if only in (None, one.name)
+        ]
+        listed_there = [one for one in answer.deliveries if only in (None, one.webhook)]
+        deliveries = [_fields(one) for one in listed_there[:limit]]
+        return _print(flags, rows, deliveries)
     with _connection(flags) as db:
         rows = [outlet_row(n, row) for n, row in outlets(db).items() if only in (None, n)]
         deliveries = [delivery_row(n, one) for n, one in listed(db, only, limit)]
+    return _print(flags, rows, deliveries)
+
+
+_COUNTS: Final = ("waiting", "dead", "dropped", "disabled")
+
+
+def _fields(one: Any) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in one.__struct_fields__}
+
+
+def _print(flags: Flags, rows: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> int:
     if "json" in flags:
         import msgspec
 

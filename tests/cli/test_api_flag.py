@@ -86,6 +86,14 @@ async def test_it_shows_what_the_same_command_shows_there(
         assert out.splitlines()[3].split()[:3] == ["live", "2", "2"]
         code, out, err = await run("sessions", "--json", "--limit", "2", *there)
         assert (len(json.loads(out)["sessions"]), "--cursor" in err) == (2, True)
+        code, out, _ = await run("outbox", "--json", *there)
+        waiting = json.loads(out)
+        assert (code, [one["id"] for one in waiting["deliveries"]]) == (0, ["1-2-0"])
+        assert waiting["webhooks"] == [
+            {"webhook": "crm", "waiting": 1, "dead": 0, "dropped": 0, "disabled": None}
+        ]
+        assert (await run("outbox", *there))[1].splitlines()[1].split()[:2] == ["crm", "1"]
+        assert (await run("outbox", "retry", *there))[0] == 2
         code, out, err = await run("report", "RM_none", *there)
         assert (code, "no session or room 'RM_none' is kept; the newest: live" in err) == (1, True)
         assert all(char not in out for char in ("\x1b", "\u202e"))

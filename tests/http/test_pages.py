@@ -18,6 +18,7 @@ from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_filters import Filters
 from actors.runtime import Node
 from actors.session import (
+    DataReceived,
     ParticipantJoined,
     ParticipantLeft,
     RecordingChanged,
@@ -389,6 +390,19 @@ async def test_events_are_paged(stage: Stage):
     last = await stage.get("/sessions/RM_a?page=999")
     assert "session started" in last
     assert "session started" not in await stage.get("/sessions/RM_a")
+
+
+async def test_events_are_chosen_and_runs_of_messages_are_one_row(stage: Stage):
+    journal = stage.history.begin("atlas", "RM_a")
+    for number in range(30):
+        at = stage.history.now + number
+        journal.record(DataReceived(at, "bob" if number % 3 else "alice", "chat", 5, "text"))
+    await stage.keep()
+    whole = await stage.get("/sessions/RM_a")
+    assert ("30 messages" in whole, "bob 20, alice 10" in whole) == (True, True)
+    each = await stage.get("/sessions/RM_a?kind=messages&person=1&fold=no")
+    assert (each.count('class="e-data_message"'), "session started" in each) == (20, False)
+    assert "No event matches." in await stage.get("/sessions/RM_a?kind=rules")
 
 
 async def test_a_session_that_is_not_there_is_a_page_that_says_so(stage: Stage):
