@@ -1,5 +1,7 @@
 """Wheel, sdist, SBOM, checksums and release notes in one folder.  Uploads nothing.
 
+The wheel and the sdist of the actor library (`library/`) are made too.
+
     release.py [FOLDER]
 
 Standard library only.  The tools that build come from requirements-build.lock with their hashes,
@@ -65,6 +67,7 @@ def make(folder: Path) -> None:
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(date)}
         command = (str(python), "-I", "-m", "hatchling", "build", "-d", str(folder))
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        run(sys.executable, "-I", str(ROOT / "library" / "build_library.py"), str(folder))
         wheels = Path(tools, "wheels")
         lock = str(ROOT / "requirements.lock")
         run(*pip, "download", *QUIET, *LOCKED, "-d", str(wheels), "-r", lock)

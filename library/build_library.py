@@ -9,6 +9,7 @@ source distribution into a folder.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import re
@@ -57,7 +58,10 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
         "LICENSE": _license(),
         **{one: _read(HERE / one) for one in ("pyproject.toml", "README.md", Path(__file__).name)},
     }
-    with tarfile.open(Path(sdist_directory, name), "w:gz", format=tarfile.PAX_FORMAT) as archive:
+    with (
+        gzip.GzipFile(Path(sdist_directory, name), "wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
         for path, text in files.items():
             member = tarfile.TarInfo(f"{_stem()}/{path}")
             member.size = len(text.encode())

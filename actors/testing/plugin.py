@@ -93,8 +93,19 @@ def _replay(item: pytest.Item) -> str:
     ]
     folder = item.config.invocation_params.dir
     which = f"{os.path.relpath(item.path, folder)}::{item.nodeid.partition('::')[2]}"
-    command = shlex.join([sys.executable, "-m", "pytest", *words, which])
+    command = shlex.join([sys.executable, *_python_flags(), "-m", "pytest", *words, which])
     return f"cd {shlex.quote(str(folder))} && {command}"
+
+
+def _python_flags() -> list[str]:
+    """The flags of the interpreter itself, such as ``-X dev``."""
+    flags: list[str] = []
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if word in ("-m", "-c") or not word.startswith("-"):
+            break
+        flags += [word, next(words, "")] if word in ("-W", "-X") else [word]
+    return flags
 
 
 def _is_async(item: pytest.Item) -> bool:

@@ -129,7 +129,10 @@ def test_the_wheel_has_the_runtime_and_the_harness_under_its_own_name_alone(whee
 
 def test_the_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     script = str(LIBRARY / "build_library.py")
-    subprocess.run([sys.executable, script, str(tmp_path)], check=True, capture_output=True)
+    for folder in (tmp_path, tmp_path / "twice"):
+        subprocess.run([sys.executable, script, str(folder)], check=True, capture_output=True)
+    sdist = f"{wheel.name[:17]}.tar.gz"
+    assert (tmp_path / sdist).read_bytes() == (tmp_path / "twice" / sdist).read_bytes()
     with tarfile.open(tmp_path / f"{wheel.name[:17]}.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     script = str(tmp_path / wheel.name[:17] / "build_library.py")

@@ -13,6 +13,8 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TESTS: Final = """
+import sys
+
 import pytest
 import trio
 
@@ -21,6 +23,7 @@ import trio
 @pytest.mark.seeds(3)
 async def test_it(sim, text, request):
     assert request.config.getini("xfail_strict")
+    assert sys.flags.utf8_mode
     await trio.sleep(1000)
     print("ran with", sim.seed, text)
     assert (sim.seed, text) != (1, "it's")
@@ -30,7 +33,7 @@ PLUGIN: Final = ("-p", "actors.testing.plugin")
 
 def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-X", "utf8", "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -40,7 +43,7 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def test_the_replay_command_runs_the_failed_test_again_and_no_other(tmp_path: Path) -> None:
-    """Options from the command line, a quote in the name, no trio mode, another folder."""
+    """Options of Python and of pytest, a quote in the name, no trio mode, another folder."""
     (tmp_path / "a folder").mkdir()
     (tmp_path / "a folder" / "test_it.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow: of this test\n")
