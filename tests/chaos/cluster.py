@@ -23,7 +23,7 @@ from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.store.sqlite_reader import open_reader
 from tests.app.agent_program import Agent, running_agent, server_api
-from tests.chaos.verdict import Account, Blind, Comparison, ListedInstance, made_by_us
+from tests.chaos.verdict import BUSY, Account, Blind, Comparison, ListedInstance, made_by_us
 from tests.session.session_story import as_json
 
 SOURCES: Final = ("microphone", "camera", "screen")
@@ -59,6 +59,8 @@ class Cluster:
     """By room: when the worker went out of it.  The empty name is for all."""
     _ends: dict[str, float] = field(factory=dict[str, float])
     """By room SID, where a life of a room ended with its server."""
+    _kills: set[float] = field(factory=set[float])
+    """When a worker was killed, as `_since` has it."""
     _deeds: list[Deed] = field(factory=list[Deed])
     """An end that only the server, not the people, could report."""
     _errors: list[str] = field(factory=list[str])
@@ -109,6 +111,7 @@ class Cluster:
         """`kill -9`, and wait until it is gone."""
         assert self.worker is not None
         self.unwatched()
+        self._kills.add(self._since[""])
         self.worker.signal(signal.SIGKILL)
         await self.worker.ended()
 
@@ -137,7 +140,9 @@ class Cluster:
                 if room is not None and (came := newest_agent(people)) > since:
                     born = self._born.setdefault(room.sid, room.creation_time_ms / 1000)
                     self._named[room.sid] = name
-                    self.blind.setdefault(room.sid, []).append(Blind(max(since, born), came))
+                    unsaved = BUSY if since in self._kills else 0.0
+                    gap = Blind(max(since, born), came, unsaved)
+                    self.blind.setdefault(room.sid, []).append(gap)
                     return
             await trio.sleep(0.2)
 

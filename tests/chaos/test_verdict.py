@@ -106,6 +106,22 @@ def test_each_field_that_differs_is_seen(session: dict[str, Any], change: str) -
     assert differences(session)
 
 
+@pytest.mark.parametrize("unsaved", [0.0, 5.0])
+def test_a_visit_just_before_a_kill_is_forgiven_as_the_worker_may_not_have_stored_it(
+    session: dict[str, Any], unsaved: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = (
+        deed(42, "joined", "carol", "PA_3", joined_at=T0 + 42),
+        deed(42, "published", "carol", "PA_3", track="TR_3", source="camera"),
+        deed(44.5, "sent", "carol", "PA_3", size=10),
+        deed(47, "left", "carol", "PA_3", reason=LEFT),
+    )
+    deeds = sorted((*TRUTH.deeds, *brief), key=lambda one: one.at)
+    monkeypatch.setitem(globals(), "TRUTH", evolve(TRUTH, deeds=tuple(deeds)))
+    blind = [Blind(T0, T0), Blind(T0 + 45, T0 + 50, unsaved)]
+    assert bool(differences(session, blind=blind)) is (unsaved == 0.0)
+
+
 @pytest.mark.parametrize("active", [False, True])
 def test_an_unknown_join_is_forgiven_only_if_it_never_became_active(
     session: dict[str, Any], active: bool

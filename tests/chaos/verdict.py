@@ -7,7 +7,8 @@ more; the table of the runs has what was measured.
 Forgiven is only what nobody could see:
 
 * a visit, a track or a message in a time when no worker was in the room (`Blind`), and
-  without webhooks when somebody left in it;
+  without webhooks when somebody left in it; the same in the seconds before a worker was killed, of
+  which it may not have known or stored all (`BUSY`);
 * without webhooks, people who publish nothing and left before the server's tick announced
   them, and anybody who left within a second; with them, a track that ended within a second;
 * without webhooks, that people who publish nothing became active: somebody whom a tick announces
@@ -51,9 +52,16 @@ class Blind:
 
     since: float
     until: float
+    unsaved: float = 0.0
+    """Seconds before it of which nothing may be stored: a worker that is killed on a busy machine
+    may not have come to them."""
+
+    @property
+    def known_until(self) -> float:
+        return self.since - self.unsaved
 
     def covers(self, at: float, before: float = SOON, after: float = SOON) -> bool:
-        return self.since - before <= at <= self.until + after
+        return self.known_until - before <= at <= self.until + after
 
 
 UNDONE: Final = 10.0
@@ -105,7 +113,8 @@ class Stay:
         return at
 
     def visible_until(self, blind: Iterable[Blind]) -> float:
-        return min((gap.since for gap in blind if gap.covers(self.left_at)), default=self.left_at)
+        known = (gap.known_until for gap in blind if gap.covers(self.left_at))
+        return min(known, default=self.left_at)
 
 
 def stays(truth: RoomTruth) -> dict[str, Stay]:
