@@ -179,14 +179,18 @@ def _person_quality(value: object) -> Condition:
     )
 
 
+AUDIO_CHANGED: Final = "audio_changed"
+"""Comes only where tracks are measured."""
 _AUDIO_READS: Final = (
-    frozenset({"audio_changed", "track_unpublished", "reconnected"}) | PEOPLE_ENTRIES
+    frozenset({AUDIO_CHANGED, "track_unpublished", "reconnected"}) | PEOPLE_ENTRIES
 )
 
 
 def _poor_audio(value: object) -> Condition:
-    """`true`: one person's.  `">= 3"`: that of so many people.  It needs `--measure-tracks`."""
-    wanted = compare(">= 1" if value is True else value, count)
+    """`true`: one person's, `false`: nobody's, `">= 3"`: that of so many people."""
+    if isinstance(value, bool):
+        value = ">= 1" if value else "== 0"
+    wanted = compare(value, count)
 
     def holds(look: Look) -> bool:
         poor = poor_microphones(look.state)

@@ -14,6 +14,7 @@ from actors.journal.process_ports import Announce, Clock
 from actors.recording.session_access import SessionAccess
 from actors.rooms.room_control import RoomControl
 from actors.rules.acts import sends_text_stream
+from actors.rules.conditions import AUDIO_CHANGED
 from actors.rules.limits import Limit
 from actors.rules.rule_config import Rule
 from actors.runtime import ChildSpec, Service, Supervisor
@@ -22,7 +23,7 @@ from bridge.app.recording_role import check_secrets
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import rules_of, webhooks_without_endpoint
 from bridge.config.rules_file import require_different_names
-from bridge.config.settings import Settings, SettingsError
+from bridge.config.settings import BY_NAME, Settings, SettingsError
 from bridge.config.webhook_list import webhooks_of
 from bridge.output.harmless import harmless
 from bridge.store.ban_file import BanFile
@@ -80,3 +81,15 @@ def require_sound_rules(settings: Settings) -> None:
         )
     check_secrets(rules)
     check_announcing_rules(rules, settings.speech_engine)
+    require_measured_tracks(rules, settings.measure_tracks)
+
+
+def require_measured_tracks(rules: tuple[Rule, ...], measure_tracks: str) -> None:
+    """Raises `SettingsError` for a rule that asks for audio where no track is measured."""
+    for rule in rules:
+        asks = AUDIO_CHANGED in rule.reads or rule.event == AUDIO_CHANGED
+        if asks and measure_tracks == "off":
+            raise SettingsError(
+                f"--config: the rule {harmless(rule.name)!r} asks for the audio of tracks, and none "
+                f"is measured; set it by {BY_NAME['measure-tracks'].how()}"
+            )
