@@ -90,6 +90,6 @@ def require_measured_tracks(rules: tuple[Rule, ...], measure_tracks: str) -> Non
         asks = AUDIO_CHANGED in rule.reads or rule.event == AUDIO_CHANGED
         if asks and measure_tracks == "off":
             raise SettingsError(
-                f"--config: the rule {harmless(rule.name)!r} asks for the audio of tracks, and none "
+                f"--config: the rule {harmless(rule.name)!r} asks for audio, and no track "
                 f"is measured; set it by {BY_NAME['measure-tracks'].how()}"
             )
