@@ -24,7 +24,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Privat
     if programs is None:
         yield None
         return
-    with PrivatePostgres.start(programs, tmp_path_factory.mktemp("postgres")) as server:
+    base = tmp_path_factory.getbasetemp()
+    # The processes of one run are beside each other.
+    clusters = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "clusters"
+    folder = tmp_path_factory.mktemp("postgres")
+    with PrivatePostgres.start(programs, folder, clusters=clusters) as server:
         yield server
 
 
