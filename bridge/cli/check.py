@@ -1,8 +1,8 @@
 """`check`: every setting and every component, one by one, and what to do about each.
 
-The settings and this machine come first, then the server as far as the settings
-allow (`bridge.cli.probes`).  Exit code 0 only if all hold.  A wrong setting is printed on
-stderr too and is exit code 2, as with any other command.
+The settings and this machine come first, then the server as far as the settings allow
+(`bridge.cli.probes`).  Exit code 0 only if all hold.  A wrong setting is printed on stderr too and
+is exit code 2, as with any other command.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bridge.app.worker_id import instance_of
 from bridge.cli.database_check import check_database
 from bridge.cli.live_rooms import UNKNOWN, ask_registration
 from bridge.cli.probes import NO_MEDIA, PROBES, WEBHOOKS, CheckRow, ServerCheck
+from bridge.cli.speech_check import check_speech
 from bridge.cli.webhook_probe import WebhookSource
 from bridge.config import machine
 from bridge.config.settings import BY_NAME, TABLE, Setting, UncheckedSettings, read_settings
@@ -68,9 +69,8 @@ def run_check(
 ) -> int:
     """Test, print, and return the exit code.  Raises `SettingsError` for a wrong setting.
 
-    Without `every` the table leaves out settings that have their default.
-
-    With `media` a room is made on the server, which is announced before.
+    Without `every` the table leaves out settings that have their default.  With `media` a room is
+    made on the server, which is announced before.
     """
     machine.raise_descriptor_limit()  # Before the settings: they are bounded by it.
     read = read_settings(flags)
@@ -172,7 +172,7 @@ def _in_units(value: float, units: Sequence[tuple[str, int]]) -> str:
 
 
 def _machine(read: UncheckedSettings) -> list[CheckRow]:
-    return [_open_files(), _data_dir(read), _store(read), _http_port(read)]
+    return [_open_files(), _data_dir(read), _store(read), check_speech(read), _http_port(read)]
 
 
 def _open_files() -> CheckRow:
