@@ -9,8 +9,8 @@ A subscribed track takes 0.27 MiB, also while it is paused.  So a room has at mo
 The server says nothing of the quality and speech of further participants: both stay unknown.  As
 soon as a subscription ends, the participant who waited longest gets its place.
 
-Some tracks are received, not paused: videos whose frames are counted, tracks that are measured.  Each
-such purpose says which ones it wants (`receive`).
+Some tracks are received, not paused: videos whose frames are counted, tracks that are measured.
+Each such purpose says which ones it wants (`receive`).
 
 A voice agent speaks once somebody subscribes to its track.  A subscription of a visible
 participant, paused or not, ends that wait, so the agent would greet us and nobody else.  A
