@@ -15,6 +15,8 @@ import trio_asyncio  # noqa: F401 (before anything that takes functions out of a
 from attrs import define, evolve
 
 from actors.monitoring.monitors import MonitorSummary
+from actors.publishing.content_checks import AnnouncementRefused
+from actors.publishing.publishing_port import SoundData
 from actors.rooms.room_port import RoomJob
 from actors.rules.limits import Limit
 from actors.session import SessionView
@@ -57,7 +59,7 @@ NOBODY: Final[Mapping[str, object]] = {
 
 def run(demo: DemoSettings) -> int:
     """Tell the story; returns the exit code."""
-    with_all = partial(run_demo, webhooks=True, rules=True, tracks=True)
+    with_all = partial(run_demo, webhooks=True, rules=True, tracks=True, announcements=True)
     return trio.run(partial(with_all, demo, real_worker, _simulated_worker))
 
 
@@ -80,6 +82,22 @@ class _Watching:
     def monitored(self) -> Sequence[MonitorSummary] | None:
         monitoring = None if self.program is None else self.program.monitoring
         return None if monitoring is None else monitoring.monitors.summaries()
+
+    async def announce(self, room: str, sound: bytes) -> str:
+        desk = None if self.program is None else self.program.announcements
+        if desk is None:
+            return "this worker announces nothing"
+        announcements = await desk.announcements()
+        while True:
+            try:
+                record = announcements.announce(room, SoundData(sound), "demo")
+            except AnnouncementRefused as refused:
+                if refused.why != "not_found":
+                    return str(refused)
+                await trio.sleep(0.2)  # The room is not watched yet.
+            else:
+                await record.over.wait()
+                return record.error
 
     async def stop(self) -> FinalTotals:
         await (self.rooms.leave_all() if self.program is None else self.program.drain())

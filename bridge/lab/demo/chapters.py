@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from actors.monitoring.monitors import MonitorSummary
 from actors.session import SessionView
+from bridge.lab.demo.announced_room import AnnouncedRoom, AnnouncementComparison
 from bridge.lab.demo.compare import Comparison, FinalTotals, compare
 from bridge.lab.demo.compare_monitoring import MonitoringComparison, compare_monitoring
 from bridge.lab.demo.compare_rules import RuleComparison, compare_rules
@@ -30,6 +31,7 @@ class DemoParts:
     rules: bool = False
     recorded: RecordedRoom | None = None
     measured: MeasuredMicrophone | None = None
+    announced: AnnouncedRoom | None = None
 
 
 @frozen
@@ -43,6 +45,7 @@ class Chapters:
     rules: RuleComparison | None = None
     recording: RecordingComparison | None = None
     tracks: TrackComparison | None = None
+    announcement: AnnouncementComparison | None = None
 
 
 def compare_all(
@@ -55,6 +58,10 @@ def compare_all(
 ) -> Chapters:
     """`sessions`: the stored ones, whole, after the worker stopped."""
     recorded, receiver, measured = parts.recorded, parts.receiver, parts.measured
+    announcement = None
+    if parts.announced is not None:
+        announcement = parts.announced.compare(sessions)
+        sessions, totals = parts.announced.without(sessions, totals)
     chapters = Chapters(
         compare(stories, sessions, totals),
         webhooks=None if receiver is None else compare_webhooks(stories, sessions, receiver),
@@ -64,6 +71,7 @@ def compare_all(
             None if recorded is None else compare_recording(recorded.room.room, stories, sessions)
         ),
         tracks=None if measured is None else measured.compare(stories, sessions),
+        announcement=announcement,
     )
     comparison = chapters.comparison
     for one in (
@@ -72,6 +80,7 @@ def compare_all(
         chapters.rules,
         chapters.recording,
         chapters.tracks,
+        chapters.announcement,
     ):
         if one is not None:
             comparison = comparison.with_more(one.differences, one.numbers)

@@ -26,6 +26,7 @@ from attrs import define, evolve, field, frozen
 from rich.console import Console
 
 from actors.simulation.simulated_rooms import SimulatedRooms
+from bridge.lab.demo.announced_room import AnnouncedRoom, play_announcement
 from bridge.lab.demo.chapters import DemoParts, compare_all
 from bridge.lab.demo.compare_monitoring import AGENT, monitored_person
 from bridge.lab.demo.compare_tracks import MeasuredMicrophone
@@ -117,6 +118,7 @@ async def run_demo(
     webhooks: bool = False,
     rules: bool = False,
     tracks: bool = False,
+    announcements: bool = False,
     console: Console | None = None,
 ) -> int:
     """Tell the story, compare, and show the last page on stdout; the exit code.
@@ -126,6 +128,7 @@ async def run_demo(
     second the process (130).  `webhooks`: a worker in real rooms sends them to a receiver
     of the demo.  `rules`: the worker has the rules of `compare_rules`; where a Redis is installed
     it records a room besides.  `tracks`: it measures tracks as `compare_tracks` wants it.
+    `announcements`: it plays a sound to somebody who listens.
     Raises `PlanError` for settings that do not fit.
     """
     plan = settings.plan()
@@ -140,6 +143,7 @@ async def run_demo(
             webhooks,
             rules,
             tracks,
+            announcements,
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -162,6 +166,7 @@ class _Demo:
     webhooks: bool
     rules: bool
     tracks: bool
+    announcements: bool
     work: trio.CancelScope = field(factory=trio.CancelScope)
     interrupted: bool = False
     page: str | None = None
@@ -251,7 +256,8 @@ class _Demo:
                 await self._open_page()
                 await self._dispatch_monitor(api, worker)
                 sent = receiver if self.webhooks else None
-                parts = DemoParts(sent, self.rules, recorded, measured)
+                announced = AnnouncedRoom(people) if self.announcements else None
+                parts = DemoParts(sent, self.rules, recorded, measured, announced)
                 return await self._tell(crowd, api, worker, early, parts)
 
     async def _dispatch_monitor(self, api: ServerApi, worker: DemoWorker) -> None:
@@ -284,7 +290,16 @@ class _Demo:
         """The story, the worker's end, and the verdict.  An interrupted story still lets the
         worker say its summary."""
         try:
-            stories = await tell_story(self.plan, crowd, api, worker, early)
+            stories, failure = (), None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(play_announcement, parts.announced, worker)
+                try:
+                    stories = await tell_story(self.plan, crowd, api, worker, early)
+                except Exception as error:  # noqa: BLE001  (raised below, and not in a group)
+                    failure = error
+                    nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
             if parts.recorded is not None:
                 await parts.recorded.ended(worker)
                 stories = parts.recorded.with_recordings(stories)

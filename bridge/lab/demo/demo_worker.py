@@ -45,6 +45,10 @@ class DemoWorker(WatchingWorker, Protocol):
         it.  `sessions` still answers afterwards."""
         ...
 
+    async def announce(self, room: str, sound: bytes) -> str:
+        """Play a sound file in a room once it is watched; why it failed, or nothing."""
+        ...
+
     def monitored(self) -> Sequence[MonitorSummary] | None:
         """Every monitor of people so far; None where the worker takes no such jobs."""
         ...

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.session import SessionView
+from bridge.lab.demo.announced_room import PITCH, SECONDS, AnnouncementComparison
 from bridge.lab.demo.chapters import Chapters
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
 from bridge.lab.demo.compare_monitoring import MonitoringComparison
@@ -116,6 +117,8 @@ def _chapters(compared: Chapters) -> Iterator[str]:
         yield _rules(compared.rules)
     if compared.tracks is not None:
         yield _tracks(compared.tracks)
+    if compared.announcement is not None:
+        yield _announcement(compared.announcement)
     yield NO_RECORDING if compared.recording is None else _recording(compared.recording)
 
 
@@ -144,6 +147,16 @@ def _tracks(tracks: TrackComparison) -> str:
     return (
         f"Track quality: {name} lost {stats.packets_lost} of {stats.packets_lost + stats.packets} "
         f"packets ({truth}), MOS {stats.mos}"
+    )
+
+
+def _announcement(announcement: AnnouncementComparison) -> str:
+    heard = announcement.heard
+    if heard is None:
+        return "Announcement: nobody heard it"
+    return (
+        f"Announcement: a listener heard {heard.pitch:.0f} Hz for {heard.seconds:.1f} s "
+        f"(played: {PITCH} Hz for {SECONDS:.1f} s), with {10 * heard.gaps} ms of gaps"
     )
 
 

@@ -13,10 +13,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
+import attrs
 from livekit import rtc
 
 from bridge.lab.people import people_seams, synthetic_media
 from bridge.lab.people.confirmed_leave import ConfirmedLeave
+from bridge.lab.people.ear import Ear
 
 Json: TypeAlias = dict[str, Any]
 Send: TypeAlias = Callable[[Json], None]
@@ -59,6 +61,7 @@ class LocalPerson:
         self._room = rtc.Room()
         self._media: dict[str, synthetic_media.Media] = {}
         self._data_tracks: dict[str, rtc.LocalDataTrack] = {}
+        self._ear: Ear | None = None
         self._changed = asyncio.Event()
         self._left_reported = False
         self._clearing: asyncio.Future[None] | None = None
@@ -121,6 +124,8 @@ class LocalPerson:
         return {"at": at}
 
     async def stop_media(self) -> None:
+        if self._ear is not None:
+            await self._ear.close()
         while self._media:
             _, track_media = self._media.popitem()
             await track_media.stop()
@@ -165,6 +170,16 @@ class LocalPerson:
             raise RefusedError("no microphone is published")
         sounds[0].speak(on)
         return {}
+
+    async def listen(self) -> Json:
+        """Hear everybody whose sound is subscribed from now on."""
+        self._ear = Ear(self._room)
+        return {}
+
+    async def heard(self) -> Json:
+        """The measure of what was heard since `listen`."""
+        measure = None if self._ear is None else self._ear.measure()
+        return {"heard": None if measure is None else attrs.asdict(measure)}
 
     async def send_data(self, data: str, topic: str, reliable: bool, to: list[str]) -> Json:
         await self._me.publish_data(
@@ -239,6 +254,8 @@ ORDERS: Final[dict[str, Callable[..., Awaitable[Json]]]] = {
     "mute": LocalPerson.mute,
     "unmute": LocalPerson.unmute,
     "speak": LocalPerson.speak,
+    "listen": LocalPerson.listen,
+    "heard": LocalPerson.heard,
     "send_data": LocalPerson.send_data,
     "send_text": LocalPerson.send_text,
     "send_file": LocalPerson.send_file,

@@ -12,6 +12,7 @@ import trio
 
 from bridge.lab.people.process import PeopleError, Process
 from bridge.lab.people.process_protocol import Kind, Scenario, Source
+from bridge.lab.people.sound_measures import SoundMeasure
 from bridge.lab.people.truth import Deed
 
 _RECONNECT_SECONDS: Final = 20.0
@@ -123,6 +124,15 @@ class Person:
             with trio.CancelScope(shield=True):
                 await self.speak(False)
         self._did("spoke", {"at": time.time()}, seconds=seconds)
+
+    async def listen(self) -> None:
+        """Hear everybody from now on.  Needs `subscribe=True`."""
+        await self._ask("listen")
+
+    async def heard(self) -> SoundMeasure | None:
+        """The measure of what was heard since `listen`; None where that was nothing."""
+        heard: dict[str, Any] | None = (await self._ask("heard"))["heard"]
+        return None if heard is None else SoundMeasure(**heard)
 
     async def send_data(
         self,

@@ -107,6 +107,9 @@ class _Recorded:
     async def sessions(self):
         return await self._worker.sessions()
 
+    async def announce(self, room: str, sound: bytes):
+        return await self._worker.announce(room, sound)
+
     def monitored(self):
         return self._worker.monitored()
 
