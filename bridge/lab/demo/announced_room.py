@@ -58,7 +58,7 @@ def sound_file() -> bytes:
 class AnnouncementComparison:
     """The chapter of the announcement."""
 
-    heard: SoundMeasure | None
+    sound: SoundMeasure | None
     """None: the listener heard nothing."""
     numbers: int
     """Number of compared values."""
@@ -72,14 +72,14 @@ class AnnouncedRoom:
     def __init__(self, people: People) -> None:
         self._people = people
         self._error = "it was not ordered"
-        self._heard: SoundMeasure | None = None
+        self._sound: SoundMeasure | None = None
 
     async def play(self, announcer: Announcer) -> None:
         """Have the sound played, and listen."""
         listener = await self._people.join(ROOM, LISTENER, subscribe=True)
         await listener.listen()
         self._error = await announcer.announce(ROOM, sound_file())
-        self._heard = await listener.heard()
+        self._sound = await listener.sound()
         await listener.leave()
 
     def fail(self, error: str) -> None:
@@ -107,7 +107,7 @@ class AnnouncedRoom:
 
     def compare(self, sessions: Sequence[SessionView]) -> AnnouncementComparison:
         """Compare what was heard with what was played, and the session with both."""
-        heard = self._heard
+        sound = self._sound
         wanted: Mapping[str, Any] = {
             "error": "",
             "heard": 1,
@@ -117,9 +117,9 @@ class AnnouncedRoom:
             "agents": 1,
             "tracks": 1,
         }
-        actual: dict[str, Any] = {"error": self._error, "heard": int(heard is not None)}
-        if heard is not None:
-            actual |= {"pitch": heard.pitch, "seconds": heard.seconds}
+        actual: dict[str, Any] = {"error": self._error, "heard": int(sound is not None)}
+        if sound is not None:
+            actual |= {"pitch": sound.pitch, "seconds": sound.seconds}
         for session in sessions:
             if session.room == ROOM:
                 kinds = [one.kind for one in session.participants]
@@ -129,7 +129,7 @@ class AnnouncedRoom:
                     "tracks": session.track_counts.total,
                 }
         return AnnouncementComparison(
-            heard, len(wanted), tuple(diff("announcement", wanted, actual))
+            sound, len(wanted), tuple(diff("announcement", wanted, actual))
         )
 
 

@@ -151,12 +151,12 @@ def _tracks(tracks: TrackComparison) -> str:
 
 
 def _announcement(announcement: AnnouncementComparison) -> str:
-    heard = announcement.heard
-    if heard is None:
+    sound = announcement.sound
+    if sound is None:
         return "Announcement: nobody heard it"
     return (
-        f"Announcement: a listener heard {heard.pitch:.0f} Hz for {heard.seconds:.1f} s "
-        f"(played: {PITCH} Hz for {SECONDS:.1f} s), with {10 * heard.gaps} ms of gaps"
+        f"Announcement: a listener heard {sound.pitch:.0f} Hz for {sound.seconds:.1f} s "
+        f"(played: {PITCH} Hz for {SECONDS:.1f} s), with {10 * sound.gaps} ms of gaps"
     )
 
 

@@ -176,7 +176,7 @@ class LocalPerson:
         self._ear = Ear(self._room)
         return {}
 
-    async def heard(self) -> Json:
+    async def sound(self) -> Json:
         """The measure of what was heard since `listen`."""
         measure = None if self._ear is None else self._ear.measure()
         return {"heard": None if measure is None else attrs.asdict(measure)}
@@ -255,7 +255,7 @@ ORDERS: Final[dict[str, Callable[..., Awaitable[Json]]]] = {
     "unmute": LocalPerson.unmute,
     "speak": LocalPerson.speak,
     "listen": LocalPerson.listen,
-    "heard": LocalPerson.heard,
+    "heard": LocalPerson.sound,
     "send_data": LocalPerson.send_data,
     "send_text": LocalPerson.send_text,
     "send_file": LocalPerson.send_file,

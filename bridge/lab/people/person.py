@@ -129,10 +129,10 @@ class Person:
         """Hear everybody from now on.  Needs `subscribe=True`."""
         await self._ask("listen")
 
-    async def heard(self) -> SoundMeasure | None:
+    async def sound(self) -> SoundMeasure | None:
         """The measure of what was heard since `listen`; None where that was nothing."""
-        heard: dict[str, Any] | None = (await self._ask("heard"))["heard"]
-        return None if heard is None else SoundMeasure(**heard)
+        sound: dict[str, Any] | None = (await self._ask("heard"))["heard"]
+        return None if sound is None else SoundMeasure(**sound)
 
     async def send_data(
         self,

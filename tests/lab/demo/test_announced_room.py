@@ -26,11 +26,11 @@ RIGHT = SoundMeasure(pitch=PITCH, seconds=SECONDS, level=5_000.0, gaps=0, words=
 class Listener:
     """Hears what a test chose."""
 
-    def __init__(self, heard: SoundMeasure | None) -> None:
-        self._heard = heard
+    def __init__(self, sound: SoundMeasure | None) -> None:
+        self._sound = sound
 
     async def join(self, *_: object, **_options: object) -> Listener:
-        if self._heard is None:
+        if self._sound is None:
             raise PeopleError("nobody is there")
         return self
 
@@ -38,8 +38,8 @@ class Listener:
 
     async def leave(self) -> None: ...
 
-    async def heard(self) -> SoundMeasure | None:
-        return self._heard
+    async def sound(self) -> SoundMeasure | None:
+        return self._sound
 
 
 class Player:
@@ -57,7 +57,7 @@ def test_the_file_has_the_pitch_and_the_length_that_are_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    "heard, wrong",
+    "sound, wrong",
     [
         (RIGHT, []),
         (evolve(RIGHT, pitch=440.0), ["pitch"]),
@@ -67,9 +67,9 @@ def test_the_file_has_the_pitch_and_the_length_that_are_compared() -> None:
     ids=["right", "another pitch", "cut off", "nobody"],
 )
 async def test_another_pitch_or_length_is_found_out(
-    heard: SoundMeasure | None, wrong: Sequence[str]
+    sound: SoundMeasure | None, wrong: Sequence[str]
 ) -> None:
-    room = AnnouncedRoom(cast("Any", Listener(heard)))
+    room = AnnouncedRoom(cast("Any", Listener(sound)))
     await play_announcement(room, Player())
     comparison = room.compare([])
     fields = {one.path for one in comparison.differences}
