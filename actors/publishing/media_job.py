@@ -67,6 +67,8 @@ MOST_COMMANDS: Final = 50
 """Commands within `COMMAND_WINDOW`.  Those beyond are refused."""
 COMMAND_WINDOW: Final = 10.0
 """Seconds."""
+ROOM_ENDS: Final = frozenset(("room_closed", "room_deleted"))
+"""Reasons of a disconnect that end a job in order."""
 REFUSED: Final = "You may not give commands here."
 
 _NO_COMMANDS: Final = frozenset(
@@ -141,7 +143,10 @@ class MediaJob(CommandHandler):
             raise MediaFailed(f"the room was not entered within {ENTER_DEADLINE:g} s")
 
     async def _until_lost(self, participant: PublishingParticipant) -> None:
-        raise MediaFailed(f"the room was lost: {await participant.lost()}")
+        """Return when the room ended.  Raises `MediaFailed` for another loss."""
+        reason = await participant.lost()
+        if reason not in ROOM_ENDS:
+            raise MediaFailed(f"the room was lost: {reason}")
 
     async def _publish(self, participant: PublishingParticipant) -> None:
         participant.take_commands(self)

@@ -69,6 +69,7 @@ class PublishedRoom:
     left_at: float | None = None
     """Time of trio of the last leave."""
     lost: trio.Event = field(factory=trio.Event)
+    lost_reason: str = "room_deleted"
 
     def lose(self) -> None:
         """Everybody is out."""
@@ -148,7 +149,7 @@ class SimulatedParticipant(PublishingParticipant):
 
     async def lost(self) -> str:
         await self._lost.wait()
-        return "room_deleted"
+        return self._room.lost_reason
 
 
 @final

@@ -254,10 +254,11 @@ async def test_a_lost_room_a_wrong_request_and_an_encrypted_room_fail_the_job(
     virtual_time: int,
 ) -> None:
     async with open_media() as stage:
+        stage.room.lost_reason = "participant_removed"
         stage.give(mode="audio_tone")
         await stage.handler()
         stage.room.lose()
-        assert "the room was lost: room_deleted" in (await stage.end() or "")
+        assert "the room was lost: participant_removed" in (await stage.end() or "")
     async with open_media() as stage:
         stage.give(mode="loud")
         assert "mode" in (await stage.end() or "")
@@ -265,3 +266,12 @@ async def test_a_lost_room_a_wrong_request_and_an_encrypted_room_fail_the_job(
     async with open_media(encrypted=True) as stage:
         stage.give()
         assert await stage.end() == ENCRYPTED
+
+
+async def test_a_room_that_ends_ends_the_job_in_order(virtual_time: int) -> None:
+    async with open_media() as stage:
+        stage.give(mode="audio_tone")
+        await stage.handler()
+        stage.room.lose()
+        assert await stage.end() is None
+        assert stage.room.present == 0
