@@ -16,6 +16,7 @@ from actors.session.events import (
     TrackPublished,
     TrackSubscribed,
 )
+from bridge.lab.people import Person
 from bridge.livekit.rooms.sdk_options import SdkOptions
 from tests.livekit.rooms.room_stage import RealStage, Recorder, simulate
 
@@ -59,9 +60,19 @@ async def test_speech_and_quality_come_while_sound_and_picture_do_not(real: Real
         await simulate(room, "SIMULATE_FULL_RECONNECT")
         await recorder.wait(Reconnected)
         await recorder.wait(TrackSubscribed, count=4)
-        await recorder.wait(SpeakersChanged, count=2, identities=("alice",))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak_on_and_off, alice)  # The server tells changes alone.
+            await recorder.wait(SpeakersChanged, count=2, identities=("alice",))
+            nursery.cancel_scope.cancel()
         assert await falls_silent(room), "after a reconnect it is stopped again"
     assert {event.identity for event in recorder.all(QualityChanged)} <= {"alice", "bob"}
+
+
+async def speak_on_and_off(person: Person) -> None:
+    while True:
+        for on in (False, True):
+            await person.speak(on)
+            await trio.sleep(2)
 
 
 async def test_a_steady_tone_from_before_our_entry_counts_from_its_first_change(
