@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import cos, isqrt, pi, sin
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
 from actors.pictures.bitmap_font import COLUMNS, LINES, glyph
 from actors.pictures.mosaic import BACKGROUND, BARS, Colour, to_yuv
-
-Pattern: TypeAlias = Literal[
-    "color_bars", "moving_circle", "checkerboard", "gradient", "text_display"
-]
-PATTERNS: Final[tuple[Pattern, ...]] = get_args(Pattern)
+from actors.pictures.pattern_names import Pattern
 
 WIDTH: Final = 640
 HEIGHT: Final = 360

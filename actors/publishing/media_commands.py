@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from attrs import evolve, frozen
 
-from actors.pictures.video_patterns import PATTERNS, Pattern
+from actors.pictures.pattern_names import PATTERNS, Pattern
 from actors.publishing.announcement_bounds import TEXT_LENGTH
 from actors.publishing.generated_sounds import HIGHEST, LOWEST
 

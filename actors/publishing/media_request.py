@@ -12,7 +12,7 @@ import msgspec
 from attrs import frozen
 from msgspec import Meta, Struct
 
-from actors.pictures.video_patterns import PATTERNS, Pattern
+from actors.pictures.pattern_names import PATTERNS, Pattern
 from actors.publishing.announcement_bounds import TEXT_LENGTH
 from actors.publishing.generated_sounds import HIGHEST, LOWEST, GeneratedSound
 

@@ -11,7 +11,8 @@ from attrs import frozen
 
 from actors.pictures.image_files import ImageError, KeyFrame, image_key_frame, key_frame_of
 from actors.pictures.mosaic import text_card
-from actors.pictures.video_patterns import FRAME_RATE, Pattern, pattern_frame
+from actors.pictures.pattern_names import Pattern
+from actors.pictures.video_patterns import FRAME_RATE, pattern_frame
 from actors.publishing.publishing_port import (
     MediaSource,
     MovingPattern,

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import field, frozen
 
 from actors.pictures.image_files import KeyFrame
-from actors.pictures.video_patterns import Pattern
+from actors.pictures.pattern_names import Pattern
 from actors.publishing.sound import AudioClip, SoundFormat
 
 PublishedSource: TypeAlias = Literal["microphone", "camera", "screen", "screen_audio"]

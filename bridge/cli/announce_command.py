@@ -39,7 +39,7 @@ def _add_play_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_show_flags(parser: argparse.ArgumentParser) -> None:
-    from actors.pictures.video_patterns import PATTERNS
+    from actors.pictures.pattern_names import PATTERNS
 
     parser.add_argument("room", metavar="ROOM", help="a room's name, or a pattern as 'team-*'")
     parser.add_argument(

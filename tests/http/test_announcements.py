@@ -13,7 +13,7 @@ import trio
 from actors.publishing.announcement_bounds import FILE_SIZE
 from actors.publishing.announcements import Announcements
 from actors.publishing.publishing_port import SoundData, Speech
-from bridge.http.api.announcement_routes import AnnouncementRoutes
+from bridge.http.api.announcement_routes import ORDER_BYTES, AnnouncementRoutes
 from bridge.http.server.routes import app
 from tests.http.site import Site, open_site
 from tests.publishing.publishing_stage import Stage, open_stage
@@ -96,7 +96,10 @@ async def test_without_a_token_of_the_worker_nobody_announces() -> None:
         (400, {"json": {"text": "Hello.", "voice": "--path=/"}}),
         (400, {"content": b"\xff", "headers": {"Content-Type": "application/json"}}),
         (400, {"json": {"text": "Hello."}, "params": {"room": "x"}}),
-        (413, {"content": b"x" * 20_001, "headers": {"Content-Type": "application/json"}}),
+        (
+            413,
+            {"content": b"x" * (ORDER_BYTES + 1), "headers": {"Content-Type": "application/json"}},
+        ),
         (415, {"content": b"text=Hello.", "headers": {"Content-Type": "text/plain"}}),
         (400, {"content": b"", "headers": {"Content-Type": "audio/wav"}}),
         (413, {"content": b"x" * (FILE_SIZE + 1), "headers": {"Content-Type": "audio/wav"}}),

@@ -20,9 +20,10 @@ from actors.pictures.mosaic import (
     text_card,
     to_yuv,
 )
+from actors.pictures.pattern_names import PATTERNS, Pattern
 from actors.pictures.video_patterns import HEIGHT as VIDEO_HEIGHT
-from actors.pictures.video_patterns import PATTERNS, Pattern, pattern_frame
 from actors.pictures.video_patterns import WIDTH as VIDEO_WIDTH
+from actors.pictures.video_patterns import pattern_frame
 
 COLUMNS, ROWS = WIDTH // SQUARE, HEIGHT // SQUARE
 

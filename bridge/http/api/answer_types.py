@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from actors.journal.attendance import AttendanceRow, PersonDay, PersonTotals
-from actors.pictures.video_patterns import Pattern
+from actors.pictures.pattern_names import Pattern
 from actors.publishing.announcement_bounds import LONGEST_PICTURE, TEXT_LENGTH
 from actors.session import SessionRow, SessionView
 from actors.session.entry_types import Time

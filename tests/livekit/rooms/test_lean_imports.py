@@ -40,7 +40,8 @@ def test_a_worker_that_announces_nothing_has_none_of_what_publishes() -> None:
 lean_imports.import_lean()
 import bridge.app.worker_role, bridge.app.worker_web, bridge.app.program
 parts = ("actors.publishing", "bridge.media", "bridge.livekit.publishing", "actors.pictures")
-small = ("actors.publishing", "actors.publishing.announcement_bounds")
+small = ("actors.publishing", "actors.publishing.announcement_bounds",
+         "actors.pictures", "actors.pictures.pattern_names")
 print([name for name in sys.modules if name.startswith(parts) and name not in small])
 """) == ["[]"]
 
