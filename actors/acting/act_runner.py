@@ -148,6 +148,7 @@ class ActRunner(Actor[ActsIntended]):
 
     async def _carry_out(self, sid: str, acts: list[OpenAct]) -> None:
         """The acts of one episode, in order."""
+        noted_at = trio.current_time()
         await self._sessions.store()
         for act in acts:
             key = (sid, act.plan.key)
@@ -156,7 +157,7 @@ class ActRunner(Actor[ActsIntended]):
                 self._busy.discard(key)
                 continue
             try:
-                outcome = await self._outcome(sid, act)
+                outcome = await self._outcome(sid, act, noted_at)
             except Exception as error:  # noqa: BLE001 (one act fails, the others go on)
                 self._report_fault(act.rule, error)
                 outcome = False, f"an internal error: {type(error).__name__}"
@@ -171,7 +172,7 @@ class ActRunner(Actor[ActsIntended]):
         state = self._sessions.find(sid)
         return state is not None and act.plan.key in (state.rules or NO_RULES).open_acts
 
-    async def _outcome(self, sid: str, act: OpenAct) -> Outcome | None:
+    async def _outcome(self, sid: str, act: OpenAct, noted_at: float) -> Outcome | None:
         """The outcome of an act; None if it stays open until its room is watched again."""
         key = (sid, act.plan.key)
         configured = self._find_act(act.rule, act.plan.index)
@@ -181,7 +182,10 @@ class ActRunner(Actor[ActsIntended]):
             return False, "the rule has no such act any more"
         if not kind.repeatable and (act.at < self._memory.since or key in self._memory.requested):
             return False, _UNKNOWN
-        await sleep(max(0.0, act.plan.due - self._clock()))
+        planned = max(0.0, act.plan.due - act.at)
+        # The bound is for a clock that was set back meanwhile.
+        await sleep(min(max(0.0, act.plan.due - self._clock()), planned))
+        since = trio.current_time() if planned else noted_at
         error = ""
         for attempt in range(1, TRIES + 1):
             state = self._sessions.find(sid)
@@ -189,7 +193,7 @@ class ActRunner(Actor[ActsIntended]):
                 return None
             if state.ended and state.end_reason in CONTINUABLE:
                 return False, "the room was not watched again"
-            outcome = await self._look_again(state, act, kind, configured)
+            outcome = await self._look_again(state, act, kind, configured, since)
             if outcome is not None:
                 return outcome
             self._memory.requested.add(key)
@@ -215,7 +219,12 @@ class ActRunner(Actor[ActsIntended]):
                 raise ControlTimedOut(f"no answer in {kind.deadline:g} s") from None
 
     async def _look_again(
-        self, state: SessionState, act: OpenAct, kind: ActKind, configured: Act | Limit | None
+        self,
+        state: SessionState,
+        act: OpenAct,
+        kind: ActKind,
+        configured: Act | Limit | None,
+        since: float,
     ) -> Outcome | None:
         """The outcome of an act that needs no request; None if it is still wanted."""
         if state.ended:
@@ -225,7 +234,7 @@ class ActRunner(Actor[ActsIntended]):
             if person is None or person.joins[-1].sid != act.plan.sid:
                 return kind.on_person, LEFT
         if isinstance(configured, Limit):
-            return await self._lists.look(state, act, configured)
+            return await self._lists.look(state, act, configured, since)
         if isinstance(configured, EndRoom) and act.plan.act == "end_room":
             return await self._look_before_end(state, act)
         return None

@@ -81,7 +81,7 @@ class _RoomList:
     """The newest list of one room."""
 
     asked_at: float = float("-inf")
-    """Unix seconds."""
+    """Seconds of trio: a list of before the clock was set back is not a new one."""
     people: Sequence[PresentPerson] = ()
     lock: trio.Lock = field(factory=trio.Lock)
 
@@ -96,26 +96,28 @@ class PeopleLists:
         self._lists: dict[str, _RoomList] = {}
 
     async def since(self, room: str, at: float) -> Sequence[PresentPerson]:
-        """A list that was asked for at `at` (Unix seconds) or later.  Raises `RoomControlError`."""
+        """A list that was asked for at `at` (seconds of trio) or later.  Raises
+        `RoomControlError`."""
         of = self._lists.pop(room, None) or _RoomList()
         self._lists[room] = of
         if len(self._lists) > MOST_LISTS:
             del self._lists[next(iter(self._lists))]
         async with of.lock:
             if of.asked_at < at:
-                asked_at = self._clock()
+                asked_at = trio.current_time()
                 of.people = await self._control.people(room)
                 of.asked_at = asked_at
             return of.people
 
     async def look(
-        self, state: SessionState, act: OpenAct, limit: Limit
+        self, state: SessionState, act: OpenAct, limit: Limit, since: float
     ) -> tuple[bool, str] | None:
-        """The result of an act that needs no request; None if the act is still wanted."""
+        """The result of an act that needs no request; None if the act is still wanted.  `since`:
+        seconds of trio at which it was to be done; an older list says nothing about it."""
         if act.plan.act not in LOOKED_AT:
             return None
         try:
-            people = await self.since(state.room, max(act.at, act.plan.due))
+            people = await self.since(state.room, since)
         except RoomControlError:
             return None  # The request itself has its own errors.
         for place, person in enumerate(people):

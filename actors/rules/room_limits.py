@@ -178,7 +178,7 @@ class RoomLimits:
     def _may_act(self, identity: str, now: float) -> bool:
         """True if the bound allows one act more about this person, which it counts."""
         times = self._times.setdefault(identity, [])
-        if len(times) == MOST_ACTS and now < times[0] + WINDOW:
+        if len(times) == MOST_ACTS and _is_recent(times[0], now):
             return False
         self._times[identity] = [*times, now][-MOST_ACTS:]
         if len(self._times) > MOST_TIMES:
@@ -197,7 +197,7 @@ class RoomLimits:
                     (excess.limit.name, excess.identity), LimitAct(now, "alert", excess)
                 )
         for key, excess in tuple(self._waiting.items()):
-            if now < self._times.get(excess.identity, _NEVER)[-1] + WINDOW:
+            if _is_recent(self._times.get(excess.identity, _NEVER)[-1], now):
                 wanted.setdefault(key, LimitAct(now, "alert", excess, COMES_BACK))
             else:
                 del self._waiting[key]
@@ -215,6 +215,12 @@ class RoomLimits:
             if key not in self._alerts:
                 self._alerts[key] = act
                 yield act
+
+
+def _is_recent(at: float, now: float) -> bool:
+    """True if `at` is within `WINDOW` of `now`.  A time far ahead of a clock that was set back says
+    nothing, and bounds nothing."""
+    return abs(now - at) < WINDOW
 
 
 def _is_same(act: LimitAct, other: LimitAct) -> bool:

@@ -88,6 +88,22 @@ async def test_somebody_for_whom_there_is_room_by_the_servers_list_stays(limit: 
         assert world.done == [("act_failed", "remove", "bob", WITHIN)]
 
 
+@pytest.mark.parametrize("limit", [ONE, evolve(ONE, message="")])
+async def test_a_clock_that_is_set_back_keeps_nobody_beyond_the_limit(limit: Limit) -> None:
+    async with limited(limit).running() as world:
+        room = world.room("team-1", "ann")
+        await trio.sleep(1.0)
+        for name in ("bob", "carol"):
+            room.join(name)
+            await trio.sleep(SOON)
+            world.world.clock_offset -= 600.0
+        assert inside(room) == ["ann"]
+        assert [one[1:] for one in world.done] == [
+            ("remove", "bob", "removed"),
+            ("remove", "carol", "removed"),
+        ]
+
+
 async def test_a_kill_between_decision_and_act_neither_loses_nor_repeats_it() -> None:
     async with limited(ONE).running() as world:
         room = world.room("team-1", "ann")

@@ -126,6 +126,16 @@ def test_somebody_who_came_back_too_often_goes_as_soon_as_the_bound_allows_it() 
     assert room.done[-1] == (10 + WINDOW, "remove", "bob")
 
 
+def test_acts_of_before_the_clock_was_set_back_bound_nothing() -> None:
+    room = LimitedRoom(limit(people=1))
+    room.joins(0, "ann")
+    for number in range(MOST_ACTS):
+        room.joins(10_010 + number, "bob")
+        room.leaves(10_010.5 + number, "bob")
+    room.joins(20, "bob", joined=10_030)
+    assert room.done[-1] == (20.0, "remove", "bob")
+
+
 def test_the_newest_tracks_of_a_person_are_muted_and_again_if_they_are_unmuted() -> None:
     room = LimitedRoom(limit(tracks_per_person=2))
     tracks = tuple(TrackInfo(f"TR_{n}", "audio", "microphone") for n in range(2))
