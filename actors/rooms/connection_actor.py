@@ -78,7 +78,9 @@ class ConnectionMemory:
     """The memory of a connection, which outlives a crash of its actor."""
 
     over: bool = False
-    """The session was ordered to end: a later incarnation does not enter the room again."""
+    """We are through with the room: a later incarnation does not enter it again."""
+    end: EndSession | None = None
+    """The order to the session to end.  It may crash with it in hand, or take too long over it."""
     room_sid: str = ""
     """The room instance that we are in, if it is another one than the job's."""
 
@@ -206,7 +208,8 @@ class ConnectionActor(Actor[ConnectionMessage]):
             ended_at = self._clock() if self._lost_at is None else self._lost_at
             self._memory.over = True
             if not self._session_stays_open:
-                self._session.tell(EndSession(ended_at, self._reason))
+                self._memory.end = EndSession(ended_at, self._reason)
+                self._session.tell(self._memory.end)
         self.context.stop()
 
     async def _watch_instance(self) -> None:

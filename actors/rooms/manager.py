@@ -19,6 +19,7 @@ from actors.journal.journal import Journal
 from actors.rooms.messages import (
     Assigned,
     Drain,
+    EndSession,
     GiveUp,
     JobAttached,
     JobReports,
@@ -144,11 +145,12 @@ class RoomManager(Actor[ManagerMessage]):
         dependencies.announce(
             "room_started", room=job.room, room_sid=job.room_sid or None, job_id=job.job_id
         )
-        self._table.put(RoomRecord(key, job, journal, jobs))
+        record = self._table.put(RoomRecord(key, job, journal, jobs))
         self._table.stop_declining(key)
         next_instance = partial(self._table.next_instance, key, backlog=dependencies.backlog)
         tell = self.context.ref.tell
-        room = RoomContext(key, job, journal, dependencies, tell, next_instance)
+        memory = record.connection_memory
+        room = RoomContext(key, job, journal, dependencies, tell, next_instance, memory)
         self._rooms.start_group(room_group(room))
         self._reports.capacity(len(self._table.records))
 
@@ -215,7 +217,10 @@ class RoomManager(Actor[ManagerMessage]):
         if not released:
             # Has an effect only where the actors could not end it: they crashed too often,
             # or were cancelled.
-            journal.end(self._dependencies.clock(), "worker_stopped")
+            order = record.connection_memory.end
+            if order is None:
+                order = EndSession(self._dependencies.clock(), "worker_stopped")
+            journal.end(order.at, order.reason)
         elif journal.state.watching:
             journal.record(Disconnected(self._dependencies.clock(), None))
         self._publish(journal)

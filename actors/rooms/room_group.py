@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
@@ -59,7 +59,7 @@ class RoomContext:
     tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object]
     next_instance: Callable[[SessionBegan], Journal | None]
     """See `RoomTable.next_instance`."""
-    connection_memory: ConnectionMemory = field(factory=ConnectionMemory)
+    connection_memory: ConnectionMemory
 
 
 RoomPart: TypeAlias = Callable[[RoomContext], ChildSpec[Any]]

@@ -25,6 +25,7 @@ from attrs import evolve, field, frozen
 from actors.journal.archive import RecoveredSessions, StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
+from actors.rooms.connection_actor import ConnectionMemory
 from actors.rooms.final_summary import RunningSummary, Summary
 from actors.rooms.messages import ConnectionMessage, LeaveRoom
 from actors.rooms.room_port import RoomJob
@@ -62,6 +63,8 @@ class RoomRecord:
     """LiveKit has ended `job`, and perhaps because its dispatch was deleted."""
     leaving: LeaveRoom | None = None
     """The order to go, once there is one."""
+    connection_memory: ConnectionMemory = field(factory=ConnectionMemory)
+    """Of the actors of this room.  It outlives their incarnations."""
 
     def is_reconnecting(self, now: float) -> bool:
         """True if our connection to the room is down and may come back, or did a moment ago.

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from actors.journal.archive import StoredSession
-from actors.runtime import Crashed
+from actors.runtime import Failed
 from actors.session import SessionEnded, SessionState, totals
 from actors.session.intervals import stretch
 from actors.session.view import coverage as coverage_of
@@ -190,13 +190,12 @@ def _wrong_gaps(world: World, state: SessionState) -> Iterator[str]:
 def end_reasons(world: World) -> list[str]:
     """A session does not end before its room or our program.
 
-    A crash with the message in hand that has the end reason leaves "the worker stopped" as the
-    reason.
+    A room whose actors crash too often leaves "the worker stopped" as the reason.
     """
     drained_at = {
         id(program.backlog): program.drained_at
         for program in world.programs
-        if not any(isinstance(signal, Crashed) for signal in program.signals)
+        if not any(isinstance(signal, Failed) for signal in program.signals)
     }
     stopped = [
         f"{watched.journal.state.room_sid}: ended as if the worker had stopped"

@@ -181,3 +181,19 @@ async def test_an_event_that_the_fold_cannot_take_costs_only_itself(scene: Rooms
     await scene.settle()
     assert scene.crashes() == [scene.session(room.sid)]
     assert scene.numbers(room.sid) == (2, 1, 2, 1)
+
+
+@pytest.mark.parametrize("crashes", [True, False])
+async def test_a_session_that_cannot_end_itself_ends_for_the_reason_that_its_connection_had(
+    scene: RoomsScene, crashes: bool
+) -> None:
+    room = scene.make()
+    await scene.settle()
+    if crashes:
+        scene.program.saboteur.raise_at(scene.session(room.sid), 1)
+    else:  # Longer than a stop may take.
+        scene.program.saboteur.slow_at(scene.session(room.sid), 1, 8.0)
+    scene.delete_dispatch("AJ_0")
+    await scene.settle(8.0)
+    assert scene.state(room.sid).end_reason == "dispatch_deleted"
+    assert room.sid in scene.program.table.declined
