@@ -206,6 +206,6 @@ LAWS: Final[Mapping[str, Mapping[str, Law]]] = {
         "restarts within budget": _of_actors(_within_budget),
         "asks end once": lambda world: checks.asks_end_once(world.questions),
         "limits: the oldest stay": lambda world: world.acting.audit.broken,
-        "ends once": _of_actors(lambda p: checks.ends_once(p.signals, p.started)),
+        "ends once": _of_actors(lambda p: checks.ends_once(p.signals, p.saboteur.lives())),
     },
 }

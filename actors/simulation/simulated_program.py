@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, final
@@ -36,7 +35,6 @@ from actors.runtime import (
     Restarting,
     Service,
     Signal,
-    Started,
     open_system,
     sleep,
 )
@@ -115,7 +113,6 @@ class SimulatedProgram:
         self.saboteur = Saboteur(world.injected)
         self.signals: list[Signal] = []
         self.restarts: list[tuple[float, Restarting]] = []
-        self.started: Counter[str] = Counter()
         self.began_at = 0.0
         """Virtual seconds."""
         self.drained_at = inf
@@ -324,8 +321,6 @@ class SimulatedProgram:
         self.world.note(kind.__name__, getattr(signal, "actor", ""))
         if isinstance(signal, Restarting):
             self.restarts.append((trio.current_time(), signal))
-        elif isinstance(signal, Started) and signal.generation == 1:
-            self.started[signal.actor] += 1
 
     # -- rooms and jobs
 

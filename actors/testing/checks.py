@@ -85,12 +85,18 @@ def restarts_within_budget(
     return broken
 
 
-def ends_once(signals: Sequence[Signal], started: Mapping[str, int]) -> list[str]:
-    """Every actor that started at a path has ended: one `ActorEnded` each."""
-    ended = Counter(signal.actor for signal in signals if isinstance(signal, ActorEnded))
+def ends_once(signals: Sequence[Signal], lives: Mapping[str, int]) -> list[str]:
+    """Every actor that began at a path has ended: one `ActorEnded` each.
+
+    `lives`: path to the number of actors that were there, those that ended in their first start
+    among them.  An actor that never ran (generation 0) is not one of them.
+    """
+    ended = Counter(
+        signal.actor for signal in signals if isinstance(signal, ActorEnded) and signal.generation
+    )
     return [
-        f"{path}: started {count} times, ended {ended[path]} times"
-        for path, count in started.items()
+        f"{path}: began {count} times, ended {ended[path]} times"
+        for path, count in lives.items()
         if ended[path] != count
     ]
 

@@ -94,6 +94,10 @@ class Saboteur:
             for n, mailbox in enumerate(mailboxes)
         }
 
+    def lives(self) -> dict[str, int]:
+        """Path to the number of actors that began there; restarts are of the same one."""
+        return {path: len(mailboxes) for path, mailboxes in self.mailboxes.items()}
+
     def heal(self) -> None:
         """Remove all planned faults that have not happened yet."""
         self._healed = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import final
@@ -16,7 +15,6 @@ from actors.runtime import (
     Intensity,
     Restarting,
     Signal,
-    Started,
     open_system,
     write_to_stderr,
 )
@@ -41,7 +39,6 @@ class Sim:
         self.saboteur = saboteur
         self.signals: list[Signal] = []
         self.restarts: list[tuple[float, Restarting]] = []
-        self.started: Counter[str] = Counter()
         self.expected: tuple[type[BaseException], ...] = (Injected,)
         """Exceptions that may crash an actor; set it where an actor's own are part of the test."""
 
@@ -61,7 +58,7 @@ class Sim:
             *checks.crashes_are_expected(self.signals, self.expected),
             *checks.restarts_within_budget(self.restarts, budgets),
             *checks.failed_only_after_budget(self.signals, budgets),
-            *checks.ends_once(self.signals, self.started),
+            *checks.ends_once(self.signals, self.saboteur.lives()),
             *checks.faults_happened(self.saboteur.without_effect, self.saboteur.actors),
             *checks.tasks_at_baseline(*tasks),
         ]
@@ -73,8 +70,6 @@ class Sim:
             write_to_stderr(signal)  # The law below only names it; this shows the traceback.
         if isinstance(signal, Restarting):
             self.restarts.append((trio.current_time(), signal))
-        elif isinstance(signal, Started) and signal.generation == 1:
-            self.started[signal.actor] += 1
 
 
 @asynccontextmanager

@@ -120,6 +120,10 @@ BROKEN: dict[str, tuple[Callable[[], list[str]], Callable[[], list[str]]]] = {
         lambda: checks.ends_once([ActorEnded("/a", 1, Exit(ExitKind.NORMAL))], {"/a": 1}),
         lambda: checks.ends_once([], {"/a": 1}),
     ),
+    "an actor that ended in its first start": (
+        lambda: checks.ends_once([ActorEnded("/a", 1, Exit(ExitKind.KILLED))], {"/a": 1}),
+        lambda: checks.ends_once([ActorEnded("/a", 0, Exit(ExitKind.KILLED))], {"/a": 1}),
+    ),
     "asks": (
         lambda: checks.asks_end_once({1: 1, 2: 1}),
         lambda: checks.asks_end_once({1: 1, 2: 0, 3: 2}),

@@ -373,6 +373,17 @@ async def test_a_start_that_hangs_and_a_stubborn_stop(sim: Sim) -> None:
     assert trio.current_time() == began + 10.0
 
 
+async def test_an_actor_that_is_stopped_in_its_first_start_ends_once_too(sim: Sim) -> None:
+    ref = sim.system.supervisor.start_child(ADDER)
+    await ref.ask(Total, timeout=1.0)
+    await sim.system.supervisor.stop_child("adder").wait()
+    sim.saboteur.hang_start("/adder", 60.0)
+    sim.system.supervisor.start_child(ADDER)
+    await trio.sleep(0.1)
+    await sim.system.supervisor.stop_child("adder").wait()
+    assert sim.saboteur.lives() == {"/adder": 2}
+
+
 async def test_a_probe_hears_everything_in_order(probe: TestProbe, virtual_time: int) -> None:
     probe.ref.tell(Add(1))
     probe.ref.tell("text")
