@@ -335,7 +335,7 @@ class RoomManager(Actor[ManagerMessage]):
         record = self._table.find_room(sid)
         if record is not None:
             if record.session is not None:
-                record.session.tell(event)
+                record.session.tell(message)
             return
         journal = self._table.find_idle(sid)
         if journal is None:

@@ -20,7 +20,13 @@ from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Announce, Clock
 from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory
-from actors.rooms.messages import RoomEntered, RoomGroupEnded, SessionReady
+from actors.rooms.messages import (
+    Reported,
+    RoomEntered,
+    RoomGroupEnded,
+    SessionReady,
+    WebhookReceived,
+)
 from actors.rooms.room_port import RoomJob, RoomPort
 from actors.rooms.room_rules import StartRules
 from actors.rooms.server_lookups import DispatchExists, OwnRoomRemoval, RenewJob
@@ -56,7 +62,9 @@ class RoomContext:
     journal: Journal
     """Of the newest instance of the room that the session is of."""
     dependencies: RoomDependencies
-    tell_manager: Callable[[SessionReady | RoomEntered | RoomGroupEnded], object]
+    tell_manager: Callable[
+        [SessionReady | RoomEntered | RoomGroupEnded | Reported | WebhookReceived], object
+    ]
     next_instance: Callable[[SessionBegan], Journal | None]
     """See `RoomTable.next_instance`."""
     connection_memory: ConnectionMemory
@@ -111,6 +119,7 @@ def session_part(room: RoomContext) -> ChildSpec[Any]:
             observe_lag=dependencies.observe_lag,
             announce_ready=announce_ready,
             next_instance=room.next_instance,
+            give_back=room.tell_manager,
             start_rules=dependencies.start_rules,
         )
 

@@ -26,6 +26,7 @@ from actors.rooms.messages import (
     RulesDue,
     SessionReady,
     Snapshot,
+    WebhookReceived,
 )
 from actors.rooms.room_rules import RoomRules, StartRules
 from actors.rooms.subscriber import Subscriber, publish_entries
@@ -48,7 +49,14 @@ ObserveLag: TypeAlias = Callable[[float], object]
 """Takes the seconds from when an event came until it was folded.  Must not raise."""
 
 SessionMessage: TypeAlias = (
-    RoomEvent | EndSession | JobAttached | ReannounceSession | Reported | RulesDue | Snapshot
+    RoomEvent
+    | EndSession
+    | JobAttached
+    | ReannounceSession
+    | Reported
+    | RulesDue
+    | Snapshot
+    | WebhookReceived
 )
 
 EVENTS: Final[tuple[type[RoomEvent], ...]] = get_args(RoomEvent)
@@ -83,10 +91,12 @@ class SessionActor(Actor[SessionMessage]):
         observe_lag: ObserveLag,
         announce_ready: Callable[[SessionReady], object],
         next_instance: Callable[[SessionBegan], Journal | None],
+        give_back: Callable[[Reported | WebhookReceived], object],
         start_rules: StartRules = lambda _: None,
     ) -> None:
         """`next_instance` gives the journal of the room's next instance; None if other actors of
-        ours are in it already."""
+        ours are in it already.  `give_back` takes what is of an earlier instance: the manager has
+        its session."""
         self._key = key
         self._journal = journal
         self._clock = clock
@@ -94,6 +104,7 @@ class SessionActor(Actor[SessionMessage]):
         self._observe_lag = observe_lag
         self._announce_ready = announce_ready
         self._next_instance = next_instance
+        self._give_back = give_back
         self._timer: Timer | None = None
         self._due: float | None = None
         self._start_rules = start_rules
@@ -134,10 +145,21 @@ class SessionActor(Actor[SessionMessage]):
 
     @receives(Reported)
     def on_report(self, message: Reported) -> None:
+        if message.room_sid != self._journal.state.room_sid:
+            self._give_back(message)
+            return
         self._journal.record(message.event)
         self._publish()
         self._set_timer()
         message.reply_to.send(self._journal.state)
+
+    @receives(WebhookReceived)
+    def on_webhook(self, message: WebhookReceived) -> None:
+        """The next instance of the room may have begun while the webhook waited here."""
+        if message.room_sid == self._journal.state.room_sid:
+            self.on_event(message.event)
+        else:
+            self._give_back(message)
 
     @receives(*EVENTS)
     def on_event(self, event: RoomEvent) -> None:

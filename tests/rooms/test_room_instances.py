@@ -8,7 +8,7 @@ import trio.testing
 
 from actors.rooms.messages import WebhookReceived
 from actors.rooms.recovery import INSIDE_INTERVAL, MISSING_TIMEOUT
-from actors.session import WebhookRoomStarted
+from actors.session import ParticipantInfo, WebhookJoined, WebhookRoomStarted
 from actors.simulation.world import T0
 from tests.rooms.rooms_scene import RoomsScene
 
@@ -66,6 +66,22 @@ async def test_another_instance_of_a_room_under_one_connection_is_another_sessio
     assert scene.numbers(first)[2:] == (1, 1)
     assert scene.numbers(room.sid) == (1, 0, 1, 0)
     assert scene.program.table.summary(scene.world.our_time()).rooms == 2
+
+
+async def test_a_webhook_that_waits_while_the_next_instance_begins_is_of_its_own(
+    scene: RoomsScene,
+) -> None:
+    room = scene.make()
+    await scene.settle()
+    first, bob = room.sid, ParticipantInfo("bob", "PA_bob", scene.world.server_time())
+    scene.program.saboteur.slow_at(scene.session(first), 1, 0.5)
+    room.restart()
+    joined = WebhookJoined(scene.world.our_time(), int(scene.world.server_time()), bob)
+    scene.program.manager.tell(WebhookReceived(room.name, first, joined))
+    await scene.settle(10.0)
+    assert room.sid != first
+    assert scene.state(room.sid).joins == 0
+    assert "bob" in {person.identity for person in scene.state(first).past.values()}
 
 
 async def test_a_message_while_reconnecting_is_of_the_instance_that_is_found_then(
