@@ -172,14 +172,18 @@ async def test_a_redirect_to_itself_is_one_request() -> None:
 async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(at_once: bool) -> None:
     """Servers send 408 on a connection that is idle; others may send anything."""
     once = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    delivered = trio.Event()
 
     async def twice(stream: trio.abc.Stream, _: object) -> bool:
-        for part in [once * 2] if at_once else [once, once]:
-            await stream.send_all(part)
+        await stream.send_all(once * 2 if at_once else once)
+        if not at_once:
+            await delivered.wait()
+            await stream.send_all(once)
         return True
 
     async with sending(in_order(twice, status(500))) as (sender, receiver):
         assert (await sender.send(DELIVERY)).delivered
+        delivered.set()
         stream = sender._stream
         if isinstance(stream, trio.SocketStream) and not at_once:
             await trio.lowlevel.wait_readable(stream.socket)
