@@ -135,7 +135,8 @@ def _suspend(world: World, step: Step) -> None:
 async def _suspend_and_resume(world: World, step: Step) -> None:
     """The program gets no event for seconds, then all at once, and knows that it was suspended.
 
-    Its timers run on, so this fault says nothing about timers of a suspended process.
+    Its timers run on, so this fault says nothing about timers of a suspended process.  But what it
+    writes meanwhile has the time from before: a suspended process does not show that it is alive.
     """
     program = world.program
     watched_rooms = {
@@ -146,13 +147,15 @@ async def _suspend_and_resume(world: World, step: Step) -> None:
     if not program.takes_jobs or not watched_rooms:
         return
     world.inject(step.what)
-    since, began = world.our_time(), world.server_time()
+    program.suspended_at = since = world.our_time()
+    began = world.server_time()
     for room in watched_rooms.values():
         world.truths.mark_inexact(room)
         world.truths.unwatch(room.sid)
         world.delivery(room.name).stopped = True
     await sleep(float(step.n))
     until = world.our_time()
+    program.suspended_at = None
     for sid, truth in world.truths.by_sid.items():
         if sid not in watched_rooms and (truth.ended_at is None or truth.ended_at >= began):
             truth.timed = False  # It was entered meanwhile; a stopped program does not do that.

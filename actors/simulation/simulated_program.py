@@ -115,6 +115,8 @@ class SimulatedProgram:
         self.restarts: list[tuple[float, Restarting]] = []
         self.began_at = 0.0
         """Virtual seconds."""
+        self.suspended_at: float | None = None
+        """Unix seconds since when it is suspended: it writes no later time to the disk."""
         self.drained_at = inf
         """Virtual seconds since when it leaves every room."""
         self.alive = False
@@ -255,10 +257,13 @@ class SimulatedProgram:
             self.backlog,
             self.world.disk,
             journals=lambda: self.table.journals,
-            clock=self.world.our_time,
+            clock=self._time_on_disk,
             announce=self._announce,
             heartbeat=HEARTBEAT,
         )
+
+    def _time_on_disk(self) -> float:
+        return self.world.our_time() if self.suspended_at is None else self.suspended_at
 
     def _make_reporter(self) -> Reporter:
         return Reporter(

@@ -30,6 +30,14 @@ def test_at_whatever_step_it_is_killed_every_law_holds(what: str) -> None:
         assert outcome.violations == (), f"killed at step {n}"
 
 
+def test_it_is_killed_after_a_suspension_that_did_not_reach_the_disk() -> None:
+    """The time in which it did not run is no watched time."""
+    suspended, dies = Step(3.0, "suspend", 0, 0, 5, 0.0), Step(8.6, "kill", 0, 0, 2, 0.5)
+    outcome = play(plan(suspended, Step(7.0, "disk_full", 0, 0, 7, 0.0), dies))
+    assert set(outcome.injected) == {"suspend", "disk_full", "kill"}
+    assert outcome.violations == ()
+
+
 @pytest.mark.parametrize("trouble", ["disk_full", "disk_locked", "disk_readonly", "disk_slow"])
 def test_it_is_killed_while_the_disk_is_in_trouble(trouble: str) -> None:
     for n in range(10):
