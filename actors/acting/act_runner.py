@@ -86,7 +86,12 @@ class ActMemory:
     """The state of the runner that outlives its crashes."""
 
     since: float
-    """Unix seconds when this run began: acts that were intended before are an earlier run's."""
+    """Unix seconds when this run began."""
+    earlier: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
+    """Room SID and key of the acts that earlier runs left open."""
+    has_looked: bool = False
+    """`earlier` was filled, once the sessions of earlier runs were in memory.  Not later: a clock
+    that is set back makes acts of this run older than `since`."""
     requested: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
     """Room SID and key of the acts of which a request was made."""
 
@@ -127,6 +132,16 @@ class ActRunner(Actor[ActsIntended]):
         self._begin(message.room_sid)
 
     async def _scan_regularly(self) -> None:
+        await self._sessions.ready()
+        memory = self._memory
+        if not memory.has_looked:
+            memory.has_looked = True
+            memory.earlier = {
+                (state.room_sid, key)
+                for state in self._sessions.all()
+                for key, act in (state.rules or NO_RULES).open_acts.items()
+                if act.at < memory.since
+            }
         while True:
             for state in self._sessions.all():
                 if state.rules is not None and state.rules.open_acts:
@@ -166,6 +181,7 @@ class ActRunner(Actor[ActsIntended]):
                 report = ActReported(self._clock(), act.plan.key, done, result)
                 await self._sessions.report(sid, report)
             self._memory.requested.discard(key)
+            self._memory.earlier.discard(key)
             self._busy.discard(key)
 
     def _is_open(self, sid: str, act: OpenAct) -> bool:
@@ -180,7 +196,8 @@ class ActRunner(Actor[ActsIntended]):
         kind = kinds.get(act.plan.act)
         if kind is None or not _fits(act, configured):
             return False, "the rule has no such act any more"
-        if not kind.repeatable and (act.at < self._memory.since or key in self._memory.requested):
+        memory = self._memory
+        if not kind.repeatable and (key in memory.earlier or key in memory.requested):
             return False, _UNKNOWN
         planned = max(0.0, act.plan.due - act.at)
         # The bound is for a clock that was set back meanwhile.

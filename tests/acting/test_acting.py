@@ -426,6 +426,16 @@ async def test_an_act_that_a_kill_left_open_goes_on_when_its_room_is_seen_again(
         assert "guest" not in room.people
 
 
+async def test_a_message_is_sent_also_after_the_clock_was_set_back(virtual_time: int) -> None:
+    rule = {"name": "many", "when": {"people": ">= 2"}, "then": [{"send": "hello"}]}
+    async with RuledWorld(rule).running() as rules:
+        await trio.sleep(5)
+        rules.world.clock_offset -= 600.0  # Before the start of this run.
+        rules.room("team-1", "host").join("guest")
+        await trio.sleep(5)
+        assert [one[:3] for one in rules.done] == [("act_done", "send", None)]
+
+
 async def test_an_act_that_a_stop_left_open_has_its_entry_also_if_the_room_is_gone(
     virtual_time: int,
 ) -> None:
