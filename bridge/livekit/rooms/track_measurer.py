@@ -6,8 +6,8 @@ concealment, is left out.  Videos are only read while they are received anyway: 
 paused makes a freeze of our own, and costs its publisher a key frame when it goes on.
 
 **all**: microphones, cameras and screens are received all the time, from the second in which they
-come, and read every 10 s; every 2 s in the first 10 s of a track, so that a short visit is measured
-too.
+come, and read every 2 s.  A window has 10 s, or 2 s while a track is new.  A track that ends gets a
+last window up to its last reading.
 
 A room has one asyncio task for it, and none where nothing is measured.  It measures as many tracks
 at a time as its budget says.  Where more microphones are there, those wait least who were measured
@@ -22,6 +22,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from attrs import evolve, frozen
@@ -61,9 +62,9 @@ class MeasurePlan:
     skip: float = 0.3
     """Left out at the begin of a reception."""
     interval: float = 10.0
+    """Between two windows of what is received all the time."""
+    read_every: float = 2.0
     """Between two readings of what is received all the time."""
-    first_interval: float = 2.0
-    """The same while a track has been received for less than `interval`."""
     look: float = 1.0
     """Between two looks for new tracks."""
 
@@ -97,6 +98,10 @@ class TrackMeasurer:
         self._turns = 0
         self._measured_in = dict[str, int]()
         """By SID: the number of the sample that had the track last."""
+        self._chosen = frozenset[str]()
+        """Tracks that are received all the time."""
+        self._formats = dict[str, tuple[str, bool]]()
+        """By SID: the MIME type, and whether it is encrypted."""
         self._random = random.Random()
 
     def start(self) -> None:
@@ -149,19 +154,41 @@ class TrackMeasurer:
     async def _measure_forever(self) -> None:
         plan, time = self._plan, self._loop.time
         before: Reading | None = None
-        read_at = fresh_until = time()
+        latest: Reading | None = None
+        offer_at = read_at = fresh_until = time()
         while True:
             if not self._room.connected():
                 before = None
-            elif before is None or self._has_new_tracks() or time() >= read_at:
-                if self._has_new_tracks():
+            else:
+                if before is not None and latest is not None:
+                    before = self._offer_ended(before, latest)
+                new = self._has_new_tracks()
+                if new:
                     fresh_until = time() + plan.interval
-                before = await self._guarded("track_measure", partial(self._measure, before))
-                fresh = time() < fresh_until
-                read_at = time() + (
-                    min(plan.first_interval, plan.interval) if fresh else plan.interval
-                )
+                if before is None or new or time() >= offer_at:
+                    before = await self._guarded("track_measure", partial(self._measure, before))
+                    latest = before
+                    fresh = time() < fresh_until
+                    offer_at = time() + min(plan.interval, plan.read_every if fresh else inf)
+                    read_at = time() + plan.read_every
+                elif time() >= read_at:
+                    latest = await self._guarded("track_measure", self._read) or latest
+                    read_at = time() + plan.read_every
             await asyncio.sleep(min(plan.look, plan.interval))
+
+    def _offer_ended(self, before: Reading, latest: Reading) -> Reading:
+        """Offer the last windows of tracks that have ended.  Gives the base of the others."""
+        here = {
+            sid
+            for participant in self._room.participants().values()
+            for sid in participant.track_publications
+        }
+        ended = self._chosen - here
+        if not ended:
+            return before
+        self._offer(before, latest, ended)
+        self._chosen -= ended
+        return {sid: counters for sid, counters in before.items() if sid not in ended}
 
     def _has_new_tracks(self) -> bool:
         """Some are not received yet, and the budget has room for them."""
@@ -180,7 +207,7 @@ class TrackMeasurer:
         tracks = [pub.sid for pub in subscriptions.measurable(participants)]
         going_on = [sid for sid in tracks if sid in wanted]
         more = [sid for sid in tracks if sid not in wanted]
-        chosen = frozenset((*going_on, *more)[: self._plan.budget])
+        self._chosen = chosen = frozenset((*going_on, *more)[: self._plan.budget])
         subscriptions.receive(PURPOSE, chosen, participants)
         if chosen <= wanted:
             return _base(before, after)
@@ -201,6 +228,12 @@ class TrackMeasurer:
     async def _read(self) -> Reading:
         async with asyncio.timeout(STATS_DEADLINE):
             stats = await self._room.get_stats()
+        formats = {sid: one for sid, one in self._formats.items() if sid in self._chosen}
+        for participant in self._room.participants().values():
+            for sid, pub in participant.track_publications.items():
+                encrypted = pub.encryption_type != rtc.EncryptionType.NONE
+                formats[sid] = pub.mime_type, encrypted
+        self._formats = formats
         return counters_of(stats, self._loop.time())
 
     def _offer(
@@ -214,20 +247,11 @@ class TrackMeasurer:
         if not self._room.connected():
             return
         windows = list[TrackWindow]()
-        for participant in self._room.participants().values():
-            for sid, pub in participant.track_publications.items():
-                old, new = before.get(sid), after.get(sid)
-                if sid not in sids or old is None or new is None:
-                    continue
-                window = window_between(
-                    sid,
-                    old,
-                    new,
-                    pub.mime_type,
-                    encrypted=pub.encryption_type != rtc.EncryptionType.NONE,
-                )
-                if window is not None:
-                    windows.append(without_our_concealment(window) if sid in begun else window)
+        for sid in sorted(sids & before.keys() & after.keys() & self._formats.keys()):
+            mime_type, encrypted = self._formats[sid]
+            window = window_between(sid, before[sid], after[sid], mime_type, encrypted=encrypted)
+            if window is not None:
+                windows.append(without_our_concealment(window) if sid in begun else window)
         if windows:
             self._room.offer(TracksMeasured(self._room.now(), tuple(windows)))
 

@@ -70,6 +70,7 @@ def wrong(
 def test_the_default_story_has_somebody_with_a_microphone_alone() -> None:
     assert measured_person(DemoSettings().plan()) is not None
     assert measured_person(DemoSettings(rooms=1, people=1).plan()) is None
+    assert measured_person(DemoSettings(seconds=10).plan()) is None
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,22 @@ def test_all_the_time_means_microphones_first_and_no_switch_in_between() -> None
     assert not filmed.track_publications["TR_v"].subscribed
 
 
+def test_a_track_that_ends_between_two_windows_has_a_last_one() -> None:
+    room = FakeRoom(*microphones(1))
+    last = 0
+
+    def over() -> bool:
+        nonlocal last
+        if not last and len(room.windows) >= 2:
+            room.people.clear()
+            last = room.readings
+        return bool(last) and room.readings >= last + 3
+
+    asyncio.run(room.run(evolve(ALL, read_every=0.001, look=0.001, interval=0.02), over))
+    packets = sum(window.packets for event in room.windows for window in event.windows)
+    assert packets == 50 * (last - 2), "from the reading after its begin to the last one"
+
+
 def test_a_free_place_of_the_budget_goes_to_a_camera_that_is_subscribed_for_it() -> None:
     filmed = Participant("filmed", {"TR_v": camera("TR_v"), "TR_m": Publication("TR_m")})
     room = FakeRoom(filmed)
