@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import stat
 import struct
 import sys
@@ -118,7 +119,12 @@ def test_other_files_are_read_by_soundfile_where_it_is_installed(
 
 
 def a_program(path: Path, script: str) -> None:
-    path.write_text(f"#!{sys.executable}\n{script}")
+    """The path of an interpreter may have a space in it, which a first line cannot have."""
+    module = path.with_name(f"{path.name}.py")
+    module.write_text(script)
+    path.write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(module))} "$@"\n'
+    )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
