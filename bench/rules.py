@@ -182,6 +182,7 @@ async def one_round(options: Options, kind: Any, start_rules: StartRules) -> flo
                     observe_lag=counters.observe_lag,
                     announce_ready=lambda _: None,
                     next_instance=lambda _: None,
+                    give_back=lambda _: None,
                     start_rules=start_rules,
                 )
 
