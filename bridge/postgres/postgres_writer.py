@@ -58,7 +58,7 @@ from bridge.store.journal_rows import (
 )
 from bridge.store.list_rows import FORM, encode_row
 from bridge.store.pending_rows import PendingRows, chunks_of
-from bridge.store.replay import replay
+from bridge.store.replay import replay_or_log
 
 log = structlog.get_logger()
 
@@ -365,21 +365,11 @@ class PostgresWriter:
             if session not in stored or rows[-1].seq <= stored[session][1]:
                 continue
             room, _, lost = stored[session]
-            try:
-                replayed = replay(self._reading, session, rows)
-            except Unreadable as error:
-                log.exception("stored_session_unreadable", session=session, room=room, error=error)
+            replayed = replay_or_log(self._reading, session, room, rows)
+            if replayed is None:
                 continue
             if replayed.error is not None:
-                dropped = rows[-1].seq - replayed.seq
-                lost += dropped
-                log.error(
-                    "stored_lines_unreadable",
-                    session=session,
-                    room=room,
-                    count=dropped,
-                    error=replayed.error,
-                )
+                lost += rows[-1].seq - replayed.seq
             folded = list(replayed.rows)
             self._pending[session] = PendingRows(0, folded, list(map(encode_journal_row, folded)))
             written.append(

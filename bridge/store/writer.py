@@ -33,7 +33,7 @@ from bridge.store.journal_rows import (
 )
 from bridge.store.list_rows import FORM, encode_row
 from bridge.store.pending_rows import PendingRows, chunks_of
-from bridge.store.replay import replay
+from bridge.store.replay import replay_or_log
 from bridge.store.schema import transaction
 from bridge.store.sqlite_connection import SqliteConnection
 
@@ -247,21 +247,11 @@ class Writer:
             if stored is None or rows[-1].seq <= stored[1]:
                 continue
             room, _, lost = stored
-            try:
-                replayed = replay(reading, session, rows)
-            except Unreadable as error:
-                log.exception("stored_session_unreadable", session=session, room=room, error=error)
+            replayed = replay_or_log(reading, session, room, rows)
+            if replayed is None:
                 continue
             if replayed.error is not None:
-                dropped = rows[-1].seq - replayed.seq
-                lost += dropped
-                log.error(
-                    "stored_lines_unreadable",
-                    session=session,
-                    room=room,
-                    count=dropped,
-                    error=replayed.error,
-                )
+                lost += rows[-1].seq - replayed.seq
             folded = list(replayed.rows)
             self._pending[session] = PendingRows(0, folded, list(map(encode_journal_row, folded)))
             self._write_checkpoint(Checkpoint(session, replayed.seq, replayed.state, lost))
