@@ -1,4 +1,4 @@
-"""Who was in which session, over many sessions: the attendance of rooms, and one person's visits.
+"""The attendance of rooms, and the visits of one person, over many sessions.
 
 It asks a `SessionReader` and nothing else, so each store and each distance has the same answer.  A
 row is one participant in one session.  Only people are listed: agents, egress and ingress are not.
@@ -35,7 +35,7 @@ class AttendanceRow(View, frozen=True, kw_only=True):
     name: str
     """The display name, as last known."""
     kind: ParticipantKind
-    """What it is: a person, or a caller."""
+    """Of this participant: a person, or a caller."""
     joins: Count
     """Joins in which the person took part."""
     aborted: Count

@@ -218,7 +218,8 @@ class MonitorActor(SubscriberActor):
                     self._announce("monitor_message_failed", error=str(error), failures=refused)
 
     def _identities(self, message: PersonMessage) -> Sequence[str]:
-        """Those who get it.  Nobody where it would go to everybody: an empty list means that."""
+        """The identities that get it.  With an empty list LiveKit would send it to everybody, so
+        the caller does not send it then."""
         own = self._record.monitor.identity
         if message.to == "person":
             return (own,)

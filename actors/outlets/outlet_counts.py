@@ -1,4 +1,4 @@
-"""What is counted of one endpoint of webhooks."""
+"""The counts of one endpoint of webhooks."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class _Frame:
         self._mosaic, self._modes, self._tokens = mosaic, modes, tokens
         columns = mosaic.width // 16
         self._columns, self._rows = columns, mosaic.height // 16
-        # What the decoder has of the row above, by plane: the means of its squares.
+        # The means of the squares of the row above, as the decoder has them, by plane.
         self._above = [[0] * (4 * columns), [0] * (2 * columns), [0] * (2 * columns)]
 
     def encode(self) -> None:

@@ -37,7 +37,7 @@ class Announcement:
     """Names."""
     content: AnnouncedContent
     by: str
-    """Who ordered it, for the log: `api`, or `rule NAME`."""
+    """The origin of the order, for the log: `api`, or `rule NAME`."""
     from_people: bool = False
     """Its text was written by somebody in a room.  It is spoken only where a setting says so."""
 

@@ -134,7 +134,7 @@ class Announcements:
         self._log = log
         self._new_id = new_id
         self._works: OrderedDict[str, _Work] = OrderedDict()
-        """Those that are not over, in the order of the orders."""
+        """The announcements that are not over, in the order in which they were ordered."""
         self._finished: OrderedDict[str, AnnouncementRecord] = OrderedDict()
         self._playing: dict[str, Ref[StopPlayback]] = {}
         """By room."""
@@ -147,7 +147,7 @@ class Announcements:
 
     @property
     def open(self) -> Sequence[AnnouncementRecord]:
-        """Those that are not over, the oldest first."""
+        """The announcements that are not over, the oldest first."""
         return [work.record for work in self._works.values()]
 
     # ---------------------------------------------------------------- orders
