@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import structlog
 from attrs import frozen
 
 from actors.journal.archive import JournalRow
 from actors.session import SessionState, TimelineEntry, fold
 from actors.session.codec import Unreadable, decode_entries, decode_record, decode_state
 from bridge.store.read_connection import ReadConnection
-
-log = structlog.get_logger()
 
 
 @frozen
@@ -60,29 +57,6 @@ def replay(db: ReadConnection, session: int, newest: Sequence[JournalRow]) -> Re
         seq = row.seq
         folded.append(row)
     return ReplayedSession(state, seq, tuple(folded))
-
-
-def replay_or_log(
-    db: ReadConnection, session: int, room: str, newest: Sequence[JournalRow]
-) -> ReplayedSession | None:
-    """The same for a writer that recovers: rows that cannot be read are logged.
-
-    None where the checkpoint cannot be read.  `newest` has at least one row.
-    """
-    try:
-        replayed = replay(db, session, newest)
-    except Unreadable as error:
-        log.exception("stored_session_unreadable", session=session, room=room, error=error)
-        return None
-    if replayed.error is not None:
-        log.error(
-            "stored_lines_unreadable",
-            session=session,
-            room=room,
-            count=newest[-1].seq - replayed.seq,
-            error=replayed.error,
-        )
-    return replayed
 
 
 def entries_of(rows: Iterable[JournalRow]) -> list[TimelineEntry]:

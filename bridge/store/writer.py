@@ -33,9 +33,9 @@ from bridge.store.journal_rows import (
 )
 from bridge.store.list_rows import FORM, encode_row
 from bridge.store.pending_rows import PendingRows, chunks_of
-from bridge.store.replay import replay_or_log
 from bridge.store.schema import transaction
 from bridge.store.sqlite_connection import SqliteConnection
+from bridge.store.writer_replay import replay_or_log
 
 log = structlog.get_logger()
 
