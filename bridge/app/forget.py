@@ -1,6 +1,7 @@
-"""`room-actors forget`: one person erased from everything in a data directory.
+"""`room-actors forget`: one person erased from everything that is stored.
 
-The store, the webhooks that wait, and the bans.  Files that were set aside (damaged stores, stores
+The sessions in a data directory or in a database, and in the data directory the webhooks that wait
+and the bans.  Files that were set aside (damaged stores, stores
 that a backup replaced) are not changed: they are named.  At the end every file is searched for the
 bytes of the identity, so that the report says what is there and not what should be.
 """
@@ -16,11 +17,13 @@ from typing import Final
 from attrs import define, field
 
 from actors.session.erasure import Erasure
+from bridge.config.store_address import StoreAddress
 from bridge.outlets.outbox_erasure import erase_deliveries
 from bridge.store.ban_file import erase_bans, rooms_with_ban
 from bridge.store.directory_lock import lock_owner
-from bridge.store.person_erasure import ErasureReport, Progress, erase_person, person_names
+from bridge.store.person_erasure import ErasureReport, Progress
 from bridge.store.schema import FILE
+from bridge.store.sqlite_erasure import erase_from_directory, names_in_directory
 
 _SET_ASIDE: Final = (".corrupt-", ".replaced-", ".part-")
 _PASSED_OVER: Final = ("lock",)
@@ -61,13 +64,28 @@ class ForgetReport:
         return not any(left) and not self.files_with_bytes
 
 
-def forget(data_dir: Path, person: str, progress: Progress) -> ForgetReport:
+def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport:
     """Erase the person with this identity or person key.
 
     Raises `NoStore`, `StoreRefused`, `ArchiveTrouble` and `OutboxTrouble`.
     """
-    names = person_names(data_dir, person)
-    report = ForgetReport(erase_person(data_dir, names, progress))
+    if store.database_url is None:
+        names = names_in_directory(store.data_dir, person)
+        report = ForgetReport(erase_from_directory(store.data_dir, names, progress))
+    else:
+        from bridge.postgres.postgres_erasure import erase_from_database, names_in_database
+
+        names = names_in_database(store.database_url, person)
+        report = ForgetReport(erase_from_database(store.database_url, names, progress))
+    if store.data_dir.is_dir():
+        _erase_files(store.data_dir, names, report, progress)
+    return report
+
+
+def _erase_files(
+    data_dir: Path, names: tuple[str, ...], report: ForgetReport, progress: Progress
+) -> None:
+    """Erase webhooks that wait, and bans; then search every file."""
     progress("webhooks that wait")
     pseudonym = f"erased-{secrets.token_hex(6)}"
     report.webhooks = erase_deliveries(data_dir, names, Erasure(dict.fromkeys(names, pseudonym)))
@@ -89,7 +107,6 @@ def forget(data_dir: Path, person: str, progress: Progress) -> ForgetReport:
         report.files_with_bytes = [n for n in report.files_with_bytes if n not in of_store]
     if report.bans_left:
         report.files_with_bytes = [n for n in report.files_with_bytes if n != "bans.json"]
-    return report
 
 
 def _has_bytes(path: Path, names: tuple[str, ...]) -> bool:

@@ -13,8 +13,14 @@ from bridge.config.settings import BY_NAME, SettingsError
 from bridge.config.store_address import StoreAddress, file_store_of
 
 _SETTINGS: Final = (BY_NAME["data-dir"],)
-PG_DUMP: Final = "back it up with pg_dump -n room_actors"
-PG_RESTORE: Final = "restore it with pg_restore"
+PG_DUMP: Final = (
+    "PostgreSQL's own program copies them, also while workers write: "
+    "pg_dump --format=custom --schema=room_actors --file=FILE DATABASE_URL"
+)
+PG_RESTORE: Final = (
+    "PostgreSQL's own program puts them back, into a database without our tables while no worker "
+    "runs: pg_restore --single-transaction --dbname=DATABASE_URL FILE"
+)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:

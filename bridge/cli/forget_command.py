@@ -1,4 +1,4 @@
-"""`forget`: one person erased from a data directory."""
+"""`forget`: one person erased from the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
 from bridge.config.settings import BY_NAME, SettingsError
-from bridge.config.store_address import StoreAddress, file_store_of
+from bridge.config.store_address import StoreAddress, store_address_of
 
 if TYPE_CHECKING:
     from bridge.app.forget import ForgetReport
@@ -26,27 +26,27 @@ def _forget(flags: Flags) -> int:
     person = flags.get("identity")
     if not person:
         raise SettingsError("forget needs an identity or a person key: room-actors forget IDENTITY")
-    directory = file_store_of(flags, "forget works on a data directory only")
+    store = store_address_of(flags)
     try:
         with ProgressLine(sys.stderr) as progress:
-            report = forget(directory, str(person), progress)
+            report = forget(store, str(person), progress)
     except NoStore:
-        complain(no_store(StoreAddress(directory)))
+        complain(no_store(store))
         return FAILED
     except (StoreRefused, ArchiveTrouble, OutboxTrouble) as error:
         complain(str(error))
         return FAILED
     if report.nothing:
-        complain(f"nobody with the identity '{harmless(str(person))}' is in {directory}")
+        complain(f"nobody with the identity '{harmless(str(person))}' is in {store}")
         return FAILED
     if "json" in flags:
         _print_json(report)
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in _lines(report)))
+        sys.stdout.write("".join(f"{line}\n" for line in _lines(report, store)))
     return 0 if report.whole else FAILED
 
 
-def _lines(report: ForgetReport) -> list[str]:
+def _lines(report: ForgetReport, address: StoreAddress) -> list[str]:
     from bridge.output.harmless import harmless
 
     store = report.store
@@ -77,8 +77,14 @@ def _lines(report: ForgetReport) -> list[str]:
         "forget again while no worker runs"
         for name in report.files_with_bytes
     ]
-    if report.whole:
+    if report.whole and address.database_url is None:
         lines.append("no file of the directory has the identity any more")
+    elif report.whole:
+        lines.append("no row of the database has the identity any more")
+        lines.append(
+            "not changed: the database's write-ahead log and standbys, and the data directories "
+            "of other workers (bans, webhooks that wait): forget there too"
+        )
     lines.append("backups, logs and receivers of webhooks are not changed")
     return lines
 
@@ -105,7 +111,7 @@ FORGET: Final = Command(
     "worker; a session that is still written is left, and named. Exit code 0 only if nothing is "
     "left.",
     _forget,
-    (BY_NAME["data-dir"],),
+    (BY_NAME["data-dir"], BY_NAME["database-url"]),
     "IDENTITY",
     _add_flags,
 )

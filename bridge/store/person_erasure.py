@@ -1,28 +1,24 @@
-"""One person erased from the store of a directory (`room-actors forget`).
+"""One person erased from a store (`room-actors forget`).
 
 The row of each session, its state, its chunks, its rows in the journal, and its alerts are
 rewritten without the person (`actors.session.erasure`).  Everything is looked through, not only
 the sessions that list the person: a row may name somebody whom no list has.
 
-It works beside a running worker, which waits a second for a lock: each write is a short
-transaction.  Sessions that a worker may still write are left, because it would write the person
-again: those that have not ended, those that ended within `RECENT` (a webhook may correct them), and
-those that may be continued.
+It works beside running workers: each write is a short transaction.  Sessions that a worker may
+still write are left, because it would write the person again: those that have not ended, those
+that ended within `RECENT` (a webhook may correct them), and those that may be continued.
 
-Afterwards no byte is left in pages that were freed: SQLite overwrites them only where that costs
-nothing (`secure_delete = FAST`).  So free pages are given back to the disk, and the write-ahead log
-is copied and emptied.
+What differs between the databases is a port, `ErasableStore`.  `bridge.store.sqlite_erasure` and
+`bridge.postgres.postgres_erasure` fill it.  One contract suite in the tests runs over both.
 """
 
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
-from pathlib import Path
-from typing import Final
+from contextlib import AbstractContextManager, suppress
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from attrs import define, evolve, field, frozen
@@ -41,8 +37,6 @@ from actors.session.codec import (
 from actors.session.end_reasons import CONTINUABLE
 from actors.session.erasure import SHORTEST_WORD, Erasure
 from actors.session.texts import cut_identity
-from bridge.store.alert_rows import has_alerts
-from bridge.store.directory_lock import lock_owner
 from bridge.store.journal_rows import (
     compress,
     encode_journal_row,
@@ -52,21 +46,57 @@ from bridge.store.journal_rows import (
     unpack_chunk,
 )
 from bridge.store.list_rows import FORM, encode_row
-from bridge.store.schema import FILE, transaction
-from bridge.store.sqlite_reader import open_database
-from bridge.store.store_errors import trouble_of
+from bridge.store.read_connection import ReadConnection
 
-LOCK_SECONDS: Final = 10.0
-"""Seconds to wait for the worker's lock."""
 DAY: Final = 86_400.0
 """Seconds in which a worker may continue a session that ended before its room."""
-_VACUUM: Final = 256
-"""Pages that are given back to the disk at once: a megabyte."""
-_TRIES: Final = 50
-_PAUSE: Final = 0.1
-"""Seconds between two tries to empty the log: somebody reads."""
 
 Progress = Callable[[str], object]
+Key: TypeAlias = tuple[object, ...]
+"""Of a chunk of one session, or of a batch of the journal, in one database."""
+NewChunk: TypeAlias = tuple[int, float, bytes]
+"""The number of its first row, the time of its last, its bytes."""
+
+
+class ErasableStore(Protocol):
+    """A store that is read and written.  Every method may raise the database's error."""
+
+    @property
+    def reading(self) -> ReadConnection:
+        """The connection, which also takes statements that write."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """All statements in the block, or none."""
+        ...
+
+    def is_running(self) -> bool:
+        """True if a worker runs."""
+        ...
+
+    def chunk_keys(self, session: int) -> list[tuple[int, Key]]:
+        """Of each chunk of a session, in order: the number of its first row, and its key."""
+        ...
+
+    def chunk(self, key: Key) -> bytes | None:
+        """The bytes of a chunk; None where it was dropped meanwhile."""
+        ...
+
+    def replace_chunk(self, session: int, key: Key, chunks: Sequence[NewChunk]) -> None:
+        """Store these in the place of a chunk, unless it was dropped meanwhile."""
+        ...
+
+    def batch_keys(self) -> list[Key]:
+        """The batches of the journal, in order."""
+        ...
+
+    def batch(self, key: Key) -> bytes | None:
+        """The pack of a batch; None where it was dropped meanwhile."""
+        ...
+
+    def replace_batch(self, key: Key, packed: bytes) -> None:
+        """Store this as the pack of a batch."""
+        ...
 
 
 @frozen
@@ -93,77 +123,38 @@ class ErasureReport:
     """Sessions with something that cannot be read, and so was left as it is."""
 
 
-def person_names(data_dir: Path, person: str) -> tuple[str, ...]:
-    """All identities and person keys of a person, who is given by one of them.
-
-    Raises as `open_database` does.
-    """
-    with open_database(data_dir) as db:
-        names, new = set[str](), {cut_identity(person)}
-        while new:
-            names |= new
-            rows = [_related(db, one) for one in new]
-            new = {name for of_one in rows for name in of_one} - names
+def person_names(db: ReadConnection, person: str) -> tuple[str, ...]:
+    """All identities and person keys of a person, who is given by one of them."""
+    names, new = set[str](), {cut_identity(person)}
+    while new:
+        names |= new
+        rows = [_related(db, one) for one in new]
+        new = {name for of_one in rows for name in of_one} - names
     return tuple(sorted(names))
 
 
-def _related(db: sqlite3.Connection, name: str) -> set[str]:
+def _related(db: ReadConnection, name: str) -> set[str]:
     rows = db.execute(
-        "SELECT identity, person FROM people WHERE identity = ?1 OR (person = ?1 AND person != '')",
-        (name,),
+        f"SELECT identity, person FROM people WHERE {db.equals('identity')} "  # noqa: S608
+        f"OR ({db.equals('person')} AND person != '')",
+        (name, name),
     )
-    return {one for row in rows for one in row if one}
+    # A database may compare hashes.
+    return {one for row in rows if name in row for one in row if one}
 
 
-def erase_person(data_dir: Path, names: Sequence[str], progress: Progress) -> ErasureReport:
-    """Erase everything with these identities and person keys.
-
-    Raises as `open_database` does.
-    """
-    path = data_dir / FILE
-    with open_database(data_dir):
-        pass  # It is ours, and of this version.
-    report, runs = ErasureReport(tuple(names)), lock_owner(data_dir) is not None
-    try:
-        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as db:
-            db.execute("PRAGMA secure_delete = ON")
-            store = _Store(db, frozenset(names), report)
-            store.erase_all(progress, runs=runs)
-            progress("giving free pages back to the disk")
-            _clean(db, whole=not runs)
-    except sqlite3.Error as error:
-        raise trouble_of(path, error) from error
+def erase_names(store: ErasableStore, names: Sequence[str], progress: Progress) -> ErasureReport:
+    """Erase everything with these identities and person keys."""
+    report = ErasureReport(tuple(names))
+    _StoreErasure(store, frozenset(names), report).erase_all(progress)
     return report
 
 
-def empty_log(db: sqlite3.Connection) -> bool:
-    """Copy the write-ahead log into the file and cut it to nothing.  False where somebody reads
-    all the time."""
-    for _ in range(_TRIES):
-        with suppress(sqlite3.OperationalError):
-            if not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-                return True
-        time.sleep(_PAUSE)
-    return False
-
-
-def _clean(db: sqlite3.Connection, *, whole: bool) -> None:
-    if whole:
-        # It also rewrites the pages that stay, and needs the space of the file once more.
-        with suppress(sqlite3.OperationalError):
-            db.execute("VACUUM")
-    before = -1
-    while (free := db.execute("PRAGMA freelist_count").fetchone()[0]) not in (0, before):
-        before = free
-        db.execute(f"PRAGMA incremental_vacuum({_VACUUM})").fetchall()
-    empty_log(db)
-
-
 @define
-class _Store:
-    """The file, and what is looked for in it."""
+class _StoreErasure:
+    """The store, and what is looked for in it."""
 
-    db: sqlite3.Connection
+    store: ErasableStore
     names: frozenset[str]
     report: ErasureReport
     needles: tuple[bytes, ...] = field(init=False)
@@ -182,8 +173,13 @@ class _Store:
             for name in self.names
         )
 
-    def erase_all(self, progress: Progress, *, runs: bool) -> None:
-        """Erase the person from all sessions.  `runs`: a worker may write meanwhile."""
+    @property
+    def db(self) -> ReadConnection:
+        return self.store.reading
+
+    def erase_all(self, progress: Progress) -> None:
+        """Erase the person from all sessions."""
+        runs = self.store.is_running()
         numbers = [number for (number,) in self.db.execute("SELECT session FROM sessions")]
         settled = [number for number in numbers if self._is_settled(number, runs=runs)]
         self.left = set(numbers).difference(settled)
@@ -216,11 +212,12 @@ class _Store:
 
     def _erase_session(self, number: int) -> None:
         erasure = self._erasure(number)
-        for first, chunk in self._chunks(number):
-            before = unpack_chunk(chunk)
+        for first, key in self.store.chunk_keys(number):
+            chunk = self.store.chunk(key)
+            before = [] if chunk is None else unpack_chunk(chunk)
             after = [self._row(row) for row in before]
             if after != before:
-                self._replace_chunk(number, first, after)
+                self.store.replace_chunk(number, key, list(_chunks_of(first, after)))
         body = self.db.execute("SELECT state FROM states WHERE session = ?", (number,)).fetchone()
         if body is None or not (self._is_listed(number) or self._has_needle(body[0])):
             return
@@ -230,38 +227,9 @@ class _Store:
             self.changed.add(number)
             self._replace_state(number, without, erasure)
 
-    def _chunks(self, number: int) -> Iterator[tuple[int, bytes]]:
-        sql = "SELECT first FROM chunks WHERE session = ? ORDER BY first"
-        for (first,) in self.db.execute(sql, (number,)).fetchall():
-            row = self.db.execute(
-                "SELECT lines FROM chunks WHERE session = ? AND first = ?", (number, first)
-            ).fetchone()
-            if row is not None:
-                yield first, row[0]
-
-    def _replace_chunk(self, number: int, first: int, rows: Sequence[JournalRow]) -> None:
-        """In one transaction.  Pseudonyms may be longer than names: one chunk may become two."""
-        chunks, begin = list[tuple[int, int, float, bytes]](), 0
-        for count, packed in pack(list(map(encode_journal_row, rows))):
-            key = rows[begin].seq if begin else first
-            begin += count
-            chunks.append((number, key, rows[begin - 1].at, compress(packed)))
-        with transaction(self.db):
-            before = self.db.execute(
-                "DELETE FROM chunks WHERE session = ? AND first = ? RETURNING length(lines)",
-                (number, first),
-            ).fetchone()
-            if before is None:  # It was too old, and was dropped meanwhile.
-                return
-            self.db.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?)", chunks)
-            self.db.execute(
-                "UPDATE sessions SET bytes = max(0, bytes + ?) WHERE session = ?",
-                (sum(len(lines) for *_, lines in chunks) - before[0], number),
-            )
-
     def _replace_state(self, number: int, state: SessionState, erasure: Erasure) -> None:
         _, text = encode_row(state)
-        with transaction(self.db):
+        with self.store.transaction():
             self.db.execute(
                 "UPDATE states SET state = ?, row = ?, form = ? WHERE session = ?",
                 (encode_state(state), text, FORM, number),
@@ -279,7 +247,7 @@ class _Store:
             self._erase_alerts(number, erasure)
 
     def _erase_alerts(self, number: int, erasure: Erasure) -> None:
-        if not has_alerts(self.db):
+        if not self.db.has_alerts():
             return
         rows = self.db.execute(
             "SELECT number, person, text FROM alerts WHERE session = ?", (number,)
@@ -297,18 +265,17 @@ class _Store:
 
     def _erase_journal(self) -> None:
         """In batches that stay for the followers of the feed.  Their number and order stay."""
-        for (batch,) in self.db.execute("SELECT batch FROM journal ORDER BY batch").fetchall():
-            stored = self.db.execute("SELECT lines FROM journal WHERE batch = ?", (batch,))
-            packed = next((lines for (lines,) in stored), b"")
+        for key in self.store.batch_keys():
             with suppress(Unreadable):
-                before = unpack(packed)
+                before = self._rows_of(key)
                 after = [row if row.session in self.left else self._row(row) for row in before]
                 if after != before:
-                    lines = pack_whole([encode_journal_row(row) for row in after])
-                    with transaction(self.db):
-                        self.db.execute(
-                            "UPDATE journal SET lines = ? WHERE batch = ?", (lines, batch)
-                        )
+                    packed = pack_whole([encode_journal_row(row) for row in after])
+                    self.store.replace_batch(key, packed)
+
+    def _rows_of(self, key: Key) -> list[JournalRow]:
+        packed = self.store.batch(key)
+        return [] if packed is None else unpack(packed)
 
     def _row(self, row: JournalRow) -> JournalRow:
         """The row without the person."""
@@ -343,11 +310,21 @@ class _Store:
     def _of_newest(self) -> set[int]:
         """Sessions whose newest rows name the person: a live one may have no checkpoint yet."""
         sessions = set[int]()
-        for (packed,) in self.db.execute("SELECT lines FROM journal"):
+        for key in self.store.batch_keys():
             with suppress(Unreadable):
-                sessions |= {row.session for row in unpack(packed) if self._names_person(row)}
+                rows = self._rows_of(key)
+                sessions |= {row.session for row in rows if self._names_person(row)}
         return sessions
 
     def _open_room(self, number: int) -> LeftSession:
         sql = "SELECT room_sid, room FROM sessions WHERE session = ?"
         return LeftSession(*self.db.execute(sql, (number,)).fetchone())
+
+
+def _chunks_of(first: int, rows: Sequence[JournalRow]) -> Iterator[NewChunk]:
+    """These rows as chunks.  Pseudonyms may be longer than names: one chunk may become two."""
+    begin = 0
+    for count, packed in pack(list(map(encode_journal_row, rows))):
+        key = rows[begin].seq if begin else first
+        begin += count
+        yield key, rows[begin - 1].at, compress(packed)

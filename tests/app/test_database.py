@@ -110,8 +110,8 @@ async def commands_work_on_it(
     assert report["data_messages"]["by_topic"] == {"first": 1, "second": 1}
     assert [entry["event"] for entry in report["timeline"]][-1] == "session_ended"
     assert (await read("rooms", "--json"))["rooms"] == []
-    for command, way_out in (("backup", b"pg_dump -n room_actors"), ("forget", b"only")):
-        refused = await run(command, "alice")
+    for command, way_out in (("backup", b"pg_dump --format"), ("restore", b"pg_restore --single")):
+        refused = await run(command, "file")
         assert refused.returncode == 2
         assert way_out in refused.stderr
         assert PASSWORD.encode() not in refused.stderr
@@ -121,3 +121,6 @@ async def commands_work_on_it(
     (row,) = (one for one in checked["checks"] if one["name"] == "store")
     assert row["status"] == "ok"
     assert "1 sessions are kept, 0 workers run" in str(row)
+    erased = await read("forget", "alice", "--json")
+    assert (erased["all_erased"], erased["store"]["sessions"]) == (True, 1)
+    assert "alice" not in str(await read("report", room, "--json"))
