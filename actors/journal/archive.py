@@ -56,6 +56,9 @@ class Batch:
     checkpoints: tuple[Checkpoint, ...]
     alive_at: float
     """Unix seconds: everything recorded until then is in this batch or an earlier one."""
+    released: tuple[int, ...] = ()
+    """Sessions of rooms that this worker owns no longer, once the batch is written.  Each has a
+    checkpoint in the batch.  An archive of one writer has no owners and does nothing with it."""
 
 
 @frozen
@@ -124,8 +127,22 @@ class ArchiveLost(ArchiveTrouble):
         self.rows_are_kept = rows_are_kept
 
 
+class Fenced(ArchiveTrouble):
+    """Nothing of the batch was written: it has sessions of rooms that this worker does not own.
+
+    Another worker acquired them meanwhile, or there is another session of the same room.  The
+    batch without these sessions can be written.  Each of them must be acquired
+    (`actors.journal.room_leases`) before more of it can be written, or given up.
+    """
+
+    def __init__(self, text: str, sessions: frozenset[int]) -> None:
+        """`sessions`: their numbers in the batch."""
+        super().__init__(text)
+        self.sessions = sessions
+
+
 class Archive(Protocol):
-    """The store of sessions, as its one writer sees it."""
+    """The store of sessions, as one of its writers sees it."""
 
     async def load(self) -> RecoveredSessions:
         """The sessions of earlier runs, without those of this one.  Raises `ArchiveTrouble`."""
@@ -134,8 +151,8 @@ class Archive(Protocol):
     async def write(self, batch: Batch) -> None:
         """Store all of it, durably when this returns, or nothing.
 
-        The same batch again changes nothing.  Raises `ArchiveTrouble`; may be cancelled,
-        and then it is not known whether it was stored.
+        The same batch again changes nothing.  Raises `ArchiveTrouble`, and `Fenced` where
+        several workers write; may be cancelled, and then it is not known whether it was stored.
         """
         ...
 

@@ -5,16 +5,20 @@ nothing for long, rows beyond the bound are given up and counted, and their sess
 its checkpoint alone.  Its numbers stay right then; its timeline lacks those rows and shows how
 many.  Overload is charged to its source: if one session has most of the backlog, its newest rows
 are given up first.
+
+Where several workers write to one archive, a session belongs to one of them
+(`actors.journal.room_leases`).  The rows of a *fenced* session wait here until its lease is
+acquired or the session is given up; the others go on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol, final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from actors.journal import journal_budget
 from actors.journal.archive import NOTHING, Batch, Checkpoint, JournalRow, Removal
@@ -157,7 +161,14 @@ class Backlog:
         self._largest_session: int | None = None
         """The session that has most bytes of them."""
         self._changed: dict[int, ChangedSession] = {}
+        self._taken: tuple[ChangedSession, ...] = ()
+        """Those whose checkpoints are in flight."""
         self._last_number = 0
+        self._releases: dict[int, RowSource] = {}
+        """Sessions whose lease ends with the next batch."""
+        self._fenced: set[int] = set()
+        self._foreign: set[int] = set()
+        """Sessions that another worker writes: nothing of them is taken any more."""
 
     def number(self, at: float) -> int:
         """A key for a new session that no earlier run gave: microseconds, made unique."""
@@ -178,6 +189,8 @@ class Backlog:
     def add(self, journal: RowSource, record: Record, entries: tuple[TimelineEntry, ...]) -> int:
         """Add the newest record of `journal`.  Gives its bytes.  Never raises, never waits."""
         number, at = journal.number, record.at
+        if number in self._foreign:
+            return 0
         changed = self._changed.get(number)
         if changed is None:
             changed = self._changed[number] = ChangedSession(journal, at)
@@ -193,7 +206,8 @@ class Backlog:
             changed.rows += 1
             changed.bytes += cost
             self._append(row, cost)
-        self.has_work.set()
+        if number not in self._fenced:
+            self.has_work.set()
         return len(body) + len(encoded)
 
     def _is_full(self, cost: int) -> bool:
@@ -266,21 +280,83 @@ class Backlog:
         self._changed.pop(journal.number, None)
         return rows
 
+    # ------------------------------------------------------------ sessions of other workers
+
+    def release(self, journal: RowSource, now: float) -> None:
+        """Give the session away: the next batch has all of it, and ends this worker's lease.
+
+        Nothing of the session is taken after that batch.
+        """
+        if journal.number in self._foreign:
+            return
+        changed = self._changed.setdefault(journal.number, ChangedSession(journal, now))
+        changed.urgent = True
+        self._releases[journal.number] = journal
+        self.has_work.set()
+
+    def fence(self, sessions: Collection[int]) -> None:
+        """Write nothing of these sessions, whose rows wait, until `unfence` or `discard`."""
+        batch, self._fenced = self.in_flight, self._fenced.union(sessions)
+        if batch is None:
+            return
+        self.in_flight = _without(batch, sessions)
+        rows = [row for row in batch.rows if row.session in sessions]
+        self._replace_rows((*rows, *self._rows.values()))
+        for one in self._taken:
+            if one.journal.number in sessions:
+                self._changed[one.journal.number] = one
+                one.urgent = True
+
+    def unfence(self, session: int) -> None:
+        """The lease of this session was acquired: write it."""
+        self._fenced.discard(session)
+        self._foreign.discard(session)
+        self.has_work.set()
+
+    def discard(self, sessions: Collection[int]) -> None:
+        """Another worker writes these sessions: drop what waits, and take nothing more."""
+        self._fenced.difference_update(sessions)
+        self._foreign.update(sessions)
+        if self.in_flight is not None:
+            self.in_flight = _without(self.in_flight, sessions)
+        self._replace_rows(row for row in self._rows.values() if row.session not in sessions)
+        for session in sessions:
+            self._changed.pop(session, None)
+            self._releases.pop(session, None)
+
+    def _replace_rows(self, rows: Iterable[JournalRow]) -> None:
+        rows = tuple(rows)
+        self._rows, self._shares, self._bytes, self._largest_session = {}, {}, 0, None
+        for row in rows:
+            self._append(row, _cost(row))
+
+    # ------------------------------------------------------------ for the store's actor
+
     def take(self, now: float) -> Batch:
         """Take everything that waits.  A batch that failed before is given again, alone.
 
         `done` must follow once it is written.
         """
         if self.in_flight is None:
+            fenced, rows = self._fenced, tuple(self._rows.values())
+            waiting: tuple[JournalRow, ...] = ()
             due = [one for one in self._changed.values() if one.is_due(now)]
+            if fenced:
+                due = [one for one in due if one.journal.number not in fenced]
+                waiting = tuple(row for row in rows if row.session in fenced)
+                rows = tuple(row for row in rows if row.session not in fenced)
             checkpoints = tuple(
                 Checkpoint(j.number, j.seq, j.state, j.lost) for j in (one.journal for one in due)
             )
-            self.in_flight = Batch(tuple(self._rows.values()), checkpoints, now)
-            self._rows, self._shares = {}, {}
-            self._bytes, self._largest_session = 0, None
+            released = tuple(one for one in self._releases if one not in fenced)
+            self.in_flight = Batch(rows, checkpoints, now, released)
+            self._replace_rows(waiting)
+            self._taken = tuple(due)
             for one in due:
                 del self._changed[one.journal.number]
+            for session in released:
+                del self._releases[session]
+                self._foreign.add(session)
         self.has_work.clear()
         return self.in_flight
 
@@ -289,11 +365,21 @@ class Backlog:
         assert self.in_flight is not None
         self.health.written += len(self.in_flight.rows)
         self.health.written_at = self.in_flight.alive_at
-        self.in_flight = None
+        self.in_flight, self._taken = None, ()
         written, self.batch_written = self.batch_written, trio.Event()
         written.set()
-        if self._rows:
+        if not self._shares.keys() <= self._fenced:
             self.has_work.set()
+
+
+def _without(batch: Batch, sessions: Collection[int]) -> Batch:
+    """The batch without these sessions."""
+    return evolve(
+        batch,
+        rows=tuple(row for row in batch.rows if row.session not in sessions),
+        checkpoints=tuple(one for one in batch.checkpoints if one.session not in sessions),
+        released=tuple(one for one in batch.released if one not in sessions),
+    )
 
 
 def _cost(row: JournalRow) -> int:

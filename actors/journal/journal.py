@@ -87,10 +87,11 @@ class Journal:
         self._budget = JournalBudget(backlog.most_a_minute)
 
     @classmethod
-    def begin(cls, began: SessionBegan, backlog: Backlog) -> Journal:
-        """The journal of a new session."""
+    def begin(cls, began: SessionBegan, backlog: Backlog, number: int | None = None) -> Journal:
+        """The journal of a new session.  `number` is its key, where a lease gave one."""
         state, entries = fold(None, began)
-        journal = cls(backlog.number(began.at), state, backlog, seq=-1)
+        number = backlog.number(began.at) if number is None else number
+        journal = cls(number, state, backlog, seq=-1)
         journal._append(began, state, entries)
         return journal
 

@@ -74,6 +74,20 @@ class WorkerRow:
     alive_at: float
     """Unix seconds of its last sign of life."""
     running: bool
+    name: str = ""
+    """As users know it; empty where it did not say it, as in a store of one worker."""
+    version: str = ""
+    """Of its program."""
+    url: str = ""
+    """Where its page is."""
+    rooms: int = 0
+    """Rooms that it is in, or on the way into."""
+    max_rooms: int = 0
+    """0: no limit, or not known."""
+    load: float = 0.0
+    """From 0 to 1."""
+    draining: bool = False
+    """It takes no room any more."""
 
 
 @frozen

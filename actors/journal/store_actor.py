@@ -14,7 +14,14 @@ from typing import Final, TypeAlias, final
 import trio
 from attrs import frozen
 
-from actors.journal.archive import NOTHING, Archive, ArchiveLost, ArchiveTrouble, Removal
+from actors.journal.archive import (
+    NOTHING,
+    Archive,
+    ArchiveLost,
+    ArchiveTrouble,
+    Fenced,
+    Removal,
+)
 from actors.journal.backlog import Backlog, RowSource
 from actors.journal.process_ports import Announce, Clock
 from actors.runtime import Actor, Backoff, ReplyTo, receives, sleep
@@ -58,8 +65,12 @@ class StoreActor(Actor[StoreMessage]):
         announce: Announce,
         trusted_clock: Callable[[], float | None] = lambda: None,
         heartbeat: float = HEARTBEAT,
+        fenced: Callable[[frozenset[int]], object] = lambda _: None,
     ) -> None:
         """`journals`: every session in memory, for an archive that lost its content.
+
+        `fenced` is called with the numbers of sessions that this worker may not write: the backlog
+        has their rows until `Backlog.unfence` or `Backlog.discard`.
 
         `trusted_clock`: Unix seconds if another clock than this machine's agrees, else None.
         Only then sessions may be dropped for their age.
@@ -71,6 +82,7 @@ class StoreActor(Actor[StoreMessage]):
         self._announce = announce
         self._trusted_clock = trusted_clock
         self._heartbeat = heartbeat
+        self._fenced = fenced
         self._flushes: list[ReplyTo[bool]] = []
         self._taken_at = 0.0
         """Seconds of trio at which the newest batch was taken."""
@@ -132,6 +144,11 @@ class StoreActor(Actor[StoreMessage]):
         assert batch is not None
         try:
             await self._archive.write(batch)
+        except Fenced as fenced:
+            self._announce("sessions_fenced", sessions=len(fenced.sessions), error=str(fenced))
+            self._backlog.fence(fenced.sessions)
+            self._fenced(fenced.sessions)
+            return False
         except ArchiveTrouble as trouble:
             if health.since is None:
                 health.since = self._clock()
