@@ -10,6 +10,7 @@
                database's clock: retention drops whole days
     people     as in SQLite
     alerts     as in SQLite (`bridge.store.alert_rows`)
+    texts      as in SQLite (`bridge.store.sqlite_texts`), with its words
     layout     one row: the version of the tables, the oldest program that may use them, and an id
                of this store
 
@@ -126,6 +127,30 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             resolved_at double precision
         )""",
         "CREATE INDEX alerts_of_session ON alerts (session)",
+    ),
+    (
+        """CREATE TABLE texts (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            room text COLLATE "C" NOT NULL,
+            room_sid text COLLATE "C" NOT NULL,
+            job_id text COLLATE "C" NOT NULL,
+            item text COLLATE "C" NOT NULL,
+            kind text NOT NULL,
+            speaker text NOT NULL,
+            identity text COLLATE "C" NOT NULL,
+            at double precision NOT NULL,
+            text text NOT NULL,
+            ended_at double precision,
+            name text NOT NULL,
+            interim integer NOT NULL,
+            expires double precision NOT NULL,
+            words tsvector NOT NULL
+        )""",
+        "CREATE UNIQUE INDEX texts_by_item ON texts (room_sid, job_id, item, kind)",
+        "CREATE INDEX texts_of_session ON texts (room_sid, at)",
+        "CREATE INDEX texts_by_end ON texts (expires)",
+        "CREATE INDEX texts_by_identity ON texts (hashtextextended(identity, 0))",
+        "CREATE INDEX texts_by_words ON texts USING gin (words)",
     ),
 )
 VERSION: Final = len(STEPS)

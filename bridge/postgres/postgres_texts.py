@@ -1,0 +1,177 @@
+"""The texts of conversations in PostgreSQL: the table `texts`, beside the sessions.
+
+The column `words` is the index of a search, of PostgreSQL's own kind, with the words of the text
+as they are, in every language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, TypeVar, final
+
+import psycopg
+import trio
+
+from actors.journal.archive import ArchiveTrouble
+from actors.journal.conversation_texts import (
+    ConversationText,
+    TextReader,
+    TextRetention,
+    TextTrouble,
+    words_of,
+)
+from actors.journal.session_reader import NoStore, StoreRefused
+from bridge.postgres.postgres_connection import (
+    WRITER_LIMITS,
+    Database,
+    connect,
+    trouble_of_database,
+)
+from bridge.postgres.postgres_reader import open_database_for_reading
+from bridge.postgres.postgres_schema import migrate
+from bridge.store.sql_texts import SqlTexts, TextQueries
+from bridge.store.sqlite_texts import AT_ONCE, replaced_segments, row_of
+
+T = TypeVar("T")
+
+_WRITE: Final = """
+    INSERT INTO texts (room, room_sid, job_id, item, kind, speaker, identity, at, text, ended_at,
+        name, interim, expires, words)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_tsvector('simple', %s))
+    ON CONFLICT (room_sid, job_id, item, kind) DO UPDATE SET
+        identity = excluded.identity, at = excluded.at, text = excluded.text,
+        ended_at = excluded.ended_at, name = excluded.name, interim = excluded.interim,
+        expires = excluded.expires, words = excluded.words
+    """
+_REPLACE_SEGMENTS: Final = """
+    DELETE FROM texts WHERE room_sid = %s AND interim = 1 AND speaker = %s AND at <= %s
+        AND (identity = %s OR %s = '')
+    """
+_SIZE: Final = "SELECT coalesce(sum(length(text)), 0) FROM texts"
+
+
+@final
+class PostgresTexts:
+    """See `TextStore`.  One connection; its calls run in a thread, one at a time."""
+
+    def __init__(self, url: str, retention: TextRetention) -> None:
+        self._url = url
+        self._retention = retention
+        self._db: Database | None = None
+        self._lock = trio.Lock()
+
+    async def write(self, texts: Sequence[ConversationText]) -> None:
+        """See `TextStore`."""
+
+        def write(db: Database) -> None:
+            for text in texts:
+                replaced = replaced_segments(text)
+                if replaced is not None:
+                    db.execute(_REPLACE_SEGMENTS, replaced)
+                words = " ".join(words_of(text.text))
+                db.execute(_WRITE, (*row_of(text, self._retention), words))
+
+        await self._call(write)
+
+    async def prune(self, now: float) -> int:
+        """See `TextStore`."""
+        return await self._call(lambda db: _prune(db, self._retention, now))
+
+    async def erase_run(self, room_sid: str, job_id: str) -> int:
+        """See `TextStore`."""
+        sql = "DELETE FROM texts WHERE room_sid = %s AND job_id = %s"
+        return await self._call(lambda db: db.execute(sql, (room_sid, job_id)).rowcount)
+
+    async def aclose(self) -> None:
+        """See `TextStore`."""
+        async with self._lock:
+            await trio.to_thread.run_sync(self._disconnect)
+
+    async def _call(self, work: Callable[[Database], T]) -> T:
+        def run() -> T:
+            try:
+                if self._db is None or self._db.closed:
+                    self._db = connect(self._url, WRITER_LIMITS)
+                    migrate(self._db, self._url)
+                with self._db.transaction():
+                    return work(self._db)
+            except psycopg.Error as error:
+                self._disconnect()
+                raise TextTrouble(str(trouble_of_database(self._url, error))) from None
+            except StoreRefused as refused:
+                self._disconnect()
+                raise TextTrouble(str(refused)) from None
+
+        async with self._lock:
+            return await trio.to_thread.run_sync(run)
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(psycopg.Error, OSError):
+                db.close()
+
+
+def _prune(db: Database, retention: TextRetention, now: float) -> int:
+    dropped = 0
+    for kinds, seconds in (
+        (["speech", "chat"], retention.spoken),
+        (["tool_arguments", "tool_output"], retention.tools),
+    ):
+        before = -1.0 if seconds is None else now - seconds
+        dropped += db.execute(
+            "DELETE FROM texts WHERE number IN (SELECT number FROM texts WHERE kind = ANY(%s) "
+            "AND (expires < %s OR at < %s) ORDER BY number LIMIT %s)",
+            (kinds, now, before, AT_ONCE),
+        ).rowcount
+    size = db.execute(_SIZE).fetchone()
+    if not dropped and size is not None and size[0] > retention.size:
+        dropped = db.execute(
+            "DELETE FROM texts WHERE number IN (SELECT number FROM texts ORDER BY number LIMIT %s)",
+            (AT_ONCE,),
+        ).rowcount
+    return dropped
+
+
+def _search(words: Collection[str]) -> tuple[str, str]:
+    return "words @@ plainto_tsquery('simple', ?)", " ".join(words)
+
+
+@contextmanager
+def open_database_texts(url: str) -> Generator[TextReader, None, None]:
+    """The texts in this database.  Raises `TextTrouble`, also from within the block."""
+    try:
+        with open_database_for_reading(url) as db, db.snapshot():
+            yield SqlTexts(
+                TextQueries(execute=db.execute, like=db.like, equals=_equals, search=_search)
+            )
+    except (ArchiveTrouble, NoStore, StoreRefused) as error:
+        raise TextTrouble(str(error)) from None
+
+
+def _equals(column: str) -> str:
+    return f"{column} = ?"
+
+
+def erase_person_texts_in_database(
+    url: str, names: Collection[str], room_sids: Collection[str]
+) -> int:
+    """As `bridge.store.sqlite_texts.erase_person_texts`.  Raises `TextTrouble`."""
+    mine = "identity = ANY(%s)"
+    try:
+        with connect(url, WRITER_LIMITS) as db, db.transaction():
+            rows = db.execute(f"SELECT DISTINCT room_sid FROM texts WHERE {mine}", (list(names),))  # noqa: S608
+            rooms = {room_sid for (room_sid,) in rows} | set(room_sids)
+            done = db.execute(f"DELETE FROM texts WHERE {mine}", (list(names),)).rowcount  # noqa: S608
+            return (
+                done
+                + db.execute(
+                    "DELETE FROM texts WHERE speaker = 'agent' AND room_sid = ANY(%s)",
+                    (list(rooms),),
+                ).rowcount
+            )
+    except psycopg.Error as error:
+        raise TextTrouble(str(trouble_of_database(url, error))) from None
+    except StoreRefused as refused:
+        raise TextTrouble(str(refused)) from None
