@@ -1,11 +1,12 @@
 """Makes a virtual environment hold exactly what a lock file names, then becomes Python in it.
 
-    environment.py VENV LOCK ARGUMENTS...
+    environment.py [--compile-later] VENV LOCK ARGUMENTS...
 
 Called by environment.sh where the environment is missing, unfinished, or made from
 another lock.  Standard library only.  Two at once: one installs, the other waits.
 An installation that was cut off is begun again, as the copy of the lock that says
-"finished" is written last.
+"finished" is written last.  `--compile-later`: each module is compiled when it is first imported,
+which is less work where few of the packages are used.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ class PrepareError(Exception):
         self.code = code
 
 
-def main(venv: Path, lock: Path, arguments: list[str]) -> NoReturn:
+def main(venv: Path, lock: Path, arguments: list[str], *, compiling: bool = True) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # Ends pip too.
     try:
         with ProgressLine(sys.stderr) as progress, exclusive(venv, progress) as held:
             if not is_current(venv, lock):
-                prepare(venv, lock, progress, held)
+                prepare(venv, lock, progress, held, compiling=compiling)
                 progress.close("ready")
     except PrepareError as error:
         print(f"room-actors: {error}", file=sys.stderr)
@@ -118,7 +119,7 @@ def is_current(venv: Path, lock: Path) -> bool:
     return same_lock and packages.is_dir() and os.access(venv / "bin" / "python", os.X_OK)
 
 
-def prepare(venv: Path, lock: Path, progress: ProgressLine, held: int) -> None:
+def prepare(venv: Path, lock: Path, progress: ProgressLine, held: int, *, compiling: bool) -> None:
     remove_old(venv)
     progress.say(f"preparing the environment in {venv} (once)")
     venv.mkdir()
@@ -134,8 +135,10 @@ def prepare(venv: Path, lock: Path, progress: ProgressLine, held: int) -> None:
         exact = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]
         quiet = ["--disable-pip-version-check"]
         run([*install, *exact, *quiet, "-r", str(lock)], output, Pip(progress, total), held)
-        progress("preparing the environment: compiling")
-        for jobs, folder in (("0", venv / "lib"), ("1", ROOT / "actors"), ("1", ROOT / "bridge")):
+        if compiling:
+            progress("preparing the environment: compiling")
+        folders = (("0", venv / "lib"), ("1", ROOT / "actors"), ("1", ROOT / "bridge"))
+        for jobs, folder in folders if compiling else ():
             # Only speed hangs on it: a checkout that cannot be written to is well.
             compileall = [python, "-I", "-m", "compileall", "-qq", "-j", jobs, str(folder)]
             subprocess.run(compileall, check=False, stdout=output, stderr=output)
@@ -219,4 +222,6 @@ def run(command: list[str], log: TextIO, pip: Pip, held: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    compiling = sys.argv[1] != "--compile-later"
+    places = sys.argv[1:] if compiling else sys.argv[2:]
+    main(Path(places[0]), Path(places[1]), places[2:], compiling=compiling)

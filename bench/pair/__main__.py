@@ -20,13 +20,14 @@ import bench.pair
 from bench.errors import BenchError
 from bench.measure import load, machine, save
 from bench.pair.case import Plan, measure
-from bench.pair.checkouts import ROOT, Checkouts, Side, environment_of
+from bench.pair.checkouts import Checkouts, Side
 from bench.pair.figures import Pairs, alone, figures
 from bench.rooms.sides import PEER
 from bench.scale.load import ensure_load
 from bench.scale.observers import GO, OBSERVERS, STOCK
 from bridge.lab.server import ServerError, ensure_server
 from bridge.lab.server.guarded_process import AT_ONCE, Guarded
+from bridge.lab.voice_agent.agents_environment import AgentsUnavailableError, ensure_agents
 from bridge.output.progress import ProgressLine
 
 MOST_ROOMS: Final = 500
@@ -105,9 +106,10 @@ def all_sides(options: argparse.Namespace, folder: Path) -> list[Side]:
     sides += [checkouts.tree(python=python) for python in dict.fromkeys(options.python)]
     asked = {GO: options.go, PEER: options.agents, STOCK: options.sdk}
     if options.agents:
-        lock = ROOT / "bench" / "rooms" / "peer.lock"
-        python = environment_of(lock, name="rooms") / "bin" / "python"
-        os.environ["BENCH_PEER_PYTHON"] = str(python)
+        try:
+            os.environ["BENCH_PEER_PYTHON"] = str(ensure_agents())
+        except AgentsUnavailableError as error:
+            raise BenchError(str(error)) from None
     return sides + [Side(name, OBSERVERS[name]) for name, wanted in asked.items() if wanted]
 
 

