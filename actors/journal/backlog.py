@@ -332,6 +332,15 @@ class Backlog:
 
     # ------------------------------------------------------------ for the store's actor
 
+    def restore(self, journal: RowSource, rows: Iterable[JournalRow]) -> None:
+        """Add rows that were withdrawn, under the number that their session has now."""
+        rows = [evolve(row, session=journal.number) for row in rows]
+        for row in rows:
+            self._append(row, _cost(row))
+        self._changed[journal.number] = ChangedSession(journal, rows[0].at if rows else 0.0)
+        self._changed[journal.number].urgent = True
+        self.has_work.set()
+
     def take(self, now: float) -> Batch:
         """Take everything that waits.  A batch that failed before is given again, alone.
 

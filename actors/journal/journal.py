@@ -145,6 +145,15 @@ class Journal:
         """The journal of a session that an earlier run stored."""
         return cls(stored.session, stored.state, backlog, seq=stored.seq, lost=stored.lost)
 
+    def renumber(self, number: int) -> None:
+        """Take another key: a session of another worker has this one.
+
+        Only while nothing of this session is in the archive.
+        """
+        rows = self._backlog.withdraw(self)
+        self.number = number
+        self._backlog.restore(self, rows)
+
     def adopt(self, stored: StoredSession, seen_until: float) -> None:
         """Go on from the session that an earlier run stored, which became known only now.
 

@@ -165,9 +165,9 @@ class RoomLeases(Protocol):
     ) -> RoomLease | None:
         """Own this room.  None: another worker owns it, or is about to (`reserve`).
 
-        `number` is that of a session which began here without a lease (the database was away).  A
-        new session keeps it; a stored one has another number, and its journal must be adopted.
-        A room that this worker owns already is given again.
+        `number` is that of a session which began here without a lease (the database was away).
+        Where the lease has another number, `Journal.adopt` a stored session, and `Journal.renumber`
+        a new one.  Then `Backlog.unfence` it.  A room that this worker owns already is given again.
         """
         ...
 

@@ -118,13 +118,13 @@ class SimulatedDisk:
             await self._take_time()
         except trio.Cancelled:
             if self.keeps_interrupted_batch and self.refusal is None:
-                self._append(batch)
+                self.append(batch)
             raise
         if self.slow:
             self._injected("disk_slow")
         if self.refusal is not None:
             self._refuse()
-        self._append(batch)
+        self.append(batch)
         if self.torn:
             self.torn -= 1
             self.troubled_at = trio.current_time()
@@ -170,6 +170,10 @@ class SimulatedDisk:
         """The number of every stored session."""
         return sorted(self._saved)
 
+    def has(self, number: int) -> bool:
+        """True if there is a checkpoint of this session."""
+        return number in self._saved
+
     @property
     def sessions(self) -> list[SessionState]:
         """Every stored session."""
@@ -205,7 +209,8 @@ class SimulatedDisk:
             seq += 1
         return seq
 
-    def _append(self, batch: Batch) -> None:
+    def append(self, batch: Batch) -> None:
+        """Store a batch at once."""
         for row in batch.rows:
             self.rows.setdefault(row.session, {})[row.seq] = row
         for one in batch.checkpoints:

@@ -67,6 +67,22 @@ def test_the_last_batch_of_a_released_session_has_all_of_it() -> None:
     assert written(history.batch()) == set()
 
 
+def test_a_session_whose_number_another_one_has_is_written_under_its_new_number() -> None:
+    history = History()
+    journal = history.begin()
+    before = journal.number
+    history.backlog.take(history.now)
+    history.backlog.fence({before})
+    history.talk(journal)
+    journal.renumber(before + 7)
+    batch = history.backlog.take(history.now)
+    assert written(batch) == set()
+    history.backlog.done()
+    batch = history.batch()
+    assert seqs(batch, before + 7) == list(range(journal.seq + 1))
+    assert [one.session for one in batch.checkpoints] == [before + 7]
+
+
 class _Owned:
     """An archive that takes the sessions of one worker."""
 
