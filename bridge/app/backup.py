@@ -1,7 +1,8 @@
 """A backup of a data directory in one file, and back.
 
 A backup is an SQLite file: the store (`bridge.store.schema`), and beside its tables those of the
-outbox (`bridge.outlets.sqlite_outbox`) under the same names.  A copy of `store.db` alone would lack
+outbox (`bridge.outlets.sqlite_outbox`) and of the texts of conversations, where they are kept
+(`bridge.store.sqlite_texts`), under the same names.  A copy of `store.db` alone would lack
 all that stands in its write-ahead log.  The id of the worker is not in it: two workers must never
 have the same one.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -25,7 +26,7 @@ from attrs import frozen
 
 from actors.journal.session_reader import NoStore, StoreRefused
 from bridge.outlets import sqlite_outbox
-from bridge.store import schema
+from bridge.store import schema, sqlite_texts
 from bridge.store.directory_lock import DirectoryLock
 from bridge.store.store_errors import is_damage, trouble_of
 
@@ -64,7 +65,12 @@ def write_backup(data_dir: Path, target: Path, progress: Progress) -> BackupCont
         _require_backup(target)
     part = target.with_name(f"{target.name}.part-{os.getpid()}")
     try:
-        with _errors_of(source), _outbox_snapshot(data_dir / sqlite_outbox.FILE) as outbox:
+        texts_file = data_dir / sqlite_texts.FILE
+        with (
+            _errors_of(source),
+            _snapshot(data_dir / sqlite_outbox.FILE) as outbox,
+            _snapshot(texts_file) as texts,
+        ):
             with closing(schema.open_for_reading(source)) as db:
                 schema.require_ours(db, source)
                 with _errors_of(part):
@@ -72,6 +78,8 @@ def write_backup(data_dir: Path, target: Path, progress: Progress) -> BackupCont
             with _errors_of(part), closing(_connect(part)) as copied:
                 if outbox is not None:
                     _copy_outbox(outbox, copied)
+                if texts is not None:
+                    _copy_texts(texts, copied, sqlite_texts.SCHEMA[:1])
                 progress("checking the copy")
                 schema.require_whole(copied)
                 content = _content(copied, part)
@@ -96,13 +104,13 @@ def restore_backup(
     (the disk, a damaged backup).
     """
     _require_backup(backup)
-    store, outbox = data_dir / schema.FILE, data_dir / sqlite_outbox.FILE
-    parts = [Path(f"{path}.part-{os.getpid()}") for path in (store, outbox)]
+    files = [data_dir / one.FILE for one in (schema, sqlite_outbox, sqlite_texts)]
+    parts = [Path(f"{path}.part-{os.getpid()}") for path in files]
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = DirectoryLock(data_dir)
         try:
-            there = [path for path in (store, outbox) if os.path.lexists(path)]
+            there = [path for path in files if os.path.lexists(path)]
             if there and not replace:
                 raise StoreRefused(
                     f"{there[0]} is there already: --replace moves it aside, or name another "
@@ -116,8 +124,9 @@ def restore_backup(
                     _copy(db, parts[0], progress)
                 with closing(_connect(parts[0])) as copied:
                     _move_outbox(copied, parts[1])
+                    _move_texts(copied, parts[2])
             moved = [_move_aside(path) for path in there]
-            for part, path in zip(parts, (store, outbox), strict=True):
+            for part, path in zip(parts, files, strict=True):
                 if part.exists():
                     _sync(part)
                     part.replace(path)
@@ -173,6 +182,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     """A new file: where writing it fails it is deleted, so it needs no journal beside it."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = MEMORY")
+    # What is moved out of a copy must not stay in its free pages.
+    db.execute("PRAGMA secure_delete = ON")
     return db
 
 
@@ -193,15 +204,15 @@ def _copy(source: sqlite3.Connection, target: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _outbox_snapshot(path: Path) -> Generator[sqlite3.Connection | None, None, None]:
-    """The outbox as it is now, until the end of the block; None where there is none."""
+def _snapshot(path: Path) -> Generator[sqlite3.Connection | None, None, None]:
+    """The file as it is now, until the end of the block; None where there is none."""
     if not _is_file(path):
         yield None
         return
     with closing(schema.open_for_reading(path)) as db:
         db.execute("BEGIN")
-        db.execute("SELECT count(*) FROM outlets").fetchone()
-        yield db
+        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        yield db if tables else None
 
 
 def _copy_outbox(outbox: sqlite3.Connection, target: sqlite3.Connection) -> None:
@@ -227,6 +238,32 @@ def _move_outbox(copied: sqlite3.Connection, target: Path) -> None:
     with schema.transaction(copied):
         for table in OUTBOX_TABLES:
             copied.execute(f"DROP TABLE {table}")
+
+
+def _copy_texts(
+    texts: sqlite3.Connection, target: sqlite3.Connection, schema_of_texts: Sequence[str]
+) -> None:
+    with schema.transaction(target):
+        for statement in schema_of_texts:
+            target.execute(statement)
+        rows = texts.execute("SELECT * FROM texts")
+        marks = ", ".join("?" * len(rows.description))
+        target.executemany(f"INSERT INTO texts VALUES ({marks})", rows)  # noqa: S608
+
+
+def _move_texts(copied: sqlite3.Connection, target: Path) -> None:
+    """Out of the copy of a backup into a file of its own, with its index of words."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'texts'"
+    if not copied.execute(query).fetchone()[0]:
+        return
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(_connect(target)) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _copy_texts(copied, db, sqlite_texts.SCHEMA)
+        db.execute(f"PRAGMA application_id = {sqlite_texts.APPLICATION}")
+        db.execute(f"PRAGMA user_version = {sqlite_texts.VERSION}")
+    with schema.transaction(copied):
+        copied.execute("DROP TABLE texts")
 
 
 def _content(db: sqlite3.Connection, path: Path) -> BackupContent:

@@ -1,7 +1,7 @@
 """`room-actors forget`: one person erased from everything that is stored.
 
-The sessions in a data directory or in a database, and in the data directory the webhooks that wait
-and the bans.  Files that were set aside (damaged stores, stores
+The sessions and the texts of conversations in a data directory or in a database, and in the data
+directory the webhooks that wait and the bans.  Files that were set aside (damaged stores, stores
 that a backup replaced) are not changed: they are named.  At the end every file is searched for the
 bytes of the identity, so that the report says what is there and not what should be.
 """
@@ -24,6 +24,7 @@ from bridge.store.directory_lock import lock_owner
 from bridge.store.person_erasure import ErasureReport, Progress
 from bridge.store.schema import FILE
 from bridge.store.sqlite_erasure import erase_from_directory, names_in_directory
+from bridge.store.sqlite_texts import erase_person_texts
 
 _SET_ASIDE: Final = (".corrupt-", ".replaced-", ".part-")
 _PASSED_OVER: Final = ("lock",)
@@ -34,6 +35,8 @@ class ForgetReport:
     """What `forget` did, and what it could not do."""
 
     store: ErasureReport
+    texts: int = 0
+    """Texts of conversations that were dropped."""
     webhooks: int = 0
     """Deliveries that were rewritten."""
     bans: list[str] = field(factory=list[str])
@@ -51,6 +54,7 @@ class ForgetReport:
         return not (
             self.store.sessions
             or self.store.left
+            or self.texts
             or self.webhooks
             or self.bans
             or self.bans_left
@@ -67,16 +71,23 @@ class ForgetReport:
 def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport:
     """Erase the person with this identity or person key.
 
-    Raises `NoStore`, `StoreRefused`, `ArchiveTrouble` and `OutboxTrouble`.
+    Raises `NoStore`, `StoreRefused`, `ArchiveTrouble`, `TextTrouble` and `OutboxTrouble`.
     """
     if store.database_url is None:
         names = names_in_directory(store.data_dir, person)
         report = ForgetReport(erase_from_directory(store.data_dir, names, progress))
+        progress("texts of conversations")
+        report.texts = erase_person_texts(store.data_dir, names, report.store.room_sids)
     else:
         from bridge.postgres.postgres_erasure import erase_from_database, names_in_database
+        from bridge.postgres.postgres_texts import erase_person_texts_in_database
 
         names = names_in_database(store.database_url, person)
         report = ForgetReport(erase_from_database(store.database_url, names, progress))
+        progress("texts of conversations")
+        report.texts = erase_person_texts_in_database(
+            store.database_url, names, report.store.room_sids
+        )
     if store.data_dir.is_dir():
         _erase_files(store.data_dir, names, report, progress)
     return report

@@ -8,10 +8,10 @@
 
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
 `/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/collections`, `/http`,
-`/reconciler`, `/announcements/ID` for each playback, `/outlet-NAME` for each endpoint of webhooks,
-and `/monitors/AJ_x` for each monitored person.  A crash anywhere is logged and restarted here.  A
-worker that LiveKit rejects (wrong secret) has not crashed: no restart would mend that, so the
-program ends.
+`/reconciler`, `/texts` where texts are kept, `/announcements/ID` for each playback, `/outlet-NAME`
+for each endpoint of webhooks, and `/monitors/AJ_x` for each monitored person.  A crash anywhere is
+logged and restarted here.  A worker that LiveKit rejects (wrong secret) has not crashed: no restart
+would mend that, so the program ends.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ from bridge.app.session_source import open_sessions
 from bridge.app.signal_log import SignalLog
 from bridge.app.store_archive import open_archive
 from bridge.app.store_feed import open_feed
+from bridge.app.text_keeping import start_text_keeper
 from bridge.app.worker_id import WorkerId, worker_id
 from bridge.config.http_address import HttpAddress
 from bridge.config.rule_list import rules_of
@@ -81,6 +82,7 @@ from bridge.livekit.worker.worker_rejection import WorkerRejected
 from bridge.store.retention import Retention
 
 if TYPE_CHECKING:
+    from actors.journal.text_keeper import TextKeeper
     from actors.publishing.publishing_port import PublishingPort
     from bridge.app.followed_sessions import FollowedSessions
     from bridge.app.media_publishing import MediaPublishing
@@ -127,6 +129,8 @@ class Program:
     """The monitors of people; None where no such jobs are taken."""
     announcements: AnnouncementDesk | None = None
     """Takes orders to say or play something."""
+    texts: TextKeeper | None = None
+    """Keeps texts of conversations; None where none is kept."""
 
     def refuse(self, reason: str) -> None:
         """End the program: it cannot work with these settings."""
@@ -145,6 +149,8 @@ class Program:
         await self.rooms.leave_all()
         self.closing = "the store"
         await self.rooms.flush()
+        if self.texts is not None:
+            await self.texts.aclose()
         if self.outlets is not None:
             self.closing = "webhooks"
             await self.outlets.deliver_the_rest(LAST_DELIVERIES)
@@ -278,6 +284,9 @@ async def _start_everything(
     heartbeat = Heartbeat(partial(report_suspension, api.clock, rooms))
     program = Program(rooms, worker, system, entries=entries, clock=api.clock, heartbeat=heartbeat)
     program.announcements = desk
+    program.texts = start_text_keeper(
+        settings, system, trusted_clock=api.clock.agreed, announce=announce
+    )
     heartbeat.start()
     _start_outlets(settings, program, config.api_key)
     if {"participant", "publisher"}.intersection(settings.job_types):

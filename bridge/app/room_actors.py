@@ -171,7 +171,14 @@ def _report_subscriber_failure(name: str, error: Exception) -> None:
 
 
 _ERRORS: Final = frozenset(
-    {"store_trouble", "store_unreadable", "outbox_trouble", "outbox_full", "outlet_disabled"}
+    {
+        "store_trouble",
+        "store_unreadable",
+        "outbox_trouble",
+        "outbox_full",
+        "outlet_disabled",
+        "texts_trouble",
+    }
 )
 """Announcements that somebody has to act upon."""
 

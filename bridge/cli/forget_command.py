@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def _forget(flags: Flags) -> int:
     from actors.journal.archive import ArchiveTrouble
+    from actors.journal.conversation_texts import TextTrouble
     from actors.journal.session_reader import NoStore, StoreRefused
     from actors.outlets.outbox_port import OutboxTrouble
     from bridge.app.forget import forget
@@ -33,7 +34,7 @@ def _forget(flags: Flags) -> int:
     except NoStore:
         complain(no_store(store))
         return FAILED
-    except (StoreRefused, ArchiveTrouble, OutboxTrouble) as error:
+    except (StoreRefused, ArchiveTrouble, TextTrouble, OutboxTrouble) as error:
         complain(str(error))
         return FAILED
     if report.nothing:
@@ -52,6 +53,8 @@ def _lines(report: ForgetReport, address: StoreAddress) -> list[str]:
     store = report.store
     others = "; these are one person: " + ", ".join(map(harmless, store.identities))
     counts = f"{store.sessions} sessions, {store.records} records, {store.alerts} alerts"
+    if report.texts:
+        counts += f", {report.texts} texts of conversations"
     also = others if len(store.identities) > 1 else ""
     lines = [
         f"erased in {counts}, {report.webhooks} webhooks that wait{also}",

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
+from actors.journal.text_masks import BUILT_IN
 from bridge.config import values
 from bridge.config.values import HttpAddress
 from bridge.config.webhook_list import endpoint_url, signing_secrets
@@ -155,6 +156,23 @@ TABLE: Final[tuple[Setting, ...]] = (
         "keep-size", "ROOM_ACTORS_KEEP_SIZE", "SIZE", values.size(10**6, 10**15),
         "most bytes of the store; above it the longest timelines go, then the oldest sessions",
         default=10 * 10**9, default_text="10GB",
+    ),
+    _row(
+        "keep-transcripts", "ROOM_ACTORS_KEEP_TRANSCRIPTS", "TIME",
+        values.duration_or_off(3600, 100 * YEAR),
+        "keep what agents and the people who talk to them say and write, for this time",
+        default_text="off",
+    ),
+    _row(
+        "keep-tool-payloads", "ROOM_ACTORS_KEEP_TOOL_PAYLOADS", "TIME",
+        values.duration_or_off(3600, 100 * YEAR),
+        "keep arguments and results of agents' tools, for this time", default_text="off",
+    ),
+    _row(
+        "mask-text", "ROOM_ACTORS_MASK_TEXT", "KINDS", values.choices(*BUILT_IN),
+        "never store these parts of such texts: card, phone, email; more of them as [[mask]] in "
+        "--config",
+        default=(), default_text="none", empty_env_counts=True, kind="list",
     ),
     _row(
         "database-url", "ROOM_ACTORS_DATABASE_URL", "URL", values.database_url,

@@ -26,7 +26,8 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 
 from bridge.config import (
-    limit_list,  # noqa: F401  (these make [[limit]] and [[rule]] settings)
+    limit_list,  # noqa: F401  (these make [[limit]], [[mask]] and [[rule]] settings)
+    mask_list,  # noqa: F401
     rule_list,  # noqa: F401
     values,
 )
@@ -95,6 +96,11 @@ class Settings:
     keep_events: float
     keep_size: int
     """Bytes."""
+    keep_transcripts: float | None
+    """None: no speech and no chat of agents is stored."""
+    keep_tool_payloads: float | None
+    mask_text: tuple[str, ...]
+    """Names of `actors.journal.text_masks.BUILT_IN`."""
     database_url: str | None = field(repr=False)
     events: str
     """`shared`: all events go to the database."""

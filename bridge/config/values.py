@@ -224,6 +224,21 @@ def duration(least: float, most: float) -> Parser[float]:
     return parse
 
 
+def duration_or_off(least: float, most: float) -> Parser[float | None]:
+    """Seconds as `duration` reads them; `off` is None."""
+    parse_duration = duration(least, most)
+
+    def parse(value: object) -> float | None:
+        if value is False or (isinstance(value, str) and value.strip().lower() == "off"):
+            return None
+        try:
+            return parse_duration(value)
+        except BadValue as error:
+            raise BadValue(f"{error}, or off") from None
+
+    return parse
+
+
 def _seconds(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -292,7 +307,7 @@ def switch(value: object) -> bool:
     return answer
 
 
-def choices(*words: str, required: str) -> Parser[tuple[str, ...]]:
+def choices(*words: str, required: str = "") -> Parser[tuple[str, ...]]:
     """Several of `words`, with `required` among them: a list, or text with commas between."""
 
     def parse(value: object) -> tuple[str, ...]:
@@ -301,7 +316,7 @@ def choices(*words: str, required: str) -> Parser[tuple[str, ...]]:
             if one not in words:
                 hint = did_you_mean(one, words)
                 raise BadValue(f"{shown(one)} is not known; give some of {','.join(words)}{hint}")
-        if required not in given:
+        if required and required not in given:
             raise BadValue(f"{required} is missing; give {required}, or {','.join(words)}")
         return given
 

@@ -121,6 +121,8 @@ class ErasureReport:
     left: list[LeftSession] = field(factory=list[LeftSession])
     unreadable: int = 0
     """Sessions with something that cannot be read, and so was left as it is."""
+    room_sids: tuple[str, ...] = ()
+    """Room SIDs of the sessions that list the person."""
 
 
 def person_names(db: ReadConnection, person: str) -> tuple[str, ...]:
@@ -143,9 +145,21 @@ def _related(db: ReadConnection, name: str) -> set[str]:
     return {one for row in rows if name in row for one in row if one}
 
 
+def _person_rooms(db: ReadConnection, names: Sequence[str]) -> tuple[str, ...]:
+    rooms = dict[str, None]()
+    for name in names:
+        rows = db.execute(
+            "SELECT identity, person, room_sid FROM people JOIN sessions USING (session) "  # noqa: S608
+            f"WHERE {db.equals('identity')} OR {db.equals('person')}",
+            (name, name),
+        )
+        rooms.update((row[2], None) for row in rows if name in row[:2])
+    return tuple(rooms)
+
+
 def erase_names(store: ErasableStore, names: Sequence[str], progress: Progress) -> ErasureReport:
     """Erase everything with these identities and person keys."""
-    report = ErasureReport(tuple(names))
+    report = ErasureReport(tuple(names), room_sids=_person_rooms(store.reading, names))
     _StoreErasure(store, frozenset(names), report).erase_all(progress)
     return report
 

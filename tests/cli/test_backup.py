@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.journal.conversation_texts import ConversationText, TextFilters, TextRetention
 from actors.outlets.outbox_port import Parked
 from actors.outlets.outlet_port import Delivery
 from actors.session import SessionView
@@ -23,6 +24,7 @@ from bridge.outlets.sqlite_outbox import SqliteOutbox
 from bridge.store.schema import FILE, open_for_writing
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
+from bridge.store.sqlite_texts import SqliteTexts, open_texts
 from tests.cli.conftest import RunCommand
 from tests.store.store_directory import contents, fill_store, recovered_ids
 from tests.store.stored_history import T0, History
@@ -154,6 +156,23 @@ async def test_a_webhook_is_never_ahead_of_the_store_that_a_backup_has(tmp_path:
     restore_backup(file, other, silent, replace=False)
     with closing(sqlite3.connect(other / OUTBOX)) as db:
         assert db.execute("SELECT cursor FROM outlets").fetchall() == [("1.1",)]
+
+
+async def test_texts_of_conversations_come_along_and_can_be_searched_again(tmp_path: Path) -> None:
+    data, file, other = tmp_path / "data", tmp_path / "backup.db", tmp_path / "other"
+    await fill_store(data)
+    texts = SqliteTexts(data, TextRetention(spoken=3_600.0))
+    spoken = ConversationText(
+        "shop", "RM_1", "AJ_1", "item_1", "speech", "person", "alice", 1.0, "a grand piano"
+    )
+    await texts.write([spoken])
+    write_backup(data, file, silent)
+    await texts.aclose()
+    restore_backup(file, other, silent, replace=False)
+    with open_texts(other) as reader:
+        assert reader is not None
+        assert list(reader.texts(filters=TextFilters(search="piano")).texts) == [spoken]
+    assert b"grand" not in (other / FILE).read_bytes()
 
 
 async def test_what_is_there_is_never_overwritten(

@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
+from attrs import evolve
 
+from actors.journal.conversation_texts import ConversationText, TextRetention
 from actors.journal.session_filters import Filters
 from actors.outlets.outbox_port import Parked
 from actors.outlets.outlet_port import Delivery
@@ -34,6 +36,7 @@ from bridge.outlets.sqlite_outbox import SqliteOutbox
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
+from bridge.store.sqlite_texts import SqliteTexts, open_texts
 from tests.store.stored_history import History
 
 MINE = ("zebediah", "Zebedee the Great", "my-secret-metadata", "my-attribute", "my-own-message")
@@ -160,6 +163,28 @@ def test_beside_a_worker_no_byte_of_a_session_that_is_over_stays(tmp_path: Path)
             assert texts_in(tmp_path) == []
 
     trio.run(run)
+
+
+async def test_texts_of_conversations_are_dropped_with_the_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = History()
+    in_a_room(history, "RM_1")
+    history.now += 2 * HOUR
+    async with open_store(tmp_path, instance="w") as archive:
+        await history.write_to(archive)
+    texts = SqliteTexts(tmp_path, TextRetention(spoken=HOUR))
+    mine = ConversationText(
+        "shop", "RM_1", "AJ_1", "item_1", "speech", "person", "zebediah", 1.0, "my-own-message"
+    )
+    answer = evolve(mine, item="item_2", speaker="agent", identity="agent-AJ_1")
+    await texts.write([mine, answer, evolve(mine, item="item_3", identity="bob", text="hello")])
+    await texts.aclose()
+    await trio.to_thread.run_sync(main, ["forget", "zebediah", "--data-dir", str(tmp_path)])
+    assert "2 texts of conversations" in capsys.readouterr().out
+    with open_texts(tmp_path) as reader:
+        assert reader is not None
+        assert [one.text for one in reader.transcript("RM_1")] == ["hello"]
 
 
 def test_a_person_key_stands_for_all_identities(
