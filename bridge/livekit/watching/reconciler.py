@@ -13,6 +13,7 @@ registered and not draining:
    without people leave a tenth of the places free.
 2. `room_inspection` lists who is in each room that is due.  In a room that is not ours it finds out
    whether an agent of our name is there or on its way.  If not, `room_acquisition` gets the room.
+   `ghost_probes` finds agents that are listed and not there.
    In a room that is ours it finds out whether another worker was there before us.  Then we leave
    the room, and our session of it ends.
 
@@ -31,6 +32,7 @@ from attrs import Factory, define, field
 
 from actors.runtime import Backoff, first_of
 from bridge.livekit.server_api import ServerApi
+from bridge.livekit.watching.ghost_probes import GhostProbes
 from bridge.livekit.watching.room_acquisition import RECHECK_INTERVAL, RoomAcquisition
 from bridge.livekit.watching.room_candidates import (
     LAUNCH_WINDOW,
@@ -108,6 +110,7 @@ class Reconciler:
     without people are among them."""
     _state: WatchState = field(init=False)
     _inspection: RoomInspection = field(init=False)
+    _ghosts: GhostProbes = field(init=False)
     _log: WatchLog = field(init=False)
     _requests: set[str] = field(factory=set[str], init=False)
     """The SIDs of the rooms to inspect at once."""
@@ -120,21 +123,28 @@ class Reconciler:
             raise ValueError("rooms can only be dispatched to under an agent name")
         self._log = WatchLog(self.agent_name, self.instance)
         self._state = WatchState(self.api, self.worker, self.agent_name, self.rooms, self._log)
+        self._ghosts = GhostProbes(self.api, self._log, self.inspect_now)
         self._inspection = RoomInspection(
             self._state,
             RoomAcquisition(self._state, self.claims_when_alone),
+            self._ghosts,
             self.instance,
             self.former_instances,
             self.rng,
         )
 
     def inspect_now(self, room_sid: str) -> None:
-        """Inspect this room at once: a webhook named it."""
+        """Inspect this room at once: a webhook or a probe named it."""
         self._requests.add(room_sid)
         self._requested.set()
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._ghosts.nursery = nursery
+            await self._run_passes()
+
+    async def _run_passes(self) -> None:
         self._inspection.began_at = trio.current_time()
         began = False
         while True:
@@ -272,6 +282,7 @@ class Reconciler:
             if people_came or room.sid in requests:
                 known.inspect_at = min(known.inspect_at, now)
         self._state.memory = memory
+        self._ghosts.keep_rooms(memory)
         return memory
 
     def _set_limits(
@@ -297,7 +308,7 @@ def _on_outage(known: RoomMemory, at: float) -> None:
 
 def _on_acquired(known: RoomMemory, now: float) -> None:
     known.inspect_at, known.inspections = now + SETTLED_AFTER, 0
-    known.unplaced = known.watched_by_others = False
+    known.unplaced = known.watched_by_others = known.has_ghosts = False
     known.leftover_since = float("inf")
 
 

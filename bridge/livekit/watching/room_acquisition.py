@@ -4,13 +4,14 @@
   list the dispatches again: if another reconciler dispatched in the same moment, both see both,
   and the later dispatch is taken back.
 * A **claim** (`Worker.claim`) brings a job for this worker at once.  It is used for rooms whose
-  sessions are to be resumed, and while more rooms wait than LiveKit launches promptly (measured:
-  300 claims are jobs after 0.1 s, 100 dispatches right after a registration after 5.6 s).  A
-  claimed job is in the worker's book like any other, so its place, its status and its end are
-  counted once; a join with a token of our own would not be.  Two workers can claim the same room;
-  the inspection of own rooms settles that.  So each worker claims only as many rooms as it can
-  enter in that moment, in a random order, and inspects each before.  A worker that sees no other
-  one (`claims_when_alone`) has nothing to spread and claims every room.
+  sessions are to be resumed, for rooms with ghosts (a dispatch goes to the room's node, which may
+  be dead), and while more rooms wait than LiveKit launches promptly (measured: 300 claims are jobs
+  after 0.1 s, 100 dispatches right after a registration after 5.6 s).  A claimed job is in the
+  worker's book like any other, so its place, its status and its end are counted once; a join with
+  a token of our own would not be.  Two workers can claim the same room; the inspection of own rooms
+  settles that.  So each worker claims only as many rooms as it can enter in that moment, in a
+  random order, and inspects each before.  A worker that sees no other one (`claims_when_alone`)
+  has nothing to spread and claims every room.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class RoomAcquisition:
 
     def _should_claim(self, room: ListedRoom, known: RoomMemory) -> bool:
         state = self.state
-        # A dispatch could go to an agent that only has our name.
-        if not state.agent_name or state.log.namesake_rooms:
+        # A dispatch could go to an agent that only has our name, or to a node that is dead.
+        if not state.agent_name or state.log.namesake_rooms or known.has_ghosts:
             return True
         many = state.burst > MAX_PROMPT_LAUNCHES
         alone = trio.current_time() - state.others_seen_at > ALONE_AFTER

@@ -126,6 +126,8 @@ class RoomMemory:
     leftover_since: float = float("inf")
     """Since when an agent with our instance id is there that is not ours now."""
     watched_by_others: bool = False
+    has_ghosts: bool = False
+    """An agent of ours was listed in it that is not there.  Its node may be dead."""
     has_people: bool = False
     """Somebody was in it at the last inspection."""
     place_from: str = ""

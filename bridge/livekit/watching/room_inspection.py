@@ -14,6 +14,7 @@ from livekit.protocol import models
 
 from actors.runtime import Backoff
 from bridge.livekit.api_errors import NotFound
+from bridge.livekit.watching.ghost_probes import GhostProbes
 from bridge.livekit.watching.room_acquisition import RoomAcquisition
 from bridge.livekit.watching.room_candidates import (
     DISPATCH_GRACE,
@@ -39,7 +40,7 @@ API, 2 ms of a core.  So the pause begins anew after an outage, and doubles from
 
 MAX_LEFTOVER_AGE: Final = 30.0
 """Seconds for which a participant with our own instance id can be left behind by a crash: LiveKit
-removes those after 23 s.  If one stays longer, another worker uses the same id."""
+removes those after 23 s.  If one stays longer, it is a ghost, or another worker has our id."""
 
 
 @define(eq=False)
@@ -48,6 +49,7 @@ class RoomInspection:
 
     state: WatchState
     acquisition: RoomAcquisition
+    ghosts: GhostProbes
     instance: str
     former_instances: frozenset[str]
     rng: random.Random
@@ -72,7 +74,14 @@ class RoomInspection:
         if any(agent.identity in identities for agent in agents):
             known.inspections += 1
             known.inspect_at += OWN_ROOM_PAUSE.delay(known.inspections, self.rng)
-        for identity in duplicate_agents(agents, identities, self.instance):
+        if not duplicate_agents(agents, identities, self.instance):
+            return
+        rivals = [agent for agent in agents if agent.identity not in identities]
+        answering = self.ghosts.answering(
+            room, [agent for agent in rivals if agent.instance != self.instance]
+        )
+        watchers = [agent for agent in agents if agent not in rivals or agent in answering]
+        for identity in duplicate_agents(watchers, identities, self.instance):
             log.info("room_left_to_another", room=room.name, room_sid=room.sid)
             with suppress(NotFound):  # It may have left by itself.
                 await self.state.api.remove_participant(room.name, identity)
@@ -100,14 +109,14 @@ class RoomInspection:
         if not state.worker.identities.isdisjoint(agent.identity for agent in agents):
             # We are back in a new instance of the room, whose SID our job does not have yet.
             return False
-        # An agent that a crash of ours left behind watches nothing.  It shows that the room
-        # exists.  Its dispatch may look new, so the dispatches do not matter.
-        left_behind = self._is_left_behind(agents, known)
-        known.watched_by_others = bool(agents) and not left_behind
+        # An agent that a crash of ours left behind, or a ghost, watches nothing.  It shows that
+        # the room exists.  Its dispatch may look new, so the dispatches do not matter.
+        watchers = self._watchers(room, known, agents)
+        known.watched_by_others = bool(watchers)
         if known.watched_by_others:
             state.others_seen_at = trio.current_time()
         if agents:
-            return left_behind
+            return not watchers
         # A dispatch would create a room again that ended meanwhile.
         if not (participants or await self._exists(room)):
             return False
@@ -125,21 +134,31 @@ class RoomInspection:
             known.inspect_at = min(known.inspect_at, trio.current_time() + wait)
         return not wait
 
+    def _watchers(
+        self, room: ListedRoom, known: RoomMemory, agents: Sequence[ListedAgent]
+    ) -> Sequence[ListedAgent]:
+        """The agents of other workers that may really be there."""
+        if self._is_left_behind(agents, known):
+            return ()
+        present = self.ghosts.present(room, agents)
+        known.has_ghosts = len(present) < len(agents)
+        namesakes_of_ours = [agent for agent in present if agent.instance == self.instance]
+        if namesakes_of_ours and self.ghosts.answering(room, namesakes_of_ours):
+            self.state.log.instance_shared()
+        return present
+
     async def _exists(self, room: ListedRoom) -> bool:
         return any(one.sid == room.sid for one in await self.state.api.list_rooms([room.name]))
 
     def _is_left_behind(self, agents: Collection[ListedAgent], known: RoomMemory) -> bool:
-        """True if all of `agents` are of our own instance, and were not seen for too long."""
+        """True if all of `agents` are of our own instance, and have not been listed for long."""
         instances = {agent.instance for agent in agents}
         if not instances or not instances <= {self.instance, *self._former_instances()}:
             known.leftover_since = float("inf")
             return False
         now = trio.current_time()
         known.leftover_since = min(known.leftover_since, now)
-        if now - known.leftover_since < MAX_LEFTOVER_AGE:
-            return True
-        self.state.log.instance_shared()
-        return False
+        return now - known.leftover_since < MAX_LEFTOVER_AGE
 
     def _former_instances(self) -> frozenset[str]:
         recent = trio.current_time() - self.began_at < MAX_LEFTOVER_AGE

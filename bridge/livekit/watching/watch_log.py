@@ -15,6 +15,9 @@ log = structlog.get_logger()
 MAX_NAMESAKES: Final = 20
 """Rooms for which the log says that another agent has our name."""
 
+MAX_GHOSTS: Final = 100
+"""Agents of which the log says that LiveKit lists them although they are not there."""
+
 
 @define(eq=False)
 class WatchLog:
@@ -28,6 +31,7 @@ class WatchLog:
     _unplaced: int = field(default=0, init=False)
     _faults: int = field(default=0, init=False)
     """Errors that were no `ApiError`."""
+    _ghosts: int = field(default=0, init=False)
     _instance_shared: bool = field(default=False, init=False)
 
     def text_of(self, error: Exception) -> str:
@@ -70,6 +74,19 @@ class WatchLog:
                 room_sid=room_sid,
                 identity=identity,
                 last=self.namesake_rooms == MAX_NAMESAKES,
+            )
+
+    def ghost(self, room: str, room_sid: str, identity: str, instance: str) -> None:
+        """LiveKit lists an agent that is not there.  Call it once for each agent."""
+        self._ghosts += 1
+        if self._ghosts <= MAX_GHOSTS:
+            log.warning(
+                "ghost_listed",
+                room=room,
+                room_sid=room_sid,
+                identity=identity,
+                instance=instance,
+                last=self._ghosts == MAX_GHOSTS,
             )
 
     def instance_shared(self) -> None:

@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 from livekit.protocol import agent_dispatch, models
 
+from bridge.livekit.api_errors import Unavailable
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
 from bridge.livekit.watching.reconciler import Reconciler
@@ -48,9 +49,16 @@ class SimulatedApi:
     """A room is deleted just before a dispatch to it comes, which makes it anew."""
     made_at: dict[str, float] = field(factory=dict[str, float])
     """By room name, trio's time."""
+    joined_at: dict[str, float] = field(factory=dict[str, float])
+    """By room name, trio's time; 1 for an agent of a room that is not here."""
     removed: list[tuple[float, str, str]] = field(factory=list[tuple[float, str, str]])
     ended: set[str] = field(factory=set[str])
     """Rooms that are listed and end before anybody can look at them."""
+    ghosts: set[str] = field(factory=set[str])
+    """Rooms whose first agent is listed and not there: its node is dead."""
+    probes: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
+    """Time and room of each probe."""
+    probe_error: Exception | None = None
     error: Exception | None = None
     dispatch_error: Exception | None = None
     dispatched: list[tuple[float, str]] = field(factory=list[tuple[float, str]])
@@ -91,7 +99,9 @@ class SimulatedApi:
         if name in self.people:
             there.append(models.ParticipantInfo(identity="alice"))
         if name in self.agents:
-            there.append(agent_info("agent-0", self.agents[name], joined_at=1))
+            there.append(
+                agent_info("agent-0", self.agents[name], joined_at=int(self.joined_at.get(name, 1)))
+            )
         if name in self.guests:
             there.append(agent_info(*self.guests[name].split("@"), joined_at=2))
         return there
@@ -100,6 +110,19 @@ class SimulatedApi:
         await trio.lowlevel.checkpoint()
         self.removed.append((trio.current_time(), name, identity))
         del self.guests[name]
+
+    async def mute_track(
+        self, name: str, identity: str, track_sid: str, *, muted: bool = True
+    ) -> models.TrackInfo:
+        """A probe: 3 s of silence for a ghost."""
+        self.probes.append((trio.current_time(), name))
+        await trio.lowlevel.checkpoint()
+        if self.probe_error is not None:
+            raise self.probe_error
+        if name in self.ghosts and identity == "agent-0":
+            await trio.sleep(3.0)
+            raise Unavailable("RoomService/MutePublishedTrack: no response from servers (HTTP 503)")
+        return models.TrackInfo()
 
     async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
         await trio.lowlevel.checkpoint()

@@ -1,0 +1,67 @@
+"""Two LiveKit nodes with one Redis.  One dies with its worker: what it wrote into Redis stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from bridge.lab.people import People
+from bridge.lab.server import PrivateServer, find_server
+from bridge.livekit.server_api import ServerApi
+from tests.app.agent_program import WAIT, agents_in, running_agent, server_api
+from tests.egress_fixture import EgressServer
+from tests.livekit.watching.test_watching import flags
+
+
+@pytest.fixture
+def other_node(egress_server: EgressServer, tmp_path: Path) -> Iterator[PrivateServer]:
+    """A second node of `egress_server`.  Rooms that are made there are on it."""
+    first, binary = egress_server.server, find_server()
+    assert binary is not None
+    config = {
+        "redis": {"address": egress_server.redis.address},
+        "keys": {first.api_key: first.api_secret},
+        "region": "here",
+        "node_selector": {
+            "kind": "regionaware",
+            "regions": [{"name": "here", "lat": 1.0, "lon": 1.0}],
+        },
+    }
+    with PrivateServer.start(binary, tmp_path / "other-node", config, timeout=60) as node:
+        node.api_key, node.api_secret = first.api_key, first.api_secret
+        yield node
+
+
+async def test_a_room_whose_node_and_worker_died_is_watched_by_another_worker(
+    egress_server: EgressServer,
+    other_node: PrivateServer,
+    egress_api: ServerApi,
+    egress_people: People,
+    name: str,
+    tmp_path: Path,
+) -> None:
+    async with server_api(other_node) as there:
+        room = await there.create_room(name, empty_timeout=300)
+        async with running_agent(other_node, tmp_path / "1", *flags(name)) as dead:
+            await dead.logged("session_started", room_sid=room.sid)
+            with trio.fail_after(WAIT):
+                while not (ghosts := await agents_in(egress_api, name)):
+                    await trio.sleep(0.1)
+            other_node.kill()
+            dead.process.kill()
+            await dead.ended()
+    assert await agents_in(egress_api, name) == ghosts, "the server still lists it"
+    async with running_agent(egress_server.server, tmp_path / "2", *flags(name)) as agent:
+        line = await agent.logged("ghost_listed", room_sid=room.sid)
+        assert [line["identity"]] == ghosts
+        await egress_people.join(name, "alice")
+        await agent.logged("session_started", room_sid=room.sid)
+        seen = ("participant_connected", "participant_found")
+        await agent.until(
+            lambda: any(agent.events(event, room=name, identity="alice") for event in seen)
+        )
+        assert agent.events("room_dispatched") == []
+        assert (await agent.stop())["rooms"] == 1
