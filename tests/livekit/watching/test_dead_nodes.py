@@ -35,6 +35,15 @@ def other_node(egress_server: EgressServer, tmp_path: Path) -> Iterator[PrivateS
         yield node
 
 
+async def listed_agents(api: ServerApi, room: str) -> list[str]:
+    """The agents of a room, as soon as the server lists one."""
+    with trio.fail_after(WAIT):
+        while True:
+            if agents := await agents_in(api, room):
+                return agents
+            await trio.sleep(0.1)
+
+
 async def test_a_room_whose_node_and_worker_died_is_watched_by_another_worker(
     egress_server: EgressServer,
     other_node: PrivateServer,
@@ -47,9 +56,7 @@ async def test_a_room_whose_node_and_worker_died_is_watched_by_another_worker(
         room = await there.create_room(name, empty_timeout=300)
         async with running_agent(other_node, tmp_path / "1", *flags(name)) as dead:
             await dead.logged("session_started", room_sid=room.sid)
-            with trio.fail_after(WAIT):
-                while not (ghosts := await agents_in(egress_api, name)):
-                    await trio.sleep(0.1)
+            ghosts = await listed_agents(egress_api, name)
             other_node.kill()
             dead.process.kill()
             await dead.ended()
