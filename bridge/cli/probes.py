@@ -26,6 +26,7 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from bridge.cli.media_probe import DEADLINE, MediaError, MediaPath, try_media
+from bridge.cli.nodes_probe import probe_nodes
 from bridge.cli.registration_probe import Rejected, register
 from bridge.cli.webhook_probe import PATIENCE, Arrival, WebhookSource
 from bridge.livekit.api_errors import ApiError, NotSupported
@@ -87,9 +88,10 @@ KEY: Final = "key and secret"
 CLOCK: Final = "clock"
 WORKER: Final = "worker registration"
 VERSION: Final = "server version"
+NODES: Final = "server nodes"
 ROOM_SERVICE: Final = "room service"
 MEDIA: Final = "media path"
-PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, ROOM_SERVICE, MEDIA)
+PROBES: Final = (SERVER, KEY, CLOCK, WORKER, VERSION, NODES, ROOM_SERVICE, MEDIA)
 WEBHOOKS: Final = "LiveKit's webhooks"
 """Tried where somebody says how to learn of arrivals."""
 
@@ -133,11 +135,13 @@ class ServerCheck:
             self._judge_key(worker, listed)
             self._judge_clock(worker, api.clock)
             if not self._failed:
+                nodes = await probe_nodes(api, self.agent_name)
+                self._ok(NODES, nodes.detail, nodes.advice)
                 if self.announce is not None:
                     self.announce(self._name)
                     await self._watch_webhooks(partial(self._use_room, api))
                 else:
-                    await self._use_no_room(api)
+                    await self._use_no_room(api, asks_nodes=nodes.asks_nodes)
         names = PROBES if self.webhooks is None else (*PROBES, WEBHOOKS)
         return [self._results.get(name) or self._untried(name) for name in names]
 
@@ -268,14 +272,15 @@ class ServerCheck:
         finally:
             await self._delete_room(api)
 
-    async def _use_no_room(self, api: ServerApi) -> None:
-        """The calls that can be made about a room that does not exist."""
-        await self._can(
-            {
-                "list rooms": lambda: api.list_rooms([self._name]),
-                "list participants": lambda: api.list_participants(self._name),
-            }
-        )
+    async def _use_no_room(self, api: ServerApi, *, asks_nodes: bool) -> None:
+        """The calls that can be made about a room that does not exist.  Where the rooms' nodes are
+        asked for participants, no node answers for it."""
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "list rooms": lambda: api.list_rooms([self._name])
+        }
+        if not asks_nodes:
+            calls["list participants"] = lambda: api.list_participants(self._name)
+        await self._can(calls)
         if not self._failed:
             status: Status = "left out" if self.no_room == NO_MEDIA else "skipped"
             for name in (MEDIA, WEBHOOKS):

@@ -29,6 +29,7 @@ from bridge.cli.probes import (
     CLOCK,
     KEY,
     MEDIA,
+    NODES,
     PROBES,
     ROOM_SERVICE,
     SERVER,
@@ -107,6 +108,7 @@ def test_where_all_is_well_everything_is_ok_and_so_is_the_exit_code(
     assert results.pop("speech engine")["status"] in ("ok", "left out")
     assert {row["status"] for row in results.values()} == {"ok"}
     assert results[MEDIA]["found"] == f"connected over UDP to 127.0.0.1:{livekit_server.media_port}"
+    assert results[NODES]["found"] == "one node, without Redis: its rooms end with it"
     assert livekit_server.api_secret not in done.stdout
     assert "LIVEKIT_API_SECRET" in results["--api-secret"]["found"]
 

@@ -73,6 +73,17 @@ Key: TypeAlias = tuple[str, str]
 """The SID of a room, and an agent's identity."""
 
 
+async def answers_probe(api: ServerApi, room: str, identity: str) -> bool:
+    """True if the participant answers, False if nobody does for it.  Raises `ApiError`."""
+    try:
+        await api.mute_track(room, identity, NO_SUCH_TRACK)
+    except Unavailable as error:
+        if NO_RESPONSE not in str(error):
+            raise
+        return False
+    return True
+
+
 @define
 class _AgentFindings:
     """What the probes of one agent found.  Times are on trio's clock."""
@@ -142,10 +153,10 @@ class GhostProbes:
 
     def keep_rooms(self, sids: Collection[str]) -> None:
         """Forget the agents in all other rooms, and workers without agents."""
-        gone = [key for key in self._agents if key[0] not in sids]
-        if not gone:
+        forgotten = [key for key in self._agents if key[0] not in sids]
+        if not forgotten:
             return
-        for key in gone:
+        for key in forgotten:
             del self._agents[key]
         instances = {findings.instance for findings in self._agents.values()}
         self._instances = {
@@ -216,7 +227,7 @@ class GhostProbes:
             while True:
                 async with self._limit:
                     began_at = self.api.clock.now()
-                    answers = await self._answers(room.name, agent.identity)
+                    answers = await answers_probe(self.api, room.name, agent.identity)
                 self._note(room, agent, answers, began_at)
                 if answers or self._is_ghost(room, agent):
                     break
@@ -242,13 +253,3 @@ class GhostProbes:
         if not instance.silent:
             instance.silent_since = began_at
         instance.silent.add((room.sid, agent.identity))
-
-    async def _answers(self, room: str, identity: str) -> bool:
-        """True if the participant answers, False if nobody does for it.  Raises `ApiError`."""
-        try:
-            await self.api.mute_track(room, identity, NO_SUCH_TRACK)
-        except Unavailable as error:
-            if NO_RESPONSE not in str(error):
-                raise
-            return False
-        return True

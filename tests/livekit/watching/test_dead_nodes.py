@@ -1,4 +1,4 @@
-"""Two LiveKit nodes with one Redis.  One dies with its worker: what it wrote into Redis stays."""
+"""Two LiveKit nodes with one Redis.  One dies with its worker: what it wrote in Redis stays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from bridge.cli.nodes_probe import probe_nodes
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer, find_server
 from bridge.livekit.server_api import ServerApi
@@ -24,6 +25,7 @@ def other_node(egress_server: EgressServer, tmp_path: Path) -> Iterator[PrivateS
     config = {
         "redis": {"address": egress_server.redis.address},
         "keys": {first.api_key: first.api_secret},
+        "api": {"enable_psrpc_for_get_list_participants": True},
         "region": "here",
         "node_selector": {
             "kind": "regionaware",
@@ -55,6 +57,7 @@ async def test_a_room_whose_node_and_worker_died_is_watched_by_another_worker(
     async with server_api(other_node) as there:
         room = await there.create_room(name, empty_timeout=300)
         async with running_agent(other_node, tmp_path / "1", *flags(name)) as dead:
+            assert (await probe_nodes(there, name)).asks_nodes
             await dead.logged("session_started", room_sid=room.sid)
             ghosts = await listed_agents(egress_api, name)
             other_node.kill()
@@ -71,4 +74,8 @@ async def test_a_room_whose_node_and_worker_died_is_watched_by_another_worker(
             lambda: any(agent.events(event, room=name, identity="alice") for event in seen)
         )
         assert agent.events("room_dispatched") == []
+        found = await probe_nodes(egress_api, name)
+        assert found.detail == f"agents listed that are not there: 1, as in {name}"
+        assert "api.enable_psrpc_for_get_list_participants: true" in found.advice
+        assert "appendonly" in found.advice
         assert (await agent.stop())["rooms"] == 1
