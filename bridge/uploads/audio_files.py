@@ -1,0 +1,202 @@
+"""Recordings that agents upload, as files in the data directory, with bounds of age and size.
+
+A file is named by the room instance and the job: `RM_x.AJ_y.ogg`.  A recording comes into a file of
+its own first and gets its name in one step, so half a recording is never there.  Everything here is
+for the thread of the caller, but for `AudioUpload`, whose pieces come in the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, final
+
+import structlog
+import trio
+from attrs import frozen
+
+log = structlog.get_logger()
+
+FOLDER: Final = "agent-audio"
+"""In the data directory."""
+PIECE: Final = 256 * 1024
+"""Bytes that wait in memory before they are written."""
+PRUNE_EVERY: Final = 60.0
+STALE: Final = 3600.0
+"""Seconds after which an unfinished file is left from a worker that was killed."""
+
+_PART: Final = ".part-"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@frozen
+class AudioFile:
+    """One recording."""
+
+    room_sid: str
+    job_id: str
+    path: Path
+    size: int
+    """Bytes."""
+    written_at: float
+    """Unix seconds."""
+
+
+@final
+class AudioFiles:
+    """The recordings of one data directory."""
+
+    def __init__(self, data_dir: Path, *, keep: float, most_bytes: int) -> None:
+        """`keep`: seconds for which a recording is kept.  `most_bytes`: of all together."""
+        self._folder = data_dir / FOLDER
+        self._keep = keep
+        self._most_bytes = most_bytes
+
+    def new_part(self) -> Path:
+        """The path for a recording that begins to come.  Raises `OSError`."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._folder / f"{_PART}{secrets.token_hex(8)}"
+
+    def add(self, part: Path, room_sid: str, job_id: str) -> bool:
+        """Give a whole recording its name; False where the ids are none.  Raises `OSError`."""
+        if not (_ID.fullmatch(room_sid) and _ID.fullmatch(job_id)):
+            return False
+        part.replace(self._folder / f"{room_sid}.{job_id}.ogg")
+        return True
+
+    def find(self, room_sid: str, job_id: str) -> AudioFile | None:
+        """The recording of a run; None where there is none."""
+        if not (_ID.fullmatch(room_sid) and _ID.fullmatch(job_id)):
+            return None
+        return _audio_file(self._folder / f"{room_sid}.{job_id}.ogg")
+
+    def prune(self, now: float) -> int:
+        """Remove what is older than `keep`, and the oldest beyond `most_bytes`.  Gives the number
+        of files.  `now`: Unix seconds."""
+        with suppress(OSError):
+            for part in self._folder.glob(f"{_PART}*"):
+                if now - part.stat().st_mtime > STALE:
+                    part.unlink(missing_ok=True)
+        removed, left = 0, self._most_bytes
+        for audio in sorted(audio_files(self._folder), key=lambda one: -one.written_at):
+            left -= audio.size
+            if left < 0 or now - audio.written_at > self._keep:
+                with suppress(OSError):
+                    audio.path.unlink()
+                    removed += 1
+        return removed
+
+    async def prune_for_ever(self, clock: Callable[[], float]) -> None:
+        """The service."""
+        while True:
+            await trio.to_thread.run_sync(self.prune, clock())
+            await trio.sleep(PRUNE_EVERY)
+
+
+def audio_files(folder: Path) -> Iterator[AudioFile]:
+    """The recordings in a folder."""
+    try:
+        paths = list(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
+        if not path.name.startswith(_PART) and (audio := _audio_file(path)) is not None:
+            yield audio
+
+
+def erase_audio(data_dir: Path, room_sids: frozenset[str]) -> int:
+    """Remove the recordings of these room instances.  Gives the number of files."""
+    erased = 0
+    for audio in audio_files(data_dir / FOLDER):
+        if audio.room_sid in room_sids:
+            audio.path.unlink(missing_ok=True)
+            erased += 1
+    return erased
+
+
+def _audio_file(path: Path) -> AudioFile | None:
+    names = path.name.split(".")
+    if len(names) != 3 or names[2] != "ogg":
+        return None
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return AudioFile(names[0], names[1], path, stat.st_size, stat.st_mtime)
+
+
+@final
+class AudioUpload:
+    """One recording while it comes.  What cannot be written is not kept, and troubles nobody.
+
+    `readable` says of a report's header to which run the recording belongs: room SID and job; None
+    where it must not be kept.
+    """
+
+    def __init__(
+        self, files: AudioFiles, readable: Callable[[bytes], tuple[str, str] | None]
+    ) -> None:
+        self._files = files
+        self._readable = readable
+        self._waiting = bytearray()
+        self._part: Path | None = None
+        self._failed = False
+        self._over = False
+
+    def write(self, piece: bytes) -> None:
+        """Take a piece.  `flush` follows, before much more of it comes."""
+        if not self._failed:
+            self._waiting += piece
+
+    async def flush(self) -> None:
+        """Write what waits, where it is enough to be worth it."""
+        if len(self._waiting) >= PIECE:
+            await self._write()
+
+    async def finish(self, header: bytes) -> None:
+        """The report came whole, with this header."""
+        await self._write()
+        if self._part is not None and not self._failed:
+            self._failed = not await trio.to_thread.run_sync(self._add, header)
+        if not self._failed:
+            self._over = True
+
+    async def discard(self) -> None:
+        """Leave nothing of a recording that did not come whole."""
+        if not self._over and (part := self._part) is not None:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_remove, part)
+
+    async def _write(self) -> None:
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        if data and not self._failed:
+            try:
+                await trio.to_thread.run_sync(self._append, data)
+            except OSError as error:
+                self._failed = True
+                log.warning("agent_audio_not_written", error=error.strerror or "it failed")
+
+    def _append(self, data: bytes) -> None:
+        if self._part is None:
+            self._part = self._files.new_part()
+        descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(data)
+
+    def _add(self, header: bytes) -> bool:
+        run = self._readable(header)
+        try:
+            return run is not None and self._part is not None and self._files.add(self._part, *run)
+        except OSError as error:
+            log.warning("agent_audio_not_written", error=error.strerror or "it failed")
+            return False
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):
+        part.unlink(missing_ok=True)
