@@ -51,20 +51,20 @@ def read_logs(body: bytes, *, texts: bool) -> tuple[RunFacts, ...]:
         run.agent_name = run.agent_name or text_of(attributes, "lk.agent_name", MOST_ID)
         run.room = run.room or room
         run.redacted = run.redacted or flag_of(attributes, "lk.redaction.enabled")
-        kept = texts and not run.redacted
+        readable = texts and not run.redacted
         if scope == "chat_history" and record.body.string_value == "chat item":
             item = attributes.get("chat.item")
-            _add_item(run, {} if item is None else plain(item), texts=kept)
+            _add_item(run, {} if item is None else plain(item), texts=readable)
         elif scope == "chat_history":
             run.sdk_version = text_of(attributes, "sdk_version", MOST_ID)
             if (usage := attributes.get("usage")) is not None:
                 run.usage = usage_of(plain(usage))
         elif scope == "evaluations":
             outcome = attributes.get("outcome")
-            found: Any = {} if outcome is None else plain(outcome)
-            if isinstance(found, dict):
-                said = as_text(cast("dict[str, Any]", found).get("outcome"), MOST_ID)
-                run.outcome = said or run.outcome
+            judgement: Any = None if outcome is None else plain(outcome)
+            if isinstance(judgement, dict):
+                word = as_text(cast("dict[str, Any]", judgement).get("outcome"), MOST_ID)
+                run.outcome = word or run.outcome
         elif record.severity_number >= SeverityNumber.SEVERITY_NUMBER_ERROR:
             run.log_errors += 1
     return all_facts(runs)
@@ -78,17 +78,17 @@ def usage_of(value: object) -> tuple[UploadedUsage, ...]:
     for one in cast("list[object]", value)[:MOST_MODELS]:
         if not isinstance(one, Mapping):
             continue
-        found = cast("Mapping[str, object]", one)
+        model = cast("Mapping[str, object]", one)
         amounts: dict[str, float] = {}
-        for key, raw in list(found.items())[:MOST_AMOUNTS]:
+        for key, raw in list(model.items())[:MOST_AMOUNTS]:
             number = as_number(raw)
             if number is not None:
                 amounts[key[:MOST_ID]] = number
         usage.append(
             UploadedUsage(
-                as_text(found.get("type"), MOST_ID),
-                as_text(found.get("provider"), MOST_ID),
-                as_text(found.get("model"), MOST_ID),
+                as_text(model.get("type"), MOST_ID),
+                as_text(model.get("provider"), MOST_ID),
+                as_text(model.get("model"), MOST_ID),
                 amounts,
             )
         )

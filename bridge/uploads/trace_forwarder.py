@@ -1,7 +1,7 @@
 """Passes bodies of traces on to an OTLP collector (`--otlp-forward`), as they came.
 
 The agent's answer never waits for it: bodies wait in a bounded queue, and beyond it they are
-dropped and counted.  A collector that fails is tried again a few times.  What it answers is not read.
+dropped and counted.  A collector that fails is tried again a few times.  Its answers are not read.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class TraceForwarder:
                 await self._work.wait()
 
     async def _send(self, http: httpx2.AsyncClient, upload: Upload) -> None:
+        status: int | None = None
         for pause in (0.0, *PAUSES):
             await trio.sleep(pause)
             status = await self._post(http, upload)

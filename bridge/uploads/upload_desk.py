@@ -167,7 +167,7 @@ class UploadDesk:
         from bridge.uploads.bounded_gzip import BadUpload
 
         try:
-            found = await trio.to_thread.run_sync(self._read, upload, limiter=limiter)
+            facts_of_runs = await trio.to_thread.run_sync(self._read, upload, limiter=limiter)
         except BadUpload as bad:
             self.counts["unreadable"] += 1
             self._say("upload_unreadable", upload=upload.kind, detail=str(bad))
@@ -175,7 +175,7 @@ class UploadDesk:
             self.counts["failed"] += 1
             self._say("upload_failed", upload=upload.kind, error=type(error).__name__)
         else:
-            for facts in found:
+            for facts in facts_of_runs:
                 self._deliver(facts)
             self.counts[upload.kind] += 1
         finally:

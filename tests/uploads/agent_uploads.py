@@ -15,7 +15,7 @@ from livekit.protocol.metrics import MetricsRecordingHeader
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from bridge.livekit.tokens import ApiKey
 from bridge.uploads.upload_facts import RunKey
@@ -117,9 +117,9 @@ def value_of(value: object) -> AnyValue:
         case float():
             return AnyValue(double_value=value)
         case dict():
-            found = AnyValue()
-            found.kvlist_value.values.extend(attributes_of(value))
-            return found
+            map_value = AnyValue()
+            map_value.kvlist_value.values.extend(attributes_of(value))
+            return map_value
         case _:
             return AnyValue(string_value=str(value))
 
@@ -157,13 +157,20 @@ def traces_of(run: RunKey, *spans: MadeSpan, resource: RunKey | None = None) -> 
                 end_time_unix_nano=int(one.end * 1e9),
             )
         )
-        span.status.code = 2 if one.failed else 0
+        span.status.code = Status.STATUS_CODE_ERROR if one.failed else Status.STATUS_CODE_OK
         ids = {"room_id": run.room_sid, "job_id": run.job_id}
         span.attributes.extend(attributes_of({**ids, **one.attributes}))
     return request.SerializeToString()
 
 
-def logs_of(run: RunKey, scope: str, body: str, *, severity: int = 0, **attributes: Any) -> bytes:
+def logs_of(
+    run: RunKey,
+    scope: str,
+    body: str,
+    *,
+    severity: int = 0,
+    attributes: Mapping[str, Any] | None = None,
+) -> bytes:
     """Unpacked logs of one record."""
     request = ExportLogsServiceRequest()
     scope_logs = request.resource_logs.add().scope_logs.add()
@@ -172,7 +179,7 @@ def logs_of(run: RunKey, scope: str, body: str, *, severity: int = 0, **attribut
     record.body.string_value = body
     record.severity_number = severity  # pyright: ignore[reportAttributeAccessIssue]
     ids = {"room_id": run.room_sid, "job_id": run.job_id}
-    record.attributes.extend(attributes_of({**ids, **attributes}))
+    record.attributes.extend(attributes_of({**ids, **(attributes or {})}))
     return request.SerializeToString()
 
 

@@ -55,8 +55,8 @@ MIB = 1024 * 1024
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for something that nobody announces."""
     with trio.fail_after(HANG):
-        while not holds():
-            await trio.sleep(0.01)  # noqa: ASYNC110
+        while not holds():  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -133,9 +133,9 @@ async def test_the_uploads_of_a_real_agent_are_taken_and_read(uploads: Uploads):
     assert {one.run for one in uploads.facts} == {RUN}
     assert [upload.body for upload in uploads.forwarded] == captured("traces")
     assert (uploads.desk.queued, uploads.desk.receiving) == (0, 0)
-    kept = uploads.audio.find(RUN.room_sid, RUN.job_id)
-    assert kept is not None
-    assert kept.path.read_bytes() == b"OggS" * 500
+    recording = uploads.audio.find(RUN.room_sid, RUN.job_id)
+    assert recording is not None
+    assert recording.path.read_bytes() == b"OggS" * 500
 
 
 async def test_a_body_without_gzip_is_taken(uploads: Uploads):

@@ -65,7 +65,7 @@ def test_a_report_has_every_turn_call_usage_and_how_it_ended():
     assert not facts.redacted
     assert facts.error_counts == {"llm": 1, "stt": 0, "tts": 0, "realtime": 0, "interruption": 0}
     assert facts.ended_at == 1795998870.1857302
-    assert facts.started_at == pytest.approx(facts.ended_at - 32.237)
+    assert facts.started_at == pytest.approx(1795998870.1857302 - 32.237)
     assert audio_start(header) == 1795998837.948
 
     wanted = captured_turns()
@@ -96,7 +96,7 @@ def test_a_report_has_every_turn_call_usage_and_how_it_ended():
 
 def test_log_records_have_the_same_turns_calls_and_usage_as_the_report():
     report = read_report(*captured_report(), texts=True)
-    (facts,) = ALL(Upload("logs", captured("logs")[-1], packed=True))
+    [facts] = ALL(Upload("logs", captured("logs")[-1], packed=True))
     assert facts.run == RUN
     assert (facts.agent_name, facts.room, facts.sdk_version) == ("stub-agent", "first", "1.8.9")
     # Their times are cut to microseconds on another way.
@@ -149,7 +149,7 @@ def _all_of(value: object) -> str:
     """Everything, also what a repr leaves out."""
     import attrs
 
-    return str(attrs.asdict(value))  # pyright: ignore[reportArgumentType]
+    return str(attrs.asdict(value))
 
 
 # ---------------------------------------------------------------- made uploads
@@ -158,7 +158,7 @@ def _all_of(value: object) -> str:
 def test_ids_are_those_of_the_span_and_not_of_the_resource():
     earlier = RunKey("RM_earlier", "AJ_earlier")
     span = MadeSpan("session_close", attributes={"lk.close_reason": "error"})
-    (facts,) = read_traces(traces_of(RUN, span, resource=earlier), spans=False)
+    [facts] = read_traces(traces_of(RUN, span, resource=earlier), spans=False)
     assert facts.run == RUN
     assert facts.close_reason == "error"
 
@@ -169,9 +169,8 @@ def test_redaction_takes_the_texts():
     assert report.redacted
     assert report.turns
     item = {"message": {"id": "i", "role": "USER", "created_at": 1.5, "content": [SPOKEN]}}
-    body = logs_of(
-        RUN, "chat_history", "chat item", **{"chat.item": item, "lk.redaction.enabled": True}
-    )
+    flagged = {"chat.item": item, "lk.redaction.enabled": True}
+    body = logs_of(RUN, "chat_history", "chat item", attributes=flagged)
     (logged,) = read_logs(body, texts=True)
     assert logged.redacted
     for facts in (report, logged):
@@ -180,15 +179,16 @@ def test_redaction_takes_the_texts():
 
 
 def test_an_agents_own_judgement_and_its_errors_are_counted():
+    judgement = {"outcome": "fail", "reason": SPOKEN}
     (judged,) = read_logs(
-        logs_of(RUN, "evaluations", "outcome", outcome={"outcome": "fail", "reason": SPOKEN}),
+        logs_of(RUN, "evaluations", "outcome", attributes={"outcome": judgement}),
         texts=True,
     )
     assert judged.outcome == "fail"
     (failed,) = read_logs(logs_of(RUN, "app", SPOKEN, severity=17), texts=True)
     assert failed.log_errors == 1
     retried = MadeSpan("llm_request_run", attributes={"lk.retry_count": 2})
-    (facts,) = read_traces(traces_of(RUN, retried), spans=False)
+    [facts] = read_traces(traces_of(RUN, retried), spans=False)
     assert facts.retries == 1
     assert SPOKEN not in repr((judged, failed))
 
@@ -267,10 +267,10 @@ def test_of_a_million_spans_a_bounded_number_is_made():
 
 def test_spans_beyond_the_bound_and_spans_too_large_are_left_out():
     many = traces_of(RUN, *[MadeSpan("session_close")] * (MOST_SPANS + 50))
-    (facts,) = read_traces(many, spans=True)
+    [facts] = read_traces(many, spans=True)
     assert len(facts.spans) == MOST_SPANS
     large = MadeSpan("session_close", attributes={"x": "y" * MOST_SPAN_BYTES})
-    (facts,) = read_traces(traces_of(RUN, large, MadeSpan("job_entrypoint")), spans=True)
+    [facts] = read_traces(traces_of(RUN, large, MadeSpan("job_entrypoint")), spans=True)
     assert [span.name for span in facts.spans] == ["job_entrypoint"]
 
 
@@ -297,18 +297,18 @@ def _varint(value: int) -> bytes:
 def test_what_is_no_otlp_is_refused(body: bytes):
     for read in (lambda: read_traces(body, spans=True), lambda: read_logs(body, texts=True)):
         try:
-            found = read()
+            facts = read()
         except BadUpload:
             continue
-        assert found == ()
+        assert facts == ()
 
 
 def test_deep_nesting_is_refused_or_cut():
     deep: dict[str, object] = {"message": {"id": "i"}}
     for _ in range(30):
         deep = {"message": deep}
-    body = logs_of(RUN, "chat_history", "chat item", **{"chat.item": deep})
-    (facts,) = read_logs(body, texts=True)
+    body = logs_of(RUN, "chat_history", "chat item", attributes={"chat.item": deep})
+    [facts] = read_logs(body, texts=True)
     assert facts.turns == ()
     with pytest.raises(BadUpload):
         read_report(header_of(RUN), b'{"items":' + b"[" * 100_000, texts=True)
