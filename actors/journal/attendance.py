@@ -18,7 +18,7 @@ from actors.session import JoinView, ParticipantView, SessionRow, SessionView
 from actors.session.entry_types import Time
 from actors.session.participant import COUNTED_KINDS
 from actors.session.room_info import ParticipantKind
-from actors.session.view_types import Count, Seconds, View
+from actors.session.view_base import Count, Seconds, View
 
 
 class AttendanceRow(View, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ A session therefore has a budget of bytes a minute.  Beyond it
 * of changes (names, metadata, attributes, mutes, quality, speakers) the newest of each
   waits for the next minute, and those that it overtook are counted;
 * data tracks are counted only: anybody can publish hundreds of them a second;
+* messages of agents are counted only;
 * joins, leaves, tracks of media and rosters are recorded as always, but without metadata and
   attributes.
 
@@ -17,10 +18,11 @@ minutes are those of the events.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, Final, final
+from typing import Any, Final, final, get_args
 
 from attrs import evolve
 
+from actors.session.agent_reports import AgentMessage
 from actors.session.bounds import MAX_DATA_TRACKS
 from actors.session.events import (
     AttachmentReceived,
@@ -65,7 +67,7 @@ _SUBJECTS: Final[Mapping[type[RoomEvent], Callable[[Any], Hashable]]] = {
 }
 """Changes, and what each says the newest of.  A room's metadata is its owner's, not theirs."""
 
-_FREQUENT: Final = frozenset({DataReceived, *_SUBJECTS})
+_FREQUENT: Final = frozenset({DataReceived, *_SUBJECTS, *get_args(AgentMessage)})
 """Events that bring neither texts of a participant nor the end of what waits."""
 
 _OF_A_PERSON: Final = ("name", "metadata", "attributes", "quality")
@@ -145,7 +147,7 @@ class JournalBudget:
             return False
         if isinstance(event, DataTrackUnpublished):
             return event.track_sid not in self._data_tracks
-        counted = DataReceived | AttachmentReceived | DataTrackPublished
+        counted = DataReceived | AttachmentReceived | DataTrackPublished | AgentMessage
         return isinstance(event, counted) or type(event) in _SUBJECTS
 
     def _note_data_track(self, event: RoomEvent) -> None:
@@ -161,7 +163,7 @@ class JournalBudget:
         if isinstance(event, AttachmentReceived):
             self._note(event.at, attachments=1)
             return
-        if isinstance(event, DataTrackPublished | DataTrackUnpublished):
+        if isinstance(event, DataTrackPublished | DataTrackUnpublished | AgentMessage):
             self._note(event.at, changes=1)
             return
         subject = _SUBJECTS[type(event)](event)

@@ -12,6 +12,8 @@
 | `roster` | the state is made equal to a list of participants |
 | `tracks`, `recordings`, `activity` | tracks; recordings; names, messages, speaking, quality |
 | `measurement`, `track_stats`, `opinion_score` | what was measured of tracks, and their MOS |
+| `agent_reports`, `agent_uploads` | what agents report in the room, and what they upload |
+| `agents`, `agent_run`, `agent_counts`, `agent_problems` | runs of agents, problems |
 | `gaps`, `gap_events` | times in which we did not see the room |
 | `webhooks` | corrections by LiveKit's webhooks |
 | `state`, `participant`, `people_counts` | what the fold makes |
@@ -20,7 +22,8 @@
 | `estimate`, `bounds`, `texts`, `person_key` | uncertain times, limits, texts, who is who |
 | `end_reasons` | why sessions end, and what each reason means |
 | `timeline_entry` | what the fold adds to the timeline |
-| `view`, `view_parts`, `view_types`, `entry_types`, `time_text` | a session as JSON |
+| `view`, `view_parts`, `view_types`, `view_base`, `entry_types`, `time_text` | a session as JSON |
+| `agent_views`, `agent_view_types` | its agents as JSON |
 | `codec`, `stored_names` | states and records as bytes in a store, of older versions too |
 
 Data passes one way: a record enters `record.fold`, which returns the next state and the entries.

@@ -18,7 +18,14 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 from attrs import frozen
 
-from actors.session import events, record, recording_reports, rule_records, webhook_reports
+from actors.session import (
+    agent_reports,
+    events,
+    record,
+    recording_reports,
+    rule_records,
+    webhook_reports,
+)
 from actors.session.changes import change
 from actors.session.record import Record
 from actors.session.state import SessionState
@@ -80,6 +87,15 @@ TAGS: Final[Mapping[str, type[Record]]] = {
     "recording_changed": events.RecordingChanged,
     "tracks_measured": events.TracksMeasured,
     "tick": events.Tick,
+    "agent_activity": agent_reports.AgentActivityReported,
+    "agent_user": agent_reports.AgentUserReported,
+    "agent_turn": agent_reports.AgentTurnReported,
+    "agent_call": agent_reports.AgentCallReported,
+    "agent_error": agent_reports.AgentErrorReported,
+    "agent_usage": agent_reports.AgentUsageReported,
+    "agent_version": agent_reports.AgentVersionReported,
+    "agent_dispatch": agent_reports.AgentDispatchListed,
+    "agent_report": agent_reports.AgentReport,
     "webhook_room_started": webhook_reports.WebhookRoomStarted,
     "webhook_participant_joined": webhook_reports.WebhookJoined,
     "webhook_participant_left": webhook_reports.WebhookLeft,
@@ -99,7 +115,7 @@ TAGS: Final[Mapping[str, type[Record]]] = {
 }
 """The tag of each kind of record in a store.  A class may be renamed; its tag never is."""
 
-_ABSENT: Final = ("rules", "track_stats")
+_ABSENT: Final = ("rules", "track_stats", "agents")
 """Fields of a state that are left out where they are None.  What nobody uses takes no byte."""
 
 _TAG_OF: Final[Mapping[type[Record], str]] = {kind: tag for tag, kind in TAGS.items()}

@@ -51,8 +51,9 @@ class EntryView(Struct, frozen=True, kw_only=True):
     """Whether the track is encrypted end to end."""
     reason: str | UnsetType | None = UNSET
     """Why somebody left, or the session or the room ended."""
-    seconds: float | UnsetType = UNSET
-    """Seconds that the participant was there, or that an alert fired."""
+    seconds: float | UnsetType | None = UNSET
+    """Seconds that the participant was there, that an alert fired, or that a turn, a call of a tool
+    or a problem of an agent took."""
     metadata: str | UnsetType = UNSET
     """The new metadata."""
     changed: Mapping[str, str] | UnsetType = UNSET
@@ -102,9 +103,45 @@ class EntryView(Struct, frozen=True, kw_only=True):
     on: str | UnsetType | None = UNSET
     """The person on whom a rule acted; null for the room."""
     result: str | UnsetType = UNSET
-    """What came of an act."""
+    """What came of an act; of a call of a tool: ok, error or cancelled."""
     text: str | UnsetType = UNSET
     """Text of an alert."""
+    agent: str | UnsetType = UNSET
+    """Name of the agent."""
+    job: str | UnsetType = UNSET
+    """The agent's job at LiveKit; empty where its identity does not have it."""
+    after: float | UnsetType | None = UNSET
+    """Seconds from the dispatch of the agent to its join; null where no dispatch is known."""
+    state: str | UnsetType = UNSET
+    """What the agent does now, by its own word."""
+    item: str | UnsetType = UNSET
+    """Id of the turn or the call, the same as in the agent's own report."""
+    role: str | UnsetType = UNSET
+    """Whose turn it was: the agent's or its user's."""
+    delay: float | UnsetType | None = UNSET
+    """Seconds from the end of the user's speech to the begin of the agent's."""
+    computed: bool | UnsetType = UNSET
+    """Whether the delay is computed from the agent's states; else the agent reported it."""
+    first_token: float | UnsetType | None = UNSET
+    """Seconds until the language model's first token."""
+    first_byte: float | UnsetType | None = UNSET
+    """Seconds until the voice's first byte."""
+    transcription_delay: float | UnsetType | None = UNSET
+    """Seconds from the end of the user's speech to its transcript."""
+    end_of_turn_delay: float | UnsetType | None = UNSET
+    """Seconds from the end of the user's speech until the agent takes its turn."""
+    interrupted: bool | UnsetType = UNSET
+    """Whether somebody interrupted the agent."""
+    tool: str | UnsetType = UNSET
+    """Name of the tool."""
+    label: str | UnsetType = UNSET
+    """The part of the agent that failed."""
+    recoverable: bool | UnsetType | None = UNSET
+    """Whether the agent goes on after the error; null where it does not say."""
+    problem: str | UnsetType = UNSET
+    """What is wrong with the agent: missing, late, dead, stopped, thinking or silent."""
+    end: str | UnsetType = UNSET
+    """How the agent's run ended."""
 
     def values(self) -> dict[str, object]:
         """The keys that this event has, but for `at` and `event`."""

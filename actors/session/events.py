@@ -23,6 +23,17 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
+from actors.session.agent_reports import (
+    AgentActivityReported,
+    AgentCallReported,
+    AgentDispatchListed,
+    AgentErrorReported,
+    AgentReport,
+    AgentTurnReported,
+    AgentUsageReported,
+    AgentUserReported,
+    AgentVersionReported,
+)
 from actors.session.recording_reports import RecordingReport
 from actors.session.room_info import (
     DataFormat,
@@ -373,6 +384,15 @@ RoomEvent: TypeAlias = (
     | RoomMetadataChanged
     | RecordingChanged
     | TracksMeasured
+    | AgentActivityReported
+    | AgentUserReported
+    | AgentTurnReported
+    | AgentCallReported
+    | AgentErrorReported
+    | AgentUsageReported
+    | AgentVersionReported
+    | AgentDispatchListed
+    | AgentReport
     | Tick
     | WebhookReport
     | RuleRecord

@@ -17,6 +17,8 @@ COUNTED_KINDS: Final[frozenset[ParticipantKind]] = frozenset({"standard", "sip"}
 
 AGENT_NAME: Final = "lk.agent_name"
 """The attribute in which LiveKit writes the name under which an agent was dispatched."""
+OWN_AGENT_NAME: Final = "lk.agent.name"
+"""The attribute in which an agent writes its own name."""
 
 
 @frozen(slots=False)
@@ -106,11 +108,13 @@ class Participant:
 
     @property
     def agent_name(self) -> str | None:
-        """The name under which an agent was dispatched, else its display name; None where this
-        is no agent."""
+        """The name under which an agent was dispatched, else its own, else its display name; None
+        where this is no agent."""
         if self.kind != "agent":
             return None
-        return (self.attributes or {}).get(AGENT_NAME) or self.name or self.identity
+        attributes = self.attributes or {}
+        named = attributes.get(AGENT_NAME) or attributes.get(OWN_AGENT_NAME)
+        return named or self.name or self.identity
 
     def talks(self, at: float, *, others_talk: bool) -> Participant:
         """They begin to talk.  `others_talk`: another person talks already."""

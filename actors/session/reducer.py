@@ -81,7 +81,19 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve
 
-from actors.session import activity, gap_events, gaps, joins, measurement, recordings, tracks
+from actors.session import (
+    activity,
+    agent_problems,
+    agents,
+    gap_events,
+    gaps,
+    joins,
+    measurement,
+    recordings,
+    tracks,
+)
+from actors.session.agent_reports import AgentReport
+from actors.session.agent_uploads import on_report
 from actors.session.arrivals import on_joined
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.changes import change
@@ -198,9 +210,13 @@ def apply(state: SessionState, event: RoomEvent) -> FoldResult:
     elif state.ended_at is None:
         if state.due is not None and at >= state.due and type(event) is not Suspended:
             state = confirm_due(state, at, entries)
+        if state.agents is not None and type(event) is not Suspended:
+            state = agent_problems.find_due(state, at, entries)
         state = _HANDLERS[type(event)](state, event, entries)
     if state.recordings and type(event) is not Suspended:
         state = recordings.find_lost(state, at, entries)
+    if entries and (state.agents is not None or agents.has_agent(entries)):
+        state = agents.follow(state, at, tuple(entries), entries)
     if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
         state = change(state, last_at=at)
     return state, tuple(entries)
@@ -234,6 +250,7 @@ def end(state: SessionState, at: float, reason: str) -> FoldResult:
     for identity in state.present:
         within = 0.0 if reason in SEEN_ENDS else None
         state = close_without_entry(state, identity, last_seen, within)
+    state = agents.close_runs(state, last_seen, room_ended=reason in SEEN_ENDS)
     if reason not in CONTINUABLE:
         state = change(state, rules=resolve_all(state.rules, ended_at, entries))
     entries.add(ended_at, "session_ended", reason=reason)
@@ -254,7 +271,10 @@ def attach_job(state: SessionState, job_id: str | None, worker: str | None = Non
 
 def next_deadline(state: SessionState) -> float | None:
     """Unix seconds when a `Tick` is wanted, None while nothing waits for time to pass."""
-    return state.due if state.ended_at is None else None
+    if state.ended_at is not None:
+        return None
+    due = None if state.agents is None else state.agents.due
+    return state.due if due is None else min(due, due if state.due is None else state.due)
 
 
 def _on_watching(
@@ -376,6 +396,7 @@ _HANDLERS: Final[Mapping[type[RoomEvent], _Handler]] = {
     RoomMetadataChanged: activity.on_room_metadata,
     RecordingChanged: recordings.on_recording,
     TracksMeasured: measurement.on_measured,
+    **agents.HANDLERS,
     Tick: _on_tick,
 }
 """The handler of each event of the room.  Reports of webhooks have theirs in `CORRECTIONS`."""
@@ -391,5 +412,6 @@ _AT_ANY_TIME: Final[Mapping[type[RoomEvent], _Handler]] = {
     EgressListed: recordings.on_listed,
     RecordingStopIntended: recordings.on_stop_intended,
     RecorderSilent: recordings.on_silent,
+    AgentReport: on_report,
 }
 """Handlers of what is no event of the room itself, and may come when the session has ended."""

@@ -17,6 +17,7 @@ from math import inf
 
 from attrs import field, frozen
 
+from actors.session.agent_run import RoomAgents
 from actors.session.events import GapReason, RoomEvent
 from actors.session.intervals import OFF, Interval, QualitySeconds
 from actors.session.participant import Participant
@@ -288,6 +289,8 @@ class SessionState:
     """Episodes and acts of rules; None while there are none."""
     track_stats: PersistentMap[TrackStats] | None = None
     """What was measured of tracks, open and past ones, by SID; None while nothing was."""
+    agents: RoomAgents | None = None
+    """Runs of agents and dispatches of them; None while there were none."""
 
     @property
     def watching(self) -> bool:

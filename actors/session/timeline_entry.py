@@ -71,6 +71,26 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "recording_failed": ("rule", "error"),
     "recording_lost": ("id", "kind"),
     "recording_resumed": ("id", "kind"),
+    "agent_started": ("identity", "agent", "job", "after"),
+    "agent_state": ("identity", "state"),
+    "agent_turn": (
+        "identity",
+        "item",
+        "role",
+        "seconds",
+        "delay",
+        "computed",
+        "first_token",
+        "first_byte",
+        "transcription_delay",
+        "end_of_turn_delay",
+        "interrupted",
+    ),
+    "agent_tool_call": ("identity", "item", "tool", "seconds", "result"),
+    "agent_error": ("identity", "error", "label", "recoverable"),
+    "agent_problem": ("identity", "agent", "problem", "seconds"),
+    "agent_recovered": ("identity", "agent", "problem", "seconds"),
+    "agent_ended": ("identity", "agent", "end"),
 }
 """Every event of a session's timeline and the keys it always carries.
 
@@ -78,6 +98,9 @@ From ``participant_left_at`` to ``room_ended`` they come from LiveKit's webhooks
 repeat an entry: ``participant_left_at`` corrects the time or the reason of an earlier leave, or
 adds a leave that nobody saw because the watch was over.  ``room_ended`` corrects the time and the
 reason of ``session_ended``.
+
+The ``identity`` of an entry about an agent is the agent's, also in a turn of its user.  An
+``agent_turn`` comes when the turn is over; its ``at`` is when the speech began.
 """
 
 

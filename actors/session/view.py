@@ -142,7 +142,9 @@ def view_with(
     return SessionView(
         **asdict(_row(state, until, people, media, None)),
         participants=tuple(
-            participant_view(person, media.get(person.identity, NOTHING), until, encrypted)
+            participant_view(
+                person, media.get(person.identity, NOTHING), until, encrypted, state.agents
+            )
             for person in people
         ),
         tracks=tuple(track_view(track, until, stats_of(state, track.sid)) for track in tracks),

@@ -6,6 +6,8 @@ from math import inf
 from typing import Final
 
 from actors.session import recordings
+from actors.session.agent_run import RoomAgents
+from actors.session.agent_views import agent_view
 from actors.session.intervals import QualitySeconds, stretch
 from actors.session.media_seconds import PublishedMedia
 from actors.session.participant import Join, Participant
@@ -13,8 +15,8 @@ from actors.session.sighting import CALL_STATUS
 from actors.session.state import SessionState, Track
 from actors.session.time_text import rfc3339
 from actors.session.track_stats import TrackStats
+from actors.session.view_base import AFTER_ALL_TIMES
 from actors.session.view_types import (
-    AgentView,
     CallView,
     JoinView,
     ParticipantView,
@@ -23,10 +25,6 @@ from actors.session.view_types import (
     TrackStatsView,
     TrackView,
 )
-
-AFTER_ALL_TIMES: Final = "9999-12-31T23:59:59.999Z"
-"""Stands for a time that no calendar has, where a time is required.  A damaged store may have
-one."""
 
 
 def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
@@ -87,12 +85,16 @@ def recording_views(state: SessionState) -> tuple[RecordingView, ...]:
 
 
 def participant_view(
-    person: Participant, media: PublishedMedia, until: float, encrypted: bool
+    person: Participant,
+    media: PublishedMedia,
+    until: float,
+    encrypted: bool,
+    agents: RoomAgents | None = None,
 ) -> ParticipantView:
     """`encrypted`: the room is.  Then zero messages are certain only of a participant whose
-    tracks are not encrypted."""
+    tracks are not encrypted.  `agents`: those of the session."""
     unknown = encrypted and person.encrypted is not False and not person.data_messages
-    turns, known, name = person.turns, person.audible, person.agent_name
+    turns, known = person.turns, person.audible
     first_media_after = media.seconds_after(person.joins)
     return ParticipantView(
         identity=person.identity,
@@ -113,7 +115,7 @@ def participant_view(
         screen_seconds=rounded(media.screen_seconds),
         first_media_after=None if first_media_after is None else rounded(first_media_after),
         data_messages=None if unknown else person.data_messages,
-        agent=None if name is None else AgentView(name=name),
+        agent=agent_view(person, agents, until),
         sip=_call(person, until),
     )
 

@@ -12,22 +12,16 @@ seconds.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from actors.session.agent_view_types import AgentView
 from actors.session.entry_types import EntryView, Time
 from actors.session.events import GapReason
 from actors.session.room_info import ParticipantKind, Quality, TrackKind, TrackSource
 from actors.session.track_stats import AudioLevel
-
-Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
-Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
-
-
-class View(Struct, frozen=True, forbid_unknown_fields=True):
-    """An object of the API: it always has all of its keys, and no others."""
+from actors.session.view_base import Count, Seconds, Share, View
 
 
 class GapView(View, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
@@ -177,13 +171,6 @@ class CallView(View, frozen=True, kw_only=True, rename={"caller": "from", "calle
     """Why the call ended."""
 
 
-class AgentView(View, frozen=True, kw_only=True):
-    """An agent, as the one who dispatched it calls it."""
-
-    name: str
-    """The name under which it was dispatched, else its display name."""
-
-
 class ParticipantView(View, frozen=True, kw_only=True):
     """Everything known of one identity: a person, an agent, a recorder, a caller."""
 
@@ -224,7 +211,7 @@ class ParticipantView(View, frozen=True, kw_only=True):
     data_messages: Count | None
     """Messages of this participant; null where encryption hides them."""
     agent: AgentView | None
-    """What an agent is called; null for everybody else."""
+    """What an agent is called and what it did; null for everybody else."""
     sip: CallView | None
     """The newest telephone call; null for who never called."""
 

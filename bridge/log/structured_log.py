@@ -46,9 +46,15 @@ from bridge.log.sink import Sink
 FLUSH_SECONDS: Final = 2.0
 """How long the end of a run waits for a slow reader of the log."""
 
-_ENTRY_LEVELS: Final = {"speakers_changed": "debug", "track_subscribed": "debug"}
-"""Too frequent for a log that people read: only `--log-level debug` shows them.  The timeline has
-them."""
+_ENTRY_LEVELS: Final = {
+    "speakers_changed": "debug",
+    "track_subscribed": "debug",
+    "agent_state": "debug",
+    "agent_turn": "debug",
+    "agent_problem": "warning",
+}
+"""Those with `debug` are too frequent for a log that people read: only `--log-level debug` shows
+them.  The timeline has them."""
 
 
 class LogSettings(Protocol):

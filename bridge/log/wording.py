@@ -228,6 +228,14 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "recording_lost": "Nobody records although LiveKit says so: {kind} ({id});"
     " its egress worker may have died",
     "recording_resumed": "Recorded again: {kind} ({id})",
+    "agent_started": "Agent started: {agent} as {identity}",
+    "agent_state": "Agent {identity} is {state}",
+    "agent_turn": "Turn of {role} with {identity}: {seconds} s (delay {delay} s)",
+    "agent_tool_call": "Tool {tool} called by {identity}: {result} ({seconds} s)",
+    "agent_error": "Agent {identity} reported an error: {error} of {label}",
+    "agent_problem": "WARNING: Agent {agent} is {problem} ({seconds} s)",
+    "agent_recovered": "Agent {agent} is no longer {problem} ({seconds} s)",
+    "agent_ended": "Agent ended: {agent} as {identity} ({end})",
 }
 """One for every entry of a session (`actors.session.timeline_entry.ENTRY_KEYS`)."""
 

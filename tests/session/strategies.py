@@ -54,6 +54,21 @@ from actors.session import (
     WebhookRoomStarted,
     WebhookTrack,
 )
+from actors.session.agent_reports import (
+    AGENT_ACTIVITIES,
+    AgentActivityReported,
+    AgentCall,
+    AgentCallReported,
+    AgentDispatchListed,
+    AgentErrorReported,
+    AgentReport,
+    AgentTurn,
+    AgentTurnReported,
+    AgentUsageReported,
+    AgentUserReported,
+    AgentVersionReported,
+    ModelUsage,
+)
 from actors.session.recording_reports import (
     EgressListed,
     RecorderSilent,
@@ -183,7 +198,58 @@ track_windows = st.builds(
     st.floats(allow_nan=False), counts, counts, counts, counts, counts, counts,
     st.sampled_from(["", "audio/red", "audio/opus", "video/VP8"]),
 )  # fmt: skip
+agents = st.sampled_from(["alice", "bob", "carol", "agent-AJ_1"])
+item_ids = st.sampled_from(["item_1", "item_2", "call_1", ""])
+maybe_times = st.one_of(st.none(), times, st.floats())
+agent_turns = st.builds(
+    AgentTurn, item_ids, st.sampled_from(["agent", "user"]), maybe_times, maybe_times,
+    st.one_of(st.none(), st.floats()), interrupted=st.booleans(),
+)  # fmt: skip
+agent_calls = st.builds(
+    AgentCall, item_ids, st.sampled_from(["call_1", "call_2"]), texts, maybe_times, maybe_times,
+    st.sampled_from([None, "ok", "error", "cancelled"]),
+)  # fmt: skip
+model_usages = st.builds(
+    ModelUsage, st.sampled_from(["llm", "tts", "stt"]), texts, texts,
+    st.dictionaries(st.just("input_tokens"), st.floats(), max_size=1),
+)  # fmt: skip
+agent_events: st.SearchStrategy[RoomEvent] = st.one_of(
+    st.builds(AgentActivityReported, times, agents, times, st.sampled_from(AGENT_ACTIVITIES)),
+    st.builds(AgentActivityReported, times, agents, times, st.just("speaking")),
+    st.builds(
+        AgentUserReported, times, agents, times, st.sampled_from(["speaking", "listening", "away"])
+    ),
+    st.builds(AgentTurnReported, times, agents, times, agent_turns),
+    st.builds(AgentCallReported, times, agents, times, agent_calls),
+    st.builds(AgentErrorReported, times, agents, times, texts, texts, st.booleans()),
+    st.builds(
+        AgentUsageReported, times, agents, times, st.lists(model_usages, max_size=2).map(tuple)
+    ),
+    st.builds(AgentVersionReported, times, agents, texts),
+    st.builds(
+        AgentDispatchListed,
+        times,
+        st.sampled_from(["AD_1", "AD_2"]),
+        texts,
+        times,
+        st.sampled_from([(), ("AJ_1",)]),
+    ),
+)
+agent_uploads: st.SearchStrategy[AgentReport] = st.builds(
+    AgentReport,
+    times,
+    st.sampled_from(["AJ_1", "AJ_2"]),
+    texts,
+    texts,
+    maybe_times,
+    maybe_times,
+    turns=st.lists(agent_turns, max_size=2).map(tuple),
+    calls=st.lists(agent_calls, max_size=2).map(tuple),
+    models=st.lists(model_usages, max_size=2).map(tuple),
+)
 room_events: st.SearchStrategy[RoomEvent] = st.one_of(
+    agent_events,
+    agent_events,
     st.builds(Watching, times, rosters, st.one_of(st.none(), st.floats(0, 5))),
     st.builds(Suspended, times, times),
     st.builds(ClockCompared, times, st.floats(0, 5)),
@@ -248,5 +314,5 @@ rule_records: st.SearchStrategy[RuleRecord] = st.one_of(
     st.builds(ActReported, times, st.sampled_from(["a", "b", "c"]), st.booleans(), texts),
 )
 any_event: st.SearchStrategy[RoomEvent] = st.one_of(
-    room_events, room_events, webhook_reports, rule_records, recording_reports
+    room_events, room_events, webhook_reports, rule_records, recording_reports, agent_uploads
 )

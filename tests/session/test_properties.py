@@ -38,6 +38,7 @@ from actors.session.view import every_track, everyone
 from tests.session.generated_truths import HORIZON, STEP, Truth, truths
 from tests.session.session_story import T0, as_json
 from tests.session.strategies import (
+    agent_uploads,
     any_event,
     quick,
     recording_reports,
@@ -167,9 +168,9 @@ def test_the_same_events_give_the_same_state_and_older_states_stay_as_they_were(
     st.lists(any_event, max_size=30),
     st.floats(T0, T0 + 100),
     st.lists(room_events),
-    st.lists(st.one_of(webhook_reports, recording_reports)),
+    st.lists(st.one_of(webhook_reports, recording_reports, agent_uploads)),
 )
-def test_the_end_leaves_nothing_open_and_only_webhooks_correct_it(
+def test_the_end_leaves_nothing_open_and_only_reports_correct_it(
     events: list[RoomEvent], at: float, late: list[RoomEvent], corrections: list[RoomEvent]
 ) -> None:
     state, _ = folded(started(), events)

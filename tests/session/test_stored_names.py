@@ -113,9 +113,9 @@ def test_a_body_of_today_has_no_old_name() -> None:
     state, _ = folded()
     version, body = msgspec.msgpack.decode(encode_state(state))
     assert version == NAMES
-    # Where no rule is and no track was measured, a store has nothing of either.
+    # Where no rule is, no track was measured and no agent came, a store has nothing of them.
     fields = {field.name for field in attrs.fields(SessionState)}
-    assert set(body) == fields - {"rules", "track_stats"}
+    assert set(body) == fields - {"rules", "track_stats", "agents"}
     assert with_new_names(SessionState, body)["deferred"] == body["deferred"]
 
 

@@ -12,7 +12,7 @@ from actors.pictures.pattern_names import Pattern
 from actors.publishing.announcement_bounds import LONGEST_PICTURE, TEXT_LENGTH
 from actors.session import SessionRow, SessionView
 from actors.session.entry_types import Time
-from actors.session.view_types import Count, Seconds, Share, View
+from actors.session.view_base import Count, Seconds, Share, View
 
 
 class RoomList(View, frozen=True, kw_only=True):

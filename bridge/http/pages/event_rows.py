@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "talk and quality": ("speakers_changed", "quality_changed", "audio_changed"),
     "rules": ("alert_", "act_"),
     "recordings": ("recording_", "room_recording"),
+    "agents": ("agent_",),
 }
 """The first letters of the events of a kind."""
 OTHER: Final = "room"

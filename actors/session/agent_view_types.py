@@ -1,0 +1,92 @@
+"""The classes of agents as others see them: the part ``agent`` of a participant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from actors.session.agent_reports import AgentActivity
+from actors.session.agent_run import AgentEnd, AgentProblem
+from actors.session.entry_types import Time
+from actors.session.view_base import Count, Seconds, View
+
+
+class DelayView(View, frozen=True, kw_only=True):
+    """Seconds from the end of the user's speech to the begin of the agent's."""
+
+    p50: Seconds | None
+    """Half of the answers began within it; null without any."""
+    p95: Seconds | None
+    """19 of 20 answers began within it."""
+
+
+class AgentErrorView(View, frozen=True, kw_only=True):
+    """An error that an agent reported, without its text."""
+
+    at: Time
+    """When it happened."""
+    error: str
+    """Its type, as `llm_error`."""
+    label: str
+    """The part that failed."""
+    recoverable: bool | None
+    """Whether the agent goes on; null where it does not say."""
+
+
+class AgentRunView(View, frozen=True, kw_only=True):
+    """One job of an agent in this session."""
+
+    job_id: str | None
+    """LiveKit's job; null where the identity does not have it."""
+    version: str | None
+    """Version of the agent's framework; null where nobody asked the agent and it uploaded none."""
+    dispatched_at: Time | None
+    """When the agent was dispatched; null where no dispatch is known."""
+    started_at: Time
+    """When it joined."""
+    late: bool
+    """Whether it came after it was missing."""
+    first_word_at: Time | None
+    """When it first spoke."""
+    ended_at: Time | None
+    """When it left; null while it is there."""
+    end: AgentEnd | None
+    """How the run ended; null while it goes on."""
+    close_reason: str | None
+    """Why the agent closed its session, by its own report."""
+    state: AgentActivity | None
+    """What it does now."""
+    state_seconds: Mapping[str, Seconds]
+    """Seconds by what it did."""
+    problem: AgentProblem | None
+    """What is wrong with it now."""
+    turns: Count
+    """Turns of the agent and its user."""
+    user_turns: Count
+    """Turns of its user."""
+    delay: DelayView
+    """How fast it answered."""
+    interruptions: Count
+    """Turns of the agent that were interrupted."""
+    tool_calls: Count
+    """Calls of tools."""
+    tool_errors: Count
+    """Calls of tools that failed."""
+    errors: Count
+    """Errors that it reported."""
+    last_error: AgentErrorView | None
+    """The newest of them."""
+    usage: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """What its models used: by kind (`llm`, `tts`, `stt`), then by provider and model."""
+    clock_offset: float | None
+    """Seconds by which the agent's clock is behind this worker's, and the way of a message."""
+
+
+class AgentView(View, frozen=True, kw_only=True):
+    """An agent, and what it did."""
+
+    name: str
+    """The name under which it was dispatched, else its own, else its display name."""
+    on_behalf_of: str | None
+    """Identity of the agent for which this avatar or worker publishes; null for the agent."""
+    runs: tuple[AgentRunView, ...]
+    """Its jobs in this session, oldest first; of very many the newest."""
