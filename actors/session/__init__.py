@@ -6,6 +6,7 @@
 | `recording_reports` | what enters of recordings that are ours |
 | `record` | what a journal stores; `record.fold` is the fold |
 | `reducer` | the fold's dispatch and its rules; below are the functions that it calls |
+| `beginnings` | how a session begins and goes on |
 | `arrivals`, `joins`, `unobserved_joins` | people come |
 | `leaves`, `provisional_leaves` | people go |
 | `due`, `pending` | what waits, and what becomes due |

@@ -30,6 +30,7 @@ from actors.session.agent_run import (
     on_behalf_of,
 )
 from actors.session.changes import change
+from actors.session.events import RoomEvent, Suspended
 from actors.session.state import SessionState
 from actors.session.timeline_entry import EntryList
 
@@ -46,10 +47,10 @@ EARLY: Final = 1.0
 """Seconds by which an agent may have joined before its dispatch, by the clocks."""
 
 
-def find_due(state: SessionState, at: float, entries: EntryList) -> SessionState:
-    """Make a problem of everything that is due by `at`."""
-    agents = state.agents
-    if agents is None or agents.due is None or at < agents.due:
+def find_due(state: SessionState, event: RoomEvent, entries: EntryList) -> SessionState:
+    """Make a problem of everything that is due by the time of `event`."""
+    agents, at = state.agents, event.at
+    if agents is None or agents.due is None or at < agents.due or isinstance(event, Suspended):
         return state
     if not _is_certain(state):
         return change(state, agents=change(agents, due=None))
@@ -112,10 +113,10 @@ def _dispatch_due(dispatch: AgentDispatch) -> float | None:
 def speaks(state: SessionState, run: AgentRun, at: float, entries: EntryList) -> SessionState:
     """The agent's activity is another one since `at`."""
     if run.activity == "speaking":
-        heard = _is_heard(state, run)
+        sounds = _sounds(state, run)
         run = change(
             run,
-            soundless_since=None if heard else at,
+            soundless_since=None if sounds else at,
             error_since=None,
             unanswered_since=None,
         )
@@ -134,7 +135,7 @@ def after_speakers(state: SessionState, at: float, entries: EntryList) -> Sessio
     for run in agents.runs.values():
         if run.activity != "speaking":
             continue
-        if _is_heard(state, run):
+        if _sounds(state, run):
             after = change(run, soundless_since=None)
             if run.problem == "dead":
                 after = _recovered(after, at, entries)
@@ -173,7 +174,7 @@ def _voices(state: SessionState, run: AgentRun) -> Iterator[str]:
             yield person.identity
 
 
-def _is_heard(state: SessionState, run: AgentRun) -> bool:
+def _sounds(state: SessionState, run: AgentRun) -> bool:
     return bool(state.speaking) and any(one in state.speaking for one in _voices(state, run))
 
 

@@ -14,11 +14,11 @@ from actors.session.view_base import AFTER_ALL_TIMES
 def agent_view(person: Participant, agents: RoomAgents | None, until: float) -> AgentView | None:
     """None for a participant who is no agent."""
     name = person.agent_name
-    runs = () if agents is None else runs_of(agents, person.identity)
+    runs = [] if agents is None else runs_of(agents, person.identity)
     if name is None and not runs:
         return None
     return AgentView(
-        name=name or runs[-1].name,
+        name=runs[-1].name if name is None else name,
         on_behalf_of=on_behalf_of(person),
         runs=tuple(_run_view(run, until) for run in runs),
     )

@@ -7,7 +7,7 @@ after its leave, since LiveKit sends messages and leaves on different ways; they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
 from actors.session.agent_counts import (
@@ -60,7 +60,7 @@ from actors.session.timeline_entry import EntryList, TimelineEntry
 _JOINS: Final = frozenset({"participant_found", "participant_connected"})
 _LEAVES: Final = frozenset({"participant_disconnected", "participant_connection_aborted"})
 _LOST_VIEW: Final = frozenset({"reconnecting", "reconnected", "suspended"})
-_FOLLOWED: Final = _JOINS | _LEAVES | _LOST_VIEW | {"participant_attributes", "speakers_changed"}
+_FOLLOWED: Final = _LEAVES | _LOST_VIEW | {"participant_attributes", "speakers_changed"}
 
 _CountedMessage: TypeAlias = (
     AgentUserReported
@@ -84,24 +84,20 @@ _ENDS: Final[dict[str | None, AgentEnd]] = {
 # ---------------------------------------------------------------- who comes and goes
 
 
-def follow(
-    state: SessionState, at: float, fresh: Sequence[TimelineEntry], entries: EntryList
-) -> SessionState:
-    """What `fresh` entries mean for agents.  Entries about agents are added to `entries`."""
-    for entry in fresh:
-        if entry.event not in _FOLLOWED:
-            continue
-        if entry.event in _JOINS:
-            if entry.data["kind"] == "agent":
-                state = _begin_run(state, entry.data["identity"], entry.data["joined_at"], entries)
-        elif state.agents is not None:
+def follow(state: SessionState, at: float, entries: EntryList) -> SessionState:
+    """What the entries of one event mean for agents.  Entries about agents are added to them."""
+    if state.agents is None and not any(map(_is_join, entries)):
+        return state
+    for entry in tuple(entries):
+        if _is_join(entry):
+            state = _begin_run(state, entry.data["identity"], entry.data["joined_at"], entries)
+        elif entry.event in _FOLLOWED and state.agents is not None:
             state = _follow_known(state, at, entry, entries)
     return state
 
 
-def has_agent(fresh: Sequence[TimelineEntry]) -> bool:
-    """True if one of the entries is of an agent's join."""
-    return any(entry.event in _JOINS and entry.data["kind"] == "agent" for entry in fresh)
+def _is_join(entry: TimelineEntry) -> bool:
+    return entry.event in _JOINS and entry.data["kind"] == "agent"
 
 
 def _follow_known(

@@ -83,7 +83,6 @@ from attrs import evolve
 
 from actors.session import (
     activity,
-    agent_problems,
     agents,
     gap_events,
     gaps,
@@ -92,9 +91,11 @@ from actors.session import (
     recordings,
     tracks,
 )
+from actors.session.agent_problems import find_due
 from actors.session.agent_reports import AgentReport
 from actors.session.agent_uploads import on_report
 from actors.session.arrivals import on_joined
+from actors.session.beginnings import attach_job, begin
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.changes import change
 from actors.session.due import confirm_due
@@ -169,33 +170,6 @@ __all__ = ["RoomInstanceChanged", "apply", "attach_job", "begin", "end", "next_d
 FoldResult: TypeAlias = tuple[SessionState, tuple[TimelineEntry, ...]]
 
 
-def begin(
-    room: str,
-    room_sid: str,
-    job_ids: tuple[str, ...],
-    worker: str,
-    agent_name: str,
-    at: float,
-    created_at: float | None = None,
-    person_key: str | None = None,
-) -> SessionState:
-    """A session before its first event.  An empty `room_sid` is taken from the first roster.
-
-    It has no job if a webhook told of the room, or if its room was found and joined.
-    """
-    return SessionState(
-        room,
-        room_sid,
-        worker,
-        agent_name,
-        job_ids,
-        at,
-        created_at,
-        last_at=at,
-        person_key=person_key,
-    )
-
-
 def apply(state: SessionState, event: RoomEvent) -> FoldResult:
     """The state after `event`, and the entries that it leads to, in order.
 
@@ -210,13 +184,12 @@ def apply(state: SessionState, event: RoomEvent) -> FoldResult:
     elif state.ended_at is None:
         if state.due is not None and at >= state.due and type(event) is not Suspended:
             state = confirm_due(state, at, entries)
-        if state.agents is not None and type(event) is not Suspended:
-            state = agent_problems.find_due(state, at, entries)
+        state = state if state.agents is None else find_due(state, event, entries)
         state = _HANDLERS[type(event)](state, event, entries)
     if state.recordings and type(event) is not Suspended:
         state = recordings.find_lost(state, at, entries)
-    if entries and (state.agents is not None or agents.has_agent(entries)):
-        state = agents.follow(state, at, tuple(entries), entries)
+    if entries:
+        state = agents.follow(state, at, entries)
     if at > state.last_at and state.ended_at is None and (correct is None or not state.watching):
         state = change(state, last_at=at)
     return state, tuple(entries)
@@ -257,24 +230,11 @@ def end(state: SessionState, at: float, reason: str) -> FoldResult:
     return change(state, ended_at=ended_at, end_reason=reason), tuple(entries)
 
 
-def attach_job(state: SessionState, job_id: str | None, worker: str | None = None) -> SessionState:
-    """Another watch of the same room instance: the session goes on, ended or not.
-
-    `job_id` is None if the room was found and joined without a dispatch.
-    """
-    if job_id is not None and job_id not in state.job_ids:
-        state = change(state, job_ids=(*state.job_ids, job_id))
-    return change(
-        state, worker=state.worker if worker is None else worker, ended_at=None, end_reason=None
-    )
-
-
 def next_deadline(state: SessionState) -> float | None:
     """Unix seconds when a `Tick` is wanted, None while nothing waits for time to pass."""
-    if state.ended_at is not None:
-        return None
-    due = None if state.agents is None else state.agents.due
-    return state.due if due is None else min(due, due if state.due is None else state.due)
+    if state.ended_at is not None or state.agents is None or state.agents.due is None:
+        return state.due if state.ended_at is None else None
+    return min(state.due or inf, state.agents.due)
 
 
 def _on_watching(

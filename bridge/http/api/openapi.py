@@ -16,7 +16,7 @@ import msgspec
 
 from actors.journal import attendance
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM
-from actors.session import entry_types, view_types
+from actors.session import agent_view_types, entry_types, view_types
 from bridge.http.api import answer_types
 from bridge.http.api.announcement_paths import ANNOUNCEMENT_PATHS
 from bridge.http.api.answer_types import (
@@ -78,7 +78,7 @@ ANSWERS: Final = (
 def schemas() -> Mapping[str, Schema]:
     """Every class of an answer as JSON Schema, by its name."""
     _, schemas = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
-    sentences = field_sentences(entry_types, view_types, attendance, answer_types)
+    sentences = field_sentences(entry_types, view_types, agent_view_types, attendance, answer_types)
     for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema["description"])
         for key, sentence in sentences[name].items():
