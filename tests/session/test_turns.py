@@ -104,8 +104,8 @@ def test_an_agent_has_the_name_under_which_it_was_dispatched() -> None:
     story = Story(
         AGENT, person("a2", "PA_4", 0, kind="agent", name="Helper"), person("carol", "PA_5", 0)
     )
-    assert story.participant("agent-AJ_7")["agent"] == {"name": "receptionist"}
-    assert story.participant("a2")["agent"] == {"name": "Helper"}
+    assert story.participant("agent-AJ_7")["agent"]["name"] == "receptionist"
+    assert story.participant("a2")["agent"]["name"] == "Helper"
     assert story.participant("carol")["agent"] is None
 
 
