@@ -30,6 +30,7 @@ from actors.session import (
 from bench.outlets.watched import NAME, endpoint
 from bridge.app.interpreter import tune_interpreter
 from bridge.app.outlets import Outlet, start_outlets
+from bridge.config.store_address import StoreAddress
 from bridge.livekit.tokens import ApiKey
 from bridge.outlets.sqlite_outbox import SqliteOutbox
 from bridge.store.sqlite_archive import open_store
@@ -86,7 +87,7 @@ async def deliver(data_dir: Path, entries: int, url: str) -> None:
         running = start_outlets(
             [endpoint(url)],
             system,
-            data_dir,
+            StoreAddress(data_dir),
             SqliteFeed(data_dir, lambda: never),
             ApiKey("bench", "bench" * 8),
             clock=time.time,

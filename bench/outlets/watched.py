@@ -23,6 +23,7 @@ from bridge.app.simulated_app import NoReports, open_simulated_app
 from bridge.app.store_feed import open_feed
 from bridge.app.worker_role import FlushPerTick
 from bridge.config.settings import Settings, load
+from bridge.config.store_address import store_address
 from bridge.config.webhook_list import WebhookSettings
 from bridge.livekit.tokens import ApiKey
 from bridge.log.structured_log import running_log
@@ -45,11 +46,12 @@ async def main(settings: Settings, traffic: Traffic, urls: list[str]) -> None:
         trio.open_nursery() as nursery,
     ):
         actors = running.actors
-        feed = open_feed(settings.data_dir, actors.backlog)
+        address = store_address(settings)
+        feed = open_feed(address, actors.backlog)
         outlets = start_outlets(
             [endpoint(url) for url in urls],
             running.system,
-            settings.data_dir,
+            address,
             feed,
             ApiKey("bench", "bench" * 8),
             clock=time.time,

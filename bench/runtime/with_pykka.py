@@ -6,14 +6,14 @@ import json
 import sys
 import time
 
-import pykka
+import pykka  # pyright: ignore[reportMissingImports]  (the peer's environment has it)
 
 from bench.runtime.memory import resident
 
 TELLS, ASKS, UNDER_WAY, STARTS, IDLE = 100_000, 10_000, 64, 1_000, 1_000
 
 
-class Adder(pykka.ThreadingActor):  # pyright: ignore[reportUntypedBaseClass]
+class Adder(pykka.ThreadingActor):
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
