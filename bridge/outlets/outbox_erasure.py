@@ -6,19 +6,15 @@ import sqlite3
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from attrs import evolve
 
 from actors.outlets.outbox_port import OutboxTrouble
-from actors.outlets.outlet_port import Delivery
 from actors.session.erasure import Erasure
+from bridge.outlets.outbox_queries import decode_delivery, encode_delivery
 from bridge.outlets.sqlite_outbox import FILE, closing_outbox
 from bridge.output.harmless import harmless
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Delivery).decode
 
 
 def erase_deliveries(directory: Path, names: Collection[str], erasure: Erasure) -> int:
@@ -48,9 +44,9 @@ def _rewrite(db: sqlite3.Connection, names: Collection[str], erasure: Erasure) -
         if row is None or not any(needle in row[0] for needle in needles):
             continue
         with suppress(msgspec.MsgspecError):
-            delivery = _decode(row[0])
+            delivery = decode_delivery(row[0])
             after = evolve(delivery, data=erasure.tree(delivery.data))
             if after != delivery:
                 sql = "UPDATE parked SET delivery = ? WHERE number = ?"
-                done += db.execute(sql, (_encode(after), number)).rowcount
+                done += db.execute(sql, (encode_delivery(after), number)).rowcount
     return done

@@ -14,8 +14,9 @@ from attrs import evolve
 from actors.outlets.outbox_port import OutboxStore, OutboxTrouble, OutletRow, Parked
 from actors.outlets.outlet_port import Delivery
 from actors.simulation.simulated_outbox import SimulatedOutbox
-from bridge.outlets import sqlite_outbox
-from bridge.outlets.sqlite_outbox import FILE, SqliteOutbox, closing_outbox, listed, send_again
+from bridge.outlets import outbox_queries
+from bridge.outlets.outbox_queries import listed, send_again
+from bridge.outlets.sqlite_outbox import FILE, SqliteOutbox, closing_outbox
 
 HOSTILE = "'; DROP TABLE parked --\x00\x1b[31m\u202e<script>"
 
@@ -130,7 +131,7 @@ async def test_endpoints_do_not_see_each_others_deliveries(store: OutboxStore) -
 async def test_a_full_outbox_drops_what_is_new_and_counts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_outbox, "MOST_PARKED", 2)
+    monkeypatch.setattr(outbox_queries, "MOST_PARKED", 2)
     sqlite, simulated = SqliteOutbox(tmp_path), SimulatedOutbox(most_parked=2)
     for store in (sqlite, simulated):
         row = await store.save("crm", parked=[parked("S1", n) for n in range(5)])
@@ -141,7 +142,7 @@ async def test_a_full_outbox_drops_what_is_new_and_counts_it(
 async def test_of_those_that_were_given_up_the_newest_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_outbox, "MOST_DEAD", 2)
+    monkeypatch.setattr(outbox_queries, "MOST_DEAD", 2)
     store = SqliteOutbox(tmp_path)
     for n in range(5):
         await store.save("crm", parked=[parked(f"S{n}", n, dead=True)])
