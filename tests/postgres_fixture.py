@@ -79,8 +79,11 @@ def database_url(postgres: PrivatePostgres, shared_database: str) -> str:
     """The URL of a store to which nobody wrote."""
     from bridge.postgres.postgres_connection import WRITER_LIMITS, connect
 
-    tables = ("alerts", "chunks", "journal", "people", "sessions", "states", "texts", "workers")
     with connect(shared_database, WRITER_LIMITS) as db, db.transaction():
-        for table in tables:
+        tables = db.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() "
+            "AND tablename != 'layout' AND tablename !~ '^chunks_'"
+        ).fetchall()
+        for (table,) in tables:
             db.execute(f"DELETE FROM {table}".encode())
     return shared_database

@@ -22,6 +22,10 @@ class OutboxTrouble(Exception):
     """The disk cannot take or give it now; the text says why.  Tried again."""
 
 
+class OutletLost(Exception):
+    """Another worker delivers to this endpoint: this one must send nothing more to it."""
+
+
 @frozen
 class Parked:
     """A delivery that waits on the disk."""
@@ -58,7 +62,10 @@ class OutletRow:
 
 
 class OutboxStore(Protocol):
-    """Every method raises `OutboxTrouble` and nothing else; each is one transaction."""
+    """Every method raises `OutboxTrouble`, and `OutletLost` where several workers share an outbox.
+
+    Each is one transaction.
+    """
 
     async def open(self, outlet: str) -> OutletRow:
         """The stored state of this endpoint."""

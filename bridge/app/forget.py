@@ -18,7 +18,7 @@ from attrs import define, field
 
 from actors.session.erasure import Erasure
 from bridge.config.store_address import StoreAddress
-from bridge.outlets.outbox_erasure import erase_deliveries
+from bridge.outlets.outbox_erasure import erase_deliveries, rewrite_deliveries
 from bridge.store.ban_file import erase_bans, rooms_with_ban
 from bridge.store.directory_lock import lock_owner
 from bridge.store.person_erasure import ErasureReport, Progress
@@ -79,18 +79,27 @@ def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport
         progress("texts of conversations")
         report.texts = erase_person_texts(store.data_dir, names, report.store.room_sids)
     else:
+        from bridge.outlets.database_outbox import changing_database_outbox
         from bridge.postgres.postgres_erasure import erase_from_database, names_in_database
         from bridge.postgres.postgres_texts import erase_person_texts_in_database
 
         names = names_in_database(store.database_url, person)
+        progress("webhooks that wait")
+        with changing_database_outbox(store.database_url) as db:
+            webhooks = rewrite_deliveries(db, names, _one_pseudonym(names))
         report = ForgetReport(erase_from_database(store.database_url, names, progress))
         progress("texts of conversations")
         report.texts = erase_person_texts_in_database(
             store.database_url, names, report.store.room_sids
         )
+        report.webhooks = webhooks
     if store.data_dir.is_dir():
         _erase_files(store.data_dir, names, report, progress)
     return report
+
+
+def _one_pseudonym(names: tuple[str, ...]) -> Erasure:
+    return Erasure(dict.fromkeys(names, f"erased-{secrets.token_hex(6)}"))
 
 
 def _erase_files(
@@ -98,8 +107,7 @@ def _erase_files(
 ) -> None:
     """Erase webhooks that wait, and bans; then search every file."""
     progress("webhooks that wait")
-    pseudonym = f"erased-{secrets.token_hex(6)}"
-    report.webhooks = erase_deliveries(data_dir, names, Erasure(dict.fromkeys(names, pseudonym)))
+    report.webhooks += erase_deliveries(data_dir, names, _one_pseudonym(names))
     banned = rooms_with_ban(data_dir, names)
     if banned and lock_owner(data_dir) is not None:
         report.bans_left = banned

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -182,6 +182,7 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     signals = SignalLog()
     try:
         async with (
+            AsyncExitStack() as closing,
             open_archive(
                 store_address(settings), instance=own_id.name, retention=_retention(settings)
             ) as archive,
@@ -198,6 +199,8 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
         ):
             program = await _start_everything(settings, own_id, system, port, api, archive)
             signals.table = program.rooms.table
+            if program.outlets is not None:
+                closing.push_async_callback(program.outlets.aclose)
             yield program
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
@@ -350,15 +353,14 @@ def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> Non
         return
     from bridge.app.outlets import start_outlets
 
-    # Each worker sends what its own sessions say: with a common database, every event once.
-    name = program.worker.config.instance
-    feed = open_feed(store_address(settings), program.rooms.backlog, name)
+    feed = open_feed(store_address(settings), program.rooms.backlog)
     program.outlets = start_outlets(
         webhooks,
         program.system,
         store_address(settings),
         feed,
         api_key,
+        instance=program.worker.config.instance,
         clock=program.clock.now,
         announce=announce,
     )

@@ -24,11 +24,13 @@ from bridge.app.session_source import open_sessions
 from bridge.app.shutdown import Shutdown
 from bridge.app.signal_log import SignalLog
 from bridge.app.web import serve_web
-from bridge.app.web_ports import WebPorts, WorkerSnapshot
+from bridge.app.web_ports import OutboxPort, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import Settings, SettingsError, UncheckedSettings
 from bridge.config.store_address import store_address
 from bridge.log.sink import Sink
+from bridge.outlets.database_outbox import DatabaseOutbox
+from bridge.outlets.outbox_view import MOST_LISTED
 
 log = structlog.get_logger()
 
@@ -70,7 +72,9 @@ class ServeProgram:
 @asynccontextmanager
 async def open_serve_program(settings: Settings) -> AsyncGenerator[ServeProgram, None]:
     """Serve for the length of a block."""
+    assert settings.database_url is not None
     program = ServeProgram(FollowedSessions(partial(open_sessions, store_address(settings))))
+    outbox = DatabaseOutbox(settings.database_url, NAME)
 
     def listening(address: HttpAddress) -> None:
         program.http = address
@@ -78,7 +82,8 @@ async def open_serve_program(settings: Settings) -> AsyncGenerator[ServeProgram,
         log.info("http_listening", address=str(address))
 
     async def run_http() -> None:
-        program.refused = await serve_web(settings, _web_ports(program.followed, system), listening)
+        ports = _web_ports(program.followed, outbox, system)
+        program.refused = await serve_web(settings, ports, listening)
         program.over.set()
         await trio.sleep_forever()
 
@@ -87,10 +92,14 @@ async def open_serve_program(settings: Settings) -> AsyncGenerator[ServeProgram,
             system.supervisor.start_child(
                 ChildSpec(name, partial(Service, function), significant=True)
             )
-        yield program
+        try:
+            yield program
+        finally:
+            with trio.CancelScope(shield=True):
+                await outbox.aclose()
 
 
-def _web_ports(followed: FollowedSessions, system: ActorSystem) -> WebPorts:
+def _web_ports(followed: FollowedSessions, outbox: DatabaseOutbox, system: ActorSystem) -> WebPorts:
     return WebPorts(
         worker=lambda: WorkerSnapshot(
             name=NAME,
@@ -113,6 +122,7 @@ def _web_ports(followed: FollowedSessions, system: ActorSystem) -> WebPorts:
         counters=RunCounters(),
         system=system,
         workers=lambda: followed.workers,
+        outbox=OutboxPort(outbox.facts, partial(outbox.listed, MOST_LISTED)),
     )
 
 

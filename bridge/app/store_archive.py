@@ -20,7 +20,7 @@ async def open_archive(
 ) -> AsyncGenerator[Archive, None]:
     """The store, for the length of the block, with the data directory locked.
 
-    With a database the directory still has the worker's id, its webhooks and its bans.
+    With a database the directory still has the worker's id and its bans.
     Raises `StoreRefused` where another worker has the directory, or the store is not ours to use.
     """
     if store.database_url is None:

@@ -8,10 +8,10 @@ from actors.journal.shared_feed import SharedFeed
 from bridge.config.store_address import StoreAddress
 
 
-def open_feed(store: StoreAddress, backlog: Backlog, only_worker: str | None = None) -> Feed:
+def open_feed(store: StoreAddress, backlog: Backlog) -> Feed:
     """Entries as `backlog` gets them written, read once for all who follow.
 
-    In a database there are also those of other workers, unless it is for `only_worker`.
+    In a database there are also those of other workers.
     """
     if store.database_url is None:
         from bridge.store.sqlite_feed import SqliteFeed
@@ -23,9 +23,6 @@ def open_feed(store: StoreAddress, backlog: Backlog, only_worker: str | None = N
         from bridge.postgres.postgres_feed import PostgresFeed
 
         feed = PostgresFeed(
-            store.database_url,
-            lambda: backlog.batch_written,
-            backlog.report_unreadable,
-            only_worker=only_worker,
+            store.database_url, lambda: backlog.batch_written, backlog.report_unreadable
         )
     return SharedFeed(feed)

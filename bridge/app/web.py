@@ -234,6 +234,7 @@ def _webhook_section(outlet: WatchedOutlet) -> Section:
         ("Goes to", outlet.shown_url),
         ("Delivered", counts.delivered),
         ("Failed attempts", counts.failed),
+        *((("Delivered by", f"worker {outlet.worker}"),) if outlet.worker else ()),
         ("Waiting", counts.waiting),
         ("Given up", counts.dead),
         ("Last delivery", moment(rfc3339(counts.last_delivered_at))),
@@ -243,30 +244,32 @@ def _webhook_section(outlet: WatchedOutlet) -> Section:
 
 async def _outbox(ports: WebPorts) -> OutboxAnswer:
     """`/api/v1/outbox`."""
-    endpoints = tuple(
-        EndpointView(
-            name=outlet.name,
-            url=outlet.shown_url,
-            delivered=outlet.counts.delivered,
-            failed=outlet.counts.failed,
-            waiting=outlet.counts.waiting,
-            dead=outlet.counts.dead,
-            dropped=outlet.counts.dropped,
-            disabled=outlet.counts.disabled,
-            last_error=outlet.counts.last_error or None,
-            last_delivered_at=rfc3339(outlet.counts.last_delivered_at),
-        )
-        for outlet in ports.outlets()
-    )
-    if ports.parked_deliveries is None:
-        return OutboxAnswer(webhooks=endpoints, deliveries=())
+    if ports.outbox is None:
+        return OutboxAnswer(webhooks=(), deliveries=())
     from actors.outlets.outbox_port import OutboxTrouble
     from bridge.outlets.outbox_view import delivery_row
 
     try:
-        parked = await ports.parked_deliveries()
+        outlets = await ports.outbox.facts()
+        parked = await ports.outbox.parked()
     except OutboxTrouble:
         raise OutboxUnreadable from None
+    endpoints = tuple(
+        EndpointView(
+            name=one.name,
+            url=one.url,
+            worker=one.worker or None,
+            delivered=one.delivered,
+            failed=one.failed,
+            waiting=one.waiting,
+            dead=one.dead,
+            dropped=one.dropped,
+            disabled=one.disabled,
+            last_error=one.last_error or None,
+            last_delivered_at=rfc3339(one.last_delivered_at),
+        )
+        for one in outlets
+    )
     rows = (delivery_row(name, one) for name, one in parked)
     return OutboxAnswer(webhooks=endpoints, deliveries=tuple(DeliveryView(**row) for row in rows))
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actors.outlets.outbox_port import Parked
     from actors.outlets.outlet_counts import OutletCounts
     from actors.publishing.announcements import Announcements
+    from bridge.outlets.outbox_view import OutletFacts
 
 ReadinessChecks: TypeAlias = Mapping[str, Callable[[], str | None]]
 """By part: why it is not ready, None if it is.  Quick, and without a secret."""
@@ -68,6 +69,26 @@ class WatchedOutlet(Protocol):
 
     @property
     def counts(self) -> OutletCounts: ...
+    @property
+    def is_ours(self) -> bool:
+        """This worker delivers to it."""
+        ...
+
+    @property
+    def worker(self) -> str:
+        """The instance of the worker that does, where another one does."""
+        ...
+
+
+@frozen
+class OutboxPort:
+    """The outbox of a program, or of all workers of a database.  Its functions raise
+    `OutboxTrouble`."""
+
+    facts: Callable[[], Awaitable[Sequence[OutletFacts]]]
+    """The endpoints."""
+    parked: Callable[[], Awaitable[Sequence[tuple[str, Parked]]]]
+    """Deliveries that wait or were given up, with their endpoint's name."""
 
 
 @frozen
@@ -98,8 +119,7 @@ class WebPorts:
     """Names of the rules that make alerts; None where they are not known."""
     outlets: Callable[[], Sequence[WatchedOutlet]] = tuple
     """The endpoints that get webhooks."""
-    parked_deliveries: Callable[[], Awaitable[Sequence[tuple[str, Parked]]]] | None = None
-    """Deliveries that wait or were given up, with their endpoint's name.  Raises `OutboxTrouble`.
-    None without an endpoint."""
+    outbox: OutboxPort | None = None
+    """None where no endpoint is configured."""
     announcements: Callable[[], Awaitable[Announcements]] | None = None
     """The announcements of the program; None where it makes none."""

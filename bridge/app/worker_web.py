@@ -15,7 +15,7 @@ import trio
 from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge.app.followed_sessions import joined
 from bridge.app.web import serve_web
-from bridge.app.web_ports import ReadinessChecks, WebPorts, WorkerSnapshot
+from bridge.app.web_ports import OutboxPort, ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import alert_rules, rules_of
@@ -24,7 +24,6 @@ from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
 if TYPE_CHECKING:
-    from actors.journal.feed import Feed
     from bridge.app.program import Program
 
 log = structlog.get_logger()
@@ -62,20 +61,18 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         alert_rules=(*alert_rules(rules_of(settings)), *(one.name for one in limits_of(settings))),
         shown_sessions=None if followed is None else partial(joined, rooms.open_sessions, followed),
         workers=tuple if followed is None else lambda: followed.workers,
-        feed=_shared_feed(settings, program),
+        feed=None if program.outlets is None else program.outlets.feed,
         outlets=lambda: () if program.outlets is None else program.outlets.outlets,
-        parked_deliveries=None if program.outlets is None else program.outlets.parked,
+        outbox=_outbox(program),
         announcements=None
         if program.announcements is None
         else program.announcements.announcements,
     )
 
 
-def _shared_feed(settings: Settings, program: Program) -> Feed | None:
-    """The feed of the webhooks, unless that has the entries of this worker only."""
-    if program.outlets is None or settings.database_url is not None:
-        return None
-    return program.outlets.feed
+def _outbox(program: Program) -> OutboxPort | None:
+    outlets = program.outlets
+    return None if outlets is None else OutboxPort(outlets.facts, outlets.parked)
 
 
 def _worker_snapshot(program: Program) -> WorkerSnapshot:

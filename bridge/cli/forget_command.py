@@ -85,8 +85,8 @@ def _lines(report: ForgetReport, address: StoreAddress) -> list[str]:
     elif report.whole:
         lines.append("no row of the database has the identity any more")
         lines.append(
-            "not changed: the database's write-ahead log and standbys, and the data directories "
-            "of other workers (bans, webhooks that wait): forget there too"
+            "not changed: the database's write-ahead log and standbys, and bans in the data "
+            "directories of other workers: forget there too"
         )
     lines.append("backups, logs and receivers of webhooks are not changed")
     return lines

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.cli.command import FAILED, Command, Flags, complain
 from bridge.cli.reading_commands import add_api_flags
-from bridge.config.settings import BY_NAME, TABLE, SettingsError, data_dir_of
+from bridge.config.settings import BY_NAME, TABLE, SettingsError
+from bridge.config.store_address import store_address_of
+
+if TYPE_CHECKING:
+    from bridge.outlets.outbox_queries import OutboxConnection
 
 DOES: Final = ("list", "retry", "test", "enable")
 _ELSE: Final = ("config", "env-file")
@@ -37,29 +42,40 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 def _run(flags: Flags) -> int:
     do = str(flags.get("do", "list"))
     if "api" in flags and do != "list":
-        raise SettingsError(f"outbox {do} works on the machine of the worker: leave --api out")
+        raise SettingsError(
+            f"outbox {do} works on the machine of the worker, or with --database-url: "
+            "leave --api out"
+        )
     if do == "test":
         return _test(flags)
+    from actors.journal.archive import ArchiveTrouble
+    from actors.journal.session_reader import NoStore, StoreRefused
     from actors.outlets.outbox_port import OutboxTrouble
     from bridge.cli.store_access import StoreUnavailable
 
     try:
         return {"list": _list, "retry": _retry, "enable": _enable}[do](flags)
-    except (OutboxTrouble, StoreUnavailable) as trouble:
+    except (OutboxTrouble, StoreUnavailable, NoStore, StoreRefused, ArchiveTrouble) as trouble:
         complain(str(trouble))
         return FAILED
 
 
-def _connection(flags: Flags) -> Any:
-    from bridge.outlets.sqlite_outbox import FILE, closing_outbox
+def _connection(flags: Flags) -> AbstractContextManager[OutboxConnection]:
+    """The outbox, in a transaction."""
+    from bridge.outlets.sqlite_outbox import FILE, changing_outbox
 
-    directory = data_dir_of(flags)
+    store = store_address_of(flags)
+    if store.database_url is not None:
+        from bridge.outlets.database_outbox import changing_database_outbox
+
+        return changing_database_outbox(store.database_url)
+    directory = store.data_dir
     if not (directory / FILE).exists():
         raise SettingsError(
             f"no outbox in {directory}: a worker makes one when a webhook is configured "
             "([[webhook]] in --config, or --webhook-url)"
         )
-    return closing_outbox(directory)
+    return changing_outbox(directory)
 
 
 def _only(flags: Flags) -> str | None:
@@ -68,8 +84,8 @@ def _only(flags: Flags) -> str | None:
 
 
 def _list(flags: Flags) -> int:
+    from bridge.outlets.outbox_queries import listed, outlets
     from bridge.outlets.outbox_view import delivery_row, outlet_row
-    from bridge.outlets.sqlite_outbox import listed, outlets
 
     try:
         limit = int(str(flags.get("limit", MOST)))
@@ -147,23 +163,21 @@ def _print(flags: Flags, rows: list[dict[str, Any]], deliveries: list[dict[str, 
 
 
 def _retry(flags: Flags) -> int:
-    from bridge.outlets.sqlite_outbox import send_again
+    from bridge.outlets.outbox_queries import send_again
 
     raw = flags.get("ids") or []
     ids = [str(one) for one in raw] if isinstance(raw, list) else []
-    with _connection(flags) as db, db:
-        db.execute("BEGIN IMMEDIATE")
+    with _connection(flags) as db:
         count = send_again(db, _only(flags), ids, time.time())
-        db.execute("COMMIT")
     if ids and not count:
         complain("no such delivery waits or was given up; `outbox list` has their ids")
         return FAILED
-    sys.stdout.write(f"{count} will be sent again by the running worker\n")
+    sys.stdout.write(f"{count} will be sent again by a running worker\n")
     return 0
 
 
 def _enable(flags: Flags) -> int:
-    from bridge.outlets.sqlite_outbox import outlets, set_disabled
+    from bridge.outlets.outbox_queries import outlets, set_disabled
 
     with _connection(flags) as db:
         disabled = [name for name, row in outlets(db).items() if row.disabled is not None]
@@ -209,7 +223,7 @@ OUTBOX: Final = Command(
     "outbox",
     "outgoing webhooks: what waits, failed or was given up",
     "Lists what waits for an endpoint or was given up, sends it again, tries an endpoint.\n"
-    "It works beside a running worker, which does the sending.",
+    "It works beside running workers, which do the sending; with --database-url on any machine.",
     _run,
     TABLE,
     takes="[list|retry|test|enable]",

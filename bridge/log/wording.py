@@ -297,6 +297,8 @@ WORKER_LINES: Final[Mapping[str, Template]] = {
         "Monitoring Report - Active: {active}, Speaking: {speaking}, Poor Quality: {poor}"
     ),
     "monitoring_summary": _monitoring_summary,
+    "outlet_acquired": "This worker delivers the webhooks of {outlet}",
+    "outlet_lost": "Another worker delivers the webhooks of {outlet} now",
     "outlet_trouble": "Webhooks of {outlet} do not arrive: {error}; they wait",
     "outlet_well_again": "Webhooks of {outlet} arrive again",
     "outlet_disabled": "Webhooks of {outlet} are disabled: {reason};"

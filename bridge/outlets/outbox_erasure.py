@@ -12,7 +12,7 @@ from attrs import evolve
 
 from actors.outlets.outbox_port import OutboxTrouble
 from actors.session.erasure import Erasure
-from bridge.outlets.outbox_queries import decode_delivery, encode_delivery
+from bridge.outlets.outbox_queries import OutboxConnection, decode_delivery, encode_delivery
 from bridge.outlets.sqlite_outbox import FILE, closing_outbox
 from bridge.output.harmless import harmless
 
@@ -27,7 +27,7 @@ def erase_deliveries(directory: Path, names: Collection[str], erasure: Erasure) 
     try:
         with closing_outbox(directory) as db:
             db.execute("PRAGMA secure_delete = ON")
-            done = _rewrite(db, names, erasure)
+            done = rewrite_deliveries(db, names, erasure)
             # Also without a hit: what was delivered is still in pages that are free.
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -36,7 +36,7 @@ def erase_deliveries(directory: Path, names: Collection[str], erasure: Erasure) 
     return done
 
 
-def _rewrite(db: sqlite3.Connection, names: Collection[str], erasure: Erasure) -> int:
+def rewrite_deliveries(db: OutboxConnection, names: Collection[str], erasure: Erasure) -> int:
     needles = [name.encode() for name in names]
     done = 0
     for (number,) in db.execute("SELECT number FROM parked ORDER BY number").fetchall():

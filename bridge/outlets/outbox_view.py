@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from attrs import frozen
 
 from actors.outlets.outbox_port import OutletRow, Parked
 from actors.session.time_text import rfc3339
+
+MOST_LISTED: Final = 1_000
+"""Deliveries that the API lists."""
+
+
+@frozen
+class OutletFacts:
+    """One endpoint, as the API and the page have it."""
+
+    name: str
+    url: str
+    """Without path and query."""
+    worker: str
+    """The instance of the worker that delivers to it; empty where none does."""
+    delivered: int
+    failed: int
+    waiting: int
+    dead: int
+    dropped: int
+    disabled: str | None
+    last_error: str
+    last_delivered_at: float | None
+    """Unix seconds."""
 
 
 def outlet_row(name: str, row: OutletRow) -> dict[str, Any]:

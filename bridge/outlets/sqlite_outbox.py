@@ -13,8 +13,8 @@ timeout on the lock).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -125,6 +125,18 @@ class SqliteOutbox(SqlOutbox):
             db, self._db = self._db, None
             if db is not None:
                 await trio.to_thread.run_sync(db.close)
+
+
+@contextmanager
+def changing_outbox(directory: Path) -> Generator[OutboxConnection, None, None]:
+    """For a command: the outbox, in one transaction.  Raises `OutboxTrouble`."""
+    try:
+        with closing_outbox(directory) as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise OutboxTrouble(f"{directory / FILE}: {harmless(str(error))}") from None
 
 
 def closing_outbox(directory: Path) -> closing[sqlite3.Connection]:

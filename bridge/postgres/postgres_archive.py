@@ -9,7 +9,6 @@ socket is shut down, and the call in the thread fails.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -26,6 +25,7 @@ from bridge.postgres.postgres_connection import (
     WRITER_LIMITS,
     Database,
     connect,
+    hang_up,
     trouble_of_database,
 )
 from bridge.postgres.postgres_retention import SessionQuota, prune_database
@@ -104,18 +104,10 @@ class PostgresArchive:
             return await trio.to_thread.run_sync(
                 function, limiter=self._one_at_a_time, abandon_on_cancel=True
             )
-        self._hang_up()
+        hang_up(self._db)
         raise ArchiveTrouble(
             f"{shown_url(self._run.url)} did not answer for {seconds:g} s: see the server"
         )
-
-    def _hang_up(self) -> None:
-        """Make the call in the thread fail.  From any thread."""
-        db = self._db
-        if db is None or db.closed:
-            return
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(db.fileno())) as ours:
-            ours.shutdown(socket.SHUT_RDWR)
 
     async def _call(self, function: Callable[[PostgresWriter], T], seconds: float) -> T:
         def call() -> T:

@@ -8,7 +8,9 @@ in SQLite.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -110,6 +112,14 @@ def connect(url: str, limits: Mapping[str, str]) -> Database:
         raise
     _adapt_text(db)
     return db
+
+
+def hang_up(db: Database | None) -> None:
+    """Make a call that waits for the server's answer fail.  From any thread."""
+    if db is None or db.closed:
+        return
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(db.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 def _require_server(db: Database, url: str) -> None:

@@ -46,19 +46,15 @@ class PostgresFeed:
         batch_written: Callable[[], trio.Event] = trio.Event,
         unreadable: Callable[[str], object] = lambda _: None,
         *,
-        only_worker: str | None = None,
         look_every: float = LOOK_EVERY,
     ) -> None:
         """`batch_written` gives the event of the next batch of this program's own worker.
-
-        `only_worker`: the name of the one worker whose entries the feed gives.
 
         `unreadable` is called in the event loop with the reason of each read that failed.
         """
         self._url = url
         self._batch_written = batch_written
         self._unreadable = unreadable
-        self._only_worker = only_worker
         self._look_every = look_every
         self._changed: trio.Event | None = None
         self._limiter = trio.CapacityLimiter(READS)
@@ -80,7 +76,7 @@ class PostgresFeed:
         """See `Feed`."""
 
         def newest(db: PostgresConnection) -> Position:
-            workers = _workers(db, self._only_worker)
+            workers = _workers(db)
             return Position({str(worker): (batch + 1, 0) for worker, _, batch in workers})
 
         return await self._read(newest)
@@ -90,7 +86,7 @@ class PostgresFeed:
 
         The journal goes back at least `bridge.store.retention.REPLAY` seconds.
         """
-        return await self._read(lambda db: _after(db, position, limit, self._only_worker))
+        return await self._read(lambda db: _after(db, position, limit))
 
     async def _read(self, function: Callable[[PostgresConnection], T]) -> T:
         def call() -> T:
@@ -106,23 +102,19 @@ class PostgresFeed:
             raise ArchiveTrouble(str(error)) from None
 
 
-def _workers(db: PostgresConnection, only: str | None) -> list[Any]:
+def _workers(db: PostgresConnection) -> list[Any]:
     """Of each worker: its number, its newest batch that was dropped, its newest batch."""
     return db.execute(
         "SELECT worker, dropped, coalesce((SELECT max(batch) FROM journal "
-        "WHERE journal.worker = workers.worker), 0) FROM workers "
-        "WHERE CAST(? AS text) IS NULL OR instance = ? ORDER BY worker",
-        (only, only),
+        "WHERE journal.worker = workers.worker), 0) FROM workers ORDER BY worker"
     ).fetchall()
 
 
-def _after(
-    db: PostgresConnection, position: Position, limit: int, only_worker: str | None
-) -> FeedPage:
+def _after(db: PostgresConnection, position: Position, limit: int) -> FeedPage:
     unreadable: list[int] = []
     rooms: dict[int, tuple[str, str]] = {}
     gap, writers = False, list[Iterator[FeedEntry]]()
-    for worker, dropped, newest in _workers(db, only_worker):
+    for worker, dropped, newest in _workers(db):
         place = position.place(str(worker))
         gap = gap or place[0] <= dropped
         if newest >= place[0]:

@@ -11,6 +11,11 @@
     people     as in SQLite
     alerts     as in SQLite (`bridge.store.alert_rows`)
     texts      as in SQLite (`bridge.store.sqlite_texts`), with its words
+    outlets    the endpoints of webhooks, as in `outbox.db` (`bridge.outlets.sqlite_outbox`).  One
+               worker at a time delivers to an endpoint: `worker` is its instance, `holder` is
+               another text for each of its processes, `expires` is the end of its lease.  `url`
+               is without secrets, and the counts are those of all workers
+    parked     deliveries that wait, as in `outbox.db`
     layout     one row: the version of the tables, the oldest program that may use them, and an id
                of this store
 
@@ -151,6 +156,41 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX texts_by_end ON texts (expires)",
         "CREATE INDEX texts_by_identity ON texts (hashtextextended(identity, 0))",
         "CREATE INDEX texts_by_words ON texts USING gin (words)",
+    ),
+    (
+        """CREATE TABLE outlets (
+            outlet text PRIMARY KEY,
+            cursor text,
+            disabled text,
+            dropped bigint NOT NULL DEFAULT 0,
+            waiting bigint NOT NULL DEFAULT 0,
+            dead bigint NOT NULL DEFAULT 0,
+            worker text NOT NULL DEFAULT '',
+            holder text NOT NULL DEFAULT '',
+            expires timestamptz NOT NULL DEFAULT '-infinity',
+            url text NOT NULL DEFAULT '',
+            delivered bigint NOT NULL DEFAULT 0,
+            failed bigint NOT NULL DEFAULT 0,
+            last_error text NOT NULL DEFAULT '',
+            last_delivered_at double precision
+        )""",
+        """CREATE TABLE parked (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            outlet text NOT NULL,
+            id text NOT NULL,
+            session text NOT NULL,
+            due double precision,
+            attempts bigint NOT NULL,
+            parked_at double precision NOT NULL,
+            error text NOT NULL,
+            dead boolean NOT NULL,
+            delivery bytea NOT NULL
+        )""",
+        "CREATE UNIQUE INDEX parked_by_id ON parked (outlet, id)",
+        "CREATE INDEX parked_by_session ON parked (outlet, session, number) WHERE NOT dead",
+        """CREATE INDEX parked_by_due ON parked (outlet, due)
+            WHERE NOT dead AND due IS NOT NULL""",
+        "CREATE INDEX parked_dead ON parked (outlet, number) WHERE dead",
     ),
 )
 VERSION: Final = len(STEPS)

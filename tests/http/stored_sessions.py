@@ -151,8 +151,9 @@ class StoredSessions:
 async def _outbox() -> OutboxAnswer:
     """An endpoint that is down, and one delivery that waits for it."""
     endpoint = EndpointView(
-        name="crm", url="https://crm.example/", delivered=3, failed=1, waiting=1, dead=0, dropped=0,
-        disabled=None, last_error="status 500", last_delivered_at="2026-01-01T00:00:00.000Z",
+        name="crm", url="https://crm.example/", worker=None, delivered=3, failed=1, waiting=1,
+        dead=0, dropped=0, disabled=None, last_error="status 500",
+        last_delivered_at="2026-01-01T00:00:00.000Z",
     )  # fmt: skip
     delivery = DeliveryView(
         id="1-2-0", webhook="crm", event="track_muted", room="standup", session="RM_1",

@@ -1,4 +1,4 @@
-"""The contract of an outbox on the disk, for the one in SQLite and the simulated one."""
+"""The contract of an outbox, for those in SQLite and PostgreSQL and the simulated one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from actors.outlets.outbox_port import OutboxStore, OutboxTrouble, OutletRow, Pa
 from actors.outlets.outlet_port import Delivery
 from actors.simulation.simulated_outbox import SimulatedOutbox
 from bridge.outlets import outbox_queries
+from bridge.outlets.database_outbox import DatabaseOutbox
 from bridge.outlets.outbox_queries import listed, send_again
 from bridge.outlets.sqlite_outbox import FILE, SqliteOutbox, closing_outbox
 
@@ -32,14 +33,21 @@ def parked(session: str, number: int, due: float = 0.0, **changes: Any) -> Parke
     return evolve(Parked(delivery(session, number), 0, due, 1.0), **changes)
 
 
-@pytest.fixture(params=["sqlite", "simulated"])
+@pytest.fixture(params=["sqlite", "postgresql", "simulated"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[OutboxStore]:
     if request.param == "simulated":
         yield SimulatedOutbox()
         return
-    sqlite = SqliteOutbox(tmp_path)
-    yield sqlite
-    await sqlite.aclose()
+    if request.param == "sqlite":
+        sqlite = SqliteOutbox(tmp_path)
+        yield sqlite
+        await sqlite.aclose()
+        return
+    shared = DatabaseOutbox(request.getfixturevalue("database_url"), "w")
+    for outlet in ("crm", "chat", "another"):
+        await shared.acquire(outlet, "")
+    yield shared
+    await shared.aclose()
 
 
 def ids(rows: list[Parked]) -> list[str]:

@@ -199,12 +199,16 @@ class WorkerList(View, frozen=True, kw_only=True):
 
 
 class EndpointView(View, frozen=True, kw_only=True):
-    """One endpoint that gets webhooks.  Counts of attempts are those of this run."""
+    """One endpoint that gets webhooks.  Counts of attempts are those of this run; where several
+    workers share a database, those of all workers."""
 
     name: str
     """As in the settings."""
     url: str
     """Where it is, without path and query, which may hold a secret."""
+    worker: str | None
+    """Id of the worker that delivers to it, where several share a database; null where none does,
+    and where there is one worker only."""
     delivered: Count
     """Deliveries that arrived."""
     failed: Count
