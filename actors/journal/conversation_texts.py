@@ -79,7 +79,7 @@ ALL_TEXTS: Final = TextFilters()
 
 @frozen
 class TextPage:
-    """A part of a list, the newest first."""
+    """A part of a list."""
 
     texts: Sequence[ConversationText]
     next: str | None
@@ -141,8 +141,8 @@ class TextStore(Protocol):
 class TextReader(Protocol):
     """Reads texts, while workers write them."""
 
-    def transcript(self, room_sid: str, limit: int = 5_000) -> Sequence[ConversationText]:
-        """The texts of one session, the oldest first."""
+    def transcript(self, room_sid: str, limit: int = 1_000, cursor: str | None = None) -> TextPage:
+        """The texts of one session, the oldest first.  Raises `BadCursor`."""
         ...
 
     def texts(

@@ -26,7 +26,7 @@ from attrs import frozen
 
 from actors.journal.session_reader import NoStore, StoreRefused
 from bridge.outlets import sqlite_outbox
-from bridge.store import schema, sqlite_texts
+from bridge.store import schema, text_file
 from bridge.store.directory_lock import DirectoryLock
 from bridge.store.store_errors import is_damage, trouble_of
 
@@ -65,7 +65,7 @@ def write_backup(data_dir: Path, target: Path, progress: Progress) -> BackupCont
         _require_backup(target)
     part = target.with_name(f"{target.name}.part-{os.getpid()}")
     try:
-        texts_file = data_dir / sqlite_texts.FILE
+        texts_file = data_dir / text_file.FILE
         with (
             _errors_of(source),
             _snapshot(data_dir / sqlite_outbox.FILE) as outbox,
@@ -79,7 +79,7 @@ def write_backup(data_dir: Path, target: Path, progress: Progress) -> BackupCont
                 if outbox is not None:
                     _copy_outbox(outbox, copied)
                 if texts is not None:
-                    _copy_texts(texts, copied, sqlite_texts.SCHEMA[:1])
+                    _copy_texts(texts, copied, text_file.SCHEMA[:1])
                 progress("checking the copy")
                 schema.require_whole(copied)
                 content = _content(copied, part)
@@ -104,7 +104,7 @@ def restore_backup(
     (the disk, a damaged backup).
     """
     _require_backup(backup)
-    files = [data_dir / one.FILE for one in (schema, sqlite_outbox, sqlite_texts)]
+    files = [data_dir / one.FILE for one in (schema, sqlite_outbox, text_file)]
     parts = [Path(f"{path}.part-{os.getpid()}") for path in files]
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -259,9 +259,9 @@ def _move_texts(copied: sqlite3.Connection, target: Path) -> None:
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(_connect(target)) as db:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _copy_texts(copied, db, sqlite_texts.SCHEMA)
-        db.execute(f"PRAGMA application_id = {sqlite_texts.APPLICATION}")
-        db.execute(f"PRAGMA user_version = {sqlite_texts.VERSION}")
+        _copy_texts(copied, db, text_file.SCHEMA)
+        db.execute(f"PRAGMA application_id = {text_file.APPLICATION}")
+        db.execute(f"PRAGMA user_version = {text_file.VERSION}")
     with schema.transaction(copied):
         copied.execute("DROP TABLE texts")
 

@@ -24,7 +24,7 @@ from bridge.store.directory_lock import lock_owner
 from bridge.store.person_erasure import ErasureReport, Progress
 from bridge.store.schema import FILE
 from bridge.store.sqlite_erasure import erase_from_directory, names_in_directory
-from bridge.store.sqlite_texts import erase_person_texts
+from bridge.store.text_file import erase_person_texts
 
 _SET_ASIDE: Final = (".corrupt-", ".replaced-", ".part-")
 _PASSED_OVER: Final = ("lock",)
@@ -81,7 +81,7 @@ def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport
     else:
         from bridge.outlets.database_outbox import changing_database_outbox
         from bridge.postgres.postgres_erasure import erase_from_database, names_in_database
-        from bridge.postgres.postgres_texts import erase_person_texts_in_database
+        from bridge.postgres.postgres_text_reader import erase_person_texts_in_database
 
         names = names_in_database(store.database_url, person)
         progress("webhooks that wait")

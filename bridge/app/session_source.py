@@ -6,8 +6,10 @@ command that reads starts fast.  A database's driver is imported only where one 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 
+from actors.journal.conversation_texts import TextReader
 from actors.journal.session_reader import SessionReader
 from bridge.config.store_address import StoreAddress
 from bridge.store.journal_reader import JournalReader, open_journal_reader
@@ -33,3 +35,21 @@ def open_journals(store: StoreAddress) -> AbstractContextManager[JournalReader]:
     from bridge.postgres.postgres_reader import open_database_journals
 
     return open_database_journals(store.database_url)
+
+
+@contextmanager
+def open_conversations(store: StoreAddress) -> Generator[TextReader | None, None, None]:
+    """The texts of a store; None where none were ever kept.
+
+    Raises `TextTrouble`, also from within the block.
+    """
+    if store.database_url is None:
+        from bridge.store.text_file import open_texts
+
+        with open_texts(store.data_dir) as reader:
+            yield reader
+        return
+    from bridge.postgres.postgres_text_reader import open_database_texts
+
+    with open_database_texts(store.database_url) as reader:
+        yield reader

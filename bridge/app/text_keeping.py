@@ -1,4 +1,4 @@
-"""Where texts of conversations are kept: the one place that chooses their store and their reader.
+"""The store of conversations' texts of a worker: the one place that chooses it.
 
 Where no text is kept, nothing is imported, no file is made and no service runs.  A directory that
 has texts of an earlier setting has them until their retention ends: a service drops them then.
@@ -6,8 +6,7 @@ has texts of an earlier setting has them until their retention ends: a service d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from bridge.config.settings import Settings
 from bridge.config.store_address import StoreAddress, store_address
 
 if TYPE_CHECKING:
-    from actors.journal.conversation_texts import TextReader, TextRetention, TextStore
+    from actors.journal.conversation_texts import TextRetention, TextStore
     from actors.journal.text_keeper import TextKeeper
 
 RESTARTS = Intensity(restarts=1_000_000, within=1.0)
@@ -33,24 +32,6 @@ def _text_store(store: StoreAddress, retention: TextRetention) -> TextStore:
     from bridge.postgres.postgres_texts import PostgresTexts
 
     return PostgresTexts(store.database_url, retention)
-
-
-@contextmanager
-def open_conversations(store: StoreAddress) -> Generator[TextReader | None, None, None]:
-    """The texts of a store; None where none were ever kept.
-
-    Raises `TextTrouble`, also from within the block.
-    """
-    if store.database_url is None:
-        from bridge.store.sqlite_texts import open_texts
-
-        with open_texts(store.data_dir) as reader:
-            yield reader
-        return
-    from bridge.postgres.postgres_texts import open_database_texts
-
-    with open_database_texts(store.database_url) as reader:
-        yield reader
 
 
 def start_text_keeper(
@@ -84,6 +65,6 @@ def start_text_keeper(
 def _has_texts(store: StoreAddress) -> bool:
     if store.database_url is not None:
         return False  # Another worker that keeps texts, or the next start, drops them.
-    from bridge.store.sqlite_texts import FILE
+    from bridge.store.text_file import FILE
 
     return (store.data_dir / FILE).exists()

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from actors.session.time_text import rfc3339
 from bridge import __version__
-from bridge.app.session_source import open_sessions
+from bridge.app.session_source import open_conversations, open_sessions
 from bridge.app.store_feed import open_feed
 from bridge.app.web_ports import WatchedOutlet, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
@@ -33,6 +33,7 @@ from bridge.http.api.answer_types import (
     WorkerView,
 )
 from bridge.http.api.attendance_routes import AttendanceRoutes
+from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
@@ -106,6 +107,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
+    texts = TextReaders(lambda: open_conversations(store_address(settings)))
     shown = ports.shown_sessions or ports.open_sessions
     alerts = AlertSource(shown, ports.alert_rules)
     outbox = OutboxRoutes(partial(_outbox, ports))
@@ -125,6 +127,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     routes = (
         *health(ports.checks, ports.worker().name),
         *(() if ports.take_webhook is None else webhooks.rows),
+        *ConversationRoutes(readers, texts).rows,
         *api.rows,
         *AlertRoutes(readers, alerts).rows,
         *AttendanceRoutes(readers).rows,

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, final
 from msgspec.structs import asdict, replace
 
 from actors.journal.alert_history import ALL_ALERTS, AlertFilters, AlertPage
+from actors.journal.conversation_texts import ALL_TEXTS, TextFilters
 from actors.journal.session_filters import ALL, FILTERS, Filters
 from actors.journal.session_reader import (
     BadCursor,
@@ -20,6 +21,7 @@ from actors.journal.session_reader import (
     TimelinePage,
     WorkerRow,
 )
+from actors.journal.text_filters import TEXT_FILTERS
 from actors.session import EntryView, SessionRow, SessionView
 from actors.session.time_text import rfc3339
 from bridge.cli.api_connection import ApiConnection, NotThere, WrongCursor, path_of
@@ -34,6 +36,7 @@ from bridge.http.api.answer_types import (
     WorkerList,
     WorkerView,
 )
+from bridge.http.api.conversation_types import TextList, TranscriptAnswer
 
 API: Final = "/api/v1"
 
@@ -98,6 +101,30 @@ class ApiReader:
     def outbox(self) -> OutboxAnswer:
         """The endpoints of webhooks, and what waits or was given up."""
         return self._connection.get(f"{API}/outbox", OutboxAnswer)
+
+    def transcript(
+        self, session: str, limit: int = 1_000, cursor: str | None = None
+    ) -> TranscriptAnswer:
+        """The texts of one session, the oldest first."""
+        query = {"limit": limit} | ({} if cursor is None else {"cursor": cursor})
+        path = f"{API}{path_of('sessions', session)}/transcript"
+        return self._connection.get(path, TranscriptAnswer, query)
+
+    def texts(
+        self, limit: int = 50, cursor: str | None = None, filters: TextFilters = ALL_TEXTS
+    ) -> TextList:
+        """A list of texts of all sessions, the newest first."""
+        query: dict[str, object] = {"limit": limit}
+        for one in TEXT_FILTERS:
+            value = getattr(filters, one.name)
+            if value is not None:
+                query[one.name] = rfc3339(value) if one.name in ("since", "until") else value
+        if cursor is not None:
+            query["cursor"] = cursor
+        try:
+            return self._connection.get(f"{API}/transcripts", TextList, query)
+        except WrongCursor as error:
+            raise BadCursor(str(error)) from None
 
     def firing_rules(self) -> tuple[str, ...]:
         """The rules of the alerts that fire now, at most 500, one for each alert."""

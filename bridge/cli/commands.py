@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         reading_commands.ATTENDANCE,
         reading_commands.PERSON,
         reading_commands.DAYS,
+        reading_commands.TRANSCRIPTS,
         outbox_command.OUTBOX,
         rules_command.RULES,
         announce_command.SAY,

@@ -121,6 +121,27 @@ def _add_report_flags(parser: argparse.ArgumentParser) -> None:
     _add_format_flags(parser)
 
 
+def _add_transcripts_flags(parser: argparse.ArgumentParser) -> None:
+    from actors.journal.text_filters import TEXT_FILTERS
+
+    parser.add_argument(
+        "session",
+        nargs="?",
+        metavar="SESSION",
+        help="its id, or a room's name for its newest session; default: all sessions",
+    )
+    for row in TEXT_FILTERS:
+        about = row.about[0].lower() + row.about[1:].rstrip(".")
+        help_text = about.replace("%", "%%").replace("`", "'")
+        parser.add_argument(f"--{row.name}", metavar=row.metavar, help=help_text)
+    parser.add_argument("--limit", metavar="N", help="most texts to show, default: all")
+    parser.add_argument(
+        "--cursor", metavar="CURSOR", help="continue there: the 'next' of an earlier list"
+    )
+    add_api_flags(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 ROOMS: Final = Command(
     "rooms",
     "show what is live",
@@ -174,4 +195,14 @@ DAYS: Final = Command(
     _read("days", "people_reading"),
     _SETTINGS,
     add_flags=_add_days_flags,
+)
+TRANSCRIPTS: Final = Command(
+    "transcripts",
+    "show and search what was said to agents and by them",
+    "Shows the conversation of one session, or searches those of all sessions, the newest first.\n"
+    "Texts are there only where a worker keeps them (--keep-transcripts, --keep-tool-payloads).",
+    _read("transcripts", "transcript_reading"),
+    _SETTINGS,
+    "[SESSION]",
+    _add_transcripts_flags,
 )

@@ -5,6 +5,7 @@ It is the same for SQLite and PostgreSQL, but for the search, which is each data
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, final
 
@@ -21,6 +22,7 @@ from bridge.store.read_connection import Result, Values
 COLUMNS: Final = (
     "room, room_sid, job_id, item, kind, speaker, identity, at, text, ended_at, name, interim"
 )
+_PLACE: Final = re.compile(r"([0-9]{1,12}\.[0-9]{1,17})_([0-9]{1,18})", re.ASCII)
 HIGHEST: Final = 2**63 - 1
 """Above the number of every text."""
 
@@ -50,14 +52,17 @@ class SqlTexts:
     def __init__(self, queries: TextQueries) -> None:
         self._queries = queries
 
-    def transcript(self, room_sid: str, limit: int = 5_000) -> Sequence[ConversationText]:
-        """See `TextReader`."""
+    def transcript(self, room_sid: str, limit: int = 1_000, cursor: str | None = None) -> TextPage:
+        """See `TextReader`.  A cursor is the place of the last text: its begin and its number."""
+        after_at, after_number = (-1.0, 0) if cursor is None else _read_place(cursor)
         rows = self._queries.execute(
-            f"SELECT {COLUMNS} FROM texts WHERE {self._queries.equals('room_sid')} "  # noqa: S608
-            "ORDER BY at, number LIMIT ?",
-            (room_sid, limit),
-        )
-        return [_text(row) for row in rows]
+            f"SELECT number, {COLUMNS} FROM texts WHERE {self._queries.equals('room_sid')} "  # noqa: S608
+            "AND (at, number) > (?, ?) ORDER BY at, number LIMIT ?",
+            (room_sid, after_at, after_number, limit + 1),
+        ).fetchall()
+        texts = [_text(row[1:]) for row in rows[:limit]]
+        more = len(rows) > limit
+        return TextPage(texts, f"{texts[-1].at!r}_{rows[limit - 1][0]}" if more else None)
 
     def texts(
         self, limit: int = 50, cursor: str | None = None, filters: TextFilters = ALL_TEXTS
@@ -98,6 +103,13 @@ class SqlTexts:
 
 def _text(row: Sequence[Any]) -> ConversationText:
     return ConversationText(*row[:11], interim=bool(row[11]))
+
+
+def _read_place(cursor: str) -> tuple[float, int]:
+    match = _PLACE.fullmatch(cursor)
+    if match is None:
+        raise BadCursor("this is not a cursor of a transcript")
+    return float(match[1]), int(match[2])
 
 
 def _read_cursor(cursor: str) -> int:

@@ -24,7 +24,8 @@ from bridge.outlets.sqlite_outbox import SqliteOutbox
 from bridge.store.schema import FILE, open_for_writing
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
-from bridge.store.sqlite_texts import SqliteTexts, open_texts
+from bridge.store.sqlite_texts import SqliteTexts
+from bridge.store.text_file import open_texts
 from tests.cli.conftest import RunCommand
 from tests.store.store_directory import contents, fill_store, recovered_ids
 from tests.store.stored_history import T0, History

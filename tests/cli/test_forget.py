@@ -36,7 +36,8 @@ from bridge.outlets.sqlite_outbox import SqliteOutbox
 from bridge.store.schema import FILE
 from bridge.store.sqlite_archive import open_store
 from bridge.store.sqlite_reader import open_reader
-from bridge.store.sqlite_texts import SqliteTexts, open_texts
+from bridge.store.sqlite_texts import SqliteTexts
+from bridge.store.text_file import open_texts
 from tests.store.stored_history import History
 
 MINE = ("zebediah", "Zebedee the Great", "my-secret-metadata", "my-attribute", "my-own-message")
@@ -184,7 +185,7 @@ async def test_texts_of_conversations_are_dropped_with_the_person(
     assert "2 texts of conversations" in capsys.readouterr().out
     with open_texts(tmp_path) as reader:
         assert reader is not None
-        assert [one.text for one in reader.transcript("RM_1")] == ["hello"]
+        assert [one.text for one in reader.transcript("RM_1").texts] == ["hello"]
 
 
 def test_a_person_key_stands_for_all_identities(

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
+from actors.journal.conversation_texts import ConversationText, Speaker, TextRetention
 from actors.journal.journal import Journal
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem, open_system
@@ -21,6 +22,7 @@ from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.announcement_routes import AnnouncementRoutes
 from bridge.http.api.answer_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
 from bridge.http.api.attendance_routes import AttendanceRoutes
+from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes
@@ -32,6 +34,8 @@ from bridge.http.server.time_slices import in_slices
 from bridge.store.sqlite_archive import SqliteArchive, open_store
 from bridge.store.sqlite_feed import SqliteFeed
 from bridge.store.sqlite_reader import open_reader
+from bridge.store.sqlite_texts import SqliteTexts
+from bridge.store.text_file import open_texts
 from tests.http.site import Site, open_site
 from tests.store.stored_history import History
 
@@ -105,6 +109,7 @@ class StoredSessions:
     feed: EventSource
     system: ActorSystem
     rows: tuple[HttpRoute, ...]
+    directory: Path
     open_states: list[SessionState] = field(factory=list[SessionState])
     """States of live sessions, as the worker has them."""
     live: Journal = field(init=False)
@@ -146,6 +151,27 @@ class StoredSessions:
         self.live = history.begin("live", "RM_live")
         history.talk(self.live, 2)
         await self.write()
+        texts = SqliteTexts(self.directory, TextRetention(spoken=1e9, tools=1e9))
+        await texts.write(
+            [
+                spoken_text(history.now, "RM_0", HOSTILE),
+                spoken_text(history.now, "RM_live", "a grand piano"),
+                evolve(
+                    spoken_text(history.now, "RM_live", '{"city": "delft"}', speaker="agent"),
+                    kind="tool_arguments",
+                    name="weather",
+                ),
+            ]
+        )
+        await texts.aclose()
+
+
+def spoken_text(
+    at: float, session: str, text: str, speaker: Speaker = "person"
+) -> ConversationText:
+    identity = "agent-AJ_1" if speaker == "agent" else "person-0"
+    item = f"item_{len(text)}"
+    return ConversationText("live", session, "AJ_1", item, "speech", speaker, identity, at, text)
 
 
 async def _outbox() -> OutboxAnswer:
@@ -196,6 +222,7 @@ async def open_stored(
         alerts = AlertRoutes(readers, AlertSource(lambda: live, RULES))
         rows = (
             *health({}, WORKER["id"]),
+            *ConversationRoutes(readers, TextReaders(lambda: open_texts(data_dir))).rows,
             *api.rows,
             *outbox.rows,
             *AnnouncementRoutes(None).rows,
@@ -209,7 +236,9 @@ async def open_stored(
             trio.open_nursery() as nursery,
             open_site(app(rows, loopback=True, token=token, front=front)) as site,
         ):
-            stored = StoredSessions(site, history, archive, feed, system, rows, open_states=live)
+            stored = StoredSessions(
+                site, history, archive, feed, system, rows, data_dir, open_states=live
+            )
             nursery.start_soon(stored.run_feed)
             yield stored
             nursery.cancel_scope.cancel()

@@ -20,7 +20,7 @@ from bridge.config.settings import KEY_FILE, TABLE
 from bridge.http.api.openapi import HEALTH, PATHS, schemas
 from bridge.log.wording import line_of
 from bridge.outlets import sqlite_outbox
-from bridge.store import ban_file, directory_lock, schema, sqlite_texts
+from bridge.store import ban_file, directory_lock, schema, text_file
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "contract.md").read_text()
@@ -147,7 +147,7 @@ def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
         directory_lock.NAME,
         sqlite_outbox.FILE,
         ban_file.FILE,
-        sqlite_texts.FILE,
+        text_file.FILE,
     ]
 
 

@@ -19,12 +19,13 @@ from actors.journal.conversation_texts import (
 )
 from actors.journal.session_reader import BadCursor
 from bridge.postgres.postgres_archive import open_database_store
-from bridge.postgres.postgres_texts import (
-    PostgresTexts,
+from bridge.postgres.postgres_text_reader import (
     erase_person_texts_in_database,
     open_database_texts,
 )
-from bridge.store.sqlite_texts import FILE, SqliteTexts, erase_person_texts, open_texts
+from bridge.postgres.postgres_texts import PostgresTexts
+from bridge.store.sqlite_texts import SqliteTexts
+from bridge.store.text_file import FILE, erase_person_texts, open_texts
 
 T0 = 1_800_000_000.0
 DAY = 86_400.0
@@ -47,7 +48,7 @@ class Stored:
 
     def transcript(self, room_sid: str = "RM_a") -> list[str]:
         with self.open() as reader:
-            return [] if reader is None else [one.text for one in reader.transcript(room_sid)]
+            return [] if reader is None else [one.text for one in reader.transcript(room_sid).texts]
 
     def found(self, search: str, **filters: Any) -> list[str]:
         with self.open() as reader:
@@ -94,7 +95,12 @@ async def test_a_transcript_has_the_texts_of_a_session_in_their_order(stored: St
     await stored.store.write([answer, text("Who am I?", 1), other])
     with stored.open() as reader:
         assert reader is not None
-        assert reader.transcript("RM_a") == [text("Who am I?", 1), answer]
+        first = reader.transcript("RM_a", limit=1)
+        rest = reader.transcript("RM_a", limit=1, cursor=first.next)
+        with pytest.raises(BadCursor):
+            reader.transcript("RM_a", cursor="1")
+    assert [*first.texts, *rest.texts] == [text("Who am I?", 1), answer]
+    assert rest.next is None
 
 
 async def test_a_text_that_is_written_again_replaces_the_earlier_one_also_in_the_search(

@@ -17,7 +17,7 @@ import msgspec
 from actors.journal import attendance
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM
 from actors.session import agent_view_types, entry_types, view_types
-from bridge.http.api import answer_types
+from bridge.http.api import answer_types, conversation_types
 from bridge.http.api.announcement_paths import ANNOUNCEMENT_PATHS
 from bridge.http.api.answer_types import (
     ActorTree,
@@ -38,6 +38,7 @@ from bridge.http.api.answer_types import (
     SessionList,
     WorkerList,
 )
+from bridge.http.api.conversation_types import TextList, TranscriptAnswer
 from bridge.http.api.field_sentences import field_sentences
 from bridge.http.api.openapi_parts import (
     ELSEWHERE,
@@ -62,6 +63,8 @@ from bridge.http.api.query import (
     FORMAT,
     LIMIT,
     ROOMS_LIMIT,
+    TEXT_PARAMETERS,
+    TRANSCRIPT_PARAMETERS,
     VISIT_PARAMETERS,
 )
 from bridge.output.text import did_you_mean
@@ -69,7 +72,7 @@ from bridge.output.text import did_you_mean
 ANSWERS: Final = (
     ActorTree, AlertList, Alive, AnnouncementOrder, AnnouncementView, ApiIndex, AttendanceList,
     DayList, OutboxAnswer, PersonAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
-    WorkerList,
+    TextList, TranscriptAnswer, WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
 
@@ -78,7 +81,9 @@ ANSWERS: Final = (
 def schemas() -> Mapping[str, Schema]:
     """Every class of an answer as JSON Schema, by its name."""
     _, schemas = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
-    sentences = field_sentences(entry_types, view_types, agent_view_types, attendance, answer_types)
+    sentences = field_sentences(
+        entry_types, view_types, agent_view_types, attendance, answer_types, conversation_types
+    )
     for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema["description"])
         for key, sentence in sentences[name].items():
@@ -149,6 +154,18 @@ PATHS: Final[Mapping[str, Schema]] = {
             "404": problem_answer("No such session is kept"),
             "500": problem_answer("What is kept of it is damaged"),
         },
+    ),
+    "/api/v1/sessions/{id}/transcript": get_operation(
+        "What was said, written, and given to tools in a session, as far as texts are kept",
+        good_answer(TranscriptAnswer, headers=_LINK),
+        (_ID, *map(query_parameter, TRANSCRIPT_PARAMETERS)),
+        bad={**_UNREADABLE, "404": problem_answer("No such session is kept")},
+    ),
+    "/api/v1/transcripts": get_operation(
+        "A search over the texts of all sessions that are kept, the newest first",
+        good_answer(TextList, headers=_LINK),
+        tuple(map(query_parameter, TEXT_PARAMETERS)),
+        bad=_UNREADABLE,
     ),
     "/api/v1/alerts": get_operation(
         "Alerts of rules: what is pending or fires, and what fired, the newest first",

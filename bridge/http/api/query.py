@@ -24,6 +24,7 @@ from actors.journal.session_filters import (
     number,
     read_value,
 )
+from actors.journal.text_filters import TEXT_FILTERS
 
 QUERY_BYTES: Final = 4_096
 """Of a query; all parameters at their longest stay below."""
@@ -68,6 +69,28 @@ VISIT_PARAMETERS: Final[tuple[Parameter, ...]] = (
     FORMAT,
 )
 DAY_PARAMETERS: Final[tuple[Parameter, ...]] = (*FILTERS, FORMAT)
+
+TEXTS: Final = 50
+TRANSCRIPT_TEXTS: Final = 1_000
+TEXT_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    *TEXT_FILTERS,
+    evolve(LIMIT, about="Texts on a page."),
+    CURSOR,
+)
+_PLACE: Final = r"^[0-9]{1,12}\.[0-9]{1,17}_[0-9]{1,18}$"
+
+
+def _place_cursor(cursor: str) -> str:
+    """Checked here too: where no text is kept, nothing else would read it."""
+    if re.search(_PLACE, cursor, re.ASCII) is None:
+        raise ValueError
+    return cursor
+
+
+TRANSCRIPT_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    number("limit", "Texts on a page.", 1, 5_000, TRANSCRIPT_TEXTS),
+    evolve(CURSOR, schema={"type": "string", "pattern": _PLACE}, read=_place_cursor),
+)
 
 
 MOST_EVENTS: Final = 10_000

@@ -1,0 +1,176 @@
+"""`transcripts`: texts of conversations with agents, of one session or searched over all.
+
+From the store, or from an API.  What is kept is up to the worker (`--keep-transcripts`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from actors.journal.conversation_texts import (
+    ALL_TEXTS,
+    MOST_TEXT,
+    TextFilters,
+    TextReader,
+    TextTrouble,
+)
+from actors.journal.session_filters import WrongFilter, read_value
+from actors.journal.session_reader import BadCursor
+from actors.journal.text_filters import TEXT_FILTERS
+from bridge.app.session_source import open_conversations
+from bridge.cli.command import Flags
+from bridge.cli.reading import CURSOR, LIMIT
+from bridge.cli.reading_tables import clock_text, time_text
+from bridge.cli.store_access import StoreUnavailable, api_of, open_store_of
+from bridge.config.settings import SettingsError
+from bridge.config.store_address import store_address_of
+from bridge.http.api.conversation_types import TextList, TextView, TranscriptAnswer, text_views
+from bridge.output.ascii_json import spaced_json
+from bridge.output.harmless import harmless
+
+AT_ONCE: Final = 1_000
+"""Texts that are read at a time."""
+NOTHING_KEPT: Final = (
+    "no texts of conversations are kept here: a worker keeps them with --keep-transcripts TIME and "
+    "--keep-tool-payloads TIME"
+)
+
+
+def transcripts(flags: Flags) -> None:
+    """Print the texts of a session, or those that match the filters.
+
+    Raises `StoreUnavailable` and `SettingsError`.
+    """
+    try:
+        filters = TextFilters(
+            **{
+                one.name: read_value(one, str(flags[one.name]))
+                for one in TEXT_FILTERS
+                if one.name in flags
+            }
+        )
+        limit = read_value(LIMIT, str(flags["limit"])) if "limit" in flags else None
+        cursor = read_value(CURSOR, str(flags["cursor"])) if "cursor" in flags else None
+    except WrongFilter as error:
+        raise SettingsError(f"--{error}") from None
+    if "session" in flags:
+        if filters != ALL_TEXTS or cursor is not None:
+            raise SettingsError("SESSION and a filter: give one of them; --search goes over all")
+        _print_transcript(flags, str(flags["session"]), limit)
+        return
+    try:
+        _print_list(flags, filters, limit, cursor)
+    except BadCursor:
+        raise SettingsError("--cursor: give the `next` of an earlier list") from None
+
+
+@contextmanager
+def _open_texts(flags: Flags) -> Generator[TextReader, None, None]:
+    try:
+        with open_conversations(store_address_of(flags)) as reader:
+            if reader is None:
+                raise StoreUnavailable(NOTHING_KEPT)
+            yield reader
+    except TextTrouble as error:
+        raise StoreUnavailable(str(error)) from None
+
+
+# ---------------------------------------------------------------- one session
+
+
+def _print_transcript(flags: Flags, name: str, limit: int | None) -> None:
+    answer = _transcript(flags, name, limit)
+    if "json" in flags:
+        sys.stdout.write(f"{spaced_json(answer)}\n")
+        return
+    first = answer.texts[0].at if answer.texts else None
+    sys.stdout.write(
+        f"Session {answer.session} of room {harmless(answer.room)}, {time_text(first)}\n"
+    )
+    for line in conversation_lines(answer.texts):
+        sys.stdout.write(f"{line}\n")
+    if not answer.texts:
+        sys.stdout.write("no texts of it are kept\n")
+
+
+def _transcript(flags: Flags, name: str, limit: int | None) -> TranscriptAnswer:
+    """All texts of a session, or `limit` of them, read part by part."""
+    parts, cursor = list[TextView](), None
+    with open_store_of(flags) as sessions, sessions.open_session(name) as session:
+        if session is None:
+            raise StoreUnavailable(f"no session or room '{harmless(name)}' is kept")
+        room_sid, room = session.view.id or name, session.view.room
+    while True:
+        size = AT_ONCE if limit is None else min(AT_ONCE, limit - len(parts))
+        part = _transcript_part(flags, room_sid, size, cursor)
+        parts += part[0]
+        cursor = part[1]
+        if cursor is None or (limit is not None and len(parts) >= limit):
+            return TranscriptAnswer(session=room_sid, room=room, texts=tuple(parts), next=cursor)
+
+
+def _transcript_part(
+    flags: Flags, session: str, size: int, cursor: str | None
+) -> tuple[Sequence[TextView], str | None]:
+    if "api" in flags:
+        with api_of(flags) as reader:
+            answer = reader.transcript(session, size, cursor)
+        return answer.texts, answer.next
+    with _open_texts(flags) as texts:
+        page = texts.transcript(session, size, cursor)
+        return text_views(page.texts), page.next
+
+
+def conversation_lines(texts: Sequence[TextView]) -> Iterator[str]:
+    """The conversation, a line a text, safe to show."""
+    for one in texts:
+        who = harmless(one.identity, 40) or one.speaker
+        what = {
+            "speech": "",
+            "chat": " writes",
+            "tool_arguments": f" calls {harmless(one.tool or '', 40)}",
+            "tool_output": f" gets from {harmless(one.tool or '', 40)}",
+        }[one.kind]
+        at = clock_text(one.at) if one.at else "?"
+        yield f"{at}  {who}{what}: {harmless(one.text, MOST_TEXT)}{' …' if one.interim else ''}"
+
+
+# ---------------------------------------------------------------- a list
+
+
+def _print_list(flags: Flags, filters: TextFilters, limit: int | None, cursor: str | None) -> None:
+    left, more = limit, cursor
+    rows = list[TextView]()
+    while True:
+        size = AT_ONCE // 2 if left is None else min(AT_ONCE // 2, left)
+        part, more = _list_part(flags, filters, size, more)
+        rows += part
+        if left is not None:
+            left -= len(part)
+        if "json" not in flags:
+            for one, line in zip(part, conversation_lines(part), strict=True):
+                day = (one.at or "")[:10]
+                sys.stdout.write(f"{harmless(one.room, 40)} {one.session} {day} {line}\n")
+            rows.clear()
+        if more is None or left == 0:
+            break
+    if "json" in flags:
+        sys.stdout.write(f"{spaced_json(TextList(texts=tuple(rows), next=more))}\n")
+    elif more is not None:
+        sys.stdout.flush()
+        sys.stderr.write(f"older ones are left out: --cursor {more} goes on there\n")
+
+
+def _list_part(
+    flags: Flags, filters: TextFilters, size: int, cursor: str | None
+) -> tuple[Sequence[TextView], str | None]:
+    if "api" in flags:
+        with api_of(flags) as reader:
+            answer = reader.texts(size, cursor, filters)
+        return answer.texts, answer.next
+    with _open_texts(flags) as texts:
+        page = texts.texts(size, cursor, filters)
+        return text_views(page.texts), page.next

@@ -1,0 +1,87 @@
+"""The classes of the API's answers about conversations with agents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from actors.journal.conversation_texts import ConversationText
+from actors.session.entry_types import Time
+from actors.session.time_text import rfc3339
+from actors.session.view_types import View
+
+
+class TextView(View, frozen=True, kw_only=True):
+    """One text of a conversation with an agent."""
+
+    at: Time | None
+    """When it began."""
+    ended_at: Time | None
+    """When it ended; null where nobody said."""
+    session: str
+    """Id of the session."""
+    room: str
+    """Name of the room."""
+    job_id: str | None
+    """The agent's job; null where it is not known."""
+    item: str
+    """The agent's id of the turn or call, the same as in the timeline; of a text that is heard
+    just now, that of its transcription."""
+    kind: Literal["speech", "chat", "tool_arguments", "tool_output"]
+    """What it is."""
+    speaker: Literal["agent", "person"]
+    """Who spoke, wrote, or called the tool."""
+    identity: str
+    """Identity of that participant."""
+    tool: str | None
+    """Name of the tool; null for what was spoken or written."""
+    interim: bool
+    """It is of the live transcription; the agent's own text takes its place when the turn is
+    over."""
+    text: str
+    """The text, with what is masked in brackets."""
+
+
+class TranscriptAnswer(View, frozen=True, kw_only=True):
+    """The texts of one session, as far as texts are kept."""
+
+    session: str
+    """Id of the session."""
+    room: str
+    """Name of the room."""
+    texts: tuple[TextView, ...]
+    """The oldest first; empty where no texts are kept."""
+    next: str | None
+    """The `cursor` of the next page; null where this is the last."""
+
+
+class TextList(View, frozen=True, kw_only=True):
+    """A page of texts of all sessions."""
+
+    texts: tuple[TextView, ...]
+    """The newest first."""
+    next: str | None
+    """The `cursor` of the next page; null where this is the last."""
+
+
+def text_view(text: ConversationText) -> TextView:
+    """The text as the API gives it."""
+    return TextView(
+        at=rfc3339(text.at),
+        ended_at=rfc3339(text.ended_at),
+        session=text.room_sid,
+        room=text.room,
+        job_id=text.job_id or None,
+        item=text.item,
+        kind=text.kind,
+        speaker=text.speaker,
+        identity=text.identity,
+        tool=text.name or None,
+        interim=text.interim,
+        text=text.text,
+    )
+
+
+def text_views(texts: Sequence[ConversationText]) -> tuple[TextView, ...]:
+    """Several of them."""
+    return tuple(map(text_view, texts))
