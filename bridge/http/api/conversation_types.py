@@ -8,7 +8,7 @@ from typing import Literal
 from actors.journal.conversation_texts import ConversationText
 from actors.session.entry_types import Time
 from actors.session.time_text import rfc3339
-from actors.session.view_types import View
+from actors.session.view_base import View
 
 
 class TextView(View, frozen=True, kw_only=True):
