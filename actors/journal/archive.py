@@ -70,6 +70,9 @@ class StoredSession:
     """Of the last record that is in `state`."""
     state: SessionState
     lost: int
+    seen_until: float | None = None
+    """Unix seconds until when the former owner of its room saw it, where workers share a database;
+    else None."""
 
 
 @frozen

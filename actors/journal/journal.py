@@ -12,6 +12,8 @@ from collections import deque
 from math import inf
 from typing import Protocol, final
 
+from attrs import evolve
+
 from actors.journal.archive import StoredSession
 from actors.journal.backlog import Backlog
 from actors.journal.journal_budget import WINDOW, JournalBudget
@@ -159,8 +161,13 @@ class Journal:
 
         The records since are recorded again, and not published again.  Only while nothing of
         this session is in the archive.
+
+        Where another worker watched the room at the same time as this one, it has recorded what
+        happened then.  So the records here are dropped, and a roster has to follow.
         """
         records = [decode_record(row.kind, row.body) for row in self._backlog.withdraw(self)]
+        if stored.seen_until is not None and records and records[0].at <= stored.seen_until:
+            records = [evolve(one, at=seen_until) for one in records if type(one) is SessionBegan]
         unpublished = tuple(self.unpublished)
         self.number, self.state = stored.session, stored.state
         self.seq, self.lost = stored.seq + self.lost, stored.lost + self.lost

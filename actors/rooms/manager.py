@@ -14,13 +14,14 @@ from typing import TypeAlias, final
 
 from attrs import evolve
 
-from actors.journal.archive import StoredSession
 from actors.journal.journal import Journal
+from actors.rooms.idle_sessions import IdleSessions
 from actors.rooms.messages import (
     Assigned,
     Drain,
     EndSession,
     GiveUp,
+    HandOver,
     JobAttached,
     JobReports,
     LeaveRoom,
@@ -33,7 +34,6 @@ from actors.rooms.messages import (
     RoomEntered,
     RoomGroupEnded,
     RoomsVanished,
-    RosterWanted,
     SessionReady,
     Terminated,
     VerifyDispatch,
@@ -41,10 +41,9 @@ from actors.rooms.messages import (
 )
 from actors.rooms.room_group import RoomContext, RoomDependencies, room_group
 from actors.rooms.room_port import RoomJob
-from actors.rooms.room_table import UNWATCHED_LIMIT, RoomRecord, RoomTable
-from actors.rooms.subscriber import publish_entries
+from actors.rooms.room_table import RoomRecord, RoomTable
 from actors.runtime import Actor, Exit, ExitKind, ReplyTo, Supervisor, receives
-from actors.session import Disconnected, EndReason, SessionBegan, WebhookRoomFinished
+from actors.session import Disconnected, SessionBegan
 from actors.session.end_reasons import DISPATCH_DELETED, SENT_OUT
 
 ManagerMessage: TypeAlias = (
@@ -56,6 +55,7 @@ ManagerMessage: TypeAlias = (
     | Recovered
     | RoomsVanished
     | GiveUp
+    | HandOver
     | WebhookReceived
     | Reported
     | Drain
@@ -82,6 +82,7 @@ class RoomManager(Actor[ManagerMessage]):
         self._rooms = rooms
         self._reports = reports
         self._dependencies = dependencies
+        self._idle = IdleSessions(table, dependencies)
         self._drain_replies: list[ReplyTo[None]] = []
 
     async def started(self) -> None:
@@ -138,7 +139,7 @@ class RoomManager(Actor[ManagerMessage]):
         dependencies = self._dependencies
         journal = self._table.remove_idle(key)
         if journal is None:
-            journal = self._begin(job.room, job.room_sid, tuple(jobs), job.created_at)
+            journal = self._idle.begin(job.room, job.room_sid, tuple(jobs), job.created_at)
         else:
             for job_id in jobs:
                 journal.attach(dependencies.clock(), job_id, dependencies.worker)
@@ -147,12 +148,16 @@ class RoomManager(Actor[ManagerMessage]):
         )
         record = self._table.put(RoomRecord(key, job, journal, jobs))
         self._table.stop_declining(key)
-        next_instance = partial(self._table.next_instance, key, backlog=dependencies.backlog)
+        next_instance = partial(self._next_instance, key)
         tell = self.context.ref.tell
         memory = record.connection_memory
         room = RoomContext(key, job, journal, dependencies, tell, next_instance, memory)
         self._rooms.start_group(room_group(room))
         self._reports.capacity(len(self._table.records))
+
+    def _next_instance(self, key: str, began: SessionBegan) -> Journal | None:
+        journal = self._table.next_instance(key, began, self._dependencies.backlog)
+        return None if journal is None else self._idle.fence_if_reserved(journal)
 
     @receives(Terminated)
     def terminated(self, message: Terminated) -> None:
@@ -207,13 +212,14 @@ class RoomManager(Actor[ManagerMessage]):
         record = self._table.records.get(message.key)
         if record is None:
             return
-        journal = record.journal
+        journal, leaving = record.journal, record.leaving
         released = (
-            record.leaving is not None
-            and record.leaving.session_stays_open
+            leaving is not None
+            and leaving.session_stays_open
             and message.end.kind is ExitKind.NORMAL
             and not self._table.draining
         )
+        to_another = leaving is not None and leaving.to_another
         if not released:
             # Has an effect only where the actors could not end it: they crashed too often,
             # or were cancelled.
@@ -221,13 +227,17 @@ class RoomManager(Actor[ManagerMessage]):
             if order is None:
                 order = EndSession(self._dependencies.clock(), "worker_stopped")
             journal.end(order.at, order.reason)
+        elif to_another:
+            journal.record(Disconnected(self._dependencies.clock(), None, "worker_stopped"))
         elif journal.state.watching:
             journal.record(Disconnected(self._dependencies.clock(), None))
-        self._publish(journal)
+        self._idle.publish(journal)
         # Nothing below can raise.  A crash above is repaired by the next incarnation.
         self._table.remove(message.key)
         self._table.add_idle(journal)
-        self._end_jobs(record, message.end, sent_out=released)
+        if to_another:
+            self._idle.give_away(journal)
+        self._end_jobs(record, message.end, sent_out=released and not to_another)
         self._reports.capacity(len(self._table.records))
         self._answer_drains()
 
@@ -260,7 +270,7 @@ class RoomManager(Actor[ManagerMessage]):
                 self._reports.job_ended(job_id)
             self._table.put(evolve(record, jobs={}))
         for journal in tuple(self._table.unwatched.values()):
-            self._end_unwatched(journal, self._dependencies.clock(), "worker_stopped")
+            self._idle.end(journal, self._dependencies.clock(), "worker_stopped")
         await self._reports.flush()
         for record in tuple(self._table.records.values()):
             self._leave(record, LeaveRoom("worker_stopped"))
@@ -271,6 +281,15 @@ class RoomManager(Actor[ManagerMessage]):
         record = self._table.find_room(message.room_sid)
         if record is not None and record.key in self._table.vacant_keys:
             self._leave(record, LeaveRoom("worker_stopped", session_stays_open=True))
+
+    @receives(HandOver)
+    def hand_over(self, message: HandOver) -> None:
+        for sid in sorted(message.room_sids):
+            record = self._table.find_room(sid)
+            if record is not None:
+                self._leave(record, LeaveRoom("worker_stopped", True, to_another=True))
+            elif (journal := self._table.find_idle(sid)) is not None:
+                self._idle.give_away(journal)
 
     def _leave(self, record: RoomRecord, order: LeaveRoom) -> None:
         self._table.put(evolve(record, leaving=order))
@@ -287,43 +306,21 @@ class RoomManager(Actor[ManagerMessage]):
 
     @receives(Recovered)
     def recovered(self, _: Recovered) -> None:
-        """Take over what earlier runs left: an open session goes on, or its room is over."""
+        """Take over what earlier runs or other workers left: an open session goes on, or its room
+        is over."""
         table = self._table
         while (stored := table.next_recovered) is not None:
-            self._take_over(stored)
+            self._idle.take_over(stored)
             table.remove_recovered()
         if table.loaded:
             self._dependencies.backlog.ready.set()
-
-    def _take_over(self, stored: StoredSession) -> None:
-        table, state = self._table, stored.state
-        seen_until = max(state.last_at, table.alive_at or 0.0)
-        record = table.find_room(state.room_sid)
-        known = table.find_idle(state.room_sid) if record is None else record.journal
-        if known is not None:
-            # The archive could not be read for a while, and this session was begun anew.
-            if known.number != stored.session:
-                known.adopt(stored, seen_until)
-            if record is None:
-                table.remove_idle(state.room_sid)
-                table.add_idle(known)
-            elif record.connection is not None:
-                record.connection.tell(RosterWanted())
-            return
-        journal = Journal.resume(stored, self._dependencies.backlog)
-        if not state.ended:
-            journal.record(Disconnected(seen_until, None, "worker_failed"))
-        elif state.end_reason == DISPATCH_DELETED:
-            table.decline(state.room_sid)
-        self._publish(journal)
-        table.add_idle(journal)
 
     @receives(RoomsVanished)
     def rooms_vanished(self, message: RoomsVanished) -> None:
         for sid in sorted(message.room_sids):
             journal = self._table.unwatched.get(sid)
             if journal is not None:
-                self._end_unwatched(journal, message.at, "found_ended")
+                self._idle.end(journal, message.at, "found_ended")
             record = self._table.find_room(sid)
             if record is not None and record.leaving is None:
                 self._leave(record, LeaveRoom("found_ended"))
@@ -331,54 +328,16 @@ class RoomManager(Actor[ManagerMessage]):
     @receives(WebhookReceived)
     def webhook_received(self, message: WebhookReceived) -> None:
         """Hand a webhook's report to the session of that room instance."""
-        event, sid = message.event, message.room_sid
-        record = self._table.find_room(sid)
-        if record is not None:
-            if record.session is not None:
-                record.session.tell(message)
-            return
-        journal = self._table.find_idle(sid)
-        if journal is None:
-            if self._table.draining or len(self._table.unwatched) >= UNWATCHED_LIMIT:
-                return
-            journal = self._begin(message.room, sid, (), None)
-            self._table.add_idle(journal)
-        journal.record(event)
-        self._publish(journal)
-        if isinstance(event, WebhookRoomFinished) and not journal.ended:
-            self._end_unwatched(journal, event.at, "found_ended")
+        record = self._table.find_room(message.room_sid)
+        if record is None:
+            self._idle.take_webhook(message)
+        elif record.session is not None:
+            record.session.tell(message)
 
     @receives(Reported)
     def reported(self, message: Reported) -> None:
         """Take a report to a session in which no actor of ours is, and answer it."""
-        if (journal := self._table.find_idle(message.room_sid)) is not None:
-            journal.record(message.event)
-            self._publish(journal)
-            message.reply_to.send(journal.state)
-
-    def _end_unwatched(self, journal: Journal, at: float, reason: EndReason) -> None:
-        journal.end(at, reason)
-        self._publish(journal)
-        self._table.add_idle(journal)
-
-    def _begin(
-        self, room: str, room_sid: str, job_ids: tuple[str, ...], created_at: float | None
-    ) -> Journal:
-        dependencies = self._dependencies
-        began = SessionBegan(
-            dependencies.clock(),
-            room=room,
-            room_sid=room_sid,
-            job_ids=job_ids,
-            worker=dependencies.worker,
-            agent_name=dependencies.agent_name,
-            created_at=created_at,
-            person_key=dependencies.person_key,
-        )
-        return Journal.begin(began, dependencies.backlog)
-
-    def _publish(self, journal: Journal) -> None:
-        publish_entries(journal, self._dependencies.subscriber)
+        self._idle.take_report(message)
 
     @receives(ListRooms)
     def list_rooms(self, message: ListRooms) -> None:

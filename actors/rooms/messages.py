@@ -25,6 +25,8 @@ class LeaveRoom:
     reason: EndReason
     session_stays_open: bool = False
     """The room goes on, and its session stays open, unwatched."""
+    to_another: bool = False
+    """Another worker goes on with the session: all of our jobs for the room are over."""
 
 
 @frozen
@@ -165,6 +167,14 @@ class GiveUp:
     """Leave this empty room, so that another one gets its place."""
 
     room_sid: str
+
+
+@frozen
+class HandOver:
+    """Another worker goes on with the sessions of these rooms: leave the rooms, and give up the
+    leases with the last batch."""
+
+    room_sids: frozenset[str]
 
 
 @frozen

@@ -20,6 +20,7 @@ from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Announce, Clock
 from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory
+from actors.rooms.lease_view import LeaseView
 from actors.rooms.messages import (
     Reported,
     RoomEntered,
@@ -160,6 +161,8 @@ class RoomDependencies:
     observe_lag: ObserveLag = lambda _: None
     start_rules: StartRules = lambda _: None
     """The rules of each session."""
+    leases: LeaseView | None = None
+    """The leases of this worker, where several workers share a database."""
     leave_within: float = 5.0
     """Seconds for a connection to leave its room in order."""
     session_mailbox: MailboxSpec = MAILBOX

@@ -1,11 +1,12 @@
 """The room table: which rooms are watched, and which sessions are in memory.
 
 It outlives an incarnation of the manager.  The manager is the one that writes it; others read
-it through `RoomTableView`.  Four methods are for others, because a crash of the manager must
+it through `RoomTableView`.  Five methods are for others, because a crash of the manager must
 not lose what they bring, or because they cannot wait for it:
 
 * `assign`, for the part that takes LiveKit's jobs: the manager gets the message afterwards;
 * `load`, for the recovery: the manager gets the message afterwards;
+* `add_recovered`, for the keeper of leases: the manager gets the message afterwards;
 * `next_instance`, for the actor of a room's session, which needs the journal at once;
 * `end_all`, for the program's hurried end, when no actor runs any more.
 
@@ -107,6 +108,10 @@ class RoomTable:
         self._recovered.extend(earlier.sessions)
         self._alive_at = earlier.alive_at
 
+    def add_recovered(self, stored: StoredSession) -> None:
+        """Add the session of a room that another worker watched.  The manager takes it over."""
+        self._recovered.append(stored)
+
     def next_instance(self, key: str, began: SessionBegan, backlog: Backlog) -> Journal | None:
         """The journal of the next instance of the room of `key`, which its connection is in.
 
@@ -186,6 +191,12 @@ class RoomTable:
             _, oldest = ended.popitem(last=False)
             if oldest.of_this_run:
                 self._older.add(oldest.state, 0.0)
+
+    def forget(self, journal: Journal) -> None:
+        """Another worker goes on with this session.  Its numbers of this run are only added up."""
+        self.remove_idle(journal.state.room_sid)
+        if journal.of_this_run:
+            self._older.add(journal.state, journal.state.last_at)
 
     def remove_idle(self, room_sid: str) -> Journal | None:
         """Take out a session in which no actor of ours is, so that it can be continued."""

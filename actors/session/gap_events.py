@@ -40,6 +40,9 @@ def on_disconnected(state: SessionState, event: Disconnected, entries: EntryList
         reason = None
     elif event.reason == "participant_removed":
         reason = "removed"
+    if event.gap == "worker_stopped" and state.gap_since is not None and state.gap_reason is None:
+        # We left so that another worker goes on.
+        state = change(state, gap_reason=reason)
     return stop_watching(count_deferred_messages(state, entries), event.at, reason)
 
 

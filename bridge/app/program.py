@@ -30,7 +30,6 @@ from attrs import define, field
 from actors.journal.archive import Archive
 from actors.journal.session_reader import StoreRefused
 from actors.runtime import ActorSystem, ChildSpec, Service, open_system
-from bridge import __version__
 from bridge.app.announcement_desk import AnnouncementDesk, announcing_kinds_of
 from bridge.app.clock_reports import compare_clocks, report_suspension
 from bridge.app.entry_health import CountedRooms, EntryHealth
@@ -44,6 +43,7 @@ from bridge.app.livekit_lookups import (
     room_sid_lookup,
     with_own_tokens,
 )
+from bridge.app.parts_of_settings import retention_of, sdk_options, worker_config
 from bridge.app.recording_role import webhook_url
 from bridge.app.room_actors import (
     RoomActorPorts,
@@ -54,7 +54,7 @@ from bridge.app.room_actors import (
 from bridge.app.rule_acting import require_sound_rules, send_text_streams
 from bridge.app.session_source import open_sessions
 from bridge.app.signal_log import SignalLog
-from bridge.app.store_archive import open_archive
+from bridge.app.store_archive import leases_of, open_archive
 from bridge.app.store_feed import open_feed
 from bridge.app.text_keeping import start_text_keeper
 from bridge.app.worker_id import WorkerId, worker_id
@@ -69,28 +69,29 @@ from bridge.livekit.livekit_egress import LiveKitEgress
 from bridge.livekit.livekit_room_control import LiveKitRoomControl
 from bridge.livekit.rooms.livekit_rooms import LiveKitRooms
 from bridge.livekit.rooms.room_instances import RoomInstances
-from bridge.livekit.rooms.sdk_options import SdkOptions
-from bridge.livekit.rooms.track_measurer import MeasurePlan
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import SENDER_GRANTS, WATCHER_GRANTS, ApiKey
 from bridge.livekit.watching.reconciler import Reconciler
 from bridge.livekit.watching.watch_state import OurRooms
-from bridge.livekit.worker.jobs import JobBook, Reserve
-from bridge.livekit.worker.worker import Worker, WorkerConfig
+from bridge.livekit.worker.jobs import JobBook
+from bridge.livekit.worker.worker import Worker
 from bridge.livekit.worker.worker_rejection import WorkerRejected
-from bridge.store.retention import Retention
 
 if TYPE_CHECKING:
+    from actors.journal.room_leases import RoomLeases
     from actors.journal.text_keeper import TextKeeper
     from actors.publishing.publishing_port import PublishingPort
     from bridge.app.followed_sessions import FollowedSessions
     from bridge.app.media_publishing import MediaPublishing
     from bridge.app.monitoring import Monitoring
     from bridge.app.outlets import RunningOutlets
+    from bridge.livekit.watching.leased_watching import LeasedWatching
 
 log = structlog.get_logger()
 
+HAND_OVER_WITHIN: Final = 6.0
+"""Seconds for other workers to take over our rooms, before the sessions of the rest are ended."""
 LAST_DELIVERIES: Final = 2.0
 """Seconds for the webhooks of the last events, before the program ends.  What is not delivered then
 is delivered by the next run."""
@@ -107,7 +108,8 @@ class Program:
     """Why nothing can work: LiveKit rejected the worker, or a port is taken."""
     over: trio.Event = field(factory=trio.Event)
     """The program cannot go on."""
-    reconciler: Reconciler | None = None
+    reconciler: Reconciler | LeasedWatching | None = None
+    """Has rooms watched."""
     http: HttpAddress | None = None
     """Where the HTTP server listens."""
     http_ready: trio.Event = field(factory=trio.Event)
@@ -141,6 +143,10 @@ class Program:
         """Take no more jobs, tell LiveKit, leave every room, close every session."""
         self.closing = "rooms"
         self.worker.drain()
+        if self.rooms.keeper is not None:
+            self.closing = "other workers"
+            await self.rooms.keeper.hand_over(HAND_OVER_WITHIN)
+            self.closing = "rooms"
         for part in (self.monitoring, self.media):
             if part is not None:
                 part.drain()
@@ -184,64 +190,28 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
         async with (
             AsyncExitStack() as closing,
             open_archive(
-                store_address(settings), instance=own_id.name, retention=_retention(settings)
+                store_address(settings), instance=own_id.name, retention=retention_of(settings)
             ) as archive,
             trio_asyncio.open_loop(),
             ServerApi(endpoint, api_key, clock=clock) as api,
             LiveKitRooms(
                 settings.log_payloads,
-                options=_sdk_options(settings),
+                options=sdk_options(settings),
                 look_up=room_sid_lookup(api),
                 list_recorders=recorder_lookup(api),
                 clock=clock,
             ) as port,
             open_system(on_signal=signals) as system,
         ):
-            program = await _start_everything(settings, own_id, system, port, api, archive)
+            program = await _start_everything(
+                settings, own_id, system, port, api, archive, leases_of(archive)
+            )
             signals.table = program.rooms.table
             if program.outlets is not None:
                 closing.push_async_callback(program.outlets.aclose)
             yield program
     except StoreRefused as refused:
         raise SettingsError(str(refused)) from None
-
-
-def _retention(settings: Settings) -> Retention:
-    return Retention(settings.keep, settings.keep_events, settings.keep_size)
-
-
-def _sdk_options(settings: Settings) -> SdkOptions:
-    return SdkOptions(
-        demux=settings.sdk_demux,
-        native_logs=settings.sdk_native_logs,
-        gather_once=settings.sdk_gather_once,
-        dual_peer_connection=settings.sdk_dual_connection,
-        pause_microphones=settings.sdk_pause_microphones,
-        renew_paused=settings.sdk_renew_paused,
-        max_tracks=settings.sdk_tracks,
-        measure=_measure_plan(settings),
-    )
-
-
-def _measure_plan(settings: Settings) -> MeasurePlan | None:
-    match settings.measure_tracks:
-        case "sampled" | "all" as tracks:
-            return MeasurePlan(tracks, settings.measure_budget)
-        case _:
-            return None
-
-
-def _worker_config(settings: Settings, own_id: WorkerId, api: ServerApi) -> WorkerConfig:
-    return WorkerConfig(
-        endpoint=api.endpoint,
-        api_key=api.api_key,
-        agent_name=settings.agent_name,
-        max_rooms=settings.max_rooms,
-        version=__version__,
-        instance=own_id.name,
-        visible=settings.visible,
-        reserve=Reserve(settings.reserve, settings.watch[0] if settings.watch else ""),
-    )
 
 
 async def _start_everything(
@@ -251,9 +221,10 @@ async def _start_everything(
     port: LiveKitRooms,
     api: ServerApi,
     archive: Archive,
+    leases: RoomLeases | None,
 ) -> Program:
     rng = random.Random()
-    config = _worker_config(settings, own_id, api)
+    config = worker_config(settings, own_id, api)
     grants = SENDER_GRANTS if send_text_streams(settings) else WATCHER_GRANTS
     instances = RoomInstances(api)
     book = JobBook(config.max_rooms, lambda: port.abandoned, config.reserve)
@@ -283,7 +254,15 @@ async def _start_everything(
         clock=api.clock.now,
         trusted_clock=api.clock.agreed,
     )
+    if leases is not None:
+        from bridge.app.leased_rooms import status_of
+
+        ports.leases, ports.lease_status = leases, status_of(settings, book, lambda: program)
     rooms = await start_room_actors(settings, system, ports)
+    if rooms.keeper is not None:
+        from bridge.app.leased_rooms import answer_offer
+
+        worker.on_offer = partial(answer_offer, rooms.keeper)
     heartbeat = Heartbeat(partial(report_suspension, api.clock, rooms))
     program = Program(rooms, worker, system, entries=entries, clock=api.clock, heartbeat=heartbeat)
     program.announcements = desk
@@ -301,7 +280,7 @@ async def _start_everything(
         from bridge.app.media_publishing import start_media_publishing
 
         program.media = await start_media_publishing(system, desk, table, worker, book)
-    program.reconciler = Reconciler(
+    reconciler = Reconciler(
         api=api,
         worker=worker,
         agent_name=settings.agent_name,
@@ -319,7 +298,12 @@ async def _start_everything(
         claims_when_alone=True,
         rng=rng,
     )
-    for name, function in _services(settings, program, program.reconciler).items():
+    program.reconciler = reconciler
+    if leases is not None:
+        from bridge.app.leased_rooms import watch_by_leases
+
+        program.reconciler = watch_by_leases(reconciler, leases, program)
+    for name, function in _services(settings, program, program.reconciler.run).items():
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
@@ -367,7 +351,7 @@ def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> Non
 
 
 def _services(
-    settings: Settings, program: Program, reconciler: Reconciler
+    settings: Settings, program: Program, watch_rooms: Callable[[], Awaitable[None]]
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """The services beside the actors, by their names in the tree of supervision."""
 
@@ -396,4 +380,4 @@ def _services(
     for part in (program.monitoring, program.media):
         if part is not None:
             services |= part.services(run_worker)
-    return services | {"reconciler": reconciler.run}
+    return services | {"reconciler": watch_rooms}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import trio
@@ -25,7 +25,16 @@ from actors.recording.egress_port import EgressPort
 from actors.recording.session_access import RoomTableSessions
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
-from actors.rooms.messages import Assigned, Drain, GiveUp, JobReports, Terminated, WebhookReceived
+from actors.rooms.messages import (
+    Assigned,
+    Drain,
+    GiveUp,
+    HandOver,
+    JobReports,
+    Recovered,
+    Terminated,
+    WebhookReceived,
+)
 from actors.rooms.recovery import ListLiving, Recovery
 from actors.rooms.reporter import Reporter
 from actors.rooms.room_control import RoomControl
@@ -55,6 +64,10 @@ from bridge.config.rule_list import rules_of
 from bridge.config.settings import Settings
 from bridge.log.session_log import SessionLog
 
+if TYPE_CHECKING:
+    from actors.journal.room_leases import RoomLeases, WorkerStatus
+    from actors.rooms.lease_keeper import LeaseKeeper
+
 log = structlog.get_logger()
 
 ROOMS_BUDGET: Final = Intensity(restarts=1_000_000, within=1.0)
@@ -80,6 +93,8 @@ class RoomActors:
     counters: RunCounters
     """Counts over every entry of every session."""
     clock: Clock
+    keeper: LeaseKeeper | None = None
+    """Of this worker's leases; None where the store has one worker only."""
 
     @property
     def table(self) -> RoomTableView:
@@ -225,6 +240,10 @@ class RoomActorPorts:
     """Unix seconds where LiveKit's clock and this machine's agree, else None."""
     clock: Clock = time.time
     """The clock of all times of sessions."""
+    leases: RoomLeases | None = None
+    """Where several workers share a database."""
+    lease_status: Callable[[], WorkerStatus] | None = None
+    """What the other workers may know of this one; goes with `leases`."""
 
 
 async def start_room_actors(
@@ -240,6 +259,10 @@ async def start_room_actors(
         {"counters": counters, "log": SessionLog()}, report_failure=_report_subscriber_failure
     )
 
+    def tell_manager(message: HandOver | Recovered) -> None:
+        manager.tell(message)
+
+    keeper = _make_keeper(ports, table, backlog, tell_manager)
     rules, limits = rules_of(settings), limits_of(settings)
     directory = settings.data_dir if ports.data_dir is None else ports.data_dir
     acting, bans = make_acting(rules, limits, directory, clock=ports.clock, announce=announce)
@@ -257,6 +280,7 @@ async def start_room_actors(
         agent_name=settings.agent_name,
         person_key=settings.person_key,
         start_rules=acting.start_rules,
+        leases=keeper,
     )
     # Started first, so that it stops last and writes what the others record at their end.
     store: Ref[Any] = root.start_child(
@@ -269,6 +293,7 @@ async def start_room_actors(
                 clock=ports.clock,
                 announce=announce,
                 trusted_clock=ports.trusted_clock,
+                fenced=_ignore if keeper is None else keeper.on_fenced,
             ),
             restart=Restart.PERMANENT,
             significant=True,
@@ -302,6 +327,8 @@ async def start_room_actors(
     )
     await recovery.load_once()
     root.start_child(ChildSpec("recovery", lambda: Service(recovery.run)))
+    if keeper is not None:
+        root.start_child(ChildSpec("leases", lambda: Service(keeper.run), significant=True))
     reporter: Ref[Any] = root.start_child(
         ChildSpec(
             "reporter",
@@ -314,4 +341,31 @@ async def start_room_actors(
             ),
         )
     )
-    return RoomActors(table, backlog, manager, reporter, store, subscriber, counters, ports.clock)
+    return RoomActors(
+        table, backlog, manager, reporter, store, subscriber, counters, ports.clock, keeper
+    )
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _make_keeper(
+    ports: RoomActorPorts,
+    table: RoomTable,
+    backlog: Backlog,
+    tell_manager: Callable[[HandOver | Recovered], object],
+) -> LeaseKeeper | None:
+    if ports.leases is None or ports.lease_status is None:
+        return None
+    from actors.rooms.lease_keeper import LeaseKeeper
+
+    return LeaseKeeper(
+        ports.leases,
+        table,
+        backlog,
+        tell_manager,
+        worker=ports.worker,
+        status=ports.lease_status,
+        announce=announce,
+    )

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from actors.journal.archive import Archive
+from actors.journal.room_leases import RoomLeases
 from actors.journal.session_reader import StoreRefused
 from bridge.config.store_address import StoreAddress
 from bridge.store.directory_lock import DirectoryLock
@@ -47,3 +48,8 @@ def _locked(data_dir: Path) -> Generator[None, None, None]:
         yield
     finally:
         lock.release()
+
+
+def leases_of(archive: Archive) -> RoomLeases | None:
+    """The leases of rooms; None where the store has one worker only."""
+    return getattr(archive, "leases", None)

@@ -17,7 +17,8 @@ from bridge.livekit.tokens import ApiKey, worker_token
 from bridge.livekit.websocket import SocketRejected, use_websocket
 from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.protocol_events import Malformed, Pong, Registered
-from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.registration import Registration
+from bridge.livekit.worker.worker_protocol import WorkerProtocol
 from bridge.livekit.worker.worker_rejection import rejection_of
 
 REGISTER_DEADLINE: Final = 5.0

@@ -57,7 +57,8 @@ from bridge.livekit.watching.room_candidates import ListedRoom
 from bridge.livekit.webhooks.verify import ClaimedDigest, read_event, read_token
 from bridge.livekit.webhooks.webhook_events import translate as translate_webhook
 from bridge.livekit.worker.jobs import JobBook
-from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.registration import Registration
+from bridge.livekit.worker.worker_protocol import WorkerProtocol
 from bridge.livekit.worker.worker_rejection import clock_skew, rejection_of
 from bridge.store import session_queries
 from bridge.store.journal_rows import unpack, unpack_chunk

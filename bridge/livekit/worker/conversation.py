@@ -37,6 +37,7 @@ class Conversation:
     """Set when the writer has something to look at."""
     _flushes: list[trio.Event] = field(factory=list[trio.Event], init=False)
     """Each is set as soon as the messages that were waiting are written, or cannot be."""
+    _ended: bool = field(default=False, init=False)
 
     async def run(self, closing: trio.Event) -> str:
         """Read and write until the connection ends or `closing` is set; the reason of the end."""
@@ -51,6 +52,13 @@ class Conversation:
         """Have the writer send what is new."""
         self._wake.set()
 
+    def answer(self, job_id: str, available: bool) -> None:
+        """Answer an offer that came on this socket.  Harmless after its end."""
+        if not self._ended:
+            for event in self.protocol.answer(job_id, available=available):
+                self._handle(event)
+            self.on_change()
+
     async def flush(self) -> None:
         """Wait until all messages that are waiting now are written, or cannot be: the connection
         ended, or the server reads nothing for `CLOSE_TIMEOUT`.  Later messages do not count."""
@@ -62,6 +70,7 @@ class Conversation:
 
     def end_flushes(self) -> None:
         """Let everybody go on who waits in `flush`.  Called when the connection has ended."""
+        self._ended = True
         flushes, self._flushes = self._flushes, []
         _set_all(flushes)
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from actors.rooms.room_port import RoomJob
+from bridge.livekit.worker.jobs import Offer
 
 
 @frozen
@@ -15,6 +16,13 @@ class Registered:
 
     worker_id: str
     server_version: str
+
+
+@frozen
+class JobOffered:
+    """An offer that we could accept.  It waits for `WorkerProtocol.answer`."""
+
+    offer: Offer
 
 
 @frozen
@@ -110,6 +118,7 @@ class Silent:
 
 Event: TypeAlias = (
     Registered
+    | JobOffered
     | JobAccepted
     | JobRefused
     | JobAssigned

@@ -23,6 +23,7 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -39,15 +40,17 @@ from bridge.livekit.websocket import CLOSE_TIMEOUT, SocketFailed, SocketRejected
 from bridge.livekit.worker.conversation import Conversation
 from bridge.livekit.worker.event_log import EventLog
 from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
-from bridge.livekit.worker.jobs import JobBook, Reserve, Verb
+from bridge.livekit.worker.jobs import JobBook, Offer, Reserve, Verb
 from bridge.livekit.worker.protocol_events import (
     Event,
     JobAssigned,
+    JobOffered,
     JobTerminated,
     Pong,
     Registered,
 )
-from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.registration import Registration
+from bridge.livekit.worker.worker_protocol import WorkerProtocol
 from bridge.livekit.worker.worker_rejection import WorkerRejected, rejection_of
 
 log = structlog.get_logger()
@@ -78,10 +81,6 @@ class WorkerConfig:
     """The jobs for which the worker registers."""
 
 
-def _none() -> int:
-    return 0
-
-
 async def _nothing() -> None:
     pass
 
@@ -104,11 +103,10 @@ class Worker:
     ask_time: Callable[[], Awaitable[object]] = _nothing
     """Asks the server for its time.  It is awaited before the socket is opened, while the time
     is unknown.  So the time is known before the first job comes."""
-    abandoned_connections: Callable[[], int] = _none
-    """How many connections to rooms are not ours any more and are not closed yet."""
     book: JobBook | None = None
-    """Shared by the workers of one process, one for each kind of jobs; None for a book of its
-    own."""
+    """Shared by the workers of one process, one for each kind; None for a book of its own."""
+    on_offer: Callable[[Offer, Callable[[bool], None]], object] | None = None
+    """Gets each offered job and calls back, within 2.7 s, whether it is taken.  None: all are."""
     _book: JobBook = field(init=False)
     _seq: Iterator[int] = field(factory=lambda: itertools.count(1), init=False)
     _tls: ssl.SSLContext | None = field(default=None, init=False)
@@ -128,9 +126,7 @@ class Worker:
     _ended: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._book = self.book or JobBook(
-            self.config.max_rooms, self.abandoned_connections, self.config.reserve
-        )
+        self._book = self.book or JobBook(self.config.max_rooms, reserve=self.config.reserve)
 
     # -------------------------------------------------------------------- state
 
@@ -323,7 +319,6 @@ class Worker:
         config = self.config
         if config.endpoint.secure and self._tls is None:
             self._tls = ssl.create_default_context()
-
         if not self.clock.known:
             await self.ask_time()
         sent_at = self.clock.steady()
@@ -354,6 +349,7 @@ class Worker:
                 visible=self.config.visible,
                 attributes={INSTANCE_ATTRIBUTE: self.config.instance},
                 kind=self.config.kind,
+                asks_first=self.on_offer is not None,
             ),
             book=self._book,
             now=trio.current_time(),
@@ -378,6 +374,10 @@ class Worker:
         elif isinstance(event, Pong):
             took = trio.current_time() - event.sent_at
             self.clock.observe(self.clock.steady() - took, event.server_time)
+        elif isinstance(event, JobOffered):
+            assert self.on_offer is not None
+            assert self._conversation is not None
+            self.on_offer(event.offer, partial(self._conversation.answer, event.offer.job_id))
         elif isinstance(event, JobAssigned):
             self.on_assignment(event.job)
         elif isinstance(event, JobTerminated):

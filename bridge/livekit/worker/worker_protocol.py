@@ -14,7 +14,7 @@ reconnect everything is reported again, because the new connection has sent noth
 The rules of the server that shape this (measured on livekit-server 1.13.5):
 
 * An offer must be answered within 2.7 s, else the job is lost without a message.  So the answer
-  is made here, in the same step, and waits on nothing.
+  is made here, in the same step, and waits on nothing, unless the registration `asks_first`.
 * The server goes on offering while the reported load is below 0.7.  It offers to an overloaded
   worker too as long as another worker has room.  Only `WS_FULL` really stops it.
 * The server forgets our jobs when the socket closes, and the assignments that are on their way.
@@ -29,12 +29,12 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from typing import ClassVar, Final
 
-from attrs import Factory, define, field, frozen
+from attrs import define, field
 from google.protobuf.message import DecodeError
 from livekit.protocol import agent, models
 
 from actors.rooms.room_port import RoomJob
-from bridge.livekit.worker.job_kinds import ROOM_JOBS, JobKind
+from bridge.livekit.worker.job_kinds import JobKind
 from bridge.livekit.worker.job_refusals import OfferedJob, offer_of, refusal_of
 from bridge.livekit.worker.jobs import (
     MAX_NAME_LENGTH,
@@ -50,6 +50,7 @@ from bridge.livekit.worker.protocol_events import (
     GoingAway,
     JobAccepted,
     JobAssigned,
+    JobOffered,
     JobRefused,
     JobTerminated,
     Malformed,
@@ -58,16 +59,13 @@ from bridge.livekit.worker.protocol_events import (
     Silent,
     Unexpected,
 )
+from bridge.livekit.worker.registration import PING_INTERVAL, Registration
 
 ASSIGNMENT_TIMEOUT: Final = 5.0
 """Seconds for which an accepted job reserves its place while its assignment does not come."""
 
 STATUS_INTERVAL: Final = 2.5
 """Seconds between worker statuses when nothing changes."""
-
-PING_INTERVAL: Final = 5.0
-"""Seconds between pings."""
-
 
 MAX_LOAD: Final = 0.65
 """The load of a worker that has one place left, safely below the server's limit of 0.7."""
@@ -86,23 +84,6 @@ SILENCE_LIMIT: Final[Mapping[ConnectionState, float]] = {
 }
 """Seconds after which a connection counts as dead: without an answer to our registration,
 later without any message."""
-
-
-@frozen
-class Registration:
-    """Our description of this worker for LiveKit."""
-
-    agent_name: str
-    """The name under which LiveKit dispatches the jobs."""
-    version: str
-    room_url: str
-    """The URL with which rooms are joined.  The `url` of an assignment is always empty."""
-    visible: bool = False
-    """Whether participants see the agent."""
-    attributes: Mapping[str, str] = Factory(dict[str, str])
-    """Our participant's attributes in each room, `INSTANCE_ATTRIBUTE` among them."""
-    kind: JobKind = ROOM_JOBS
-    """The jobs for which this connection registers."""
 
 
 _STATUS: Final[Mapping[JobStage, agent.JobStatus]] = {
@@ -149,25 +130,7 @@ class WorkerProtocol:
     def __attrs_post_init__(self) -> None:
         self._received_at = self.now
         self._ping_at = self.now + PING_INTERVAL
-        self._unsent.append(
-            agent.WorkerMessage(
-                register=agent.RegisterWorkerRequest(
-                    type=self._kind.type,  # pyright: ignore[reportArgumentType]  # its number
-                    agent_name=self.registration.agent_name,
-                    version=self.registration.version,
-                    ping_interval=round(PING_INTERVAL),
-                    # All fields are set: if one is set, the others count as false.
-                    allowed_permissions=models.ParticipantPermission(
-                        can_subscribe=self._kind.grants.subscribe,
-                        can_publish=self._kind.grants.publish,
-                        can_publish_data=self._kind.grants.publish_data,
-                        can_update_metadata=self._kind.grants.update_metadata,
-                        hidden=not self.registration.visible,
-                        agent=True,
-                    ),
-                )
-            )
-        )
+        self._unsent.append(self.registration.as_message())
 
     @property
     def _kind(self) -> JobKind:
@@ -220,19 +183,31 @@ class WorkerProtocol:
                 return []
             reason = refusal.reason.format(kind=self._kind.name)
             return [JobRefused(job.id, job.room.name, _job_type(job), reason)]
-        self.book.accept(offer_of(job, self._kind), self.now + ASSIGNMENT_TIMEOUT)
+        offer = offer_of(job, self._kind)
+        self.book.accept(offer, self.now + ASSIGNMENT_TIMEOUT)
+        if self.registration.asks_first:
+            return [JobOffered(offer)]
+        self._accept(job.id)
+        return [JobAccepted(job.id, job.room.name)]
+
+    def _accept(self, job_id: str) -> None:
+        self._unsent.append(self.registration.acceptance(job_id))
+
+    def answer(self, job_id: str, *, available: bool) -> list[Event]:
+        """Answer an offer that this connection gave as `JobOffered`."""
+        job = self.book.get(job_id)
+        if job is None or job.stage is not JobStage.ACCEPTED:
+            return []
+        if available:
+            self._accept(job_id)
+            return [JobAccepted(job_id, job.offer.room)]
+        self.book.forget(job_id)
         self._unsent.append(
             agent.WorkerMessage(
-                availability=agent.AvailabilityResponse(
-                    job_id=job.id,
-                    available=True,
-                    participant_identity=self._kind.identity(job.id),
-                    participant_name=self.registration.agent_name,
-                    participant_attributes=dict(self.registration.attributes),
-                )
+                availability=agent.AvailabilityResponse(job_id=job_id, available=False)
             )
         )
-        return [JobAccepted(job.id, job.room.name)]
+        return []  # Expected where there are several workers: not worth a line of the log.
 
     def _on_assignment(self, message: agent.ServerMessage) -> list[Event]:
         assignment = message.assignment

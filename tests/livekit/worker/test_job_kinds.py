@@ -27,7 +27,8 @@ from bridge.livekit.worker.protocol_events import (
     JobAssigned,
     JobRefused,
 )
-from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.registration import Registration
+from bridge.livekit.worker.worker_protocol import WorkerProtocol
 from tests.livekit.conftest import key_of
 from tests.livekit.worker import server_messages as m
 from tests.livekit.worker.worker_harness import logged, make_worker, running, wait_for_dispatches

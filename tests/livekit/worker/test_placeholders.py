@@ -26,7 +26,8 @@ from bridge.livekit.worker.dispatch_cache import (
 from bridge.livekit.worker.job_kinds import PARTICIPANT_JOBS, PUBLISHER_JOBS, ROOM_JOBS
 from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.placeholders import placeholder_kinds, run_placeholders
-from bridge.livekit.worker.worker_protocol import Registration, WorkerProtocol
+from bridge.livekit.worker.registration import Registration
+from bridge.livekit.worker.worker_protocol import WorkerProtocol
 from tests.livekit.conftest import key_of
 from tests.livekit.worker import server_messages as m
 from tests.livekit.worker.worker_harness import TIMEOUT, make_worker

@@ -21,7 +21,9 @@ ROOM = agent.JobType.JT_ROOM
 class Line:
     """A protocol with a clock that the test moves."""
 
-    def __init__(self, book: JobBook | None = None, *, visible: bool = False) -> None:
+    def __init__(
+        self, book: JobBook | None = None, *, visible: bool = False, asks_first: bool = False
+    ) -> None:
         self.now = 100.0
         self.book = book if book is not None else JobBook(max_rooms=2)
         self.protocol = p.WorkerProtocol(
@@ -30,6 +32,7 @@ class Line:
                 version="1.2.3",
                 room_url="ws://server",
                 visible=visible,
+                asks_first=asks_first,
                 attributes={INSTANCE_ATTRIBUTE: "here"},
             ),
             book=self.book,
@@ -133,6 +136,26 @@ def test_a_second_registration_changes_nothing() -> None:
 
 
 # ----------------------------------------------------------------------- offers
+
+
+def test_a_registration_that_asks_first_keeps_a_place_and_answers_later() -> None:
+    line = Line(asks_first=True).register()
+    for job_id in ("AJ_1", "AJ_2"):
+        (offered,) = line.hear(m.offer(m.job(job_id, job_id)))
+        assert isinstance(offered, p.JobOffered)
+        assert offered.offer.job_id == job_id
+    assert "availability" not in m.kinds(line.says())
+    assert line.book.used == 2
+    assert line.protocol.answer("AJ_1", available=False) == []
+    assert line.protocol.answer("AJ_2", available=True) == [p.JobAccepted("AJ_2", "AJ_2")]
+    answers = [one.availability for one in line.says() if one.HasField("availability")]
+    assert [(one.job_id, one.available, one.terminate) for one in answers] == [
+        ("AJ_1", False, False),
+        ("AJ_2", True, False),
+    ]
+    assert line.book.used == 1
+    line.wait(p.ASSIGNMENT_TIMEOUT)
+    assert line.protocol.answer("AJ_2", available=True) == [], "it is not waited for any more"
 
 
 def test_an_offer_is_answered_in_the_same_step_with_the_identity_we_choose() -> None:
