@@ -295,7 +295,7 @@ async def _start_everything(
             give_up=rooms.give_up,
         ),
         former_instances=own_id.former,
-        claims_when_alone=True,
+        claims_first=True,
         rng=rng,
     )
     program.reconciler = reconciler

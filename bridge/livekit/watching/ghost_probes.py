@@ -133,7 +133,7 @@ class GhostProbes:
         for agent in agents:
             if self._is_due(room, agent):
                 self._begin(room, agent)
-            if self._is_ghost(room, agent):
+            if self.is_ghost(room, agent):
                 self._note_ghost(room, agent)
             else:
                 present.append(agent)
@@ -142,6 +142,8 @@ class GhostProbes:
     def answering(self, room: ListedRoom, agents: Iterable[ListedAgent]) -> list[ListedAgent]:
         """The agents that answered just now.  Begins a probe of each other one that may live; its
         answer has the room inspected again."""
+        if self.nursery is None:
+            return list(agents)
         now, answering = trio.current_time(), list[ListedAgent]()
         for agent in agents:
             findings = self._of_agent(room, agent)
@@ -187,7 +189,8 @@ class GhostProbes:
             or bool(instance.silent)
         )
 
-    def _is_ghost(self, room: ListedRoom, agent: ListedAgent) -> bool:
+    def is_ghost(self, room: ListedRoom, agent: ListedAgent) -> bool:
+        """True if it is known that this agent is listed and not there."""
         findings, instance = self._of_agent(room, agent), self._of_instance(agent)
         if findings.silent_since < float("inf"):
             # It was probed again at the end of the grace.
@@ -229,7 +232,7 @@ class GhostProbes:
                     began_at = self.api.clock.now()
                     answers = await answers_probe(self.api, room.name, agent.identity)
                 self._note(room, agent, answers, began_at)
-                if answers or self._is_ghost(room, agent):
+                if answers or self.is_ghost(room, agent):
                     break
                 await trio.sleep_until(self._ghost_from(room, agent) - SILENCE)
         except Exception as error:  # noqa: BLE001  must not end the reconciler

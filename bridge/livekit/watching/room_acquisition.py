@@ -1,6 +1,7 @@
 """Acquisition of a room: by a claim or a dispatch, if there is a place for it.
 
-* A **dispatch** lets LiveKit choose the worker, so rooms spread over all workers.  Afterwards we
+* A **dispatch** lets LiveKit choose the worker: that with the least load on one node, any worker of
+  the node with most workers on several.  Afterwards we
   list the dispatches again: if another reconciler dispatched in the same moment, both see both,
   and the later dispatch is taken back.
 * A **claim** (`Worker.claim`) brings a job for this worker at once.  It is used for rooms whose
@@ -9,9 +10,9 @@
   after 0.1 s, 100 dispatches right after a registration after 5.6 s).  A claimed job is in the
   worker's book like any other, so its place, its status and its end are counted once; a join with
   a token of our own would not be.  Two workers can claim the same room; the inspection of own rooms
-  settles that.  So each worker claims only as many rooms as it can enter in that moment, in a
-  random order, and inspects each before.  A worker that sees no other one (`claims_when_alone`)
-  has nothing to spread and claims every room.
+  settles that.  So each worker claims only as many rooms as it can enter in that moment, inspects
+  each before, and waits for the workers that are before it in the order for that room
+  (`claim_order`).  `start` claims every room at the first attempt (`claims_first`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import structlog
 import trio
 from attrs import define
 
+from bridge.livekit.watching.claim_order import claim_delay
 from bridge.livekit.watching.room_candidates import (
     MAX_CLOCK_SKEW,
     MAX_PROMPT_LAUNCHES,
@@ -43,9 +45,6 @@ PLACE_FREE_AFTER: Final = 0.3
 PLACE_TIMEOUT: Final = 3.0
 """Seconds in which an empty room has to be left.  Then another one is to be left."""
 
-ALONE_AFTER: Final = 60.0
-"""Seconds without another worker's agent after which we count as the only worker."""
-
 RECHECK_INTERVAL: Final = 3.0
 """Seconds between two inspections of a room that another worker watches, at least."""
 
@@ -55,7 +54,8 @@ class RoomAcquisition:
     """Claims and dispatches, within the places and claims of a pass."""
 
     state: WatchState
-    claims_when_alone: bool
+    claims_first: bool
+    """Claim each room at the first attempt."""
 
     def must_wait(self, room: ListedRoom, known: RoomMemory) -> bool:
         """True if a room that is to be claimed has to wait until others are entered."""
@@ -95,10 +95,23 @@ class RoomAcquisition:
         if not state.agent_name or state.log.namesake_rooms or known.has_ghosts:
             return True
         many = state.burst > MAX_PROMPT_LAUNCHES
-        alone = trio.current_time() - state.others_seen_at > ALONE_AFTER
-        return known.attempts == 0 and (
-            many or room.sid in state.resumable or (alone and self.claims_when_alone)
-        )
+        return known.attempts == 0 and (many or room.sid in state.resumable or self.claims_first)
+
+    def is_our_turn(self, room: ListedRoom, known: RoomMemory) -> bool:
+        """True if no other worker should claim this unwatched room before us."""
+        now = trio.current_time()
+        known.unwatched_since = min(known.unwatched_since, now)
+        if known.attempts or room.sid in self.state.resumable:
+            return True
+        others = self.state.others.before_us(room.sid, known.watched_by)
+        many = self.state.burst > MAX_PROMPT_LAUNCHES
+        turn = known.unwatched_since + claim_delay(len(others), many=many)
+        if now < turn:
+            known.inspect_at = turn
+            return False
+        for instance in others:
+            self.state.others.note_missed(instance)
+        return True
 
     # -------------------------------------------------------------------------- places
 

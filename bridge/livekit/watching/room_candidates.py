@@ -126,6 +126,10 @@ class RoomMemory:
     leftover_since: float = float("inf")
     """Since when an agent with our instance id is there that is not ours now."""
     watched_by_others: bool = False
+    watched_by: frozenset[str] = frozenset()
+    """The instance ids of the other workers that were seen in it last."""
+    unwatched_since: float = float("inf")
+    """Since when nobody was seen who watches it, or is on the way."""
     has_ghosts: bool = False
     """An agent of ours was listed in it that is not there.  Its node may be dead."""
     has_people: bool = False

@@ -74,9 +74,10 @@ class RoomInspection:
         if any(agent.identity in identities for agent in agents):
             known.inspections += 1
             known.inspect_at += OWN_ROOM_PAUSE.delay(known.inspections, self.rng)
+        rivals = [agent for agent in agents if agent.identity not in identities]
+        self._note_others(rival for rival in rivals if not self.ghosts.is_ghost(room, rival))
         if not duplicate_agents(agents, identities, self.instance):
             return
-        rivals = [agent for agent in agents if agent.identity not in identities]
         answering = self.ghosts.answering(
             room, [agent for agent in rivals if agent.instance != self.instance]
         )
@@ -88,13 +89,14 @@ class RoomInspection:
 
     async def _inspect_other(self, room: ListedRoom, known: RoomMemory) -> None:
         """Inspect a room that should be ours, and get it if nobody watches it."""
-        if self.acquisition.must_wait(room, known):
+        if not self.state.first_look and self.acquisition.must_wait(room, known):
             return
         participants = await self.state.api.list_participants(room.name)
         known.has_people = has_people(participants)
         self._note_namesakes(room, known, participants)
-        unwatched = await self._is_unwatched(room, known, participants)
-        if unwatched and not self.state.is_settled(room):
+        if not await self._is_unwatched(room, known, participants):
+            known.unwatched_since = float("inf")
+        elif not self.state.is_settled(room) and self.acquisition.is_our_turn(room, known):
             await self.acquisition.acquire(room, known)
 
     async def _is_unwatched(
@@ -113,8 +115,8 @@ class RoomInspection:
         # the room exists.  Its dispatch may look new, so the dispatches do not matter.
         watchers = self._watchers(room, known, agents)
         known.watched_by_others = bool(watchers)
-        if known.watched_by_others:
-            state.others_seen_at = trio.current_time()
+        if watchers:
+            known.watched_by = frozenset(agent.instance for agent in watchers)
         if agents:
             return not watchers
         # A dispatch would create a room again that ended meanwhile.
@@ -142,6 +144,10 @@ class RoomInspection:
             return ()
         present = self.ghosts.present(room, agents)
         known.has_ghosts = len(present) < len(agents)
+        for agent in agents:
+            if agent not in present:
+                self.state.others.forget(agent.instance)
+        self._note_others(present)
         namesakes_of_ours = [agent for agent in present if agent.instance == self.instance]
         if namesakes_of_ours and self.ghosts.answering(room, namesakes_of_ours):
             self.state.log.instance_shared()
@@ -163,6 +169,12 @@ class RoomInspection:
     def _former_instances(self) -> frozenset[str]:
         recent = trio.current_time() - self.began_at < MAX_LEFTOVER_AGE
         return self.former_instances if recent else frozenset()
+
+    def _note_others(self, agents: Iterable[ListedAgent]) -> None:
+        former = self._former_instances()
+        for agent in agents:
+            if agent.instance not in former:
+                self.state.others.note(agent.instance, agent.joined_at)
 
     def _note_namesakes(
         self, room: ListedRoom, known: RoomMemory, participants: Iterable[models.ParticipantInfo]

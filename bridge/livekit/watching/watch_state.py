@@ -8,6 +8,7 @@ from typing import Protocol
 from attrs import define, field, frozen
 
 from bridge.livekit.server_api import ServerApi
+from bridge.livekit.watching.claim_order import KnownWorkers
 from bridge.livekit.watching.room_candidates import ListedRoom, RoomMemory
 from bridge.livekit.watching.watch_log import WatchLog
 
@@ -83,6 +84,7 @@ class WatchState:
     agent_name: str
     rooms: OurRooms
     log: WatchLog
+    others: KnownWorkers
     memory: dict[str, RoomMemory] | None = None
     """By room SID; None before the first pass, when no room is new."""
     resumable: frozenset[str] = frozenset()
@@ -93,10 +95,10 @@ class WatchState:
     """Rooms that are to be got in this pass, and were in the last seconds."""
     claims: int = 0
     """Rooms that can still be claimed in this pass."""
+    first_look: bool = False
+    """Every room is inspected in this pass, to learn of other workers, and few are claimed."""
     backlog: bool = field(default=False)
     """Rooms wait until others are entered."""
-    others_seen_at: float = float("-inf")
-    """When an agent of another worker was seen, on trio's clock."""
 
     def ours(self) -> frozenset[str]:
         """The SIDs of the rooms that are ours, and names where no SID is known."""

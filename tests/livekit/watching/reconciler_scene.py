@@ -249,7 +249,7 @@ class ReconcilerScene:
         watch: Sequence[str] = ("*",),
         instance: str = "here",
         former: Collection[str] = (),
-        claims_when_alone: bool = False,
+        claims_first: bool = False,
     ) -> Reconciler:
         """Start a reconciler.  `rooms` exist from the beginning, beside those of the server."""
         self.api.rooms += rooms
@@ -268,7 +268,7 @@ class ReconcilerScene:
                 give_up=self.give_up,
                 disconnected=lambda: self.disconnected,
             ),
-            claims_when_alone=claims_when_alone,
+            claims_first=claims_first,
             rng=random.Random(1),
         )
         self.nursery.start_soon(reconciler.run)

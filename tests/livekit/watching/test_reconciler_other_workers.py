@@ -184,17 +184,11 @@ async def test_another_agent_of_our_name_is_logged_once_a_room_and_the_room_is_c
     assert {line["identity"] for line in lines} == {"agent-0"}
 
 
-async def test_a_worker_that_sees_no_other_claims_and_one_that_does_dispatches(
+async def test_rooms_are_claimed_first_and_dispatched_to_if_a_claim_brings_nothing(
     scene: ReconcilerScene,
 ) -> None:
-    scene.worker.on_claim = scene.worker.take_sids
-    scene.start("standup", claims_when_alone=True)
+    scene.start("standup", claims_first=True)
     await trio.sleep(1)
     assert (names(scene.worker.claims), scene.api.dispatched) == (["standup"], [])
-    scene.api.rooms.append("retro")
-    scene.api.agents = {"retro": "elsewhere"}
     await trio.sleep(5)
-    scene.api.rooms.append("review")
-    await trio.sleep(5)
-    assert names(scene.worker.claims) == ["standup"]
-    assert set(names(scene.api.dispatched)) == {"review"}
+    assert set(names(scene.api.dispatched)) == {"standup"}
