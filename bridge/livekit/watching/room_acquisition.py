@@ -1,7 +1,7 @@
 """Acquisition of a room: by a claim or a dispatch, if there is a place for it.
 
-* A **dispatch** lets LiveKit choose the worker: that with the least load on one node, any worker of
-  the node with most workers on several.  Afterwards we
+* A **dispatch** lets LiveKit choose the worker.  Of several nodes it takes the one with most
+  workers.  Afterwards we
   list the dispatches again: if another reconciler dispatched in the same moment, both see both,
   and the later dispatch is taken back.
 * A **claim** (`Worker.claim`) brings a job for this worker at once.  It is used for rooms whose
