@@ -82,6 +82,10 @@ SDK: Final[Mapping[str, Fate]] = {
 
 _TO_THE_ROOM: Final = Handled("the SDK's Room, which emits the event of this name")
 
+_PART: Final = Handled(
+    "bridge.livekit.rooms.agent_streams, for topics of agents; other streams have a reader"
+)
+
 NATIVE: Final[Mapping[str, Fate]] = {
     "participant_connected": _TO_THE_ROOM,
     "participant_disconnected": _TO_THE_ROOM,
@@ -114,9 +118,9 @@ NATIVE: Final[Mapping[str, Fate]] = {
     "chat_message": LeftOut(
         "LiveKit's chat components of 2024 sent it together with a packet, which counts."
     ),
-    "stream_header_received": LeftOut("The event that a stream opened has the same content."),
-    "stream_chunk_received": LeftOut("The stream's reader has its content."),
-    "stream_trailer_received": LeftOut("The stream's reader has its end."),
+    "stream_header_received": _PART,
+    "stream_chunk_received": _PART,
+    "stream_trailer_received": _PART,
     "data_channel_low_threshold_changed": LeftOut("About what we send: nothing."),
     "byte_stream_opened": Handled("AttachmentReceived or DataReceived"),
     "text_stream_opened": Handled("DataReceived"),

@@ -11,6 +11,9 @@
 Each event is finished before the next event of this room is taken.  So the order is the
 server's, and the Room never shows more or less than the offered events tell.
 
+Streams of agents take another way: `bridge.livekit.rooms.agent_listener` puts their parts together
+on the native thread, and its messages wait in the same queue.
+
 A Room that drives itself (`SdkOptions.demux` off, or a lost seam) calls `on_sdk_event` only.
 """
 
@@ -35,6 +38,8 @@ from actors.session.events import (
 )
 from actors.session.room_info import Roster
 from bridge.livekit.rooms import sdk_events, streams
+from bridge.livekit.rooms.agent_listener import AgentListener, AgentPacket, Sender
+from bridge.livekit.rooms.agent_streams import OPENED, PARTS
 from bridge.livekit.rooms.inbox import Inbox, RoomQueue
 
 QUEUE_LIMIT: Final = 2_000
@@ -42,8 +47,10 @@ QUEUE_LIMIT: Final = 2_000
 and of repeated changes only the newest is kept.  With LiveKit's largest messages (15 KB)
 these are 30 MB.  Joins, leaves, publications and the state of the connection are always kept."""
 
-QueuedEvent: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent]
+QueuedEvent: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent | AgentPacket]
 """When it arrived (Unix seconds), the name of its message, and the event."""
+_AGENT: Final = "agent_packet"
+"""Stands for the name where an agent's message waits."""
 
 
 @frozen
@@ -63,10 +70,12 @@ class _Dropped:
 
 def _merge(first: QueuedEvent, newest: QueuedEvent) -> QueuedEvent:
     """Make one change out of two of the same subject."""
-    _, name, event = newest
+    before, (_, name, event) = first[2], newest
     if name == sdk_events.ATTRIBUTES:
+        assert isinstance(before, ffi_pb2.FfiEvent)
+        assert isinstance(event, ffi_pb2.FfiEvent)
         sdk_events.merge_attributes(
-            first[2].room_event.participant_attributes_changed,
+            before.room_event.participant_attributes_changed,
             event.room_event.participant_attributes_changed,
         )
     return newest
@@ -113,6 +122,7 @@ class Intake(sdk_events.TranslationContext):
         """The part of `_dropped` that the session knows of."""
         self._arrived_at: float | None = None
         """When the event arrived that is being translated."""
+        self.agents: Final = AgentListener(self._sender, self._put_packet, self.offer)
         self._tracks: set[str] = set()
         """SIDs of the tracks that were offered, so that none is offered twice."""
 
@@ -148,6 +158,14 @@ class Intake(sdk_events.TranslationContext):
         participant = self._room.remote_participants.get(identity)
         return None if participant is None else participant.sid
 
+    def _sender(self, identity: str) -> Sender:
+        room = self._room
+        participant = None if room is None else room.remote_participants.get(identity)
+        if participant is None:
+            return "unknown"
+        agent = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        return "agent" if participant.kind == agent else "other"
+
     # --- on a native thread ---------------------------------------------------------
 
     def arrived(self, event: ffi_pb2.FfiEvent) -> None:
@@ -159,6 +177,10 @@ class Intake(sdk_events.TranslationContext):
         assert queue is not None
         name = event.room_event.WhichOneof("message")
         if name is None or name in sdk_events.NEEDLESS:
+            if name in PARTS:
+                self.agents.take_part(self._clock(), event.room_event, name)
+            return
+        if name in OPENED and self.agents.is_taken(event.room_event, name):
             return
         item = (self._clock(), name, event)
         if len(queue) < QUEUE_LIMIT:
@@ -166,8 +188,15 @@ class Intake(sdk_events.TranslationContext):
         else:
             self._put_above_limit(queue, item)
 
+    def _put_packet(self, at: float, packet: AgentPacket) -> None:
+        """Queue a message of an agent.  Called on a native thread."""
+        queue = self.queue
+        if queue is not None and len(queue) < QUEUE_LIMIT:
+            queue.put((at, _AGENT, packet))
+
     def _put_above_limit(self, queue: RoomQueue[QueuedEvent], item: QueuedEvent) -> None:
         _, name, event = item
+        assert isinstance(event, ffi_pb2.FfiEvent)
         subject = sdk_events.subject_of(event.room_event, name)
         if subject is not None:
             if queue.put_latest(subject, item):
@@ -189,7 +218,9 @@ class Intake(sdk_events.TranslationContext):
             self._report_dropped()
         translator = sdk_events.RAW.get(name)
         try:
-            if translator is not None:
+            if isinstance(event, AgentPacket):
+                self.agents.take(self._arrived_at, event)
+            elif translator is not None:
                 translated = translator(self, getattr(event.room_event, name))
                 if translated is not None:
                     self.offer(translated)

@@ -281,6 +281,7 @@ class RoomConnection(OpenRoom):
             return
         self._follow_ups.stop_rechecks()
         self._reason = reason
+        self._guarded("agents", self.intake.agents.close)
         self.intake.offer(Disconnected(self.intake.now(), reason))
         self._stage = _Stage.CLOSED
         self.intake.end()

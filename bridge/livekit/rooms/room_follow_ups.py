@@ -265,11 +265,14 @@ class RoomFollowUps:
     def on_participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         self._instance.on_participant(participant.sid)
         self.on_participant(participant)
+        self._connection.intake.agents.joined(participant.identity)
 
     def on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         self.subscriptions.left(participant)
         self._use_free_places()
         self._recorders.left(participant.sid)
+        agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        self._connection.intake.agents.left(participant.identity, agent=agent)
         seams.release_participant(participant)
 
     def on_published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:

@@ -146,7 +146,7 @@ def _capture_sound_fits() -> bool:
 
 SEAMS: Final[dict[SeamName, Seam]] = {
     "native_logs": Seam(_native_logs_fit, "native debug records pass through Python: more CPU"),
-    "demux": Seam(_demux_fits, "events take the SDK's own way to their room: more CPU"),
+    "demux": Seam(_demux_fits, "events take the SDK's own way: more CPU, and no agents are heard"),
     "room_filter": Seam(_room_filter_fits, "every room wakes for every event: more CPU"),
     "pause_track": Seam(_pause_track_fits, "watched microphones send their sound: more traffic"),
     "any_stream": Seam(_any_stream_fits, "text streams count on the topic lk.chat only"),

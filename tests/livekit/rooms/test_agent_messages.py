@@ -1,0 +1,251 @@
+"""What agents send: from real participants of kind AGENT over a real server, and made up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from livekit.protocol.agent_pb import agent_session as pb
+from livekit.rtc._proto import room_pb2
+
+from actors.session.agent_reports import (
+    AgentActivityReported,
+    AgentCall,
+    AgentCallReported,
+    AgentErrorReported,
+    AgentTurn,
+    AgentTurnReported,
+    AgentUsageReported,
+    AgentUserReported,
+    AgentVersionReported,
+    ModelUsage,
+)
+from actors.session.events import AttachmentReceived, DataReceived, RoomEvent
+from bridge.livekit.rooms import agent_streams
+from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, AgentPacket, Sender
+from bridge.livekit.rooms.agent_streams import AgentStream, AgentStreams
+from tests.livekit.rooms.room_stage import RealStage, Recorder
+
+TOPIC = "lk.agent.session"
+SECRET = "the quick brown sentence"
+NOW = 1_700_000_000.25
+AGENT = "agent-AJ_7"
+
+
+def stamp(at: float) -> Timestamp:
+    return Timestamp(seconds=int(at), nanos=round(at % 1 * 1e9))
+
+
+def event(at: float = NOW, **fields: Any) -> pb.AgentSessionMessage:
+    return pb.AgentSessionMessage(event=pb.AgentSessionEvent(created_at=stamp(at), **fields))
+
+
+def item(number: int, role: int = pb.ASSISTANT, **metrics: Any) -> pb.AgentSessionMessage:
+    text = pb.ChatMessage.ChatContent(text=SECRET)
+    numbers = pb.MetricsReport(**metrics)
+    message = pb.ChatMessage(id=f"item_{number}", role=role, content=[text], metrics=numbers)  # pyright: ignore[reportArgumentType]
+    of = pb.ChatContext.ChatItem(message=message)
+    return event(conversation_item_added=pb.AgentSessionEvent.ConversationItemAdded(item=of))
+
+
+def agent_state(state: Any) -> pb.AgentSessionMessage:
+    changed = pb.AgentSessionEvent.AgentStateChanged(new_state=state)
+    return event(agent_state_changed=changed)
+
+
+def usage(tokens: int) -> pb.AgentSessionMessage:
+    model = pb.LLMModelUsage(provider="stub", model="m", input_tokens=tokens)
+    totals = pb.AgentSessionUsage(model_usage=[pb.ModelUsage(llm=model)])
+    updated = pb.AgentSessionEvent.SessionUsageUpdated(usage=totals)
+    return event(session_usage_updated=updated)
+
+
+def tool_messages() -> list[pb.AgentSessionMessage]:
+    update = pb.AgentSessionEvent.ToolExecutionUpdated
+    call = pb.FunctionCall(id="fc_1", call_id="call_1", name="weather", arguments=SECRET)
+    ended = update.Ended(id="call_1", call_id="call_1", message=SECRET, status=pb.TC_ERROR)
+    output = pb.FunctionCallOutput(call_id="call_1", output=SECRET, is_error=True)
+    executed = pb.AgentSessionEvent.FunctionToolsExecuted(
+        function_calls=[call], function_call_outputs=[output]
+    )
+    return [
+        event(NOW, tool_execution_updated=update(started=update.Started(function_call=call))),
+        event(NOW + 0.5, tool_execution_updated=update(ended=ended)),
+        event(NOW + 0.6, function_tools_executed=executed),
+    ]
+
+
+ERROR = (
+    f"type='llm_error' timestamp=1.5 label='stub.L' error=APIError('{SECRET}') recoverable=False"
+)
+
+
+async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealStage) -> None:
+    recorder = Recorder()
+    agent = await real.join(AGENT, kind="agent")
+    mallory = await real.join("mallory")
+    info = pb.SessionResponse.GetFrameworkInfoResponse(sdk="python", sdk_version="1.8.9")
+    prompt = pb.SessionResponse.GetAgentInfoResponse(instructions=SECRET)
+    messages = [
+        agent_state(pb.AS_SPEAKING),
+        event(user_state_changed=pb.AgentSessionEvent.UserStateChanged(new_state=pb.US_AWAY)),
+        usage(100),
+        usage(150),
+        item(1, e2e_latency=1.25, llm_node_ttft=0.5, tts_node_ttfb=0.125,
+             started_speaking_at=stamp(NOW), stopped_speaking_at=stamp(NOW + 2)),
+        item(2, pb.USER, transcription_delay=0.25, end_of_turn_delay=0.5),
+        item(3, pb.SYSTEM),
+        *tool_messages(),
+        event(error=pb.AgentSessionEvent.Error(message=ERROR)),
+        event(user_input_transcribed=pb.AgentSessionEvent.UserInputTranscribed(transcript=SECRET)),
+        pb.AgentSessionMessage(response=pb.SessionResponse(get_agent_info=prompt)),
+        usage(200),
+        pb.AgentSessionMessage(response=pb.SessionResponse(get_framework_info=info)),
+    ]  # fmt: skip
+    async with real.open(recorder):
+        await recorder.until(lambda: {AGENT, "mallory"} <= set(recorder.known()), "both")
+        await mallory.send_file(b"\xff no message", name="AS_0", topic=TOPIC)
+        for sender in (mallory, agent):
+            for message in messages:
+                await sender.send_file(message.SerializeToString(), name="AS_1", topic=TOPIC)
+        await recorder.wait(AgentVersionReported)
+        await agent.leave()
+        await recorder.wait(AgentUsageReported, count=2)
+    reported: list[Any] = [one for one in recorder.events if "Agent" in type(one).__name__]
+    assert {one.identity for one in reported} == {AGENT}
+    assert [type(one) for one in reported] == [
+        AgentActivityReported, AgentUserReported, AgentTurnReported, AgentUsageReported,
+        AgentTurnReported, AgentCallReported, AgentCallReported, AgentErrorReported,
+        AgentVersionReported, AgentUsageReported,
+    ]  # fmt: skip
+    activity, user, turn, totals, of_user, began, ended, error, version, last = reported
+    assert (activity.sent_at, activity.activity, user.activity) == (NOW, "speaking", "away")
+    assert turn.turn == AgentTurn("item_1", "agent", NOW, NOW + 2, 1.25, 0.5, 0.125)
+    numbers = AgentTurn("item_2", "user", transcription_delay=0.25, end_of_turn_delay=0.5)
+    assert of_user.turn == numbers
+    assert began.call == AgentCall("fc_1", "call_1", "weather", NOW)
+    assert ended.call == AgentCall("", "call_1", "", None, NOW + 0.5, "error")
+    assert (error.kind, error.label, error.recoverable) == ("llm_error", "stub.L", False)
+    assert version.version == "1.8.9"
+    assert totals.models == (ModelUsage("llm", "stub", "m", {"input_tokens": 150.0}),)
+    assert last.models[0].amounts == {"input_tokens": 200.0}
+    assert SECRET not in repr(recorder.events)
+    assert not recorder.all(DataReceived)
+    assert not recorder.all(AttachmentReceived)
+
+
+class Listened:
+    """A listener whose room says who is who."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, Sender] = {}
+        self.events: list[RoomEvent] = []
+        self.listener = AgentListener(
+            lambda identity: self.kinds.get(identity, "unknown"), self.take, self.events.append
+        )
+
+    def take(self, at: float, packet: AgentPacket) -> None:
+        self.listener.take(at, packet)
+
+    def send(self, identity: str, message: pb.AgentSessionMessage, at: float = NOW) -> None:
+        for name, one in parts(identity, message.SerializeToString()):
+            self.listener.take_part(at, one, name)
+
+
+def parts(
+    identity: str, content: bytes, *, stream: str = "AS_1", topic: str = TOPIC
+) -> list[tuple[str, room_pb2.RoomEvent]]:
+    """The native events of one stream."""
+    header, chunk, trailer = room_pb2.RoomEvent(), room_pb2.RoomEvent(), room_pb2.RoomEvent()
+    for one in (header.stream_header_received, chunk.stream_chunk_received,
+                trailer.stream_trailer_received):  # fmt: skip
+        one.participant_identity = identity
+    about = header.stream_header_received.header
+    about.stream_id, about.topic, about.timestamp, about.mime_type = stream, topic, 0, ""
+    part = chunk.stream_chunk_received.chunk
+    part.stream_id, part.chunk_index, part.content = stream, 0, content
+    end = trailer.stream_trailer_received.trailer
+    end.stream_id, end.reason = stream, ""
+    return [
+        (agent_streams.HEADER, header),
+        (agent_streams.CHUNK, chunk),
+        (agent_streams.TRAILER, trailer),
+    ]
+
+
+def turns(events: list[RoomEvent]) -> list[str]:
+    return [one.turn.id for one in events if isinstance(one, AgentTurnReported)]
+
+
+def test_messages_wait_bounded_until_their_sender_is_announced() -> None:
+    one = Listened()
+    for number in range(MOST_WAITING + 10):
+        one.send(AGENT, item(number))
+    one.send("mallory", item(999))
+    assert one.events == []
+    one.kinds = {AGENT: "agent", "mallory": "other"}
+    one.listener.joined("mallory")
+    one.listener.joined(AGENT)
+    assert turns(one.events) == [f"item_{n}" for n in range(11, MOST_WAITING + 10)]
+
+
+def test_the_last_messages_of_an_agent_that_left_count_and_those_of_a_person_do_not() -> None:
+    one = Listened()
+    one.kinds = {AGENT: "agent", "mallory": "other"}
+    one.send(AGENT, usage(5))
+    one.send("mallory", usage(6))
+    one.kinds = {}
+    one.listener.left(AGENT, agent=True)
+    one.listener.left("mallory", agent=False)
+    one.send(AGENT, item(1))
+    one.send("mallory", item(2))
+    one.listener.close()
+    assert turns(one.events) == ["item_1"]
+    totals = [one for one in one.events if isinstance(one, AgentUsageReported)]
+    assert [one.models[0].amounts["input_tokens"] for one in totals] == [5]
+
+
+def streams(limit: int = agent_streams.MOST_BYTES) -> tuple[AgentStreams, list[AgentStream]]:
+    done = list[AgentStream]()
+    return AgentStreams(frozenset({TOPIC}), lambda _, stream: done.append(stream)), done
+
+
+def send(to: AgentStreams, *which: tuple[str, room_pb2.RoomEvent]) -> None:
+    for name, one in which:
+        to.take_part(NOW, one, name)
+
+
+def test_streams_that_break_off_mix_or_are_too_long_make_no_message() -> None:
+    to, done = streams()
+    header, chunk, trailer = parts(AGENT, b"half")
+    send(to, header, chunk)
+    (broken,) = to.forget(AGENT)
+    send(to, chunk, trailer)  # late parts of it
+    assert (done, broken.content, broken.broken) == ([], b"half", True)
+    _, foreign, end = parts("mallory", b" mallory's", stream="AS_1")
+    send(to, header, chunk, foreign, end, trailer)
+    assert [one.content for one in done] == [b"half"]
+    send(to, *parts(AGENT, b"x" * (agent_streams.MOST_BYTES + 1)))
+    send(to, *parts(AGENT, b"", topic="other"))
+    assert len(done) == 1
+
+
+def test_streams_that_never_end_are_bounded() -> None:
+    to, done = streams()
+    for number in range(3 * agent_streams.MOST_OPEN):
+        send(to, *parts(AGENT, b"x", stream=f"AS_{number}")[:2])
+    assert len(to.forget()) == agent_streams.MOST_OPEN
+    assert done == []
+
+
+def test_calls_of_an_older_agent_count_once_each() -> None:
+    """It says only when all of them are over, and gives no ids of items."""
+    one = Listened()
+    one.kinds = {AGENT: "agent"}
+    one.send(AGENT, tool_messages()[2])
+    (call,) = (it.call for it in one.events if isinstance(it, AgentCallReported))
+    assert (call.name, call.result) == ("weather", "error")
+    for message in tool_messages():
+        one.send(AGENT, message)
+    calls = [it.call.result for it in one.events if isinstance(it, AgentCallReported)]
+    assert calls == ["error", None, "error"]
