@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from actors.journal.archive import StoredSession
 from actors.journal.journal import Journal
-from actors.rooms.messages import Reported, RosterWanted, WebhookReceived
+from actors.rooms.messages import AgentUploaded, Reported, RosterWanted, WebhookReceived
 from actors.rooms.room_group import RoomDependencies
 from actors.rooms.room_table import UNWATCHED_LIMIT, RoomTable
 from actors.rooms.subscriber import publish_entries
 from actors.session import Disconnected, EndReason, SessionBegan, WebhookRoomFinished
 from actors.session.end_reasons import DISPATCH_DELETED
+
+LONGEST_RUN: Final = 86_400.0
+"""Seconds before its upload at which a run may have begun.  Its clock is not trusted with more."""
 
 
 @final
@@ -23,12 +26,18 @@ class IdleSessions:
         self._dependencies = dependencies
 
     def begin(
-        self, room: str, room_sid: str, job_ids: tuple[str, ...], created_at: float | None
+        self,
+        room: str,
+        room_sid: str,
+        job_ids: tuple[str, ...],
+        created_at: float | None,
+        *,
+        at: float | None = None,
     ) -> Journal:
-        """The journal of a new session."""
+        """The journal of a new session, which begins at `at`, or now."""
         dependencies = self._dependencies
         began = SessionBegan(
-            dependencies.clock(),
+            dependencies.clock() if at is None else at,
             room=room,
             room_sid=room_sid,
             job_ids=job_ids,
@@ -88,18 +97,36 @@ class IdleSessions:
     def take_webhook(self, message: WebhookReceived) -> None:
         """A webhook reported of a room in which we are not."""
         event, sid, table = message.event, message.room_sid, self._table
-        journal = table.find_idle(sid)
+        journal = table.find_idle(sid) or self._begin_unwatched(message.room, sid)
         if journal is None:
-            if table.draining or len(table.unwatched) >= UNWATCHED_LIMIT:
-                return
-            if self._dependencies.leases is not None:
-                return  # Another worker has the room, or will.
-            journal = self.begin(message.room, sid, (), None)
-            table.add_idle(journal)
+            return
         journal.record(event)
         self.publish(journal)
         if isinstance(event, WebhookRoomFinished) and not journal.ended:
             self.end(journal, event.at, "found_ended")
+
+    def take_upload(self, message: AgentUploaded) -> None:
+        """An agent uploaded about its job in a room in which we are not."""
+        event, sid = message.event, message.room_sid
+        journal = self._table.find_idle(sid)
+        if journal is None and message.room:
+            began = event.at if event.started_at is None else min(event.started_at, event.at)
+            earliest = event.at - LONGEST_RUN
+            journal = self._begin_unwatched(message.room, sid, at=max(began, earliest))
+        if journal is not None:
+            journal.record(event)
+            self.publish(journal)
+
+    def _begin_unwatched(self, room: str, sid: str, at: float | None = None) -> Journal | None:
+        """A session of a room that we do not watch; None where it is not ours to begin one."""
+        table = self._table
+        if table.draining or len(table.unwatched) >= UNWATCHED_LIMIT:
+            return None
+        if self._dependencies.leases is not None:
+            return None  # Another worker has the room, or will.
+        journal = self.begin(room, sid, (), None, at=at)
+        table.add_idle(journal)
+        return journal
 
     def take_report(self, message: Reported) -> None:
         """A part of this program reports something to a session, and gets its state."""

@@ -17,6 +17,7 @@ from attrs import evolve
 from actors.journal.journal import Journal
 from actors.rooms.idle_sessions import IdleSessions
 from actors.rooms.messages import (
+    AgentUploaded,
     Assigned,
     Drain,
     EndSession,
@@ -57,6 +58,7 @@ ManagerMessage: TypeAlias = (
     | GiveUp
     | HandOver
     | WebhookReceived
+    | AgentUploaded
     | Reported
     | Drain
     | ListRooms
@@ -331,6 +333,15 @@ class RoomManager(Actor[ManagerMessage]):
         record = self._table.find_room(message.room_sid)
         if record is None:
             self._idle.take_webhook(message)
+        elif record.session is not None:
+            record.session.tell(message)
+
+    @receives(AgentUploaded)
+    def agent_uploaded(self, message: AgentUploaded) -> None:
+        """Hand an upload to the session of that room instance.  Without one, it makes one."""
+        record = self._table.find_room(message.room_sid)
+        if record is None:
+            self._idle.take_upload(message)
         elif record.session is not None:
             record.session.tell(message)
 

@@ -14,6 +14,7 @@ from actors.journal.journal import Journal
 from actors.rooms.room_port import RoomJob, SendOutcome
 from actors.runtime import Exit, Ref, ReplyTo
 from actors.session import EndReason, RoomEvent, SessionState, WebhookReport
+from actors.session.agent_reports import AgentReport
 
 # -- to a connection
 
@@ -194,6 +195,16 @@ class Reported:
     room_sid: str
     event: RoomEvent
     reply_to: ReplyTo[SessionState]
+
+
+@frozen
+class AgentUploaded:
+    """An agent uploaded this about its job in a room, which we may watch or not."""
+
+    room: str
+    """Empty where the upload does not name it: then no session is made of it."""
+    room_sid: str
+    event: AgentReport
 
 
 @frozen

@@ -22,6 +22,7 @@ from actors.journal.process_ports import Announce, Clock
 from actors.rooms.connection_actor import ConnectionActor, ConnectionMemory
 from actors.rooms.lease_view import LeaseView
 from actors.rooms.messages import (
+    AgentUploaded,
     Reported,
     RoomEntered,
     RoomGroupEnded,
@@ -64,7 +65,8 @@ class RoomContext:
     """Of the newest instance of the room that the session is of."""
     dependencies: RoomDependencies
     tell_manager: Callable[
-        [SessionReady | RoomEntered | RoomGroupEnded | Reported | WebhookReceived], object
+        [SessionReady | RoomEntered | RoomGroupEnded | Reported | WebhookReceived | AgentUploaded],
+        object,
     ]
     next_instance: Callable[[SessionBegan], Journal | None]
     """See `RoomTable.next_instance`."""

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, final, get_args
 from actors.journal.journal import Journal
 from actors.journal.process_ports import Clock
 from actors.rooms.messages import (
+    AgentUploaded,
     ConnectionMessage,
     EndSession,
     JobAttached,
@@ -57,6 +58,7 @@ SessionMessage: TypeAlias = (
     | RulesDue
     | Snapshot
     | WebhookReceived
+    | AgentUploaded
 )
 
 EVENTS: Final[tuple[type[RoomEvent], ...]] = get_args(RoomEvent)
@@ -91,7 +93,7 @@ class SessionActor(Actor[SessionMessage]):
         observe_lag: ObserveLag,
         announce_ready: Callable[[SessionReady], object],
         next_instance: Callable[[SessionBegan], Journal | None],
-        give_back: Callable[[Reported | WebhookReceived], object],
+        give_back: Callable[[Reported | WebhookReceived | AgentUploaded], object],
         start_rules: StartRules = lambda _: None,
     ) -> None:
         """`next_instance` gives the journal of the room's next instance; None if other actors of
@@ -153,9 +155,9 @@ class SessionActor(Actor[SessionMessage]):
         self._set_timer()
         message.reply_to.send(self._journal.state)
 
-    @receives(WebhookReceived)
-    def on_webhook(self, message: WebhookReceived) -> None:
-        """The next instance of the room may have begun while the webhook waited here."""
+    @receives(WebhookReceived, AgentUploaded)
+    def on_outside_report(self, message: WebhookReceived | AgentUploaded) -> None:
+        """The next instance of the room may have begun while the message waited here."""
         if message.room_sid == self._journal.state.room_sid:
             self.on_event(message.event)
         else:

@@ -1,9 +1,10 @@
 """`room-actors forget`: one person erased from everything that is stored.
 
 The sessions and the texts of conversations in a data directory or in a database, and in the data
-directory the webhooks that wait and the bans.  Files that were set aside (damaged stores, stores
-that a backup replaced) are not changed: they are named.  At the end every file is searched for the
-bytes of the identity, so that the report says what is there and not what should be.
+directory the webhooks that wait, the bans and the recordings of agents.  Files that were set aside
+(damaged stores, stores that a backup replaced) are not changed: they are named.  At the end every
+file is searched for the bytes of the identity, so that the report says what is there and not what
+should be.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class ForgetReport:
     store: ErasureReport
     texts: int = 0
     """Texts of conversations that were dropped."""
+    recordings: int = 0
+    """Recordings of agents that were removed."""
     webhooks: int = 0
     """Deliveries that were rewritten."""
     bans: list[str] = field(factory=list[str])
@@ -55,6 +58,7 @@ class ForgetReport:
             self.store.sessions
             or self.store.left
             or self.texts
+            or self.recordings
             or self.webhooks
             or self.bans
             or self.bans_left
@@ -94,6 +98,9 @@ def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport
         )
         report.webhooks = webhooks
     if store.data_dir.is_dir():
+        from bridge.uploads.audio_files import erase_audio
+
+        report.recordings = erase_audio(store.data_dir, frozenset(report.store.room_sids))
         _erase_files(store.data_dir, names, report, progress)
     return report
 

@@ -26,6 +26,7 @@ from actors.recording.session_access import RoomTableSessions
 from actors.rooms.final_summary import Summary
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import (
+    AgentUploaded,
     Assigned,
     Drain,
     GiveUp,
@@ -57,6 +58,7 @@ from actors.runtime import (
     Service,
 )
 from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
+from actors.session.agent_reports import AgentReport
 from bridge.app.recording_role import start_recorder
 from bridge.app.rule_acting import make_acting, start_acting
 from bridge.config.limit_list import limits_of
@@ -117,6 +119,16 @@ class RoomActors:
     def take_webhook(self, room: str, room_sid: str, event: WebhookReport) -> None:
         """LiveKit has reported this about a room."""
         self.manager.tell(WebhookReceived(room, room_sid, event))
+
+    def take_upload(self, room: str, room_sid: str, report: AgentReport) -> None:
+        """An agent has uploaded this about its job in a room."""
+        self.manager.tell(AgentUploaded(room, room_sid, report))
+
+    def find_session(self, room_sid: str) -> SessionState | None:
+        """The session of a room instance as it is now; None where none is in memory."""
+        record = self._table.find_room(room_sid)
+        journal = self._table.find_idle(room_sid) if record is None else record.journal
+        return None if journal is None else journal.state
 
     def add_subscriber(self, name: str, subscriber: Subscriber) -> None:
         """Have this one take the entries of all sessions, too."""

@@ -47,6 +47,7 @@ from bridge.http.server.exchange import App
 from bridge.http.server.listener import ListenError, serve
 from bridge.http.server.routes import app
 from bridge.http.server.time_slices import in_slices
+from bridge.http.upload_endpoint import UploadEndpoint
 from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.livekit.tokens import ApiKey
 
@@ -97,6 +98,12 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         ports.take_webhook or (lambda _: None),
         ports.clock.now,
     )
+    uploads = UploadEndpoint(
+        ApiKey(settings.api_key, settings.api_secret),
+        None if ports.uploads is None else ports.uploads.desk,
+        open_sink=None if ports.uploads is None else ports.uploads.open_sink,
+        clock=ports.clock.now,
+    )
     backlog = ports.backlog
     readers = StoreReaders(
         lambda: open_sessions(store_address(settings)), unreadable=backlog.report_unreadable
@@ -126,7 +133,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     routes = (
         *health(ports.checks, ports.worker().name),
-        *(() if ports.take_webhook is None else webhooks.rows),
+        *(() if ports.take_webhook is None else (*webhooks.rows, *uploads.rows)),
         *ConversationRoutes(readers, texts).rows,
         *api.rows,
         *AlertRoutes(readers, alerts).rows,

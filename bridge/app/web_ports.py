@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actors.outlets.outbox_port import Parked
     from actors.outlets.outlet_counts import OutletCounts
     from actors.publishing.announcements import Announcements
+    from bridge.app.upload_role import AgentUploads
     from bridge.outlets.outbox_view import OutletFacts
 
 ReadinessChecks: TypeAlias = Mapping[str, Callable[[], str | None]]
@@ -123,3 +124,5 @@ class WebPorts:
     """None where no endpoint is configured."""
     announcements: Callable[[], Awaitable[Announcements]] | None = None
     """The announcements of the program; None where it makes none."""
+    uploads: AgentUploads | None = None
+    """Takes what voice agents upload; None where that is not wanted."""

@@ -25,6 +25,7 @@ from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
 if TYPE_CHECKING:
     from bridge.app.program import Program
+    from bridge.app.upload_role import AgentUploads
 
 log = structlog.get_logger()
 
@@ -67,12 +68,22 @@ def _web_ports(settings: Settings, program: Program) -> WebPorts:
         announcements=None
         if program.announcements is None
         else program.announcements.announcements,
+        uploads=_uploads(settings, program),
     )
 
 
 def _outbox(program: Program) -> OutboxPort | None:
     outlets = program.outlets
     return None if outlets is None else OutboxPort(outlets.facts, outlets.parked)
+
+
+def _uploads(settings: Settings, program: Program) -> AgentUploads | None:
+    if not settings.agent_uploads:
+        return None
+    from bridge.app.upload_role import AgentUploads
+
+    rooms, clock = program.rooms, program.clock.now
+    return AgentUploads(settings, program.system, rooms, program.texts, clock)
 
 
 def _worker_snapshot(program: Program) -> WorkerSnapshot:

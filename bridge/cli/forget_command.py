@@ -55,6 +55,8 @@ def _lines(report: ForgetReport, address: StoreAddress) -> list[str]:
     counts = f"{store.sessions} sessions, {store.records} records, {store.alerts} alerts"
     if report.texts:
         counts += f", {report.texts} texts of conversations"
+    if report.recordings:
+        counts += f", {report.recordings} recordings of agents"
     also = others if len(store.identities) > 1 else ""
     lines = [
         f"erased in {counts}, {report.webhooks} webhooks that wait{also}",

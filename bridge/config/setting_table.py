@@ -169,6 +169,22 @@ TABLE: Final[tuple[Setting, ...]] = (
         "keep arguments and results of agents' tools, for this time", default_text="off",
     ),
     _row(
+        "agent-uploads", "ROOM_ACTORS_AGENT_UPLOADS", "on|off", values.switch,
+        "take what voice agents upload (LIVEKIT_OBSERVABILITY_URL=http://HOST:PORT of --http)",
+        default=True, default_text="on",
+    ),
+    _row(
+        "keep-recordings", "ROOM_ACTORS_KEEP_RECORDINGS", "TIME",
+        values.duration_or_off(3600, 100 * YEAR),
+        "keep recordings that voice agents upload, as files in the data directory, for this time",
+        default_text="off",
+    ),
+    _row(
+        "otlp-forward", "ROOM_ACTORS_OTLP_FORWARD", "URL", endpoint_url,
+        "pass traces that voice agents upload on to this OTLP collector, as http://HOST:4318",
+        default_text="none",
+    ),
+    _row(
         "mask-text", "ROOM_ACTORS_MASK_TEXT", "KINDS", values.choices(*BUILT_IN),
         "never store these parts of such texts: card, phone, email; more of them as [[mask]] in "
         "--config",

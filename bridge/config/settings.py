@@ -99,6 +99,10 @@ class Settings:
     keep_transcripts: float | None
     """None: no speech and no chat of agents is stored."""
     keep_tool_payloads: float | None
+    agent_uploads: bool
+    keep_recordings: float | None
+    """None: no recording of an agent is stored."""
+    otlp_forward: EndpointUrl | None
     mask_text: tuple[str, ...]
     """Names of `actors.journal.text_masks.BUILT_IN`."""
     database_url: str | None = field(repr=False)

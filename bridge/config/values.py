@@ -161,8 +161,8 @@ def networks(value: object) -> tuple[Network, ...]:
 
 OWN_PATHS: Final = frozenset({
     "alerts", "api", "attendance", "attendance.csv", "days.csv", "healthz", "history",
-    "history.csv", "history.json", "livekit", "metrics", "now", "openapi.json", "people",
-    "readyz", "sessions", "signin", "signout", "static", "system", "timelines", "whole",
+    "history.csv", "history.json", "livekit", "metrics", "now", "observability", "openapi.json",
+    "people", "readyz", "sessions", "signin", "signout", "static", "system", "timelines", "whole",
 })  # fmt: skip
 """The first parts of our own paths.  With one of these as root, a path would be ambiguous."""
 

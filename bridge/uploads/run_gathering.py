@@ -36,7 +36,7 @@ class GatheredRun:
     redacted: bool = False
     spans: list[UploadedSpan] = field(factory=list[UploadedSpan])
 
-    def facts(self, run: RunKey) -> RunFacts:
+    def run_facts(self, run: RunKey) -> RunFacts:
         return RunFacts(
             run,
             agent_name=self.agent_name,
@@ -59,4 +59,4 @@ class GatheredRun:
 
 
 def all_facts(runs: dict[RunKey, GatheredRun]) -> tuple[RunFacts, ...]:
-    return tuple(run.facts(key) for key, run in runs.items())
+    return tuple(run.run_facts(key) for key, run in runs.items())

@@ -97,7 +97,10 @@ class UploadDesk:
         read: Callable[[Upload], tuple[RunFacts, ...]],
         deliver: Callable[[RunFacts], object],
         forward: Callable[[Upload], object] | None = None,
+        *,
+        on_first: Callable[[], object] = lambda: None,
     ) -> None:
+        """`on_first` is called with the first upload: `run` need not run before."""
         self.counts: Counter[Outcome] = Counter()
         self.queued = 0
         """Bytes that wait, with those that are read at this moment."""
@@ -106,6 +109,7 @@ class UploadDesk:
         self._read = read
         self._deliver = deliver
         self._forward = forward
+        self._on_first: Callable[[], object] | None = on_first
         self._waiting: deque[Upload] = deque()
         self._news = trio.Event()
         self._idle = trio.Event()
@@ -123,6 +127,9 @@ class UploadDesk:
 
     def take(self, upload: Upload) -> None:
         """Queue a whole body.  Never waits, never raises."""
+        if self._on_first is not None:
+            on_first, self._on_first = self._on_first, None
+            on_first()
         if self._forward is not None and upload.kind == "traces":
             self._forward(upload)
         if upload.kind == "metrics":
@@ -175,8 +182,8 @@ class UploadDesk:
             self.counts["failed"] += 1
             self._say("upload_failed", upload=upload.kind, error=type(error).__name__)
         else:
-            for facts in facts_of_runs:
-                self._deliver(facts)
+            for run_facts in facts_of_runs:
+                self._deliver(run_facts)
             self.counts[upload.kind] += 1
         finally:
             # A task that was cancelled while it read has read it: it is never read twice.

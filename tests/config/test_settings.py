@@ -102,6 +102,13 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
             ("the-new-one-of-two", "the-old-one-of-two"),
         ),
     ),
+    "agent-uploads": (("off", False), ("no", False), ("false", False)),
+    "keep-recordings": (("7d", 604_800.0), ("off", None), ('"12h"', 43_200.0)),
+    "otlp-forward": (
+        ("http://a.example:4318", EndpointUrl.parse("http://a.example:4318")),
+        ("https://b.example/otlp", EndpointUrl.parse("https://b.example/otlp")),
+        ('"http://c.example:4318"', EndpointUrl.parse("http://c.example:4318")),
+    ),
     "max-recordings": (("1", 1), ("20", 20), ("30", 30)),
     "recording-webhook-url": (
         (
@@ -190,6 +197,9 @@ def test_without_anything_given_the_defaults_hold() -> None:
         keep_size=10**10,
         keep_transcripts=None,
         keep_tool_payloads=None,
+        agent_uploads=True,
+        keep_recordings=None,
+        otlp_forward=None,
         mask_text=(),
         database_url=None,
         events="shared",

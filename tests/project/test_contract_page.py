@@ -17,10 +17,12 @@ from actors.session.timeline_entry import ENTRY_KEYS
 from bridge.app import worker_id
 from bridge.cli import command, command_line, commands
 from bridge.config.settings import KEY_FILE, TABLE
+from bridge.http import upload_endpoint
 from bridge.http.api.openapi import HEALTH, PATHS, schemas
 from bridge.log.wording import line_of
 from bridge.outlets import sqlite_outbox
 from bridge.store import ban_file, directory_lock, schema, text_file
+from bridge.uploads import audio_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "contract.md").read_text()
@@ -136,7 +138,11 @@ def test_each_address_stands_on_the_page() -> None:
         for path, item in (*PATHS.items(), *HEALTH.items())
         for method in item
     }
-    assert set(first_names("address")) == documented | {"GET /", "POST /livekit/webhook"}
+    assert set(first_names("address")) == documented | {
+        "GET /",
+        "POST /livekit/webhook",
+        *(f"POST {path}" for path in upload_endpoint.PATHS),
+    }
 
 
 def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
@@ -148,6 +154,7 @@ def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
         sqlite_outbox.FILE,
         ban_file.FILE,
         text_file.FILE,
+        audio_files.FOLDER,
     ]
 
 

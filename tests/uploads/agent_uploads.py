@@ -20,8 +20,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from bridge.livekit.tokens import ApiKey
 from bridge.uploads.upload_facts import RunKey
 
-KEY = ApiKey("APIabcdef", "a secret of at least thirty-two bytes, as LiveKit's are")
-OTHER = ApiKey("APIother", "another secret of at least thirty-two bytes, not ours")
+KEY = ApiKey("APIabcdef", "a-secret-of-at-least-thirty-two-bytes-as-those-of-LiveKit-are")
+OTHER = ApiKey("APIother", "another-secret-of-at-least-thirty-two-bytes-and-not-ours")
 CAPTURED = Path(__file__).parent / "captured"
 RUN = RunKey("RM_PCVHTzyLRvcz", "AJ_f3uGrrFiUzPx")
 """The run of the captured uploads."""

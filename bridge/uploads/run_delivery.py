@@ -1,0 +1,285 @@
+"""Brings what uploads say to the session of the room instance, once, and texts to their keeper.
+
+Three uploads tell of the same turns: spans while the agent runs, the report, and log records.  The
+report is the truth: its items have ids, which the agent's messages in the room have too.  So turns
+and calls of the two others wait (`AFTER_CLOSE`).  If no report comes, those of the log records are
+taken, and without them those of the spans, if the session has no turn of that run.
+
+A run whose room nobody watches has a session only if a report (or log record) names the room, and
+the room is one of those that are to be watched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, Protocol, TypeAlias, final
+
+import trio
+from attrs import define, evolve, field
+
+from actors.rooms.agent_texts import AgentTexts
+from actors.session import SessionState
+from actors.session.agent_reports import AgentCall, AgentReport, AgentTurn, ModelUsage
+from actors.session.agent_run import JOB_PREFIX, MAX_ITEMS, AgentRun
+from actors.session.participant import COUNTED_KINDS
+from bridge.uploads.session_words import (
+    calls_of,
+    models_of,
+    texts_of,
+    turn_of_span,
+    turns_of,
+)
+from bridge.uploads.upload_facts import RunFacts, RunKey, UploadedToolCall, UploadedTurn
+
+AFTER_CLOSE: Final = 15.0
+"""Seconds after the end of a run in which its report is waited for.  It comes within 5 s."""
+AFTER_SILENCE: Final = 60.0
+"""Seconds after the last upload of a run that the room says is over: its process was killed."""
+LOOK_EVERY: Final = 5.0
+MOST_RUNS: Final = 512
+"""Runs whose uploads wait, the newest."""
+MOST_WAITING: Final = 2_000
+"""Turns and calls of one run that wait."""
+MOST_REPORTED: Final = 5_000
+"""Runs whose report came, the newest."""
+AT_ONCE: Final = 200
+"""Turns and calls of one record of a session."""
+
+DeliveryOutcome: TypeAlias = Literal["delivered", "unknown_room", "waiting_dropped"]
+
+
+class UploadedSessions(Protocol):
+    """The sessions, as uploads need them."""
+
+    def find(self, room_sid: str) -> SessionState | None:
+        """The session of a room instance as it is now; None where none is in memory."""
+        ...
+
+    def wanted(self, room: str) -> bool:
+        """True if a room of this name is to be watched."""
+        ...
+
+    def report(self, room: str, room_sid: str, report: AgentReport) -> object:
+        """Have the report folded.  A session is made where there is none, if `room` is not
+        empty.  Does not wait."""
+        ...
+
+
+@define
+class _Waiting:
+    """What waits of one run."""
+
+    run_facts: RunFacts
+    """The newest of everything that is no list."""
+    span_turns: dict[tuple[str, int], UploadedTurn] = field(
+        factory=dict[tuple[str, int], UploadedTurn]
+    )
+    span_calls: dict[tuple[str, int], UploadedToolCall] = field(
+        factory=dict[tuple[str, int], UploadedToolCall]
+    )
+    """By what they are and the millisecond of their begin: a batch may come twice."""
+    item_turns: dict[str, UploadedTurn] = field(factory=dict[str, UploadedTurn])
+    item_calls: list[UploadedToolCall] = field(factory=list[UploadedToolCall])
+    at: float = 0.0
+    """When the newest upload came, in the loop's time."""
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        spans, items = (self.span_turns, self.span_calls), (self.item_turns, self.item_calls)
+        return sum(map(len, (*spans, *items)))
+
+
+@final
+class RunDelivery:
+    """`take` gets all facts; the service `run` delivers what waited long enough."""
+
+    def __init__(
+        self,
+        sessions: UploadedSessions,
+        texts: AgentTexts | None,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` is that of the sessions."""
+        self.counts: Counter[DeliveryOutcome] = Counter()
+        self._sessions = sessions
+        self._texts = texts
+        self._clock = clock
+        self._waiting: OrderedDict[RunKey, _Waiting] = OrderedDict()
+        self._reported: OrderedDict[RunKey, None] = OrderedDict()
+        self._work = trio.Event()
+
+    def take(self, run_facts: RunFacts) -> None:
+        """One upload's facts of one run.  Never waits."""
+        run = run_facts.run
+        if run_facts.redacted and self._texts is not None:
+            self._texts.redact(run.room_sid, run.job_id)
+        if run_facts.report:
+            self._waiting.pop(run, None)
+            if run in self._reported:
+                return  # The agent sent it again.
+            self._deliver(run_facts)
+            self._reported[run] = None
+            if len(self._reported) > MOST_REPORTED:
+                self._reported.popitem(last=False)
+        elif run in self._reported:
+            self._deliver(evolve(run_facts, turns=(), tool_calls=(), usage=()))
+        else:
+            self._wait(run_facts)
+
+    async def run(self) -> None:
+        """Deliver what waited long enough, until cancelled."""
+        while True:
+            if not self._waiting:
+                self._work = trio.Event()
+                await self._work.wait()
+            await trio.sleep(LOOK_EVERY)
+            self.look()
+
+    def look(self) -> None:
+        """Deliver what is due."""
+        now = trio.current_time()
+        for run in [run for run, one in self._waiting.items() if self._is_due(run, one, now)]:
+            waiting = self._waiting.pop(run)
+            self._reported[run] = None
+            self._deliver(self._settled(run, waiting))
+
+    # ------------------------------------------------------------ what waits
+
+    def _wait(self, run_facts: RunFacts) -> None:
+        waiting = self._waiting.setdefault(run_facts.run, _Waiting(run_facts))
+        self._waiting.move_to_end(run_facts.run)
+        if len(self._waiting) > MOST_RUNS:
+            self._waiting.popitem(last=False)
+            self.counts["waiting_dropped"] += 1
+        waiting.at = trio.current_time()
+        waiting.run_facts = _merged(waiting.run_facts, run_facts)
+        waiting.closed = waiting.closed or run_facts.ended_at is not None
+        for turn in run_facts.turns:
+            if waiting.size >= MOST_WAITING:
+                break
+            if turn.item_id:
+                waiting.item_turns[turn.item_id] = turn
+            else:
+                waiting.span_turns[turn.role, _millisecond(turn.started_at)] = turn
+        for call in run_facts.tool_calls:
+            if waiting.size >= MOST_WAITING:
+                break
+            if call.item_id or call.ended_at is None or call.started_at is None:
+                waiting.item_calls.append(call)
+            else:
+                waiting.span_calls[call.call_id, _millisecond(call.started_at)] = call
+        self._work.set()
+
+    def _is_due(self, run: RunKey, waiting: _Waiting, now: float) -> bool:
+        if waiting.closed:
+            return now - waiting.at >= AFTER_CLOSE
+        if now - waiting.at < AFTER_SILENCE:
+            return False
+        state = self._sessions.find(run.room_sid)
+        if state is None:
+            return True
+        known = _run_of(state, run)
+        return state.ended_at is not None or (known is not None and known.ended_at is not None)
+
+    def _settled(self, run: RunKey, waiting: _Waiting) -> RunFacts:
+        """The turns and calls of the best source."""
+        state = self._sessions.find(run.room_sid)
+        known = None if state is None else _run_of(state, run)
+        turns: Sequence[UploadedTurn] = list(waiting.item_turns.values())
+        calls: Sequence[UploadedToolCall] = waiting.item_calls
+        if not turns and (known is None or not known.turns):
+            turns = [turn_of_span(one) for one in waiting.span_turns.values()]
+        if not waiting.item_turns and (known is None or not known.tool_calls):
+            calls = list(waiting.span_calls.values())
+        elif not waiting.item_turns:
+            calls = []
+        turns = sorted(turns, key=lambda one: one.started_at or one.created_at)
+        return evolve(waiting.run_facts, turns=tuple(turns), tool_calls=tuple(calls))
+
+    # ------------------------------------------------------------ to the session
+
+    def _deliver(self, run_facts: RunFacts) -> None:
+        run = run_facts.run
+        state = self._sessions.find(run.room_sid)
+        if state is None and not (run_facts.room and self._sessions.wanted(run_facts.room)):
+            self.counts["unknown_room"] += 1
+            return
+        room = run_facts.room if state is None else state.room
+        known = None if state is None else _run_of(state, run)
+        turns, calls = turns_of(run_facts), calls_of(run_facts)
+        if known is not None and known.turns:
+            # The session knows only so many items again.
+            most = MAX_ITEMS - 24
+            turns, calls = turns[-most:], calls[-max(0, most - len(turns)) or len(calls) :]
+        for part in _parts(run_facts, turns, calls, self._clock()):
+            self._sessions.report(room, run.room_sid, part)
+        self.counts["delivered"] += 1
+        if self._texts is not None and not run_facts.redacted:
+            agent = JOB_PREFIX + run.job_id if known is None else known.identity
+            person = None if state is None else _user_of(state)
+            for text in texts_of(run_facts, room, agent, person):
+                if self._texts.keeps(text.kind):
+                    self._texts.add(text)
+
+
+def _merged(before: RunFacts, run_facts: RunFacts) -> RunFacts:
+    """Both, without lists."""
+    return evolve(
+        run_facts,
+        agent_name=run_facts.agent_name or before.agent_name,
+        room=run_facts.room or before.room,
+        sdk_version=run_facts.sdk_version or before.sdk_version,
+        started_at=before.started_at if run_facts.started_at is None else run_facts.started_at,
+        ended_at=before.ended_at if run_facts.ended_at is None else run_facts.ended_at,
+        close_reason=run_facts.close_reason or before.close_reason,
+        usage=run_facts.usage or before.usage,
+        errors=(*before.errors, *run_facts.errors)[:MOST_WAITING]
+        if before is not run_facts
+        else (),
+        redacted=before.redacted or run_facts.redacted,
+        turns=(),
+        tool_calls=(),
+        spans=(),
+    )
+
+
+def _parts(
+    run_facts: RunFacts, turns: Sequence[AgentTurn], calls: Sequence[AgentCall], at: float
+) -> Iterator[AgentReport]:
+    """The report in records of bounded size; the last one says how the run ended."""
+    models: tuple[ModelUsage, ...] = models_of(run_facts)
+    steps = max(1, -(-len(turns) // AT_ONCE), -(-len(calls) // AT_ONCE))
+    for step in range(steps):
+        part = slice(step * AT_ONCE, (step + 1) * AT_ONCE)
+        last = step == steps - 1
+        yield AgentReport(
+            at,
+            run_facts.run.job_id,
+            agent_name=run_facts.agent_name,
+            version=run_facts.sdk_version,
+            started_at=run_facts.started_at,
+            ended_at=run_facts.ended_at,
+            close_reason=run_facts.close_reason or None,
+            turns=tuple(turns[part]),
+            calls=tuple(calls[part]),
+            models=models if last else (),
+        )
+
+
+def _run_of(state: SessionState, run: RunKey) -> AgentRun | None:
+    return None if state.agents is None else state.agents.runs.get(run.job_id)
+
+
+def _user_of(state: SessionState) -> str | None:
+    """The person of a conversation of two; None where nobody or several people were there.  Of
+    several, what was heard in the room says who spoke."""
+    everybody = (*state.present.values(), *state.past.values())
+    people = [person.identity for person in everybody if person.kind in COUNTED_KINDS]
+    return people[0] if len(people) == 1 else None
+
+
+def _millisecond(time: float | None) -> int:
+    return -1 if time is None else round(time * 1000)
