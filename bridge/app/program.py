@@ -269,6 +269,7 @@ async def _start_everything(
     program.texts = start_text_keeper(
         settings, system, trusted_clock=api.clock.agreed, announce=announce
     )
+    port.texts = program.texts
     heartbeat.start()
     _start_outlets(settings, program, config.api_key)
     if {"participant", "publisher"}.intersection(settings.job_types):

@@ -22,7 +22,13 @@ from actors.rooms.room_port import OfferEvent
 from actors.session.agent_reports import AgentTurnReported, AgentUsageReported
 from actors.session.texts import cut_identity
 from bridge.livekit.rooms import agent_messages
-from bridge.livekit.rooms.agent_streams import AGENT_SESSION, AgentStream, AgentStreams
+from bridge.livekit.rooms.agent_speech import AgentSpeech
+from bridge.livekit.rooms.agent_streams import (
+    AGENT_SESSION,
+    TRANSCRIPTION,
+    AgentStream,
+    AgentStreams,
+)
 
 if TYPE_CHECKING:
     from livekit.protocol.agent_pb import agent_session
@@ -54,20 +60,27 @@ class AgentPacket:
     size: int
 
 
+Arrival: TypeAlias = AgentPacket | AgentStream
+"""A message, or a live transcription."""
+
+
 class AgentListener:
-    """The agents of one room.  `put` hands a message to the trio thread, which gives it to
-    `take`."""
+    """The agents of one room.  `put` hands what came to the trio thread, which gives it to
+    `take`.  `speech` takes the texts, where some are kept."""
 
     def __init__(
         self,
         kind_of: Callable[[str], Sender],
-        put: Callable[[float, AgentPacket], object],
+        put: Callable[[float, Arrival], object],
         offer: OfferEvent,
+        speech: AgentSpeech | None = None,
     ) -> None:
         self._kind_of = kind_of
         self._put = put
         self._offer = offer
-        self._streams = AgentStreams(frozenset({AGENT_SESSION}), self._done)
+        self._speech = speech
+        topics = {AGENT_SESSION} if speech is None else {AGENT_SESSION, TRANSCRIPTION}
+        self._streams = AgentStreams(frozenset(topics), self._done)
         self.is_taken: Final = self._streams.is_taken
         self.take_part: Final = self._streams.take_part
         self._usage: dict[str, tuple[float, AgentPacket]] = {}
@@ -82,6 +95,9 @@ class AgentListener:
     # ------------------------------------------------------------ on a native thread
 
     def _done(self, at: float, stream: AgentStream) -> None:
+        if stream.topic == TRANSCRIPTION:
+            self._put(at, stream)
+            return
         message = agent_messages.parse(stream.content)
         if message is None:
             return
@@ -100,13 +116,22 @@ class AgentListener:
 
     # ------------------------------------------------------------ on the trio thread
 
-    def take(self, at: float, packet: AgentPacket) -> None:
-        """A message came at `at`."""
+    def take(self, at: float, packet: Arrival) -> None:
+        """A message or a transcription came at `at`."""
+        if isinstance(packet, AgentStream):
+            self._take_transcription(packet)
+            return
         sender = self._kind_of(packet.identity)
         if sender == "agent" or (sender == "unknown" and packet.identity in self._left_agents):
             self._report(at, packet)
         elif sender == "unknown":
             self._wait(at, packet)
+
+    def _take_transcription(self, stream: AgentStream) -> None:
+        sender = self._kind_of(stream.identity)
+        agent = sender == "agent" or stream.identity in self._left_agents
+        if self._speech is not None and (agent or sender == "other"):
+            self._speech.take_stream(stream, agent=agent)
 
     def joined(self, identity: str) -> None:
         """Somebody was announced: messages of theirs may have waited for it."""
@@ -123,7 +148,7 @@ class AgentListener:
 
     def left(self, identity: str, *, agent: bool) -> None:
         """Somebody left; `agent`: an agent did."""
-        self._streams.forget(identity)
+        self._end_speech(identity, agent=agent)
         if not agent:
             self._usage.pop(identity, None)
             return
@@ -136,8 +161,19 @@ class AgentListener:
         """We are about to leave the room."""
         for identity in tuple(self._usage):
             self._report_usage(identity, believed=identity in self._left_agents)
-        self._streams.forget()
+        self._end_speech()
         self._waiting.clear()
+
+    def _end_speech(self, identity: str | None = None, *, agent: bool = False) -> None:
+        """Somebody left, or we leave: what they said so far is all."""
+        broken = self._streams.forget(identity)
+        if self._speech is None:
+            return
+        for stream in broken:
+            if stream.topic == TRANSCRIPTION:
+                by_agent = agent or self._kind_of(stream.identity) == "agent"
+                self._speech.take_stream(stream, agent=by_agent)
+        self._speech.flush(identity)
 
     def _wait(self, at: float, packet: AgentPacket) -> None:
         self._waiting.append((at, packet))
@@ -148,6 +184,8 @@ class AgentListener:
 
     def _report(self, at: float, packet: AgentPacket) -> None:
         identity, message = packet.identity, packet.message
+        if self._speech is not None:
+            self._speech.take_message(at, identity, message)
         if message.HasField("event") and message.event.HasField("tool_execution_updated"):
             self._calls_updated.add(identity)
         events = agent_messages.events_of(

@@ -84,7 +84,7 @@ def events_of(
     if not message.HasField("event"):
         return
     event = message.event
-    sent_at = _time(event, "created_at")
+    sent_at = time_of_stamp(event, "created_at")
     kind = event.WhichOneof("event")
     if kind == "function_tools_executed" and calls_updated:
         return
@@ -129,8 +129,8 @@ def turn_of(item: agent_session.ChatContext.ChatItem) -> AgentTurn | None:
     return AgentTurn(
         id=_label(message.id),
         role="agent" if message.role == ASSISTANT else "user",
-        began_at=_time(numbers, "started_speaking_at"),
-        ended_at=_time(numbers, "stopped_speaking_at"),
+        began_at=time_of_stamp(numbers, "started_speaking_at"),
+        ended_at=time_of_stamp(numbers, "stopped_speaking_at"),
         delay=_number(numbers, "e2e_latency"),
         first_token=_number(numbers, "llm_node_ttft"),
         first_byte=_number(numbers, "tts_node_ttfb"),
@@ -217,8 +217,8 @@ def _version(
             yield AgentVersionReported(at, identity, version)
 
 
-def _time(message: Any, name: str) -> float | None:
-    """Unix seconds of a timestamp."""
+def time_of_stamp(message: Any, name: str) -> float | None:
+    """Unix seconds of a timestamp; None without one."""
     if not message.HasField(name):
         return None
     stamp = getattr(message, name)

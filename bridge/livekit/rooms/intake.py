@@ -38,8 +38,9 @@ from actors.session.events import (
 )
 from actors.session.room_info import Roster
 from bridge.livekit.rooms import sdk_events, streams
-from bridge.livekit.rooms.agent_listener import AgentListener, AgentPacket, Sender
-from bridge.livekit.rooms.agent_streams import OPENED, PARTS
+from bridge.livekit.rooms.agent_listener import AgentListener, AgentPacket, Arrival, Sender
+from bridge.livekit.rooms.agent_speech import AgentSpeech
+from bridge.livekit.rooms.agent_streams import OPENED, PARTS, AgentStream
 from bridge.livekit.rooms.inbox import Inbox, RoomQueue
 
 QUEUE_LIMIT: Final = 2_000
@@ -47,7 +48,7 @@ QUEUE_LIMIT: Final = 2_000
 and of repeated changes only the newest is kept.  With LiveKit's largest messages (15 KB)
 these are 30 MB.  Joins, leaves, publications and the state of the connection are always kept."""
 
-QueuedEvent: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent | AgentPacket]
+QueuedEvent: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent | Arrival]
 """When it arrived (Unix seconds), the name of its message, and the event."""
 _AGENT: Final = "agent_packet"
 """Stands for the name where an agent's message waits."""
@@ -101,6 +102,7 @@ class Intake(sdk_events.TranslationContext):
         is_renewal: Callable[[str], bool],
         fault: Callable[[str, BaseException], None],
         log_payloads: bool,
+        speech: AgentSpeech | None = None,
     ) -> None:
         self._offer = offer
         self._own_identity = identity
@@ -122,7 +124,7 @@ class Intake(sdk_events.TranslationContext):
         """The part of `_dropped` that the session knows of."""
         self._arrived_at: float | None = None
         """When the event arrived that is being translated."""
-        self.agents: Final = AgentListener(self._sender, self._put_packet, self.offer)
+        self.agents: Final = AgentListener(self._sender, self._put_packet, self.offer, speech)
         self._tracks: set[str] = set()
         """SIDs of the tracks that were offered, so that none is offered twice."""
 
@@ -188,7 +190,7 @@ class Intake(sdk_events.TranslationContext):
         else:
             self._put_above_limit(queue, item)
 
-    def _put_packet(self, at: float, packet: AgentPacket) -> None:
+    def _put_packet(self, at: float, packet: Arrival) -> None:
         """Queue a message of an agent.  Called on a native thread."""
         queue = self.queue
         if queue is not None and len(queue) < QUEUE_LIMIT:
@@ -218,7 +220,7 @@ class Intake(sdk_events.TranslationContext):
             self._report_dropped()
         translator = sdk_events.RAW.get(name)
         try:
-            if isinstance(event, AgentPacket):
+            if isinstance(event, AgentPacket | AgentStream):
                 self.agents.take(self._arrived_at, event)
             elif translator is not None:
                 translated = translator(self, getattr(event.room_event, name))

@@ -18,6 +18,7 @@ import trio
 import trio_asyncio
 from attrs import evolve
 
+from actors.rooms.agent_texts import AgentTexts
 from actors.rooms.room_port import (
     OfferEvent,
     OpenRoom,
@@ -69,6 +70,9 @@ class LiveKitRooms(RoomPort):
         at_once: int = AT_ONCE,
     ) -> None:
         self.log_payloads = log_payloads
+        self.texts: AgentTexts | None = None
+        """Takes texts of agents and their users; None where none are kept.  Set before any room is
+        entered."""
         self.options = options or SdkOptions()
         self.look_up = look_up
         self.clock = ServerClock() if clock is None else clock

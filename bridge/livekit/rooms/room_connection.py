@@ -30,6 +30,7 @@ import trio
 from livekit import rtc
 from livekit.rtc._proto import ffi_pb2
 
+from actors.rooms.agent_texts import AgentTexts
 from actors.rooms.room_port import (
     OfferEvent,
     OpenRoom,
@@ -44,6 +45,7 @@ from actors.session.events import (
 )
 from actors.session.room_info import Roster
 from bridge.livekit.rooms import native_threads, sdk_events, sdk_values, seams, streams
+from bridge.livekit.rooms.agent_speech import AgentSpeech, RoomName
 from bridge.livekit.rooms.connect_errors import connect_error
 from bridge.livekit.rooms.inbox import Inbox
 from bridge.livekit.rooms.intake import Intake
@@ -60,6 +62,7 @@ class ConnectionOwner(FollowUpOwner, Protocol):
     """The part of the rooms port that a connection needs."""
 
     log_payloads: bool
+    texts: AgentTexts | None
     clock: ServerClock
     connect_deadline: float
     leave_deadline: float
@@ -111,6 +114,7 @@ class RoomConnection(OpenRoom):
             is_renewal=self._follow_ups.subscriptions.is_renewal,
             fault=owner.fault,
             log_payloads=owner.log_payloads,
+            speech=None if owner.texts is None else AgentSpeech(owner.texts, self._room_name),
         )
         self.streams: Final = streams.Streams(self.intake, loop, self.intake.offer, owner.fault)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,6 +122,9 @@ class RoomConnection(OpenRoom):
         """The connect call has ended."""
         self._closed = trio.Event()
         self._left = trio.Event()
+
+    def _room_name(self) -> RoomName:
+        return RoomName(self._job.room, self._follow_ups.room_sid)
 
     @property
     def room(self) -> rtc.Room | None:

@@ -105,6 +105,11 @@ class RoomFollowUps:
             fault=owner.fault,
         )
 
+    @property
+    def room_sid(self) -> str:
+        """The room instance that the connection is in, as far as it is certain."""
+        return self._instance.room_sid
+
     def begin(self, room: rtc.Room, roster: Roster) -> None:
         """The connection is about to offer `Watching` with this roster."""
         self.subscriptions.visible = not room.local_participant.permissions.hidden

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.agent_pb import agent_session as pb
 from livekit.rtc._proto import room_pb2
 
+from actors.journal.conversation_texts import ConversationText, TextKind
 from actors.session.agent_reports import (
     AgentActivityReported,
     AgentCall,
@@ -22,7 +23,8 @@ from actors.session.agent_reports import (
 )
 from actors.session.events import AttachmentReceived, DataReceived, RoomEvent
 from bridge.livekit.rooms import agent_streams
-from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, AgentPacket, Sender
+from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, Arrival, Sender
+from bridge.livekit.rooms.agent_speech import AgentSpeech, RoomName
 from bridge.livekit.rooms.agent_streams import AgentStream, AgentStreams
 from tests.livekit.rooms.room_stage import RealStage, Recorder
 
@@ -80,6 +82,15 @@ ERROR = (
 )
 
 
+def newest_totals(recorder: Recorder) -> float | None:
+    totals = recorder.all(AgentUsageReported)
+    if not totals:
+        return None
+    (model,) = totals[-1].models
+    assert model == ModelUsage("llm", "stub", "m", model.amounts)
+    return model.amounts["input_tokens"]
+
+
 async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealStage) -> None:
     recorder = Recorder()
     agent = await real.join(AGENT, kind="agent")
@@ -110,15 +121,16 @@ async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealSt
                 await sender.send_file(message.SerializeToString(), name="AS_1", topic=TOPIC)
         await recorder.wait(AgentVersionReported)
         await agent.leave()
-        await recorder.wait(AgentUsageReported, count=2)
+        # The totals come with the next turn, or when the agent leaves.
+        await recorder.until(lambda: newest_totals(recorder) == 200.0, "the last totals")
     reported: list[Any] = [one for one in recorder.events if "Agent" in type(one).__name__]
     assert {one.identity for one in reported} == {AGENT}
+    reported = [one for one in reported if not isinstance(one, AgentUsageReported)]
     assert [type(one) for one in reported] == [
-        AgentActivityReported, AgentUserReported, AgentTurnReported, AgentUsageReported,
-        AgentTurnReported, AgentCallReported, AgentCallReported, AgentErrorReported,
-        AgentVersionReported, AgentUsageReported,
+        AgentActivityReported, AgentUserReported, AgentTurnReported, AgentTurnReported,
+        AgentCallReported, AgentCallReported, AgentErrorReported, AgentVersionReported,
     ]  # fmt: skip
-    activity, user, turn, totals, of_user, began, ended, error, version, last = reported
+    activity, user, turn, of_user, began, ended, error, version = reported
     assert (activity.sent_at, activity.activity, user.activity) == (NOW, "speaking", "away")
     assert turn.turn == AgentTurn("item_1", "agent", NOW, NOW + 2, 1.25, 0.5, 0.125)
     numbers = AgentTurn("item_2", "user", transcription_delay=0.25, end_of_turn_delay=0.5)
@@ -127,8 +139,6 @@ async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealSt
     assert ended.call == AgentCall("", "call_1", "", None, NOW + 0.5, "error")
     assert (error.kind, error.label, error.recoverable) == ("llm_error", "stub.L", False)
     assert version.version == "1.8.9"
-    assert totals.models == (ModelUsage("llm", "stub", "m", {"input_tokens": 150.0}),)
-    assert last.models[0].amounts == {"input_tokens": 200.0}
     assert SECRET not in repr(recorder.events)
     assert not recorder.all(DataReceived)
     assert not recorder.all(AttachmentReceived)
@@ -137,19 +147,27 @@ async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealSt
 class Listened:
     """A listener whose room says who is who."""
 
-    def __init__(self) -> None:
+    def __init__(self, speech: AgentSpeech | None = None) -> None:
         self.kinds: dict[str, Sender] = {}
         self.events: list[RoomEvent] = []
+        self.taken = 0
         self.listener = AgentListener(
-            lambda identity: self.kinds.get(identity, "unknown"), self.take, self.events.append
+            lambda identity: self.kinds.get(identity, "unknown"),
+            self.take,
+            self.events.append,
+            speech,
         )
 
-    def take(self, at: float, packet: AgentPacket) -> None:
+    def take(self, at: float, packet: Arrival) -> None:
+        self.taken += 1
         self.listener.take(at, packet)
 
-    def send(self, identity: str, message: pb.AgentSessionMessage, at: float = NOW) -> None:
-        for name, one in parts(identity, message.SerializeToString()):
-            self.listener.take_part(at, one, name)
+    def send(self, identity: str, message: pb.AgentSessionMessage) -> None:
+        self.stream(parts(identity, message.SerializeToString()))
+
+    def stream(self, its_parts: list[tuple[str, room_pb2.RoomEvent]]) -> None:
+        for name, one in its_parts:
+            self.listener.take_part(NOW, one, name)
 
 
 def parts(
@@ -249,3 +267,72 @@ def test_calls_of_an_older_agent_count_once_each() -> None:
         one.send(AGENT, message)
     calls = [it.call.result for it in one.events if isinstance(it, AgentCallReported)]
     assert calls == ["error", None, "error"]
+
+
+class Texts:
+    """Takes texts as the keeper does."""
+
+    def __init__(self) -> None:
+        self.texts: list[ConversationText] = []
+
+    def keeps(self, _kind: TextKind) -> bool:
+        return True
+
+    def add(self, text: ConversationText) -> None:
+        self.texts.append(text)
+
+    def redact(self, _room_sid: str, _job_id: str) -> None:
+        raise AssertionError("nothing in a room asks for it")
+
+    def lines(self) -> list[tuple[str, ...]]:
+        return [(one.kind, one.speaker, one.identity, one.item, one.text) for one in self.texts]
+
+
+def transcription(
+    identity: str, text: str, segment: str, *, final: bool
+) -> list[tuple[str, room_pb2.RoomEvent]]:
+    header, chunk, trailer = parts(
+        identity, text.encode(), stream=f"{segment} {text}", topic="lk.transcription"
+    )
+    about = {"lk.segment_id": segment, "lk.transcription_final": "true" if final else "false"}
+    header[1].stream_header_received.header.attributes.update(about)
+    return [header, chunk, trailer]
+
+
+def test_texts_are_handed_over_where_they_are_kept() -> None:
+    texts = Texts()
+    one = Listened(AgentSpeech(texts, lambda: RoomName("room", "RM_1")))
+    one.kinds = {AGENT: "agent", "alice": "other"}
+    one.stream(transcription("alice", "before any agent", "SG_0", final=True))
+    one.send(AGENT, agent_state(pb.AS_LISTENING))
+    one.stream(transcription("alice", "hello", "SG_1", final=False))
+    one.stream(transcription("alice", "hello there", "SG_1", final=False))
+    one.stream(transcription("alice", "hello there you", "SG_1", final=True))
+    one.send(AGENT, item(1, pb.USER, started_speaking_at=stamp(NOW)))
+    one.send(AGENT, item(2, pb.USER))
+    one.send(AGENT, item(3, pb.SYSTEM))
+    for message in tool_messages():
+        one.send(AGENT, message)
+    one.stream(transcription("alice", "never over", "SG_2", final=False))
+    one.stream(transcription(AGENT, "I am about to", "SG_3", final=False)[:2])
+    one.kinds = {"alice": "other"}
+    one.listener.left(AGENT, agent=True)
+    assert texts.lines() == [
+        ("speech", "person", "alice", "SG_1", "hello there you"),
+        ("speech", "person", "alice", "item_1", SECRET),
+        ("chat", "person", "alice", "item_2", SECRET),
+        ("tool_arguments", "agent", AGENT, "fc_1", SECRET),
+        ("tool_output", "agent", AGENT, "fc_1", SECRET),
+        ("speech", "agent", AGENT, "SG_3", "I am about to"),
+        ("speech", "person", "alice", "SG_2", "never over"),
+    ]
+    assert {(text.room_sid, text.job_id) for text in texts.texts} == {("RM_1", "AJ_7")}
+    assert [text.interim for text in texts.texts] == [True] + [False] * 4 + [True] * 2
+    assert SECRET not in repr(one.events)
+
+
+def test_without_a_taker_of_texts_no_transcription_is_read() -> None:
+    one = Listened()
+    one.kinds = {"alice": "other"}
+    one.stream(transcription("alice", "hello", "SG_1", final=True))
+    assert one.taken == 0
