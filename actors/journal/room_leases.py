@@ -182,7 +182,7 @@ class RoomLeases(Protocol):
         """Own these rooms no longer.
 
         For rooms of which nothing waits to be written: where there is a journal, use
-        `Backlog.release`.
+        `Backlog.release`.  A room whose session ended is not known any more then.
         """
         ...
 

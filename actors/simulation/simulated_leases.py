@@ -138,7 +138,10 @@ class SimulatedLeases:
         """See `RoomLeases`."""
         database = await self._call()
         for room in self._own_rooms(room_sids):
+            stored = room.session is not None and database.disk.has(room.session)
             database.release(room)
+            if stored and database.open_session(room) is None:
+                database.remove_room(room)
 
     async def unowned(self) -> tuple[UnownedRoom, ...]:
         """See `RoomLeases`."""

@@ -2,8 +2,9 @@
 
 Writing: batches go from the store's actor to `postgres_archive` (the port of
 `actors.journal.archive`), which runs the `postgres_writer` in a thread.  `postgres_retention` drops
-what is too old or too much.  Each worker writes its own sessions only; its *epoch* fences each
-batch, so an earlier process of the same worker cannot write any more.
+what is too old or too much.  Each worker writes the sessions of rooms that it owns
+(`postgres_leases`, the port of `actors.journal.room_leases`): its *epoch* fences each batch
+(`postgres_epochs`), so a worker that was replaced cannot write any more.
 
 Reading: `postgres_reader` opens the database for `bridge.store.sql_reader`, which asks both kinds
 of database through `bridge.store.read_connection`.  `postgres_feed` gives entries, a place for each

@@ -1,33 +1,27 @@
 """The archive in PostgreSQL (port: `actors.journal.archive`).
 
-All calls run in a thread, one at a time, so a slow database delays only the store.  After any
-trouble the connection is closed, and the next call makes another one.  A server that neither
-answers nor fails (a machine that is gone, a stopped process) counts as trouble after a time: the
-socket is shut down, and the call in the thread fails.
+All calls run in a thread (`database_thread`), so a slow database delays only the store.  Batches
+and leases use one connection, because both are of the worker's epoch.  Retention has another one:
+it may take longer than a lease.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from math import inf
 from typing import Final, TypeVar, final
 
 import psycopg
 import trio
 
-from actors.journal.archive import ArchiveTrouble, Batch, PruneStep, RecoveredSessions
+from actors.journal.archive import ArchiveTrouble, Batch, Fenced, PruneStep, RecoveredSessions
 from actors.journal.session_reader import StoreRefused
-from bridge.postgres.database_url import shown_url
-from bridge.postgres.postgres_connection import (
-    WRITER_LIMITS,
-    Database,
-    connect,
-    hang_up,
-    trouble_of_database,
-)
+from bridge.postgres.database_thread import DatabaseThread
+from bridge.postgres.postgres_connection import BATCH_LIMITS, WRITER_LIMITS, Database
+from bridge.postgres.postgres_epochs import EpochOver
 from bridge.postgres.postgres_retention import SessionQuota, prune_database
 from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_schema import make_partitions, migrate
@@ -40,6 +34,8 @@ ANSWER_SECONDS: Final = 15.0
 """The longest time for the answer to a batch."""
 START_SECONDS: Final = 120.0
 """The longest time for a call that may read much: the first one of a run."""
+PRUNE_SECONDS: Final = 40.0
+"""The longest time for a step of retention."""
 CLOSE_SECONDS: Final = 2.0
 """The longest time by which a database that does not answer may delay the end of the program."""
 
@@ -59,13 +55,13 @@ class PostgresArchive:
         self._retention = retention
         self._quota = SessionQuota(steady)
         self._answer_seconds = answer_seconds
-        self._one_at_a_time = trio.CapacityLimiter(1)
-        self._db: Database | None = None
+        self._thread = DatabaseThread(run.url, BATCH_LIMITS)
+        self._pruner = DatabaseThread(run.url, WRITER_LIMITS)
         self._writer: PostgresWriter | None = None
 
     async def open(self) -> None:
         """Connect.  Raises `ArchiveTrouble`, and `StoreRefused` where waiting is useless."""
-        await self._in_thread(self._ready, START_SECONDS)
+        await self._thread.run(self._ready, START_SECONDS)
 
     async def load(self) -> RecoveredSessions:
         """See `Archive`."""
@@ -74,6 +70,11 @@ class PostgresArchive:
     async def write(self, batch: Batch) -> None:
         """See `Archive`."""
         await self._call(lambda writer: writer.write(batch), self._answer_seconds)
+
+    async def call_leases(self, function: Callable[[PostgresWriter, PostgresRun], T]) -> T:
+        """Call a function of leases in the writer's thread.  Raises `ArchiveTrouble`."""
+        run = self._run
+        return await self._call(lambda writer: function(writer, run), self._answer_seconds)
 
     async def verify(self, most: float = inf) -> None:  # noqa: ARG002 (the port's)
         """See `Archive`.  PostgreSQL watches its own files: only whether it answers is asked."""
@@ -85,76 +86,84 @@ class PostgresArchive:
         Of several workers one at a time drops what all wrote.  What is old is decided by the
         database's clock and by `now`: both must say it.
         """
-        run = self._run
-        return await self._call(
-            lambda writer: prune_database(writer.db, self._retention, now, run.worker, self._quota),
-            self._answer_seconds,
-        )
+
+        def prune() -> PruneStep:
+            db = self._pruner.open or self._pruner.connect()
+            return prune_database(db, self._retention, now, self._run.worker, self._quota)
+
+        await self.verify()  # It connects, and then the worker has its number.
+        return await self._refused_as_trouble(self._pruner, prune, PRUNE_SECONDS)
 
     async def aclose(self) -> None:
-        """Close the connection.  The worker counts as ended from then on."""
-        with trio.CancelScope(shield=True), suppress(ArchiveTrouble):
-            await self._in_thread(self._end, CLOSE_SECONDS)
+        """Close the connections.  The worker counts as ended from then on."""
+        with trio.CancelScope(shield=True):
+            with suppress(ArchiveTrouble):
+                await self._thread.run(self._end, CLOSE_SECONDS)
+            with suppress(ArchiveTrouble):
+                await self._pruner.run(self._pruner.disconnect, CLOSE_SECONDS)
 
     # ------------------------------------------------------------ in the thread
 
-    async def _in_thread(self, function: Callable[[], T], seconds: float) -> T:
-        # A cancelled call goes on in its thread, and the next one waits for it.
-        with trio.move_on_after(seconds):
-            return await trio.to_thread.run_sync(
-                function, limiter=self._one_at_a_time, abandon_on_cancel=True
-            )
-        hang_up(self._db)
-        raise ArchiveTrouble(
-            f"{shown_url(self._run.url)} did not answer for {seconds:g} s: see the server"
-        )
-
     async def _call(self, function: Callable[[PostgresWriter], T], seconds: float) -> T:
         def call() -> T:
-            writer = self._ready()
             try:
-                return function(writer)
+                return function(self._ready())
+            except EpochOver:
+                # Another epoch begins, unless another process of this worker has begun one.
+                self._thread.disconnect()
+                return function(self._ready())
+
+        return await self._refused_as_trouble(self._thread, call, seconds)
+
+    async def _refused_as_trouble(
+        self, thread: DatabaseThread, function: Callable[[], T], seconds: float
+    ) -> T:
+        def call() -> T:
+            try:
+                return function()
             except psycopg.Error as error:
-                self._disconnect()
-                raise trouble_of_database(self._run.url, error) from None
+                raise thread.trouble(error) from None
+            except Fenced:
+                raise  # Nothing was changed, and the connection is as before.
             except BaseException:
-                self._disconnect()
+                thread.disconnect()
                 raise
 
         try:
-            return await self._in_thread(call, seconds)
+            return await thread.run(call, seconds)
         except StoreRefused as refused:
             raise ArchiveTrouble(str(refused)) from None
 
     def _ready(self) -> PostgresWriter:
-        if self._writer is not None and self._db is not None and not self._db.closed:
+        if self._writer is not None and self._writer.db is self._thread.open:
             return self._writer
-        self._disconnect()
+        self._writer = None
         try:
-            self._db = connect(self._run.url, WRITER_LIMITS)
-            migrate(self._db, self._run.url)
-            make_partitions(self._db)
-            self._writer = PostgresWriter(self._db, self._run)
+            db = self._thread.connect()
+            migrate(db, self._run.url)
+            make_partitions(db)
+            with _more_time(db):
+                self._writer = PostgresWriter(db, self._run)
         except psycopg.Error as error:
-            self._disconnect()
-            raise trouble_of_database(self._run.url, error) from None
+            raise self._thread.trouble(error) from None
         except BaseException:
-            self._disconnect()
+            self._thread.disconnect()
             raise
         return self._writer
 
-    def _disconnect(self) -> None:
-        self._writer = None
-        if self._db is not None:
-            with suppress(psycopg.Error, OSError):
-                self._db.close()
-            self._db = None
-
     def _end(self) -> None:
-        if self._writer is not None:
+        if self._writer is not None and self._writer.db is self._thread.open:
             with suppress(psycopg.Error):
                 self._writer.end_lease()
-        self._disconnect()
+        self._thread.disconnect()
+
+
+@contextmanager
+def _more_time(db: Database) -> Generator[None, None, None]:
+    """Statements may take longer: what an earlier process left may be much."""
+    db.execute(f"SET statement_timeout = '{START_SECONDS:g}s'".encode())
+    yield
+    db.execute("RESET statement_timeout")
 
 
 @asynccontextmanager

@@ -40,6 +40,13 @@ WRITER_LIMITS: Final = {
     # A writer that is stopped within a transaction must not block the others.
     "idle_in_transaction_session_timeout": "5s",
 }
+BATCH_LIMITS: Final = {
+    # Below the lease: a worker that cannot write by then is about to lose its rooms.
+    "statement_timeout": "4s",
+    "lock_timeout": "2s",
+    # A worker that is stopped within a transaction must not keep its rooms.
+    "idle_in_transaction_session_timeout": "3s",
+}
 READER_LIMITS: Final = {
     "statement_timeout": "60s",
     "lock_timeout": "10s",
@@ -235,8 +242,10 @@ class PostgresConnection:
     def workers(self) -> list[WorkerRow]:
         """See `ReadConnection`."""
         rows = self.execute(
-            "SELECT instance, pid, started_at, alive_at, expires > now() FROM workers "
-            "WHERE alive_at IS NOT NULL ORDER BY expires > now() DESC, started_at DESC, worker DESC"
+            "SELECT instance, pid, started_at, coalesce(alive_at, started_at), expires > now(), "
+            "name, version, url, rooms, max_rooms, load, draining FROM workers "
+            "WHERE alive_at IS NOT NULL OR name != '' "
+            "ORDER BY expires > now() DESC, started_at DESC, worker DESC"
         )
         return [WorkerRow(*row) for row in rows]
 

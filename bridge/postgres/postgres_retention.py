@@ -79,8 +79,9 @@ def prune_database(
     Raises psycopg.Error.
     """
     make_partitions(db)
+    # Alone, because it locks the worker's row: a batch would wait for all the rest.
+    db.execute(_BATCHES, ([worker], REPLAY))
     with db.transaction():
-        db.execute(_BATCHES, ([worker], REPLAY))
         if not _one(db, "SELECT pg_try_advisory_xact_lock(%s)", _LOCK):
             return PruneStep()
         over = "SELECT coalesce(array_agg(worker), '{}') FROM workers WHERE expires <= now()"

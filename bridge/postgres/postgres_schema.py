@@ -2,7 +2,8 @@
 
     workers    the workers that wrote here: one row each.  `epoch` is another one for each process
                of a worker, `expires` is the end of its lease, by the database's clock,
-               `dropped` is the newest of its batches that is not in the journal any more
+               `dropped` is the newest of its batches that is not in the journal any more, `ended`
+               is its epoch if another worker ended the one before, the rest is what it says itself
     sessions   as in SQLite (`bridge.store.schema`); `owner` is the worker that writes the session
     states     as in SQLite
     journal    as in SQLite, numbered for each worker alone
@@ -16,6 +17,10 @@
                another text for each of its processes, `expires` is the end of its lease.  `url`
                is without secrets, and the counts are those of all workers
     parked     deliveries that wait, as in `outbox.db`
+    room_leases  the rooms that workers watch or may watch, with the session of each.  `owner` and
+               `epoch` are the newest owner, whose epoch may be over: then nobody owns the room
+    leader     at most one row: the worker and its epoch
+    webhook_events  events for the owners of rooms, by LiveKit's id
     layout     one row: the version of the tables, the oldest program that may use them, and an id
                of this store
 
@@ -46,6 +51,9 @@ PARTITION_WAIT: Final = "500ms"
 _LOCK: Final = 0x526D4163
 """Of the migration, among PostgreSQL's advisory locks: "RmAc"."""
 OLDEST: Final = 1
+LONGEST_SID: Final = 200
+"""Characters of a room SID: an index cannot have a long text.  LiveKit's have 15.  A session with a
+longer one has no lease."""
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -191,6 +199,54 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE INDEX parked_by_due ON parked (outlet, due)
             WHERE NOT dead AND due IS NOT NULL""",
         "CREATE INDEX parked_dead ON parked (outlet, number) WHERE dead",
+    ),
+    (
+        """ALTER TABLE workers
+            ADD COLUMN ended bigint NOT NULL DEFAULT 0,
+            ADD COLUMN written_at timestamptz,
+            ADD COLUMN name text NOT NULL DEFAULT '',
+            ADD COLUMN version text NOT NULL DEFAULT '',
+            ADD COLUMN url text NOT NULL DEFAULT '',
+            ADD COLUMN rooms integer NOT NULL DEFAULT 0,
+            ADD COLUMN max_rooms integer NOT NULL DEFAULT 0,
+            ADD COLUMN load double precision NOT NULL DEFAULT 0,
+            ADD COLUMN draining boolean NOT NULL DEFAULT false""",
+        """CREATE TABLE room_leases (
+            room_sid text COLLATE "C" PRIMARY KEY,
+            room text COLLATE "C" NOT NULL,
+            session bigint UNIQUE,
+            owner integer,
+            epoch bigint,
+            unwatched_since timestamptz,
+            seen_until double precision,
+            released_at timestamptz,
+            offered boolean NOT NULL DEFAULT false,
+            successor integer,
+            successor_epoch bigint,
+            successor_is_ready boolean NOT NULL DEFAULT false
+        )""",
+        "CREATE INDEX room_leases_of_owner ON room_leases (owner, epoch)",
+        # The sessions of the program's versions before leases.
+        """INSERT INTO room_leases (room_sid, room, session, owner, epoch)
+            SELECT DISTINCT ON (room_sid) room_sid, room, session, owner, epoch
+            FROM sessions JOIN workers ON owner = worker
+            WHERE ended_at IS NULL AND room_sid != '' AND length(room_sid) <= 200
+            ORDER BY room_sid, place DESC""",
+        """CREATE TABLE leader (
+            one boolean PRIMARY KEY CHECK (one), worker integer NOT NULL, epoch bigint NOT NULL
+        )""",
+        """CREATE TABLE webhook_events (
+            id text COLLATE "C" PRIMARY KEY,
+            room text COLLATE "C" NOT NULL,
+            room_sid text COLLATE "C" NOT NULL,
+            at timestamptz NOT NULL,
+            body bytea NOT NULL,
+            taker integer,
+            taker_epoch bigint,
+            dropped boolean NOT NULL DEFAULT false
+        )""",
+        "CREATE INDEX webhook_events_by_time ON webhook_events (at)",
+        "CREATE INDEX webhook_events_of_room ON webhook_events (room_sid) WHERE NOT dropped",
     ),
 )
 VERSION: Final = len(STEPS)

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.session.end_reasons import CONTINUABLE
-
-BIRTH: Final = """
-    INSERT INTO workers (instance, epoch, pid, started_at, expires) VALUES
-        (%(instance)s, greatest(%(least)s, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint),
-        %(pid)s, %(started_at)s, now() + make_interval(secs => %(lease)s))
-    ON CONFLICT (instance) DO UPDATE SET
-        epoch = greatest(workers.epoch + 1, excluded.epoch), pid = excluded.pid,
-        started_at = excluded.started_at, expires = excluded.expires
-    RETURNING worker, epoch, alive_at
-    """
-"""An epoch is above the database's clock as well, so that none comes again after the database lost
-its last commits."""
 FENCE: Final = """
-    UPDATE workers SET alive_at = %s, expires = now() + make_interval(secs => %s)
+    UPDATE workers SET alive_at = %s, written_at = now(),
+        expires = now() + make_interval(secs => %s)
     WHERE worker = %s AND epoch = %s
     """
 JOURNAL: Final = "INSERT INTO journal VALUES (%s, %s, %s, %s, %s)"
 ROWS_ONLY: Final = """
     WITH fence AS (
-        UPDATE workers SET alive_at = %s, expires = now() + make_interval(secs => %s)
+        UPDATE workers SET alive_at = %s, written_at = now(),
+            expires = now() + make_interval(secs => %s)
         WHERE worker = %s AND epoch = %s RETURNING worker)
     INSERT INTO journal SELECT worker, %s, %s, %s, %s FROM fence
     """
@@ -61,9 +50,12 @@ PERSON: Final = """
         SET name = excluded.name, person = excluded.person
         WHERE people.name != excluded.name OR people.person != excluded.person
     """
-FREE_KEY: Final = """
-    SELECT n FROM generate_series(%s::bigint + 1, %s::bigint + 1000) AS n
-    WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE session = n) LIMIT 1
+OWN: Final = "UPDATE sessions SET owner = %s WHERE session = ANY(%s)"
+END_LEASES: Final = "DELETE FROM room_leases WHERE session = ANY(%s) AND owner = %s"
+RELEASE: Final = """
+    UPDATE room_leases SET owner = NULL, epoch = NULL, offered = false, unwatched_since = NULL,
+        seen_until = %s, released_at = now()
+    WHERE session = ANY(%s) AND owner = %s
     """
 ALERT: Final = (
     "INSERT INTO alerts (session, rule, person, text, fired_at) VALUES (%s, %s, %s, %s, %s)"
@@ -72,8 +64,3 @@ RESOLVED: Final = """
     UPDATE alerts SET resolved_at = %s WHERE number = (SELECT max(number) FROM alerts
         WHERE session = %s AND rule = %s AND person = %s AND resolved_at IS NULL)
     """
-OURS: Final = "SELECT session FROM sessions WHERE owner = %s"
-CONTINUED: Final = (
-    f"{OURS} AND end_reason IN {tuple(sorted(CONTINUABLE))} ORDER BY place DESC LIMIT %s"
-)
-ENDED_LATELY: Final = f"{OURS} AND ended_at > %s ORDER BY ended_at DESC LIMIT %s"

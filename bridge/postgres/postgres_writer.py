@@ -4,21 +4,20 @@ All calls run in a thread, one at a time.  After an error the writer is not used
 begins with what is in the database.
 
 A batch is one transaction.  Its first statement is the fence: it renews the worker's lease, and it
-changes no row where another process of this worker began meanwhile, or where the database lost
-commits.  All statements go out together (a pipeline), so a batch costs two round trips.
+changes no row where the worker's epoch is over (`postgres_epochs`), or where the database lost
+commits.  The sessions that are new to the writer are looked up then (`postgres_ownership`).  All
+other statements go out together (a pipeline), so a batch costs two round trips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
 import psycopg
-import structlog
 from attrs import evolve
 
 from actors.journal.archive import (
-    RECENT,
     ArchiveLost,
     ArchiveTrouble,
     Batch,
@@ -27,22 +26,24 @@ from actors.journal.archive import (
     RecoveredSessions,
     StoredSession,
 )
-from actors.session.codec import Unreadable, decode_entries, decode_state, encode_state
+from actors.journal.room_leases import LEASE
+from actors.session.codec import decode_entries, encode_state
 from actors.session.view import everyone
 from bridge.postgres.database_url import shown_url
 from bridge.postgres.postgres_connection import Database, PostgresConnection
-from bridge.postgres.postgres_run import PostgresRun, run_replaced
+from bridge.postgres.postgres_epochs import begin_epoch, epoch_over, fence
+from bridge.postgres.postgres_ownership import admit
+from bridge.postgres.postgres_recovery import load_sessions, stored_sessions
+from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_statements import (
     ALERT,
-    BIRTH,
     CHUNK,
-    CONTINUED,
-    ENDED_LATELY,
+    END_LEASES,
     FENCE,
-    FREE_KEY,
     JOURNAL,
-    OURS,
+    OWN,
     PERSON,
+    RELEASE,
     RESOLVED,
     ROWS_ONLY,
     SESSION,
@@ -60,14 +61,8 @@ from bridge.store.list_rows import FORM, encode_row
 from bridge.store.pending_rows import PendingRows, chunks_of
 from bridge.store.writer_replay import replay_or_log
 
-log = structlog.get_logger()
-
-LEASE: Final = 6.0
-"""Seconds after its newest batch for which a worker counts as running."""
 _ROW_BYTES: Final = 200
 """Most bytes of an encoded row beside its body and entries."""
-MOST_ENDED: Final = 1_000
-"""As in `bridge.store.writer`."""
 
 
 @final
@@ -84,9 +79,11 @@ class PostgresWriter:
         """By session; the one whose rows wait longest is the first."""
         self._seqs: dict[int, int] = {}
         """The newest row of each session that was written to."""
+        self._known: set[int] = set()
+        """Sessions that this worker may write, because it owns their rooms."""
         self._batch = 0
         """The newest batch of the journal."""
-        lost = self._begin_epoch()
+        lost = begin_epoch(db, run)
         with db.transaction():
             self._batch = self._newest_batch()
             self._replay_journal()
@@ -99,43 +96,6 @@ class PostgresWriter:
         if lost is not None:
             raise lost
 
-    def _begin_epoch(self) -> ArchiveLost | None:
-        """Take an epoch, once for each process; see that this one was not replaced."""
-        run = self._run
-        row = self.db.execute("SELECT store FROM layout").fetchone()
-        store = "" if row is None else row[0]
-        row_of_worker = self.db.execute(
-            "SELECT epoch FROM workers WHERE instance = %s", (run.instance,)
-        ).fetchone()
-        epoch = 0 if row_of_worker is None else row_of_worker[0]
-        if run.epoch and epoch > run.epoch:
-            raise run_replaced(run)
-        lost = None
-        if run.store and run.store != store:
-            lost = ArchiveLost(
-                f"{shown_url(run.url)} is another database than before: sessions go on in it"
-            )
-            run.batch = 0
-            run.keys.clear()
-        run.store = store
-        if epoch != run.epoch or not run.epoch:
-            is_first = not run.epoch
-            born = self.db.execute(
-                BIRTH,
-                {
-                    "instance": run.instance,
-                    "least": run.epoch + 1,
-                    "lease": LEASE,
-                    "pid": run.pid,
-                    "started_at": run.started_at,
-                },
-            ).fetchone()
-            assert born is not None
-            run.worker, run.epoch, alive_at = born
-            if is_first:
-                run.alive_before = alive_at
-        return lost
-
     # ------------------------------------------------------------ write
 
     def write(self, batch: Batch) -> None:
@@ -146,77 +106,68 @@ class PostgresWriter:
             run.batch = self._batch
             return
         with db.pipeline() as pipeline, db.transaction():
-            fence = db.execute(FENCE, (batch.alive_at, LEASE, run.worker, run.epoch))
-            self._look_up(batch)
+            fenced = db.execute(FENCE, (batch.alive_at, LEASE, run.worker, run.epoch))
+            self._look_up(batch, pipeline, fenced)
             encoded = self._add_rows(batch)
             written = [self._write_checkpoint(one) for one in batch.checkpoints]
             self._write_journal(encoded, batch.alive_at)
+            self._give_away(batch)
             pipeline.sync()
-            self._require(fence, written)
+            self._require(fenced, written)
         run.batch = self._batch
         if run.written is not None:
             run.written.update(run.key(checkpoint.session) for checkpoint in batch.checkpoints)
 
     def _has_rows_only(self, batch: Batch) -> bool:
         """True if the batch is one row of the journal, as most are."""
-        if batch.checkpoints:
+        if batch.checkpoints or batch.released:
             return False
-        keys, seqs, size = self._run.keys, self._seqs, 0
+        keys, known, size = self._run.keys, self._known, 0
         for row in batch.rows:
-            if keys.get(row.session, row.session) not in seqs or MARK in row.entries:
+            if keys.get(row.session, row.session) not in known or MARK in row.entries:
                 return False
             size += len(row.body) + len(row.entries) + _ROW_BYTES
         return size < PACK_BYTES
 
     def _write_rows_only(self, batch: Batch) -> None:
         encoded, run = self._add_rows(batch), self._run
-        fence = (batch.alive_at, LEASE, run.worker, run.epoch)
+        values = (batch.alive_at, LEASE, run.worker, run.epoch)
         if not encoded:
-            self._require(self._cursor.execute(FENCE, fence), ())
+            self._require(self._cursor.execute(FENCE, values), ())
             return
         ((_, packed),) = pack(encoded)
         floor = next(iter(self._pending.values())).batch
         row = (self._batch, floor, batch.alive_at, packed)
-        self._require(self._cursor.execute(ROWS_ONLY, (*fence, *row)), ())
+        self._require(self._cursor.execute(ROWS_ONLY, (*values, *row)), ())
 
     def _require(
         self,
-        fence: psycopg.Cursor[tuple[Any, ...]],
+        fenced: psycopg.Cursor[tuple[Any, ...]],
         written: Iterable[psycopg.Cursor[tuple[Any, ...]]],
     ) -> None:
         """Raise `ArchiveTrouble` where the worker or a session is not ours any more."""
-        if fence.rowcount != 1:
-            raise run_replaced(self._run)
+        if fenced.rowcount != 1:
+            raise epoch_over(self._run)
         if any(cursor.rowcount != 1 for cursor in written):
             # Two workers gave a session the same number at once.  The next try sees it.
             raise ArchiveTrouble("another worker began a session with the same number just now")
 
-    def _look_up(self, batch: Batch) -> None:
-        """Read of each session that is new here what is stored of it."""
-        run = self._run
-        sessions = {row.session for row in batch.rows}
-        sessions.update(checkpoint.session for checkpoint in batch.checkpoints)
-        unknown = [session for session in sessions if run.key(session) not in self._seqs]
-        if not unknown:
-            return
-        stored = {
-            key: (owner, seq)
-            for key, owner, seq in self.db.execute(
-                "SELECT session, owner, seq FROM sessions WHERE session = ANY(%s)",
-                ([run.key(session) for session in unknown],),
-            )
-        }
-        for session in unknown:
-            owner, seq = stored.get(run.key(session), (run.worker, -1))
-            if owner != run.worker:
-                run.keys[session], seq = self._free_key(run.key(session)), -1
-            self._seqs[run.key(session)] = seq
-
-    def _free_key(self, key: int) -> int:
-        row = self.db.execute(FREE_KEY, (key, key)).fetchone()
-        if row is None:
-            raise ArchiveTrouble("no number is free for a new session: see this machine's clock")
-        return row[0]
+    def _look_up(
+        self, batch: Batch, pipeline: psycopg.Pipeline, fenced: psycopg.Cursor[tuple[Any, ...]]
+    ) -> None:
+        """Look up the sessions that are new here, and acquire their rooms."""
+        rooms: dict[int, tuple[str, str] | None] = {row.session: None for row in batch.rows}
+        for one in batch.checkpoints:
+            rooms[one.session] = (one.state.room, one.state.room_sid)
+        key, known = self._run.key, self._known
+        new = {session: room for session, room in rooms.items() if key(session) not in known}
+        if new:
+            pipeline.sync()
+            self._require(fenced, ())
+            admission = admit(self.db, self._run, new)
+            for session, seq in admission.seqs.items():
+                self._seqs[session] = max(seq, self._seqs.get(session, -1))
+            known |= admission.known
 
     def _add_rows(self, batch: Batch) -> list[bytes]:
         """Add the rows that are new to the pending ones.  Gives them encoded."""
@@ -267,8 +218,6 @@ class PostgresWriter:
             db.execute(CHUNK, (session, first, at, chunk))
             size += len(chunk)
         self._seqs[session] = checkpoint.seq
-        if state.ended:
-            del self._seqs[session]
         row, text = encode_row(state)
         encoded = encode_state(state)
         written = db.execute(
@@ -296,6 +245,23 @@ class PostgresWriter:
             db.execute(PERSON, (session, person.identity, person.name, person.key or ""))
         return written
 
+    def _give_away(self, batch: Batch) -> None:
+        """End the leases of sessions that ended or are released."""
+        key = self._run.key
+        ended = [key(one.session) for one in batch.checkpoints if one.state.ended]
+        released = [key(session) for session in batch.released]
+        if ended:
+            self.db.execute(END_LEASES, (ended, self._run.worker))
+        if released:
+            self.db.execute(RELEASE, (batch.alive_at, released, self._run.worker))
+        self.forget((*ended, *released))
+
+    def forget(self, sessions: Iterable[int]) -> None:
+        """Look these sessions up again before more of them is written."""
+        for session in sessions:
+            self._seqs.pop(session, None)
+            self._known.discard(session)
+
     def end_lease(self) -> None:
         """This worker does not run any more."""
         self.db.execute(
@@ -303,34 +269,92 @@ class PostgresWriter:
             (self._run.worker, self._run.epoch),
         )
 
+    # ------------------------------------------------------------ sessions that others began
+
+    def resume(self, sessions: Mapping[int, int | None]) -> dict[int, StoredSession]:
+        """Go on with these stored sessions, each given with the worker that has rows of it in its
+        journal, if any.
+
+        Within a transaction that has acquired their rooms.  It gives no session that cannot be
+        read.  What another worker has in its journal becomes part of their checkpoints.
+        """
+        run, rows = self._run, dict[int, Sequence[JournalRow]]()
+        for worker in set(sessions.values()) - {run.worker}:
+            if worker is not None:
+                theirs = [key for key, writer in sessions.items() if writer == worker]
+                rows |= rows_by_session(self._packs(worker), frozenset(theirs))
+        self.db.execute(OWN, (run.worker, list(sessions)))
+        if run.written is not None:
+            run.written.update(sessions)
+        resumed = dict[int, StoredSession]()
+        for key, worker in sessions.items():
+            ours = worker == run.worker
+            newest = rows.get(key, ())
+            if ours and key in self._pending:
+                newest = self._pending[key].rows
+            session = self._replay(key, newest, is_written=not ours)
+            if session is not None:
+                resumed[key] = session
+                self._seqs[key] = session.seq
+                self._known.add(key)
+        return resumed
+
+    def _replay(
+        self, key: int, newest: Sequence[JournalRow], *, is_written: bool
+    ) -> StoredSession | None:
+        """The session as of these rows.  With `is_written` they become a checkpoint."""
+        row = self.db.execute(
+            "SELECT room, seq, lines_lost, state FROM sessions JOIN states USING (session) "
+            "WHERE session = %s",
+            (key,),
+            binary=True,
+        ).fetchone()
+        if row is None:
+            return None
+        room, seq, lost, body = row
+        if not newest or newest[-1].seq <= seq:
+            return next(stored_sessions([(key, seq, lost, body)]), None)
+        replayed = replay_or_log(self._reading, key, room, newest)
+        if replayed is None:
+            return None
+        if is_written:
+            if replayed.error is not None:
+                lost += newest[-1].seq - replayed.seq
+            folded = list(replayed.rows)
+            self._pending[key] = PendingRows(0, folded, list(map(encode_journal_row, folded)))
+            written = self._write_checkpoint(Checkpoint(key, replayed.seq, replayed.state, lost))
+            if written.rowcount != 1:
+                raise ArchiveTrouble("another worker acquired the room of a session just now")
+        return StoredSession(key, replayed.seq, replayed.state, lost)
+
+    def settle(self, sessions: Iterable[int]) -> None:
+        """Write checkpoints of own sessions that have newer rows in the journal."""
+        for key in sessions:
+            pending = self._pending.get(key)
+            if pending is not None:
+                self._replay(key, pending.rows, is_written=True)
+
     # ------------------------------------------------------------ earlier runs
 
     def load(self) -> RecoveredSessions:
         """The sessions of earlier runs of this worker, the oldest first."""
-        db, run = self.db, self._run
-        sessions = set[int]()
-        queries: list[tuple[str, tuple[object, ...]]] = [
-            (f"{OURS} AND ended_at IS NULL", (run.worker,)),
-            (CONTINUED, (run.worker, MOST_ENDED)),
-        ]
-        if run.alive_before is not None:
-            queries.append((ENDED_LATELY, (run.worker, run.alive_before - RECENT, MOST_ENDED)))
-        for sql, values in queries:
-            sessions.update(session for (session,) in db.execute(sql.encode(), values))
-        rows = db.execute(
-            "SELECT session, seq, lines_lost, state FROM sessions JOIN states USING (session) "
-            "WHERE session = ANY(%s) ORDER BY session",
-            (list(sessions - (run.written or set())),),
-            binary=True,
-        ).fetchall()
-        run.written = None
-        return RecoveredSessions(tuple(_loaded(rows)), run.alive_before)
+        return load_sessions(self.db, self._run)
 
     def _newest_batch(self) -> int:
         row = self.db.execute(
             "SELECT coalesce(max(batch), 0) FROM journal WHERE worker = %s", (self._run.worker,)
         ).fetchone()
         return 0 if row is None else row[0]
+
+    def _packs(self, worker: int) -> Iterator[bytes]:
+        """The worker's journal, as far as it may have rows that are in no chunk."""
+        packs = self.db.execute(
+            "SELECT lines FROM journal WHERE worker = %s AND batch >= (SELECT floor FROM journal "
+            "WHERE worker = %s ORDER BY batch DESC LIMIT 1) ORDER BY batch",
+            (worker, worker),
+            binary=True,
+        )
+        return (packed for (packed,) in packs)
 
     def _replay_journal(self) -> None:
         """Fold the rows that an earlier writer of this worker left in the journal, and write a
@@ -339,51 +363,19 @@ class PostgresWriter:
         As in SQLite, the first row of a session that cannot be read ends its replay.
         """
         worker = self._run.worker
-        packs = self.db.execute(
-            "SELECT lines FROM journal WHERE worker = %s AND batch >= (SELECT floor FROM journal "
-            "WHERE worker = %s ORDER BY batch DESC LIMIT 1) ORDER BY batch",
-            (worker, worker),
-            binary=True,
-        )
-        newest = rows_by_session(packed for (packed,) in packs)
-        written = list[psycopg.Cursor[tuple[Any, ...]]]()
-        if newest:
-            fence = self.db.execute(
-                "SELECT 1 FROM workers WHERE worker = %s AND epoch = %s FOR UPDATE",
-                (worker, self._run.epoch),
-            )
-            self._require(fence, ())
-        stored = {
-            session: rest
-            for session, *rest in self.db.execute(
-                "SELECT session, room, seq, lines_lost FROM sessions "
-                "WHERE session = ANY(%s) AND owner = %s",
-                (list(newest), worker),
-            )
-        }
-        for session, rows in newest.items():
-            if session not in stored or rows[-1].seq <= stored[session][1]:
-                continue
-            room, _, lost = stored[session]
-            replayed = replay_or_log(self._reading, session, room, rows)
-            if replayed is None:
-                continue
-            if replayed.error is not None:
-                lost += rows[-1].seq - replayed.seq
-            folded = list(replayed.rows)
-            self._pending[session] = PendingRows(0, folded, list(map(encode_journal_row, folded)))
-            written.append(
-                self._write_checkpoint(Checkpoint(session, replayed.seq, replayed.state, lost))
-            )
-        if newest:  # an empty batch whose floor says that all rows are in chunks
-            self._batch += 1
-            row = (worker, self._batch, self._batch + 1, self._run.started_at, EMPTY_PACK)
-            self.db.execute(JOURNAL, row)
-
-
-def _loaded(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredSession]:
-    for session, seq, lost, body in rows:
-        try:
-            yield StoredSession(session, seq, decode_state(body), lost)
-        except Unreadable as error:
-            log.exception("stored_session_unreadable", session=session, error=error)
+        newest = rows_by_session(self._packs(worker))
+        if not newest:
+            return
+        fence(self.db, self._run)
+        stored = self.db.execute(
+            "SELECT session, seq FROM sessions WHERE session = ANY(%s) AND owner = %s",
+            (list(newest), worker),
+        ).fetchall()
+        for session, seq in stored:
+            if newest[session][-1].seq > seq:
+                self._replay(session, newest[session], is_written=True)
+        self.forget([session for session, _ in stored])
+        # An empty batch, whose floor says that all rows are in chunks.
+        self._batch += 1
+        row = (worker, self._batch, self._batch + 1, self._run.started_at, EMPTY_PACK)
+        self.db.execute(JOURNAL, row)

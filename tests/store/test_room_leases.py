@@ -17,6 +17,9 @@ from actors.journal.room_leases import OfferedEvent, RoomLease, RoomLeases, Work
 from actors.session import DataReceived
 from actors.simulation.simulated_database import SimulatedDatabase
 from actors.simulation.simulated_leases import SimulatedLeases
+from bridge.postgres.postgres_archive import open_database_store
+from bridge.postgres.postgres_connection import WRITER_LIMITS, connect
+from bridge.postgres.postgres_leases import PostgresLeases
 from tests.store.stored_history import T0, History
 
 STATUS = WorkerStatus("worker one", "1.2", "http://a:8088", 3, 10, 0.5)
@@ -47,10 +50,28 @@ class SimulatedCluster:
         self._database.expire(instance)
 
 
-@pytest.fixture(params=["simulated"])
+class DatabaseCluster:
+    def __init__(self, url: str, open_stores: AsyncExitStack) -> None:
+        self._url = url
+        self._open_stores = open_stores
+
+    async def start(self, instance: str) -> Worker:
+        store = open_database_store(self._url, instance=instance)
+        archive = await self._open_stores.enter_async_context(store)
+        return Worker(archive, PostgresLeases(archive))
+
+    def expire(self, instance: str) -> None:
+        with connect(self._url, WRITER_LIMITS) as db:
+            db.execute("UPDATE workers SET expires = now() WHERE instance = %s", (instance,))
+
+
+@pytest.fixture(params=["postgresql", "simulated"])
 async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-    async with AsyncExitStack():
+    if request.param == "simulated":
         yield SimulatedCluster()
+        return
+    async with AsyncExitStack() as open_stores:
+        yield DatabaseCluster(request.getfixturevalue("database_url"), open_stores)
 
 
 async def rooms_of(worker: Worker) -> set[str]:
@@ -289,6 +310,22 @@ async def test_a_room_without_a_session_is_released_at_once(cluster: Cluster) ->
     assert (await acquired(b)).session == session
     await a.leases.release(["RM_1"])
     assert await b.leases.owners(["RM_1"]) == {"RM_1": "b"}
+
+
+async def test_a_room_whose_session_ended_is_offered_to_nobody_once_it_is_released(
+    cluster: Cluster,
+) -> None:
+    a, b = await cluster.start("a"), await cluster.start("b")
+    history, journal = await watched(a)
+    journal.end(history.now, "server_lost")
+    await history.write_to(a.archive)
+    await acquired(b)
+    assert await a.leases.owners(["RM_1"]) == {"RM_1": "b"}
+    await b.leases.release(["RM_1"])
+    assert await a.leases.acquire_unowned(10) == ()
+    lease = await acquired(a)
+    assert lease.stored is not None
+    assert lease.stored.state == journal.state
 
 
 async def test_a_room_is_handed_over_to_one_successor_that_is_inside(cluster: Cluster) -> None:
