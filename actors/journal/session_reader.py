@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import date
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
@@ -62,6 +62,9 @@ class Day:
     """The highest number of people who were in one room at the same time."""
 
 
+WorkerState: TypeAlias = Literal["running", "ended", "lost"]
+
+
 @frozen
 class WorkerRow:
     """A worker that writes to the store, or wrote to it."""
@@ -88,6 +91,11 @@ class WorkerRow:
     """From 0 to 1."""
     draining: bool = False
     """It takes no room any more."""
+
+    @property
+    def state(self) -> WorkerState:
+        """Whether it runs.  A worker that ends in order drains first; another one is lost."""
+        return "running" if self.running else "ended" if self.draining else "lost"
 
 
 @frozen

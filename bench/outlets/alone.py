@@ -90,6 +90,7 @@ async def deliver(data_dir: Path, entries: int, url: str) -> None:
             StoreAddress(data_dir),
             SqliteFeed(data_dir, lambda: never),
             ApiKey("bench", "bench" * 8),
+            instance="bench",
             clock=time.time,
             announce=lambda _, **__: None,
         )

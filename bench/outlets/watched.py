@@ -54,6 +54,7 @@ async def main(settings: Settings, traffic: Traffic, urls: list[str]) -> None:
             address,
             feed,
             ApiKey("bench", "bench" * 8),
+            instance="bench",
             clock=time.time,
             announce=announce,
         )

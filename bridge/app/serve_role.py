@@ -17,14 +17,13 @@ from attrs import define, evolve, field
 from actors.journal.backlog import Backlog
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import ActorSystem, ChildSpec, Service, first_of, open_system
-from bridge import __version__
 from bridge.app.flush_per_tick import FlushPerTick
 from bridge.app.followed_sessions import FollowedSessions
 from bridge.app.session_source import open_sessions
 from bridge.app.shutdown import Shutdown
 from bridge.app.signal_log import SignalLog
-from bridge.app.web import serve_web
-from bridge.app.web_ports import OutboxPort, WebPorts, WorkerSnapshot
+from bridge.app.web import SERVE, serve_web
+from bridge.app.web_ports import OutboxPort, WebPorts
 from bridge.config.http_address import HttpAddress
 from bridge.config.settings import Settings, SettingsError, UncheckedSettings
 from bridge.config.store_address import store_address
@@ -34,8 +33,6 @@ from bridge.outlets.outbox_view import MOST_LISTED
 
 log = structlog.get_logger()
 
-NAME: Final = "serve"
-"""In the place of a worker's id."""
 _UNUSED: Final = ("api-key", "api-secret")
 """Settings that a worker must have, and that this role has no use for."""
 
@@ -74,7 +71,7 @@ async def open_serve_program(settings: Settings) -> AsyncGenerator[ServeProgram,
     """Serve for the length of a block."""
     assert settings.database_url is not None
     program = ServeProgram(FollowedSessions(partial(open_sessions, store_address(settings))))
-    outbox = DatabaseOutbox(settings.database_url, NAME)
+    outbox = DatabaseOutbox(settings.database_url, SERVE)
 
     def listening(address: HttpAddress) -> None:
         program.http = address
@@ -101,19 +98,7 @@ async def open_serve_program(settings: Settings) -> AsyncGenerator[ServeProgram,
 
 def _web_ports(followed: FollowedSessions, outbox: DatabaseOutbox, system: ActorSystem) -> WebPorts:
     return WebPorts(
-        worker=lambda: WorkerSnapshot(
-            name=NAME,
-            livekit_id="",
-            livekit_url="",
-            agent_name="",
-            version=__version__,
-            registered=False,
-            draining=False,
-            max_rooms=0,
-            watched_rooms=0,
-            entering=0,
-            takes_jobs=False,
-        ),
+        worker=None,
         checks={"store": lambda: followed.trouble and "the store cannot be read; the log says why"},
         open_sessions=lambda: followed.states,
         watched_sessions=tuple,

@@ -12,6 +12,7 @@ from typing import Any, Final
 import trio
 from attrs import frozen
 
+from actors.journal.session_reader import WorkerRow
 from actors.session.time_text import rfc3339
 from bridge import __version__
 from bridge.app.session_source import open_conversations, open_sessions
@@ -40,7 +41,7 @@ from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics
-from bridge.http.pages.page_routes import Facts, Pages, Section, System, explain
+from bridge.http.pages.page_routes import Facts, Pages, Section, System, WorkerFacts, explain
 from bridge.http.pages.people_pages import PeoplePages
 from bridge.http.pages.rendering import moment
 from bridge.http.server.exchange import App
@@ -52,7 +53,9 @@ from bridge.http.webhook_endpoint import WebhookEndpoint
 from bridge.livekit.tokens import ApiKey
 
 MOST_NAMED: Final = 100
-"""Rooms without a place that are named."""
+"""Rooms without a place, and workers, that are named."""
+SERVE: Final = "serve"
+"""In the place of a worker's id, where the program is none."""
 
 
 @frozen
@@ -110,7 +113,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
     )
     api = Api(
         readers,
-        workers=lambda: [_worker_view(ports)] if "livekit" in ports.checks else [],
+        workers=lambda: _worker_views(ports),
         actors=lambda: _actor_tree(ports),
         version=__version__,
     )
@@ -132,7 +135,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         clock=ports.clock.now,
     )
     routes = (
-        *health(ports.checks, ports.worker().name),
+        *health(ports.checks, SERVE if ports.worker is None else ports.worker().name),
         *(() if ports.take_webhook is None else (*webhooks.rows, *uploads.rows)),
         *ConversationRoutes(readers, texts).rows,
         *api.rows,
@@ -165,6 +168,7 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
         system=ports.system,
         backlog=ports.backlog,
         worker=ports.worker,
+        workers=ports.workers,
         webhooks=webhooks.counts,
         webhooks_dropped=lambda: webhooks.dropped_by_server,
         events=events,
@@ -177,11 +181,47 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
     )
 
 
-def _worker_view(ports: WebPorts) -> WorkerView:
-    """This worker, as `/api/v1/workers` has it."""
-    worker, backlog = ports.worker(), ports.backlog
+def _worker_views(ports: WebPorts) -> list[WorkerView]:
+    """`/api/v1/workers`."""
+    rows = {one.instance: one for one in ports.workers()}
+    if ports.worker is None:
+        return [_other_worker(one) for one in rows.values()]
+    own = ports.worker()
+    mine = rows.pop(own.name, None)
+    return [_own_worker(ports, own, mine), *map(_other_worker, rows.values())]
+
+
+def _other_worker(row: WorkerRow) -> WorkerView:
+    return WorkerView(
+        id=row.instance,
+        name=row.name or None,
+        state=row.state,
+        answers=False,
+        url=row.url or None,
+        started_at=rfc3339(row.started_at),
+        last_seen=rfc3339(row.alive_at),
+        livekit_id=None,
+        agent_name=None,
+        version=row.version,
+        registered=None,
+        draining=row.draining,
+        rooms=row.rooms,
+        max_rooms=row.max_rooms,
+        load=row.load,
+        waiting=None,
+        store=None,
+    )
+
+
+def _own_worker(ports: WebPorts, worker: WorkerSnapshot, row: WorkerRow | None) -> WorkerView:
+    """The worker that answers; `row` is what the database has of it."""
+    backlog = ports.backlog
     return WorkerView(
         id=worker.name,
+        name=None if row is None else row.name or None,
+        url=None if row is None else row.url or None,
+        started_at=None if row is None else rfc3339(row.started_at),
+        last_seen=None if row is None else rfc3339(row.alive_at),
         livekit_id=worker.livekit_id or None,
         agent_name=worker.agent_name,
         version=worker.version,
@@ -219,21 +259,33 @@ def _system(ports: WebPorts) -> System:
     system, checks = ports.system, ports.checks
 
     def sections() -> tuple[Section, ...]:
-        if "livekit" not in checks:  # It is no worker.
-            return (Section("Store", "can be read", checks["store"](), _workers_facts(ports)),)
+        if ports.worker is None:
+            return (Section("Store", "can be read", checks["store"](), ()),)
         return (
             Section("Worker", "registered", checks["livekit"](), _worker_facts(ports.worker())),
             Section("Rooms", "can be entered", checks["rooms"](), ()),
-            Section(
-                "Store",
-                "writes",
-                checks["store"](),
-                (*_store_facts(ports), *_workers_facts(ports)),
-            ),
+            Section("Store", "writes", checks["store"](), _store_facts(ports)),
             *map(_webhook_section, ports.outlets()),
         )
 
-    return System(lambda: in_slices(system.tree_in_steps()), sections, lambda: system.dead_letters)
+    def workers() -> tuple[WorkerFacts, ...]:
+        return tuple(map(_facts_of_worker, ports.workers()[:MOST_NAMED]))
+
+    return System(
+        lambda: in_slices(system.tree_in_steps()), sections, lambda: system.dead_letters, workers
+    )
+
+
+def _facts_of_worker(row: WorkerRow) -> WorkerFacts:
+    return WorkerFacts(
+        name=f"{row.name} ({row.instance})" if row.name else row.instance,
+        state="draining" if row.running and row.draining else row.state,
+        rooms=f"{row.rooms} of {row.max_rooms}" if row.max_rooms else str(row.rooms),
+        load=f"{row.load:.0%}",
+        version=row.version or "-",
+        url=row.url,
+        seen=moment(rfc3339(row.alive_at)),
+    )
 
 
 def _webhook_section(outlet: WatchedOutlet) -> Section:
@@ -297,16 +349,6 @@ def _worker_facts(worker: WorkerSnapshot) -> Facts:
             "Takes jobs",
             "no, it drains" if worker.draining else "yes" if worker.takes_jobs else "no",
         ),
-    )
-
-
-def _workers_facts(ports: WebPorts) -> Facts:
-    """The workers of a store that several may share."""
-    return tuple(
-        (f"Worker {one.instance}", f"runs since {rfc3339(one.started_at)}")
-        if one.running
-        else (f"Worker {one.instance}", f"ended; last sign of life {rfc3339(one.alive_at)}")
-        for one in ports.workers()[:MOST_NAMED]
     )
 
 

@@ -96,7 +96,8 @@ class OutboxPort:
 class WebPorts:
     """The HTTP side's view of its program.  All functions are called in the loop and are quick."""
 
-    worker: Callable[[], WorkerSnapshot]
+    worker: Callable[[], WorkerSnapshot] | None
+    """None: the program watches nothing."""
     checks: ReadinessChecks
     open_sessions: Callable[[], Iterable[SessionState]]
     """Sessions that have not ended, also those of rooms that are not watched at this moment."""

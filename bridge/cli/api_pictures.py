@@ -19,7 +19,7 @@ from actors.session import QUALITIES, SessionRow
 from bridge.cli.api_connection import ApiTrouble
 from bridge.cli.api_reader import ApiReader
 from bridge.cli.live_rooms import NOT_REGISTERED, RATE_OVER, RoomRow
-from bridge.cli.top_frame import alert_words
+from bridge.cli.top_frame import alert_words, lost_workers
 from bridge.output.harmless import harmless
 
 GROWTH: Final = 0.2
@@ -58,17 +58,27 @@ def api_pictures(reader: ApiReader, *, alone: bool = False) -> Generator[TopPict
 
 def _head(reader: ApiReader) -> Text:
     workers, firing = reader.worker_views(), reader.firing_rules()
-    if not workers:  # `serve` is none.
-        return Text.assemble("a server of all workers answers, ", *alert_words(firing))
-    worker = workers[0]
-    lost = worker.store.lines_lost
+    answering = next((one for one in workers if one.answers), None)
+    words = list[str | tuple[str, str]]()
+    if answering is None or len(workers) > 1:
+        running = [one for one in workers if one.state == "running"]
+        rooms, most = sum(one.rooms for one in running), sum(one.max_rooms for one in running)
+        words += [f"{len(running)} workers run, watch {rooms} of at most {most} rooms, "]
+        words += lost_workers([one.name or one.id for one in workers if one.state == "lost"])
+    else:
+        words += [
+            f"worker answers, watches {answering.rooms} of at most {answering.max_rooms} rooms, "
+        ]
+    if answering is None or answering.store is None:
+        return Text.assemble(*words, *alert_words(firing), "a server of all workers answers")
+    lost = answering.store.lines_lost
     return Text.assemble(
-        f"worker answers, watches {worker.rooms} of at most {worker.max_rooms} rooms, ",
+        *words,
         (f"lines lost {lost}", "bold red" if lost else ""),
         ", ",
         *alert_words(firing),
-        ("registered", "") if worker.registered else (NOT_REGISTERED, "bold red"),
-        f", {harmless(worker.id, 40)}",
+        ("registered", "") if answering.registered else (NOT_REGISTERED, "bold red"),
+        f", {harmless(answering.id, 40)}",
     )
 
 

@@ -52,6 +52,10 @@ def query_of(filters: Filters) -> dict[str, object]:
     return query
 
 
+def _unix(time: str | None, otherwise: float) -> float:
+    return otherwise if time is None else datetime.fromisoformat(time).timestamp()
+
+
 @final
 class ApiReader:
     """See `SessionReader`.  Every method may raise `ApiTrouble`."""
@@ -64,13 +68,30 @@ class ApiReader:
         self._connection.get(API, ApiIndex)
 
     def worker_views(self) -> tuple[WorkerView, ...]:
-        """The worker that answers, as it describes itself."""
+        """The workers; the one that answers describes itself, the first one."""
         return self._connection.get(f"{API}/workers", WorkerList).workers
 
     def workers(self) -> list[WorkerRow]:
-        """See `SessionReader`.  It answers, so it runs; its start is not known from here."""
+        """See `SessionReader`.  The worker that answers runs; a server of all workers may show
+        some that do not."""
         now = datetime.now(UTC).timestamp()
-        return [WorkerRow(one.id, 0, now, now, running=True) for one in self.worker_views()]
+        return [
+            WorkerRow(
+                one.id,
+                0,
+                _unix(one.started_at, now),
+                now if one.answers else _unix(one.last_seen, now),
+                running=one.state == "running",
+                name=one.name or "",
+                version=one.version,
+                url=one.url or "",
+                rooms=one.rooms,
+                max_rooms=one.max_rooms,
+                load=one.load,
+                draining=one.draining,
+            )
+            for one in self.worker_views()
+        ]
 
     def count(self) -> int:
         """See `SessionReader`.  The API does not count."""

@@ -22,7 +22,6 @@ from actors.journal.session_reader import (
     NoStore,
     StoreRefused,
     WorkerRow,
-    newest_worker,
 )
 from actors.session import QUALITIES, SessionState
 from actors.session.view import coverage, totals
@@ -48,6 +47,8 @@ class StoreSnapshot:
     live: Sequence[LiveSession]
     trouble: str | None = None
     """Why the store cannot be read; the rest is then as it was before."""
+    workers: Sequence[WorkerRow] = ()
+    """All workers of a database that several share."""
 
     @property
     def runs(self) -> bool:
@@ -72,9 +73,11 @@ def snapshots(store: StoreAddress) -> Generator[StoreSnapshot, None, None]:
             opened = _identity(store)
             with open_sessions(store) as reader:
                 while True:
-                    worker = newest_worker(reader)
+                    workers = reader.workers()
+                    worker = next(iter(workers), None)
                     at = worker.alive_at if worker else time.time()
-                    snapshot = StoreSnapshot(at, worker, reader.live())
+                    several = () if store.database_url is None else workers
+                    snapshot = StoreSnapshot(at, worker, reader.live(), workers=several)
                     yield snapshot
                     if _identity(store) != opened:
                         break

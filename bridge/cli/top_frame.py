@@ -37,8 +37,13 @@ def worker_line(snapshot: StoreSnapshot, registered: str, now: float) -> Text:
         )
     silent = now - worker.alive_at > SILENT
     lost = sum(one.lost for one in snapshot.live)
+    running = [one for one in snapshot.workers if one.running]
+    one_runs = len(snapshot.workers) < 2
+    lost_names = [one.name or one.instance for one in snapshot.workers if one.state == "lost"]
     return Text.assemble(
-        f"worker runs {age(now - worker.started_at)}, ",
+        "worker runs " if one_runs else f"{len(running)} workers run, the newest ",
+        f"{age(now - worker.started_at)}, ",
+        *lost_workers(lost_names),
         (f"last sign {ago} ago", "bold red" if silent else ""),
         ", ",
         (f"lines lost {lost}", "bold red" if lost else ""),
@@ -53,6 +58,14 @@ def _alerts(snapshot: StoreSnapshot) -> list[str | tuple[str, str]]:
     """How many alerts fire, where any does."""
     alerts = open_alerts(one.state for one in snapshot.live)
     return alert_words([one.rule for one in alerts if one.phase == "firing"])
+
+
+def lost_workers(names: Sequence[str]) -> list[str | tuple[str, str]]:
+    """The workers that ended without order, for a head."""
+    if not names:
+        return []
+    shown = fit(", ".join(harmless(name, 30) for name in names), 60).rstrip()
+    return [(f"{len(names)} LOST ({shown})", "bold red"), ", "]
 
 
 def alert_words(firing: Sequence[str]) -> list[str | tuple[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, final
 from attrs import Factory, define, field, frozen
 
 from actors.journal.backlog import Backlog
+from actors.journal.session_reader import WorkerRow
 from actors.rooms.run_counters import RunCounters
 from actors.runtime import (
     ActorEnded,
@@ -154,11 +155,14 @@ class Sources:
     runtime: RuntimeCounters
     system: ActorSystem
     backlog: Backlog
-    worker: Callable[[], MeasuredWorker]
+    worker: Callable[[], MeasuredWorker] | None
+    """None: the program watches nothing."""
     webhooks: Mapping[str, int]
     webhooks_dropped: Callable[[], int]
     events: EventSource
     requests: Requests
+    workers: Callable[[], Sequence[WorkerRow]] = tuple
+    """All workers of the store, where there may be several."""
     outlets: Callable[[], Sequence[MeasuredOutlet]] = tuple
     open_sessions: Callable[[], Iterable[SessionState]] = tuple
     """Sessions that have not ended, watched or not."""

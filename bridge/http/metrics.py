@@ -44,6 +44,7 @@ from bridge.http.metric_sources import (
     ROOM_ROLES,
     LiveTotals,
     Mailboxes,
+    MeasuredWorker,
     Scrape,
     Sources,
 )
@@ -68,9 +69,23 @@ class Family:
     labels: tuple[str, ...] = ()
 
 
+def _worker(sources: Sources) -> MeasuredWorker:
+    assert sources.worker is not None
+    return sources.worker()
+
+
 def _load(sources: Sources, scrape: Scrape) -> float:
-    most = sources.worker().max_rooms
+    most = _worker(sources).max_rooms
     return min(1.0, scrape.live.sessions / most) if most else 0.0
+
+
+def _workers(sources: Sources, _: Scrape) -> Mapping[str, float]:
+    """By state; nothing where one worker has a store of its own."""
+    rows = sources.workers()
+    if sources.worker is not None and not rows:
+        return {}
+    states = Counter("draining" if one.running and one.draining else one.state for one in rows)
+    return {state: states[state] for state in ("running", "draining", "ended", "lost")}
 
 
 def _store_lag(sources: Sources, scrape: Scrape) -> float:
@@ -180,10 +195,11 @@ FAMILIES: Final = (
            lambda s, _: s.system.dead_letters.total()),
     # The worker.
     Family("gauge", "worker_registered", "1 while LiveKit knows this worker, else 0.",
-           lambda s, _: float(s.worker().registered)),
+           lambda s, _: float(_worker(s).registered)),
     Family("gauge", "worker_max_rooms", "Rooms that are watched at most.",
-           lambda s, _: s.worker().max_rooms),
+           lambda s, _: _worker(s).max_rooms),
     Family("gauge", "worker_load_ratio", "Share of those that is watched.", _load),
+    Family("gauge", "workers", "Workers of the database by state.", _workers, ("state",)),
     # Time.
     Family("gauge", "clock_offset_seconds",
            "How far this machine's clock is ahead of LiveKit's; NaN while unknown.",
@@ -232,6 +248,13 @@ FAMILIES: Final = (
            lambda s, _: s.events.refused),
 )  # fmt: skip
 """Names are without `PREFIX`, and counters' without `_total`."""
+EVERYWHERE: Final = frozenset({
+    "mailbox_depth", "mailbox_depth_max", "mailbox_messages", "actor_restarts", "actor_crashes",
+    "actor_failures", "actor_escalations", "actor_overruns", "dead_letters", "workers",
+    "http_requests", "event_listeners", "event_listeners_dropped", "event_listeners_refused",
+})  # fmt: skip
+"""Families of a program that watches nothing too (`serve`).  It has no others: sums over all
+programs stay right, and it does not look like a worker that is not registered."""
 
 HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...]] = (
     ("session_duration_seconds", "Of sessions that ended.", lambda run: run.duration),
@@ -324,16 +347,21 @@ class Metrics:
         async with self._one_at_a_time:
             sources = self._sources
             scrape = await self._read()
-            values = [(one, _copy(one.read(sources, scrape))) for one in FAMILIES]
+            watches = sources.worker is not None
+            values = [
+                (one, _copy(one.read(sources, scrape)))
+                for one in FAMILIES
+                if watches or one.name in EVERYWHERE
+            ]
             histograms = [
                 (name, about, list(one.counts), one, one.sum)
-                for name, about, of in HISTOGRAMS
+                for name, about, of in (HISTOGRAMS if watches else ())
                 for one in (of(sources.run),)
             ]
 
             def make() -> bytes:
                 metrics = [_metric(*row) for row in values]
-                metrics += _room_metrics(scrape.live.rooms)
+                metrics += _room_metrics(scrape.live.rooms) if watches else ()
                 metrics += [_histogram(*row) for row in histograms]
                 registry: Any = _Collected(metrics)
                 return (openmetrics.generate_latest if as_openmetrics else generate_latest)(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
+import psycopg
 import pytest
 import trio
 
 from bridge.app.followed_sessions import FollowedSessions, joined
-from bridge.app.serve_role import open_serve_program, serve_settings
+from bridge.app.serve_role import ServeProgram, open_serve_program, serve_settings
 from bridge.cli import main
 from bridge.config.settings import read_settings
 from bridge.postgres.postgres_archive import open_database_store
@@ -19,15 +23,31 @@ from bridge.postgres.postgres_reader import open_database_reader
 from tests.app.agent_program import WAIT
 from tests.store.stored_history import History
 
+MESSAGE = b'"event":"data_message"'
 
-async def receive_until(stream: trio.SocketStream, wanted: bytes) -> None:
-    """Read a response until it has this."""
+
+async def receive_until(stream: trio.SocketStream, wanted: bytes, times: int = 1) -> bytes:
+    """Read a response until it has this so often.  Gives all of it."""
     got = b""
     with trio.fail_after(WAIT):
-        while wanted not in got:
+        while got.count(wanted) < times:
             more = await stream.receive_some()
             assert more, got
             got += more
+    return got
+
+
+@asynccontextmanager
+async def events_of(program: ServeProgram, after: str = "") -> AsyncGenerator[trio.SocketStream]:
+    """The server-sent events of a server, after an id where one is given."""
+    await program.http_ready.wait()
+    address = program.http
+    assert address is not None
+    last = f"Last-Event-ID: {after}\r\n" if after else ""
+    async with await trio.open_tcp_stream(address.host, address.port) as stream:
+        request = f"GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n{last}\r\n"
+        await stream.send_all(request.encode())
+        yield stream
 
 
 async def test_it_shows_the_rooms_sessions_and_events_of_all_workers(
@@ -42,8 +62,12 @@ async def test_it_shows_the_rooms_sessions_and_events_of_all_workers(
     ):
         a.begin("room-of-a", "RM_a")
         await a.write_to(first)
-        journal = b.begin("room-of-b", "RM_b")
+        b.begin("room-of-b", "RM_b")
         await b.write_to(second)
+        with psycopg.connect(database_url, autocommit=True) as db:
+            change = "UPDATE room_actors.workers SET expires = %s WHERE instance = %s"
+            db.execute(change, ("infinity", "a"))
+            db.execute(change, ("-infinity", "b"))  # It is lost.
         async with open_serve_program(settings) as program:
             await program.http_ready.wait()
             address = program.http
@@ -56,18 +80,55 @@ async def test_it_shows_the_rooms_sessions_and_events_of_all_workers(
                 page = (await http.get("/")).text
                 assert "room-of-a" in page
                 assert "room-of-b" in page
-                assert "Worker a" in (await http.get("/system")).text
+                system = (await http.get("/system")).text
+                assert ">running</td>" in system
+                assert ">lost</td>" in system
+                assert [f">{one}</bdi></th>" in system for one in "ab"] == [True, True]
                 assert (await http.get("/api/v1/sessions/RM_b")).json()["worker"] == "worker"
-                assert (await http.get("/api/v1/workers")).json() == {"workers": []}
-                assert "room_actors_worker_registered 0.0" in (await http.get("/metrics")).text
+                workers = (await http.get("/api/v1/workers")).json()["workers"]
+                assert [(one["id"], one["state"], one["answers"]) for one in workers] == [
+                    ("a", "running", False), ("b", "lost", False),
+                ]  # fmt: skip
+                metrics = (await http.get("/metrics")).text
+                assert 'room_actors_workers{state="running"} 1.0' in metrics
+                assert 'room_actors_workers{state="lost"} 1.0' in metrics
+                assert "room_actors_worker_registered" not in metrics
+                assert "room_actors_rooms" not in metrics
                 assert (await http.post("/livekit/webhook", content=b"{}")).status_code == 404
-            async with await trio.open_tcp_stream(address.host, address.port) as stream:
-                request = f"GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n\r\n"
-                await stream.send_all(request.encode())
-                await receive_until(stream, b"id: ")  # It follows from here on.
-                b.talk(journal)
-                await b.write_to(second)
-                await receive_until(stream, b'"room":"room-of-b"')
+
+
+async def test_an_event_id_of_one_server_is_good_at_another(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A place for each worker: nothing is left out, nothing comes twice."""
+    flags = {"database-url": database_url, "http": "127.0.0.1:0", "data-dir": str(tmp_path)}
+    settings = serve_settings(read_settings(flags, {}))
+    a, b = History(), History()
+    async with (
+        open_database_store(database_url, instance="a") as first,
+        open_database_store(database_url, instance="b") as second,
+        open_serve_program(settings) as one_server,
+        open_serve_program(settings) as other_server,
+    ):
+        of_a, of_b = a.begin("room-of-a", "RM_a"), b.begin("room-of-b", "RM_b")
+        await a.write_to(first)
+        await b.write_to(second)
+        async with events_of(one_server) as stream:
+            await receive_until(stream, b"id: ")  # It follows from here on.
+            a.talk(of_a)
+            await a.write_to(first)
+            got = await receive_until(stream, MESSAGE)
+        last = re.findall(rb"id: (\S+)", got)[-1].decode()
+        assert last.count(":") == 2  # A place of each of the two workers.
+        b.talk(of_b)
+        await b.write_to(second)
+        a.talk(of_a)
+        await a.write_to(first)
+        async with events_of(other_server, last) as stream:
+            got = await receive_until(stream, MESSAGE, times=2)
+        assert b"event: gap" not in got
+        rooms = re.findall(rb'"room":"([^"]+)"[^\n]*"event":"data_message"', got)
+        assert sorted(rooms) == [b"room-of-a", b"room-of-b"]
 
 
 async def test_a_page_joins_its_own_rooms_and_those_of_other_workers(database_url: str) -> None:

@@ -264,6 +264,19 @@ def test_what_is_wrong_with_the_worker_stands_out(
     assert [line.plain[s.start : s.end] for s in line.spans if s.style == "bold red"] == red
 
 
+def test_the_head_names_the_workers_of_a_database_that_are_lost() -> None:
+    rows = [
+        WorkerRow("w1", 7, 100.0, 1_000.0, running=True),
+        WorkerRow("w2", 7, 90.0, 1_000.0, running=True),
+        WorkerRow("w3", 7, 80.0, 900.0, running=False, name="node\x1b-3"),
+        WorkerRow("w4", 7, 70.0, 800.0, running=False, draining=True),  # It ended in order.
+    ]
+    line = worker_line(StoreSnapshot(1_000.0, rows[0], (), workers=rows), "registered", 1_000.0)
+    assert line.plain.startswith("2 workers run, the newest 15m")
+    red = [line.plain[s.start : s.end] for s in line.spans if s.style == "bold red"]
+    assert red == ["1 LOST (node\\x1b-3)"]
+
+
 def test_lines_that_were_lost_stand_out() -> None:
     state = Story().state
     snapshot = StoreSnapshot(

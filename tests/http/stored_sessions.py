@@ -46,6 +46,12 @@ RULES = ("alone", "poor")
 
 WORKER: dict[str, Any] = {
     "id": "0123456789ab",
+    "name": None,
+    "state": "running",
+    "answers": True,
+    "url": None,
+    "started_at": None,
+    "last_seen": None,
     "livekit_id": "AW_1",
     "agent_name": "agent",
     "version": "0",

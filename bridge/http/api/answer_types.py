@@ -165,18 +165,30 @@ class WorkerStore(View, frozen=True, kw_only=True):
 
 
 class WorkerView(View, frozen=True, kw_only=True):
-    """The worker that answers."""
+    """A worker.  Some things only the worker that answers knows: of others they are null."""
 
     id: str
     """Its id, the same after a restart."""
+    name: str | None = None
+    """Its name for people; null where it has none beside its id."""
+    state: Literal["running", "ended", "lost"] = "running"
+    """Whether it runs; lost: it gave no sign of life for seconds, and it did not end in order."""
+    answers: bool = True
+    """Whether it is the worker that answers."""
+    url: str | None = None
+    """Where its page is; null where it is not known."""
+    started_at: Time | None = None
+    """When it started; null where it is not known."""
+    last_seen: Time | None = None
+    """Its last sign of life in the database; null where there is none."""
     livekit_id: str | None
-    """Its id at LiveKit; null while it is not registered."""
-    agent_name: str
-    """Name of the agent as which it is registered."""
+    """Its id at LiveKit; null while it is not registered, and of other workers."""
+    agent_name: str | None
+    """Name of the agent as which it is registered; null of other workers."""
     version: str
-    """Version of this program."""
-    registered: bool
-    """Whether it is registered at LiveKit."""
+    """Version of its program."""
+    registered: bool | None
+    """Whether it is registered at LiveKit; null of other workers."""
     draining: bool
     """Whether it is stopping, and takes no more rooms."""
     rooms: Count
@@ -184,18 +196,18 @@ class WorkerView(View, frozen=True, kw_only=True):
     max_rooms: Count
     """Rooms that it watches at most."""
     load: Share
-    """The load that it reports to LiveKit."""
-    waiting: WaitingRooms
-    """Rooms that have no place."""
-    store: WorkerStore
-    """How its writing goes."""
+    """The share of its rooms that is taken, as it reports it."""
+    waiting: WaitingRooms | None
+    """Rooms that have no place; null of other workers."""
+    store: WorkerStore | None
+    """How its writing goes; null of other workers."""
 
 
 class WorkerList(View, frozen=True, kw_only=True):
     """The workers."""
 
     workers: tuple[WorkerView, ...]
-    """Only the worker that answers; none where the program watches nothing (`serve`)."""
+    """The worker that answers, first.  With a database also all others, those that run first."""
 
 
 class EndpointView(View, frozen=True, kw_only=True):

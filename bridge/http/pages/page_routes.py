@@ -78,6 +78,20 @@ class Section:
 
 
 @frozen
+class WorkerFacts:
+    """One worker of a database, in words."""
+
+    name: str
+    state: str
+    rooms: str
+    load: str
+    version: str
+    url: str
+    seen: str
+    """Its last sign of life."""
+
+
+@frozen
 class System:
     """The data of the system page.  `parts` and `dead_letters` are called in the loop and must be
     quick."""
@@ -86,6 +100,8 @@ class System:
     parts: Callable[[], Iterable[Section]]
     dead_letters: Callable[[], Mapping[str, int]]
     """Their number by actor's path and message: `/a/b Add`."""
+    workers: Callable[[], Iterable[WorkerFacts]] = tuple
+    """All workers of the store, where there may be several."""
 
 
 @final
@@ -281,7 +297,7 @@ class Pages:
         root = await self._system.tree()
         letters = dict(self._system.dead_letters())
         names = {state.room_sid: state.room for state in self._live()}
-        parts = list(self._system.parts())
+        parts, workers = list(self._system.parts()), list(self._system.workers())
 
         def draw() -> str:
             most_first = sorted(letters.items(), key=lambda item: -item[1])
@@ -290,6 +306,7 @@ class Pages:
                 "system.html",
                 **frame_of(request, "/system", live=True),
                 parts=parts,
+                workers=workers,
                 rows=list(actor_tree.rows(root, names)),
                 letters=[
                     (actor or message, message, count) for (actor, _, message), count in split
