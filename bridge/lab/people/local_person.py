@@ -198,6 +198,10 @@ class LocalPerson:
         await writer.aclose()
         return {}
 
+    async def send_bytes(self, data: str, name: str, topic: str) -> Json:
+        await self._me.send_bytes(base64.b64decode(data), name=name, topic=topic)
+        return {}
+
     async def publish_data_track(self, name: str) -> Json:
         track = await self._me.publish_data_track(name=name)
         self._data_tracks[track.info.sid] = track
@@ -259,6 +263,7 @@ ORDERS: Final[dict[str, Callable[..., Awaitable[Json]]]] = {
     "send_data": LocalPerson.send_data,
     "send_text": LocalPerson.send_text,
     "send_file": LocalPerson.send_file,
+    "send_bytes": LocalPerson.send_bytes,
     "publish_data_track": LocalPerson.publish_data_track,
     "unpublish_data_track": LocalPerson.unpublish_data_track,
     "set_name": LocalPerson.set_name,

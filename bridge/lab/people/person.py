@@ -163,6 +163,13 @@ class Person:
         answer = await self._ask("send_file", data=content, name=name, topic=topic)
         self._did("sent_file", answer, size=len(data), topic=topic)
 
+    async def send_bytes(self, data: bytes, *, name: str, topic: str) -> None:
+        """Send a byte stream of which everything is known at once, as an agent does: a short one is
+        a single packet."""
+        content = base64.b64encode(data).decode()
+        answer = await self._ask("send_bytes", data=content, name=name, topic=topic)
+        self._did("sent_file", answer, size=len(data), topic=topic)
+
     def _sent(self, answer: dict[str, Any], payload: bytes, **data: Any) -> None:
         data["to"] = tuple(data["to"])
         self._did("sent", answer, size=len(payload), format=payload_format(payload), **data)

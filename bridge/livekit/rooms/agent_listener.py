@@ -7,7 +7,7 @@ waits, bounded, until the kind of the sender is known.  It may also come after t
 The usage of models comes at least once a second, as running totals.  The newest one waits, and
 comes with the next turn of the agent, or when the agent leaves.
 
-`arrived` and `is_taken` run on native threads, everything else on the trio thread.
+`take_part` and `is_taken` run on native threads, everything else on the trio thread.
 """
 
 from __future__ import annotations

@@ -1,19 +1,28 @@
 """Streams of agents, put together from the native library's own events.
 
-The native library tells of each stream twice: as a stream that opened, which a reader of the SDK
-reads with requests of its own, and as the parts that came.  The parts have the whole content, so
-the reader is given back unread.  A message costs no task, no request and one wake-up.
+The native library tells of each stream twice: as a stream that opened, which has a reader, and as
+the parts that came.
 
-All methods but `forget` run on native threads.
+* Bytes whose length is known are read whole, with one request to the native library.  A sender that
+  knows all of them sends them inside the header (livekit-agents does), and such a stream has no
+  other parts.  Answers may overtake one another, so each sender's streams are given in the order in
+  which they opened.
+* Other streams are put together from their parts, and their reader is given back unread.  They cost
+  no request.
+
+No message costs a task.  All methods but `forget` run on native threads.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Lock
 from typing import Final
 
-from attrs import define, field, frozen
-from livekit.rtc._proto import room_pb2
+from attrs import define, evolve, field, frozen
+from livekit.rtc._proto import data_stream_pb2, room_pb2
 
 from bridge.livekit.rooms import seams
 
@@ -61,6 +70,16 @@ class _OpenStream:
         )
 
 
+@define(eq=False)
+class _ReadStream:
+    """A stream that is read whole."""
+
+    began_at: float
+    stream: AgentStream
+    content: bytes | None = None
+    """None until it was read."""
+
+
 class AgentStreams:
     """The streams of one room.  `done` gets each one at its end, on a native thread."""
 
@@ -71,14 +90,46 @@ class AgentStreams:
         self._done = done
         self._open: dict[str, _OpenStream] = {}
         """By the stream's id, the oldest first."""
+        self._read: dict[str, deque[_ReadStream]] = {}
+        """Streams of each sender that are read whole, in the order in which they opened."""
+        self._reading = Lock()
 
-    def is_taken(self, event: room_pb2.RoomEvent, name: str) -> bool:
-        """True for a stream that opened and that is read here.  Its reader is given back."""
-        reader = getattr(event, name).reader
+    def is_taken(self, at: float, event: room_pb2.RoomEvent, name: str) -> bool:
+        """True for a stream that opened and that is read here."""
+        opened = getattr(event, name)
+        reader = opened.reader
         if reader.info.topic not in self._topics:
             return False
-        seams.drop(reader.handle)
+        if not _is_read_whole(name, reader.info) or reader.info.total_length > MOST_BYTES:
+            seams.drop(reader.handle)
+            return True
+        stream = AgentStream(
+            opened.participant_identity,
+            reader.info.topic,
+            at,
+            b"",
+            dict(reader.info.attributes),
+        )
+        one = _ReadStream(at, stream)
+        with self._reading:
+            mine = self._read.setdefault(stream.identity, deque())
+            if len(mine) >= MOST_OPEN:
+                mine.popleft()
+            mine.append(one)
+        seams.read_bytes(reader.handle, partial(self._take_content, one))
         return True
+
+    def _take_content(self, one: _ReadStream, content: bytes) -> None:
+        """A stream was read; the content is empty where it broke off."""
+        one.content = content
+        with self._reading:
+            mine = self._read.get(one.stream.identity)
+            while mine and mine[0].content is not None:
+                ready = mine.popleft()
+                if ready.content:
+                    self._done(ready.began_at, evolve(ready.stream, content=ready.content))
+            if mine is not None and not mine:
+                del self._read[one.stream.identity]
 
     def take_part(self, at: float, event: room_pb2.RoomEvent, name: str) -> None:
         """One part of a stream of this room came."""
@@ -94,6 +145,8 @@ class AgentStreams:
         header = received.header
         if header.topic not in self._topics:
             return
+        if header.HasField("byte_header") and header.HasField("total_length"):
+            return  # It is read whole.
         while len(self._open) >= MOST_OPEN:
             self._open.pop(next(iter(self._open)), None)
         self._open[header.stream_id] = _OpenStream(
@@ -122,9 +175,18 @@ class AgentStreams:
 
     def forget(self, identity: str | None = None) -> list[AgentStream]:
         """The streams of somebody who left, or of all, that never ended.  On the trio thread."""
+        with self._reading:
+            if identity is None:
+                self._read.clear()
+            else:
+                self._read.pop(identity, None)
         broken = list[AgentStream]()
         for key, stream in tuple(self._open.items()):
             if identity is None or stream.identity == identity:
                 self._open.pop(key, None)
                 broken.append(stream.whole(broken=True))
         return broken
+
+
+def _is_read_whole(name: str, info: data_stream_pb2.ByteStreamInfo) -> bool:
+    return name == "byte_stream_opened" and info.HasField("total_length")

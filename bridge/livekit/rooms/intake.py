@@ -182,9 +182,10 @@ class Intake(sdk_events.TranslationContext):
             if name in PARTS:
                 self.agents.take_part(self._clock(), event.room_event, name)
             return
-        if name in OPENED and self.agents.is_taken(event.room_event, name):
+        at = self._clock()
+        if name in OPENED and self.agents.is_taken(at, event.room_event, name):
             return
-        item = (self._clock(), name, event)
+        item = (at, name, event)
         if len(queue) < QUEUE_LIMIT:
             queue.put(item)
         else:

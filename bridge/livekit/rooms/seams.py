@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import itertools
 import logging
 import os
 from collections.abc import Callable, Generator
@@ -118,8 +119,10 @@ def _demux_fits() -> bool:
     finally:
         del _routes[_NOBODY]
     messages = set(room_pb2.RoomEvent.DESCRIPTOR.fields_by_name)
+    reading = {field.name for field in ffi_pb2.FfiRequest().byte_read_all.DESCRIPTOR.fields}
     return (
         came == [event]
+        and reading == {"reader_handle", "request_async_id"}
         and messages >= {"eos", "data_packet_received", "active_speakers_changed"}
         and _uses(rtc.Room.connect, "_listen_task", "_ffi_queue", "ready_for_room_event")
         and _uses(rtc.Room._listen_task, "_ffi_queue", "_on_room_event")
@@ -290,6 +293,10 @@ _NOBODY: Final = 2**64 - 1
 """A handle that the native side, which counts upwards, never assigns."""
 _routes: Final[dict[int, Route]] = {}
 """By handle of a room or a local participant: the function that takes its events."""
+_readings: Final[dict[int, Callable[[bytes], None]]] = {}
+"""By request to read a stream: the function that takes its content."""
+_numbers: Final = itertools.count(2**62)
+"""Of those requests.  The native side counts its own from 1."""
 
 
 def _route_events() -> None:
@@ -309,6 +316,12 @@ def _route_events() -> None:
         handle = (
             event.room_event.room_handle or event.rpc_method_invocation.local_participant_handle
         )
+        if not handle and _readings:
+            read = event.byte_stream_reader_read_all
+            take = _readings.pop(read.async_id, None)
+            if take is not None:
+                take(read.content)
+                return
         _routes.get(handle, stock)(event)
 
     queue.put = put
@@ -409,6 +422,20 @@ def take_payload(message: room_pb2.UserPacket) -> bytes:
     payload = ctypes.string_at(content.data_ptr, content.data_len)
     drop(message.data.handle)
     return payload
+
+
+def read_bytes(owned: handle_pb2.FfiOwnedHandle, take: Callable[[bytes], None]) -> None:
+    """Read a byte stream that opened to its end, which gives its reader back.
+
+    `take` gets the content on a native thread, or nothing where the stream broke off.  Called on
+    any thread.  The events must be routed (`DemuxedRoom`).
+    """
+    number = next(_numbers)
+    request = ffi_pb2.FfiRequest()
+    request.byte_read_all.reader_handle = owned.id
+    request.byte_read_all.request_async_id = number
+    _readings[number] = take
+    FfiClient.instance.request(request)
 
 
 def drop(owned: handle_pb2.FfiOwnedHandle) -> None:

@@ -22,6 +22,7 @@ from actors.session.agent_reports import (
     ModelUsage,
 )
 from actors.session.events import AttachmentReceived, DataReceived, RoomEvent
+from bridge.lab.people import Person
 from bridge.livekit.rooms import agent_streams
 from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, Arrival, Sender
 from bridge.livekit.rooms.agent_speech import AgentSpeech, RoomName
@@ -110,15 +111,27 @@ async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealSt
         event(error=pb.AgentSessionEvent.Error(message=ERROR)),
         event(user_input_transcribed=pb.AgentSessionEvent.UserInputTranscribed(transcript=SECRET)),
         pb.AgentSessionMessage(response=pb.SessionResponse(get_agent_info=prompt)),
+    ]  # fmt: skip
+    later = [
         usage(200),
         pb.AgentSessionMessage(response=pb.SessionResponse(get_framework_info=info)),
-    ]  # fmt: skip
+    ]
+
+    async def send_all(sender: Person, messages: list[pb.AgentSessionMessage]) -> None:
+        for number, message in enumerate(messages):
+            # An agent sends each as one packet; one way must not overtake the other.
+            send = sender.send_file if number % 3 == 0 else sender.send_bytes
+            await send(message.SerializeToString(), name="AS_1", topic=TOPIC)
+
     async with real.open(recorder):
         await recorder.until(lambda: {AGENT, "mallory"} <= set(recorder.known()), "both")
         await mallory.send_file(b"\xff no message", name="AS_0", topic=TOPIC)
         for sender in (mallory, agent):
-            for message in messages:
-                await sender.send_file(message.SerializeToString(), name="AS_1", topic=TOPIC)
+            await send_all(sender, messages)
+        # The newest totals come with a turn: these must not be there yet.
+        await recorder.wait(AgentUsageReported)
+        for sender in (mallory, agent):
+            await send_all(sender, later)
         await recorder.wait(AgentVersionReported)
         await agent.leave()
         # The totals come with the next turn, or when the agent leaves.
