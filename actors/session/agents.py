@@ -138,7 +138,7 @@ def _begin_run(
     run = _run(state, identity)
     entries.add(
         joined_at,
-        "agent_started",
+        "agent_joined",
         identity=identity,
         agent=name,
         job=job,

@@ -71,7 +71,7 @@ ENTRY_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "recording_failed": ("rule", "error"),
     "recording_lost": ("id", "kind"),
     "recording_resumed": ("id", "kind"),
-    "agent_started": ("identity", "agent", "job", "after"),
+    "agent_joined": ("identity", "agent", "job", "after"),
     "agent_state": ("identity", "state"),
     "agent_turn": (
         "identity",

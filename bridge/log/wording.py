@@ -228,7 +228,7 @@ SESSION_LINES: Final[Mapping[str, Template]] = {
     "recording_lost": "Nobody records although LiveKit says so: {kind} ({id});"
     " its egress worker may have died",
     "recording_resumed": "Recorded again: {kind} ({id})",
-    "agent_started": "Agent started: {agent} as {identity}",
+    "agent_joined": "Agent joined: {agent} as {identity}",
     "agent_state": "Agent {identity} is {state}",
     "agent_turn": "Turn of {role} with {identity}: {seconds} s (delay {delay} s)",
     "agent_tool_call": "Tool {tool} called by {identity}: {result} ({seconds} s)",

@@ -25,7 +25,7 @@ from actors.session.time_text import rfc3339
 from actors.session.timeline_entry import ENTRY_KEYS, TimelineEntry
 from bridge.log.sink import BUFFER_LIMIT, Sink
 from bridge.log.structured_log import configure_logging, log_entry
-from bridge.log.wording import SESSION_LINES, TEMPLATES, line_of
+from bridge.log.wording import ROOM_LINES, SESSION_LINES, TEMPLATES, WORKER_LINES, line_of
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e30.c2lnbmF0dXJl"
 SECRET = "a-long-secret-word"
@@ -268,6 +268,10 @@ def test_every_line_of_a_session_names_its_room_once() -> None:
 
 def test_every_entry_of_a_session_has_a_template() -> None:
     assert set(SESSION_LINES) == set(ENTRY_KEYS)
+
+
+def test_an_entry_of_a_session_and_a_line_of_the_program_never_have_one_name() -> None:
+    assert not ROOM_LINES.keys() & WORKER_LINES.keys()
 
 
 @pytest.mark.parametrize("event", [*TEMPLATES, "anything_else"])

@@ -322,7 +322,7 @@ def test_an_agent_that_never_comes_is_missing_and_one_that_comes_then_is_late() 
     assert (missing.data["agent"], missing.data["identity"]) == ("helper", None)
     named = {"lk.agent_name": "helper"}
     entries = one.joined(15, person(AGENT, "PA_2", 15, kind="agent", attributes=named))
-    assert names(entries)[1:] == ["agent_problem", "agent_started"]
+    assert names(entries)[1:] == ["agent_problem", "agent_joined"]
     assert (entries[1].data["problem"], entries[2].data["after"]) == ("late", 13)
     (run,) = one.participant(AGENT)["agent"]["runs"]
     assert (run["late"], clock(run["dispatched_at"])) == (True, 2)
@@ -340,7 +340,7 @@ def test_an_agent_that_joins_in_time_is_not_missing_in_whatever_order_we_learn_i
         named = {"lk.agent_name": "helper"}
         one.joined(2, person(AGENT, "PA_2", 2, kind="agent", attributes=named))
         one.tick(60)
-        assert one.entries[-1].event == "agent_started"
+        assert one.entries[-1].event == "agent_joined"
     one = Story(person("alice", "PA_1"))
     one.receive(dispatch(0.5, "AJ_1"))  # a worker took it: its process starts
     assert one.deadline == 20.5
