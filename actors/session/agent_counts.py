@@ -3,7 +3,7 @@ the next one; entries are added to `entries`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from actors.session.agent_reports import (
@@ -14,11 +14,14 @@ from actors.session.agent_reports import (
     ModelUsage,
 )
 from actors.session.agent_run import (
+    COMPONENTS,
+    MAX_COMPONENT_SAMPLE,
     MAX_MODELS,
     MAX_OPEN_CALLS,
     AgentEnd,
     AgentError,
     AgentRun,
+    DelaySample,
     OpenCall,
     add_amounts,
     delay_or_none,
@@ -59,7 +62,12 @@ def add_turn(run: AgentRun, turn: AgentTurn, at: float, entries: EntryList) -> A
             interruptions=run.interruptions + turn.interrupted,
             delays=run.delays if delay is None else run.delays.add(delay),
         )
-    run = change(run, turns=run.turns + 1, user_turns=run.user_turns + (not agent))
+    run = change(
+        run,
+        turns=run.turns + 1,
+        user_turns=run.user_turns + (not agent),
+        components=_with_components(run, turn),
+    )
     began = at if turn.began_at is None else run.to_our_clock(turn.began_at, at)
     seconds = None
     if turn.began_at is not None and turn.ended_at is not None:
@@ -82,6 +90,16 @@ def add_turn(run: AgentRun, turn: AgentTurn, at: float, entries: EntryList) -> A
         interrupted=turn.interrupted,
     )
     return run
+
+
+def _with_components(run: AgentRun, turn: AgentTurn) -> Mapping[str, DelaySample]:
+    seconds = {name: delay_or_none(getattr(turn, name)) for name in COMPONENTS}
+    more = {
+        name: run.components.get(name, DelaySample()).add(one, MAX_COMPONENT_SAMPLE)
+        for name, one in seconds.items()
+        if one is not None
+    }
+    return {**run.components, **more} if more else run.components
 
 
 def add_call(run: AgentRun, call: AgentCall, at: float, entries: EntryList) -> AgentRun:

@@ -33,6 +33,10 @@ MAX_ITEMS: Final = 1_024
 """Ids of turns and calls of one run that are known again: the newest."""
 MAX_SAMPLE: Final = 256
 """Delays of one run that the percentiles are made of."""
+MAX_COMPONENT_SAMPLE: Final = 64
+"""The same of each component."""
+COMPONENTS: Final = ("first_token", "first_byte", "transcription_delay", "end_of_turn_delay")
+"""Parts of a delay, as a turn has them."""
 MAX_OPEN_CALLS: Final = 32
 MAX_MODELS: Final = 32
 LONGEST: Final = 86_400.0
@@ -59,7 +63,7 @@ _DIGEST: Final = 8
 
 @frozen
 class DelaySample:
-    """Delays in seconds.  Of more than `MAX_SAMPLE` every second one is left out, again and again:
+    """Delays in seconds.  Of more than `most` every second one is left out, again and again:
     those that stay are spread evenly over the run."""
 
     count: int = 0
@@ -67,11 +71,11 @@ class DelaySample:
     every: int = 1
     """Each so-many-th delay is in `values`."""
 
-    def add(self, seconds: float) -> DelaySample:
+    def add(self, seconds: float, most: int = MAX_SAMPLE) -> DelaySample:
         values, every = self.values, self.every
         if self.count % every == 0:
             values = (*values, seconds)
-        if len(values) > MAX_SAMPLE:
+        if len(values) > most:
             values, every = values[::2], every * 2
         return DelaySample(self.count + 1, values, every)
 
@@ -147,6 +151,8 @@ class AgentRun:
     interruptions: int = 0
     """Turns of the agent that were interrupted."""
     delays: DelaySample = DelaySample()
+    components: Mapping[str, DelaySample] = field(factory=dict[str, DelaySample])
+    """The parts of delays, by `COMPONENTS`."""
     tool_calls: int = 0
     tool_errors: int = 0
     tool_cancelled: int = 0

@@ -19,6 +19,46 @@ class DelayView(View, frozen=True, kw_only=True):
     """19 of 20 answers began within it."""
 
 
+class DelayCountsView(View, frozen=True, kw_only=True):
+    """Delays of one kind, so that those of several sessions can be put together."""
+
+    p50: Seconds | None
+    """Half of them are within it."""
+    p95: Seconds | None
+    """19 of 20 are within it."""
+    counts: Mapping[str, Count]
+    """Their number by their seconds, rounded: to 0.02 below 2, to 0.1 below 10, else to 1.  Of very
+    many a part of them."""
+
+
+class AgentTotalsView(View, frozen=True, kw_only=True):
+    """All runs of the agents with one name in a session."""
+
+    name: str
+    """Name of the agent."""
+    runs: Count
+    """Runs that began."""
+    missing: Count
+    """Dispatches of which no agent ever came."""
+    turns: Count
+    """Turns of the agent and its user."""
+    user_turns: Count
+    """Turns of its user."""
+    interruptions: Count
+    """Turns of the agent that were interrupted."""
+    tool_calls: Count
+    """Calls of tools."""
+    tool_errors: Count
+    """Calls of tools that failed."""
+    errors: Count
+    """Errors that it reported."""
+    delays: Mapping[str, DelayCountsView]
+    """Delays by kind: `answer` is from the end of the user's speech to the begin of the agent's;
+    `transcription_delay`, `end_of_turn_delay`, `first_token` and `first_byte` are parts of it."""
+    usage: Mapping[str, Mapping[str, float]]
+    """What its models used: by kind (`llm`, `tts`, `stt`), then by what was counted."""
+
+
 class AgentErrorView(View, frozen=True, kw_only=True):
     """An error that an agent reported, without its text."""
 

@@ -23,6 +23,7 @@ from typing import Final, TypeVar, cast
 from attrs import frozen
 from msgspec.structs import asdict
 
+from actors.session.agent_totals import agent_totals
 from actors.session.bounds import OTHER
 from actors.session.end_reasons import FOUND_ENDED
 from actors.session.entry_types import ENTRY_FIELDS, EntryView
@@ -242,6 +243,7 @@ def _row(
         entered_after=None if entered is None else rounded(entered),
         coverage=round(coverage(state, until), 4),
         encrypted=state.encrypted,
+        agents=agent_totals(state.agents),
         gaps=_gaps(state, until),
         clock_offset=None if offset is None else round(offset, 3) + 0.0,  # never -0.0
         metadata=state.metadata,

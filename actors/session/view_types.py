@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from actors.session.agent_view_types import AgentView
+from actors.session.agent_view_types import AgentTotalsView, AgentView
 from actors.session.entry_types import EntryView, Time
 from actors.session.events import GapReason
 from actors.session.room_info import ParticipantKind, Quality, TrackKind, TrackSource
@@ -343,6 +343,8 @@ class SessionRow(View, frozen=True, kw_only=True):
     """Recordings of the room, oldest first."""
     active_recording: bool | None
     """Whether the room itself says that it is recorded; null where nobody watches it."""
+    agents: tuple[AgentTotalsView, ...] | None
+    """What agents did, by their name; null where none was dispatched or came."""
 
 
 class SessionView(SessionRow, frozen=True, kw_only=True):

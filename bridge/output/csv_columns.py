@@ -17,6 +17,8 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from actors.journal.attendance import AttendanceRow
 from actors.session import QUALITIES, JoinView, ParticipantView, SessionRow
+from actors.session.agent_totals import ANSWER, in_order, merged, percentile_of
+from actors.session.agent_view_types import AgentTotalsView
 from bridge.output.harmless import harmless
 
 R = TypeVar("R")
@@ -54,6 +56,49 @@ def _of_messages(key: str) -> Callable[[SessionRow], object]:
     return lambda row: None if row.data_messages is None else read(row.data_messages)
 
 
+USAGE: Final = (
+    ("input_tokens", "llm", "input_tokens"),
+    ("output_tokens", "llm", "output_tokens"),
+    ("characters", "tts", "characters_count"),
+    ("spoken_seconds", "tts", "audio_duration"),
+    ("heard_seconds", "stt", "audio_duration"),
+)
+"""Usage that tables show: its name, the kind of model, and LiveKit's name."""
+
+
+def usage_of(agent: AgentTotalsView, kind: str, what: str) -> float:
+    """An amount of usage; 0 where there is none."""
+    return agent.usage.get(kind, {}).get(what, 0.0)
+
+
+def _of_usage(kind: str, what: str) -> Callable[[AgentTotalsView], float]:
+    return lambda agent: usage_of(agent, kind, what)
+
+
+def _of_agents(read: Callable[[AgentTotalsView], float]) -> Callable[[SessionRow], object]:
+    """The sum over all agents; empty where there was none."""
+
+    def total(row: SessionRow) -> object:
+        return None if row.agents is None else _whole(sum(map(read, row.agents)))
+
+    return total
+
+
+def _whole(amount: float) -> float:
+    """Without a fraction where it is a whole number."""
+    return int(amount) if amount == int(amount) else round(amount, 3)
+
+
+def _of_delays(share: float) -> Callable[[SessionRow], object]:
+    def percentile(row: SessionRow) -> object:
+        delays = [one.delays[ANSWER] for one in row.agents or () if ANSWER in one.delays]
+        if len(delays) == 1:  # exactly
+            return delays[0].p50 if share == 0.5 else delays[0].p95
+        return percentile_of(in_order(merged(one.counts for one in delays)), share)
+
+    return percentile
+
+
 SESSION_COLUMNS: Final[Columns[SessionRow]] = {
     **{
         name: attrgetter(name)
@@ -81,6 +126,20 @@ SESSION_COLUMNS: Final[Columns[SessionRow]] = {
     "recordings": lambda row: None if row.recordings is None else len(row.recordings),
     **{f"quality_{level}": attrgetter(f"quality.{level}") for level in QUALITIES},
     "talk_seconds": lambda row: row.talk.seconds,
+    "agents": lambda row: None if row.agents is None else " ".join(one.name for one in row.agents),
+    **{
+        f"agent_{name}": _of_agents(attrgetter(name))
+        for name in (
+            "turns", "interruptions", "tool_calls", "tool_errors", "errors", "missing",
+        )
+    },
+    **{
+        f"agent_delay_{name}": _of_delays(share) for name, share in (("p50", 0.5), ("p95", 0.95))
+    },
+    **{
+        f"agent_{name}": _of_agents(_of_usage(kind, what))
+        for name, kind, what in USAGE
+    },
     "metadata": lambda row: row.metadata,
     "worker": lambda row: row.worker,
     "agent_name": lambda row: row.agent_name,

@@ -20,6 +20,9 @@ from bridge.output.ascii_json import json_text
 
 _Tree: TypeAlias = "dict[str, _Tree | None]"
 
+_NO_AGENTS: Final = ',"agents":null}'
+"""The end of the text of such a row.  It is not stored; all others end in a list."""
+
 _decode: Final = msgspec.json.Decoder(SessionRow).decode
 _EMPTY: Final = cast(
     "dict[str, object]",
@@ -45,7 +48,9 @@ def encode_row(state: SessionState) -> tuple[SessionRow, str]:
     The text is ASCII: a name that is no UTF-8 must not block a batch for ever.
     """
     row = session_row(state, state.last_at)
-    return row, json_text(row)
+    # Most sessions have no agent: then the row has nothing of agents.
+    text = json_text(row)
+    return row, f"{text[: -len(_NO_AGENTS)]}}}" if text.endswith(_NO_AGENTS) else text
 
 
 def decode_row(text: str, form: str, state: bytes) -> SessionRow:
@@ -56,7 +61,7 @@ def decode_row(text: str, form: str, state: bytes) -> SessionRow:
     """
     if form == FORM:
         with suppress(msgspec.MsgspecError):
-            return _decode(text)
+            return _decode(text if text.endswith("]}") else f"{text[:-1]}{_NO_AGENTS}")
     try:
         return encode_row(decode_state(state))[0]
     except Unreadable:

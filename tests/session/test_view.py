@@ -20,7 +20,7 @@ ROW = {
     "started_at", "ended_at", "duration", "entered_after", "coverage", "encrypted", "gaps",
     "clock_offset", "metadata",
     "people", "people_seconds", "first_media_after", "track_counts", "data_messages", "truncated",
-    "quality", "talk", "recordings", "active_recording",
+    "quality", "talk", "recordings", "active_recording", "agents",
 }  # fmt: skip
 PERSON = {
     "identity", "person", "name", "kind", "sids", "joins", "seconds", "metadata", "attributes",

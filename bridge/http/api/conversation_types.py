@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from actors.journal.conversation_texts import ConversationText
+from actors.journal.conversations import ToolCallView, TurnView
+from actors.session.agent_view_types import AgentView
 from actors.session.entry_types import Time
 from actors.session.time_text import rfc3339
 from actors.session.view_base import View
@@ -53,6 +55,41 @@ class TranscriptAnswer(View, frozen=True, kw_only=True):
     """The oldest first; empty where no texts are kept."""
     next: str | None
     """The `cursor` of the next page; null where this is the last."""
+
+
+class TurnsAnswer(View, frozen=True, kw_only=True):
+    """The turns of one session's conversations with agents."""
+
+    session: str
+    """Id of the session."""
+    room: str
+    """Name of the room."""
+    turns: tuple[TurnView, ...] | None
+    """The oldest first; null where the session's timeline is not kept any more."""
+    calls: tuple[ToolCallView, ...]
+    """Calls of tools after the last answer."""
+    next: str | None
+    """The `cursor` of the next page; null where this is the last."""
+
+
+class SessionAgent(View, frozen=True, kw_only=True):
+    """One agent of a session, with its runs."""
+
+    identity: str
+    """Its identity in the room."""
+    agent: AgentView
+    """What it is called and what it did."""
+
+
+class RunsAnswer(View, frozen=True, kw_only=True):
+    """The runs of agents in one session."""
+
+    session: str
+    """Id of the session."""
+    room: str
+    """Name of the room."""
+    agents: tuple[SessionAgent, ...]
+    """In the order of first sight."""
 
 
 class TextList(View, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from actors.journal import attendance
+from actors.journal import agent_statistics, attendance, conversations
+from actors.journal.agent_statistics import AgentStatisticsList
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM
 from actors.session import agent_view_types, entry_types, view_types
 from bridge.http.api import answer_types, conversation_types
@@ -38,7 +39,12 @@ from bridge.http.api.answer_types import (
     SessionList,
     WorkerList,
 )
-from bridge.http.api.conversation_types import TextList, TranscriptAnswer
+from bridge.http.api.conversation_types import (
+    RunsAnswer,
+    TextList,
+    TranscriptAnswer,
+    TurnsAnswer,
+)
 from bridge.http.api.field_sentences import field_sentences
 from bridge.http.api.openapi_parts import (
     ELSEWHERE,
@@ -55,6 +61,7 @@ from bridge.http.api.openapi_parts import (
     schema_ref,
 )
 from bridge.http.api.query import (
+    AGENT_PARAMETERS,
     ALERT_PARAMETERS,
     ATTENDANCE_PARAMETERS,
     DAY_PARAMETERS,
@@ -65,6 +72,7 @@ from bridge.http.api.query import (
     ROOMS_LIMIT,
     TEXT_PARAMETERS,
     TRANSCRIPT_PARAMETERS,
+    TURN_PARAMETERS,
     VISIT_PARAMETERS,
 )
 from bridge.output.text import did_you_mean
@@ -72,7 +80,7 @@ from bridge.output.text import did_you_mean
 ANSWERS: Final = (
     ActorTree, AlertList, Alive, AnnouncementOrder, AnnouncementView, ApiIndex, AttendanceList,
     DayList, OutboxAnswer, PersonAnswer, Problem, Ready, RoomList, SessionAnswer, SessionList,
-    TextList, TranscriptAnswer, WorkerList,
+    AgentStatisticsList, RunsAnswer, TextList, TranscriptAnswer, TurnsAnswer, WorkerList,
 )  # fmt: skip
 """The classes of whole answers; those of their parts come with them."""
 
@@ -82,7 +90,14 @@ def schemas() -> Mapping[str, Schema]:
     """Every class of an answer as JSON Schema, by its name."""
     _, schemas = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
     sentences = field_sentences(
-        entry_types, view_types, agent_view_types, attendance, answer_types, conversation_types
+        entry_types,
+        view_types,
+        agent_view_types,
+        agent_statistics,
+        attendance,
+        conversations,
+        answer_types,
+        conversation_types,
     )
     for name, schema in schemas.items():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -97,6 +112,11 @@ _LINK: Final = {"Link": {"description": 'The page after this, as rel="next".', "
 _ETAG: Final = {"ETag": {"description": "Of a session that has ended.", "schema": TEXT}}
 
 _UNREADABLE: Final = {"503": problem_answer("The store cannot be read now")}
+_OF_SESSION: Final = {
+    **_UNREADABLE,
+    "404": problem_answer("No such session is kept"),
+    "500": problem_answer("What is kept of it is damaged"),
+}
 _NOBODY: Final = {
     "401": problem_answer("The token or the cookie of a sign-in is missing or wrong"),
     "429": problem_answer("Too many wrong tokens came from this address"),
@@ -155,11 +175,30 @@ PATHS: Final[Mapping[str, Schema]] = {
             "500": problem_answer("What is kept of it is damaged"),
         },
     ),
+    "/api/v1/sessions/{id}/runs": get_operation(
+        "The agents of a session, with the runs of each",
+        good_answer(RunsAnswer),
+        (_ID,),
+        bad=_OF_SESSION,
+    ),
+    "/api/v1/sessions/{id}/turns": get_operation(
+        "The turns of a session's conversations with agents, with delays and calls of tools",
+        good_answer(TurnsAnswer, headers=_LINK),
+        (_ID, *map(query_parameter, TURN_PARAMETERS)),
+        bad=_OF_SESSION,
+    ),
+    "/api/v1/agents": get_operation(
+        "Agents by name and by day: sessions, delays, interruptions, errors, usage; the last 30 "
+        "days unless `since` is given",
+        good_answer(AgentStatisticsList),
+        tuple(map(query_parameter, AGENT_PARAMETERS)),
+        bad=_UNREADABLE,
+    ),
     "/api/v1/sessions/{id}/transcript": get_operation(
         "What was said, written, and given to tools in a session, as far as texts are kept",
         good_answer(TranscriptAnswer, headers=_LINK),
         (_ID, *map(query_parameter, TRANSCRIPT_PARAMETERS)),
-        bad={**_UNREADABLE, "404": problem_answer("No such session is kept")},
+        bad=_OF_SESSION,
     ),
     "/api/v1/transcripts": get_operation(
         "A search over the texts of all sessions that are kept, the newest first",

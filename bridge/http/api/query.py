@@ -87,9 +87,26 @@ def _place_cursor(cursor: str) -> str:
     return cursor
 
 
+def _few_digits(cursor: str) -> str:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 7):
+        raise ValueError
+    return cursor
+
+
 TRANSCRIPT_PARAMETERS: Final[tuple[Parameter, ...]] = (
     number("limit", "Texts on a page.", 1, 5_000, TRANSCRIPT_TEXTS),
     evolve(CURSOR, schema={"type": "string", "pattern": _PLACE}, read=_place_cursor),
+)
+
+TURNS: Final = 1_000
+TURN_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    number("limit", "Turns on a page.", 1, 5_000, TURNS),
+    evolve(CURSOR, schema={"type": "string", "pattern": "^[0-9]{1,6}$"}, read=_few_digits),
+)
+AGENT_DAYS: Final = 30
+"""Days that are looked at where the query says nothing."""
+AGENT_PARAMETERS: Final[tuple[Parameter, ...]] = tuple(
+    one for one in FILTERS if one.name in ("room", "person", "since", "until")
 )
 
 
