@@ -76,7 +76,7 @@ def _part(entry: EntryView, texts: dict[tuple[str, str], ConversationText]) -> C
         )
     if kind != "turn":
         return ConversationPart(entry.at, kind, "agent", identity, entry)
-    text = texts.pop(("speech", item), None)
+    text = texts.pop(("speech", item), None) or texts.pop(("chat", item), None)
     if entry.role == "user":
         who = "" if text is None else text.identity
         return ConversationPart(entry.at, kind, "person", who, entry, text and text.text)
