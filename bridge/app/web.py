@@ -34,6 +34,7 @@ from bridge.http.api.answer_types import (
     WorkerView,
 )
 from bridge.http.api.attendance_routes import AttendanceRoutes
+from bridge.http.api.audio_routes import AudioRoutes
 from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
@@ -107,6 +108,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         open_sink=None if ports.uploads is None else ports.uploads.open_sink,
         clock=ports.clock.now,
     )
+    audio = None if ports.uploads is None else ports.uploads.audio
     backlog = ports.backlog
     readers = StoreReaders(
         lambda: open_sessions(store_address(settings)), unreadable=backlog.report_unreadable
@@ -138,6 +140,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *health(ports.checks, SERVE if ports.worker is None else ports.worker().name),
         *(() if ports.take_webhook is None else (*webhooks.rows, *uploads.rows)),
         *ConversationRoutes(readers, texts).rows,
+        *AudioRoutes(readers, None if audio is None else audio.find).rows,
         *api.rows,
         *AlertRoutes(readers, alerts).rows,
         *AttendanceRoutes(readers).rows,
@@ -173,6 +176,7 @@ def _sources(ports: WebPorts, webhooks: WebhookEndpoint, events: EventSource) ->
         webhooks_dropped=lambda: webhooks.dropped_by_server,
         events=events,
         requests=Requests(),
+        uploads=dict if ports.uploads is None else ports.uploads.desk.outcomes,
         outlets=ports.outlets,
         open_sessions=ports.open_sessions,
         alert_rules=ports.alert_rules or (),

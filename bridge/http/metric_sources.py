@@ -163,6 +163,8 @@ class Sources:
     requests: Requests
     workers: Callable[[], Sequence[WorkerRow]] = tuple
     """All workers of the store, where there may be several."""
+    uploads: Callable[[], Mapping[str, int]] = dict
+    """Uploads of voice agents, by what became of them."""
     outlets: Callable[[], Sequence[MeasuredOutlet]] = tuple
     open_sessions: Callable[[], Iterable[SessionState]] = tuple
     """Sessions that have not ended, watched or not."""

@@ -229,6 +229,8 @@ FAMILIES: Final = (
            lambda s, _: dict(s.webhooks), ("outcome",)),
     Family("counter", "webhooks_dropped_by_server", "Webhooks that LiveKit gave up on.",
            lambda s, _: s.webhooks_dropped()),
+    Family("counter", "agent_uploads", "Uploads of voice agents by what became of them.",
+           lambda s, _: s.uploads(), ("outcome",)),
     Family("counter", "outlet_attempts", "Attempts to deliver webhooks, by what became of them.",
            lambda s, _: {(one.name, end): getattr(one.counts, end) for one in s.outlets()
                          for end in ("delivered", "failed")}, ("webhook", "result")),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final, get_args
 
 import structlog
 import trio
@@ -40,6 +40,9 @@ Outcome: TypeAlias = Literal[
 ]
 """The first four: taken and read.  `dropped`: the queue was full.  `unreadable`: the body was not
 what it said, or beyond a bound.  `refused`: answered with 4xx.  `failed`: our own fault."""
+
+
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 
 @frozen
@@ -165,6 +168,10 @@ class UploadDesk:
             self._idle.set()
             self._news = trio.Event()
             await self._news.wait()
+
+    def outcomes(self) -> dict[str, int]:
+        """The counts, with zeros."""
+        return {outcome: self.counts[outcome] for outcome in OUTCOMES}
 
     async def drained(self) -> None:
         """Wait until nothing waits."""

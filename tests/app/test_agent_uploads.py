@@ -149,6 +149,7 @@ async def test_texts_and_recordings_are_kept_where_that_is_wanted(tmp_path: Path
         recording = audio.find(RUN.room_sid, RUN.job_id)
         assert recording is not None
         assert recording.path.read_bytes() == AUDIO
+        await check_ranges(place, f"/api/v1/sessions/{RUN.room_sid}/recordings/{RUN.job_id}")
         assert audio.prune(recording.written_at + 6 * 86_400) == 0
         assert audio.prune(recording.written_at + 8 * 86_400) == 1
         assert audio.find(RUN.room_sid, RUN.job_id) is None
@@ -161,6 +162,34 @@ async def test_texts_and_recordings_are_kept_where_that_is_wanted(tmp_path: Path
         "texts.db"
     }
     assert files_with(tmp_path, b"SECRET SYSTEM PROMPT") == []
+
+
+async def check_ranges(place: Place, path: str) -> None:
+    """A player that jumps gets the parts that it asks for."""
+    size = len(AUDIO)
+    for header, status, start, end in (
+        ("", 200, 0, size), ("bytes=0-", 206, 0, size), ("bytes=0-99", 206, 0, 100),
+        ("bytes=100-", 206, 100, size), ("bytes=-50", 206, size - 50, size),
+        ("bytes=-999999", 206, 0, size), (f"bytes={size - 1}-{size + 7}", 206, size - 1, size),
+        ("bytes=5-2", 200, 0, size), ("bytes=0-1,4-5", 200, 0, size), ("lines=1-2", 200, 0, size),
+        (f"bytes={size}-", 416, 0, 0), ("bytes=-0", 416, 0, 0),
+    ):  # fmt: skip
+        answer = await place.http.get(path, headers={"range": header} if header else {})
+        assert answer.status_code == status, header
+        if status == 416:
+            assert answer.headers["content-range"] == f"bytes */{size}"
+            continue
+        assert answer.content == AUDIO[start:end], header
+        assert answer.headers["content-type"] == "audio/ogg"
+        wanted = f"bytes {start}-{end - 1}/{size}" if status == 206 else None
+        assert answer.headers.get("content-range") == wanted
+    head = await place.http.head(path)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(size))
+    for other in (path + "x", path.replace("RM_", "XX_"), path.replace("AJ_", "..%2F")):
+        assert (await place.http.get(other)).status_code == 404
+    metrics = (await place.http.get("/metrics")).text
+    assert 'room_actors_agent_uploads_total{outcome="report"} 1.0' in metrics
+    assert 'room_actors_agent_uploads_total{outcome="dropped"} 0.0' in metrics
 
 
 async def test_without_an_upload_nothing_runs_for_them(tmp_path: Path):

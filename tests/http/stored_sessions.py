@@ -22,6 +22,7 @@ from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.announcement_routes import AnnouncementRoutes
 from bridge.http.api.answer_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
 from bridge.http.api.attendance_routes import AttendanceRoutes
+from bridge.http.api.audio_routes import AudioRoutes
 from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
@@ -228,6 +229,7 @@ async def open_stored(
         alerts = AlertRoutes(readers, AlertSource(lambda: live, RULES))
         rows = (
             *health({}, WORKER["id"]),
+            *AudioRoutes(readers, None).rows,
             *ConversationRoutes(readers, TextReaders(lambda: open_texts(data_dir))).rows,
             *api.rows,
             *outbox.rows,

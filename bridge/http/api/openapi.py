@@ -111,6 +111,10 @@ _CSV: Final = content_of("text/csv", TEXT)
 _LINK: Final = {"Link": {"description": 'The page after this, as rel="next".', "schema": TEXT}}
 _ETAG: Final = {"ETag": {"description": "Of a session that has ended.", "schema": TEXT}}
 
+_AUDIO: Final = content_of("audio/ogg", {"type": "string", "format": "binary"})
+_RANGES: Final = {"Accept-Ranges": {"description": "`bytes`", "schema": TEXT}}
+_PART: Final = {"Content-Range": {"description": "Which part it is.", "schema": TEXT}}
+
 _UNREADABLE: Final = {"503": problem_answer("The store cannot be read now")}
 _OF_SESSION: Final = {
     **_UNREADABLE,
@@ -199,6 +203,24 @@ PATHS: Final[Mapping[str, Schema]] = {
         good_answer(TranscriptAnswer, headers=_LINK),
         (_ID, *map(query_parameter, TRANSCRIPT_PARAMETERS)),
         bad=_OF_SESSION,
+    ),
+    "/api/v1/sessions/{id}/recordings/{job}": get_operation(
+        "The recording that an agent uploaded of its job, where recordings are kept: OGG Opus, the "
+        "user left and the agent right; answers a `Range`",
+        {
+            "200": answered("The whole recording", _AUDIO, _RANGES),
+            "206": answered("The part that `Range` asks for", _AUDIO, _RANGES | _PART),
+        },
+        (
+            _ID,
+            {**_ID, "name": "job", "description": "LiveKit's id of the job (`AJ_…`)."},
+            request_header("Range", "One range of bytes, as `bytes=0-1023`."),
+        ),
+        bad={
+            **_UNREADABLE,
+            "404": problem_answer("No such recording is kept"),
+            "416": problem_answer("The range is beyond the file"),
+        },
     ),
     "/api/v1/transcripts": get_operation(
         "A search over the texts of all sessions that are kept, the newest first",
