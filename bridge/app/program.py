@@ -91,7 +91,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 HAND_OVER_WITHIN: Final = 6.0
-"""Seconds for other workers to take over our rooms, before the sessions of the rest are ended."""
+"""Seconds in which other workers may take over our rooms, before the sessions of the rest end."""
 LAST_DELIVERIES: Final = 2.0
 """Seconds for the webhooks of the last events, before the program ends.  What is not delivered then
 is delivered by the next run."""
@@ -139,13 +139,16 @@ class Program:
         self.refused = reason
         self.over.set()
 
-    async def drain(self) -> None:
-        """Take no more jobs, tell LiveKit, leave every room, close every session."""
+    async def drain(self, hand_over_within: float = HAND_OVER_WITHIN) -> None:
+        """Take no more jobs, tell LiveKit, leave every room, close every session.
+
+        Where workers share a database, others take over our rooms first, for so many seconds.
+        """
         self.closing = "rooms"
         self.worker.drain()
         if self.rooms.keeper is not None:
             self.closing = "other workers"
-            await self.rooms.keeper.hand_over(HAND_OVER_WITHIN)
+            await self.rooms.keeper.hand_over(hand_over_within)
             self.closing = "rooms"
         for part in (self.monitoring, self.media):
             if part is not None:
@@ -182,16 +185,14 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
     """
     endpoint = Endpoint.parse(settings.url)
     require_sound_rules(settings)
-    own_id = worker_id(settings)
+    own_id, store = worker_id(settings), store_address(settings)
     clock = ServerClock()
     api_key = ApiKey(settings.api_key, settings.api_secret, clock.now)
     signals = SignalLog()
     try:
         async with (
             AsyncExitStack() as closing,
-            open_archive(
-                store_address(settings), instance=own_id.name, retention=retention_of(settings)
-            ) as archive,
+            open_archive(store, instance=own_id.name, retention=retention_of(settings)) as archive,
             trio_asyncio.open_loop(),
             ServerApi(endpoint, api_key, clock=clock) as api,
             LiveKitRooms(
@@ -204,7 +205,13 @@ async def open_program(settings: Settings) -> AsyncGenerator[Program, None]:
             open_system(on_signal=signals) as system,
         ):
             program = await _start_everything(
-                settings, own_id, system, port, api, archive, leases_of(archive)
+                settings,
+                own_id,
+                system,
+                port,
+                api,
+                archive,
+                leases_of(store_address(settings), archive),
             )
             signals.table = program.rooms.table
             if program.outlets is not None:

@@ -50,6 +50,12 @@ def _locked(data_dir: Path) -> Generator[None, None, None]:
         lock.release()
 
 
-def leases_of(archive: Archive) -> RoomLeases | None:
+def leases_of(store: StoreAddress, archive: Archive) -> RoomLeases | None:
     """The leases of rooms; None where the store has one worker only."""
-    return getattr(archive, "leases", None)
+    if store.database_url is None:
+        return None
+    from bridge.postgres.postgres_archive import PostgresArchive
+    from bridge.postgres.postgres_leases import PostgresLeases
+
+    assert isinstance(archive, PostgresArchive)
+    return PostgresLeases(archive)

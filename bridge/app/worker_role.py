@@ -31,6 +31,8 @@ from bridge.output.text import harmless
 log = structlog.get_logger()
 
 FAILED: Final = 1
+HAND_OVER_SHARE: Final = 0.6
+"""Of `--stop-timeout`, for other workers to take over our rooms."""
 
 
 def run(settings: Settings, sink: Sink) -> int:
@@ -90,7 +92,7 @@ class _WorkerRun:
             if self.refused:
                 return
             with trio.move_on_after(settings.stop_timeout) as draining:
-                await program.drain()
+                await program.drain(HAND_OVER_SHARE * settings.stop_timeout)
             if draining.cancelled_caught:
                 log.warning(
                     "stop_timeout",

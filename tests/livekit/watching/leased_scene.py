@@ -96,6 +96,9 @@ class SimulatedServer(OwnRoomRemoval):
         ]
         return [*people, *agents]
 
+    async def remove_participant(self, name: str, identity: str) -> None:
+        """It does nothing: an agent that is to go stays."""
+
     async def living(self) -> frozenset[str]:
         await trio.lowlevel.checkpoint()
         return frozenset(room.sid for room in self.rooms.live)

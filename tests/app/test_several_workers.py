@@ -1,0 +1,154 @@
+"""Several workers of one database as a user runs them: real rooms, people and processes."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import trio
+
+from bridge.lab.people import People
+from bridge.lab.server import PrivateServer
+from bridge.livekit.server_api import ServerApi
+from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
+from bridge.store.journal_rows import unpack_chunk
+from tests.app.agent_program import WAIT, Agent, running_agent, server_api
+
+ROOMS = 12
+WITH_PEOPLE = 3
+
+OWNERS = """
+    SELECT room_leases.room_sid, room, instance FROM room_leases
+    JOIN workers ON owner = worker AND room_leases.epoch = workers.epoch WHERE expires > now()
+    """
+
+
+class Workers:
+    """Worker processes over one LiveKit server and one database."""
+
+    _nursery: trio.Nursery
+
+    def __init__(self, server: PrivateServer, database: str, folder: Path, api: ServerApi) -> None:
+        self._server, self._database, self._folder = server, database, folder
+        self._agent_name = f"watcher-{uuid4().hex[:8]}"
+        self.prefix = f"several-{uuid4().hex[:8]}"
+        self.api = api
+        self.dead = set[str]()
+        """Workers that were killed: LiveKit still lists their agents for a while."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Workers, None]:
+        async with trio.open_nursery() as self._nursery:
+            yield self
+            self._nursery.cancel_scope.cancel()
+
+    async def start(self, name: str) -> Agent:
+        agent: Agent = await self._nursery.start(self._run, name)
+        await agent.logged("worker_registered")
+        return agent
+
+    async def _run(self, name: str, *, task_status: trio.TaskStatus[Agent]) -> None:
+        # A busy machine needs longer than the default to hand over.
+        flags = (
+            "--watch", f"{self.prefix}-*", "--agent-name", self._agent_name,
+            "--stop-timeout", f"{WAIT:g}s",
+        )  # fmt: skip
+        env = {"ROOM_ACTORS_DATABASE_URL": self._database, "ROOM_ACTORS_WORKER_NAME": name}
+        async with running_agent(self._server, self._folder / name, *flags, env=env) as agent:
+            task_status.started(agent)
+            await trio.sleep_forever()
+
+    async def query(self, sql: str) -> list[Any]:
+        def ask() -> list[Any]:
+            with psycopg.connect(self._database, options="-c search_path=room_actors") as db:
+                return db.execute(sql.encode()).fetchall()
+
+        return await trio.to_thread.run_sync(ask)
+
+    async def numbers(self) -> dict[str, int]:
+        """The number of the session of each room SID."""
+        rows = await self.query("SELECT room_sid, session FROM sessions")
+        assert len({sid for sid, _ in rows}) == len(rows), "a room has two sessions"
+        return dict(rows)
+
+    async def watched_by(self, *names: str) -> Counter[str]:
+        """Wait until these workers own all rooms, and the owner's agent alone is in each."""
+        with trio.fail_after(WAIT):
+            while True:
+                owners = await self.query(OWNERS)
+                if len(owners) == ROOMS and {owner for _, _, owner in owners} <= {*names}:
+                    agents = [await self._agents_in(room) for _, room, _ in owners]
+                    if agents == [[owner] for _, _, owner in owners]:
+                        return Counter(owner for _, _, owner in owners)
+                await trio.sleep(0.2)
+
+    async def _agents_in(self, room: str) -> Collection[str]:
+        instances = [
+            one.attributes[INSTANCE_ATTRIBUTE]
+            for one in await self.api.list_participants(room)
+            if INSTANCE_ATTRIBUTE in one.attributes
+        ]
+        return [one for one in instances if one not in self.dead]
+
+
+@pytest.fixture
+async def workers(
+    livekit_server: PrivateServer, empty_database: str, tmp_path: Path
+) -> AsyncGenerator[Workers, None]:
+    async with (
+        server_api(livekit_server) as api,
+        Workers(livekit_server, empty_database, tmp_path, api).open() as workers,
+    ):
+        yield workers
+
+
+async def test_each_room_has_one_watcher_and_one_session_whatever_happens_to_workers(
+    workers: Workers, people: People
+) -> None:
+    ada, bob, cid = [await workers.start(name) for name in ("ada", "bob", "cid")]
+    for number in range(ROOMS):
+        await workers.api.create_room(f"{workers.prefix}-{number}", empty_timeout=300)
+    for number in range(WITH_PEOPLE):
+        person = await people.join(f"{workers.prefix}-{number}", "alice")
+        await person.publish("microphone")
+    spread = await workers.watched_by("ada", "bob", "cid")
+    # A worker takes at most two more than its share; then a busy one may be behind.
+    assert max(spread.values()) <= ROOMS / 3 + 4
+    numbers = await workers.numbers()
+    assert len(numbers) == ROOMS
+
+    # One dies and one is stopped in the same moment: the third has all.
+    bob.process.kill()
+    cid.signal(signal.SIGSTOP)
+    workers.dead |= {"bob", "cid"}
+    await workers.watched_by("ada")
+    cid.signal(signal.SIGCONT)
+    workers.dead.remove("cid")
+    await workers.watched_by("ada", "cid")
+
+    # A rolling restart: each hands its rooms over before it ends.
+    dan = await workers.start("dan")
+    for agent in (ada, cid):
+        agent.signal()
+        assert await agent.ended() == 0, "\n".join(agent.lines)
+    await workers.watched_by("dan")
+    assert await workers.numbers() == numbers
+    assert await workers.query("SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL") == [(0,)]
+
+    # The last one has nobody to hand over to.
+    await dan.stop()
+    ended = await workers.query("SELECT session, seq, lines_lost, end_reason FROM sessions")
+    assert {session for session, *_ in ended} == {*numbers.values()}
+    stored: dict[int, list[int]] = {}
+    for session, chunk in await workers.query("SELECT session, lines FROM chunks ORDER BY first"):
+        stored.setdefault(session, []).extend(row.seq for row in unpack_chunk(chunk))
+    for session, seq, lost, reason in ended:
+        assert (lost, reason) == (0, "worker_stopped")
+        assert stored[session] == list(range(seq + 1))
