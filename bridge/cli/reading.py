@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from shutil import get_terminal_size
@@ -24,8 +24,14 @@ from actors.journal.session_filters import (
     read_filters,
     read_value,
 )
-from actors.journal.session_reader import BadCursor, SessionReader, SessionUnreadable, newest_worker
-from actors.session import SessionRow
+from actors.journal.session_reader import (
+    BadCursor,
+    SessionReader,
+    SessionUnreadable,
+    Timeline,
+    newest_worker,
+)
+from actors.session import SessionRow, SessionView
 from actors.session.time_text import rfc3339
 from bridge.cli.command import Flags
 from bridge.cli.reading_tables import (
@@ -231,7 +237,19 @@ def _report_of(reader: SessionReader, name: str | None, flags: Flags) -> Callabl
             None if timeline is None else list(islice(timeline.backwards(), EVENTS_SHOWN))[::-1]
         )
         count, drawing = len(timeline or ()), list(timeline_drawing(view))
-    return lambda: print_report(view, drawing, newest, count)
+        talk = _conversation(view, timeline, flags)
+    return lambda: print_report(view, drawing, newest, count, talk)
+
+
+def _conversation(view: SessionView, timeline: Timeline | None, flags: Flags) -> Sequence[str]:
+    """The lines of the session's conversations with agents."""
+    if view.agents is None:
+        return ()
+    from bridge.cli.conversation_text import conversation_report
+    from bridge.cli.transcript_reading import texts_of_session
+
+    entries = [one for one in timeline or () if one.event.startswith("agent_")]
+    return conversation_report(view, entries, texts_of_session(flags, view.id))
 
 
 def _write(text: str) -> None:

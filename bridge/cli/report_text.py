@@ -43,6 +43,7 @@ def print_report(
     drawing: Sequence[Text],
     newest: Sequence[EntryView] | None,
     count: int,
+    conversation: Sequence[str] = (),
 ) -> None:
     from bridge.output.table import print_lines
 
@@ -70,6 +71,8 @@ def print_report(
     _print_part("People", people_columns(session.participants), session.participants)
     _print_part("Tracks", track_columns(session), session.tracks)
     _print_part("Recordings", RECORDINGS, session.recordings or ())
+    if conversation:
+        sys.stdout.write("\nConversation\n" + "".join(f"{line}\n" for line in conversation))
     if newest is None:
         sys.stdout.write("\nIts events are not kept any more.\n")
         return

@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 
 from actors.journal.conversation_texts import (
     ALL_TEXTS,
     MOST_TEXT,
+    ConversationText,
     TextFilters,
     TextReader,
     TextTrouble,
@@ -33,6 +35,8 @@ from bridge.output.harmless import harmless
 
 AT_ONCE: Final = 1_000
 """Texts that are read at a time."""
+MOST_TEXTS: Final = 5_000
+"""Texts of one session for a report."""
 NOTHING_KEPT: Final = (
     "no texts of conversations are kept here: a worker keeps them with --keep-transcripts TIME and "
     "--keep-tool-payloads TIME"
@@ -76,6 +80,38 @@ def _open_texts(flags: Flags) -> Generator[TextReader, None, None]:
             yield reader
     except TextTrouble as error:
         raise StoreUnavailable(str(error)) from None
+
+
+def texts_of_session(flags: Flags, room_sid: str) -> list[ConversationText]:
+    """The texts of a session, the oldest first; empty where none are kept."""
+    try:
+        return _all_texts(flags, room_sid)
+    except StoreUnavailable:
+        return []
+
+
+def _all_texts(flags: Flags, room_sid: str) -> list[ConversationText]:
+    if "api" not in flags:
+        with _open_texts(flags) as reader:
+            return list(reader.transcript(room_sid, MOST_TEXTS).texts)
+    with api_of(flags) as api:
+        return [_text_of(one) for one in api.transcript(room_sid, MOST_TEXTS).texts]
+
+
+def _text_of(view: TextView) -> ConversationText:
+    return ConversationText(
+        room=view.room,
+        room_sid=view.session,
+        job_id=view.job_id or "",
+        item=view.item,
+        kind=view.kind,
+        speaker=view.speaker,
+        identity=view.identity,
+        at=0.0 if view.at is None else datetime.fromisoformat(view.at).timestamp(),
+        text=view.text,
+        name=view.tool or "",
+        interim=view.interim,
+    )
 
 
 # ---------------------------------------------------------------- one session

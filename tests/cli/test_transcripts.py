@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 
+from actors.journal.conversation_texts import TextRetention
 from bridge.cli import main
-from tests.http.stored_sessions import HOSTILE, open_stored
+from bridge.store.sqlite_texts import SqliteTexts
+from tests.http.stored_sessions import HOSTILE, open_stored, spoken_text
+from tests.http.test_conversations import talk_with_agent
 
 
 async def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -81,3 +85,34 @@ async def test_a_store_without_texts_says_which_settings_keep_them(
         code, said = await run(capsys, "--search", "x", "--data-dir", str(tmp_path))
     assert code == 1
     assert "--keep-transcripts TIME" in said
+
+
+async def test_a_report_prints_the_conversation_with_its_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_stored(tmp_path) as stored:
+        await stored.fill()
+        talk_with_agent(stored)
+        await stored.write()
+        texts = SqliteTexts(tmp_path, TextRetention(spoken=1e9, tools=1e9))
+        spoken = spoken_text(stored.history.now, "RM_live", f"it is {HOSTILE}", "agent")
+        call = evolve(spoken, item="item_c", kind="tool_output", name="weather", text="grey")
+        await texts.write([evolve(spoken, item="item_2"), call])
+        await texts.aclose()
+        reports = list[str]()
+        for source in (
+            ("--data-dir", str(tmp_path)),
+            ("--api", f"http://{stored.site.address}"),
+        ):
+            assert await trio.to_thread.run_sync(main, ["report", "RM_live", *source]) == 0
+            reports.append(capsys.readouterr().out)
+    for said in reports:
+        lines = said.partition("\nConversation\n")[2].partition("\n\n")[0].splitlines()
+        assert [line[10:].partition("it is ")[0] for line in lines if "person-0" not in line] == [
+            'helper: {"city": "delft"}',
+            "person: (the text is not kept)  [end of turn 0.50 s]",
+            "helper calls weather -> grey  [error, 0.25 s]",
+            "helper: ",
+        ]
+        assert lines[-1].endswith("[after 1.23 s, first token 0.20 s]")
+        assert "\x1b[31m" not in said
