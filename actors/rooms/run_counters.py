@@ -11,11 +11,12 @@ gaps and ends do the same.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, final, get_args
 
+from actors.rooms.agent_counters import AgentCounters
+from actors.rooms.histogram import Histogram
 from actors.session import END_REASONS, ENTRY_KEYS, QUALITIES, SessionState, TimelineEntry, totals
 from actors.session.intervals import stretch
 from actors.session.measurement import stats_of, stats_until_the_end
@@ -52,23 +53,6 @@ CONCEALMENT: Final = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.
 JITTER: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 """Seconds."""
 MOS: Final = (1.5, 2.0, 2.5, 3.0, 3.2, 3.4, 3.6, 3.8, 4.0, 4.1, 4.2, 4.3, 4.4, 4.5)
-
-
-@final
-class Histogram:
-    """Counts values by upper bound."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        """Per bucket, not cumulative; the last one is for values beyond the bounds."""
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 _Seconds: TypeAlias = tuple[float, float, float, float, float]
@@ -116,6 +100,7 @@ class RunCounters:
         self.jitter = Histogram(JITTER)
         self.mos = Histogram(MOS)
         """These four: of each measured track when it ends."""
+        self.agents = AgentCounters()
         self._there: dict[str, dict[str, _Seconds]] = {}
         """By session and identity: the seconds that were added for people who are in the room."""
         self._silent: dict[str, dict[str, float]] = {}
@@ -145,6 +130,9 @@ class RunCounters:
     def offer(self, state: SessionState, entry: TimelineEntry) -> None:
         """Count an entry of a session, which is now in `state`."""
         self.events[entry.event] += 1
+        if entry.event.startswith("agent_"):
+            self.agents.offer(state, entry)
+            return
         count = self._count.get(entry.event)
         if count is not None:
             count(state, entry)

@@ -26,7 +26,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.rooms.run_counters import Histogram, RunCounters
+from actors.rooms.histogram import Histogram
+from actors.rooms.run_counters import RunCounters
 from actors.runtime import (
     Crashed,
     Failed,
@@ -37,6 +38,7 @@ from actors.runtime import (
 )
 from actors.session import QUALITIES
 from actors.session.alerts import open_alerts
+from bridge.http.agent_metrics import agent_metrics, agent_series, read_agents
 from bridge.http.api.query import asked
 from bridge.http.metric_sources import (
     ENDS,
@@ -280,7 +282,7 @@ HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[RunCounters], Histogram]], ...
 def names() -> frozenset[str]:
     """Every series' name, as a query has it."""
     series = {f"{PREFIX}{one.name}{'_total' * (one.kind == 'counter')}" for one in FAMILIES}
-    series |= {PREFIX + name for name, _, _ in ROOM_FAMILIES}
+    series |= {PREFIX + name for name, _, _ in ROOM_FAMILIES} | agent_series(PREFIX)
     parts = ("_bucket", "_sum", "_count")
     return frozenset(series | {PREFIX + name + part for name, _, _ in HISTOGRAMS for part in parts})
 
@@ -361,10 +363,13 @@ class Metrics:
                 for one in (of(sources.run),)
             ]
 
+            agents = read_agents(sources.run.agents) if watches else None
+
             def make() -> bytes:
                 metrics = [_metric(*row) for row in values]
                 metrics += _room_metrics(scrape.live.rooms) if watches else ()
                 metrics += [_histogram(*row) for row in histograms]
+                metrics += [] if agents is None else agent_metrics(agents, PREFIX)
                 registry: Any = _Collected(metrics)
                 return (openmetrics.generate_latest if as_openmetrics else generate_latest)(
                     registry

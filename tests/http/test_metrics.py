@@ -488,3 +488,18 @@ def test_alerts_are_on_what_there_is():
     assert text.count("- alert:") == text.count("expr:") == text.count("summary:") > 5
     assert found
     assert set(found) <= names()
+
+
+async def test_agents_are_measured_by_their_names(measured: Measured):
+    run = measured.sources.run.agents
+    state = measured.begin("shop", "RM_a").state
+    data = {"agent": HOSTILE, "identity": "agent-AJ_1", "interrupted": True, "delay": 0.6}
+    run.offer(state, TimelineEntry(1.0, "agent_turn", data))
+    found = await measured.scrape()
+    (agent,) = {labels[0] for name, *labels in found if name == f"{PREFIX}agent_turns_total"}
+    assert "\x1b" not in agent
+    assert found[f"{PREFIX}agent_turns_total", agent] == 1
+    assert found[f"{PREFIX}agent_interruptions_total", agent] == 1
+    assert found[f"{PREFIX}agent_delay_seconds_bucket", agent, "0.5"] == 0
+    assert found[f"{PREFIX}agent_delay_seconds_bucket", agent, "0.75"] == 1
+    assert found[f"{PREFIX}agent_problems_total", "missing"] == 0
