@@ -24,7 +24,8 @@ from actors.rules.comparisons import (
     share,
 )
 from actors.rules.room_history import RoomHistory
-from actors.session import QUALITIES, Quality, SessionState, TrackSource
+from actors.session import ENTRY_KEYS, QUALITIES, Quality, SessionState, TrackSource
+from actors.session.agent_problems import open_problems, quiet_since, thinking_since
 from actors.session.measurement import poor_microphones
 from actors.session.participant import COUNTED_KINDS, Participant
 
@@ -211,6 +212,22 @@ def _person_poor_audio(value: object) -> Condition:
     return Condition(holds, _AUDIO_READS)
 
 
+_AGENT_READS: Final = frozenset(name for name in ENTRY_KEYS if name.startswith("agent_"))
+
+
+def _agent_problem(value: object) -> Condition:
+    """`true`: any, `false`: none, `"missing"`: this one."""
+    problems = ("missing", "dead", "stopped", "thinking", "silent")
+    if not isinstance(value, bool) and value not in problems:
+        raise BadComparison(f"it is true, false or one of {', '.join(problems)}")
+
+    def holds(look: Look) -> bool:
+        now = open_problems(look.state)
+        return bool(now) is value if isinstance(value, bool) else value in now
+
+    return Condition(holds, _AGENT_READS)
+
+
 _TRACK_READS: Final = (
     frozenset({"track_published", "track_unpublished", "reconnected"}) | PEOPLE_ENTRIES
 )
@@ -326,6 +343,9 @@ ROOM: Final[Mapping[str, Callable[[object], Condition]]] = {
     ),
     "quality": _quality,
     "poor_audio": _poor_audio,
+    "agent_problem": _agent_problem,
+    "agent_thinking_for": _elapsed(lambda look: thinking_since(look.state), _AGENT_READS),
+    "agent_quiet_for": _elapsed(lambda look: quiet_since(look.state), _AGENT_READS),
     "talk": _talk(of_person=False),
     "tracks": _tracks(of_person=False),
     "recording": _recording,

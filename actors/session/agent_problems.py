@@ -107,6 +107,41 @@ def _dispatch_due(dispatch: AgentDispatch) -> float | None:
     return dispatch.created_at + (JOB_WAIT if dispatch.job_ids else MISSING_AFTER)
 
 
+def open_problems(state: SessionState) -> frozenset[AgentProblem]:
+    """What is wrong with the agents of a session now."""
+    agents = state.agents
+    if agents is None:
+        return frozenset()
+    problems = {run.problem for run in agents.runs.values() if run.problem is not None}
+    if any(one.missing_since is not None and one.joined_at is None
+           for one in agents.dispatches.values()):  # fmt: skip
+        problems.add("missing")
+    return frozenset(problems)
+
+
+def thinking_since(state: SessionState) -> float | None:
+    """Unix seconds since when an agent thinks; of several the longest.  None where none does."""
+    return min((run.activity_since for run in _present(state) if run.activity == "thinking"),
+               default=None)  # fmt: skip
+
+
+def quiet_since(state: SessionState) -> float | None:
+    """Unix seconds since when an agent that is there has not spoken; of several the longest."""
+    return min(
+        (
+            run.started_at if run.spoke_until is None else run.spoke_until
+            for run in _present(state)
+            if run.activity != "speaking"
+        ),
+        default=None,
+    )
+
+
+def _present(state: SessionState) -> Iterator[AgentRun]:
+    if state.agents is not None:
+        yield from (run for run in state.agents.runs.values() if run.ended_at is None)
+
+
 # ---------------------------------------------------------------- what the agent does
 
 

@@ -134,6 +134,8 @@ class AgentRun:
     activity_since: float = 0.0
     seconds: Mapping[str, float] = field(factory=dict[str, float])
     """By activity, of those that are over."""
+    spoke_until: float | None = None
+    """When it last stopped speaking; None before."""
     reports: bool = False
     """Messages of it came.  Then its attribute says nothing new."""
     clock_offset: float | None = None

@@ -276,6 +276,8 @@ def _activity(
     if activity == run.activity:
         return put_run(state, run)
     since = max(since, run.activity_since, run.started_at)
+    if run.activity == "speaking":
+        run = change(run, spoke_until=since)
     run = change(run, seconds=run.activity_seconds(since), activity=activity, activity_since=since)
     entries.add(since, "agent_state", identity=run.identity, state=activity)
     if activity == "speaking":

@@ -17,7 +17,7 @@ would mend that, so the program ends.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -72,8 +72,10 @@ from bridge.livekit.rooms.room_instances import RoomInstances
 from bridge.livekit.server_api import ServerApi
 from bridge.livekit.server_clock import ServerClock
 from bridge.livekit.tokens import SENDER_GRANTS, WATCHER_GRANTS, ApiKey
+from bridge.livekit.watching.agent_dispatches import AgentDispatches
 from bridge.livekit.watching.reconciler import Reconciler
 from bridge.livekit.watching.watch_state import OurRooms
+from bridge.livekit.worker.job_kinds import JOB_KINDS
 from bridge.livekit.worker.jobs import JobBook
 from bridge.livekit.worker.worker import Worker
 from bridge.livekit.worker.worker_rejection import WorkerRejected
@@ -311,7 +313,12 @@ async def _start_everything(
         from bridge.app.leased_rooms import watch_by_leases
 
         program.reconciler = watch_by_leases(reconciler, leases, program)
-    for name, function in _services(settings, program, program.reconciler.run).items():
+    dispatches = AgentDispatches(
+        api, rooms.watched_sessions, rooms.report_dispatch, clock=api.clock.now,
+        own_names={settings.agent_name, *(kind.agent_name or "" for kind in JOB_KINDS.values())},
+    )  # fmt: skip
+    watchers = {"agent-dispatches": dispatches.run, "reconciler": program.reconciler.run}
+    for name, function in _services(settings, program, watchers).items():
         # Significant: a part that cannot be kept alive ends the program, loudly.
         system.supervisor.start_child(ChildSpec(name, partial(Service, function), significant=True))
     return program
@@ -359,7 +366,7 @@ def _start_outlets(settings: Settings, program: Program, api_key: ApiKey) -> Non
 
 
 def _services(
-    settings: Settings, program: Program, watch_rooms: Callable[[], Awaitable[None]]
+    settings: Settings, program: Program, watchers: Mapping[str, Callable[[], Awaitable[None]]]
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """The services beside the actors, by their names in the tree of supervision."""
 
@@ -388,4 +395,4 @@ def _services(
     for part in (program.monitoring, program.media):
         if part is not None:
             services |= part.services(run_worker)
-    return services | {"reconciler": watch_rooms}
+    return services | dict(watchers)

@@ -58,7 +58,7 @@ from actors.runtime import (
     Service,
 )
 from actors.session import ClockCompared, SessionState, Suspended, WebhookReport
-from actors.session.agent_reports import AgentReport
+from actors.session.agent_reports import AgentDispatchListed, AgentReport
 from bridge.app.recording_role import start_recorder
 from bridge.app.rule_acting import make_acting, start_acting
 from bridge.config.limit_list import limits_of
@@ -146,6 +146,12 @@ class RoomActors:
         """This machine's clock is so many seconds ahead of the server's."""
         for session in self.table.sessions:
             session.tell(ClockCompared(at, seconds))
+
+    def report_dispatch(self, room_sid: str, event: AgentDispatchListed) -> None:
+        """LiveKit's list has this dispatch of a room that is watched."""
+        record = self.table.find_room(room_sid)
+        if record is not None and record.session is not None:
+            record.session.tell(event)
 
     async def flush(self) -> None:
         """Wait until everything that was recorded by now is on disk, also for a disk that fails."""

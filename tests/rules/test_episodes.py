@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actors.rules.conditions import Look
 from actors.rules.episodes import Episodes, Phase
-from actors.rules.rule_config import read_rules
-from actors.session import DataReceived, MetadataChanged, QualityChanged, TrackInfo, TracksMeasured
+from actors.rules.rule_config import BadRule, read_rules
+from actors.session import (
+    DataReceived,
+    MetadataChanged,
+    QualityChanged,
+    Tick,
+    TrackInfo,
+    TracksMeasured,
+)
+from actors.session.agent_reports import AgentActivityReported, AgentDispatchListed
 from actors.session.rule_records import PlannedAct, RuleFired
 from actors.session.track_stats import TrackWindow
-from tests.rules.rooms import RuledRoom
+from tests.rules.rooms import T0, RuledRoom
 
 ALONE = {
     "name": "alone",
@@ -231,6 +241,37 @@ def test_poor_audio_is_a_condition_of_a_room_and_of_a_person() -> None:
     ]
     room.leaves(50, "ann")
     assert room.happened[4:] == [(50, "two", "resolved", ""), (50, "who", "resolved", "ann")]
+
+
+def test_what_is_wrong_with_an_agent_is_a_condition() -> None:
+    room = RuledRoom(
+        {"name": "came", "when": {"agent_problem": "missing"}, "then": ["alert"]},
+        {"name": "slow", "when": {"agent_thinking_for": "> 5s"}, "then": ["alert"]},
+        {"name": "quiet", "when": {"agent_quiet_for": ">= 20s"}, "then": ["alert"]},
+        {"name": "any", "when": {"agent_problem": True}, "then": ["alert"]},
+    )
+    room.take(10, AgentDispatchListed(T0 + 10, "AD_1", "helper", T0 + 10))
+    room.take(18, Tick(T0 + 18))
+    room.joins(20, "agent-AJ_1", kind="agent", attributes={"lk.agent_name": "helper"})
+    assert [one for one in room.happened if one[1] == "came"] == [
+        (18, "came", "firing", ""),
+        (20, "came", "resolved", ""),
+    ]
+    for at, activity in ((30, "thinking"), (39, "speaking")):
+        room.take(at, AgentActivityReported(T0 + at, "agent-AJ_1", T0 + at, activity))
+    assert room.happened == [
+        (18, "came", "firing", ""), (18, "any", "firing", ""),
+        (20, "came", "resolved", ""), (20, "any", "resolved", ""),
+        (35, "slow", "firing", ""), (39, "slow", "resolved", ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"agent_problem": "gone"}, {"agent_problem": 3}, {"agent_thinking_for": "long"}]
+)
+def test_a_wrong_condition_of_an_agent_says_what_is_allowed(wrong: dict[str, object]) -> None:
+    with pytest.raises(BadRule, match=r"one of missing|like"):
+        RuledRoom({"name": "x", "when": wrong, "then": ["alert"]})
 
 
 def test_pending_episodes_are_told_where_somebody_asks_for_them() -> None:

@@ -9,6 +9,7 @@ from livekit.protocol.agent_pb import agent_session as pb
 from livekit.rtc._proto import room_pb2
 
 from actors.journal.conversation_texts import ConversationText, TextKind
+from actors.rooms.agent_texts import AgentTexts
 from actors.session.agent_reports import (
     AgentActivityReported,
     AgentCall,
@@ -282,20 +283,20 @@ def test_calls_of_an_older_agent_count_once_each() -> None:
     assert calls == ["error", None, "error"]
 
 
-class Texts:
+class Texts(AgentTexts):
     """Takes texts as the keeper does."""
 
     def __init__(self) -> None:
         self.texts: list[ConversationText] = []
 
-    def keeps(self, _kind: TextKind) -> bool:
-        return True
+    def keeps(self, kind: TextKind) -> bool:
+        return bool(kind)
 
     def add(self, text: ConversationText) -> None:
         self.texts.append(text)
 
-    def redact(self, _room_sid: str, _job_id: str) -> None:
-        raise AssertionError("nothing in a room asks for it")
+    def redact(self, room_sid: str, job_id: str) -> None:
+        raise AssertionError(f"nothing in a room asks for it: {room_sid} {job_id}")
 
     def lines(self) -> list[tuple[str, ...]]:
         return [(one.kind, one.speaker, one.identity, one.item, one.text) for one in self.texts]

@@ -1,0 +1,160 @@
+"""Lists the dispatches of named agents in rooms that are watched.
+
+LiveKit tells nobody of a dispatch.  Its list has a dispatch without a job where no worker took it,
+and the session finds after a while that it is missing (`actors.session.agent_problems`).  So rooms
+are listed: each one soon after it was entered, when an agent joins, and again and again while
+somebody is there.
+
+A list is a call of the server's API, 2 ms of a core there.  So all lists together have a budget: a
+few a second where this process has met other agents, one in two seconds where it has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final, Protocol, final
+
+import structlog
+import trio
+from attrs import define
+from livekit.protocol import agent_dispatch
+
+from actors.session import SessionState
+from actors.session.agent_reports import MAX_LABEL, AgentDispatchListed
+from bridge.livekit.api_errors import ApiError
+
+log = structlog.get_logger()
+
+TICK: Final = 0.5
+"""Seconds between two looks at the rooms that are watched."""
+AFTER_ENTRY: Final = 2.0
+"""Seconds after the entry: agents that were dispatched with the room have joined by then."""
+AGAIN: Final = 4.0
+"""Seconds between two lists of one room, at least.  A dispatch is then known in time."""
+BUDGET: Final = 5.0
+"""Lists a second, where other agents are in use."""
+SMALL_BUDGET: Final = 0.5
+BURST: Final = 10.0
+"""Lists that may be made at once."""
+NANOSECONDS: Final = 1e9
+
+
+class ListsDispatches(Protocol):
+    """The part of the server's API that is needed."""
+
+    async def list_dispatch(self, name: str) -> list[agent_dispatch.AgentDispatch]:
+        """The dispatches of a room.  Raises `ApiError`."""
+        ...
+
+
+@define(eq=False)
+class _KnownRoom:
+    due: float
+    """On trio's clock."""
+    listed_at: float = float("-inf")
+    """Unix seconds of the newest list."""
+    reported: dict[str, tuple[str, ...]] | None = None
+    """The jobs of each dispatch that the session knows; None while there was none."""
+
+
+@final
+class AgentDispatches:
+    """Lists the dispatches of the watched rooms.  `run` is the service."""
+
+    def __init__(
+        self,
+        api: ListsDispatches,
+        watched: Callable[[], Iterable[SessionState]],
+        report: Callable[[str, AgentDispatchListed], object],
+        *,
+        clock: Callable[[], float],
+        own_names: Collection[str],
+    ) -> None:
+        """`clock` gives Unix seconds by the server's clock.  `own_names`: agents of this worker,
+        whose dispatches are none of a voice agent."""
+        self._api = api
+        self._watched = watched
+        self._report = report
+        self._clock = clock
+        self._own_names = frozenset(own_names)
+        self._known: dict[str, _KnownRoom] = {}
+        """By room SID."""
+        self._budget = BURST
+        self.met_agents = False
+        """Other agents are in use here."""
+
+    async def run(self) -> None:
+        """List until it is cancelled."""
+        while True:
+            await self.pass_once()
+            await trio.sleep(TICK)
+
+    async def pass_once(self) -> None:
+        """Look at all rooms once, and list those that are due."""
+        rate = BUDGET if self.met_agents else SMALL_BUDGET
+        self._budget = min(BURST, self._budget + rate * TICK)
+        for state in self._due_rooms():
+            if self._budget < 1.0:
+                return
+            self._budget -= 1.0
+            await self._list(state)
+
+    def _due_rooms(self) -> list[SessionState]:
+        now, due, known = trio.current_time(), list[tuple[float, SessionState]](), self._known
+        self._known = {}
+        for state in self._watched():
+            room = known.get(state.room_sid) or _KnownRoom(now + AFTER_ENTRY)
+            self._known[state.room_sid] = room
+            if state.agents is not None and state.agents.runs:
+                self.met_agents = True
+                if _joined_since(state, room.listed_at):
+                    room.due = min(room.due, now)
+            if room.due <= now and state.watching and not state.ended and _is_wanted(state, room):
+                due.append((room.due, state))
+        return [state for _, state in sorted(due, key=lambda pair: pair[0])]
+
+    async def _list(self, state: SessionState) -> None:
+        room = self._known[state.room_sid]
+        room.due, at = trio.current_time() + AGAIN, self._clock()
+        try:
+            dispatches = await self._api.list_dispatch(state.room)
+        except ApiError:
+            return  # The room may be over.  It is listed again if it is not.
+        room.listed_at = at
+        for event in self._events(self._clock(), dispatches):
+            self.met_agents = True
+            reported = room.reported = {} if room.reported is None else room.reported
+            if reported.get(event.dispatch_id) != event.job_ids:
+                reported[event.dispatch_id] = event.job_ids
+                self._report(state.room_sid, event)
+
+    def _events(
+        self, at: float, dispatches: Iterable[agent_dispatch.AgentDispatch]
+    ) -> Iterator[AgentDispatchListed]:
+        for one in dispatches:
+            state = one.state
+            if not one.agent_name or one.agent_name in self._own_names or state.deleted_at:
+                continue
+            yield AgentDispatchListed(
+                at,
+                one.id[:MAX_LABEL],
+                one.agent_name[:MAX_LABEL],
+                state.created_at / NANOSECONDS,
+                tuple(sorted(job.id[:MAX_LABEL] for job in state.jobs)[:10]),
+            )
+
+
+def _joined_since(state: SessionState, listed_at: float) -> bool:
+    """True if an agent joined whose dispatch is not known yet."""
+    assert state.agents is not None
+    return any(
+        run.dispatched_at is None and run.ended_at is None and run.started_at > listed_at
+        for run in state.agents.runs.values()
+    )
+
+
+def _is_wanted(state: SessionState, room: _KnownRoom) -> bool:
+    """True if a dispatch could still matter: somebody is there, or it was never listed, or one
+    waits for its agent."""
+    waits = state.agents is not None and state.agents.due is not None
+    return room.listed_at < 0.0 or state.current > 0 or waits
