@@ -257,8 +257,8 @@ def test_what_is_wrong_with_an_agent_is_a_condition() -> None:
         (18, "came", "firing", ""),
         (20, "came", "resolved", ""),
     ]
-    for at, activity in ((30, "thinking"), (39, "speaking")):
-        room.take(at, AgentActivityReported(T0 + at, "agent-AJ_1", T0 + at, activity))
+    room.take(30, AgentActivityReported(T0 + 30, "agent-AJ_1", T0 + 30, "thinking"))
+    room.take(39, AgentActivityReported(T0 + 39, "agent-AJ_1", T0 + 39, "speaking"))
     assert room.happened == [
         (18, "came", "firing", ""), (18, "any", "firing", ""),
         (20, "came", "resolved", ""), (20, "any", "resolved", ""),
