@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,7 +27,7 @@ then = ["alert"]
 SECRET = "a sentence that nobody keeps"
 
 
-def message(**fields: pb.AgentSessionEvent.AgentStateChanged) -> bytes:
+def message(**fields: Any) -> bytes:
     now = Timestamp()
     now.FromNanoseconds(time.time_ns())
     event = pb.AgentSessionEvent(created_at=now, **fields)
@@ -39,8 +40,7 @@ def turn() -> bytes:
     said = pb.ChatMessage(id="item_1", role=pb.ASSISTANT, content=[content], metrics=numbers)
     item = pb.ChatContext.ChatItem(message=said)
     added = pb.AgentSessionEvent.ConversationItemAdded(item=item)
-    event = pb.AgentSessionEvent(conversation_item_added=added)
-    return pb.AgentSessionMessage(event=event).SerializeToString()
+    return message(conversation_item_added=added)
 
 
 def is_stored(data_dir: Path) -> bool:
@@ -64,12 +64,12 @@ async def test_an_agent_that_never_comes_and_one_that_dies_are_noticed(
         await api.create_dispatch(waiting, "helper")
         agent = await people.join(talking, "agent-AJ_7", kind="agent", own_process=True)
         await agent.publish("microphone")
-        await worker.logged("agent_started", identity="agent-AJ_7", job="AJ_7")
+        await worker.logged("agent_joined", identity="agent-AJ_7", job="AJ_7")
         await agent.speak(True)
         await worker.logged("speakers_changed", room=talking, identities=["agent-AJ_7"])
-        await agent.send_file(turn(), name="AS_1", topic="lk.agent.session")
+        await agent.send_bytes(turn(), name="AS_1", topic="lk.agent.session")
         speaking = pb.AgentSessionEvent.AgentStateChanged(new_state=pb.AS_SPEAKING)
-        await agent.send_file(
+        await agent.send_bytes(
             message(agent_state_changed=speaking), name="AS_2", topic="lk.agent.session"
         )
         await worker.logged("agent_state", identity="agent-AJ_7", state="speaking")
