@@ -14,7 +14,6 @@ from attrs import evolve, frozen
 
 from actors.journal.archive import StoredSession
 from actors.journal.room_leases import (
-    LEASE,
     UNWATCHED_AFTER,
     OfferedRoom,
     Renewal,
@@ -127,8 +126,8 @@ class LeaseTable:
         """See `RoomLeases`."""
         me, outside = (self._run.worker, self._run.epoch), list(unwatched)
         values = (
-            LEASE, status.name, status.version, status.url, status.rooms, status.max_rooms,
-            status.load, status.draining,
+            self._run.lease, status.name, status.version, status.url, status.rooms,
+            status.max_rooms, status.load, status.draining,
         )  # fmt: skip
         with self._db.transaction():
             if self._db.execute(_RENEW, (*values, *me)).rowcount != 1:
@@ -254,8 +253,8 @@ class LeaseTable:
         keys = [row.lease.session for row in rows if row.lease.session is not None]
         if not sids:
             return {}
-        found = self._db.execute(_SESSIONS, (sids, sids, keys))
-        return {sid: _Stored(*rest) for sid, *rest in found}
+        sessions = self._db.execute(_SESSIONS, (sids, sids, keys))
+        return {sid: _Stored(*rest) for sid, *rest in sessions}
 
     def _number(self, wanted: int | None) -> int:
         """A number for a new session."""

@@ -18,9 +18,10 @@ import psycopg
 import trio
 
 from actors.journal.archive import ArchiveTrouble, Batch, Fenced, PruneStep, RecoveredSessions
+from actors.journal.room_leases import LEASE
 from actors.journal.session_reader import StoreRefused
 from bridge.postgres.database_thread import DatabaseThread
-from bridge.postgres.postgres_connection import BATCH_LIMITS, WRITER_LIMITS, Database
+from bridge.postgres.postgres_connection import WRITER_LIMITS, Database, batch_limits
 from bridge.postgres.postgres_epochs import EpochOver
 from bridge.postgres.postgres_retention import SessionQuota, prune_database
 from bridge.postgres.postgres_run import PostgresRun
@@ -55,7 +56,7 @@ class PostgresArchive:
         self._retention = retention
         self._quota = SessionQuota(steady)
         self._answer_seconds = answer_seconds
-        self._thread = DatabaseThread(run.url, BATCH_LIMITS)
+        self._thread = DatabaseThread(run.url, batch_limits(run.lease))
         self._pruner = DatabaseThread(run.url, WRITER_LIMITS)
         self._writer: PostgresWriter | None = None
 
@@ -175,16 +176,19 @@ async def open_database_store(
     clock: Callable[[], float] = time.time,
     steady: Callable[[], float] = time.monotonic,
     answer_seconds: float = ANSWER_SECONDS,
+    lease: float = LEASE,
+    before_commit: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[PostgresArchive, None]:
     """The store in this database, for the length of the block.
 
     `instance` names this worker, the same after a restart.  `clock` gives Unix seconds, `steady`
-    the seconds of a clock that is never set.
+    the seconds of a clock that is never set.  `lease`: seconds, the same for all workers.
+    `before_commit`: see `PostgresRun`.
 
     Raises `StoreRefused` where the database is not ours to use.  It raises no other trouble, which
     may be over soon: `load` and `write` raise it.
     """
-    run = PostgresRun(url, instance, os.getpid(), clock())
+    run = PostgresRun(url, instance, os.getpid(), clock(), lease, before_commit)
     archive = PostgresArchive(run, retention, steady, answer_seconds)
     try:
         with suppress(ArchiveTrouble):

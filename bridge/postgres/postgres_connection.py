@@ -40,19 +40,27 @@ WRITER_LIMITS: Final = {
     # A writer that is stopped within a transaction must not block the others.
     "idle_in_transaction_session_timeout": "5s",
 }
-BATCH_LIMITS: Final = {
-    # Below the lease: a worker that cannot write by then is about to lose its rooms.
-    "statement_timeout": "4s",
-    "lock_timeout": "2s",
-    # A worker that is stopped within a transaction must not keep its rooms.
-    "idle_in_transaction_session_timeout": "3s",
-}
 READER_LIMITS: Final = {
     "statement_timeout": "60s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "300s",
     "default_transaction_read_only": "on",
 }
+
+
+def batch_limits(lease: float) -> dict[str, str]:
+    """Limits of a worker's batches.  All are below its lease (seconds).
+
+    A worker that cannot write by then is about to lose its rooms.  One that is stopped within a
+    transaction must not keep them.
+    """
+    parts = {
+        "statement_timeout": 0.8,
+        "lock_timeout": 0.4,
+        "idle_in_transaction_session_timeout": 0.6,
+    }
+    return {name: f"{part * lease * 1e3:.0f}ms" for name, part in parts.items()}
+
 
 _ESCAPE: Final = "\ufdd0"
 """A noncharacter: no text that people read has it."""

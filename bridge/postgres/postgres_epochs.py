@@ -16,7 +16,6 @@ from collections.abc import Collection
 from typing import Final
 
 from actors.journal.archive import ArchiveLost, ArchiveTrouble
-from actors.journal.room_leases import LEASE
 from bridge.postgres.database_url import shown_url
 from bridge.postgres.postgres_connection import Database
 from bridge.postgres.postgres_run import PostgresRun, run_replaced
@@ -93,7 +92,7 @@ def begin_epoch(db: Database, run: PostgresRun) -> ArchiveLost | None:
             run.batch = 0
             run.keys.clear()
         elif run.epoch and epoch > run.epoch:
-            again = db.execute(_AGAIN, (LEASE, worker)).fetchone() if ended == epoch else None
+            again = db.execute(_AGAIN, (run.lease, worker)).fetchone() if ended == epoch else None
             if again is None:
                 raise run_replaced(run)
             epoch = run.epoch = again[0]
@@ -111,7 +110,7 @@ def _be_born(db: Database, run: PostgresRun) -> None:
         {
             "instance": run.instance,
             "least": run.epoch + 1,
-            "lease": LEASE,
+            "lease": run.lease,
             "pid": run.pid,
             "started_at": run.started_at,
         },
@@ -135,12 +134,14 @@ def end_epochs(db: Database, run: PostgresRun) -> None:
 
 def fence(db: Database, run: PostgresRun) -> None:
     """Renew the lease within a transaction.  Raises `EpochOver`."""
-    if db.execute(_FENCE, (LEASE, run.worker, run.epoch)).rowcount != 1:
+    if db.execute(_FENCE, (run.lease, run.worker, run.epoch)).rowcount != 1:
         raise epoch_over(run)
 
 
 def epoch_over(run: PostgresRun) -> EpochOver:
-    return EpochOver(f"{shown_url(run.url)}: this worker was silent for {LEASE:g} s, or replaced")
+    return EpochOver(
+        f"{shown_url(run.url)}: this worker was silent for {run.lease:g} s, or replaced"
+    )
 
 
 def valid_epochs(db: Database, workers: Collection[int | None]) -> dict[int, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field
 
 from actors.journal.archive import ArchiveTrouble
+from actors.journal.room_leases import LEASE
 from bridge.postgres.database_url import shown_url
 
 
@@ -18,6 +21,10 @@ class PostgresRun:
     pid: int
     started_at: float
     """Unix seconds."""
+    lease: float = LEASE
+    """Seconds, see there."""
+    before_commit: Callable[[], object] = field(default=lambda: None)
+    """Called within the transaction of a batch, in the thread: for tests that stop it there."""
     worker: int = 0
     """The number of its row; 0 before the first connection."""
     epoch: int = 0

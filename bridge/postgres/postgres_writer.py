@@ -26,7 +26,6 @@ from actors.journal.archive import (
     RecoveredSessions,
     StoredSession,
 )
-from actors.journal.room_leases import LEASE
 from actors.session.codec import decode_entries, encode_state
 from actors.session.view import everyone
 from bridge.postgres.database_url import shown_url
@@ -106,13 +105,14 @@ class PostgresWriter:
             run.batch = self._batch
             return
         with db.pipeline() as pipeline, db.transaction():
-            fenced = db.execute(FENCE, (batch.alive_at, LEASE, run.worker, run.epoch))
+            fenced = db.execute(FENCE, (batch.alive_at, run.lease, run.worker, run.epoch))
             self._look_up(batch, pipeline, fenced)
             encoded = self._add_rows(batch)
             written = [self._write_checkpoint(one) for one in batch.checkpoints]
             self._write_journal(encoded, batch.alive_at)
             self._give_away(batch)
             pipeline.sync()
+            run.before_commit()
             self._require(fenced, written)
         run.batch = self._batch
         if run.written is not None:
@@ -131,7 +131,7 @@ class PostgresWriter:
 
     def _write_rows_only(self, batch: Batch) -> None:
         encoded, run = self._add_rows(batch), self._run
-        values = (batch.alive_at, LEASE, run.worker, run.epoch)
+        values = (batch.alive_at, run.lease, run.worker, run.epoch)
         if not encoded:
             self._require(self._cursor.execute(FENCE, values), ())
             return
