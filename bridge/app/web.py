@@ -288,7 +288,7 @@ def _facts_of_worker(row: WorkerRow) -> WorkerFacts:
         load=f"{row.load:.0%}",
         version=row.version or "-",
         url=row.url,
-        seen=moment(rfc3339(row.alive_at)),
+        last_sign=moment(rfc3339(row.alive_at)),
     )
 
 

@@ -497,12 +497,12 @@ def lose_what_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keep_half_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = SimulatedDisk._append
+    real = SimulatedDisk.append
 
     def keep(disk: SimulatedDisk, batch: Batch) -> None:
         real(disk, evolve(batch, rows=batch.rows[::2]))
 
-    monkeypatch.setattr(SimulatedDisk, "_append", keep)
+    monkeypatch.setattr(SimulatedDisk, "append", keep)
 
 
 @pytest.mark.parametrize(

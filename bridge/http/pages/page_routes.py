@@ -87,8 +87,8 @@ class WorkerFacts:
     load: str
     version: str
     url: str
-    seen: str
-    """Its last sign of life."""
+    last_sign: str
+    """When it last gave a sign of life."""
 
 
 @frozen

@@ -13,7 +13,7 @@ from livekit.rtc._proto.stats_pb2 import RtcStats
 
 from actors.session.events import TracksMeasured
 from actors.session.track_stats import TrackWindow
-from bridge.app import program
+from bridge.app.parts_of_settings import sdk_options
 from bridge.config.settings import load
 from bridge.livekit.rooms.renewals import Renewals
 from bridge.livekit.rooms.subscriptions import Subscriptions
@@ -303,4 +303,4 @@ def test_the_settings_choose_the_plan_and_by_default_there_is_none(
     flags: Mapping[str, object], plan: MeasurePlan | None
 ) -> None:
     settings = load({"api-key": "devkey", "api-secret": "a-long-secret-word", **flags}, {})
-    assert program._sdk_options(settings).measure == plan
+    assert sdk_options(settings).measure == plan
