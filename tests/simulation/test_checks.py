@@ -15,6 +15,7 @@ from actors.journal.backlog import Backlog
 from actors.journal.journal import Journal
 from actors.journal.store_actor import StoreActor
 from actors.rooms.connection_actor import ConnectionActor
+from actors.rooms.idle_sessions import IdleSessions
 from actors.rooms.manager import RoomManager
 from actors.rooms.messages import GiveUp, LeaveRoom, RoomsVanished, RosterWanted, WebhookReceived
 from actors.rooms.recovery import Recovery
@@ -473,7 +474,7 @@ def forget_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RoomManager, "_take_over", lambda _, __: None)
+    monkeypatch.setattr(IdleSessions, "take_over", lambda _, __: None)
 
 
 def believe_that_no_room_lives(monkeypatch: pytest.MonkeyPatch) -> None:
