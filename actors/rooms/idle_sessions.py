@@ -76,6 +76,8 @@ class IdleSessions:
             # The archive could not be read for a while, and this session was begun anew.
             if known.number != stored.session:
                 before = known.number
+                # This worker may have had the session before, and given it away.
+                self._dependencies.backlog.unfence(stored.session)
                 known.adopt(stored, seen_until)
                 self._dependencies.backlog.unfence(before)
             if record is None:

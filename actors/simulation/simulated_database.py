@@ -96,6 +96,8 @@ class SimulatedDatabase:
         """What is stored."""
         self.writers: dict[int, list[tuple[int, Owner]]] = {}
         """Of each session: the first row that each owner wrote, in the order of writing."""
+        self.on_batch: Callable[[Batch, Owner], object] = lambda _, __: None
+        """Called for each batch that is stored, and with its owner."""
         self.random: Final = random
         self.now: Final = now
         self.workers: dict[str, SharedWorker] = {}
@@ -212,6 +214,7 @@ class SimulatedDatabase:
                 writers.append((row.seq, owner))
         self._numbers.update(one.session for one in batch.checkpoints)
         self.disk.append(batch)
+        self.on_batch(batch, owner)
         worker = self.workers[owner[0]]
         worker.alive_at, worker.written_at = batch.alive_at, self.now()
         worker.expires = self.now() + LEASE

@@ -18,15 +18,33 @@ def _simulate(flags: Flags) -> int:
             return simulate.replay(Path(str(flags["replay"])))
         except (ValueError, RecursionError) as error:
             raise SettingsError(f"--replay: {error}") from None
+    cluster = flags.get("cluster")
     try:
-        seeds = simulate.parse_seeds(str(flags.get("seeds", "1..1000")))
+        seeds = simulate.parse_seeds(str(flags.get("seeds", "1..1000" if cluster is None else "1")))
     except ValueError as error:
         raise SettingsError(f"--seeds: {error}") from None
-    return simulate.run_seeds(seeds)
+    if cluster is None:
+        return simulate.run_seeds(seeds)
+    from bridge.cli import simulate_cluster
+
+    try:
+        workers, rooms = simulate_cluster.parse_size(str(cluster))
+    except ValueError as error:
+        raise SettingsError(f"--cluster: {error}") from None
+    return simulate_cluster.run_clusters(seeds, workers, rooms)
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", metavar="A..B", help="scenarios to play, default: 1..1000")
+    parser.add_argument(
+        "--seeds", metavar="A..B", help="scenarios to play, default: 1..1000, with --cluster: 1"
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="WxR",
+        nargs="?",
+        const="20x10000",
+        help="W workers that share a database and R rooms, default: 20x10000",
+    )
     parser.add_argument(
         "--replay", metavar="FILE", help="play a plan that was saved when it failed"
     )

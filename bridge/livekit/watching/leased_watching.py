@@ -52,6 +52,9 @@ CLAIM_AGAIN: Final = Backoff(first=2.0, most=30.0)
 """Between two claims of a room that is ours and that no job brought us into."""
 CLAIMS_IN_VAIN: Final = 3
 """Claims of a room without a job after which another worker may have it."""
+BACK_WITHIN: Final = 2.0
+"""Seconds after an outage of the database in which all workers renew their leases: until then
+nobody takes a room over."""
 AWAY_AFTER: Final = 3.0
 """Seconds without an answer of the database after which rooms are looked for without it."""
 
@@ -84,6 +87,8 @@ class LeasedWatching:
     _unowned_since: dict[str, float] = field(factory=dict[str, float], init=False)
     _claims: dict[str, _Claim] = field(factory=dict[str, _Claim], init=False)
     _answered_at: float = field(default=0.0, init=False)
+    _back_at: float = field(default=float("-inf"), init=False)
+    """When the database answered again after a while."""
     _unplaced: tuple[str, ...] = field(default=(), init=False)
     _place_requested_at: float = field(default=float("-inf"), init=False)
     _requested: trio.Event = field(factory=trio.Event, init=False)
@@ -150,7 +155,10 @@ class LeasedWatching:
         """One pass.  Raises `ArchiveTrouble` and `ApiError`."""
         self.is_leader = await self.leases.lead()
         unowned = await self.leases.unowned()
-        now = self._answered_at = trio.current_time()
+        now = trio.current_time()
+        if now - self._answered_at >= AWAY_AFTER:
+            self._back_at = now
+        self._answered_at = now
         stale = frozenset(self._rooms.resumable()) - self.keeper.owned
         if stale or (self.is_leader and now - self._listed_at >= INTERVAL):
             unowned = await self._list_rooms(unowned, stale)
@@ -158,7 +166,15 @@ class LeasedWatching:
         self._unowned_since = {one.room_sid: since.get(one.room_sid, now) for one in unowned}
         for sid, room in await self._reserve():
             self._claim(room, sid)
-        await self._acquire_share([one for one in unowned if self._is_wanted(one)])
+        # After an outage all leases are over, and most owners still watch their rooms.
+        all_are_back = now - self._back_at >= BACK_WITHIN
+        await self._acquire_share(
+            [
+                one
+                for one in unowned
+                if self._is_wanted(one) and (all_are_back or not one.has_session)
+            ]
+        )
         self._claim_again()
 
     async def _list_rooms(
@@ -274,8 +290,18 @@ class LeasedWatching:
                 return
 
     async def _reserve(self) -> Sequence[tuple[str, str]]:
+        """Become the successor in our share of the rooms of workers that drain."""
         most = min(self._worker.free, MAX_OPEN_CLAIMS - self._worker.pending_entries)
-        return await self.keeper.reserve(most) if most > 0 else ()
+        if most <= 0:
+            return ()
+        workers = await self.leases.workers()
+        offered = sum(one.rooms for one in workers if one.running and one.draining)
+        if not offered:
+            return ()
+        own = max(len(self.keeper.owned), len(self._worker.rooms))
+        others = [one.rooms for one in workers if self._shares_with(one)]
+        share = ceil((own + sum(others) + offered) / (len(others) + 1)) - own
+        return await self.keeper.reserve(min(most, share)) if share > 0 else ()
 
     # ------------------------------------------------------------------------ claims
 

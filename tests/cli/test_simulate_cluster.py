@@ -1,0 +1,30 @@
+"""`simulate --cluster`: workers that share a simulated database."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.cli.simulate_cluster import parse_size
+from bridge.lab.cluster.cluster_plan import FAULT_KINDS
+from tests.cli.conftest import RunCommand
+
+
+def test_every_law_holds_under_every_fault(room_actors: RunCommand) -> None:
+    done = room_actors("simulate", "--cluster", "3x24")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 failed" in done.stdout
+    assert all(kind in done.stdout for kind in FAULT_KINDS)
+
+
+@pytest.mark.parametrize("size", ["20", "1x5", "5x4", "1000x2000", "5x1000000", "axb", ""])
+def test_a_size_that_makes_no_cluster_is_refused(size: str) -> None:
+    assert parse_size("20x10000") == (20, 10000)
+    with pytest.raises(ValueError, match="wants"):
+        parse_size(size)
+
+
+def test_a_wrong_size_is_one_line_that_says_what_to_give(room_actors: RunCommand) -> None:
+    done = room_actors("simulate", "--cluster", "many")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--cluster: wants WORKERSxROOMS" in done.stderr
