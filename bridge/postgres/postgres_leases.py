@@ -144,6 +144,7 @@ class PostgresLeases:
             values = {
                 "worker": run.worker, "epoch": run.epoch, "unowned": unowned, "most": most,
             }  # fmt: skip
+            db.execute(_FORGET, (EVENT_SECONDS,))
             rows = db.execute(_TAKE, values, binary=True).fetchall()
             rows.sort(key=lambda row: (row[4], row[0]))
             return tuple(OfferedEvent(*row[:4]) for row in rows)

@@ -26,6 +26,7 @@ from actors.journal.archive import NOTHING, PruneStep, Removal
 from bridge.postgres.postgres_connection import Database
 from bridge.postgres.postgres_schema import PARTITION_WAIT, make_partitions
 from bridge.store.alert_rows import MOST_ALERTS
+from bridge.store.journal_rows import EMPTY_PACK
 from bridge.store.retention import DAY, HOUR, REPLAY, Retention
 
 _LOCK: Final = 0x526D4164
@@ -61,6 +62,18 @@ _BATCHES: Final = """
     FROM (SELECT worker, max(batch) AS newest FROM gone GROUP BY worker) AS newest
     WHERE workers.worker = newest.worker
     """
+_CLOSE: Final = """
+    WITH dead AS (
+        SELECT worker FROM workers WHERE expires <= now() AND ended = epoch
+            AND NOT EXISTS (SELECT 1 FROM sessions WHERE owner = worker AND ended_at IS NULL)
+        FOR UPDATE SKIP LOCKED)
+    INSERT INTO journal (worker, batch, floor, at, lines)
+    SELECT worker, batch + 1, batch + 2, at, %s FROM dead, LATERAL (
+        SELECT batch, floor, at FROM journal WHERE journal.worker = dead.worker
+        ORDER BY batch DESC LIMIT 1) AS newest WHERE floor <= batch
+    """
+"""Workers that are dead, and whose sessions others have acquired or ended: all their lines are in
+chunks.  An empty batch says so, or each reader would read these lines for ever."""
 _DAYS: Final = """
     SELECT inhrelid::regclass::text, substr(relname, 8)
     FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -84,6 +97,7 @@ def prune_database(
     with db.transaction():
         if not _one(db, "SELECT pg_try_advisory_xact_lock(%s)", _LOCK):
             return PruneStep()
+        db.execute(_CLOSE, (EMPTY_PACK,))
         over = "SELECT coalesce(array_agg(worker), '{}') FROM workers WHERE expires <= now()"
         db.execute(_BATCHES, (_one(db, over), REPLAY))
         db.execute(
