@@ -42,6 +42,7 @@ from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics
+from bridge.http.pages.agent_pages import AgentPages
 from bridge.http.pages.page_routes import Facts, Pages, Section, System, WorkerFacts, explain
 from bridge.http.pages.people_pages import PeoplePages
 from bridge.http.pages.rendering import moment
@@ -135,6 +136,8 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         alerts,
         root=front.root,
         clock=ports.clock.now,
+        open_texts=texts.open_texts,
+        find_audio=None if audio is None else audio.find,
     )
     routes = (
         *health(ports.checks, SERVE if ports.worker is None else ports.worker().name),
@@ -150,6 +153,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *Metrics(sources).rows,
         *pages.rows,
         *PeoplePages(readers.read).rows,
+        *AgentPages(readers.read, ports.clock.now).rows,
     )
     token = settings.http_token
     served = app(routes, loopback=settings.http.loopback, token=token, explain=explain, front=front)

@@ -160,7 +160,7 @@ def networks(value: object) -> tuple[Network, ...]:
 
 
 OWN_PATHS: Final = frozenset({
-    "alerts", "api", "attendance", "attendance.csv", "days.csv", "healthz", "history",
+    "agents", "alerts", "api", "attendance", "attendance.csv", "days.csv", "healthz", "history",
     "history.csv", "history.json", "livekit", "metrics", "now", "observability", "openapi.json",
     "people", "readyz", "sessions", "signin", "signout", "static", "system", "timelines", "whole",
 })  # fmt: skip

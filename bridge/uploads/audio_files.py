@@ -1,6 +1,7 @@
 """Recordings that agents upload, as files in the data directory, with bounds of age and size.
 
-A file is named by the room instance and the job: `RM_x.AJ_y.ogg`.  A recording comes into a file of
+A file is named by the room instance, the job and the milliseconds of its begin:
+`RM_x.AJ_y.1795998837948.ogg`.  A recording comes into a file of
 its own first and gets its name in one step, so half a recording is never there.  Everything here is
 for the thread of the caller, but for `AudioUpload`, whose pieces come in the event loop.
 """
@@ -44,6 +45,8 @@ class AudioFile:
     """Bytes."""
     written_at: float
     """Unix seconds."""
+    started_at: float | None = None
+    """Unix seconds of its begin, by the agent's clock; None where the agent did not say."""
 
 
 @final
@@ -61,18 +64,25 @@ class AudioFiles:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder / f"{_PART}{secrets.token_hex(8)}"
 
-    def add(self, part: Path, room_sid: str, job_id: str) -> bool:
+    def add(self, part: Path, room_sid: str, job_id: str, started_at: float | None = None) -> bool:
         """Give a whole recording its name; False where the ids are none.  Raises `OSError`."""
         if not (_ID.fullmatch(room_sid) and _ID.fullmatch(job_id)):
             return False
-        part.replace(self._folder / f"{room_sid}.{job_id}.ogg")
+        begin = max(0, int(1000 * (started_at or 0.0)))
+        earlier = list(self._folder.glob(f"{room_sid}.{job_id}.*ogg"))
+        target = self._folder / f"{room_sid}.{job_id}.{begin}.ogg"
+        part.replace(target)
+        for one in earlier:
+            if one != target:
+                one.unlink(missing_ok=True)
         return True
 
     def find(self, room_sid: str, job_id: str) -> AudioFile | None:
         """The recording of a run; None where there is none."""
         if not (_ID.fullmatch(room_sid) and _ID.fullmatch(job_id)):
             return None
-        return _audio_file(self._folder / f"{room_sid}.{job_id}.ogg")
+        paths = sorted(self._folder.glob(f"{room_sid}.{job_id}.*ogg"))
+        return _audio_file(paths[-1]) if paths else None
 
     def prune(self, now: float) -> int:
         """Remove what is older than `keep`, and the oldest beyond `most_bytes`.  Gives the number
@@ -120,25 +130,28 @@ def erase_audio(data_dir: Path, room_sids: frozenset[str]) -> int:
 
 def _audio_file(path: Path) -> AudioFile | None:
     names = path.name.split(".")
-    if len(names) != 3 or names[2] != "ogg":
+    if len(names) != 4 or names[3] != "ogg" or not names[2].isdigit():
         return None
     try:
         stat = path.stat()
     except OSError:
         return None
-    return AudioFile(names[0], names[1], path, stat.st_size, stat.st_mtime)
+    begin = int(names[2]) / 1000 or None
+    return AudioFile(names[0], names[1], path, stat.st_size, stat.st_mtime, begin)
 
 
 @final
 class AudioUpload:
     """One recording while it comes.  What cannot be written is not kept, and troubles nobody.
 
-    `readable` says of a report's header to which run the recording belongs: room SID and job; None
-    where it must not be kept.
+    `readable` says of a report's header to which run the recording belongs: room SID, job and
+    begin; None where it must not be kept.
     """
 
     def __init__(
-        self, files: AudioFiles, readable: Callable[[bytes], tuple[str, str] | None]
+        self,
+        files: AudioFiles,
+        readable: Callable[[bytes], tuple[str, str, float | None] | None],
     ) -> None:
         self._files = files
         self._readable = readable

@@ -113,10 +113,12 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def audio_run(header: bytes) -> tuple[str, str] | None:
-    """Room SID and job of a recording; None where it must not be kept."""
+def audio_run(header: bytes) -> tuple[str, str, float | None] | None:
+    """Room SID, job and begin of a recording; None where it must not be kept."""
     try:
         head = MetricsRecordingHeader.FromString(header)
     except DecodeError:
         return None
-    return None if head.redaction_enabled else (head.room_id, head.job_id)
+    if head.redaction_enabled:
+        return None
+    return head.room_id, head.job_id, audio_start(header)

@@ -72,7 +72,7 @@ class TextReaders:
     """Reads texts in threads."""
 
     def __init__(self, open_texts: OpenTexts) -> None:
-        self._open_texts = open_texts
+        self.open_texts: Final = open_texts
         self._limiter = trio.CapacityLimiter(READERS)
 
     async def read(self, function: Callable[[TextReader], T], nothing: T) -> T:
@@ -82,7 +82,7 @@ class TextReaders:
         """
 
         def call() -> T:
-            with self._open_texts() as reader:
+            with self.open_texts() as reader:
                 return nothing if reader is None else function(reader)
 
         try:

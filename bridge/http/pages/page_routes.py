@@ -26,9 +26,12 @@ from actors.runtime import Node
 from actors.session import SessionState
 from actors.session.end_reasons import WORKER_STOPPED
 from bridge.http.api.alert_routes import AlertSource, list_alerts
+from bridge.http.api.audio_routes import FindAudio
+from bridge.http.api.conversation_routes import OpenTexts
 from bridge.http.api.export import Export, Exports, FilePart, read_session, read_sessions
 from bridge.http.api.openapi import near_address
 from bridge.http.pages import actor_tree
+from bridge.http.pages.conversation_view import conversation_view
 from bridge.http.pages.days_svg import days_svg
 from bridge.http.pages.event_rows import WantedEvents, event_page, wanted_events
 from bridge.http.pages.frame import Read, frame_of
@@ -117,8 +120,13 @@ class Pages:
         *,
         root: str = "",
         clock: Callable[[], float] = time.time,
+        open_texts: OpenTexts | None = None,
+        find_audio: FindAudio | None = None,
     ) -> None:
-        """`clock`: Unix seconds on the clock of the sessions."""
+        """`clock`: Unix seconds on the clock of the sessions.  `open_texts`, `find_audio`: texts
+        and recordings of agents, where they are kept."""
+        self._open_texts = open_texts
+        self._find_audio = find_audio
         self._read = read
         self._live = live
         self._board = LiveView(live, clock, root=root)
@@ -230,7 +238,8 @@ class Pages:
             view = session.view
             live = view.status == "active" or view.end_reason == WORKER_STOPPED
             frame = frame_of(request, "/history", live=live)
-            return render("session.html", **frame, **_session_values(session, wanted))
+            talk = conversation_view(session, self._open_texts, self._find_audio)
+            return render("session.html", **frame, **_session_values(session, wanted), talk=talk)
 
         return html(await self._of_session(request, draw))
 

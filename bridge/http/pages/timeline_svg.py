@@ -3,8 +3,8 @@
 Above the lanes is what the colours mean.  In a lane, from the top: data messages as ticks,
 presence as a bar in the colour of the connection's quality, talk as a line on it, then a thin
 line for each of microphone, camera and screen, pale where it is muted, and one with the level of
-the audio where it was measured.  A small bar stands where somebody left.  Where nobody watched, all
-lanes are hatched.
+the audio where it was measured.  An agent's lane has a band with its state.  A small bar stands
+where somebody left.  Where nobody watched, all lanes are hatched.
 
 What is drawn is bounded whatever is in the session: `LANES` people, and in each lane no
 more shapes of a kind than there are pixels, because what lies in one pixel is one shape.
@@ -26,8 +26,9 @@ from attrs import frozen
 from markupsafe import Markup
 
 from actors.session import SessionView
+from bridge.output.agent_state_spans import agent_state_spans
 from bridge.output.harmless import harmless
-from bridge.output.timeline_lanes import LaneSpan, TimelineLane, gaps, lanes, length
+from bridge.output.timeline_lanes import LaneSpan, Spans, TimelineLane, gaps, lanes, length
 
 LANES: Final = 60
 """People who are drawn, in the order of first sight."""
@@ -54,6 +55,8 @@ DEVICES: Final[Mapping[str, tuple[int, str]]] = {
 
 AUDIO: Final = 34
 """Where in a lane the line of the measured audio is."""
+STATES: Final = 28
+"""Where in an agent's lane its state is: agents have no camera and no screen."""
 
 STEPS: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 """Seconds between the lines of time."""
@@ -78,6 +81,13 @@ LEGEND: Final = (
 MEASURED_LEGEND: Final = ("audio-clear", "audio", 18, 3, 0)
 """The same for measured audio, where there is some."""
 
+STATE_LEGEND: Final = (
+    ("st-listening", "agent listens", 18, 5, 112),
+    ("st-thinking", "thinks", 18, 5, 72),
+    ("st-speaking", "speaks", 18, 5, 72),
+)
+"""The same for the states of agents, in a line of its own."""
+
 STYLE: Final = (Path(__file__).parent / "static" / "timeline.css").read_text(encoding="utf-8")
 STYLE_HASH: Final = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 """For the Content-Security-Policy of a file that is looked at in a browser."""
@@ -88,16 +98,24 @@ def timeline_svg(session: SessionView, *, alone: bool = False) -> Markup:
 
     `alone`: a file of its own, with its style inside.
     """
-    drawn = lanes(session)[:LANES]
+    drawn, states = lanes(session)[:LANES], agent_state_spans(session)
     scale = _Scale(datetime.fromisoformat(session.started_at).timestamp(), length(session))
     bottom = TOP + LANE * max(1, len(drawn))
     foot = FOOT + LOWER_TIMES * (len(drawn) > FEW)
     return Markup().join(
         (
             _head(session, bottom + foot, len(drawn), alone=alone),
-            *_legend(len(session.participants) - len(drawn), any(lane.audio for lane in drawn)),
+            *_legend(
+                len(session.participants) - len(drawn),
+                any(lane.audio for lane in drawn),
+                agents=bool(states),
+            ),
             *_grid(scale, bottom, [TOP - 10, bottom + 15][: 1 + (len(drawn) > FEW)]),
-            *(part for index, lane in enumerate(drawn) for part in _lane(lane, index, scale)),
+            *(
+                part
+                for index, lane in enumerate(drawn)
+                for part in _lane(lane, index, scale, states.get(lane.identity, {}))
+            ),
             *_bars("gap", gaps(session), scale, TOP, bottom - TOP, "nobody watched"),
             Markup("</svg>\n"),
         )
@@ -163,7 +181,9 @@ def _grid(scale: _Scale, bottom: int, times: Sequence[int]) -> Iterator[Markup]:
         at += step
 
 
-def _lane(lane: TimelineLane, index: int, scale: _Scale) -> Iterator[Markup]:
+def _lane(
+    lane: TimelineLane, index: int, scale: _Scale, states: Mapping[str, Spans]
+) -> Iterator[Markup]:
     top = TOP + LANE * index
     yield Markup('<g><path class="rule" d="M0 {y}H{width}"/>').format(y=top, width=WIDTH)
     yield _name(lane, top + 21)
@@ -179,6 +199,8 @@ def _lane(lane: TimelineLane, index: int, scale: _Scale) -> Iterator[Markup]:
     for level, spans in lane.audio.items():
         title = f"audio {level}: {harmless(lane.audio_text)}"
         yield from _bars(f"audio-{level}", spans, scale, top + AUDIO, 3, title)
+    for state, spans in states.items():
+        yield from _bars(f"st-{state}", spans, scale, top + STATES, 5, state)
     for x in dict.fromkeys(scale.x(at) for at in lane.data):
         yield _LINE.format(kind="data", x=x, top=top + 4, bottom=top + 9)
     for x in dict.fromkeys(scale.x(span.end) for span in lane.present if span.end < scale.length):
@@ -224,13 +246,22 @@ def _pixels(spans: Iterable[LaneSpan], scale: _Scale) -> Iterator[tuple[float, f
         yield left, right
 
 
-def _legend(undrawn: int, measured: bool) -> Iterator[Markup]:
+def _legend(undrawn: int, measured: bool, *, agents: bool) -> Iterator[Markup]:
     x, y = 2, 18
-    for kind, label, width, height, step in (*LEGEND, *([MEASURED_LEGEND] if measured else [])):
+    rows = (*LEGEND, *([MEASURED_LEGEND] if measured else []))
+    yield from _keys(rows, x, y)
+    if agents:
+        yield from _keys(STATE_LEGEND, x, y + 18)
+    if undrawn > 0:
+        text = f"{undrawn} more people are not drawn"
+        yield _TEXT.format(kind="label end", x=WIDTH - 4, y=y, text=text)
+
+
+def _keys(
+    rows: Sequence[tuple[str, str, float, float, float]], x: float, y: int
+) -> Iterator[Markup]:
+    for kind, label, width, height, step in rows:
         top = y - 4 - height / 2
         yield _BAR.format(kind=f"{kind} key", x=x, y=top, width=width, height=height, about="")
         yield _TEXT.format(kind="label", x=x + width + 5, y=y, text=label)
         x += step
-    if undrawn > 0:
-        text = f"{undrawn} more people are not drawn"
-        yield _TEXT.format(kind="label end", x=WIDTH - 4, y=y, text=text)

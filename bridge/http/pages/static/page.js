@@ -190,6 +190,31 @@ function grow(old, fresh) {
   news.forEach((node, index) => index < olds.length ? grow(olds[index], node) : old.append(node));
 }
 
+// ---------------------------------------------------------------- recordings of agents
+
+// The turn that is heard is marked; a click on the head of a turn plays from there.
+function inStep(sound) {
+  const start = Number(sound.dataset.start);
+  sound.addEventListener("timeupdate", () => {
+    const at = start + sound.currentTime;
+    let heard = null;
+    for (const turn of document.querySelectorAll(".turn[data-at]")) {
+      if (Number(turn.dataset.at) <= at) heard = turn;
+      turn.classList.remove("now");
+    }
+    heard?.classList.add("now");
+    heard?.scrollIntoView({block: "nearest"});
+  });
+  document.getElementById("live-talk")?.addEventListener("click", (event) => {
+    const turn = event.target.closest(".by")?.closest(".turn[data-at]");
+    if (!turn) return;
+    sound.currentTime = Math.max(0, Number(turn.dataset.at) - start);
+    sound.play();
+  });
+}
+
+for (const sound of document.querySelectorAll("audio[data-start]")) inStep(sound);
+
 // ---------------------------------------------------------------- running times
 
 function words(seconds) {
