@@ -17,7 +17,14 @@ from tests.http.page_stage import HOSTILE, Stage, open_stage, tell_a_story
 
 LIVE = ("/", "/sessions/RM_atlas", "/sessions/RM_hostile", "/alerts", "/system")
 PEOPLE = ("/people/alice", f"/people/{quote(HOSTILE, safe='')}", "/attendance")
-STILL = ("/history", "/history?room=nobody", "/history?people=-1", "/sessions/RM_nobody", *PEOPLE)
+STILL = (
+    "/agents",
+    "/history",
+    "/history?room=nobody",
+    "/history?people=-1",
+    "/sessions/RM_nobody",
+    *PEOPLE,
+)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ class ConversationRow:
 
 
 @frozen
-class Recording:
+class RunRecording:
     """The recording of one run."""
 
     job_id: str
@@ -80,20 +80,20 @@ class Recording:
 
 
 @frozen
-class Conversation:
+class ShownConversation:
     """The conversation of a session, for its page."""
 
     rows: tuple[ConversationRow, ...]
     left_out: int
     """Earlier parts that are not on the page."""
     has_text: bool
-    recordings: tuple[Recording, ...]
+    recordings: tuple[RunRecording, ...]
     timeline_kept: bool
 
 
 def conversation_view(
     opened: OpenSession, open_texts: OpenTexts | None, find_audio: FindAudio | None
-) -> Conversation | None:
+) -> ShownConversation | None:
     """None for a session without any agent.  In a thread."""
     session = opened.view
     if session.agents is None:
@@ -106,7 +106,7 @@ def conversation_view(
     parts = conversation(entries, texts)
     names = {one.identity: one.agent.name for one in session.participants if one.agent}
     shown = parts[-MOST_ROWS:]
-    return Conversation(
+    return ShownConversation(
         rows=tuple(_row(part, f"p{number}", names) for number, part in enumerate(shown)),
         left_out=len(parts) - len(shown),
         has_text=bool(texts),
@@ -126,7 +126,7 @@ def _texts(open_texts: OpenTexts | None, session: str) -> list[ConversationText]
         return []
 
 
-def _recordings(session: SessionView, find_audio: FindAudio) -> Iterator[Recording]:
+def _recordings(session: SessionView, find_audio: FindAudio) -> Iterator[RunRecording]:
     runs = (
         (one.agent.name, run)
         for one in session.participants
@@ -140,7 +140,7 @@ def _recordings(session: SessionView, find_audio: FindAudio) -> Iterator[Recordi
             start = audio.started_at
             if start is not None and abs(run.clock_offset or 0.0) > CLOCK_TOLERANCE:
                 start += run.clock_offset or 0.0
-            yield Recording(audio.job_id, name, start)
+            yield RunRecording(audio.job_id, name, start)
 
 
 def _unix(at: str) -> float:
