@@ -29,6 +29,7 @@ from actors.session import (
     fold,
     next_deadline,
 )
+from actors.session.agent_problems import LONGEST_WAIT, agent_deadline
 from actors.session.bounds import CONFIRM_AFTER
 from actors.session.codec import decode_record
 from actors.session.recordings import LOST_AFTER, lost_deadline
@@ -118,9 +119,12 @@ class Journal:
     def deadlines(self) -> list[tuple[float, float]]:
         """Unix seconds at which a `Tick` is needed, each with the longest wait in seconds."""
         due, lost, budget = next_deadline(self.state), lost_deadline(self.state), self._budget.due
-        if due is None and lost is None and budget is None:
+        agent = agent_deadline(self.state)
+        if due is None and lost is None and budget is None and agent is None:
             return []  # As after nearly every event.
-        wanted = ((due, CONFIRM_AFTER), (lost, LOST_AFTER), (budget, WINDOW))
+        wanted = (
+            (due, CONFIRM_AFTER), (lost, LOST_AFTER), (budget, WINDOW), (agent, LONGEST_WAIT)
+        )  # fmt: skip
         return [(due, most) for due, most in wanted if due is not None and due != inf]
 
     def end(self, at: float, reason: str) -> None:

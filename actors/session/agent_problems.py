@@ -43,6 +43,8 @@ DEAD_AFTER: Final = 3.0
 STOPPED_AFTER: Final = 10.0
 THINKING_AFTER: Final = 10.0
 SILENT_AFTER: Final = 10.0
+LONGEST_WAIT: Final = JOB_WAIT
+"""Seconds of the longest of these."""
 EARLY: Final = 1.0
 """Seconds by which an agent may have joined before its dispatch, by the clocks."""
 
@@ -107,12 +109,18 @@ def _dispatch_due(dispatch: AgentDispatch) -> float | None:
     return dispatch.created_at + (JOB_WAIT if dispatch.job_ids else MISSING_AFTER)
 
 
+def agent_deadline(state: SessionState) -> float | None:
+    """Unix seconds when a `Tick` may find a problem of an agent; None where none can."""
+    return None if state.agents is None or state.ended_at is not None else state.agents.due
+
+
 def open_problems(state: SessionState) -> frozenset[AgentProblem]:
     """What is wrong with the agents of a session now."""
     agents = state.agents
     if agents is None:
         return frozenset()
-    problems = {run.problem for run in agents.runs.values() if run.problem is not None}
+    problems = set[AgentProblem]()
+    problems.update(run.problem for run in agents.runs.values() if run.problem is not None)
     if any(one.missing_since is not None and one.joined_at is None
            for one in agents.dispatches.values()):  # fmt: skip
         problems.add("missing")

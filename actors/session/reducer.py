@@ -232,9 +232,7 @@ def end(state: SessionState, at: float, reason: str) -> FoldResult:
 
 def next_deadline(state: SessionState) -> float | None:
     """Unix seconds when a `Tick` is wanted, None while nothing waits for time to pass."""
-    if state.ended_at is not None or state.agents is None or state.agents.due is None:
-        return state.due if state.ended_at is None else None
-    return min(state.due or inf, state.agents.due)
+    return state.due if state.ended_at is None else None
 
 
 def _on_watching(

@@ -7,7 +7,7 @@ records to `simulated_disk`.  A plan may have an endpoint for webhooks (`simulat
 receiver has faults of its own (`receiver_faults`), or monitors of people (`simulated_monitoring`,
 `monitoring_faults`), or rules that act (`simulated_acting`, `acting_faults`) or record
 (`simulated_recordings`, `simulated_egress`, `egress_faults`), or measure tracks
-(`simulated_measurer`).  `ground_truth` notes what really
+(`simulated_measurer`), or have voice agents (`simulated_agents`).  `ground_truth` notes what really
 happened; `laws` compares both.
 """
 

@@ -17,6 +17,7 @@ from actors.session import (
     WebhookRoomStarted,
     WebhookTrack,
 )
+from actors.session.participant import COUNTED_KINDS
 from actors.simulation.simulated_rooms import SimulatedRoom
 
 SCENARIO: Final = 180.0
@@ -33,6 +34,8 @@ class Visit:
     active: bool = True
     active_late: bool = False
     """Whether the media connection was established only some time after the join."""
+    machine: bool = False
+    """It is no person's."""
 
 
 @define(eq=False)
@@ -64,15 +67,19 @@ class Truth:
 
     @property
     def people(self) -> set[str]:
-        return {visit.identity for visit in self.visits.values() if visit.active}
+        return {visit.identity for visit in self._of_people if visit.active}
 
     @property
     def joins(self) -> int:
-        return sum(visit.active for visit in self.visits.values())
+        return sum(visit.active for visit in self._of_people)
 
     @property
     def aborted(self) -> int:
-        return len(self.visits) - self.joins
+        return len(self._of_people) - self.joins
+
+    @property
+    def _of_people(self) -> list[Visit]:
+        return [visit for visit in self.visits.values() if not visit.machine]
 
 
 @final
@@ -146,7 +153,8 @@ def _began(truth: Truth, event: WebhookRoomStarted) -> None:
 def _joined(truth: Truth, event: WebhookJoined) -> None:
     who = event.participant
     late = event.at > who.joined_at
-    truth.visits[who.sid] = Visit(who.identity, who.joined_at, active_late=late)
+    machine = who.kind not in COUNTED_KINDS
+    truth.visits[who.sid] = Visit(who.identity, who.joined_at, active_late=late, machine=machine)
 
 
 def _left(truth: Truth, event: WebhookLeft) -> None:

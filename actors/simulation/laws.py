@@ -51,6 +51,7 @@ def _laws_of_parts(world: World, moment: str) -> Iterator[tuple[str, list[str]]]
     if over and (acting.rules or acting.limits):
         yield from acting.broken_laws().items()
     yield from world.measurer.broken_laws().items()
+    yield from world.agents.broken_laws().items()
     if world.monitoring is not None:
         yield from world.monitoring.broken_laws(moment).items()
     if acting.recordings is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actors.session import QUALITIES, Permissions, TrackSource
-from actors.simulation.plan import MEASURE, Step
+from actors.simulation.plan import AGENT, MEASURE, Step
 from actors.simulation.simulated_rooms import SimulatedPerson, SimulatedRoom
 
 if TYPE_CHECKING:
@@ -141,6 +141,12 @@ def _measure(world: World, step: Step) -> None:
         world.measurer.measure(room, step)
 
 
+def _agent(world: World, step: Step) -> None:
+    room = world.live(step.room)
+    if room is not None:
+        world.agents.play(room, PEOPLE[step.who], step)
+
+
 PEOPLE_ACTIONS: Final[Mapping[str, PlayStep]] = {
     "join": _join,
     "leave": _by_person(_leave),
@@ -161,4 +167,5 @@ PEOPLE_ACTIONS: Final[Mapping[str, PlayStep]] = {
     "permit": _by_person(_permit),
     "record": _record,
     MEASURE: _measure,
+    AGENT: _agent,
 }

@@ -144,6 +144,12 @@ MEASUREMENTS: Final = 40
 MEASURE: Final = "measure"
 """The step that measures the tracks of a room."""
 
+AGENT_SHARE: Final = 0.2
+"""Of plans, with voice agents."""
+AGENT_STEPS: Final = 60
+AGENT: Final = "agent"
+"""The step in which an agent, or a person in its place, does something."""
+
 MONITORING_SHARE: Final = 0.15
 """Of plans, with a monitor for each person who joins."""
 
@@ -196,6 +202,8 @@ class Plan:
     """Whether rules record the rooms."""
     measured: bool = False
     """Whether tracks are measured."""
+    agents: bool = False
+    """Whether there are voice agents."""
 
     def to_json(self) -> str:
         """One line a step."""
@@ -211,6 +219,7 @@ class Plan:
             "ruled": self.ruled,
             "recorded": self.recorded,
             "measured": self.measured,
+            "agents": self.agents,
         }
         steps = ",\n".join(json.dumps(astuple(step)) for step in self.steps)
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'
@@ -234,6 +243,7 @@ class Plan:
                 ruled=bool(saved.get("ruled")),
                 recorded=bool(saved.get("recorded")),
                 measured=bool(saved.get("measured")),
+                agents=bool(saved.get("agents")),
             )
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a saved plan: {error}") from None
@@ -245,6 +255,7 @@ class Plan:
             *ACTING_FAULTS,
             *EGRESS_FAULTS,
             MEASURE,
+            AGENT,
         }
         if unknown:
             raise ValueError(f"not a saved plan: unknown steps {', '.join(sorted(unknown))}")
@@ -265,11 +276,12 @@ def draw(
     ruled: bool | None = None,
     recorded: bool | None = None,
     measured: bool | None = None,
+    agents: bool | None = None,
 ) -> Plan:
     """The plan of this seed.  `among`: the faults that may occur.  `outlets`: whether it has an
     endpoint for webhooks, `monitored`: whether it has monitors, `limit`: the people that a room may
     have, `ruled`: whether it has rules, `recorded`: whether rules record, `measured`: whether
-    tracks are measured; None to draw that too."""
+    tracks are measured, `agents`: whether there are voice agents; None to draw that too."""
     rng = random.Random(seed)
     names, weights = list(ACTIONS), list(ACTIONS.values())
     whole = range(int(seconds) + 1)
@@ -297,6 +309,8 @@ def draw(
         steps += _faults_of_part(rng, EGRESS_FAULTS, rooms, moments)
     measurements = _measurements(rng, measured, rooms, moments)
     steps += measurements
+    of_agents = _agent_steps(rng, agents, rooms, moments)
+    steps += of_agents
     steps.sort(key=lambda step: step.at)
     return Plan(
         seed,
@@ -311,6 +325,7 @@ def draw(
         ruled=ruled,
         recorded=recorded,
         measured=bool(measurements),
+        agents=bool(of_agents),
     )
 
 
@@ -321,6 +336,14 @@ def _measurements(
         measured = rng.random() < MEASURED_SHARE
     count = MEASUREMENTS if measured else 0
     return [_step(rng, MEASURE, rooms, moments) for _ in range(count)]
+
+
+def _agent_steps(
+    rng: random.Random, agents: bool | None, rooms: int, moments: Sequence[int]
+) -> list[Step]:
+    if agents is None:
+        agents = rng.random() < AGENT_SHARE
+    return [_step(rng, AGENT, rooms, moments) for _ in range(AGENT_STEPS if agents else 0)]
 
 
 def _faults_of_part(

@@ -30,6 +30,7 @@ from actors.simulation.people_actions import room_name
 from actors.simulation.plan import Plan
 from actors.simulation.plan_steps import STEPS
 from actors.simulation.simulated_acting import SimulatedActing
+from actors.simulation.simulated_agents import SimulatedAgents
 from actors.simulation.simulated_disk import SimulatedDisk
 from actors.simulation.simulated_measurer import SimulatedMeasurer
 from actors.simulation.simulated_monitoring import SimulatedMonitoring
@@ -104,6 +105,7 @@ class World:
         self.monitoring = SimulatedMonitoring(self) if plan.monitored else None
         """The monitors of people, if the plan has them."""
         self.measurer = SimulatedMeasurer(self)
+        self.agents = SimulatedAgents(self)
         self.journals = JournalWatch()
         self.parts = ROOM_PARTS
         """The actors of each room."""

@@ -28,6 +28,8 @@ from actors.session import (
     TrackPublished,
     Watching,
 )
+from actors.session.agent_problems import MISSING_AFTER
+from actors.session.agent_reports import AgentDispatchListed, AgentTurn, AgentTurnReported
 from actors.session.texts import MAX_STATE_TEXT
 from actors.session.view import session_row
 from actors.simulation.plan import Plan
@@ -220,3 +222,27 @@ def test_data_tracks_beyond_the_budget_are_counted_and_what_was_recorded_ends() 
     assert journal.state.truncated.dropped > 1_000
     journal.record(DataTrackUnpublished(T0 + 31.0, "DTR_first"))
     assert journal.state.data_tracks == {}
+
+
+def test_an_agent_that_is_awaited_is_looked_for_at_its_time_and_not_before() -> None:
+    """Other waits of a session are shorter, so theirs would bound this one."""
+    journal, _ = watched()
+    journal.record(AgentDispatchListed(T0 + 1, "AD_1", "helper", T0 + 1))
+    ((due, most),) = journal.deadlines
+    assert due == T0 + 1 + MISSING_AFTER
+    assert most >= MISSING_AFTER
+
+
+def test_messages_of_agents_beyond_the_budget_are_counted() -> None:
+    agent = ParticipantInfo("agent-AJ_1", "PA_9", T0, "agent")
+    journal, backlog = watched(agent)
+    for index in range(2_000):
+        at = T0 + index / 1_000
+        turn = AgentTurn(f"item_{index}", "agent", at)
+        journal.record(AgentTurnReported(at, "agent-AJ_1", at, turn))
+    assert written(backlog) < MOST + 20_000
+    journal.record(Tick(T0 + WINDOW))
+    assert journal.state.agents is not None
+    (run,) = journal.state.agents.runs.values()
+    assert 0 < run.turns < 2_000
+    assert run.turns + journal.state.truncated.dropped == 2_000
