@@ -120,7 +120,7 @@ class OfferedEvent:
     room: str
     room_sid: str
     body: bytes
-    """The event as it came: verified, and not parsed."""
+    """The verified event in our words (`actors.rooms.webhook_relay.event_body`)."""
 
 
 class RoomLeases(Protocol):

@@ -170,7 +170,7 @@ class LeaseKeeper(LeaseView):
                 self._over.popitem(last=False)
             await self._leases.release([room_sid])
             return False
-        self._take(lease)
+        self.take(lease)
         return True
 
     async def reserve(self, most: int) -> tuple[tuple[str, str], ...]:
@@ -291,7 +291,7 @@ class LeaseKeeper(LeaseView):
 
     # ------------------------------------------------- sessions that others wrote
 
-    def _take(self, lease: RoomLease) -> None:
+    def take(self, lease: RoomLease) -> None:
         """This room is ours: go on with its session."""
         sid, journal = lease.room_sid, self._journal(lease.room_sid)
         self._owned[sid] = _LeasedRoom(lease.room, trio.current_time())

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from actors.journal.room_leases import RoomLeases, WorkerStatus
 from actors.rooms.lease_keeper import LeaseKeeper
+from actors.rooms.webhook_relay import RelayPorts, WebhookRelay
 from bridge import __version__
 from bridge.config.settings import Settings
 from bridge.livekit.watching.leased_watching import LeasedWatching
 from bridge.livekit.watching.reconciler import Reconciler
+from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.worker.jobs import JobBook, Offer
 
 if TYPE_CHECKING:
@@ -39,13 +41,47 @@ def status_of(
     return status
 
 
-def watch_by_leases(reconciler: Reconciler, leases: RoomLeases, program: Program) -> LeasedWatching:
-    """The watching of rooms by leases; `reconciler` is for the time without the database."""
+def watch_by_leases(
+    settings: Settings, reconciler: Reconciler, leases: RoomLeases, program: Program
+) -> LeasedWatching:
+    """The watching of rooms by leases; `reconciler` is for the time without the database.
+
+    It also makes the relay of webhooks.
+    """
     keeper = program.rooms.keeper
     assert keeper is not None
-    return LeasedWatching(
+    watching = LeasedWatching(
         reconciler, leases, keeper, program.worker.config.instance, rng=reconciler.rng
     )
+    program.relay = _webhook_relay(settings, leases, program, watching)
+    return watching
+
+
+def _webhook_relay(
+    settings: Settings, leases: RoomLeases, program: Program, watching: LeasedWatching
+) -> WebhookRelay:
+    """Brings LiveKit's webhooks to the owners of their rooms."""
+    rooms, keeper = program.rooms, watching.keeper
+
+    async def adopt(room: str, room_sid: str) -> bool:
+        lease = await leases.acquire(room, room_sid)
+        if lease is not None and lease.stored is None:
+            await leases.release([room_sid])
+            await leases.remove([room_sid])
+        elif lease is not None:
+            keeper.take(lease)
+        return lease is not None and lease.stored is not None
+
+    ports = RelayPorts(
+        take=rooms.take_webhook,
+        knows=rooms.table.knows,
+        is_away=lambda: bool(keeper.trouble),
+        is_leader=lambda: watching.is_leader,
+        is_watched=lambda room: watches(settings.watch, room),
+        adopt=adopt,
+        flush=rooms.flush,
+    )
+    return WebhookRelay(leases, ports)
 
 
 def answer_offer(keeper: LeaseKeeper, offer: Offer, answer: Callable[[bool], object]) -> None:

@@ -52,7 +52,6 @@ from bridge.app.room_actors import (
     start_room_actors,
 )
 from bridge.app.rule_acting import require_sound_rules, send_text_streams
-from bridge.app.session_source import open_sessions
 from bridge.app.signal_log import SignalLog
 from bridge.app.store_archive import leases_of, open_archive
 from bridge.app.store_feed import open_feed
@@ -84,6 +83,7 @@ if TYPE_CHECKING:
     from actors.journal.room_leases import RoomLeases
     from actors.journal.text_keeper import TextKeeper
     from actors.publishing.publishing_port import PublishingPort
+    from actors.rooms.webhook_relay import WebhookRelay
     from bridge.app.followed_sessions import FollowedSessions
     from bridge.app.media_publishing import MediaPublishing
     from bridge.app.monitoring import Monitoring
@@ -125,6 +125,8 @@ class Program:
     heartbeat: Heartbeat = field(factory=Heartbeat)
     followed: FollowedSessions | None = None
     """The live sessions of all workers, for the page; None where there is one worker only."""
+    relay: WebhookRelay | None = None
+    """Brings LiveKit's webhooks to the owners of rooms; None where there is one worker only."""
     outlets: RunningOutlets | None = None
     """The endpoints that get webhooks; None where none is configured."""
     media: MediaPublishing | None = None
@@ -312,7 +314,7 @@ async def _start_everything(
     if leases is not None:
         from bridge.app.leased_rooms import watch_by_leases
 
-        program.reconciler = watch_by_leases(reconciler, leases, program)
+        program.reconciler = watch_by_leases(settings, reconciler, leases, program)
     dispatches = AgentDispatches(
         api, rooms.watched_sessions, rooms.report_dispatch, clock=api.clock.now,
         own_names={settings.agent_name, *(kind.agent_name or "" for kind in JOB_KINDS.values())},
@@ -384,14 +386,9 @@ def _services(
         "collections": FullCollections().run,
     }
     if settings.http is not None:
-        from bridge.app.worker_web import http_server
+        from bridge.app.worker_web import http_services
 
-        if settings.database_url is not None:
-            from bridge.app.followed_sessions import FollowedSessions
-
-            program.followed = FollowedSessions(partial(open_sessions, store_address(settings)))
-            services["followed-sessions"] = program.followed.run
-        services["http"] = http_server(settings, program)
+        services |= http_services(settings, program)
     for part in (program.monitoring, program.media):
         if part is not None:
             services |= part.services(run_worker)

@@ -25,7 +25,13 @@ from bridge.config.settings import Settings
 from bridge.config.store_address import store_address
 from bridge.http.api.alert_routes import AlertRoutes, AlertSource
 from bridge.http.api.announcement_routes import AnnouncementRoutes
-from bridge.http.api.answer_types import (
+from bridge.http.api.attendance_routes import AttendanceRoutes
+from bridge.http.api.audio_routes import AudioRoutes
+from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
+from bridge.http.api.endpoints import Api, StoreReaders
+from bridge.http.api.event_stream import EventSource
+from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
+from bridge.http.api.worker_types import (
     DeliveryView,
     EndpointView,
     OutboxAnswer,
@@ -33,12 +39,6 @@ from bridge.http.api.answer_types import (
     WorkerStore,
     WorkerView,
 )
-from bridge.http.api.attendance_routes import AttendanceRoutes
-from bridge.http.api.audio_routes import AudioRoutes
-from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
-from bridge.http.api.endpoints import Api, StoreReaders
-from bridge.http.api.event_stream import EventSource
-from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
 from bridge.http.metrics import Metrics

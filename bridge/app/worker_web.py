@@ -14,12 +14,14 @@ import trio
 
 from actors.session import WebhookJoined, WebhookRoomStarted
 from bridge.app.followed_sessions import joined
+from bridge.app.session_source import open_sessions
 from bridge.app.web import serve_web
 from bridge.app.web_ports import OutboxPort, ReadinessChecks, WebPorts, WorkerSnapshot
 from bridge.config.http_address import HttpAddress
 from bridge.config.limit_list import limits_of
 from bridge.config.rule_list import alert_rules, rules_of
 from bridge.config.settings import Settings
+from bridge.config.store_address import store_address
 from bridge.livekit.watching.room_candidates import watches
 from bridge.livekit.webhooks.webhook_events import TranslatedWebhook
 
@@ -30,8 +32,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-def http_server(settings: Settings, program: Program) -> Callable[[], Awaitable[None]]:
-    """The service that serves HTTP, until it has a problem; then the program is refused."""
+def http_services(settings: Settings, program: Program) -> dict[str, Callable[[], Awaitable[None]]]:
+    """The services of the HTTP side, by name.
+
+    `http` serves until it has a problem; then the program is refused.
+    """
+    services: dict[str, Callable[[], Awaitable[None]]] = {}
+    if settings.database_url is not None:
+        from bridge.app.followed_sessions import FollowedSessions
+
+        program.followed = FollowedSessions(partial(open_sessions, store_address(settings)))
+        services["followed-sessions"] = program.followed.run
+    if program.relay is not None:
+        services["webhooks"] = program.relay.run
 
     def listening(address: HttpAddress) -> None:
         program.http = address
@@ -43,7 +56,7 @@ def http_server(settings: Settings, program: Program) -> Callable[[], Awaitable[
         program.refuse(problem)
         await trio.sleep_forever()
 
-    return run
+    return {**services, "http": run}
 
 
 def _web_ports(settings: Settings, program: Program) -> WebPorts:
@@ -114,11 +127,16 @@ def _checks(program: Program) -> ReadinessChecks:
 
 
 def _take_webhook(settings: Settings, program: Program, webhook: TranslatedWebhook) -> None:
-    """Pass a webhook on, if it is about a room that we watch or have watched."""
-    rooms, reconciler = program.rooms, program.reconciler
-    if not (rooms.table.knows(webhook.room_sid) or watches(settings.watch, webhook.room)):
-        return
-    rooms.take_webhook(webhook.room, webhook.room_sid, webhook.event)
+    """Pass a webhook on, if it is about a room that we watch or have watched.
+
+    Where several workers share a database, any of them may watch the room.
+    """
+    rooms, reconciler, relay = program.rooms, program.reconciler, program.relay
+    ours = rooms.table.knows(webhook.room_sid) or watches(settings.watch, webhook.room)
+    if relay is not None:
+        relay.offer(webhook.id, webhook.room, webhook.room_sid, webhook.event)
+    elif ours:
+        rooms.take_webhook(webhook.room, webhook.room_sid, webhook.event)
     may_need_us = isinstance(webhook.event, WebhookRoomStarted | WebhookJoined)
-    if may_need_us and reconciler is not None:
+    if ours and may_need_us and reconciler is not None:
         reconciler.inspect_now(webhook.room_sid)

@@ -29,14 +29,12 @@ from bridge.http.api.answer_types import (
     AlertList,
     ApiIndex,
     DayList,
-    OutboxAnswer,
     RoomList,
     SessionAnswer,
     SessionList,
-    WorkerList,
-    WorkerView,
 )
 from bridge.http.api.conversation_types import TextList, TranscriptAnswer
+from bridge.http.api.worker_types import OutboxAnswer, WorkerList, WorkerView
 
 API: Final = "/api/v1"
 

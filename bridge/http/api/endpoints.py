@@ -36,13 +36,7 @@ from actors.journal.session_reader import (
     StoreRefused,
     TimelinePage,
 )
-from bridge.http.api.answer_types import (
-    RoomList,
-    SessionAnswer,
-    SessionList,
-    WorkerList,
-    WorkerView,
-)
+from bridge.http.api.answer_types import RoomList, SessionAnswer, SessionList
 from bridge.http.api.answers import JSON, Body, answer, body_of, wants_csv
 from bridge.http.api.export import Export, Exports, FilePart, read_sessions
 from bridge.http.api.openapi import api_index, openapi
@@ -56,6 +50,7 @@ from bridge.http.api.query import (
     ROOMS_LIMIT,
     asked,
 )
+from bridge.http.api.worker_types import WorkerList, WorkerView
 from bridge.http.server.routes import HttpRoute, access_of, root_of
 from bridge.http.server.sign_in import cookie_name
 from bridge.output.ascii_json import json_text

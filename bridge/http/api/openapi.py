@@ -18,7 +18,7 @@ from actors.journal import agent_statistics, attendance, conversations
 from actors.journal.agent_statistics import AgentStatisticsList
 from actors.journal.session_filters import CURSOR, FILTERS, ROOM
 from actors.session import agent_view_types, entry_types, view_types
-from bridge.http.api import answer_types, conversation_types
+from bridge.http.api import answer_types, conversation_types, worker_types
 from bridge.http.api.announcement_paths import ANNOUNCEMENT_PATHS
 from bridge.http.api.answer_types import (
     ActorTree,
@@ -30,14 +30,12 @@ from bridge.http.api.answer_types import (
     ApiIndex,
     AttendanceList,
     DayList,
-    OutboxAnswer,
     PersonAnswer,
     Problem,
     Ready,
     RoomList,
     SessionAnswer,
     SessionList,
-    WorkerList,
 )
 from bridge.http.api.conversation_types import (
     RunsAnswer,
@@ -75,6 +73,7 @@ from bridge.http.api.query import (
     TURN_PARAMETERS,
     VISIT_PARAMETERS,
 )
+from bridge.http.api.worker_types import OutboxAnswer, WorkerList
 from bridge.output.text import did_you_mean
 
 ANSWERS: Final = (
@@ -97,6 +96,7 @@ def schemas() -> Mapping[str, Schema]:
         attendance,
         conversations,
         answer_types,
+        worker_types,
         conversation_types,
     )
     for name, schema in schemas.items():

@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bridge.http.api.answer_types import OutboxAnswer
 from bridge.http.api.answers import JSON
 from bridge.http.api.query import asked
+from bridge.http.api.worker_types import OutboxAnswer
 from bridge.http.server.routes import HttpRoute
 from bridge.output.ascii_json import json_text
 

@@ -74,6 +74,8 @@ class TranslatedWebhook:
     room: str
     room_sid: str
     event: WebhookReport
+    id: str = ""
+    """LiveKit's id of the webhook."""
 
 
 def translate(webhook: WebhookEvent, agent_name: str, at: float) -> TranslatedWebhook | None:
@@ -91,7 +93,8 @@ def translate(webhook: WebhookEvent, agent_name: str, at: float) -> TranslatedWe
         return None
     if _is_left_out(webhook.participant, agent_name):
         return None
-    return TranslatedWebhook(room, room_sid, translator(webhook, at, float(webhook.created_at)))
+    report = translator(webhook, at, float(webhook.created_at))
+    return TranslatedWebhook(room, room_sid, report, webhook.id)
 
 
 def _room_of(webhook: WebhookEvent) -> tuple[str, str]:
