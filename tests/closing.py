@@ -19,11 +19,13 @@ NO_CHROMIUM: Final = "no chromium"
 NO_NGINX: Final = "no nginx"
 NO_REDIS: Final = "no redis"
 NO_POSTGRES: Final = "no postgresql"
+NO_AGENTS: Final = "no livekit-agents"
 ADVICE: Final = {
     NO_SERVER: "bin/test builds the server they need.",
     NO_CHROMIUM: "Install Debian's package chromium to run them.",
     NO_NGINX: "Install Debian's package nginx-light to run them.",
     NO_POSTGRES: "Install postgresql to run them; bin/test brings one for most machines.",
+    NO_AGENTS: "bin/test installs livekit-agents where the package index can be reached.",
     NO_REDIS: "Install redis-server to run them; bin/test brings one for most machines.",
 }
 

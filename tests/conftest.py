@@ -33,6 +33,7 @@ LONG = (
     "test_watching.py",
     "test_sessions.py",
     "test_activity.py",
+    "test_voice_agents.py",
 )
 """Files whose tests install, or wait for other programs, for ten seconds and more."""
 QUICK_ENDS = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
@@ -63,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin("tests.people_fixture")
     config.pluginmanager.import_plugin("tests.egress_fixture")
     config.pluginmanager.import_plugin("tests.postgres_fixture")
+    config.pluginmanager.import_plugin("tests.agents_fixture")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

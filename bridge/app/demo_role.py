@@ -59,7 +59,9 @@ NOBODY: Final[Mapping[str, object]] = {
 
 def run(demo: DemoSettings) -> int:
     """Tell the story; returns the exit code."""
-    with_all = partial(run_demo, webhooks=True, rules=True, tracks=True, announcements=True)
+    with_all = partial(
+        run_demo, webhooks=True, rules=True, tracks=True, announcements=True, voice_agent=True
+    )
     return trio.run(partial(with_all, demo, real_worker, _simulated_worker))
 
 

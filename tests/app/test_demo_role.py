@@ -56,17 +56,21 @@ async def test_the_demo_checks_webhooks_and_keeps_its_page_until_a_signal(
             assert (await client.get(url)).status_code == 200  # the story is being told
             await output.kept.wait()
             sessions = (await client.get(f"{url}api/v1/sessions")).json()["sessions"]
-        assert [row["status"] for row in sessions] == ["ended"]
+        assert [row["status"] for row in sessions] == ["ended", "ended"]
         os.kill(os.getpid(), signal.SIGINT)
 
     settings = DemoSettings(rooms=1, people=3, seconds=10, seed=3, keep=True, open_browser=True)
+    console = Console(file=output, width=140)
     code = await run_demo(
-        settings, looked_at, webhooks=True, rules=True, console=Console(file=output, width=140)
+        settings, looked_at, webhooks=True, rules=True, voice_agent=True, console=console
     )
     assert code == 0, output.getvalue()  # that of the story
     assert "came with a right signature" in output.getvalue()
     assert "1 sessions with their summary" in output.getvalue()
     assert "Rules: each join was greeted" in output.getvalue()
+    on_one_line = " ".join(output.getvalue().split())
+    assert "Voice agent (a stub of ours" in on_one_line
+    assert "2 tool calls (1 failed), 1 interrupted" in on_one_line
     recording = "needs a Redis" if find_redis() is None else "Recording: a rule recorded"
     assert recording in output.getvalue()
     (url,) = opened

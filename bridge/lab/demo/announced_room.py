@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, final
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from actors.session import SessionView
-from bridge.lab.demo.compare import FinalTotals
 from bridge.lab.demo.differences import Difference, Near, diff
 from bridge.lab.people import People, PeopleError
 from bridge.lab.people.sound_measures import SoundMeasure
@@ -85,25 +84,6 @@ class AnnouncedRoom:
     def fail(self, error: str) -> None:
         """It could not be played or heard."""
         self._error = error
-
-    def without(
-        self, sessions: Sequence[SessionView], totals: FinalTotals
-    ) -> tuple[list[SessionView], FinalTotals]:
-        """The sessions and the totals of the story alone."""
-        for session in sessions:
-            if session.room == ROOM:
-                messages, own = totals.data_messages, session.data_messages
-                totals = evolve(
-                    totals,
-                    rooms=totals.rooms - 1,
-                    participants=totals.participants - (session.people.unique or 0),
-                    tracks=totals.tracks - (session.track_counts.total or 0),
-                    data_messages=(
-                        None if messages is None or own is None else messages - (own.total or 0)
-                    ),
-                    seconds=totals.seconds - (session.duration or 0.0),
-                )
-        return [session for session in sessions if session.room != ROOM], totals
 
     def compare(self, sessions: Sequence[SessionView]) -> AnnouncementComparison:
         """Compare what was heard with what was played, and the session with both."""

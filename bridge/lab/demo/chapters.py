@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from actors.monitoring.monitors import MonitorSummary
 from actors.session import SessionView
+from bridge.lab.demo.agent_room import AgentComparison, AgentRoom
 from bridge.lab.demo.announced_room import AnnouncedRoom, AnnouncementComparison
 from bridge.lab.demo.compare import Comparison, FinalTotals, compare
 from bridge.lab.demo.compare_monitoring import MonitoringComparison, compare_monitoring
@@ -20,6 +21,7 @@ from bridge.lab.demo.compare_webhooks import WebhookComparison, compare_webhooks
 from bridge.lab.demo.play_script import RoomStory
 from bridge.lab.demo.recorded_room import RecordedRoom, RecordingComparison, compare_recording
 from bridge.lab.demo.script import Script
+from bridge.lab.demo.side_rooms import without_side_rooms
 from bridge.lab.demo.webhook_receiver import WebhookReceiver
 
 
@@ -32,6 +34,7 @@ class DemoParts:
     recorded: RecordedRoom | None = None
     measured: MeasuredMicrophone | None = None
     announced: AnnouncedRoom | None = None
+    agent: AgentRoom | None = None
 
 
 @frozen
@@ -46,6 +49,7 @@ class Chapters:
     recording: RecordingComparison | None = None
     tracks: TrackComparison | None = None
     announcement: AnnouncementComparison | None = None
+    agent: AgentComparison | None = None
 
 
 def compare_all(
@@ -58,10 +62,9 @@ def compare_all(
 ) -> Chapters:
     """`sessions`: the stored ones, whole, after the worker stopped."""
     recorded, receiver, measured = parts.recorded, parts.receiver, parts.measured
-    announcement = None
-    if parts.announced is not None:
-        announcement = parts.announced.compare(sessions)
-        sessions, totals = parts.announced.without(sessions, totals)
+    announcement = None if parts.announced is None else parts.announced.compare(sessions)
+    agent = None if parts.agent is None else parts.agent.compare(sessions)
+    sessions, totals = without_side_rooms(sessions, totals)
     chapters = Chapters(
         compare(stories, sessions, totals),
         webhooks=None if receiver is None else compare_webhooks(stories, sessions, receiver),
@@ -72,6 +75,7 @@ def compare_all(
         ),
         tracks=None if measured is None else measured.compare(stories, sessions),
         announcement=announcement,
+        agent=agent,
     )
     comparison = chapters.comparison
     for one in (
@@ -81,6 +85,7 @@ def compare_all(
         chapters.recording,
         chapters.tracks,
         chapters.announcement,
+        chapters.agent,
     ):
         if one is not None:
             comparison = comparison.with_more(one.differences, one.numbers)

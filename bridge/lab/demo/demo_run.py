@@ -26,6 +26,7 @@ from attrs import define, evolve, field, frozen
 from rich.console import Console
 
 from actors.simulation.simulated_rooms import SimulatedRooms
+from bridge.lab.demo.agent_room import AgentRoom, play_agent_room
 from bridge.lab.demo.announced_room import AnnouncedRoom, play_announcement
 from bridge.lab.demo.chapters import DemoParts, compare_all
 from bridge.lab.demo.compare_monitoring import AGENT, monitored_person
@@ -119,6 +120,7 @@ async def run_demo(
     rules: bool = False,
     tracks: bool = False,
     announcements: bool = False,
+    voice_agent: bool = False,
     console: Console | None = None,
 ) -> int:
     """Tell the story, compare, and show the last page on stdout; the exit code.
@@ -129,6 +131,7 @@ async def run_demo(
     of the demo.  `rules`: the worker has the rules of `compare_rules`; where a Redis is installed
     it records a room besides.  `tracks`: it measures tracks as `compare_tracks` wants it.
     `announcements`: it plays a sound to somebody who listens.
+    `voice_agent`: a stub of an agent talks with a caller.
     Raises `PlanError` for settings that do not fit.
     """
     plan = settings.plan()
@@ -144,6 +147,7 @@ async def run_demo(
             rules,
             tracks,
             announcements,
+            voice_agent,
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -167,6 +171,7 @@ class _Demo:
     rules: bool
     tracks: bool
     announcements: bool
+    voice_agent: bool
     work: trio.CancelScope = field(factory=trio.CancelScope)
     interrupted: bool = False
     page: str | None = None
@@ -257,7 +262,8 @@ class _Demo:
                 await self._dispatch_monitor(api, worker)
                 sent = receiver if self.webhooks else None
                 announced = AnnouncedRoom(people) if self.announcements else None
-                parts = DemoParts(sent, self.rules, recorded, measured, announced)
+                agent = AgentRoom(people) if self.voice_agent else None
+                parts = DemoParts(sent, self.rules, recorded, measured, announced, agent)
                 return await self._tell(crowd, api, worker, early, parts)
 
     async def _dispatch_monitor(self, api: ServerApi, worker: DemoWorker) -> None:
@@ -293,6 +299,7 @@ class _Demo:
             stories, failure = (), None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(play_announcement, parts.announced, worker)
+                nursery.start_soon(play_agent_room, parts.agent, worker)
                 try:
                     stories = await tell_story(self.plan, crowd, api, worker, early)
                 except Exception as error:  # noqa: BLE001  (raised below, and not in a group)

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.session import SessionView
+from bridge.lab.demo.agent_room import AgentComparison
 from bridge.lab.demo.announced_room import PITCH, SECONDS, AnnouncementComparison
 from bridge.lab.demo.chapters import Chapters
 from bridge.lab.demo.compare import Comparison, FinalTotals, shape
@@ -119,6 +120,8 @@ def _chapters(compared: Chapters) -> Iterator[str]:
         yield _tracks(compared.tracks)
     if compared.announcement is not None:
         yield _announcement(compared.announcement)
+    if compared.agent is not None:
+        yield _agent(compared.agent)
     yield NO_RECORDING if compared.recording is None else _recording(compared.recording)
 
 
@@ -157,6 +160,21 @@ def _announcement(announcement: AnnouncementComparison) -> str:
     return (
         f"Announcement: a listener heard {sound.pitch:.0f} Hz for {sound.seconds:.1f} s "
         f"(played: {PITCH} Hz for {SECONDS:.1f} s), with {10 * sound.gaps} ms of gaps"
+    )
+
+
+def _agent(agent: AgentComparison) -> str:
+    truth = agent.truth
+    delays = sorted(
+        turn.delay for turn in truth.turns if turn.role == "agent" and turn.delay is not None
+    )
+    shown = ", ".join(f"{seconds:.2f}" for seconds in delays)
+    failed = sum(not call.ok for call in truth.calls)
+    interruptions = sum(turn.interrupted for turn in truth.turns)
+    return (
+        f"Voice agent (a stub of ours with livekit-agents' protocol): {len(truth.turns)} turns, "
+        f"answers after {shown} s, {len(truth.calls)} tool calls ({failed} failed), "
+        f"{interruptions} interrupted; {agent.numbers} numbers compared with its own log"
     )
 
 

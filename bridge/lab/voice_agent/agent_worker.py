@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,9 +95,29 @@ class AgentJob:
                     return number
             await trio.sleep(LOOK_SECONDS)
 
+    async def ended(self) -> float:
+        """Wait until the agent's process has ended; the seconds since its session closed."""
+        while _lives(self._pid):  # noqa: ASYNC110 (another's child)
+            await trio.sleep(LOOK_SECONDS)
+        return time.time() - float(self.facts("close")[0]["at"])
+
     def kill(self) -> None:
         """End the agent's process without a goodbye."""
-        os.kill(self.facts("job")[0]["pid"], signal.SIGKILL)
+        os.kill(self._pid, signal.SIGKILL)
+
+    @property
+    def _pid(self) -> int:
+        pid: int = self.facts("job")[0]["pid"]
+        return pid
+
+
+def _lives(pid: int) -> bool:
+    """True until the process has ended, also if nobody has waited for it yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
 
 
 @contextmanager

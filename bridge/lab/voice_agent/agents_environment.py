@@ -10,10 +10,11 @@ other, and one that was cut off is begun again.
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from bridge.lab.server.find import cache_dir
 
@@ -38,28 +39,31 @@ def ensure_agents() -> Path:
 
     Raises `AgentsUnavailableError`.
     """
-    if not LOCK.exists():
-        raise AgentsUnavailableError("only a checkout has requirements-agents.lock")
-    folder = environment_folder()
-    python = folder / "bin" / "python"
-    base = getattr(sys, "_base_executable", sys.executable)
-    command = [base, "-I", str(MAKER), "--compile-later", str(folder), str(LOCK), "-c", ""]
+    command = _command("")
     made = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
     if made.returncode:
         last = made.stderr.strip().rpartition("\n")[2]
         raise AgentsUnavailableError(f"livekit-agents cannot be installed: {last}")
-    return python
+    return environment_folder() / "bin" / "python"
 
 
-def main() -> int:
-    """Make it; 1 where that is not possible."""
+def _command(code: str) -> list[str]:
+    """Makes it and runs some Python in it."""
+    if not LOCK.exists():
+        raise AgentsUnavailableError("only a checkout has requirements-agents.lock")
+    base = getattr(sys, "_base_executable", sys.executable)
+    folder = str(environment_folder())
+    return [base, "-I", str(MAKER), "--compile-later", folder, str(LOCK), "-c", code]
+
+
+def main() -> NoReturn:
+    """Become the process that makes it."""
     try:
-        print(ensure_agents())  # noqa: T201
+        command = _command("import sys; print(sys.executable)")
     except AgentsUnavailableError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
+        sys.exit(f"room-actors: {error}")
+    os.execv(command[0], command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

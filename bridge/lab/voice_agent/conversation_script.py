@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 GREETING: Final = "Welcome to the stub."
-HEARD: Final = (
+SENTENCES: Final = (
     "hello there what is the weather",
     "please look it up for amsterdam",
     "stop that thank you",
@@ -23,7 +23,7 @@ FAILURE_WORDS: Final = "llmfail"
 """The model itself fails."""
 LONG_WORDS: Final = "speak long"
 """The model answers long, so that somebody can interrupt it or end its process."""
-SHORT_ANSWER: Final = "That was a good question to a stub."
+SHORT_ANSWER: Final = "A stub answers this."
 LONG_ANSWER: Final = (
     "This stub agent speaks a very long sentence with many small words in it, one after the other, "
     "so that on a busy machine too somebody has the time to interrupt it before it comes to its end"
@@ -35,7 +35,7 @@ TOOL_FAILURE: Final = "the tool failed on purpose"
 MODEL_FAILURE: Final = "the model is down on purpose"
 SECRETS: Final = (
     GREETING,
-    *HEARD,
+    *SENTENCES,
     SHORT_ANSWER,
     LONG_ANSWER,
     SYSTEM_PROMPT,

@@ -48,7 +48,7 @@ from bridge.lab.voice_agent.truth_log import LOAD_FILE, WORKER_FILE, TruthLog
 FOLDER: Final = Path(os.environ["STUB_AGENT_TRUTH"])
 FULL: Final = 0.7
 """The load from which the worker takes no job, as livekit-agents has it in production."""
-SPARE_PROCESSES: Final = 2
+SPARE_PROCESSES: Final = 1
 
 
 class StubAgent(Agent):

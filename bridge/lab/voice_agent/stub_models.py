@@ -25,13 +25,13 @@ from bridge.lab.voice_agent.conversation_script import (
     BROKEN_WORDS,
     CACHED_TOKENS,
     FAILURE_WORDS,
-    HEARD,
     LONG_ANSWER,
     LONG_WORDS,
     MODEL_DELAY,
     MODEL_FAILURE,
     PROMPT_TOKENS,
     SECONDS_A_LETTER,
+    SENTENCES,
     SHORT_ANSWER,
     TOOL_CITY,
     TOOL_WORDS,
@@ -175,7 +175,7 @@ class _RecognizerStream(stt.SpeechStream):
                     speaking, shown = True, 0
                     self._send(stt.SpeechEventType.START_OF_SPEECH)
                 continue
-            text = HEARD[self._recognizer.turn % len(HEARD)]
+            text = SENTENCES[self._recognizer.turn % len(SENTENCES)]
             words = text.split()
             count = min(len(words), int(meter.sound / SECONDS_A_WORD))
             if loud and count > shown:
