@@ -68,7 +68,7 @@ class AudioFiles:
         """Give a whole recording its name; False where the ids are none.  Raises `OSError`."""
         if not (_ID.fullmatch(room_sid) and _ID.fullmatch(job_id)):
             return False
-        begin = max(0, int(1000 * (started_at or 0.0)))
+        begin = max(0, round(1000 * (started_at or 0.0)))
         earlier = list(self._folder.glob(f"{room_sid}.{job_id}.*ogg"))
         target = self._folder / f"{room_sid}.{job_id}.{begin}.ogg"
         part.replace(target)

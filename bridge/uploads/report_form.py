@@ -7,6 +7,7 @@ is: each piece is given on, or dropped where no recordings are kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final, final
 
@@ -19,6 +20,9 @@ MOST_HEADER: Final = 256 * 1024
 MOST_HISTORY: Final = 4 * 1024 * 1024
 """Bytes of the conversation: 8 KB for each minute."""
 MOST_PARTS: Final = 16
+
+# It logs a line for each bad byte that somebody sends.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 _LIMITS: Final = {b"header": MOST_HEADER, b"chat_history": MOST_HISTORY}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any, Final, cast
 
 import msgspec
@@ -68,10 +67,12 @@ def read_report(header: bytes, chat_history: bytes, *, texts: bool) -> RunFacts:
 
 
 def audio_start(header: bytes) -> float | None:
-    """When the recording of a report that was read begins; None where there is none."""
-    head = MetricsRecordingHeader.FromString(header)
-    at = head.start_time.ToDatetime(UTC).timestamp() if head.HasField("start_time") else 0.0
-    return at if at > 0 else None
+    """Unix seconds when the recording of a report begins; None where it does not say."""
+    try:
+        start = MetricsRecordingHeader.FromString(header).start_time
+    except DecodeError:
+        return None
+    return as_number(start.seconds + start.nanos / 1e9) or None
 
 
 def _items(

@@ -181,6 +181,7 @@ async def check_ranges(place: Place, path: str) -> None:
             continue
         assert answer.content == AUDIO[start:end], header
         assert answer.headers["content-type"] == "audio/ogg"
+        assert answer.headers["recording-started-at"] == "2026-11-30T00:33:57.948Z"
         wanted = f"bytes {start}-{end - 1}/{size}" if status == 206 else None
         assert answer.headers.get("content-range") == wanted
     head = await place.http.head(path)

@@ -37,6 +37,7 @@ from actors.session import (
     fold,
     session_view,
 )
+from actors.session.agent_reports import AgentReport
 from actors.session.codec import (
     Unreadable,
     decode_entries,
@@ -62,8 +63,16 @@ from bridge.livekit.worker.worker_protocol import WorkerProtocol
 from bridge.livekit.worker.worker_rejection import clock_skew, rejection_of
 from bridge.store import session_queries
 from bridge.store.journal_rows import unpack, unpack_chunk
+from bridge.uploads.bounded_gzip import BadUpload, unpacked
+from bridge.uploads.report_form import ReportForm, UploadTooLarge
+from bridge.uploads.report_reader import audio_run, audio_start
+from bridge.uploads.session_words import calls_of, models_of, texts_of, turns_of
+from bridge.uploads.upload_desk import Upload
+from bridge.uploads.upload_reader import UploadReader
+from bridge.uploads.upload_token import refusal_of
 from tests.livekit.webhooks import webhook_sender
 from tests.livekit.worker import server_messages as m
+from tests.uploads import agent_uploads
 
 NOW: Final = 1_790_000_000.0
 SEEDS: Final = Path(__file__).parent / "seeds"
@@ -145,6 +154,69 @@ def _webhook(data: bytes) -> None:
     decoded = translate_webhook(event, "agent", NOW)
     if decoded is not None:
         _through_the_session(decoded.event)
+
+
+_ITEMS: Final[Sequence[dict[str, dict[str, Any]]]] = (
+    {
+        "message": {
+            "id": "item_1", "role": "assistant", "content": ["words"], "created_at": NOW,
+            "metrics": {"e2e_latency": 0.5, "started_speaking_at": NOW},
+        }
+    },
+    {"function_call": {"id": "item_2", "call_id": "call_1", "name": "weather", "arguments": "{}"}},
+    {"function_call_output": {"id": "item_3", "call_id": "call_1", "output": "grey"}},
+)  # fmt: skip
+"""Chat items of an agent, by kind."""
+
+
+def _agent_traces(data: bytes) -> None:
+    """Spans, through the fold to the JSON of the session."""
+    _deliver(Upload("traces", data))
+
+
+def _agent_logs(data: bytes) -> None:
+    _deliver(Upload("logs", data))
+
+
+def _agent_gzip(data: bytes) -> None:
+    assert len(unpacked(data, 1 << 20)) <= 1 << 20
+
+
+def _agent_report_header(data: bytes) -> None:
+    audio_run(data)
+    _deliver(Upload("report", data, chat_history=b'{"items":[]}'))
+    audio_start(data)
+
+
+def _agent_chat_history(data: bytes) -> None:
+    _deliver(Upload("report", agent_uploads.captured_report()[0], chat_history=data))
+
+
+def _agent_report_form(data: bytes) -> None:
+    form = ReportForm(agent_uploads.BOUNDARY.encode())
+    form.write(data)
+    form.finish()
+
+
+def _agent_token(data: bytes) -> None:
+    """Only the right token is taken."""
+    right = f"Bearer {agent_uploads.token(at=NOW)}"
+    authorization = data.decode("latin-1")
+    if refusal_of(authorization, agent_uploads.KEY, NOW) is None:
+        assert authorization.split()[1].rpartition(".")[0] == right.split()[1].rpartition(".")[0]
+
+
+def _deliver(upload: Upload) -> None:
+    """Every run of an upload, as its session would get it."""
+    for run_facts in UploadReader(texts=True, spans=True)(upload):
+        calls, turns = calls_of(run_facts), turns_of(run_facts)
+        list(texts_of(run_facts, "room", "agent", "person"))
+        report = AgentReport(
+            NOW, run_facts.run.job_id, run_facts.agent_name, run_facts.sdk_version,
+            run_facts.started_at, run_facts.ended_at, run_facts.close_reason, tuple(turns[:50]),
+            tuple(calls[:50]), models_of(run_facts),
+        )  # fmt: skip
+        _through_the_session(decode_record("agent_report", encode_record(report)[1]))
 
 
 def _through_the_session(record: Record) -> None:
@@ -273,6 +345,59 @@ DECODERS: Final = {
             "refused-upgrade",
             _refused_upgrade,
             [b"Sat, 01 Aug 2026 10:00:00 GMT", b"token is expired"],
+        ),
+        Decoder(
+            "agent-traces",
+            _agent_traces,
+            [
+                agent_uploads.traces_of(
+                    agent_uploads.RUN,
+                    agent_uploads.MadeSpan(name, attributes={"lk.function_tool.id": "call_1"}),
+                )
+                for name in ("agent_speaking", "user_turn", "function_tool", "job_entrypoint")
+            ],
+            (BadUpload,),
+        ),
+        Decoder(
+            "agent-logs",
+            _agent_logs,
+            [
+                agent_uploads.logs_of(
+                    agent_uploads.RUN, "chat_history", "chat item", attributes={"chat.item": item}
+                )
+                for item in _ITEMS
+            ],
+            (BadUpload,),
+        ),
+        Decoder(
+            "agent-upload-gzip", _agent_gzip, agent_uploads.captured("traces")[:1], (BadUpload,)
+        ),
+        Decoder(
+            "agent-report-header",
+            _agent_report_header,
+            [agent_uploads.captured_report()[0]],
+            (BadUpload,),
+        ),
+        Decoder(
+            "agent-chat-history",
+            _agent_chat_history,
+            [
+                agent_uploads.history_of([{"type": kind, **fields}])
+                for item in _ITEMS
+                for kind, fields in item.items()
+            ],
+            (BadUpload,),
+        ),
+        Decoder(
+            "agent-report-form",
+            _agent_report_form,
+            [agent_uploads.form(("header", b"h"), ("chat_history", b"{}"), ("audio", b"OggS"))],
+            (BadUpload, UploadTooLarge),
+        ),
+        Decoder(
+            "agent-token",
+            _agent_token,
+            [f"Bearer {agent_uploads.token(at=NOW)}".encode()],
         ),
         Decoder(
             "webhook",

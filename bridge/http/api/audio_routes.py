@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actors.journal.session_reader import SessionReader
+from actors.session.time_text import rfc3339
 from bridge.http.api.endpoints import StoreReaders
 from bridge.http.api.query import asked
 from bridge.http.server.problem import problem
@@ -26,6 +27,8 @@ from bridge.uploads.audio_files import AudioFile
 FindAudio: TypeAlias = Callable[[str, str], AudioFile | None]
 """The recording of a room instance and a job.  Called in a thread."""
 
+STARTED_AT: Final = "recording-started-at"
+"""The header with the begin of the recording, so that a player shows it beside the timeline."""
 AUDIO_TYPE: Final = "audio/ogg"
 PIECE: Final = 64 * 1024
 _RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
@@ -92,6 +95,8 @@ class AudioAnswer(Response):
     def __init__(self, audio: AudioFile, start: int, end: int, *, partial: bool) -> None:
         self._audio, self._start, self._end = audio, start, end
         headers = {"accept-ranges": "bytes", "content-length": str(end - start)}
+        if audio.started_at is not None:
+            headers[STARTED_AT] = str(rfc3339(audio.started_at))
         if partial:
             headers["content-range"] = f"bytes {start}-{end - 1}/{audio.size}"
         super().__init__(None, 206 if partial else 200, headers, AUDIO_TYPE)

@@ -112,7 +112,10 @@ _LINK: Final = {"Link": {"description": 'The page after this, as rel="next".', "
 _ETAG: Final = {"ETag": {"description": "Of a session that has ended.", "schema": TEXT}}
 
 _AUDIO: Final = content_of("audio/ogg", {"type": "string", "format": "binary"})
-_RANGES: Final = {"Accept-Ranges": {"description": "`bytes`", "schema": TEXT}}
+_RANGES: Final = {
+    "Accept-Ranges": {"description": "`bytes`", "schema": TEXT},
+    "Recording-Started-At": {"description": "When it begins.", "schema": TEXT},
+}
 _PART: Final = {"Content-Range": {"description": "Which part it is.", "schema": TEXT}}
 
 _UNREADABLE: Final = {"503": problem_answer("The store cannot be read now")}
