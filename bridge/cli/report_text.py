@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from actors.session import EntryView, GapView, SessionView
+    from actors.session.agent_view_types import AgentTotalsView
     from actors.session.view_types import MessagesView
 
 R = TypeVar("R")
@@ -63,9 +64,11 @@ def print_report(
         "Talk": seconds_text(session.talk.seconds),
         "Metadata": harmless(session.metadata or "-"),
     }
+    for agent in session.agents or ():
+        lines[f"Agent {harmless(agent.name, 40)}"] = _agent(agent)
     if session.encrypted:
         lines["Encrypted"] = "end to end"
-    sys.stdout.write("".join(f"{name:<10}{line}\n" for name, line in lines.items()))
+    sys.stdout.write("".join(f"{name:<9} {line}\n" for name, line in lines.items()))
     sys.stdout.write("\nTimeline\n")
     print_lines(drawing)
     _print_part("People", people_columns(session.participants), session.participants)
@@ -86,6 +89,22 @@ def _messages(messages: MessagesView | None) -> str:
         return "unknown: the room is encrypted end to end"
     counts = asdict(messages)
     return _counts(counts) + (" (or more)" if counts.pop("lower_bound") else "")
+
+
+def _agent(agent: AgentTotalsView) -> str:
+    counts = {
+        "turns": agent.turns,
+        "interruptions": agent.interruptions,
+        "tool calls": agent.tool_calls,
+        "tool errors": agent.tool_errors,
+        "errors": agent.errors,
+        "never came": agent.missing,
+    }
+    words = [f"{name} {count}" for name, count in counts.items() if count]
+    answer = agent.delays.get("answer")
+    if answer is not None and answer.p50 is not None and answer.p95 is not None:
+        words.insert(1, f"delay p50 {answer.p50:.2f} s, p95 {answer.p95:.2f} s")
+    return ", ".join(words) or "-"
 
 
 def _entered(after: float | None) -> str:

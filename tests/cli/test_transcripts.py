@@ -107,6 +107,9 @@ async def test_a_report_prints_the_conversation_with_its_numbers(
             assert await trio.to_thread.run_sync(main, ["report", "RM_live", *source]) == 0
             reports.append(capsys.readouterr().out)
     for said in reports:
+        assert (
+            "\nAgent helper turns 2, delay p50 1.23 s, p95 1.23 s, tool calls 1, tool errors 1\n"
+        ) in said
         lines = said.partition("\nConversation\n")[2].partition("\n\n")[0].splitlines()
         assert [line[10:].partition("it is ")[0] for line in lines if "person-0" not in line] == [
             'helper: {"city": "delft"}',
