@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from attrs import frozen
 
 from actors.journal.archive import Archive
 from bench.measure import Spread, conclude, load, markdown
-from bench.store import fill, pace
+from bench.store import PACED, fill, pace
 from bridge.lab.postgres_server import PrivatePostgres, find_postgres
 from bridge.output.progress import ProgressLine
 from bridge.postgres.postgres_archive import open_database_store
@@ -37,6 +39,9 @@ ROWS: Final = (
     ("writing an event at the pace of 100 rooms, CPU µs", "write_us", 1),
     ("writing an event, sustained, CPU µs", "sustained_us", 1),
     ("events written a second, sustained", "lines_a_second", 0),
+    ("write-ahead log an event at the pace of 100 rooms, bytes", "paced_wal", 0),
+    ("write-ahead log an event, sustained, bytes", "sustained_wal", 0),
+    ("stored, an event, bytes", "stored", 0),
 )
 
 
@@ -50,12 +55,31 @@ class Options:
 
 
 async def write(
-    archive: AbstractAsyncContextManager[Archive], options: Options
+    archive: AbstractAsyncContextManager[Archive],
+    options: Options,
+    written: Callable[[], int] = lambda: 0,
 ) -> dict[str, float]:
+    """`written`: bytes of the write-ahead log so far."""
     async with archive as opened:
-        return await pace(opened) | await fill(
-            opened, options.sessions, options.events, lambda _: None
-        )
+        before = written()
+        paced = await pace(opened)
+        between, events = written(), paced["lines_a_batch"] * PACED
+        filled = await fill(opened, options.sessions, options.events, lambda _: None)
+        wal = {
+            "paced_wal": (between - before) / events,
+            "sustained_wal": (written() - between) / filled["lines"],
+        }
+        return paced | filled | wal | {"all_lines": events + filled["lines"]}
+
+
+def wal_bytes(db: psycopg.Connection) -> int:
+    row = db.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint").fetchone()
+    return 0 if row is None else row[0]
+
+
+def database_bytes(db: psycopg.Connection, name: str) -> int:
+    row = db.execute("SELECT pg_database_size(%s)", [name]).fetchone()
+    return 0 if row is None else row[0]
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -71,11 +95,16 @@ def run(options: Options) -> dict[str, Any]:
     ):
         for number in range(options.runs):
             progress(f"run {number + 1} of {options.runs}")
-            store = open_store(Path(folder, f"sqlite-{number}"), instance="bench")
-            runs["sqlite"].append(trio.run(write, store, options))
-            db.execute(f"CREATE DATABASE run{number} TEMPLATE template0".encode())
-            database = open_database_store(server.url(f"run{number}"), instance="bench")
-            runs["postgresql"].append(trio.run(write, database, options))
+            here, name = Path(folder, f"sqlite-{number}"), f"run{number}"
+            one = trio.run(write, open_store(here, instance="bench"), options)
+            one["stored"] = sum(file.stat().st_size for file in here.iterdir()) / one["all_lines"]
+            runs["sqlite"].append(one)
+            db.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+            empty = database_bytes(db, name)
+            database = open_database_store(server.url(name), instance="bench")
+            one = trio.run(write, database, options, partial(wal_bytes, db))
+            one["stored"] = (database_bytes(db, name) - empty) / one["all_lines"]
+            runs["postgresql"].append(one)
     return {
         name: {key: attrs.asdict(Spread.of(one[key] for one in of)) for _, key, _ in ROWS}
         for name, of in runs.items()
@@ -83,8 +112,12 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
+    def text_of(name: str, key: str, digits: int) -> str:
+        spread = Spread(**result[name][key])
+        return spread.text(digits) if spread.median else "–"
+
     rows = [
-        (text, *(Spread(**result[name][key]).text(digits) for name in ("sqlite", "postgresql")))
+        (text, *(text_of(name, key, digits) for name in ("sqlite", "postgresql")))
         for text, key, digits in ROWS
     ]
     return markdown(("store", "SQLite", "PostgreSQL"), rows)

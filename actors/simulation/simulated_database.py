@@ -92,6 +92,8 @@ class SimulatedDatabase:
         """Why no worker can use the database now."""
         self.slow = 0.0
         """Seconds that every call takes."""
+        self.calls = 0
+        """How often a process asked it for something."""
         self.disk: Final = SimulatedDisk()
         """What is stored."""
         self.writers: dict[int, list[tuple[int, Owner]]] = {}
@@ -241,6 +243,7 @@ class SimulatedDatabaseArchive:
     async def begin_call(self) -> None:
         """Wait as a call does, then see that this process has a valid epoch."""
         database = self.database
+        database.calls += 1
         if database.slow:
             await sleep(database.slow)
         await trio.lowlevel.checkpoint()

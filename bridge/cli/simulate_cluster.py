@@ -79,13 +79,16 @@ def _show(outcomes: Iterable[ClusterOutcome], workers: int, rooms: int, seconds:
         table.add_row(*cells)
     Console(file=sys.stdout).print(table)
     failed = sum(bool(one.violations) for one in outcomes)
+    simulated = sum(one.seconds for one in outcomes)
+    calls = sum(one.calls for one in outcomes) / simulated / workers
     sys.stdout.write(
         f"{len(outcomes)} seed{'' if len(outcomes) == 1 else 's'}, "
-        f"{sum(one.seconds for one in outcomes):.0f} simulated seconds in {seconds:.1f} s, "
+        f"{simulated:.0f} simulated seconds in {seconds:.1f} s, "
         f"{failed} failed\n"
         f"longest time of a room without an owner, outside of outages of the database: "
         f"{max(one.longest_unowned for one in outcomes):.1f} s\n"
         f"{sum(one.sessions for one in outcomes)} sessions, "
         f"{sum(one.rows for one in outcomes)} rows, "
-        f"{sum(one.takeovers for one in outcomes)} changes of an owner\n"
+        f"{sum(one.takeovers for one in outcomes)} changes of an owner, "
+        f"{calls:.1f} calls of the database a second and worker\n"
     )

@@ -51,6 +51,8 @@ class ClusterOutcome:
     rows: int
     takeovers: int
     """Changes of the owner of a session."""
+    calls: int
+    """Of the database, batches included."""
 
 
 def play_cluster(plan: ClusterPlan) -> ClusterOutcome:
@@ -86,6 +88,7 @@ async def _play(plan: ClusterPlan) -> ClusterOutcome:
         len(disk.numbers),
         sum(map(len, disk.rows.values())),
         sum(len(writers) - 1 for writers in world.database.writers.values()),
+        world.database.calls,
     )
 
 
