@@ -43,9 +43,10 @@ LOUD: Final = 800
 """Mean of the absolute samples from which a frame is speech."""
 BEGINS_AFTER: Final = 0.1
 """Seconds of sound."""
-ENDS_AFTER: Final = 0.4
-"""Seconds of silence, for the detector of speech; the recognizer is final a little earlier."""
-FINAL_AFTER: Final = 0.3
+ENDS_AFTER: Final = 0.8
+"""Seconds of silence, for the detector of speech; the recognizer is final a little earlier.  On a
+busy machine sound has gaps, which must not end a turn."""
+FINAL_AFTER: Final = 0.7
 SECONDS_A_WORD: Final = 0.25
 VOICE_RATE: Final = 24_000
 _VOICE_FRAME: Final = 2_400
