@@ -64,7 +64,7 @@ def start_text_keeper(
 
 def _has_texts(store: StoreAddress) -> bool:
     if store.database_url is not None:
-        return False  # Another worker that keeps texts, or the next start, drops them.
+        return False  # The retention of the database drops them.
     from bridge.store.text_file import FILE
 
     return (store.data_dir / FILE).exists()

@@ -63,5 +63,11 @@ def masks_of(settings: _HasTexts) -> TextMasks:
 
 
 def text_retention(settings: _HasTexts) -> TextRetention:
-    """How long texts are kept; `any` is False where none is."""
-    return TextRetention(settings.keep_transcripts, settings.keep_tool_payloads, settings.keep_size)
+    """How long texts are kept, never longer than sessions; `any` is False where none is."""
+
+    def seconds(wanted: float | None) -> float | None:
+        return None if wanted is None else min(wanted, settings.keep)
+
+    return TextRetention(
+        seconds(settings.keep_transcripts), seconds(settings.keep_tool_payloads), settings.keep_size
+    )

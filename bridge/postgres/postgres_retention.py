@@ -74,6 +74,11 @@ _CLOSE: Final = """
     """
 """Workers that are dead, and whose sessions others have acquired or ended: all their lines are in
 chunks.  An empty batch says so, or each reader would read these lines for ever."""
+_TEXTS: Final = """
+    DELETE FROM texts WHERE number IN (
+        SELECT number FROM texts WHERE expires < least(%s, extract(epoch FROM now()))
+        ORDER BY expires LIMIT %s)
+    """
 _DAYS: Final = """
     SELECT inhrelid::regclass::text, substr(relname, 8)
     FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -105,6 +110,8 @@ def prune_database(
             (MOST_ALERTS,),
         )
         if now is not None:
+            # Also where no worker keeps texts any more: then nobody else drops what is left.
+            db.execute(_TEXTS, (now, AT_ONCE))
             quota.renew(db, retention.an_hour)
             step = _drop_old(db, retention, now, quota)
             if step is not None:

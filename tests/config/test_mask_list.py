@@ -37,6 +37,12 @@ pattern = '\bORD-\d{4,8}\b'
     assert (retention.spoken, retention.tools, retention.any) == (604_800.0, None, True)
 
 
+def test_no_text_is_kept_longer_than_its_session() -> None:
+    settings = load({"keep": "2d", "keep-transcripts": "7d", "keep-tool-payloads": "1d"}, KEYS)
+    retention = text_retention(settings)
+    assert (retention.spoken, retention.tools) == (172_800.0, 86_400.0)
+
+
 def test_by_default_no_text_is_kept() -> None:
     assert not text_retention(load({}, KEYS)).any
 

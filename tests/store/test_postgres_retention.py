@@ -7,10 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+from attrs import evolve
+
 from actors.journal.archive import PruneStep
+from actors.journal.conversation_texts import ConversationText, TextRetention
 from bridge.postgres.postgres_archive import PostgresArchive, open_database_store
 from bridge.postgres.postgres_connection import WRITER_LIMITS, connect
 from bridge.postgres.postgres_reader import open_database_reader
+from bridge.postgres.postgres_texts import PostgresTexts
 from bridge.store.retention import DAY, HOUR, Retention
 from tests.store.stored_history import History, prune_all
 
@@ -148,3 +152,18 @@ async def test_one_worker_at_a_time_drops_what_all_wrote(database_url: str) -> N
             assert await archive.prune(time.time()) == PruneStep()
         await prune_all(archive, time.time())
     assert stored(database_url) == {}
+
+
+async def test_texts_are_dropped_at_their_time_also_where_none_are_kept_any_more(
+    database_url: str,
+) -> None:
+    now = time.time()
+    texts = PostgresTexts(database_url, TextRetention(spoken=HOUR))
+    spoken = ConversationText(
+        "shop", "RM_1", "AJ_1", "item_1", "speech", "person", "alice", now - 2 * HOUR, "old"
+    )
+    await texts.write([spoken, evolve(spoken, item="item_2", at=now, text="new")])
+    await texts.aclose()
+    async with worker(database_url, Retention()) as archive:
+        await archive.prune(now)
+    assert execute(database_url, "SELECT text FROM texts") == [("new",)]

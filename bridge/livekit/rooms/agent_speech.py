@@ -18,7 +18,7 @@ from attrs import frozen
 
 from actors.journal.conversation_texts import ConversationText, Speaker, TextKind
 from actors.rooms.agent_texts import AgentTexts
-from actors.session.agent_run import job_of
+from actors.session.agent_run import CLOCK_TOLERANCE, job_of
 from bridge.livekit.rooms.agent_messages import ASSISTANT, USER, time_of_stamp
 from bridge.livekit.rooms.agent_streams import AgentStream
 
@@ -29,6 +29,8 @@ SEGMENT: Final = "lk.segment_id"
 FINAL: Final = "lk.transcription_final"
 MOST_INTERIM: Final = 32
 """Segments of one room of which the newest interim waits."""
+MOST_AGENTS: Final = 32
+"""Agents of one room whose clocks are known."""
 MOST_CALLS: Final = 64
 """Calls of one room that go on."""
 
@@ -61,6 +63,8 @@ class AgentSpeech:
         """By segment, the oldest first."""
         self._calls: dict[tuple[str, str], _Call] = {}
         """By agent and the model's id of the call."""
+        self._offsets: dict[str, float] = {}
+        """By agent: seconds to add to its times for ours, the least delay of a message."""
 
     def take_message(
         self, at: float, identity: str, message: agent_session.AgentSessionMessage
@@ -70,7 +74,9 @@ class AgentSpeech:
             return
         self._agent, event = identity, message.event
         sent_at = time_of_stamp(event, "created_at")
-        at = at if sent_at is None else sent_at
+        if sent_at is not None:
+            self._note_clock(identity, at - sent_at)
+            at = self._by_our_clock(identity, sent_at)
         match event.WhichOneof("event"):
             case "conversation_item_added":
                 self._take_item(at, identity, event.conversation_item_added.item)
@@ -78,6 +84,16 @@ class AgentSpeech:
                 self._take_call(at, identity, event.tool_execution_updated)
             case _:
                 pass
+
+    def _note_clock(self, identity: str, delay: float) -> None:
+        self._offsets[identity] = min(delay, self._offsets.get(identity, delay))
+        if len(self._offsets) > MOST_AGENTS:
+            del self._offsets[next(iter(self._offsets))]
+
+    def _by_our_clock(self, identity: str, time: float) -> float:
+        """A time of an agent by our clock, as the session has it (`AgentRun.to_our_clock`)."""
+        offset = self._offsets.get(identity, 0.0)
+        return time + offset if abs(offset) > CLOCK_TOLERANCE else time
 
     def take_stream(self, stream: AgentStream, *, agent: bool) -> None:
         """A live transcription of somebody came to its end, or broke off."""
@@ -113,6 +129,7 @@ class AgentSpeech:
             return
         agent, numbers = message.role == ASSISTANT, message.metrics
         began = time_of_stamp(numbers, "started_speaking_at")
+        ended = time_of_stamp(numbers, "stopped_speaking_at")
         text = " ".join(one.text for one in message.content if one.text)
         self._texts.add(
             self._text(
@@ -121,9 +138,9 @@ class AgentSpeech:
                 "agent" if agent else "person",
                 identity if agent else self._user,
                 message.id,
-                at if began is None else began,
+                at if began is None else self._by_our_clock(identity, began),
                 text,
-                ended_at=time_of_stamp(numbers, "stopped_speaking_at"),
+                ended_at=None if ended is None else self._by_our_clock(identity, ended),
             )
         )
 

@@ -345,6 +345,20 @@ def test_texts_are_handed_over_where_they_are_kept() -> None:
     assert SECRET not in repr(one.events)
 
 
+def test_texts_of_an_agent_whose_clock_is_wrong_have_our_times() -> None:
+    texts = Texts()
+    speech, late = AgentSpeech(texts, lambda: RoomName("room", "RM_1")), NOW - 100
+    content = pb.ChatMessage.ChatContent(text="hello")
+    numbers = pb.MetricsReport(started_speaking_at=stamp(late - 2), stopped_speaking_at=stamp(late))
+    said = pb.ChatMessage(id="item_1", role=pb.ASSISTANT, content=[content], metrics=numbers)
+    added = pb.AgentSessionEvent.ConversationItemAdded(item=pb.ChatContext.ChatItem(message=said))
+    event = pb.AgentSessionEvent(created_at=stamp(late), conversation_item_added=added)
+    speech.take_message(NOW + 0.01, AGENT, pb.AgentSessionMessage(event=event))
+    (text,) = texts.texts
+    assert text.ended_at is not None
+    assert [round(one - NOW, 2) for one in (text.at, text.ended_at)] == [-1.99, 0.01]
+
+
 def test_without_a_taker_of_texts_no_transcription_is_read() -> None:
     one = Listened()
     one.kinds = {"alice": "other"}

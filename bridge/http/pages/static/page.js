@@ -208,8 +208,10 @@ function inStep(sound) {
   document.getElementById("live-talk")?.addEventListener("click", (event) => {
     const turn = event.target.closest(".by")?.closest(".turn[data-at]");
     if (!turn) return;
-    sound.currentTime = Math.max(0, Number(turn.dataset.at) - start);
-    sound.play();
+    const at = Number(turn.dataset.at) - start;
+    if (at < -1 || at > sound.duration) return; // of another run
+    sound.currentTime = Math.max(0, at);
+    sound.play().catch(() => {});
   });
 }
 
