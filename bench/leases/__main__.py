@@ -42,16 +42,9 @@ from bridge.output.progress import ProgressLine
 from bridge.postgres.postgres_archive import open_database_store
 from bridge.postgres.postgres_leases import PostgresLeases
 
-FAULTS: Final[tuple[str, ...]] = (
-    "kill",
-    "kill",
-    "stop",
-    "stop",
-    "stop inside",
-    "stop inside",
-    "crash",
-)
-EVERY: Final = (1.0, 4.0)
+FAULTS: Final = {"kill": 1.0, "stop": 3.0, "stop inside": 2.0, "crash": 0.5}
+"""With how often each comes, beside the others."""
+EVERY: Final = (0.5, 2.5)
 """Seconds between two faults."""
 SETTLE: Final = 4.0
 """Leases without a fault at the end."""
@@ -148,10 +141,10 @@ def _crash(url: str) -> None:
 
 def _play(workers: Workers, settings: Settings, progress: ProgressLine) -> dict[str, int]:
     """Faults, one after the other.  Gives how many there were of each kind."""
-    random, done = Random(settings.seed), {str(fault): 0 for fault in FAULTS}
+    random, done = Random(settings.seed), dict.fromkeys(FAULTS, 0)
     stopped: dict[str, float] = {}
     end = time.monotonic() + settings.seconds - SETTLE * settings.lease
-    following = time.monotonic() + 2.0
+    following = time.monotonic() + 5.0
     while (now := time.monotonic()) < end:
         time.sleep(0.02)
         for name in [one for one, until in stopped.items() if until <= now]:
@@ -160,7 +153,8 @@ def _play(workers: Workers, settings: Settings, progress: ProgressLine) -> dict[
         if now < following:
             continue
         following = now + random.uniform(*EVERY)
-        fault, name = random.choice(FAULTS), random.choice(workers.names)
+        (fault,) = random.choices(list(FAULTS), list(FAULTS.values()))
+        name = random.choice(workers.names)
         seconds = random.uniform(1.0, 6.0)
         if name in stopped and fault != "crash":
             continue

@@ -18,6 +18,8 @@ from actors.session import DataReceived, SessionBegan
 
 INTERVAL: Final = 0.05
 """Seconds between two batches."""
+RENEW_STEPS: Final = 5
+"""Batches between two renewals.  A worker that is stopped has most often a batch to write next."""
 
 
 @frozen
@@ -44,6 +46,8 @@ class RoomWriter:
         """`name`: of the worker and its process.  `acknowledged` is called after each batch."""
         self.share = share
         """The most rooms that it acquires."""
+        self.checkpoint_chance = 0.3
+        """Of a batch with a checkpoint of one room: one of rows alone goes another way."""
         self.release_chance = 0.0
         """Of giving a room away at each step."""
         self.rooms: dict[str, _Room] = {}
@@ -60,6 +64,7 @@ class RoomWriter:
         self._acknowledged = acknowledged
         self._backlog = Backlog()
         self._turns = 0
+        self._steps = 0
         self._is_loaded = False
 
     async def run(self) -> None:
@@ -70,7 +75,9 @@ class RoomWriter:
                 await self.paused.wait()
             try:
                 await self._write()
-                await self._look_after_rooms()
+                if self._steps % RENEW_STEPS == 0:
+                    await self._look_after_rooms()
+                self._steps += 1
             except ArchiveLost as lost:
                 journals = [room.journal for room in self.rooms.values()]
                 kept = lost.rows_are_kept
@@ -83,7 +90,7 @@ class RoomWriter:
         for room in self.rooms.values():
             room.journal.record(DataReceived(time.time(), "alice", room.turn, 8, "text"))
             room.journal.unpublished.clear()
-        if self.rooms:  # The journal of one room becomes a checkpoint.
+        if self.rooms and self._random.random() < self.checkpoint_chance:
             one = self._random.choice([room.journal for room in self.rooms.values()])
             self._backlog.rewrite((one,), time.time(), rows_are_kept=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from attrs import frozen
 
@@ -18,12 +18,14 @@ from bridge.store.journal_rows import unpack, unpack_chunk
 
 @frozen(kw_only=True)
 class Verdict:
-    """Counts.  All but the first three must be 0."""
+    """Counts and a time.  `faults` must be 0."""
 
     lines: int
     sessions: int
     turns: int
     """Times that a worker owned a room and wrote a line of it."""
+    silence: float = 0.0
+    """The longest time without a line of a room that is watched later, in seconds."""
     second_sessions: int = 0
     """Sessions beyond one for each room SID."""
     missing: int = 0
@@ -55,12 +57,15 @@ def judge(url: str, promises: Collection[tuple[str, int, int]]) -> Verdict:
     """
     stored = _stored(url)
     missing = duplicates = interleaved = turns = 0
+    silence = 0.0
     for rows in stored.values():
         missing += max(rows) + 1 - len(rows)
         duplicates += sum(len(bodies) - 1 for bodies in rows.values())
         owners = [owner for owner, _ in groupby(filter(None, map(_turn, _ordered(rows))))]
         turns += len(set(owners))
         interleaved += len(owners) - len(set(owners))
+        times = [row.at for row in _ordered(rows)]
+        silence = max([silence, *(after - before for before, after in pairwise(times))])
     promised = {(session, seq): writer for writer, session, seq in promises}
     twice = Counter((session, seq) for _, session, seq in set(promises))
     with open_database_reader(url) as reader:
@@ -76,6 +81,7 @@ def judge(url: str, promises: Collection[tuple[str, int, int]]) -> Verdict:
         lines=sum(map(len, stored.values())),
         sessions=len(stored),
         turns=turns,
+        silence=round(silence, 1),
         second_sessions=sum(rooms.values()) - len(rooms),
         missing=missing,
         duplicates=duplicates,

@@ -124,6 +124,9 @@ async def test_stops_kills_and_a_crash_of_the_database_leave_each_room_one_owner
             await one.writes()
 
         # One is stopped within a transaction, one between two batches with lines in memory.
+        a.writer.checkpoint_chance, b.writer.checkpoint_chance = 1.0, 0.0
+        for one in (a, b):
+            await one.writes()
         a.stop.wanted = True
         await until(lambda: a.stop.reached)
         b.writer.paused = trio.Event()
