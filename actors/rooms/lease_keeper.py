@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Final, final
 
 import trio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.backlog import Backlog
@@ -32,6 +32,7 @@ from actors.journal.process_ports import Announce
 from actors.journal.room_leases import RENEW_EVERY, RoomLease, RoomLeases, WorkerStatus
 from actors.rooms.lease_view import LeaseView, is_over
 from actors.rooms.messages import HandOver, Recovered
+from actors.rooms.room_succession import LeasedRoom, RoomSuccession
 from actors.rooms.room_table import RoomTable
 from actors.runtime import sleep
 
@@ -40,22 +41,12 @@ ANSWER_WITHIN: Final = 2.0
 waits 2.7 s for our answer.  Without an answer of the database we take the job."""
 UNUSED_AFTER: Final = 8.0
 """Seconds for which a room may be ours without a job or a session, before it is given away."""
-RESERVED_FOR: Final = 15.0
-"""Seconds for which the successor of a room waits until the owner has left it."""
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks at the database during a hand-over."""
 MOST_OVER: Final = 10_000
 """Rooms that we remember because they are over."""
-MOST_AT_ONCE: Final = 20
-"""Rooms that a successor takes over at the same time."""
-
-
-@frozen
-class _LeasedRoom:
-    room: str
-    """Its name; empty where the first batch of its session acquired it."""
-    since: float
-    """Seconds of trio."""
+MOST_LEAVING: Final = 4
+"""Rooms that are left for their successors at the same time."""
 
 
 @final
@@ -83,14 +74,11 @@ class LeaseKeeper(LeaseView):
         self._status = status
         self._announce = announce
         self._renew_every = renew_every
-        self._owned: dict[str, _LeasedRoom] = {}
+        self._owned: dict[str, LeasedRoom] = {}
         """The rooms that are ours, by SID."""
         self._numbers: dict[str, int] = {}
         """Keys of new sessions, by room SID."""
-        self._reserved: dict[str, _LeasedRoom] = {}
-        """Those that are being handed over to us."""
-        self._ready: set[str] = set()
-        """Those in which we are."""
+        self._succession = RoomSuccession(leases, table)
         self._fenced: set[int] = set()
         """Sessions that the database refused."""
         self._over: OrderedDict[str, None] = OrderedDict()
@@ -117,7 +105,7 @@ class LeaseKeeper(LeaseView):
         return self._numbers.pop(room_sid, None)
 
     def is_reserved(self, room_sid: str) -> bool:
-        return room_sid in self._reserved
+        return room_sid in self._succession.rooms
 
     @property
     def without_job(self) -> Mapping[str, str]:
@@ -125,7 +113,7 @@ class LeaseKeeper(LeaseView):
         entered = self._watched | {job.room_sid for job in self._table.pending_jobs.values()}
         idle = {
             sid: (one.room, self._table.find_idle(sid))
-            for sid, one in (*self._owned.items(), *self._reserved.items())
+            for sid, one in (*self._owned.items(), *self._succession.rooms.items())
             if one.room and sid not in entered
         }
         return {
@@ -145,7 +133,7 @@ class LeaseKeeper(LeaseView):
 
     def answer_offer(self, room: str, room_sid: str, answer: Callable[[bool], object]) -> None:
         """Call back whether an offered job for this room is to be taken."""
-        if not room_sid or room_sid in self._owned or room_sid in self._reserved:
+        if not room_sid or room_sid in self._owned or room_sid in self._succession.rooms:
             answer(True)
             return
         self._offers.append((room, room_sid, answer))
@@ -175,12 +163,9 @@ class LeaseKeeper(LeaseView):
 
     async def reserve(self, most: int) -> tuple[tuple[str, str], ...]:
         """Become the successor in rooms, SID and name, to be entered.  Raises `ArchiveTrouble`."""
-        offered = await self._leases.reserve(min(most, MOST_AT_ONCE))
-        now = trio.current_time()
-        for one in offered:
-            self._reserved.setdefault(one.room_sid, _LeasedRoom(one.room, now))
+        reserved = await self._succession.reserve(most)
         self._waiting.set()
-        return tuple((one.room_sid, one.room) for one in offered)
+        return reserved
 
     def give_away(self, room_sids: Collection[str]) -> None:
         """Let other workers have these rooms of ours."""
@@ -203,7 +188,7 @@ class LeaseKeeper(LeaseView):
                 with self._trouble_noted():
                     await self._settle_fenced()
                     await self._take_over_reserved()
-                if self._reserved or self._fenced:
+                if self._succession.rooms or self._fenced:
                     with trio.move_on_after(LOOK_EVERY):
                         await self._waiting.wait()
                 else:
@@ -246,15 +231,20 @@ class LeaseKeeper(LeaseView):
             # The first batch of a session acquired its room.
             journal = self._journal(sid)
             name = "" if journal is None else journal.state.room
-            self._owned.setdefault(sid, _LeasedRoom(name, now))
+            self._owned.setdefault(sid, LeasedRoom(name, now))
         over = {sid: self._journal(sid) for sid in before - renewal.rooms}
         for sid in over:
             self._owned.pop(sid, None)
         # The lease of a session that has ended is over with it.
         self._lose([sid for sid, one in over.items() if one is not None and not one.ended])
-        self.give_away(renewal.ready & before)
+        self._leave_some(renewal.ready & before)
         await self._give_up_unwatched(renewal.overdue & before)
         await self._give_up_unused(now)
+
+    def _leave_some(self, room_sids: Collection[str]) -> None:
+        """Leave rooms whose successors are inside: few at a time, so that each gap is short."""
+        leaving = sum(one.leaving is not None for one in self._table.records.values())
+        self.give_away(sorted(room_sids)[: max(0, MOST_LEAVING - leaving)])
 
     def _lose(self, room_sids: Collection[str]) -> None:
         """Another worker owns these rooms now."""
@@ -263,8 +253,7 @@ class LeaseKeeper(LeaseView):
             journal = self._journal(sid)
             if journal is not None:
                 numbers.append(journal.number)
-            self._reserved.pop(sid, None)
-            self._ready.discard(sid)
+            self._succession.drop(sid)
         self._backlog.discard(numbers)
         self._fenced.difference_update(numbers)
         self.give_away(room_sids)
@@ -283,7 +272,7 @@ class LeaseKeeper(LeaseView):
             for sid, one in self._owned.items()
             if now - one.since >= UNUSED_AFTER and sid not in watched and sid not in unwatched
         }
-        if unused and self._backlog.empty:
+        if unused:
             await self._leases.release(unused)
             for sid in unused:
                 self._owned.pop(sid, None)
@@ -294,9 +283,8 @@ class LeaseKeeper(LeaseView):
     def take(self, lease: RoomLease) -> None:
         """This room is ours: go on with its session."""
         sid, journal = lease.room_sid, self._journal(lease.room_sid)
-        self._owned[sid] = _LeasedRoom(lease.room, trio.current_time())
-        self._reserved.pop(sid, None)
-        self._ready.discard(sid)
+        self._owned[sid] = LeasedRoom(lease.room, trio.current_time())
+        self._succession.drop(sid)
         stored = lease.stored
         if stored is None:
             if journal is None or journal.ended:
@@ -304,6 +292,8 @@ class LeaseKeeper(LeaseView):
             else:
                 self._fenced.discard(journal.number)
                 self._backlog.unfence(journal.number)
+                if journal.number != lease.session:
+                    journal.renumber(lease.session)
             return
         if journal is not None:
             self._fenced.discard(journal.number)
@@ -329,7 +319,7 @@ class LeaseKeeper(LeaseView):
                 self._backlog.discard([number])
                 continue
             state = journal.state
-            if state.room_sid in self._reserved:
+            if state.room_sid in self._succession.rooms:
                 self._fenced.discard(number)
                 continue
             self._owned.pop(state.room_sid, None)
@@ -338,24 +328,13 @@ class LeaseKeeper(LeaseView):
                 self._lose([state.room_sid])
 
     async def _take_over_reserved(self) -> None:
-        """Say in which rooms of a draining worker we are, and acquire them once it has left."""
-        if not self._reserved:
-            return
-        now, inside = trio.current_time(), self._table.connected_sids
-        ready = (self._reserved.keys() & inside) - self._ready
-        if ready:
-            await self._leases.mark_ready(ready)
-            self._ready |= ready
-        for sid in tuple(self._ready & self._reserved.keys()):
-            record = self._table.find_room(sid)
-            if record is not None:
-                await self.acquire(record.job.room, sid)
-        for sid, one in tuple(self._reserved.items()):
-            if now - one.since >= RESERVED_FOR:
-                self._reserved.pop(sid, None)
-                self._ready.discard(sid)
-                if (journal := self._journal(sid)) is not None:
-                    self.on_fenced([journal.number])
+        """Acquire rooms of draining workers, once these have left them."""
+        for room, sid in await self._succession.find_released():
+            if self._table.find_room(sid) is not None:
+                await self.acquire(room, sid)
+        for sid in self._succession.drop_late():
+            if (journal := self._journal(sid)) is not None:
+                self.on_fenced([journal.number])
 
     # ------------------------------------------------- the end of this worker
 
@@ -368,6 +347,7 @@ class LeaseKeeper(LeaseView):
         if not self._owned:
             return
         with trio.move_on_after(within), self._trouble_noted():
+            await self.renew()
             if not await self._has_others():
                 return
             self._handing_over = True
@@ -375,8 +355,12 @@ class LeaseKeeper(LeaseView):
             self._announce("rooms_offered", rooms=len(self._owned))
             self.give_away(self.owned - self._watched)
             await self._leases.offer(tuple(self._owned))
+            looks = 0
             while self._owned or self._table.records or not self._backlog.empty:
                 await sleep(LOOK_EVERY)
+                looks += 1
+                if looks % 10 == 0 and not await self._has_others():
+                    break
         self._handing_over = False
 
     # ------------------------------------------------- lookups

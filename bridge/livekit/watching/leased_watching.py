@@ -7,7 +7,9 @@ lease of a room and then claims a job for it (`Worker.claim`), which brings it t
 A pass comes every `LOOK_EVERY` seconds:
 
 1. One worker is the leader.  It lists the rooms of LiveKit and makes them known in the database.
-   Rooms that LiveKit does not have any more are forgotten; their open sessions are ended.
+   Rooms that LiveKit does not have any more are forgotten; their open sessions are ended.  The
+   others list them too, but rarely: all together as often as the leader.  So a leader that hangs
+   delays a new room by a few seconds at most, whatever the number of workers.
 2. Each worker asks for rooms that nobody owns, and acquires its share: as many rooms as the others
    have.  A room that nobody took for `PATIENCE` seconds may go to a worker that has up to `SLACK`
    rooms more.
@@ -80,6 +82,8 @@ class LeasedWatching:
     rng: random.Random = Factory(random.Random)
     is_leader: bool = field(default=False, init=False)
     _listed_at: float = field(default=float("-inf"), init=False)
+    _others: int = field(default=1, init=False)
+    """How many other workers there are, at least 1."""
     _missing: frozenset[str] = field(default=frozenset(), init=False)
     """SIDs of unowned rooms that the last list did not have."""
     _asked_for: frozenset[str] = field(default=frozenset(), init=False)
@@ -160,7 +164,8 @@ class LeasedWatching:
             self._back_at = now
         self._answered_at = now
         stale = frozenset(self._rooms.resumable()) - self.keeper.owned
-        if stale or (self.is_leader and now - self._listed_at >= INTERVAL):
+        interval = INTERVAL if self.is_leader else INTERVAL * self._others
+        if stale or now - self._listed_at >= interval:
             unowned = await self._list_rooms(unowned, stale)
         since = self._unowned_since
         self._unowned_since = {one.room_sid: since.get(one.room_sid, now) for one in unowned}
@@ -188,6 +193,7 @@ class LeasedWatching:
         Gives the unowned rooms with the new ones.
         """
         self._listed_at = trio.current_time()
+        self._others = max(1, len(self._others_in(await self.leases.workers())))
         listed = {room.sid: room.name for room in rooms_in(await self.reconciler.api.list_rooms())}
         owners = await self.leases.owners(listed.keys())
         known = owners.keys() | {one.room_sid for one in unowned}
@@ -254,17 +260,24 @@ class LeasedWatching:
     async def _share(self, unowned: Collection[UnownedRoom]) -> int:
         """How many rooms we may acquire now."""
         own = len(self.keeper.owned)
-        others = [one for one in await self.leases.workers() if self._shares_with(one)]
+        others = [
+            one for one in self._others_in(await self.leases.workers()) if self._has_place(one)
+        ]
         mean = (own + sum(one.rooms for one in others) + len(unowned)) / (len(others) + 1)
         now = trio.current_time()
         late = any(now - self._since(one) >= PATIENCE for one in unowned)
         return max(0, (ceil(mean) if not late else int(mean) + SLACK) - own)
 
-    def _shares_with(self, worker: WorkerRow) -> bool:
-        """True if another worker takes rooms now."""
-        has_place = not worker.max_rooms or worker.rooms < worker.max_rooms
-        is_other = worker.instance != self.instance
-        return is_other and worker.running and not worker.draining and has_place
+    def _others_in(self, workers: Iterable[WorkerRow]) -> Sequence[WorkerRow]:
+        """The other workers that run and do not drain."""
+        return [
+            one
+            for one in workers
+            if one.running and not one.draining and one.instance != self.instance
+        ]
+
+    def _has_place(self, worker: WorkerRow) -> bool:
+        return not worker.max_rooms or worker.rooms < worker.max_rooms
 
     async def _people_where_scarce(self, unowned: Iterable[UnownedRoom]) -> dict[str, int]:
         """The people in these rooms, by room SID, where there may be no place for all.
@@ -299,7 +312,7 @@ class LeasedWatching:
         if not offered:
             return ()
         own = max(len(self.keeper.owned), len(self._worker.rooms))
-        others = [one.rooms for one in workers if self._shares_with(one)]
+        others = [one.rooms for one in self._others_in(workers) if self._has_place(one)]
         share = ceil((own + sum(others) + offered) / (len(others) + 1)) - own
         return await self.keeper.reserve(min(most, share)) if share > 0 else ()
 

@@ -10,6 +10,7 @@ import trio
 from attrs import define, field
 from livekit.protocol import agent_dispatch, models
 
+from actors.journal.archive import JournalRow
 from actors.journal.backlog import Backlog
 from actors.journal.room_leases import WorkerStatus
 from actors.journal.store_actor import Flush, StoreActor
@@ -366,10 +367,18 @@ class LeasedScene:
         """How many agents are in each room, by name."""
         return {room.name: len(room.watchers) for room in self.rooms.live}
 
+    def rows(self, sid: str) -> list[JournalRow]:
+        """The rows of the one session of a room."""
+        rows = self.database.disk.rows[self._number(sid)]
+        assert sorted(rows) == list(range(len(rows))), "numbers have a gap"
+        return list(rows.values())
+
     def state(self, sid: str) -> SessionState:
         """The one session of a room, as it is stored."""
+        assert self.rows(sid)
+        return self.database.disk.session(self._number(sid)).state
+
+    def _number(self, sid: str) -> int:
         disk = self.database.disk
         (number,) = [one for one in disk.numbers if disk.room_of(one)[1] == sid]
-        rows = disk.rows[number]
-        assert sorted(rows) == list(range(len(rows))), "numbers have a gap"
-        return disk.session(number).state
+        return number
