@@ -64,6 +64,15 @@ Arrival: TypeAlias = AgentPacket | AgentStream
 """A message, or a live transcription."""
 
 
+_NUMBERS: Final = frozenset({AGENT_SESSION})
+_WITH_TEXTS: Final = frozenset({AGENT_SESSION, TRANSCRIPTION})
+
+
+def topics_of(speech: AgentSpeech | None) -> frozenset[str]:
+    """The topics that are listened to."""
+    return _NUMBERS if speech is None else _WITH_TEXTS
+
+
 class AgentListener:
     """The agents of one room.  `put` hands what came to the trio thread, which gives it to
     `take`.  `speech` takes the texts, where some are kept."""
@@ -79,8 +88,7 @@ class AgentListener:
         self._put = put
         self._offer = offer
         self._speech = speech
-        topics = {AGENT_SESSION} if speech is None else {AGENT_SESSION, TRANSCRIPTION}
-        self._streams = AgentStreams(frozenset(topics), self._done)
+        self._streams = AgentStreams(topics_of(speech), self._done)
         self.is_taken: Final = self._streams.is_taken
         self.take_part: Final = self._streams.take_part
         self._usage: dict[str, tuple[float, AgentPacket]] = {}

@@ -174,12 +174,13 @@ class AgentStreams:
         self._done(at, stream.whole())
 
     def forget(self, identity: str | None = None) -> list[AgentStream]:
-        """The streams of somebody who left, or of all, that never ended.  On the trio thread."""
-        with self._reading:
-            if identity is None:
+        """The streams of somebody who left, or of all, that never ended.  On the trio thread.
+
+        What is being read of somebody who left still comes: it was sent before.
+        """
+        if identity is None:
+            with self._reading:
                 self._read.clear()
-            else:
-                self._read.pop(identity, None)
         broken = list[AgentStream]()
         for key, stream in tuple(self._open.items()):
             if identity is None or stream.identity == identity:

@@ -20,11 +20,12 @@ A Room that drives itself (`SdkOptions.demux` off, or a lost seam) calls `on_sdk
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 from livekit import rtc
-from livekit.rtc._proto import ffi_pb2
+from livekit.rtc._proto import ffi_pb2, room_pb2
 from livekit.rtc.room import EventTypes
 
 from actors.rooms.room_port import OfferEvent
@@ -38,9 +39,15 @@ from actors.session.events import (
 )
 from actors.session.room_info import Roster
 from bridge.livekit.rooms import sdk_events, streams
-from bridge.livekit.rooms.agent_listener import AgentListener, AgentPacket, Arrival, Sender
+from bridge.livekit.rooms.agent_listener import (
+    AgentListener,
+    AgentPacket,
+    Arrival,
+    Sender,
+    topics_of,
+)
 from bridge.livekit.rooms.agent_speech import AgentSpeech
-from bridge.livekit.rooms.agent_streams import OPENED, PARTS, AgentStream
+from bridge.livekit.rooms.agent_streams import HEADER, OPENED, PARTS, AgentStream
 from bridge.livekit.rooms.inbox import Inbox, RoomQueue
 
 QUEUE_LIMIT: Final = 2_000
@@ -50,6 +57,8 @@ these are 30 MB.  Joins, leaves, publications and the state of the connection ar
 
 QueuedEvent: TypeAlias = tuple[float, str, ffi_pb2.FfiEvent | Arrival]
 """When it arrived (Unix seconds), the name of its message, and the event."""
+_MAKING: Final = Lock()
+"""For the listeners of all rooms: each is made once."""
 _AGENT: Final = "agent_packet"
 """Stands for the name where an agent's message waits."""
 
@@ -124,7 +133,10 @@ class Intake(sdk_events.TranslationContext):
         """The part of `_dropped` that the session knows of."""
         self._arrived_at: float | None = None
         """When the event arrived that is being translated."""
-        self.agents: Final = AgentListener(self._sender, self._put_packet, self.offer, speech)
+        self.agents: AgentListener | None = None
+        """None until the first stream of an agent: a room without any pays nothing."""
+        self._speech = speech
+        self._agent_topics = topics_of(speech)
         self._tracks: set[str] = set()
         """SIDs of the tracks that were offered, so that none is offered twice."""
 
@@ -180,16 +192,38 @@ class Intake(sdk_events.TranslationContext):
         name = event.room_event.WhichOneof("message")
         if name is None or name in sdk_events.NEEDLESS:
             if name in PARTS:
-                self.agents.take_part(self._clock(), event.room_event, name)
+                self._take_part(event.room_event, name)
             return
         at = self._clock()
-        if name in OPENED and self.agents.is_taken(at, event.room_event, name):
+        if name in OPENED and self._is_taken(at, event.room_event, name):
             return
         item = (at, name, event)
         if len(queue) < QUEUE_LIMIT:
             queue.put(item)
         else:
             self._put_above_limit(queue, item)
+
+    def _take_part(self, event: room_pb2.RoomEvent, name: str) -> None:
+        is_agents = name == HEADER and event.stream_header_received.header.topic in (
+            self._agent_topics
+        )
+        if is_agents or self.agents is not None:
+            self._listener().take_part(self._clock(), event, name)
+
+    def _is_taken(self, at: float, event: room_pb2.RoomEvent, name: str) -> bool:
+        """True for a stream of an agent, which has no reader of the SDK."""
+        if getattr(event, name).reader.info.topic not in self._agent_topics:
+            return False
+        return self._listener().is_taken(at, event, name)
+
+    def _listener(self) -> AgentListener:
+        """The listener to agents, made when it is needed.  Called on any thread."""
+        with _MAKING:
+            if self.agents is None:
+                self.agents = AgentListener(
+                    self._sender, self._put_packet, self.offer, self._speech
+                )
+            return self.agents
 
     def _put_packet(self, at: float, packet: Arrival) -> None:
         """Queue a message of an agent.  Called on a native thread."""
@@ -222,7 +256,7 @@ class Intake(sdk_events.TranslationContext):
         translator = sdk_events.RAW.get(name)
         try:
             if isinstance(event, AgentPacket | AgentStream):
-                self.agents.take(self._arrived_at, event)
+                self._listener().take(self._arrived_at, event)
             elif translator is not None:
                 translated = translator(self, getattr(event.room_event, name))
                 if translated is not None:

@@ -288,7 +288,8 @@ class RoomConnection(OpenRoom):
             return
         self._follow_ups.stop_rechecks()
         self._reason = reason
-        self._guarded("agents", self.intake.agents.close)
+        if self.intake.agents is not None:
+            self._guarded("agents", self.intake.agents.close)
         self.intake.offer(Disconnected(self.intake.now(), reason))
         self._stage = _Stage.CLOSED
         self.intake.end()

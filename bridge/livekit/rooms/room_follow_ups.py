@@ -270,14 +270,18 @@ class RoomFollowUps:
     def on_participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         self._instance.on_participant(participant.sid)
         self.on_participant(participant)
-        self._connection.intake.agents.joined(participant.identity)
+        agents = self._connection.intake.agents
+        if agents is not None:
+            agents.joined(participant.identity)
 
     def on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         self.subscriptions.left(participant)
         self._use_free_places()
         self._recorders.left(participant.sid)
-        agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-        self._connection.intake.agents.left(participant.identity, agent=agent)
+        agents = self._connection.intake.agents
+        if agents is not None:
+            agent = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+            agents.left(participant.identity, agent=agent)
         seams.release_participant(participant)
 
     def on_published(self, _publication: object, participant: rtc.RemoteParticipant) -> None:

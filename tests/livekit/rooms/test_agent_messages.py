@@ -28,6 +28,7 @@ from bridge.livekit.rooms import agent_streams
 from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, Arrival, Sender
 from bridge.livekit.rooms.agent_speech import AgentSpeech, RoomName
 from bridge.livekit.rooms.agent_streams import AgentStream, AgentStreams
+from bridge.livekit.rooms.room_connection import RoomConnection
 from tests.livekit.rooms.room_stage import RealStage, Recorder
 
 TOPIC = "lk.agent.session"
@@ -124,8 +125,12 @@ async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealSt
             send = sender.send_file if number % 3 == 0 else sender.send_bytes
             await send(message.SerializeToString(), name="AS_1", topic=TOPIC)
 
-    async with real.open(recorder):
+    async with real.open(recorder) as opened:
+        assert isinstance(opened, RoomConnection)
         await recorder.until(lambda: {AGENT, "mallory"} <= set(recorder.known()), "both")
+        await mallory.send_text("hello")
+        await recorder.wait(DataReceived)
+        assert opened.intake.agents is None  # A room without agents pays nothing.
         await mallory.send_file(b"\xff no message", name="AS_0", topic=TOPIC)
         for sender in (mallory, agent):
             await send_all(sender, messages)
@@ -154,7 +159,7 @@ async def test_an_agents_messages_are_events_and_a_persons_are_none(real: RealSt
     assert (error.kind, error.label, error.recoverable) == ("llm_error", "stub.L", False)
     assert version.version == "1.8.9"
     assert SECRET not in repr(recorder.events)
-    assert not recorder.all(DataReceived)
+    assert [one.topic for one in recorder.all(DataReceived)] == ["lk.chat"]
     assert not recorder.all(AttachmentReceived)
 
 
