@@ -20,6 +20,7 @@ from bridge.postgres.postgres_connection import WRITER_LIMITS, Database, connect
 from bridge.postgres.postgres_leases import PostgresLeases
 from bridge.postgres.postgres_reader import open_database_for_reading
 from tests.store.stored_history import History
+from tests.store.test_room_leases import LONG
 
 STATUS = WorkerStatus("one", "1")
 
@@ -34,7 +35,7 @@ class Stores:
         self._open_stores = open_stores
 
     async def start(self, instance: str) -> tuple[PostgresArchive, PostgresLeases]:
-        store = open_database_store(self.url, instance=instance)
+        store = open_database_store(self.url, instance=instance, lease=LONG)
         archive = await self._open_stores.enter_async_context(store)
         return archive, PostgresLeases(archive)
 
