@@ -199,6 +199,8 @@ class AgentReport:
     turns: tuple[AgentTurn, ...] = ()
     calls: tuple[AgentCall, ...] = ()
     models: tuple[ModelUsage, ...] = ()
+    errors: int = 0
+    """Errors of the whole job, by the agent's own count."""
 
 
 AgentMessage: TypeAlias = (

@@ -35,6 +35,7 @@ def on_report(state: SessionState, event: AgentReport, entries: EntryList) -> Se
         run,
         version=event.version or run.version,
         close_reason=event.close_reason or run.close_reason,
+        errors=max(run.errors, event.errors),
     )
     return put_run(state, run)
 

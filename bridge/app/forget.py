@@ -99,7 +99,9 @@ def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport
         report.webhooks = webhooks
     if store.data_dir.is_dir():
         from bridge.uploads.audio_files import erase_audio
+        from bridge.uploads.span_files import erase_spans
 
+        erase_spans(store.data_dir, frozenset(report.store.room_sids))
         report.recordings = erase_audio(store.data_dir, frozenset(report.store.room_sids))
         _erase_files(store.data_dir, names, report, progress)
     return report

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from actors.rooms.agent_texts import AgentTexts
     from bridge.uploads.audio_files import AudioFiles, AudioUpload
     from bridge.uploads.run_delivery import RunDelivery
+    from bridge.uploads.span_files import SpanFiles
     from bridge.uploads.trace_forwarder import TraceForwarder
     from bridge.uploads.upload_facts import RunFacts
 
@@ -52,8 +53,10 @@ class AgentUploads:
         self._clock = clock
         self._delivery: RunDelivery | None = None
         self._forwarder: TraceForwarder | None = None
+        self.spans: Final = self._start_spans()
+        """None where no spans are kept."""
         self.desk: Final = UploadDesk(
-            UploadReader(texts=texts is not None),
+            UploadReader(texts=texts is not None, spans=self.spans),
             self._deliver,
             None if settings.otlp_forward is None else self._forward,
             on_first=lambda: self._start("uploads", self.desk.run),
@@ -70,11 +73,22 @@ class AgentUploads:
         keep = self._settings.keep_recordings
         if keep is None:
             return None
-        from bridge.uploads.audio_files import AudioFiles
+        from bridge.uploads.audio_files import AudioFiles, prune_for_ever
 
         audio = AudioFiles(self._settings.data_dir, keep=keep, most_bytes=self._settings.keep_size)
-        self._start("agent-audio", partial(audio.prune_for_ever, self._clock))
+        self._start("agent-audio", partial(prune_for_ever, audio.prune, self._clock))
         return audio
+
+    def _start_spans(self) -> SpanFiles | None:
+        keep = self._settings.keep_spans
+        if keep is None:
+            return None
+        from bridge.uploads.audio_files import prune_for_ever
+        from bridge.uploads.span_files import SpanFiles
+
+        spans = SpanFiles(self._settings.data_dir, keep, self._settings.keep_size)
+        self._start("agent-spans", partial(prune_for_ever, spans.prune, self._clock))
+        return spans
 
     def _deliver(self, run_facts: RunFacts) -> None:
         if self._delivery is None:

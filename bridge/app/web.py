@@ -31,6 +31,7 @@ from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes, OutboxUnreadable
+from bridge.http.api.span_routes import SpanRoutes
 from bridge.http.api.worker_types import (
     DeliveryView,
     EndpointView,
@@ -110,6 +111,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         clock=ports.clock.now,
     )
     audio = None if ports.uploads is None else ports.uploads.audio
+    spans = None if ports.uploads is None else ports.uploads.spans
     backlog = ports.backlog
     readers = StoreReaders(
         lambda: open_sessions(store_address(settings)), unreadable=backlog.report_unreadable
@@ -144,6 +146,7 @@ def application(settings: Settings, ports: WebPorts) -> WebSide:
         *(() if ports.take_webhook is None else (*webhooks.rows, *uploads.rows)),
         *ConversationRoutes(readers, texts).rows,
         *AudioRoutes(readers, None if audio is None else audio.find).rows,
+        *SpanRoutes(readers, None if spans is None else spans.read).rows,
         *api.rows,
         *AlertRoutes(readers, alerts).rows,
         *AttendanceRoutes(readers).rows,

@@ -180,6 +180,10 @@ TABLE: Final[tuple[Setting, ...]] = (
         default_text="off",
     ),
     _row(
+        "keep-spans", "ROOM_ACTORS_KEEP_SPANS", "TIME", values.duration_or_off(3600, 100 * YEAR),
+        "keep the spans of voice agents, without content, for this time", default_text="off",
+    ),
+    _row(
         "otlp-forward", "ROOM_ACTORS_OTLP_FORWARD", "URL", endpoint_url,
         "pass traces that voice agents upload on to this OTLP collector, as http://HOST:4318",
         default_text="none",

@@ -102,6 +102,7 @@ class Settings:
     agent_uploads: bool
     keep_recordings: float | None
     """None: no recording of an agent is stored."""
+    keep_spans: float | None
     otlp_forward: EndpointUrl | None
     mask_text: tuple[str, ...]
     """Names of `actors.journal.text_masks.BUILT_IN`."""

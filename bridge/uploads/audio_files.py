@@ -100,11 +100,12 @@ class AudioFiles:
                     removed += 1
         return removed
 
-    async def prune_for_ever(self, clock: Callable[[], float]) -> None:
-        """The service."""
-        while True:
-            await trio.to_thread.run_sync(self.prune, clock())
-            await trio.sleep(PRUNE_EVERY)
+
+async def prune_for_ever(prune: Callable[[float], int], clock: Callable[[], float]) -> None:
+    """The service that removes old files."""
+    while True:
+        await trio.to_thread.run_sync(prune, clock())
+        await trio.sleep(PRUNE_EVERY)
 
 
 def audio_files(folder: Path) -> Iterator[AudioFile]:

@@ -236,9 +236,7 @@ def _merged(before: RunFacts, run_facts: RunFacts) -> RunFacts:
         ended_at=before.ended_at if run_facts.ended_at is None else run_facts.ended_at,
         close_reason=run_facts.close_reason or before.close_reason,
         usage=run_facts.usage or before.usage,
-        errors=(*before.errors, *run_facts.errors)[:MOST_WAITING]
-        if before is not run_facts
-        else (),
+        errors=tuple(dict.fromkeys((*before.errors, *run_facts.errors)))[:MOST_WAITING],
         redacted=before.redacted or run_facts.redacted,
         turns=(),
         tool_calls=(),
@@ -266,6 +264,7 @@ def _parts(
             turns=tuple(turns[part]),
             calls=tuple(calls[part]),
             models=models if last else (),
+            errors=(sum(run_facts.error_counts.values()) or len(run_facts.errors)) if last else 0,
         )
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bridge.uploads.bounded_gzip import BadUpload, unpacked
 from bridge.uploads.upload_desk import MOST_UNPACKED, Upload
 
 if TYPE_CHECKING:
+    from bridge.uploads.span_files import SpanFiles
     from bridge.uploads.upload_facts import RunFacts
 
 
@@ -23,8 +24,8 @@ class UploadReader:
 
     texts: bool = False
     """Texts are read.  Whether they are kept is decided where the room is known."""
-    spans: bool = False
-    """Spans are read, without content."""
+    spans: SpanFiles | None = None
+    """Gets the spans, without content; None where none are kept."""
 
     def __call__(self, upload: Upload) -> tuple[RunFacts, ...]:
         """Raises `BadUpload`."""
@@ -35,7 +36,11 @@ class UploadReader:
             case "traces":
                 from bridge.uploads.trace_reader import read_traces
 
-                return read_traces(body, spans=self.spans)
+                runs = read_traces(body, spans=self.spans is not None)
+                if self.spans is not None:
+                    for run_facts in runs:
+                        self.spans.write(run_facts)
+                return tuple(evolve(run_facts, spans=()) for run_facts in runs)
             case "logs":
                 from bridge.uploads.log_reader import read_logs
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import trio
 from attrs import define, evolve
 
@@ -162,6 +164,30 @@ async def test_texts_and_recordings_are_kept_where_that_is_wanted(tmp_path: Path
         "texts.db"
     }
     assert files_with(tmp_path, b"SECRET SYSTEM PROMPT") == []
+
+
+async def test_spans_are_kept_without_content_where_that_is_wanted(tmp_path: Path):
+    async with open_place(tmp_path, **{"keep-spans": "7d"}) as place:
+        await place.send_all()
+        await place.send(TRACES, captured("traces")[0], otlp_headers())  # it comes again
+        await place.session(RUN.room_sid)
+        await place.stored()
+        path = f"/api/v1/sessions/{RUN.room_sid}/spans/{RUN.job_id}"
+        spans = (await place.http.get(path)).json()["spans"]
+        assert len(spans) == len({span["span_id"] for span in spans}) == 85
+        assert [span["name"] for span in spans if span["parent_id"] is None] == ["job_entrypoint"]
+        [request] = [one for one in spans if one["name"] == "llm_request" and one["failed"]]
+        assert request["words"]["error.type"] == "APIError"
+        calls = [one["seconds"] for one in spans if one["name"] == "function_tool"]
+        assert calls == pytest.approx([0.305026, 0.008272], abs=2e-6)
+        assert (await place.http.get(path + "x")).json()["spans"] == []
+        assert (await place.http.get(path.replace("RM_", "XX_"))).status_code == 404
+        files = place.uploads.spans
+        assert files is not None
+        for words in (SPOKEN, b"SECRET SYSTEM PROMPT", b"alice", b"the model is down"):
+            assert files_with(tmp_path / "agent-spans", words) == []
+        assert files.prune(time.time()) == 0
+        assert files.prune(time.time() + 8 * 86_400) == 1
 
 
 async def check_ranges(place: Place, path: str) -> None:

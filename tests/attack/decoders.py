@@ -208,7 +208,7 @@ def _agent_token(data: bytes) -> None:
 
 def _deliver(upload: Upload) -> None:
     """Every run of an upload, as its session would get it."""
-    for run_facts in UploadReader(texts=True, spans=True)(upload):
+    for run_facts in UploadReader(texts=True)(upload):
         calls, turns = calls_of(run_facts), turns_of(run_facts)
         list(texts_of(run_facts, "room", "agent", "person"))
         report = AgentReport(

@@ -104,6 +104,7 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
     ),
     "agent-uploads": (("off", False), ("no", False), ("false", False)),
     "keep-recordings": (("7d", 604_800.0), ("off", None), ('"12h"', 43_200.0)),
+    "keep-spans": (("7d", 604_800.0), ("off", None), ('"12h"', 43_200.0)),
     "otlp-forward": (
         ("http://a.example:4318", EndpointUrl.parse("http://a.example:4318")),
         ("https://b.example/otlp", EndpointUrl.parse("https://b.example/otlp")),
@@ -199,6 +200,7 @@ def test_without_anything_given_the_defaults_hold() -> None:
         keep_tool_payloads=None,
         agent_uploads=True,
         keep_recordings=None,
+        keep_spans=None,
         otlp_forward=None,
         mask_text=(),
         database_url=None,

@@ -26,6 +26,7 @@ from bridge.http.api.conversation_routes import ConversationRoutes, TextReaders
 from bridge.http.api.endpoints import Api, StoreReaders
 from bridge.http.api.event_stream import EventSource
 from bridge.http.api.outbox_routes import OutboxRoutes
+from bridge.http.api.span_routes import SpanRoutes
 from bridge.http.api.worker_types import DeliveryView, EndpointView, OutboxAnswer, WorkerView
 from bridge.http.health import health
 from bridge.http.metric_sources import Requests, RuntimeCounters, Sources
@@ -230,6 +231,7 @@ async def open_stored(
         rows = (
             *health({}, WORKER["id"]),
             *AudioRoutes(readers, None).rows,
+            *SpanRoutes(readers, None).rows,
             *ConversationRoutes(readers, TextReaders(lambda: open_texts(data_dir))).rows,
             *api.rows,
             *outbox.rows,

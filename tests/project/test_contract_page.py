@@ -22,7 +22,7 @@ from bridge.http.api.openapi import HEALTH, PATHS, schemas
 from bridge.log.wording import line_of
 from bridge.outlets import sqlite_outbox
 from bridge.store import ban_file, directory_lock, schema, text_file
-from bridge.uploads import audio_files
+from bridge.uploads import audio_files, span_files
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "contract.md").read_text()
@@ -155,6 +155,7 @@ def test_the_files_of_the_data_directory_are_those_of_the_program() -> None:
         ban_file.FILE,
         text_file.FILE,
         audio_files.FOLDER,
+        span_files.FOLDER,
     ]
 
 

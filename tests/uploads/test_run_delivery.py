@@ -161,6 +161,7 @@ async def test_a_report_makes_a_session_of_a_room_that_nobody_watched(kinds: tup
     assert (run.turns, run.user_turns, run.interruptions) == (10, 5, 4)
     assert (run.tool_calls, run.tool_errors, run.tool_cancelled) == (2, 1, 0)
     assert run.delays.count == 3
+    assert run.errors == 1
     assert run.delays.percentile(0.5) == 1.0643703937530518
     assert run.usage["llm stub/stub-llm"].amounts["input_tokens"] == 654
     calls = [one.data for one in sessions.entries if one.event == "agent_tool_call"]
@@ -209,7 +210,7 @@ async def test_without_any_items_the_turns_of_the_spans_are_taken(autojump_clock
     run = sessions.run
     # Typed turns have no span.
     assert (run.turns, run.user_turns, run.interruptions) == (8, 3, 4)
-    assert (run.tool_calls, run.tool_errors) == (2, 1)
+    assert (run.tool_calls, run.tool_errors, run.errors) == (2, 1, 1)
     begins = [one.at for one in sessions.entries if one.event == "agent_turn"]
     assert begins == sorted(begins)
     upload(delivery, "report")  # too late: these turns are there already

@@ -22,7 +22,13 @@ from bridge.uploads.report_form import (
 from bridge.uploads.report_reader import audio_start, read_report
 from bridge.uploads.trace_reader import MOST_SPAN_BYTES, MOST_SPANS, read_traces
 from bridge.uploads.upload_desk import Upload
-from bridge.uploads.upload_facts import RunKey, UploadedError, UploadedToolCall, UploadedTurn
+from bridge.uploads.upload_facts import (
+    RunFacts,
+    RunKey,
+    UploadedError,
+    UploadedToolCall,
+    UploadedTurn,
+)
 from bridge.uploads.upload_reader import UploadReader
 from tests.uploads.agent_uploads import (
     BOUNDARY,
@@ -40,10 +46,14 @@ from tests.uploads.agent_uploads import (
     traces_of,
 )
 
-ALL = UploadReader(texts=True, spans=True)
+ALL = UploadReader(texts=True)
 MIB = 1024 * 1024
 SPOKEN = "please look it up for amsterdam"
 PROMPT = "SECRET SYSTEM PROMPT"
+
+
+def with_spans(body: bytes) -> tuple[RunFacts, ...]:
+    return read_traces(unpacked(body, MIB), spans=True)
 
 
 def captured_turns() -> list[dict[str, object]]:
@@ -138,7 +148,8 @@ def test_what_a_person_said_is_only_in_the_texts_of_turns_and_calls():
     with_texts = [one for upload in uploads for one in ALL(upload)]
     assert SPOKEN not in repr(with_texts)
     assert any(SPOKEN in turn.text for one in with_texts for turn in one.turns)
-    numbers = [one for upload in uploads for one in UploadReader(spans=True)(upload)]
+    numbers = [one for upload in uploads for one in UploadReader()(upload)]
+    numbers += [one for body in captured("traces") for one in with_spans(body)]
     for secret in (SPOKEN, PROMPT, "Welcome to the stub", "grey", "the model is down", "alice"):
         assert secret not in str([_all_of(one) for one in numbers])
     for secret in (PROMPT, "Always fails"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from actors.journal.conversation_texts import ConversationText
@@ -10,7 +10,7 @@ from actors.journal.conversations import ToolCallView, TurnView
 from actors.session.agent_view_types import AgentView
 from actors.session.entry_types import Time
 from actors.session.time_text import rfc3339
-from actors.session.view_base import View
+from actors.session.view_base import Seconds, View
 
 
 class TextView(View, frozen=True, kw_only=True):
@@ -55,6 +55,40 @@ class TranscriptAnswer(View, frozen=True, kw_only=True):
     """The oldest first; empty where no texts are kept."""
     next: str | None
     """The `cursor` of the next page; null where this is the last."""
+
+
+class SpanView(View, frozen=True, kw_only=True):
+    """A span of an agent, without content."""
+
+    trace_id: str
+    """32 hexadecimal digits."""
+    span_id: str
+    """16 hexadecimal digits."""
+    parent_id: str | None
+    """The span that it is part of; null for the root."""
+    name: str
+    """As `agent_turn`, `llm_request`, `function_tool`."""
+    started_at: Time | None
+    """By the agent's clock."""
+    seconds: Seconds
+    """How long it took."""
+    failed: bool
+    """Whether it ended with an error."""
+    numbers: Mapping[str, float]
+    """Its attributes that are numbers, and yes (1) and no (0)."""
+    words: Mapping[str, str]
+    """Names of models, providers and tools, and types of errors."""
+
+
+class SpansAnswer(View, frozen=True, kw_only=True):
+    """The spans of one job of an agent, as far as spans are kept."""
+
+    session: str
+    """Id of the session."""
+    job_id: str
+    """LiveKit's job."""
+    spans: tuple[SpanView, ...]
+    """In the order of their begins; empty where none are kept."""
 
 
 class TurnsAnswer(View, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from bridge.http.api.answer_types import (
 )
 from bridge.http.api.conversation_types import (
     RunsAnswer,
+    SpansAnswer,
     TextList,
     TranscriptAnswer,
     TurnsAnswer,
@@ -137,6 +138,11 @@ _ID: Final[Schema] = {
     "description": "A session's id, or a room's name for its newest session.",
     "schema": {"type": "string", "minLength": 1},
 }
+_JOB: Final[Schema] = {
+    **_ID,
+    "name": "job",
+    "description": "LiveKit's id of the job (`AJ_…`).",
+}
 _IDENTITY: Final[Schema] = {
     "name": "identity",
     "in": "path",
@@ -216,7 +222,7 @@ PATHS: Final[Mapping[str, Schema]] = {
         },
         (
             _ID,
-            {**_ID, "name": "job", "description": "LiveKit's id of the job (`AJ_…`)."},
+            _JOB,
             request_header("Range", "One range of bytes, as `bytes=0-1023`."),
         ),
         bad={
@@ -224,6 +230,12 @@ PATHS: Final[Mapping[str, Schema]] = {
             "404": problem_answer("No such recording is kept"),
             "416": problem_answer("The range is beyond the file"),
         },
+    ),
+    "/api/v1/sessions/{id}/spans/{job}": get_operation(
+        "The spans that an agent uploaded of its job, without content, as far as spans are kept",
+        good_answer(SpansAnswer),
+        (_ID, _JOB),
+        bad=_OF_SESSION,
     ),
     "/api/v1/transcripts": get_operation(
         "A search over the texts of all sessions that are kept, the newest first",
