@@ -22,9 +22,14 @@ from bridge.config.store_address import StoreAddress
 from bridge.outlets.outbox_erasure import erase_deliveries, rewrite_deliveries
 from bridge.store.ban_file import erase_bans, rooms_with_ban
 from bridge.store.directory_lock import lock_owner
+from bridge.store.local_journal import journal_folder
 from bridge.store.person_erasure import ErasureReport, Progress
 from bridge.store.schema import FILE
-from bridge.store.sqlite_erasure import erase_from_directory, names_in_directory
+from bridge.store.sqlite_erasure import (
+    erase_from_directory,
+    erase_from_journal,
+    names_in_directory,
+)
 from bridge.store.text_file import erase_person_texts
 
 _SET_ASIDE: Final = (".corrupt-", ".replaced-", ".part-")
@@ -123,6 +128,7 @@ def _erase_files(
     elif banned:
         erase_bans(data_dir, names)
         report.bans = banned
+    _erase_local_journal(journal_folder(data_dir), data_dir, names, report)
     progress("searching the directory")
     for path in sorted(data_dir.iterdir()):
         if any(mark in path.name for mark in _SET_ASIDE):
@@ -135,6 +141,19 @@ def _erase_files(
         report.files_with_bytes = [n for n in report.files_with_bytes if n not in of_store]
     if report.bans_left:
         report.files_with_bytes = [n for n in report.files_with_bytes if n != "bans.json"]
+
+
+def _erase_local_journal(
+    folder: Path, data_dir: Path, names: tuple[str, ...], report: ForgetReport
+) -> None:
+    """Of a worker with a database.  Beside a running worker, its file is only searched."""
+    if not (folder / FILE).exists():
+        return
+    if lock_owner(data_dir) is None:
+        erase_from_journal(folder, names)
+    for path in sorted(folder.iterdir()):
+        if _has_bytes(path, names):
+            report.files_with_bytes.append(f"{folder.name}/{path.name}")
 
 
 def _has_bytes(path: Path, names: tuple[str, ...]) -> bool:

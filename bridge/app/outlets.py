@@ -111,7 +111,7 @@ def start_outlets(
     """
     reading = trio.CapacityLimiter(1)
     shared: DatabaseOutbox | None = None
-    if address.database_url is None:
+    if address.database_url is None or address.has_local_events:
         store = SqliteOutbox(address.data_dir)
     else:
         from bridge.outlets.database_outbox import DatabaseOutbox

@@ -29,10 +29,14 @@ async def open_archive(
             yield archive
         return
     from bridge.postgres.postgres_archive import open_database_store
+    from bridge.store.local_journal import LocalJournal
 
     with _locked(store.data_dir):
         async with open_database_store(
-            store.database_url, instance=instance, retention=retention
+            store.database_url,
+            instance=instance,
+            retention=retention,
+            local=LocalJournal(store.data_dir) if store.has_local_events else None,
         ) as archive:
             yield archive
 

@@ -11,14 +11,16 @@ from bridge.config.store_address import StoreAddress
 def open_feed(store: StoreAddress, backlog: Backlog) -> Feed:
     """Entries as `backlog` gets them written, read once for all who follow.
 
-    In a database there are also those of other workers.
+    In a database there are also those of other workers, unless its workers have local journals.
     """
-    if store.database_url is None:
+    if store.database_url is None or store.has_local_events:
+        from bridge.store.local_journal import journal_folder
         from bridge.store.sqlite_feed import SqliteFeed
 
-        feed: Feed = SqliteFeed(
-            store.data_dir, lambda: backlog.batch_written, backlog.report_unreadable
-        )
+        directory = store.data_dir
+        if store.has_local_events:
+            directory = journal_folder(directory)
+        feed: Feed = SqliteFeed(directory, lambda: backlog.batch_written, backlog.report_unreadable)
     else:
         from bridge.postgres.postgres_feed import PostgresFeed
 

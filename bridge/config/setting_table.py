@@ -202,7 +202,8 @@ TABLE: Final[tuple[Setting, ...]] = (
     ),
     _row(
         "events", "ROOM_ACTORS_EVENTS", "WHERE", values.events,
-        "with a database, where events go: shared, into the database",
+        "with a database, where events go: shared, into the database; local, onto this "
+        "machine's disk, and into the database some seconds later",
         default="shared",
     ),
     _row(

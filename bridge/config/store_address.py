@@ -18,6 +18,8 @@ class StoreAddress:
     data_dir: Path
     database_url: str | None = field(default=None, repr=False)
     """None: the sessions are in the data directory."""
+    has_local_events: bool = False
+    """The journal of this worker is in the data directory, although its sessions are not."""
 
     def __str__(self) -> str:
         return str(self.data_dir) if self.database_url is None else shown_url(self.database_url)
@@ -25,7 +27,11 @@ class StoreAddress:
 
 def store_address(settings: Settings) -> StoreAddress:
     """The store of a worker."""
-    return StoreAddress(settings.data_dir, settings.database_url)
+    return StoreAddress(
+        settings.data_dir,
+        settings.database_url,
+        has_local_events=settings.database_url is not None and settings.events == "local",
+    )
 
 
 def store_address_of(

@@ -25,6 +25,7 @@ from bridge.postgres.postgres_epochs import end_epochs, epoch_over, fence, valid
 from bridge.postgres.postgres_ownership import TAKE, Lease, free_key
 from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_schema import LONGEST_SID
+from bridge.postgres.postgres_statements import SEEN_UNTIL
 from bridge.postgres.postgres_writer import PostgresWriter
 
 _RENEW: Final = """
@@ -51,15 +52,15 @@ _HAS_OWNER: Final = """EXISTS (SELECT 1 FROM workers
     WHERE worker = room_leases.owner AND workers.epoch = room_leases.epoch)"""
 _HAS_SUCCESSOR: Final = """EXISTS (SELECT 1 FROM workers
     WHERE worker = successor AND workers.epoch = successor_epoch)"""
-_SESSIONS: Final = """
+_SESSIONS: Final[bytes] = f"""
     SELECT DISTINCT ON (room_sid) room_sid, session, owner, ended_at IS NULL, instance,
-        expires > now() AND ended != epoch, alive_at,
+        expires > now() AND ended != epoch, {SEEN_UNTIL},
         extract(epoch FROM now() - written_at)::double precision
     FROM sessions JOIN workers ON owner = worker
     WHERE hashtextextended(room_sid, 0) IN (SELECT hashtextextended(sid, 0) FROM unnest(%s::text[])
         AS sid) AND room_sid = ANY(%s)
     ORDER BY room_sid, session = ANY(%s) DESC, place DESC
-    """
+    """.encode()  # noqa: S608
 """The session of each room: that of its lease, or else the newest one."""
 _RELEASE: Final = """
     UPDATE room_leases SET owner = NULL, epoch = NULL, offered = false, unwatched_since = NULL

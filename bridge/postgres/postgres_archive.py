@@ -27,6 +27,7 @@ from bridge.postgres.postgres_retention import SessionQuota, prune_database
 from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_schema import make_partitions, migrate
 from bridge.postgres.postgres_writer import PostgresWriter
+from bridge.store.local_journal import LocalJournal
 from bridge.store.retention import DEFAULT, Retention
 
 T = TypeVar("T")
@@ -157,6 +158,8 @@ class PostgresArchive:
             with suppress(psycopg.Error):
                 self._writer.end_lease()
         self._thread.disconnect()
+        if self._run.local is not None:
+            self._run.local.close()
 
 
 @contextmanager
@@ -178,17 +181,18 @@ async def open_database_store(
     answer_seconds: float = ANSWER_SECONDS,
     lease: float = LEASE,
     before_commit: Callable[[], object] = lambda: None,
+    local: LocalJournal | None = None,
 ) -> AsyncGenerator[PostgresArchive, None]:
     """The store in this database, for the length of the block.
 
     `instance` names this worker, the same after a restart.  `clock` gives Unix seconds, `steady`
     the seconds of a clock that is never set.  `lease`: seconds, the same for all workers.
-    `before_commit`: see `PostgresRun`.
+    `before_commit`: see `PostgresRun`.  `local`: the journal, where it is on this machine.
 
     Raises `StoreRefused` where the database is not ours to use.  It raises no other trouble, which
     may be over soon: `load` and `write` raise it.
     """
-    run = PostgresRun(url, instance, os.getpid(), clock(), lease, before_commit)
+    run = PostgresRun(url, instance, os.getpid(), clock(), lease, before_commit, local)
     archive = PostgresArchive(run, retention, steady, answer_seconds)
     try:
         with suppress(ArchiveTrouble):

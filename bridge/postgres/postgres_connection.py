@@ -25,6 +25,7 @@ from actors.journal.archive import ArchiveTrouble
 from actors.journal.session_filters import CharacterClass, is_pattern, pattern_parts
 from actors.journal.session_reader import StoreRefused, WorkerRow
 from bridge.postgres.database_url import shown_url, without_secrets
+from bridge.postgres.postgres_statements import SEEN_UNTIL
 from bridge.store.read_connection import Mark, Values
 
 Database: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -261,7 +262,7 @@ class PostgresConnection:
         """See `ReadConnection`."""
         ends: dict[int, float | None] = dict(
             self.execute(
-                "SELECT session, alive_at FROM sessions JOIN workers ON owner = worker "
+                f"SELECT session, {SEEN_UNTIL} FROM sessions JOIN workers ON owner = worker "  # noqa: S608
                 "WHERE ended_at IS NULL AND expires <= now()"
             ).fetchall()
         )

@@ -9,6 +9,7 @@ from attrs import define, field
 from actors.journal.archive import ArchiveTrouble
 from actors.journal.room_leases import LEASE
 from bridge.postgres.database_url import shown_url
+from bridge.store.local_journal import LocalJournal
 
 
 @define
@@ -25,6 +26,12 @@ class PostgresRun:
     """Seconds, see there."""
     before_commit: Callable[[], object] = field(default=lambda: None)
     """Called within the transaction of a batch, in the thread: for tests that stop it there."""
+    local: LocalJournal | None = None
+    """The journal on this machine; None where it is in the database."""
+    has_noted_place: bool = False
+    """The database knows where the journal is."""
+    fenced_at: float | None = None
+    """Unix seconds of the newest batch that renewed the lease, where the journal is local."""
     worker: int = 0
     """The number of its row; 0 before the first connection."""
     epoch: int = 0

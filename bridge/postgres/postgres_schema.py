@@ -248,6 +248,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX webhook_events_by_time ON webhook_events (at)",
         "CREATE INDEX webhook_events_of_room ON webhook_events (room_sid) WHERE NOT dropped",
     ),
+    ("ALTER TABLE workers ADD COLUMN local_events boolean NOT NULL DEFAULT false",),
 )
 VERSION: Final = len(STEPS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from actors.journal.backlog import CHECKPOINT_AGE
+
 FENCE: Final = """
     UPDATE workers SET alive_at = %s, written_at = now(),
         expires = now() + make_interval(secs => %s)
@@ -64,3 +66,8 @@ RESOLVED: Final = """
     UPDATE alerts SET resolved_at = %s WHERE number = (SELECT max(number) FROM alerts
         WHERE session = %s AND rule = %s AND person = %s AND resolved_at IS NULL)
     """
+NOT_STORED: Final = CHECKPOINT_AGE + 1.0
+"""Seconds before the last sign of life of which the database may lack rows, where a worker has its
+journal on its own machine."""
+SEEN_UNTIL: Final = f"alive_at - CASE WHEN local_events THEN {NOT_STORED} ELSE 0 END"
+"""Of a row of `workers`: until when what it saw is in the database."""

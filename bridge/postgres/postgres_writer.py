@@ -11,7 +11,7 @@ other statements go out together (a pipeline), so a batch costs two round trips.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, final
 
 import psycopg
@@ -39,15 +39,14 @@ from bridge.postgres.postgres_statements import (
     CHUNK,
     END_LEASES,
     FENCE,
-    JOURNAL,
     OWN,
     PERSON,
     RELEASE,
     RESOLVED,
-    ROWS_ONLY,
     SESSION,
     STATE,
 )
+from bridge.postgres.worker_journal import packs_of, worker_journal
 from bridge.store.alert_rows import MARK
 from bridge.store.journal_rows import (
     EMPTY_PACK,
@@ -73,7 +72,6 @@ class PostgresWriter:
         self.db: Final = db
         self._run = run
         self._reading = PostgresConnection(db)
-        self._cursor = db.cursor()
         self._pending: dict[int, PendingRows] = {}
         """By session; the one whose rows wait longest is the first."""
         self._seqs: dict[int, int] = {}
@@ -83,10 +81,13 @@ class PostgresWriter:
         self._batch = 0
         """The newest batch of the journal."""
         lost = begin_epoch(db, run)
+        self._journal = worker_journal(db, run)
+        has_lost_commits = self._journal.lost_commits()
         with db.transaction():
-            self._batch = self._newest_batch()
+            self._batch = self._journal.newest_batch()
             self._replay_journal()
-        if lost is None and self._batch < run.batch:
+        self._journal.commit()
+        if lost is None and has_lost_commits:
             lost = ArchiveLost(
                 f"{shown_url(run.url)} lost its last commits: what is in memory is written again",
                 rows_are_kept=True,
@@ -114,6 +115,9 @@ class PostgresWriter:
             pipeline.sync()
             run.before_commit()
             self._require(fenced, written)
+        states = ((run.key(one.session), one.state) for one in batch.checkpoints)
+        names = ((key, state.room, state.room_sid) for key, state in states)
+        self._journal.commit(names, batch.alive_at)
         run.batch = self._batch
         if run.written is not None:
             run.written.update(run.key(checkpoint.session) for checkpoint in batch.checkpoints)
@@ -130,15 +134,18 @@ class PostgresWriter:
         return size < PACK_BYTES
 
     def _write_rows_only(self, batch: Batch) -> None:
-        encoded, run = self._add_rows(batch), self._run
-        values = (batch.alive_at, run.lease, run.worker, run.epoch)
+        encoded = self._add_rows(batch)
         if not encoded:
-            self._require(self._cursor.execute(FENCE, values), ())
+            self._journal.write(batch.alive_at, None, self._require_epoch)
             return
         ((_, packed),) = pack(encoded)
         floor = next(iter(self._pending.values())).batch
         row = (self._batch, floor, batch.alive_at, packed)
-        self._require(self._cursor.execute(ROWS_ONLY, (*values, *row)), ())
+        self._journal.write(batch.alive_at, row, self._require_epoch)
+
+    def _require_epoch(self, fenced: psycopg.Cursor[tuple[Any, ...]]) -> None:
+        if fenced.rowcount != 1:
+            raise epoch_over(self._run)
 
     def _require(
         self,
@@ -146,8 +153,7 @@ class PostgresWriter:
         written: Iterable[psycopg.Cursor[tuple[Any, ...]]],
     ) -> None:
         """Raise `ArchiveTrouble` where the worker or a session is not ours any more."""
-        if fenced.rowcount != 1:
-            raise epoch_over(self._run)
+        self._require_epoch(fenced)
         if any(cursor.rowcount != 1 for cursor in written):
             # Two workers gave a session the same number at once.  The next try sees it.
             raise ArchiveTrouble("another worker began a session with the same number just now")
@@ -206,7 +212,7 @@ class PostgresWriter:
         oldest = next(iter(self._pending.values()), None)
         floor = self._batch + 1 if oldest is None else oldest.batch
         for index, packed in enumerate(packs):
-            self.db.execute(JOURNAL, (self._run.worker, first + index, floor, at, packed))
+            self._journal.add((first + index, floor, at, packed))
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> psycopg.Cursor[tuple[Any, ...]]:
         """Write the session, and move its pending rows into chunks."""
@@ -282,7 +288,8 @@ class PostgresWriter:
         for worker in set(sessions.values()) - {run.worker}:
             if worker is not None:
                 theirs = [key for key, writer in sessions.items() if writer == worker]
-                rows |= rows_by_session(self._packs(worker), frozenset(theirs))
+                rows |= rows_by_session(packs_of(self.db, worker), frozenset(theirs))
+        self._journal.forget([key for key, worker in sessions.items() if worker != run.worker])
         self.db.execute(OWN, (run.worker, list(sessions)))
         if run.written is not None:
             run.written.update(sessions)
@@ -340,36 +347,19 @@ class PostgresWriter:
         """The sessions of earlier runs of this worker, the oldest first."""
         return load_sessions(self.db, self._run)
 
-    def _newest_batch(self) -> int:
-        row = self.db.execute(
-            "SELECT coalesce(max(batch), 0) FROM journal WHERE worker = %s", (self._run.worker,)
-        ).fetchone()
-        return 0 if row is None else row[0]
-
-    def _packs(self, worker: int) -> Iterator[bytes]:
-        """The worker's journal, as far as it may have rows that are in no chunk."""
-        packs = self.db.execute(
-            "SELECT lines FROM journal WHERE worker = %s AND batch >= (SELECT floor FROM journal "
-            "WHERE worker = %s ORDER BY batch DESC LIMIT 1) ORDER BY batch",
-            (worker, worker),
-            binary=True,
-        )
-        return (packed for (packed,) in packs)
-
     def _replay_journal(self) -> None:
         """Fold the rows that an earlier writer of this worker left in the journal, and write a
         checkpoint of each session.
 
         As in SQLite, the first row of a session that cannot be read ends its replay.
         """
-        worker = self._run.worker
-        newest = rows_by_session(self._packs(worker))
+        newest = rows_by_session(self._journal.packs())
         if not newest:
             return
         fence(self.db, self._run)
         stored = self.db.execute(
             "SELECT session, seq FROM sessions WHERE session = ANY(%s) AND owner = %s",
-            (list(newest), worker),
+            (list(newest), self._run.worker),
         ).fetchall()
         for session, seq in stored:
             if newest[session][-1].seq > seq:
@@ -377,5 +367,4 @@ class PostgresWriter:
         self.forget([session for session, _ in stored])
         # An empty batch, whose floor says that all rows are in chunks.
         self._batch += 1
-        row = (worker, self._batch, self._batch + 1, self._run.started_at, EMPTY_PACK)
-        self.db.execute(JOURNAL, row)
+        self._journal.add((self._batch, self._batch + 1, self._run.started_at, EMPTY_PACK))

@@ -164,6 +164,11 @@ def erase_names(store: ErasableStore, names: Sequence[str], progress: Progress) 
     return report
 
 
+def erase_journal(store: ErasableStore, names: Sequence[str]) -> None:
+    """Erase these identities and person keys from a journal alone, which nobody writes."""
+    _StoreErasure(store, frozenset(names), ErasureReport()).erase_journal()
+
+
 @define
 class _StoreErasure:
     """The store, and what is looked for in it."""
@@ -203,7 +208,7 @@ class _StoreErasure:
                 self._erase_session(number)
             except Unreadable:
                 self.report.unreadable += 1
-        self._erase_journal()
+        self.erase_journal()
         self.report.sessions = len(self.changed)
         self.report.left = [self._open_room(n) for n in sorted(self.left) if self._has_person(n)]
 
@@ -277,7 +282,7 @@ class _StoreErasure:
 
     # ------------------------------------------------------------ rows of the journal
 
-    def _erase_journal(self) -> None:
+    def erase_journal(self) -> None:
         """In batches that stay for the followers of the feed.  Their number and order stay."""
         for key in self.store.batch_keys():
             with suppress(Unreadable):

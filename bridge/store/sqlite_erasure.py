@@ -22,6 +22,7 @@ from bridge.store.person_erasure import (
     Key,
     NewChunk,
     Progress,
+    erase_journal,
     erase_names,
     person_names,
 )
@@ -67,6 +68,19 @@ def erase_from_directory(data_dir: Path, names: Sequence[str], progress: Progres
     except sqlite3.Error as error:
         raise trouble_of(path, error) from error
     return report
+
+
+def erase_from_journal(folder: Path, names: Sequence[str]) -> None:
+    """Erase everything with these identities and person keys from a local journal, which nobody
+    writes.  Raises `ArchiveTrouble`."""
+    path = folder / FILE
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as db:
+            db.execute("PRAGMA secure_delete = ON")
+            erase_journal(_SqliteErasure(db, folder), names)
+            _clean(db, whole=True)
+    except sqlite3.Error as error:
+        raise trouble_of(path, error) from error
 
 
 @final

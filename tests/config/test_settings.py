@@ -71,7 +71,7 @@ EXAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = 
         ("postgres://h/two", "postgres://h/two"),
         ('"postgresql://h/three"', "postgresql://h/three"),
     ),
-    "events": (("shared", "shared"), ("shared", "shared"), ('"shared"', "shared")),
+    "events": (("local", "local"), ("shared", "shared"), ('"local"', "local")),
     "http": (
         ("127.0.0.1:0", HttpAddress("127.0.0.1", 0)),
         ("[::1]:8088", HttpAddress("::1", 8088)),
@@ -300,8 +300,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("keep-size", "9" * 5000, "not a size"),
     ("database-url", "mysql://host/db", "postgresql://"),
     ("database-url", "postgresql://[::1/db", "postgresql://"),
-    ("events", "local", "is not supported yet; give shared"),
-    ("events", "elsewhere", "give shared"),
+    ("events", "elsewhere", "give shared or local"),
     ("http", "8088", "HOST:PORT"),
     ("http", "127.0.0.1:70000", "HOST:PORT"),
     ("http", "on", "or off"),

@@ -13,6 +13,7 @@ from actors.journal.archive import RECENT, Archive, Checkpoint, RecoveredSession
 from actors.session.end_reasons import CONTINUABLE
 from actors.simulation.simulated_disk import SimulatedDisk
 from bridge.postgres.postgres_archive import open_database_store
+from bridge.store.local_journal import LocalJournal
 from bridge.store.sqlite_archive import open_store
 from tests.store.stored_history import T0, History
 
@@ -32,11 +33,12 @@ class OnDisk:
 
 
 class InDatabase:
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, folder: Path | None = None) -> None:
+        self._url, self._folder = url, folder
 
     def run(self) -> AbstractAsyncContextManager[Archive]:
-        return open_database_store(self._url, instance="worker")
+        local = None if self._folder is None else LocalJournal(self._folder)
+        return open_database_store(self._url, instance="worker", local=local)
 
 
 class Simulated:
@@ -54,13 +56,15 @@ class Simulated:
         pass
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "simulated"])
+@pytest.fixture(params=["sqlite", "postgresql", "local events", "simulated"])
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
     match request.param:
         case "sqlite":
             return OnDisk(tmp_path / "data")
         case "postgresql":
             return InDatabase(request.getfixturevalue("database_url"))
+        case "local events":
+            return InDatabase(request.getfixturevalue("database_url"), tmp_path)
         case _:
             return Simulated()
 

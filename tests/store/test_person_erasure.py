@@ -24,6 +24,7 @@ from bridge.app.forget import ForgetReport, forget
 from bridge.app.session_source import open_journals, open_sessions
 from bridge.config.store_address import StoreAddress
 from bridge.postgres.postgres_archive import open_database_store
+from bridge.store.local_journal import LocalJournal
 from bridge.store.sqlite_archive import open_store
 from tests.store.stored_history import History
 
@@ -116,3 +117,23 @@ async def test_the_worker_goes_on_beside_it(store: StoreWithWorker) -> None:
         for number in range(5):
             await meeting(store, f"RM_new{number}", 0.0)
     assert len(shown(store.address)) == 6
+
+
+def files_with(folder: Path) -> list[str]:
+    return [one.name for one in folder.iterdir() if WHO.encode() in one.read_bytes()]
+
+
+async def test_a_local_journal_is_erased_where_no_worker_runs(
+    database_url: str, tmp_path: Path
+) -> None:
+    local = LocalJournal(tmp_path)
+    address = StoreAddress(tmp_path, database_url)
+    async with open_database_store(database_url, instance="w", local=local) as archive:
+        store = StoreWithWorker(address, archive)
+        await meeting(store, "RM_1", 5 * HOUR)
+        assert files_with(local.path.parent) != []
+    report = await store.forget()
+    assert (report.store.sessions, report.whole) == (1, True)
+    assert [
+        one.name for one in local.path.parent.iterdir() if WHO.encode() in one.read_bytes()
+    ] == []
