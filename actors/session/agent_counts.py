@@ -41,8 +41,7 @@ def note_user(run: AgentRun, event: AgentUserReported) -> AgentRun:
     run = change(run, user=now)
     if now == "listening":
         if before == "speaking":
-            at = run.to_our_clock(event.sent_at, event.at)
-            return change(run, user_stopped_at=event.sent_at, unanswered_since=at)
+            return change(run, user_stopped_at=event.sent_at)
         return run
     return change(run, user_stopped_at=None, unanswered_since=None)
 

@@ -7,7 +7,7 @@
 | ``dead`` | it speaks by its own word, and is no active speaker for `DEAD_AFTER` |
 | ``stopped`` | it reported an error, and says nothing for `STOPPED_AFTER` |
 | ``thinking`` | it thinks for `THINKING_AFTER` |
-| ``silent`` | its user's speech ended, and it neither thinks nor speaks for `SILENT_AFTER` |
+| ``silent`` | a turn of its user is over, and it neither thinks nor speaks for `SILENT_AFTER` |
 
 A run has one problem at a time, the first.  It is over when the agent is heard, speaks, or does
 something else; the entry ``agent_recovered`` says so.  Where nobody watches the room nothing is

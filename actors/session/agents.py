@@ -62,6 +62,9 @@ _LEAVES: Final = frozenset({"participant_disconnected", "participant_connection_
 _LOST_VIEW: Final = frozenset({"reconnecting", "reconnected", "suspended"})
 _FOLLOWED: Final = _LEAVES | _LOST_VIEW | {"participant_attributes", "speakers_changed"}
 
+UNSEEN_AFTER: Final = 5.0
+"""Seconds between a dispatch and our entry from which on its agent may have left before."""
+
 _CountedMessage: TypeAlias = (
     AgentUserReported
     | AgentTurnReported
@@ -76,6 +79,8 @@ _ENDS: Final[dict[str | None, AgentEnd]] = {
     "duplicate_identity": "removed",
     "room_deleted": "room_closed",
     "room_closed": "room_closed",
+    "server_shutdown": "unknown",
+    "migration": "unknown",
     None: "unknown",
 }
 """How a run ended, by LiveKit's reason of the leave.  All others are of a lost connection."""
@@ -255,6 +260,8 @@ def _counted(run: AgentRun, event: _CountedMessage, entries: EntryList) -> Agent
         case AgentUserReported():
             return note_user(run, event)
         case AgentTurnReported():
+            if event.turn.role == "user" and run.activity != "speaking" and run.ended_at is None:
+                run = change(run, unanswered_since=event.at)
             return add_turn(run, event.turn, event.at, entries)
         case AgentCallReported():
             return add_call(run, event.call, event.at, entries)
@@ -312,7 +319,7 @@ def on_dispatch(
     for run in agents.runs.values():
         if run.dispatched_at is None:
             state = settle_dispatches(state, run, entries)
-    return with_due(state)
+    return with_due(_without_unseen(state, dispatch.id))
 
 
 HANDLERS: Final[Mapping[Any, Callable[[SessionState, Any, EntryList], SessionState]]] = {
@@ -320,6 +327,23 @@ HANDLERS: Final[Mapping[Any, Callable[[SessionState, Any, EntryList], SessionSta
     AgentDispatchListed: on_dispatch,
 }
 """Of the events of a room."""
+
+
+def _without_unseen(state: SessionState, key: str) -> SessionState:
+    """A dispatch with a job is not awaited any more if its agent may have joined and left while
+    nobody watched the room."""
+    agents = state.agents
+    assert agents is not None
+    dispatch = agents.dispatches[key]
+    since = dispatch.created_at
+    late = state.watched_from is None or state.watched_from > since + UNSEEN_AFTER
+    unseen = late or any(gap.until > since for gap in state.gaps)
+    if not dispatch.job_ids or dispatch.joined_at is not None or not unseen:
+        return state
+    settled = change(dispatch, joined_at=since)
+    return change(state, agents=change(agents, dispatches={**agents.dispatches, key: settled}))
+
+
 # ---------------------------------------------------------------- small parts
 
 

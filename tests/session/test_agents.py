@@ -299,8 +299,9 @@ def test_an_error_and_then_silence_a_long_thought_and_no_answer_are_problems() -
     one.does(15, "listening")
     one.speaking(15.4)
     one.user(16, "speaking")
-    one.user(17, "listening")
-    one.tick(27)
+    one.user(16.5, "listening")  # A noise: nobody waits for an answer.
+    one.turn(17, AgentTurn("item_1", "user"))
+    one.tick(27.5)
     one.does(28, "thinking")
     one.tick(30)
     one.does(31, "speaking")
@@ -310,13 +311,14 @@ def test_an_error_and_then_silence_a_long_thought_and_no_answer_are_problems() -
     one.does(43, "listening")
     assert one.problems() == [
         ("agent_problem", "stopped", 13), ("agent_recovered", "stopped", 14),
-        ("agent_problem", "silent", 27), ("agent_recovered", "silent", 31),
+        ("agent_problem", "silent", 27.007), ("agent_recovered", "silent", 31),
         ("agent_problem", "thinking", 42), ("agent_recovered", "thinking", 43),
     ]  # fmt: skip
 
 
-def dispatch(at: float, *jobs: str, name: str = "helper") -> AgentDispatchListed:
-    return AgentDispatchListed(T0 + at, "AD_1", name, T0 + at, jobs)
+def dispatch(created: float, *jobs: str, at: float | None = None) -> AgentDispatchListed:
+    listed = T0 + (created if at is None else at)
+    return AgentDispatchListed(listed, "AD_1", "helper", T0 + created, jobs)
 
 
 def test_an_agent_that_never_comes_is_missing_and_one_that_comes_then_is_late() -> None:
@@ -351,6 +353,17 @@ def test_an_agent_that_joins_in_time_is_not_missing_in_whatever_order_we_learn_i
     one = Story(person("alice", "PA_1"))
     one.receive(dispatch(0.5, "AJ_1"))  # a worker took it: its process starts
     assert deadline(one) == 20.5
+
+
+def test_an_agent_that_came_and_left_before_our_entry_is_not_missing() -> None:
+    for created, jobs, missing in ((-60, ("AJ_9",), False), (-60, (), True), (-2, ("AJ_9",), True)):
+        one = Story(person("alice", "PA_1"))
+        one.receive(dispatch(created, *jobs, at=3))
+        one.tick(30)
+        assert (one.entries[-1].event == "agent_problem") is missing
+    one = AgentStory()  # It is there when we come.
+    one.receive(dispatch(-60, "AJ_1", at=3))
+    assert clock(one.run["dispatched_at"]) == -60
 
 
 def test_a_job_that_comes_back_goes_on_with_its_run() -> None:
