@@ -22,7 +22,7 @@ from actors.journal.room_leases import (
     WorkerStatus,
 )
 from bridge.postgres.postgres_epochs import end_epochs, epoch_over, fence, valid_epochs
-from bridge.postgres.postgres_ownership import TAKE, Lease, free_key
+from bridge.postgres.postgres_ownership import TAKE, Lease, free_keys
 from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_schema import LONGEST_SID
 from bridge.postgres.postgres_statements import SEEN_UNTIL
@@ -50,6 +50,12 @@ _ROW: Final = """
     """
 _HAS_OWNER: Final = """EXISTS (SELECT 1 FROM workers
     WHERE worker = room_leases.owner AND workers.epoch = room_leases.epoch)"""
+_WORKERS: Final = 1_000
+"""Each worker gives numbers to new sessions that have another rest when divided by this."""
+_OTHER_OWNER: Final = """
+    SELECT 1 FROM room_leases JOIN workers ON worker = owner AND workers.epoch = room_leases.epoch
+    WHERE room_sid = %s AND worker != %s AND expires > now()
+    """
 _HAS_SUCCESSOR: Final = """EXISTS (SELECT 1 FROM workers
     WHERE worker = successor AND workers.epoch = successor_epoch)"""
 _SESSIONS: Final[bytes] = f"""
@@ -166,6 +172,9 @@ class LeaseTable:
         """See `RoomLeases`."""
         if not sid or len(sid) > LONGEST_SID:
             return None
+        other = self._db.execute(_OTHER_OWNER, (sid, self._run.worker)).fetchone()
+        if other is not None:  # LiveKit offers most jobs to others than the owner: a quick answer.
+            return None
         with self._fenced():
             self._db.execute(
                 "INSERT INTO room_leases (room_sid, room) VALUES (%s, %s) ON CONFLICT DO NOTHING",
@@ -196,10 +205,10 @@ class LeaseTable:
 
     def _take(self, rows: Sequence[_Row], number: int | None = None) -> list[RoomLease]:
         """Own the rooms of these rows, as far as it is possible."""
-        run, leases = self._run, list[RoomLease]()
-        free = self._free(rows)
+        run, free = self._run, self._free(rows)
         stored = self._sessions(free)
         keys, sessions, former = dict[str, int](), dict[int, int | None](), dict[str, _Stored]()
+        new = list[_Row]()
         for row in free:
             session, lease = stored.get(row.sid), row.lease
             if session is not None and lease.session in (None, session.key):
@@ -208,16 +217,21 @@ class LeaseTable:
                     continue  # A version of the program without leases watches it.
                 keys[row.sid], former[row.sid] = session.key, session
                 sessions[session.key] = None if row.is_released else session.owner
+            elif lease.session is not None:
+                keys[row.sid] = lease.session
             else:
-                keys[row.sid] = lease.session or self._number(number)
-            if not lease.is_ours(run):
-                key = [keys[row.sid]]
-                self._db.execute(TAKE, (run.worker, run.epoch, [row.sid], key))
+                new.append(row)
+        keys |= zip((row.sid for row in new), self._numbers(len(new), number), strict=True)
+        taken = [row.sid for row in free if row.sid in keys and not row.lease.is_ours(run)]
+        if taken:
+            values = (run.worker, run.epoch, taken, [keys[sid] for sid in taken])
+            self._db.execute(TAKE, values)
         resumed = self._writer.resume(sessions) if sessions else {}
-        for row in free:
-            if row.sid in keys:
-                leases.append(self._lease(row, keys[row.sid], former.get(row.sid), resumed))
-        return leases
+        return [
+            self._lease(row, keys[row.sid], former.get(row.sid), resumed)
+            for row in free
+            if row.sid in keys
+        ]
 
     def _lease(
         self, row: _Row, key: int, former: _Stored | None, resumed: Mapping[int, StoredSession]
@@ -226,7 +240,7 @@ class LeaseTable:
             return RoomLease(row.room, row.sid, key, None)
         session = resumed.get(key)
         if session is None:  # It cannot be read: the room's next session begins.
-            key = free_key(self._db, key)
+            (key,) = free_keys(self._db, key)
             self._db.execute(
                 "UPDATE room_leases SET session = %s WHERE room_sid = %s", (key, row.sid)
             )
@@ -257,15 +271,18 @@ class LeaseTable:
         sessions = self._db.execute(_SESSIONS, (sids, sids, keys))
         return {sid: _Stored(*rest) for sid, *rest in sessions}
 
-    def _number(self, wanted: int | None) -> int:
-        """A number for a new session."""
+    def _numbers(self, count: int, wanted: int | None) -> list[int]:
+        """Numbers for new sessions."""
+        if not count:
+            return []
         if wanted is not None:
-            return free_key(self._db, self._run.key(wanted))
+            return free_keys(self._db, self._run.key(wanted), count)
         row: Any = self._db.execute(
             "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
         ).fetchone()
-        # Two workers that ask in one microsecond get different ones.
-        return free_key(self._db, row[0] + self._run.worker % 1_000)
+        # Workers that ask at once, and do not see each other's numbers yet, get different ones.
+        first = row[0] - row[0] % _WORKERS + self._run.worker % _WORKERS
+        return free_keys(self._db, first, count, _WORKERS)
 
     def release(self, sids: Collection[str]) -> None:
         """See `RoomLeases`."""

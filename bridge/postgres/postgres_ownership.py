@@ -45,9 +45,10 @@ TAKE: Final = """
     """
 """For rows that this transaction has locked."""
 _FREE_KEY: Final = """
-    SELECT n FROM generate_series(%s::bigint, %s::bigint + 1000) AS n
+    SELECT n FROM generate_series(
+        %(key)s::bigint, %(key)s::bigint + (1000 + %(count)s) * %(step)s, %(step)s) AS n
     WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE session = n)
-        AND NOT EXISTS (SELECT 1 FROM room_leases WHERE session = n) LIMIT 1
+        AND NOT EXISTS (SELECT 1 FROM room_leases WHERE session = n) LIMIT %(count)s
     """
 
 
@@ -215,14 +216,14 @@ def _own(
             raise ArchiveTrouble("another worker acquired one of the rooms just now")
 
 
-def free_key(db: Database, key: int) -> int:
-    """The first number from `key` on that no session has."""
-    row = db.execute(_FREE_KEY, (key, key)).fetchone()
-    if row is None:
+def free_keys(db: Database, key: int, count: int = 1, step: int = 1) -> list[int]:
+    """The first numbers that no session has among `key`, `key + step` and so on."""
+    rows = db.execute(_FREE_KEY, {"key": key, "count": count, "step": step}).fetchall()
+    if len(rows) < count:
         raise ArchiveTrouble("no number is free for a new session: see this machine's clock")
-    return row[0]
+    return [number for (number,) in rows]
 
 
 def _give_key(db: Database, run: PostgresRun, session: int) -> int:
-    run.keys[session] = key = free_key(db, run.key(session))
-    return key
+    (run.keys[session],) = free_keys(db, run.key(session))
+    return run.keys[session]
