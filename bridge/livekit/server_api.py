@@ -9,7 +9,8 @@ of `ApiError` and nothing else (`api_errors`).
 
 Facts about the real server that callers should know:
 
-* `list_participants` of a room that does not exist is an empty list.
+* `list_participants` of a room that does not exist is an empty list.  Where the server asks the
+  rooms' nodes (`api.enable_psrpc_for_get_list_participants`) it is "unavailable" after 3 s.
 * `list_dispatch` and `create_dispatch` go to the room itself.  `list_dispatch` of a room that
   does not exist is "unavailable" after three seconds, so its deadline here is shorter.
   `create_dispatch` makes the room.

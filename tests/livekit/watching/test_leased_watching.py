@@ -172,3 +172,51 @@ async def test_an_owner_that_is_long_out_of_its_room_lets_another_one_in(
     assert bob.watched == {room.sid}
     assert ada.watched == frozenset()
     assert not scene.state(room.sid).ended
+
+
+async def test_a_session_that_comes_back_to_a_worker_is_stored_again(scene: LeasedScene) -> None:
+    """It lost the room to another worker, which then stops."""
+    ada, room = await scene.start("ada"), scene.make("atlas")
+    await trio.sleep(2.0)
+    bob = await scene.start("bob")
+    ada.archive.refusal = "no route to host"
+    await trio.sleep(LEASE + 3.0)
+    ada.archive.refusal = None
+    await trio.sleep(3.0)
+    assert bob.watched == {room.sid}
+    await bob.stop()
+    await trio.sleep(1.0)
+    record = ada.table.find_room(room.sid)
+    assert record is not None
+    before = record.journal.seq
+    room.send_data(b"x", sender="alice")
+    await trio.sleep(25.0)
+    assert record.journal.seq > before
+    assert max(scene.database.disk.rows[record.journal.number]) == record.journal.seq
+    assert not scene.state(room.sid).ended, "also: no number is missing"
+
+
+async def test_the_rooms_of_a_worker_that_stops_are_spread_evenly(scene: LeasedScene) -> None:
+    ada, *others = [await scene.start(name) for name in ("ada", "bob", "cid", "dan")]
+    for number in range(40):
+        scene.make(f"room-{number}")
+    await trio.sleep(6.0)
+    await ada.stop()
+    await trio.sleep(5.0)
+    assert sum(len(worker.watched) for worker in others) == 40
+    assert max(len(worker.watched) for worker in others) <= 16
+
+
+async def test_after_an_outage_of_the_database_rooms_stay_with_their_owners(
+    scene: LeasedScene,
+) -> None:
+    workers = [await scene.start(name) for name in ("ada", "bob", "cid")]
+    for number in range(12):
+        scene.make(f"room-{number}")
+    await trio.sleep(6.0)
+    before = [worker.watched for worker in workers]
+    scene.database.refusal = "the database system is starting up"
+    await trio.sleep(20.0)
+    scene.database.refusal = None
+    await trio.sleep(10.0)
+    assert [worker.watched for worker in workers] == before
