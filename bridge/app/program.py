@@ -9,9 +9,9 @@
 The tree of supervision, under one root: `/store`, `/rooms/RM_x/{connection,session}`,
 `/manager`, `/recovery`, `/reporter`, `/worker`, `/heartbeat`, `/clock`, `/collections`, `/http`,
 `/reconciler`, `/texts` where texts are kept, `/announcements/ID` for each playback, `/outlet-NAME`
-for each endpoint of webhooks, and `/monitors/AJ_x` for each monitored person.  A crash anywhere is
-logged and restarted here.  A worker that LiveKit rejects (wrong secret) has not crashed: no restart
-would mend that, so the program ends.
+for each endpoint of webhooks, `/leases` where workers share a database, and `/monitors/AJ_x` for
+each monitored person.  A crash anywhere is logged and restarted here.  A worker that LiveKit
+rejects (wrong secret) has not crashed: no restart would mend that, so the program ends.
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""The keeper of leases by itself: offers, keys of sessions, and the end of all workers at once."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+
+from actors.journal.backlog import Backlog
+from actors.journal.journal import Journal
+from actors.journal.room_leases import RoomLease, WorkerStatus
+from actors.rooms.lease_keeper import ANSWER_WITHIN, LeaseKeeper
+from actors.rooms.room_table import RoomTable
+from actors.session import SessionBegan
+from actors.simulation.simulated_database import SimulatedDatabase, SimulatedDatabaseArchive
+from actors.simulation.simulated_leases import SimulatedLeases
+
+
+class KeeperScene:
+    """Keepers of several workers, without any room."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.database = SimulatedDatabase(Random(1))
+
+    def start(self, name: str) -> tuple[LeaseKeeper, SimulatedDatabaseArchive]:
+        archive = self.database.connect(name, 0.0)
+        keeper = LeaseKeeper(
+            SimulatedLeases(archive),
+            RoomTable(),
+            Backlog(),
+            lambda _: None,
+            worker=name,
+            status=lambda: WorkerStatus(name, "1"),
+            announce=lambda _, /, **__: None,
+        )
+        self._nursery.start_soon(keeper.run)
+        return keeper, archive
+
+
+@pytest.fixture
+def scene(nursery: trio.Nursery, virtual_time: int) -> KeeperScene:
+    return KeeperScene(nursery)
+
+
+async def answer(keeper: LeaseKeeper, room_sid: str) -> bool:
+    answered, answers = trio.Event(), list[bool]()
+
+    def on_answer(taken: bool) -> None:
+        answers.append(taken)
+        answered.set()
+
+    keeper.answer_offer("atlas", room_sid, on_answer)
+    await answered.wait()
+    (taken,) = answers
+    return taken
+
+
+async def test_an_offered_job_is_refused_where_another_worker_has_the_room(
+    scene: KeeperScene,
+) -> None:
+    (ada, _), (bob, _) = scene.start("ada"), scene.start("bob")
+    assert await answer(ada, "RM_1")
+    assert ada.owned == {"RM_1"}
+    assert await answer(ada, "RM_1"), "a second job for a room that is ours"
+    assert not await answer(bob, "RM_1")
+    assert await answer(bob, ""), "a server that gives no SID"
+
+
+async def test_without_an_answer_of_the_database_an_offered_job_is_taken_in_time(
+    scene: KeeperScene,
+) -> None:
+    keeper, archive = scene.start("ada")
+    scene.database.slow = 60.0
+    asked_at = trio.current_time()
+    assert await answer(keeper, "RM_1")
+    assert trio.current_time() - asked_at <= ANSWER_WITHIN
+    scene.database.slow, archive.refusal = 0.0, "no route to host"
+    assert await answer(keeper, "RM_2")
+
+
+async def test_a_worker_hands_nothing_over_where_all_others_drain(scene: KeeperScene) -> None:
+    keeper, _ = scene.start("ada")
+    other = SimulatedLeases(scene.database.connect("bob", 0.0))
+    await other.renew(WorkerStatus("bob", "1", draining=True))
+    assert await keeper.acquire("atlas", "RM_1")
+    began_at = trio.current_time()
+    await keeper.hand_over(30.0)
+    assert trio.current_time() - began_at < 1.0
+    assert keeper.owned == {"RM_1"}
+
+
+async def test_a_session_takes_the_number_that_the_lease_of_its_room_has(
+    scene: KeeperScene,
+) -> None:
+    """The job began it before the database answered, or after an earlier job came to nothing."""
+    leases: Any = SimulatedLeases(scene.database.connect("ada", 0.0))
+    lease = await leases.acquire("atlas", "RM_1")
+    assert isinstance(lease, RoomLease)
+    table, backlog = RoomTable(), Backlog()
+    keeper = LeaseKeeper(
+        leases,
+        table,
+        backlog,
+        lambda _: None,
+        worker="ada",
+        status=lambda: WorkerStatus("ada", "1"),
+        announce=lambda _, /, **__: None,
+    )
+    began = SessionBegan(5.0, "atlas", "RM_1", (), "ada", "watcher", None, None)
+    journal = Journal.begin(began, backlog)
+    table.add_idle(journal)
+    assert journal.number != lease.session
+    backlog.fence([journal.number])
+    keeper.on_fenced([journal.number])
+    with trio.move_on_after(1.0):
+        await keeper.run()
+    assert journal.number == lease.session
+    assert {row.session for row in backlog.take(6.0).rows} == {lease.session}
