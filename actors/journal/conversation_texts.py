@@ -118,7 +118,7 @@ class TextStore(Protocol):
         """Store the texts, durably, or none of them.
 
         An item that is not `interim` removes the interim segments of its speaker in the room that
-        began before the item's end.
+        began before the item's end.  An item is spoken or written: the newest text says which.
         """
         ...
 

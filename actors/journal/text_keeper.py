@@ -88,7 +88,7 @@ class TextKeeper:
         if (text.room_sid, text.job_id) in self._redacted:
             return
         # Masked before it is cut: a cut could leave a part that no mask matches.
-        masked = cut_text(self._masks.masked(text.text[: 2 * MOST_TEXT]), MOST_TEXT)
+        masked = cut_text(self._masks.masked(text.text[: 2 * MOST_TEXT].strip()), MOST_TEXT)
         length = size(masked)
         if self._waiting_bytes + length > MOST_WAITING:
             self.counts.dropped += 1

@@ -48,7 +48,8 @@ def erase_person_texts_in_database(
             return (
                 done
                 + db.execute(
-                    "DELETE FROM texts WHERE speaker = 'agent' AND room_sid = ANY(%s)",
+                    "DELETE FROM texts WHERE (speaker = 'agent' OR identity = '') "
+                    "AND room_sid = ANY(%s)",
                     (list(rooms),),
                 ).rowcount
             )

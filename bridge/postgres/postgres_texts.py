@@ -28,7 +28,7 @@ from bridge.postgres.postgres_connection import (
 )
 from bridge.postgres.postgres_schema import migrate
 from bridge.store.sqlite_texts import AT_ONCE
-from bridge.store.text_file import replaced_segments, row_of
+from bridge.store.text_file import replaced_kind, replaced_segments, row_of
 
 T = TypeVar("T")
 
@@ -44,6 +44,9 @@ _WRITE: Final = """
 _REPLACE_SEGMENTS: Final = """
     DELETE FROM texts WHERE room_sid = %s AND interim = 1 AND speaker = %s AND at <= %s
         AND (identity = %s OR %s = '')
+    """
+_REPLACE_KIND: Final = """
+    DELETE FROM texts WHERE room_sid = %s AND job_id = %s AND item = %s AND kind = %s
     """
 _SIZE: Final = "SELECT coalesce(sum(length(text)), 0) FROM texts"
 
@@ -66,6 +69,9 @@ class PostgresTexts:
                 replaced = replaced_segments(text)
                 if replaced is not None:
                     db.execute(_REPLACE_SEGMENTS, replaced)
+                kind = replaced_kind(text)
+                if kind is not None:
+                    db.execute(_REPLACE_KIND, kind)
                 words = " ".join(words_of(text.text))
                 db.execute(_WRITE, (*row_of(text, self._retention), words))
 

@@ -15,9 +15,11 @@ from bridge.output.harmless import harmless
 from bridge.store.schema import transaction
 from bridge.store.text_file import (
     FILE,
+    REPLACE_KIND,
     REPLACE_SEGMENTS,
     WRITE,
     open_text_file,
+    replaced_kind,
     replaced_segments,
     row_of,
     storable_row,
@@ -47,6 +49,9 @@ class SqliteTexts:
                 replaced = replaced_segments(text)
                 if replaced is not None:
                     db.execute(REPLACE_SEGMENTS, storable_row(replaced))
+                kind = replaced_kind(text)
+                if kind is not None:
+                    db.execute(REPLACE_KIND, storable_row(kind))
                 db.execute(WRITE, storable_row(row_of(text, self._retention)))
 
         await self._call(write)

@@ -82,6 +82,22 @@ REPLACE_SEGMENTS: Final = """
     """
 
 
+SEGMENT_LATE: Final = 5.0
+"""Seconds after the end of a speech in which a segment of it may begin: speech recognition is late.
+Only segments that were written before the item are replaced, so none of the next speech is."""
+REPLACE_KIND: Final = """
+    DELETE FROM texts WHERE room_sid = ? AND job_id = ? AND item = ? AND kind = ?
+    """
+
+
+def replaced_kind(text: ConversationText) -> tuple[object, ...] | None:
+    """The values of `REPLACE_KIND`: an item is either spoken or written, by the newest word on it.
+    None for payloads of tools."""
+    others = {"speech": "chat", "chat": "speech"}
+    other = others.get(text.kind)
+    return None if other is None else (text.room_sid, text.job_id, text.item, other)
+
+
 def row_of(text: ConversationText, retention: TextRetention) -> tuple[object, ...]:
     """The row of a text, in the order of `WRITE`."""
     seconds = retention.of(text.kind)
@@ -106,7 +122,7 @@ def replaced_segments(text: ConversationText) -> tuple[object, ...] | None:
     """The values of `REPLACE_SEGMENTS` for a text that takes the place of segments, else None."""
     if text.interim or text.kind != "speech":
         return None
-    end = text.at if text.ended_at is None else text.ended_at
+    end = (text.at if text.ended_at is None else text.ended_at) + SEGMENT_LATE
     return (text.room_sid, text.speaker, end, text.identity, text.identity)
 
 
@@ -151,8 +167,9 @@ def open_text_file(path: Path) -> sqlite3.Connection:
 def erase_person_texts(data_dir: Path, names: Collection[str], room_sids: Collection[str]) -> int:
     """Drop what a person said and wrote, and what agents said in the sessions with the person.
 
-    Agents repeat what they were told, so their texts of these sessions go as a whole.  Gives the
-    number of texts.  Afterwards no byte of them is in the file or in its log.
+    Agents repeat what they were told, so their texts of these sessions go as a whole, and so do
+    texts of somebody who is not known.  Gives the number of texts.  Afterwards no byte of them is
+    in the file or in its log.
     Raises `TextTrouble`.
     """
     path = data_dir / FILE
@@ -168,7 +185,9 @@ def erase_person_texts(data_dir: Path, names: Collection[str], room_sids: Collec
                     done += db.execute("DELETE FROM texts WHERE identity = ?", (name,)).rowcount
                 for room_sid in rooms:
                     done += db.execute(
-                        "DELETE FROM texts WHERE room_sid = ? AND speaker = 'agent'", (room_sid,)
+                        "DELETE FROM texts WHERE room_sid = ? "
+                        "AND (speaker = 'agent' OR identity = '')",
+                        (room_sid,),
                     ).rowcount
                 db.execute("INSERT INTO words (words) VALUES ('rebuild')")
             # Also without a hit: what was dropped before is still in pages that are free.

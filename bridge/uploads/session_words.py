@@ -81,8 +81,11 @@ def texts_of(
             continue
         speaker: Speaker = "person" if turn.role == "user" else "agent"
         at = turn.created_at if turn.started_at is None else turn.started_at
+        # What a person wrote has no time of speech.
+        wrote = speaker == "person" and turn.started_at is None
         yield ConversationText(
-            room, run.room_sid, run.job_id, turn.item_id, "speech", speaker, identity, at,
+            room, run.room_sid, run.job_id, turn.item_id, "chat" if wrote else "speech", speaker,
+            identity, at,
             turn.text, ended_at=turn.stopped_at,
         )  # fmt: skip
     for call in _whole_calls(run_facts):

@@ -112,6 +112,12 @@ async def test_a_text_that_is_written_again_replaces_the_earlier_one_also_in_the
     assert (stored.found("helo"), stored.found("hello")) == ([], ["hello"])
 
 
+async def test_an_item_is_spoken_or_written_by_the_newest_word_on_it(stored: Stored) -> None:
+    await stored.store.write([text("hello", item="item_1", kind="chat", identity="")])
+    await stored.store.write([text("hello", item="item_1")])
+    assert stored.transcript() == ["hello"]
+
+
 async def test_an_item_takes_the_place_of_its_speakers_segments_until_its_end(
     stored: Stored,
 ) -> None:
@@ -121,6 +127,7 @@ async def test_an_item_takes_the_place_of_its_speakers_segments_until_its_end(
             text("I want", 1, item="SG_1", **segment),
             text("a shoe", 2, item="SG_2", **segment),
             text("and tea", 9, item="SG_3", **segment),
+            text("I want a shoe", 5, item="SG_5", **segment),  # recognized late
             text("Certain", 1, item="SG_4", speaker="agent", **segment),
         ]
     )
@@ -206,9 +213,10 @@ async def test_a_person_is_erased_with_what_agents_said_in_these_sessions(stored
             text("Somebody else", room_sid="RM_b", identity="bob"),
             text("Answer to silent Alice", room_sid="RM_c", **agent),
             text("Answer to Bob", room_sid="RM_b", **agent),
+            text("By nobody knows whom", identity=""),
         ]
     )
-    assert stored.erase({"alice"}, {"RM_c"}) == 3
+    assert stored.erase({"alice"}, {"RM_c"}) == 4
     assert stored.transcript() == ["Bob was here"]
     assert stored.transcript("RM_b") == ["Somebody else", "Answer to Bob"]
     assert stored.transcript("RM_c") == []

@@ -136,10 +136,14 @@ class AgentListener:
             self._wait(at, packet)
 
     def _take_transcription(self, stream: AgentStream) -> None:
-        sender = self._kind_of(stream.identity)
-        agent = sender == "agent" or stream.identity in self._left_agents
-        if self._speech is not None and (agent or sender == "other"):
+        """Only an agent is believed, also about what a person said."""
+        agent = self._is_agent(stream.identity)
+        known = agent or self._kind_of(stream.identity) == "other"
+        if self._speech is not None and known and self._is_agent(stream.writer):
             self._speech.take_stream(stream, agent=agent)
+
+    def _is_agent(self, identity: str) -> bool:
+        return self._kind_of(identity) == "agent" or identity in self._left_agents
 
     def joined(self, identity: str) -> None:
         """Somebody was announced: messages of theirs may have waited for it."""

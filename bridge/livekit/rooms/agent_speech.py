@@ -102,11 +102,12 @@ class AgentSpeech:
             return
         if not agent:
             self._user = stream.identity
+        before = self._interim.pop(segment, None)
+        began = stream.began_at if before is None else before.at
         speech = self._text(
-            "speech", "agent" if agent else "person", stream.identity, segment,
-            stream.began_at, text, interim=True,
+            "speech", "agent" if agent else "person", stream.identity, segment, began, text,
+            interim=True,
         )  # fmt: skip
-        self._interim.pop(segment, None)
         if agent or stream.broken or stream.attributes.get(FINAL) == "true":
             self._texts.add(speech)
             return

@@ -51,6 +51,8 @@ class AgentStream:
     """Unix seconds when its header came."""
     content: bytes
     attributes: Mapping[str, str]
+    writer: str
+    """Who really sent it: an agent writes transcriptions in the name of the person who spoke."""
     broken: bool = False
     """Its sender went in the middle of it."""
 
@@ -61,12 +63,15 @@ class _OpenStream:
     topic: str
     began_at: float
     attributes: dict[str, str]
+    writer: str
+    """Empty until the first chunk says it."""
     chunks: list[bytes] = field(factory=list[bytes])
     size: int = 0
 
     def whole(self, *, broken: bool = False) -> AgentStream:
+        content = b"".join(self.chunks)
         return AgentStream(
-            self.identity, self.topic, self.began_at, b"".join(self.chunks), self.attributes, broken
+            self.identity, self.topic, self.began_at, content, self.attributes, self.writer, broken
         )
 
 
@@ -109,6 +114,7 @@ class AgentStreams:
             at,
             b"",
             dict(reader.info.attributes),
+            opened.participant_identity,
         )
         one = _ReadStream(at, stream)
         with self._reading:
@@ -149,14 +155,21 @@ class AgentStreams:
             return  # It is read whole.
         while len(self._open) >= MOST_OPEN:
             self._open.pop(next(iter(self._open)), None)
+        identity = received.participant_identity
+        # LiveKit takes an agent's word for the sender in the header.  The sender of the chunks is
+        # the true one.
+        writer = "" if header.topic == TRANSCRIPTION else identity
         self._open[header.stream_id] = _OpenStream(
-            received.participant_identity, header.topic, at, dict(header.attributes)
+            identity, header.topic, at, dict(header.attributes), writer
         )
 
     def _add(self, received: room_pb2.DataStreamChunkReceived) -> None:
         chunk = received.chunk
         stream = self._open.get(chunk.stream_id)
-        if stream is None or stream.identity != received.participant_identity:
+        if stream is None:
+            return
+        stream.writer = stream.writer or received.participant_identity
+        if stream.writer != received.participant_identity:
             return
         stream.size += len(chunk.content)
         if stream.size > MOST_BYTES:
@@ -167,7 +180,7 @@ class AgentStreams:
     def _end(self, at: float, received: room_pb2.DataStreamTrailerReceived) -> None:
         trailer = received.trailer
         stream = self._open.get(trailer.stream_id)
-        if stream is None or stream.identity != received.participant_identity:
+        if stream is None or stream.writer not in ("", received.participant_identity):
             return
         self._open.pop(trailer.stream_id, None)
         stream.attributes.update(trailer.attributes)
@@ -183,7 +196,7 @@ class AgentStreams:
                 self._read.clear()
         broken = list[AgentStream]()
         for key, stream in tuple(self._open.items()):
-            if identity is None or stream.identity == identity:
+            if identity is None or identity in (stream.identity, stream.writer):
                 self._open.pop(key, None)
                 broken.append(stream.whole(broken=True))
         return broken

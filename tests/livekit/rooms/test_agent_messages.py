@@ -308,11 +308,13 @@ class Texts(AgentTexts):
 
 
 def transcription(
-    identity: str, text: str, segment: str, *, final: bool
+    identity: str, text: str, segment: str, *, final: bool, writer: str = AGENT
 ) -> list[tuple[str, room_pb2.RoomEvent]]:
+    """An agent writes in the name of whoever spoke: only the header names that person."""
     header, chunk, trailer = parts(
-        identity, text.encode(), stream=f"{segment} {text}", topic="lk.transcription"
+        writer, text.encode(), stream=f"{segment} {text}", topic="lk.transcription"
     )
+    header[1].stream_header_received.participant_identity = identity
     about = {"lk.segment_id": segment, "lk.transcription_final": "true" if final else "false"}
     header[1].stream_header_received.header.attributes.update(about)
     return [header, chunk, trailer]
@@ -324,6 +326,7 @@ def test_texts_are_handed_over_where_they_are_kept() -> None:
     one.kinds = {AGENT: "agent", "alice": "other"}
     one.stream(transcription("alice", "before any agent", "SG_0", final=True))
     one.send(AGENT, agent_state(pb.AS_LISTENING))
+    one.stream(transcription("alice", "forged", "SG_9", final=True, writer="alice"))
     one.stream(transcription("alice", "hello", "SG_1", final=False))
     one.stream(transcription("alice", "hello there", "SG_1", final=False))
     one.stream(transcription("alice", "hello there you", "SG_1", final=True))
