@@ -215,8 +215,10 @@ async def test_after_an_outage_of_the_database_rooms_stay_with_their_owners(
         scene.make(f"room-{number}")
     await trio.sleep(6.0)
     before = [worker.watched for worker in workers]
-    scene.database.refusal = "the database system is starting up"
+    scene.database.refusal = workers[0].archive.refusal = "the database system is starting up"
     await trio.sleep(20.0)
     scene.database.refusal = None
+    await trio.sleep(1.2)
+    workers[0].archive.refusal = None  # It comes back a moment later than the others.
     await trio.sleep(10.0)
     assert [worker.watched for worker in workers] == before
