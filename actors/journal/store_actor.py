@@ -148,7 +148,7 @@ class StoreActor(Actor[StoreMessage]):
             self._announce("sessions_fenced", sessions=len(fenced.sessions), error=str(fenced))
             self._backlog.fence(fenced.sessions)
             self._fenced(fenced.sessions)
-            return False
+            return await self._try_to_write(failures)  # The rest of the batch.
         except ArchiveTrouble as trouble:
             if health.since is None:
                 health.since = self._clock()

@@ -121,8 +121,7 @@ async def test_the_rest_of_a_fenced_batch_is_written(virtual_time: int) -> None:
 
     async with open_system() as system:
         store = system.supervisor.start_child(ChildSpec("store", actor))
-        await history.backlog.batch_written.wait()
+        assert await store.ask(Flush, timeout=100.0)
         assert fenced == [archive.foreign]
         assert written(archive.written[0]) == {ours.number}
-        assert await store.ask(Flush, timeout=100.0)
         assert not history.backlog.health.trouble
