@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import psycopg
 import pytest
 import trio
+from livekit.protocol import models
 
+from actors.journal.session_filters import ALL
+from actors.session.webhook_reports import WebhookJoinAborted
 from bridge.lab.people import People
 from bridge.lab.server import PrivateServer
 from bridge.livekit.server_api import ServerApi
-from bridge.livekit.tokens import INSTANCE_ATTRIBUTE
+from bridge.livekit.tokens import INSTANCE_ATTRIBUTE, ApiKey
+from bridge.livekit.webhooks.verify import WEBHOOK_PATH
+from bridge.postgres.postgres_reader import open_database_journals
 from bridge.store.journal_rows import unpack_chunk
 from tests.app.agent_program import WAIT, Agent, running_agent, server_api
+from tests.livekit.webhooks.webhook_sender import body_of, event, headers_for
 
 ROOMS = 12
 WITH_PEOPLE = 3
@@ -83,6 +90,39 @@ class Workers:
         assert len({sid for sid, _ in rows}) == len(rows) == ROOMS, "a room has two sessions"
         return dict(rows)
 
+    async def fold_a_webhook_once(self, room: str, agents: Collection[Agent]) -> None:
+        """Post the same webhook to all workers: the one in the room folds it, once."""
+        ((sid, session),) = await self.query(
+            f"SELECT room_sid, session FROM sessions WHERE room = '{room}'"
+        )
+        who = models.ParticipantInfo(identity="too quick", sid="PA_quick")
+        body = body_of(
+            event(
+                "participant_connection_aborted",
+                room=models.Room(sid=sid, name=room),
+                participant=who,
+            )
+        )
+        key = ApiKey(self._server.api_key, self._server.api_secret)
+        async with httpx2.AsyncClient() as http:
+            for agent in agents:
+                address = (await agent.logged("http_listening"))["address"]
+                answer = await http.post(
+                    f"http://{address}{WEBHOOK_PATH}", content=body, headers=headers_for(body, key)
+                )
+                assert answer.status_code == 200
+        with trio.fail_after(WAIT):
+            while not await self.query("SELECT 1 FROM webhook_events WHERE dropped"):  # noqa: ASYNC110
+                await trio.sleep(0.2)
+
+        def folds() -> int:
+            with open_database_journals(self._database) as reader:
+                (journal,) = [one for one in reader.journals(ALL) if one.session == session]
+                records = list(reader.records(journal))
+            return sum(isinstance(record, WebhookJoinAborted) for record in records)
+
+        assert await trio.to_thread.run_sync(folds) == 1
+
     async def watched_by(self, *names: str) -> None:
         """Wait until these workers own all rooms, and the owner's agent alone is in each."""
         with trio.fail_after(WAIT):
@@ -126,6 +166,7 @@ async def test_each_room_has_one_watcher_and_one_session_whatever_happens_to_wor
         await person.publish("microphone")
     await workers.watched_by("ada", "bob", "cid")
     numbers = await workers.numbers()
+    await workers.fold_a_webhook_once(f"{workers.prefix}-0", (ada, bob, cid))
 
     # One dies and one is stopped in the same moment: the third has all.
     bob.process.kill()
