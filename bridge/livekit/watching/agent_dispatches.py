@@ -5,8 +5,9 @@ and the session finds after a while that it is missing (`actors.session.agent_pr
 are listed: each one soon after it was entered, when an agent joins, and again and again while
 somebody is there.
 
-A list is a call of the server's API, 2 ms of a core there.  So all lists together have a budget: a
-few a second where this process has met other agents, one in two seconds where it has not.
+A list is a call of the server's API, 2 ms of a core there.  So all lists together have a budget
+of a few a second, and the first list of a room comes first.  Where this process has met no other
+agents, rooms are listed again at a much lower rate.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from bridge.livekit.api_errors import ApiError
 
 log = structlog.get_logger()
 
-TICK: Final = 0.5
+TICK: Final = 1.0
 """Seconds between two looks at the rooms that are watched."""
 AFTER_ENTRY: Final = 2.0
 """Seconds after the entry: agents that were dispatched with the room have joined by then."""
 AGAIN: Final = 4.0
 """Seconds between two lists of one room, at least.  A dispatch is then known in time."""
 BUDGET: Final = 5.0
-"""Lists a second, where other agents are in use."""
-SMALL_BUDGET: Final = 0.5
+"""Lists a second."""
+SMALL_BUDGET: Final = 0.2
+"""Lists a second of rooms that were listed before, where no other agents were met."""
 BURST: Final = 10.0
 """Lists that may be made at once."""
 NANOSECONDS: Final = 1e9
@@ -79,7 +81,7 @@ class AgentDispatches:
         self._own_names = frozenset(own_names)
         self._known: dict[str, _KnownRoom] = {}
         """By room SID."""
-        self._budget = BURST
+        self._budget = self._again_budget = BURST
         self.met_agents = False
         """Other agents are in use here."""
 
@@ -91,16 +93,22 @@ class AgentDispatches:
 
     async def pass_once(self) -> None:
         """Look at all rooms once, and list those that are due."""
-        rate = BUDGET if self.met_agents else SMALL_BUDGET
-        self._budget = min(BURST, self._budget + rate * TICK)
-        for state in self._due_rooms():
+        again = BUDGET if self.met_agents else SMALL_BUDGET
+        self._again_budget = min(BURST, self._again_budget + again * TICK)
+        self._budget = min(BURST, self._budget + BUDGET * TICK)
+        for state, first in self._due_rooms():
             if self._budget < 1.0:
                 return
+            if not first and self._again_budget < 1.0:
+                continue
             self._budget -= 1.0
+            self._again_budget -= not first
             await self._list(state)
 
-    def _due_rooms(self) -> list[SessionState]:
-        now, due, known = trio.current_time(), list[tuple[float, SessionState]](), self._known
+    def _due_rooms(self) -> list[tuple[SessionState, bool]]:
+        """The rooms that are due, each with whether it was never listed; those come first."""
+        now, known = trio.current_time(), self._known
+        due = list[tuple[bool, float, SessionState]]()
         self._known = {}
         for state in self._watched():
             room = known.get(state.room_sid) or _KnownRoom(now + AFTER_ENTRY)
@@ -110,8 +118,9 @@ class AgentDispatches:
                 if _joined_since(state, room.listed_at):
                     room.due = min(room.due, now)
             if room.due <= now and state.watching and not state.ended and _is_wanted(state, room):
-                due.append((room.due, state))
-        return [state for _, state in sorted(due, key=lambda pair: pair[0])]
+                due.append((room.listed_at >= 0.0, room.due, state))
+        due.sort(key=lambda one: one[:2])
+        return [(state, not again) for again, _, state in due]
 
     async def _list(self, state: SessionState) -> None:
         room = self._known[state.room_sid]
