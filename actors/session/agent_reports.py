@@ -201,6 +201,12 @@ class AgentReport:
     models: tuple[ModelUsage, ...] = ()
     errors: int = 0
     """Errors of the whole job, by the agent's own count."""
+    retries: int = 0
+    """Requests to models that were tried again, more than were reported before."""
+    log_errors: int = 0
+    """Lines of its log of level error, more than were reported before."""
+    outcome: str = ""
+    """The agent's own judgement, ``success`` or ``fail``; empty if it gives none."""
 
 
 AgentMessage: TypeAlias = (

@@ -163,6 +163,10 @@ class AgentRun:
     items: bytes = b""
     """Digests of the ids of turns and calls that were counted, oldest first."""
     errors: int = 0
+    retries: int = 0
+    """Requests to models that were tried again; only uploads tell of them, and of the next two."""
+    log_errors: int = 0
+    outcome: str = ""
     last_error: AgentError | None = None
     usage: Mapping[str, ModelUsage] = field(factory=dict[str, ModelUsage])
     """The newest totals, by `ModelUsage.key`."""

@@ -36,6 +36,9 @@ def on_report(state: SessionState, event: AgentReport, entries: EntryList) -> Se
         version=event.version or run.version,
         close_reason=event.close_reason or run.close_reason,
         errors=max(run.errors, event.errors),
+        retries=run.retries + event.retries,
+        log_errors=run.log_errors + event.log_errors,
+        outcome=event.outcome or run.outcome,
     )
     return put_run(state, run)
 

@@ -113,6 +113,12 @@ class AgentRunView(View, frozen=True, kw_only=True):
     """Calls of tools that failed."""
     errors: Count
     """Errors that it reported."""
+    retries: Count
+    """Requests to models that were tried again, as far as it uploads."""
+    log_errors: Count
+    """Errors in its log, as far as it uploads."""
+    outcome: str | None
+    """Its own judgement, as `success` or `fail`; null where it uploads none."""
     last_error: AgentErrorView | None
     """The newest of them."""
     usage: Mapping[str, Mapping[str, Mapping[str, float]]]

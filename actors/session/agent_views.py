@@ -57,6 +57,9 @@ def _run_view(run: AgentRun, until: float) -> AgentRunView:
         tool_calls=run.tool_calls,
         tool_errors=run.tool_errors,
         errors=run.errors,
+        retries=run.retries,
+        log_errors=run.log_errors,
+        outcome=run.outcome or None,
         last_error=None
         if error is None
         else AgentErrorView(

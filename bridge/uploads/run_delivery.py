@@ -24,6 +24,7 @@ from actors.session.agent_reports import AgentCall, AgentReport, AgentTurn, Mode
 from actors.session.agent_run import JOB_PREFIX, MAX_ITEMS, AgentRun
 from actors.session.participant import COUNTED_KINDS
 from bridge.uploads.session_words import (
+    SPAN,
     calls_of,
     models_of,
     texts_of,
@@ -42,10 +43,12 @@ MOST_RUNS: Final = 512
 MOST_WAITING: Final = 2_000
 """Turns and calls of one run that wait."""
 MOST_REPORTED: Final = 5_000
-"""Runs whose report came, the newest."""
+"""Runs that are remembered because their report came, or their spans were taken: the newest."""
 AT_ONCE: Final = 200
 """Turns and calls of one record of a session."""
 
+_Source: TypeAlias = Literal["report", "spans"]
+"""What the turns of a run were taken from."""
 DeliveryOutcome: TypeAlias = Literal["delivered", "unknown_room", "waiting_dropped"]
 
 
@@ -108,7 +111,7 @@ class RunDelivery:
         self._texts = texts
         self._clock = clock
         self._waiting: OrderedDict[RunKey, _Waiting] = OrderedDict()
-        self._reported: OrderedDict[RunKey, None] = OrderedDict()
+        self._over: OrderedDict[RunKey, _Source] = OrderedDict()
         self._work = trio.Event()
 
     def take(self, run_facts: RunFacts) -> None:
@@ -116,16 +119,23 @@ class RunDelivery:
         run = run_facts.run
         if run_facts.redacted and self._texts is not None:
             self._texts.redact(run.room_sid, run.job_id)
+        source = self._over.get(run)
         if run_facts.report:
-            self._waiting.pop(run, None)
-            if run in self._reported:
+            if source == "report":
                 return  # The agent sent it again.
-            self._deliver(run_facts)
-            self._reported[run] = None
-            if len(self._reported) > MOST_REPORTED:
-                self._reported.popitem(last=False)
-        elif run in self._reported:
-            self._deliver(evolve(run_facts, turns=(), tool_calls=(), usage=()))
+            waiting = self._waiting.pop(run, None)
+            if waiting is not None:
+                counts = waiting.run_facts
+                run_facts = evolve(
+                    run_facts,
+                    retries=counts.retries,
+                    log_errors=counts.log_errors,
+                    outcome=counts.outcome,
+                )
+            self._deliver(run_facts if source is None else _without_items(run_facts))
+            self._remember(run, "report")
+        elif source == "report":
+            self._deliver(_without_items(run_facts))
         else:
             self._wait(run_facts)
 
@@ -142,14 +152,21 @@ class RunDelivery:
         """Deliver what is due."""
         now = trio.current_time()
         for run in [run for run, one in self._waiting.items() if self._is_due(run, one, now)]:
-            waiting = self._waiting.pop(run)
-            self._reported[run] = None
-            self._deliver(self._settled(run, waiting))
+            settled = self._settled(run, self._waiting.pop(run))
+            self._deliver(settled)
+            if any(turn.item_id.startswith(SPAN) for turn in settled.turns):
+                # A report would add the same turns and calls under other ids.
+                self._remember(run, "spans")
+
+    def _remember(self, run: RunKey, source: _Source) -> None:
+        self._over[run] = source
+        if len(self._over) > MOST_REPORTED:
+            self._over.popitem(last=False)
 
     # ------------------------------------------------------------ what waits
 
     def _wait(self, run_facts: RunFacts) -> None:
-        waiting = self._waiting.setdefault(run_facts.run, _Waiting(run_facts))
+        waiting = self._waiting.setdefault(run_facts.run, _Waiting(RunFacts(run_facts.run)))
         self._waiting.move_to_end(run_facts.run)
         if len(self._waiting) > MOST_RUNS:
             self._waiting.popitem(last=False)
@@ -190,12 +207,9 @@ class RunDelivery:
         known = None if state is None else _run_of(state, run)
         turns: Sequence[UploadedTurn] = list(waiting.item_turns.values())
         calls: Sequence[UploadedToolCall] = waiting.item_calls
-        if not turns and (known is None or not known.turns):
+        if not turns and not calls and (known is None or not (known.turns or known.tool_calls)):
             turns = [turn_of_span(one) for one in waiting.span_turns.values()]
-        if not waiting.item_turns and (known is None or not known.tool_calls):
             calls = list(waiting.span_calls.values())
-        elif not waiting.item_turns:
-            calls = []
         turns = sorted(turns, key=lambda one: one.started_at or one.created_at)
         return evolve(waiting.run_facts, turns=tuple(turns), tool_calls=tuple(calls))
 
@@ -203,6 +217,8 @@ class RunDelivery:
 
     def _deliver(self, run_facts: RunFacts) -> None:
         run = run_facts.run
+        if _is_empty(run_facts):
+            return
         state = self._sessions.find(run.room_sid)
         if state is None and not (run_facts.room and self._sessions.wanted(run_facts.room)):
             self.counts["unknown_room"] += 1
@@ -237,11 +253,24 @@ def _merged(before: RunFacts, run_facts: RunFacts) -> RunFacts:
         close_reason=run_facts.close_reason or before.close_reason,
         usage=run_facts.usage or before.usage,
         errors=tuple(dict.fromkeys((*before.errors, *run_facts.errors)))[:MOST_WAITING],
+        retries=before.retries + run_facts.retries,
+        log_errors=before.log_errors + run_facts.log_errors,
+        outcome=run_facts.outcome or before.outcome,
         redacted=before.redacted or run_facts.redacted,
         turns=(),
         tool_calls=(),
-        spans=(),
     )
+
+
+def _without_items(run_facts: RunFacts) -> RunFacts:
+    return evolve(run_facts, turns=(), tool_calls=(), usage=())
+
+
+def _is_empty(run_facts: RunFacts) -> bool:
+    """Nothing that a session would have."""
+    lists = (run_facts.turns, run_facts.tool_calls, run_facts.usage, run_facts.errors)
+    words = (run_facts.close_reason, run_facts.sdk_version, run_facts.outcome)
+    return not (any(lists) or any(words) or run_facts.retries or run_facts.log_errors)
 
 
 def _parts(
@@ -264,6 +293,9 @@ def _parts(
             turns=tuple(turns[part]),
             calls=tuple(calls[part]),
             models=models if last else (),
+            retries=run_facts.retries if last else 0,
+            log_errors=run_facts.log_errors if last else 0,
+            outcome=run_facts.outcome,
             errors=(sum(run_facts.error_counts.values()) or len(run_facts.errors)) if last else 0,
         )
 

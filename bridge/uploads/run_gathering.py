@@ -32,7 +32,6 @@ class GatheredRun:
     outcome: str = ""
     log_errors: int = 0
     retries: int = 0
-    dispatch_latency: float | None = None
     redacted: bool = False
     spans: list[UploadedSpan] = field(factory=list[UploadedSpan])
 
@@ -52,7 +51,6 @@ class GatheredRun:
             outcome=self.outcome,
             log_errors=self.log_errors,
             retries=self.retries,
-            dispatch_latency=self.dispatch_latency,
             redacted=self.redacted,
             spans=tuple(self.spans),
         )

@@ -11,6 +11,8 @@ from actors.journal.conversation_texts import ConversationText, Speaker
 from actors.session.agent_reports import AgentCall, AgentTurn, ModelUsage, UsageKind
 from bridge.uploads.upload_facts import RunFacts, UploadedToolCall, UploadedTurn
 
+SPAN: Final = "span/"
+"""The begin of ids of ours, of turns and calls that only spans told of."""
 _USAGE: Final[Mapping[str, UsageKind]] = {
     "llm_usage": "llm",
     "tts_usage": "tts",
@@ -41,7 +43,7 @@ def turns_of(run_facts: RunFacts) -> list[AgentTurn]:
 
 def turn_of_span(turn: UploadedTurn) -> UploadedTurn:
     """A turn that only a span told of, with an id of ours: the same for the same span."""
-    return evolve(turn, item_id=f"span/{turn.role}/{turn.created_at:.3f}")
+    return evolve(turn, item_id=f"{SPAN}{turn.role}/{turn.created_at:.3f}")
 
 
 def calls_of(run_facts: RunFacts) -> list[AgentCall]:
@@ -49,7 +51,7 @@ def calls_of(run_facts: RunFacts) -> list[AgentCall]:
     output belongs to the newest call before it."""
     return [
         AgentCall(
-            call.item_id or f"span/{call.call_id}/{call.started_at or 0.0:.3f}",
+            call.item_id or f"{SPAN}{call.call_id}/{call.started_at or 0.0:.3f}",
             call.call_id,
             call.name,
             began_at=call.started_at,

@@ -170,7 +170,6 @@ def _add_span(run: GatheredRun, span: Span, attributes: Attributes) -> None:
             run.ended_at = end
         case "job_entrypoint":
             run.started_at, run.ended_at = begin, end
-            run.dispatch_latency = number_of(attributes, "lk.job.dispatch_latency")
         case _:
             pass
     if span.name in _REQUESTS and failed:

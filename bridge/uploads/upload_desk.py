@@ -76,6 +76,8 @@ class Receiving:
         if not self.overflowed and self._desk.receiving + size > MOST_RECEIVING:
             self.overflowed = True
             self.body.clear()
+            self._desk.receiving -= self.counted
+            self.counted = 0
         if self.overflowed:
             return False
         self.counted += size

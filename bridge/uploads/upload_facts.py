@@ -114,8 +114,6 @@ class RunFacts:
     """Log records of level error and above."""
     retries: int = 0
     """Requests to models that were tried again."""
-    dispatch_latency: float | None = None
-    """From the dispatch to the job's entry point, by the agent."""
     redacted: bool = False
     """The agent asked for redaction: there are no texts here."""
     report: bool = False

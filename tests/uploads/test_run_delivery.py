@@ -163,6 +163,8 @@ async def test_a_report_makes_a_session_of_a_room_that_nobody_watched(kinds: tup
     assert (run.tool_calls, run.tool_errors, run.tool_cancelled) == (2, 1, 0)
     assert run.delays.count == 3
     assert run.errors == 1
+    # Three lines of the log come after the report, where logs do.
+    assert run.log_errors == (0 if "logs" not in kinds else 5)
     assert run.delays.percentile(0.5) == 1.0643703937530518
     assert run.usage["llm stub/stub-llm"].amounts["input_tokens"] == 654
     calls = [one.data for one in sessions.entries if one.event == "agent_tool_call"]
@@ -216,6 +218,33 @@ async def test_without_any_items_the_turns_of_the_spans_are_taken(autojump_clock
     assert begins == sorted(begins)
     upload(delivery, "report")  # too late: these turns are there already
     assert sessions.run.turns == 8
+
+
+async def test_a_late_report_still_fills_what_the_room_did_not_bring(autojump_clock: MockClock):
+    """A recording of an hour needs a minute to come."""
+    sessions = Sessions()
+    sessions.watch()
+    sessions.live_turn(ITEMS[0])
+    delivery = delivery_to(sessions)
+    upload(delivery, "traces")
+    await trio.sleep(AFTER_CLOSE)
+    delivery.look()
+    upload(delivery, "report")
+    assert sorted(sessions.items()) == sorted(ITEMS)
+    count = len(sessions.reports)
+    upload(delivery, "report")
+    delivery.take(RunFacts(RUN))  # says nothing
+    assert len(sessions.reports) == count
+
+
+async def test_what_only_uploads_tell_of_is_added_up():
+    sessions = Sessions()
+    delivery = delivery_to(sessions)
+    delivery.take(RunFacts(RUN, retries=2, log_errors=1))
+    upload(delivery, "report")
+    delivery.take(RunFacts(RUN, retries=1, log_errors=1, outcome="fail"))
+    run = sessions.run
+    assert (run.retries, run.log_errors, run.outcome) == (3, 2, "fail")
 
 
 async def test_spans_add_no_turn_where_the_room_brought_some(autojump_clock: MockClock):
