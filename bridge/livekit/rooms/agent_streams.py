@@ -36,7 +36,8 @@ PARTS: Final = frozenset({HEADER, CHUNK, TRAILER})
 OPENED: Final = frozenset({"byte_stream_opened", "text_stream_opened"})
 
 MOST_OPEN: Final = 64
-"""Streams of one room that are put together at the same time.  The oldest is given up."""
+"""Streams of one room that are put together at the same time: the oldest is given up.  Also streams
+of one sender that are read whole at the same time: the newest is given back."""
 MOST_BYTES: Final = 256 * 1024
 """Of one stream.  A longer one is given up."""
 
@@ -119,10 +120,13 @@ class AgentStreams:
         one = _ReadStream(at, stream)
         with self._reading:
             mine = self._read.setdefault(stream.identity, deque())
-            if len(mine) >= MOST_OPEN:
-                mine.popleft()
-            mine.append(one)
-        seams.read_bytes(reader.handle, partial(self._take_content, one))
+            full = len(mine) >= MOST_OPEN
+            if not full:
+                mine.append(one)
+        if full:
+            seams.drop(reader.handle)  # Nothing is read of who begins streams and ends none.
+        else:
+            seams.read_bytes(reader.handle, partial(self._take_content, one))
         return True
 
     def _take_content(self, one: _ReadStream, content: bytes) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.agent_pb import agent_session as pb
 from livekit.rtc._proto import room_pb2
@@ -24,7 +26,7 @@ from actors.session.agent_reports import (
 )
 from actors.session.events import AttachmentReceived, DataReceived, RoomEvent
 from bridge.lab.people import Person
-from bridge.livekit.rooms import agent_streams
+from bridge.livekit.rooms import agent_streams, seams
 from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, Arrival, Sender
 from bridge.livekit.rooms.agent_speech import AgentSpeech, RoomName
 from bridge.livekit.rooms.agent_streams import AgentStream, AgentStreams
@@ -273,6 +275,27 @@ def test_streams_that_never_end_are_bounded() -> None:
         send(to, *parts(AGENT, b"x", stream=f"AS_{number}")[:2])
     assert len(to.forget()) == agent_streams.MOST_OPEN
     assert done == []
+
+
+def test_who_begins_streams_and_ends_none_has_few_that_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads, dropped = list[Callable[[bytes], None]](), list[object]()
+    monkeypatch.setattr(seams, "read_bytes", lambda _, take: reads.append(take))
+    monkeypatch.setattr(seams, "drop", dropped.append)
+    to, done = streams()
+    opened = room_pb2.RoomEvent()
+    about = opened.byte_stream_opened
+    about.participant_identity, info = "mallory", about.reader.info
+    about.reader.handle.id = 7
+    info.stream_id, info.topic, info.total_length = "AS_1", TOPIC, 5
+    info.timestamp, info.mime_type, info.name = 0, "", ""
+    for _ in range(agent_streams.MOST_OPEN + 20):
+        assert to.is_taken(NOW, opened, "byte_stream_opened")
+    assert (len(reads), len(dropped)) == (agent_streams.MOST_OPEN, 20)
+    for number, take in enumerate(reversed(reads)):  # Answers overtake one another.
+        take(b"%d" % number)
+    assert [one.content for one in done] == [b"%d" % n for n in reversed(range(len(reads)))]
 
 
 def test_calls_of_an_older_agent_count_once_each() -> None:
