@@ -41,6 +41,10 @@ MEMORY_GOAL: Final = 40.0
 """KiB a room with an agent."""
 TOGETHER: Final = 2
 """Conversations at the same time: each is a process of livekit-agents."""
+AT_ONCE: Final = 4
+"""Joins at the same time."""
+JOIN_WITHIN: Final = 60.0
+"""Seconds."""
 SETTLE: Final = 3.0
 QUICK_ENDS: Final = {"room": {"departure_timeout": 2, "empty_timeout": 20}}
 
@@ -63,7 +67,8 @@ class Scene:
         caller = await self.people.join(room, "caller", subscribe=True)
         for one in self.watchers:
             await one.sees(room, "caller")
-        return await begin_dialogue(self.agents, self.api, caller)
+        with trio.fail_after(JOIN_WITHIN):
+            return await begin_dialogue(self.agents, self.api, caller)
 
     async def converse(self, number: int) -> None:
         room = f"talk-{number}"
@@ -118,17 +123,48 @@ async def measure(
                 await one.logged("worker_registered")
             scene = Scene(agents, people, api, watchers)
             result = await conversations(scene, options.conversations, progress)
-            waits: list[float] = []
+            false = await good_joins(scene, options.joins, progress)
+            # Last: LiveKit offers a worker nothing for seconds after it was full.
             agents.set_load(1.0)
-            for number in range(options.never):
-                progress(f"an agent that never comes, {number + 1} of {options.never}")
-                waits.append(await scene.never(number))
-            agents.set_load(0.0)
-            false = 0
-            for number in range(options.joins):
-                progress(f"an agent that comes, {number + 1} of {options.joins}")
-                false += await scene.good_join(number)
+            waits = await nevers(scene, options.never, progress)
     return {**result, "never": waits, "joins": options.joins, "false": false}
+
+
+async def nevers(scene: Scene, number: int, progress: ProgressLine) -> list[float]:
+    """For each agent that never came, the seconds until it was called missing."""
+    limit, waits = trio.CapacityLimiter(AT_ONCE), list[float]()
+
+    async def one(place: int) -> None:
+        async with limit:
+            waits.append(await scene.never(place))
+        progress(f"an agent that never comes, {len(waits)} of {number}")
+
+    async with trio.open_nursery() as nursery:
+        for place in range(number):
+            nursery.start_soon(one, place)
+    return waits
+
+
+async def good_joins(scene: Scene, number: int, progress: ProgressLine) -> int:
+    """How many agents that came were called missing."""
+    if not number:
+        return 0
+    limit, false, done = trio.CapacityLimiter(AT_ONCE), 0, 0
+    # A worker without any job takes only one at a time.
+    anchor = await scene.join("anchor")
+
+    async def one(place: int) -> None:
+        nonlocal false, done
+        async with limit:
+            false += await scene.good_join(place)
+        done += 1
+        progress(f"an agent that comes, {done} of {number}")
+
+    async with trio.open_nursery() as nursery:
+        for place in range(number):
+            nursery.start_soon(one, place)
+    await anchor.person.leave()
+    return false
 
 
 async def conversations(scene: Scene, number: int, progress: ProgressLine) -> dict[str, Any]:

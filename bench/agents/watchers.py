@@ -63,8 +63,8 @@ class Watcher:
         return sum(seconds for _, seconds in Cpu.of_tree(self._pid).threads.values())
 
     def memory(self) -> int:
-        """Bytes."""
-        return memory_of_tree(self._pid).pss
+        """Bytes that are no file's."""
+        return memory_of_tree(self._pid).pss_anonymous
 
     async def sessions(self, rooms: Iterable[str]) -> dict[str, SessionView]:
         """The session of each room, once the store has all of them ended."""
