@@ -57,6 +57,8 @@ CLAIMS_IN_VAIN: Final = 3
 BACK_WITHIN: Final = 2.0
 """Seconds after an outage of the database in which all workers renew their leases: until then
 nobody takes a room over."""
+ANSWER_WITHIN: Final = 4.0
+"""Seconds for the first answer of a pass: a database that hangs counts as away then."""
 AWAY_AFTER: Final = 3.0
 """Seconds without an answer of the database after which rooms are looked for without it."""
 
@@ -157,7 +159,7 @@ class LeasedWatching:
 
     async def look(self) -> None:
         """One pass.  Raises `ArchiveTrouble` and `ApiError`."""
-        self.is_leader = await self.leases.lead()
+        self.is_leader = await self._lead()
         unowned = await self.leases.unowned()
         now = trio.current_time()
         if now - self._answered_at >= AWAY_AFTER:
@@ -181,6 +183,11 @@ class LeasedWatching:
             ]
         )
         self._claim_again()
+
+    async def _lead(self) -> bool:
+        with trio.move_on_after(ANSWER_WITHIN):
+            return await self.leases.lead()
+        raise ArchiveTrouble("the database does not answer")
 
     async def _list_rooms(
         self, unowned: Sequence[UnownedRoom], stale: frozenset[str]

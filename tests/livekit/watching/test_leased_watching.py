@@ -222,3 +222,20 @@ async def test_after_an_outage_of_the_database_rooms_stay_with_their_owners(
     workers[0].archive.refusal = None  # It comes back a moment later than the others.
     await trio.sleep(10.0)
     assert [worker.watched for worker in workers] == before
+
+
+async def test_a_database_that_hangs_keeps_no_room_unwatched(scene: LeasedScene) -> None:
+    await scene.start("ada")
+    await scene.start("bob")
+    rooms = [scene.make("old")]
+    await trio.sleep(2.0)
+    scene.database.slow = 60.0
+    await trio.sleep(5.0)
+    rooms.append(scene.make("new"))
+    await trio.sleep(15.0)
+    assert min(scene.watchers().values()) == 1
+    scene.database.slow = 0.0
+    await trio.sleep(90.0)
+    assert set(scene.watchers().values()) == {1}
+    for room in rooms:
+        assert not scene.state(room.sid).ended
