@@ -88,6 +88,7 @@ def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport
         progress("texts of conversations")
         report.texts = erase_person_texts(store.data_dir, names, report.store.room_sids)
     else:
+        from bridge.app.shared_bans import erase_shared_bans
         from bridge.outlets.database_outbox import changing_database_outbox
         from bridge.postgres.postgres_erasure import erase_from_database, names_in_database
         from bridge.postgres.postgres_text_reader import erase_person_texts_in_database
@@ -96,12 +97,13 @@ def forget(store: StoreAddress, person: str, progress: Progress) -> ForgetReport
         progress("webhooks that wait")
         with changing_database_outbox(store.database_url) as db:
             webhooks = rewrite_deliveries(db, names, _one_pseudonym(names))
+            bans, bans_left = erase_shared_bans(db, names)
         report = ForgetReport(erase_from_database(store.database_url, names, progress))
         progress("texts of conversations")
         report.texts = erase_person_texts_in_database(
             store.database_url, names, report.store.room_sids
         )
-        report.webhooks = webhooks
+        report.webhooks, report.bans, report.bans_left = webhooks, bans, bans_left
     if store.data_dir.is_dir():
         from bridge.uploads.audio_files import erase_audio
         from bridge.uploads.span_files import erase_spans
@@ -124,10 +126,10 @@ def _erase_files(
     report.webhooks += erase_deliveries(data_dir, names, _one_pseudonym(names))
     banned = rooms_with_ban(data_dir, names)
     if banned and lock_owner(data_dir) is not None:
-        report.bans_left = banned
+        report.bans_left = sorted({*report.bans_left, *banned})
     elif banned:
         erase_bans(data_dir, names)
-        report.bans = banned
+        report.bans = sorted({*report.bans, *banned})
     _erase_local_journal(journal_folder(data_dir), data_dir, names, report)
     progress("searching the directory")
     for path in sorted(data_dir.iterdir()):

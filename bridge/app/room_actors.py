@@ -333,7 +333,8 @@ async def start_room_actors(
         kinds = start_recorder(root, ports.egress, sessions, settings, clock=ports.clock)
     if ports.control is not None and (rules or limits):
         kinds = {**kinds, **ports.more_kinds}
-        start_acting(acting, bans, root, ports.control, RoomTableTexts(table), sessions, kinds)
+        texts, url = RoomTableTexts(table), settings.database_url
+        start_acting(acting, bans, root, ports.control, texts, sessions, kinds, url)
     recovery = Recovery(
         ports.archive,
         table,

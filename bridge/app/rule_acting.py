@@ -57,10 +57,17 @@ def start_acting(
     texts: RoomTexts,
     sessions: SessionAccess,
     kinds: Mapping[str, ActKind],
+    database_url: str | None = None,
 ) -> None:
-    """Start the actor that acts, and the service that stores bans."""
+    """Start the actor that acts, and the services that store bans, and share them where workers
+    share a database."""
     acting.start(root, control, texts, sessions, kinds=kinds)
     root.start_child(ChildSpec("bans", lambda: Service(bans.run)))
+    if database_url is not None:
+        from bridge.app.shared_bans import SharedBans
+
+        shared = SharedBans(database_url, bans.bans, bans.clock)
+        root.start_child(ChildSpec("shared-bans", lambda: Service(shared.run)))
 
 
 def send_text_streams(settings: Settings) -> bool:

@@ -87,7 +87,7 @@ def _lines(report: ForgetReport, address: StoreAddress) -> list[str]:
     elif report.whole:
         lines.append("no row of the database has the identity any more")
         lines.append(
-            "not changed: the database's write-ahead log and standbys, and bans in the data "
+            "not changed: the database's write-ahead log and standbys, and `bans.json` in the data "
             "directories of other workers: forget there too"
         )
     lines.append("backups, logs and receivers of webhooks are not changed")

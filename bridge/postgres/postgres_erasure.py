@@ -32,7 +32,16 @@ from bridge.store.person_erasure import (
 )
 
 _LIMITS: Final = {**WRITER_LIMITS, "statement_timeout": "0", "lock_timeout": "10s"}
-_REWRITTEN: Final = ("states", "chunks", "journal", "people", "alerts", "sessions", "parked")
+_REWRITTEN: Final = (
+    "states",
+    "chunks",
+    "journal",
+    "people",
+    "alerts",
+    "sessions",
+    "parked",
+    "bans",
+)
 
 
 def names_in_database(url: str, person: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@
                another text for each of its processes, `expires` is the end of its lease.  `url`
                is without secrets, and the counts are those of all workers
     parked     deliveries that wait, as in `outbox.db`
+    bans       who is banned from which room, until when (Unix seconds), by any worker's rule
     room_leases  the rooms that workers watch or may watch, with the session of each.  `owner` and
                `epoch` are the newest owner, whose epoch may be over: then nobody owns the room
     leader     at most one row: the worker and its epoch
@@ -249,6 +250,17 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX webhook_events_of_room ON webhook_events (room_sid) WHERE NOT dropped",
     ),
     ("ALTER TABLE workers ADD COLUMN local_events boolean NOT NULL DEFAULT false",),
+    (
+        """CREATE TABLE bans (
+            room text COLLATE "C" NOT NULL,
+            identity text COLLATE "C" NOT NULL,
+            rule text NOT NULL,
+            until double precision NOT NULL
+        )""",
+        """CREATE UNIQUE INDEX bans_by_room ON bans
+            (hashtextextended(room, 0), hashtextextended(identity, 0))""",
+        "CREATE INDEX bans_by_end ON bans (until)",
+    ),
 )
 VERSION: Final = len(STEPS)
 

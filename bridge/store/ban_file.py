@@ -53,7 +53,7 @@ class BanFile:
 
     def __init__(self, data_dir: Path, *, clock: Clock, announce: Announce) -> None:
         self._path = data_dir / FILE
-        self._clock = clock
+        self.clock = clock
         self._announce = announce
         self._changed = trio.Event()
         self.bans = BanList(self._load(), self._note_change)
@@ -77,7 +77,7 @@ class BanFile:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
-            self.bans.forget_past(self._clock())
+            self.bans.forget_past(self.clock())
             body = msgspec.json.encode(self.bans.bans)
             try:
                 await trio.to_thread.run_sync(_write, self._path, body)
