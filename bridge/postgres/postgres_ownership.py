@@ -7,7 +7,7 @@ worker's epoch is enough: a room of a valid epoch cannot change its owner.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -26,11 +26,13 @@ _LEASES: Final = """
     SELECT room_sid, session, owner, epoch, successor, successor_epoch FROM room_leases
     WHERE room_sid = ANY(%s) OR session = ANY(%s) ORDER BY room_sid FOR UPDATE
     """
-_NEWEST: Final = """
-    SELECT DISTINCT ON (room_sid) room_sid, session, owner, ended_at IS NULL FROM sessions
-    WHERE hashtextextended(room_sid, 0) IN (SELECT hashtextextended(sid, 0) FROM unnest(%s::text[])
-        AS sid) AND room_sid = ANY(%s) ORDER BY room_sid, place DESC
+_STORED: Final = """
+    SELECT session, owner, seq, room, room_sid, ended_at IS NULL FROM sessions
+    WHERE session = ANY(%(keys)s) OR (room_sid = ANY(%(sids)s) AND hashtextextended(room_sid, 0) =
+        ANY(ARRAY(SELECT hashtextextended(sid, 0) FROM unnest(%(sids)s::text[]) AS sid)))
+    ORDER BY place
     """
+"""The sessions with these keys, and those of these rooms."""
 _INSERT: Final = """
     INSERT INTO room_leases (room_sid, room, session, owner, epoch, unwatched_since)
     SELECT room_sid, room, session, %s, %s, now()
@@ -96,23 +98,29 @@ class Admission:
     """Those that need not be looked up again."""
 
 
-def admit(db: Database, run: PostgresRun, sessions: Mapping[int, Room | None]) -> Admission:
+def admit(
+    db: Database,
+    run: PostgresRun,
+    sessions: Mapping[int, Room | None],
+    require_epoch: Callable[[], object],
+) -> Admission:
     """Look up sessions that are new to the writer, with the room of each where the batch has it.
 
-    To be called within the transaction of the batch, after its fence.  Raises `Fenced`,
-    `ArchiveTrouble` and psycopg.Error.
+    To be called within the transaction of the batch, after its fence; `require_epoch` raises
+    `EpochOver` where that changed nothing.  Raises `Fenced`, `ArchiveTrouble` and psycopg.Error.
     """
     admission, fenced, wanted = Admission(), set[int](), list[_Wanted]()
-    stored = {
-        key: rest
-        for key, *rest in db.execute(
-            "SELECT session, owner, seq, room, room_sid FROM sessions WHERE session = ANY(%s)",
-            ([run.key(session) for session in sessions],),
-        )
-    }
+    keys = [run.key(session) for session in sessions]
+    sids = [room[1] for room in sessions.values() if room is not None]
+    # Locked first: what is read of sessions after it cannot change.
+    leases = _lock_leases(db, sids, keys)
+    require_epoch()
+    rows = db.execute(_STORED, {"keys": keys, "sids": sids}).fetchall()
+    stored = {key: rest for key, *rest in rows}
+    newest = {sid: (key, owner, is_open) for key, owner, _, _, sid, is_open in rows}
     for session, room in sessions.items():
         key = run.key(session)
-        owner, seq, *stored_room = stored.get(key, (run.worker, -1, "", ""))
+        owner, seq, *stored_room, _ = stored.get(key, (run.worker, -1, "", "", False))
         is_stored = key in stored
         if owner != run.worker:
             if room is None or room[1] == stored_room[1]:
@@ -126,7 +134,10 @@ def admit(db: Database, run: PostgresRun, sessions: Mapping[int, Room | None]) -
             admission.known.add(key)
             if sid and len(sid) <= LONGEST_SID:
                 wanted.append(_Wanted(session, key, name, sid, is_stored))
-    fenced.update(_acquire(db, run, wanted, admission))
+    more = [one.sid for one in wanted if one.sid not in leases and one.sid not in sids]
+    if more:
+        leases |= _lock_leases(db, more, [])
+    fenced.update(_acquire(db, run, wanted, admission, leases, newest))
     if fenced:
         raise Fenced(
             f"{shown_url(run.url)}: another worker owns the room, or has a session of it",
@@ -135,23 +146,23 @@ def admit(db: Database, run: PostgresRun, sessions: Mapping[int, Room | None]) -
     return admission
 
 
+def _lock_leases(db: Database, sids: Sequence[str], keys: Sequence[int]) -> dict[str, Lease]:
+    return {sid: Lease(*rest) for sid, *rest in db.execute(_LEASES, (list(sids), list(keys)))}
+
+
 def _acquire(
-    db: Database, run: PostgresRun, wanted: list[_Wanted], admission: Admission
+    db: Database,
+    run: PostgresRun,
+    wanted: Sequence[_Wanted],
+    admission: Admission,
+    leases: Mapping[str, Lease],
+    newest: Mapping[str, tuple[int, int, bool]],
 ) -> Iterable[int]:
     """Acquire the rooms of these sessions.  Gives the sessions of those that cannot be."""
-    if not wanted:
-        return
-    sids = [one.sid for one in wanted]
-    rows = db.execute(_LEASES, (sids, [one.key for one in wanted])).fetchall()
-    leases = {sid: Lease(*rest) for sid, *rest in rows}
     numbers = {lease.session: sid for sid, lease in leases.items()}
     epochs = valid_epochs(
         db, [one for lease in leases.values() for one in (lease.owner, lease.successor)]
     )
-    no_session = [sid for sid in sids if sid not in leases or leases[sid].session is None]
-    newest: dict[str, tuple[int, int, bool]] = {}
-    if no_session:
-        newest = {sid: (*rest,) for sid, *rest in db.execute(_NEWEST, (no_session, no_session))}
     taken, added = dict[str, int](), dict[str, _Wanted]()
     for one in wanted:
         if not one.is_stored and numbers.get(one.key, one.sid) != one.sid:

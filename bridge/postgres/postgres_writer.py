@@ -12,6 +12,7 @@ other statements go out together (a pipeline), so a batch costs two round trips.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, final
 
 import psycopg
@@ -107,7 +108,7 @@ class PostgresWriter:
             return
         with db.pipeline() as pipeline, db.transaction():
             fenced = db.execute(FENCE, (batch.alive_at, run.lease, run.worker, run.epoch))
-            self._look_up(batch, pipeline, fenced)
+            self._look_up(batch, fenced)
             encoded = self._add_rows(batch)
             written = [self._write_checkpoint(one) for one in batch.checkpoints]
             self._write_journal(encoded, batch.alive_at)
@@ -158,9 +159,7 @@ class PostgresWriter:
             # Two workers gave a session the same number at once.  The next try sees it.
             raise ArchiveTrouble("another worker began a session with the same number just now")
 
-    def _look_up(
-        self, batch: Batch, pipeline: psycopg.Pipeline, fenced: psycopg.Cursor[tuple[Any, ...]]
-    ) -> None:
+    def _look_up(self, batch: Batch, fenced: psycopg.Cursor[tuple[Any, ...]]) -> None:
         """Look up the sessions that are new here, and acquire their rooms."""
         rooms: dict[int, tuple[str, str] | None] = {row.session: None for row in batch.rows}
         for one in batch.checkpoints:
@@ -168,9 +167,8 @@ class PostgresWriter:
         key, known = self._run.key, self._known
         new = {session: room for session, room in rooms.items() if key(session) not in known}
         if new:
-            pipeline.sync()
-            self._require(fenced, ())
-            admission = admit(self.db, self._run, new)
+            require_epoch = partial(self._require, fenced, ())
+            admission = admit(self.db, self._run, new, require_epoch)
             for session, seq in admission.seqs.items():
                 self._seqs[session] = max(seq, self._seqs.get(session, -1))
             known |= admission.known
