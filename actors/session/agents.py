@@ -113,7 +113,7 @@ def _follow_known(
     if event == "speakers_changed":
         return after_speakers(state, entry.at, entries)
     if event in _LOST_VIEW:
-        return without_timers(state, at)
+        return _reopened(without_timers(state, at))
     run = agents.run_of(entry.data["identity"])
     if run is None:
         return state
@@ -192,10 +192,24 @@ def close_runs(state: SessionState, at: float, *, room_ended: bool) -> SessionSt
         return state
     end: AgentEnd = "room_closed" if room_ended else "unknown"
     runs = {
-        key: run if run.ended_at is not None else closed_run(run, at, end)
+        key: run
+        if run.ended_at is not None
+        else closed_run(run, at, "crashed" if run.problem == "dead" else end)
         for key, run in agents.runs.items()
     }
     return change(state, agents=change(agents, runs=runs, due=None))
+
+
+def _reopened(state: SessionState) -> SessionState:
+    """Runs that the end of a watch had closed go on if their agents are still there."""
+    agents = state.agents
+    assert agents is not None
+    runs = {**agents.runs}
+    for identity, key in agents.current.items():
+        run, person = agents.runs.get(key), state.present.get(identity)
+        if run is not None and run.ended_at is not None and person is not None and is_agent(person):
+            runs[key] = change(run, ended_at=None, end=None)
+    return with_due(change(state, agents=change(agents, runs=runs)))
 
 
 def run_key(run: AgentRun) -> str:

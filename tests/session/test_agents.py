@@ -383,6 +383,29 @@ def test_the_end_of_the_session_ends_the_runs() -> None:
         assert [run.end for run in runs_of(state)] == [how]
 
 
+def test_a_run_goes_on_when_a_worker_that_stopped_is_back() -> None:
+    one = AgentStory()
+    one.turn(3, answer("item_1", 2, 3))
+    one.ends(5, "worker_stopped")
+    assert one.run["end"] == "unknown"
+    one.attach("AJ_2")
+    there = person(AGENT, "PA_2", 1, microphone("TR_1"), kind="agent")
+    one.watching(20, person("alice", "PA_1"), there)
+    assert (one.run["end"], one.run["ended_at"]) == (None, None)
+    one.turn(21, answer("item_1", 2, 3))
+    one.turn(22, answer("item_3", 21, 22))
+    one.does(23, "thinking")
+    assert (one.run["turns"], one.run["state"]) == (2, "thinking")
+
+
+def test_an_agent_that_died_has_crashed_also_where_the_room_closes_first() -> None:
+    one = AgentStory()
+    one.does(2, "speaking")
+    one.tick(9)
+    one.ends(10)
+    assert one.run["end"] == "crashed"
+
+
 def test_a_room_without_an_agent_stores_nothing_of_agents() -> None:
     one = Story(person("alice", "PA_1"))
     assert one.state.agents is None
