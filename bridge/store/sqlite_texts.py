@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Final, TypeVar, final
 
@@ -27,6 +28,8 @@ from bridge.store.text_file import (
 
 T = TypeVar("T")
 
+MERGE_EVERY: Final = 3_600.0
+"""Seconds between two merges of the whole index of words, which rewrite it."""
 AT_ONCE: Final = 500
 """Texts that one step of pruning drops."""
 
@@ -38,6 +41,10 @@ class SqliteTexts:
     def __init__(self, data_dir: Path, retention: TextRetention) -> None:
         self.path: Final = data_dir / FILE
         self._retention = retention
+        self._words_left = False
+        """Words of dropped texts may be in the index."""
+        self._merged_at = -inf
+        """Unix seconds."""
         self._db: sqlite3.Connection | None = None
         self._lock = trio.Lock()
 
@@ -58,7 +65,12 @@ class SqliteTexts:
 
     async def prune(self, now: float) -> int:
         """See `TextStore`."""
-        return await self._call(lambda db: _prune(db, self._retention, now))
+        dropped = await self._call(lambda db: _prune(db, self._retention, now))
+        self._words_left = self._words_left or dropped > 0
+        if self._words_left and abs(now - self._merged_at) >= MERGE_EVERY:
+            self._words_left, self._merged_at = False, now
+            await self._call(_merge_words)
+        return dropped
 
     async def erase_run(self, room_sid: str, job_id: str) -> int:
         """See `TextStore`."""
@@ -108,10 +120,13 @@ def _prune(db: sqlite3.Connection, retention: TextRetention, now: float) -> int:
             (AT_ONCE,),
         ).rowcount
     if dropped:
-        # Words of dropped texts stay in the index until its parts are merged.
-        db.execute("INSERT INTO words (words) VALUES ('optimize')")
         db.execute("PRAGMA incremental_vacuum(256)").fetchall()
     return dropped
+
+
+def _merge_words(db: sqlite3.Connection) -> None:
+    """Words of dropped texts stay in the index until its parts are merged."""
+    db.execute("INSERT INTO words (words) VALUES ('optimize')")
 
 
 def _size(db: sqlite3.Connection) -> int:

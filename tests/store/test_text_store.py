@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,20 @@ async def test_a_person_is_erased_with_what_agents_said_in_these_sessions(stored
     assert stored.transcript("RM_b") == ["Somebody else", "Answer to Bob"]
     assert stored.transcript("RM_c") == []
     assert stored.found("seven") == []
+
+
+async def test_words_of_dropped_texts_leave_the_index_within_an_hour(tmp_path: Path) -> None:
+    store = SqliteTexts(tmp_path, TextRetention(spoken=DAY))
+    for number in range(3):
+        await store.write([text("zanzibar", number * 3_600.0, item=f"item_{number}")])
+    assert await store.prune(T0 + DAY + 1) == 1  # merges
+    assert await store.prune(T0 + DAY + 3_601) == 1  # merges again
+    assert await store.prune(T0 + DAY + 7_201) == 1
+    await store.aclose()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        assert db.execute("SELECT count(*) FROM texts").fetchone() == (0,)
+        db.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, 'row')")
+        assert db.execute("SELECT term FROM temp.terms").fetchall() == []
 
 
 def contents(directory: Path) -> list[bytes]:
