@@ -70,6 +70,9 @@ sign of life of the one before, as a ``Tick`` or a ``Disconnected``.
 not happen.  After it events are ignored, until `attach_job` opens the session again for another
 watch of the same room instance.
 
+**Agents** have runs besides, made of what they report (`actors.session.agents`).  What is wrong
+with them is found by time (`actors.session.agent_problems`), so they may want a ``Tick`` too.
+
 **Webhooks** of LiveKit correct all this, also after the end: `actors.session.webhooks`.
 """
 
