@@ -27,7 +27,7 @@ _BIRTH: Final = """
         %(pid)s, %(started_at)s, now() + make_interval(secs => %(lease)s))
     ON CONFLICT (instance) DO UPDATE SET
         epoch = greatest(workers.epoch + 1, excluded.epoch), pid = excluded.pid,
-        started_at = excluded.started_at, expires = excluded.expires
+        started_at = excluded.started_at, expires = excluded.expires, draining = false
     RETURNING worker, epoch, alive_at
     """
 """An epoch is above the database's clock as well, so that none comes again after the database lost

@@ -267,9 +267,9 @@ class PostgresWriter:
             self._known.discard(session)
 
     def end_lease(self) -> None:
-        """This worker does not run any more."""
+        """This worker does not run any more, and it ended in order."""
         self.db.execute(
-            "UPDATE workers SET expires = now() WHERE worker = %s AND epoch = %s",
+            "UPDATE workers SET expires = now(), draining = true WHERE worker = %s AND epoch = %s",
             (self._run.worker, self._run.epoch),
         )
 
