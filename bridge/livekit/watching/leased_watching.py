@@ -11,8 +11,8 @@ A pass comes every `LOOK_EVERY` seconds:
    others list them too, but rarely: all together as often as the leader.  So a leader that hangs
    delays a new room by a few seconds at most, whatever the number of workers.
 2. Each worker asks for rooms that nobody owns, and acquires its share: as many rooms as the others
-   have.  A room that nobody took for `PATIENCE` seconds may go to a worker that has up to `SLACK`
-   rooms more.
+   have.  Of rooms that nobody took for `PATIENCE` seconds each takes an equal part, however many
+   it has.
 3. Each worker becomes the successor in rooms of workers that drain.
 
 As long as the database does not answer, the `Reconciler` looks for rooms as it does for a single
@@ -61,6 +61,16 @@ ANSWER_WITHIN: Final = 4.0
 """Seconds for the first answer of a pass: a database that hangs counts as away then."""
 AWAY_AFTER: Final = 3.0
 """Seconds without an answer of the database after which rooms are looked for without it."""
+
+
+def share_of(own: int, others: Sequence[int], unowned: int, *, late: bool) -> int:
+    """How many of `unowned` rooms a worker with `own` rooms may acquire.  `others` are the rooms
+    of the other workers; `late`: nobody took the rooms for `PATIENCE` seconds."""
+    mean = (own + sum(others) + unowned) / (len(others) + 1)
+    if not late:
+        return max(0, ceil(mean) - own)
+    # The workers with few rooms cannot enter all of these soon: each worker takes its part.
+    return max(int(mean) + SLACK - own, ceil(unowned / (len(others) + 1)))
 
 
 @define
@@ -270,10 +280,9 @@ class LeasedWatching:
         others = [
             one for one in self._others_in(await self.leases.workers()) if self._has_place(one)
         ]
-        mean = (own + sum(one.rooms for one in others) + len(unowned)) / (len(others) + 1)
         now = trio.current_time()
         late = any(now - self._since(one) >= PATIENCE for one in unowned)
-        return max(0, (ceil(mean) if not late else int(mean) + SLACK) - own)
+        return share_of(own, [one.rooms for one in others], len(unowned), late=late)
 
     def _others_in(self, workers: Iterable[WorkerRow]) -> Sequence[WorkerRow]:
         """The other workers that run and do not drain."""

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from actors.journal.room_leases import LEASE
+from bridge.livekit.watching.leased_watching import share_of
 from tests.livekit.watching.leased_scene import LeasedScene
 
 
@@ -239,3 +240,13 @@ async def test_a_database_that_hangs_keeps_no_room_unwatched(scene: LeasedScene)
     assert set(scene.watchers().values()) == {1}
     for room in rooms:
         assert not scene.state(room.sid).ended
+
+
+def test_a_share_evens_the_workers_out_and_late_rooms_are_for_all_of_them() -> None:
+    """The last worker of a rolling restart has no rooms, and cannot enter 500 in a few seconds."""
+    others = [500] * 18
+    assert share_of(500, [*others, 0], 500, late=False) == 0
+    assert share_of(0, [*others, 500], 500, late=False) == 500
+    assert share_of(500, [*others, 0], 500, late=True) == 25
+    assert share_of(9, [1, 1], 1, late=True) == 1
+    assert share_of(0, [], 3, late=False) == 3
