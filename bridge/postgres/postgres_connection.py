@@ -249,11 +249,12 @@ class PostgresConnection:
                     self.db.execute("ROLLBACK")
 
     def workers(self) -> list[WorkerRow]:
-        """See `ReadConnection`."""
+        """See `ReadConnection`.  Without those that are gone for a day, except the newest."""
         rows = self.execute(
             "SELECT instance, pid, started_at, coalesce(alive_at, started_at), expires > now(), "
             "name, version, url, rooms, max_rooms, load, draining FROM workers "
-            "WHERE alive_at IS NOT NULL OR name != '' "
+            "WHERE (alive_at IS NOT NULL OR name != '') AND (expires > now() - interval '1 day' "
+            "OR expires = (SELECT max(expires) FROM workers)) "
             "ORDER BY expires > now() DESC, started_at DESC, worker DESC"
         )
         return [WorkerRow(*row) for row in rows]

@@ -65,9 +65,9 @@ async def test_it_shows_the_rooms_sessions_and_events_of_all_workers(
         b.begin("room-of-b", "RM_b")
         await b.write_to(second)
         with psycopg.connect(database_url, autocommit=True) as db:
-            change = "UPDATE room_actors.workers SET expires = %s WHERE instance = %s"
-            db.execute(change, ("infinity", "a"))
-            db.execute(change, ("-infinity", "b"))  # It is lost.
+            change = "UPDATE room_actors.workers SET expires = {} WHERE instance = '{}'"
+            for expires, name in (("'infinity'", "a"), ("now() - interval '1 minute'", "b")):
+                db.execute(change.format(expires, name).encode())  # b is lost
         async with open_serve_program(settings) as program:
             await program.http_ready.wait()
             address = program.http

@@ -168,6 +168,14 @@ async def test_each_worker_recovers_its_own_sessions_though_their_numbers_are_th
     with open_database_reader(database_url) as reader:
         # They ended in order: no worker is lost.
         assert [one.state for one in reader.workers()] == ["ended", "ended"]
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute(
+            "UPDATE room_actors.workers SET expires = now() - CASE instance "
+            "WHEN 'a' THEN interval '2 days' ELSE interval '3 days' END"
+        )
+    with open_database_reader(database_url) as reader:
+        # Names of containers that never come back do not stay in the list for ever.
+        assert [one.instance for one in reader.workers()] == ["a"]
 
 
 async def test_a_feed_of_two_workers_has_all_entries_of_both(database_url: str) -> None:
