@@ -30,9 +30,10 @@ from attrs import frozen
 from actors.journal.archive import StoredSession
 from actors.journal.session_reader import WorkerRow
 
-LEASE: Final = 5.0
+LEASE: Final = 4.5
 """Seconds after its newest batch or renewal for which a worker owns its rooms.  A killed worker's
-rooms can be acquired that much later; a worker whose database is slower than that loses them."""
+rooms can be acquired that much later, and are watched within 6 s.  A worker whose database is
+slower than that loses them."""
 RENEW_EVERY: Final = 1.0
 """Seconds between two renewals.  The heartbeat of the store's actor is one too."""
 UNWATCHED_AFTER: Final = 20.0

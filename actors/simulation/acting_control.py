@@ -87,7 +87,7 @@ class ActingControl(RoomControl):
 
         await self._around("send", room, send)
 
-    async def stream_outcome(self, room: SimulatedRoom, text: str) -> SendOutcome:
+    async def stream_outcome(self, room: SimulatedRoom) -> SendOutcome:
         """Of a text stream that a connection sends: it fails as requests do."""
         self._check_intent("send", room.name)
         fault = self.faults.popleft() if self.faults else None
@@ -96,8 +96,10 @@ class ActingControl(RoomControl):
         if fault is not None and fault.what not in {"act_answer_lost", "act_slow"}:
             return "not sent"
         await sleep(0.0 if fault is None else fault.seconds)
-        self.sent[room.name, text.encode()] += 1
         return "unknown" if fault is not None and fault.what == "act_answer_lost" else "sent"
+
+    def text_sent(self, room: SimulatedRoom, text: str) -> None:
+        self.sent[room.name, text.encode()] += 1
 
     async def set_metadata(self, room: str, metadata: str) -> None:
         await self._around("set_metadata", room, lambda: self.inner.set_metadata(room, metadata))

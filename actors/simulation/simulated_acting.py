@@ -96,6 +96,7 @@ class SimulatedActing:
         self.audit = LimitAudit(lambda: self.limits)
         self.control.inner.on_remove = self._on_remove
         world.rooms.stream_outcome = self.control.stream_outcome
+        world.rooms.text_sent = self.control.text_sent
 
     def _on_remove(self, room: SimulatedRoom, person: SimulatedPerson) -> None:
         mark_inexact_if_unwatched(self._world, room)

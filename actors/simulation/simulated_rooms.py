@@ -61,11 +61,11 @@ from actors.session.webhook_reports import (
 from actors.simulation.simulated_person import SimulatedPerson, format_of
 from actors.simulation.simulated_watcher import Watcher
 
-StreamOutcome: TypeAlias = Callable[["SimulatedRoom", str], Awaitable[SendOutcome]]
+StreamOutcome: TypeAlias = Callable[["SimulatedRoom"], Awaitable[SendOutcome]]
 """The outcome of a text stream that a watcher sends in a room; asked before it is delivered."""
 
 
-async def _sent(_room: SimulatedRoom, _text: str) -> SendOutcome:
+async def _sent(_room: SimulatedRoom) -> SendOutcome:
     await trio.lowlevel.checkpoint()
     return "sent"
 
@@ -86,6 +86,8 @@ class SimulatedRooms(RoomPort):
         self.tell: Callable[[SimulatedRoom, WebhookReport], object] = lambda _, __: None
         """Told at once of all that the server has webhooks for."""
         self.stream_outcome: StreamOutcome = _sent
+        self.text_sent: Callable[[SimulatedRoom, str], object] = lambda _, __: None
+        """Told of each text stream that people got."""
         self._rooms: dict[str, SimulatedRoom] = {}
         self._numbers = count(1)
 
@@ -165,8 +167,11 @@ class SimulatedRoom:
     def next_id(self, prefix: str) -> str:
         return self._rooms.next_id(prefix)
 
-    async def stream_outcome(self, text: str) -> SendOutcome:
-        return await self._rooms.stream_outcome(self, text)
+    async def stream_outcome(self) -> SendOutcome:
+        return await self._rooms.stream_outcome(self)
+
+    def text_sent(self, text: str) -> None:
+        self._rooms.text_sent(self, text)
 
     @property
     def log_payloads(self) -> bool:

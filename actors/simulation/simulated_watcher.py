@@ -55,9 +55,10 @@ class Watcher(OpenRoom):
     async def send_text(
         self, text: str, *, topic: str, identities: Sequence[str] = ()
     ) -> SendOutcome:
-        outcome = await self._room.stream_outcome(text)
+        outcome = await self._room.stream_outcome()
         if outcome == "not sent" or self._out.is_set():
             return "not sent"
+        self._room.text_sent(text)
         data = text.encode()
         for person in self._room.people.values():
             if not identities or person.identity in identities:

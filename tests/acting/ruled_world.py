@@ -40,11 +40,11 @@ class RuledWorld:
             assert set(entry.data) == set(ENTRY_KEYS[entry.event])
             self.timeline.append({"event": entry.event, "room": state.room, **entry.data})
 
-    async def _stream_outcome(self, room: SimulatedRoom, text: str) -> SendOutcome:
+    async def _stream_outcome(self, room: SimulatedRoom) -> SendOutcome:
         if not self.streams or self.faults.get("send"):
             return "not sent"
         self.requests.append(("send", room.name))
-        return await self.world.acting.control.stream_outcome(room, text)
+        return await self.world.acting.control.stream_outcome(room)
 
     def _fault(self, act: str, room: str) -> RoomControlError | None:
         self.requests.append((act, room))

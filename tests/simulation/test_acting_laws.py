@@ -37,6 +37,18 @@ def test_killed_at_each_step_while_acts_fail(fault: str) -> None:
         assert outcome.violations == (), f"killed at step {n}"
 
 
+def test_a_text_that_a_removed_connection_did_not_send_counts_once() -> None:
+    steps = (
+        Step(46.0, "act_slow", 7, 3, 6, 0.969),
+        Step(47.0, "join", 3, 2, 7, 0.486),
+        Step(48.0, "job_terminated", 3, 3, 4, 0.89),
+    )
+    outcome = play(Plan(5088, steps, 8, 60.0, webhooks=True, reconciled=True, ruled=True))
+    assert outcome.injected["act_slow"] > 0
+    assert outcome.injected["job_terminated"] > 0
+    assert outcome.violations == ()
+
+
 def test_a_plan_without_rules_has_none_of_their_faults_and_laws() -> None:
     outcome = play(draw(1, ruled=False, outlets=False, monitored=False, limit=0, recorded=False))
     assert outcome.checked["no message twice"] == 0
