@@ -63,11 +63,10 @@ async def post() -> AsyncGenerator[Post, None]:
 
 
 async def test_a_webhook_of_livekit_is_passed_on_with_its_times(post: Post):
-    body = body_of(event(created_at=int(post.clock)))
+    body = body_of(event(id="EV_1", created_at=int(post.clock)))
     assert (await post.send(body, headers_for(body))).status == 200
-    assert post.webhooks == [
-        TranslatedWebhook("lobby", "RM_1", WebhookRoomFinished(post.clock, float(int(post.clock))))
-    ]
+    finished = WebhookRoomFinished(post.clock, float(int(post.clock)))
+    assert post.webhooks == [TranslatedWebhook("lobby", "RM_1", finished, "EV_1")]
     assert +post.inbox.counts == {"accepted": 1}
 
 

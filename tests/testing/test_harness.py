@@ -28,7 +28,7 @@ from actors.simulation import (
     shrunk,
     world,
 )
-from actors.simulation.plan import ACTIONS, MEASURE
+from actors.simulation.plan import ACTIONS, AGENT, MEASURE
 from actors.simulation.plan_steps import STEPS
 from actors.testing import (
     SEEDABLE,
@@ -190,7 +190,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 def test_every_word_of_a_plan_has_its_step() -> None:
     faults = {*FAULTS, *RECEIVER_FAULTS, *MONITORING_FAULTS, *ACTING_FAULTS, *EGRESS_FAULTS}
-    assert STEPS.keys() == ACTIONS.keys() | faults | {MEASURE}
+    assert STEPS.keys() == ACTIONS.keys() | faults | {MEASURE, AGENT}
 
 
 def test_shrinking_keeps_exactly_what_is_needed() -> None:

@@ -94,17 +94,17 @@ def translated(webhook: WebhookEvent) -> TranslatedWebhook | None:
 )
 def test_each_webhook_says_what_happened_when_and_in_which_room(name: str, words: WebhookReport):
     webhook = event(name, created_at=CREATED_AT, participant=ANNA, track=MICROPHONE)
-    assert translated(webhook) == TranslatedWebhook("lobby", "RM_1", words)
+    assert translated(webhook) == TranslatedWebhook("lobby", "RM_1", words, webhook.id)
 
 
 def test_a_room_tells_when_it_was_created_to_the_millisecond_if_the_server_does():
     def room(**fields: Any) -> WebhookEvent:
         room = models.Room(sid="RM_1", name="lobby", metadata="m", **fields)
-        return event("room_started", created_at=CREATED_AT, room=room)
+        return event("room_started", id="EV_1", created_at=CREATED_AT, room=room)
 
     def report(created_at: float | None) -> TranslatedWebhook:
         return TranslatedWebhook(
-            "lobby", "RM_1", WebhookRoomStarted(AT, CREATED_AT, created_at, "m")
+            "lobby", "RM_1", WebhookRoomStarted(AT, CREATED_AT, created_at, "m"), "EV_1"
         )
 
     assert translated(room(creation_time=9, creation_time_ms=9250)) == report(9.25)
