@@ -287,7 +287,8 @@ class LeaseKeeper(LeaseView):
         self._succession.drop(sid)
         stored = lease.stored
         if stored is None:
-            if journal is None or journal.ended:
+            # A session that ended before any of it was stored is fenced.
+            if journal is None or (journal.ended and journal.number not in self._fenced):
                 self._numbers[sid] = lease.session
             else:
                 self._fenced.discard(journal.number)

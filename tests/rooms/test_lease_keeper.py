@@ -92,10 +92,14 @@ async def test_a_worker_hands_nothing_over_where_all_others_drain(scene: KeeperS
     assert keeper.owned == {"RM_1"}
 
 
+@pytest.mark.parametrize("ended", [False, True])
 async def test_a_session_takes_the_number_that_the_lease_of_its_room_has(
-    scene: KeeperScene,
+    scene: KeeperScene, ended: bool
 ) -> None:
-    """The job began it before the database answered, or after an earlier job came to nothing."""
+    """The job began it before the database answered, or after an earlier job came to nothing.
+
+    It may have ended before any of it could be stored.
+    """
     leases: Any = SimulatedLeases(scene.database.connect("ada", 0.0))
     lease = await leases.acquire("atlas", "RM_1")
     assert isinstance(lease, RoomLease)
@@ -111,6 +115,8 @@ async def test_a_session_takes_the_number_that_the_lease_of_its_room_has(
     )
     began = SessionBegan(5.0, "atlas", "RM_1", (), "ada", "watcher", None, None)
     journal = Journal.begin(began, backlog)
+    if ended:
+        journal.end(5.5, "room_finished")
     table.add_idle(journal)
     assert journal.number != lease.session
     backlog.fence([journal.number])
