@@ -94,9 +94,12 @@ class TextKeeper:
             self.counts.dropped += 1
             return
         self._waiting_bytes += length
+        # The retention begins at the text's time: one of a clock that is ahead would stay longer.
+        now = self._trusted_clock()
         self._waiting.append(
             evolve(
                 text,
+                at=text.at if now is None else min(text.at, now),
                 text=masked,
                 identity=cut_identity(text.identity),
                 item=cut_identity(text.item),

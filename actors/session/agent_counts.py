@@ -175,6 +175,8 @@ def with_final_usage(run: AgentRun, models: Sequence[ModelUsage]) -> AgentRun:
     usage, earlier = {**run.usage}, {**run.earlier_usage}
     for one in map(_possible_amounts, models[:MAX_MODELS]):
         known = total_usage(run).get(one.key)
+        if one.key not in usage and len(usage) >= MAX_MODELS:
+            continue
         if known is None or sum(one.amounts.values()) >= sum(known.amounts.values()):
             usage[one.key] = one
             earlier.pop(one.key, None)

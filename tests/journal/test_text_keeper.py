@@ -81,6 +81,14 @@ async def test_only_the_kinds_with_a_retention_are_stored() -> None:
     assert stage.store.texts == [TEXT]
 
 
+async def test_a_text_of_a_clock_that_is_ahead_is_kept_no_longer() -> None:
+    stage = Stage()
+    keeper = stage.keeper()
+    keeper.add(evolve(TEXT, at=1e9))
+    await keeper.flush()
+    assert stage.store.texts == [evolve(TEXT, at=7.0)]
+
+
 async def test_texts_are_masked_and_then_cut() -> None:
     stage = Stage()
     keeper = stage.keeper()

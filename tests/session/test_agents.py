@@ -22,7 +22,7 @@ from actors.session.agent_reports import (
     ModelUsage,
     UserActivity,
 )
-from actors.session.agent_run import MAX_ITEMS, MAX_SAMPLE, AgentRun, DelaySample
+from actors.session.agent_run import MAX_ITEMS, MAX_MODELS, MAX_SAMPLE, AgentRun, DelaySample
 from actors.session.codec import decode_state, encode_state
 from tests.session.session_story import T0, Story, as_json, clock, microphone, names, person
 
@@ -158,6 +158,17 @@ def test_each_item_counts_once_also_after_the_agent_left_and_in_its_report() -> 
     assert (run["turns"], run["tool_calls"], run["version"]) == (3, 1, "1.8.9")
     assert run["usage"] == {"llm": {"x/y": {"input_tokens": 7}}}
     assert (run["close_reason"], run["delay"]["p95"]) == ("user_initiated", 0.7)
+
+
+def test_a_run_has_so_many_models_however_many_its_uploads_name() -> None:
+    story = AgentStory()
+    for upload in range(3):
+        models = tuple(
+            ModelUsage("llm", "p", f"{upload} {number}", {"input_tokens": 1.0})
+            for number in range(MAX_MODELS)
+        )
+        story.receive(AgentReport(T0 + 2 + upload, "AJ_1", models=models))
+    assert len(story.run["usage"]["llm"]) == MAX_MODELS
 
 
 def test_a_report_of_a_job_that_nobody_watched_makes_a_run() -> None:

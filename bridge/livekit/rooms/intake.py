@@ -204,17 +204,22 @@ class Intake(sdk_events.TranslationContext):
             self._put_above_limit(queue, item)
 
     def _take_part(self, event: room_pb2.RoomEvent, name: str) -> None:
-        is_agents = name == HEADER and event.stream_header_received.header.topic in (
-            self._agent_topics
-        )
-        if is_agents or self.agents is not None:
-            self._listener().take_part(self._clock(), event, name)
+        if name == HEADER:
+            if event.stream_header_received.header.topic in self._agent_topics:
+                self._listener().take_part(self._clock(), event, name)
+        elif self.agents is not None:
+            self.agents.take_part(self._clock(), event, name)
 
     def _is_taken(self, at: float, event: room_pb2.RoomEvent, name: str) -> bool:
-        """True for a stream of an agent, which has no reader of the SDK."""
-        if getattr(event, name).reader.info.topic not in self._agent_topics:
+        """True for a stream that the SDK's Room does not get: one of an agent, or one that nobody
+        reads.  A transcription opens one for every few words, which would wake the trio thread."""
+        topic = getattr(event, name).reader.info.topic
+        if topic in self._agent_topics:
+            return self._listener().is_taken(at, event, name)
+        if streams.is_message(topic):
             return False
-        return self._listener().is_taken(at, event, name)
+        streams.discard(event, name)
+        return True
 
     def _listener(self) -> AgentListener:
         """The listener to agents, made when it is needed.  Called on any thread."""

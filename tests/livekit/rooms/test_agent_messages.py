@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.agent_pb import agent_session as pb
-from livekit.rtc._proto import room_pb2
+from livekit.rtc._proto import ffi_pb2, room_pb2
 
 from actors.journal.conversation_texts import ConversationText, TextKind
 from actors.rooms.agent_texts import AgentTexts
@@ -30,6 +31,7 @@ from bridge.livekit.rooms import agent_streams, seams
 from bridge.livekit.rooms.agent_listener import MOST_WAITING, AgentListener, Arrival, Sender
 from bridge.livekit.rooms.agent_speech import AgentSpeech, RoomName
 from bridge.livekit.rooms.agent_streams import AgentStream, AgentStreams
+from bridge.livekit.rooms.intake import Intake
 from bridge.livekit.rooms.room_connection import RoomConnection
 from tests.livekit.rooms.room_stage import RealStage, Recorder
 
@@ -395,3 +397,27 @@ def test_without_a_taker_of_texts_no_transcription_is_read() -> None:
     one.kinds = {"alice": "other"}
     one.stream(transcription("alice", "hello", "SG_1", final=True))
     assert one.taken == 0
+
+
+class CountedQueue(list[Any]):
+    """Stands for a room's queue: each item in it wakes the trio thread."""
+
+    put = list[Any].append
+
+
+def test_streams_that_nobody_reads_wake_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped, queue = list[object](), CountedQueue()
+    monkeypatch.setattr(seams, "drop", dropped.append)
+    inbox: Any = SimpleNamespace(queue=lambda _take, _merge: queue)
+    unused: Any = None
+    intake = Intake(
+        unused, identity="", inbox=inbox, clock=lambda: NOW, drive=unused, follow_up=unused,
+        is_renewal=unused, fault=unused, log_payloads=False,
+    )  # fmt: skip
+    for topic in ("lk.transcription", "lk.transcription", "lk.chat", "lk.other", "news"):
+        came = ffi_pb2.FfiEvent()
+        info = came.room_event.text_stream_opened.reader.info
+        info.topic = topic
+        intake.arrived(came)
+    topics = [one.room_event.text_stream_opened.reader.info.topic for _, _, one in queue]
+    assert (topics, len(dropped), intake.agents) == (["lk.chat", "news"], 3, None)
