@@ -20,6 +20,7 @@ from bridge.livekit.endpoint import BadUrl, Endpoint
 from bridge.output.durations import UNITS, setting_duration
 from bridge.output.harmless import harmless
 from bridge.output.text import did_you_mean, plain
+from bridge.postgres.database_url import has_readable_credentials
 
 T = TypeVar("T")
 Parser = Callable[[object], T]
@@ -185,6 +186,11 @@ def database_url(value: object) -> str:
     given = text(value)
     if not re.match(r"(postgresql|postgres)://[^\s]+$", given) or not _is_url(given):
         raise BadValue("is not a database; give postgresql://USER:PASSWORD@HOST/NAME")
+    if not has_readable_credentials(given):
+        raise BadValue(
+            "has a user, password or host that cannot be read; in user and password write / as "
+            "%2F, # as %23, ? as %3F, @ as %40 and : as %3A"
+        )
     return given
 
 

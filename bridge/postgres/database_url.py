@@ -5,10 +5,27 @@ This module imports no driver: settings and logs use it for every user.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 _SECRET_PARAMETERS: Final = frozenset({"password", "sslpassword"})
+_HOSTS: Final = re.compile(r"(?:(?:\[[^\]]*\]|[^:,\[\]]*)(?::\d*)?(?:,|$))*")
+
+
+def has_readable_credentials(url: str) -> bool:
+    """True if a password can only be where `shown_url` and `secrets_of_url` look for it.
+
+    PostgreSQL reads one with `#` or `?` in it too, and repeats one with `/` in its error.
+    """
+    parts = urlsplit(url)
+    parameters = parts.query.split("&") if parts.query else []
+    return (
+        _HOSTS.fullmatch(parts.netloc.rpartition("@")[2]) is not None
+        and "@" not in parts.path
+        and "#" not in url
+        and all("=" in one and "@" not in one.partition("=")[0] for one in parameters)
+    )
 
 
 def shown_url(url: str) -> str:
