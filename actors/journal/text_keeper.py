@@ -109,8 +109,15 @@ class TextKeeper:
         self._work.set()
 
     def redact(self, room_sid: str, job_id: str) -> None:
-        """The agent asks for redaction: drop what is stored of this run, and what will come."""
-        run = (room_sid, job_id)
+        """The agent asks for redaction: drop what is stored of this run, and what will come.
+
+        Texts of the room whose job is not known may be of this run, so they go too: an agent may
+        choose an identity that does not name its job.
+        """
+        for job in (job_id, ""):
+            self._redact((room_sid, job))
+
+    def _redact(self, run: tuple[str, str]) -> None:
         if run in self._redacted:
             return
         self._redacted[run] = None

@@ -113,6 +113,19 @@ async def test_a_run_that_asks_for_redaction_has_no_text_before_and_after() -> N
     assert stage.store.texts == [other]
 
 
+async def test_redaction_takes_texts_of_the_room_whose_job_is_not_known() -> None:
+    stage = Stage()
+    keeper = stage.keeper()
+    custom, elsewhere = evolve(TEXT, job_id=""), evolve(TEXT, room_sid="RM_b", job_id="")
+    keeper.add(custom)
+    keeper.add(elsewhere)
+    await keeper.flush()
+    keeper.redact("RM_a", "AJ_1")
+    keeper.add(evolve(custom, item="item_2"))
+    await keeper.flush()
+    assert stage.store.texts == [elsewhere]
+
+
 async def test_what_waits_for_a_failing_store_is_bounded_and_the_log_has_no_text() -> None:
     stage = Stage(store=MemoryTexts(fails=True))
     keeper = stage.keeper()
