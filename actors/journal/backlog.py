@@ -163,7 +163,7 @@ class Backlog:
         self._changed: dict[int, ChangedSession] = {}
         self._taken: tuple[ChangedSession, ...] = ()
         """Those whose checkpoints are in flight."""
-        self._last_number = 0
+        self._last_number = -1
         self._releases: dict[int, RowSource] = {}
         """Sessions whose lease ends with the next batch."""
         self._fenced: set[int] = set()
@@ -171,8 +171,12 @@ class Backlog:
         """Sessions that another worker writes: nothing of them is taken any more."""
 
     def number(self, at: float) -> int:
-        """A key for a new session that no earlier run gave: microseconds, made unique."""
-        self._last_number = max(self._last_number + 1, int(at * 1e6))
+        """A key for a new session that no earlier run gave: microseconds, made unique.
+
+        It is odd.  A database that workers share gives even ones (`RoomLease.session`), so a
+        session in memory never has the number that the database gives to another one.
+        """
+        self._last_number = max(self._last_number + 2, int(at * 1e6) | 1)
         return self._last_number
 
     @property

@@ -83,7 +83,8 @@ class RoomLease:
     room: str
     room_sid: str
     session: int
-    """The number for the journal: that of the stored session, or of a new one."""
+    """The number for the journal: that of the stored session, or of a new one.  The number of a
+    new one is that of `acquire`, or an even one: see `Backlog.number`."""
     stored: StoredSession | None
     """The session as of the former owner's last batch, also if it ended.  None: it is new."""
     former: str | None = None

@@ -194,9 +194,11 @@ class SimulatedDatabase:
 
     def number(self, wanted: int | None) -> int:
         """A number for a new session."""
-        number = int(self.now() * 1e6) if wanted is None else wanted
+        number = wanted
+        if number is None or number in self._numbers:
+            number = int(self.now() * 1e6) & ~1  # Even: see `Backlog.number`.
         while number in self._numbers:
-            number += 1
+            number += 2
         self._numbers.add(number)
         return number
 

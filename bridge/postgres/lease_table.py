@@ -22,7 +22,7 @@ from actors.journal.room_leases import (
     WorkerStatus,
 )
 from bridge.postgres.postgres_epochs import end_epochs, epoch_over, fence, valid_epochs
-from bridge.postgres.postgres_ownership import TAKE, Lease, free_keys
+from bridge.postgres.postgres_ownership import TAKE, Lease, free_keys, other_key
 from bridge.postgres.postgres_run import PostgresRun
 from bridge.postgres.postgres_schema import LONGEST_SID
 from bridge.postgres.postgres_statements import SEEN_UNTIL
@@ -50,8 +50,9 @@ _ROW: Final = """
     """
 _HAS_OWNER: Final = """EXISTS (SELECT 1 FROM workers
     WHERE worker = room_leases.owner AND workers.epoch = room_leases.epoch)"""
-_WORKERS: Final = 1_000
-"""Each worker gives numbers to new sessions that have another rest when divided by this."""
+_STEP: Final = 1_000
+"""Each worker gives numbers to new sessions that have another rest when divided by this.  All are
+even: see `Backlog.number`."""
 _OTHER_OWNER: Final = """
     SELECT 1 FROM room_leases JOIN workers ON worker = owner AND workers.epoch = room_leases.epoch
     WHERE room_sid = %s AND worker != %s AND expires > now()
@@ -240,14 +241,14 @@ class LeaseTable:
             return RoomLease(row.room, row.sid, key, None)
         session = resumed.get(key)
         if session is None:  # It cannot be read: the room's next session begins.
-            (key,) = free_keys(self._db, key)
+            key = other_key(self._db, key)
             self._db.execute(
                 "UPDATE room_leases SET session = %s WHERE room_sid = %s", (key, row.sid)
             )
             return RoomLease(row.room, row.sid, key, None)
         number = key
         while number in self._run.keys:  # A session of this worker has that number in memory.
-            number += 1
+            number = other_key(self._db, number)
         if number != key:
             self._run.keys[number] = key
         seen_until, silent_for = former.alive_at, former.silent_for
@@ -276,13 +277,15 @@ class LeaseTable:
         if not count:
             return []
         if wanted is not None:
-            return free_keys(self._db, self._run.key(wanted), count)
+            key = self._run.key(wanted)
+            if free_keys(self._db, key) == [key]:
+                return [key]
         row: Any = self._db.execute(
             "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
         ).fetchone()
         # Workers that ask at once, and do not see each other's numbers yet, get different ones.
-        first = row[0] - row[0] % _WORKERS + self._run.worker % _WORKERS
-        return free_keys(self._db, first, count, _WORKERS)
+        first = row[0] - row[0] % _STEP + 2 * self._run.worker % _STEP
+        return free_keys(self._db, first, count, _STEP)
 
     def release(self, sids: Collection[str]) -> None:
         """See `RoomLeases`."""

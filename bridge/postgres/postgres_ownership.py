@@ -235,6 +235,12 @@ def free_keys(db: Database, key: int, count: int = 1, step: int = 1) -> list[int
     return [number for (number,) in rows]
 
 
+def other_key(db: Database, key: int) -> int:
+    """A number that no session has, near this one.  It is even: see `Backlog.number`."""
+    (number,) = free_keys(db, (key | 1) + 1, step=2)
+    return number
+
+
 def _give_key(db: Database, run: PostgresRun, session: int) -> int:
-    (run.keys[session],) = free_keys(db, run.key(session))
+    run.keys[session] = other_key(db, run.key(session))
     return run.keys[session]

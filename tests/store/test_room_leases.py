@@ -210,6 +210,19 @@ async def test_a_session_that_began_without_a_lease_is_acquired_by_its_first_bat
     assert await b.leases.acquire("atlas", "RM_1") is None
 
 
+async def test_the_database_gives_no_number_that_a_session_without_a_lease_can_have(
+    cluster: Cluster,
+) -> None:
+    """A session that begins without a lease, and waits for it, shares its number with no other."""
+    a, b = await cluster.start("a"), await cluster.start("b")
+    of_a = Backlog().number(T0)
+    assert (await acquired(a, "RM_1", of_a)).session == of_a
+    leases = [await acquired(a, "RM_2"), await acquired(b, "RM_3"), await acquired(b, "RM_4", of_a)]
+    for lease in leases:
+        for microseconds in range(-3, 4):
+            assert Backlog().number((lease.session + microseconds) / 1e6) != lease.session
+
+
 async def test_a_new_session_gets_a_number_that_no_other_one_has(cluster: Cluster) -> None:
     a, b = await cluster.start("a"), await cluster.start("b")
     _, first = await watched(a)
