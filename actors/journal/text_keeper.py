@@ -1,8 +1,8 @@
 """The service that keeps texts of conversations: from those who hear them to their store.
 
-`add` waits for nothing, so whoever hears a text may call it anywhere in the loop.  What waits is
-bounded; beyond that texts are counted and dropped.  A store that fails is tried again, and delays
-nobody.  Texts reach no log: only their numbers do.
+`add` waits for nothing, and may be called anywhere in the loop.  What waits is bounded; beyond that
+texts are counted and dropped.  A store that fails is tried again, and delays nobody.  Texts reach
+no log: only their numbers do.
 """
 
 from __future__ import annotations

@@ -85,8 +85,9 @@ class SpanFiles:
         for written_at, size, path in sorted(files, reverse=True):
             left -= size
             if left < 0 or now - written_at > self.keep:
-                path.unlink(missing_ok=True)
-                removed += 1
+                with suppress(OSError):  # It is tried again a minute later.
+                    path.unlink()
+                    removed += 1
         return removed
 
     def _path(self, room_sid: str, job_id: str) -> Path | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -20,6 +23,7 @@ from bridge.uploads.report_form import (
     boundary_of,
 )
 from bridge.uploads.report_reader import audio_start, read_report
+from bridge.uploads.span_files import FOLDER, SpanFiles
 from bridge.uploads.trace_reader import MOST_SPAN_BYTES, MOST_SPANS, read_traces
 from bridge.uploads.upload_desk import Upload
 from bridge.uploads.upload_facts import (
@@ -412,3 +416,14 @@ def test_only_a_form_has_a_boundary():
         "multipart/form-data; boundary=",
     ):
         assert boundary_of(other) is None  # fmt: skip
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_other_one(tmp_path: Path) -> None:
+    files = SpanFiles(tmp_path, keep=60.0, most_bytes=MIB)
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    (folder / "RM_a.AJ_1.jsonl").write_bytes(b"[]\n")
+    (folder / "RM_b.AJ_1.jsonl").mkdir()  # It is no file, so it cannot be removed as one.
+    os.utime(folder / "RM_a.AJ_1.jsonl", (1.0, 1.0))
+    assert files.prune(time.time() + 120) == 1
+    assert [one.name for one in folder.iterdir()] == ["RM_b.AJ_1.jsonl"]

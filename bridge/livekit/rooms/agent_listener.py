@@ -119,7 +119,7 @@ class AgentListener:
                     self._usage[stream.identity] = at, packet
                 return
         elif not message.HasField("response"):
-            return  # A request, of whoever it is, or sound of a console.
+            return  # A request of anybody, or sound of a console.
         self._put(at, packet)
 
     # ------------------------------------------------------------ on the trio thread
