@@ -46,9 +46,9 @@ class BanList:
         return ban if ban is not None and ban.until > now else None
 
     def learn(self, room: str, bans: Mapping[str, Ban]) -> None:
-        """Add the bans that a session imposed."""
+        """Add the bans that a session imposed.  Of two bans of somebody the longer one holds."""
         of = self._rooms.get(room, {})
-        new = {one: ban for one, ban in bans.items() if of.get(one) != ban}
+        new = {one: ban for one, ban in bans.items() if one not in of or of[one].until < ban.until}
         if not new:
             return
         if room not in self._rooms and len(self._rooms) >= MOST_ROOMS:
