@@ -7,7 +7,8 @@ waits, bounded, until the kind of the sender is known.  It may also come after t
 The usage of models comes at least once a second, as running totals.  The newest one waits, and
 comes with the next turn of the agent, or when the agent leaves.
 
-`take_part` and `is_taken` run on native threads, everything else on the trio thread.
+`take_part` and `is_taken` run on native threads, which may call `kind_of`.  Everything else runs on
+the trio thread.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ _WITH_TEXTS: Final = frozenset({AGENT_SESSION, TRANSCRIPTION})
 
 def topics_of(speech: AgentSpeech | None) -> frozenset[str]:
     """The topics that are listened to."""
-    return _NUMBERS if speech is None else _WITH_TEXTS
+    return _WITH_TEXTS if speech is not None and speech.keeps_speech else _NUMBERS
 
 
 class AgentListener:
@@ -115,12 +116,19 @@ class AgentListener:
             if kind in _UNUSED:
                 return
             if kind == "session_usage_updated":
-                if packet.size <= MOST_USAGE and len(self._usage) < MOST_WAITING:
-                    self._usage[stream.identity] = at, packet
+                self._keep_usage(at, packet)
                 return
         elif not message.HasField("response"):
             return  # A request of anybody, or sound of a console.
         self._put(at, packet)
+
+    def _keep_usage(self, at: float, packet: AgentPacket) -> None:
+        """Totals of people take no place.  Those of an agent with the identity of a person who just
+        left come again within a second."""
+        if packet.size > MOST_USAGE or self._kind_of(packet.identity) == "other":
+            return
+        if packet.identity in self._usage or len(self._usage) < MOST_WAITING:
+            self._usage[packet.identity] = at, packet
 
     # ------------------------------------------------------------ on the trio thread
 

@@ -54,6 +54,8 @@ class AgentSpeech:
 
     def __init__(self, texts: AgentTexts, where: Callable[[], RoomName]) -> None:
         self._texts = texts
+        self.keeps_speech: Final = texts.keeps("speech")
+        """Without it nobody needs the live transcription."""
         self._where = where
         self._user = ""
         """The person who talked last to an agent."""

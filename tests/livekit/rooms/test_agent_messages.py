@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +11,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from livekit.protocol.agent_pb import agent_session as pb
 from livekit.rtc._proto import ffi_pb2, room_pb2
 
-from actors.journal.conversation_texts import ConversationText, TextKind
+from actors.journal.conversation_texts import (
+    SPOKEN_KINDS,
+    TOOL_KINDS,
+    ConversationText,
+    TextKind,
+)
 from actors.rooms.agent_texts import AgentTexts
 from actors.session.agent_reports import (
     AgentActivityReported,
@@ -246,6 +251,16 @@ def test_the_last_messages_of_an_agent_that_left_count_and_those_of_a_person_do_
     assert [one.models[0].amounts["input_tokens"] for one in totals] == [5]
 
 
+def test_totals_that_people_send_take_no_place() -> None:
+    one = Listened()
+    people = [f"person-{number}" for number in range(MOST_WAITING)]
+    one.kinds = {AGENT: "agent", **dict.fromkeys(people, "other")}
+    for who in (*people, AGENT, AGENT):
+        one.send(who, usage(5))
+    one.send(AGENT, item(1))
+    assert [type(it) for it in one.events] == [AgentTurnReported, AgentUsageReported]
+
+
 def streams(limit: int = agent_streams.MOST_BYTES) -> tuple[AgentStreams, list[AgentStream]]:
     done = list[AgentStream]()
     return AgentStreams(frozenset({TOPIC}), lambda _, stream: done.append(stream)), done
@@ -316,11 +331,12 @@ def test_calls_of_an_older_agent_count_once_each() -> None:
 class Texts(AgentTexts):
     """Takes texts as the keeper does."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Collection[TextKind] = (*SPOKEN_KINDS, *TOOL_KINDS)) -> None:
+        self.kinds = kinds
         self.texts: list[ConversationText] = []
 
     def keeps(self, kind: TextKind) -> bool:
-        return bool(kind)
+        return kind in self.kinds
 
     def add(self, text: ConversationText) -> None:
         self.texts.append(text)
@@ -392,11 +408,12 @@ def test_texts_of_an_agent_whose_clock_is_wrong_have_our_times() -> None:
     assert [round(one - NOW, 2) for one in (text.at, text.ended_at)] == [-1.99, 0.01]
 
 
-def test_without_a_taker_of_texts_no_transcription_is_read() -> None:
-    one = Listened()
-    one.kinds = {"alice": "other"}
-    one.stream(transcription("alice", "hello", "SG_1", final=True))
-    assert one.taken == 0
+def test_without_a_taker_of_speech_no_transcription_is_read() -> None:
+    tools = AgentSpeech(Texts(TOOL_KINDS), lambda: RoomName("room", "RM_1"))
+    for one in (Listened(), Listened(tools)):
+        one.kinds = {"alice": "other"}
+        one.stream(transcription("alice", "hello", "SG_1", final=True))
+        assert one.taken == 0
 
 
 class CountedQueue(list[Any]):
