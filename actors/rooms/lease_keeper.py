@@ -232,14 +232,30 @@ class LeaseKeeper(LeaseView):
             journal = self._journal(sid)
             name = "" if journal is None else journal.state.room
             self._owned.setdefault(sid, LeasedRoom(name, now))
-        over = {sid: self._journal(sid) for sid in before - renewal.rooms}
-        for sid in over:
-            self._owned.pop(sid, None)
-        # The lease of a session that has ended is over with it.
-        self._lose([sid for sid, one in over.items() if one is not None and not one.ended])
+        if over := sorted(before - renewal.rooms):
+            self._lose_or_write(over, await self._leases.owners(over))
         self._leave_some(renewal.ready & before)
         await self._give_up_unwatched(renewal.overdue & before)
         await self._give_up_unused(now)
+
+    def _lose_or_write(self, room_sids: Iterable[str], owners: Mapping[str, str]) -> None:
+        """We did not own these rooms any more.  Lose those with an open session that others own.
+
+        The lease of a session that ends is over with it.  The session may go on since.  Its next
+        batch acquires the room again, or is fenced.
+        """
+        lost = list[str]()
+        for sid in room_sids:
+            owner, journal = owners.get(sid), self._journal(sid)
+            if owner != self._worker:
+                self._owned.pop(sid, None)
+            if journal is None or journal.ended or owner == self._worker:
+                continue
+            if owner is None:
+                self._backlog.rewrite((journal,), journal.state.last_at, rows_are_kept=True)
+            else:
+                lost.append(sid)
+        self._lose(lost)
 
     def _leave_some(self, room_sids: Collection[str]) -> None:
         """Leave rooms whose successors are inside: few at a time, so that each gap is short."""

@@ -125,3 +125,35 @@ async def test_a_session_takes_the_number_that_the_lease_of_its_room_has(
         await keeper.run()
     assert journal.number == lease.session
     assert {row.session for row in backlog.take(6.0).rows} == {lease.session}
+
+
+async def test_a_session_that_goes_on_soon_after_its_end_is_not_lost(scene: KeeperScene) -> None:
+    """Its lease ended with it, and the batch that acquires the room again is not written yet."""
+    archive = scene.database.connect("ada", 0.0)
+    table, backlog, orders = RoomTable(), Backlog(), list[Any]()
+    keeper = LeaseKeeper(
+        SimulatedLeases(archive),
+        table,
+        backlog,
+        orders.append,
+        worker="ada",
+        status=lambda: WorkerStatus("ada", "1"),
+        announce=lambda _, /, **__: None,
+    )
+    assert await keeper.acquire("atlas", "RM_1")
+    began = SessionBegan(5.0, "atlas", "RM_1", ("job-1",), "ada", "watcher", None, None)
+    journal = Journal.begin(began, backlog, keeper.session_number("RM_1"))
+    journal.end(6.0, "disconnected")
+    table.add_idle(journal)
+    await archive.write(backlog.take(6.0))
+    backlog.done()
+    journal.attach(6.5, "job-2", "ada")
+    assert table.remove_idle("RM_1") is journal
+    table.add_idle(journal)
+    await keeper.renew()
+    assert orders == []
+    await archive.write(backlog.take(7.0))
+    backlog.done()
+    await keeper.renew()
+    assert keeper.owned == {"RM_1"}
+    assert scene.database.disk.session(journal.number).state == journal.state
