@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Final, Protocol, final
+from typing import Final, Protocol, final, get_args
 
 import trio
 from attrs import define, evolve, field
@@ -31,6 +31,7 @@ from actors.session import (
     SessionState,
     TimelineEntry,
 )
+from actors.session.agent_reports import AgentMessage
 from actors.session.codec import encode_entries, encode_record
 
 MOST_BYTES: Final = 64 << 20
@@ -47,6 +48,9 @@ CHECKPOINT_AGE: Final = 20.0
 
 _URGENT: Final = frozenset({SessionBegan, SessionContinued, SessionEnded})
 """Records after which a checkpoint is due at once."""
+_UNHURRIED: Final = frozenset(get_args(AgentMessage))
+"""Records that wait for the next batch, a heartbeat at most: an agent sends one a second, and each
+would be a transaction of its own."""
 
 
 class RowSource(Protocol):
@@ -210,7 +214,7 @@ class Backlog:
             changed.rows += 1
             changed.bytes += cost
             self._append(row, cost)
-        if number not in self._fenced:
+        if number not in self._fenced and record.__class__ not in _UNHURRIED:
             self.has_work.set()
         return len(body) + len(encoded)
 

@@ -23,8 +23,10 @@ from actors.session import (
     WebhookJoined,
     WebhookRoomFinished,
 )
+from actors.session.agent_reports import AgentUserReported
 from actors.simulation.plan import Plan
 from actors.simulation.simulated_disk import UNREADABLE, SimulatedDisk
+from actors.simulation.simulated_program import HEARTBEAT
 from actors.simulation.world import T0, World
 
 
@@ -212,6 +214,30 @@ async def test_what_a_session_accepted_is_on_the_disk(stage: World) -> None:
     record = stage.program.table.find_room(room.sid)
     assert record is not None
     assert on_disk(stage, room.sid) == record.journal.state
+
+
+async def test_what_agents_report_waits_for_the_next_batch(
+    stage: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = stage.rooms.room("atlas")
+    stage.assign(room)
+    await trio.sleep(2.0)
+    record = stage.program.table.find_room(room.sid)
+    assert record is not None
+    batches, real = list[Batch](), stage.disk.write
+
+    async def write(batch: Batch) -> None:
+        batches.append(batch)
+        await real(batch)
+
+    monkeypatch.setattr(stage.disk, "write", write)
+    for _ in range(20):
+        record.journal.record(AgentUserReported(T0, "agent-AJ_1", T0, "speaking"))
+        await trio.sleep(0.5)
+    await trio.sleep(HEARTBEAT)
+    written = [len(one.rows) for one in batches if one.rows]
+    assert sum(written) == 20
+    assert len(written) <= 20 * 0.5 / HEARTBEAT + 1
 
 
 async def test_rooms_go_on_while_the_disk_is_full_and_nothing_is_lost(stage: World) -> None:
