@@ -49,8 +49,7 @@ CHECKPOINT_AGE: Final = 20.0
 _URGENT: Final = frozenset({SessionBegan, SessionContinued, SessionEnded})
 """Records after which a checkpoint is due at once."""
 _UNHURRIED: Final = frozenset(get_args(AgentMessage))
-"""Records that wait for the next batch, a heartbeat at most: an agent sends one a second, and each
-would be a transaction of its own."""
+"""Records that wait for the next batch, a heartbeat at most: each would be a transaction."""
 
 
 class RowSource(Protocol):
@@ -262,8 +261,7 @@ class Backlog:
         batch = () if self.in_flight is None else self.in_flight.rows
         taken = Counter(row.session for row in batch)
         for journal in journals:
-            changed = self._changed.setdefault(journal.number, ChangedSession(journal, now))
-            changed.urgent = True
+            self._changed.setdefault(journal.number, ChangedSession(journal, now)).urgent = True
             if not rows_are_kept:
                 share = self._shares.get(journal.number)
                 waiting = taken[journal.number] + (len(share.places) if share else 0)
@@ -297,8 +295,7 @@ class Backlog:
         """
         if journal.number in self._foreign:
             return
-        changed = self._changed.setdefault(journal.number, ChangedSession(journal, now))
-        changed.urgent = True
+        self._changed.setdefault(journal.number, ChangedSession(journal, now)).urgent = True
         self._releases[journal.number] = journal
         self.has_work.set()
 
