@@ -96,7 +96,10 @@ class Machines:
     def __enter__(self) -> Self:
         redis, programs = find_redis(), find_postgres()
         if redis is None or programs is None:
-            raise ServerError("this needs a Redis and a PostgreSQL: see docs/testing.md")
+            raise ServerError(
+                "this needs a Redis and a PostgreSQL: name them by ROOM_ACTORS_REDIS_SERVER and "
+                "ROOM_ACTORS_POSTGRES_BIN (bin/test brings both: see README, Tests)"
+            )
         enter = self._stack.enter_context
         address = enter(PrivateRedis.start(redis, self.folder / "redis")).address
         self.postgres = enter(
