@@ -50,7 +50,8 @@ def test_a_worker_that_writes_after_its_lease_breaks_one_owner(
         return True
 
     monkeypatch.setattr(SimulatedDatabaseArchive, "_admits", admit)
-    outcome = play(ClusterFault("cut_from_database", 0, 15.0))
+    cut = [ClusterFault("cut_from_database", n, 15.0 + n) for n in range(2)]
+    outcome = play(*cut)
     assert "one owner" in laws_broken(outcome)
 
 
