@@ -210,18 +210,36 @@ class TrackMeasurer:
         self._chosen = chosen = frozenset((*going_on, *more)[: self._plan.budget])
         subscriptions.receive(PURPOSE, chosen, participants)
         if chosen <= wanted:
-            return _base(before, after)
+            return self._base(before, after)
         await asyncio.sleep(self._plan.skip)
         fresh = await self._read()
         if not chosen <= fresh.keys():  # Subscriptions take a moment longer.
             await asyncio.sleep(2 * self._plan.skip)
             fresh = await self._read()
-        old = _base(before, after)
+        old = self._base(before, after)
         # A track that was measured goes on from where it was read, a new one from here.  Counters
         # of a track that is not subscribed yet will begin at zero.
         goes_on = {sid: one for sid, one in old.items() if sid in wanted}
         zero = evolve(ZERO, at=self._loop.time())
         return {**dict.fromkeys(chosen, zero), **fresh, **goes_on}
+
+    def _base(self, before: Reading | None, after: Reading) -> Reading:
+        """The next window's begin.
+
+        A late packet makes the count of lost ones smaller: those that are counted stay the base, so
+        that the sum over all windows is right.  A track of which nothing has come yet has no
+        counters: they will begin at zero.
+        """
+        if before is None:
+            return after
+        counters = dict(after)
+        for sid, old in before.items():
+            new = counters.get(sid)
+            if new is None and not old.packets and sid in self._chosen:
+                counters[sid] = evolve(old, at=self._loop.time())
+            elif new is not None and new.packets >= old.packets and new.lost < old.lost:
+                counters[sid] = evolve(new, lost=old.lost)
+        return counters
 
     # ------------------------------------------------------------ both
 
@@ -262,16 +280,3 @@ class TrackMeasurer:
         except Exception as exc:  # noqa: BLE001  counted and logged
             self._room.fault(name, exc)
             return None
-
-
-def _base(before: Reading | None, after: Reading) -> Reading:
-    """The next window's begin.  A late packet makes the count of lost ones smaller: those that
-    are counted stay the base, so that the sum over all windows is right."""
-    if before is None:
-        return after
-    counters = dict(after)
-    for sid, old in before.items():
-        new = counters.get(sid)
-        if new is not None and new.packets >= old.packets and new.lost < old.lost:
-            counters[sid] = evolve(new, lost=old.lost)
-    return counters

@@ -138,6 +138,8 @@ class FakeRoom:
         self.faults: list[str] = []
         self.readings = 0
         self.fail: Callable[[], None] = lambda: None
+        self.silent = 0
+        """Readings in which no track has counters: nothing was received yet."""
 
     def _pause(self, publication: Any) -> None:
         publication.switches.append(False)
@@ -149,7 +151,7 @@ class FakeRoom:
         self.readings += 1
         self.fail()
         found: list[RtcStats] = []
-        for participant in self.people.values():
+        for participant in self.people.values() if self.readings > self.silent else ():
             for sid in participant.track_publications:
                 stats = RtcStats()
                 stats.inbound_rtp.inbound.track_identifier = sid
@@ -259,6 +261,14 @@ def test_a_track_that_ends_between_two_windows_has_a_last_one() -> None:
     asyncio.run(room.run(evolve(ALL, read_every=0.001, look=0.001, interval=0.02), over))
     packets = sum(window.packets for event in room.windows for window in event.windows)
     assert packets == 50 * (last - 2), "from the reading after its begin to the last one"
+
+
+def test_a_track_of_which_nothing_comes_for_long_is_counted_from_its_first_packet() -> None:
+    """Somebody entered muted.  A track has no counters before its first packet."""
+    room = FakeRoom(*microphones(1))
+    room.silent = 12
+    asyncio.run(room.run(ALL, lambda: bool(room.windows)))
+    assert room.windows[0].windows[0].packets == 50 * (room.silent + 1)
 
 
 def test_a_free_place_of_the_budget_goes_to_a_camera_that_is_subscribed_for_it() -> None:
