@@ -80,7 +80,7 @@ class AgentStatistics(View, frozen=True, kw_only=True):
     delays: Mapping[str, DelayStatistics]
     """Delays by kind: `answer`, and its parts."""
     usage: Mapping[str, Mapping[str, float]]
-    """What its models used: by kind (`llm`, `tts`, `stt`), then by what was counted."""
+    """Totals of its models: by kind (`llm`, `tts`, `stt`), then by unit."""
     days: tuple[AgentDay, ...]
     """The days on which a session with it began, the newest first."""
 
@@ -105,7 +105,7 @@ _DAY_SUMS: Final = ("missing", "turns", "interruptions", "tool_errors", "errors"
 
 @define(eq=False)
 class _Sums:
-    """What was added up."""
+    """The totals."""
 
     sessions: int = 0
     counts: Counter[str] = field(factory=Counter[str])

@@ -165,7 +165,7 @@ class Backlog:
         """The session that has most bytes of them."""
         self._changed: dict[int, ChangedSession] = {}
         self._taken: tuple[ChangedSession, ...] = ()
-        """Those whose checkpoints are in flight."""
+        """Sessions with a checkpoint in flight."""
         self._last_number = -1
         self._releases: dict[int, RowSource] = {}
         """Sessions whose lease ends with the next batch."""

@@ -37,7 +37,7 @@ class ConversationPart:
     kind: PartKind
     speaker: Speaker
     identity: str
-    """Who spoke, wrote or called; empty where only the agent's side is known."""
+    """The identity of the speaker, writer or caller; empty where only the agent's side is known."""
     entry: EntryView | None = None
     """Its numbers; None of a text alone."""
     text: str | None = None
@@ -113,9 +113,9 @@ class ToolCallView(View, frozen=True, kw_only=True):
     result: str
     """How it ended: ok, error or cancelled."""
     arguments: str | None
-    """What the tool got; null where it is not kept (--keep-tool-payloads)."""
+    """The arguments; null where they are not kept (--keep-tool-payloads)."""
     output: str | None
-    """What it gave; null where it is not kept."""
+    """The result; null where it is not kept."""
 
 
 class TurnView(View, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class TurnView(View, frozen=True, kw_only=True):
     delay: Seconds | None
     """Seconds from the end of the user's speech to the begin of the agent's."""
     computed: bool
-    """Whether the delay is computed from the agent's states; else the agent reported it."""
+    """True if the delay is computed from the agent's states; else the agent reported it."""
     first_token: Seconds | None
     """Seconds until the language model's first token."""
     first_byte: Seconds | None
@@ -144,9 +144,9 @@ class TurnView(View, frozen=True, kw_only=True):
     end_of_turn_delay: Seconds | None
     """Seconds from the end of the user's speech until the agent takes its turn."""
     interrupted: bool
-    """Whether somebody interrupted the agent."""
+    """True if somebody interrupted the agent."""
     text: str | None
-    """What was said; null where it is not kept (--keep-transcripts)."""
+    """The text; null where it is not kept (--keep-transcripts)."""
     calls: tuple[ToolCallView, ...]
     """Calls of tools before this answer, since the answer before."""
 

@@ -94,7 +94,7 @@ class WorkerRow:
 
     @property
     def state(self) -> WorkerState:
-        """Whether it runs.  A worker that ends in order drains first; another one is lost."""
+        """True while it runs.  A worker that ends in order drains first; another one is lost."""
         return "running" if self.running else "ended" if self.draining else "lost"
 
 

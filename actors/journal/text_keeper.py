@@ -1,6 +1,6 @@
 """The service that keeps texts of conversations: from those who hear them to their store.
 
-`add` waits for nothing, and may be called anywhere in the loop.  What waits is bounded; beyond that
+`add` waits for nothing, and may be called anywhere in the loop.  The queue is bounded; beyond that
 texts are counted and dropped.  A store that fails is tried again, and delays nobody.  Texts reach
 no log: only their numbers do.
 """
@@ -27,7 +27,7 @@ from actors.journal.text_masks import TextMasks
 from actors.session.texts import cut_identity, cut_name, cut_text, size
 
 MOST_WAITING: Final = 16 << 20
-"""Bytes of texts that wait for the store.  What comes beyond is dropped."""
+"""Bytes of texts that wait for the store.  More is dropped."""
 WRITE_EVERY: Final = 0.5
 """Seconds that texts are gathered before they are written."""
 RETRY_AFTER: Final = 5.0

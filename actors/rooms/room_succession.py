@@ -1,7 +1,7 @@
 """Succession: rooms that draining workers hand over to this one.
 
 A successor enters a room while the owner still watches it, and says so.  Then the owner leaves, and
-its last batch ends its lease.  What the successor recorded until then is not stored.
+its last batch ends its lease.  Records of the successor until then are not stored.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def report_of(body: bytes) -> WebhookReport:
 
 @frozen
 class RelayPorts:
-    """What a relay knows of its program.  All but the last two are quick."""
+    """The parts of the program that a relay uses.  All but the last two are quick."""
 
     take: Take
     knows: Callable[[str], bool]

@@ -1,4 +1,4 @@
-"""What a run counts: turns, calls of tools, errors, usage.  Each function takes a run and returns
+"""The counts of a run: turns, calls of tools, errors, usage.  Each function takes a run and returns
 the next one; entries are added to `entries`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with an agent, found by time: it never came, died, stopped, hangs or says nothing.
+"""Problems of agents, found by time: it never came, died, stopped, hangs or says nothing.
 
 | problem | when |
 |---|---|
@@ -115,7 +115,7 @@ def agent_deadline(state: SessionState) -> float | None:
 
 
 def open_problems(state: SessionState) -> frozenset[AgentProblem]:
-    """What is wrong with the agents of a session now."""
+    """The problems of a session's agents now."""
     agents = state.agents
     if agents is None:
         return frozenset()

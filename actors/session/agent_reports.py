@@ -1,4 +1,4 @@
-"""What an agent reports of itself, without any text: numbers, states and bounded labels.
+"""The reports of an agent, without any text: numbers, states and bounded labels.
 
 An agent of livekit-agents sends its whole session to everybody in the room, on the byte-stream
 topic ``lk.agent.session``.  The bridge makes these events of it.  Texts of speech, arguments
@@ -27,10 +27,10 @@ AGENT_ACTIVITIES: Final[tuple[AgentActivity, ...]] = (
     "thinking",
     "speaking",
 )
-"""What an agent may be doing, by its own word: the values of the attribute ``lk.agent.state``."""
+"""The states of an agent: the values of the attribute ``lk.agent.state``."""
 
 UserActivity: TypeAlias = Literal["speaking", "listening", "away"]
-"""What an agent believes that its user is doing."""
+"""The states of an agent's user, as the agent sees them."""
 
 TurnRole: TypeAlias = Literal["agent", "user"]
 CallResult: TypeAlias = Literal["ok", "error", "cancelled"]
@@ -83,7 +83,7 @@ class AgentCall:
 
 @frozen
 class ModelUsage:
-    """What one model used so far: running totals."""
+    """Running totals of one model."""
 
     kind: UsageKind
     provider: str
@@ -152,7 +152,7 @@ class AgentErrorReported:
 
 @frozen
 class AgentUsageReported:
-    """What the agent's models used so far; the newest replaces those before."""
+    """Running totals of the agent's models; the newest replaces those before."""
 
     at: float
     identity: str
@@ -184,7 +184,7 @@ class AgentDispatchListed:
 
 @frozen
 class AgentReport:
-    """What an agent uploaded about one job (`AgentTurn` and `AgentCall` have the same ids as in
+    """The upload of an agent about one job (`AgentTurn` and `AgentCall` have the same ids as in
     the room).  It fills what the room did not bring, and may come after the session's end."""
 
     at: float
@@ -218,4 +218,4 @@ AgentMessage: TypeAlias = (
     | AgentUsageReported
     | AgentVersionReported
 )
-"""What the bridge makes of messages in the room."""
+"""The messages in the room, in our words."""

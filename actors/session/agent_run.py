@@ -1,4 +1,4 @@
-"""What a session knows of its agents: their runs and their dispatches.
+"""The agents of a session: their runs and their dispatches.
 
 A session without any agent has None in place of a `RoomAgents`, and a store has nothing of it.
 
@@ -45,7 +45,7 @@ CLOCK_TOLERANCE: Final = 0.5
 """Seconds by which an agent's clock may differ from ours before its times are corrected."""
 
 AgentProblem: TypeAlias = Literal["missing", "late", "dead", "stopped", "thinking", "silent"]
-"""What is wrong with an agent (`actors.session.agent_problems`)."""
+"""The problems of an agent (`actors.session.agent_problems`)."""
 
 AgentEnd: TypeAlias = Literal["left", "removed", "room_closed", "crashed", "unknown"]
 """How a run ended.
@@ -256,7 +256,7 @@ def add_amounts(one: ModelUsage | None, other: ModelUsage) -> ModelUsage:
 
 
 def total_usage(run: AgentRun) -> Mapping[str, ModelUsage]:
-    """What a run used in all, by `ModelUsage.key`."""
+    """The usage of a run in all, by `ModelUsage.key`."""
     if not run.earlier_usage:
         return run.usage
     return {key: add_amounts(run.earlier_usage.get(key), one) for key, one in run.usage.items()}

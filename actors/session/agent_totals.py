@@ -1,4 +1,4 @@
-"""What a session's row of a list says of its agents: numbers by the agent's name.
+"""The agents in a session's row of a list: numbers by the agent's name.
 
 Delays are counted by their rounded seconds, because percentiles of several sessions cannot be made
 of the percentiles of each.

@@ -1,4 +1,4 @@
-"""What an agent uploaded about one job, merged into its run: it fills gaps of the room."""
+"""The upload of an agent about one job, merged into its run: it fills gaps of the room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actors.session.timeline_entry import EntryList
 
 
 def on_report(state: SessionState, event: AgentReport, entries: EntryList) -> SessionState:
-    """What an agent uploaded.  A run that was not watched is made of it."""
+    """Merge an upload.  A run that was not watched is made of it."""
     agents = state.agents or RoomAgents()
     run = agents.runs.get(event.job_id)
     if run is None:

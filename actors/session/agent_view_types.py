@@ -56,7 +56,7 @@ class AgentTotalsView(View, frozen=True, kw_only=True):
     """Delays by kind: `answer` is from the end of the user's speech to the begin of the agent's;
     `transcription_delay`, `end_of_turn_delay`, `first_token` and `first_byte` are parts of it."""
     usage: Mapping[str, Mapping[str, float]]
-    """What its models used: by kind (`llm`, `tts`, `stt`), then by what was counted."""
+    """Totals of its models: by kind (`llm`, `tts`, `stt`), then by unit."""
 
 
 class AgentErrorView(View, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class AgentErrorView(View, frozen=True, kw_only=True):
     label: str
     """The part that failed."""
     recoverable: bool | None
-    """Whether the agent goes on; null where it does not say."""
+    """True if the agent goes on; null where it does not say."""
 
 
 class AgentRunView(View, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class AgentRunView(View, frozen=True, kw_only=True):
     started_at: Time
     """When it joined."""
     late: bool
-    """Whether it came after it was missing."""
+    """True if it came after it was missing."""
     first_word_at: Time | None
     """When it first spoke."""
     ended_at: Time | None
@@ -94,11 +94,11 @@ class AgentRunView(View, frozen=True, kw_only=True):
     close_reason: str | None
     """Why the agent closed its session, by its own report."""
     state: AgentActivity | None
-    """What it does now."""
+    """Its state now."""
     state_seconds: Mapping[str, Seconds]
     """Seconds by what it did."""
     problem: AgentProblem | None
-    """What is wrong with it now."""
+    """Its problem now."""
     turns: Count
     """Turns of the agent and its user."""
     user_turns: Count
@@ -122,7 +122,7 @@ class AgentRunView(View, frozen=True, kw_only=True):
     last_error: AgentErrorView | None
     """The newest of them."""
     usage: Mapping[str, Mapping[str, Mapping[str, float]]]
-    """What its models used: by kind (`llm`, `tts`, `stt`), then by provider and model."""
+    """Totals of its models: by kind (`llm`, `tts`, `stt`), then by provider and model."""
     clock_offset: float | None
     """Seconds by which the agent's clock is behind this worker's, and the way of a message."""
 

@@ -90,7 +90,7 @@ _ENDS: Final[dict[str | None, AgentEnd]] = {
 
 
 def follow(state: SessionState, at: float, entries: EntryList) -> SessionState:
-    """What the entries of one event mean for agents.  Entries about agents are added to them."""
+    """Follow the entries of one event.  Entries about agents are added to them."""
     if state.agents is None and not any(map(_is_join, entries)):
         return state
     for entry in tuple(entries):

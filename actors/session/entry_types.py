@@ -103,7 +103,7 @@ class EntryView(Struct, frozen=True, kw_only=True):
     on: str | UnsetType | None = UNSET
     """The person on whom a rule acted; null for the room."""
     result: str | UnsetType = UNSET
-    """What came of an act; of a call of a tool: ok, error or cancelled."""
+    """The result of an act; of a call of a tool: ok, error or cancelled."""
     text: str | UnsetType = UNSET
     """Text of an alert."""
     agent: str | UnsetType = UNSET
@@ -113,7 +113,7 @@ class EntryView(Struct, frozen=True, kw_only=True):
     after: float | UnsetType | None = UNSET
     """Seconds from the dispatch of the agent to its join; null where no dispatch is known."""
     state: str | UnsetType = UNSET
-    """What the agent does now, by its own word."""
+    """The state of the agent now, by its own word."""
     item: str | UnsetType = UNSET
     """Id of the turn or the call, the same as in the agent's own report."""
     role: str | UnsetType = UNSET
@@ -121,7 +121,7 @@ class EntryView(Struct, frozen=True, kw_only=True):
     delay: float | UnsetType | None = UNSET
     """Seconds from the end of the user's speech to the begin of the agent's."""
     computed: bool | UnsetType = UNSET
-    """Whether the delay is computed from the agent's states; else the agent reported it."""
+    """True if the delay is computed from the agent's states; else the agent reported it."""
     first_token: float | UnsetType | None = UNSET
     """Seconds until the language model's first token."""
     first_byte: float | UnsetType | None = UNSET
@@ -131,15 +131,15 @@ class EntryView(Struct, frozen=True, kw_only=True):
     end_of_turn_delay: float | UnsetType | None = UNSET
     """Seconds from the end of the user's speech until the agent takes its turn."""
     interrupted: bool | UnsetType = UNSET
-    """Whether somebody interrupted the agent."""
+    """True if somebody interrupted the agent."""
     tool: str | UnsetType = UNSET
     """Name of the tool."""
     label: str | UnsetType = UNSET
     """The part of the agent that failed."""
     recoverable: bool | UnsetType | None = UNSET
-    """Whether the agent goes on after the error; null where it does not say."""
+    """True if the agent goes on after the error; null where it does not say."""
     problem: str | UnsetType = UNSET
-    """What is wrong with the agent: missing, late, dead, stopped, thinking or silent."""
+    """The agent's problem: missing, late, dead, stopped, thinking or silent."""
     end: str | UnsetType = UNSET
     """How the agent's run ended."""
 

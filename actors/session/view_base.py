@@ -1,4 +1,4 @@
-"""What all classes of a session's JSON share."""
+"""The base of all classes of a session's JSON."""
 
 from __future__ import annotations
 

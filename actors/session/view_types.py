@@ -211,7 +211,7 @@ class ParticipantView(View, frozen=True, kw_only=True):
     data_messages: Count | None
     """Messages of this participant; null where encryption hides them."""
     agent: AgentView | None
-    """What an agent is called and what it did; null for everybody else."""
+    """The name and the runs of an agent; null for everybody else."""
     sip: CallView | None
     """The newest telephone call; null for who never called."""
 
@@ -344,7 +344,7 @@ class SessionRow(View, frozen=True, kw_only=True):
     active_recording: bool | None
     """Whether the room itself says that it is recorded; null where nobody watches it."""
     agents: tuple[AgentTotalsView, ...] | None
-    """What agents did, by their name; null where none was dispatched or came."""
+    """Totals of agents by their name; null where none was dispatched or came."""
 
 
 class SessionView(SessionRow, frozen=True, kw_only=True):

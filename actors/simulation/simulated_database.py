@@ -1,6 +1,6 @@
 """A simulated database of several workers: what they share, and the archive of each.
 
-The time is that of trio, so with virtual time all is deterministic.  What is stored lies in a
+The time is that of trio, so with virtual time all is deterministic.  Stored sessions lie in a
 `SimulatedDisk`, whose rows have passed the codec.  Each process of a worker has a
 `SimulatedDatabaseArchive` with its leases (`actors.simulation.simulated_leases`).  A process may be
 cut off, and the database may be slow or away.  The protocol and its refusals are those of
@@ -95,7 +95,7 @@ class SimulatedDatabase:
         self.calls = 0
         """How often a process asked it for something."""
         self.disk: Final = SimulatedDisk()
-        """What is stored."""
+        """The stored sessions."""
         self.writers: dict[int, list[tuple[int, Owner]]] = {}
         """Of each session: the first row that each owner wrote, in the order of writing."""
         self.on_batch: Callable[[Batch, Owner], object] = lambda _, __: None

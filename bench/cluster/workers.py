@@ -212,7 +212,7 @@ class Machines:
         return views
 
     def faults(self) -> list[str]:
-        """What must never be: two sessions of a room, a number that is missing or twice."""
+        """Faults: two sessions of a room, a number that is missing or twice."""
         faults = [
             f"{count} sessions of {sid}"
             for sid, count in self.query("SELECT room_sid, count(*) FROM sessions GROUP BY 1")

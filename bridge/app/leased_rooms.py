@@ -1,4 +1,4 @@
-"""What a worker has more where several share a database: its leases, and who watches by them."""
+"""The parts of a worker that shares a database: its leases, and the watching by them."""
 
 from __future__ import annotations
 

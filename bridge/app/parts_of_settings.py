@@ -41,7 +41,7 @@ def _measure_plan(settings: Settings) -> MeasurePlan | None:
 
 
 def worker_config(settings: Settings, own_id: WorkerId, api: ServerApi) -> WorkerConfig:
-    """What the worker tells LiveKit, and its places."""
+    """The worker's registration at LiveKit, and its places."""
     return WorkerConfig(
         endpoint=api.endpoint,
         api_key=api.api_key,

@@ -261,7 +261,7 @@ class RoomActorPorts:
     leases: RoomLeases | None = None
     """Where several workers share a database."""
     lease_status: Callable[[], WorkerStatus] | None = None
-    """What the other workers may know of this one; goes with `leases`."""
+    """The facts that other workers may know of this one; goes with `leases`."""
 
 
 async def start_room_actors(

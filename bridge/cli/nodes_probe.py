@@ -43,7 +43,7 @@ PERSIST: Final = (
 
 @frozen
 class NodesFinding:
-    """What is known of the nodes."""
+    """The findings about the nodes."""
 
     detail: str
     advice: str = ""

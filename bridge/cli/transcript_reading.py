@@ -1,6 +1,6 @@
 """`transcripts`: texts of conversations with agents, of one session or searched over all.
 
-From the store, or from an API.  What is kept is up to the worker (`--keep-transcripts`).
+From the store, or from an API.  The worker decides which texts are kept (`--keep-transcripts`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PROBLEMS_FAMILY: Final = "agent_problems"
 
 @frozen
 class AgentScrape:
-    """What one scrape reads, copied: the text is made in another thread."""
+    """The values of one scrape, copied: the text is made in another thread."""
 
     counts: list[tuple[str, str, dict[str, int]]]
     problems: dict[str, int]

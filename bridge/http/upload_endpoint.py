@@ -55,7 +55,7 @@ class AudioSink(Protocol):
     """Gets the recording of one report, piece by piece."""
 
     def write(self, piece: bytes) -> None:
-        """Take a piece.  What cannot be written is not kept: nothing here raises."""
+        """Take a piece.  A piece that cannot be written is dropped: nothing here raises."""
         ...
 
     async def flush(self) -> None:

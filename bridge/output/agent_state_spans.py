@@ -1,4 +1,4 @@
-"""What agents did over time, as spans of a session's timeline: listening, thinking, speaking."""
+"""The states of agents, as spans of a session's timeline: listening, thinking, speaking."""
 
 from __future__ import annotations
 

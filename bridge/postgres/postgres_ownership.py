@@ -1,4 +1,4 @@
-"""Which sessions of a batch a worker may write into PostgreSQL: those of rooms that it owns.
+"""Ownership of the sessions of a batch: a worker may write those of rooms that it owns.
 
 A session that is new to the writer is looked up within the transaction of its first batch.  A room
 that nobody owns is acquired there, if the session is the room's.  Afterwards the fence of the

@@ -28,7 +28,7 @@ HIGHEST: Final = 2**63 - 1
 
 
 class TextQueries:
-    """What differs between the databases."""
+    """The differences between the databases."""
 
     def __init__(
         self,

@@ -143,7 +143,7 @@ def _audio_file(path: Path) -> AudioFile | None:
 
 @final
 class AudioUpload:
-    """One recording while it comes.  What cannot be written is not kept, and troubles nobody.
+    """One recording while it comes.  A piece that cannot be written is dropped.
 
     `readable` says of a report's header to which run the recording belongs: room SID, job and
     begin; None where it must not be kept.

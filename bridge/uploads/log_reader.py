@@ -36,7 +36,7 @@ _SCOPE, _RECORD = 1, 2
 
 
 def read_logs(body: bytes, *, texts: bool) -> tuple[RunFacts, ...]:
-    """What the records of one unpacked body say, by run; turns have their texts if `texts`.
+    """The facts of one unpacked body, by run; turns have their texts if `texts`.
 
     Raises `BadUpload` if it is no OTLP.
     """

@@ -28,7 +28,7 @@ class _History(msgspec.Struct):
 
 
 def read_report(header: bytes, chat_history: bytes, *, texts: bool) -> RunFacts:
-    """What the parts of a report say; turns have their texts if `texts` and it is not redacted.
+    """The facts of a report; turns have their texts if `texts` and it is not redacted.
 
     Raises `BadUpload` if they are not what they should be.
     """

@@ -48,7 +48,7 @@ AT_ONCE: Final = 200
 """Turns and calls of one record of a session."""
 
 _Source: TypeAlias = Literal["report", "spans"]
-"""What the turns of a run were taken from."""
+"""The kind of upload that the turns of a run were taken from."""
 DeliveryOutcome: TypeAlias = Literal["delivered", "unknown_room", "waiting_dropped"]
 
 
@@ -71,7 +71,7 @@ class UploadedSessions(Protocol):
 
 @define
 class _Waiting:
-    """What waits of one run."""
+    """The waiting uploads of one run."""
 
     run_facts: RunFacts
     """The newest of everything that is no list."""

@@ -61,7 +61,7 @@ _WORDS: Final = frozenset({
 
 
 def read_traces(body: bytes, *, spans: bool) -> tuple[RunFacts, ...]:
-    """What the spans of one unpacked body say, by run; with `spans` also the spans themselves.
+    """The facts of one unpacked body, by run; with `spans` also the spans themselves.
 
     Raises `BadUpload` if it is no OTLP.
     """

@@ -1,4 +1,4 @@
-"""What uploads say, in our words: frozen values without protobuf and without OpenTelemetry.
+"""The facts of uploads, in our words: frozen values without protobuf and without OpenTelemetry.
 
 Times are Unix seconds on the clock of the agent's machine; delays are seconds.  Everything here was
 written by an agent, and quotes people and models: it is cut where it is read, and made harmless
@@ -91,7 +91,7 @@ class UploadedUsage:
 
 @frozen
 class RunFacts:
-    """What one upload says of one run."""
+    """The facts of one upload about one run."""
 
     run: RunKey
     agent_name: str = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @final
 @frozen
 class UploadReader:
-    """What is read of uploads."""
+    """The readers of uploads."""
 
     texts: bool = False
     """Texts are read.  Whether they are kept is decided where the room is known."""

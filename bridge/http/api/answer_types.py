@@ -201,7 +201,7 @@ class ActorView(View, frozen=True, kw_only=True):
     kind: Literal["actor", "supervisor"]
     """What it is."""
     state: str
-    """What it does now."""
+    """Its state now."""
     generation: Count
     """How many times it was started, from 0."""
     restarts: Count

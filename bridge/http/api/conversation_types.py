@@ -112,7 +112,7 @@ class SessionAgent(View, frozen=True, kw_only=True):
     identity: str
     """Its identity in the room."""
     agent: AgentView
-    """What it is called and what it did."""
+    """Its name and its runs."""
 
 
 class RunsAnswer(View, frozen=True, kw_only=True):

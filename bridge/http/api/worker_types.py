@@ -102,7 +102,7 @@ class EndpointView(View, frozen=True, kw_only=True):
     disabled: str | None
     """Why nothing is sent; null where it is."""
     last_error: str | None
-    """What was wrong with the last attempt that failed."""
+    """The error of the last attempt that failed."""
     last_delivered_at: str | None
     """When the last delivery arrived."""
 
@@ -129,7 +129,7 @@ class DeliveryView(View, frozen=True, kw_only=True):
     dead: bool
     """Whether it was given up."""
     error: str
-    """What was wrong with the last attempt."""
+    """The error of the last attempt."""
 
 
 class OutboxAnswer(View, frozen=True, kw_only=True):
@@ -138,4 +138,4 @@ class OutboxAnswer(View, frozen=True, kw_only=True):
     webhooks: tuple[EndpointView, ...]
     """The endpoints."""
     deliveries: tuple[DeliveryView, ...]
-    """What waits or was given up, 1,000 at most; those that were given up first."""
+    """Deliveries that wait or were given up, 1,000 at most; those that were given up first."""

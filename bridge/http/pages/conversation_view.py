@@ -62,7 +62,7 @@ class ConversationRow:
     """What there is without a text."""
     delay: float | None
     flags: tuple[str, ...]
-    """What is wrong with it, and what is special."""
+    """Its problems and its special marks."""
     numbers: tuple[tuple[str, float], ...]
     """Labels and seconds."""
     payloads: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""What must hold in a cluster, whatever fails.
+"""The laws of a cluster, whatever fails.
 
 * **one owner**: nobody is given a room, and nobody writes its session, that another worker owns by
   a lease that is not over (`lease_witness`);
@@ -132,7 +132,7 @@ class ClusterLaws:
     # ------------------------------------------------- at the end
 
     def check_store(self) -> None:
-        """What is stored, row by row."""
+        """The stored rows, one by one."""
         disk = self.world.database.disk
         sessions = Counter[str]()
         for number in disk.numbers:

@@ -1,4 +1,4 @@
-"""What each worker of a simulated cluster was told about its leases: the truth of the laws."""
+"""The leases as each worker of a simulated cluster was told of them: the truth of the laws."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class AgentWorker:
 
     def __init__(self, name: str, folder: Path, process: Guarded) -> None:
         self.name = name
-        """What a dispatch calls it."""
+        """Its name in dispatches."""
         self.folder = folder
         self._process = process
 

@@ -1,4 +1,4 @@
-"""What the stub agent hears and says, and how long each part takes.
+"""The script of the stub agent: the words that it hears and says, and how long each part takes.
 
 Read by the agent's program and by the tests.  It imports nothing.
 """

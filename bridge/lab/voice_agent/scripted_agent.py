@@ -58,7 +58,7 @@ class SentTurn:
 
     @property
     def delay(self) -> float | None:
-        """What a listener knows of it."""
+        """The facts that a listener has of it."""
         return self.computed if self.delays.delay is None else self.delays.delay
 
 
@@ -145,7 +145,7 @@ class ScriptedAgent:
         await self._item(turn, "a sentence of the user")
 
     async def own_turn(self, delays: TurnDelays, *, interrupted: bool = False) -> None:
-        """What the agent spoke since it began is over."""
+        """The speech of the agent is over."""
         computed, self._computed = self._computed, None
         turn = SentTurn(
             self._id(), "agent", self._spoke_at, time.time(), delays, computed, interrupted

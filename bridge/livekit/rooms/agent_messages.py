@@ -95,7 +95,7 @@ def events_of(
 
 @frozen
 class _Sent:
-    """What each event of an agent has."""
+    """The fields that each event of an agent has."""
 
     at: float
     identity: str

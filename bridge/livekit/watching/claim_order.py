@@ -76,7 +76,7 @@ def claim_delay(place: int, *, many: bool = False) -> float:
 
 @define
 class _Known:
-    """What one worker knows of another one.  Times are on trio's clock unless said."""
+    """The knowledge of one worker about another one.  Times are on trio's clock unless said."""
 
     seen_at: float
     joined_at: float

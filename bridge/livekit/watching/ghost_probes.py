@@ -86,7 +86,7 @@ async def answers_probe(api: ServerApi, room: str, identity: str) -> bool:
 
 @define
 class _AgentFindings:
-    """What the probes of one agent found.  Times are on trio's clock."""
+    """The findings of the probes of one agent.  Times are on trio's clock."""
 
     instance: str
     tried_at: float = NEVER
@@ -100,7 +100,7 @@ class _AgentFindings:
 
 @define
 class _InstanceFindings:
-    """What the probes of all agents of one worker found."""
+    """The findings of the probes of all agents of one worker."""
 
     answered_at: float = NEVER
     silent: set[Key] = field(factory=set[Key])
